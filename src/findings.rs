@@ -1,0 +1,1 @@
+//! Diagnoses: pure functions from a recording to findings.

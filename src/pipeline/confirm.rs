@@ -1,0 +1,1 @@
+//! Whether a merged file holds what its inputs hold.

@@ -1,0 +1,1 @@
+//! Reports: pure functions from a recording to text.

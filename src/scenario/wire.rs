@@ -1,0 +1,1 @@
+//! The TOML twin of a scenario.
