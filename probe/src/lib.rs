@@ -1,1 +1,57 @@
+//! Measures every task poll of a Tokio runtime: how long it lasted, how long the task had waited for it, where the
+//! task was spawned; and reports the slow ones, as asyncio's debug mode does.
+//!
+//! You provide a runtime builder, a threshold and, if you like, a callback or a writer for lines.
+//! The probe does the rest on the poll's own thread with a clock read, a few plain stores and no lock, allocation or
+//! system call after a spawn site's first poll; whatever reads, prints or calls you runs on a thread of its own.
+//!
+//! ```
+//! use std::time::Duration;
+//! use pollscope_probe::Probe;
+//!
+//! let mut runtime = tokio::runtime::Builder::new_current_thread();
+//! let probe = Probe::builder()
+//!     .slow_poll(Duration::from_millis(20))
+//!     .slow_poll_lines(std::io::stderr())
+//!     .install(&mut runtime)?;
+//! let runtime = runtime.build()?;
+//! runtime.block_on(probe.watch(async {
+//!     let task = probe.spawn("sleeper", async { std::thread::sleep(Duration::from_millis(30)) });
+//!     task.await.unwrap();
+//! }));
+//! drop(runtime);
+//! // stderr: WARN slow poll: Executing <Task 1 sleeper, spawned at src/main.rs:8, worker 0> took 0.030 seconds
+//! assert_eq!(probe.snapshot().slow_polls[0].task_name.as_deref(), Some("sleeper"));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! With `--cfg tokio_unstable` it sees every poll of every spawned task. Without, it sees the futures that are
+//! [watched](Probe::watch) and each worker's busy stretches; [`Coverage`] says which.
+//!
+//! Memory is bounded: a thread that polls takes 0.8 MB for its histograms, and 37 kB for each of at most 257 rows of
+//! spawn sites. It is not a profiler, and it does not see closures on the blocking pool.
 
+mod clock;
+mod distribution;
+pub mod duration;
+mod env;
+pub mod histogram;
+mod hooks;
+mod lines;
+mod location;
+mod names;
+mod probe;
+mod reporter;
+mod ring;
+mod shared;
+mod site;
+mod snapshot;
+mod thread;
+mod watch;
+mod worker;
+
+pub use distribution::{Bucket, Distribution};
+pub use hooks::TOKIO_UNSTABLE;
+pub use probe::{DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Probe, ProbeBuilder};
+pub use snapshot::{Coverage, Lines, Polling, Site, SlowPoll, Snapshot, Source};
+pub use watch::Watch;

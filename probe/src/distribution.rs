@@ -1,0 +1,99 @@
+//! A distribution of durations, as plain data.
+
+/// How many values fell between two bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bucket {
+    /// The lowest value of the bucket, in nanoseconds.
+    pub low_ns: u64,
+    /// The highest value of the bucket, in nanoseconds.
+    pub high_ns: u64,
+    /// Values in it; never 0.
+    pub count: u64,
+}
+
+/// Durations from 1 ns to 1 h in HdrHistogram's buckets, and what the buckets cannot hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Distribution {
+    /// Significant digits to which the values in one bucket agree: 3 or 2.
+    pub digits: u8,
+    /// The buckets that hold something, lowest first.
+    pub buckets: Vec<Bucket>,
+    /// The exact sum.
+    pub sum_ns: u64,
+    /// The exact minimum; `None` when empty. After [`Distribution::since`]: see there.
+    pub min_ns: Option<u64>,
+    /// The exact maximum; `None` when empty. After [`Distribution::since`]: see there.
+    pub max_ns: Option<u64>,
+    /// Values outside 1 ns to 1 h. They are in the first or the last bucket.
+    pub clamped: u64,
+}
+
+impl Distribution {
+    /// How many values.
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|bucket| bucket.count).sum()
+    }
+
+    /// The highest value of the bucket in which the fraction `q` (0 to 1) of all values is reached; `None` when empty.
+    ///
+    /// ```
+    /// let (mut writer, reader) = pollscope_probe::histogram::pair();
+    /// (1..=100).for_each(|ms| writer.record(ms * 1_000_000));
+    /// let p99 = reader.read().quantile_ns(0.99).unwrap();
+    /// assert!((99_000_000..99_100_000).contains(&p99));
+    /// ```
+    pub fn quantile_ns(&self, q: f64) -> Option<u64> {
+        let rank = ((q.clamp(0.0, 1.0) * self.count() as f64).ceil() as u64).max(1);
+        let mut seen = 0;
+        let found = self.buckets.iter().find(|bucket| {
+            seen += bucket.count;
+            seen >= rank
+        });
+        found.map(|bucket| bucket.high_ns)
+    }
+
+    /// How many values are at least `ns`, counting a bucket that holds `ns` in full.
+    pub fn count_from(&self, ns: u64) -> u64 {
+        self.buckets.iter().filter(|bucket| bucket.high_ns >= ns).map(|bucket| bucket.count).sum()
+    }
+
+    /// What came after `earlier`, an older state of the same distribution.
+    ///
+    /// Counts and sums are exact. The extremes are exact when they were reached in between; otherwise they are the
+    /// bounds of the outermost bucket that grew.
+    ///
+    /// ```
+    /// let (mut writer, reader) = pollscope_probe::histogram::pair();
+    /// writer.record(5_000_000);
+    /// let earlier = reader.read();
+    /// writer.record(10);
+    /// let since = reader.read().since(&earlier);
+    /// assert_eq!((since.count(), since.sum_ns, since.max_ns), (1, 10, Some(10)));
+    /// ```
+    pub fn since(&self, earlier: &Distribution) -> Distribution {
+        let mut old = earlier.buckets.iter().peekable();
+        let mut buckets = Vec::new();
+        for bucket in &self.buckets {
+            while old.next_if(|o| o.low_ns < bucket.low_ns).is_some() {}
+            let before = old.next_if(|o| o.low_ns == bucket.low_ns).map_or(0, |o| o.count);
+            if bucket.count > before {
+                buckets.push(Bucket { count: bucket.count - before, ..*bucket });
+            }
+        }
+        let (first, last) = (buckets.first(), buckets.last());
+        let min_ns = if self.min_ns == earlier.min_ns { first.map(|b| b.low_ns) } else { self.min_ns };
+        let max_ns = if self.max_ns == earlier.max_ns {
+            last.map(|b| Some(b.high_ns).min(self.max_ns).unwrap_or(b.high_ns))
+        } else {
+            self.max_ns
+        };
+        Distribution {
+            digits: self.digits,
+            buckets,
+            sum_ns: self.sum_ns.saturating_sub(earlier.sum_ns),
+            min_ns,
+            max_ns,
+            clamped: self.clamped.saturating_sub(earlier.clamped),
+        }
+    }
+}

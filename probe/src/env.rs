@@ -1,0 +1,68 @@
+//! Switching a probe on from outside: `POLLSCOPE` and `POLLSCOPE_SLOW_POLL`.
+
+use std::time::Duration;
+
+use crate::duration;
+use crate::snapshot::Escaped;
+
+/// What the environment asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) on: bool,
+    pub(crate) slow_poll: Option<Duration>,
+    /// What was set but cannot be followed; each a whole sentence.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Reads the two variables' values.
+pub(crate) fn read(switch: Option<&str>, slow_poll: Option<&str>) -> Request {
+    let mut request = Request::default();
+    match switch {
+        None | Some("" | "0") => {}
+        Some("1") => request.on = true,
+        Some(other) => request
+            .warnings
+            .push(format!("ignored `POLLSCOPE={}`: nothing is measured; set it to 1 to measure", Escaped(other))),
+    }
+    let Some(text) = slow_poll else { return request };
+    match duration::parse(text).filter(|threshold| !threshold.is_zero()) {
+        None => request.warnings.push(format!(
+            "ignored `POLLSCOPE_SLOW_POLL={}`: it is not a duration; write one such as 50ms",
+            Escaped(text)
+        )),
+        Some(_) if !request.on => request.warnings.push(
+            "ignored `POLLSCOPE_SLOW_POLL`: nothing is measured without `POLLSCOPE=1`; set it as well".to_owned(),
+        ),
+        threshold => request.slow_poll = threshold,
+    }
+    request
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_switch_and_the_threshold() {
+        let on = |slow_poll| Request { on: true, slow_poll, warnings: vec![] };
+        assert_eq!(read(None, None), Request::default());
+        assert_eq!(read(Some("0"), None), Request::default());
+        assert_eq!(read(Some("1"), None), on(None));
+        assert_eq!(read(Some("1"), Some("50ms")), on(Some(Duration::from_millis(50))));
+    }
+
+    #[test]
+    fn what_cannot_be_followed_is_said() {
+        for (switch, slow_poll, word) in [
+            (None, Some("50ms"), "without `POLLSCOPE=1`"),
+            (Some("yes"), None, "set it to 1"),
+            (Some("1"), Some("50"), "not a duration"),
+            (Some("1"), Some("0ms"), "not a duration"),
+            (Some("1"), Some("\x1b[2J"), r"\u{1b}"),
+        ] {
+            let request = read(switch, slow_poll);
+            assert!(request.warnings.iter().any(|warning| warning.contains(word)), "{request:?}");
+            assert_eq!(request.slow_poll, None);
+        }
+    }
+}

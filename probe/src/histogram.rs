@@ -1,0 +1,203 @@
+//! The recording side of a histogram: atomic log-linear buckets that one thread writes and any thread reads.
+//!
+//! The buckets are HdrHistogram's, for 1 ns to 1 h: a value's bucket holds only values that agree with it in the
+//! stated number of significant digits, so the counts can be handed to any HdrHistogram without loss.
+//! A value outside the range is counted at the bound that it passed, and counted as clamped; the exact minimum,
+//! maximum and sum are kept beside the buckets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use crate::distribution::{Bucket, Distribution};
+
+/// The highest value that has a bucket: one hour, in nanoseconds.
+pub const HIGHEST_NS: u64 = 3_600_000_000_000;
+
+/// Buckets that agree to three significant digits. 33,421 of them, 8 bytes each.
+pub(crate) type Fine = Buckets<11>;
+/// Buckets that agree to two significant digits. 4,562 of them, 8 bytes each.
+pub(crate) type Coarse = Buckets<8>;
+
+/// `2^BITS` is the first power of two that is at least `2 · 10^digits`, as in HdrHistogram.
+#[derive(Debug)]
+pub(crate) struct Buckets<const BITS: u32> {
+    counts: Box<[AtomicU64]>,
+    sum: AtomicU64,
+    /// `u64::MAX` while empty.
+    min: AtomicU64,
+    max: AtomicU64,
+    clamped: AtomicU64,
+}
+
+/// Adds to a counter that only this thread writes: a plain load and store, no locked instruction.
+#[inline]
+pub(crate) fn add_single_writer(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
+}
+
+impl<const BITS: u32> Buckets<BITS> {
+    const HALF: usize = 1 << (BITS - 1);
+    const LEN: usize = Self::index(HIGHEST_NS) + 1;
+    const DIGITS: u8 = if BITS == 11 { 3 } else { 2 };
+
+    pub(crate) fn new() -> Self {
+        Buckets {
+            counts: (0..Self::LEN).map(|_| AtomicU64::new(0)).collect(),
+            sum: AtomicU64::new(0),
+            min: AtomicU64::new(u64::MAX),
+            max: AtomicU64::new(0),
+            clamped: AtomicU64::new(0),
+        }
+    }
+
+    const fn index(value: u64) -> usize {
+        let mask = (1 << BITS) - 1;
+        let bucket = 64 - BITS - (value | mask).leading_zeros();
+        ((bucket as usize + 1) << (BITS - 1)) + (value >> bucket) as usize - Self::HALF
+    }
+
+    const fn lowest(index: usize) -> u64 {
+        let bucket = index >> (BITS - 1);
+        let sub = index & (Self::HALF - 1);
+        if bucket == 0 { sub as u64 } else { ((sub + Self::HALF) as u64) << (bucket - 1) }
+    }
+
+    /// Counts one value. Only one thread at a time may call it: concurrent calls lose counts.
+    #[inline]
+    pub(crate) fn record(&self, ns: u64) {
+        let clamped = ns.clamp(1, HIGHEST_NS);
+        if clamped != ns {
+            add_single_writer(&self.clamped, 1);
+        }
+        add_single_writer(&self.counts[Self::index(clamped)], 1);
+        add_single_writer(&self.sum, ns);
+        if ns < self.min.load(Relaxed) {
+            self.min.store(ns, Relaxed);
+        }
+        if ns > self.max.load(Relaxed) {
+            self.max.store(ns, Relaxed);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.min.load(Relaxed) == u64::MAX
+    }
+}
+
+/// The sum of several [`Buckets`], on its way to a [`Distribution`].
+pub(crate) struct Sum<const BITS: u32> {
+    counts: Vec<u64>,
+    sum_ns: u64,
+    min_ns: Option<u64>,
+    max_ns: Option<u64>,
+    clamped: u64,
+}
+
+impl<const BITS: u32> Sum<BITS> {
+    pub(crate) fn new() -> Self {
+        Sum { counts: vec![0; Buckets::<BITS>::LEN], sum_ns: 0, min_ns: None, max_ns: None, clamped: 0 }
+    }
+
+    pub(crate) fn add(&mut self, buckets: &Buckets<BITS>) {
+        if buckets.is_empty() {
+            return;
+        }
+        for (total, count) in self.counts.iter_mut().zip(&buckets.counts) {
+            *total += count.load(Relaxed);
+        }
+        self.sum_ns = self.sum_ns.saturating_add(buckets.sum.load(Relaxed));
+        let min = buckets.min.load(Relaxed);
+        self.min_ns = Some(self.min_ns.map_or(min, |m| m.min(min)));
+        self.max_ns = self.max_ns.max(Some(buckets.max.load(Relaxed)));
+        self.clamped += buckets.clamped.load(Relaxed);
+    }
+
+    pub(crate) fn distribution(&self) -> Distribution {
+        let buckets: Vec<Bucket> = (0..self.counts.len())
+            .filter(|&index| self.counts[index] > 0)
+            .map(|index| Bucket {
+                low_ns: Buckets::<BITS>::lowest(index),
+                high_ns: Buckets::<BITS>::lowest(index + 1) - 1,
+                count: self.counts[index],
+            })
+            .collect();
+        Distribution {
+            digits: Buckets::<BITS>::DIGITS,
+            buckets,
+            sum_ns: self.sum_ns,
+            min_ns: self.min_ns,
+            max_ns: self.max_ns,
+            clamped: self.clamped,
+        }
+    }
+}
+
+/// The writing end of a histogram of its own, to three significant digits.
+#[derive(Debug)]
+pub struct Writer(Arc<Fine>);
+
+/// The reading end; any number of threads may hold one.
+#[derive(Debug, Clone)]
+pub struct Reader(Arc<Fine>);
+
+/// A histogram that one thread writes, without lock, allocation or system call, while others read it.
+///
+/// ```
+/// let (mut writer, reader) = pollscope_probe::histogram::pair();
+/// writer.record(1_500);
+/// writer.record(0); // below 1 ns: clamped, and counted as such
+/// let distribution = reader.read();
+/// assert_eq!((distribution.count(), distribution.max_ns, distribution.clamped), (2, Some(1_500), 1));
+/// ```
+pub fn pair() -> (Writer, Reader) {
+    let buckets = Arc::new(Fine::new());
+    (Writer(Arc::clone(&buckets)), Reader(buckets))
+}
+
+impl Writer {
+    /// Counts one value, in nanoseconds.
+    pub fn record(&mut self, ns: u64) {
+        self.0.record(ns);
+    }
+}
+
+impl Reader {
+    /// What was recorded so far. A value that is being recorded meanwhile may be in the buckets but not yet in the sum.
+    pub fn read(&self) -> Distribution {
+        let mut sum = Sum::new();
+        sum.add(&self.0);
+        sum.distribution()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_tile_the_range() {
+        fn check<const BITS: u32>() {
+            for index in 0..Buckets::<BITS>::LEN {
+                let (low, next) = (Buckets::<BITS>::lowest(index), Buckets::<BITS>::lowest(index + 1));
+                assert_eq!(Buckets::<BITS>::index(low), index);
+                assert_eq!(Buckets::<BITS>::index(next - 1), index);
+                let digits = i32::from(Buckets::<BITS>::DIGITS);
+                assert!((next - low - 1) as f64 <= low as f64 / 10f64.powi(digits), "bucket {index} is too wide");
+            }
+        }
+        check::<11>();
+        check::<8>();
+        assert_eq!((Fine::LEN, Coarse::LEN), (33_421, 4_562));
+    }
+
+    #[test]
+    fn what_is_outside_is_clamped_and_counted() {
+        let (mut writer, reader) = pair();
+        for ns in [0, 1, HIGHEST_NS, HIGHEST_NS + 1, 1 << 60] {
+            writer.record(ns);
+        }
+        let read = reader.read();
+        assert_eq!((read.count(), read.clamped), (5, 3));
+        assert_eq!((read.min_ns, read.max_ns), (Some(0), Some(1 << 60)));
+    }
+}

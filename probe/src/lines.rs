@@ -1,0 +1,90 @@
+//! Which slow polls get a line of their own: at most five a minute and spawn site, the others counted in one line.
+
+use std::collections::BTreeMap;
+
+use crate::snapshot::{Escaped, SlowPoll};
+
+/// Lines a minute and spawn site.
+const PER_MINUTE: u32 = 5;
+const MINUTE_NS: u64 = 60_000_000_000;
+
+/// A place in the source; equal content counts as equal.
+type Place = (&'static str, u32, u32);
+
+#[derive(Debug, Default)]
+pub(crate) struct Limiter {
+    windows: BTreeMap<Place, Window>,
+}
+
+#[derive(Debug)]
+struct Window {
+    since_ns: u64,
+    printed: u32,
+    suppressed: u64,
+}
+
+impl Limiter {
+    /// The line for a slow poll; `None` when its site had its share of this minute.
+    pub(crate) fn line(&mut self, poll: &SlowPoll) -> Option<String> {
+        let at = poll.spawned_at;
+        let now_ns = poll.start_ns.saturating_add(poll.duration_ns);
+        let window = self.windows.entry((at.file(), at.line(), at.column())).or_insert(Window {
+            since_ns: now_ns,
+            printed: 0,
+            suppressed: 0,
+        });
+        if window.printed == PER_MINUTE {
+            window.suppressed += 1;
+            return None;
+        }
+        window.printed += 1;
+        Some(format!("WARN slow poll: {poll}\n"))
+    }
+
+    /// Closes the windows that are a minute old, or all; one line for each that suppressed something.
+    pub(crate) fn close(&mut self, now_ns: u64, all: bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        self.windows.retain(|(file, line, _), window| {
+            let open = !all && now_ns.saturating_sub(window.since_ns) < MINUTE_NS;
+            if !open && window.suppressed > 0 {
+                let file = Escaped(file);
+                lines.push(format!(
+                    "WARN slow poll: suppressed {} more of tasks spawned at {file}:{line}\n",
+                    window.suppressed
+                ));
+            }
+            open
+        });
+        lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poll(at_ns: u64) -> SlowPoll {
+        SlowPoll {
+            id: 1,
+            task_id: Some(7),
+            task_name: Some("writer".into()),
+            spawned_at: std::panic::Location::caller(),
+            worker: Some(0),
+            start_ns: at_ns,
+            duration_ns: 0,
+        }
+    }
+
+    #[test]
+    fn a_site_gets_five_lines_a_minute_and_the_rest_is_counted() {
+        let mut limiter = Limiter::default();
+        let at = |ms: u64| poll(ms * 1_000_000);
+        let printed = (0..12).filter_map(|ms| limiter.line(&at(ms))).count();
+        assert_eq!(printed, 5);
+        assert_eq!(limiter.close(30_000_000_000, false), [""; 0]);
+        let closed = limiter.close(61_000_000_000, false);
+        assert!(closed[0].starts_with("WARN slow poll: suppressed 7 more of tasks spawned at "), "{closed:?}");
+        assert!(limiter.line(&at(61_000)).is_some(), "a new minute");
+        assert!(limiter.close(0, true).is_empty(), "nothing was suppressed since");
+    }
+}

@@ -1,0 +1,242 @@
+//! The public entry: a builder, and the handle that it installs.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, Write};
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use crate::clock::Clock;
+use crate::duration;
+use crate::env;
+use crate::hooks::{self, Chained};
+use crate::reporter::{Callback, Control, LineWriter, Reporter};
+use crate::shared::Shared;
+use crate::snapshot::{SlowPoll, Snapshot};
+use crate::watch::Watch;
+
+/// What counts as a slow poll unless the builder is told otherwise: asyncio's `slow_callback_duration`.
+pub const DEFAULT_SLOW_POLL: Duration = Duration::from_millis(100);
+/// How many slow polls a snapshot lists unless the builder is told otherwise.
+pub const DEFAULT_KEPT_SLOW_POLLS: usize = 1_024;
+/// How long the last handle waits, when it is dropped, for the last lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// Measures every poll of one runtime. A handle: clones are the same probe.
+///
+/// ```
+/// use std::time::Duration;
+/// use pollscope_probe::Probe;
+///
+/// let mut runtime = tokio::runtime::Builder::new_current_thread();
+/// let probe = Probe::builder().slow_poll(Duration::from_millis(5)).install(&mut runtime)?;
+/// let main = probe.watch(async { std::thread::sleep(Duration::from_millis(6)) });
+/// runtime.build()?.block_on(main);
+///
+/// let snapshot = probe.snapshot();
+/// assert_eq!(snapshot.slow_polls_total, 1);
+/// assert!(snapshot.slow_polls[0].duration_ns >= 6_000_000);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// When the last handle is dropped, lines that were not yet written are, for at most one second.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    inner: Option<Arc<Inner>>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    control: Arc<Control>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.control.stop(LAST_LINES);
+    }
+}
+
+impl Probe {
+    /// A probe with asyncio's threshold, 100 ms, that writes nothing.
+    pub fn builder() -> ProbeBuilder {
+        ProbeBuilder {
+            on: true,
+            slow_poll: DEFAULT_SLOW_POLL,
+            keep_slow_polls: DEFAULT_KEPT_SLOW_POLLS,
+            callback: None,
+            writer: None,
+            chained: Chained::default(),
+        }
+    }
+
+    /// A probe that measures nothing: what [`ProbeBuilder::install`] gives when the environment did not switch it on.
+    pub fn off() -> Probe {
+        Probe { inner: None }
+    }
+
+    /// Whether it measures.
+    pub fn is_on(&self) -> bool {
+        self.inner.is_some()
+    }
+
+    /// Measures the polls of a future that the hooks cannot see: the one given to `block_on` (the body of
+    /// `#[tokio::main]`), a task of a `LocalSet`, or any task in a build without `--cfg tokio_unstable`.
+    /// Around a task that the hooks do see it adds nothing but its name.
+    #[track_caller]
+    pub fn watch<F: Future>(&self, future: F) -> Watch<F> {
+        Watch::new(future, self.inner.as_ref().map(|inner| Arc::clone(&inner.shared)), Location::caller())
+    }
+
+    /// Spawns a watched and named task on the current runtime. The name is in slow polls, and, with the feature
+    /// `task-names`, in tokio-console.
+    ///
+    /// # Panics
+    /// Outside a runtime, as `tokio::spawn`.
+    #[track_caller]
+    pub fn spawn<F>(&self, name: &str, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        hooks::spawn(name, self.watch(future).named(name))
+    }
+
+    /// What was seen so far. It takes no lock that a worker takes at a poll. Empty when the probe is off.
+    pub fn snapshot(&self) -> Snapshot {
+        match &self.inner {
+            Some(inner) => inner.shared.snapshot(),
+            None => Shared::new(Clock::monotonic(), 0, 0).snapshot(),
+        }
+    }
+
+    /// Waits until the callback was called and the line written, or counted as suppressed, for every slow poll that has
+    /// ended, and says in a line what the rate limit held back. Whether that was done within `timeout`.
+    pub fn finish(&self, timeout: Duration) -> bool {
+        self.inner.as_ref().is_none_or(|inner| inner.control.finish(timeout))
+    }
+}
+
+/// How a probe is to be installed.
+#[must_use = "a builder does nothing until it is installed"]
+pub struct ProbeBuilder {
+    on: bool,
+    slow_poll: Duration,
+    keep_slow_polls: usize,
+    callback: Option<Callback>,
+    writer: Option<LineWriter>,
+    pub(crate) chained: Chained,
+}
+
+impl fmt::Debug for ProbeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbeBuilder").field("on", &self.on).field("slow_poll", &self.slow_poll).finish_non_exhaustive()
+    }
+}
+
+/// Why a probe was not installed. The runtime's builder is as it was before.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum InstallError {
+    /// The threshold is 0: every poll would be slow. Give [`ProbeBuilder::slow_poll`] at least 1 ns.
+    ZeroThreshold,
+    /// The reporter's thread could not be started.
+    Thread(io::Error),
+}
+
+impl fmt::Display for InstallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InstallError::ZeroThreshold => {
+                f.write_str("cannot take `0` as the slow-poll threshold: every poll would be slow; give at least 1 ns")
+            }
+            InstallError::Thread(error) => write!(
+                f,
+                "cannot start the thread `pollscope-report`: {error}; the runtime is not measured, raise the limit on threads"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for InstallError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            InstallError::ZeroThreshold => None,
+            InstallError::Thread(error) => Some(error),
+        }
+    }
+}
+
+impl ProbeBuilder {
+    /// A builder that follows the environment: `POLLSCOPE=1` switches the probe on and its lines to stderr,
+    /// `POLLSCOPE_SLOW_POLL=50ms` sets the threshold. Without the switch, [`ProbeBuilder::install`] gives
+    /// [`Probe::off`]. What was set but cannot be followed, such as a threshold without the switch, is said on stderr.
+    pub fn from_env() -> ProbeBuilder {
+        let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        let request = env::read(variable("POLLSCOPE").as_deref(), variable("POLLSCOPE_SLOW_POLL").as_deref());
+        for warning in &request.warnings {
+            // A closed stderr must not stop the host.
+            let _ = writeln!(io::stderr(), "WARN pollscope: {warning}");
+        }
+        let builder = Probe::builder().slow_poll(request.slow_poll.unwrap_or(DEFAULT_SLOW_POLL));
+        ProbeBuilder { on: request.on, ..builder }.slow_poll_lines(io::stderr())
+    }
+
+    /// What counts as a slow poll: one that lasted at least this long. From 1 ns; asyncio's 100 ms unless set.
+    pub fn slow_poll(self, threshold: Duration) -> ProbeBuilder {
+        ProbeBuilder { slow_poll: threshold, ..self }
+    }
+
+    /// How many slow polls a snapshot lists, about 100 bytes each; those beyond are counted. 1,024 unless set.
+    pub fn keep_slow_polls(self, most: usize) -> ProbeBuilder {
+        ProbeBuilder { keep_slow_polls: most, ..self }
+    }
+
+    /// Called for every slow poll soon after it ended, on a thread of the probe's own. A panic in it is caught and counted;
+    /// one that blocks holds back further calls and lines, and nothing else.
+    pub fn on_slow_poll(self, f: impl FnMut(&SlowPoll) + Send + 'static) -> ProbeBuilder {
+        ProbeBuilder { callback: Some(Box::new(f)), ..self }
+    }
+
+    /// Where a line for every slow poll goes, at most five a minute and spawn site, each in one `write`. On the same thread.
+    pub fn slow_poll_lines(self, writer: impl Write + Send + 'static) -> ProbeBuilder {
+        ProbeBuilder { writer: Some(Box::new(writer)), ..self }
+    }
+
+    /// Your own `on_thread_park` callback: the probe takes the runtime's only place for one, and calls yours from there.
+    pub fn on_thread_park(mut self, f: impl Fn() + Send + Sync + 'static) -> ProbeBuilder {
+        self.chained.park = Some(Box::new(f));
+        self
+    }
+
+    /// Your own `on_thread_unpark` callback.
+    pub fn on_thread_unpark(mut self, f: impl Fn() + Send + Sync + 'static) -> ProbeBuilder {
+        self.chained.unpark = Some(Box::new(f));
+        self
+    }
+
+    /// Installs the probe into a runtime that is about to be built. It takes the builder's places for
+    /// `on_thread_park`, `on_thread_unpark`, `on_before_task_poll` and `on_after_task_poll`: a callback of yours belongs
+    /// into this builder, and one set on the runtime's builder afterwards replaces the probe's.
+    ///
+    /// # Errors
+    /// When the threshold is 0, or the reporter's thread cannot be started.
+    pub fn install(self, runtime: &mut tokio::runtime::Builder) -> Result<Probe, InstallError> {
+        if !self.on {
+            hooks::install_chained(runtime, self.chained);
+            return Ok(Probe::off());
+        }
+        if self.slow_poll.is_zero() {
+            return Err(InstallError::ZeroThreshold);
+        }
+        let shared = Arc::new(Shared::new(Clock::monotonic(), duration::to_ns(self.slow_poll), self.keep_slow_polls));
+        let control = Arc::new(Control::default());
+        let reporter = Reporter { shared: Arc::clone(&shared), callback: self.callback, writer: self.writer };
+        reporter.spawn(Arc::clone(&control)).map_err(InstallError::Thread)?;
+        hooks::install(runtime, &shared, self.chained);
+        Ok(Probe { inner: Some(Arc::new(Inner { shared, control })) })
+    }
+}

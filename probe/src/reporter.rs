@@ -1,0 +1,133 @@
+//! The thread that hears of slow polls: it calls the callback and writes the lines, so that no worker has to.
+
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::lines::Limiter;
+use crate::shared::Shared;
+use crate::snapshot::SlowPoll;
+
+/// How often the reporter looks for slow polls. A worker cannot wake it: that would be a system call.
+const TICK: Duration = Duration::from_millis(10);
+
+pub(crate) type Callback = Box<dyn FnMut(&SlowPoll) + Send>;
+pub(crate) type LineWriter = Box<dyn Write + Send>;
+
+/// How the reporter is told what to do, and tells what it did.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stop: bool,
+    stopped: bool,
+    /// How many times it was asked to deliver everything, and did.
+    asked: u64,
+    done: u64,
+}
+
+pub(crate) struct Reporter {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) callback: Option<Callback>,
+    pub(crate) writer: Option<LineWriter>,
+}
+
+impl Control {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks for everything that is known to be delivered; whether it was, within `timeout`.
+    pub(crate) fn finish(&self, timeout: Duration) -> bool {
+        let mut state = self.lock();
+        state.asked += 1;
+        let mine = state.asked;
+        self.changed.notify_all();
+        self.wait(state, timeout, |state| state.done >= mine)
+    }
+
+    /// Asks the thread to end, after a last delivery; whether it did, within `timeout`.
+    pub(crate) fn stop(&self, timeout: Duration) -> bool {
+        let mut state = self.lock();
+        state.stop = true;
+        self.changed.notify_all();
+        self.wait(state, timeout, |state| state.stopped)
+    }
+
+    fn wait(&self, mut state: MutexGuard<'_, State>, timeout: Duration, done: impl Fn(&State) -> bool) -> bool {
+        let deadline = Instant::now() + timeout;
+        while !done(&state) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || state.stopped {
+                return done(&state);
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// Waits for the next tick or a request: (requests so far, whether to stop).
+    fn next(&self) -> (u64, bool) {
+        let state = self.lock();
+        let idle = |state: &mut State| !state.stop && state.asked == state.done;
+        let state = self.changed.wait_timeout_while(state, TICK, idle).unwrap_or_else(PoisonError::into_inner).0;
+        (state.asked, state.stop)
+    }
+
+    fn answer(&self, asked: u64, stopped: bool) {
+        let mut state = self.lock();
+        state.done = asked;
+        state.stopped |= stopped;
+        self.changed.notify_all();
+    }
+}
+
+impl Reporter {
+    /// Starts the thread.
+    pub(crate) fn spawn(self, control: Arc<Control>) -> std::io::Result<()> {
+        thread::Builder::new().name("pollscope-report".to_owned()).spawn(move || self.run(&control)).map(drop)
+    }
+
+    fn run(mut self, control: &Control) {
+        let mut limiter = Limiter::default();
+        let mut answered = 0;
+        loop {
+            let (asked, stop) = control.next();
+            self.deliver(&mut limiter);
+            let finish = stop || asked > answered;
+            for line in limiter.close(self.shared.clock.now_ns(), finish) {
+                self.write(&line);
+            }
+            answered = asked;
+            control.answer(asked, stop);
+            if stop {
+                return;
+            }
+        }
+    }
+
+    fn deliver(&mut self, limiter: &mut Limiter) {
+        for poll in self.shared.take_queue() {
+            if let Some(callback) = &mut self.callback
+                && catch_unwind(AssertUnwindSafe(|| callback(&poll))).is_err()
+            {
+                self.shared.callback_panics.fetch_add(1, Relaxed);
+            }
+            let written = limiter.line(&poll).is_some_and(|line| self.write(&line));
+            let counter = if written { &self.shared.lines_printed } else { &self.shared.lines_suppressed };
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Writes a line in one call; whether that succeeded.
+    fn write(&mut self, line: &str) -> bool {
+        self.writer.as_mut().is_some_and(|writer| writer.write_all(line.as_bytes()).is_ok())
+    }
+}

@@ -1,0 +1,220 @@
+//! What a probe's handles, hooks and threads share. The poll path touches only its own slot, the clock and the threshold.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::clock::Clock;
+use crate::histogram::Sum;
+use crate::hooks;
+use crate::names::{NameId, Names};
+use crate::ring::RawSlowPoll;
+use crate::site::NAME_MIXED;
+use crate::snapshot::{Lines, Polling, Site, SlowPoll, Snapshot};
+use crate::worker::Slot;
+
+/// Slow polls that wait for the reporter's callback and lines, at most.
+const QUEUE_CAPACITY: usize = 4_096;
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) id: u64,
+    pub(crate) clock: Clock,
+    pub(crate) names: Names,
+    threshold_ns: AtomicU64,
+    slots: Mutex<Slots>,
+    journal: Mutex<Journal>,
+    pub(crate) lines_printed: AtomicU64,
+    pub(crate) lines_suppressed: AtomicU64,
+    pub(crate) callback_panics: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Slots {
+    all: Vec<Arc<Slot>>,
+    free: Vec<Arc<Slot>>,
+}
+
+/// The slow polls that left their rings.
+#[derive(Debug, Default)]
+struct Journal {
+    stored: Vec<SlowPoll>,
+    capacity: usize,
+    /// Taken from the rings so far.
+    taken: u64,
+    /// Found no room in their ring.
+    ring_dropped: u64,
+    queue: VecDeque<SlowPoll>,
+    /// Found no room in the queue.
+    queue_dropped: u64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere must not stop the measurement; every critical section leaves its data whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    pub(crate) fn new(clock: Clock, threshold_ns: u64, keep_slow_polls: usize) -> Shared {
+        Shared {
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            clock,
+            names: Names::default(),
+            threshold_ns: AtomicU64::new(threshold_ns),
+            slots: Mutex::default(),
+            journal: Mutex::new(Journal { capacity: keep_slow_polls, ..Journal::default() }),
+            lines_printed: AtomicU64::new(0),
+            lines_suppressed: AtomicU64::new(0),
+            callback_panics: AtomicU64::new(0),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn threshold_ns(&self) -> u64 {
+        self.threshold_ns.load(Relaxed)
+    }
+
+    /// A slot for a thread that polls for the first time.
+    pub(crate) fn take_slot(&self) -> Arc<Slot> {
+        let mut slots = lock(&self.slots);
+        if let Some(slot) = slots.free.pop() {
+            return slot;
+        }
+        let slot = Arc::new(Slot::new());
+        slots.all.push(Arc::clone(&slot));
+        slot
+    }
+
+    /// The slot of a thread that ended; its counts stay, and the next thread goes on with them.
+    pub(crate) fn return_slot(&self, slot: &Arc<Slot>) {
+        lock(&self.slots).free.push(Arc::clone(slot));
+    }
+
+    #[cfg(test)]
+    pub(crate) fn slot_count(&self) -> usize {
+        lock(&self.slots).all.len()
+    }
+
+    fn slots(&self) -> Vec<Arc<Slot>> {
+        lock(&self.slots).all.clone()
+    }
+
+    /// Moves slow polls from the rings into the journal, in the order in which they ended.
+    fn drain(&self, slots: &[Arc<Slot>], journal: &mut Journal) {
+        let mut raw: Vec<RawSlowPoll> = Vec::new();
+        for slot in slots {
+            slot.ring.drain(|poll| raw.push(poll));
+        }
+        journal.ring_dropped = slots.iter().map(|slot| slot.ring.dropped()).sum();
+        raw.sort_by_key(|poll| poll.end_ns);
+        for poll in raw {
+            journal.taken += 1;
+            let poll = self.slow_poll(journal.taken, &poll);
+            if journal.queue.len() < QUEUE_CAPACITY {
+                journal.queue.push_back(poll.clone());
+            } else {
+                journal.queue_dropped += 1;
+            }
+            if journal.stored.len() < journal.capacity {
+                journal.stored.push(poll);
+            }
+        }
+    }
+
+    fn slow_poll(&self, id: u64, raw: &RawSlowPoll) -> SlowPoll {
+        SlowPoll {
+            id,
+            task_id: (raw.task != 0).then_some(raw.task),
+            task_name: self.names.get(raw.name),
+            spawned_at: raw.location,
+            worker: raw.worker.map(|worker| worker as usize),
+            // The clock starts at 1.
+            start_ns: raw.start_ns - 1,
+            duration_ns: raw.duration_ns,
+        }
+    }
+
+    /// The slow polls that no reporter has seen yet.
+    pub(crate) fn take_queue(&self) -> VecDeque<SlowPoll> {
+        let slots = self.slots();
+        let mut journal = lock(&self.journal);
+        self.drain(&slots, &mut journal);
+        std::mem::take(&mut journal.queue)
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let slots = self.slots();
+        let now_ns = self.clock.now_ns();
+        let (mut polls, mut schedule, mut busy) = (Sum::new(), Sum::new(), Sum::new());
+        for slot in &slots {
+            polls.add(&slot.polls);
+            schedule.add(&slot.schedule_latency);
+            busy.add(&slot.busy_stretches);
+        }
+        let mut journal = lock(&self.journal);
+        self.drain(&slots, &mut journal);
+        let total = journal.taken + journal.ring_dropped;
+        let suppressed = self.lines_suppressed.load(Relaxed) + journal.ring_dropped + journal.queue_dropped;
+        Snapshot {
+            at_ns: now_ns - 1,
+            threshold_ns: self.threshold_ns(),
+            polls: polls.distribution(),
+            schedule_latency: hooks::SCHEDULE_LATENCY.then(|| schedule.distribution()),
+            busy_stretches: busy.distribution(),
+            slow_polls_total: total,
+            slow_polls_dropped: total - journal.stored.len() as u64,
+            slow_polls: journal.stored.clone(),
+            lines: Lines { printed: self.lines_printed.load(Relaxed), suppressed },
+            sites: self.sites(&slots),
+            polling: self.polling(&slots, now_ns),
+            names_refused: self.names.refused(),
+            callback_panics: self.callback_panics.load(Relaxed),
+            coverage: hooks::coverage(),
+        }
+    }
+
+    fn polling(&self, slots: &[Arc<Slot>], now_ns: u64) -> Vec<Polling> {
+        let polling = slots.iter().filter_map(|slot| slot.polling());
+        polling
+            .map(|now| Polling {
+                task_id: (now.task != 0).then_some(now.task),
+                task_name: self.names.get(now.name),
+                spawned_at: now.location,
+                for_ns: now_ns.saturating_sub(now.since_ns),
+            })
+            .collect()
+    }
+
+    /// All threads' rows, by the place in the source: one place can have several `Location`s in a binary.
+    fn sites(&self, slots: &[Arc<Slot>]) -> Vec<Site> {
+        struct Total {
+            polls: Sum<8>,
+            slow: u64,
+            name: Option<NameId>,
+        }
+        let mut totals: BTreeMap<Option<(&str, u32, u32)>, Total> = BTreeMap::new();
+        for row in slots.iter().flat_map(|slot| slot.sites.rows()) {
+            let Some((polls, name)) = row.read() else { continue };
+            let place = row.location.load().map(|l| (l.file(), l.line(), l.column()));
+            let total = totals.entry(place).or_insert_with(|| Total { polls: Sum::new(), slow: 0, name: None });
+            total.polls.add(polls);
+            total.slow += row.slow.load(Relaxed);
+            total.name = match total.name {
+                Some(known) if known != name => Some(NAME_MIXED),
+                _ => Some(name),
+            };
+        }
+        let sites = totals.into_iter().map(|(place, total)| Site {
+            spawned_at: place.map(|(file, line, _)| format!("{file}:{line}")),
+            task_name: total.name.and_then(|name| self.names.get(name)),
+            polls: total.polls.distribution(),
+            slow: total.slow,
+        });
+        let mut sites: Vec<Site> = sites.collect();
+        sites.sort_by_key(|site| std::cmp::Reverse(site.polls.sum_ns));
+        sites
+    }
+}

@@ -1,0 +1,241 @@
+//! What a probe saw, as plain data.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+use crate::distribution::Distribution;
+
+/// What a probe saw from its installation on, or, after [`Snapshot::since`], in between.
+///
+/// Once the runtime is shut down everything agrees: `polls` has as many values as all `sites` together, and
+/// `slow_polls_total` is the sum of their `slow`. While workers poll, a poll that ends during the reading can be
+/// in one and not yet in the other.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// When it was taken: nanoseconds since the installation.
+    pub at_ns: u64,
+    /// What counts as a slow poll (`>=`), in nanoseconds.
+    pub threshold_ns: u64,
+    /// How long polls lasted: a poll's own time, without that of polls that ran within it.
+    pub polls: Distribution,
+    /// Wake to poll start; `None` where this build cannot see it.
+    pub schedule_latency: Option<Distribution>,
+    /// From a worker's unpark to its next park: how long it ran without waiting for events. It still looked for events in
+    /// between, every 61 polls by default.
+    pub busy_stretches: Distribution,
+    /// All slow polls.
+    pub slow_polls_total: u64,
+    /// Slow polls that are not in `slow_polls`, for want of room.
+    pub slow_polls_dropped: u64,
+    /// Slow polls in the order in which they ended, up to the number that the builder was told to keep.
+    pub slow_polls: Vec<SlowPoll>,
+    /// Lines written of slow polls.
+    pub lines: Lines,
+    /// Polls by spawn site, most time first.
+    pub sites: Vec<Site>,
+    /// The polls that were under way.
+    pub polling: Vec<Polling>,
+    /// Named tasks that count as unnamed, because the table of names is full.
+    pub names_refused: u64,
+    /// Panics of the slow-poll callback, caught.
+    pub callback_panics: u64,
+    /// What this build can and cannot see.
+    pub coverage: Coverage,
+}
+
+impl Snapshot {
+    /// What came after `earlier`, an older snapshot of the same probe. Pure: neither snapshot is touched.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// # let probe = pollscope_probe::Probe::builder().install(&mut runtime).unwrap();
+    /// let earlier = probe.snapshot();
+    /// let task = probe.watch(async { std::thread::sleep(Duration::from_millis(1)) });
+    /// runtime.build().unwrap().block_on(task);
+    /// let since = probe.snapshot().since(&earlier);
+    /// assert_eq!(since.polls.count(), 1);
+    /// ```
+    pub fn since(&self, earlier: &Snapshot) -> Snapshot {
+        let site_before = |site: &Site| earlier.sites.iter().find(|e| e.spawned_at == site.spawned_at);
+        let sites = self.sites.iter().filter_map(|site| {
+            let since = match site_before(site) {
+                None => site.clone(),
+                Some(before) => Site {
+                    polls: site.polls.since(&before.polls),
+                    slow: site.slow.saturating_sub(before.slow),
+                    ..site.clone()
+                },
+            };
+            (since.polls.count() > 0).then_some(since)
+        });
+        let latency = self.schedule_latency.as_ref().zip(earlier.schedule_latency.as_ref());
+        let total = self.slow_polls_total.saturating_sub(earlier.slow_polls_total);
+        let slow_polls: Vec<SlowPoll> = self.slow_polls.iter().skip(earlier.slow_polls.len()).cloned().collect();
+        Snapshot {
+            polls: self.polls.since(&earlier.polls),
+            schedule_latency: latency.map(|(now, before)| now.since(before)),
+            busy_stretches: self.busy_stretches.since(&earlier.busy_stretches),
+            slow_polls_total: total,
+            slow_polls_dropped: total.saturating_sub(slow_polls.len() as u64),
+            slow_polls,
+            lines: Lines {
+                printed: self.lines.printed.saturating_sub(earlier.lines.printed),
+                suppressed: self.lines.suppressed.saturating_sub(earlier.lines.suppressed),
+            },
+            sites: sites.collect(),
+            names_refused: self.names_refused.saturating_sub(earlier.names_refused),
+            callback_panics: self.callback_panics.saturating_sub(earlier.callback_panics),
+            ..self.clone()
+        }
+    }
+}
+
+/// Lines written of slow polls. Once [`crate::Probe::finish`] returned `true`, they add up to the slow polls.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// Written.
+    pub printed: u64,
+    /// Held back by the rate limit, for want of room or of a writer, or because writing failed.
+    pub suppressed: u64,
+}
+
+/// One poll that lasted at least the threshold.
+///
+/// Its `Display` is one line in the shape of asyncio's debug mode:
+/// `Executing <Task 7 writer, spawned at src/main.rs:88, worker 0> took 0.503 seconds`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SlowPoll {
+    /// From 1, in the order in which the polls ended; unique within a probe.
+    pub id: u64,
+    /// Tokio's task id; `None` for the future given to `block_on`.
+    pub task_id: Option<u64>,
+    /// The name given to [`crate::Probe::spawn`] or [`crate::Watch::named`].
+    pub task_name: Option<Arc<str>>,
+    /// Where the task was spawned, or the future watched.
+    pub spawned_at: &'static Location<'static>,
+    /// The worker's index; `None` for a thread that is not a worker.
+    pub worker: Option<usize>,
+    /// Nanoseconds since the installation.
+    pub start_ns: u64,
+    /// How long it lasted, in nanoseconds, without the polls that ran within it.
+    pub duration_ns: u64,
+}
+
+impl fmt::Display for SlowPoll {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.task_id {
+            Some(id) => write!(f, "Executing <Task {id}")?,
+            None => f.write_str("Executing <Task root")?,
+        }
+        if let Some(name) = &self.task_name {
+            write!(f, " {}", Escaped(name))?;
+        }
+        let (file, line) = (self.spawned_at.file(), self.spawned_at.line());
+        write!(f, ", spawned at {}:{line}", Escaped(file))?;
+        if let Some(worker) = self.worker {
+            write!(f, ", worker {worker}")?;
+        }
+        write!(f, "> took {:.3} seconds", self.duration_ns as f64 / 1e9)
+    }
+}
+
+/// A text without what could move a terminal's cursor or reorder its line.
+pub(crate) struct Escaped<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            let bidi =
+                matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            if c.is_control() || bidi || matches!(c, '\u{2028}' | '\u{2029}') {
+                write!(f, "{}", c.escape_unicode())?;
+            } else {
+                fmt::Write::write_char(f, c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All polls of the tasks spawned at one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Site {
+    /// `file:line`; `None` for the sites beyond the table's size, all together.
+    pub spawned_at: Option<String>,
+    /// The name, where all its tasks share one.
+    pub task_name: Option<Arc<str>>,
+    /// Their polls, to two significant digits.
+    pub polls: Distribution,
+    /// How many of them were slow, exactly.
+    pub slow: u64,
+}
+
+/// A poll that is under way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Polling {
+    /// Tokio's task id; `None` for the future given to `block_on`.
+    pub task_id: Option<u64>,
+    /// Its name, where it has one.
+    pub task_name: Option<Arc<str>>,
+    /// Where the task was spawned, or the future watched.
+    pub spawned_at: &'static Location<'static>,
+    /// For how long already, in nanoseconds.
+    pub for_ns: u64,
+}
+
+/// How a probe learns of polls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The runtime's task hooks (a build with `--cfg tokio_unstable`), and watched futures.
+    Hooks,
+    /// Watched futures alone, and the workers' park and unpark.
+    Wrappers,
+}
+
+impl Source {
+    /// The word used in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Source::Hooks => "hooks",
+            Source::Wrappers => "wrappers",
+        }
+    }
+}
+
+/// What a probe can and cannot see.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// How it learns of polls.
+    pub source: Source,
+    /// What it sees; each a short phrase.
+    pub sees: Vec<&'static str>,
+    /// What it does not see; each a short phrase.
+    pub blind_to: Vec<&'static str>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_break_the_line() {
+        let poll = SlowPoll {
+            id: 1,
+            task_id: None,
+            task_name: Some("a\x1b[2J\nb\u{202e}".into()),
+            spawned_at: Location::caller(),
+            worker: None,
+            start_ns: 0,
+            duration_ns: 503_400_000,
+        };
+        let line = poll.to_string();
+        assert!(line.starts_with(r"Executing <Task root a\u{1b}[2J\u{a}b\u{202e}, spawned at "), "{line}");
+        assert!(line.ends_with("> took 0.503 seconds"), "{line}");
+    }
+}

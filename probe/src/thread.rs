@@ -1,0 +1,273 @@
+//! A thread's own side of its slots: which polls it is in. Nothing here is shared, so nothing here is locked.
+
+use std::cell::RefCell;
+use std::panic::Location;
+use std::sync::{Arc, Weak};
+
+use crate::names::{NameId, UNNAMED};
+use crate::shared::Shared;
+use crate::worker::{Frame, Slot};
+
+thread_local! {
+    static THREAD: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
+}
+
+/// This thread's place in one probe.
+struct Entry {
+    probe: u64,
+    shared: Weak<Shared>,
+    slot: Arc<Slot>,
+    /// The open polls, outermost first; more than one where an executor runs within a poll.
+    frames: Vec<Frame>,
+    /// When the thread was unparked, or first polled; 0 while it is parked.
+    busy_since_ns: u64,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade() {
+            self.slot.show_idle();
+            shared.return_slot(&self.slot);
+        }
+    }
+}
+
+/// Runs `f` on this thread's entry, which it makes on the thread's first poll.
+/// `None` when the thread is being torn down, or is in `f` already.
+#[inline]
+fn with_entry<R>(shared: &Arc<Shared>, f: impl FnOnce(&mut Entry) -> R) -> Option<R> {
+    THREAD
+        .try_with(|thread| {
+            let mut entries = thread.try_borrow_mut().ok()?;
+            let index = match entries.iter().position(|entry| entry.probe == shared.id) {
+                Some(index) => index,
+                None => register(&mut entries, shared),
+            };
+            Some(f(&mut entries[index]))
+        })
+        .ok()
+        .flatten()
+}
+
+#[cold]
+fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
+    entries.retain(|entry| entry.shared.strong_count() > 0);
+    entries.push(Entry {
+        probe: shared.id,
+        shared: Arc::downgrade(shared),
+        slot: shared.take_slot(),
+        frames: Vec::with_capacity(8),
+        busy_since_ns: 0,
+    });
+    entries.len() - 1
+}
+
+impl Entry {
+    #[inline]
+    fn open(&mut self, now_ns: u64, task: u64, location: &'static Location<'static>, name: NameId) {
+        if self.busy_since_ns == 0 {
+            self.busy_since_ns = now_ns;
+        }
+        let frame = Frame { start_ns: now_ns, task, name, location, nested_ns: 0 };
+        self.slot.show(&frame);
+        self.frames.push(frame);
+    }
+
+    #[inline]
+    fn close(&mut self, now_ns: u64, threshold_ns: u64) {
+        let Some(frame) = self.frames.pop() else { return };
+        let elapsed = now_ns.saturating_sub(frame.start_ns);
+        self.slot.record(&frame, now_ns, elapsed.saturating_sub(frame.nested_ns), threshold_ns);
+        match self.frames.last_mut() {
+            None => self.slot.show_idle(),
+            Some(outer) => {
+                outer.nested_ns = outer.nested_ns.saturating_add(elapsed);
+                self.slot.show(outer);
+            }
+        }
+    }
+}
+
+/// A poll begins, says the runtime's hook.
+#[inline]
+pub(crate) fn begin(
+    shared: &Arc<Shared>,
+    task: u64,
+    location: &'static Location<'static>,
+    schedule_latency_ns: Option<u64>,
+) {
+    with_entry(shared, |entry| {
+        if let Some(ns) = schedule_latency_ns {
+            entry.slot.schedule_latency.record(ns);
+        }
+        entry.open(shared.clock.now_ns(), task, location, UNNAMED);
+    });
+}
+
+/// The innermost open poll ends.
+#[inline]
+pub(crate) fn end(shared: &Arc<Shared>) {
+    let now_ns = shared.clock.now_ns();
+    with_entry(shared, |entry| entry.close(now_ns, shared.threshold_ns()));
+}
+
+/// A watched future of `task` is about to be polled. When the innermost open poll is that task's, it only gets
+/// its name; otherwise a poll begins, and the answer is `true`: the caller owes an [`end`].
+#[inline]
+pub(crate) fn begin_watched(
+    shared: &Arc<Shared>,
+    task: u64,
+    location: &'static Location<'static>,
+    name: NameId,
+) -> bool {
+    with_entry(shared, |entry| {
+        if entry.name(task, name) {
+            return false;
+        }
+        entry.open(shared.clock.now_ns(), task, location, name);
+        true
+    })
+    .unwrap_or(false)
+}
+
+/// Names the innermost open poll, if it is this task's.
+pub(crate) fn name(shared: &Arc<Shared>, task: u64, name: NameId) {
+    with_entry(shared, |entry| entry.name(task, name));
+}
+
+impl Entry {
+    /// Whether the innermost open poll is this task's; it gets the name unless it has one.
+    #[inline]
+    fn name(&mut self, task: u64, name: NameId) -> bool {
+        match self.frames.last_mut() {
+            Some(frame) if frame.task == task => {
+                if frame.name == UNNAMED && name != UNNAMED {
+                    frame.name = name;
+                    self.slot.show_name(name);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The thread is about to wait for events: a busy stretch ends.
+pub(crate) fn park(shared: &Arc<Shared>) {
+    let now_ns = shared.clock.now_ns();
+    with_entry(shared, |entry| {
+        let since = std::mem::take(&mut entry.busy_since_ns);
+        if since != 0 {
+            entry.slot.busy_stretches.record(now_ns.saturating_sub(since));
+        }
+    });
+}
+
+/// The thread goes on after waiting for events: a busy stretch begins.
+pub(crate) fn unpark(shared: &Arc<Shared>) {
+    let now_ns = shared.clock.now_ns();
+    with_entry(shared, |entry| entry.busy_since_ns = now_ns);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::snapshot::Snapshot;
+
+    const MS: u64 = 1_000_000;
+
+    fn shared() -> Arc<Shared> {
+        Arc::new(Shared::new(Clock::manual(), 100 * MS, 1_000))
+    }
+
+    fn durations(snapshot: &Snapshot) -> Vec<(Option<u64>, u64)> {
+        snapshot.slow_polls.iter().map(|poll| (poll.task_id, poll.duration_ns / MS)).collect()
+    }
+
+    #[test]
+    fn a_poll_at_the_threshold_is_slow_and_one_below_is_not() {
+        let shared = shared();
+        for ns in [100 * MS - 1, 100 * MS] {
+            begin(&shared, 1, Location::caller(), None);
+            shared.clock.advance(ns);
+            end(&shared);
+        }
+        let snapshot = shared.snapshot();
+        assert_eq!((snapshot.polls.count(), snapshot.slow_polls_total), (2, 1));
+        assert_eq!(snapshot.polls.max_ns, Some(100 * MS));
+    }
+
+    #[test]
+    fn a_poll_within_a_poll_is_charged_once() {
+        let shared = shared();
+        assert!(begin_watched(&shared, 0, Location::caller(), UNNAMED), "the root has no poll of its own yet");
+        shared.clock.advance(150 * MS);
+        assert!(begin_watched(&shared, 9, Location::caller(), UNNAMED), "a LocalSet task within the root");
+        shared.clock.advance(300 * MS);
+        end(&shared);
+        shared.clock.advance(MS);
+        end(&shared);
+        let snapshot = shared.snapshot();
+        assert_eq!(durations(&snapshot), [(Some(9), 300), (None, 151)]);
+        assert_eq!(snapshot.polls.sum_ns, 451 * MS);
+    }
+
+    #[test]
+    fn watching_a_task_that_the_hooks_see_only_names_it() {
+        let shared = shared();
+        let name_id = shared.names.intern("writer");
+        begin(&shared, 7, Location::caller(), None);
+        assert!(!begin_watched(&shared, 7, Location::caller(), name_id));
+        assert!(!begin_watched(&shared, 7, Location::caller(), shared.names.intern("inner")));
+        shared.clock.advance(200 * MS);
+        end(&shared);
+        let snapshot = shared.snapshot();
+        assert_eq!(snapshot.polls.count(), 1);
+        assert_eq!(snapshot.slow_polls[0].task_name.as_deref(), Some("writer"));
+    }
+
+    #[test]
+    fn a_busy_stretch_lasts_from_unpark_to_park() {
+        let shared = shared();
+        unpark(&shared);
+        for _ in 0..30 {
+            begin(&shared, 1, Location::caller(), Some(5));
+            shared.clock.advance(10 * MS);
+            end(&shared);
+        }
+        park(&shared);
+        park(&shared);
+        let snapshot = shared.snapshot();
+        assert_eq!(snapshot.slow_polls_total, 0);
+        let stretches = &snapshot.busy_stretches;
+        assert_eq!((stretches.count(), stretches.max_ns), (1, Some(300 * MS)));
+    }
+
+    #[test]
+    fn what_is_polled_now_can_be_seen_from_another_thread() {
+        let shared = shared();
+        begin(&shared, 3, Location::caller(), None);
+        shared.clock.advance(40 * MS);
+        let polling = std::thread::scope(|scope| scope.spawn(|| shared.snapshot().polling).join().unwrap());
+        assert_eq!(polling.iter().map(|p| (p.task_id, p.for_ns)).collect::<Vec<_>>(), [(Some(3), 40 * MS)]);
+        end(&shared);
+        assert!(shared.snapshot().polling.is_empty());
+    }
+
+    #[test]
+    fn threads_that_come_and_go_reuse_slots() {
+        let shared = shared();
+        for _ in 0..20 {
+            let shared = Arc::clone(&shared);
+            // Joined, not scoped: a scope does not wait for a thread's locals to be dropped.
+            let thread = std::thread::spawn(move || {
+                begin(&shared, 1, Location::caller(), None);
+                end(&shared);
+            });
+            thread.join().unwrap();
+        }
+        assert_eq!(shared.snapshot().polls.count(), 20);
+        assert_eq!(shared.slot_count(), 1);
+    }
+}

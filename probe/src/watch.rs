@@ -1,0 +1,112 @@
+//! A wrapper for what the hooks cannot see: the future given to `block_on`, tasks of a `LocalSet`, and, in a build without
+//! hooks, every task that matters.
+
+use std::future::Future;
+use std::hash::{Hash, Hasher};
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+use crate::names::{NameId, UNNAMED};
+use crate::shared::Shared;
+use crate::thread;
+
+pin_project! {
+    /// A future whose polls are measured. Made by [`Probe::watch`](crate::Probe::watch).
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Watch<F> {
+        #[pin]
+        future: F,
+        // None: the probe is off.
+        shared: Option<Arc<Shared>>,
+        name: NameId,
+        location: &'static Location<'static>,
+    }
+
+    impl<F> PinnedDrop for Watch<F> {
+        fn drop(this: Pin<&mut Self>) {
+            // An aborted task is dropped within a poll that never reached it: that poll gets its name here.
+            if let Some(shared) = &this.shared && this.name != UNNAMED {
+                thread::name(shared, current_task(), this.name);
+            }
+        }
+    }
+}
+
+impl<F> Watch<F> {
+    pub(crate) fn new(future: F, shared: Option<Arc<Shared>>, location: &'static Location<'static>) -> Watch<F> {
+        Watch { future, shared, name: UNNAMED, location }
+    }
+
+    /// Gives the task a name. Up to 16,384 names are kept; tasks with further ones count as unnamed, and are counted.
+    pub fn named(mut self, name: &str) -> Watch<F> {
+        if let Some(shared) = &self.shared {
+            self.name = shared.names.intern(name);
+        }
+        self
+    }
+}
+
+impl<F: Future> Future for Watch<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let Some(shared) = this.shared else { return this.future.poll(cx) };
+        let opened = thread::begin_watched(shared, current_task(), this.location, *this.name);
+        // Dropped on the way out, by a panic as well.
+        let _end = opened.then(|| End(shared));
+        this.future.poll(cx)
+    }
+}
+
+struct End<'a>(&'a Arc<Shared>);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        thread::end(self.0);
+    }
+}
+
+/// The id of the task that is being polled; 0 for none. Not to be called from a hook, where Tokio's answer is wrong.
+fn current_task() -> u64 {
+    tokio::task::try_id().map_or(0, task_number)
+}
+
+/// The number in a task id. It has no accessor, but hashes as exactly that number; a test compares it with what it prints.
+#[inline]
+pub(crate) fn task_number(id: tokio::task::Id) -> u64 {
+    struct Number(u64);
+    impl Hasher for Number {
+        fn finish(&self) -> u64 {
+            self.0
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            for &byte in bytes {
+                self.0 = self.0 << 8 | u64::from(byte);
+            }
+        }
+        fn write_u64(&mut self, number: u64) {
+            self.0 = number;
+        }
+    }
+    let mut number = Number(0);
+    id.hash(&mut number);
+    number.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_task_number_is_what_its_id_prints() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        for _ in 0..300 {
+            let id = runtime.block_on(async { tokio::spawn(async {}).id() });
+            assert_eq!(super::task_number(id).to_string(), id.to_string());
+        }
+    }
+}

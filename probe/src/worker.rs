@@ -1,0 +1,128 @@
+//! One slot a thread that polls: what it polls now, and counters that only it writes.
+//!
+//! A slot belongs to a thread, not to a worker index: `block_in_place` hands a worker's core to another thread in the
+//! middle of a poll, and two threads must never write the same counters.
+
+use std::panic::Location;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use crate::histogram::{Fine, add_single_writer};
+use crate::location::LocationCell;
+use crate::names::NameId;
+use crate::ring::{RawSlowPoll, Ring};
+use crate::site::Sites;
+
+/// The poll that a thread is in.
+#[derive(Debug, Default)]
+struct Polling {
+    /// 0: none.
+    since_ns: AtomicU64,
+    task: AtomicU64,
+    name: AtomicU32,
+    location: LocationCell,
+}
+
+/// A copy of [`Polling`] that was read whole.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PollingNow {
+    pub(crate) since_ns: u64,
+    pub(crate) task: u64,
+    pub(crate) name: NameId,
+    pub(crate) location: &'static Location<'static>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Slot {
+    polling: Polling,
+    pub(crate) polls: Fine,
+    pub(crate) schedule_latency: Fine,
+    pub(crate) busy_stretches: Fine,
+    pub(crate) sites: Sites,
+    pub(crate) ring: Ring,
+    /// Every slow poll, whether the ring had room for it or not.
+    pub(crate) slow: AtomicU64,
+}
+
+/// An open poll, kept by its thread.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Frame {
+    pub(crate) start_ns: u64,
+    /// 0 where there is no task.
+    pub(crate) task: u64,
+    pub(crate) name: NameId,
+    pub(crate) location: &'static Location<'static>,
+    /// Time spent in polls within this one; it is theirs.
+    pub(crate) nested_ns: u64,
+}
+
+impl Slot {
+    pub(crate) fn new() -> Slot {
+        Slot {
+            polling: Polling::default(),
+            polls: Fine::new(),
+            schedule_latency: Fine::new(),
+            busy_stretches: Fine::new(),
+            sites: Sites::new(),
+            ring: Ring::new(),
+            slow: AtomicU64::new(0),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn show(&self, frame: &Frame) {
+        self.polling.since_ns.store(0, Release);
+        self.polling.task.store(frame.task, Relaxed);
+        self.polling.name.store(frame.name, Relaxed);
+        self.polling.location.store(frame.location);
+        self.polling.since_ns.store(frame.start_ns, Release);
+    }
+
+    #[inline]
+    pub(crate) fn show_name(&self, name: NameId) {
+        self.polling.name.store(name, Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn show_idle(&self) {
+        self.polling.since_ns.store(0, Release);
+    }
+
+    /// What the thread polls now; `None` when nothing, or when that changed while it was read.
+    pub(crate) fn polling(&self) -> Option<PollingNow> {
+        let since_ns = self.polling.since_ns.load(Acquire);
+        let now = PollingNow {
+            since_ns,
+            task: self.polling.task.load(Acquire),
+            name: self.polling.name.load(Acquire),
+            location: self.polling.location.load()?,
+        };
+        (since_ns != 0 && self.polling.since_ns.load(Acquire) == since_ns).then_some(now)
+    }
+
+    /// Counts a poll that ended at `end_ns`; `ns` is its own time, without the polls within it.
+    #[inline]
+    pub(crate) fn record(&self, frame: &Frame, end_ns: u64, ns: u64, threshold_ns: u64) {
+        self.polls.record(ns);
+        let row = self.sites.row(frame.location);
+        row.record(ns, frame.name);
+        if ns >= threshold_ns {
+            row.record_slow();
+            self.record_slow(frame, end_ns, ns);
+        }
+    }
+
+    #[cold]
+    fn record_slow(&self, frame: &Frame, end_ns: u64, ns: u64) {
+        add_single_writer(&self.slow, 1);
+        self.ring.push(RawSlowPoll {
+            task: frame.task,
+            name: frame.name,
+            location: frame.location,
+            worker: tokio::runtime::worker_index().and_then(|index| u32::try_from(index).ok()),
+            start_ns: frame.start_ns,
+            end_ns,
+            duration_ns: ns,
+        });
+    }
+}
