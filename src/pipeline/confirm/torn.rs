@@ -1,0 +1,198 @@
+//! Which of the output's foreign lines are torn: made of the inputs' bytes, but not cut at the inputs' newlines.
+//!
+//! Let `c` be a non-empty line of the output that is no line of any input. It is *torn* when
+//!
+//! - it is a **piece**: it occurs within a line of an input (a beginning, an end, or something between); or
+//! - it is **glued**: it begins with a whole, non-empty line of an input and the rest is a piece or ends with another
+//!   whole line; or it ends with a whole line and what stands before that is a piece.
+//!
+//! An empty line is a piece of everything, which says nothing: it stays foreign. A carriage return that was stripped
+//! leaves a beginning of its line, so that is torn. A line that only looks like a piece (one letter, say) is
+//! torn too: nobody can tell the difference, and either way the merge has failed.
+//!
+//! It is a second look over the inputs, and bounded: the first [`MOST`] foreign lines of at most one
+//! [`BLOCK`](super::lines::BLOCK) each are looked at, against input lines of at most that length, for at most [`STEPS`]
+//! bytes compared. Foreign lines beyond these bounds stay foreign.
+
+use std::collections::BTreeSet;
+
+/// How many foreign lines are looked at.
+pub(super) const MOST: usize = 256;
+
+/// How many bytes are compared, about two seconds' work.
+const STEPS: u64 = 1 << 30;
+
+/// Foreign lines, and what the second look has found out about them.
+#[derive(Default)]
+pub(super) struct Suspects {
+    open: Vec<Suspect>,
+    torn: BTreeSet<u64>,
+    steps: u64,
+}
+
+impl Suspects {
+    /// Adds the bytes of line `number` of the output, when there is still room.
+    pub(super) fn push(&mut self, number: u64, bytes: Option<&[u8]>) {
+        match bytes {
+            Some(bytes) if !bytes.is_empty() && self.open.len() < MOST => self.open.push(Suspect::new(number, bytes)),
+            _ => {}
+        }
+    }
+
+    /// Whether looking at more input lines can find out more.
+    pub(super) fn is_open(&self) -> bool {
+        !self.open.is_empty() && self.steps < STEPS
+    }
+
+    /// Holds one input line against every suspect.
+    pub(super) fn look_at(&mut self, line: &[u8]) {
+        let torn = &mut self.torn;
+        let steps = &mut self.steps;
+        self.open.retain_mut(|suspect| {
+            *steps += 2 * line.len() as u64 + 1;
+            suspect.look_at(line);
+            let is_torn = suspect.is_torn();
+            if is_torn {
+                torn.insert(suspect.number);
+            }
+            !is_torn
+        });
+    }
+
+    /// The numbers of the lines that are torn.
+    pub(super) fn torn(&self) -> &BTreeSet<u64> {
+        &self.torn
+    }
+}
+
+struct Suspect {
+    number: u64,
+    forward: Pattern,
+    backward: Pattern,
+    /// The shortest and longest whole line that it begins with.
+    whole_start: Option<(usize, usize)>,
+    /// The same for its end.
+    whole_end: Option<(usize, usize)>,
+    /// The longest beginning that occurs within a line.
+    start_piece: usize,
+    /// The longest end that does. Every shorter one then does too, so these two lengths are all that need be kept.
+    end_piece: usize,
+}
+
+impl Suspect {
+    fn new(number: u64, bytes: &[u8]) -> Suspect {
+        let forward = Pattern::new(bytes.to_vec());
+        let backward = Pattern::new(bytes.iter().rev().copied().collect());
+        Suspect { number, forward, backward, whole_start: None, whole_end: None, start_piece: 0, end_piece: 0 }
+    }
+
+    fn look_at(&mut self, line: &[u8]) {
+        self.start_piece = self.start_piece.max(self.forward.longest_beginning_in(line.iter()));
+        self.end_piece = self.end_piece.max(self.backward.longest_beginning_in(line.iter().rev()));
+        if line.is_empty() {
+            return;
+        }
+        let widen = |seen: Option<(usize, usize)>| {
+            seen.map_or((line.len(), line.len()), |(short, long)| (short.min(line.len()), long.max(line.len())))
+        };
+        if self.forward.bytes.starts_with(line) {
+            self.whole_start = Some(widen(self.whole_start));
+        }
+        if self.forward.bytes.ends_with(line) {
+            self.whole_end = Some(widen(self.whole_end));
+        }
+    }
+
+    fn is_torn(&self) -> bool {
+        let len = self.forward.bytes.len();
+        let piece = self.start_piece == len;
+        let whole_then_piece = self.whole_start.is_some_and(|(_, long)| long + self.end_piece >= len);
+        let piece_then_whole = self.whole_end.is_some_and(|(_, long)| self.start_piece + long >= len);
+        let whole_at_both_ends = match (self.whole_start, self.whole_end) {
+            (Some((first, _)), Some((last, _))) => first + last <= len,
+            _ => false,
+        };
+        piece || whole_then_piece || piece_then_whole || whole_at_both_ends
+    }
+}
+
+/// Knuth, Morris and Pratt's search: one pass over the text, however repetitive the bytes are.
+struct Pattern {
+    bytes: Vec<u8>,
+    /// For each length, the longest proper beginning that is also an end of the first `length` bytes.
+    borders: Vec<usize>,
+}
+
+impl Pattern {
+    fn new(bytes: Vec<u8>) -> Pattern {
+        let mut borders = vec![0; bytes.len() + 1];
+        let mut matched = 0;
+        for end in 1..bytes.len() {
+            while matched > 0 && bytes[matched] != bytes[end] {
+                matched = borders[matched];
+            }
+            matched += usize::from(bytes[matched] == bytes[end]);
+            borders[end + 1] = matched;
+        }
+        Pattern { bytes, borders }
+    }
+
+    /// How much of the pattern's beginning occurs somewhere in `text`.
+    fn longest_beginning_in<'a>(&self, text: impl Iterator<Item = &'a u8>) -> usize {
+        let mut longest = 0;
+        let mut matched = 0;
+        for byte in text {
+            while matched > 0 && self.bytes[matched] != *byte {
+                matched = self.borders[matched];
+            }
+            matched += usize::from(self.bytes[matched] == *byte);
+            longest = longest.max(matched);
+            if matched == self.bytes.len() {
+                break;
+            }
+        }
+        longest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Suspects;
+
+    #[track_caller]
+    fn check(line: &str, inputs: &[&str], torn: bool) {
+        let mut suspects = Suspects::default();
+        suspects.push(7, Some(line.as_bytes()));
+        for input in inputs {
+            suspects.look_at(input.as_bytes());
+        }
+        assert_eq!(suspects.torn().contains(&7), torn, "{line:?} among {inputs:?}");
+    }
+
+    #[test]
+    fn a_piece_of_a_line_is_torn() {
+        for piece in ["hel", "llo", "ell", "o", "aab"] {
+            check(piece, &["other", "hello", "aaab"], true);
+        }
+        check("hal", &["other", "hello"], false);
+        check("", &["hello"], false);
+    }
+
+    #[test]
+    fn glued_lines_are_torn() {
+        check("helloworld", &["hello", "world"], true);
+        check("hellohello", &["hello"], true);
+        check("hello+world", &["hello", "world"], true);
+        check("worhello", &["hello", "world"], true);
+        check("hellowor", &["hello", "world"], true);
+        check("helloorl", &["world", "hello"], true);
+        check("abcabcabc", &["abc"], true);
+    }
+
+    #[test]
+    fn a_line_that_only_begins_like_an_input_is_foreign() {
+        check("hello there", &["hello", "world"], false);
+        check("hellO", &["hello", "world"], false);
+        check("hellzz", &["", "hell"], false);
+    }
+}
