@@ -8,4 +8,5 @@ pub mod pipeline;
 pub mod recording;
 pub mod report;
 pub mod scenario;
+pub mod tasks;
 pub mod units;

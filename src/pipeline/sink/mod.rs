@@ -1,6 +1,18 @@
 //! Where merged lines go, and how they get there.
 
+mod naive;
+mod offloaded;
+mod output;
+
 use std::fmt;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+pub use naive::Naive;
+pub use offloaded::Offloaded;
+pub use output::{Existing, OutputSpec};
 
 /// How the pipeline writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,3 +46,47 @@ impl fmt::Display for Mode {
         f.write_str(self.as_str())
     }
 }
+
+/// A place that takes lines, whole and one at a time.
+pub trait Sink: Send + Sync + Sized + 'static {
+    /// Opens the output.
+    fn open(spec: OutputSpec) -> impl Future<Output = Result<Self, SinkError>> + Send;
+
+    /// Writes one line, newline included. When it returns, the kernel has the line, or the answer says why not.
+    /// After an error every further write fails with the same error.
+    fn write(&self, line: Vec<u8>) -> impl Future<Output = Result<(), SinkError>> + Send;
+
+    /// Closes the output after everything that was accepted is written; the first error that it had, if any.
+    fn close(self) -> impl Future<Output = Result<(), SinkError>> + Send;
+}
+
+/// Why the output could not take a line.
+#[derive(Debug, Clone)]
+pub struct SinkError {
+    /// What was tried.
+    pub operation: &'static str,
+    /// The output.
+    pub path: PathBuf,
+    /// What the kernel said.
+    pub error: Arc<io::Error>,
+}
+
+impl fmt::Display for SinkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display().to_string();
+        write!(f, "cannot {} output `{}`: {}", self.operation, path.escape_debug(), self.error)?;
+        match self.error.kind() {
+            io::ErrorKind::AlreadyExists => {
+                f.write_str("; name another one, or pass --append to add to it or --force to overwrite it")
+            }
+            io::ErrorKind::NotFound => f.write_str("; make its folder first"),
+            io::ErrorKind::StorageFull => f.write_str("; free some space, or write elsewhere"),
+            _ if self.error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                f.write_str("; it is a symbolic link, which is never followed: name the file itself")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for SinkError {}

@@ -1,0 +1,150 @@
+//! Several growing files, tailed concurrently into one output.
+
+use std::fmt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::sink::{Mode, Naive, Offloaded, OutputSpec, Sink, SinkError};
+use super::tail::{Handle, InputError, TailError, TailOptions, Tailed, tail};
+use crate::tasks::Tasks;
+
+/// Why a merge was refused before a byte was written.
+#[derive(Debug)]
+pub enum PreflightError {
+    /// An input's fault.
+    Input(InputError),
+    /// One file was named twice.
+    SameInput {
+        /// As it was named first.
+        first: PathBuf,
+        /// As it was named again.
+        second: PathBuf,
+    },
+    /// The output is one of the inputs, by whatever name or link.
+    OutputIsInput {
+        /// The output, as named.
+        output: PathBuf,
+        /// The input, as named.
+        input: PathBuf,
+    },
+}
+
+impl fmt::Display for PreflightError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |path: &Path| path.display().to_string().escape_debug().to_string();
+        match self {
+            PreflightError::Input(error) => error.fmt(f),
+            PreflightError::SameInput { first, second } => write!(
+                f,
+                "cannot merge input `{}` twice: `{}` is the same file; name it once",
+                name(first),
+                name(second)
+            ),
+            PreflightError::OutputIsInput { output, input } => write!(
+                f,
+                "cannot write output `{}`: it is the same file as input `{}`; name another output",
+                name(output),
+                name(input)
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PreflightError {}
+
+/// Opens the inputs, and refuses what could not end well. Blocking; nothing is written.
+///
+/// # Errors
+/// When an input is not a readable regular file, or is named twice, or is the output.
+pub fn open_inputs(inputs: &[PathBuf], output: &Path) -> Result<Vec<Handle>, PreflightError> {
+    // Through links: an output that links to an input would be that input.
+    let output_is = std::fs::metadata(output).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let mut handles: Vec<Handle> = Vec::with_capacity(inputs.len());
+    let mut seen = std::collections::HashMap::with_capacity(inputs.len());
+    for path in inputs {
+        let handle = Handle::open(path).map_err(PreflightError::Input)?;
+        if Some(handle.identity()) == output_is {
+            return Err(PreflightError::OutputIsInput { output: output.to_owned(), input: path.clone() });
+        }
+        if let Some(first) = seen.insert(handle.identity(), path) {
+            return Err(PreflightError::SameInput { first: first.clone(), second: path.clone() });
+        }
+        handles.push(handle);
+    }
+    Ok(handles)
+}
+
+/// What became of a merge.
+#[derive(Debug)]
+pub struct Merged {
+    /// In the order of the inputs.
+    pub inputs: Vec<Tailed>,
+    /// The output's first error.
+    pub output_error: Option<SinkError>,
+}
+
+impl Merged {
+    /// The first error of an input that is not the output's.
+    pub fn input_errors(&self) -> impl Iterator<Item = &InputError> {
+        self.inputs.iter().filter_map(|tailed| match &tailed.error {
+            Some(TailError::Input(error)) => Some(error),
+            _ => None,
+        })
+    }
+
+    /// Bytes whose write was answered.
+    pub fn bytes(&self) -> u64 {
+        self.inputs.iter().map(|tailed| tailed.bytes).sum()
+    }
+}
+
+/// Tails every input into the output, in the given mode, until `closed` turns true and all that was appended before is
+/// written, or the output fails. An input that fails ends alone; the others go on.
+///
+/// # Errors
+/// When the output cannot be opened; nothing is written then.
+pub async fn merge(
+    tasks: &Tasks,
+    mode: Mode,
+    inputs: Vec<Handle>,
+    output: OutputSpec,
+    options: TailOptions,
+    closed: watch::Receiver<bool>,
+) -> Result<Merged, SinkError> {
+    match mode {
+        Mode::Naive => merge_into::<Naive>(tasks, inputs, output, options, closed).await,
+        Mode::Offloaded => merge_into::<Offloaded>(tasks, inputs, output, options, closed).await,
+    }
+}
+
+async fn merge_into<S: Sink>(
+    tasks: &Tasks,
+    inputs: Vec<Handle>,
+    output: OutputSpec,
+    options: TailOptions,
+    closed: watch::Receiver<bool>,
+) -> Result<Merged, SinkError> {
+    let sink = Arc::new(S::open(output).await?);
+    let mut tails = Vec::with_capacity(inputs.len());
+    for (index, handle) in inputs.into_iter().enumerate() {
+        let future = tail(handle, options.clone(), Arc::clone(&sink), closed.clone());
+        tails.push(tasks.spawn(&format!("tail {index}"), future));
+    }
+    let mut inputs = Vec::with_capacity(tails.len());
+    for tail in tails {
+        // A tail's panic is the pipeline's own fault: it goes on to the caller once the output is closed.
+        inputs.push(tail.await);
+    }
+    let output_error = match Arc::try_unwrap(sink) {
+        Ok(sink) => sink.close().await.err(),
+        Err(_) => unreachable!("every tail has ended and dropped its part of the sink"),
+    };
+    let inputs = inputs.into_iter().map(|joined| match joined {
+        Ok(tailed) => tailed,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    });
+    Ok(Merged { inputs: inputs.collect(), output_error })
+}

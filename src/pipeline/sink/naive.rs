@@ -1,0 +1,26 @@
+//! Naive: ordinary blocking calls in an async function. Each is a system call that can block, and while it does, no
+//! other task of the thread runs. This is what the offloaded mode is compared with.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::output::{Output, OutputSpec};
+use super::{Sink, SinkError};
+
+/// The output, written on the executor.
+#[derive(Debug)]
+pub struct Naive(Mutex<Output>);
+
+impl Sink for Naive {
+    async fn open(spec: OutputSpec) -> Result<Naive, SinkError> {
+        Ok(Naive(Mutex::new(Output::open(spec)?)))
+    }
+
+    async fn write(&self, line: Vec<u8>) -> Result<(), SinkError> {
+        // Held for the whole line, so that two workers cannot mix theirs. Blocking while it is held is the point.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(&line)
+    }
+
+    async fn close(self) -> Result<(), SinkError> {
+        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).close()
+    }
+}

@@ -1,0 +1,165 @@
+//! Offloaded: a writer thread that owns the output and runs an event loop of its own.
+//!
+//! Its face is async and takes no lock: `write` hands the line to the thread's loop and awaits the answer. Starting and
+//! joining the thread are system calls too, so even they are awaited off the loop.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
+
+use super::output::{Output, OutputSpec};
+use super::{Sink, SinkError};
+
+/// Lines that wait for the thread, at most; further writers wait for room.
+const QUEUE: usize = 1_024;
+
+enum Command {
+    Write { line: Vec<u8>, done: oneshot::Sender<Result<(), SinkError>> },
+    Stop { done: oneshot::Sender<Result<(), SinkError>> },
+}
+
+/// The output, written by a thread of its own.
+#[derive(Debug)]
+pub struct Offloaded {
+    spec: OutputSpec,
+    /// `None` once the sink is being dropped: the thread then writes what it accepted, and ends.
+    commands: Option<mpsc::Sender<Command>>,
+    thread: Option<WriterThread>,
+}
+
+/// Joined when dropped: what the thread accepted is written before anyone goes on.
+#[derive(Debug)]
+struct WriterThread(Option<thread::JoinHandle<()>>);
+
+impl WriterThread {
+    fn join(&mut self) {
+        if let Some(thread) = self.0.take() {
+            // Its panic was printed by the panic hook, and its unanswered writes failed.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for WriterThread {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+impl Sink for Offloaded {
+    async fn open(spec: OutputSpec) -> Result<Offloaded, SinkError> {
+        let (commands, queue) = mpsc::channel(QUEUE);
+        let (ready, is_ready) = oneshot::channel();
+        let started = {
+            let spec = spec.clone();
+            spawn_blocking(move || {
+                let thread = thread::Builder::new().name("writer".to_owned());
+                thread.spawn(move || run(spec, queue, ready)).map(|thread| WriterThread(Some(thread)))
+            })
+            .await
+        };
+        let failed = |error| SinkError { operation: "start a thread for", path: spec.path.clone(), error };
+        let thread = started
+            .unwrap_or_else(|_| Err(io::Error::other("the runtime is shutting down")))
+            .map_err(|error| failed(Arc::new(error)))?;
+        // Whole before the next await: a cancellation there must close the queue before it joins the thread.
+        let sink = Offloaded { spec: spec.clone(), commands: Some(commands), thread: Some(thread) };
+        match is_ready.await {
+            Ok(Ok(())) => Ok(sink),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(failed(Arc::new(io::Error::other("the thread ended before it was ready")))),
+        }
+    }
+
+    async fn write(&self, line: Vec<u8>) -> Result<(), SinkError> {
+        self.ask(|done| Command::Write { line, done }).await
+    }
+
+    async fn close(mut self) -> Result<(), SinkError> {
+        let closed = self.ask(|done| Command::Stop { done }).await;
+        self.commands = None;
+        if let Some(mut thread) = self.thread.take() {
+            // An error means that the runtime is shutting down: the thread was joined when the closure was dropped.
+            let _ = spawn_blocking(move || thread.join()).await;
+        }
+        closed
+    }
+}
+
+impl Offloaded {
+    async fn ask(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<(), SinkError>>) -> Command,
+    ) -> Result<(), SinkError> {
+        let (done, answer) = oneshot::channel();
+        if let Some(commands) = &self.commands
+            && commands.send(command(done)).await.is_ok()
+            && let Ok(answer) = answer.await
+        {
+            return answer;
+        }
+        let error = Arc::new(io::Error::other("the writer thread has ended"));
+        Err(SinkError { operation: "write to", path: self.spec.path.clone(), error })
+    }
+}
+
+impl Drop for Offloaded {
+    /// Left without [`Sink::close`], by an error or a cancellation: the thread still writes what it accepted.
+    fn drop(&mut self) {
+        self.commands = None;
+        let Some(mut thread) = self.thread.take() else { return };
+        // On a runtime, off its loop; the runtime's own shutdown then waits for it.
+        if let Ok(handle) = Handle::try_current() {
+            drop(handle.spawn_blocking(move || thread.join()));
+        }
+    }
+}
+
+/// The writer thread: opens, says that it is ready, writes what it is handed, and ends when told or left.
+fn run(spec: OutputSpec, queue: mpsc::Receiver<Command>, ready: oneshot::Sender<Result<(), SinkError>>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let error = Arc::new(error);
+            let _ = ready.send(Err(SinkError { operation: "start an event loop for", path: spec.path, error }));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        match Output::open(spec) {
+            Ok(output) => {
+                // Nobody waits when the opening was cancelled; the queue is closed then, and the loop ends.
+                let _ = ready.send(Ok(()));
+                serve(output, queue).await;
+            }
+            Err(error) => {
+                let _ = ready.send(Err(error));
+            }
+        }
+    });
+}
+
+async fn serve(mut output: Output, mut queue: mpsc::Receiver<Command>) {
+    let mut stops = Vec::new();
+    // After a stop, the final round: the queue takes nothing new, and what it holds is still written.
+    while let Some(command) = queue.recv().await {
+        match command {
+            Command::Write { line, done } => {
+                // A caller that was cancelled does not listen any more; its line is written all the same.
+                let _ = done.send(output.write(&line));
+            }
+            Command::Stop { done } => {
+                queue.close();
+                stops.push(done);
+            }
+        }
+    }
+    let closed = output.close();
+    for done in stops {
+        let _ = done.send(closed.clone());
+    }
+}

@@ -1,0 +1,90 @@
+//! The output file itself: blocking calls, whichever thread makes them.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::fs::OFlags;
+
+use super::SinkError;
+
+/// What to do with an output that exists already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// Refuse.
+    Refuse,
+    /// Write after what is there.
+    Append,
+    /// Discard what is there.
+    Overwrite,
+    /// It is a FIFO, made for this merge.
+    Fifo,
+}
+
+/// Which file the lines go to, and how.
+#[derive(Debug, Clone)]
+pub struct OutputSpec {
+    /// The file.
+    pub path: PathBuf,
+    /// What if it exists.
+    pub existing: Existing,
+    /// Whether every line is synced to the disk before its write is answered.
+    pub sync_lines: bool,
+}
+
+/// An open output.
+#[derive(Debug)]
+pub(super) struct Output {
+    file: File,
+    spec: OutputSpec,
+    /// The first error; the output takes nothing after it.
+    error: Option<SinkError>,
+}
+
+impl OutputSpec {
+    fn failed(&self, operation: &'static str, error: io::Error) -> SinkError {
+        SinkError { operation, path: self.path.clone(), error: Arc::new(error) }
+    }
+}
+
+impl Output {
+    /// Opens the output; a symbolic link is never followed. Blocking.
+    pub(super) fn open(spec: OutputSpec) -> Result<Output, SinkError> {
+        let mut options = OpenOptions::new();
+        options.custom_flags(OFlags::NOFOLLOW.bits() as i32);
+        match spec.existing {
+            Existing::Refuse => options.write(true).create_new(true),
+            Existing::Append => options.append(true).create(true),
+            Existing::Overwrite => options.write(true).create(true).truncate(true),
+            Existing::Fifo => options.write(true),
+        };
+        let file = options.open(&spec.path).map_err(|error| {
+            let operation = if spec.existing == Existing::Refuse { "create" } else { "open" };
+            spec.failed(operation, error)
+        })?;
+        Ok(Output { file, spec, error: None })
+    }
+
+    /// Writes a whole line. Blocking.
+    pub(super) fn write(&mut self, line: &[u8]) -> Result<(), SinkError> {
+        if let Some(error) = &self.error {
+            return Err(error.clone());
+        }
+        let mut result = self.file.write_all(line).map_err(|error| self.spec.failed("write to", error));
+        if result.is_ok() && self.spec.sync_lines {
+            result = self.file.sync_data().map_err(|error| self.spec.failed("sync", error));
+        }
+        if let Err(error) = &result {
+            self.error = Some(error.clone());
+        }
+        result
+    }
+
+    /// Closes the output. The first error that it had, if any. Blocking.
+    pub(super) fn close(self) -> Result<(), SinkError> {
+        drop(self.file);
+        self.error.map_or(Ok(()), Err)
+    }
+}
