@@ -10,3 +10,4 @@ pub mod report;
 pub mod scenario;
 pub mod tasks;
 pub mod units;
+pub mod witness;

@@ -1,0 +1,74 @@
+//! Loop lag: how late a periodic timer on the loop fires.
+//!
+//! A blocked loop fires the timer once, late, where it should have fired many times: the raw values then hold one long
+//! lag among many short ones and their percentiles flatter the loop. The corrected values hold, for each firing that
+//! was missed, the lag that it would have had (the correction for coordinated omission of HdrHistogram).
+//!
+//! Tokio's timers have a resolution of 1 ms and round up, so an idle loop shows a lag of up to about 1 ms.
+
+use std::time::Duration;
+
+use pollscope_probe::histogram::{self, Reader, Writer};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+/// The reading ends of a lag witness.
+#[derive(Debug, Clone)]
+pub struct Lag {
+    /// One value for every time that the timer should have fired.
+    pub corrected: Reader,
+    /// One value for every time that it fired.
+    pub raw: Reader,
+}
+
+/// A timer of the given period that runs until `stop` turns true, and what it measures.
+pub fn witness(period: Duration, stop: watch::Receiver<bool>) -> (Lag, impl Future<Output = ()> + Send) {
+    let (corrected_writer, corrected) = histogram::pair();
+    let (raw_writer, raw) = histogram::pair();
+    (Lag { corrected, raw }, run(period, stop, corrected_writer, raw_writer))
+}
+
+async fn run(period: Duration, mut stop: watch::Receiver<bool>, mut corrected: Writer, mut raw: Writer) {
+    let mut due = Instant::now() + period;
+    loop {
+        tokio::select! {
+            biased;
+            () = sleep_until(due) => {}
+            _ = stop.wait_for(|&stop| stop) => return,
+        }
+        let now = Instant::now();
+        raw.record(nanos(now - due));
+        while due <= now {
+            corrected.record(nanos(now - due));
+            due += period;
+        }
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_one_raw_value_and_a_corrected_one_for_each_missed_firing() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let (lag, timer) = witness(Duration::from_millis(10), stopped);
+        runtime.block_on(async {
+            let timer = tokio::spawn(timer);
+            tokio::task::yield_now().await;
+            std::thread::sleep(Duration::from_millis(205));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            stop.send(true).unwrap();
+            timer.await.unwrap();
+        });
+        let over = |reader: &Reader| reader.read().count_from(50_000_000);
+        assert_eq!(over(&lag.raw), 1, "it fired once");
+        // Firings at 10, 20, … up to 150 ms were more than 50 ms late when the block ended at 205 ms or later.
+        assert!(over(&lag.corrected) >= 15, "{:?}", lag.corrected.read());
+    }
+}

@@ -1,0 +1,232 @@
+//! Response time: an echo server on the measured loop, and a client outside it.
+//!
+//! The client is open-loop: it sends on schedule, whether or not answers come, and measures from the *intended* send time,
+//! so that a blocked loop cannot slow down the questions and thereby hide. A request is its number, eight bytes; the
+//! requests go to the connections in turn.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pollscope_probe::Distribution;
+use pollscope_probe::histogram::{self, Reader, Writer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio::task::LocalSet;
+
+use crate::tasks::Tasks;
+
+/// Bytes of a request, and of its answer.
+const REQUEST: usize = 8;
+
+/// Answers every connection with what it sends, until the connection ends; accepts `connections` of them.
+///
+/// # Errors
+/// When a connection cannot be accepted.
+pub async fn serve(tasks: Tasks, listener: TcpListener, connections: usize) -> io::Result<()> {
+    let mut echoes = Vec::with_capacity(connections);
+    for index in 0..connections {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        echoes.push(tasks.spawn(&format!("echo {index}"), echo(stream)));
+    }
+    for echo in echoes {
+        // A connection that failed shows as unanswered requests.
+        let _ = echo.await;
+    }
+    Ok(())
+}
+
+async fn echo(mut stream: tokio::net::TcpStream) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return stream.shutdown().await,
+            n => stream.write_all(&buffer[..n]).await?,
+        }
+    }
+}
+
+/// What the client saw.
+#[derive(Debug, Clone)]
+pub struct Responses {
+    /// From the intended send time to the answer.
+    pub times: Distribution,
+    /// Requests sent that had no answer yet.
+    pub unanswered: u64,
+}
+
+/// A connected client that has not begun to ask.
+#[derive(Debug)]
+pub struct Client {
+    streams: Vec<TcpStream>,
+    every: Duration,
+}
+
+/// A client at work, on two threads of its own: one sends, one receives.
+#[derive(Debug)]
+pub struct Asking {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    times: Reader,
+    sender: thread::JoinHandle<()>,
+    receiver: thread::JoinHandle<io::Result<()>>,
+}
+
+/// When each request is meant to be sent.
+#[derive(Debug, Clone, Copy)]
+struct Schedule {
+    start: Instant,
+    every: Duration,
+}
+
+impl Schedule {
+    fn due(self, request: u64) -> Instant {
+        self.start + self.every.mul_f64(request as f64)
+    }
+}
+
+impl Client {
+    /// Connects. Blocking: it needs the server to accept meanwhile.
+    ///
+    /// # Errors
+    /// When a connection is refused.
+    pub fn connect(server: SocketAddr, connections: usize, every: Duration) -> io::Result<Client> {
+        let streams = (0..connections).map(|_| {
+            let stream = TcpStream::connect(server)?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        });
+        Ok(Client { streams: streams.collect::<io::Result<_>>()?, every })
+    }
+
+    /// Begins to ask.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(self) -> io::Result<Asking> {
+        let Client { streams, every } = self;
+        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let schedule = Schedule { start: Instant::now() + every, every };
+        let (writer, times) = histogram::pair();
+        let receiving = streams.iter().map(TcpStream::try_clone).collect::<io::Result<Vec<_>>>()?;
+        let receiver = thread::Builder::new()
+            .name("client-receiver".to_owned())
+            .spawn(move || receive(receiving, schedule, writer))?;
+        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&sent));
+        let sender = thread::Builder::new()
+            .name("client-sender".to_owned())
+            .spawn(move || send(&streams, schedule, &stopped, &count))?;
+        Ok(Asking { stop, sent, times, sender, receiver })
+    }
+}
+
+impl Asking {
+    /// Stops asking; the connections end once everything is answered.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// What it saw up to now.
+    pub fn so_far(&self) -> Responses {
+        let sent = self.sent.load(Ordering::Acquire);
+        let times = self.times.read();
+        let unanswered = sent.saturating_sub(times.count());
+        Responses { times, unanswered }
+    }
+
+    /// Stops asking, waits until everything is answered, and says what it saw. Blocking; the server must still run.
+    ///
+    /// # Errors
+    /// When the receiving side failed as a whole.
+    pub fn finish(self) -> io::Result<Responses> {
+        self.stop();
+        let sent = self.sender.join();
+        let received = self.receiver.join();
+        let panicked = |_| io::Error::other("the client's thread panicked");
+        sent.map_err(panicked)?;
+        received.map_err(panicked)??;
+        let (sent, times) = (self.sent.load(Ordering::Acquire), self.times.read());
+        Ok(Responses { unanswered: sent.saturating_sub(times.count()), times })
+    }
+}
+
+/// Sends requests on schedule, to the connections in turn, and counts them.
+fn send(streams: &[TcpStream], schedule: Schedule, stop: &AtomicBool, sent: &AtomicU64) {
+    for request in 0.. {
+        thread::sleep(schedule.due(request).saturating_duration_since(Instant::now()));
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let mut stream = &streams[request as usize % streams.len()];
+        if stream.write_all(&request.to_be_bytes()).is_err() {
+            break;
+        }
+        sent.store(request + 1, Ordering::Release);
+    }
+    for stream in streams {
+        // Fails when the server is gone: then nobody needs to be told.
+        let _ = stream.shutdown(Shutdown::Write);
+    }
+}
+
+/// Receives until every connection has ended.
+fn receive(streams: Vec<TcpStream>, schedule: Schedule, writer: Writer) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let writer = Rc::new(RefCell::new(writer));
+    let connections = LocalSet::new();
+    connections.block_on(&runtime, async {
+        let mut ends = Vec::with_capacity(streams.len());
+        for stream in streams {
+            stream.set_nonblocking(true)?;
+            let stream = tokio::net::TcpStream::from_std(stream)?;
+            ends.push(tokio::task::spawn_local(receive_one(stream, schedule, Rc::clone(&writer))));
+        }
+        for end in ends {
+            end.await?;
+        }
+        Ok(())
+    })
+}
+
+async fn receive_one(mut stream: tokio::net::TcpStream, schedule: Schedule, writer: Rc<RefCell<Writer>>) {
+    let mut answer = [0; REQUEST];
+    // An error ends the connection as its end does; its requests then show as unanswered.
+    while stream.read_exact(&mut answer).await.is_ok() {
+        let late = Instant::now().saturating_duration_since(schedule.due(u64::from_be_bytes(answer)));
+        writer.borrow_mut().record(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_asked_is_answered_and_a_blocked_loop_is_felt() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (responses, blocked) = runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let server = listener.local_addr().unwrap();
+            let serving = tokio::spawn(serve(Tasks::unmeasured(), listener, 3));
+            let connect = move || Client::connect(server, 3, Duration::from_millis(2)).unwrap();
+            let asking = tokio::task::spawn_blocking(connect).await.unwrap().start().unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let start = Instant::now();
+            thread::sleep(Duration::from_millis(100));
+            let blocked = start.elapsed();
+            let responses = tokio::task::spawn_blocking(|| asking.finish()).await.unwrap().unwrap();
+            serving.await.unwrap().unwrap();
+            (responses, blocked)
+        });
+        assert_eq!(responses.unanswered, 0);
+        // One request every 2 ms was meant to be sent while the loop was blocked; the first of them waited almost as long.
+        let half = u64::try_from(blocked.as_nanos()).unwrap() / 2;
+        assert!(responses.times.count_from(half) >= 20, "{:?}", responses.times);
+    }
+}
