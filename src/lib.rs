@@ -2,12 +2,15 @@
 //!
 //! A scenario becomes a recording, a recording becomes findings, findings become pages.
 
+pub mod block;
 pub mod findings;
 pub mod gate;
 pub mod pipeline;
 pub mod recording;
 pub mod report;
+pub mod run;
 pub mod scenario;
+pub mod shutdown;
 pub mod tasks;
 pub mod units;
 pub mod witness;

@@ -84,6 +84,8 @@ pub struct Run {
     pub merge: Option<Merge>,
     /// Why the run ended early; `None` for one that ran to its end.
     pub interrupted: Option<String>,
+    /// What went wrong with inputs and output; each a whole sentence.
+    pub errors: Vec<String>,
     /// Poll durations.
     pub polls: Dist,
     /// Wake to poll start; `None` where the build could not see it.
@@ -295,6 +297,21 @@ pub struct Dist {
     pub sum_ns: u64,
     /// Values outside 1 ns to 1 h, counted at the bound they passed.
     pub clamped: u64,
+}
+
+/// An exact copy: the probe's buckets are the histogram's.
+impl From<&pollscope_probe::Distribution> for Dist {
+    fn from(distribution: &pollscope_probe::Distribution) -> Dist {
+        let mut dist = Dist::empty(distribution.digits);
+        for bucket in &distribution.buckets {
+            dist.histogram.record_n(bucket.low_ns, bucket.count).expect("the probe clamps to the histogram's range");
+        }
+        dist.min_ns = distribution.min_ns;
+        dist.max_ns = distribution.max_ns;
+        dist.sum_ns = distribution.sum_ns;
+        dist.clamped = distribution.clamped;
+        dist
+    }
 }
 
 impl Dist {

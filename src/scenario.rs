@@ -4,10 +4,11 @@
 
 pub mod wire;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::gate::Gate;
-use crate::pipeline::sink::Mode;
+use crate::pipeline::sink::{Existing, Mode};
 
 /// A question about an event loop, and how it is asked.
 #[derive(Debug, Clone)]
@@ -80,6 +81,25 @@ pub enum Workload {
     Merge(MergeSettings),
     /// Tasks that each block once.
     Block(BlockSettings),
+    /// A user's own files, merged.
+    Files(FilesSettings),
+}
+
+/// A user's own files, merged into one output.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FilesSettings {
+    /// The files, each once.
+    pub inputs: Vec<PathBuf>,
+    /// Where the lines go.
+    pub output: PathBuf,
+    /// What if the output exists.
+    pub existing: Existing,
+    /// Whether every line is synced to the disk before its write counts as done.
+    pub sync_lines: bool,
+    /// How long a tail sleeps when there is no new data.
+    pub poll_interval: Duration,
+    /// Whether to go on at the inputs' ends until told to stop.
+    pub follow: bool,
 }
 
 /// Simulated writers, tailed and merged into one output.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::sink::{Mode, Naive, Offloaded, OutputSpec, Sink, SinkError};
+use super::sink::{Mode, Naive, Offloaded, Opened, OutputSpec, Sink, SinkError};
 use super::tail::{Handle, InputError, TailError, TailOptions, Tailed, tail};
 use crate::tasks::Tasks;
 
@@ -82,6 +82,8 @@ pub fn open_inputs(inputs: &[PathBuf], output: &Path) -> Result<Vec<Handle>, Pre
 pub struct Merged {
     /// In the order of the inputs.
     pub inputs: Vec<Tailed>,
+    /// Which file the lines went to.
+    pub opened: Opened,
     /// The output's first error.
     pub output_error: Option<SinkError>,
 }
@@ -127,7 +129,8 @@ async fn merge_into<S: Sink>(
     options: TailOptions,
     closed: watch::Receiver<bool>,
 ) -> Result<Merged, SinkError> {
-    let sink = Arc::new(S::open(output).await?);
+    let (sink, opened) = S::open(output).await?;
+    let sink = Arc::new(sink);
     let mut tails = Vec::with_capacity(inputs.len());
     for (index, handle) in inputs.into_iter().enumerate() {
         let future = tail(handle, options.clone(), Arc::clone(&sink), closed.clone());
@@ -146,5 +149,5 @@ async fn merge_into<S: Sink>(
         Ok(tailed) => tailed,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     });
-    Ok(Merged { inputs: inputs.collect(), output_error })
+    Ok(Merged { inputs: inputs.collect(), opened, output_error })
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 pub use naive::Naive;
 pub use offloaded::Offloaded;
-pub use output::{Existing, OutputSpec};
+pub use output::{Existing, Opened, OutputSpec};
 
 /// How the pipeline writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -50,7 +50,7 @@ impl fmt::Display for Mode {
 /// A place that takes lines, whole and one at a time.
 pub trait Sink: Send + Sync + Sized + 'static {
     /// Opens the output.
-    fn open(spec: OutputSpec) -> impl Future<Output = Result<Self, SinkError>> + Send;
+    fn open(spec: OutputSpec) -> impl Future<Output = Result<(Self, Opened), SinkError>> + Send;
 
     /// Writes one line, newline included. When it returns, the kernel has the line, or the answer says why not.
     /// After an error every further write fails with the same error.

@@ -3,7 +3,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::output::{Output, OutputSpec};
+use super::output::{Opened, Output, OutputSpec};
 use super::{Sink, SinkError};
 
 /// The output, written on the executor.
@@ -11,8 +11,10 @@ use super::{Sink, SinkError};
 pub struct Naive(Mutex<Output>);
 
 impl Sink for Naive {
-    async fn open(spec: OutputSpec) -> Result<Naive, SinkError> {
-        Ok(Naive(Mutex::new(Output::open(spec)?)))
+    async fn open(spec: OutputSpec) -> Result<(Naive, Opened), SinkError> {
+        let output = Output::open(spec)?;
+        let opened = output.opened().clone();
+        Ok((Naive(Mutex::new(output)), opened))
     }
 
     async fn write(&self, line: Vec<u8>) -> Result<(), SinkError> {

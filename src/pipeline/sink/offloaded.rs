@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
-use super::output::{Output, OutputSpec};
+use super::output::{Opened, Output, OutputSpec};
 use super::{Sink, SinkError};
 
 /// Lines that wait for the thread, at most; further writers wait for room.
@@ -51,7 +51,7 @@ impl Drop for WriterThread {
 }
 
 impl Sink for Offloaded {
-    async fn open(spec: OutputSpec) -> Result<Offloaded, SinkError> {
+    async fn open(spec: OutputSpec) -> Result<(Offloaded, Opened), SinkError> {
         let (commands, queue) = mpsc::channel(QUEUE);
         let (ready, is_ready) = oneshot::channel();
         let started = {
@@ -69,7 +69,7 @@ impl Sink for Offloaded {
         // Whole before the next await: a cancellation there must close the queue before it joins the thread.
         let sink = Offloaded { spec: spec.clone(), commands: Some(commands), thread: Some(thread) };
         match is_ready.await {
-            Ok(Ok(())) => Ok(sink),
+            Ok(Ok(opened)) => Ok((sink, opened)),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(failed(Arc::new(io::Error::other("the thread ended before it was ready")))),
         }
@@ -120,7 +120,7 @@ impl Drop for Offloaded {
 }
 
 /// The writer thread: opens, says that it is ready, writes what it is handed, and ends when told or left.
-fn run(spec: OutputSpec, queue: mpsc::Receiver<Command>, ready: oneshot::Sender<Result<(), SinkError>>) {
+fn run(spec: OutputSpec, queue: mpsc::Receiver<Command>, ready: oneshot::Sender<Result<Opened, SinkError>>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -133,7 +133,7 @@ fn run(spec: OutputSpec, queue: mpsc::Receiver<Command>, ready: oneshot::Sender<
         match Output::open(spec) {
             Ok(output) => {
                 // Nobody waits when the opening was cancelled; the queue is closed then, and the loop ends.
-                let _ = ready.send(Ok(()));
+                let _ = ready.send(Ok(output.opened().clone()));
                 serve(output, queue).await;
             }
             Err(error) => {

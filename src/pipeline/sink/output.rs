@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,10 +34,24 @@ pub struct OutputSpec {
     pub sync_lines: bool,
 }
 
+/// Which file was opened, so that the very same one is looked at later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its device.
+    pub dev: u64,
+    /// Its inode.
+    pub ino: u64,
+    /// Its length then: where this merge's part begins.
+    pub start: u64,
+}
+
 /// An open output.
 #[derive(Debug)]
 pub(super) struct Output {
     file: File,
+    opened: Opened,
     spec: OutputSpec,
     /// The first error; the output takes nothing after it.
     error: Option<SinkError>,
@@ -64,7 +78,14 @@ impl Output {
             let operation = if spec.existing == Existing::Refuse { "create" } else { "open" };
             spec.failed(operation, error)
         })?;
-        Ok(Output { file, spec, error: None })
+        let metadata = file.metadata().map_err(|error| spec.failed("look at", error))?;
+        let start = if spec.existing == Existing::Append { metadata.len() } else { 0 };
+        let opened = Opened { path: spec.path.clone(), dev: metadata.dev(), ino: metadata.ino(), start };
+        Ok(Output { file, opened, spec, error: None })
+    }
+
+    pub(super) fn opened(&self) -> &Opened {
+        &self.opened
     }
 
     /// Writes a whole line. Blocking.

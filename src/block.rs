@@ -1,0 +1,52 @@
+//! Tasks that become ready at the same moment and each block the thread that they are on.
+
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout};
+
+use crate::pipeline::sink::Mode;
+use crate::scenario::{BlockHow, BlockSettings};
+use crate::tasks::Tasks;
+
+/// Waits, blocks as the settings say, and waits again until the run's time is over or `closed` turns true.
+pub async fn block(tasks: &Tasks, mode: Mode, settings: BlockSettings, mut closed: watch::Receiver<bool>) {
+    let end = Instant::now() + settings.run_for;
+    // An error of the channel means that nobody is left who could close it: that is a close.
+    if timeout(settings.after, closed.wait_for(|&closed| closed)).await.is_ok() {
+        return;
+    }
+    let blockers: Vec<_> = (0..settings.tasks)
+        .map(|index| tasks.spawn(&format!("blocker {index}"), blocker(mode, settings.how, settings.duration)))
+        .collect();
+    for blocker in blockers {
+        if let Err(error) = blocker.await {
+            std::panic::resume_unwind(error.into_panic());
+        }
+    }
+    let _ = timeout(end - Instant::now(), closed.wait_for(|&closed| closed)).await;
+}
+
+async fn blocker(mode: Mode, how: BlockHow, duration: Duration) {
+    match mode {
+        Mode::Naive => block_thread(how, duration),
+        Mode::Offloaded => {
+            // An error means that the runtime is shutting down.
+            let _ = spawn_blocking(move || block_thread(how, duration)).await;
+        }
+    }
+}
+
+fn block_thread(how: BlockHow, duration: Duration) {
+    match how {
+        BlockHow::Sleep => thread::sleep(duration),
+        BlockHow::Spin => {
+            let end = Instant::now() + duration;
+            while Instant::now() < end {
+                std::hint::spin_loop();
+            }
+        }
+    }
+}

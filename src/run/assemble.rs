@@ -1,0 +1,98 @@
+//! What was measured becomes a run of a recording. Pure.
+
+use std::time::{Duration, SystemTime};
+
+use pollscope_probe::{Site, SlowPoll, Snapshot};
+
+use super::watching::Ended;
+use crate::pipeline::sink::Mode;
+use crate::recording::{self, Coverage, Dist, Lines, Run, RuntimeInfo};
+use crate::scenario::Settings;
+
+/// Puts the parts together.
+pub(super) fn run(
+    settings: &Settings,
+    mode: Mode,
+    round: u32,
+    started_at: SystemTime,
+    interrupted: Option<String>,
+    snapshot: &Snapshot,
+    ended: Ended,
+) -> Run {
+    let Ended { elapsed, collected, responses, merge } = ended;
+    let bytes = merge.as_ref().and_then(|merge| merge.written_bytes);
+    let (confirmed, write_latency, errors) = match merge {
+        None => (None, None, Vec::new()),
+        Some(merge) => (Some(merge.confirmed), merge.write_latency, merge.errors),
+    };
+    let polls = Dist::from(&snapshot.polls);
+    Run {
+        mode: mode.as_str().to_owned(),
+        round,
+        runtime: RuntimeInfo {
+            flavor: settings.runtime.flavor.as_str().to_owned(),
+            workers: settings.runtime.workers as u64,
+        },
+        started_at: humantime::format_rfc3339_millis(started_at).to_string(),
+        elapsed_ns: nanos(elapsed),
+        coverage: coverage(snapshot),
+        merge: confirmed,
+        interrupted,
+        errors,
+        loop_busy_ns: polls.sum_ns,
+        polls,
+        schedule_latency: snapshot.schedule_latency.as_ref().map(Dist::from),
+        lag: collected.lag,
+        lag_raw: collected.lag_raw,
+        response_time: responses.as_ref().map(|responses| Dist::from(&responses.times)),
+        unanswered: responses.map(|responses| responses.unanswered),
+        write_latency,
+        busy_stretches: Some(Dist::from(&snapshot.busy_stretches)),
+        throughput_bytes_per_s: bytes.and_then(|bytes| per_second(bytes, elapsed)),
+        slow_poll_threshold_ns: snapshot.threshold_ns,
+        slow_polls_total: snapshot.slow_polls_total,
+        slow_polls_dropped: snapshot.slow_polls_dropped,
+        slow_poll_lines: Lines { printed: snapshot.lines.printed, suppressed: snapshot.lines.suppressed },
+        slow_polls: snapshot.slow_polls.iter().map(slow_poll).collect(),
+        sites: snapshot.sites.iter().map(site).collect(),
+        intervals: collected.intervals,
+        runtime_metrics: collected.runtime_metrics,
+    }
+}
+
+fn coverage(snapshot: &Snapshot) -> Coverage {
+    let owned = |phrases: &[&str]| phrases.iter().map(|&phrase| phrase.to_owned()).collect();
+    let mut blind_to: Vec<String> = owned(&snapshot.coverage.blind_to);
+    blind_to.push("the writer thread's own loop (it serves nobody else)".to_owned());
+    Coverage { source: snapshot.coverage.source.as_str().to_owned(), sees: owned(&snapshot.coverage.sees), blind_to }
+}
+
+fn slow_poll(poll: &SlowPoll) -> recording::SlowPoll {
+    recording::SlowPoll {
+        id: poll.id,
+        task_id: poll.task_id,
+        task_name: poll.task_name.as_deref().map(str::to_owned),
+        spawned_at: format!("{}:{}", poll.spawned_at.file(), poll.spawned_at.line()),
+        worker: poll.worker.map(|worker| worker as u64),
+        start_ns: poll.start_ns,
+        duration_ns: poll.duration_ns,
+    }
+}
+
+fn site(site: &Site) -> recording::Site {
+    recording::Site {
+        spawned_at: site.spawned_at.clone().unwrap_or_else(|| "other".to_owned()),
+        task_name: site.task_name.as_deref().map(str::to_owned),
+        polls: Dist::from(&site.polls),
+        slow: site.slow,
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn per_second(bytes: u64, elapsed: Duration) -> Option<u64> {
+    let rate = bytes as f64 / elapsed.as_secs_f64();
+    rate.is_finite().then_some(rate as u64)
+}

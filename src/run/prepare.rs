@@ -1,0 +1,159 @@
+//! What a run needs before its loop starts: files, a FIFO and its reader, open inputs.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::{RunError, io_error};
+use crate::pipeline::fifo::{FifoReader, Pauses};
+use crate::pipeline::generate::{Appearances, Files, Generator, Plan};
+use crate::pipeline::merge::open_inputs;
+use crate::pipeline::sink::{Existing, OutputSpec};
+use crate::pipeline::tail::{Handle, TailOptions};
+use crate::scenario::{BlockSettings, FilesSettings, MergeSettings, Settings, SinkSettings, Workload};
+
+/// A run's two halves.
+pub(super) struct Prepared {
+    /// What moves to the loop.
+    pub(super) work: Work,
+    /// What stays outside.
+    pub(super) outside: Outside,
+}
+
+/// What runs on the loop.
+pub(super) enum Work {
+    Block(BlockSettings),
+    Merge(MergeWork),
+}
+
+/// A merge that can start.
+pub(super) struct MergeWork {
+    pub(super) inputs: Vec<Handle>,
+    pub(super) output: OutputSpec,
+    pub(super) interval: Duration,
+    /// Whether each line's write is to be timed.
+    pub(super) stamps: bool,
+}
+
+impl MergeWork {
+    pub(super) fn tail_options(&self, origin: Instant) -> TailOptions {
+        TailOptions { interval: self.interval, stamp_from: self.stamps.then_some(origin) }
+    }
+}
+
+/// What goes on beside the loop. The folder of a simulation is removed with it.
+pub(super) struct Outside {
+    /// Whether the workload is a merge.
+    pub(super) merges: bool,
+    writers: Writers,
+    /// When the inputs are closed, after the start; `None`: only when asked to stop.
+    close_after: Option<Duration>,
+    fifo: Option<(FifoReader, PathBuf)>,
+    _folder: Option<TempDir>,
+}
+
+enum Writers {
+    None,
+    Ready(Files),
+    Running(Generator),
+}
+
+impl Prepared {
+    pub(super) fn make(settings: &Settings) -> Result<Prepared, RunError> {
+        match &settings.workload {
+            Workload::Block(block) => {
+                Ok(Prepared { work: Work::Block(*block), outside: Outside::nothing(false, None) })
+            }
+            Workload::Files(files) => Prepared::files(files),
+            Workload::Merge(merge) => Prepared::simulation(merge, settings.seed),
+        }
+    }
+
+    fn files(files: &FilesSettings) -> Result<Prepared, RunError> {
+        let inputs = open_inputs(&files.inputs, &files.output).map_err(RunError::Preflight)?;
+        let output = OutputSpec { path: files.output.clone(), existing: files.existing, sync_lines: files.sync_lines };
+        let work = MergeWork { inputs, output, interval: files.poll_interval, stamps: false };
+        let close_after = (!files.follow).then_some(Duration::ZERO);
+        Ok(Prepared { work: Work::Merge(work), outside: Outside::nothing(true, close_after) })
+    }
+
+    fn simulation(merge: &MergeSettings, seed: u64) -> Result<Prepared, RunError> {
+        let folder = tempfile::Builder::new().prefix("pollscope-").tempdir();
+        let folder = folder.map_err(io_error("make a temporary folder"))?;
+        let MergeSettings { inputs, lines, max_wait, letters, .. } = *merge;
+        let plan = Plan { inputs, lines, max_wait, letters, seed };
+        let files = Files::create(folder.path(), &plan).map_err(io_error("create the simulated inputs"))?;
+        let merged = folder.path().join("merged");
+        let (output, fifo) = match merge.sink {
+            SinkSettings::File { sync_lines } => {
+                (OutputSpec { path: merged, existing: Existing::Refuse, sync_lines }, None)
+            }
+            SinkSettings::Fifo { pause, every } => {
+                let path = folder.path().join("sink.fifo");
+                let reader = FifoReader::start(&path, &merged, Pauses { pause, every });
+                let reader = reader.map_err(io_error("make the FIFO and its reader"))?;
+                (OutputSpec { path, existing: Existing::Fifo, sync_lines: false }, Some((reader, merged)))
+            }
+        };
+        let inputs = open_inputs(&files.paths(), &output.path).map_err(RunError::Preflight)?;
+        let work = MergeWork { inputs, output, interval: merge.poll_interval, stamps: true };
+        let outside = Outside {
+            merges: true,
+            writers: Writers::Ready(files),
+            close_after: Some(merge.close_after),
+            fifo,
+            _folder: Some(folder),
+        };
+        Ok(Prepared { work: Work::Merge(work), outside })
+    }
+}
+
+impl Outside {
+    fn nothing(merges: bool, close_after: Option<Duration>) -> Outside {
+        Outside { merges, writers: Writers::None, close_after, fifo: None, _folder: None }
+    }
+
+    /// Starts the simulated writers, if there are any.
+    pub(super) fn start(&mut self, origin: Instant) -> Result<(), RunError> {
+        self.writers = match std::mem::replace(&mut self.writers, Writers::None) {
+            Writers::Ready(files) => {
+                Writers::Running(files.start(origin).map_err(io_error("start the simulated writers"))?)
+            }
+            other => other,
+        };
+        Ok(())
+    }
+
+    /// Asks the simulated writers to end early.
+    pub(super) fn stop(&mut self) {
+        self.close_after = Some(Duration::ZERO);
+        if let Writers::Running(generator) = &self.writers {
+            generator.stop();
+        }
+    }
+
+    /// Whether the inputs are to be closed now: it is time, and nobody writes any more.
+    pub(super) fn is_over(&self, elapsed: Duration) -> bool {
+        let written = match &self.writers {
+            Writers::Running(generator) => generator.is_finished(),
+            Writers::None | Writers::Ready(_) => true,
+        };
+        written && self.close_after.is_some_and(|after| elapsed >= after)
+    }
+
+    /// When the simulated lines appeared; `None` where nobody knows. Blocking until they are all written.
+    pub(super) fn appearances(&mut self) -> Result<Option<Appearances>, RunError> {
+        match std::mem::replace(&mut self.writers, Writers::None) {
+            Writers::Running(generator) => generator.join().map(Some).map_err(io_error("write the simulated inputs")),
+            Writers::None | Writers::Ready(_) => Ok(None),
+        }
+    }
+
+    /// The file behind the FIFO, once all that was written into the FIFO is in it. Blocking until then.
+    pub(super) fn file_behind_fifo(&mut self) -> Result<Option<PathBuf>, RunError> {
+        let Some((reader, merged)) = self.fifo.take() else { return Ok(None) };
+        reader.join().map_err(io_error("copy from the FIFO into the merged file"))?;
+        Ok(Some(merged))
+    }
+}

@@ -1,0 +1,186 @@
+//! The outside of a run: closes the inputs when it is time, collects, and confirms what came of it.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::collect::{Collected, Collector};
+use super::on_loop::{EndsOutside, Event, Outcome};
+use super::prepare::Outside;
+use super::{Observer, RunError, io_error};
+use crate::pipeline::confirm::{InputEvidence, OutputEvidence, confirm};
+use crate::pipeline::generate::Appearances;
+use crate::pipeline::merge::Merged;
+use crate::recording::{Dist, Merge, Verdict};
+use crate::shutdown::{Phase, Shutdown};
+use crate::witness::responder::{Asking, Client, Responses};
+
+/// How often it looks whether there is something to do.
+const TICK: Duration = Duration::from_millis(20);
+
+/// The watching side of a run.
+pub(super) struct Watching {
+    outside: Outside,
+    asking: Option<Asking>,
+    collector: Collector,
+    close: watch::Sender<bool>,
+    origin: Instant,
+    elapsed: Option<Duration>,
+}
+
+/// What a run left behind, apart from what the probe saw.
+pub(super) struct Ended {
+    pub(super) elapsed: Duration,
+    pub(super) collected: Collected,
+    pub(super) responses: Option<Responses>,
+    pub(super) merge: Option<MergeEnded>,
+}
+
+/// What a merge left behind.
+pub(super) struct MergeEnded {
+    pub(super) confirmed: Merge,
+    pub(super) written_bytes: Option<u64>,
+    pub(super) write_latency: Option<Dist>,
+    pub(super) errors: Vec<String>,
+}
+
+impl Watching {
+    /// Connects the client, then lets the simulated writers begin.
+    pub(super) fn start(
+        ends: EndsOutside,
+        mut outside: Outside,
+        collector: Collector,
+        close: watch::Sender<bool>,
+        origin: Instant,
+    ) -> Result<Watching, RunError> {
+        let mut asking = None;
+        if let Some(end) = ends.client {
+            let client = Client::connect(end.server, end.settings.connections, end.settings.every);
+            asking = Some(client.and_then(Client::start).map_err(io_error("connect the client to the echo server"))?);
+            // An error means that the loop ended already; its last event says why.
+            let _ = end.connected.send(());
+        }
+        outside.start(origin)?;
+        Ok(Watching { outside, asking, collector, close, origin, elapsed: None })
+    }
+
+    /// Watches until the loop has ended, or, with `None`, until asked to report at once.
+    pub(super) fn until_finished(
+        &mut self,
+        events: &Receiver<Event>,
+        shutdown: &Shutdown,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Outcome>, RunError> {
+        loop {
+            match events.recv_timeout(TICK) {
+                Ok(Event::Started(handle)) => self.collector.watch(&handle),
+                Ok(Event::WorkloadDone) => {
+                    self.elapsed = Some(self.origin.elapsed());
+                    if let Some(asking) = &self.asking {
+                        asking.stop();
+                    }
+                }
+                Ok(Event::Finished(outcome)) => return outcome.map(Some),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(RunError::Panicked),
+            }
+            observer.progress(self.collector.tick());
+            match shutdown.phase() {
+                Phase::Run => {}
+                Phase::Drain => self.outside.stop(),
+                Phase::Abort => return Ok(None),
+            }
+            if !*self.close.borrow() && self.outside.is_over(self.origin.elapsed()) {
+                self.close.send_replace(true);
+            }
+        }
+    }
+
+    /// Gathers what is left; of an abandoned workload (`None`), what is known.
+    pub(super) fn end(mut self, outcome: Option<Outcome>) -> Result<Ended, RunError> {
+        let elapsed = self.elapsed.unwrap_or_else(|| self.origin.elapsed());
+        let responses = match (self.asking.take(), &outcome) {
+            (None, _) => None,
+            (Some(asking), None) => Some(asking.so_far()),
+            (Some(asking), Some(_)) => Some(asking.finish().map_err(io_error("hear the echo server's answers"))?),
+        };
+        let merge = match outcome {
+            Some(Outcome::Blocked) => None,
+            Some(Outcome::Merged(merged)) => Some(self.merged(&merged)?),
+            None if self.outside.merges => Some(abandoned()),
+            None => None,
+        };
+        Ok(Ended { elapsed, collected: self.collector.end(), responses, merge })
+    }
+
+    fn merged(&mut self, merged: &Merged) -> Result<MergeEnded, RunError> {
+        let appearances = self.outside.appearances()?;
+        let behind_fifo = self.outside.file_behind_fifo()?;
+        let inputs: Vec<InputEvidence> = merged.inputs.iter().map(|tailed| tailed.evidence.clone()).collect();
+        let mut confirmed = match output_evidence(merged, behind_fifo) {
+            Ok(output) => confirm(&inputs, &output),
+            Err(reason) => unverifiable(inputs.len(), reason),
+        };
+        let mut errors: Vec<String> = merged.output_error.iter().map(ToString::to_string).collect();
+        errors.extend(merged.input_errors().map(ToString::to_string));
+        if let Some(first) = errors.first() {
+            // What was written may agree with what was read, but not all that should have been was.
+            confirmed.verdict = if confirmed.verdict == Verdict::Ok { Verdict::Failed } else { confirmed.verdict };
+            confirmed.reason = Some(first.clone());
+        }
+        let write_latency = appearances.map(|appearances| write_latency(&appearances, merged));
+        Ok(MergeEnded { confirmed, written_bytes: Some(merged.bytes()), write_latency, errors })
+    }
+}
+
+fn output_evidence(merged: &Merged, behind_fifo: Option<PathBuf>) -> Result<OutputEvidence, String> {
+    let opened = &merged.opened;
+    let Some(path) = behind_fifo else {
+        return Ok(OutputEvidence { path: opened.path.clone(), start: opened.start, dev: opened.dev, ino: opened.ino });
+    };
+    let metadata = std::fs::metadata(&path).map_err(|error| cannot_read(&path, &error))?;
+    Ok(OutputEvidence { dev: metadata.dev(), ino: metadata.ino(), start: 0, path })
+}
+
+fn cannot_read(path: &Path, error: &std::io::Error) -> String {
+    format!("cannot look at `{}`: {error}", path.display().to_string().escape_debug())
+}
+
+fn unverifiable(inputs: usize, reason: String) -> Merge {
+    Merge {
+        verdict: Verdict::Unverifiable,
+        reason: Some(reason),
+        inputs: inputs as u64,
+        lines: 0,
+        bytes: 0,
+        lost: 0,
+        duplicated: 0,
+        reordered: 0,
+        torn: 0,
+        foreign: 0,
+        unterminated: 0,
+    }
+}
+
+fn abandoned() -> MergeEnded {
+    MergeEnded {
+        confirmed: unverifiable(0, "the merge was abandoned before it ended".to_owned()),
+        written_bytes: None,
+        write_latency: None,
+        errors: Vec::new(),
+    }
+}
+
+/// From each line's appearance in its input to the answer of its write.
+fn write_latency(appearances: &Appearances, merged: &Merged) -> Dist {
+    let mut latency = Dist::empty(3);
+    for (appeared, tailed) in appearances.iter().zip(&merged.inputs) {
+        for (appeared, written) in appeared.iter().zip(&tailed.written_ns) {
+            latency.record(written.saturating_sub(*appeared));
+        }
+    }
+    latency
+}
