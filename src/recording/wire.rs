@@ -5,7 +5,7 @@
 //! - A key that ends in `_ns` is a whole number of nanoseconds. `start_ns` counts from the run's start.
 //! - `null` means unknown: not measured, not visible to this build, or not there. It never means 0, and 0 never means unknown.
 //! - A place in the source is text, `file:line`.
-//! - A float that is not a finite number is `null`, since JSON has none.
+//! - A float that is not a finite number is `null`, since JSON has none: serde_json sees to that.
 //!
 //! # The document
 //!
@@ -112,11 +112,6 @@ fn all<'a, T, U: From<&'a T>>(list: &'a [T]) -> Vec<U> {
     list.iter().map(U::from).collect()
 }
 
-/// JSON has no number for NaN and the infinities.
-fn finite(number: f64) -> Option<f64> {
-    number.is_finite().then_some(number)
-}
-
 #[derive(Serialize)]
 struct Environment<'a> {
     pollscope: &'a str,
@@ -189,14 +184,12 @@ struct Run<'a> {
     slow_polls: Vec<SlowPoll<'a>>,
     sites: Vec<Site<'a>>,
     intervals: Vec<Interval<'a>>,
-    runtime_metrics: Option<BTreeMap<&'a str, Option<f64>>>,
+    runtime_metrics: Option<&'a BTreeMap<String, f64>>,
 }
 
 impl<'a> From<&'a super::Run> for Run<'a> {
     fn from(run: &'a super::Run) -> Run<'a> {
         let distribution = |dist: &'a Option<Dist>| dist.as_ref().map(Distribution::from);
-        let metrics =
-            |m: &'a BTreeMap<String, f64>| m.iter().map(|(name, value)| (name.as_str(), finite(*value))).collect();
         Run {
             mode: &run.mode,
             round: run.round,
@@ -223,7 +216,7 @@ impl<'a> From<&'a super::Run> for Run<'a> {
             slow_polls: all(&run.slow_polls),
             sites: all(&run.sites),
             intervals: all(&run.intervals),
-            runtime_metrics: run.runtime_metrics.as_ref().map(metrics),
+            runtime_metrics: run.runtime_metrics.as_ref(),
         }
     }
 }
@@ -397,7 +390,7 @@ impl<'a> From<&'a super::Gate> for Gate<'a> {
             GateVerdict::Fail => "fail",
             GateVerdict::Inconclusive => "inconclusive",
         };
-        Gate { expr: &gate.expr, verdict, value: gate.value.and_then(finite) }
+        Gate { expr: &gate.expr, verdict, value: gate.value }
     }
 }
 
