@@ -19,7 +19,7 @@
 //! |---|---|---|
 //! | lost | lines | for each line of the inputs: the copies in the inputs beyond those in the output |
 //! | duplicated | lines | for each line of the inputs: the copies in the output beyond those in the inputs |
-//! | torn | output lines | no line of any input, but made of their bytes ([`torn`] defines it); or without a newline at the output's end; or glued to what the file held before this merge |
+//! | torn | output lines | no line of any input, but a piece of one, or a whole one glued to a piece or to another whole one (`confirm/torn.rs` has the exact definition and its bounds); or without a newline at the output's end; or glued to what the file held before this merge |
 //! | foreign | output lines | no line of any input, and not torn |
 //! | reordered | inputs | not in order in the output, though none of their lines is lost |
 //!
@@ -36,9 +36,9 @@
 //!
 //! # Memory and time
 //!
-//! The files are streamed, one open at a time. What stays in memory is 16 bytes for every line of the inputs, about 50
-//! for every different one, and parts of at most 256 foreign lines. Every line costs a constant time, however many
-//! inputs there are.
+//! The files are streamed, one open at a time. What stays in memory is 16 bytes for every line of the inputs, up to about
+//! 100 for every different one, and some 20 MB for at most 256 foreign lines. Every line costs a constant time, however many inputs
+//! there are.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::evidence::Opened;
 use super::{InputEvidence, OutputEvidence, confirm};
 use crate::recording::{Merge, Verdict};
 
@@ -321,6 +322,15 @@ fn an_output_that_changed_is_unverifiable() {
     input.output.path = input.path("0");
     (input.output.dev, input.output.ino) = (input.inputs[0].dev, input.inputs[0].ino);
     input.unverifiable("with `0`: it is also the input `0`");
+}
+
+#[test]
+fn an_output_that_changes_meanwhile_is_noticed() {
+    let bench = Bench::new(&[A, B], CLEAN);
+    let Ok(opened) = Opened::new(&bench.output) else { panic!("the output is as it was") };
+    assert!(opened.unchanged().is_ok());
+    fs::write(bench.path("out"), [CLEAN, b"more\n"].concat()).unwrap();
+    assert!(opened.unchanged().is_err());
 }
 
 #[test]

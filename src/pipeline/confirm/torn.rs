@@ -10,14 +10,17 @@
 //! leaves a beginning of its line, so that is torn. A line that only looks like a piece (one letter, say) is
 //! torn too: nobody can tell the difference, and either way the merge has failed.
 //!
-//! It is a second look over the inputs, and bounded: the first [`MOST`] foreign lines of at most one
-//! [`BLOCK`](super::lines::BLOCK) each are looked at, against input lines of at most that length, for at most [`STEPS`]
-//! bytes compared. Foreign lines beyond these bounds stay foreign.
+//! It is a second look over the inputs, and bounded: the first [`MOST`] foreign lines, of at most one
+//! [`BLOCK`](super::lines::BLOCK) each and [`ROOM`] together, are looked at, against input lines of at most one block, for
+//! at most [`STEPS`] bytes compared. Foreign lines beyond these bounds stay foreign.
 
 use std::collections::BTreeSet;
 
 /// How many foreign lines are looked at.
 pub(super) const MOST: usize = 256;
+
+/// How many bytes they have together. Each costs 18 bytes of memory.
+const ROOM: usize = 1 << 20;
 
 /// How many bytes are compared, about two seconds' work.
 const STEPS: u64 = 1 << 30;
@@ -27,15 +30,17 @@ const STEPS: u64 = 1 << 30;
 pub(super) struct Suspects {
     open: Vec<Suspect>,
     torn: BTreeSet<u64>,
+    bytes: usize,
     steps: u64,
 }
 
 impl Suspects {
-    /// Adds the bytes of line `number` of the output, when there is still room.
+    /// Adds line `number` of the output, when its bytes were kept and there is room for them.
     pub(super) fn push(&mut self, number: u64, bytes: Option<&[u8]>) {
-        match bytes {
-            Some(bytes) if !bytes.is_empty() && self.open.len() < MOST => self.open.push(Suspect::new(number, bytes)),
-            _ => {}
+        let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { return };
+        if self.open.len() < MOST && self.bytes + bytes.len() <= ROOM {
+            self.bytes += bytes.len();
+            self.open.push(Suspect::new(number, bytes));
         }
     }
 

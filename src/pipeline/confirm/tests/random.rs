@@ -1,11 +1,17 @@
 //! Random merges: clean ones never raise an alarm, and spoiled ones always do.
 
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 
 use fastrand::Rng;
+use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::{Bench, counts};
-use crate::recording::Verdict;
+use super::super::{InputEvidence, OutputEvidence, confirm};
+use super::counts;
+use crate::recording::{Merge, Verdict};
 
 type Line = Vec<u8>;
 
@@ -45,18 +51,28 @@ impl Case {
         self.output.iter().map(|(_, line)| line.clone()).collect()
     }
 
-    fn bench(&self, output: &[u8]) -> Bench {
-        let mut files: Vec<Vec<u8>> = self.inputs.iter().map(|input| text(input)).collect();
-        for (file, unterminated) in files.iter_mut().zip(&self.unterminated) {
-            file.truncate(file.len() - usize::from(*unterminated));
-        }
-        let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
-        Bench::new(&files, output)
+    /// Confirms files in memory: thousands of cases would keep a disk busy for a minute.
+    fn confirm(&self, output: &[u8]) -> Merge {
+        let mut files = Vec::new();
+        let mut evidence = |bytes: &[u8], unterminated: bool| {
+            let mut file = File::from(memfd_create("random", MemfdFlags::CLOEXEC).unwrap());
+            file.write_all(bytes).unwrap();
+            let (path, m) = (format!("/proc/self/fd/{}", file.as_raw_fd()).into(), file.metadata().unwrap());
+            files.push(file);
+            InputEvidence { path, len: m.len(), dev: m.dev(), ino: m.ino(), unterminated }
+        };
+        let input = |(lines, unterminated): (&Vec<Line>, &bool)| {
+            let bytes = text(lines);
+            evidence(&bytes[..bytes.len() - usize::from(*unterminated)], *unterminated)
+        };
+        let inputs: Vec<InputEvidence> = self.inputs.iter().zip(&self.unterminated).map(input).collect();
+        let InputEvidence { path, dev, ino, .. } = evidence(output, false);
+        confirm(&inputs, &OutputEvidence { path, start: 0, dev, ino })
     }
 
     #[track_caller]
     fn check(&self, output: &[u8], ok: bool, what: &str) {
-        let merge = self.bench(output).confirm();
+        let merge = self.confirm(output);
         let verdict = if ok { Verdict::Ok } else { Verdict::Failed };
         assert_eq!(merge.verdict, verdict, "{what}: {merge:?}\n{:?}\n{}", self.inputs, output.escape_ascii());
         assert_eq!(merge.verdict == Verdict::Ok, counts(&merge) == super::NONE, "{what}: {merge:?}");
