@@ -8,4 +8,5 @@ pub mod pipeline;
 pub mod recording;
 pub mod report;
 pub mod scenario;
+mod snippet;
 pub mod units;
