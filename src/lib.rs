@@ -11,6 +11,7 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod shutdown;
+mod snippet;
 pub mod tasks;
 pub mod units;
 pub mod witness;

@@ -2,6 +2,7 @@
 //!
 //! These are validated values in domain units; [`wire`] is their TOML twin and documents the format.
 
+pub mod builtin;
 pub mod wire;
 
 use std::path::PathBuf;
