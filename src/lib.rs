@@ -3,8 +3,11 @@
 //! A scenario becomes a recording, a recording becomes findings, findings become pages.
 
 pub mod findings;
+#[cfg(test)]
+mod fixture;
 pub mod gate;
 pub mod pipeline;
+pub mod pooled;
 pub mod recording;
 pub mod report;
 pub mod scenario;
