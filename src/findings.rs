@@ -253,8 +253,8 @@ fn is_failed(run: &Run) -> bool {
 fn limits_passed(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
     let mut parts = Vec::new();
     if mode.slow_dropped() > 0 {
-        let (dropped, total) = (format_count(mode.slow_dropped()), plural(mode.slow_total(), "slow poll"));
-        parts.push(format!("{dropped} of {total} counted but not kept one by one"));
+        let (dropped, total) = (format_count(mode.slow_dropped()), format_count(mode.slow_total()));
+        parts.push(format!("{dropped} of {total} slow polls counted but not kept one by one"));
     }
     if mode.clamped() > 0 {
         parts.push(format!("{} outside 1 ns to 1 h counted at that bound", plural(mode.clamped(), "duration")));
@@ -288,23 +288,27 @@ fn response_time_suffered(mode: &Pooled, all: &[Pooled]) -> Vec<Found> {
 }
 
 fn harmless(mode: &Pooled, all: &[Pooled]) -> Vec<Found> {
-    let reference = all.iter().find(|other| other.name == BLOCKING.1);
-    let (true, Some(reference)) = (mode.name == BLOCKING.0, reference) else {
+    let Some(proof) = proof_of_harmlessness(mode, all) else {
         return Vec::new();
     };
-    let (Some(mine), Some(best)) = (p99(&mode.lag), p99(&reference.lag)) else {
-        return Vec::new();
-    };
-    if is_harmed(mode, all) || mine as f64 > HARMLESS_RATIO * best as f64 {
-        return Vec::new();
+    one(format!("blocking did no harm here ({proof})"))
+}
+
+/// Why the mode that blocks did no harm; `None` where it did, or where that cannot be known.
+fn proof_of_harmlessness(mode: &Pooled, all: &[Pooled]) -> Option<String> {
+    if mode.name != BLOCKING.0 || is_unmeasured(mode) || is_harmed(mode, all) {
+        return None;
     }
-    one(format!(
-        "blocking did no harm here: no slow poll{}, loop lag p99 {} against {} in {} mode",
-        if mode.only_wrappers() { " that could be seen" } else { "" },
-        format_ns(mine),
-        format_ns(best),
-        reference.name
-    ))
+    let reference = all.iter().find(|other| other.name == BLOCKING.1)?;
+    let (mine, best) = (p99(&mode.lag)?, p99(&reference.lag)?);
+    let seen = if mode.only_wrappers() { " that could be seen" } else { "" };
+    let lag = format!("loop lag p99 {} against {} in {} mode", format_ns(mine), format_ns(best), reference.name);
+    (mine as f64 <= HARMLESS_RATIO * best as f64).then(|| format!("no slow poll{seen}, {lag}"))
+}
+
+/// Whether not one poll was seen, so that silence says nothing.
+fn is_unmeasured(mode: &Pooled) -> bool {
+    mode.polls.count() == 0 && mode.slow_total() == 0
 }
 
 /// Whether the mode did not keep the loop responsive.

@@ -183,10 +183,19 @@ fn ps008_says_so_when_blocking_did_no_harm() {
     assert_eq!(
         found(&runs),
         [
-            "PS008 naive: blocking did no harm here: no slow poll, loop lag p99 1.59 ms against 1.59 ms in offloaded mode"
+            "PS008 naive: blocking did no harm here (no slow poll, loop lag p99 1.59 ms against 1.59 ms in offloaded mode)"
         ]
     );
-    assert!(verdict_of(runs).starts_with("naive: blocking did no harm here: no slow poll"));
+    assert!(verdict_of(runs).starts_with("naive did no harm here: no slow poll, loop lag p99"));
+}
+
+#[test]
+fn silence_of_an_instrument_that_saw_nothing_is_no_verdict() {
+    let mut unseen = run("naive");
+    unseen.polls = Dist::empty(3);
+    assert_eq!(found(&[unseen.clone(), run("offloaded")]), [""; 0]);
+    assert_eq!(verdict_of(vec![unseen.clone()]), "nothing was measured");
+    assert!(verdict_of(vec![unseen, run("offloaded")]).ends_with("; no poll was seen (naive)"));
 }
 
 #[test]

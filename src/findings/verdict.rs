@@ -1,6 +1,6 @@
 //! The one sentence that answers the scenario's question.
 
-use super::{harmless, held_without_slow_poll, is_harmed};
+use super::{held_without_slow_poll, is_harmed, is_unmeasured, proof_of_harmlessness};
 use crate::pooled::{Pooled, pool};
 use crate::recording::{Dist, Recording};
 use crate::units::{format_count, format_ns, format_ratio, join_and, plural};
@@ -10,8 +10,9 @@ use crate::units::{format_count, format_ns, format_ratio, join_and, plural};
 /// A merge that is not confirmed and a run that ended early are always part of it.
 pub fn verdict(recording: &Recording) -> String {
     let modes = pool(&recording.runs);
-    let (good, bad): (Vec<&Pooled>, Vec<&Pooled>) = modes.iter().partition(|mode| !is_harmed(mode, &modes));
-    let mut sentence = match (&modes[..], &good[..], &bad[..]) {
+    let (unmeasured, measured): (Vec<&Pooled>, Vec<&Pooled>) = modes.iter().partition(|mode| is_unmeasured(mode));
+    let (bad, good): (Vec<&Pooled>, Vec<&Pooled>) = measured.iter().partition(|mode| is_harmed(mode, &modes));
+    let mut sentence = match (&measured[..], &good[..], &bad[..]) {
         ([], ..) => "nothing was measured".to_owned(),
         ([only], ..) => alone(only, bad.is_empty()),
         (_, all, []) => none_harmed(&modes, all),
@@ -21,6 +22,9 @@ pub fn verdict(recording: &Recording) -> String {
         }
         (_, good, bad) => divided(good, bad),
     };
+    if !unmeasured.is_empty() && !measured.is_empty() {
+        sentence += &format!("; no poll was seen ({})", names(unmeasured.into_iter()));
+    }
     let unconfirmed = names(modes.iter().filter(|mode| mode.unconfirmed().next().is_some()));
     if !unconfirmed.is_empty() {
         sentence += &format!("; but the merge is not confirmed ({unconfirmed})");
@@ -83,8 +87,8 @@ const MEASURES: [Measure; 3] = [
 ];
 
 fn none_harmed(modes: &[Pooled], good: &[&Pooled]) -> String {
-    if let Some((mode, found)) = modes.iter().find_map(|mode| Some((mode, harmless(mode, modes).pop()?))) {
-        return format!("{}: {}", mode.name, found.sentence);
+    if let Some((mode, proof)) = modes.iter().find_map(|mode| Some((mode, proof_of_harmlessness(mode, modes)?))) {
+        return format!("{} did no harm here: {proof}", mode.name);
     }
     let each: Vec<String> = good.iter().map(|mode| format!("{} ({})", mode.name, calm(mode))).collect();
     format!("every mode keeps the loop responsive: {}", join_and(&refs(&each)))

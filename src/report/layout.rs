@@ -61,6 +61,7 @@ impl Line {
     pub(super) fn text(mut self, ink: Ink, text: &str) -> Line {
         let text = escape(text);
         match self.spans.last_mut() {
+            _ if text.is_empty() => {}
             Some((last, tail)) if *last == ink => tail.push_str(&text),
             _ => self.spans.push((ink, text.into_owned())),
         }
@@ -270,7 +271,7 @@ fn to_ascii(text: &str) -> String {
             '━' => '=',
             '●' => 'o',
             '│' | '┤' | '├' => '|',
-            '┊' | '⋮' => ':',
+            '┊' => ':',
             '█' | '▌' | '▐' => '#',
             '×' => 'x',
             '≥' => '>',

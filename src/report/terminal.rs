@@ -11,7 +11,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use super::layout::{Ink, Line, paragraph};
+use super::layout::{Ink, Line, hanging, paragraph};
 use crate::findings::verdict;
 use crate::pooled::{Pooled, pool};
 use crate::recording::{Recording, SlowPoll};
@@ -100,15 +100,16 @@ impl Page<'_> {
         let mut facts = vec![format!("seed {}", self.recording.scenario.seed)];
         if let Some(mode) = self.modes.first() {
             let runtime = &mode.rounds[0].runtime;
-            facts.push(format!("{} runtime, {}", runtime.flavor, plural(runtime.workers, "worker")));
+            facts.push(format!("{}, {}", runtime.flavor, plural(runtime.workers, "worker")));
             let rounds = self.modes.iter().map(|mode| mode.rounds.len()).max().unwrap_or(1) as u64;
-            let pooled = if rounds > 1 { " a mode, pooled" } else { " a mode" };
-            facts.push(plural(rounds, "round") + pooled);
+            let only = if self.modes.len() == 1 { format!("{} mode, ", mode.name) } else { String::new() };
+            let pooled = if rounds > 1 { " a mode, put together" } else { "" };
+            facts.push(only + &plural(rounds, "round") + pooled);
             facts.push(format!("slow from {}", format_round_ns(mode.threshold_ns())));
         }
         let scenario = &self.recording.scenario;
         let title = Line::new().text(Ink::Title, "pollscope").blank(1).text(Ink::Bold, &scenario.name).blank(1);
-        let mut lines = paragraph(title, Ink::Dim, &format!("· {}", facts.join(" · ")), self.width);
+        let mut lines = hanging(title, 2, Ink::Dim, &format!("· {}", facts.join(" · ")), self.width);
         let question = first_sentence(&scenario.why);
         if !question.is_empty() {
             lines.extend(paragraph(Line::new(), Ink::Plain, &question, self.width));

@@ -1,6 +1,6 @@
 //! What follows from the numbers, and how far they can be trusted: findings, merge, gates, coverage.
 
-use super::super::layout::{Ink, Line, hanging, paragraph};
+use super::super::layout::{Ink, Line, hanging, paragraph, width};
 use super::Page;
 use crate::findings::{Severity, diagnosis};
 use crate::pooled::Pooled;
@@ -114,7 +114,7 @@ fn not_confirmed(mode: &Pooled, run: &Run, merge: &Merge) -> String {
 
 pub(super) fn gates(page: &Page) -> Vec<Line> {
     let gates = &page.recording.gates;
-    let longest = gates.iter().map(|gate| super::super::layout::width(&gate.expr)).max().unwrap_or(0);
+    let longest = gates.iter().map(|gate| width(&gate.expr)).max().unwrap_or(0);
     let columns = (longest + 2).min(page.width * 2 / 3);
     gates
         .iter()

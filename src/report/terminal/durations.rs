@@ -189,15 +189,15 @@ impl<'p> Table<'p> {
         let mut parts = Vec::new();
         if self.axis.is_some() {
             let threshold = format_round_ns(self.page.modes[0].threshold_ns());
-            parts.push(format!("● p50 ━ p99 ─ max ┤ ┊ slow from {threshold}"));
+            parts.push(format!("●━ p50 to p99, ─┤ max, ┊ slow: {threshold}"));
         }
         if let ([first, .., last], false) = (&self.page.modes[..], self.ratios.is_empty()) {
-            parts.push(format!("x = {} / {}", first.name, last.name));
+            parts.push(format!("x: {}/{}", first.name, last.name));
         }
         if self.page.modes.iter().any(|mode| mode.lag.is_some()) {
             parts.push("lag corrected for coordinated omission".to_owned());
         }
-        paragraph(Line::new(), Ink::Dim, &parts.join(" · "), self.page.width)
+        paragraph(Line::new(), Ink::Dim, &parts.join("; "), self.page.width)
     }
 }
 

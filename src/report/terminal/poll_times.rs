@@ -1,6 +1,6 @@
 //! The histogram of poll times: the first mode to the left, the second to the right, slow polls below a line.
 
-use super::super::layout::{Ink, Line, width};
+use super::super::layout::{Ink, Line, cut, width};
 use super::Page;
 use crate::pooled::Pooled;
 use crate::units::{format_count, format_round_ns, plural};
@@ -12,7 +12,8 @@ const STEPS: [&[u64]; 3] = [&[1, 2, 5], &[1, 3], &[1]];
 /// As many empty rows in a row are shown as one.
 const GAP: usize = 3;
 const LABEL: usize = 10;
-const WIDEST_CELL: usize = 60;
+/// All cells together.
+const WIDEST: usize = 120;
 
 pub(super) fn section(page: &Page) -> Vec<Line> {
     let known = || page.modes.iter().map(|mode| &mode.polls);
@@ -34,12 +35,12 @@ pub(super) fn section(page: &Page) -> Vec<Line> {
             .take_while(|&at| counts.iter().all(|mode| mode[at] == 0) && (at == row || edges[at] != threshold))
             .count();
         if empty >= GAP {
-            lines.push(chart.row("⋮", &[]));
+            lines.push(chart.row("┊", &[], false));
             row += empty;
             continue;
         }
         let count: Vec<u64> = counts.iter().map(|mode| mode[row]).collect();
-        lines.push(chart.row(&format_round_ns(edges[row]), &count));
+        lines.push(chart.row(&format_round_ns(edges[row]), &count, edges[row] >= threshold));
         row += 1;
     }
     if threshold >= edges[edges.len() - 1] {
@@ -91,6 +92,8 @@ fn rows(mode: &Pooled, edges: &[u64], threshold: u64) -> Vec<u64> {
 
 struct Chart<'p> {
     page: &'p Page<'p>,
+    /// Columns of the label between or before the cells.
+    label: usize,
     /// Columns of a mode's cell.
     cell: usize,
     /// Columns of the longest count.
@@ -101,8 +104,9 @@ struct Chart<'p> {
 impl<'p> Chart<'p> {
     fn of(page: &'p Page<'p>, counts: &[Vec<u64>]) -> Chart<'p> {
         let highest = counts.iter().flatten().copied().max().unwrap_or(0).max(1);
-        let cell = (page.width.saturating_sub(LABEL) / page.modes.len().max(1)).min(WIDEST_CELL);
-        Chart { page, cell, digits: width(&format_count(highest)), highest }
+        let label = if page.modes.len() == 2 { LABEL } else { LABEL + 2 };
+        let cell = page.width.saturating_sub(label).min(WIDEST) / page.modes.len().max(1);
+        Chart { page, label, cell, digits: width(&format_count(highest)), highest }
     }
 
     /// Two modes stand back to back; one, or more than two, all look to the right of the label.
@@ -112,16 +116,10 @@ impl<'p> Chart<'p> {
 
     /// One line: a cell a mode, and the label between two or before the others.
     fn compose(&self, label: (Ink, &str), cell: impl Fn(usize, bool) -> Line) -> Line {
-        let label = {
-            let (ink, text) = label;
-            let text_columns = width(text).min(LABEL);
-            let before = if self.is_butterfly() {
-                (LABEL - text_columns).div_ceil(2)
-            } else {
-                LABEL - 1 - text_columns.min(LABEL - 1)
-            };
-            Line::indent(before).left(ink, text, LABEL - before)
-        };
+        let text_columns = width(label.1).min(self.label);
+        let free = self.label - text_columns;
+        let before = if self.is_butterfly() { free.div_ceil(2) } else { free.saturating_sub(1) };
+        let label = Line::indent(before).left(label.0, label.1, self.label - before);
         let mut line = Line::new();
         if !self.is_butterfly() {
             line = line.append(label.clone());
@@ -150,12 +148,12 @@ impl<'p> Chart<'p> {
                 _ => format!("{name}: {}", polls(mode)),
             };
             let text = if width(&text) > room { name } else { &text };
-            Line::new().text(Ink::Mode(mode), &super::super::layout::cut(text, room))
+            Line::new().text(Ink::Mode(mode), &cut(text, room))
         });
         line.over_start(Ink::Title, title)
     }
 
-    fn row(&self, label: &str, counts: &[u64]) -> Line {
+    fn row(&self, label: &str, counts: &[u64], is_slow: bool) -> Line {
         let bars = self.cell.saturating_sub(self.digits + 2);
         self.compose((Ink::Plain, label), |mode, mirrored| {
             let count = counts.get(mode).copied().unwrap_or(0);
@@ -163,11 +161,12 @@ impl<'p> Chart<'p> {
                 return Line::new();
             }
             let bar = self.bar(count, bars, mirrored);
+            let ink = if is_slow { Ink::Bad } else { Ink::Mode(mode) };
             let number = format_count(count);
             if mirrored {
-                Line::new().text(Ink::Plain, &number).blank(1).text(Ink::Mode(mode), &bar)
+                Line::new().text(Ink::Plain, &number).blank(1).text(ink, &bar)
             } else {
-                Line::new().text(Ink::Mode(mode), &bar).blank(1).text(Ink::Plain, &number)
+                Line::new().text(ink, &bar).blank(1).text(Ink::Plain, &number)
             }
         })
     }

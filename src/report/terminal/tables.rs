@@ -1,6 +1,6 @@
 //! Counts, spawn sites and the slowest polls.
 
-use super::super::layout::{Ink, Line, cut_start, paragraph, width};
+use super::super::layout::{Ink, Line, cut, cut_start, paragraph, width};
 use super::{NARROW, Page, WIDE, executing};
 use crate::pooled::Pooled;
 use crate::recording::Site;
@@ -29,6 +29,7 @@ fn whole(count: f64) -> String {
 
 const COUNT_LABEL: usize = 18;
 const COUNT_CELL: usize = 11;
+const WIDEST_COUNT_CELL: usize = 16;
 const RATIO: usize = 8;
 
 /// What is counted rather than timed, in two blocks side by side where the page is wide enough.
@@ -55,26 +56,38 @@ pub(super) fn counts(page: &Page) -> Vec<Line> {
         .collect()
 }
 
+/// The columns of a mode, and of the ratio: 0 where there is no room for one.
+fn count_columns(page: &Page) -> (usize, usize) {
+    let modes = page.modes.len();
+    let wanted = page.modes.iter().map(|mode| width(mode.name) + 2).max().unwrap_or(0);
+    let wanted = if modes > 1 { wanted.clamp(COUNT_CELL, WIDEST_COUNT_CELL) } else { COUNT_CELL };
+    let room = page.width.saturating_sub(COUNT_LABEL);
+    let ratio = if modes > 1 && room >= modes * COUNT_CELL + RATIO { RATIO } else { 0 };
+    (wanted.min((room - ratio) / modes), ratio)
+}
+
 fn counts_header(page: &Page, title: &str) -> Line {
     let mut line = Line::new().text(Ink::Title, title).blank(COUNT_LABEL - title.len());
+    let (cell, ratio) = count_columns(page);
     for (i, mode) in page.modes.iter().enumerate() {
-        let name = if page.modes.len() > 1 { mode.name } else { "" };
-        line = line.right(Ink::Mode(i), name, COUNT_CELL);
+        let name = if page.modes.len() > 1 { cut(mode.name, cell.saturating_sub(1)) } else { String::new() };
+        line = line.right(Ink::Mode(i), &name, cell);
     }
-    if page.modes.len() > 1 { line.right(Ink::Dim, "ratio", RATIO) } else { line }
+    line.right(Ink::Dim, if ratio > 0 { "ratio" } else { "" }, ratio)
 }
 
 fn count_row(page: &Page, (label, of, show): &Count) -> Line {
     let values: Vec<Option<f64>> = page.modes.iter().map(of).collect();
+    let (cell, ratio_columns) = count_columns(page);
     let mut line = Line::new().left(Ink::Plain, label, COUNT_LABEL);
     for value in &values {
         let ink = if *label == "slow polls" && value.is_some_and(|n| n > 0.0) { Ink::Bad } else { Ink::Plain };
-        line = line.right(ink, &Page::or_unknown(value.map(show)), COUNT_CELL);
+        line = line.right(ink, &Page::or_unknown(value.map(show)), cell);
     }
     if let [Some(first), .., Some(last)] = values[..] {
         let ratio = if last > 0.0 && first > 0.0 { format_ratio(first / last) } else { String::new() };
         let ink = if first == last { Ink::Dim } else { Ink::Plain };
-        line = line.right(ink, &ratio, RATIO);
+        line = line.right(ink, &ratio, ratio_columns);
     }
     line
 }
@@ -148,7 +161,7 @@ impl SiteTable {
         let task = site.task_name.as_deref().unwrap_or("");
         let line = line
             .left(Ink::Plain, &at, self.site)
-            .left(Ink::Dim, &super::super::layout::cut(task, self.task.saturating_sub(2)), self.task)
+            .left(Ink::Dim, &cut(task, self.task.saturating_sub(2)), self.task)
             .right(Ink::Plain, &format_count(site.polls.count()), NUMBER);
         let line =
             if self.has_p99 { line.right(Ink::Plain, &ns(site.polls.shown_quantile_ns(0.99)), NUMBER) } else { line };
@@ -173,7 +186,11 @@ pub(super) fn slow_polls(page: &Page) -> Vec<Line> {
         let mut slow: Vec<_> = mode.slow_polls().filter(|(_, slow)| slow.duration_ns >= shortest_shown).collect();
         slow.sort_by_key(|(_, slow)| std::cmp::Reverse(slow.duration_ns));
         slow.truncate(SLOWEST);
-        let of = format!("the longest {} of {}", slow.len(), format_count(mode.slow_total()));
+        let of = match (slow.len(), mode.slow_total()) {
+            (0, total) if kept.is_empty() => format!("none kept of {}", format_count(total)),
+            (shown, total) if shown as u64 == total => "longest first".to_owned(),
+            (shown, total) => format!("the longest {shown} of {}", format_count(total)),
+        };
         let title = if lines.is_empty() { "Slow polls" } else { "" };
         let name = if page.modes.len() > 1 { mode.name } else { "" };
         let heading = Line::new().text(Ink::Title, title).blank(12 - title.len()).left(

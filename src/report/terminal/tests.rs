@@ -1,17 +1,19 @@
 use super::*;
 use crate::fixture;
 
-/// Prints the fixture as this terminal would show it: `COLUMNS=100 cargo test show_ -- --ignored --nocapture`.
+/// Prints the fixture as this terminal would show it: `COLUMNS=100 SHAPE="four modes" cargo test show_ -- --ignored --nocapture`.
 #[test]
 #[ignore = "for looking at"]
 fn show_the_fixture() {
     let set = |name| std::env::var(name).ok();
     let width = set("COLUMNS").and_then(|text| text.parse().ok()).unwrap_or(100);
     let style = Style { width, color: set("NO_COLOR").is_none(), unicode: set("ASCII").is_none() };
-    println!("{}", render(&fixture::recording(), &style));
+    let shape = set("SHAPE").unwrap_or_else(|| "two modes".to_owned());
+    let (_, recording) = shapes().into_iter().find(|(name, _)| *name == shape).expect("SHAPE is the name of a shape");
+    println!("{}", render(&recording, &style));
 }
 
-const WIDTHS: [usize; 5] = [40, 60, 83, 100, 200];
+const WIDTHS: [usize; 7] = [1, 19, 40, 60, 83, 100, 200];
 
 fn plain(width: usize) -> Style {
     Style { width, color: false, unicode: true }
@@ -95,7 +97,7 @@ fn every_shape_fits_every_page() {
                 assert!(columns <= width, "{name} at {width}: {columns} columns: {line}");
                 assert_eq!(line, line.trim_end(), "{name} at {width}");
             }
-            assert!(!report.contains("\n\n\n") && report.ends_with('\n'), "{name} at {width}");
+            assert!(width < 40 || !report.contains("\n\n\n"), "{name} at {width}");
         }
     }
 }
@@ -145,7 +147,7 @@ fn slow_polls_keep_the_shape_of_asyncio() {
     let recording = fixture::recording_of(vec![fixture::blocked("naive", &[503_123_456])]);
     assert_eq!(
         part(&recording, 100, "Slow polls"),
-        "Slow polls  the longest 1 of 1\n\
+        "Slow polls  longest first\n\
          +0.180 s Executing <Task 7 tail, spawned at src/pipeline/merge.rs:88, worker 0> took 0.503 seconds"
     );
     let mut root = recording.runs[0].slow_polls[0].clone();
@@ -178,6 +180,51 @@ fn a_merge_says_what_went_wrong_and_where() {
     assert!(part(&recording, 200, "✗ naive").starts_with(
         "✗ naive      merge failed: 5 inputs, 50 lines, 1.20 kB; 2 lost and 1 torn; line 7 of a.log is missing\n"
     ));
+}
+
+#[test]
+fn durations_share_an_axis() {
+    assert_eq!(
+        part(&fixture::recording(), 100, "Durations").lines().take(3).collect::<Vec<_>>(),
+        [
+            "Durations                          p50      p99      max  1µs  10µs  100µs 1ms  10ms  100ms    x p99",
+            "poll time         naive        9.03 µs  89.2 µs   503 ms       ●━━━━━━────────────────────┤",
+            "                  offloaded    9.03 µs  83.5 µs   900 µs       ●━━━━━─────┤           ┊         1.1x",
+        ]
+    );
+}
+
+#[test]
+fn poll_times_stand_back_to_back_with_slow_polls_below_the_line() {
+    assert_eq!(
+        part(&fixture::recording(), 60, "Poll times").lines().collect::<Vec<_>>(),
+        [
+            "Poll times          naive   from   offloaded: 11,910 polls",
+            "        479 ▐████████████   1 µs   ████████████▌ 479",
+            " 6,113 ██████████████████   3 µs   ██████████████████ 6,113",
+            " 5,120 ▐█████████████████   10 µs  █████████████████▌ 5,120",
+            "            93 ▐█████████   30 µs  █████████▌ 93",
+            "             69 █████████  100 µs  █████████ 69",
+            "              36 ▐███████  300 µs  ███████▌ 36",
+            "                              ┊",
+            "╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌ 6 slow ╌╌ 100 ms ╌╌ 0 slow ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌",
+            "                   5 ▐███  100 ms",
+            "                     1 ▐█  300 ms",
+        ]
+    );
+}
+
+#[test]
+fn findings_look_like_a_compiler_s() {
+    let recording = fixture::recording_of(vec![fixture::run("naive"), fixture::run("offloaded")]);
+    assert_eq!(
+        part(&recording, 100, "note[PS008]").lines().take(3).collect::<Vec<_>>(),
+        [
+            "note[PS008]: naive: blocking did no harm here (no slow poll, loop lag p99 1.59 ms against 1.59 ms in",
+            "    offloaded mode)",
+            "  = help: nothing to fix on this machine today: a write to the page cache seldom blocks; ask again",
+        ]
+    );
 }
 
 #[test]
