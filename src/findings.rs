@@ -1,1 +1,319 @@
-//! Diagnoses: pure functions from a recording to findings.
+//! Diagnoses: pure functions from runs to findings.
+//!
+//! A diagnosis is a [`Diagnosis`]: its code, its check, its advice. A new one is one entry in [`DIAGNOSES`] and one
+//! function. A finding speaks of a mode, with all its rounds put together, never of a round.
+
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+pub use verdict::verdict;
+
+use crate::pooled::{Pooled, pool};
+use crate::recording::{Dist, Finding, Run, Site, Verdict};
+use crate::units::{format_count, format_ns, format_ratio, format_round_ns, plural};
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The output cannot be trusted.
+    Error,
+    /// Something on the loop wants fixing.
+    Warning,
+    /// Something to know when reading the numbers.
+    Note,
+}
+
+impl Severity {
+    /// The word used in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+            Severity::Note => "note",
+        }
+    }
+}
+
+/// Something that can be found.
+#[derive(Debug)]
+pub struct Diagnosis {
+    /// Stable; never used again for another meaning.
+    pub code: &'static str,
+    /// What it is, in a few words.
+    pub title: &'static str,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What to do about it.
+    pub advice: &'static str,
+    check: fn(&Pooled, &[Pooled]) -> Vec<Found>,
+}
+
+/// What a check says: the sentence without its mode, and the line to blame.
+struct Found {
+    sentence: String,
+    at: Option<String>,
+}
+
+/// Every diagnosis, in the order of codes.
+pub const DIAGNOSES: [Diagnosis; 8] = [
+    Diagnosis {
+        code: "PS001",
+        title: "slow polls",
+        severity: Severity::Warning,
+        advice: "move the blocking call off the loop: `tokio::task::spawn_blocking`, or a writer thread that owns the \
+                 file (`--mode offloaded`); what computes instead of waiting goes to a thread too, or is split",
+        check: slow_polls,
+    },
+    Diagnosis {
+        code: "PS002",
+        title: "many short polls",
+        severity: Severity::Warning,
+        advice: "let others in between: call `tokio::task::yield_now` in long loops, spread the work over time, or admit \
+                 fewer tasks at once with a `tokio::sync::Semaphore`",
+        check: many_short_polls,
+    },
+    Diagnosis {
+        code: "PS003",
+        title: "ready tasks wait",
+        severity: Severity::Warning,
+        advice: "shorten what runs before them: slow polls first, then bursts of short ones; if none is left, give the \
+                 runtime more workers, or the urgent tasks a runtime of their own",
+        check: ready_tasks_wait,
+    },
+    Diagnosis {
+        code: "PS004",
+        title: "merge not confirmed",
+        severity: Severity::Error,
+        advice: "trust no number of this mode before its output is right: start at the difference named here, and run \
+                 again with the same seed",
+        check: merge_not_confirmed,
+    },
+    Diagnosis {
+        code: "PS005",
+        title: "the instrument's limits were passed",
+        severity: Severity::Note,
+        advice: "totals and maxima are exact all the same; to keep every slow poll, shorten the run or raise `--slow`",
+        check: limits_passed,
+    },
+    Diagnosis {
+        code: "PS006",
+        title: "only wrapped futures were seen",
+        severity: Severity::Warning,
+        advice: "build with `rustflags = [\"--cfg\", \"tokio_unstable\"]` in .cargo/config.toml, or with \
+                 RUSTFLAGS=\"--cfg tokio_unstable\"; a RUSTFLAGS variable replaces the list in config.toml, so it must \
+                 name the cfg itself",
+        check: only_wrappers,
+    },
+    Diagnosis {
+        code: "PS007",
+        title: "response time suffered",
+        severity: Severity::Warning,
+        advice: "clients pay for what holds the loop: write as the better mode does, or answer them on a runtime of \
+                 their own",
+        check: response_time_suffered,
+    },
+    Diagnosis {
+        code: "PS008",
+        title: "blocking was harmless here",
+        severity: Severity::Note,
+        advice: "nothing to fix on this machine today: a write to the page cache seldom blocks; ask again with what makes \
+                 it block where you deploy, such as a full pipe, synced lines or a network file system",
+        check: harmless,
+    },
+];
+
+/// The diagnosis with that code.
+pub fn diagnosis(code: &str) -> Option<&'static Diagnosis> {
+    static ALL: &[Diagnosis] = &DIAGNOSES;
+    ALL.iter().find(|diagnosis| diagnosis.code == code)
+}
+
+/// What is wrong, or worth knowing, in these runs: by code, then by mode in the order in which they ran.
+pub fn findings(runs: &[Run]) -> Vec<Finding> {
+    let modes = pool(runs);
+    let mut findings = Vec::new();
+    for diagnosis in &DIAGNOSES {
+        for mode in &modes {
+            findings.extend((diagnosis.check)(mode, &modes).into_iter().map(|found| Finding {
+                code: diagnosis.code.to_owned(),
+                mode: mode.name.to_owned(),
+                sentence: format!("{}: {}", mode.name, found.sentence),
+                advice: diagnosis.advice.to_owned(),
+                at: found.at,
+            }));
+        }
+    }
+    findings
+}
+
+/// Spawn sites named by [`slow_polls`] in each mode.
+const SITES_NAMED: usize = 3;
+/// [`response_time_suffered`] from this ratio of 99th percentiles.
+const RESPONSE_RATIO: f64 = 10.0;
+/// [`harmless`] up to this ratio of 99th percentiles.
+const HARMLESS_RATIO: f64 = 2.0;
+/// The mode that blocks the loop, and the mode that it is compared with.
+const BLOCKING: (&str, &str) = ("naive", "offloaded");
+
+fn one(sentence: String) -> Vec<Found> {
+    vec![Found { sentence, at: None }]
+}
+
+fn slow_polls(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
+    let total = mode.slow_total();
+    if total == 0 {
+        return Vec::new();
+    }
+    let mut sites: Vec<&Site> = mode.sites.iter().filter(|site| site.slow > 0).collect();
+    sites.sort_by_key(|site| std::cmp::Reverse(site.slow));
+    if sites.is_empty() {
+        let worst = mode.longest_poll_ns().map_or(String::new(), |ns| format!(", the worst {}", format_ns(ns)));
+        return one(format!("{}{worst}", plural(total, "slow poll")));
+    }
+    sites
+        .into_iter()
+        .take(SITES_NAMED)
+        .map(|site| {
+            let worst = site.polls.max_ns.map_or(String::new(), |ns| format!(", the worst {}", format_ns(ns)));
+            let task = site.task_name.as_ref().map_or(String::new(), |name| format!(" (`{name}`)"));
+            Found {
+                sentence: format!(
+                    "{} of {}{worst}, in tasks spawned at {}{task}",
+                    plural(site.slow, "slow poll"),
+                    format_round_ns(mode.threshold_ns()) + " or more",
+                    site.spawned_at
+                ),
+                at: is_line(&site.spawned_at).then(|| site.spawned_at.clone()),
+            }
+        })
+        .collect()
+}
+
+/// Whether a spawn site is a `file:line`, and not a row such as `other`.
+fn is_line(spawned_at: &str) -> bool {
+    spawned_at.rsplit_once(':').is_some_and(|(_, line)| line.parse::<u32>().is_ok())
+}
+
+/// The longest time that the loop was not free in a round without a slow poll.
+///
+/// Loop lag speaks first: a worker that is never idle has an endless busy stretch and may still serve everyone in time.
+fn held_without_slow_poll(run: &Run) -> Option<u64> {
+    let longest = |dist: &Option<Dist>| dist.as_ref().and_then(|dist| dist.max_ns);
+    let lag = longest(&run.lag).max(longest(&run.lag_raw));
+    let held = lag.or_else(|| longest(&run.busy_stretches))?;
+    (run.slow_polls_total == 0 && held >= run.slow_poll_threshold_ns).then_some(held)
+}
+
+fn many_short_polls(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
+    let Some(held) = mode.rounds.iter().filter_map(|run| held_without_slow_poll(run)).max() else {
+        return Vec::new();
+    };
+    let seen = if mode.only_wrappers() { " that could be seen" } else { "" };
+    let longest = mode
+        .rounds
+        .iter()
+        .filter(|run| held_without_slow_poll(run).is_some())
+        .filter_map(|run| run.polls.max_ns)
+        .max()
+        .map_or(String::new(), |ns| format!("; the longest poll took {}", format_ns(ns)));
+    one(format!("the loop was busy {} without one slow poll{seen}{longest}", format_ns(held)))
+}
+
+fn ready_tasks_wait(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
+    let Some(p99) = p99(&mode.schedule_latency).filter(|&ns| ns >= mode.threshold_ns()) else {
+        return Vec::new();
+    };
+    one(format!("one wake-up in a hundred waited {} or longer for the loop (schedule latency p99)", format_ns(p99)))
+}
+
+fn p99(dist: &Option<Dist>) -> Option<u64> {
+    dist.as_ref().and_then(|dist| dist.shown_quantile_ns(0.99))
+}
+
+fn merge_not_confirmed(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
+    let failed: Vec<&Run> = mode.unconfirmed().collect();
+    let Some(first) = failed.iter().find(|run| is_failed(run)).or(failed.first()) else {
+        return Vec::new();
+    };
+    let what = if is_failed(first) { "the merge failed" } else { "the merge could not be verified" };
+    let rounds = match mode.rounds.len() {
+        1 => String::new(),
+        all => format!(" in {} of {all} rounds", failed.len()),
+    };
+    let reason = first.merge.as_ref().and_then(|merge| merge.reason.as_ref());
+    one(format!("{what}{rounds}{}", reason.map_or(String::new(), |reason| format!(": {reason}"))))
+}
+
+fn is_failed(run: &Run) -> bool {
+    run.merge.as_ref().is_some_and(|merge| merge.verdict == Verdict::Failed)
+}
+
+fn limits_passed(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
+    let mut parts = Vec::new();
+    if mode.slow_dropped() > 0 {
+        let (dropped, total) = (format_count(mode.slow_dropped()), format_count(mode.slow_total()));
+        parts.push(format!("{dropped} of {total} slow polls counted but not kept one by one"));
+    }
+    if mode.clamped() > 0 {
+        parts.push(format!("{} outside 1 ns to 1 h counted at that bound", plural(mode.clamped(), "duration")));
+    }
+    if parts.is_empty() { Vec::new() } else { one(parts.join("; ")) }
+}
+
+fn only_wrappers(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
+    if !mode.only_wrappers() {
+        return Vec::new();
+    }
+    one("this build lacks `--cfg tokio_unstable`: polls of tasks that were not wrapped are in no number here"
+        .to_owned())
+}
+
+fn response_time_suffered(mode: &Pooled, all: &[Pooled]) -> Vec<Found> {
+    let best = all.iter().filter_map(|other| Some((p99(&other.response_time)?, other.name))).min();
+    let (Some(mine), Some((best, name))) = (p99(&mode.response_time), best) else {
+        return Vec::new();
+    };
+    let ratio = mine as f64 / best.max(1) as f64;
+    if ratio < RESPONSE_RATIO {
+        return Vec::new();
+    }
+    one(format!(
+        "outside clients wait {} as long as in {name} mode: response time p99 {} against {}",
+        format_ratio(ratio),
+        format_ns(mine),
+        format_ns(best)
+    ))
+}
+
+fn harmless(mode: &Pooled, all: &[Pooled]) -> Vec<Found> {
+    let Some(proof) = proof_of_harmlessness(mode, all) else {
+        return Vec::new();
+    };
+    one(format!("blocking did no harm here ({proof})"))
+}
+
+/// Why the mode that blocks did no harm; `None` where it did, or where that cannot be known.
+fn proof_of_harmlessness(mode: &Pooled, all: &[Pooled]) -> Option<String> {
+    if mode.name != BLOCKING.0 || is_unmeasured(mode) || is_harmed(mode, all) {
+        return None;
+    }
+    let reference = all.iter().find(|other| other.name == BLOCKING.1)?;
+    let (mine, best) = (p99(&mode.lag)?, p99(&reference.lag)?);
+    let seen = if mode.only_wrappers() { " that could be seen" } else { "" };
+    let lag = format!("loop lag p99 {} against {} in {} mode", format_ns(mine), format_ns(best), reference.name);
+    (mine as f64 <= HARMLESS_RATIO * best as f64).then(|| format!("no slow poll{seen}, {lag}"))
+}
+
+/// Whether not one poll was seen, so that silence says nothing.
+fn is_unmeasured(mode: &Pooled) -> bool {
+    mode.polls.count() == 0 && mode.slow_total() == 0
+}
+
+/// Whether the mode did not keep the loop responsive.
+fn is_harmed(mode: &Pooled, all: &[Pooled]) -> bool {
+    [slow_polls, many_short_polls, ready_tasks_wait, response_time_suffered]
+        .iter()
+        .any(|check| !check(mode, all).is_empty())
+}

@@ -4,8 +4,11 @@
 
 pub mod block;
 pub mod findings;
+#[cfg(test)]
+mod fixture;
 pub mod gate;
 pub mod pipeline;
+pub mod pooled;
 pub mod recording;
 pub mod report;
 pub mod run;

@@ -361,6 +361,11 @@ impl Dist {
         (!self.histogram.is_empty()).then(|| self.histogram.value_at_quantile(q))
     }
 
+    /// [`Dist::quantile_ns`] for people: never above the exact maximum, which would puzzle a reader.
+    pub fn shown_quantile_ns(&self, q: f64) -> Option<u64> {
+        self.quantile_ns(q).map(|ns| ns.min(self.max_ns.unwrap_or(ns)))
+    }
+
     /// The mean, from the exact sum; `None` when empty.
     pub fn mean_ns(&self) -> Option<u64> {
         self.sum_ns.checked_div(self.count())

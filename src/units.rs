@@ -105,6 +105,22 @@ pub fn format_ns(ns: u64) -> String {
     unreachable!("seconds take every value")
 }
 
+/// [`format_ns`] for round values: without decimals that are 0, as on an axis: `1 µs`, `1.5 s`, `100 ms`.
+///
+/// ```
+/// assert_eq!(pollscope::units::format_round_ns(100_000_000), "100 ms");
+/// assert_eq!(pollscope::units::format_round_ns(1_500), "1.5 µs");
+/// ```
+pub fn format_round_ns(ns: u64) -> String {
+    let text = format_ns(ns);
+    match text.split_once(' ') {
+        Some((number, unit)) if number.contains('.') => {
+            format!("{} {unit}", number.trim_end_matches('0').trim_end_matches('.'))
+        }
+        _ => text,
+    }
+}
+
 /// [`format_ns`] of a [`Duration`]; longer than 584 years is shown as that.
 pub fn format_duration(duration: Duration) -> String {
     format_ns(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
@@ -170,6 +186,71 @@ pub fn format_count(count: u64) -> String {
 /// ```
 pub fn plural(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", format_count(count), if count == 1 { "" } else { "s" })
+}
+
+/// How many times as much: `31x`, `1.9x`, `0.52x`, `1,234x`. Two significant digits up to 100.
+///
+/// ```
+/// use pollscope::units::format_ratio;
+/// assert_eq!(format_ratio(31.2), "31x");
+/// assert_eq!(format_ratio(1.94), "1.9x");
+/// ```
+pub fn format_ratio(ratio: f64) -> String {
+    if ratio >= 9.95 {
+        format!("{}x", format_count(ratio.round() as u64))
+    } else if ratio >= 0.995 {
+        format!("{ratio:.1}x")
+    } else {
+        format!("{ratio:.2}x")
+    }
+}
+
+/// A fraction (0 to 1) as a percentage: `62.1 %`, `0.3 %`, `100 %`.
+/// What is not 0 is never shown as `0 %`, and what is not all never as `100 %`.
+///
+/// ```
+/// use pollscope::units::format_percent;
+/// assert_eq!(format_percent(0.621), "62.1 %");
+/// assert_eq!(format_percent(0.000_01), "<0.1 %");
+/// ```
+pub fn format_percent(fraction: f64) -> String {
+    let percent = fraction * 100.0;
+    if fraction <= 0.0 {
+        "0 %".to_owned()
+    } else if percent < 0.05 {
+        "<0.1 %".to_owned()
+    } else if percent < 99.95 {
+        format!("{percent:.1} %")
+    } else if fraction < 1.0 {
+        ">99.9 %".to_owned()
+    } else {
+        format!("{percent:.0} %")
+    }
+}
+
+/// Seconds as asyncio's debug mode writes them: `0.503`; below a millisecond with six decimals, so that it is not `0.000`.
+///
+/// ```
+/// use pollscope::units::format_seconds;
+/// assert_eq!(format_seconds(503_123_456), "0.503");
+/// assert_eq!(format_seconds(20_000), "0.000020");
+/// ```
+pub fn format_seconds(ns: u64) -> String {
+    let seconds = ns as f64 / 1e9;
+    if ns < 1_000_000 { format!("{seconds:.6}") } else { format!("{seconds:.3}") }
+}
+
+/// Names as a sentence lists them: `a`, `a and b`, `a, b and c`.
+///
+/// ```
+/// assert_eq!(pollscope::units::join_and(&["a", "b", "c"]), "a, b and c");
+/// ```
+pub fn join_and(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
 }
 
 /// Three significant digits of a number from 0.01 up to 9999: `1.86`, `18.6`, `186`.

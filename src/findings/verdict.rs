@@ -1,0 +1,124 @@
+//! The one sentence that answers the scenario's question.
+
+use super::{held_without_slow_poll, is_harmed, is_unmeasured, proof_of_harmlessness};
+use crate::pooled::{Pooled, pool};
+use crate::recording::{Dist, Recording};
+use crate::units::{format_count, format_ns, format_ratio, join_and, plural};
+
+/// What the recording shows, in one sentence without a full stop.
+///
+/// A merge that is not confirmed and a run that ended early are always part of it.
+pub fn verdict(recording: &Recording) -> String {
+    let modes = pool(&recording.runs);
+    let (unmeasured, measured): (Vec<&Pooled>, Vec<&Pooled>) = modes.iter().partition(|mode| is_unmeasured(mode));
+    let (bad, good): (Vec<&Pooled>, Vec<&Pooled>) = measured.iter().partition(|mode| is_harmed(mode, &modes));
+    let mut sentence = match (&measured[..], &good[..], &bad[..]) {
+        ([], ..) => "nothing was measured".to_owned(),
+        ([only], ..) => alone(only, bad.is_empty()),
+        (_, all, []) => none_harmed(&modes, all),
+        (_, [], all) => {
+            let each: Vec<String> = all.iter().map(|mode| format!("{} ({})", mode.name, harm(mode))).collect();
+            format!("no mode keeps the loop responsive: {}", join_and(&refs(&each)))
+        }
+        (_, good, bad) => divided(good, bad),
+    };
+    if !unmeasured.is_empty() && !measured.is_empty() {
+        sentence += &format!("; no poll was seen ({})", names(unmeasured.into_iter()));
+    }
+    let unconfirmed = names(modes.iter().filter(|mode| mode.unconfirmed().next().is_some()));
+    if !unconfirmed.is_empty() {
+        sentence += &format!("; but the merge is not confirmed ({unconfirmed})");
+    }
+    let early = names(modes.iter().filter(|mode| mode.rounds.iter().any(|run| run.interrupted.is_some())));
+    if !early.is_empty() {
+        sentence += &format!("; ended early ({early})");
+    }
+    sentence
+}
+
+fn refs(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
+}
+
+fn names<'m>(modes: impl Iterator<Item = &'m Pooled<'m>>) -> String {
+    join_and(&modes.map(|mode| mode.name).collect::<Vec<_>>())
+}
+
+fn alone(mode: &Pooled, responsive: bool) -> String {
+    if !responsive {
+        let held = if mode.slow_total() > 0 { "the loop was blocked" } else { "the loop did not keep up" };
+        return format!("{held}: {}", harm(mode));
+    }
+    format!("the loop stayed responsive: {}", calm(mode))
+}
+
+/// What was wrong with a mode.
+fn harm(mode: &Pooled) -> String {
+    if mode.slow_total() > 0 {
+        let worst = mode.longest_poll_ns().map_or(String::new(), |ns| format!(", worst {}", format_ns(ns)));
+        return plural(mode.slow_total(), "slow poll") + &worst;
+    }
+    match mode.rounds.iter().filter_map(|run| held_without_slow_poll(run)).max() {
+        Some(held) => format!("busy {} without one slow poll", format_ns(held)),
+        None => late(mode).unwrap_or_else(|| "tasks waited long".to_owned()),
+    }
+}
+
+/// Why nothing was wrong with a mode.
+fn calm(mode: &Pooled) -> String {
+    let seen = if mode.only_wrappers() { " that could be seen" } else { "" };
+    let longest = mode.longest_poll_ns().map(|ns| format!("longest poll {}", format_ns(ns)));
+    let parts = [Some(format!("no slow poll{seen}")), late(mode), longest];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+/// What the loop's users felt: the first of the measures that is known, at the 99th percentile.
+fn late(mode: &Pooled) -> Option<String> {
+    MEASURES.iter().find_map(|(name, of)| Some(format!("{name} p99 {}", format_ns(of(mode)?.shown_quantile_ns(0.99)?))))
+}
+
+type Measure = (&'static str, fn(&Pooled<'_>) -> Option<Dist>);
+
+/// What the loop's users feel, the closest to them first.
+const MEASURES: [Measure; 3] = [
+    ("response", |mode| mode.response_time.clone()),
+    ("loop lag", |mode| mode.lag.clone()),
+    ("schedule latency", |mode| mode.schedule_latency.clone()),
+];
+
+fn none_harmed(modes: &[Pooled], good: &[&Pooled]) -> String {
+    if let Some((mode, proof)) = modes.iter().find_map(|mode| Some((mode, proof_of_harmlessness(mode, modes)?))) {
+        return format!("{} did no harm here: {proof}", mode.name);
+    }
+    let each: Vec<String> = good.iter().map(|mode| format!("{} ({})", mode.name, calm(mode))).collect();
+    format!("every mode keeps the loop responsive: {}", join_and(&refs(&each)))
+}
+
+/// Some modes keep the loop responsive and some do not: the last good one against the first bad one.
+fn divided(good: &[&Pooled], bad: &[&Pooled]) -> String {
+    let keeps = if good.len() == 1 { "keeps" } else { "keep" };
+    let does = if bad.len() == 1 { "does" } else { "do" };
+    let (best, worst) = (good[good.len() - 1], bad[0]);
+    let mut proof: Vec<String> = gain(best, worst).into_iter().collect();
+    if best.slow_total() != worst.slow_total() {
+        let instead = format_count(worst.slow_total());
+        proof.push(format!("{} instead of {instead}", plural(best.slow_total(), "slow poll")));
+    }
+    let claim = format!(
+        "{} {keeps} the loop responsive, {} {does} not",
+        names(good.iter().copied()),
+        names(bad.iter().copied())
+    );
+    if proof.is_empty() { claim } else { format!("{claim}: {}", proof.join(", ")) }
+}
+
+/// How much lower the first measure is that differs at all: percentiles before maxima, which are single events.
+fn gain(best: &Pooled, worst: &Pooled) -> Option<String> {
+    [(0.99, "p99"), (1.0, "max")].iter().find_map(|&(quantile, label)| {
+        MEASURES.iter().find_map(|(name, of)| {
+            let [low, high] = [best, worst].map(|mode| of(mode).and_then(|dist| dist.shown_quantile_ns(quantile)));
+            let ratio = high? as f64 / low?.max(1) as f64;
+            (ratio >= 1.5).then(|| format!("{name} {label} {} lower", format_ratio(ratio)))
+        })
+    })
+}

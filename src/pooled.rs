@@ -1,0 +1,210 @@
+//! The rounds of a mode, put together: what findings and reports speak of.
+
+use crate::recording::{Dist, Run, Site, SlowPoll, Verdict};
+
+/// All rounds of one mode as if they had been one.
+#[derive(Debug, Clone)]
+pub struct Pooled<'a> {
+    /// The mode's name.
+    pub name: &'a str,
+    /// Its rounds, in the order in which they ran; never empty.
+    pub rounds: Vec<&'a Run>,
+    /// Poll durations of all rounds.
+    pub polls: Dist,
+    /// Wake to poll start; like all that follow, of the rounds that measured it, and `None` when none did.
+    pub schedule_latency: Option<Dist>,
+    /// How late a periodic timer fired, corrected for coordinated omission.
+    pub lag: Option<Dist>,
+    /// The same without the correction.
+    pub lag_raw: Option<Dist>,
+    /// What an outside client saw.
+    pub response_time: Option<Dist>,
+    /// From a line's appearance to the end of its write.
+    pub write_latency: Option<Dist>,
+    /// From a worker's unpark to its next park.
+    pub busy_stretches: Option<Dist>,
+    /// Polls by spawn site, most time first.
+    pub sites: Vec<Site>,
+}
+
+/// Groups runs by mode, in the order in which modes first ran.
+pub fn pool(runs: &[Run]) -> Vec<Pooled<'_>> {
+    let mut names: Vec<&str> = Vec::new();
+    for run in runs {
+        if !names.contains(&run.mode.as_str()) {
+            names.push(&run.mode);
+        }
+    }
+    names.into_iter().map(|name| Pooled::of(name, runs.iter().filter(|run| run.mode == name).collect())).collect()
+}
+
+impl<'a> Pooled<'a> {
+    fn of(name: &'a str, rounds: Vec<&'a Run>) -> Pooled<'a> {
+        let sum = |of: fn(&Run) -> Option<&Dist>| sum(rounds.iter().filter_map(|run| of(run)));
+        Pooled {
+            name,
+            polls: sum(|run| Some(&run.polls)).expect("a mode has at least one round"),
+            schedule_latency: sum(|run| run.schedule_latency.as_ref()),
+            lag: sum(|run| run.lag.as_ref()),
+            lag_raw: sum(|run| run.lag_raw.as_ref()),
+            response_time: sum(|run| run.response_time.as_ref()),
+            write_latency: sum(|run| run.write_latency.as_ref()),
+            busy_stretches: sum(|run| run.busy_stretches.as_ref()),
+            sites: pool_sites(&rounds),
+            rounds,
+        }
+    }
+
+    /// What counted as slow, in nanoseconds; all rounds of a scenario share it.
+    pub fn threshold_ns(&self) -> u64 {
+        self.rounds[0].slow_poll_threshold_ns
+    }
+
+    /// All slow polls, counted exactly.
+    pub fn slow_total(&self) -> u64 {
+        self.rounds.iter().map(|run| run.slow_polls_total).sum()
+    }
+
+    /// Slow polls that were counted but not kept.
+    pub fn slow_dropped(&self) -> u64 {
+        self.rounds.iter().map(|run| run.slow_polls_dropped).sum()
+    }
+
+    /// Slow-poll lines that were held back.
+    pub fn lines_suppressed(&self) -> u64 {
+        self.rounds.iter().map(|run| run.slow_poll_lines.suppressed).sum()
+    }
+
+    /// The slow polls that were kept, each with its round.
+    pub fn slow_polls(&self) -> impl Iterator<Item = (u32, &'a SlowPoll)> + '_ {
+        self.rounds.iter().flat_map(|run| run.slow_polls.iter().map(move |slow| (run.round, slow)))
+    }
+
+    /// The longest poll, in nanoseconds: exact, and `None` when there was no poll.
+    pub fn longest_poll_ns(&self) -> Option<u64> {
+        self.polls.max_ns
+    }
+
+    /// The part of all workers' time that polls took, 0 to 1; `None` when no time passed.
+    pub fn busy_fraction(&self) -> Option<f64> {
+        let available: f64 = self.rounds.iter().map(|run| run.elapsed_ns as f64 * run.runtime.workers as f64).sum();
+        (available > 0.0).then(|| self.busy_ns() as f64 / available)
+    }
+
+    /// The sum of all poll durations, in nanoseconds.
+    pub fn busy_ns(&self) -> u64 {
+        self.rounds.iter().map(|run| run.loop_busy_ns).sum()
+    }
+
+    /// The median of the rounds' durations, in nanoseconds.
+    pub fn elapsed_ns(&self) -> u64 {
+        median(self.rounds.iter().map(|run| run.elapsed_ns).collect()).expect("a mode has at least one round")
+    }
+
+    /// The median of the rounds' throughputs, in bytes a second; `None` where nothing was merged.
+    pub fn throughput_bytes_per_s(&self) -> Option<u64> {
+        median(self.rounds.iter().filter_map(|run| run.throughput_bytes_per_s).collect())
+    }
+
+    /// Requests without an answer; `None` where there was no client.
+    pub fn unanswered(&self) -> Option<u64> {
+        self.rounds.iter().filter_map(|run| run.unanswered).reduce(|a, b| a + b)
+    }
+
+    /// Values beyond what histograms hold, over all that the mode measured.
+    pub fn clamped(&self) -> u64 {
+        let others = [
+            &self.schedule_latency,
+            &self.lag,
+            &self.lag_raw,
+            &self.response_time,
+            &self.write_latency,
+            &self.busy_stretches,
+        ];
+        self.polls.clamped + others.into_iter().flatten().map(|dist| dist.clamped).sum::<u64>()
+    }
+
+    /// Rounds whose merge is not ok; empty where nothing was merged.
+    pub fn unconfirmed(&self) -> impl Iterator<Item = &'a Run> + '_ {
+        self.rounds.iter().copied().filter(|run| run.merge.as_ref().is_some_and(|merge| merge.verdict != Verdict::Ok))
+    }
+
+    /// Whether the instrument saw only futures that were wrapped.
+    pub fn only_wrappers(&self) -> bool {
+        self.rounds.iter().any(|run| run.coverage.source == "wrappers")
+    }
+}
+
+fn sum<'d>(dists: impl Iterator<Item = &'d Dist>) -> Option<Dist> {
+    dists.fold(None, |sum, dist| match sum {
+        None => Some(dist.clone()),
+        Some(mut sum) => {
+            sum.add(dist);
+            Some(sum)
+        }
+    })
+}
+
+/// Sites of the same place become one; its name survives where all rounds agree on it.
+fn pool_sites(rounds: &[&Run]) -> Vec<Site> {
+    let mut pooled: Vec<Site> = Vec::new();
+    for site in rounds.iter().flat_map(|run| &run.sites) {
+        match pooled.iter_mut().find(|known| known.spawned_at == site.spawned_at) {
+            None => pooled.push(site.clone()),
+            Some(known) => {
+                known.polls.add(&site.polls);
+                known.slow += site.slow;
+                if known.task_name != site.task_name {
+                    known.task_name = None;
+                }
+            }
+        }
+    }
+    pooled.sort_by_key(|site| std::cmp::Reverse(site.polls.sum_ns));
+    pooled
+}
+
+/// The middle value; of an even number, the mean of the middle two.
+fn median(mut values: Vec<u64>) -> Option<u64> {
+    values.sort_unstable();
+    let middle = values.len() / 2;
+    let upper = *values.get(middle)?;
+    Some(if values.len() % 2 == 1 { upper } else { values[middle - 1].midpoint(upper) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+
+    #[test]
+    fn rounds_become_one_mode_in_the_order_of_their_first_run() {
+        let runs = [fixture::run("naive"), fixture::run("offloaded"), fixture::run("naive")];
+        let pooled = pool(&runs);
+        assert_eq!(
+            pooled.iter().map(|mode| (mode.name, mode.rounds.len())).collect::<Vec<_>>(),
+            [("naive", 2), ("offloaded", 1)]
+        );
+        assert_eq!(pooled[0].polls.count(), 2 * runs[0].polls.count());
+        assert_eq!(pooled[0].sites.len(), runs[0].sites.len());
+        assert_eq!(pooled[0].sites[0].polls.count(), 2 * runs[0].sites[0].polls.count());
+    }
+
+    #[test]
+    fn what_one_round_measured_is_known_and_what_none_did_is_not() {
+        let mut blind = fixture::run("naive");
+        blind.lag = None;
+        blind.unanswered = None;
+        assert!(pool(&[blind.clone()])[0].lag.is_none());
+        assert_eq!(pool(&[blind.clone()])[0].unanswered(), None);
+        let runs = [blind, fixture::run("naive")];
+        assert_eq!(pool(&runs)[0].lag.as_ref().map(Dist::count), runs[1].lag.as_ref().map(Dist::count));
+    }
+
+    #[test]
+    fn the_median_of_rounds() {
+        assert_eq!(median(vec![]), None);
+        assert_eq!(median(vec![3, 1, 2]), Some(2));
+        assert_eq!(median(vec![4, 1, 2, 3]), Some(2));
+    }
+}

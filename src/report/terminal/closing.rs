@@ -1,0 +1,205 @@
+//! What follows from the numbers, and how far they can be trusted: findings, merge, gates, coverage.
+
+use super::super::layout::{Ink, Line, hanging, paragraph, width};
+use super::Page;
+use crate::findings::{Severity, diagnosis};
+use crate::pooled::Pooled;
+use crate::recording::{Finding, Gate, GateVerdict, Merge, Run, Verdict};
+use crate::units::{format_bytes, format_count, format_ns, join_and, plural};
+
+/// Each finding as a compiler would say it; the advice once for all that share it.
+pub(super) fn findings(page: &Page) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let findings = &page.recording.findings;
+    for (i, finding) in findings.iter().enumerate() {
+        let severity = diagnosis(&finding.code).map_or(Severity::Warning, |diagnosis| diagnosis.severity);
+        let ink = match severity {
+            Severity::Error => Ink::Bad,
+            Severity::Warning => Ink::Warn,
+            Severity::Note => Ink::Good,
+        };
+        let prefix = Line::new().text(ink, &format!("{}[{}]", severity.as_str(), finding.code)).text(Ink::Bold, ": ");
+        lines.extend(hanging(prefix, 4, Ink::Bold, &finding.sentence, page.width));
+        if let Some(at) = finding.at.as_ref().filter(|at| !finding.sentence.contains(at.as_str())) {
+            lines.extend(paragraph(Line::new().text(Ink::Dim, "  --> "), Ink::Plain, at, page.width));
+        }
+        if findings.get(i + 1).is_none_or(|next| !same_advice(finding, next)) {
+            lines.extend(paragraph(Line::new().text(Ink::Dim, "  = help: "), Ink::Plain, &finding.advice, page.width));
+        }
+    }
+    lines
+}
+
+fn same_advice(a: &Finding, b: &Finding) -> bool {
+    a.code == b.code && a.advice == b.advice
+}
+
+/// `✓`, `✗` or `~`, padded.
+fn mark(page: &Page, verdict: GateVerdict) -> Line {
+    let (ink, sign, ascii) = match verdict {
+        GateVerdict::Pass => (Ink::Good, "✓", "ok"),
+        GateVerdict::Fail => (Ink::Bad, "✗", "FAIL"),
+        GateVerdict::Inconclusive => (Ink::Warn, "~", "~"),
+    };
+    if page.unicode { Line::new().left(ink, sign, 2) } else { Line::new().left(ink, ascii, 5) }
+}
+
+pub(super) fn merges(page: &Page) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (index, mode) in page.modes.iter().enumerate() {
+        let name = if page.modes.len() > 1 { mode.name } else { "" };
+        let start = |verdict| {
+            let verdict = match verdict {
+                Verdict::Ok => GateVerdict::Pass,
+                Verdict::Failed => GateVerdict::Fail,
+                Verdict::Unverifiable => GateVerdict::Inconclusive,
+            };
+            mark(page, verdict).left(Ink::Mode(index), name, page.mode_columns())
+        };
+        if let Some(text) = confirmed(mode) {
+            lines.extend(paragraph(start(Verdict::Ok), Ink::Plain, &text, page.width));
+        }
+        for run in mode.unconfirmed() {
+            let Some(merge) = &run.merge else { continue };
+            let text = not_confirmed(mode, run, merge);
+            lines.extend(paragraph(start(merge.verdict), Ink::Plain, &text, page.width));
+        }
+    }
+    lines
+}
+
+/// One sentence for all rounds whose merge is ok.
+fn confirmed(mode: &Pooled) -> Option<String> {
+    let ok = mode.rounds.iter().filter_map(|run| run.merge.as_ref()).filter(|merge| merge.verdict == Verdict::Ok);
+    let ok: Vec<&Merge> = ok.collect();
+    let (first, equal) = (*ok.first()?, ok.iter().all(|merge| merge == &ok[0]));
+    let rounds = match (ok.len(), equal) {
+        (1, _) => String::new(),
+        (rounds, true) => format!(" in {rounds} rounds, each of"),
+        (rounds, false) => format!(" in {rounds} rounds, the first of"),
+    };
+    let colon = if rounds.is_empty() { ":" } else { "" };
+    let what = "nothing lost, duplicated, reordered, torn or foreign";
+    Some(format!("merge ok{rounds}{colon} {}, {what}{}", size(first), unterminated(first)))
+}
+
+fn size(merge: &Merge) -> String {
+    let bytes = format_bytes(merge.bytes);
+    format!("{}, {}, {bytes}", plural(merge.inputs, "input"), plural(merge.lines, "line"))
+}
+
+fn unterminated(merge: &Merge) -> String {
+    match merge.unterminated {
+        0 => String::new(),
+        inputs => format!(" ({} ended without a newline)", plural(inputs, "input")),
+    }
+}
+
+fn not_confirmed(mode: &Pooled, run: &Run, merge: &Merge) -> String {
+    let round = if mode.rounds.len() > 1 { format!(" in round {}", run.round) } else { String::new() };
+    let wrong = [
+        (merge.lost, "lost"),
+        (merge.duplicated, "duplicated"),
+        (merge.reordered, "reordered"),
+        (merge.torn, "torn"),
+        (merge.foreign, "foreign"),
+    ];
+    let wrong: Vec<String> =
+        wrong.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", format_count(*n))).collect();
+    let wrong = join_and(&wrong.iter().map(String::as_str).collect::<Vec<_>>());
+    let parts = [size(merge), wrong, merge.reason.clone().unwrap_or_default()];
+    let parts: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+    format!("merge {}{round}: {}{}", merge.verdict.as_str(), parts.join("; "), unterminated(merge))
+}
+
+pub(super) fn gates(page: &Page) -> Vec<Line> {
+    let gates = &page.recording.gates;
+    let longest = gates.iter().map(|gate| width(&gate.expr)).max().unwrap_or(0);
+    let columns = (longest + 2).min(page.width * 2 / 3);
+    gates
+        .iter()
+        .flat_map(|gate| {
+            let value = match (gate.value, gate.verdict) {
+                (None, _) => "— not measured".to_owned(),
+                (Some(value), GateVerdict::Inconclusive) => format!("{} inconclusive", gate_value(gate, value)),
+                (Some(value), _) => gate_value(gate, value),
+            };
+            let line = mark(page, gate.verdict).left(Ink::Plain, &gate.expr, columns);
+            paragraph(line, Ink::Bold, &value, page.width)
+        })
+        .collect()
+}
+
+/// A gate's value: nanoseconds where its left side ends in a statistic of a distribution, else a plain number.
+fn gate_value(gate: &Gate, value: f64) -> String {
+    let left = gate.expr.split(['<', '>', '=', '!']).next().unwrap_or_default().trim();
+    let last = left.rsplit('.').next().unwrap_or_default();
+    let is_duration = matches!(last, "min" | "p50" | "p90" | "p95" | "p99" | "p999" | "max" | "mean");
+    if is_duration && value >= 0.0 {
+        format_ns(value.round() as u64)
+    } else if value.fract() == 0.0 && (0.0..1e15).contains(&value) {
+        format_count(value as u64)
+    } else {
+        format!("{value:.3}")
+    }
+}
+
+/// What the numbers were made with, and where the instrument is blind.
+pub(super) fn coverage(page: &Page) -> Vec<Line> {
+    let mut lines = vec![Line::new().text(Ink::Title, "Coverage")];
+    let mut row = |label: &str, text: &str| {
+        if !text.is_empty() {
+            lines.extend(paragraph(Line::new().left(Ink::Dim, label, 10), Ink::Plain, text, page.width));
+        }
+    };
+    let mut shown = Vec::new();
+    for mode in &page.modes {
+        let coverage = &mode.rounds[0].coverage;
+        if shown.contains(&coverage) {
+            continue;
+        }
+        shown.push(coverage);
+        let all = page.modes.iter().all(|other| other.rounds[0].coverage == *coverage);
+        let who = if all { String::new() } else { format!("{}: ", mode.name) };
+        row("source", &format!("{who}{}", coverage.source));
+        row("sees", &coverage.sees.join("; "));
+        row("blind to", &coverage.blind_to.join("; "));
+    }
+    row("build", &build(page));
+    row("machine", &machine(page));
+    let limits: Vec<String> = page.modes.iter().filter_map(limits).collect();
+    row("limits", &limits.join("; "));
+    row("command", &page.recording.environment.command.join(" "));
+    lines
+}
+
+fn build(page: &Page) -> String {
+    let environment = &page.recording.environment;
+    let unstable = if environment.tokio_unstable { "with" } else { "without" };
+    let console = match (environment.console_compiled, environment.console_on) {
+        (false, _) => "console not compiled in",
+        (true, false) => "console compiled in, off",
+        (true, true) => "console on: its tracing costs every poll a little",
+    };
+    let (pollscope, tokio) = (&environment.pollscope, &environment.tokio);
+    format!("pollscope {pollscope}, tokio {tokio} {unstable} tokio_unstable, {console}")
+}
+
+fn machine(page: &Page) -> String {
+    let environment = &page.recording.environment;
+    let kernel = environment.kernel.as_deref().unwrap_or("—");
+    let cpus = environment.cpus.map_or("— CPUs".to_owned(), |cpus| plural(cpus, "CPU"));
+    format!("{}, kernel {kernel}, {cpus}, clock {}", environment.os, environment.clock)
+}
+
+/// What was counted but not kept or shown.
+fn limits(mode: &Pooled) -> Option<String> {
+    let parts = [
+        (mode.clamped(), "duration", "clamped to 1 ns to 1 h"),
+        (mode.slow_dropped(), "slow poll", "not kept"),
+        (mode.lines_suppressed(), "slow-poll line", "held back"),
+    ];
+    let parts: Vec<String> =
+        parts.iter().filter(|(n, ..)| *n > 0).map(|(n, noun, what)| format!("{} {what}", plural(*n, noun))).collect();
+    (!parts.is_empty()).then(|| format!("{}: {}", mode.name, parts.join(", ")))
+}

@@ -1,0 +1,210 @@
+//! Counts, spawn sites and the slowest polls.
+
+use super::super::layout::{Ink, Line, cut, cut_start, paragraph, width};
+use super::{NARROW, Page, WIDE, executing};
+use crate::pooled::Pooled;
+use crate::recording::Site;
+use crate::units::{format_bytes, format_count, format_ns, format_percent, format_ratio, format_seconds, plural};
+
+/// A row of the counts: its name, its value as a number and as text.
+type Count = (&'static str, fn(&Pooled<'_>) -> Option<f64>, fn(f64) -> String);
+
+const COUNTS: [Count; 7] = [
+    ("slow polls", |mode| Some(mode.slow_total() as f64), whole),
+    ("loop busy", |mode| mode.busy_fraction(), format_percent),
+    ("busy stretch, max", |mode| Some(mode.busy_stretches.as_ref()?.max_ns? as f64), |ns| format_ns(ns as u64)),
+    ("polls", |mode| Some(mode.polls.count() as f64), whole),
+    (
+        "throughput",
+        |mode| Some(mode.throughput_bytes_per_s()? as f64),
+        |bytes| format!("{}/s", format_bytes(bytes as u64)),
+    ),
+    ("elapsed", |mode| Some(mode.elapsed_ns() as f64), |ns| format_ns(ns as u64)),
+    ("unanswered", |mode| Some(mode.unanswered()? as f64), whole),
+];
+
+fn whole(count: f64) -> String {
+    format_count(count as u64)
+}
+
+const COUNT_LABEL: usize = 18;
+const COUNT_CELL: usize = 11;
+const WIDEST_COUNT_CELL: usize = 16;
+const RATIO: usize = 8;
+
+/// What is counted rather than timed, in two blocks side by side where the page is wide enough.
+pub(super) fn counts(page: &Page) -> Vec<Line> {
+    if page.modes.is_empty() {
+        return Vec::new();
+    }
+    let rows = COUNTS.iter().filter(|(_, of, _)| page.modes.iter().any(|mode| of(mode).is_some()));
+    let mut block = vec![counts_header(page, "Counts")];
+    block.extend(rows.map(|row| count_row(page, row)));
+    let columns = block.iter().map(Line::width).max().unwrap_or(0);
+    if 2 * columns + 4 > page.width {
+        return block;
+    }
+    let half = (block.len() - 1).div_ceil(2);
+    let right = std::iter::once(counts_header(page, "")).chain(block.split_off(half + 1));
+    let mut right = right.collect::<Vec<_>>().into_iter();
+    block
+        .into_iter()
+        .map(|line| {
+            let pad = columns + 4 - line.width();
+            line.blank(pad).append(right.next().unwrap_or_default())
+        })
+        .collect()
+}
+
+/// The columns of a mode, and of the ratio: 0 where there is no room for one.
+fn count_columns(page: &Page) -> (usize, usize) {
+    let modes = page.modes.len();
+    let wanted = page.modes.iter().map(|mode| width(mode.name) + 2).max().unwrap_or(0);
+    let wanted = if modes > 1 { wanted.clamp(COUNT_CELL, WIDEST_COUNT_CELL) } else { COUNT_CELL };
+    let room = page.width.saturating_sub(COUNT_LABEL);
+    let ratio = if modes > 1 && room >= modes * COUNT_CELL + RATIO { RATIO } else { 0 };
+    (wanted.min((room - ratio) / modes), ratio)
+}
+
+fn counts_header(page: &Page, title: &str) -> Line {
+    let mut line = Line::new().text(Ink::Title, title).blank(COUNT_LABEL - title.len());
+    let (cell, ratio) = count_columns(page);
+    for (i, mode) in page.modes.iter().enumerate() {
+        let name = if page.modes.len() > 1 { cut(mode.name, cell.saturating_sub(1)) } else { String::new() };
+        line = line.right(Ink::Mode(i), &name, cell);
+    }
+    line.right(Ink::Dim, if ratio > 0 { "ratio" } else { "" }, ratio)
+}
+
+fn count_row(page: &Page, (label, of, show): &Count) -> Line {
+    let values: Vec<Option<f64>> = page.modes.iter().map(of).collect();
+    let (cell, ratio_columns) = count_columns(page);
+    let mut line = Line::new().left(Ink::Plain, label, COUNT_LABEL);
+    for value in &values {
+        let ink = if *label == "slow polls" && value.is_some_and(|n| n > 0.0) { Ink::Bad } else { Ink::Plain };
+        line = line.right(ink, &Page::or_unknown(value.map(show)), cell);
+    }
+    if let [Some(first), .., Some(last)] = values[..] {
+        let ratio = if last > 0.0 && first > 0.0 { format_ratio(first / last) } else { String::new() };
+        let ink = if first == last { Ink::Dim } else { Ink::Plain };
+        line = line.right(ink, &ratio, ratio_columns);
+    }
+    line
+}
+
+/// Spawn sites shown of each mode.
+const SITES: usize = 5;
+
+pub(super) fn sites(page: &Page) -> Vec<Line> {
+    if page.modes.iter().all(|mode| mode.sites.is_empty()) {
+        return Vec::new();
+    }
+    let table = SiteTable::of(page);
+    let mut lines = vec![table.header()];
+    for (index, mode) in page.modes.iter().enumerate() {
+        if page.is_narrow() && table.mode == 0 && page.modes.len() > 1 {
+            lines.push(Line::new().text(Ink::Mode(index), mode.name));
+        }
+        for (row, site) in mode.sites.iter().take(SITES).enumerate() {
+            let name = if row == 0 { mode.name } else { "" };
+            let line = Line::new().left(Ink::Mode(index), if table.mode == 0 { "" } else { name }, table.mode);
+            lines.push(table.row(line, mode, site));
+        }
+        if mode.sites.len() > SITES {
+            let more = format!("and {}", plural((mode.sites.len() - SITES) as u64, "more site"));
+            lines.push(Line::indent(table.mode.max(2)).text(Ink::Dim, &more));
+        }
+    }
+    lines
+}
+
+struct SiteTable {
+    mode: usize,
+    site: usize,
+    task: usize,
+    has_p99: bool,
+}
+
+const NUMBER: usize = 9;
+
+impl SiteTable {
+    fn of(page: &Page) -> SiteTable {
+        let mode = if page.is_narrow() { 0 } else { page.mode_columns() };
+        let has_p99 = !page.is_narrow();
+        let numbers = NUMBER * if has_p99 { 5 } else { 4 };
+        let shown = || page.modes.iter().flat_map(|mode| mode.sites.iter().take(SITES));
+        let longest_task = shown().filter_map(|site| site.task_name.as_ref()).map(|name| width(name) + 2).max();
+        let longest_site = shown().map(|site| width(&site.spawned_at) + 2).max().unwrap_or(0);
+        let room = page.width.saturating_sub(mode + numbers);
+        let task = match page.width {
+            WIDE.. => longest_task.unwrap_or(0).min(32),
+            NARROW.. => longest_task.unwrap_or(0).min(room / 3),
+            _ => 0,
+        };
+        let title = "Spawn sites".len() + 2;
+        SiteTable { mode, site: longest_site.max(title).min(room.saturating_sub(task)), task, has_p99 }
+    }
+
+    fn header(&self) -> Line {
+        let title = "Spawn sites";
+        let columns = (self.mode + self.site).saturating_sub(title.len());
+        let line = Line::new().text(Ink::Title, title).blank(columns);
+        let line =
+            line.left(Ink::Dim, if self.task > 0 { "task" } else { "" }, self.task).right(Ink::Dim, "polls", NUMBER);
+        let line = if self.has_p99 { line.right(Ink::Dim, "p99", NUMBER) } else { line };
+        line.right(Ink::Dim, "max", NUMBER).right(Ink::Dim, "slow", NUMBER).right(Ink::Dim, "of busy", NUMBER)
+    }
+
+    fn row(&self, line: Line, mode: &Pooled, site: &Site) -> Line {
+        let ns = |ns: Option<u64>| Page::or_unknown(ns.map(format_ns));
+        let at = cut_start(&site.spawned_at, self.site.saturating_sub(2));
+        let task = site.task_name.as_deref().unwrap_or("");
+        let line = line
+            .left(Ink::Plain, &at, self.site)
+            .left(Ink::Dim, &cut(task, self.task.saturating_sub(2)), self.task)
+            .right(Ink::Plain, &format_count(site.polls.count()), NUMBER);
+        let line =
+            if self.has_p99 { line.right(Ink::Plain, &ns(site.polls.shown_quantile_ns(0.99)), NUMBER) } else { line };
+        let share = (mode.busy_ns() > 0).then(|| format_percent(site.polls.sum_ns as f64 / mode.busy_ns() as f64));
+        line.right(Ink::Plain, &ns(site.polls.max_ns), NUMBER)
+            .right(if site.slow > 0 { Ink::Bad } else { Ink::Plain }, &format_count(site.slow), NUMBER)
+            .right(Ink::Plain, &Page::or_unknown(share), NUMBER)
+    }
+}
+
+/// Slow polls shown in all.
+const SLOWEST: usize = 5;
+
+/// The longest of all modes, by mode.
+pub(super) fn slow_polls(page: &Page) -> Vec<Line> {
+    let mut kept: Vec<u64> =
+        page.modes.iter().flat_map(|mode| mode.slow_polls().map(|(_, slow)| slow.duration_ns)).collect();
+    kept.sort_unstable();
+    let shortest_shown = kept.iter().rev().take(SLOWEST).next_back().copied().unwrap_or(0);
+    let mut lines = Vec::new();
+    for (index, mode) in page.modes.iter().enumerate().filter(|(_, mode)| mode.slow_total() > 0) {
+        let mut slow: Vec<_> = mode.slow_polls().filter(|(_, slow)| slow.duration_ns >= shortest_shown).collect();
+        slow.sort_by_key(|(_, slow)| std::cmp::Reverse(slow.duration_ns));
+        slow.truncate(SLOWEST);
+        let of = match (slow.len(), mode.slow_total()) {
+            (0, total) if kept.is_empty() => format!("none kept of {}", format_count(total)),
+            (shown, total) if shown as u64 == total => "longest first".to_owned(),
+            (shown, total) => format!("the longest {shown} of {}", format_count(total)),
+        };
+        let title = if lines.is_empty() { "Slow polls" } else { "" };
+        let name = if page.modes.len() > 1 { mode.name } else { "" };
+        let heading = Line::new().text(Ink::Title, title).blank(12 - title.len()).left(
+            Ink::Mode(index),
+            name,
+            page.mode_columns(),
+        );
+        lines.push(heading.text(Ink::Dim, &of));
+        for (round, slow) in slow {
+            let round = if mode.rounds.len() > 1 { format!("round {round} ") } else { String::new() };
+            let when = format!("{round}+{} s", format_seconds(slow.start_ns));
+            let prefix = Line::new().text(Ink::Dim, &when).blank(1);
+            lines.extend(paragraph(prefix, Ink::Plain, &executing(slow), page.width));
+        }
+    }
+    lines
+}

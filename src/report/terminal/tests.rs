@@ -1,0 +1,235 @@
+use super::*;
+use crate::fixture;
+
+/// Prints the fixture as this terminal would show it: `COLUMNS=100 SHAPE="four modes" cargo test show_ -- --ignored --nocapture`.
+#[test]
+#[ignore = "for looking at"]
+fn show_the_fixture() {
+    let set = |name| std::env::var(name).ok();
+    let width = set("COLUMNS").and_then(|text| text.parse().ok()).unwrap_or(100);
+    let style = Style { width, color: set("NO_COLOR").is_none(), unicode: set("ASCII").is_none() };
+    let shape = set("SHAPE").unwrap_or_else(|| "two modes".to_owned());
+    let (_, recording) = shapes().into_iter().find(|(name, _)| *name == shape).expect("SHAPE is the name of a shape");
+    println!("{}", render(&recording, &style));
+}
+
+const WIDTHS: [usize; 7] = [1, 19, 40, 60, 83, 100, 200];
+
+fn plain(width: usize) -> Style {
+    Style { width, color: false, unicode: true }
+}
+
+/// Recordings of every shape that a report must stand.
+fn shapes() -> Vec<(&'static str, Recording)> {
+    let mut unknown = fixture::run("naive");
+    unknown.schedule_latency = None;
+    unknown.lag = None;
+    unknown.lag_raw = None;
+    unknown.response_time = None;
+    unknown.write_latency = None;
+    unknown.busy_stretches = None;
+    unknown.unanswered = None;
+    unknown.throughput_bytes_per_s = None;
+    unknown.merge = None;
+    let mut empty = unknown.clone();
+    empty.polls = crate::recording::Dist::empty(3);
+    empty.sites.clear();
+    (empty.elapsed_ns, empty.loop_busy_ns) = (0, 0);
+    empty.interrupted = Some("interrupted by SIGINT".to_owned());
+    let mut dropped = fixture::blocked("naive", &[503_123_456]);
+    dropped.slow_polls.clear();
+    dropped.slow_polls_dropped = 1;
+    let modes = ["naive", "block-in-place", "spawn-blocking", "offloaded"];
+    let of = fixture::recording_of;
+    vec![
+        ("two modes", fixture::recording()),
+        ("one mode", of(vec![fixture::blocked("naive", &[503_123_456])])),
+        ("four modes", of(modes.map(fixture::run).to_vec())),
+        (
+            "rounds",
+            of(vec![fixture::blocked("naive", &[503_123_456]), fixture::run("offloaded"), fixture::run("naive")]),
+        ),
+        ("all unknown", of(vec![unknown])),
+        ("empty", of(vec![empty])),
+        ("dropped", of(vec![dropped, fixture::run("offloaded")])),
+        ("nothing", of(Vec::new())),
+        ("hostile", hostile()),
+    ]
+}
+
+/// A recording whose every name wants to take over the terminal.
+fn hostile() -> Recording {
+    const EVIL: &str = "\u{1b}]0;owned\u{7}\u{202e}gpj\r\n\t\u{9b}31m日本語\u{fe0f}\u{200d}e\u{301}";
+    let mut recording = fixture::recording();
+    for run in &mut recording.runs {
+        run.mode = format!("{}{EVIL}", run.mode);
+        run.runtime.flavor.push_str(EVIL);
+        run.coverage.sees.push(EVIL.to_owned());
+        run.interrupted = Some(EVIL.to_owned());
+        if let Some(merge) = &mut run.merge {
+            merge.verdict = crate::recording::Verdict::Failed;
+            merge.reason = Some(EVIL.repeat(9));
+        }
+        for slow in &mut run.slow_polls {
+            slow.task_name = Some(EVIL.to_owned());
+            slow.spawned_at = format!("{EVIL}:1");
+        }
+        for site in &mut run.sites {
+            site.task_name = Some(EVIL.to_owned());
+            site.spawned_at = format!("{EVIL}{}:1", site.spawned_at);
+        }
+    }
+    recording.scenario.name = EVIL.to_owned();
+    recording.scenario.why = EVIL.to_owned();
+    recording.environment.command = vec![EVIL.to_owned()];
+    recording.gates[0].expr = EVIL.to_owned();
+    recording.findings = crate::findings::findings(&recording.runs);
+    recording
+}
+
+#[test]
+fn every_shape_fits_every_page() {
+    for (name, recording) in shapes() {
+        for width in WIDTHS {
+            let report = render(&recording, &plain(width));
+            for line in report.lines() {
+                let columns = crate::report::layout::width(line);
+                assert!(columns <= width, "{name} at {width}: {columns} columns: {line}");
+                assert_eq!(line, line.trim_end(), "{name} at {width}");
+            }
+            assert!(width < 40 || !report.contains("\n\n\n"), "{name} at {width}");
+        }
+    }
+}
+
+#[test]
+fn without_colour_there_is_no_escape_and_with_it_the_same_text() {
+    for (name, recording) in shapes() {
+        let report = render(&recording, &plain(100));
+        assert!(!report.contains(|c: char| c.is_control() && c != '\n'), "{name}");
+        let colored = render(&recording, &Style { color: true, ..plain(100) });
+        assert_eq!(strip(&colored), report, "{name}");
+    }
+}
+
+/// Text without the colours that [`render`] writes.
+fn strip(text: &str) -> String {
+    let mut pieces = text.split('\u{1b}');
+    let first = pieces.next().unwrap_or("").to_owned();
+    pieces.fold(first, |out, piece| out + piece.split_once('m').expect("an escape of a colour").1)
+}
+
+#[test]
+fn ascii_pages_are_ascii_and_as_wide() {
+    for (name, recording) in shapes() {
+        let report = render(&recording, &Style { unicode: false, ..plain(80) });
+        assert!(report.is_ascii(), "{name}");
+        assert!(report.lines().all(|line| line.len() <= 80), "{name}");
+    }
+}
+
+#[test]
+fn names_cannot_take_over_the_terminal() {
+    let report = render(&hostile(), &Style { color: true, ..plain(200) });
+    assert!(!report.contains(['\u{202e}', '\u{7}', '\u{9b}', '\r', '\t', '\u{200d}']));
+    assert!(report.contains(r"\u{1b}]0;owned\u{7}\u{202e}gpj\r\n\t\u{9b}31m日本語"), "{report}");
+}
+
+/// The lines of the fixture's report from the one that starts with `from`, up to a blank one.
+fn part(recording: &Recording, width: usize, from: &str) -> String {
+    let report = render(recording, &plain(width));
+    let lines = report.lines().skip_while(|line| !line.starts_with(from)).take_while(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn slow_polls_keep_the_shape_of_asyncio() {
+    let recording = fixture::recording_of(vec![fixture::blocked("naive", &[503_123_456])]);
+    assert_eq!(
+        part(&recording, 100, "Slow polls"),
+        "Slow polls  longest first\n\
+         +0.180 s Executing <Task 7 tail, spawned at src/pipeline/merge.rs:88, worker 0> took 0.503 seconds"
+    );
+    let mut root = recording.runs[0].slow_polls[0].clone();
+    (root.task_id, root.task_name, root.worker) = (None, None, None);
+    assert_eq!(executing(&root), "Executing <block_on future, spawned at src/pipeline/merge.rs:88> took 0.503 seconds");
+}
+
+#[test]
+fn unknown_is_a_dash_and_never_a_zero() {
+    let (_, unknown) = shapes().into_iter().find(|(name, _)| *name == "all unknown").unwrap();
+    let durations = part(&unknown, 100, "Durations");
+    for name in ["schedule latency", "loop lag", "response time", "write latency"] {
+        let line = durations.lines().find(|line| line.starts_with(name)).unwrap();
+        assert_eq!(line.split_whitespace().skip(2).collect::<Vec<_>>(), ["—", "not", "measured"], "{line}");
+    }
+    assert!(!render(&unknown, &plain(100)).contains("merge ok"));
+}
+
+#[test]
+fn a_merge_says_what_went_wrong_and_where() {
+    let mut recording = fixture::recording();
+    assert_eq!(
+        part(&recording, 200, "✓ naive "),
+        "✓ naive      merge ok: 5 inputs, 50 lines, 1.20 kB, nothing lost, duplicated, reordered, torn or foreign\n\
+         ✓ offloaded  merge ok: 5 inputs, 50 lines, 1.20 kB, nothing lost, duplicated, reordered, torn or foreign"
+    );
+    let merge = recording.runs[0].merge.as_mut().unwrap();
+    (merge.verdict, merge.lost, merge.torn) = (crate::recording::Verdict::Failed, 2, 1);
+    merge.reason = Some("line 7 of a.log is missing".to_owned());
+    assert!(part(&recording, 200, "✗ naive").starts_with(
+        "✗ naive      merge failed: 5 inputs, 50 lines, 1.20 kB; 2 lost and 1 torn; line 7 of a.log is missing\n"
+    ));
+}
+
+#[test]
+fn durations_share_an_axis() {
+    assert_eq!(
+        part(&fixture::recording(), 100, "Durations").lines().take(3).collect::<Vec<_>>(),
+        [
+            "Durations                          p50      p99      max  1µs  10µs  100µs 1ms  10ms  100ms    x p99",
+            "poll time         naive        9.03 µs  89.2 µs   503 ms       ●━━━━━━────────────────────┤",
+            "                  offloaded    9.03 µs  83.5 µs   900 µs       ●━━━━━─────┤           ┊         1.1x",
+        ]
+    );
+}
+
+#[test]
+fn poll_times_stand_back_to_back_with_slow_polls_below_the_line() {
+    assert_eq!(
+        part(&fixture::recording(), 60, "Poll times").lines().collect::<Vec<_>>(),
+        [
+            "Poll times          naive   from   offloaded: 11,910 polls",
+            "        479 ▐████████████   1 µs   ████████████▌ 479",
+            " 6,113 ██████████████████   3 µs   ██████████████████ 6,113",
+            " 5,120 ▐█████████████████   10 µs  █████████████████▌ 5,120",
+            "            93 ▐█████████   30 µs  █████████▌ 93",
+            "             69 █████████  100 µs  █████████ 69",
+            "              36 ▐███████  300 µs  ███████▌ 36",
+            "                              ┊",
+            "╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌ 6 slow ╌╌ 100 ms ╌╌ 0 slow ╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌",
+            "                   5 ▐███  100 ms",
+            "                     1 ▐█  300 ms",
+        ]
+    );
+}
+
+#[test]
+fn findings_look_like_a_compiler_s() {
+    let recording = fixture::recording_of(vec![fixture::run("naive"), fixture::run("offloaded")]);
+    assert_eq!(
+        part(&recording, 100, "note[PS008]").lines().take(3).collect::<Vec<_>>(),
+        [
+            "note[PS008]: naive: blocking did no harm here (no slow poll, loop lag p99 1.59 ms against 1.59 ms in",
+            "    offloaded mode)",
+            "  = help: nothing to fix on this machine today: a write to the page cache seldom blocks; ask again",
+        ]
+    );
+}
+
+#[test]
+fn the_question_is_the_first_sentence() {
+    assert_eq!(first_sentence("  Is 1.5 ms\nmuch? Perhaps."), "Is 1.5 ms much?");
+    assert_eq!(first_sentence("no stop"), "no stop");
+    assert_eq!(first_sentence(""), "");
+}
