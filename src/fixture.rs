@@ -55,6 +55,7 @@ pub(crate) fn run(mode: &str) -> Run {
         },
         merge: Some(merge()),
         interrupted: None,
+        errors: Vec::new(),
         loop_busy_ns: polls.sum_ns,
         polls,
         schedule_latency: Some(dist(3, &[(11_800, 900, 60_000), (110, 60_000, 1_300_000)])),

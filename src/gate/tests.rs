@@ -33,6 +33,7 @@ fn run(mode: &str) -> Run {
             unterminated: 0,
         }),
         interrupted: None,
+        errors: Vec::new(),
         polls: dist([MS; 1_000]),
         schedule_latency: Some(dist([])),
         lag: Some(dist((1..=200).map(|ms| ms * MS))),

@@ -32,6 +32,7 @@ fn bare_run() -> Run {
         },
         merge: None,
         interrupted: None,
+        errors: Vec::new(),
         polls: dist(&[503_123_456]),
         schedule_latency: None,
         lag: None,

@@ -181,5 +181,12 @@ fn put_workload(workload: &Workload, mut put: impl FnMut(&str, String)) {
             put("block.after", setting_duration(block.after));
             put("block.run_for", setting_duration(block.run_for));
         }
+        Workload::Files(files) => {
+            put("files.inputs", files.inputs.len().to_string());
+            put("files.output", files.output.display().to_string());
+            put("files.poll_interval", setting_duration(files.poll_interval));
+            put("files.follow", files.follow.to_string());
+            put("files.sync", if files.sync_lines { "line" } else { "none" }.to_owned());
+        }
     }
 }
