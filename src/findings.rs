@@ -54,6 +54,14 @@ pub struct Diagnosis {
 struct Found {
     sentence: String,
     at: Option<String>,
+    /// In place of the diagnosis's own.
+    advice: Option<&'static str>,
+}
+
+impl From<String> for Found {
+    fn from(sentence: String) -> Found {
+        Found { sentence, at: None, advice: None }
+    }
 }
 
 /// Every diagnosis, in the order of codes.
@@ -140,7 +148,7 @@ pub fn findings(runs: &[Run]) -> Vec<Finding> {
                 code: diagnosis.code.to_owned(),
                 mode: mode.name.to_owned(),
                 sentence: format!("{}: {}", mode.name, found.sentence),
-                advice: diagnosis.advice.to_owned(),
+                advice: found.advice.unwrap_or(diagnosis.advice).to_owned(),
                 at: found.at,
             }));
         }
@@ -148,6 +156,9 @@ pub fn findings(runs: &[Run]) -> Vec<Finding> {
     findings
 }
 
+/// The advice of [`many_short_polls`] when the loop was late but not busy.
+const NOT_RUNNING: &str = "see whether the process got its CPU time: other load on the machine, a CPU limit, a suspend; \
+                           then measure again";
 /// Spawn sites named by [`slow_polls`] in each mode.
 const SITES_NAMED: usize = 3;
 /// [`response_time_suffered`] from this ratio of 99th percentiles.
@@ -158,7 +169,7 @@ const HARMLESS_RATIO: f64 = 2.0;
 const BLOCKING: (&str, &str) = ("naive", "offloaded");
 
 fn one(sentence: String) -> Vec<Found> {
-    vec![Found { sentence, at: None }]
+    vec![Found::from(sentence)]
 }
 
 fn slow_polls(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
@@ -178,15 +189,14 @@ fn slow_polls(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
         .map(|site| {
             let worst = site.polls.max_ns.map_or(String::new(), |ns| format!(", the worst {}", format_ns(ns)));
             let task = site.task_name.as_ref().map_or(String::new(), |name| format!(" (`{name}`)"));
-            Found {
-                sentence: format!(
-                    "{} of {}{worst}, in tasks spawned at {}{task}",
-                    plural(site.slow, "slow poll"),
-                    format_round_ns(mode.threshold_ns()) + " or more",
-                    site.spawned_at
-                ),
-                at: is_line(&site.spawned_at).then(|| site.spawned_at.clone()),
-            }
+            let sentence = format!(
+                "{} of {} or more{worst}, in tasks spawned at {}{task}",
+                plural(site.slow, "slow poll"),
+                format_round_ns(mode.threshold_ns()),
+                site.spawned_at
+            );
+            let at = is_line(&site.spawned_at).then(|| site.spawned_at.clone());
+            Found { at, ..Found::from(sentence) }
         })
         .collect()
 }
@@ -196,29 +206,50 @@ fn is_line(spawned_at: &str) -> bool {
     spawned_at.rsplit_once(':').is_some_and(|(_, line)| line.parse::<u32>().is_ok())
 }
 
-/// The longest time that the loop was not free in a round without a slow poll.
+/// How long the loop kept others waiting in a round without a slow poll, and what its polls say to that.
+struct Held {
+    ns: u64,
+    /// Whether a worker was busy for most of it; if none was, the process itself did not run.
+    was_busy: bool,
+    longest_poll_ns: Option<u64>,
+}
+
+impl Held {
+    /// What the loop was.
+    fn phrase(&self, mode: &Pooled) -> String {
+        let how = format_ns(self.ns);
+        let seen = if mode.only_wrappers() { " that could be seen" } else { "" };
+        if self.was_busy {
+            format!("busy {how} without one slow poll{seen}")
+        } else {
+            format!("late by {how} without one slow poll{seen}, and not busy that long")
+        }
+    }
+}
+
+/// The worst round without a slow poll, if the loop kept others waiting in it for the threshold or longer.
 ///
 /// Loop lag speaks first: a worker that is never idle has an endless busy stretch and may still serve everyone in time.
-fn held_without_slow_poll(run: &Run) -> Option<u64> {
+fn held_without_slow_poll(mode: &Pooled) -> Option<Held> {
     let longest = |dist: &Option<Dist>| dist.as_ref().and_then(|dist| dist.max_ns);
-    let lag = longest(&run.lag).max(longest(&run.lag_raw));
-    let held = lag.or_else(|| longest(&run.busy_stretches))?;
-    (run.slow_polls_total == 0 && held >= run.slow_poll_threshold_ns).then_some(held)
+    let of_round = |run: &&Run| {
+        let busy = longest(&run.busy_stretches);
+        let ns = longest(&run.lag).max(longest(&run.lag_raw)).or(busy)?;
+        let was_busy = busy.is_none_or(|busy| busy >= ns / 2);
+        let held = Held { ns, was_busy, longest_poll_ns: run.polls.max_ns };
+        (run.slow_polls_total == 0 && ns >= run.slow_poll_threshold_ns).then_some(held)
+    };
+    mode.rounds.iter().filter_map(of_round).max_by_key(|held| held.ns)
 }
 
 fn many_short_polls(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
-    let Some(held) = mode.rounds.iter().filter_map(|run| held_without_slow_poll(run)).max() else {
+    let Some(held) = held_without_slow_poll(mode) else {
         return Vec::new();
     };
-    let seen = if mode.only_wrappers() { " that could be seen" } else { "" };
-    let longest = mode
-        .rounds
-        .iter()
-        .filter(|run| held_without_slow_poll(run).is_some())
-        .filter_map(|run| run.polls.max_ns)
-        .max()
-        .map_or(String::new(), |ns| format!("; the longest poll took {}", format_ns(ns)));
-    one(format!("the loop was busy {} without one slow poll{seen}{longest}", format_ns(held)))
+    let longest = held.longest_poll_ns.map_or(String::new(), |ns| format!("; the longest poll took {}", format_ns(ns)));
+    let sentence = format!("the loop was {}{longest}", held.phrase(mode));
+    let advice = (!held.was_busy).then_some(NOT_RUNNING);
+    vec![Found { advice, ..Found::from(sentence) }]
 }
 
 fn ready_tasks_wait(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {

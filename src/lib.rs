@@ -2,11 +2,17 @@
 //!
 //! A scenario becomes a recording, a recording becomes findings, findings become pages.
 
+pub mod args;
 pub mod block;
+pub mod cmd;
+pub mod environment;
+pub mod exit;
+pub mod export;
 pub mod findings;
 #[cfg(test)]
 mod fixture;
 pub mod gate;
+pub mod limits;
 pub mod pipeline;
 pub mod pooled;
 pub mod recording;

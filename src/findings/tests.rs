@@ -95,6 +95,19 @@ fn ps002_fires_for_a_busy_loop_without_a_slow_poll() {
 }
 
 #[test]
+fn ps002_does_not_blame_polls_when_the_process_did_not_run() {
+    let mut suspended = run("naive");
+    suspended.lag.as_mut().unwrap().record(900 * MS);
+    let finding = &findings(&[suspended])[0];
+    assert_eq!(
+        finding.sentence,
+        "naive: the loop was late by 900 ms without one slow poll, and not busy that long; \
+         the longest poll took 900 µs"
+    );
+    assert_eq!(finding.advice, NOT_RUNNING);
+}
+
+#[test]
 fn ps002_is_silent_when_a_slow_poll_explains_it_or_nobody_was_late() {
     assert!(!codes(&[blocked("naive", &[503 * MS])]).contains(&"PS002 naive".to_owned()));
     let mut never_idle = run("naive");

@@ -58,8 +58,8 @@ fn harm(mode: &Pooled) -> String {
         let worst = mode.longest_poll_ns().map_or(String::new(), |ns| format!(", worst {}", format_ns(ns)));
         return plural(mode.slow_total(), "slow poll") + &worst;
     }
-    match mode.rounds.iter().filter_map(|run| held_without_slow_poll(run)).max() {
-        Some(held) => format!("busy {} without one slow poll", format_ns(held)),
+    match held_without_slow_poll(mode) {
+        Some(held) => held.phrase(mode),
         None => late(mode).unwrap_or_else(|| "tasks waited long".to_owned()),
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod escape;
 mod layout;
+pub mod list;
 pub mod terminal;

@@ -1,0 +1,293 @@
+//! The command line: what was typed becomes a plain request. The only file that names clap.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::export::console::DEFAULT_ADDRESS;
+use crate::pipeline::sink::Mode;
+use crate::scenario::wire::Override;
+use crate::units::parse_duration;
+
+/// What is to be done.
+#[derive(Debug)]
+pub struct Request {
+    /// Which command, with what.
+    pub command: Command,
+    /// When to use colour.
+    pub color: Color,
+    /// Whether to say nothing on stderr but errors.
+    pub quiet: bool,
+    /// The command line, for the record.
+    pub typed: Vec<String>,
+}
+
+/// The commands.
+#[derive(Debug)]
+pub enum Command {
+    /// Run scenarios.
+    Run(RunRequest),
+    /// Merge a user's files.
+    Merge(MergeRequest),
+    /// List the scenarios.
+    Scenarios,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Color {
+    /// On a terminal that can show it, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What `run` is to do.
+#[derive(Debug)]
+pub struct RunRequest {
+    /// Names or paths; at least one.
+    pub scenarios: Vec<String>,
+    /// What the command line sets, in order.
+    pub overrides: Vec<Override>,
+    /// What is written.
+    pub outputs: Outputs,
+    /// Where tokio-console may look.
+    pub console: Option<SocketAddr>,
+}
+
+/// What `merge` is to do.
+#[derive(Debug)]
+pub struct MergeRequest {
+    /// The files to merge; at least one.
+    pub inputs: Vec<PathBuf>,
+    /// The merged file.
+    pub output: PathBuf,
+    /// How it is written.
+    pub mode: Mode,
+    /// Whether to go on until interrupted.
+    pub follow: bool,
+    /// How long a tail sleeps when there is no new data.
+    pub interval: Duration,
+    /// Whether to overwrite an output that exists.
+    pub force: bool,
+    /// Whether to add to an output that exists.
+    pub append: bool,
+    /// What counts as a slow poll.
+    pub slow_poll: Duration,
+    /// What is written.
+    pub outputs: Outputs,
+    /// Where tokio-console may look.
+    pub console: Option<SocketAddr>,
+}
+
+/// Reports besides the one on stdout.
+#[derive(Debug, Clone)]
+pub struct Outputs {
+    /// Where the recording goes as JSON; `-` is stdout, instead of the report.
+    pub json: Option<PathBuf>,
+}
+
+/// Finds what blocks a Tokio event loop, and shows what fixing it is worth.
+#[derive(Debug, Parser)]
+#[command(name = "pollscope", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: CliCommand,
+    /// When to use colour; NO_COLOR and CLICOLOR_FORCE are honoured
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", global = true)]
+    color: CliColor,
+    /// Say nothing on stderr but errors: no progress, no slow-poll lines
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 pass, 1 error, 2 usage, 3 merge not confirmed, 99 an expectation failed, \
+110 cannot write output, 130 interrupted, 143 terminated";
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum CliColor {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum CliCommand {
+    /// Run scenarios and report what each mode does to the loop
+    Run(CliRun),
+    /// Merge real files into one, measured like a scenario
+    Merge(CliMerge),
+    /// List the built-in scenarios with their questions
+    Scenarios,
+}
+
+#[derive(Debug, Args)]
+struct CliRun {
+    /// Names of built-in scenarios, or paths of TOML files
+    #[arg(value_name = "SCENARIO", default_value = "merge")]
+    scenarios: Vec<String>,
+    /// Run only these modes: naive, offloaded
+    #[arg(long, value_name = "MODE,…", value_delimiter = ',', value_parser = parse_mode)]
+    mode: Vec<Mode>,
+    /// Run every mode this often, interleaved
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
+    /// What counts as a slow poll, such as 50ms
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    slow: Option<Duration>,
+    /// Set any field of the scenario, such as merge.inputs=20 (repeatable)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override)]
+    set: Vec<Override>,
+    #[command(flatten)]
+    common: CliCommon,
+}
+
+#[derive(Debug, Args)]
+struct CliMerge {
+    /// The files to merge: regular files, each once, read from their beginning
+    #[arg(value_name = "INPUT", required = true)]
+    inputs: Vec<PathBuf>,
+    /// The merged file; it must not exist, unless --force or --append is given
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    /// How to write: naive (on the loop) or offloaded (a writer thread)
+    #[arg(long, value_name = "MODE", default_value = "offloaded", value_parser = parse_mode)]
+    mode: Mode,
+    /// Go on at the inputs' ends until Ctrl-C; then drain, confirm and report
+    #[arg(short, long)]
+    follow: bool,
+    /// How long to wait before looking again for new data
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = interval)]
+    interval: Duration,
+    /// Overwrite the output if it exists
+    #[arg(long, conflicts_with = "append")]
+    force: bool,
+    /// Add to the output if it exists
+    #[arg(long)]
+    append: bool,
+    /// What counts as a slow poll
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration)]
+    slow: Duration,
+    #[command(flatten)]
+    common: CliCommon,
+}
+
+#[derive(Debug, Args)]
+struct CliCommon {
+    /// Write the recording as JSON to this file; `-` is stdout, instead of the report
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Let tokio-console look at the run, at this address
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_ADDRESS)]
+    console: Option<SocketAddr>,
+}
+
+fn parse_mode(text: &str) -> Result<Mode, String> {
+    let known = Mode::ALL.map(Mode::as_str).join("`, `");
+    Mode::from_name(text).ok_or_else(|| format!("there is no such mode; choose of `{known}`"))
+}
+
+fn parse_override(text: &str) -> Result<Override, String> {
+    Override::parse(text).map_err(|error| error.to_string())
+}
+
+fn bounded(text: &str, least: Duration, what: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text).map_err(|error| error.to_string())?;
+    if (least..=Duration::from_secs(3600)).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err(format!("{what} must be from {} to 1h", crate::units::setting_duration(least)))
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    bounded(text, Duration::from_micros(1), "the threshold")
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    bounded(text, Duration::from_millis(1), "the interval")
+}
+
+/// Reads the command line. Help, the version and usage errors end the process here, with their documented codes.
+pub fn parse(typed: Vec<OsString>) -> Request {
+    let record = typed.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let cli = Cli::parse_from(typed);
+    if let CliCommand::Run(run) = &cli.command
+        && run.scenarios.len() > 1
+        && run.common.json.is_some()
+    {
+        use clap::CommandFactory;
+        let message = "`--json` takes one recording, and each scenario makes one: run them one by one";
+        Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message).exit();
+    }
+    let color = match cli.color {
+        CliColor::Auto => Color::Auto,
+        CliColor::Always => Color::Always,
+        CliColor::Never => Color::Never,
+    };
+    Request { command: cli.command.into(), color, quiet: cli.quiet, typed: record }
+}
+
+impl From<CliCommand> for Command {
+    fn from(command: CliCommand) -> Command {
+        match command {
+            CliCommand::Scenarios => Command::Scenarios,
+            CliCommand::Run(run) => Command::Run(RunRequest {
+                overrides: run.overrides(),
+                scenarios: run.scenarios,
+                outputs: Outputs { json: run.common.json },
+                console: run.common.console,
+            }),
+            CliCommand::Merge(merge) => Command::Merge(MergeRequest {
+                inputs: merge.inputs,
+                output: merge.output,
+                mode: merge.mode,
+                follow: merge.follow,
+                interval: merge.interval,
+                force: merge.force,
+                append: merge.append,
+                slow_poll: merge.slow,
+                outputs: Outputs { json: merge.common.json },
+                console: merge.common.console,
+            }),
+        }
+    }
+}
+
+impl CliRun {
+    /// The flags that have a field of their own are nothing but overrides of it; they come after `--set`.
+    fn overrides(&self) -> Vec<Override> {
+        let mut overrides = self.set.clone();
+        let mut set = |key: &str, value: String| {
+            let parsed = Override::parse(&format!("{key}={value}"));
+            overrides.push(parsed.expect("a key of the format and a value that was parsed"));
+        };
+        if !self.mode.is_empty() {
+            set("modes", self.mode.iter().map(|mode| mode.as_str()).collect::<Vec<_>>().join(","));
+        }
+        if let Some(rounds) = self.rounds {
+            set("rounds", rounds.to_string());
+        }
+        if let Some(slow) = self.slow {
+            set("slow_poll", crate::units::setting_duration(slow));
+        }
+        overrides
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

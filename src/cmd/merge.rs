@@ -1,0 +1,60 @@
+//! `pollscope merge`: a user's own files, measured like a scenario.
+
+use std::time::Duration;
+
+use super::CmdError;
+use super::output::{Terminal, stderr_is_terminal};
+use super::run::Session;
+use crate::args::MergeRequest;
+use crate::exit::Exit;
+use crate::pipeline::sink::Existing;
+use crate::scenario::{
+    FilesSettings, Flavor, ResponseSettings, RuntimeSettings, Scenario, Settings, WitnessSettings, Workload,
+};
+
+pub(super) fn execute(request: &MergeRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
+    let session = Session::start(request.console, terminal)?;
+    if request.follow && !terminal.quiet && stderr_is_terminal() {
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), "following; Ctrl-C ends it, confirms the merge and reports");
+    }
+    let exit = session.run(&scenario(request), true, &request.outputs)?;
+    // A follower is meant to be interrupted: that alone is no failure, but it is what the exit code says.
+    Ok(session.caught.exit().unwrap_or(exit))
+}
+
+fn scenario(request: &MergeRequest) -> Scenario {
+    let existing = match (request.force, request.append) {
+        (true, _) => Existing::Overwrite,
+        (_, true) => Existing::Append,
+        _ => Existing::Refuse,
+    };
+    let files = FilesSettings {
+        inputs: request.inputs.clone(),
+        output: request.output.clone(),
+        existing,
+        sync_lines: false,
+        poll_interval: request.interval,
+        follow: request.follow,
+    };
+    Scenario {
+        name: "merge".to_owned(),
+        question: "What does merging these files do to the loop?".to_owned(),
+        why: "Your own files, merged by the same pipeline and measured by the same instrument as a scenario."
+            .to_owned(),
+        expect: Vec::new(),
+        settings: Settings {
+            runtime: RuntimeSettings { flavor: Flavor::CurrentThread, workers: 1 },
+            workload: Workload::Files(files),
+            modes: vec![request.mode],
+            rounds: 1,
+            slow_poll: request.slow_poll,
+            witness: WitnessSettings {
+                lag: Some(Duration::from_millis(10)),
+                response: Some(ResponseSettings { every: Duration::from_millis(10), connections: 1 }),
+            },
+            seed: 0,
+            sample_every: Duration::from_millis(250),
+        },
+    }
+}

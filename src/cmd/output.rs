@@ -1,0 +1,105 @@
+//! Where reports go: stdout and files.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use super::CmdError;
+use crate::args::{Color, Outputs};
+use crate::recording::{Recording, wire};
+use crate::report::terminal::{Style, render};
+
+/// The width of a report that nobody looks at on a terminal.
+const PLAIN_WIDTH: usize = 100;
+
+/// What was said about the terminal on the command line.
+#[derive(Debug)]
+pub(super) struct Terminal {
+    pub(super) color: Color,
+    pub(super) quiet: bool,
+    pub(super) typed: Vec<String>,
+}
+
+impl Terminal {
+    /// How a report on stdout is to look.
+    pub(super) fn style(&self) -> Style {
+        let stdout = io::stdout();
+        let color = match self.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never,
+        };
+        let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let terminal = || terminal_size::terminal_size_of(&stdout).map(|(width, _)| usize::from(width.0));
+        let width = columns.or_else(terminal).unwrap_or(PLAIN_WIDTH);
+        Style { width, color, unicode: takes_unicode() }
+    }
+
+    /// Writes the outputs that were asked for: files first, then the report on stdout, unless JSON goes there.
+    /// What can be written is, whatever else cannot; the first failure is the answer.
+    pub(super) fn report(&self, recording: &Recording, outputs: &Outputs) -> Result<(), CmdError> {
+        let dash = Path::new("-");
+        let mut written = Ok(());
+        if let Some(path) = &outputs.json {
+            let json = wire::to_json(recording).map_err(io::Error::from);
+            written = json
+                .map_err(|error| CmdError::Write { path: path.clone(), error })
+                .and_then(|json| self.write(path, &json));
+        }
+        if outputs.json.as_deref() != Some(dash) {
+            written = written.and(self.write(dash, &render(recording, &self.style())));
+        }
+        written
+    }
+
+    /// Writes a text to a file, or, for `-`, to stdout.
+    pub(super) fn write(&self, path: &Path, text: &str) -> Result<(), CmdError> {
+        let written = if path == Path::new("-") { to_stdout(text) } else { to_file(path, text) };
+        written.map_err(|error| CmdError::Write { path: path.to_owned(), error })
+    }
+}
+
+/// Whether the locale, if it is said, is one of UTF-8, and the terminal not a dumb one.
+fn takes_unicode() -> bool {
+    if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
+        return false;
+    }
+    let said = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    said.is_none_or(|locale| {
+        let locale = locale.to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    })
+}
+
+/// A reader that went away has seen what it wanted.
+fn to_stdout(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Whole or not at all: written beside the file, then renamed. What is no regular file is written to as it is.
+fn to_file(path: &Path, text: &str) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return File::options().write(true).open(path)?.write_all(text.as_bytes());
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = NamedTempFile::new_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    // A temporary file is private; a report is as readable as any new file.
+    let mode = rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(mode);
+    rustix::fs::fchmod(file.as_file(), rustix::fs::Mode::from_raw_mode(0o666 & !mode.as_raw_mode()))?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// Whether anyone looks at stderr as it goes.
+pub(super) fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}

@@ -1,0 +1,80 @@
+//! What stderr shows while a run goes on: a line of progress on a terminal, and slow polls as they end.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::pipeline::sink::Mode;
+use crate::run::{Observer, Progress};
+use crate::units::plural;
+
+/// Shows progress on stderr, if that is a terminal and nobody asked for quiet.
+pub(super) struct OnStderr {
+    name: String,
+    rounds: u32,
+    quiet: bool,
+    bar: ProgressBar,
+}
+
+impl OnStderr {
+    pub(super) fn new(name: &str, rounds: u32, quiet: bool) -> OnStderr {
+        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
+        let bar = ProgressBar::with_draw_target(None, target);
+        let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("a template of known keys");
+        bar.set_style(style);
+        OnStderr { name: name.to_owned(), rounds, quiet, bar }
+    }
+
+    /// Takes the line of progress away.
+    pub(super) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Observer for OnStderr {
+    fn begin(&mut self, mode: Mode, round: u32) {
+        let round = if self.rounds > 1 { format!(", round {round} of {}", self.rounds) } else { String::new() };
+        self.bar.set_prefix(format!("{}: {mode}{round}", crate::report::escape::escape(&self.name)));
+    }
+
+    fn slow_poll_lines(&mut self) -> Box<dyn Write + Send> {
+        if self.quiet { Box::new(Nowhere) } else { Box::new(AboveBar(self.bar.clone())) }
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        let slow = plural(progress.slow_polls, "slow poll");
+        let elapsed = Duration::from_millis(progress.elapsed.as_millis() as u64 / 100 * 100);
+        self.bar.set_message(format!("{}, {:.1} s, {slow}", self.bar.prefix(), elapsed.as_secs_f64()));
+        self.bar.tick();
+    }
+}
+
+/// stderr, with the line of progress out of the way.
+struct AboveBar(ProgressBar);
+
+impl Write for AboveBar {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// Takes no line, so that all of them count as suppressed.
+struct Nowhere;
+
+impl Write for Nowhere {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::Error::other("quiet was asked for"))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

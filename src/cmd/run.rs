@@ -1,0 +1,115 @@
+//! `pollscope run`: scenarios, one after the other.
+
+use super::output::Terminal;
+use super::progress::OnStderr;
+use super::{CmdError, signals};
+use crate::args::{Outputs, RunRequest};
+use crate::environment::environment;
+use crate::exit::Exit;
+use crate::export::console;
+use crate::findings::findings;
+use crate::limits;
+use crate::recording::{GateVerdict, Recording, Run, ScenarioInfo, Verdict};
+use crate::run::run_all;
+use crate::scenario::{Scenario, builtin, wire};
+use crate::shutdown::{Phase, Shutdown};
+
+pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
+    // All of them before the first run: a misspelt name must not cost the time of those before it.
+    let scenarios = request.scenarios.iter().map(|name| {
+        let (name, text) = builtin::find(name)?;
+        wire::parse(&name, &text, &request.overrides)
+    });
+    let scenarios: Vec<Scenario> = scenarios.collect::<Result<_, _>>().map_err(CmdError::Scenario)?;
+    let altered = request.overrides.iter().any(|set| !matches!(set.key(), "modes" | "rounds" | "seed"));
+    let session = Session::start(request.console, terminal)?;
+    let mut exit = Exit::Pass;
+    for scenario in &scenarios {
+        exit = worse(exit, session.run(scenario, !altered, &request.outputs)?);
+        if session.shutdown.phase() != Phase::Run {
+            break;
+        }
+    }
+    Ok(session.caught.exit().unwrap_or(exit))
+}
+
+/// What all runs of one process share.
+pub(super) struct Session<'a> {
+    pub(super) shutdown: Shutdown,
+    pub(super) caught: signals::Caught,
+    terminal: &'a Terminal,
+    console_on: bool,
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn start(
+        console: Option<std::net::SocketAddr>,
+        terminal: &'a Terminal,
+    ) -> Result<Session<'a>, CmdError> {
+        if let Some(address) = console {
+            console::start(address).map_err(CmdError::Console)?;
+        }
+        let shutdown = Shutdown::default();
+        let caught = signals::catch(&shutdown).map_err(CmdError::Signals)?;
+        Ok(Session { shutdown, caught, terminal, console_on: console.is_some() })
+    }
+
+    /// Runs a scenario and reports it; whether it went well.
+    pub(super) fn run(&self, scenario: &Scenario, judge: bool, outputs: &Outputs) -> Result<Exit, CmdError> {
+        let settings = &scenario.settings;
+        limits::allow_open_files(limits::open_files(settings))
+            .map_err(|(needed, allowed)| CmdError::OpenFiles { needed, allowed })?;
+        let mut observer = OnStderr::new(&scenario.name, settings.rounds, self.terminal.quiet);
+        let runs = run_all(settings, &self.shutdown, &mut observer);
+        observer.finish();
+        let runs = runs.map_err(CmdError::Run)?;
+        let gates = if judge { scenario.expect.iter().map(|gate| gate.judge(&runs)).collect() } else { Vec::new() };
+        let recording = Recording {
+            environment: environment(self.console_on, self.terminal.typed.clone()),
+            scenario: ScenarioInfo {
+                name: scenario.name.clone(),
+                why: scenario.why.clone(),
+                seed: settings.seed,
+                settings: wire::settings_map(settings),
+            },
+            findings: findings(&runs),
+            runs,
+            gates,
+        };
+        for error in recording.runs.iter().flat_map(|run| &run.errors) {
+            eprintln_lossy(&format!("error: {error}"));
+        }
+        self.terminal.report(&recording, outputs)?;
+        Ok(exit_of(&recording))
+    }
+}
+
+/// A line on stderr; a closed one must not stop the program.
+fn eprintln_lossy(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+fn exit_of(recording: &Recording) -> Exit {
+    let any = |check: fn(&Run) -> bool| recording.runs.iter().any(check);
+    if any(|run| !run.errors.is_empty()) {
+        Exit::Error
+    } else if any(|run| run.merge.as_ref().is_some_and(|merge| merge.verdict != Verdict::Ok)) {
+        Exit::NotConfirmed
+    } else if recording.gates.iter().any(|gate| gate.verdict == GateVerdict::Fail) {
+        Exit::GateFailed
+    } else {
+        Exit::Pass
+    }
+}
+
+/// The exit code of several scenarios: the gravest kind of failure.
+fn worse(a: Exit, b: Exit) -> Exit {
+    let grave = |exit| match exit {
+        Exit::Error => 3,
+        Exit::NotConfirmed => 2,
+        Exit::Pass => 0,
+        _ => 1,
+    };
+    if grave(b) > grave(a) { b } else { a }
+}

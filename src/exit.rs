@@ -1,0 +1,29 @@
+//! The exit codes, all of them.
+
+/// How the program ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything asked for was done, and expectations hold.
+    Pass = 0,
+    /// Something failed; stderr says what.
+    Error = 1,
+    /// The command line was wrong; stderr says how.
+    Usage = 2,
+    /// The merge was not confirmed.
+    NotConfirmed = 3,
+    /// An expectation of a scenario does not hold.
+    GateFailed = 99,
+    /// An output could not be written; the others were.
+    CannotWrite = 110,
+    /// Interrupted by SIGINT; what was accepted is merged, confirmed and reported.
+    Interrupted = 130,
+    /// Terminated by SIGTERM, likewise.
+    Terminated = 143,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        std::process::ExitCode::from(exit as u8)
+    }
+}

@@ -1,0 +1,3 @@
+//! Other tools' ways to look at a run.
+
+pub mod console;
