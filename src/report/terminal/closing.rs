@@ -120,7 +120,9 @@ pub(super) fn gates(page: &Page) -> Vec<Line> {
         .iter()
         .flat_map(|gate| {
             let value = match (gate.value, gate.verdict) {
-                (None, _) => "— not measured".to_owned(),
+                (None, GateVerdict::Inconclusive) => "— not measured".to_owned(),
+                // A word, such as a merge's verdict: the mark says it all.
+                (None, _) => String::new(),
                 (Some(value), GateVerdict::Inconclusive) => format!("{} inconclusive", gate_value(gate, value)),
                 (Some(value), _) => gate_value(gate, value),
             };

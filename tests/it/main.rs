@@ -1,0 +1,9 @@
+//! One test binary: the program from outside, and the project's rules.
+
+mod cli;
+mod console;
+mod merge;
+mod readme;
+mod scenarios;
+mod support;
+mod tidy;
