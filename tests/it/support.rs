@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 /// The program, in a neutral environment.
-pub fn pollscope() -> Command {
+pub(crate) fn pollscope() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pollscope"));
     for name in ["NO_COLOR", "CLICOLOR_FORCE", "COLUMNS", "RUST_LOG", "POLLSCOPE", "POLLSCOPE_SLOW_POLL", "LC_ALL"] {
         command.env_remove(name);
@@ -14,16 +14,16 @@ pub fn pollscope() -> Command {
 }
 
 /// The project's root.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// What a program wrote to stdout.
-pub fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// What a program wrote to stderr.
-pub fn stderr(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
