@@ -110,8 +110,7 @@ impl Watching {
         let merge = match outcome {
             Some(Outcome::Blocked) => None,
             Some(Outcome::Merged(merged)) => Some(self.merged(&merged)?),
-            None if self.outside.merges => Some(abandoned()),
-            None => None,
+            None => self.outside.inputs.map(abandoned),
         };
         Ok(Ended { elapsed, collected: self.collector.end(), responses, merge })
     }
@@ -122,7 +121,7 @@ impl Watching {
         let inputs: Vec<InputEvidence> = merged.inputs.iter().map(|tailed| tailed.evidence.clone()).collect();
         let mut confirmed = match output_evidence(merged, behind_fifo) {
             Ok(output) => confirm(&inputs, &output),
-            Err(reason) => unverifiable(inputs.len(), reason),
+            Err(reason) => Merge::unverifiable(inputs.len() as u64, reason),
         };
         let mut errors: Vec<String> = merged.output_error.iter().map(ToString::to_string).collect();
         errors.extend(merged.input_errors().map(ToString::to_string));
@@ -149,25 +148,9 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> String {
     format!("cannot look at `{}`: {error}", path.display().to_string().escape_debug())
 }
 
-fn unverifiable(inputs: usize, reason: String) -> Merge {
-    Merge {
-        verdict: Verdict::Unverifiable,
-        reason: Some(reason),
-        inputs: inputs as u64,
-        lines: 0,
-        bytes: 0,
-        lost: 0,
-        duplicated: 0,
-        reordered: 0,
-        torn: 0,
-        foreign: 0,
-        unterminated: 0,
-    }
-}
-
-fn abandoned() -> MergeEnded {
+fn abandoned(inputs: u64) -> MergeEnded {
     MergeEnded {
-        confirmed: unverifiable(0, "the merge was abandoned before it ended".to_owned()),
+        confirmed: Merge::unverifiable(inputs, "the merge was abandoned before it ended".to_owned()),
         written_bytes: None,
         write_latency: None,
         errors: Vec::new(),
