@@ -7,7 +7,7 @@ use std::panic::Location;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use crate::histogram::{Fine, add_single_writer};
+use crate::histogram::Fine;
 use crate::location::LocationCell;
 use crate::names::NameId;
 use crate::ring::{RawSlowPoll, Ring};
@@ -40,8 +40,6 @@ pub(crate) struct Slot {
     pub(crate) busy_stretches: Fine,
     pub(crate) sites: Sites,
     pub(crate) ring: Ring,
-    /// Every slow poll, whether the ring had room for it or not.
-    pub(crate) slow: AtomicU64,
 }
 
 /// An open poll, kept by its thread.
@@ -65,15 +63,15 @@ impl Slot {
             busy_stretches: Fine::new(),
             sites: Sites::new(),
             ring: Ring::new(),
-            slow: AtomicU64::new(0),
         }
     }
 
     #[inline]
     pub(crate) fn show(&self, frame: &Frame) {
-        self.polling.since_ns.store(0, Release);
-        self.polling.task.store(frame.task, Relaxed);
-        self.polling.name.store(frame.name, Relaxed);
+        // Each a release: a reader that sees one of them sees the 0 before it as well, and takes nothing mixed.
+        self.polling.since_ns.store(0, Relaxed);
+        self.polling.task.store(frame.task, Release);
+        self.polling.name.store(frame.name, Release);
         self.polling.location.store(frame.location);
         self.polling.since_ns.store(frame.start_ns, Release);
     }
@@ -114,7 +112,6 @@ impl Slot {
 
     #[cold]
     fn record_slow(&self, frame: &Frame, end_ns: u64, ns: u64) {
-        add_single_writer(&self.slow, 1);
         self.ring.push(RawSlowPoll {
             task: frame.task,
             name: frame.name,
