@@ -123,3 +123,38 @@ impl Slot {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every poll shown has one number for all its words: a reader that gets another mix took it from two polls.
+    #[test]
+    fn a_poll_under_way_is_read_whole_or_not_at_all() {
+        let (slot, places) = (Slot::new(), [Location::caller(), &*Box::leak(Box::new(*Location::caller()))]);
+        let (place, enough) = (|n: u64| places[n as usize % 2], AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for name in (1..u32::MAX).take_while(|_| enough.load(Relaxed) == 0) {
+                    let n = u64::from(name);
+                    slot.show(&Frame { start_ns: n, task: n, name, location: place(n), nested_ns: 0 });
+                    if name % 3 == 0 {
+                        slot.show_idle();
+                    }
+                }
+            });
+            let (mut last, mut polls) = (0, 0);
+            while polls < 1_000 {
+                let Some(now) = slot.polling() else { continue };
+                let whole = (now.task, u64::from(now.name)) == (now.since_ns, now.since_ns);
+                if !whole || !std::ptr::eq(now.location, place(now.since_ns)) || now.since_ns < last {
+                    enough.store(1, Relaxed);
+                    panic!("{now:?} after {last}");
+                }
+                polls += u64::from(now.since_ns > last);
+                last = now.since_ns;
+            }
+            enough.store(1, Relaxed);
+        });
+    }
+}

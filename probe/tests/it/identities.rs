@@ -147,3 +147,22 @@ fn intervals_add_up_to_the_whole() {
         assert_eq!(part.polls.count() == 0, part.polls.max_ns.is_none());
     }
 }
+
+/// Where it was spawned is the caller's line, whichever way the task came to be seen.
+#[test]
+fn a_task_is_known_by_the_line_that_spawned_it() {
+    let (runtime, probe) = current_thread(Probe::builder().slow_poll(Duration::from_nanos(1)));
+    let mut lines = Vec::new();
+    runtime.block_on(async {
+        lines.push(line!() + 1);
+        probe.spawn("spawned", async {}).await.unwrap();
+        lines.push(line!() + 1);
+        spawn(&probe, async {}).await.unwrap();
+        lines.push(line!() + 1);
+        probe.watch(async {}).await;
+    });
+    let snapshot = probe.snapshot();
+    assert_eq!(snapshot.slow_polls.iter().map(|poll| poll.spawned_at.line()).collect::<Vec<_>>(), lines);
+    assert!(snapshot.slow_polls.iter().all(|poll| poll.spawned_at.file() == file!()));
+    assert_eq!(snapshot.slow_polls.iter().map(|poll| poll.worker).collect::<Vec<_>>(), [Some(0); 3]);
+}

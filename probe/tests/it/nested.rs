@@ -165,7 +165,7 @@ fn one_thread_drives_many_runtimes_one_after_another() {
     }
 }
 
-/// A builder can build several runtimes, and two nested ones then share a probe.
+/// A builder can build several runtimes, which then share its probe.
 #[test]
 fn two_runtimes_from_one_builder_share_the_probe() {
     let mut builder = Builder::new_current_thread();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pollscope_probe::Probe;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::task::block_in_place;
 
 use crate::support::{block, current_thread, elapsed_ns, multi_thread, patient, spawn};
@@ -41,20 +43,39 @@ fn a_thread_that_is_no_worker_has_no_stretch() {
     assert!(probe.snapshot().busy_stretches.max_ns < Some(inner_ns));
 }
 
-/// Many short polls without a park between them: one stretch as long as all of them.
+/// Many short polls without a park between them. The task that spawns them keeps the worker from parking before they end.
+async fn many_short_polls(probe: &Probe) -> u64 {
+    let parent = {
+        let probe = probe.clone();
+        async move {
+            let tasks: Vec<_> = (0..20).map(|_| spawn(&probe, async { block(2) })).collect();
+            let mut sum = 0;
+            for task in tasks {
+                sum += task.await.unwrap();
+            }
+            sum
+        }
+    };
+    let sum = spawn(probe, parent).await.unwrap();
+    // The worker parks, which ends the stretch.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    sum
+}
+
 #[test]
 fn many_short_polls_are_one_stretch() {
-    let (runtime, probe) = current_thread(patient());
-    let polls_ns = runtime.block_on(async {
-        let tasks: Vec<_> = (0..20).map(|_| spawn(&probe, async { block(2) })).collect();
-        let mut sum = 0;
-        for task in tasks {
-            sum += task.await.unwrap();
-        }
-        // Parks, which ends the stretch.
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        sum
-    });
+    for (runtime, probe) in [current_thread(patient()), multi_thread(1, patient())] {
+        let polls_ns = runtime.block_on(many_short_polls(&probe));
+        assert!(probe.snapshot().busy_stretches.max_ns >= Some(polls_ns));
+    }
+}
+
+#[test]
+fn many_short_polls_are_one_stretch_on_a_local_runtime() {
+    let mut builder = Builder::new_current_thread();
+    let probe = patient().install(&mut builder).unwrap();
+    let runtime = builder.enable_time().build_local(LocalOptions::default()).unwrap();
+    let polls_ns = runtime.block_on(many_short_polls(&probe));
     assert!(probe.snapshot().busy_stretches.max_ns >= Some(polls_ns));
 }
 
