@@ -1,5 +1,7 @@
 //! A distribution of durations, as plain data.
 
+use crate::histogram::HIGHEST_NS;
+
 /// How many values fell between two bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bucket {
@@ -9,6 +11,12 @@ pub struct Bucket {
     pub high_ns: u64,
     /// Values in it; never 0.
     pub count: u64,
+}
+
+impl Bucket {
+    fn holds(&self, ns: u64) -> bool {
+        (self.low_ns..=self.high_ns).contains(&ns.clamp(1, HIGHEST_NS))
+    }
 }
 
 /// Durations from 1 ns to 1 h in HdrHistogram's buckets, and what the buckets cannot hold.
@@ -80,13 +88,14 @@ impl Distribution {
                 buckets.push(Bucket { count: bucket.count - before, ..*bucket });
             }
         }
-        let (first, last) = (buckets.first(), buckets.last());
-        let min_ns = if self.min_ns == earlier.min_ns { first.map(|b| b.low_ns) } else { self.min_ns };
-        let max_ns = if self.max_ns == earlier.max_ns {
-            last.map(|b| Some(b.high_ns).min(self.max_ns).unwrap_or(b.high_ns))
-        } else {
-            self.max_ns
+        // A state that was read while a value was recorded can have its bucket and not yet its extreme.
+        let new = |now: Option<u64>, before: Option<u64>, bucket: &Bucket| {
+            now.filter(|&ns| now != before && bucket.holds(ns))
         };
+        let min_ns = buckets.first().map(|b| new(self.min_ns, earlier.min_ns, b).unwrap_or(b.low_ns));
+        let max_ns = buckets.last().map(|b| {
+            new(self.max_ns, earlier.max_ns, b).unwrap_or(self.max_ns.map_or(b.high_ns, |max| max.min(b.high_ns)))
+        });
         Distribution {
             digits: self.digits,
             buckets,
@@ -95,5 +104,36 @@ impl Distribution {
             max_ns,
             clamped: self.clamped.saturating_sub(earlier.clamped),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extreme_that_was_read_late_belongs_to_no_later_interval() {
+        let (mut writer, reader) = crate::histogram::pair();
+        writer.record(500);
+        let mut torn = reader.read();
+        (torn.min_ns, torn.max_ns) = (Some(2_000), Some(400));
+        let nothing = reader.read().since(&torn);
+        assert_eq!((nothing.count(), nothing.min_ns, nothing.max_ns), (0, None, None));
+        writer.record(1_000);
+        torn.max_ns = None;
+        let since = reader.read().since(&torn);
+        assert_eq!((since.count(), since.min_ns, since.max_ns), (1, Some(1_000), Some(1_000)));
+    }
+
+    #[test]
+    fn extremes_beyond_the_buckets_are_exact_in_between() {
+        let (mut writer, reader) = crate::histogram::pair();
+        writer.record(5);
+        let earlier = reader.read();
+        writer.record(0);
+        writer.record(HIGHEST_NS * 2);
+        let since = reader.read().since(&earlier);
+        assert_eq!((since.count(), since.clamped), (2, 2));
+        assert_eq!((since.min_ns, since.max_ns), (Some(0), Some(HIGHEST_NS * 2)));
     }
 }

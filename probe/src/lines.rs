@@ -8,8 +8,8 @@ use crate::snapshot::{Escaped, SlowPoll};
 const PER_MINUTE: u32 = 5;
 const MINUTE_NS: u64 = 60_000_000_000;
 
-/// A place in the source; equal content counts as equal.
-type Place = (&'static str, u32, u32);
+/// A place in the source, as sites are told apart; equal content counts as equal.
+type Place = (&'static str, u32);
 
 #[derive(Debug, Default)]
 pub(crate) struct Limiter {
@@ -28,7 +28,7 @@ impl Limiter {
     pub(crate) fn line(&mut self, poll: &SlowPoll) -> Option<String> {
         let at = poll.spawned_at;
         let now_ns = poll.start_ns.saturating_add(poll.duration_ns);
-        let window = self.windows.entry((at.file(), at.line(), at.column())).or_insert(Window {
+        let window = self.windows.entry((at.file(), at.line())).or_insert(Window {
             since_ns: now_ns,
             printed: 0,
             suppressed: 0,
@@ -41,17 +41,15 @@ impl Limiter {
         Some(format!("WARN slow poll: {poll}\n"))
     }
 
-    /// Closes the windows that are a minute old, or all; one line for each that suppressed something.
-    pub(crate) fn close(&mut self, now_ns: u64, all: bool) -> Vec<String> {
+    /// Closes the windows that are a minute old; one line for each of them that suppressed something, or for each of all.
+    /// Saying it early gives no site a new share of lines.
+    pub(crate) fn close(&mut self, now_ns: u64, say_all: bool) -> Vec<String> {
         let mut lines = Vec::new();
-        self.windows.retain(|(file, line, _), window| {
-            let open = !all && now_ns.saturating_sub(window.since_ns) < MINUTE_NS;
-            if !open && window.suppressed > 0 {
-                let file = Escaped(file);
-                lines.push(format!(
-                    "WARN slow poll: suppressed {} more of tasks spawned at {file}:{line}\n",
-                    window.suppressed
-                ));
+        self.windows.retain(|(file, line), window| {
+            let open = now_ns.saturating_sub(window.since_ns) < MINUTE_NS;
+            if (say_all || !open) && window.suppressed > 0 {
+                let (file, more) = (Escaped(file), std::mem::take(&mut window.suppressed));
+                lines.push(format!("WARN slow poll: suppressed {more} more of tasks spawned at {file}:{line}\n"));
             }
             open
         });
@@ -86,5 +84,17 @@ mod tests {
         assert!(closed[0].starts_with("WARN slow poll: suppressed 7 more of tasks spawned at "), "{closed:?}");
         assert!(limiter.line(&at(61_000)).is_some(), "a new minute");
         assert!(limiter.close(0, true).is_empty(), "nothing was suppressed since");
+    }
+
+    #[test]
+    fn saying_what_was_suppressed_gives_no_site_more_lines() {
+        let mut limiter = Limiter::default();
+        let mut printed = 0;
+        for _ in 0..3 {
+            printed += (0..4).filter_map(|ms| limiter.line(&poll(ms))).count();
+            limiter.close(10, true);
+        }
+        assert_eq!(printed, 5);
+        assert_eq!(limiter.close(MINUTE_NS, true), [""; 0], "all of it was said");
     }
 }

@@ -114,7 +114,7 @@ impl Probe {
     }
 
     /// Waits until the callback was called and the line written, or counted as suppressed, for every slow poll that has
-    /// ended, and says in a line what the rate limit held back. Whether that was done within `timeout`.
+    /// ended, and says in a line what the rate limit held back so far. Whether that was done within `timeout`.
     pub fn finish(&self, timeout: Duration) -> bool {
         self.inner.as_ref().is_none_or(|inner| inner.control.finish(timeout))
     }
@@ -201,7 +201,8 @@ impl ProbeBuilder {
         ProbeBuilder { callback: Some(Box::new(f)), ..self }
     }
 
-    /// Where a line for every slow poll goes, at most five a minute and spawn site, each in one `write`. On the same thread.
+    /// Where a line for every slow poll goes, at most five a minute and spawn site, each in one `write` and flushed. On the same
+    /// thread. A line that cannot be written, or makes the writer panic, counts as suppressed.
     pub fn slow_poll_lines(self, writer: impl Write + Send + 'static) -> ProbeBuilder {
         ProbeBuilder { writer: Some(Box::new(writer)), ..self }
     }

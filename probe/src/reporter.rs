@@ -62,9 +62,9 @@ impl Control {
     }
 
     fn wait(&self, mut state: MutexGuard<'_, State>, timeout: Duration, done: impl Fn(&State) -> bool) -> bool {
-        let deadline = Instant::now() + timeout;
+        let start = Instant::now();
         while !done(&state) {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = timeout.saturating_sub(start.elapsed());
             if left.is_zero() || state.stopped {
                 return done(&state);
             }
@@ -126,8 +126,10 @@ impl Reporter {
         }
     }
 
-    /// Writes a line in one call; whether that succeeded.
+    /// Writes a line in one call, past any buffer; whether that succeeded. A writer that panics failed.
     fn write(&mut self, line: &str) -> bool {
-        self.writer.as_mut().is_some_and(|writer| writer.write_all(line.as_bytes()).is_ok())
+        let Some(writer) = &mut self.writer else { return false };
+        let write = || writer.write_all(line.as_bytes()).and_then(|()| writer.flush()).is_ok();
+        catch_unwind(AssertUnwindSafe(write)).unwrap_or(false)
     }
 }

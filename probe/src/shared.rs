@@ -103,9 +103,11 @@ impl Shared {
     }
 
     /// Moves slow polls from the rings into the journal, in the order in which they ended.
-    fn drain(&self, slots: &[Arc<Slot>], journal: &mut Journal) {
+    fn drain(&self, journal: &mut Journal) {
+        // Listed under the journal's lock: an older list would take back what a newer one's rings had dropped.
+        let slots = self.slots();
         let mut raw: Vec<RawSlowPoll> = Vec::new();
-        for slot in slots {
+        for slot in &slots {
             slot.ring.drain(|poll| raw.push(poll));
         }
         journal.ring_dropped = slots.iter().map(|slot| slot.ring.dropped()).sum();
@@ -139,9 +141,8 @@ impl Shared {
 
     /// The slow polls that no reporter has seen yet.
     pub(crate) fn take_queue(&self) -> VecDeque<SlowPoll> {
-        let slots = self.slots();
         let mut journal = lock(&self.journal);
-        self.drain(&slots, &mut journal);
+        self.drain(&mut journal);
         std::mem::take(&mut journal.queue)
     }
 
@@ -155,7 +156,7 @@ impl Shared {
             busy.add(&slot.busy_stretches);
         }
         let mut journal = lock(&self.journal);
-        self.drain(&slots, &mut journal);
+        self.drain(&mut journal);
         let total = journal.taken + journal.ring_dropped;
         let suppressed = self.lines_suppressed.load(Relaxed) + journal.ring_dropped + journal.queue_dropped;
         Snapshot {
@@ -188,17 +189,17 @@ impl Shared {
             .collect()
     }
 
-    /// All threads' rows, by the place in the source: one place can have several `Location`s in a binary.
+    /// All threads' rows, by line: one place can have several `Location`s in a binary, and one line several places.
     fn sites(&self, slots: &[Arc<Slot>]) -> Vec<Site> {
         struct Total {
             polls: Sum<8>,
             slow: u64,
             name: Option<NameId>,
         }
-        let mut totals: BTreeMap<Option<(&str, u32, u32)>, Total> = BTreeMap::new();
+        let mut totals: BTreeMap<Option<(&str, u32)>, Total> = BTreeMap::new();
         for row in slots.iter().flat_map(|slot| slot.sites.rows()) {
             let Some((polls, name)) = row.read() else { continue };
-            let place = row.location.load().map(|l| (l.file(), l.line(), l.column()));
+            let place = row.location.load().map(|l| (l.file(), l.line()));
             let total = totals.entry(place).or_insert_with(|| Total { polls: Sum::new(), slow: 0, name: None });
             total.polls.add(polls);
             total.slow += row.slow.load(Relaxed);
@@ -208,7 +209,7 @@ impl Shared {
             };
         }
         let sites = totals.into_iter().map(|(place, total)| Site {
-            spawned_at: place.map(|(file, line, _)| format!("{file}:{line}")),
+            spawned_at: place.map(|(file, line)| format!("{file}:{line}")),
             task_name: total.name.and_then(|name| self.names.get(name)),
             polls: total.polls.distribution(),
             slow: total.slow,

@@ -22,8 +22,10 @@ pub struct Snapshot {
     pub polls: Distribution,
     /// Wake to poll start; `None` where this build cannot see it.
     pub schedule_latency: Option<Distribution>,
-    /// From a worker's unpark to its next park: how long it ran without waiting for events. It still looked for events in
-    /// between, every 61 polls by default.
+    /// From a worker's unpark to its next park, or to the end of a watched `block_on` future: how long it ran without
+    /// waiting for events. It still looked for events in between, every 61 polls by default. A worker that
+    /// `block_in_place` hands to another thread counts there. Blind spot: where an unwatched `block_on` returns and is
+    /// called again on one thread without a park in between, the time outside it is in the stretch.
     pub busy_stretches: Distribution,
     /// All slow polls.
     pub slow_polls_total: u64,
@@ -165,7 +167,7 @@ impl fmt::Display for Escaped<'_> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Site {
-    /// `file:line`; `None` for the sites beyond the table's size, all together.
+    /// `file:line`, in one row for all that is spawned on that line; `None` for the sites beyond the table's size, all together.
     pub spawned_at: Option<String>,
     /// The name, where all its tasks share one.
     pub task_name: Option<Arc<str>>,

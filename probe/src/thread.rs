@@ -4,9 +4,13 @@ use std::cell::RefCell;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 
+use crate::hooks;
 use crate::names::{NameId, UNNAMED};
 use crate::shared::Shared;
 use crate::worker::{Frame, Slot};
+
+/// A poll shorter than this is not asked whether it gave its worker away: that takes waking another thread.
+const HAND_OVER_NS: u64 = 20_000;
 
 thread_local! {
     static THREAD: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
@@ -21,6 +25,26 @@ struct Entry {
     frames: Vec<Frame>,
     /// When the thread was unparked, or first polled; 0 while it is parked.
     busy_since_ns: u64,
+    /// What the thread was then.
+    busy_as: Option<Turn>,
+}
+
+/// Which worker the thread is, and how often that worker had parked. While both stay the same, no other thread ran that
+/// worker into a park: `block_in_place` hands a worker to another thread, and not every build can tell when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Turn {
+    worker: usize,
+    parks: u64,
+}
+
+impl Turn {
+    /// `None` on a thread that is not a worker.
+    fn now() -> Option<Turn> {
+        let worker = tokio::runtime::worker_index()?;
+        let metrics = tokio::runtime::Handle::try_current().ok()?.metrics();
+        // The current handle can be another runtime's, where user code entered one.
+        (worker < metrics.num_workers()).then(|| Turn { worker, parks: metrics.worker_park_count(worker) })
+    }
 }
 
 impl Drop for Entry {
@@ -58,15 +82,39 @@ fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
         slot: shared.take_slot(),
         frames: Vec::with_capacity(8),
         busy_since_ns: 0,
+        busy_as: None,
     });
     entries.len() - 1
 }
 
 impl Entry {
+    #[cold]
+    fn start_stretch(&mut self, now_ns: u64) {
+        self.busy_since_ns = now_ns;
+        self.busy_as = Turn::now();
+    }
+
+    /// A stretch whose worker went on elsewhere, to park there, is nobody's.
+    fn end_stretch(&mut self, now_ns: u64) {
+        let since = std::mem::take(&mut self.busy_since_ns);
+        if since != 0 && self.busy_as == Turn::now() {
+            self.slot.busy_stretches.record(now_ns.saturating_sub(since));
+        }
+    }
+
+    /// The poll that began at `start_ns` gave the worker to another thread, and this one leaves the loop.
+    #[cold]
+    fn hand_over(&mut self, start_ns: u64) {
+        let since = std::mem::take(&mut self.busy_since_ns);
+        if since != 0 && since < start_ns {
+            self.slot.busy_stretches.record(start_ns - since);
+        }
+    }
+
     #[inline]
     fn open(&mut self, now_ns: u64, task: u64, location: &'static Location<'static>, name: NameId) {
         if self.busy_since_ns == 0 {
-            self.busy_since_ns = now_ns;
+            self.start_stretch(now_ns);
         }
         let frame = Frame { start_ns: now_ns, task, name, location, nested_ns: 0 };
         self.slot.show(&frame);
@@ -79,7 +127,12 @@ impl Entry {
         let elapsed = now_ns.saturating_sub(frame.start_ns);
         self.slot.record(&frame, now_ns, elapsed.saturating_sub(frame.nested_ns), threshold_ns);
         match self.frames.last_mut() {
-            None => self.slot.show_idle(),
+            None => {
+                self.slot.show_idle();
+                if elapsed >= HAND_OVER_NS && hooks::handed_over() {
+                    self.hand_over(frame.start_ns);
+                }
+            }
             Some(outer) => {
                 outer.nested_ns = outer.nested_ns.saturating_add(elapsed);
                 self.slot.show(outer);
@@ -130,9 +183,15 @@ pub(crate) fn begin_watched(
     .unwrap_or(false)
 }
 
-/// Names the innermost open poll, if it is this task's.
+/// Names the innermost open poll, if it is this task's. A thread that polls nothing gets no slot for it.
 pub(crate) fn name(shared: &Arc<Shared>, task: u64, name: NameId) {
-    with_entry(shared, |entry| entry.name(task, name));
+    let _ = THREAD.try_with(|thread| {
+        if let Ok(mut entries) = thread.try_borrow_mut()
+            && let Some(entry) = entries.iter_mut().find(|entry| entry.probe == shared.id)
+        {
+            entry.name(task, name);
+        }
+    });
 }
 
 impl Entry {
@@ -155,10 +214,15 @@ impl Entry {
 /// The thread is about to wait for events: a busy stretch ends.
 pub(crate) fn park(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
+    with_entry(shared, |entry| entry.end_stretch(now_ns));
+}
+
+/// The thread leaves the loop, as `block_on` does when its future is ready: a worker's busy stretch ends.
+pub(crate) fn leave(shared: &Arc<Shared>) {
+    let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| {
-        let since = std::mem::take(&mut entry.busy_since_ns);
-        if since != 0 {
-            entry.slot.busy_stretches.record(now_ns.saturating_sub(since));
+        if entry.frames.is_empty() && entry.busy_as.is_some() {
+            entry.end_stretch(now_ns);
         }
     });
 }
@@ -166,7 +230,7 @@ pub(crate) fn park(shared: &Arc<Shared>) {
 /// The thread goes on after waiting for events: a busy stretch begins.
 pub(crate) fn unpark(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
-    with_entry(shared, |entry| entry.busy_since_ns = now_ns);
+    with_entry(shared, |entry| entry.start_stretch(now_ns));
 }
 
 #[cfg(test)]
@@ -253,6 +317,13 @@ mod tests {
         assert_eq!(polling.iter().map(|p| (p.task_id, p.for_ns)).collect::<Vec<_>>(), [(Some(3), 40 * MS)]);
         end(&shared);
         assert!(shared.snapshot().polling.is_empty());
+    }
+
+    #[test]
+    fn naming_on_a_thread_that_polls_nothing_takes_no_slot() {
+        let shared = shared();
+        name(&shared, 7, shared.names.intern("dropped"));
+        assert_eq!(shared.slot_count(), 0);
     }
 
     #[test]

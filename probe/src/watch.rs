@@ -30,8 +30,9 @@ pin_project! {
     impl<F> PinnedDrop for Watch<F> {
         fn drop(this: Pin<&mut Self>) {
             // An aborted task is dropped within a poll that never reached it: that poll gets its name here.
-            if let Some(shared) = &this.shared && this.name != UNNAMED {
-                thread::name(shared, current_task(), this.name);
+            // Without a task there is no such poll: a part of the root that is dropped does not name the whole.
+            if let Some(shared) = &this.shared && this.name != UNNAMED && let Some(id) = tokio::task::try_id() {
+                thread::name(shared, task_number(id), this.name);
             }
         }
     }
@@ -57,18 +58,30 @@ impl<F: Future> Future for Watch<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         let Some(shared) = this.shared else { return this.future.poll(cx) };
-        let opened = thread::begin_watched(shared, current_task(), this.location, *this.name);
+        let task = current_task();
+        let opened = thread::begin_watched(shared, task, this.location, *this.name);
         // Dropped on the way out, by a panic as well.
-        let _end = opened.then(|| End(shared));
-        this.future.poll(cx)
+        let mut end = opened.then(|| End { shared, last_of_root: task == 0 });
+        let polled = this.future.poll(cx);
+        if let Some(end) = &mut end {
+            end.last_of_root &= polled.is_ready();
+        }
+        polled
     }
 }
 
-struct End<'a>(&'a Arc<Shared>);
+struct End<'a> {
+    shared: &'a Arc<Shared>,
+    /// The future given to `block_on` is over, so the thread leaves the loop without parking.
+    last_of_root: bool,
+}
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        thread::end(self.0);
+        thread::end(self.shared);
+        if self.last_of_root {
+            thread::leave(self.shared);
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::panic::Location;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use crate::histogram::{Fine, add_single_writer};
+use crate::histogram::Fine;
 use crate::location::LocationCell;
 use crate::names::NameId;
 use crate::ring::{RawSlowPoll, Ring};
@@ -40,8 +40,6 @@ pub(crate) struct Slot {
     pub(crate) busy_stretches: Fine,
     pub(crate) sites: Sites,
     pub(crate) ring: Ring,
-    /// Every slow poll, whether the ring had room for it or not.
-    pub(crate) slow: AtomicU64,
 }
 
 /// An open poll, kept by its thread.
@@ -65,15 +63,15 @@ impl Slot {
             busy_stretches: Fine::new(),
             sites: Sites::new(),
             ring: Ring::new(),
-            slow: AtomicU64::new(0),
         }
     }
 
     #[inline]
     pub(crate) fn show(&self, frame: &Frame) {
-        self.polling.since_ns.store(0, Release);
-        self.polling.task.store(frame.task, Relaxed);
-        self.polling.name.store(frame.name, Relaxed);
+        // Each a release: a reader that sees one of them sees the 0 before it as well, and takes nothing mixed.
+        self.polling.since_ns.store(0, Relaxed);
+        self.polling.task.store(frame.task, Release);
+        self.polling.name.store(frame.name, Release);
         self.polling.location.store(frame.location);
         self.polling.since_ns.store(frame.start_ns, Release);
     }
@@ -114,7 +112,6 @@ impl Slot {
 
     #[cold]
     fn record_slow(&self, frame: &Frame, end_ns: u64, ns: u64) {
-        add_single_writer(&self.slow, 1);
         self.ring.push(RawSlowPoll {
             task: frame.task,
             name: frame.name,
@@ -123,6 +120,41 @@ impl Slot {
             start_ns: frame.start_ns,
             end_ns,
             duration_ns: ns,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every poll shown has one number for all its words: a reader that gets another mix took it from two polls.
+    #[test]
+    fn a_poll_under_way_is_read_whole_or_not_at_all() {
+        let (slot, places) = (Slot::new(), [Location::caller(), &*Box::leak(Box::new(*Location::caller()))]);
+        let (place, enough) = (|n: u64| places[n as usize % 2], AtomicU32::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for name in (1..u32::MAX).take_while(|_| enough.load(Relaxed) == 0) {
+                    let n = u64::from(name);
+                    slot.show(&Frame { start_ns: n, task: n, name, location: place(n), nested_ns: 0 });
+                    if name % 3 == 0 {
+                        slot.show_idle();
+                    }
+                }
+            });
+            let (mut last, mut polls) = (0, 0);
+            while polls < 1_000 {
+                let Some(now) = slot.polling() else { continue };
+                let whole = (now.task, u64::from(now.name)) == (now.since_ns, now.since_ns);
+                if !whole || !std::ptr::eq(now.location, place(now.since_ns)) || now.since_ns < last {
+                    enough.store(1, Relaxed);
+                    panic!("{now:?} after {last}");
+                }
+                polls += u64::from(now.since_ns > last);
+                last = now.since_ns;
+            }
+            enough.store(1, Relaxed);
         });
     }
 }

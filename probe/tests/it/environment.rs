@@ -1,0 +1,77 @@
+//! The switch in the environment, in a process of its own: this test binary, asked for one test that acts as the host.
+
+use std::process::Command;
+use std::time::Duration;
+
+use pollscope_probe::ProbeBuilder;
+
+use crate::support::{block, current_thread};
+
+/// Set in the host's process, to how long its task blocks in milliseconds.
+const BLOCK: &str = "PROBE_TEST_BLOCK_MS";
+
+/// Does nothing unless it is asked for.
+#[test]
+fn host() {
+    let Some(ms) = std::env::var(BLOCK).ok().and_then(|ms| ms.parse().ok()) else { return };
+    let (runtime, probe) = current_thread(ProbeBuilder::from_env());
+    runtime.block_on(async {
+        let task = probe.spawn("blocking", async move { block(ms) });
+        task.await.unwrap()
+    });
+    drop(runtime);
+    assert!(probe.finish(Duration::from_secs(30)));
+    println!("polls={}", probe.snapshot().polls.count());
+}
+
+/// The host's stdout and stderr.
+fn run_host(block_ms: &str, environment: &[(&str, &str)]) -> (String, String) {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "environment::host", "--nocapture"])
+        .env_remove("POLLSCOPE")
+        .env_remove("POLLSCOPE_SLOW_POLL")
+        .env(BLOCK, block_ms)
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{out}\n{err}");
+    (out, err)
+}
+
+#[test]
+fn the_switch_prints_slow_polls() {
+    let (out, err) = run_host("150", &[("POLLSCOPE", "1")]);
+    assert!(out.contains("polls=1"), "{out}");
+    let [line] = err.lines().collect::<Vec<_>>()[..] else { panic!("{err}") };
+    assert!(line.starts_with("WARN slow poll: Executing <Task "), "{line}");
+    let (task, took) = line.split_once("> took ").unwrap();
+    assert!(task.contains(" blocking, spawned at ") && task.ends_with(", worker 0"), "{line}");
+    let seconds: f64 = took.strip_suffix(" seconds").unwrap().parse().unwrap();
+    assert!(seconds >= 0.150, "{line}");
+}
+
+#[test]
+fn the_threshold_is_followed() {
+    let threshold = |text| [("POLLSCOPE", "1"), ("POLLSCOPE_SLOW_POLL", text)];
+    assert!(run_host("20", &threshold("10ms")).1.contains("> took 0.0"));
+    assert_eq!(run_host("20", &threshold("60s")).1, "");
+}
+
+#[test]
+fn without_the_switch_nothing_is_measured() {
+    let (out, err) = run_host("150", &[]);
+    assert!(out.contains("polls=0"), "{out}");
+    assert_eq!(err, "");
+    let (out, err) = run_host("20", &[("POLLSCOPE_SLOW_POLL", "10ms")]);
+    assert!(out.contains("polls=0"), "{out}");
+    assert!(err.starts_with("WARN pollscope: ignored `POLLSCOPE_SLOW_POLL`"), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+}
+
+#[test]
+fn a_threshold_that_is_no_duration_is_said_and_the_default_holds() {
+    let (out, err) = run_host("20", &[("POLLSCOPE", "1"), ("POLLSCOPE_SLOW_POLL", "10")]);
+    assert!(out.contains("polls=1"), "{out}");
+    assert!(err.starts_with("WARN pollscope: ignored `POLLSCOPE_SLOW_POLL=10`"), "{err}");
+}

@@ -1,0 +1,16 @@
+//! The probe around real runtimes, checked against witnesses of its own: futures that count their polls, tokio-metrics,
+//! clocks in the tasks. Builds with and without task hooks run the same tests; what differs is told apart at run time.
+
+mod allocations;
+mod chained;
+mod counts;
+mod durations;
+mod environment;
+mod identities;
+mod interrupted;
+mod nested;
+mod reporting;
+mod stretches;
+mod support;
+mod threads;
+mod tidy;

@@ -1,0 +1,237 @@
+//! Callbacks and lines: off the loop, complete, and harmless when they fail.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use pollscope_probe::{Probe, ProbeBuilder, Snapshot};
+use tokio::task::yield_now;
+
+use crate::support::{LONG, current_thread, multi_thread, spawn};
+
+/// Every poll is slow.
+fn strict() -> ProbeBuilder {
+    Probe::builder().slow_poll(Duration::from_nanos(1))
+}
+
+/// A task of exactly this many polls.
+async fn polls(probe: &Probe, polls: u32) {
+    let task = async move {
+        for _ in 1..polls {
+            yield_now().await;
+        }
+    };
+    spawn(probe, task).await.unwrap();
+}
+
+fn assert_all_accounted(snapshot: &Snapshot) {
+    assert_eq!(snapshot.lines.printed + snapshot.lines.suppressed, snapshot.slow_polls_total);
+}
+
+/// What was written, kept.
+#[derive(Debug, Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Kept {
+    fn lines(&self) -> Vec<String> {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Does with every line what it is told.
+struct Does<F>(F);
+
+impl<F: FnMut() -> io::Result<()>> Write for Does<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (self.0)().map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A writer that blocks until the sender is dropped, and says when it began to.
+fn stuck() -> (impl Write + Send + 'static, Sender<()>, Receiver<()>) {
+    let (release, released) = channel::<()>();
+    let (began, begins) = channel();
+    let writer = Does(move || {
+        let _ = began.send(());
+        let _ = released.recv();
+        Ok(())
+    });
+    (writer, release, begins)
+}
+
+#[test]
+fn the_callback_hears_of_every_slow_poll_once_in_order_and_off_the_loop() {
+    let heard: Arc<Mutex<Vec<_>>> = Arc::default();
+    let hears = Arc::clone(&heard);
+    let (runtime, probe) = multi_thread(
+        2,
+        strict().on_slow_poll(move |poll| {
+            let thread = std::thread::current().name().map(str::to_owned);
+            hears.lock().unwrap().push((poll.clone(), thread));
+        }),
+    );
+    runtime.block_on(polls(&probe, 100));
+    drop(runtime);
+    assert!(probe.finish(LONG));
+    let (snapshot, heard) = (probe.snapshot(), heard.lock().unwrap());
+    assert_eq!(snapshot.slow_polls_total, 100);
+    assert_eq!(heard.iter().map(|(poll, _)| poll.clone()).collect::<Vec<_>>(), snapshot.slow_polls);
+    assert_eq!(heard.iter().map(|(poll, _)| poll.id).collect::<Vec<_>>(), (1..=100).collect::<Vec<_>>());
+    assert!(heard.iter().all(|(_, thread)| thread.as_deref() == Some("pollscope-report")));
+}
+
+#[test]
+fn a_panic_of_the_callback_is_caught_and_counted() {
+    let kept = Kept::default();
+    let callback = |poll: &pollscope_probe::SlowPoll| {
+        if poll.id.is_multiple_of(2) {
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }
+    };
+    let (runtime, probe) = current_thread(strict().on_slow_poll(callback).slow_poll_lines(kept.clone()));
+    runtime.block_on(polls(&probe, 10));
+    assert!(probe.finish(LONG));
+    let snapshot = probe.snapshot();
+    assert_eq!((snapshot.slow_polls_total, snapshot.callback_panics), (10, 5));
+    assert_eq!((snapshot.lines.printed, snapshot.lines.suppressed), (5, 5));
+    assert_eq!(kept.lines().len(), 6, "five lines, and one for those held back: {:?}", kept.lines());
+}
+
+#[test]
+fn a_writer_that_fails_or_panics_is_counted_and_the_next_line_is_tried() {
+    for panics in [false, true] {
+        let mut calls = 0;
+        let writer = Does(move || {
+            calls += 1;
+            match (calls % 2, panics) {
+                (1, true) => std::panic::resume_unwind(Box::new("on purpose")),
+                (1, false) => Err(io::ErrorKind::BrokenPipe.into()),
+                _ => Ok(()),
+            }
+        });
+        let (runtime, probe) = current_thread(strict().slow_poll_lines(writer));
+        runtime.block_on(polls(&probe, 4));
+        assert!(probe.finish(LONG));
+        let snapshot = probe.snapshot();
+        assert_eq!((snapshot.lines.printed, snapshot.lines.suppressed), (2, 2));
+        assert_all_accounted(&snapshot);
+    }
+}
+
+/// A buffer is no destination: what counts as printed has left it.
+#[test]
+fn a_printed_line_is_flushed() {
+    let kept = Kept::default();
+    let (runtime, probe) = current_thread(strict().slow_poll_lines(BufWriter::with_capacity(1 << 20, kept.clone())));
+    runtime.block_on(polls(&probe, 3));
+    assert!(probe.finish(LONG));
+    assert_eq!((kept.lines().len(), probe.snapshot().lines.printed), (3, 3));
+}
+
+#[test]
+fn finishing_often_gives_a_site_no_more_lines() {
+    let kept = Kept::default();
+    let (runtime, probe) = current_thread(strict().slow_poll_lines(kept.clone()));
+    for _ in 0..4 {
+        runtime.block_on(polls(&probe, 4));
+        assert!(probe.finish(LONG));
+    }
+    let snapshot = probe.snapshot();
+    assert_eq!((snapshot.lines.printed, snapshot.lines.suppressed), (5, 11));
+    let said: Vec<String> = kept.lines().into_iter().filter(|line| line.contains("suppressed")).collect();
+    let counts = [3, 4, 4].map(|n| format!("WARN slow poll: suppressed {n} more of tasks spawned at "));
+    assert_eq!(said.len(), counts.len());
+    assert!(said.iter().zip(&counts).all(|(line, start)| line.starts_with(start)), "{said:?}");
+}
+
+#[test]
+fn a_writer_that_blocks_holds_up_nobody() {
+    let (writer, release, began) = stuck();
+    let (runtime, probe) = current_thread(strict().slow_poll_lines(writer));
+    runtime.block_on(polls(&probe, 10));
+    began.recv().unwrap();
+    let start = Instant::now();
+    assert!(!probe.finish(Duration::from_millis(50)));
+    assert!(start.elapsed() >= Duration::from_millis(50));
+    // More than a ring holds, and then, moved out of it by snapshots, more than the queue holds.
+    runtime.block_on(polls(&probe, 10_000));
+    for _ in 0..50 {
+        runtime.block_on(polls(&probe, 200));
+        let snapshot = probe.snapshot();
+        assert_eq!(snapshot.slow_polls_total, snapshot.slow_polls.len() as u64 + snapshot.slow_polls_dropped);
+    }
+    assert_eq!(probe.snapshot().slow_polls_total, 20_010);
+    drop(release);
+    assert!(probe.finish(LONG));
+    let snapshot = probe.snapshot();
+    assert_eq!(snapshot.slow_polls_total, 20_010);
+    assert_eq!(snapshot.lines.printed, 5);
+    assert_all_accounted(&snapshot);
+}
+
+#[test]
+fn dropping_a_probe_whose_writer_is_stuck_takes_its_second_and_no_more() {
+    let (writer, _stuck, began) = stuck();
+    let (runtime, probe) = current_thread(strict().slow_poll_lines(writer));
+    runtime.block_on(polls(&probe, 1));
+    began.recv().unwrap();
+    let start = Instant::now();
+    drop(probe);
+    assert!(start.elapsed() < LONG / 2);
+    drop(runtime);
+}
+
+#[test]
+fn dropping_a_probe_writes_the_last_lines() {
+    let kept = Kept::default();
+    let (runtime, probe) = current_thread(strict().slow_poll_lines(kept.clone()));
+    runtime.block_on(polls(&probe, 7));
+    drop(runtime);
+    drop(probe);
+    assert_eq!(kept.lines().len(), 6, "{:?}", kept.lines());
+}
+
+#[test]
+fn any_timeout_is_one() {
+    let (runtime, probe) = current_thread(strict());
+    runtime.block_on(polls(&probe, 1));
+    assert!(probe.finish(Duration::MAX));
+    assert_all_accounted(&probe.snapshot());
+}
+
+/// Several threads at once ask for the end, and each gets its answer.
+#[test]
+fn many_threads_finish_at_once() {
+    let (runtime, probe) = current_thread(strict());
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..20).for_each(|_| assert!(probe.finish(LONG))));
+        }
+        runtime.block_on(polls(&probe, 1_000));
+    });
+    assert!(probe.finish(LONG));
+    assert_all_accounted(&probe.snapshot());
+}
+
+#[test]
+fn a_threshold_of_zero_is_refused() {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let refused = Probe::builder().slow_poll(Duration::ZERO).install(&mut builder);
+    assert!(refused.unwrap_err().to_string().contains("give at least 1 ns"));
+}

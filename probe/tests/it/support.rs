@@ -1,0 +1,102 @@
+//! Runtimes with a probe, and witnesses.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use pollscope_probe::{Probe, ProbeBuilder, TOKIO_UNSTABLE};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinHandle;
+
+/// Longer than anything here lasts: a test that waits this long has failed.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+pub(crate) fn current_thread(probe: ProbeBuilder) -> (Runtime, Probe) {
+    install(Builder::new_current_thread(), probe)
+}
+
+pub(crate) fn multi_thread(workers: usize, probe: ProbeBuilder) -> (Runtime, Probe) {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(workers);
+    install(builder, probe)
+}
+
+pub(crate) fn install(mut builder: Builder, probe: ProbeBuilder) -> (Runtime, Probe) {
+    let probe = probe.install(&mut builder).unwrap();
+    (builder.enable_time().build().unwrap(), probe)
+}
+
+/// A probe for which nothing is slow.
+pub(crate) fn patient() -> ProbeBuilder {
+    Probe::builder().slow_poll(LONG)
+}
+
+/// Spawns a task that the probe sees: by the hooks alone where there are any, else watched.
+#[track_caller]
+pub(crate) fn spawn<F>(probe: &Probe, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    if TOKIO_UNSTABLE { tokio::spawn(future) } else { tokio::spawn(probe.watch(future)) }
+}
+
+/// Counts the polls of futures.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Witness(Arc<AtomicU64>);
+
+impl Witness {
+    pub(crate) fn polls(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+
+    pub(crate) fn count<F: Future>(&self, future: F) -> Counted<F> {
+        Counted { future: Box::pin(future), witness: self.clone() }
+    }
+}
+
+pub(crate) struct Counted<F> {
+    future: Pin<Box<F>>,
+    witness: Witness,
+}
+
+impl<F: Future> Future for Counted<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.witness.0.fetch_add(1, Relaxed);
+        self.future.as_mut().poll(cx)
+    }
+}
+
+/// Blocks the thread for at least `ms`; how long it was, by its own clock.
+pub(crate) fn block(ms: u64) -> u64 {
+    let start = Instant::now();
+    std::thread::sleep(Duration::from_millis(ms));
+    elapsed_ns(start)
+}
+
+/// Keeps the CPU busy for at least `us`.
+pub(crate) fn spin(us: u64) {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_micros(us) {
+        std::hint::spin_loop();
+    }
+}
+
+pub(crate) fn elapsed_ns(start: Instant) -> u64 {
+    u64::try_from(start.elapsed().as_nanos()).unwrap()
+}
+
+/// Numbers that look random and are the same in every run.
+pub(crate) struct Numbers(pub(crate) u64);
+
+impl Numbers {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}

@@ -1,0 +1,107 @@
+//! Threads that end and begin while a runtime is measured.
+
+use std::time::Duration;
+
+use pollscope_probe::Probe;
+use tokio::runtime::Builder;
+use tokio::task::{block_in_place, yield_now};
+
+use crate::support::{Witness, current_thread, install, patient, spawn};
+
+/// Every `block_in_place` gives the worker to another thread, and a thread of the pool lives for a millisecond.
+#[test]
+fn workers_that_move_between_short_lived_threads_lose_no_poll() {
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(2).thread_keep_alive(Duration::from_millis(1));
+    let (runtime, probe) = install(builder, patient());
+    let witness = Witness::default();
+    runtime.block_on(async {
+        for _ in 0..5 {
+            let tasks: Vec<_> = (0..4)
+                .map(|_| {
+                    spawn(
+                        &probe,
+                        witness.count(async {
+                            for _ in 0..5 {
+                                block_in_place(|| std::thread::sleep(Duration::from_micros(300)));
+                                yield_now().await;
+                            }
+                        }),
+                    )
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    drop(runtime);
+    let snapshot = probe.snapshot();
+    assert_eq!((witness.polls(), snapshot.polls.count()), (120, 120));
+    assert_eq!(snapshot.sites.iter().map(|site| site.polls.count()).sum::<u64>(), 120);
+    assert!(snapshot.polling.is_empty());
+}
+
+/// A current-thread runtime goes from thread to thread; each ends, and returns its place.
+#[test]
+fn a_runtime_driven_by_a_new_thread_each_time_loses_no_poll() {
+    let (runtime, probe) = current_thread(Probe::builder().slow_poll(Duration::from_nanos(1)).keep_slow_polls(10_000));
+    let witness = Witness::default();
+    for _ in 0..50 {
+        std::thread::scope(|scope| {
+            scope.spawn(|| runtime.block_on(async { spawn(&probe, witness.count(yield_now())).await.unwrap() }));
+        });
+    }
+    drop(runtime);
+    let snapshot = probe.snapshot();
+    assert_eq!((witness.polls(), snapshot.polls.count(), snapshot.slow_polls_total), (100, 100, 100));
+    assert_eq!(snapshot.slow_polls.len(), 100);
+    assert!(snapshot.slow_polls.is_sorted_by_key(|poll| poll.start_ns + poll.duration_ns));
+}
+
+/// The last poll of all is within a thread's destruction, when the probe's own place may be gone already.
+#[test]
+fn a_poll_while_the_thread_is_torn_down_does_no_harm() {
+    struct PollsWhenDropped(std::cell::RefCell<Option<Box<dyn FnOnce()>>>);
+    impl Drop for PollsWhenDropped {
+        fn drop(&mut self) {
+            self.0.take().unwrap()();
+        }
+    }
+    thread_local! {
+        static LAST: PollsWhenDropped = const { PollsWhenDropped(std::cell::RefCell::new(None)) };
+    }
+    for first in [true, false] {
+        let (runtime, probe) = current_thread(patient());
+        let witness = Witness::default();
+        let (probe_there, witness_there) = (probe.clone(), witness.clone());
+        let thread = std::thread::spawn(move || {
+            let poll = || {
+                let waker = std::task::Waker::noop();
+                let mut future = Box::pin(probe_there.watch(witness_there.count(async {})));
+                assert!(future.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_ready());
+            };
+            // Locals are destroyed in an order that depends on which was used first.
+            if first {
+                poll();
+            }
+            let at_the_end = {
+                let (probe, witness) = (probe_there.clone(), witness_there.clone());
+                move || {
+                    let waker = std::task::Waker::noop();
+                    let mut future = Box::pin(probe.watch(witness.count(async {})));
+                    assert!(future.as_mut().poll(&mut std::task::Context::from_waker(waker)).is_ready());
+                }
+            };
+            LAST.with(|last| *last.0.borrow_mut() = Some(Box::new(at_the_end)));
+            poll();
+        });
+        thread.join().unwrap();
+        drop(runtime);
+        let snapshot = probe.snapshot();
+        assert!(snapshot.polls.count() <= witness.polls());
+        assert!(snapshot.polls.count() + 1 >= witness.polls(), "at most the very last one is not seen");
+        assert!(snapshot.polling.is_empty());
+    }
+}
