@@ -131,7 +131,8 @@ where
     }
 }
 
-/// Whether the poll that ends on this thread gave its worker to another thread, by `block_in_place`.
+/// Whether the poll that ends on this thread gave its worker to another thread, by `block_in_place`. Takes a lock of
+/// Tokio's, so it is for slow polls alone.
 /// `false` where this build cannot tell.
 pub(crate) fn handed_over() -> bool {
     #[cfg(tokio_unstable)]

@@ -9,9 +9,6 @@ use crate::names::{NameId, UNNAMED};
 use crate::shared::Shared;
 use crate::worker::{Frame, Slot};
 
-/// A poll shorter than this is not asked whether it gave its worker away: that takes waking another thread.
-const HAND_OVER_NS: u64 = 20_000;
-
 thread_local! {
     static THREAD: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
 }
@@ -129,7 +126,8 @@ impl Entry {
         match self.frames.last_mut() {
             None => {
                 self.slot.show_idle();
-                if elapsed >= HAND_OVER_NS && hooks::handed_over() {
+                // Tokio answers under a lock: only a slow poll may ask.
+                if elapsed >= threshold_ns && hooks::handed_over() {
                     self.hand_over(frame.start_ns);
                 }
             }
