@@ -132,6 +132,8 @@ pub fn run_once(
         .install(&mut runtime)
         .map_err(RunError::Install)?;
     let (ends_on_loop, witnesses) = on_loop::witnesses(settings)?;
+    // Before the loop's first poll, so that the intervals add up to the whole.
+    let collector = Collector::new(settings.sample_every, origin, probe.clone(), witnesses.lag.clone());
     let (close, closed) = watch::channel(false);
     let (events, received) = mpsc::channel();
     let on_loop = OnLoop { probe: probe.clone(), work, mode, closed, origin, witnesses: ends_on_loop, events };
@@ -139,7 +141,6 @@ pub fn run_once(
     let spawned = thread::Builder::new().name("loop".to_owned()).spawn(move || on_loop.run(runtime));
     spawned.map_err(io_error("start the thread `loop`"))?;
 
-    let collector = Collector::new(settings.sample_every, origin, probe.clone(), witnesses.lag.clone());
     let mut watching = Watching::start(witnesses, outside, collector, close, origin)?;
     let outcome = watching.until_finished(&received, shutdown, observer)?;
     probe.finish(LAST_LINES);
