@@ -143,12 +143,12 @@ pub fn run_once(
     let mut watching = Watching::start(witnesses, outside, collector, close, origin)?;
     let outcome = watching.until_finished(&received, shutdown, observer)?;
     probe.finish(LAST_LINES);
-    let interrupted = match (shutdown.phase(), &outcome) {
-        (Phase::Run, _) => None,
-        (_, Some(_)) => Some("asked to stop: what was accepted was finished and confirmed".to_owned()),
-        (_, None) => Some("asked to report at once: the workload was abandoned".to_owned()),
+    let ended = watching.end(outcome, shutdown)?;
+    let interrupted = match (shutdown.phase(), ended.abandoned) {
+        (_, Some(what)) => Some(format!("asked to report at once: {what} was abandoned")),
+        (Phase::Run, None) => None,
+        (_, None) => Some("asked to stop: what was accepted was finished and confirmed".to_owned()),
     };
-    let ended = watching.end(outcome)?;
     Ok(assemble::run(settings, mode, round, started_at, interrupted, &probe.snapshot(), ended))
 }
 

@@ -19,7 +19,7 @@ pub(super) fn run(
     snapshot: &Snapshot,
     ended: Ended,
 ) -> Run {
-    let Ended { elapsed, collected, responses, merge } = ended;
+    let Ended { elapsed, collected, responses, merge, abandoned: _ } = ended;
     let bytes = merge.as_ref().and_then(|merge| merge.written_bytes);
     let (confirmed, write_latency, errors) = match merge {
         None => (None, None, Vec::new()),
