@@ -236,33 +236,35 @@ fn check(command: &CliCommand) -> Result<(), (ErrorKind, &'static str)> {
     }
 }
 
-/// Ends the process with help, the version or a usage error.
-fn leave(error: &clap::Error) -> ! {
+/// Prints help, the version or a usage error, and says how the program ends after it.
+fn print(error: &clap::Error) -> Exit {
     let printed = error.print();
-    let exit = match printed.and_then(|()| std::io::stdout().flush()) {
+    match printed.and_then(|()| std::io::stdout().flush()) {
         _ if error.use_stderr() => Exit::Usage,
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             let _ = writeln!(std::io::stderr(), "error: cannot write to stdout: {error}");
             Exit::CannotWrite
         }
         _ => Exit::Pass,
-    };
-    std::process::exit(exit as i32)
+    }
 }
 
-/// Reads the command line. Help, the version and usage errors end the process here, with their documented codes.
-pub fn parse(typed: Vec<OsString>) -> Request {
+/// Reads the command line.
+///
+/// # Errors
+/// With how the program ends, when help, the version or a usage error was printed instead.
+pub fn parse(typed: Vec<OsString>) -> Result<Request, Exit> {
     let record = typed.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let cli = Cli::try_parse_from(typed).unwrap_or_else(|error| leave(&error));
+    let cli = Cli::try_parse_from(typed).map_err(|error| print(&error))?;
     if let Err((kind, message)) = check(&cli.command) {
-        leave(&Cli::command().error(kind, message));
+        return Err(print(&Cli::command().error(kind, message)));
     }
     let color = match cli.color {
         CliColor::Auto => Color::Auto,
         CliColor::Always => Color::Always,
         CliColor::Never => Color::Never,
     };
-    Request { command: cli.command.into(), color, quiet: cli.quiet, typed: record }
+    Ok(Request { command: cli.command.into(), color, quiet: cli.quiet, typed: record })
 }
 
 impl From<CliCommand> for Command {

@@ -171,6 +171,25 @@ pub struct Merge {
     pub unterminated: u64,
 }
 
+impl Merge {
+    /// A merge of which nothing is known but why; the counts are none.
+    pub fn unverifiable(inputs: u64, reason: String) -> Merge {
+        Merge {
+            verdict: Verdict::Unverifiable,
+            reason: Some(reason),
+            inputs,
+            lines: 0,
+            bytes: 0,
+            lost: 0,
+            duplicated: 0,
+            reordered: 0,
+            torn: 0,
+            foreign: 0,
+            unterminated: 0,
+        }
+    }
+}
+
 /// Whether the output holds every input's lines, in order, and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {

@@ -40,23 +40,7 @@ fn split_unit(text: &str) -> (&str, &str) {
 /// assert!(parse_duration("15").is_err(), "a number without a unit is refused");
 /// ```
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
-    let error = || UnitError { text: text.to_owned(), wanted: DURATION };
-    let (number, unit) = split_unit(text);
-    let ns_per_unit: f64 = match unit {
-        "ns" => 1.0,
-        "us" | "µs" | "μs" => 1e3,
-        "ms" => 1e6,
-        "s" => 1e9,
-        "m" | "min" => 60e9,
-        "h" => 3600e9,
-        "" if number == "0" => 1.0,
-        _ => return Err(error()),
-    };
-    let ns = number.parse::<f64>().map_err(|_| error())? * ns_per_unit;
-    if !ns.is_finite() || ns >= u64::MAX as f64 {
-        return Err(error());
-    }
-    Ok(Duration::from_nanos(ns.round() as u64))
+    pollscope_probe::duration::parse(text).ok_or_else(|| UnitError { text: text.to_owned(), wanted: DURATION })
 }
 
 /// Reads a size in bytes such as `64KiB`; `KB` and `MB` are powers of ten.

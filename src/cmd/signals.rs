@@ -7,6 +7,7 @@ use std::thread;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 
 use crate::exit::Exit;
 use crate::shutdown::{Phase, Shutdown};
@@ -50,7 +51,8 @@ impl Caught {
         // A closed stderr must not keep the program from ending.
         let _ = writeln!(io::stderr(), "{told}");
         if ends {
-            std::process::exit(self.exit().unwrap_or(Exit::Interrupted) as i32);
+            // As if it had never been caught. Should even that fail, the program goes on, and the next signal tries again.
+            let _ = emulate_default_handler(signal);
         }
         shutdown.escalate();
     }

@@ -44,8 +44,8 @@ impl MergeWork {
 
 /// What goes on beside the loop. The folder of a simulation is removed with it.
 pub(super) struct Outside {
-    /// Whether the workload is a merge.
-    pub(super) merges: bool,
+    /// How many inputs are merged; `None` for another workload.
+    pub(super) inputs: Option<u64>,
     writers: Writers,
     /// When the inputs are closed, after the start; `None`: only when asked to stop.
     close_after: Option<Duration>,
@@ -62,9 +62,7 @@ enum Writers {
 impl Prepared {
     pub(super) fn make(settings: &Settings) -> Result<Prepared, RunError> {
         match &settings.workload {
-            Workload::Block(block) => {
-                Ok(Prepared { work: Work::Block(*block), outside: Outside::nothing(false, None) })
-            }
+            Workload::Block(block) => Ok(Prepared { work: Work::Block(*block), outside: Outside::nothing(None, None) }),
             Workload::Files(files) => Prepared::files(files),
             Workload::Merge(merge) => Prepared::simulation(merge, settings.seed),
         }
@@ -75,7 +73,10 @@ impl Prepared {
         let output = OutputSpec { path: files.output.clone(), existing: files.existing, sync_lines: files.sync_lines };
         let work = MergeWork { inputs, output, interval: files.poll_interval, stamps: false };
         let close_after = (!files.follow).then_some(Duration::ZERO);
-        Ok(Prepared { work: Work::Merge(work), outside: Outside::nothing(true, close_after) })
+        Ok(Prepared {
+            work: Work::Merge(work),
+            outside: Outside::nothing(Some(files.inputs.len() as u64), close_after),
+        })
     }
 
     fn simulation(merge: &MergeSettings, seed: u64) -> Result<Prepared, RunError> {
@@ -99,7 +100,7 @@ impl Prepared {
         let inputs = open_inputs(&files.paths(), &output.path).map_err(RunError::Preflight)?;
         let work = MergeWork { inputs, output, interval: merge.poll_interval, stamps: true };
         let outside = Outside {
-            merges: true,
+            inputs: Some(merge.inputs as u64),
             writers: Writers::Ready(files),
             close_after: Some(merge.close_after),
             fifo,
@@ -110,8 +111,8 @@ impl Prepared {
 }
 
 impl Outside {
-    fn nothing(merges: bool, close_after: Option<Duration>) -> Outside {
-        Outside { merges, writers: Writers::None, close_after, fifo: None, folder: None }
+    fn nothing(inputs: Option<u64>, close_after: Option<Duration>) -> Outside {
+        Outside { inputs, writers: Writers::None, close_after, fifo: None, folder: None }
     }
 
     /// Starts the simulated writers, if there are any.

@@ -113,12 +113,14 @@ impl Watching {
         };
         let (merge, abandoned) = match outcome {
             Some(Outcome::Blocked) => (None, None),
-            Some(Outcome::Merged(merged)) => match confirm_until(self.outside, merged, shutdown)? {
-                Some(confirmed) => (Some(confirmed), None),
-                None => (Some(unconfirmed("the confirmation")), Some("the confirmation")),
-            },
-            None if self.outside.merges => (Some(unconfirmed("the merge")), Some("the workload")),
-            None => (None, Some("the workload")),
+            Some(Outcome::Merged(merged)) => {
+                let inputs = merged.inputs.len() as u64;
+                match confirm_until(self.outside, merged, shutdown)? {
+                    Some(confirmed) => (Some(confirmed), None),
+                    None => (Some(unconfirmed(inputs, "the confirmation")), Some("the confirmation")),
+                }
+            }
+            None => (self.outside.inputs.map(|inputs| unconfirmed(inputs, "the merge")), Some("the workload")),
         };
         Ok(Ended { elapsed, collected: self.collector.end(), responses, merge, abandoned })
     }
@@ -152,7 +154,7 @@ fn ended(outside: &mut Outside, merged: &Merged) -> Result<MergeEnded, RunError>
     let inputs: Vec<InputEvidence> = merged.inputs.iter().map(|tailed| tailed.evidence.clone()).collect();
     let mut confirmed = match output_evidence(merged, behind_fifo) {
         Ok(output) => confirm(&inputs, &output),
-        Err(reason) => unverifiable(inputs.len(), reason),
+        Err(reason) => Merge::unverifiable(inputs.len() as u64, reason),
     };
     let mut errors: Vec<String> = merged.output_error.iter().map(ToString::to_string).collect();
     errors.extend(merged.input_errors().map(ToString::to_string));
@@ -178,25 +180,9 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> String {
     format!("cannot look at `{}`: {error}", escape_path(path))
 }
 
-fn unverifiable(inputs: usize, reason: String) -> Merge {
-    Merge {
-        verdict: Verdict::Unverifiable,
-        reason: Some(reason),
-        inputs: inputs as u64,
-        lines: 0,
-        bytes: 0,
-        lost: 0,
-        duplicated: 0,
-        reordered: 0,
-        torn: 0,
-        foreign: 0,
-        unterminated: 0,
-    }
-}
-
-fn unconfirmed(what: &str) -> MergeEnded {
+fn unconfirmed(inputs: u64, what: &str) -> MergeEnded {
     MergeEnded {
-        confirmed: unverifiable(0, format!("{what} was abandoned before it ended")),
+        confirmed: Merge::unverifiable(inputs, format!("{what} was abandoned before it ended")),
         written_bytes: None,
         write_latency: None,
         errors: Vec::new(),

@@ -1,1 +1,191 @@
+//! Every scenario, run by the program: its expectations, and what must hold of every recording.
 
+use std::io::Cursor;
+use std::sync::{Mutex, PoisonError};
+
+use base64::Engine;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
+use serde_json::Value;
+
+use crate::support::{pollscope, stderr, stdout};
+
+/// One scenario at a time: their expectations are about a loop that only its own work blocks.
+static ALONE: Mutex<()> = Mutex::new(());
+/// An expectation such as "no slow poll" fails when the machine itself stands still for 100 ms. It may, now and then.
+const TRIES: usize = 3;
+
+/// Runs a scenario; its recording, and what it wrote to stderr.
+fn run(name: &str, more: &[&str]) -> (Value, String) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let output = pollscope().args(["run", name, "--json", "-"]).args(more).output().unwrap();
+    let recording = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}{}", stdout(&output), stderr(&output)));
+    (recording, stderr(&output))
+}
+
+/// Runs a scenario until its expectations hold; what must hold of every recording does each time.
+fn check(name: &str) -> (Value, String) {
+    let mut failed = Vec::new();
+    for _ in 0..TRIES {
+        let (recording, lines) = run(name, &[]);
+        for run in array(&recording, "/runs") {
+            identities(run);
+        }
+        assert_eq!(lines_printed(&recording), count_lines(&lines, "WARN slow poll: Executing <Task"), "{lines}");
+        let gates = array(&recording, "/gates");
+        assert!(!gates.is_empty(), "{name} expects nothing");
+        failed = gates.iter().filter(|gate| gate["verdict"] != "pass").cloned().collect();
+        if failed.is_empty() {
+            return (recording, lines);
+        }
+        eprintln!("{name}: not as expected: {failed:?}");
+    }
+    panic!("{name}: {TRIES} times not as expected: {failed:?}");
+}
+
+fn array<'a>(value: &'a Value, pointer: &str) -> &'a Vec<Value> {
+    value.pointer(pointer).and_then(Value::as_array).unwrap_or_else(|| panic!("no array {pointer}"))
+}
+
+fn number(value: &Value, pointer: &str) -> u64 {
+    value.pointer(pointer).and_then(Value::as_u64).unwrap_or_else(|| panic!("no number {pointer} in {value}"))
+}
+
+fn sum(values: &[Value], pointer: &str) -> u64 {
+    values.iter().map(|value| number(value, pointer)).sum()
+}
+
+fn lines_printed(recording: &Value) -> u64 {
+    sum(array(recording, "/runs"), "/slow_poll_lines/printed")
+}
+
+fn count_lines(text: &str, start: &str) -> u64 {
+    text.lines().filter(|line| line.starts_with(start)).count() as u64
+}
+
+fn histogram(dist: &Value) -> Histogram<u64> {
+    let text = dist["histogram"].as_str().expect("a histogram");
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).unwrap();
+    Deserializer::new().deserialize(&mut Cursor::new(bytes)).unwrap()
+}
+
+/// What recording.rs promises of every run.
+fn identities(run: &Value) {
+    let sites = array(run, "/sites");
+    let total = number(run, "/slow_polls_total");
+    assert_eq!(total, sum(sites, "/slow"), "slow polls by site");
+    assert_eq!(
+        total,
+        array(run, "/slow_polls").len() as u64 + number(run, "/slow_polls_dropped"),
+        "slow polls listed and dropped"
+    );
+    let lines = number(run, "/slow_poll_lines/printed") + number(run, "/slow_poll_lines/suppressed");
+    assert_eq!(total, lines, "slow-poll lines printed and suppressed");
+    assert_eq!(number(run, "/polls/count"), sum(sites, "/polls/count"), "polls by site");
+    assert_eq!(number(run, "/polls/count"), sum(array(run, "/intervals"), "/polls/count"), "polls by interval");
+
+    let threshold = number(run, "/slow_poll_threshold_ns");
+    let polls = histogram(&run["polls"]);
+    let above = polls.count_between(polls.next_non_equivalent(threshold), u64::MAX);
+    let from_bucket = polls.count_between(polls.lowest_equivalent(threshold), u64::MAX);
+    assert!((above..=from_bucket).contains(&total), "{total} slow polls, {above} to {from_bucket} in the histogram");
+    for (at, q) in [("p50_ns", 0.5), ("p90_ns", 0.9), ("p99_ns", 0.99), ("p999_ns", 0.999)] {
+        for dist in ["polls", "lag", "response_time"] {
+            let dist = &run[dist];
+            if dist["count"].as_u64().is_some_and(|count| count > 0) {
+                assert_eq!(number(dist, &format!("/{at}")), histogram(dist).value_at_quantile(q), "{at}");
+            }
+        }
+    }
+    let longest = array(run, "/slow_polls").iter().map(|poll| number(poll, "/duration_ns")).max();
+    if let Some(longest) = longest.filter(|_| number(run, "/slow_polls_dropped") == 0) {
+        assert_eq!(number(run, "/polls/max_ns"), longest, "the exact maximum");
+    }
+}
+
+fn run_of<'a>(recording: &'a Value, mode: &str) -> &'a Value {
+    array(recording, "/runs").iter().find(|run| run["mode"] == mode).expect("a run of that mode")
+}
+
+#[test]
+fn merge_loses_nothing_in_either_mode() {
+    let (recording, _) = check("merge");
+    for mode in ["naive", "offloaded"] {
+        let merge = &run_of(&recording, mode)["merge"];
+        assert_eq!((merge["verdict"].as_str(), number(merge, "/lines")), (Some("ok"), 50));
+        for what in ["lost", "duplicated", "reordered", "torn", "foreign"] {
+            assert_eq!(number(merge, &format!("/{what}")), 0, "{what}");
+        }
+        assert_eq!(run_of(&recording, mode)["write_latency"]["count"], 50);
+    }
+}
+
+#[test]
+fn a_slow_sink_blocks_the_naive_loop_and_not_the_offloaded_one() {
+    let (recording, _) = check("slow-sink");
+    let named = array(run_of(&recording, "naive"), "/slow_polls");
+    for poll in named {
+        let name = poll["task_name"].as_str().unwrap_or_default();
+        assert!(name.starts_with("tail "), "{poll}");
+        assert!(poll["spawned_at"].as_str().unwrap().starts_with("src/pipeline/merge.rs:"), "{poll}");
+    }
+}
+
+#[test]
+fn a_slow_coroutine_is_reported_as_asyncio_would() {
+    if !pollscope_probe::TOKIO_UNSTABLE {
+        println!("the task is seen as a watched one");
+    }
+    let (recording, lines) = check("slow-coroutine");
+    let line = lines.lines().find(|line| line.contains("Executing <Task ")).expect("a slow-poll line");
+    let seconds = line.split(" took ").nth(1).and_then(|rest| rest.strip_suffix(" seconds")).expect("its shape");
+    assert!(seconds.starts_with("0.5") && seconds.len() == 5, "{line}");
+    let poll = &run_of(&recording, "naive")["slow_polls"][0];
+    assert_eq!(poll["task_name"], "blocker 0");
+}
+
+#[test]
+fn many_short_polls_have_a_finding_of_their_own() {
+    let (recording, _) = check("many-short-polls");
+    let codes: Vec<&str> = array(&recording, "/findings")
+        .iter()
+        .filter(|finding| finding["mode"] == "naive")
+        .filter_map(|finding| finding["code"].as_str())
+        .collect();
+    assert!(codes.contains(&"PS002") && !codes.contains(&"PS001"), "{codes:?}");
+}
+
+#[test]
+fn fsync_is_as_expected() {
+    check("fsync");
+}
+
+#[test]
+fn a_busy_server_is_as_expected() {
+    check("busy-server");
+}
+
+#[test]
+fn a_thousand_inputs_are_merged() {
+    check("many-inputs");
+}
+
+#[test]
+fn four_workers_are_as_expected() {
+    check("multi-thread");
+}
+
+#[test]
+fn rounds_are_interleaved_and_each_is_whole() {
+    let (recording, _) = run(
+        "slow-coroutine",
+        &["--rounds", "2", "--slow", "5ms", "--set", "block.duration=20ms", "--set", "block.run_for=100ms", "--quiet"],
+    );
+    let runs = array(&recording, "/runs");
+    let order: Vec<(&str, u64)> =
+        runs.iter().map(|run| (run["mode"].as_str().unwrap(), number(run, "/round"))).collect();
+    assert_eq!(order, [("naive", 1), ("offloaded", 1), ("naive", 2), ("offloaded", 2)]);
+    runs.iter().for_each(identities);
+    assert_eq!(lines_printed(&recording), 0, "quiet");
+}

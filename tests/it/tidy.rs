@@ -1,1 +1,163 @@
+//! The project's rules, as tests.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::root;
+
+/// Every file below a folder of the project, by extension.
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    fn walk(folder: &Path, extension: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                if !path.ends_with("target") && !path.ends_with(".git") {
+                    walk(&path, extension, found);
+                }
+            } else if path.extension().is_some_and(|e| e == extension) {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join(folder), extension, &mut found);
+    assert!(!found.is_empty(), "no .{extension} files in {folder}");
+    found
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The code of a file: without comments, which may speak of anything, and without its inline tests.
+fn code(path: &Path) -> String {
+    let text = text(path);
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).fold(String::new(), |all, line| all + line + "\n")
+}
+
+/// Fails with every place where one of `words` occurs in `paths`, but for the `allowed` files.
+#[track_caller]
+fn never(paths: &[PathBuf], words: &[&str], allowed: &[&str]) {
+    let mut found = Vec::new();
+    for path in paths.iter().filter(|path| !allowed.iter().any(|allowed| path.ends_with(allowed))) {
+        for (index, line) in code(path).lines().enumerate() {
+            found.extend(
+                words
+                    .iter()
+                    .filter(|word| line.contains(**word))
+                    .map(|word| format!("{}: `{word}` about line {}", path.display(), index + 1)),
+            );
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+fn sources() -> Vec<PathBuf> {
+    ["src", "probe/src"].iter().flat_map(|folder| files(folder, "rs")).collect()
+}
+
+#[test]
+fn only_the_hooks_know_the_cfg() {
+    let words =
+        ["cfg(tokio_unstable", "cfg!(tokio_unstable", "not(tokio_unstable", "(tokio_unstable,", ", tokio_unstable"];
+    never(&sources(), &words, &["probe/src/hooks.rs"]);
+}
+
+#[test]
+fn pages_and_findings_see_only_recordings() {
+    let mut pure = files("src/report", "rs");
+    pure.extend(files("src/findings", "rs"));
+    pure.extend(["src/findings.rs", "src/pooled.rs"].map(|file| root().join(file)));
+    pure.retain(|path| !path.ends_with("tests.rs"));
+    // Advice names Tokio's functions in its text.
+    never(
+        &pure,
+        &["use tokio", "pollscope_probe", "Instant", "SystemTime", "std::fs", "std::io", "std::env", "std::thread"],
+        &[],
+    );
+}
+
+#[test]
+fn the_pipeline_does_not_know_what_measures_it() {
+    never(&files("src/pipeline", "rs"), &["pollscope_probe", "Probe", "witness", "crate::run"], &[]);
+}
+
+#[test]
+fn clap_stops_in_args() {
+    never(&files("src", "rs"), &["clap"], &["src/args.rs"]);
+}
+
+#[test]
+fn unsafe_code_has_one_place() {
+    never(&sources(), &["unsafe "], &["probe/src/location.rs"]);
+    let uses = code(&root().join("probe/src/location.rs")).matches("unsafe ").count();
+    assert_eq!(uses, 1, "each use needs a reason, and this test to know of it");
+}
+
+#[test]
+fn the_probe_neither_prints_nor_exits() {
+    never(&files("probe/src", "rs"), &["print!", "println!", "process::exit", "process::abort", "dbg!"], &[]);
+}
+
+/// What runs at every poll, besides Tokio: none of it may lock, wait, log or format.
+#[test]
+fn the_poll_path_takes_no_lock() {
+    let path = ["thread.rs", "worker.rs", "site.rs", "ring.rs", "location.rs", "watch.rs", "clock.rs"]
+        .map(|file| root().join("probe/src").join(file));
+    never(&path, &["Mutex", "RwLock", "Condvar", ".lock()", "format!", "writeln!", "sleep", "tracing::"], &[]);
+}
+
+#[test]
+fn every_error_is_said_once_and_nothing_is_printed_elsewhere() {
+    let mut sources = files("src", "rs");
+    sources.retain(|path| !path.ends_with("tests.rs"));
+    never(&sources, &["println!(", "eprintln!(", "process::exit"], &[]);
+}
+
+#[test]
+fn nothing_is_left_undone() {
+    never(&sources(), &["todo!", "unimplemented!", "FIXME", "XXX"], &[]);
+}
+
+#[test]
+fn texts_say_nothing_of_one_machine() {
+    let mut all = vec![root().join("README.md"), root().join("ARCHITECTURE.md"), root().join("METHODOLOGY.md")];
+    all.extend(sources());
+    all.extend(files("scenarios", "toml"));
+    for path in all {
+        let text = text(&path);
+        for word in ["/root/", "/home/", "/work/"] {
+            assert!(!text.contains(word), "{}: {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_map_is_short_and_names_every_file_of_the_probe() {
+    let map = text(&root().join("ARCHITECTURE.md"));
+    assert!(map.lines().count() <= 150, "{} lines", map.lines().count());
+    for path in files("probe/src", "rs") {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        assert!(name == "lib.rs" || map.contains(&format!("`{name}`")), "{name} is not in ARCHITECTURE.md");
+    }
+}
+
+#[test]
+fn exit_codes_in_the_help_are_those_of_the_program() {
+    use pollscope::exit::Exit;
+    let help = String::from_utf8(crate::support::pollscope().arg("--help").output().unwrap().stdout).unwrap();
+    let all = [
+        Exit::Pass,
+        Exit::Error,
+        Exit::Usage,
+        Exit::NotConfirmed,
+        Exit::GateFailed,
+        Exit::CannotWrite,
+        Exit::Interrupted,
+        Exit::Terminated,
+    ];
+    let codes = help.split("Exit codes:").nth(1).expect("the help lists exit codes");
+    let listed: Vec<u8> = codes.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
+    assert_eq!(listed, all.map(|exit| exit as u8));
+}

@@ -184,7 +184,7 @@ fn every_key_of_the_contract_is_there() {
         ("/scenario/settings", "runtime.workers:text"),
         (
             "/runs/0",
-            "mode:text round:whole runtime:map started_at:text elapsed_ns:whole interrupted:text coverage:map \
+            "mode:text round:whole runtime:map started_at:text elapsed_ns:whole interrupted:text errors:list coverage:map \
              merge:map polls:map schedule_latency:map lag:map lag_raw:map response_time:map unanswered:whole \
              write_latency:map busy_stretches:map loop_busy_ns:whole throughput_bytes_per_s:whole \
              slow_poll_threshold_ns:whole slow_polls_total:whole slow_polls_dropped:whole slow_poll_lines:map \

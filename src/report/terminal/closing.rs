@@ -79,7 +79,8 @@ fn confirmed(mode: &Pooled) -> Option<String> {
         (rounds, false) => format!(" in {rounds} rounds, the first of"),
     };
     let colon = if rounds.is_empty() { ":" } else { "" };
-    let what = "nothing lost, duplicated, reordered, torn or foreign";
+    // In the words of the counts: none lost or torn, none twice, none reordered, and nothing foreign.
+    let what = "each whole, once, in order";
     Some(format!("merge ok{rounds}{colon} {}, {what}{}", size(first), unterminated(first)))
 }
 

@@ -4,7 +4,7 @@ use super::super::layout::{Ink, Line, cut, cut_start, paragraph, width};
 use super::{NARROW, Page, WIDE, executing};
 use crate::pooled::Pooled;
 use crate::recording::Site;
-use crate::units::{format_bytes, format_count, format_ns, format_percent, format_ratio, format_seconds, plural};
+use crate::units::{format_bytes, format_count, format_ns, format_percent, format_ratio, plural};
 
 /// A row of the counts: its name, its value as a number and as text.
 type Count = (&'static str, fn(&Pooled<'_>) -> Option<f64>, fn(f64) -> String);
@@ -201,7 +201,7 @@ pub(super) fn slow_polls(page: &Page) -> Vec<Line> {
         lines.push(heading.text(Ink::Dim, &of));
         for (round, slow) in slow {
             let round = if mode.rounds.len() > 1 { format!("round {round} ") } else { String::new() };
-            let when = format!("{round}+{} s", format_seconds(slow.start_ns));
+            let when = format!("{round}+{:.2} s", slow.start_ns as f64 / 1e9);
             let prefix = Line::new().text(Ink::Dim, &when).blank(1);
             lines.extend(paragraph(prefix, Ink::Plain, &executing(slow), page.width));
         }
