@@ -102,10 +102,10 @@ struct Cli {
     #[command(subcommand)]
     command: CliCommand,
     /// When to use colour; NO_COLOR and CLICOLOR_FORCE are honoured
-    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", global = true)]
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", global = true, display_order = 1000)]
     color: CliColor,
     /// Say nothing on stderr but errors: no progress, no slow-poll lines
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 1000)]
     quiet: bool,
 }
 

@@ -26,6 +26,9 @@ pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit,
     let is_builtin = |name: &str| builtin::BUILTIN.iter().any(|(known, _)| *known == name);
     refuse_used(&request.outputs, request.scenarios.iter().filter(|name| !is_builtin(name)).map(Path::new))?;
     let altered = request.overrides.iter().any(|set| !matches!(set.key(), "modes" | "rounds" | "seed"));
+    if altered && !terminal.quiet {
+        eprintln_lossy("note: the expectations are not judged: the settings are not those that they were written for");
+    }
     let session = Session::start(request.console, terminal)?;
     let mut exit = Exit::Pass;
     for scenario in &scenarios {

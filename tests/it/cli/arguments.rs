@@ -288,3 +288,12 @@ fn help_and_version_go_to_stdout() {
         assert!(stdout(&output).contains(says) && output.stderr.is_empty(), "{}", stdout(&output));
     }
 }
+
+#[test]
+fn altered_settings_say_that_nothing_is_judged() {
+    let short =
+        "run slow-coroutine --mode offloaded --set block.run_for=0 --set block.after=0 --set block.duration=1ms";
+    let folder = Folder::new();
+    assert_ends(&folder.run(short), 0, &["note: the expectations are not judged"]);
+    assert!(stderr(&folder.run(&format!("{short} -q"))).is_empty());
+}

@@ -63,7 +63,7 @@ fn twice_reports_although_the_loop_is_blocked() {
         let folder = Folder::new();
         folder.write("a", "1\n");
         folder.fifo("nobody-reads");
-        let child = spawn(&folder, &format!("merge a -o nobody-reads --append --mode {mode}"));
+        let child = spawn(&folder, &format!("merge a -o nobody-reads --append --mode {mode} --json json"));
         pause();
         send(&child, Signal::INT);
         thread::sleep(Duration::from_millis(200));
@@ -72,6 +72,11 @@ fn twice_reports_although_the_loop_is_blocked() {
         assert_ends(&output, 130, &["stopping", "reporting at once"]);
         assert!(stdout(&output).contains("the workload was abandoned"), "{}", stdout(&output));
         assert!(stdout(&output).contains("unverifiable"), "{}", stdout(&output));
+        let json: serde_json::Value = serde_json::from_slice(&folder.read("json")).expect("it is JSON");
+        let run = &json["runs"][0];
+        let polls = |of: &serde_json::Value| of["polls"]["count"].as_u64().expect("a count");
+        let intervals = run["intervals"].as_array().expect("a list").iter();
+        assert_eq!(intervals.map(polls).sum::<u64>(), polls(run), "the intervals add up, though the loop went on");
     }
 }
 
