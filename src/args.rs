@@ -1,12 +1,15 @@
 //! The command line: what was typed becomes a plain request. The only file that names clap.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use crate::exit::Exit;
 use crate::export::console::DEFAULT_ADDRESS;
 use crate::pipeline::sink::Mode;
 use crate::scenario::wire::Override;
@@ -99,10 +102,10 @@ struct Cli {
     #[command(subcommand)]
     command: CliCommand,
     /// When to use colour; NO_COLOR and CLICOLOR_FORCE are honoured
-    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", global = true)]
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", global = true, display_order = 1000)]
     color: CliColor,
     /// Say nothing on stderr but errors: no progress, no slow-poll lines
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 1000)]
     quiet: bool,
 }
 
@@ -136,7 +139,7 @@ struct CliRun {
     #[arg(long, value_name = "MODE,…", value_delimiter = ',', value_parser = parse_mode)]
     mode: Vec<Mode>,
     /// Run every mode this often, interleaved
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
     /// What counts as a slow poll, such as 50ms
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -214,24 +217,54 @@ fn interval(text: &str) -> Result<Duration, String> {
     bounded(text, Duration::from_millis(1), "the interval")
 }
 
-/// Reads the command line. Help, the version and usage errors end the process here, with their documented codes.
-pub fn parse(typed: Vec<OsString>) -> Request {
+/// What no single argument shows.
+fn check(command: &CliCommand) -> Result<(), (ErrorKind, &'static str)> {
+    match command {
+        CliCommand::Run(run) if run.scenarios.len() > 1 && run.common.json.is_some() => Err((
+            ErrorKind::ArgumentConflict,
+            "`--json` takes one recording, and each scenario makes one: run them one by one",
+        )),
+        CliCommand::Run(run) if (1..run.mode.len()).any(|i| run.mode[..i].contains(&run.mode[i])) => {
+            Err((ErrorKind::ArgumentConflict, "`--mode` has a mode twice: name each once; `--rounds` repeats them all"))
+        }
+        CliCommand::Merge(merge) if merge.output == Path::new("-") => Err((
+            ErrorKind::ValueValidation,
+            "cannot merge into stdout: a merge is confirmed by reading its output again; name a file, or `./-` for one of \
+             that name",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Prints help, the version or a usage error, and says how the program ends after it.
+fn print(error: &clap::Error) -> Exit {
+    let printed = error.print();
+    match printed.and_then(|()| std::io::stdout().flush()) {
+        _ if error.use_stderr() => Exit::Usage,
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let _ = writeln!(std::io::stderr(), "error: cannot write to stdout: {error}");
+            Exit::CannotWrite
+        }
+        _ => Exit::Pass,
+    }
+}
+
+/// Reads the command line.
+///
+/// # Errors
+/// With how the program ends, when help, the version or a usage error was printed instead.
+pub fn parse(typed: Vec<OsString>) -> Result<Request, Exit> {
     let record = typed.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let cli = Cli::parse_from(typed);
-    if let CliCommand::Run(run) = &cli.command
-        && run.scenarios.len() > 1
-        && run.common.json.is_some()
-    {
-        use clap::CommandFactory;
-        let message = "`--json` takes one recording, and each scenario makes one: run them one by one";
-        Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message).exit();
+    let cli = Cli::try_parse_from(typed).map_err(|error| print(&error))?;
+    if let Err((kind, message)) = check(&cli.command) {
+        return Err(print(&Cli::command().error(kind, message)));
     }
     let color = match cli.color {
         CliColor::Auto => Color::Auto,
         CliColor::Always => Color::Always,
         CliColor::Never => Color::Never,
     };
-    Request { command: cli.command.into(), color, quiet: cli.quiet, typed: record }
+    Ok(Request { command: cli.command.into(), color, quiet: cli.quiet, typed: record })
 }
 
 impl From<CliCommand> for Command {
@@ -287,7 +320,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 }

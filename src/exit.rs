@@ -16,7 +16,8 @@ pub enum Exit {
     GateFailed = 99,
     /// An output could not be written; the others were.
     CannotWrite = 110,
-    /// Interrupted by SIGINT; what was accepted is merged, confirmed and reported.
+    /// Interrupted by SIGINT; what was accepted is merged, confirmed and reported. An error or a merge that was not
+    /// confirmed keeps its own code, unless reporting at once was asked for.
     Interrupted = 130,
     /// Terminated by SIGTERM, likewise.
     Terminated = 143,

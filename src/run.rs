@@ -137,6 +137,8 @@ pub fn run_once(
     let (close, closed) = watch::channel(false);
     let (events, received) = mpsc::channel();
     let on_loop = OnLoop { probe: probe.clone(), work, mode, closed, origin, witnesses: ends_on_loop, events };
+    // Before the first poll: what the intervals miss, they could not add up to.
+    let collector = Collector::new(settings.sample_every, origin, probe.clone(), witnesses.lag.clone());
     // Never joined: a thread that is stuck in a system call cannot be. Its `Finished` is as good.
     let spawned = thread::Builder::new().name("loop".to_owned()).spawn(move || on_loop.run(runtime));
     spawned.map_err(io_error("start the thread `loop`"))?;
@@ -144,13 +146,13 @@ pub fn run_once(
     let mut watching = Watching::start(witnesses, outside, collector, close, origin)?;
     let outcome = watching.until_finished(&received, shutdown, observer)?;
     probe.finish(LAST_LINES);
-    let interrupted = match (shutdown.phase(), &outcome) {
-        (Phase::Run, _) => None,
-        (_, Some(_)) => Some("asked to stop: what was accepted was finished and confirmed".to_owned()),
-        (_, None) => Some("asked to report at once: the workload was abandoned".to_owned()),
+    let ended = watching.end(outcome, shutdown)?;
+    let interrupted = match (shutdown.phase(), ended.abandoned) {
+        (_, Some(what)) => Some(format!("asked to report at once: {what} was abandoned")),
+        (Phase::Run, None) => None,
+        (_, None) => Some("asked to stop: what was accepted was finished and confirmed".to_owned()),
     };
-    let ended = watching.end(outcome)?;
-    Ok(assemble::run(settings, mode, round, started_at, interrupted, &probe.snapshot(), ended))
+    Ok(assemble::run(settings, mode, round, started_at, interrupted, ended))
 }
 
 fn runtime_builder(settings: RuntimeSettings) -> Builder {

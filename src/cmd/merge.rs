@@ -1,9 +1,10 @@
 //! `pollscope merge`: a user's own files, measured like a scenario.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::CmdError;
-use super::output::{Terminal, stderr_is_terminal};
+use super::output::{Terminal, refuse_used, stderr_is_terminal};
 use super::run::Session;
 use crate::args::MergeRequest;
 use crate::exit::Exit;
@@ -13,6 +14,8 @@ use crate::scenario::{
 };
 
 pub(super) fn execute(request: &MergeRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
+    let used = request.inputs.iter().chain([&request.output]).map(PathBuf::as_path);
+    refuse_used(&request.outputs, used)?;
     let session = Session::start(request.console, terminal)?;
     if request.follow && !terminal.quiet && stderr_is_terminal() {
         use std::io::Write;
@@ -20,7 +23,7 @@ pub(super) fn execute(request: &MergeRequest, terminal: &Terminal) -> Result<Exi
     }
     let exit = session.run(&scenario(request), true, &request.outputs)?;
     // A follower is meant to be interrupted: that alone is no failure, but it is what the exit code says.
-    Ok(session.caught.exit().unwrap_or(exit))
+    Ok(session.exit(exit))
 }
 
 fn scenario(request: &MergeRequest) -> Scenario {

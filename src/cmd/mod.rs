@@ -8,11 +8,13 @@ mod scenarios;
 mod signals;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::args::{Command, Request};
 use crate::exit::Exit;
 use crate::export::console::ConsoleError;
+use crate::report::escape::escape_path;
 use crate::run::RunError;
 use crate::scenario::wire::ScenarioError;
 
@@ -35,6 +37,13 @@ pub enum CmdError {
     },
     /// Signals cannot be caught.
     Signals(std::io::Error),
+    /// A report would take the place of a file that the same command reads or merges into.
+    ReportIsUsed {
+        /// The report.
+        report: PathBuf,
+        /// The file, as it was named.
+        file: PathBuf,
+    },
     /// A report cannot be written.
     Write {
         /// Where to.
@@ -50,7 +59,11 @@ impl CmdError {
         match self {
             CmdError::Scenario(_) => Exit::Usage,
             CmdError::Write { .. } => Exit::CannotWrite,
-            CmdError::Run(_) | CmdError::Console(_) | CmdError::OpenFiles { .. } | CmdError::Signals(_) => Exit::Error,
+            CmdError::Run(_)
+            | CmdError::Console(_)
+            | CmdError::OpenFiles { .. }
+            | CmdError::Signals(_)
+            | CmdError::ReportIsUsed { .. } => Exit::Error,
         }
     }
 }
@@ -66,8 +79,26 @@ impl fmt::Display for CmdError {
                 "cannot have {needed} files open at once: the limit is {allowed}; raise it (`ulimit -Hn`), or use fewer inputs"
             ),
             CmdError::Signals(error) => write!(f, "cannot catch `SIGINT` and `SIGTERM`: {error}"),
+            CmdError::ReportIsUsed { report, file } => write!(
+                f,
+                "cannot write report `{}`: it would replace `{}`, which this command uses; name another file",
+                escape_path(report),
+                escape_path(file)
+            ),
             CmdError::Write { path, error } => {
-                write!(f, "cannot write report `{}`: {error}", path.display().to_string().escape_debug())
+                match path.to_str() {
+                    Some("-") => write!(f, "cannot write to stdout: {error}")?,
+                    _ => write!(f, "cannot write report `{}`: {error}", escape_path(path))?,
+                }
+                match error.kind() {
+                    ErrorKind::NotFound => f.write_str("; make its folder first"),
+                    ErrorKind::StorageFull => f.write_str("; free some space, or write elsewhere"),
+                    ErrorKind::IsADirectory => f.write_str("; name a file in it"),
+                    _ if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {
+                        f.write_str("; nobody reads from it: start its reader first")
+                    }
+                    _ => Ok(()),
+                }
             }
         }
     }

@@ -2,8 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
 use super::CmdError;
@@ -84,19 +86,66 @@ fn to_stdout(text: &str) -> io::Result<()> {
     }
 }
 
-/// Whole or not at all: written beside the file, then renamed. What is no regular file is written to as it is.
+/// Whole or not at all: written beside the file, then renamed. What is a link or no regular file is never replaced, but
+/// written to as it is.
 fn to_file(path: &Path, text: &str) -> io::Result<()> {
-    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        return File::options().write(true).open(path)?.write_all(text.as_bytes());
+    if is_stdout(path) {
+        return to_stdout(text);
+    }
+    if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return through(path, text);
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(folder)?;
+    // Asked first: tempfile's own error would name a file that nobody knows.
+    fs::metadata(folder)?;
+    let mut file = NamedTempFile::new_in(folder).map_err(|error| io::Error::from(error.kind()))?;
     file.write_all(text.as_bytes())?;
     // A temporary file is private; a report is as readable as any new file.
     let mode = rustix::process::umask(rustix::fs::Mode::empty());
     rustix::process::umask(mode);
     rustix::fs::fchmod(file.as_file(), rustix::fs::Mode::from_raw_mode(0o666 & !mode.as_raw_mode()))?;
     file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// Writes to what a link points to, to a FIFO or to a device.
+fn through(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = File::options();
+    // A FIFO that nobody reads is an error, not a reason to wait; one that is read slowly is waited for.
+    options.write(true).create(true).truncate(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
+    let mut file = options.open(path)?;
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
+    file.write_all(text.as_bytes())
+}
+
+/// Whether it is the file that stdout goes to, as `/dev/stdout` is.
+fn is_stdout(path: &Path) -> bool {
+    let stdout = rustix::fs::fstat(io::stdout());
+    fs::metadata(path).is_ok_and(|file| stdout.is_ok_and(|out| (file.dev(), file.ino()) == (out.st_dev, out.st_ino)))
+}
+
+/// Refuses a report that would take the place of one of `files`, by whatever name or link.
+pub(super) fn refuse_used<'f>(outputs: &Outputs, files: impl IntoIterator<Item = &'f Path>) -> Result<(), CmdError> {
+    let Some(report) = outputs.json.as_deref().filter(|path| *path != Path::new("-")) else { return Ok(()) };
+    match files.into_iter().find(|file| same_file(report, file)) {
+        None => Ok(()),
+        Some(file) => Err(CmdError::ReportIsUsed { report: report.to_owned(), file: file.to_owned() }),
+    }
+}
+
+/// Whether both are one regular file, or would be once they are made.
+fn same_file(a: &Path, b: &Path) -> bool {
+    match (fs::metadata(a), fs::metadata(b)) {
+        (Ok(a), Ok(b)) => a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino()),
+        (Err(_), Err(_)) => {
+            let resolved = |path: &Path| {
+                let folder = std::path::absolute(path).ok()?.parent()?.canonicalize().ok()?;
+                Some(folder.join(path.file_name()?))
+            };
+            resolved(a).is_some_and(|a| Some(a) == resolved(b))
+        }
+        _ => false,
+    }
 }
 
 /// Whether anyone looks at stderr as it goes.

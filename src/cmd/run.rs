@@ -1,6 +1,8 @@
 //! `pollscope run`: scenarios, one after the other.
 
-use super::output::Terminal;
+use std::path::Path;
+
+use super::output::{Terminal, refuse_used};
 use super::progress::OnStderr;
 use super::{CmdError, signals};
 use crate::args::{Outputs, RunRequest};
@@ -21,7 +23,12 @@ pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit,
         wire::parse(&name, &text, &request.overrides)
     });
     let scenarios: Vec<Scenario> = scenarios.collect::<Result<_, _>>().map_err(CmdError::Scenario)?;
+    let is_builtin = |name: &str| builtin::BUILTIN.iter().any(|(known, _)| *known == name);
+    refuse_used(&request.outputs, request.scenarios.iter().filter(|name| !is_builtin(name)).map(Path::new))?;
     let altered = request.overrides.iter().any(|set| !matches!(set.key(), "modes" | "rounds" | "seed"));
+    if altered && !terminal.quiet {
+        eprintln_lossy("note: the expectations are not judged: the settings are not those that they were written for");
+    }
     let session = Session::start(request.console, terminal)?;
     let mut exit = Exit::Pass;
     for scenario in &scenarios {
@@ -30,13 +37,13 @@ pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit,
             break;
         }
     }
-    Ok(session.caught.exit().unwrap_or(exit))
+    Ok(session.exit(exit))
 }
 
 /// What all runs of one process share.
 pub(super) struct Session<'a> {
-    pub(super) shutdown: Shutdown,
-    pub(super) caught: signals::Caught,
+    shutdown: Shutdown,
+    caught: signals::Caught,
     terminal: &'a Terminal,
     console_on: bool,
 }
@@ -52,6 +59,15 @@ impl<'a> Session<'a> {
         let shutdown = Shutdown::default();
         let caught = signals::catch(&shutdown).map_err(CmdError::Signals)?;
         Ok(Session { shutdown, caught, terminal, console_on: console.is_some() })
+    }
+
+    /// The exit code after runs that came to `exit`: that of a signal, which must not hide a failure that it did not cause.
+    pub(super) fn exit(&self, exit: Exit) -> Exit {
+        match (exit, self.shutdown.phase()) {
+            // Abandoned, a merge is not confirmed: that is no news.
+            (Exit::Error, _) | (Exit::NotConfirmed, Phase::Run | Phase::Drain) => exit,
+            _ => self.caught.exit().unwrap_or(exit),
+        }
     }
 
     /// Runs a scenario and reports it; whether it went well.
@@ -79,7 +95,9 @@ impl<'a> Session<'a> {
         for error in recording.runs.iter().flat_map(|run| &run.errors) {
             eprintln_lossy(&format!("error: {error}"));
         }
+        self.caught.reporting(true);
         self.terminal.report(&recording, outputs)?;
+        self.caught.reporting(false);
         Ok(exit_of(&recording))
     }
 }

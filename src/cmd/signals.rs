@@ -1,46 +1,73 @@
-//! Ctrl-C once: drain, confirm, report. Twice: report now. SIGTERM likewise.
+//! Ctrl-C once: drain, confirm, report. Twice: report now. Once more: end. SIGTERM likewise.
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
 
 use crate::exit::Exit;
 use crate::shutdown::{Phase, Shutdown};
 
 /// The signals that came, if any.
-#[derive(Debug, Clone)]
-pub(super) struct Caught(Arc<AtomicI32>);
+#[derive(Debug, Clone, Default)]
+pub(super) struct Caught(Arc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    first: AtomicI32,
+    reporting: AtomicBool,
+}
 
 impl Caught {
     /// The exit code of the first signal.
     pub(super) fn exit(&self) -> Option<Exit> {
-        match self.0.load(Ordering::Relaxed) {
+        match self.0.first.load(Ordering::Relaxed) {
             0 => None,
             SIGINT => Some(Exit::Interrupted),
             _ => Some(Exit::Terminated),
         }
     }
+
+    /// Says whether reports are being written: a second signal then has nothing to hurry, and ends the program.
+    pub(super) fn reporting(&self, now: bool) {
+        self.0.reporting.store(now, Ordering::Relaxed);
+    }
+
+    fn take(&self, signal: i32, shutdown: &Shutdown) {
+        let _ = self.0.first.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
+        let phase = shutdown.phase();
+        let reporting = self.0.reporting.load(Ordering::Relaxed);
+        let ends = phase == Phase::Abort || (reporting && phase == Phase::Drain);
+        let told = match phase {
+            _ if ends => "ending at once: what was not yet written is lost",
+            Phase::Run if reporting => "ending after this report; once more to end at once",
+            Phase::Run => "stopping: finishing and confirming what was accepted; once more to report at once",
+            Phase::Drain | Phase::Abort => "reporting at once; once more to end without",
+        };
+        // A closed stderr must not keep the program from ending.
+        let _ = writeln!(io::stderr(), "{told}");
+        if ends {
+            // As if it had never been caught. Should even that fail, the program goes on, and the next signal tries again.
+            let _ = emulate_default_handler(signal);
+        }
+        shutdown.escalate();
+    }
 }
 
 /// Turns signals into requests to end, from now on.
 pub(super) fn catch(shutdown: &Shutdown) -> io::Result<Caught> {
+    // By default it kills; caught, a write beyond the limit on a file's size fails like any other, and is reported.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    let caught = Caught(Arc::default());
-    let (first, shutdown) = (Arc::clone(&caught.0), shutdown.clone());
+    let caught = Caught::default();
+    let (taking, shutdown) = (caught.clone(), shutdown.clone());
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {
-            let _ = first.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
-            let told = match shutdown.phase() {
-                Phase::Run => "stopping: finishing and confirming what was accepted; once more to report at once",
-                Phase::Drain | Phase::Abort => "reporting at once",
-            };
-            // A closed stderr must not keep the program from ending.
-            let _ = writeln!(io::stderr(), "{told}");
-            shutdown.escalate();
+            taking.take(signal, &shutdown);
         }
     })?;
     Ok(caught)

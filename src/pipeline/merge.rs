@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::sink::{Mode, Naive, Offloaded, Opened, OutputSpec, Sink, SinkError};
 use super::tail::{Handle, InputError, TailError, TailOptions, Tailed, tail};
+use crate::report::escape::escape_path;
 use crate::tasks::Tasks;
 
 /// Why a merge was refused before a byte was written.
@@ -34,20 +35,19 @@ pub enum PreflightError {
 
 impl fmt::Display for PreflightError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |path: &Path| path.display().to_string().escape_debug().to_string();
         match self {
             PreflightError::Input(error) => error.fmt(f),
             PreflightError::SameInput { first, second } => write!(
                 f,
                 "cannot merge input `{}` twice: `{}` is the same file; name it once",
-                name(first),
-                name(second)
+                escape_path(first),
+                escape_path(second)
             ),
             PreflightError::OutputIsInput { output, input } => write!(
                 f,
                 "cannot write output `{}`: it is the same file as input `{}`; name another output",
-                name(output),
-                name(input)
+                escape_path(output),
+                escape_path(input)
             ),
         }
     }

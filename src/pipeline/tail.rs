@@ -1,7 +1,7 @@
 //! Following one growing file, line by line, until its handle is closed.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,7 @@ use tokio::task::{spawn_blocking, yield_now};
 
 use super::confirm::InputEvidence;
 use super::sink::{Sink, SinkError};
+use crate::report::escape::escape_path;
 
 /// How much one look at a file reads at most.
 const CHUNK: usize = 32 << 10;
@@ -60,22 +61,27 @@ impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             InputError::Io { operation, path, error } => {
-                write!(f, "cannot {operation} input `{}`: {error}", path.display().to_string().escape_debug())
+                write!(f, "cannot {operation} input `{}`: {error}", escape_path(path))?;
+                match error.kind() {
+                    io::ErrorKind::NotFound => f.write_str("; name a file that exists, even if it is still empty"),
+                    io::ErrorKind::PermissionDenied => f.write_str("; make it readable for this user"),
+                    _ => Ok(()),
+                }
             }
             InputError::NotAFile { path, kind } => write!(
                 f,
                 "cannot follow input `{}`: it is a {kind}, and only a regular file can be confirmed; name regular files",
-                path.display().to_string().escape_debug()
+                escape_path(path)
             ),
             InputError::Truncated { path, offset, len } => write!(
                 f,
                 "cannot go on with input `{}`: it was cut to {len} bytes after {offset} were read; lines may be lost",
-                path.display().to_string().escape_debug()
+                escape_path(path)
             ),
             InputError::LineTooLong { path, offset } => write!(
                 f,
                 "cannot merge the line at byte {offset} of input `{}`: it is longer than {MAX_LINE} bytes",
-                path.display().to_string().escape_debug()
+                escape_path(path)
             ),
         }
     }
@@ -108,20 +114,14 @@ impl Handle {
     /// When it cannot be opened, or is not a regular file.
     pub fn open(path: &Path) -> Result<Handle, InputError> {
         let failed = |operation, error| InputError::Io { operation, path: path.to_owned(), error: Arc::new(error) };
+        // Asked twice: opening a socket fails without saying that it is one, opening a device may have effects, and what was
+        // asked about may be gone at the open.
+        refuse_special(path, &path.metadata().map_err(|error| failed("open", error))?)?;
         let mut options = File::options();
         options.read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32);
         let file = options.open(path).map_err(|error| failed("open", error))?;
         let metadata = file.metadata().map_err(|error| failed("look at", error))?;
-        let kind = metadata.file_type();
-        if !kind.is_file() {
-            let kind = match () {
-                () if kind.is_dir() => "directory",
-                () if kind.is_fifo() => "FIFO",
-                () if kind.is_socket() => "socket",
-                () => "device",
-            };
-            return Err(InputError::NotAFile { path: path.to_owned(), kind });
-        }
+        refuse_special(path, &metadata)?;
         Ok(Handle {
             path: path.to_owned(),
             file,
@@ -206,6 +206,18 @@ impl Handle {
         self.taken = 0;
         rest
     }
+}
+
+/// Refuses what is no regular file.
+fn refuse_special(path: &Path, metadata: &Metadata) -> Result<(), InputError> {
+    let kind = match metadata.file_type() {
+        kind if kind.is_file() => return Ok(()),
+        kind if kind.is_dir() => "directory",
+        kind if kind.is_fifo() => "FIFO",
+        kind if kind.is_socket() => "socket",
+        _ => "device",
+    };
+    Err(InputError::NotAFile { path: path.to_owned(), kind })
 }
 
 /// What became of one input.

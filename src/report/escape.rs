@@ -27,6 +27,11 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// A path made safe to show; what is not UTF-8 in it is shown as U+FFFD.
+pub fn escape_path(path: &std::path::Path) -> String {
+    escape(&path.to_string_lossy()).into_owned()
+}
+
 /// C0, DEL, C1, line separators, bidi controls and all that Unicode lets a terminal ignore: a name must look like
 /// what it is, and be as wide as it is counted.
 fn is_unsafe(c: char) -> bool {

@@ -16,10 +16,10 @@ pub(super) fn run(
     round: u32,
     started_at: SystemTime,
     interrupted: Option<String>,
-    snapshot: &Snapshot,
     ended: Ended,
 ) -> Run {
-    let Ended { elapsed, collected, responses, merge } = ended;
+    let Ended { elapsed, collected, responses, merge, abandoned: _ } = ended;
+    let snapshot = &collected.snapshot;
     let bytes = merge.as_ref().and_then(|merge| merge.written_bytes);
     let (confirmed, write_latency, errors) = match merge {
         None => (None, None, Vec::new()),

@@ -28,6 +28,8 @@ pub(super) struct Collector {
 
 /// What was collected.
 pub(super) struct Collected {
+    /// Everything up to the last interval's end: what the intervals add up to.
+    pub(super) snapshot: Snapshot,
     pub(super) intervals: Vec<Interval>,
     pub(super) lag: Option<Dist>,
     pub(super) lag_raw: Option<Dist>,
@@ -106,6 +108,7 @@ impl Collector {
             lag_raw: read(|lag| lag.raw.read()),
             runtime_metrics: self.metrics.is_some().then(|| self.totals.by_name()),
             intervals: self.intervals,
+            snapshot: self.last,
         }
     }
 }

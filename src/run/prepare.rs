@@ -50,7 +50,7 @@ pub(super) struct Outside {
     /// When the inputs are closed, after the start; `None`: only when asked to stop.
     close_after: Option<Duration>,
     fifo: Option<(FifoReader, PathBuf)>,
-    _folder: Option<TempDir>,
+    pub(super) folder: Option<TempDir>,
 }
 
 enum Writers {
@@ -104,7 +104,7 @@ impl Prepared {
             writers: Writers::Ready(files),
             close_after: Some(merge.close_after),
             fifo,
-            _folder: Some(folder),
+            folder: Some(folder),
         };
         Ok(Prepared { work: Work::Merge(work), outside })
     }
@@ -112,7 +112,7 @@ impl Prepared {
 
 impl Outside {
     fn nothing(inputs: Option<u64>, close_after: Option<Duration>) -> Outside {
-        Outside { inputs, writers: Writers::None, close_after, fifo: None, _folder: None }
+        Outside { inputs, writers: Writers::None, close_after, fifo: None, folder: None }
     }
 
     /// Starts the simulated writers, if there are any.

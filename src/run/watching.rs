@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -15,6 +16,7 @@ use crate::pipeline::confirm::{InputEvidence, OutputEvidence, confirm};
 use crate::pipeline::generate::Appearances;
 use crate::pipeline::merge::Merged;
 use crate::recording::{Dist, Merge, Verdict};
+use crate::report::escape::escape_path;
 use crate::shutdown::{Phase, Shutdown};
 use crate::witness::responder::{Asking, Client, Responses};
 
@@ -37,6 +39,8 @@ pub(super) struct Ended {
     pub(super) collected: Collected,
     pub(super) responses: Option<Responses>,
     pub(super) merge: Option<MergeEnded>,
+    /// What was given up to report at once.
+    pub(super) abandoned: Option<&'static str>,
 }
 
 /// What a merge left behind.
@@ -100,39 +104,67 @@ impl Watching {
     }
 
     /// Gathers what is left; of an abandoned workload (`None`), what is known.
-    pub(super) fn end(mut self, outcome: Option<Outcome>) -> Result<Ended, RunError> {
+    pub(super) fn end(mut self, outcome: Option<Outcome>, shutdown: &Shutdown) -> Result<Ended, RunError> {
         let elapsed = self.elapsed.unwrap_or_else(|| self.origin.elapsed());
         let responses = match (self.asking.take(), &outcome) {
             (None, _) => None,
             (Some(asking), None) => Some(asking.so_far()),
             (Some(asking), Some(_)) => Some(asking.finish().map_err(io_error("hear the echo server's answers"))?),
         };
-        let merge = match outcome {
-            Some(Outcome::Blocked) => None,
-            Some(Outcome::Merged(merged)) => Some(self.merged(&merged)?),
-            None => self.outside.inputs.map(abandoned),
+        let (merge, abandoned) = match outcome {
+            Some(Outcome::Blocked) => (None, None),
+            Some(Outcome::Merged(merged)) => {
+                let inputs = merged.inputs.len() as u64;
+                match confirm_until(self.outside, merged, shutdown)? {
+                    Some(confirmed) => (Some(confirmed), None),
+                    None => (Some(unconfirmed(inputs, "the confirmation")), Some("the confirmation")),
+                }
+            }
+            None => (self.outside.inputs.map(|inputs| unconfirmed(inputs, "the merge")), Some("the workload")),
         };
-        Ok(Ended { elapsed, collected: self.collector.end(), responses, merge })
+        Ok(Ended { elapsed, collected: self.collector.end(), responses, merge, abandoned })
     }
+}
 
-    fn merged(&mut self, merged: &Merged) -> Result<MergeEnded, RunError> {
-        let appearances = self.outside.appearances()?;
-        let behind_fifo = self.outside.file_behind_fifo()?;
-        let inputs: Vec<InputEvidence> = merged.inputs.iter().map(|tailed| tailed.evidence.clone()).collect();
-        let mut confirmed = match output_evidence(merged, behind_fifo) {
-            Ok(output) => confirm(&inputs, &output),
-            Err(reason) => Merge::unverifiable(inputs.len() as u64, reason),
-        };
-        let mut errors: Vec<String> = merged.output_error.iter().map(ToString::to_string).collect();
-        errors.extend(merged.input_errors().map(ToString::to_string));
-        if let Some(first) = errors.first() {
-            // What was written may agree with what was read, but not all that should have been was.
-            confirmed.verdict = if confirmed.verdict == Verdict::Ok { Verdict::Failed } else { confirmed.verdict };
-            confirmed.reason = Some(first.clone());
+/// Confirms on a thread of its own: the FIFO's reader may pause for long and the files be large, and a request to report
+/// at once must not wait for either. `None` when that came first.
+fn confirm_until(mut outside: Outside, merged: Merged, shutdown: &Shutdown) -> Result<Option<MergeEnded>, RunError> {
+    // Stays here, so that it is removed before the process ends, whatever becomes of the thread.
+    let _folder = outside.folder.take();
+    let (send, confirmed) = mpsc::channel();
+    let thread = thread::Builder::new().name("confirm".to_owned());
+    let spawned = thread.spawn(move || {
+        // An error means that nobody waits for it any more.
+        let _ = send.send(ended(&mut outside, &merged));
+    });
+    spawned.map_err(io_error("start the thread `confirm`"))?;
+    loop {
+        match confirmed.recv_timeout(TICK) {
+            Ok(ended) => return ended.map(Some),
+            Err(RecvTimeoutError::Disconnected) => return Err(RunError::Panicked),
+            Err(RecvTimeoutError::Timeout) if shutdown.phase() == Phase::Abort => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => {}
         }
-        let write_latency = appearances.map(|appearances| write_latency(&appearances, merged));
-        Ok(MergeEnded { confirmed, written_bytes: Some(merged.bytes()), write_latency, errors })
     }
+}
+
+fn ended(outside: &mut Outside, merged: &Merged) -> Result<MergeEnded, RunError> {
+    let appearances = outside.appearances()?;
+    let behind_fifo = outside.file_behind_fifo()?;
+    let inputs: Vec<InputEvidence> = merged.inputs.iter().map(|tailed| tailed.evidence.clone()).collect();
+    let mut confirmed = match output_evidence(merged, behind_fifo) {
+        Ok(output) => confirm(&inputs, &output),
+        Err(reason) => Merge::unverifiable(inputs.len() as u64, reason),
+    };
+    let mut errors: Vec<String> = merged.output_error.iter().map(ToString::to_string).collect();
+    errors.extend(merged.input_errors().map(ToString::to_string));
+    if let Some(first) = errors.first() {
+        // What was written may agree with what was read, but not all that should have been was.
+        confirmed.verdict = if confirmed.verdict == Verdict::Ok { Verdict::Failed } else { confirmed.verdict };
+        confirmed.reason = Some(first.clone());
+    }
+    let write_latency = appearances.map(|appearances| write_latency(&appearances, merged));
+    Ok(MergeEnded { confirmed, written_bytes: Some(merged.bytes()), write_latency, errors })
 }
 
 fn output_evidence(merged: &Merged, behind_fifo: Option<PathBuf>) -> Result<OutputEvidence, String> {
@@ -145,12 +177,12 @@ fn output_evidence(merged: &Merged, behind_fifo: Option<PathBuf>) -> Result<Outp
 }
 
 fn cannot_read(path: &Path, error: &std::io::Error) -> String {
-    format!("cannot look at `{}`: {error}", path.display().to_string().escape_debug())
+    format!("cannot look at `{}`: {error}", escape_path(path))
 }
 
-fn abandoned(inputs: u64) -> MergeEnded {
+fn unconfirmed(inputs: u64, what: &str) -> MergeEnded {
     MergeEnded {
-        confirmed: Merge::unverifiable(inputs, "the merge was abandoned before it ended".to_owned()),
+        confirmed: Merge::unverifiable(inputs, format!("{what} was abandoned before it ended")),
         written_bytes: None,
         write_latency: None,
         errors: Vec::new(),

@@ -287,6 +287,9 @@ impl<'de> Deserialize<'de> for Time {
             fn visit_str<E: Error>(self, text: &str) -> Result<Time, E> {
                 parse_duration(text).map(Time).map_err(E::custom)
             }
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Time, E> {
+                bare_zero(number, &self).map(Time)
+            }
         }
         deserializer.deserialize_any(Time_)
     }
@@ -306,8 +309,19 @@ impl<'de> Deserialize<'de> for TimeOrOff {
                     _ => parse_duration(text).map(|time| TimeOrOff(Some(time))).map_err(E::custom),
                 }
             }
+            fn visit_i64<E: Error>(self, number: i64) -> Result<TimeOrOff, E> {
+                bare_zero(number, &self).map(|time| TimeOrOff(Some(time)))
+            }
         }
         deserializer.deserialize_any(TimeOrOff_)
+    }
+}
+
+/// The one number that is a duration without a unit.
+fn bare_zero<E: Error>(number: i64, expected: &dyn serde::de::Expected) -> Result<Duration, E> {
+    match number {
+        0 => Ok(Duration::ZERO),
+        _ => Err(E::invalid_type(serde::de::Unexpected::Signed(number), expected)),
     }
 }
 

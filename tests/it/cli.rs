@@ -1,1 +1,5 @@
+//! A clumsy and a hostile user: what bad input gets is a clear message and the documented exit code.
 
+mod arguments;
+mod reports;
+mod signals;

@@ -1,15 +1,36 @@
 //! Running the program as a user does.
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+/// Far beyond what anything here takes: a hang becomes a failure.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The program, in a neutral environment.
 pub(crate) fn pollscope() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pollscope"));
+    neutral(Command::new(env!("CARGO_BIN_EXE_pollscope")))
+}
+
+/// A shell command in which `"$POLLSCOPE_BIN"` is the program.
+pub(crate) fn shell(script: &str) -> Command {
+    let mut command = neutral(Command::new("sh"));
+    command.args(["-c", script]).env("POLLSCOPE_BIN", env!("CARGO_BIN_EXE_pollscope"));
+    command
+}
+
+fn neutral(mut command: Command) -> Command {
     for name in ["NO_COLOR", "CLICOLOR_FORCE", "COLUMNS", "RUST_LOG", "POLLSCOPE", "POLLSCOPE_SLOW_POLL", "LC_ALL"] {
         command.env_remove(name);
     }
-    command.env("LANG", "C.UTF-8").env("TERM", "xterm-256color");
+    command.env("LANG", "C.UTF-8").env("TERM", "xterm-256color").stdin(Stdio::null());
     command
 }
 
@@ -26,4 +47,110 @@ pub(crate) fn stdout(output: &Output) -> String {
 /// What a program wrote to stderr.
 pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Runs a command to its end, with both outputs captured unless they were set otherwise.
+pub(crate) fn run(command: &mut Command) -> Output {
+    finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts"))
+}
+
+/// Waits for a program, but not for ever.
+pub(crate) fn finish(child: Child) -> Output {
+    let pid = pid(&child);
+    let (send, ended) = mpsc::channel();
+    thread::spawn(move || send.send(child.wait_with_output()));
+    match ended.recv_timeout(DEADLINE) {
+        Ok(output) => output.expect("it was waited for"),
+        Err(_) => {
+            let _ = kill_process(pid, Signal::KILL);
+            panic!("it hangs");
+        }
+    }
+}
+
+/// A child's id, for signals.
+pub(crate) fn pid(child: &Child) -> Pid {
+    Pid::from_child(child)
+}
+
+/// Sends a signal to a child that has not been waited for.
+pub(crate) fn send(child: &Child, signal: Signal) {
+    kill_process(pid(child), signal).expect("it runs");
+}
+
+/// Waits until something is true.
+pub(crate) fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is() {
+        assert!(start.elapsed() < DEADLINE, "waited too long for: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// An empty folder for one test.
+pub(crate) struct Folder(TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Folder {
+        Folder(tempfile::tempdir().expect("a folder"))
+    }
+
+    pub(crate) fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::write(&path, content).expect("written");
+        path
+    }
+
+    pub(crate) fn read(&self, name: impl AsRef<Path>) -> Vec<u8> {
+        fs::read(self.path(name)).expect("it is there")
+    }
+
+    pub(crate) fn fifo(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, mode).expect("a FIFO");
+        path
+    }
+
+    /// The program with these arguments, in this folder.
+    pub(crate) fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
+        let mut command = pollscope();
+        command.args(args).current_dir(self.0.path());
+        command
+    }
+
+    /// Runs a line of arguments, split at blanks, in this folder.
+    pub(crate) fn run(&self, line: &str) -> Output {
+        run(&mut self.command(line.split_whitespace()))
+    }
+
+    /// Runs a shell's script in this folder.
+    pub(crate) fn shell(&self, script: &str) -> Output {
+        run(shell(script).current_dir(self.0.path()))
+    }
+
+    /// What is in it.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.0.path()).expect("it can be listed");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// That a program ended as documented, and said so: with this code, with each of these on stderr, without a panic.
+#[track_caller]
+pub(crate) fn assert_ends(output: &Output, code: i32, says: &[&str]) {
+    let said = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "{}\n{said}", output.status);
+    for text in says {
+        assert!(said.contains(text), "no `{text}` in:\n{said}");
+    }
+    assert!(!said.contains("panicked"), "{said}");
+    assert!(!said.contains('\u{1b}'), "an escape sequence got through: {said:?}");
 }

@@ -14,6 +14,8 @@ pub use naive::Naive;
 pub use offloaded::Offloaded;
 pub use output::{Existing, Opened, OutputSpec};
 
+use crate::report::escape::escape_path;
+
 /// How the pipeline writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mode {
@@ -73,13 +75,15 @@ pub struct SinkError {
 
 impl fmt::Display for SinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display().to_string();
-        write!(f, "cannot {} output `{}`: {}", self.operation, path.escape_debug(), self.error)?;
+        write!(f, "cannot {} output `{}`: {}", self.operation, escape_path(&self.path), self.error)?;
         match self.error.kind() {
             io::ErrorKind::AlreadyExists => {
                 f.write_str("; name another one, or pass --append to add to it or --force to overwrite it")
             }
             io::ErrorKind::NotFound => f.write_str("; make its folder first"),
+            io::ErrorKind::IsADirectory => f.write_str("; name a file in it"),
+            io::ErrorKind::PermissionDenied => f.write_str("; write elsewhere, or make it writable for this user"),
+            io::ErrorKind::FileTooLarge => f.write_str("; raise the limit (`ulimit -f`), or write elsewhere"),
             io::ErrorKind::StorageFull => f.write_str("; free some space, or write elsewhere"),
             _ if self.error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
                 f.write_str("; it is a symbolic link, which is never followed: name the file itself")

@@ -3,10 +3,11 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 
 use super::SinkError;
 
@@ -63,6 +64,18 @@ impl OutputSpec {
     }
 }
 
+/// Of an existing output that neither `--append` nor `--force` would take: what it is, rather than that it exists.
+fn as_found(path: &Path, error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::AlreadyExists {
+        return error;
+    }
+    match path.symlink_metadata() {
+        Ok(metadata) if metadata.is_dir() => Errno::ISDIR.into(),
+        Ok(metadata) if metadata.is_symlink() => Errno::LOOP.into(),
+        _ => error,
+    }
+}
+
 impl Output {
     /// Opens the output; a symbolic link is never followed. Blocking.
     pub(super) fn open(spec: OutputSpec) -> Result<Output, SinkError> {
@@ -76,7 +89,7 @@ impl Output {
         };
         let file = options.open(&spec.path).map_err(|error| {
             let operation = if spec.existing == Existing::Refuse { "create" } else { "open" };
-            spec.failed(operation, error)
+            spec.failed(operation, if spec.existing == Existing::Refuse { as_found(&spec.path, error) } else { error })
         })?;
         let metadata = file.metadata().map_err(|error| spec.failed("look at", error))?;
         let start = if spec.existing == Existing::Append { metadata.len() } else { 0 };

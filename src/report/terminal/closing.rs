@@ -127,7 +127,7 @@ pub(super) fn gates(page: &Page) -> Vec<Line> {
                 (Some(value), GateVerdict::Inconclusive) => format!("{} inconclusive", gate_value(gate, value)),
                 (Some(value), _) => gate_value(gate, value),
             };
-            let line = mark(page, gate.verdict).left(Ink::Plain, &gate.expr, columns);
+            let line = mark(page, gate.verdict).left(Ink::Plain, &gate.expr, columns.saturating_sub(2)).blank(2);
             paragraph(line, Ink::Bold, &value, page.width)
         })
         .collect()

@@ -88,7 +88,6 @@ struct Table<'p> {
 
 impl<'p> Table<'p> {
     fn of(page: &'p Page<'p>) -> Table<'p> {
-        let label = if page.is_narrow() { 2 } else { LABEL };
         let stats: &[Stat] = if page.width >= WIDE { &FULL } else { &NORMAL };
         let ratios: &[Stat] = match page.modes.len() {
             0 | 1 => &[],
@@ -96,6 +95,12 @@ impl<'p> Table<'p> {
             _ => &NORMAL[1..2],
         };
         let mode = page.mode_columns();
+        let label = match page.is_narrow() {
+            false => LABEL,
+            // Enough for the title to leave room for the first number's name.
+            true if mode == 0 => 4,
+            true => 2,
+        };
         let used = label + mode + stats.len() * STAT + 2 + ratios.len() * RATIO;
         let columns = page.width.saturating_sub(used).min(LONGEST_BAR);
         let axis = (columns >= SHORTEST_BAR).then(|| Axis::of(page, columns));
@@ -196,6 +201,9 @@ impl<'p> Table<'p> {
         }
         if self.page.modes.iter().any(|mode| mode.lag.is_some()) {
             parts.push("lag corrected for coordinated omission".to_owned());
+        }
+        if parts.is_empty() {
+            return Vec::new();
         }
         paragraph(Line::new(), Ink::Dim, &parts.join("; "), self.page.width)
     }

@@ -221,3 +221,16 @@ fn the_question_is_the_first_sentence() {
     assert_eq!(first_sentence("no stop"), "no stop");
     assert_eq!(first_sentence(""), "");
 }
+
+#[test]
+fn a_narrow_page_names_its_columns_and_keeps_them_apart() {
+    let mut recording = fixture::recording();
+    recording.runs.truncate(1);
+    recording.gates[0].expr = "offloaded.response_time.p99 < 0.5 * naive.response_time.p99".to_owned();
+    for width in [60, 80] {
+        let report = render(&recording, &plain(width));
+        assert!(report.lines().any(|line| line.starts_with("Durations p50 ")), "{width}: {report}");
+        let gate = report.lines().find(|line| line.contains("offloaded.response_time.p99 <")).expect("the gate");
+        assert!(gate.contains("…  ") || gate.contains("p99  "), "{width}: {gate}");
+    }
+}

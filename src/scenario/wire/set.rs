@@ -36,6 +36,10 @@ impl Override {
         if key.is_empty() {
             return Err(error("it has no key before the `=`"));
         }
+        let digits = value.strip_prefix(['-', '+']).unwrap_or(value).replace('_', "");
+        if digits.parse::<i64>().is_err() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(error("its number is beyond 2⁶³ - 1, and no setting goes farther"));
+        }
         let value = value.parse().unwrap_or_else(|_| Value::String(value.to_owned()));
         Ok(Override { text: text.to_owned(), key: key.to_owned(), value })
     }

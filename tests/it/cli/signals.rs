@@ -1,0 +1,117 @@
+//! Ctrl-C, twice, once more; SIGTERM.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::{Folder, assert_ends, finish, send, stderr, stdout};
+
+fn spawn(folder: &Folder, line: &str) -> Child {
+    let mut command = folder.command(line.split(' '));
+    // So that a test sees what is left of temporary folders.
+    command.env("TMPDIR", folder.path("."));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+}
+
+fn pause() {
+    thread::sleep(Duration::from_millis(700));
+}
+
+#[test]
+fn once_drains_confirms_and_reports() {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+        let folder = Folder::new();
+        let child = spawn(&folder, "run slow-sink --json json");
+        pause();
+        send(&child, signal);
+        let output = finish(child);
+        assert_ends(&output, code, &["stopping: finishing and confirming", "once more to report at once"]);
+        assert!(stdout(&output).contains("ended early: asked to stop"), "{}", stdout(&output));
+        let json: serde_json::Value = serde_json::from_slice(&folder.read("json")).expect("it is JSON");
+        let runs = json["runs"].as_array().expect("a list");
+        assert_eq!(runs.len(), 1, "no other mode was begun");
+        assert_eq!(runs[0]["merge"]["verdict"], "ok");
+        assert_eq!(folder.names(), ["json"], "the temporary folder is gone");
+    }
+}
+
+#[test]
+fn at_any_moment_it_ends_with_a_report() {
+    for wait in [0, 5, 20, 60] {
+        let folder = Folder::new();
+        let child = spawn(&folder, "run merge --json json");
+        thread::sleep(Duration::from_millis(wait));
+        send(&child, Signal::INT);
+        let output = finish(child);
+        match output.status.code() {
+            // Before it caught signals.
+            None => assert!(output.stdout.is_empty()),
+            _ => {
+                assert_ends(&output, 130, &["stopping"]);
+                assert_eq!(folder.names(), ["json"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn twice_reports_although_the_loop_is_blocked() {
+    for mode in ["naive", "offloaded"] {
+        let folder = Folder::new();
+        folder.write("a", "1\n");
+        folder.fifo("nobody-reads");
+        let child = spawn(&folder, &format!("merge a -o nobody-reads --append --mode {mode} --json json"));
+        pause();
+        send(&child, Signal::INT);
+        thread::sleep(Duration::from_millis(200));
+        send(&child, Signal::INT);
+        let output = finish(child);
+        assert_ends(&output, 130, &["stopping", "reporting at once"]);
+        assert!(stdout(&output).contains("the workload was abandoned"), "{}", stdout(&output));
+        assert!(stdout(&output).contains("unverifiable"), "{}", stdout(&output));
+        let json: serde_json::Value = serde_json::from_slice(&folder.read("json")).expect("it is JSON");
+        let run = &json["runs"][0];
+        let polls = |of: &serde_json::Value| of["polls"]["count"].as_u64().expect("a count");
+        let intervals = run["intervals"].as_array().expect("a list").iter();
+        assert_eq!(intervals.map(polls).sum::<u64>(), polls(run), "the intervals add up, though the loop went on");
+    }
+}
+
+#[test]
+fn twice_does_not_wait_for_the_confirmation() {
+    let folder = Folder::new();
+    let fifo = "--set merge.sink.kind=fifo --set merge.sink.every=1h --set merge.sink.pause=3599999ms";
+    let child = spawn(&folder, &format!("run merge --mode naive {fifo}"));
+    // All 50 lines fit into the pipe; the reader sleeps for an hour.
+    thread::sleep(Duration::from_millis(2_500));
+    send(&child, Signal::TERM);
+    thread::sleep(Duration::from_millis(200));
+    send(&child, Signal::TERM);
+    let output = finish(child);
+    assert_ends(&output, 143, &["reporting at once"]);
+    assert!(stdout(&output).contains("the confirmation was abandoned"), "{}", stdout(&output));
+    assert!(folder.names().is_empty(), "the temporary folder is gone");
+}
+
+#[test]
+fn a_report_that_nobody_takes_can_be_ended() {
+    let folder = Folder::new();
+    folder.write("a", "1\n");
+    // A pipe that is full: its reader is there, and does not read.
+    let fifo = folder.fifo("fifo");
+    let reader = std::fs::File::options().read(true).write(true).open(&fifo).expect("both ends");
+    rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::NONBLOCK).expect("set");
+    while rustix::io::write(&reader, &[0; 4096]).is_ok() {}
+    let child = spawn(&folder, "merge a -o out --json fifo");
+    pause();
+    send(&child, Signal::INT);
+    thread::sleep(Duration::from_millis(200));
+    send(&child, Signal::INT);
+    let output = finish(child);
+    assert_eq!(output.status.signal(), Some(Signal::INT.as_raw()), "as if the signal had not been caught");
+    assert!(stderr(&output).contains("ending after this report") && stderr(&output).contains("ending at once"));
+    assert_eq!(folder.read("out"), b"1\n");
+}
