@@ -1,0 +1,32 @@
+//! What the benchmarks share: how much to measure, what it was measured on, and the middle of many values.
+
+use pollscope::environment::environment;
+
+/// Whether to measure. `cargo bench` asks for it; `cargo test --benches` only wants to know that everything runs.
+pub(crate) fn is_measuring() -> bool {
+    std::env::args().any(|arg| arg == "--bench")
+}
+
+/// The machine and the build, in a line or two.
+pub(crate) fn print_setting() {
+    let here = environment(false, Vec::new());
+    let on = |on| if on { "on" } else { "off" };
+    let cpus = here.cpus.map_or("unknown".to_owned(), |cpus| cpus.to_string());
+    println!("{}, kernel {}, {cpus} CPUs", here.os, here.kernel.as_deref().unwrap_or("unknown"));
+    println!(
+        "tokio {}; task hooks (tokio_unstable) {}; feature `console` {}",
+        here.tokio,
+        on(here.tokio_unstable),
+        on(here.console_compiled)
+    );
+}
+
+/// The value that the fraction `q` of all values does not exceed.
+///
+/// # Panics
+/// When there are none.
+pub(crate) fn quantile(values: impl IntoIterator<Item = f64>, q: f64) -> f64 {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    values[((values.len() - 1) as f64 * q).round() as usize]
+}

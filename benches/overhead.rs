@@ -1,0 +1,210 @@
+//! What the probe adds to a poll: `cargo bench --no-default-features --bench overhead`.
+//!
+//! The load is a storm of yields: tasks whose polls do nothing but ask for the next one. It is run on a runtime without a
+//! probe, on one that tracks schedule latency as the probe needs it, and on measured ones. A clock read costs from 15 to
+//! 50 ns depending on the machine, and no poll can be timed with fewer than two, so that pair is the yardstick.
+//!
+//! Every round runs every variant once, one after the other, and differences are taken within a round: a machine that
+//! is slow for a second is slow for all of them. What is printed is the median round, and the middle half of them.
+//!
+//! Without `--no-default-features` the feature `console` compiles tokio's `tracing` into every variant, the bare one too.
+//! The polls do nothing, so the caches are the probe's alone: beside real work it can cost more.
+
+mod common;
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use common::{is_measuring, print_setting, quantile};
+use pollscope::tasks::Tasks;
+use pollscope_probe::{Probe, TOKIO_UNSTABLE};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::{JoinHandle, yield_now};
+
+/// Of the multi-thread runtime.
+const WORKERS: usize = 2;
+
+/// How much is measured.
+struct Plan {
+    rounds: usize,
+    tasks: u64,
+    yields: u64,
+}
+
+impl Plan {
+    fn polls(&self) -> u64 {
+        self.tasks * (self.yields + 1)
+    }
+}
+
+/// Who spawns the storm's tasks, and whether anybody looks.
+enum Measured {
+    No,
+    All(Probe),
+    Named(Probe),
+}
+
+impl Measured {
+    fn probe(&self) -> Option<&Probe> {
+        match self {
+            Measured::No => None,
+            Measured::All(probe) | Measured::Named(probe) => Some(probe),
+        }
+    }
+
+    fn spawn(&self, yields: u64) -> JoinHandle<()> {
+        let task = async move {
+            for _ in 0..yields {
+                yield_now().await;
+            }
+        };
+        match self {
+            Measured::No | Measured::All(_) => tokio::spawn(task),
+            Measured::Named(probe) => Tasks::measured_by(probe).spawn("yielder", task),
+        }
+    }
+}
+
+struct Variant {
+    name: &'static str,
+    runtime: Runtime,
+    measured: Measured,
+}
+
+impl Variant {
+    /// One storm, from the first spawn to the last join.
+    fn run(&self, plan: &Plan) -> Duration {
+        let start = Instant::now();
+        self.runtime.block_on(async {
+            let tasks: Vec<_> = (0..plan.tasks).map(|_| self.measured.spawn(plan.yields)).collect();
+            for task in tasks {
+                task.await.expect("yielding does not panic");
+            }
+        });
+        start.elapsed()
+    }
+
+    /// A probe that missed polls would be cheap.
+    fn check(&self, storms: u64, plan: &Plan) {
+        if let Some(probe) = self.measured.probe()
+            && TOKIO_UNSTABLE
+        {
+            assert_eq!(probe.snapshot().polls.count(), storms * plan.polls(), "{}: polls were missed", self.name);
+        }
+    }
+}
+
+/// What a build without task hooks lacks; with them, the builder's own method of that name comes first.
+#[allow(dead_code)]
+trait NoScheduleLatency {
+    fn track_task_schedule_latency(&mut self) -> &mut Self;
+}
+
+impl NoScheduleLatency for Builder {
+    fn track_task_schedule_latency(&mut self) -> &mut Self {
+        self
+    }
+}
+
+fn variants(builder: impl Fn() -> Builder) -> Vec<Variant> {
+    let build = |mut builder: Builder| builder.build().expect("a runtime can be built");
+    let probed = |name, measured: fn(Probe) -> Measured| {
+        let mut builder = builder();
+        let probe = Probe::builder().install(&mut builder).expect("the default threshold is not 0");
+        Variant { name, runtime: build(builder), measured: measured(probe) }
+    };
+    let mut tracked = builder();
+    tracked.track_task_schedule_latency();
+    let mut variants = vec![
+        Variant { name: "bare", runtime: build(builder()), measured: Measured::No },
+        Variant { name: "schedule latency tracked", runtime: build(tracked), measured: Measured::No },
+        probed("probe", Measured::All),
+        probed("probe, tasks watched and named", Measured::Named),
+    ];
+    // They would be the bare one again: nothing is seen that is not watched.
+    variants.retain(|variant| TOKIO_UNSTABLE || matches!(variant.name, "bare" | "probe, tasks watched and named"));
+    variants
+}
+
+/// Two clock reads, as often as a storm has polls.
+fn read_clock(plan: &Plan) -> Duration {
+    let start = Instant::now();
+    for _ in 0..2 * plan.polls() {
+        black_box(Instant::now());
+    }
+    start.elapsed()
+}
+
+/// One round: nanoseconds a pair of clock reads, and nanoseconds a poll for every variant.
+struct Round {
+    clock: f64,
+    polls: Vec<f64>,
+}
+
+fn measure(variants: &[Variant], workers: usize, plan: &Plan) -> Vec<Round> {
+    let per_poll = |time: Duration| time.as_nanos() as f64 / plan.polls() as f64;
+    for variant in variants {
+        variant.run(plan);
+    }
+    let rounds = (0..plan.rounds).map(|round| {
+        let clock = per_poll(read_clock(plan));
+        let mut polls = vec![0.0; variants.len()];
+        for index in 0..variants.len() {
+            // Nobody is always the one after the slowest.
+            let index = (index + round) % variants.len();
+            polls[index] = per_poll(variants[index].run(plan)) * workers as f64;
+        }
+        Round { clock, polls }
+    });
+    let rounds = rounds.collect();
+    variants.iter().for_each(|variant| variant.check(plan.rounds as u64 + 1, plan));
+    rounds
+}
+
+fn print(flavor: &str, variants: &[Variant], rounds: &[Round]) {
+    let clock = quantile(rounds.iter().map(|round| round.clock), 0.5);
+    println!();
+    println!("{flavor:<36} {:>8} {:>8}  {:<15} {:>15}", "ns/poll", "added", "(middle half)", "clock-read pairs");
+    println!("  {:<34} {clock:>8.1} {:>8}  {:<15} {:>15.2}x", "two clock reads alone", "", "", 1.0);
+    for (index, variant) in variants.iter().enumerate() {
+        let median = quantile(rounds.iter().map(|round| round.polls[index]), 0.5);
+        print!("  {:<34} {median:>8.1}", variant.name);
+        if index == 0 {
+            println!();
+            continue;
+        }
+        let added = |q| quantile(rounds.iter().map(|round| round.polls[index] - round.polls[0]), q);
+        let ratio = quantile(rounds.iter().map(|round| (round.polls[index] - round.polls[0]) / round.clock), 0.5);
+        let half = format!("({:.1} to {:.1})", added(0.25), added(0.75));
+        println!(" {:>8.1}  {half:<15} {ratio:>15.2}x", added(0.5));
+    }
+}
+
+fn main() {
+    let plan = match is_measuring() {
+        true => Plan { rounds: 200, tasks: 100, yields: 999 },
+        false => Plan { rounds: 2, tasks: 10, yields: 9 },
+    };
+    println!("what the probe adds to a poll");
+    print_setting();
+    println!("{} rounds of {} tasks x {} polls; the median of each", plan.rounds, plan.tasks, plan.yields + 1);
+
+    let single = variants(Builder::new_current_thread);
+    let rounds = measure(&single, 1, &plan);
+    if is_measuring() {
+        print("current-thread", &single, &rounds);
+    }
+    drop(single);
+
+    let multi = variants(|| {
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(WORKERS);
+        builder
+    });
+    let rounds = measure(&multi, WORKERS, &plan);
+    if is_measuring() {
+        print(&format!("multi-thread, {WORKERS} workers' time"), &multi, &rounds);
+    } else {
+        println!("it runs; `cargo bench` measures");
+    }
+}
