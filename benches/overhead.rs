@@ -7,6 +7,8 @@
 //! Every round runs every variant once, one after the other, and differences are taken within a round: a machine that
 //! is slow for a second is slow for all of them. What is printed is the median round, and the middle half of them.
 //!
+//! Then criterion measures the same variants one by one, for its statistics and its comparison with the run before.
+//!
 //! Without `--no-default-features` the feature `console` compiles tokio's `tracing` into every variant, the bare one too.
 //! The polls do nothing, so the caches are the probe's alone: beside real work it can cost more.
 
@@ -16,6 +18,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use common::{is_measuring, print_setting, quantile};
+use criterion::{Criterion, Throughput};
 use pollscope::tasks::Tasks;
 use pollscope_probe::{Probe, TOKIO_UNSTABLE};
 use tokio::runtime::{Builder, Runtime};
@@ -180,6 +183,22 @@ fn print(flavor: &str, variants: &[Variant], rounds: &[Round]) {
     }
 }
 
+/// Changes between two builds, rather than differences between two variants, which drift apart when they take turns of seconds.
+fn compare_with_last_run(flavor: &str, variants: &[Variant], plan: &Plan) {
+    let mut criterion = Criterion::default().configure_from_args().without_plots();
+    let mut group = criterion.benchmark_group(flavor);
+    group.throughput(Throughput::Elements(plan.polls())).sample_size(20).measurement_time(Duration::from_secs(2));
+    group.bench_function("two clock reads alone", |bencher| {
+        bencher.iter_custom(|times| (0..times).map(|_| read_clock(plan)).sum());
+    });
+    for variant in variants {
+        group.bench_function(variant.name, |bencher| {
+            bencher.iter_custom(|times| (0..times).map(|_| variant.run(plan)).sum());
+        });
+    }
+    group.finish();
+}
+
 fn main() {
     let plan = match is_measuring() {
         true => Plan { rounds: 200, tasks: 100, yields: 999 },
@@ -194,6 +213,7 @@ fn main() {
     if is_measuring() {
         print("current-thread", &single, &rounds);
     }
+    compare_with_last_run("current-thread", &single, &plan);
     drop(single);
 
     let multi = variants(|| {
@@ -204,7 +224,6 @@ fn main() {
     let rounds = measure(&multi, WORKERS, &plan);
     if is_measuring() {
         print(&format!("multi-thread, {WORKERS} workers' time"), &multi, &rounds);
-    } else {
-        println!("it runs; `cargo bench` measures");
     }
+    compare_with_last_run("multi-thread", &multi, &plan);
 }
