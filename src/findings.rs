@@ -215,14 +215,14 @@ struct Held {
 }
 
 impl Held {
-    /// What the loop was.
+    /// What the loop did.
     fn phrase(&self, mode: &Pooled) -> String {
         let how = format_ns(self.ns);
         let seen = if mode.only_wrappers() { " that could be seen" } else { "" };
         if self.was_busy {
-            format!("busy {how} without one slow poll{seen}")
+            format!("kept others waiting {how} without one slow poll{seen}")
         } else {
-            format!("late by {how} without one slow poll{seen}, and not busy that long")
+            format!("was late by {how} without one slow poll{seen}, and not busy that long")
         }
     }
 }
@@ -247,7 +247,7 @@ fn many_short_polls(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
         return Vec::new();
     };
     let longest = held.longest_poll_ns.map_or(String::new(), |ns| format!("; the longest poll took {}", format_ns(ns)));
-    let sentence = format!("the loop was {}{longest}", held.phrase(mode));
+    let sentence = format!("the loop {}{longest}", held.phrase(mode));
     let advice = (!held.was_busy).then_some(NOT_RUNNING);
     vec![Found { advice, ..Found::from(sentence) }]
 }

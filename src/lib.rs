@@ -6,6 +6,7 @@ pub mod args;
 pub mod block;
 pub mod cmd;
 pub mod environment;
+pub mod escape;
 pub mod exit;
 pub mod export;
 pub mod findings;

@@ -137,8 +137,6 @@ pub fn run_once(
     let (close, closed) = watch::channel(false);
     let (events, received) = mpsc::channel();
     let on_loop = OnLoop { probe: probe.clone(), work, mode, closed, origin, witnesses: ends_on_loop, events };
-    // Before the first poll: what the intervals miss, they could not add up to.
-    let collector = Collector::new(settings.sample_every, origin, probe.clone(), witnesses.lag.clone());
     // Never joined: a thread that is stuck in a system call cannot be. Its `Finished` is as good.
     let spawned = thread::Builder::new().name("loop".to_owned()).spawn(move || on_loop.run(runtime));
     spawned.map_err(io_error("start the thread `loop`"))?;

@@ -12,9 +12,9 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::args::{Command, Request};
+use crate::escape::escape_path;
 use crate::exit::Exit;
 use crate::export::console::ConsoleError;
-use crate::report::escape::escape_path;
 use crate::run::RunError;
 use crate::scenario::wire::ScenarioError;
 

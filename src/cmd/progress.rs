@@ -35,7 +35,7 @@ impl OnStderr {
 impl Observer for OnStderr {
     fn begin(&mut self, mode: Mode, round: u32) {
         let round = if self.rounds > 1 { format!(", round {round} of {}", self.rounds) } else { String::new() };
-        let running = format!("{}: {mode}{round}", crate::report::escape::escape(&self.name));
+        let running = format!("{}: {mode}{round}", crate::escape::escape(&self.name));
         self.bar.set_prefix(running.clone());
         self.bar.set_message(running);
     }

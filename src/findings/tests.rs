@@ -86,7 +86,7 @@ fn ps001_works_without_sites_and_blames_no_line_for_the_other_row() {
 fn ps002_fires_for_a_busy_loop_without_a_slow_poll() {
     assert_eq!(
         found(&[crowded("naive")]),
-        ["PS002 naive: the loop was busy 301 ms without one slow poll; the longest poll took 10.1 ms"]
+        ["PS002 naive: the loop kept others waiting 301 ms without one slow poll; the longest poll took 10.1 ms"]
     );
     let mut no_timer = crowded("naive");
     (no_timer.lag, no_timer.lag_raw) = (None, None);
@@ -241,7 +241,7 @@ fn the_verdict_compares_modes() {
     assert_eq!(
         verdict_of(vec![blocked("naive", &[503 * MS]), crowded("offloaded")]),
         "no mode keeps the loop responsive: naive (1 slow poll, worst 503 ms) and \
-         offloaded (busy 301 ms without one slow poll)"
+         offloaded (kept others waiting 301 ms without one slow poll)"
     );
     let mut early = run("offloaded");
     early.interrupted = Some("SIGINT".to_owned());

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::sink::{Mode, Naive, Offloaded, Opened, OutputSpec, Sink, SinkError};
 use super::tail::{Handle, InputError, TailError, TailOptions, Tailed, tail};
-use crate::report::escape::escape_path;
+use crate::escape::escape_path;
 use crate::tasks::Tasks;
 
 /// Why a merge was refused before a byte was written.

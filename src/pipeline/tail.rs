@@ -13,7 +13,7 @@ use tokio::task::{spawn_blocking, yield_now};
 
 use super::confirm::InputEvidence;
 use super::sink::{Sink, SinkError};
-use crate::report::escape::escape_path;
+use crate::escape::escape_path;
 
 /// How much one look at a file reads at most.
 const CHUNK: usize = 32 << 10;
@@ -122,6 +122,10 @@ impl Handle {
         let file = options.open(path).map_err(|error| failed("open", error))?;
         let metadata = file.metadata().map_err(|error| failed("look at", error))?;
         refuse_special(path, &metadata)?;
+        if metadata.len() == 0 && hides_its_length(&file).map_err(|error| failed("read", error))? {
+            let kind = "file whose length the kernel does not tell, as in /proc";
+            return Err(InputError::NotAFile { path: path.to_owned(), kind });
+        }
         Ok(Handle {
             path: path.to_owned(),
             file,
@@ -218,6 +222,13 @@ fn refuse_special(path: &Path, metadata: &Metadata) -> Result<(), InputError> {
         _ => "device",
     };
     Err(InputError::NotAFile { path: path.to_owned(), kind })
+}
+
+/// Whether a file that says it is empty is not. It would be taken for one without new data, for ever.
+fn hides_its_length(file: &File) -> io::Result<bool> {
+    let read = file.read_at(&mut [0], 0)?;
+    // It may have grown since it was asked.
+    Ok(read > 0 && file.metadata()?.len() == 0)
 }
 
 /// What became of one input.

@@ -6,8 +6,8 @@
 use anstyle::{AnsiColor, Effects};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::escape::escape;
 use super::terminal::Style;
+use crate::escape::escape;
 
 /// What a piece of text is, which decides its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

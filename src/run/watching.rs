@@ -12,11 +12,11 @@ use super::collect::{Collected, Collector};
 use super::on_loop::{EndsOutside, Event, Outcome};
 use super::prepare::Outside;
 use super::{Observer, RunError, io_error};
+use crate::escape::escape_path;
 use crate::pipeline::confirm::{InputEvidence, OutputEvidence, confirm};
 use crate::pipeline::generate::Appearances;
 use crate::pipeline::merge::Merged;
 use crate::recording::{Dist, Merge, Verdict};
-use crate::report::escape::escape_path;
 use crate::shutdown::{Phase, Shutdown};
 use crate::witness::responder::{Asking, Client, Responses};
 

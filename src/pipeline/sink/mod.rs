@@ -14,7 +14,7 @@ pub use naive::Naive;
 pub use offloaded::Offloaded;
 pub use output::{Existing, Opened, OutputSpec};
 
-use crate::report::escape::escape_path;
+use crate::escape::escape_path;
 
 /// How the pipeline writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -139,7 +139,7 @@ impl<'p> Chart<'p> {
 
     fn header(&self) -> Line {
         let polls = |mode: usize| plural(self.page.modes[mode].polls.count(), "poll");
-        let title = "Poll times";
+        let title = "Poll times (log)";
         let line = self.compose((Ink::Dim, if self.is_butterfly() { "from" } else { "" }), |mode, mirrored| {
             let name = self.page.modes[mode].name;
             let room = self.cell.saturating_sub(if mirrored { title.len() + 1 } else { 1 });

@@ -187,7 +187,7 @@ fn poll_times_stand_back_to_back_with_slow_polls_below_the_line() {
     assert_eq!(
         part(&fixture::recording(), 60, "Poll times").lines().collect::<Vec<_>>(),
         [
-            "Poll times          naive   from   offloaded: 11,910 polls",
+            "Poll times (log)    naive   from   offloaded: 11,910 polls",
             "        479 ▐████████████   1 µs   ████████████▌ 479",
             " 6,113 ██████████████████   3 µs   ██████████████████ 6,113",
             " 5,120 ▐█████████████████   10 µs  █████████████████▌ 5,120",

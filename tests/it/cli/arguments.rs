@@ -145,6 +145,10 @@ fn inputs_that_are_none() {
         ("merge loop -o out", &["cannot open input `loop`", "symbolic links"]),
         (&long, &[&too_long, "File name too long"]),
         ("merge folder -o out", &["cannot follow input `folder`: it is a directory", "name regular files"]),
+        (
+            "merge /proc/self/status -o out",
+            &["it is a file whose length the kernel does not tell", "name regular files"],
+        ),
         ("merge fifo -o out", &["cannot follow input `fifo`: it is a FIFO"]),
         ("merge socket -o out", &["cannot follow input `socket`: it is a socket"]),
         ("merge /dev/zero -o out", &["cannot follow input `/dev/zero`: it is a device"]),

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 /// `\n`, `\t` or `\u{1b}`. Everything else stays: a path in any script is readable.
 ///
 /// ```
-/// use pollscope::report::escape::escape;
+/// use pollscope::escape::escape;
 /// assert_eq!(escape("write \u{1b}[31mr\u{202e}gpj.log\n"), "write \\u{1b}[31mr\\u{202e}gpj.log\\n");
 /// assert_eq!(escape("日志/größe.log"), "日志/größe.log");
 /// ```
