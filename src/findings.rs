@@ -209,6 +209,8 @@ fn is_line(spawned_at: &str) -> bool {
 /// How long the loop kept others waiting in a round without a slow poll, and what its polls say to that.
 struct Held {
     ns: u64,
+    /// Whether a timer on the loop felt it; otherwise it is only known that a worker was busy.
+    was_felt: bool,
     /// Whether a worker was busy for most of it; if none was, the process itself did not run.
     was_busy: bool,
     longest_poll_ns: Option<u64>,
@@ -220,7 +222,8 @@ impl Held {
         let how = format_ns(self.ns);
         let seen = if mode.only_wrappers() { " that could be seen" } else { "" };
         if self.was_busy {
-            format!("kept others waiting {how} without one slow poll{seen}")
+            let what = if self.was_felt { "kept others waiting" } else { "was busy" };
+            format!("{what} {how} without one slow poll{seen}")
         } else {
             format!("was late by {how} without one slow poll{seen}, and not busy that long")
         }
@@ -234,9 +237,10 @@ fn held_without_slow_poll(mode: &Pooled) -> Option<Held> {
     let longest = |dist: &Option<Dist>| dist.as_ref().and_then(|dist| dist.max_ns);
     let of_round = |run: &&Run| {
         let busy = longest(&run.busy_stretches);
-        let ns = longest(&run.lag).max(longest(&run.lag_raw)).or(busy)?;
+        let lag = longest(&run.lag).max(longest(&run.lag_raw));
+        let (ns, was_felt) = (lag.or(busy)?, lag.is_some());
         let was_busy = busy.is_none_or(|busy| busy >= ns / 2);
-        let held = Held { ns, was_busy, longest_poll_ns: run.polls.max_ns };
+        let held = Held { ns, was_felt, was_busy, longest_poll_ns: run.polls.max_ns };
         (run.slow_polls_total == 0 && ns >= run.slow_poll_threshold_ns).then_some(held)
     };
     mode.rounds.iter().filter_map(of_round).max_by_key(|held| held.ns)
