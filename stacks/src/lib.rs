@@ -4,4 +4,9 @@
 //! Linux on x86-64. Elsewhere it compiles and answers `Unsupported`.
 
 pub mod address;
+pub mod capture;
 pub mod maps;
+pub mod memory;
+pub mod syscall;
+pub mod thread;
+pub mod unwind;

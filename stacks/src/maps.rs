@@ -13,6 +13,8 @@ pub struct Mapping {
     pub end: u64,
     /// Where the range begins in the file.
     pub file_offset: u64,
+    /// Where the file's first byte is mapped, hence its headers; `None` if it is not.
+    pub header: Option<u64>,
     /// The file; `None` for memory without one, such as `[vdso]`.
     pub path: Option<PathBuf>,
     /// The file's inode; another file under the same path has another.
@@ -39,7 +41,21 @@ impl Maps {
 
     /// Takes the executable mappings from the text of a `maps` file; lines of another form are passed over.
     pub fn parse(text: &str) -> Maps {
-        let mut mappings: Vec<Mapping> = text.lines().filter_map(mapping).collect();
+        // A file is mapped in pieces, the first of which, not executable, has the headers.
+        let mut header: Option<Mapping> = None;
+        let mut mappings = Vec::new();
+        for (mut mapping, executable) in text.lines().filter_map(mapping) {
+            if mapping.file_offset == 0 && (mapping.inode != 0 || executable) {
+                header = Some(mapping.clone());
+            }
+            if executable {
+                mapping.header = header
+                    .as_ref()
+                    .filter(|header| (header.inode, &header.name) == (mapping.inode, &mapping.name))
+                    .map(|header| header.start);
+                mappings.push(mapping);
+            }
+        }
         mappings.sort_by_key(|mapping| mapping.start);
         Maps { mappings }
     }
@@ -56,8 +72,8 @@ impl Maps {
     }
 }
 
-/// `start-end perms offset dev inode   name`, if it is executable.
-fn mapping(line: &str) -> Option<Mapping> {
+/// `start-end perms offset dev inode   name`, and whether it is executable.
+fn mapping(line: &str) -> Option<(Mapping, bool)> {
     let mut rest = line;
     let mut field = || {
         let (field, after) = rest.trim_start().split_once(' ').unwrap_or((rest.trim_start(), ""));
@@ -71,14 +87,16 @@ fn mapping(line: &str) -> Option<Mapping> {
     let inode = field().parse().ok()?;
     let name = rest.trim_start().to_owned();
     let path = name.strip_suffix(" (deleted)").unwrap_or(&name);
-    executable.then_some(Mapping {
+    let mapping = Mapping {
         start: u64::from_str_radix(start, 16).ok()?,
         end: u64::from_str_radix(end, 16).ok()?,
         file_offset,
+        header: None,
         path: path.starts_with('/').then(|| PathBuf::from(path)),
         inode,
         name,
-    })
+    };
+    Some((mapping, executable))
 }
 
 #[cfg(test)]
@@ -97,8 +115,10 @@ mod tests {
         let program = maps.find(0x55d0_c000_1fff).unwrap();
         assert_eq!(program.path.as_deref().unwrap().to_str(), Some("/usr/bin/my program"));
         assert_eq!((program.file_offset, program.inode), (0x1000, 42));
+        assert_eq!(program.header, None, "a file of another name");
         assert_eq!(maps.find(0x55d0_c000_2000), None);
         assert_eq!(maps.find(0x7fff_0000_0000).unwrap().path, None);
+        assert_eq!(maps.find(0x7fff_0000_0000).unwrap().header, Some(0x7fff_0000_0000));
     }
 
     #[test]
