@@ -6,9 +6,10 @@ use std::io;
 
 use crate::maps::Maps;
 use crate::memory::StackCopy;
+use crate::signal::RegistersAndStack;
 use crate::syscall::Syscall;
 use crate::thread::{self, State, StateError, ThreadRef};
-use crate::unwind::{Registers, Stack, Unwinder};
+use crate::unwind::{Memory, Registers, Stack, Unwinder};
 
 /// How often a capture is begun anew when the thread moved on meanwhile.
 const RETRIES: u32 = 3;
@@ -122,12 +123,11 @@ impl Capturer {
     pub fn capture(&mut self, thread: &ThreadRef) -> Result<Capture, CaptureError> {
         for torn_retries in 0..=RETRIES {
             let before = Moment::read(thread)?;
-            let (registers, in_syscall) = match before.state {
-                State::Running => return Err(CaptureError::Running),
-                State::InSyscall { sp, pc, .. } => (Registers::blocked(sp, pc), true),
-                State::Stopped { sp, pc } => (Registers::blocked(sp, pc), false),
+            let (State::InSyscall { sp, pc, .. } | State::Stopped { sp, pc }) = before.state else {
+                return Err(CaptureError::Running);
             };
-            let stack = self.unwind(thread.pid, &registers, in_syscall)?;
+            let registers = Registers::blocked(sp, pc);
+            let stack = self.unwind(thread.pid, &registers, &mut StackCopy::new(thread.pid))?;
             let syscall = match before.state {
                 State::InSyscall { number, args, .. } => {
                     let mut syscall = Syscall::new(number, &args);
@@ -144,13 +144,26 @@ impl Capturer {
         Err(CaptureError::Torn)
     }
 
-    fn unwind(&mut self, pid: Option<u32>, registers: &Registers, in_syscall: bool) -> Result<Stack, CaptureError> {
+    /// The stack of a running thread of this process, of which a sample was taken.
+    ///
+    /// # Errors
+    /// `Maps`, when the memory map could not be read.
+    pub fn unwind_sample(&mut self, sample: &RegistersAndStack) -> Result<Stack, CaptureError> {
+        self.unwind(None, &sample.registers, &mut sample.memory())
+    }
+
+    fn unwind(
+        &mut self,
+        pid: Option<u32>,
+        registers: &Registers,
+        memory: &mut dyn Memory,
+    ) -> Result<Stack, CaptureError> {
         let read = || Maps::read(pid).map_err(CaptureError::Maps);
         let unwinder = match self.processes.entry(pid) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => entry.insert(Unwinder::new(read()?)),
         };
-        let stack = unwinder.unwind(registers, in_syscall, &mut StackCopy::new(pid));
+        let stack = unwinder.unwind(registers, memory);
         if stack.is_complete() {
             return Ok(stack);
         }
@@ -160,7 +173,7 @@ impl Capturer {
             return Ok(stack);
         }
         unwinder.update(maps);
-        Ok(unwinder.unwind(registers, in_syscall, &mut StackCopy::new(pid)))
+        Ok(unwinder.unwind(registers, memory))
     }
 }
 

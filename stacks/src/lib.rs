@@ -7,6 +7,7 @@ pub mod address;
 pub mod capture;
 pub mod maps;
 pub mod memory;
+pub mod signal;
 pub mod syscall;
 pub mod thread;
 pub mod unwind;

@@ -139,10 +139,10 @@ impl Unwinder {
 
     /// Every caller of a thread with these registers, of which the stack pointer and the instruction must be known.
     ///
-    /// `in_syscall`: the instruction is the one after `syscall`. A function without a table, as hand-written wrappers
-    /// of system calls are, is then taken to have the return address on the top of its stack.
-    pub fn unwind(&mut self, registers: &Registers, in_syscall: bool, memory: &mut dyn Memory) -> Stack {
-        search::Search::new(self, memory).stack(registers, in_syscall)
+    /// The innermost function, if it has no table and calls the kernel, as hand-written wrappers of system calls do, is
+    /// taken to have the return address on the top of its stack.
+    pub fn unwind(&mut self, registers: &Registers, memory: &mut dyn Memory) -> Stack {
+        search::Search::new(self, memory).stack(registers)
     }
 
     /// The rules at an instruction; `None` where there are none.

@@ -38,8 +38,6 @@ const GIVEN_UP: &str = "the search for the frame pointer was given up";
 struct Frame {
     registers: Registers,
     address: CodeAddress,
-    /// A call of the kernel from here, the innermost frame.
-    in_syscall: bool,
     /// A frame pointer was guessed from the stack's content further in: take nothing on trust.
     guessed: bool,
 }
@@ -65,13 +63,13 @@ impl<'a> Search<'a> {
         Search { unwinder, memory, effort: EFFORT, failed: HashSet::new(), frames: Vec::with_capacity(64) }
     }
 
-    pub(super) fn stack(mut self, registers: &Registers, in_syscall: bool) -> Stack {
+    pub(super) fn stack(mut self, registers: &Registers) -> Stack {
         let (Some(pc), Some(_)) = (registers.pc(), registers.sp()) else {
             return Stack { frames: Vec::new(), end: End::Incomplete { at: 0, why: NO_REGISTER } };
         };
         let address = CodeAddress::Exact(pc);
         self.frames.push(address);
-        let end = match self.walk(Frame { registers: *registers, address, in_syscall, guessed: false }) {
+        let end = match self.walk(Frame { registers: *registers, address, guessed: false }) {
             Ok(()) => End::Root,
             Err(Dead { at, why }) => End::Incomplete { at, why },
         };
@@ -129,7 +127,7 @@ impl<'a> Search<'a> {
         }
         let registers = row.caller(cfa, &frame.registers, self.memory).map_err(|_| NO_MEMORY)?;
         let pc = registers.pc().ok_or(NO_MEMORY)?;
-        let caller = |address| Frame { registers, address, in_syscall: false, guessed: frame.guessed };
+        let caller = |address| Frame { registers, address, guessed: frame.guessed };
         if pc == 0 {
             // Zeros are everywhere on a stack.
             return if frame.guessed { Err(NO_CALL) } else { Ok(None) };
@@ -165,14 +163,21 @@ impl<'a> Search<'a> {
         if entry.is_some_and(|entry| (entry..entry + START).contains(&address)) {
             return Ok(None);
         }
-        let sp = frame.registers.sp().filter(|_| frame.in_syscall).ok_or(NO_TABLE)?;
+        let sp = frame.registers.sp().filter(|_| self.is_in_syscall(frame)).ok_or(NO_TABLE)?;
         let pc = self.memory.stack(sp).ok_or(NO_MEMORY)?;
         if self.unwinder.call_site(pc, self.memory) == CallSite::None {
             return Err(NO_TABLE);
         }
         let mut registers = Registers::blocked(sp.wrapping_add(8), pc);
         registers.set(RBP, frame.registers.get(RBP));
-        Ok(Some(Frame { registers, address: CodeAddress::Return(pc), in_syscall: false, ..*frame }))
+        Ok(Some(Frame { registers, address: CodeAddress::Return(pc), ..*frame }))
+    }
+
+    /// Whether the frame is the innermost one and the instruction before it is `syscall`.
+    fn is_in_syscall(&mut self, frame: &Frame) -> bool {
+        let mut bytes = [0; 2];
+        let CodeAddress::Exact(pc) = frame.address else { return false };
+        self.frames.len() == 1 && self.memory.code(pc.wrapping_sub(2), &mut bytes) == 2 && bytes == [0x0f, 0x05]
     }
 
     /// Walks on from a frame whose rule needs the frame pointer, which is not known.
