@@ -1,0 +1,131 @@
+//! Which file's code is where in a process: `/proc/PID/maps`.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+/// A mapped range of executable memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// The first address.
+    pub start: u64,
+    /// One past the last address.
+    pub end: u64,
+    /// Where the range begins in the file.
+    pub file_offset: u64,
+    /// Where the file's first byte is mapped, hence its headers; `None` if it is not.
+    pub header: Option<u64>,
+    /// The file; `None` for memory without one, such as `[vdso]`.
+    pub path: Option<PathBuf>,
+    /// The file's inode; another file under the same path has another.
+    pub inode: u64,
+    /// What the kernel calls it: a path, `[vdso]`, or nothing. A file that was removed or replaced ends in ` (deleted)`.
+    pub name: String,
+}
+
+/// The executable mappings of a process, by address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Maps {
+    mappings: Vec<Mapping>,
+}
+
+impl Maps {
+    /// Reads those of a process; `None` is this one.
+    ///
+    /// # Errors
+    /// When the process is gone, or not ours to look at.
+    pub fn read(pid: Option<u32>) -> io::Result<Maps> {
+        let path = pid.map_or_else(|| "/proc/self/maps".to_owned(), |pid| format!("/proc/{pid}/maps"));
+        Ok(Maps::parse(&fs::read_to_string(path)?))
+    }
+
+    /// Takes the executable mappings from the text of a `maps` file; lines of another form are passed over.
+    pub fn parse(text: &str) -> Maps {
+        // A file is mapped in pieces, the first of which, not executable, has the headers.
+        let mut header: Option<Mapping> = None;
+        let mut mappings = Vec::new();
+        for (mut mapping, executable) in text.lines().filter_map(mapping) {
+            if mapping.file_offset == 0 && (mapping.inode != 0 || executable) {
+                header = Some(mapping.clone());
+            }
+            if executable {
+                mapping.header = header
+                    .as_ref()
+                    .filter(|header| (header.inode, &header.name) == (mapping.inode, &mapping.name))
+                    .map(|header| header.start);
+                mappings.push(mapping);
+            }
+        }
+        mappings.sort_by_key(|mapping| mapping.start);
+        Maps { mappings }
+    }
+
+    /// All of them, lowest first.
+    pub fn all(&self) -> &[Mapping] {
+        &self.mappings
+    }
+
+    /// The executable mapping that an address is in.
+    pub fn find(&self, address: u64) -> Option<&Mapping> {
+        let after = self.mappings.partition_point(|mapping| mapping.start <= address);
+        self.mappings[..after].last().filter(|mapping| address < mapping.end)
+    }
+}
+
+/// `start-end perms offset dev inode   name`, and whether it is executable.
+fn mapping(line: &str) -> Option<(Mapping, bool)> {
+    let mut rest = line;
+    let mut field = || {
+        let (field, after) = rest.trim_start().split_once(' ').unwrap_or((rest.trim_start(), ""));
+        rest = after;
+        field
+    };
+    let (start, end) = field().split_once('-')?;
+    let executable = field().contains('x');
+    let file_offset = u64::from_str_radix(field(), 16).ok()?;
+    let _device = field();
+    let inode = field().parse().ok()?;
+    let name = rest.trim_start().to_owned();
+    let path = name.strip_suffix(" (deleted)").unwrap_or(&name);
+    let mapping = Mapping {
+        start: u64::from_str_radix(start, 16).ok()?,
+        end: u64::from_str_radix(end, 16).ok()?,
+        file_offset,
+        header: None,
+        path: path.starts_with('/').then(|| PathBuf::from(path)),
+        inode,
+        name,
+    };
+    Some((mapping, executable))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executable_lines_are_taken() {
+        let maps = Maps::parse(
+            "55d0c0000000-55d0c0001000 r--p 00000000 08:01 42                         /usr/bin/my program\n\
+             55d0c0001000-55d0c0002000 r-xp 00001000 08:01 42                         /usr/bin/my program (deleted)\n\
+             7fff00000000-7fff00001000 r-xp 00000000 00:00 0                          [vdso]\n\
+             nonsense\n",
+        );
+        assert_eq!(maps.all().len(), 2);
+        let program = maps.find(0x55d0_c000_1fff).unwrap();
+        assert_eq!(program.path.as_deref().unwrap().to_str(), Some("/usr/bin/my program"));
+        assert_eq!((program.file_offset, program.inode), (0x1000, 42));
+        assert_eq!(program.header, None, "a file of another name");
+        assert_eq!(maps.find(0x55d0_c000_2000), None);
+        assert_eq!(maps.find(0x7fff_0000_0000).unwrap().path, None);
+        assert_eq!(maps.find(0x7fff_0000_0000).unwrap().header, Some(0x7fff_0000_0000));
+    }
+
+    #[test]
+    fn this_very_function_is_mapped() {
+        let here = this_very_function_is_mapped as *const () as u64;
+        let maps = Maps::read(None).unwrap();
+        let program = std::env::current_exe().unwrap();
+        assert_eq!(maps.find(here).and_then(|mapping| mapping.path.clone()), Some(program));
+    }
+}

@@ -1,0 +1,198 @@
+//! Where a running thread of this process is: its registers and the innermost part of its stack, copied by the thread
+//! itself in a signal handler.
+//!
+//! The handler only copies; it takes no lock, allocates nothing, and unwinds nothing. Whoever asked unwinds the copy.
+//!
+//! **A signal is sent only to a thread that was just seen running.** A blocked one would see its system call fail with
+//! `EINTR`: `nanosleep`, `poll`, `epoll_wait` and waits with a timeout do, whatever `SA_RESTART` says, and its code may
+//! not expect that. What remains is the moment between looking and the arrival of the signal, a few microseconds: a
+//! thread that blocks just then is interrupted.
+//!
+//! Nothing is installed unless it is asked for, and what was installed stays until the process ends: a signal may still
+//! be on its way, and without a handler it would end the process.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::memory;
+use crate::thread::StateError;
+use crate::unwind::{Memory, Registers};
+
+/// At most this much of a stack is copied, in bytes, from the stack pointer on.
+pub const MOST: usize = 16 << 10;
+
+/// A running thread's registers and the innermost part of its stack.
+#[derive(Debug, Clone)]
+pub struct RegistersAndStack {
+    /// All of them, at the instruction that was interrupted.
+    pub registers: Registers,
+    /// The stack from the stack pointer on, at most [`MOST`] bytes.
+    stack: Vec<u8>,
+}
+
+impl RegistersAndStack {
+    /// How much of the stack was copied, in bytes.
+    pub fn stack_len(&self) -> usize {
+        self.stack.len()
+    }
+
+    /// The stack as it was, and nothing else of it: the thread went on since.
+    pub(crate) fn memory(&self) -> impl Memory {
+        Copied(self)
+    }
+}
+
+struct Copied<'a>(&'a RegistersAndStack);
+
+impl Memory for Copied<'_> {
+    fn stack(&mut self, address: u64) -> Option<u64> {
+        let at = usize::try_from(address.checked_sub(self.0.registers.sp()?)?).ok()?;
+        self.0.stack.get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_le_bytes)
+    }
+
+    fn code(&mut self, address: u64, into: &mut [u8]) -> usize {
+        memory::read(None, address, into)
+    }
+}
+
+/// Why the handler is not installed.
+#[derive(Debug)]
+pub enum InstallError {
+    /// Not Linux on x86-64.
+    Unsupported,
+    /// Every real-time signal has a handler already.
+    NoSignalFree,
+    /// The kernel refused.
+    Refused(io::Error),
+}
+
+impl fmt::Display for InstallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InstallError::Unsupported => f.write_str("cannot sample running threads: only on Linux on x86-64"),
+            InstallError::NoSignalFree => {
+                f.write_str("cannot sample running threads: every real-time signal is in use")
+            }
+            InstallError::Refused(error) => write!(f, "cannot install a signal handler: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for InstallError {}
+
+/// Why there is no sample.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SampleError {
+    /// The thread's state could not be read.
+    State(StateError),
+    /// It does not run. A blocked thread needs no signal: see [`crate::capture`].
+    NotRunning,
+    /// It blocks the signal.
+    Masked,
+    /// It has not taken the last signal yet.
+    Pending,
+    /// Somebody installed another handler for the signal, who would not know what to do with it.
+    Displaced,
+    /// The signal could not be sent: its queue is full, or the kernel forbids it.
+    NotSent,
+    /// It did not take the signal in time. When it does, nothing happens.
+    TimedOut,
+    /// The handler ran, but could not read the stack.
+    Unreadable,
+}
+
+impl fmt::Display for SampleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            SampleError::State(error) => return error.fmt(f),
+            SampleError::NotRunning => "cannot sample the thread: it is not running",
+            SampleError::Masked => "cannot sample the thread: it blocks the signal",
+            SampleError::Pending => "cannot sample the thread: it has not taken the last signal yet",
+            SampleError::Displaced => "cannot sample threads: the signal's handler was replaced",
+            SampleError::NotSent => "cannot sample the thread: the signal could not be sent",
+            SampleError::TimedOut => "cannot sample the thread: it did not take the signal in time",
+            SampleError::Unreadable => "cannot sample the thread: its stack could not be read",
+        })
+    }
+}
+
+impl std::error::Error for SampleError {}
+
+/// Samples running threads of this process, one at a time.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", target_arch = "x86_64"))] {
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use std::time::Duration;
+/// use pollscope_stacks::{capture::Capturer, signal::Sampler, thread::ThreadRef};
+/// static STOP: AtomicBool = AtomicBool::new(false);
+/// let (tell, hear) = std::sync::mpsc::channel();
+/// let busy = std::thread::spawn(move || {
+///     tell.send(ThreadRef::current().tid).unwrap();
+///     while !STOP.load(Ordering::Relaxed) {}
+/// });
+/// let tid = hear.recv().unwrap();
+/// let sampler = Sampler::install().unwrap();
+/// let sample = loop {
+///     if let Ok(sample) = sampler.sample(tid, Duration::from_secs(1)) { break sample; }
+/// };
+/// assert!(Capturer::new().unwind_sample(&sample).unwrap().is_complete());
+/// # STOP.store(true, Ordering::Relaxed);
+/// # busy.join().unwrap();
+/// # }
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Sampler {
+    /// The number of the real-time signal.
+    signal: i32,
+}
+
+impl Sampler {
+    /// Installs the handler for a real-time signal that has none, unless that was done before.
+    ///
+    /// # Errors
+    /// See [`InstallError`].
+    pub fn install() -> Result<Sampler, InstallError> {
+        os::install(None).map(|signal| Sampler { signal })
+    }
+
+    /// Installs the handler for this signal, unless one was installed before, for whichever signal. A handler that is
+    /// there is called for every signal that was not sent from here.
+    ///
+    /// # Errors
+    /// See [`InstallError`].
+    pub fn install_for(signal: i32) -> Result<Sampler, InstallError> {
+        os::install(Some(signal)).map(|signal| Sampler { signal })
+    }
+
+    /// The number of the signal that is used.
+    pub fn signal(&self) -> i32 {
+        self.signal
+    }
+
+    /// Has a running thread of this process copy its registers and stack. Waits at most about `timeout` for it.
+    ///
+    /// # Errors
+    /// See [`SampleError`].
+    pub fn sample(&self, tid: u32, timeout: Duration) -> Result<RegistersAndStack, SampleError> {
+        os::sample(self.signal, tid, timeout)
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+mod os {
+    use super::*;
+
+    pub(super) fn install(_signal: Option<i32>) -> Result<i32, InstallError> {
+        Err(InstallError::Unsupported)
+    }
+
+    pub(super) fn sample(_signal: i32, _tid: u32, _timeout: Duration) -> Result<RegistersAndStack, SampleError> {
+        Err(SampleError::State(StateError::Unsupported))
+    }
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[path = "signal/linux.rs"]
+mod os;

@@ -1,0 +1,337 @@
+//! The handler, the slot that it copies into, and whoever waits for it.
+
+use std::cell::UnsafeCell;
+use std::io;
+use std::mem;
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::{InstallError, MOST, RegistersAndStack, SampleError};
+use crate::thread::{self, State, ThreadRef};
+use crate::unwind::Registers;
+
+/// Where a sample is. The slot's word is one of these and, above, the number of the request: so a signal that comes
+/// late finds another word than it was sent with, and does nothing.
+const IDLE: u64 = 0;
+const REQUESTED: u64 = 1;
+const COPYING: u64 = 2;
+const DONE: u64 = 3;
+const PHASE: u64 = 3;
+
+/// A page: memory is there or not there page by page.
+const PAGE: usize = 4 << 10;
+/// The pages that a copy may touch, one more than it fills.
+const PAGES: usize = MOST / PAGE + 1;
+
+/// What the handler fills.
+struct Slot {
+    word: AtomicU64,
+    thread: AtomicI32,
+    /// In the order of DWARF.
+    registers: UnsafeCell<[u64; 17]>,
+    length: UnsafeCell<usize>,
+    stack: UnsafeCell<[u8; MOST]>,
+}
+
+// SAFETY: the cells are written only by the handler that changed the word from REQUESTED to COPYING, and read only by
+// the holder of `TURN` after it saw DONE: never by two at a time.
+unsafe impl Sync for Slot {}
+
+static SLOT: Slot = Slot {
+    word: AtomicU64::new(IDLE),
+    thread: AtomicI32::new(0),
+    registers: UnsafeCell::new([0; 17]),
+    length: UnsafeCell::new(0),
+    stack: UnsafeCell::new([0; MOST]),
+};
+
+/// One sample at a time. Holds the signal, once there is one.
+static TURN: Mutex<Option<i32>> = Mutex::new(None);
+
+/// What was there before for the signal.
+static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
+
+/// Signals that were sent from here and came too late.
+static LATE: AtomicUsize = AtomicUsize::new(0);
+
+fn turn() -> MutexGuard<'static, Option<i32>> {
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn install(wanted: Option<i32>) -> Result<i32, InstallError> {
+    let mut turn = turn();
+    if let Some(signal) = *turn {
+        return Ok(signal);
+    }
+    let signal = match wanted {
+        Some(signal) => signal,
+        // From above: people and libraries count from below.
+        None => (libc::SIGRTMIN()..libc::SIGRTMAX())
+            .rev()
+            .find(|signal| action(*signal).is_ok_and(|action| action.sa_sigaction == libc::SIG_DFL))
+            .ok_or(InstallError::NoSignalFree)?,
+    };
+    let previous = action(signal).map_err(InstallError::Refused)?;
+    PREVIOUS.get_or_init(|| previous);
+    // SAFETY: all zeros are a valid `sigaction`: no flags, an empty mask.
+    let mut ours: libc::sigaction = unsafe { mem::zeroed() };
+    ours.sa_sigaction = handler_address();
+    ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
+    // SAFETY: `handler` has the signature that SA_SIGINFO asks for, does only what a handler may, and lives as long as
+    // the program; `PREVIOUS`, which it reads, is set.
+    if unsafe { libc::sigaction(signal, &raw const ours, ptr::null_mut()) } != 0 {
+        return Err(InstallError::Refused(io::Error::last_os_error()));
+    }
+    *turn = Some(signal);
+    Ok(signal)
+}
+
+fn handler_address() -> libc::sighandler_t {
+    handler as extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) as libc::sighandler_t
+}
+
+/// What is installed for a signal.
+fn action(signal: i32) -> io::Result<libc::sigaction> {
+    // SAFETY: all zeros are a valid `sigaction`.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: nothing is installed; the kernel only writes to `action`.
+    match unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) } {
+        0 => Ok(action),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+pub(super) fn sample(signal: i32, tid: u32, timeout: Duration) -> Result<RegistersAndStack, SampleError> {
+    let turn = turn();
+    may_send(signal, tid)?;
+    let last = SLOT.word.load(Ordering::Acquire);
+    if last & PHASE == COPYING {
+        // A handler of an earlier request is not done: its thread was stopped in it.
+        return Err(SampleError::Pending);
+    }
+    let request = ((last >> 2) + 1) << 2 | REQUESTED;
+    SLOT.thread.store(tid.cast_signed(), Ordering::Relaxed);
+    SLOT.word.store(request, Ordering::Release);
+    let result = send(signal, tid, request).and_then(|()| wait(request, timeout));
+    if result.is_ok() {
+        let copy = copy_out();
+        SLOT.word.store(request & !PHASE | IDLE, Ordering::Release);
+        drop(turn);
+        return copy;
+    }
+    drop(turn);
+    result.and(Err(SampleError::TimedOut))
+}
+
+/// Whether a signal to this thread would do no harm. Looks at the thread's state last, so that it is as new as can be.
+fn may_send(signal: i32, tid: u32) -> Result<(), SampleError> {
+    if !action(signal).is_ok_and(|action| action.sa_sigaction == handler_address()) {
+        return Err(SampleError::Displaced);
+    }
+    let thread = ThreadRef::here(tid);
+    let status = thread::read_status(&thread).map_err(SampleError::State)?;
+    let bit = 1 << (signal - 1);
+    if status.blocked_signals & bit != 0 {
+        return Err(SampleError::Masked);
+    }
+    if status.pending_signals & bit != 0 {
+        return Err(SampleError::Pending);
+    }
+    match thread::read_state(&thread).map_err(SampleError::State)? {
+        State::Running => Ok(()),
+        State::InSyscall { .. } | State::Stopped { .. } => Err(SampleError::NotRunning),
+    }
+}
+
+/// `siginfo_t` of a queued signal, as the kernel takes it.
+#[repr(C)]
+struct Queued {
+    signal: i32,
+    error: i32,
+    code: i32,
+    padding: i32,
+    pid: i32,
+    uid: u32,
+    value: u64,
+    rest: [u64; 12],
+}
+
+const _: () = assert!(size_of::<Queued>() == size_of::<libc::siginfo_t>());
+
+/// Sends the signal to one thread, with the request's number, by which the handler knows it.
+fn send(signal: i32, tid: u32, request: u64) -> Result<(), SampleError> {
+    // SAFETY: neither call takes anything or fails.
+    let (pid, uid) = unsafe { (libc::getpid(), libc::getuid()) };
+    let info = Queued { signal, error: 0, code: libc::SI_QUEUE, padding: 0, pid, uid, value: request, rest: [0; 12] };
+    // SAFETY: the kernel reads `info`, which has the size and layout of `siginfo_t`. The signal has a handler.
+    let sent = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid, signal, &raw const info) };
+    if sent == 0 {
+        return Ok(());
+    }
+    let gone = io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH);
+    SLOT.word.store(request & !PHASE | IDLE, Ordering::Release);
+    Err(if gone { SampleError::State(thread::StateError::NotFound) } else { SampleError::NotSent })
+}
+
+/// Waits until the handler is done, or gives the request up.
+fn wait(request: u64, timeout: Duration) -> Result<(), SampleError> {
+    const SPINS: u32 = 200;
+    const PAUSE: Duration = Duration::from_micros(50);
+    let done = request & !PHASE | DONE;
+    let idle = request & !PHASE | IDLE;
+    let begin = Instant::now();
+    let mut spins = 0;
+    loop {
+        if SLOT.word.load(Ordering::Acquire) == done {
+            return Ok(());
+        }
+        let waited = begin.elapsed();
+        let withdraw = || SLOT.word.compare_exchange(request, idle, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        // What is being copied is worth waiting for a little longer.
+        if waited >= timeout && (withdraw() || waited >= 2 * timeout + PAUSE) {
+            return Err(SampleError::TimedOut);
+        }
+        spins += 1;
+        if spins < SPINS { std::thread::yield_now() } else { std::thread::sleep(PAUSE) }
+    }
+}
+
+/// Takes the finished copy. The caller has the turn and saw DONE.
+fn copy_out() -> Result<RegistersAndStack, SampleError> {
+    // SAFETY: the word is DONE, seen with Acquire: the handler that wrote the cells is through with them, and no other
+    // writes before the next request, which only the holder of the turn, our caller, makes.
+    let (values, stack) = unsafe {
+        let length = (*SLOT.length.get()).min(MOST);
+        (*SLOT.registers.get(), (&(*SLOT.stack.get()))[..length].to_vec())
+    };
+    if stack.is_empty() {
+        return Err(SampleError::Unreadable);
+    }
+    Ok(RegistersAndStack { registers: Registers { values: values.map(Some) }, stack })
+}
+
+/// Runs on the thread that is sampled. Only atomics, plain memory and system calls: all that a handler may do.
+extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: each thread has its own errno at a valid address. The interrupted code must find it as it was.
+    let errno = unsafe { *libc::__errno_location() };
+    // SAFETY: the kernel gives a handler with SA_SIGINFO a valid `info`; of a queued signal it has a pid and a value.
+    let (queued, pid, request) = unsafe { ((*info).si_code == libc::SI_QUEUE, (*info).si_pid(), (*info).si_value()) };
+    // SAFETY: takes nothing and cannot fail.
+    if queued && pid == unsafe { libc::getpid() } {
+        answer(request.sival_ptr as u64, context.cast());
+    } else {
+        pass_on(signal, info, context);
+    }
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = errno };
+}
+
+/// Copies, if the request still stands and is for this thread.
+fn answer(request: u64, context: *const libc::ucontext_t) {
+    // SAFETY: takes nothing and cannot fail.
+    let me = unsafe { libc::gettid() };
+    let copying = request & !PHASE | COPYING;
+    let stands = request & PHASE == REQUESTED
+        && SLOT.thread.load(Ordering::Relaxed) == me
+        && SLOT.word.compare_exchange(request, copying, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+    if !stands {
+        LATE.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
+    // SAFETY: the kernel gives the handler a valid context, and the word is COPYING since the exchange: the cells are
+    // this handler's alone.
+    unsafe {
+        let general = &(*context).uc_mcontext.gregs;
+        let registers = &mut *SLOT.registers.get();
+        for (to, from) in registers.iter_mut().zip(GENERAL) {
+            *to = general[from as usize].cast_unsigned();
+        }
+        let sp = general[libc::REG_RSP as usize].cast_unsigned();
+        *SLOT.length.get() = copy_stack(sp, SLOT.stack.get().cast());
+    }
+    SLOT.word.store(request & !PHASE | DONE, Ordering::Release);
+}
+
+/// Where the kernel keeps the registers, in the order of DWARF.
+const GENERAL: [i32; 17] = [
+    libc::REG_RAX,
+    libc::REG_RDX,
+    libc::REG_RCX,
+    libc::REG_RBX,
+    libc::REG_RSI,
+    libc::REG_RDI,
+    libc::REG_RBP,
+    libc::REG_RSP,
+    libc::REG_R8,
+    libc::REG_R9,
+    libc::REG_R10,
+    libc::REG_R11,
+    libc::REG_R12,
+    libc::REG_R13,
+    libc::REG_R14,
+    libc::REG_R15,
+    libc::REG_RIP,
+];
+
+/// Copies the stack through the kernel, which stops where the memory ends; a plain copy would end the process there.
+///
+/// # Safety
+/// `into` has room for `MOST` bytes, which nobody else uses.
+unsafe fn copy_stack(sp: u64, into: *mut libc::c_void) -> usize {
+    let mut remote = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; PAGES];
+    let mut at = sp as usize;
+    let mut left = MOST;
+    let mut pages = 0;
+    while left > 0 && pages < PAGES {
+        let length = left.min(PAGE - at % PAGE);
+        remote[pages] = libc::iovec { iov_base: at as *mut libc::c_void, iov_len: length };
+        at = at.wrapping_add(length);
+        left -= length;
+        pages += 1;
+    }
+    let local = libc::iovec { iov_base: into, iov_len: MOST };
+    // SAFETY: the kernel writes at most `MOST` bytes to `into`, and checks the addresses that it reads itself.
+    let copied = unsafe {
+        libc::process_vm_readv(libc::getpid(), &raw const local, 1, remote.as_ptr(), pages as libc::c_ulong, 0)
+    };
+    usize::try_from(copied).unwrap_or(0)
+}
+
+/// Gives a signal that was not sent from here to the handler that was there before.
+fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let Some(previous) = PREVIOUS.get() else { return };
+    match previous.sa_sigaction {
+        libc::SIG_DFL | libc::SIG_IGN => {}
+        address if previous.sa_flags & libc::SA_SIGINFO != 0 => {
+            // SAFETY: whoever installed it with SA_SIGINFO promised the kernel a function of this signature.
+            let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) =
+                unsafe { mem::transmute(address) };
+            handler(signal, info, context);
+        }
+        address => {
+            // SAFETY: whoever installed it without SA_SIGINFO promised the kernel a function of this signature.
+            let handler: extern "C" fn(i32) = unsafe { mem::transmute(address) };
+            handler(signal);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_comes_late_does_nothing() {
+        let _turn = turn();
+        let before = SLOT.word.load(Ordering::Acquire);
+        let late = LATE.load(Ordering::Relaxed);
+        // An old request, one for another thread, and one that was never made.
+        for request in [0, REQUESTED, before & !PHASE | REQUESTED, u64::MAX] {
+            answer(request, ptr::null());
+        }
+        assert_eq!(SLOT.word.load(Ordering::Acquire), before);
+        assert_eq!(LATE.load(Ordering::Relaxed) - late, 4);
+    }
+}

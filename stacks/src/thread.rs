@@ -1,0 +1,281 @@
+//! What one thread is doing right now, as the kernel tells in `/proc/PID/task/TID`: no signal, no pause, and for
+//! threads of the same user no privilege.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+
+/// Which thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ThreadRef {
+    /// The process; `None` is this one.
+    pub pid: Option<u32>,
+    /// The thread's id, as the kernel counts: not the `pthread_t`, not Rust's `ThreadId`.
+    pub tid: u32,
+}
+
+/// What a thread is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// On a CPU, or waiting for one: it could go on. Where its code is cannot be read without asking the thread.
+    Running,
+    /// Blocked in a system call.
+    InSyscall {
+        /// The call's number on this architecture.
+        number: u64,
+        /// Its arguments: `rdi`, `rsi`, `rdx`, `r10`, `r8`, `r9`.
+        args: [u64; 6],
+        /// The stack pointer.
+        sp: u64,
+        /// The instruction after `syscall`.
+        pc: u64,
+    },
+    /// Blocked, but not in a system call: in a page fault, or stopped by a signal or a debugger.
+    Stopped {
+        /// The stack pointer.
+        sp: u64,
+        /// The instruction that it is at.
+        pc: u64,
+    },
+}
+
+/// Why a thread could not be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateError {
+    /// Not Linux on x86-64.
+    Unsupported,
+    /// There is no such thread: it ended, or `/proc` hides it (`hidepid=`), or is not mounted.
+    NotFound,
+    /// The kernel does not let this user look: another user's process, one that is not dumpable, or a container's rule.
+    Denied,
+    /// Another error of reading.
+    Unreadable(io::ErrorKind),
+    /// The kernel's answer has another form than is known here.
+    Unrecognised,
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StateError::Unsupported => f.write_str("cannot look at threads: only on Linux on x86-64"),
+            StateError::NotFound => f.write_str("cannot find the thread: it ended, or `/proc` hides it"),
+            StateError::Denied => f.write_str("not permitted to look at the thread: run as the same user"),
+            StateError::Unreadable(kind) => write!(f, "cannot read the thread's state: {kind}"),
+            StateError::Unrecognised => f.write_str("cannot understand the thread's state in `/proc`"),
+        }
+    }
+}
+
+impl std::error::Error for StateError {}
+
+impl From<io::Error> for StateError {
+    fn from(error: io::Error) -> StateError {
+        // A thread that ends while its file is open answers ESRCH, which has no `ErrorKind`.
+        const ESRCH: i32 = 3;
+        match error.kind() {
+            _ if error.raw_os_error() == Some(ESRCH) => StateError::NotFound,
+            io::ErrorKind::NotFound => StateError::NotFound,
+            io::ErrorKind::PermissionDenied => StateError::Denied,
+            kind => StateError::Unreadable(kind),
+        }
+    }
+}
+
+/// How a thread was scheduled since it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Schedule {
+    /// Time on a CPU, in nanoseconds.
+    pub on_cpu_ns: u64,
+    /// Time ready to run without getting a CPU, in nanoseconds.
+    pub run_delay_ns: u64,
+    /// How often it got a CPU. Unchanged between two looks at a thread that was blocked in both: it did not run between.
+    pub slices: u64,
+}
+
+/// What `status` tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// The scheduler's state: `R` running, `S` sleeping, `D` waiting for a device, `T` stopped, `t` traced, `Z` dead.
+    pub letter: char,
+    /// How often it gave up the CPU: each time that it blocked.
+    pub voluntary_switches: u64,
+    /// How often the CPU was taken from it.
+    pub involuntary_switches: u64,
+    /// The signals that wait for this thread; bit 0 is signal 1.
+    pub pending_signals: u64,
+    /// The signals that this thread blocks; bit 0 is signal 1.
+    pub blocked_signals: u64,
+}
+
+impl ThreadRef {
+    /// A thread of this process.
+    pub fn here(tid: u32) -> ThreadRef {
+        ThreadRef { pid: None, tid }
+    }
+
+    /// The thread that asks.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    pub fn current() -> ThreadRef {
+        // SAFETY: gettid takes nothing, changes nothing and cannot fail.
+        ThreadRef::here(unsafe { libc::gettid() }.cast_unsigned())
+    }
+
+    /// What is in one of its files, with at most the bytes that fit.
+    fn read<'buffer>(&self, file: &str, buffer: &'buffer mut [u8]) -> Result<&'buffer str, StateError> {
+        if cfg!(not(all(target_os = "linux", target_arch = "x86_64"))) {
+            return Err(StateError::Unsupported);
+        }
+        let path = match self.pid {
+            None => format!("/proc/self/task/{}/{file}", self.tid),
+            Some(pid) => format!("/proc/{pid}/task/{}/{file}", self.tid),
+        };
+        let mut opened = File::open(path)?;
+        let mut length = 0;
+        while length < buffer.len() {
+            match opened.read(&mut buffer[length..])? {
+                0 => break,
+                more => length += more,
+            }
+        }
+        std::str::from_utf8(&buffer[..length]).map_err(|_| StateError::Unrecognised)
+    }
+}
+
+/// What a thread is doing right now.
+///
+/// # Errors
+/// See [`StateError`].
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", target_arch = "x86_64"))] {
+/// use pollscope_stacks::thread::{State, ThreadRef, read_state};
+/// // Whoever asks is in the system call that asks: `read`, number 0.
+/// assert!(matches!(read_state(&ThreadRef::current()), Ok(State::InSyscall { number: 0, .. } | State::Running)));
+/// # }
+/// ```
+pub fn read_state(thread: &ThreadRef) -> Result<State, StateError> {
+    parse_state(thread.read("syscall", &mut [0; 256])?).ok_or(StateError::Unrecognised)
+}
+
+/// How it was scheduled.
+///
+/// # Errors
+/// See [`StateError`]; a kernel without the accounting gives `NotFound`.
+pub fn read_schedule(thread: &ThreadRef) -> Result<Schedule, StateError> {
+    parse_schedule(thread.read("schedstat", &mut [0; 128])?).ok_or(StateError::Unrecognised)
+}
+
+/// Its scheduler state, context switches and signals.
+///
+/// # Errors
+/// See [`StateError`].
+pub fn read_status(thread: &ThreadRef) -> Result<Status, StateError> {
+    parse_status(thread.read("status", &mut [0; 8192])?).ok_or(StateError::Unrecognised)
+}
+
+/// The kernel function that it waits in; `None` when it does not wait, or the kernel does not say.
+///
+/// # Errors
+/// See [`StateError`].
+pub fn read_wchan(thread: &ThreadRef) -> Result<Option<String>, StateError> {
+    let mut buffer = [0; 256];
+    let name = thread.read("wchan", &mut buffer)?.trim();
+    Ok((!name.is_empty() && name != "0").then(|| name.to_owned()))
+}
+
+/// `running`, `-1 SP PC`, or `NUMBER ARG×6 SP PC`.
+fn parse_state(text: &str) -> Option<State> {
+    let mut words = text.split_ascii_whitespace();
+    let first = words.next()?;
+    if first == "running" {
+        return Some(State::Running);
+    }
+    let mut hexadecimal = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
+    if first == "-1" {
+        return Some(State::Stopped { sp: hexadecimal()?, pc: hexadecimal()? });
+    }
+    let number = first.parse().ok()?;
+    let mut args = [0; 6];
+    for argument in &mut args {
+        *argument = hexadecimal()?;
+    }
+    Some(State::InSyscall { number, args, sp: hexadecimal()?, pc: hexadecimal()? })
+}
+
+fn parse_schedule(text: &str) -> Option<Schedule> {
+    let mut numbers = text.split_ascii_whitespace().map(|word| word.parse().ok());
+    Some(Schedule { on_cpu_ns: numbers.next()??, run_delay_ns: numbers.next()??, slices: numbers.next()?? })
+}
+
+fn parse_status(text: &str) -> Option<Status> {
+    let field = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(str::trim))
+            .filter(|v| !v.is_empty())
+    };
+    let mask = |name| u64::from_str_radix(field(name)?, 16).ok();
+    Some(Status {
+        letter: field("State")?.chars().next()?,
+        voluntary_switches: field("voluntary_ctxt_switches")?.parse().ok()?,
+        involuntary_switches: field("nonvoluntary_ctxt_switches")?.parse().ok()?,
+        pending_signals: mask("SigPnd")?,
+        blocked_signals: mask("SigBlk")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_the_state_is_read() {
+        let write = "1 0x3 0x7f00 0x1000 0x0 0x0 0x0 0x7ffd10 0x7f11\n";
+        let args = [3, 0x7f00, 0x1000, 0, 0, 0];
+        for (text, expected) in [
+            ("running\n", Some(State::Running)),
+            (write, Some(State::InSyscall { number: 1, args, sp: 0x007f_fd10, pc: 0x7f11 })),
+            ("-1 0x7ffd10 0x7f11\n", Some(State::Stopped { sp: 0x007f_fd10, pc: 0x7f11 })),
+            ("", None),
+            ("1 0x3", None),
+            ("-1", None),
+            ("nonsense 0x1", None),
+        ] {
+            assert_eq!(parse_state(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn schedule_and_status_are_read() {
+        assert_eq!(parse_schedule("12 34 5\n"), Some(Schedule { on_cpu_ns: 12, run_delay_ns: 34, slices: 5 }));
+        assert_eq!(parse_schedule("12 34"), None);
+        let text = "Name:\tState: odd\nState:\tS (sleeping)\nSigPnd:\t0000000000000200\nShdPnd:\t0\nSigBlk:\t1\n\
+                    voluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t8\n";
+        let expected = Status {
+            letter: 'S',
+            voluntary_switches: 7,
+            involuntary_switches: 8,
+            pending_signals: 0x200,
+            blocked_signals: 1,
+        };
+        assert_eq!(parse_status(text), Some(expected));
+        assert_eq!(parse_status("State:\tS\n"), None);
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    fn a_thread_that_does_not_exist_is_an_error() {
+        let nobody = ThreadRef::here(u32::MAX);
+        assert_eq!(read_state(&nobody), Err(StateError::NotFound));
+        assert_eq!(read_status(&nobody), Err(StateError::NotFound));
+        assert_eq!(read_schedule(&ThreadRef { pid: Some(u32::MAX), tid: 1 }), Err(StateError::NotFound));
+        assert_eq!(read_wchan(&nobody), Err(StateError::NotFound));
+    }
+
+    #[test]
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    fn one_can_look_at_oneself() {
+        let me = ThreadRef::current();
+        assert!(read_schedule(&me).unwrap().slices > 0);
+        assert_eq!(read_status(&me).unwrap().letter, 'R');
+    }
+}

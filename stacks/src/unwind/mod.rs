@@ -1,0 +1,199 @@
+//! From a stack pointer and an instruction to every caller, up to the thread's first function.
+//!
+//! You provide the executable mappings and a way to read memory; this walks the stack with the tables that compilers
+//! emit for exceptions (`.eh_frame`). It does no I/O of its own, and it does not name functions.
+//!
+//! What is special is that of all registers only the stack pointer and the instruction need be known: that is all that
+//! the kernel tells of a blocked thread. Some functions (those of the precompiled standard library among them) describe
+//! their frame relative to `rbp`, which is unknown then: see [`search`] for how it is recovered, and why a stack is
+//! only believed when it reaches the thread's first function.
+
+mod code;
+mod module;
+mod row;
+mod search;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::address::CodeAddress;
+use crate::maps::Maps;
+use code::{CallSite, Depth};
+use module::Module;
+use row::Row;
+
+/// How the unwinder sees the memory of the process.
+pub trait Memory {
+    /// The word at an address of the stack; `None` when it cannot be had.
+    fn stack(&mut self, address: u64) -> Option<u64>;
+    /// Fills `into` with code or other constant data of a mapped file. Returns how many bytes could be read.
+    fn code(&mut self, address: u64, into: &mut [u8]) -> usize;
+}
+
+/// The registers as DWARF numbers them: 0 to 15 general, 16 the instruction. `None` is unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Registers {
+    pub(crate) values: [Option<u64>; 17],
+}
+
+pub(crate) const RBP: u16 = 6;
+pub(crate) const RSP: u16 = 7;
+pub(crate) const RIP: u16 = 16;
+
+impl Registers {
+    /// All that is known of a blocked thread.
+    pub fn blocked(sp: u64, pc: u64) -> Registers {
+        let mut registers = Registers::default();
+        registers.set(RSP, Some(sp));
+        registers.set(RIP, Some(pc));
+        registers
+    }
+
+    /// The instruction.
+    pub fn pc(&self) -> Option<u64> {
+        self.get(RIP)
+    }
+
+    /// The stack pointer.
+    pub fn sp(&self) -> Option<u64> {
+        self.get(RSP)
+    }
+
+    pub(crate) fn get(&self, register: u16) -> Option<u64> {
+        self.values.get(usize::from(register)).copied().flatten()
+    }
+
+    pub(crate) fn set(&mut self, register: u16, value: Option<u64>) {
+        if let Some(slot) = self.values.get_mut(usize::from(register)) {
+            *slot = value;
+        }
+    }
+}
+
+/// How a stack ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// At the thread's first function: the stack is complete.
+    Root,
+    /// Before it: frames further out are missing.
+    Incomplete {
+        /// The instruction of the frame whose caller was not found.
+        at: u64,
+        /// What was in the way.
+        why: &'static str,
+    },
+}
+
+/// The instructions that a thread is in, from the innermost outwards.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stack {
+    /// First where the thread is, then where each call returns to.
+    pub frames: Vec<CodeAddress>,
+    /// Whether these are all.
+    pub end: End,
+}
+
+impl Stack {
+    /// Whether the thread's first function was reached.
+    pub fn is_complete(&self) -> bool {
+        self.end == End::Root
+    }
+}
+
+/// The unwinding tables of one process, read as they are needed and kept.
+#[derive(Debug, Default)]
+pub struct Unwinder {
+    maps: Maps,
+    /// By the start of the executable mapping.
+    modules: HashMap<u64, Option<Module>>,
+    rows: HashMap<u64, Option<Arc<Row>>>,
+    call_sites: HashMap<u64, CallSite>,
+    depths: HashMap<u64, Depth>,
+    tail_calls: HashMap<u64, bool>,
+    context: module::Context,
+}
+
+impl Unwinder {
+    /// For a process with these mappings.
+    pub fn new(maps: Maps) -> Unwinder {
+        Unwinder { maps, ..Unwinder::default() }
+    }
+
+    /// The mappings that it goes by.
+    pub fn maps(&self) -> &Maps {
+        &self.maps
+    }
+
+    /// Takes newer mappings: what was learnt of files that are no longer where they were is forgotten.
+    pub fn update(&mut self, maps: Maps) {
+        let moved = self.maps.all().iter().any(|mapping| !maps.all().contains(mapping));
+        if moved {
+            *self = Unwinder::new(maps);
+        } else {
+            self.modules.retain(|_, module| module.is_some());
+            self.rows.retain(|_, row| row.is_some());
+            self.call_sites.retain(|_, site| *site != CallSite::None);
+            self.maps = maps;
+        }
+    }
+
+    /// Every caller of a thread with these registers, of which the stack pointer and the instruction must be known.
+    ///
+    /// The innermost function, if it has no table and calls the kernel, as hand-written wrappers of system calls do, is
+    /// taken to have the return address on the top of its stack.
+    pub fn unwind(&mut self, registers: &Registers, memory: &mut dyn Memory) -> Stack {
+        search::Search::new(self, memory).stack(registers)
+    }
+
+    /// The rules at an instruction; `None` where there are none.
+    fn row(&mut self, lookup: u64, memory: &mut dyn Memory) -> Option<Arc<Row>> {
+        if let Some(row) = self.rows.get(&lookup) {
+            return row.clone();
+        }
+        self.module(lookup, memory);
+        let row = loaded(&self.maps, &self.modules, lookup).and_then(|module| module.row(lookup, &mut self.context));
+        let row = row.map(Arc::new);
+        self.rows.insert(lookup, row.clone());
+        row
+    }
+
+    /// The module that an address is in, loaded if it was not yet.
+    fn module(&mut self, address: u64, memory: &mut dyn Memory) -> Option<&Module> {
+        let mapping = self.maps.find(address)?;
+        self.modules.entry(mapping.start).or_insert_with(|| Module::load(mapping, memory)).as_ref()
+    }
+
+    /// What is before an instruction that is said to be a return address.
+    fn call_site(&mut self, address: u64, memory: &mut dyn Memory) -> CallSite {
+        if self.maps.find(address.wrapping_sub(1)).is_none() {
+            return CallSite::None;
+        }
+        *self.call_sites.entry(address).or_insert_with(|| CallSite::before(address, memory))
+    }
+
+    /// How far above the stack pointer the frame pointer is, at an instruction in the body of a function.
+    fn depth(&mut self, lookup: u64, memory: &mut dyn Memory) -> Depth {
+        if let Some(depth) = self.depths.get(&lookup) {
+            return *depth;
+        }
+        let start = loaded(&self.maps, &self.modules, lookup)
+            .and_then(|module| module.frame_pointer_set(lookup, &mut self.context));
+        let depth = start.map_or(Depth::UNKNOWN, |start| Depth::decode(start, lookup, memory));
+        self.depths.insert(lookup, depth);
+        depth
+    }
+
+    /// Whether a call of `target` can have led to the function `function`: it is it, or it jumps elsewhere.
+    fn leads_to(&mut self, target: u64, function: u64, memory: &mut dyn Memory) -> bool {
+        if target == function {
+            return true;
+        }
+        let range = self.row(target, memory).map(|row| row.function.clone()).unwrap_or(target..target + 32);
+        *self.tail_calls.entry(target).or_insert_with(|| code::jumps_out(&range, memory))
+    }
+}
+
+/// The module that an address is in, if it was loaded.
+fn loaded<'a>(maps: &Maps, modules: &'a HashMap<u64, Option<Module>>, address: u64) -> Option<&'a Module> {
+    modules.get(&maps.find(address)?.start)?.as_ref()
+}
