@@ -1,0 +1,3 @@
+//! Look-ups in this very test binary and in stripped copies of it.
+
+use super::*;
