@@ -5,4 +5,5 @@
 
 pub mod address;
 pub mod maps;
+pub mod poll;
 pub mod symbolize;

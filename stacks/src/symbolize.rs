@@ -24,7 +24,9 @@ mod shorten;
 mod table;
 
 pub use debug_info::DebugInfo;
+pub(crate) use name::split as split_path;
 pub use shorten::shorten;
+pub(crate) use shorten::{checkout, registry, standard_library};
 
 use module::Module;
 

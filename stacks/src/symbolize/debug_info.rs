@@ -30,8 +30,12 @@ impl DebugInfo {
     pub fn advice(&self) -> Option<&'static str> {
         match self {
             DebugInfo::Full => None,
-            DebugInfo::LineTables => Some("for full names of inlined functions, set `debug = 1` in the build's profile"),
-            DebugInfo::Symbols => Some(r#"for files and lines, set `debug = "line-tables-only"` in the build's profile"#),
+            DebugInfo::LineTables => {
+                Some("for full names of inlined functions, set `debug = 1` in the build's profile")
+            }
+            DebugInfo::Symbols => {
+                Some(r#"for files and lines, set `debug = "line-tables-only"` in the build's profile"#)
+            }
             DebugInfo::Stripped => Some(
                 r#"for names, files and lines, set `debug = "line-tables-only"` and no `strip` in the build's profile, or give an unstripped copy of the same build"#,
             ),

@@ -102,9 +102,10 @@ impl Module {
     /// The address that the file itself uses for a mapped address.
     pub(super) fn virtual_address(&self, mapping: &Mapping, address: u64) -> Option<u64> {
         let offset = address - mapping.start + mapping.file_offset;
-        let segment = self.segments.iter().find(|segment| {
-            offset.checked_sub(segment.file_offset).is_some_and(|within| within < segment.size)
-        })?;
+        let segment = self
+            .segments
+            .iter()
+            .find(|segment| offset.checked_sub(segment.file_offset).is_some_and(|within| within < segment.size))?;
         Some(offset - segment.file_offset + segment.address)
     }
 
@@ -167,7 +168,8 @@ fn has_dwarf(elf: &Elf) -> bool {
 fn dwarf(elf: &Elf) -> Result<(Context<Bytes>, Option<DebugInfo>), String> {
     let section = |id: gimli::SectionId| -> Result<Bytes, String> {
         let Some(section) = elf.section_by_name(id.name()) else { return Ok(Bytes::new(&[], LittleEndian)) };
-        let compressed = section.compressed_file_range().is_ok_and(|range| range.format != object::CompressionFormat::None);
+        let compressed =
+            section.compressed_file_range().is_ok_and(|range| range.format != object::CompressionFormat::None);
         if compressed {
             return Err("its debug sections are compressed".to_owned());
         }

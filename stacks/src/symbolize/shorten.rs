@@ -1,7 +1,6 @@
 //! Source files as people name them.
 
-use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A source file's path without what does not help to find it: that of a registry crate begins with the crate and its
 /// version, that of the standard library with the library, and that of a file below one of `roots` is relative to it.
@@ -10,19 +9,15 @@ use std::path::Path;
 /// use pollscope_stacks::symbolize::shorten;
 /// assert_eq!(shorten("/c/registry/src/index.example-1f2e/tokio-1.54.1/src/lib.rs", &[]), "tokio-1.54.1/src/lib.rs");
 /// assert_eq!(shorten("/rustc/59807616e/library/core/src/ptr/mod.rs", &[]), "core/src/ptr/mod.rs");
-/// assert_eq!(shorten("/src/shop/api/src/main.rs", &["/src/shop"]), "api/src/main.rs");
-/// assert_eq!(shorten("/elsewhere/main.rs", &["/src/shop"]), "/elsewhere/main.rs");
+/// assert_eq!(shorten("/src/shop/api/src/main.rs", &["/src/shop".into()]), "api/src/main.rs");
+/// assert_eq!(shorten("/elsewhere/main.rs", &["/src/shop".into()]), "/elsewhere/main.rs");
 /// ```
-pub fn shorten<'a>(file: &'a str, roots: &[impl AsRef<Path>]) -> Cow<'a, str> {
+pub fn shorten<'a>(file: &'a str, roots: &[PathBuf]) -> &'a str {
     if let Some(rest) = registry(file).or_else(|| checkout(file)).or_else(|| standard_library(file)) {
-        return Cow::Borrowed(rest);
+        return rest;
     }
-    let below = |root: &Path| Path::new(file).strip_prefix(root).ok().and_then(Path::to_str);
-    let shortest = roots.iter().filter_map(|root| below(root.as_ref())).filter(|rest| !rest.is_empty());
-    match shortest.min_by_key(|rest| rest.len()) {
-        Some(rest) => Cow::Owned(rest.to_owned()),
-        None => Cow::Borrowed(file),
-    }
+    let below = roots.iter().filter_map(|root| Path::new(file).strip_prefix(root).ok()?.to_str());
+    below.filter(|rest| !rest.is_empty()).min_by_key(|rest| rest.len()).unwrap_or(file)
 }
 
 /// `crate-version/…` of a file that cargo fetched from a registry.

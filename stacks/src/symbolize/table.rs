@@ -54,7 +54,8 @@ const NESTED: usize = 16;
 
 fn functions(table: &object::read::elf::SymbolTable<'static, elf::FileHeader64<LittleEndian>>) -> Vec<Function> {
     let functions = table.iter().filter(|symbol| {
-        matches!(symbol.st_type(), elf::STT_FUNC | elf::STT_GNU_IFUNC) && symbol.st_shndx(LittleEndian) != elf::SHN_UNDEF
+        matches!(symbol.st_type(), elf::STT_FUNC | elf::STT_GNU_IFUNC)
+            && symbol.st_shndx(LittleEndian) != elf::SHN_UNDEF
     });
     let named = functions.filter_map(|symbol| {
         let name = table.symbol_name(LittleEndian, symbol).ok()?;
