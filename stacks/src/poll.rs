@@ -152,16 +152,15 @@ pub fn frames(stack: &[(CodeAddress, Arc<Symbols>)]) -> impl Iterator<Item = &Fr
 pub fn find(stack: &[(CodeAddress, Arc<Symbols>)], rules: &Rules) -> PollStack {
     let frames: Vec<&Frame> = frames(stack).collect();
     let places: Vec<Place> = frames.iter().map(|frame| Place::of(frame, rules)).collect();
-    let (kind, poll) = kind(&frames, &places);
-    let end = poll.unwrap_or(frames.len());
-    let user: Vec<usize> = (0..end).filter(|index| places[*index].is_users()).collect();
+    let Activity { kind, poll, inside } = activity(&frames, &places);
+    let user: Vec<usize> = (0..inside).filter(|index| places[*index].is_users()).collect();
     let workspace = user.iter().find(|index| places[**index].origin == Origin::Workspace);
     PollStack {
         kind,
         poll: poll.map(|index| PollFrame { index, frame: frames[index].clone() }),
         blocking_line: user.first().map(|index| frames[*index].clone()),
         blocking_line_workspace: workspace.map(|index| frames[*index].clone()),
-        root_future: poll.and_then(|poll| root_future(&frames, &places, poll)),
+        root_future: poll.and_then(|poll| root_future(&frames, &places, poll, &user)),
         user,
     }
 }
@@ -203,17 +202,40 @@ fn mark(place: &Place) -> Mark {
     }
 }
 
-/// What the thread was doing, and the frame that polls.
-fn kind(frames: &[&Frame], places: &[Place]) -> (Kind, Option<usize>) {
+/// What a thread was doing, and in which frames.
+struct Activity {
+    kind: Kind,
+    /// The frame that polls.
+    poll: Option<usize>,
+    /// So many of the innermost frames are part of it.
+    inside: usize,
+}
+
+impl Activity {
+    fn polls(kind: Kind, poll: usize) -> Activity {
+        Activity { kind, poll: Some(poll), inside: poll }
+    }
+
+    /// Awake or parked in the scheduler, which has called so many of the innermost frames; a hook may be called at parking.
+    fn in_scheduler(places: &[Place], inside: usize) -> Activity {
+        let called = places[..inside].iter().any(Place::is_users);
+        match !called && is_parked(&places[..inside]) {
+            true => Activity { kind: Kind::Idle, poll: None, inside: 0 },
+            false => Activity { kind: Kind::Scheduler, poll: None, inside },
+        }
+    }
+}
+
+fn activity(frames: &[&Frame], places: &[Place]) -> Activity {
     let marks: Vec<Mark> = places.iter().map(mark).collect();
     let Some(poll) = marks.iter().position(|mark| *mark == Mark::Poll) else {
         return without_task(places, &marks);
     };
     match scheduled_by(frames, &marks, poll) {
         Mark::Pool => in_pool(places, &marks, poll),
-        _ if marks[..poll].contains(&Mark::BlockInPlace) => (Kind::BlockInPlace, Some(poll)),
-        Mark::LocalSet => (Kind::Local, Some(poll)),
-        _ => (Kind::Task, Some(poll)),
+        _ if marks[..poll].contains(&Mark::BlockInPlace) => Activity::polls(Kind::BlockInPlace, poll),
+        Mark::LocalSet => Activity::polls(Kind::Local, poll),
+        _ => Activity::polls(Kind::Task, poll),
     }
 }
 
@@ -233,39 +255,38 @@ fn scheduled_by(frames: &[&Frame], marks: &[Mark], poll: usize) -> Mark {
 }
 
 /// In a job of the blocking pool. One such job is a worker thread's whole life, and a job may run a runtime of its own.
-fn in_pool(places: &[Place], marks: &[Mark], job: usize) -> (Kind, Option<usize>) {
-    let outermost = (0..job).rev().find(|index| places[*index].is_users() || marks[*index] == Mark::Scheduler);
-    if outermost.is_some_and(|index| marks[index] == Mark::Scheduler && !places[index].is_in("tokio::runtime::context"))
-    {
-        return (if is_parked(&places[..job]) { Kind::Idle } else { Kind::Scheduler }, None);
+fn in_pool(places: &[Place], marks: &[Mark], job: usize) -> Activity {
+    let is_scheduler = |index: &usize| places[*index].is_in("tokio::runtime::scheduler");
+    let outermost = (0..job).rev().find(|index| places[*index].is_users() || is_scheduler(index));
+    if outermost.is_some_and(|index| !places[index].is_users()) {
+        return Activity::in_scheduler(places, job);
     }
     // `Handle::block_on` holds up only the job itself; a current-thread runtime has tasks of its own.
-    let own = |index: &usize| marks[*index] == Mark::BlockOn && places[*index].is_in("tokio::runtime::scheduler");
-    match (0..job).find(own) {
-        Some(_) => without_task(&places[..job], &marks[..job]),
-        None => (Kind::BlockingPool, Some(job)),
+    match (0..job).any(|index| marks[index] == Mark::BlockOn && is_scheduler(&index)) {
+        true => without_task(&places[..job], &marks[..job]),
+        false => Activity::polls(Kind::BlockingPool, job),
     }
 }
 
 /// Where no frame polls a task: in a root future, parked, or in neither.
-fn without_task(places: &[Place], marks: &[Mark]) -> (Kind, Option<usize>) {
+fn without_task(places: &[Place], marks: &[Mark]) -> Activity {
     let Some(root) = marks.iter().position(|mark| *mark == Mark::BlockOn) else {
-        let kind = match marks {
-            marks if marks.contains(&Mark::Pool) && !marks.contains(&Mark::Scheduler) => Kind::BlockingPool,
-            marks if !marks.contains(&Mark::Scheduler) => Kind::NotTokio,
-            _ if is_parked(places) => Kind::Idle,
-            _ => Kind::Scheduler,
+        let outermost = marks.iter().rposition(|mark| *mark == Mark::Scheduler);
+        let pool = marks.contains(&Mark::Pool);
+        return match outermost {
+            Some(outermost) => Activity::in_scheduler(places, outermost),
+            None if pool => Activity { kind: Kind::BlockingPool, poll: None, inside: 0 },
+            None => Activity { kind: Kind::NotTokio, poll: None, inside: places.len() },
         };
-        return (kind, None);
     };
+    // Tokio's own frames around the outermost one of the user are those of its poll, or of parking with a hook.
     let outermost_user = (0..root).rev().find(|index| places[*index].is_users());
-    match (outermost_user, is_parked(&places[outermost_user.unwrap_or(0)..root])) {
-        (Some(_), false) if marks[..root].contains(&Mark::BlockInPlace) => (Kind::BlockInPlace, Some(root)),
-        (Some(_), false) => (Kind::Root, Some(root)),
-        // A hook that is called before or after parking.
-        (Some(_), true) => (Kind::Scheduler, None),
-        (None, true) => (Kind::Idle, None),
-        (None, false) => (Kind::Root, Some(root)),
+    if is_parked(&places[outermost_user.unwrap_or(0)..root]) {
+        return Activity::in_scheduler(places, root);
+    }
+    match marks[..root].contains(&Mark::BlockInPlace) {
+        true => Activity::polls(Kind::BlockInPlace, root),
+        false => Activity::polls(Kind::Root, root),
     }
 }
 
@@ -280,15 +301,19 @@ fn is_parked(places: &[Place]) -> bool {
     })
 }
 
-/// The future that a frame polls, from the type arguments of it or of the same kind of frame just outside of it.
-fn root_future(frames: &[&Frame], places: &[Place], poll: usize) -> Option<String> {
+/// The future that a frame polls, from the type arguments of it or of the same kind of frame just outside of it. A `dyn
+/// Future` does not say what it is, but the outermost function of the user is what it called.
+fn root_future(frames: &[&Frame], places: &[Place], poll: usize, user: &[usize]) -> Option<String> {
     let same = mark(&places[poll]);
     let near = (poll..frames.len()).take_while(|index| mark(&places[*index]) == same || same == Mark::BlockOn);
     let mut named = near.take(NEAR).filter(|index| mark(&places[*index]) == same).filter_map(|index| {
         let arguments = future_name::arguments(frames[index].function.as_deref()?);
         arguments.first().map(|future| future_name::pretty(future))
     });
-    named.next()
+    let name = named.next()?;
+    let called = user.last().and_then(|index| frames[*index].function.as_deref());
+    let called = called.filter(|function| name.starts_with("dyn ") && function.contains("::{async_"));
+    Some(called.map_or(name, future_name::pretty))
 }
 
 /// The functions of one `block_on` are within so many frames.

@@ -65,6 +65,9 @@ pub(super) fn pretty(future: &str) -> String {
 
 /// What a wrapper or a reference holds.
 fn held(future: &str) -> Option<&str> {
+    if let Some(inside) = future.strip_prefix('(') {
+        return inside.strip_suffix(')');
+    }
     if let Some(referred) = future.strip_prefix('&') {
         return Some(referred.trim_start_matches("mut ").trim());
     }
@@ -100,8 +103,8 @@ mod tests {
         check("core::pin::Pin<&mut shop::main::{async_block_env#0}>", "shop::main::{async block}");
         check("core::pin::Pin<alloc::boxed::Box<shop::f::{async_fn_env#0}, alloc::alloc::Global>>", "shop::f");
         check(
-            "core::pin::Pin<alloc::boxed::Box<dyn core::future::future::Future<Output=()>, alloc::alloc::Global>>",
-            "dyn core::future::future::Future<Output=()>",
+            "core::pin::Pin<alloc::boxed::Box<(dyn core::future::future::Future<Output=()> + core::marker::Send), alloc::alloc::Global>>",
+            "dyn core::future::future::Future<Output=()> + core::marker::Send",
         );
         check("tokio::runtime::blocking::task::BlockingTask<shop::f::{closure_env#0}>", "shop::f::{closure}");
         check(

@@ -69,7 +69,7 @@ fn the_blocking_pool() {
         let taken = Taken::default();
         let inner = taken.clone();
         runtime.block_on(async { tokio::task::spawn_blocking(move || take(&inner, line!(), file!())).await.unwrap() });
-        taken.check(1, Kind::BlockingPool, Some("poll::kinds::the_blocking_pool::{closure}"));
+        taken.check(1, Kind::BlockingPool, Some("poll::kinds::the_blocking_pool::{async block}::{closure}"));
 
         let (inner, handle) = (taken.clone(), runtime.handle().clone());
         runtime.block_on(async { tokio::task::spawn_blocking(move || handle.block_on(root(inner))).await.unwrap() });
@@ -96,26 +96,25 @@ fn a_runtime_within_the_blocking_pool() {
 #[test]
 fn hooks_and_destructors() {
     let taken = Taken::default();
-    let stacks = |build: &mut Builder| {
+    let build = |build: &mut Builder| {
         let (park, unpark) = (taken.clone(), taken.clone());
-        build
-            .on_thread_park(move || take(&park, line!(), file!()))
-            .on_thread_unpark(move || take(&unpark, line!(), file!()))
-            .build()
-            .unwrap()
+        let unpark = move || {
+            take(&unpark, line!(), file!());
+            std::hint::black_box(());
+        };
+        let park = move || {
+            take(&park, line!(), file!());
+            std::hint::black_box(());
+        };
+        build.on_thread_park(park).on_thread_unpark(unpark).build().unwrap()
     };
-    let runtime = stacks(&mut Builder::new_current_thread());
+    let runtime = build(&mut Builder::new_current_thread());
     runtime.block_on(async { tokio::task::spawn_blocking(|| ()).await.unwrap() });
     drop(runtime);
-    let runtime = stacks(Builder::new_multi_thread().worker_threads(1));
+    let runtime = build(Builder::new_multi_thread().worker_threads(1));
     runtime.block_on(async { tokio::spawn(tokio::task::yield_now()).await.unwrap() });
     drop(runtime);
-    let found = taken.found();
-    assert!(found.len() >= 4, "{}", found.len());
-    for (blocked, found) in found {
-        assert_eq!((found.kind, found.poll.is_some()), (Kind::Scheduler, false), "{blocked:?} {found:#?}");
-        assert_eq!(found.line().and_then(|line| line.line), Some(blocked.line));
-    }
+    taken.check_each(4.., Kind::Scheduler, None);
 }
 
 #[test]

@@ -59,13 +59,14 @@ fn nested_functions() {
 }
 
 #[inline(never)]
-fn helper(taken: &Taken) {
-    take(&taken, line!(), file!());
+fn helper(taken: &Taken) -> usize {
+    take(taken, line!(), file!());
+    std::hint::black_box(1)
 }
 
 #[inline(always)]
 fn inlined_helper(taken: &Taken) {
-    take(&taken, line!(), file!());
+    take(taken, line!(), file!());
     helper(taken);
 }
 
@@ -119,7 +120,7 @@ async fn boxed(taken: Taken) {
 #[test]
 fn boxed_futures_and_traits() {
     check(boxed, 6, "poll::shapes::boxed");
-    check(|taken| recursive(taken, 3), 1, "dyn core::future::future::Future<Output=()>");
+    check(|taken| recursive(taken, 3), 1, "poll::shapes::recursive::{async block}");
 }
 
 async fn selected(taken: Taken) {
@@ -139,7 +140,13 @@ async fn joined(taken: Taken) {
         tokio::task::yield_now().await;
         take(&taken, line!(), file!());
     });
-    let _: Result<_, ()> = tokio::try_join!(async { Ok(one(taken.clone()).await) }, async { Ok(()) });
+    let _: Result<_, ()> = tokio::try_join!(
+        async {
+            one(taken.clone()).await;
+            Ok(())
+        },
+        async { Ok(()) }
+    );
 }
 
 async fn timed(taken: Taken) {
