@@ -256,13 +256,14 @@ fn scheduled_by(frames: &[&Frame], marks: &[Mark], poll: usize) -> Mark {
 
 /// In a job of the blocking pool. One such job is a worker thread's whole life, and a job may run a runtime of its own.
 fn in_pool(places: &[Place], marks: &[Mark], job: usize) -> Activity {
-    let is_scheduler = |index: &usize| places[*index].is_in("tokio::runtime::scheduler");
-    let outermost = (0..job).rev().find(|index| places[*index].is_users() || is_scheduler(index));
+    let is_worker = |index: &usize| places[*index].is_in("tokio::runtime::scheduler::multi_thread");
+    let outermost = (0..job).rev().find(|index| places[*index].is_users() || is_worker(index));
     if outermost.is_some_and(|index| !places[index].is_users()) {
         return Activity::in_scheduler(places, job);
     }
     // `Handle::block_on` holds up only the job itself; a current-thread runtime has tasks of its own.
-    match (0..job).any(|index| marks[index] == Mark::BlockOn && is_scheduler(&index)) {
+    let of_scheduler = |index: usize| places[index].is_in("tokio::runtime::scheduler");
+    match (0..job).any(|index| marks[index] == Mark::BlockOn && of_scheduler(index)) {
         true => without_task(&places[..job], &marks[..job]),
         false => Activity::polls(Kind::BlockingPool, job),
     }

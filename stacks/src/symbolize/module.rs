@@ -62,7 +62,7 @@ impl Module {
         }
     }
 
-    fn of_image(image: Image, debug_files: &[PathBuf]) -> Module {
+    pub(super) fn of_image(image: Image, debug_files: &[PathBuf]) -> Module {
         let build_id = image.build_id();
         let separate = match build_id {
             Some(build_id) if !has_dwarf(&image.elf) => open::debug_file(build_id, debug_files),

@@ -110,6 +110,9 @@ impl Taken {
     pub(crate) fn check_each(&self, stacks: impl RangeBounds<usize>, kind: Kind, future: Option<&str>) {
         let taken = std::mem::take(&mut *self.0.lock().unwrap());
         assert!(stacks.contains(&taken.len()), "{}", taken.len());
+        if std::env::var_os(SYMBOLS_ONLY).is_some() {
+            return taken.iter().for_each(|blocked| check_symbols(blocked, kind));
+        }
         for blocked in taken {
             let stack = symbolized(&blocked.stack);
             let found = poll::find(&stack, &rules());
@@ -124,6 +127,23 @@ impl Taken {
             }
         }
     }
+}
+
+/// Set in a process that runs a copy of this program without debug information.
+pub(crate) const SYMBOLS_ONLY: &str = "POLLSCOPE_TEST_SYMBOLS_ONLY";
+
+/// With symbols only there is no line; what remains is the kind and, unless it was inlined into the runtime, a function
+/// of this program.
+#[track_caller]
+fn check_symbols(blocked: &Blocked, kind: Kind) {
+    let stack = symbolized(&blocked.stack);
+    let found = poll::find(&stack, &rules());
+    assert_eq!(found.kind, kind, "{}", told(&stack, &found, blocked));
+    assert_eq!(found.poll.is_some(), kind != Kind::Scheduler, "{}", told(&stack, &found, blocked));
+    assert_eq!(found.line().and_then(|line| line.line), None, "{}", told(&stack, &found, blocked));
+    let function = found.line().and_then(|line| line.function.as_deref());
+    assert!(function.is_none_or(|function| function.contains("poll::")), "{}", told(&stack, &found, blocked));
+    println!("symbols-only {} {}", blocked.line, function.unwrap_or("none"));
 }
 
 fn told(stack: &[(CodeAddress, Arc<Symbols>)], found: &PollStack, blocked: &Blocked) -> String {

@@ -121,8 +121,7 @@ fn hooks_and_destructors() {
 fn no_runtime() {
     let taken = Taken::default();
     take(&taken, line!(), file!());
-    let (blocked, found) = taken.found().pop().unwrap();
+    let (_, found) = taken.found().pop().unwrap();
     assert_eq!((found.kind, found.poll, found.root_future), (Kind::NotTokio, None, None));
-    assert_eq!(found.blocking_line.and_then(|line| line.line), Some(blocked.line));
     assert_eq!(poll::find(&[], &rules()).kind, Kind::NotTokio);
 }

@@ -5,3 +5,4 @@
 mod capture;
 mod kinds;
 mod shapes;
+mod symbols_only;
