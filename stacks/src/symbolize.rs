@@ -22,6 +22,7 @@ mod name;
 mod open;
 mod shorten;
 mod table;
+mod tail_call;
 
 pub use debug_info::DebugInfo;
 pub(crate) use name::split as split_path;
@@ -105,6 +106,8 @@ pub struct Symbolizer {
     modules: HashMap<(String, u64), Module>,
     debug_files: Vec<PathBuf>,
     known: HashMap<u64, Arc<Symbols>>,
+    /// The jumps between two addresses of a stack, innermost first.
+    jumps: HashMap<(u64, u64), Vec<u64>>,
 }
 
 impl Symbolizer {
@@ -116,6 +119,7 @@ impl Symbolizer {
             modules: HashMap::new(),
             debug_files: Vec::new(),
             known: HashMap::new(),
+            jumps: HashMap::new(),
         }
     }
 
@@ -124,7 +128,7 @@ impl Symbolizer {
     pub fn add_debug_file(&mut self, file: impl Into<PathBuf>) {
         self.debug_files.push(file.into());
         self.modules.clear();
-        self.known.clear();
+        self.forget();
     }
 
     /// What is at an address. The first look-up in a module reads the module; a repeated one costs a hash.
@@ -135,10 +139,24 @@ impl Symbolizer {
         }
         let symbols = Arc::new(self.look_up(address));
         if self.known.len() >= REMEMBERED {
-            self.known.clear();
+            self.forget();
         }
         self.known.insert(address, symbols.clone());
         symbols
+    }
+
+    /// What is at each address of a stack, given innermost first. Functions that left no frame because they ended in a
+    /// call, and of which the code tells that they were there, are put in their places: as `Exact` addresses, of the jump.
+    pub fn symbolize_stack(&mut self, stack: &[CodeAddress]) -> Vec<(CodeAddress, Arc<Symbols>)> {
+        let mut all = Vec::with_capacity(stack.len());
+        for (index, address) in stack.iter().enumerate() {
+            if let (Some(inner), CodeAddress::Return(returns_to)) = (index.checked_sub(1), *address) {
+                let jumps = self.jumps(stack[inner].lookup(), returns_to);
+                all.extend(jumps.into_iter().map(CodeAddress::Exact));
+            }
+            all.push(*address);
+        }
+        all.into_iter().map(|address| (address, self.symbolize(address))).collect()
     }
 
     /// Reads anew what is mapped where, and forgets every address. For a program that unloads libraries; one that only
@@ -147,7 +165,7 @@ impl Symbolizer {
     /// # Errors
     /// When the process is gone, or not ours to look at.
     pub fn refresh(&mut self) -> io::Result<()> {
-        self.known.clear();
+        self.forget();
         self.maps = Maps::read(self.pid)?;
         Ok(())
     }
@@ -160,13 +178,16 @@ impl Symbolizer {
         modules
     }
 
+    fn forget(&mut self) {
+        self.known.clear();
+        self.jumps.clear();
+    }
+
     fn look_up(&mut self, address: u64) -> Symbols {
         let Some(mapping) = self.mapping(address) else {
             return Symbols { frames: vec![Frame::default()], source: Source::None };
         };
-        let key = (mapping.name.clone(), mapping.inode);
-        let (pid, debug_files) = (self.pid, &self.debug_files);
-        let module = self.modules.entry(key).or_insert_with(|| Module::of(pid, &mapping, debug_files));
+        let module = self.module(&mapping);
         let (mut frames, source) = match module.virtual_address(&mapping, address) {
             Some(address) => module.look_up(address),
             None => (Vec::new(), Source::None),
@@ -178,6 +199,33 @@ impl Symbolizer {
             frames.iter_mut().for_each(|frame| frame.module = Some(mapping.name.clone()));
         }
         Symbols { frames, source }
+    }
+
+    fn jumps(&mut self, inner: u64, returns_to: u64) -> Vec<u64> {
+        if let Some(jumps) = self.jumps.get(&(inner, returns_to)) {
+            return jumps.clone();
+        }
+        let jumps = self.find_jumps(inner, returns_to).unwrap_or_default();
+        self.jumps.insert((inner, returns_to), jumps.clone());
+        jumps
+    }
+
+    /// Within one mapping only: between two files there is no telling.
+    fn find_jumps(&mut self, inner: u64, returns_to: u64) -> Option<Vec<u64>> {
+        let mapping = self.mapping(returns_to)?;
+        if !(mapping.start..mapping.end).contains(&inner) {
+            return None;
+        }
+        let module = self.module(&mapping);
+        let within = module.virtual_address(&mapping, inner)?;
+        let jumps = module.tail_calls(within, module.virtual_address(&mapping, returns_to)?);
+        Some(jumps.into_iter().map(|jump| jump.wrapping_sub(within).wrapping_add(inner)).collect())
+    }
+
+    fn module(&mut self, mapping: &Mapping) -> &mut Module {
+        let (pid, debug_files) = (self.pid, &self.debug_files);
+        let key = (mapping.name.clone(), mapping.inode);
+        self.modules.entry(key).or_insert_with(|| Module::of(pid, mapping, debug_files))
     }
 
     /// The mapping of an address; one that is not known yet may have been made since the maps were read.

@@ -56,23 +56,22 @@ impl fmt::Display for DebugInfo {
     }
 }
 
-/// Whether the units of a program's own crates have full debug information or line tables, `None` if neither. Those of
-/// the precompiled standard library do not count: every program has them.
+/// Whether a program's own crate has full debug information or line tables, `None` if neither. The linker is given its
+/// objects before those of its dependencies. The units of the precompiled standard library, which every program has, do
+/// not count.
 pub(super) fn of_units<R: Reader>(dwarf: &gimli::Dwarf<R>) -> gimli::Result<Option<DebugInfo>> {
     let mut units = dwarf.units();
-    let mut found = None;
     while let Some(header) = units.next()? {
         let unit = dwarf.unit(header)?;
         let unit = unit.unit_ref(dwarf);
         if is_standard_library(&unit)? {
             continue;
         }
-        match detail(&unit)? {
-            Some(DebugInfo::Full) => return Ok(Some(DebugInfo::Full)),
-            detail => found = found.or(detail),
+        if let Some(found) = detail(&unit)? {
+            return Ok(Some(found));
         }
     }
-    Ok(found)
+    Ok(None)
 }
 
 fn is_standard_library<R: Reader>(unit: &gimli::UnitRef<'_, R>) -> gimli::Result<bool> {

@@ -12,6 +12,7 @@ use object::{Object, ObjectSection};
 use super::entry::Units;
 use super::open::{self, Elf, Image};
 use super::table::Table;
+use super::tail_call::{self, Code};
 use super::{DebugInfo, Frame, ModuleInfo, Source, debug_info, name};
 use crate::maps::Mapping;
 
@@ -26,6 +27,8 @@ pub(super) struct Module {
     units: Units,
     table: Table,
     segments: Vec<Segment>,
+    /// The file itself.
+    bytes: &'static [u8],
     debug_info: DebugInfo,
     build_id: Option<String>,
     debug_file: Option<PathBuf>,
@@ -55,6 +58,7 @@ impl Module {
             units: Units::default(),
             table: Table::default(),
             segments: Vec::new(),
+            bytes: &[],
             debug_info: DebugInfo::Unreadable(why),
             build_id: None,
             debug_file: None,
@@ -86,6 +90,7 @@ impl Module {
             units: Units::default(),
             table,
             segments: segments(&image.elf),
+            bytes: image.elf.data(),
             debug_info,
             build_id: build_id.map(open::hex),
             debug_file,
@@ -111,7 +116,7 @@ impl Module {
 
     /// The functions at an address of the file, innermost inlined first; none if nothing is known.
     pub(super) fn look_up(&mut self, address: u64) -> (Vec<Frame>, Source) {
-        let symbol = self.table.find(address).map(name::demangled);
+        let symbol = self.table.name(address).map(name::demangled);
         let mut frames = self.dwarf_frames(address).unwrap_or_default();
         let Some(outermost) = frames.last_mut() else {
             let source = if symbol.is_some() { Source::SymbolTable } else { Source::None };
@@ -122,6 +127,11 @@ impl Module {
             outermost.function = name::joined(symbol.as_deref(), outermost.function.as_deref());
         }
         (frames, Source::Dwarf)
+    }
+
+    /// See [`tail_call::between`].
+    pub(super) fn tail_calls(&self, inner: u64, returns_to: u64) -> Vec<u64> {
+        tail_call::between(self, inner, returns_to)
     }
 
     fn dwarf_frames(&mut self, address: u64) -> gimli::Result<Vec<Frame>> {
@@ -148,6 +158,21 @@ impl Module {
             });
         }
         Ok(frames)
+    }
+}
+
+impl Code for Module {
+    fn bytes(&self, address: u64, length: usize) -> Option<&[u8]> {
+        let segment = self
+            .segments
+            .iter()
+            .find(|segment| address.checked_sub(segment.address).is_some_and(|within| within < segment.size))?;
+        let offset = usize::try_from(address - segment.address + segment.file_offset).ok()?;
+        self.bytes.get(offset..offset.checked_add(length)?)
+    }
+
+    fn function(&self, address: u64) -> Option<(u64, u64)> {
+        self.table.range(address)
     }
 }
 

@@ -33,19 +33,28 @@ impl Table {
     }
 
     /// The name of the function that an address is in. Of several names the plainest one: `write`, not `__GI___write`.
-    pub(super) fn find(&self, address: u64) -> Option<&str> {
+    pub(super) fn name(&self, address: u64) -> Option<&str> {
+        let names = self.containing(address).filter_map(|function| std::str::from_utf8(function.name).ok());
+        names.min_by_key(|name| (name.bytes().take_while(|byte| *byte == b'_').count(), name.len()))
+    }
+
+    /// Where the function that an address is in begins, and its size in bytes.
+    pub(super) fn range(&self, address: u64) -> Option<(u64, u64)> {
+        self.containing(address).map(|function| (function.start, function.size)).find(|(_, size)| *size > 0)
+    }
+
+    /// The functions that an address is in and that begin last.
+    fn containing(&self, address: u64) -> impl Iterator<Item = &Function> {
         let after = self.functions.partition_point(|function| function.start <= address);
         let next = self.functions.get(after).map_or(u64::MAX, |function| function.start);
-        let contains = |function: &&Function| match function.size {
+        let contains = move |function: &&Function| match function.size {
             0 => address < next,
             size => address - function.start < size,
         };
         let before = &self.functions[..after];
-        let start = before.iter().rev().take(NESTED).find(contains)?.start;
-        let same = before.iter().rev().skip_while(|function| function.start > start);
-        let names = same.take_while(|function| function.start == start).filter(contains);
-        let names = names.filter_map(|function| std::str::from_utf8(function.name).ok());
-        names.min_by_key(|name| (name.bytes().take_while(|byte| *byte == b'_').count(), name.len()))
+        let start = before.iter().rev().take(NESTED).find(contains).map(|function| function.start);
+        let last = before.iter().rev().skip_while(move |function| Some(function.start) > start);
+        last.take_while(move |function| Some(function.start) == start).filter(contains)
     }
 }
 

@@ -58,16 +58,22 @@ fn nested_functions() {
     );
 }
 
+/// With optimisation, the call is a jump, and this function has no frame.
 #[inline(never)]
-fn helper(taken: &Taken) -> usize {
+fn helper(taken: &Taken) {
     take(taken, line!(), file!());
-    std::hint::black_box(1)
+}
+
+#[inline(never)]
+fn helped(taken: &Taken) {
+    helper(taken);
 }
 
 #[inline(always)]
 fn inlined_helper(taken: &Taken) {
     take(taken, line!(), file!());
     helper(taken);
+    helped(taken);
 }
 
 async fn through_helpers(taken: Taken) {
@@ -79,7 +85,7 @@ async fn through_helpers(taken: Taken) {
 
 #[test]
 fn functions_and_closures() {
-    check(through_helpers, 5, "poll::shapes::through_helpers");
+    check(through_helpers, 6, "poll::shapes::through_helpers");
 }
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
