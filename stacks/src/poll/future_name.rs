@@ -1,0 +1,116 @@
+//! A task's future, from the type arguments of the function that polls it.
+
+use crate::symbolize::split_path;
+
+use super::place::{closing, top_level};
+
+/// Types that only hold the future that is meant.
+const WRAPPERS: [&str; 7] = [
+    "core::pin::Pin",
+    "alloc::boxed::Box",
+    "core::panic::unwind_safe::AssertUnwindSafe",
+    "tokio::runtime::blocking::task::BlockingTask",
+    "tokio::task::coop::unconstrained::Unconstrained",
+    "tracing::instrument::Instrumented",
+    "pollscope_probe::watch::Watched",
+];
+
+/// The type arguments of a function, or, if it has none, of the type that it is implemented for. Those that the compiler
+/// did not keep (`T`) are none.
+pub(super) fn arguments(function: &str) -> Vec<&str> {
+    let (owner, last) = split_path(function);
+    let own = inside(last).filter(|_| !last.starts_with('{'));
+    let of_owner = || inside(owner?.strip_prefix('<')?.strip_suffix('>')?);
+    let mut rest = own.or_else(of_owner).unwrap_or_default();
+    let mut arguments = Vec::new();
+    while !rest.is_empty() {
+        let comma = top_level(rest, ",").unwrap_or(rest.len());
+        arguments.push(rest[..comma].trim());
+        rest = rest.get(comma + 1..).unwrap_or_default();
+    }
+    let known = arguments.iter().any(|argument| argument.contains("::"));
+    if known { arguments } else { Vec::new() }
+}
+
+/// What is in the first brackets of a name.
+fn inside(name: &str) -> Option<&str> {
+    let (_, rest) = name.split_once('<')?;
+    closing(rest).map(|end| &rest[..end])
+}
+
+/// A future's type as its writer knows it: without what holds it, and `async fn` by its name.
+pub(super) fn pretty(future: &str) -> String {
+    let mut future = future.trim();
+    while let Some(held) = held(future) {
+        future = held;
+    }
+    let mut pretty = String::new();
+    let mut rest = future.replace(", alloc::alloc::Global", "");
+    while let Some(open) = rest.find('{') {
+        let Some(close) = rest[open..].find('}').map(|close| open + close) else { break };
+        let (kind, number) = rest[open + 1..close].split_once('#').unwrap_or((&rest[open + 1..close], "0"));
+        let kind = kind.trim_end_matches("_env").replace('_', " ");
+        pretty += &rest[..open];
+        if kind == "async fn" {
+            pretty.truncate(pretty.trim_end_matches("::").len());
+        } else if number == "0" {
+            pretty += &format!("{{{kind}}}");
+        } else {
+            pretty += &format!("{{{kind} #{number}}}");
+        }
+        rest = rest[close + 1..].to_owned();
+    }
+    pretty + &rest
+}
+
+/// What a wrapper or a reference holds.
+fn held(future: &str) -> Option<&str> {
+    if let Some(inside) = future.strip_prefix('(') {
+        return inside.strip_suffix(')');
+    }
+    if let Some(referred) = future.strip_prefix('&') {
+        return Some(referred.trim_start_matches("mut ").trim());
+    }
+    let (name, _) = future.split_once('<')?;
+    let only = WRAPPERS.contains(&name) && future.ends_with('>');
+    let inside = inside(future).filter(|_| only)?;
+    Some(inside[..top_level(inside, ",").unwrap_or(inside.len())].trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_taken_from_the_function_or_its_type() {
+        let expect = ["shop::serve::{async_fn_env#0}", "alloc::sync::Arc<tokio::Handle, alloc::alloc::Global>"];
+        let list = expect.join(", ");
+        assert_eq!(arguments(&format!("tokio::runtime::task::raw::poll<{list}>")), expect);
+        assert_eq!(arguments(&format!("poll<{list}>")), expect);
+        assert_eq!(arguments(&format!("tokio::runtime::task::raw::poll::<{list}>")), expect);
+        assert_eq!(arguments(&format!("<tokio::runtime::task::harness::Harness<{list}>>::poll")), expect);
+        assert!(arguments("tokio::runtime::task::harness::Harness<T,S>::poll").is_empty());
+        assert!(arguments("tokio::runtime::task::raw::poll").is_empty());
+        assert!(arguments("").is_empty());
+    }
+
+    #[test]
+    fn futures_are_named_as_they_were_written() {
+        let check = |future, expect: &str| assert_eq!(pretty(future), expect);
+        check("shop::serve::{async_fn_env#0}", "shop::serve");
+        check("shop::get::{async_fn_env#0}<u32>", "shop::get<u32>");
+        check("shop::main::{async_block#0}::{async_block_env#1}", "shop::main::{async block}::{async block #1}");
+        check("core::pin::Pin<&mut shop::main::{async_block_env#0}>", "shop::main::{async block}");
+        check("core::pin::Pin<alloc::boxed::Box<shop::f::{async_fn_env#0}, alloc::alloc::Global>>", "shop::f");
+        check(
+            "core::pin::Pin<alloc::boxed::Box<(dyn core::future::future::Future<Output=()> + core::marker::Send), alloc::alloc::Global>>",
+            "dyn core::future::future::Future<Output=()> + core::marker::Send",
+        );
+        check("tokio::runtime::blocking::task::BlockingTask<shop::f::{closure_env#0}>", "shop::f::{closure}");
+        check(
+            "tokio::future::maybe_done::MaybeDone<shop::f::{async_fn_env#0}>",
+            "tokio::future::maybe_done::MaybeDone<shop::f>",
+        );
+        check("shop::Server<alloc::vec::Vec<u8, alloc::alloc::Global>>", "shop::Server<alloc::vec::Vec<u8>>");
+    }
+}

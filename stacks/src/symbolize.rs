@@ -1,0 +1,242 @@
+//! From an address to the functions and the lines that it is in, inlined ones included.
+//!
+//! Each file is opened once and its DWARF is read where an address asks for it; each address is looked up once. What
+//! a file can tell depends on how it was built: [`Symbolizer::modules`] says what was found, and
+//! [`DebugInfo::advice`] the one line of a profile that would find more.
+//!
+//! Not supported: split DWARF (`split-debuginfo = "packed"` or `"unpacked"`; its lines are found, its inlined functions
+//! are not), compressed debug sections, and code without a file, such as the vDSO's or a JIT compiler's.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::address::CodeAddress;
+use crate::maps::{Mapping, Maps};
+
+mod debug_info;
+mod entry;
+mod module;
+mod name;
+mod open;
+mod shorten;
+mod table;
+mod tail_call;
+
+pub use debug_info::DebugInfo;
+pub(crate) use name::split as split_path;
+pub use shorten::shorten;
+pub(crate) use shorten::{checkout, registry, standard_library};
+
+use module::Module;
+
+/// So many addresses are remembered; then all are forgotten. A program's stacks go through far fewer.
+const REMEMBERED: usize = 1 << 16;
+
+/// One function at an address: the one that the instruction is in, or one that this was inlined into.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Frame {
+    /// The function. With `debug = 1` or more its whole path and its type arguments. With line tables only, its path is
+    /// that of the symbol table, and an inlined one has its last segment only, such as `{async_fn#0}`.
+    pub function: Option<String>,
+    /// The source file as the compiler named it, absolute where DWARF says against which folder; see [`shorten`].
+    pub file: Option<String>,
+    /// The line, from 1.
+    pub line: Option<u32>,
+    /// The column, from 1.
+    pub column: Option<u32>,
+    /// The mapped file that the code is in, as the kernel names it.
+    pub module: Option<String>,
+}
+
+/// What an address could be named from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Debug information: functions, inlined ones included, and lines.
+    Dwarf,
+    /// The symbol table: one function, no line, and nothing of what was inlined into it.
+    SymbolTable,
+    /// Nothing.
+    None,
+}
+
+/// What is at an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Symbols {
+    /// The functions, innermost inlined first, never empty: an address of which nothing is known has one frame that says
+    /// at most the module.
+    pub frames: Vec<Frame>,
+    /// What they are known from.
+    pub source: Source,
+}
+
+/// What a mapped file was found to contain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModuleInfo {
+    /// The file as the kernel names it; one that was removed or replaced ends in ` (deleted)`.
+    pub name: String,
+    /// What its code can be named from.
+    pub debug_info: DebugInfo,
+    /// Its build-id in hexadecimal, if it has one.
+    pub build_id: Option<String>,
+    /// The separate file that its debug information was taken from, if any.
+    pub debug_file: Option<PathBuf>,
+}
+
+/// Names the addresses of one process.
+///
+/// ```
+/// use pollscope_stacks::address::CodeAddress;
+/// use pollscope_stacks::symbolize::Symbolizer;
+///
+/// #[inline(never)]
+/// fn well_known() {}
+///
+/// let mut symbolizer = Symbolizer::new(None);
+/// let symbols = symbolizer.symbolize(CodeAddress::Exact(well_known as *const () as u64));
+/// # if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+/// assert!(symbols.frames.last().unwrap().function.as_ref().unwrap().contains("well_known"));
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Symbolizer {
+    pid: Option<u32>,
+    maps: Maps,
+    modules: HashMap<(String, u64), Module>,
+    debug_files: Vec<PathBuf>,
+    known: HashMap<u64, Arc<Symbols>>,
+    /// The jumps between two addresses of a stack, innermost first.
+    jumps: HashMap<(u64, u64), Vec<u64>>,
+}
+
+impl Symbolizer {
+    /// For a process of the same user; `None` is this one. Nothing is read before the first address is asked for.
+    pub fn new(pid: Option<u32>) -> Symbolizer {
+        Symbolizer {
+            pid,
+            maps: Maps::default(),
+            modules: HashMap::new(),
+            debug_files: Vec::new(),
+            known: HashMap::new(),
+            jumps: HashMap::new(),
+        }
+    }
+
+    /// Offers a file with debug information, such as the unstripped copy of a program. It is used for modules of the same
+    /// build-id that have none themselves. What was already looked up is forgotten.
+    pub fn add_debug_file(&mut self, file: impl Into<PathBuf>) {
+        self.debug_files.push(file.into());
+        self.modules.clear();
+        self.forget();
+    }
+
+    /// What is at an address. The first look-up in a module reads the module; a repeated one costs a hash.
+    pub fn symbolize(&mut self, address: CodeAddress) -> Arc<Symbols> {
+        let address = address.lookup();
+        if let Some(symbols) = self.known.get(&address) {
+            return symbols.clone();
+        }
+        let symbols = Arc::new(self.look_up(address));
+        if self.known.len() >= REMEMBERED {
+            self.forget();
+        }
+        self.known.insert(address, symbols.clone());
+        symbols
+    }
+
+    /// What is at each address of a stack, given innermost first. Functions that left no frame because they ended in a
+    /// call, and of which the code tells that they were there, are put in their places: as `Exact` addresses, of the jump.
+    pub fn symbolize_stack(&mut self, stack: &[CodeAddress]) -> Vec<(CodeAddress, Arc<Symbols>)> {
+        let mut all = Vec::with_capacity(stack.len());
+        for (index, address) in stack.iter().enumerate() {
+            if let (Some(inner), CodeAddress::Return(returns_to)) = (index.checked_sub(1), *address) {
+                let jumps = self.jumps(stack[inner].lookup(), returns_to);
+                all.extend(jumps.into_iter().map(CodeAddress::Exact));
+            }
+            all.push(*address);
+        }
+        all.into_iter().map(|address| (address, self.symbolize(address))).collect()
+    }
+
+    /// Reads anew what is mapped where, and forgets every address. For a program that unloads libraries; one that only
+    /// loads more needs no call.
+    ///
+    /// # Errors
+    /// When the process is gone, or not ours to look at.
+    pub fn refresh(&mut self) -> io::Result<()> {
+        self.forget();
+        self.maps = Maps::read(self.pid)?;
+        Ok(())
+    }
+
+    /// What the files contain that addresses were looked up in so far, by name.
+    pub fn modules(&self) -> Vec<ModuleInfo> {
+        let mut modules: Vec<ModuleInfo> =
+            self.modules.iter().map(|((name, _), module)| module.info(name.clone())).collect();
+        modules.sort_by(|a, b| a.name.cmp(&b.name));
+        modules
+    }
+
+    fn forget(&mut self) {
+        self.known.clear();
+        self.jumps.clear();
+    }
+
+    fn look_up(&mut self, address: u64) -> Symbols {
+        let Some(mapping) = self.mapping(address) else {
+            return Symbols { frames: vec![Frame::default()], source: Source::None };
+        };
+        let module = self.module(&mapping);
+        let (mut frames, source) = match module.virtual_address(&mapping, address) {
+            Some(address) => module.look_up(address),
+            None => (Vec::new(), Source::None),
+        };
+        if frames.is_empty() {
+            frames.push(Frame::default());
+        }
+        if !mapping.name.is_empty() {
+            frames.iter_mut().for_each(|frame| frame.module = Some(mapping.name.clone()));
+        }
+        Symbols { frames, source }
+    }
+
+    fn jumps(&mut self, inner: u64, returns_to: u64) -> Vec<u64> {
+        if let Some(jumps) = self.jumps.get(&(inner, returns_to)) {
+            return jumps.clone();
+        }
+        let jumps = self.find_jumps(inner, returns_to).unwrap_or_default();
+        self.jumps.insert((inner, returns_to), jumps.clone());
+        jumps
+    }
+
+    /// Within one mapping only: between two files there is no telling.
+    fn find_jumps(&mut self, inner: u64, returns_to: u64) -> Option<Vec<u64>> {
+        let mapping = self.mapping(returns_to)?;
+        if !(mapping.start..mapping.end).contains(&inner) {
+            return None;
+        }
+        let module = self.module(&mapping);
+        let within = module.virtual_address(&mapping, inner)?;
+        let jumps = module.tail_calls(within, module.virtual_address(&mapping, returns_to)?);
+        Some(jumps.into_iter().map(|jump| jump.wrapping_sub(within).wrapping_add(inner)).collect())
+    }
+
+    fn module(&mut self, mapping: &Mapping) -> &mut Module {
+        let (pid, debug_files) = (self.pid, &self.debug_files);
+        let key = (mapping.name.clone(), mapping.inode);
+        self.modules.entry(key).or_insert_with(|| Module::of(pid, mapping, debug_files))
+    }
+
+    /// The mapping of an address; one that is not known yet may have been made since the maps were read.
+    fn mapping(&mut self, address: u64) -> Option<Mapping> {
+        if self.maps.find(address).is_none() {
+            self.maps = Maps::read(self.pid).ok()?;
+        }
+        self.maps.find(address).cloned()
+    }
+}
+
+#[cfg(test)]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod tests;

@@ -1,0 +1,219 @@
+//! One mapped file: what its code is called, and where it was written.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use addr2line::Context;
+use addr2line::gimli::{self, Dwarf, LittleEndian};
+use memmap2::Mmap;
+use object::read::elf::ProgramHeader;
+use object::{Object, ObjectSection};
+
+use super::entry::Units;
+use super::open::{self, Elf, Image};
+use super::table::Table;
+use super::tail_call::{self, Code};
+use super::{DebugInfo, Frame, ModuleInfo, Source, debug_info, name};
+use crate::maps::Mapping;
+
+/// DWARF, as it is in the mapped file.
+pub(super) type Bytes = gimli::EndianSlice<'static, LittleEndian>;
+
+/// A mapped file, its debug information and its symbols.
+pub(super) struct Module {
+    /// DWARF, unless there is none.
+    context: Option<Context<Bytes>>,
+    /// The units that names were followed into.
+    units: Units,
+    table: Table,
+    segments: Vec<Segment>,
+    /// The file itself.
+    bytes: &'static [u8],
+    debug_info: DebugInfo,
+    build_id: Option<String>,
+    debug_file: Option<PathBuf>,
+    /// What all of the above borrow from; fields are dropped in their order, so it stays the last.
+    _maps: Vec<Mmap>,
+}
+
+/// Where the loader puts a part of the file.
+struct Segment {
+    file_offset: u64,
+    size: u64,
+    address: u64,
+}
+
+impl Module {
+    /// Opens the file of a mapping. One that cannot be read is a module of which nothing is known.
+    pub(super) fn of(pid: Option<u32>, mapping: &Mapping, debug_files: &[PathBuf]) -> Module {
+        match Image::of_mapping(pid, mapping) {
+            Ok(image) => Module::of_image(image, debug_files),
+            Err(why) => Module::unreadable(why),
+        }
+    }
+
+    fn unreadable(why: String) -> Module {
+        Module {
+            context: None,
+            units: Units::default(),
+            table: Table::default(),
+            segments: Vec::new(),
+            bytes: &[],
+            debug_info: DebugInfo::Unreadable(why),
+            build_id: None,
+            debug_file: None,
+            _maps: Vec::new(),
+        }
+    }
+
+    pub(super) fn of_image(image: Image, debug_files: &[PathBuf]) -> Module {
+        let build_id = image.build_id();
+        let separate = match build_id {
+            Some(build_id) if !has_dwarf(&image.elf) => open::debug_file(build_id, debug_files),
+            _ => None,
+        };
+        let (debug_file, separate) = separate.unzip();
+        let source = separate.as_ref().unwrap_or(&image);
+        let mut table = Table::of(&source.elf);
+        if !table.complete {
+            table = Table::of(&image.elf);
+        }
+        let (context, debug_info) = match dwarf(&source.elf) {
+            Ok((context, found)) => {
+                let without = if table.complete { DebugInfo::Symbols } else { DebugInfo::Stripped };
+                (Some(context), found.unwrap_or(without))
+            }
+            Err(why) => (None, DebugInfo::Unreadable(why)),
+        };
+        Module {
+            context,
+            units: Units::default(),
+            table,
+            segments: segments(&image.elf),
+            bytes: image.elf.data(),
+            debug_info,
+            build_id: build_id.map(open::hex),
+            debug_file,
+            _maps: [Some(image.map), separate.map(|image| image.map)].into_iter().flatten().collect(),
+        }
+    }
+
+    /// What was found.
+    pub(super) fn info(&self, name: String) -> ModuleInfo {
+        let (debug_info, build_id) = (self.debug_info.clone(), self.build_id.clone());
+        ModuleInfo { name, debug_info, build_id, debug_file: self.debug_file.clone() }
+    }
+
+    /// The address that the file itself uses for a mapped address.
+    pub(super) fn virtual_address(&self, mapping: &Mapping, address: u64) -> Option<u64> {
+        let offset = address - mapping.start + mapping.file_offset;
+        let segment = self
+            .segments
+            .iter()
+            .find(|segment| offset.checked_sub(segment.file_offset).is_some_and(|within| within < segment.size))?;
+        Some(offset - segment.file_offset + segment.address)
+    }
+
+    /// The functions at an address of the file, innermost inlined first; none if nothing is known.
+    pub(super) fn look_up(&mut self, address: u64) -> (Vec<Frame>, Source) {
+        let symbol = self.table.name(address).map(name::demangled);
+        let mut frames = self.dwarf_frames(address).unwrap_or_default();
+        let Some(outermost) = frames.last_mut() else {
+            let source = if symbol.is_some() { Source::SymbolTable } else { Source::None };
+            let frame = symbol.map(|function| Frame { function: Some(function), ..Frame::default() });
+            return (frame.into_iter().collect(), source);
+        };
+        if outermost.function.as_deref().is_none_or(|name| name::split(name).0.is_none()) {
+            outermost.function = name::joined(symbol.as_deref(), outermost.function.as_deref());
+        }
+        (frames, Source::Dwarf)
+    }
+
+    /// See [`tail_call::between`].
+    pub(super) fn tail_calls(&self, inner: u64, returns_to: u64) -> Vec<u64> {
+        tail_call::between(self, inner, returns_to)
+    }
+
+    fn dwarf_frames(&mut self, address: u64) -> gimli::Result<Vec<Frame>> {
+        let Some(context) = &self.context else { return Ok(Vec::new()) };
+        let unit = context.find_dwarf_and_unit(address).skip_all_loads();
+        let mut found = context.find_frames(address).skip_all_loads()?;
+        let mut frames = Vec::new();
+        while let Some(frame) = found.next()? {
+            let linkage = frame.function.as_ref().map(|name| name.raw_name()).transpose()?;
+            let function = match (linkage, frame.dw_die_offset, unit) {
+                (Some(linkage), Some(entry), Some(unit)) if linkage.starts_with('_') => {
+                    let written = self.units.name(unit, entry)?;
+                    name::joined(Some(&name::demangled(&linkage)), written.as_deref())
+                }
+                (linkage, ..) => linkage.map(|name| name.into_owned()),
+            };
+            let location = frame.location.as_ref();
+            frames.push(Frame {
+                function,
+                file: location.and_then(|location| location.file).map(str::to_owned),
+                line: location.and_then(|location| location.line).filter(|line| *line > 0),
+                column: location.and_then(|location| location.column).filter(|column| *column > 0),
+                module: None,
+            });
+        }
+        Ok(frames)
+    }
+}
+
+impl Code for Module {
+    fn bytes(&self, address: u64, length: usize) -> Option<&[u8]> {
+        let segment = self
+            .segments
+            .iter()
+            .find(|segment| address.checked_sub(segment.address).is_some_and(|within| within < segment.size))?;
+        let offset = usize::try_from(address - segment.address + segment.file_offset).ok()?;
+        self.bytes.get(offset..offset.checked_add(length)?)
+    }
+
+    fn function(&self, address: u64) -> Option<(u64, u64)> {
+        self.table.range(address)
+    }
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Module").field("debug_info", &self.debug_info).finish_non_exhaustive()
+    }
+}
+
+fn has_dwarf(elf: &Elf) -> bool {
+    elf.section_by_name(".debug_info").is_some()
+}
+
+/// A file's DWARF, and how much of it there is for the program's own code.
+///
+/// # Errors
+/// A sentence: why it cannot be read.
+fn dwarf(elf: &Elf) -> Result<(Context<Bytes>, Option<DebugInfo>), String> {
+    let section = |id: gimli::SectionId| -> Result<Bytes, String> {
+        let Some(section) = elf.section_by_name(id.name()) else { return Ok(Bytes::new(&[], LittleEndian)) };
+        let compressed =
+            section.compressed_file_range().is_ok_and(|range| range.format != object::CompressionFormat::None);
+        if compressed {
+            return Err("its debug sections are compressed".to_owned());
+        }
+        let data = section.data().map_err(|error| format!("cannot read `{}`: {error}", id.name()))?;
+        Ok(Bytes::new(data, LittleEndian))
+    };
+    let dwarf = Dwarf::load(section)?;
+    let malformed = |error: gimli::Error| format!("its debug information is malformed: {error}");
+    let found = debug_info::of_units(&dwarf).map_err(malformed)?;
+    Ok((Context::from_dwarf(dwarf).map_err(malformed)?, found))
+}
+
+fn segments(elf: &Elf) -> Vec<Segment> {
+    let endian = object::LittleEndian;
+    let loaded = elf.elf_program_headers().iter().filter(|header| header.p_type(endian) == object::elf::PT_LOAD);
+    let segment = |header: &object::elf::ProgramHeader64<object::LittleEndian>| Segment {
+        file_offset: header.p_offset(endian),
+        size: header.p_filesz(endian),
+        address: header.p_vaddr(endian),
+    };
+    loaded.map(segment).collect()
+}

@@ -1,0 +1,113 @@
+//! The file that a mapping was made from, even if its path now leads to another or to none.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use object::Object;
+use object::read::elf::ElfFile64;
+
+use crate::maps::Mapping;
+
+/// An ELF file in memory.
+pub(super) type Elf = ElfFile64<'static, object::LittleEndian>;
+
+/// A mapped file, and what it contains; the latter borrows from the former, so it must not outlive it.
+pub(super) struct Image {
+    pub(super) elf: Elf,
+    pub(super) map: Mmap,
+}
+
+impl Image {
+    /// Maps and parses a file.
+    ///
+    /// # Errors
+    /// A sentence: why it cannot be read.
+    pub(super) fn open(path: &Path) -> Result<Image, String> {
+        let file = File::open(path).map_err(|error| format!("cannot open it: {error}"))?;
+        Image::of(&file)
+    }
+
+    fn of(file: &File) -> Result<Image, String> {
+        // SAFETY: the mapping is private and read-only. Truncating the file would take its pages away; what replaces a
+        // program, a linker or a package manager, writes a new file instead, and a program that runs cannot be written to.
+        let map = unsafe { Mmap::map(file) }.map_err(|error| format!("cannot map it: {error}"))?;
+        // SAFETY: the bytes stay where they are until `map` is dropped. `Image` and `Module`, which takes it apart, keep
+        // it as long as what was parsed from it, and hand out only copies.
+        let bytes: &'static [u8] = unsafe { std::slice::from_raw_parts(map.as_ptr(), map.len()) };
+        let elf = Elf::parse(bytes).map_err(|error| format!("cannot parse it: {error}"))?;
+        Ok(Image { elf, map })
+    }
+
+    /// Opens the file that a process has mapped.
+    ///
+    /// # Errors
+    /// A sentence: why it cannot be read, or that another file is there now.
+    pub(super) fn of_mapping(pid: Option<u32>, mapping: &Mapping) -> Result<Image, String> {
+        let Some(path) = &mapping.path else {
+            return Err("it is not a file".to_owned());
+        };
+        let process = pid.map_or_else(|| "/proc/self".to_owned(), |pid| format!("/proc/{pid}"));
+        let deleted = mapping.name.ends_with(" (deleted)");
+        let mut refusal = format!("`{}` was removed or replaced since it was loaded", path.display());
+        for candidate in candidates(pid, &process, mapping, path, deleted) {
+            let Ok(file) = File::open(&candidate) else { continue };
+            match inode(&file) {
+                Ok(inode) if inode == mapping.inode => return Image::of(&file),
+                Ok(_) => {}
+                Err(error) => refusal = format!("cannot read it: {error}"),
+            }
+        }
+        Err(refusal)
+    }
+
+    /// The file's build-id, if it has one.
+    pub(super) fn build_id(&self) -> Option<&'static [u8]> {
+        self.elf.build_id().ok().flatten()
+    }
+}
+
+/// Where the mapped file may be found: at its path as the process sees it, and as what the process holds open.
+fn candidates(pid: Option<u32>, process: &str, mapping: &Mapping, path: &Path, deleted: bool) -> Vec<PathBuf> {
+    let mut candidates = Vec::new();
+    if !deleted {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        candidates.extend(pid.map(|_| Path::new(process).join("root").join(relative)));
+        candidates.push(path.to_owned());
+    }
+    // Only the program itself can be opened so without privilege.
+    let program = PathBuf::from(format!("{process}/exe"));
+    if fs::read_link(&program).is_ok_and(|target| target.to_str() == Some(&mapping.name)) {
+        candidates.push(program);
+    }
+    candidates.push(format!("{process}/map_files/{:x}-{:x}", mapping.start, mapping.end).into());
+    candidates
+}
+
+#[cfg(unix)]
+fn inode(file: &File) -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    Ok(file.metadata()?.ino())
+}
+
+#[cfg(not(unix))]
+fn inode(_: &File) -> io::Result<u64> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// A file with the debug information of a build: one that was offered, or the distribution's.
+pub(super) fn debug_file(build_id: &[u8], offered: &[PathBuf]) -> Option<(PathBuf, Image)> {
+    let hex = hex(build_id);
+    let (folder, name) = hex.split_at_checked(2)?;
+    let installed = PathBuf::from(format!("/usr/lib/debug/.build-id/{folder}/{name}.debug"));
+    offered.iter().chain([&installed]).find_map(|path| {
+        let image = Image::open(path).ok().filter(|image| image.build_id() == Some(build_id))?;
+        Some((path.clone(), image))
+    })
+}
+
+/// Bytes in hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,74 @@
+//! Which function of the symbol table an address is in.
+
+use object::LittleEndian;
+use object::elf;
+use object::read::elf::Sym;
+
+use super::open::Elf;
+
+/// The functions of a file, by address.
+#[derive(Default)]
+pub(super) struct Table {
+    functions: Vec<Function>,
+    /// Whether these are all functions, not only those that a library exports.
+    pub(super) complete: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Function {
+    start: u64,
+    /// In bytes; 0 is unknown.
+    size: u64,
+    name: &'static [u8],
+}
+
+impl Table {
+    /// Reads the full table, or, where it was stripped, what the file exports.
+    pub(super) fn of(elf: &Elf) -> Table {
+        let full = functions(elf.elf_symbol_table());
+        let complete = !full.is_empty();
+        let mut functions = if complete { full } else { functions(elf.elf_dynamic_symbol_table()) };
+        functions.sort_unstable_by_key(|function| function.start);
+        Table { functions, complete }
+    }
+
+    /// The name of the function that an address is in. Of several names the plainest one: `write`, not `__GI___write`.
+    pub(super) fn name(&self, address: u64) -> Option<&str> {
+        let names = self.containing(address).filter_map(|function| std::str::from_utf8(function.name).ok());
+        names.min_by_key(|name| (name.bytes().take_while(|byte| *byte == b'_').count(), name.len()))
+    }
+
+    /// Where the function that an address is in begins, and its size in bytes.
+    pub(super) fn range(&self, address: u64) -> Option<(u64, u64)> {
+        self.containing(address).map(|function| (function.start, function.size)).find(|(_, size)| *size > 0)
+    }
+
+    /// The functions that an address is in and that begin last.
+    fn containing(&self, address: u64) -> impl Iterator<Item = &Function> {
+        let after = self.functions.partition_point(|function| function.start <= address);
+        let next = self.functions.get(after).map_or(u64::MAX, |function| function.start);
+        let contains = move |function: &&Function| match function.size {
+            0 => address < next,
+            size => address - function.start < size,
+        };
+        let before = &self.functions[..after];
+        let start = before.iter().rev().take(NESTED).find(contains).map(|function| function.start);
+        let last = before.iter().rev().skip_while(move |function| Some(function.start) > start);
+        last.take_while(move |function| Some(function.start) == start).filter(contains)
+    }
+}
+
+/// So many functions may begin within another one, between its begin and an address.
+const NESTED: usize = 16;
+
+fn functions(table: &object::read::elf::SymbolTable<'static, elf::FileHeader64<LittleEndian>>) -> Vec<Function> {
+    let functions = table.iter().filter(|symbol| {
+        matches!(symbol.st_type(), elf::STT_FUNC | elf::STT_GNU_IFUNC)
+            && symbol.st_shndx(LittleEndian) != elf::SHN_UNDEF
+    });
+    let named = functions.filter_map(|symbol| {
+        let name = table.symbol_name(LittleEndian, symbol).ok()?;
+        Some(Function { start: symbol.st_value(LittleEndian), size: symbol.st_size(LittleEndian), name })
+    });
+    named.collect()
+}

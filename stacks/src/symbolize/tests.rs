@@ -1,0 +1,188 @@
+//! Look-ups in this very test binary, in a process that runs a copy of it, and in stripped copies.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+use crate::symbolize::open::Image;
+
+/// The line of the next function, and the one after: where its code begins depends on the profile.
+const LINES: [Option<u32>; 2] = [Some(line!() + 3), Some(line!() + 4)];
+
+#[inline(never)]
+fn outer(value: u32) -> u32 {
+    std::hint::black_box(value) + 1
+}
+
+fn outer_address() -> u64 {
+    outer as *const () as u64
+}
+
+#[test]
+fn a_function_of_this_program_has_a_path_and_a_line() {
+    let mut symbolizer = Symbolizer::new(None);
+    let symbols = symbolizer.symbolize(CodeAddress::Exact(outer_address()));
+    assert_eq!(symbols.source, Source::Dwarf);
+    let frame = symbols.frames.last().unwrap();
+    assert_eq!(frame.function.as_deref(), Some("pollscope_stacks::symbolize::tests::outer"));
+    assert!(frame.file.as_ref().unwrap().ends_with("stacks/src/symbolize/tests.rs"), "{frame:?}");
+    assert!(LINES.contains(&frame.line), "{frame:?}");
+    let program = std::env::current_exe().unwrap();
+    assert_eq!(frame.module.as_deref(), program.to_str());
+
+    assert!(Arc::ptr_eq(&symbols, &symbolizer.symbolize(CodeAddress::Exact(outer_address()))));
+    let modules = symbolizer.modules();
+    let expect = if cfg!(debug_assertions) { DebugInfo::Full } else { DebugInfo::LineTables };
+    assert_eq!((modules.len(), &modules[0].debug_info), (1, &expect));
+}
+
+#[test]
+fn a_function_of_a_library_has_its_exported_name() {
+    unsafe extern "C" {
+        fn getpid() -> i32;
+    }
+    let mut symbolizer = Symbolizer::new(None);
+    let symbols = symbolizer.symbolize(CodeAddress::Exact(getpid as *const () as u64));
+    let frame = &symbols.frames[0];
+    assert_eq!(frame.function.as_deref().map(|name| name.trim_start_matches('_')), Some("getpid"));
+    assert!(frame.module.as_ref().unwrap().contains("libc"), "{frame:?}");
+}
+
+#[test]
+fn what_is_not_code_is_unknown() {
+    let mut symbolizer = Symbolizer::new(None);
+    for address in [0, 1, u64::MAX] {
+        let symbols = symbolizer.symbolize(CodeAddress::Return(address));
+        assert_eq!(*symbols, Symbols { frames: vec![Frame::default()], source: Source::None });
+    }
+    let mut gone = Symbolizer::new(Some(u32::MAX));
+    assert_eq!(gone.symbolize(CodeAddress::Exact(outer_address())).source, Source::None);
+    assert!(gone.refresh().is_err());
+}
+
+/// A copy of this program in a folder of its own.
+fn copy(folder: &Path, name: &str, tool: Option<&[&str]>) -> PathBuf {
+    let (program, copy) = (std::env::current_exe().unwrap(), folder.join(name));
+    match tool {
+        None => drop(fs::copy(program, &copy).unwrap()),
+        Some([tool, arguments @ ..]) => {
+            let status = Command::new(tool).args(arguments).arg("-o").arg(&copy).arg(program).status().unwrap();
+            assert!(status.success(), "{tool} {arguments:?}");
+        }
+        Some([]) => unreachable!("a tool has a name"),
+    }
+    copy
+}
+
+fn look_up(file: &Path, debug_files: &[PathBuf]) -> (ModuleInfo, Option<Frame>, Source) {
+    let maps = Maps::read(None).unwrap();
+    let mut module = Module::of_image(Image::open(file).unwrap(), debug_files);
+    let address = module.virtual_address(maps.find(outer_address()).unwrap(), outer_address()).unwrap();
+    let (mut frames, source) = module.look_up(address);
+    (module.info(String::new()), frames.pop(), source)
+}
+
+#[test]
+fn stripped_copies_say_what_they_lack() {
+    let folder = tempfile::tempdir().unwrap();
+    let symbols = copy(folder.path(), "symbols", Some(&["strip", "--strip-debug"]));
+    let (info, frame, source) = look_up(&symbols, &[]);
+    assert_eq!((info.debug_info, source), (DebugInfo::Symbols, Source::SymbolTable));
+    let frame = frame.unwrap();
+    assert_eq!(frame.function.as_deref(), Some("pollscope_stacks::symbolize::tests::outer"));
+    assert_eq!((frame.file, frame.line), (None, None));
+
+    let stripped = copy(folder.path(), "stripped", Some(&["strip"]));
+    let (info, frame, source) = look_up(&stripped, &[]);
+    assert_eq!((info.debug_info, source, frame), (DebugInfo::Stripped, Source::None, None));
+}
+
+#[test]
+fn an_unstripped_copy_of_the_same_build_gives_the_lines() {
+    let program = std::env::current_exe().unwrap();
+    if look_up(&program, &[]).0.build_id.is_none() {
+        return; // This linker makes none.
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let stripped = copy(folder.path(), "stripped", Some(&["strip"]));
+    let other = PathBuf::from("/bin/sh");
+    let (info, frame, source) = look_up(&stripped, &[other, program.clone()]);
+    assert_eq!((info.debug_file, source), (Some(program), Source::Dwarf));
+    assert!(LINES.contains(&frame.unwrap().line));
+}
+
+#[test]
+fn compressed_sections_are_said_to_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let compressed = copy(folder.path(), "compressed", None);
+    let status = Command::new("objcopy").arg("--compress-debug-sections").arg(&compressed).status().unwrap();
+    assert!(status.success());
+    let (info, frame, source) = look_up(&compressed, &[]);
+    assert_eq!(info.debug_info, DebugInfo::Unreadable("its debug sections are compressed".to_owned()));
+    assert_eq!((frame.is_some(), source), (true, Source::SymbolTable));
+}
+
+/// Runs in the other process: says that it is there, and stays until it is told to end.
+#[test]
+#[ignore = "a part of the tests below"]
+fn wait_for_the_end() {
+    println!("here");
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+fn run(program: &Path) -> Child {
+    let arguments = ["--ignored", "--exact", "--nocapture", "symbolize::tests::wait_for_the_end"];
+    let mut command = Command::new(program);
+    let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    let output = child.stdout.as_mut().unwrap();
+    while !said.contains("here") {
+        let mut byte = [0];
+        assert_eq!(output.read(&mut byte).unwrap(), 1, "{said}");
+        said.push(char::from(byte[0]));
+    }
+    child
+}
+
+/// Where `outer` is in a process that runs a copy of this program.
+fn address_in(child: &Child) -> CodeAddress {
+    let (here, there) = (Maps::read(None).unwrap(), Maps::read(Some(child.id())).unwrap());
+    let mapping = here.find(outer_address()).unwrap();
+    let other =
+        there.all().iter().find(|other| other.file_offset == mapping.file_offset && other.path.is_some()).unwrap();
+    CodeAddress::Exact(outer_address() - mapping.start + other.start)
+}
+
+#[test]
+fn another_process_may_have_lost_its_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = copy(folder.path(), "program", None);
+    let mut child = run(&program);
+    let address = address_in(&child);
+    let check = |when: &str, suffix: &str| {
+        let symbols = Symbolizer::new(Some(child.id())).symbolize(address);
+        assert_eq!(symbols.source, Source::Dwarf, "{when}");
+        assert!(LINES.contains(&symbols.frames.last().unwrap().line), "{when}");
+        assert!(symbols.frames[0].module.as_ref().unwrap().ends_with(suffix), "{when}");
+    };
+    check("as it was", "program");
+    fs::remove_file(&program).unwrap();
+    check("removed", "program (deleted)");
+    fs::copy("/bin/sh", &program).unwrap();
+    check("replaced", "program (deleted)");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn another_file_in_the_place_of_a_library_is_not_taken_for_it() {
+    let maps = Maps::read(None).unwrap();
+    let mut mapping = maps.find(outer_address()).unwrap().clone();
+    mapping.path = Some("/bin/sh".into());
+    mapping.name = "/bin/sh (deleted)".to_owned();
+    let module = Module::of(Some(std::process::id()), &Mapping { start: 0, end: 1, ..mapping }, &[]);
+    let expect = "`/bin/sh` was removed or replaced since it was loaded";
+    assert_eq!(module.info(String::new()).debug_info, DebugInfo::Unreadable(expect.to_owned()));
+}
