@@ -112,6 +112,7 @@ pub(crate) fn blocked(mode: &str, durations: &[u64]) -> Run {
             worker: Some(0),
             start_ns,
             duration_ns,
+            ..SlowPoll::default()
         });
         start_ns += duration_ns + 31 * MS;
         for dist in [&mut run.response_time, &mut run.lag, &mut run.schedule_latency].into_iter().flatten() {

@@ -222,7 +222,7 @@ pub struct Lines {
 }
 
 /// One poll that lasted at least the threshold.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SlowPoll {
     /// From 1, in the order in which they ended.
     pub id: u64,
@@ -238,6 +238,58 @@ pub struct SlowPoll {
     pub start_ns: u64,
     /// How long the poll lasted.
     pub duration_ns: u64,
+    /// Time on the CPU; `None` where it is not known.
+    pub cpu_ns: Option<u64>,
+    /// Where most of its time went: `blocking-call`, `lock`, `cpu`, `page-fault`, `preempted`, `suspended`,
+    /// `block-in-place` or `panic`; `None` where it is not known.
+    pub cause: Option<String>,
+    /// The system call that it was in.
+    pub syscall: Option<Syscall>,
+    /// `file:line` of the innermost frame of the user's code.
+    pub blocking_line: Option<String>,
+    /// That frame's function.
+    pub function: Option<String>,
+    /// Innermost first, up to the poll.
+    pub stack: Vec<Frame>,
+    /// Whether the stack was followed to the thread's first frame; `None` when there is none.
+    pub stack_complete: Option<bool>,
+    /// Who waited for it; `None` where that cannot be seen.
+    pub blame: Option<Blame>,
+}
+
+/// A system call that a slow poll was in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Syscall {
+    /// Its name.
+    pub name: String,
+    /// The file descriptor that it works on.
+    pub fd: Option<i64>,
+    /// Where that leads.
+    pub path: Option<String>,
+    /// How many bytes it was asked for.
+    pub bytes: Option<u64>,
+    /// All of it in one line: `write(fd 9 "/var/log/merged", 64 bytes)`.
+    pub text: String,
+}
+
+/// One frame of a stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// The function.
+    pub function: Option<String>,
+    /// Its source file.
+    pub file: Option<String>,
+    /// The line in it.
+    pub line: Option<u64>,
+}
+
+/// Who waited while a slow poll held its worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blame {
+    /// Tasks that were ready before it ended and ran after it on the same thread.
+    pub tasks: u64,
+    /// How long they waited for it, added up, in nanoseconds.
+    pub wait_ns: u64,
 }
 
 /// All polls of the tasks spawned at one place.

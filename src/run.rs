@@ -128,6 +128,7 @@ pub fn run_once(
     let probe = Probe::builder()
         .slow_poll(settings.slow_poll)
         .keep_slow_polls(KEPT_SLOW_POLLS)
+        .source_root(env!("CARGO_MANIFEST_DIR"))
         .slow_poll_lines(observer.slow_poll_lines())
         .install(&mut runtime)
         .map_err(RunError::Install)?;

@@ -31,12 +31,15 @@
 //! Memory is bounded: a thread that polls takes 0.8 MB for its histograms, and 37 kB for each of at most 257 rows of
 //! spawn sites. It is not a profiler, and it does not see closures on the blocking pool.
 
+mod blame;
 mod clock;
 mod distribution;
 pub mod duration;
 mod env;
+mod evidence;
 pub mod histogram;
 mod hooks;
+mod journal;
 mod lines;
 mod location;
 mod names;
@@ -48,9 +51,12 @@ mod site;
 mod snapshot;
 mod thread;
 mod watch;
+#[cfg(feature = "capture")]
+mod watchdog;
 mod worker;
 
 pub use distribution::{Bucket, Distribution};
+pub use evidence::{Blame, Call, Cause, Evidence, StackFrame};
 pub use hooks::TOKIO_UNSTABLE;
 pub use probe::{DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Probe, ProbeBuilder};
 pub use snapshot::{Coverage, Lines, Polling, Site, SlowPoll, Snapshot, Source};

@@ -38,7 +38,7 @@ impl Limiter {
             return None;
         }
         window.printed += 1;
-        Some(format!("WARN slow poll: {poll}\n"))
+        Some(format!("WARN slow poll: {poll}\n{}", details(poll)))
     }
 
     /// Closes the windows that are a minute old; one line for each of them that suppressed something, or for each of all.
@@ -57,9 +57,18 @@ impl Limiter {
     }
 }
 
+/// What the watchdog saw and who paid, in a line below; nothing where nothing is known.
+fn details(poll: &SlowPoll) -> String {
+    let seen = poll.evidence.sentence(poll.duration_ns);
+    let paid = poll.blame.filter(|blame| blame.tasks > 0).map(|blame| blame.to_string());
+    let known: Vec<String> = [seen, paid].into_iter().flatten().collect();
+    if known.is_empty() { String::new() } else { format!("     {}\n", known.join("; ")) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evidence::{Blame, Cause, Evidence};
 
     fn poll(at_ns: u64) -> SlowPoll {
         SlowPoll {
@@ -70,7 +79,19 @@ mod tests {
             worker: Some(0),
             start_ns: at_ns,
             duration_ns: 0,
+            evidence: Evidence::default(),
+            blame: None,
         }
+    }
+
+    #[test]
+    fn what_is_known_stands_below_the_line() {
+        let mut known = poll(0);
+        (known.duration_ns, known.evidence.cause) = (2_000_000_000, Some(Cause::Cpu));
+        known.blame = Some(Blame { tasks: 1, wait_ns: 1_500_000_000 });
+        let line = Limiter::default().line(&known).unwrap();
+        let details = line.lines().nth(1).unwrap();
+        assert_eq!(details, "     cpu; made 1 task wait 1.500 s in all");
     }
 
     #[test]

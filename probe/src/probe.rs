@@ -52,11 +52,16 @@ pub struct Probe {
 struct Inner {
     shared: Arc<Shared>,
     control: Arc<Control>,
+    /// Dropped, and so ended, before the last lines are written.
+    #[cfg(feature = "capture")]
+    watchdog: Option<crate::watchdog::Watchdog>,
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
         self.control.stop(LAST_LINES);
+        #[cfg(feature = "capture")]
+        drop(self.watchdog.take());
     }
 }
 
@@ -69,6 +74,8 @@ impl Probe {
             keep_slow_polls: DEFAULT_KEPT_SLOW_POLLS,
             callback: None,
             writer: None,
+            #[cfg(feature = "capture")]
+            watchdog: Some(crate::watchdog::Options::default()),
             chained: Chained::default(),
         }
     }
@@ -128,6 +135,8 @@ pub struct ProbeBuilder {
     keep_slow_polls: usize,
     callback: Option<Callback>,
     writer: Option<LineWriter>,
+    #[cfg(feature = "capture")]
+    watchdog: Option<crate::watchdog::Options>,
     pub(crate) chained: Chained,
 }
 
@@ -143,7 +152,7 @@ impl fmt::Debug for ProbeBuilder {
 pub enum InstallError {
     /// The threshold is 0: every poll would be slow. Give [`ProbeBuilder::slow_poll`] at least 1 ns.
     ZeroThreshold,
-    /// The reporter's thread could not be started.
+    /// A thread of the probe's own could not be started.
     Thread(io::Error),
 }
 
@@ -155,7 +164,7 @@ impl fmt::Display for InstallError {
             }
             InstallError::Thread(error) => write!(
                 f,
-                "cannot start the thread `pollscope-report`: {error}; the runtime is not measured, raise the limit on threads"
+                "cannot start a thread for the probe: {error}; the runtime is not measured, raise the limit on threads"
             ),
         }
     }
@@ -207,6 +216,23 @@ impl ProbeBuilder {
         ProbeBuilder { writer: Some(Box::new(writer)), ..self }
     }
 
+    /// Whether a watchdog thread looks at polls that are late while they still run: the blocking line, the system call, the
+    /// cause. On unless switched off. It is what installs a signal handler, once, when a late poll is first found computing.
+    #[cfg(feature = "capture")]
+    pub fn capture(self, on: bool) -> ProbeBuilder {
+        ProbeBuilder { watchdog: on.then(|| self.watchdog.unwrap_or_default()), ..self }
+    }
+
+    /// A folder of your workspace as the compiler saw it, such as `env!("CARGO_MANIFEST_DIR")`: paths are shown from there on, and
+    /// a blocking line in it is preferred over one in another crate. Without any, all code that Cargo did not fetch is yours.
+    #[cfg(feature = "capture")]
+    pub fn source_root(mut self, folder: impl Into<std::path::PathBuf>) -> ProbeBuilder {
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.source_roots.push(folder.into());
+        }
+        self
+    }
+
     /// Your own `on_thread_park` callback: the probe takes the runtime's only place for one, and calls yours from there.
     pub fn on_thread_park(mut self, f: impl Fn() + Send + Sync + 'static) -> ProbeBuilder {
         self.chained.park = Some(Box::new(f));
@@ -224,7 +250,7 @@ impl ProbeBuilder {
     /// into this builder, and one set on the runtime's builder afterwards replaces the probe's.
     ///
     /// # Errors
-    /// When the threshold is 0, or the reporter's thread cannot be started.
+    /// When the threshold is 0, or a thread of the probe's own cannot be started.
     pub fn install(self, runtime: &mut tokio::runtime::Builder) -> Result<Probe, InstallError> {
         if !self.on {
             hooks::install_chained(runtime, self.chained);
@@ -237,7 +263,21 @@ impl ProbeBuilder {
         let control = Arc::new(Control::default());
         let reporter = Reporter { shared: Arc::clone(&shared), callback: self.callback, writer: self.writer };
         reporter.spawn(Arc::clone(&control)).map_err(InstallError::Thread)?;
+        #[cfg(feature = "capture")]
+        let watchdog = match self.watchdog {
+            None => None,
+            Some(options) => {
+                let started = crate::watchdog::spawn(Arc::clone(&shared), Arc::clone(&control), options);
+                Some(started.inspect_err(|_| _ = control.stop(LAST_LINES)).map_err(InstallError::Thread)?)
+            }
+        };
         hooks::install(runtime, &shared, self.chained);
-        Ok(Probe { inner: Some(Arc::new(Inner { shared, control })) })
+        let inner = Inner {
+            shared,
+            control,
+            #[cfg(feature = "capture")]
+            watchdog,
+        };
+        Ok(Probe { inner: Some(Arc::new(inner)) })
     }
 }

@@ -14,6 +14,9 @@ use crate::snapshot::SlowPoll;
 /// How often the reporter looks for slow polls. A worker cannot wake it: that would be a system call.
 const TICK: Duration = Duration::from_millis(10);
 
+/// How long finishing waits for what is still being found out about slow polls.
+const PATIENCE: Duration = Duration::from_millis(300);
+
 pub(crate) type Callback = Box<dyn FnMut(&SlowPoll) + Send>;
 pub(crate) type LineWriter = Box<dyn Write + Send>;
 
@@ -28,6 +31,8 @@ pub(crate) struct Control {
 struct State {
     stop: bool,
     stopped: bool,
+    /// Whether there is something to say before the next tick.
+    woken: bool,
     /// How many times it was asked to deliver everything, and did.
     asked: u64,
     done: u64,
@@ -61,6 +66,13 @@ impl Control {
         self.wait(state, timeout, |state| state.stopped)
     }
 
+    /// Has the reporter look at once. Not for workers: it is a system call.
+    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
+    pub(crate) fn wake(&self) {
+        self.lock().woken = true;
+        self.changed.notify_all();
+    }
+
     fn wait(&self, mut state: MutexGuard<'_, State>, timeout: Duration, done: impl Fn(&State) -> bool) -> bool {
         let start = Instant::now();
         while !done(&state) {
@@ -76,8 +88,9 @@ impl Control {
     /// Waits for the next tick or a request: (requests so far, whether to stop).
     fn next(&self) -> (u64, bool) {
         let state = self.lock();
-        let idle = |state: &mut State| !state.stop && state.asked == state.done;
-        let state = self.changed.wait_timeout_while(state, TICK, idle).unwrap_or_else(PoisonError::into_inner).0;
+        let idle = |state: &mut State| !state.stop && !state.woken && state.asked == state.done;
+        let mut state = self.changed.wait_timeout_while(state, TICK, idle).unwrap_or_else(PoisonError::into_inner).0;
+        state.woken = false;
         (state.asked, state.stop)
     }
 
@@ -100,8 +113,8 @@ impl Reporter {
         let mut answered = 0;
         loop {
             let (asked, stop) = control.next();
-            self.deliver(&mut limiter);
             let finish = stop || asked > answered;
+            self.deliver(&mut limiter, finish);
             for line in limiter.close(self.shared.clock.now_ns(), finish) {
                 self.write(&line);
             }
@@ -113,8 +126,23 @@ impl Reporter {
         }
     }
 
-    fn deliver(&mut self, limiter: &mut Limiter) {
-        for poll in self.shared.take_queue() {
+    /// Delivers what need not wait; all, if it is to finish, after a little patience.
+    fn deliver(&mut self, limiter: &mut Limiter, finish: bool) {
+        for line in self.shared.take_still() {
+            self.write(&line);
+        }
+        let mut delivered = self.deliver_ready(limiter, false);
+        let start = Instant::now();
+        while finish && !delivered {
+            thread::sleep(Duration::from_millis(1));
+            delivered = self.deliver_ready(limiter, start.elapsed() >= PATIENCE);
+        }
+    }
+
+    /// Whether nothing is left to deliver.
+    fn deliver_ready(&mut self, limiter: &mut Limiter, force: bool) -> bool {
+        let (polls, delivered) = self.shared.take_queue(force);
+        for poll in polls {
             if let Some(callback) = &mut self.callback
                 && catch_unwind(AssertUnwindSafe(|| callback(&poll))).is_err()
             {
@@ -124,6 +152,7 @@ impl Reporter {
             let counter = if written { &self.shared.lines_printed } else { &self.shared.lines_suppressed };
             counter.fetch_add(1, Relaxed);
         }
+        delivered
     }
 
     /// Writes a line in one call, past any buffer; whether that succeeded. A writer that panics failed.

@@ -21,6 +21,8 @@ pub(crate) struct RawSlowPoll {
     pub(crate) name: NameId,
     pub(crate) location: &'static Location<'static>,
     pub(crate) worker: Option<u32>,
+    /// Whether the worker was given to another thread in it.
+    pub(crate) handed_over: bool,
     pub(crate) start_ns: u64,
     pub(crate) end_ns: u64,
     /// Its own time: less than from start to end when other polls ran within it.
@@ -33,6 +35,7 @@ struct Cell {
     name: AtomicU32,
     location: LocationCell,
     worker: AtomicU32,
+    handed_over: AtomicU32,
     start_ns: AtomicU64,
     end_ns: AtomicU64,
     duration_ns: AtomicU64,
@@ -68,6 +71,7 @@ impl Ring {
         cell.name.store(poll.name, Relaxed);
         cell.location.store(poll.location);
         cell.worker.store(poll.worker.unwrap_or(NO_WORKER), Relaxed);
+        cell.handed_over.store(u32::from(poll.handed_over), Relaxed);
         cell.start_ns.store(poll.start_ns, Relaxed);
         cell.end_ns.store(poll.end_ns, Relaxed);
         cell.duration_ns.store(poll.duration_ns, Relaxed);
@@ -86,6 +90,7 @@ impl Ring {
                     name: cell.name.load(Relaxed),
                     location,
                     worker: (worker != NO_WORKER).then_some(worker),
+                    handed_over: cell.handed_over.load(Relaxed) == 1,
                     start_ns: cell.start_ns.load(Relaxed),
                     end_ns: cell.end_ns.load(Relaxed),
                     duration_ns: cell.duration_ns.load(Relaxed),
@@ -110,6 +115,7 @@ mod tests {
             name: 0,
             location: Location::caller(),
             worker: None,
+            handed_over: false,
             start_ns: n,
             end_ns: n * 4,
             duration_ns: n * 3,

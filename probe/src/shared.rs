@@ -1,21 +1,20 @@
 //! What a probe's handles, hooks and threads share. The poll path touches only its own slot, the clock and the threshold.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
+use crate::evidence::{Blame, Cause, Evidence};
 use crate::histogram::Sum;
 use crate::hooks;
+use crate::journal::{Journal, Key, Watched};
 use crate::names::{NameId, Names};
 use crate::ring::RawSlowPoll;
 use crate::site::NAME_MIXED;
-use crate::snapshot::{Lines, Polling, Site, SlowPoll, Snapshot};
-use crate::worker::Slot;
-
-/// Slow polls that wait for the reporter's callback and lines, at most.
-const QUEUE_CAPACITY: usize = 4_096;
+use crate::snapshot::{Lines, Polling, Site, SlowPoll, Snapshot, TaskName};
+use crate::worker::{PollingNow, Slot};
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -27,6 +26,8 @@ pub(crate) struct Shared {
     threshold_ns: AtomicU64,
     slots: Mutex<Slots>,
     journal: Mutex<Journal>,
+    /// Slow polls that found no room in their ring; written under the journal's lock.
+    ring_dropped: AtomicU64,
     pub(crate) lines_printed: AtomicU64,
     pub(crate) lines_suppressed: AtomicU64,
     pub(crate) callback_panics: AtomicU64,
@@ -38,23 +39,14 @@ struct Slots {
     free: Vec<Arc<Slot>>,
 }
 
-/// The slow polls that left their rings.
-#[derive(Debug, Default)]
-struct Journal {
-    stored: Vec<SlowPoll>,
-    capacity: usize,
-    /// Taken from the rings so far.
-    taken: u64,
-    /// Found no room in their ring.
-    ring_dropped: u64,
-    queue: VecDeque<SlowPoll>,
-    /// Found no room in the queue.
-    queue_dropped: u64,
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic elsewhere must not stop the measurement; every critical section leaves its data whole.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who waited for a poll, by its thread's slot.
+fn blame_in(slots: &[Arc<Slot>]) -> impl Fn(Key) -> Option<(Blame, bool)> {
+    |(slot, start_ns)| slots.get(slot)?.blames.read(start_ns)
 }
 
 impl Shared {
@@ -65,7 +57,8 @@ impl Shared {
             names: Names::default(),
             threshold_ns: AtomicU64::new(threshold_ns),
             slots: Mutex::default(),
-            journal: Mutex::new(Journal { capacity: keep_slow_polls, ..Journal::default() }),
+            journal: Mutex::new(Journal::new(keep_slow_polls)),
+            ring_dropped: AtomicU64::new(0),
             lines_printed: AtomicU64::new(0),
             lines_suppressed: AtomicU64::new(0),
             callback_panics: AtomicU64::new(0),
@@ -83,7 +76,7 @@ impl Shared {
         if let Some(slot) = slots.free.pop() {
             return slot;
         }
-        let slot = Arc::new(Slot::new());
+        let slot = Arc::new(Slot::new(slots.all.len()));
         slots.all.push(Arc::clone(&slot));
         slot
     }
@@ -98,32 +91,52 @@ impl Shared {
         lock(&self.slots).all.len()
     }
 
-    fn slots(&self) -> Vec<Arc<Slot>> {
+    pub(crate) fn slots(&self) -> Vec<Arc<Slot>> {
         lock(&self.slots).all.clone()
     }
 
-    /// Moves slow polls from the rings into the journal, in the order in which they ended.
-    fn drain(&self, journal: &mut Journal) {
+    /// Tells the journal what the watchdog is at work on, or what it found.
+    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "the watchdog's"))]
+    pub(crate) fn watched(&self, tell: impl FnOnce(&mut Watched)) {
+        tell(&mut lock(&self.journal).watched);
+    }
+
+    /// Says of a poll that it still goes on; the reporter writes it.
+    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
+    pub(crate) fn say_still(&self, polling: &PollingNow, age_ns: u64, evidence: &Evidence) {
+        let task = TaskName {
+            task_id: (polling.task != 0).then_some(polling.task),
+            name: self.names.get(polling.name).as_deref(),
+            spawned_at: polling.location,
+            worker: None,
+        }
+        .to_string();
+        let details = evidence.sentence(age_ns).map_or(String::new(), |details| format!("     {details}\n"));
+        let line =
+            format!("WARN slow poll: Executing {task} still runs after {:.3} seconds\n{details}", age_ns as f64 / 1e9);
+        lock(&self.journal).still.push(line);
+    }
+
+    /// The lines of [`Shared::say_still`] that were not taken yet.
+    pub(crate) fn take_still(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.journal).still)
+    }
+
+    /// Moves slow polls from the rings into the journal, in the order in which they ended; the slots that they are of.
+    fn drain(&self, journal: &mut Journal) -> Vec<Arc<Slot>> {
         // Listed under the journal's lock: an older list would take back what a newer one's rings had dropped.
         let slots = self.slots();
-        let mut raw: Vec<RawSlowPoll> = Vec::new();
+        let mut raw: Vec<(usize, RawSlowPoll)> = Vec::new();
         for slot in &slots {
-            slot.ring.drain(|poll| raw.push(poll));
+            slot.ring.drain(|poll| raw.push((slot.number, poll)));
         }
-        journal.ring_dropped = slots.iter().map(|slot| slot.ring.dropped()).sum();
-        raw.sort_by_key(|poll| poll.end_ns);
-        for poll in raw {
-            journal.taken += 1;
-            let poll = self.slow_poll(journal.taken, &poll);
-            if journal.queue.len() < QUEUE_CAPACITY {
-                journal.queue.push_back(poll.clone());
-            } else {
-                journal.queue_dropped += 1;
-            }
-            if journal.stored.len() < journal.capacity {
-                journal.stored.push(poll);
-            }
+        self.ring_dropped.store(slots.iter().map(|slot| slot.ring.dropped()).sum(), Relaxed);
+        raw.sort_by_key(|(_, poll)| poll.end_ns);
+        for (slot, poll) in raw {
+            let id = journal.next_id();
+            journal.add((slot, poll.start_ns), poll.end_ns, self.slow_poll(id, &poll));
         }
+        slots
     }
 
     fn slow_poll(&self, id: u64, raw: &RawSlowPoll) -> SlowPoll {
@@ -136,14 +149,17 @@ impl Shared {
             // The clock starts at 1.
             start_ns: raw.start_ns - 1,
             duration_ns: raw.duration_ns,
+            evidence: Evidence { cause: raw.handed_over.then_some(Cause::BlockInPlace), ..Evidence::default() },
+            blame: None,
         }
     }
 
-    /// The slow polls that no reporter has seen yet.
-    pub(crate) fn take_queue(&self) -> VecDeque<SlowPoll> {
+    /// The slow polls that no reporter has seen yet and that need not wait, or, if forced, all; and whether none is left.
+    pub(crate) fn take_queue(&self, force: bool) -> (Vec<SlowPoll>, bool) {
         let mut journal = lock(&self.journal);
-        self.drain(&mut journal);
-        std::mem::take(&mut journal.queue)
+        let slots = self.drain(&mut journal);
+        let delivered = journal.deliver(self.clock.now_ns(), force, &blame_in(&slots));
+        (delivered, journal.is_delivered())
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -156,9 +172,11 @@ impl Shared {
             busy.add(&slot.busy_stretches);
         }
         let mut journal = lock(&self.journal);
-        self.drain(&mut journal);
-        let total = journal.taken + journal.ring_dropped;
-        let suppressed = self.lines_suppressed.load(Relaxed) + journal.ring_dropped + journal.queue_dropped;
+        let with_blames = self.drain(&mut journal);
+        let ring_dropped = self.ring_dropped.load(Relaxed);
+        let total = journal.taken() + ring_dropped;
+        let suppressed = self.lines_suppressed.load(Relaxed) + ring_dropped + journal.queue_dropped();
+        let slow_polls = journal.list(&blame_in(&with_blames));
         Snapshot {
             at_ns: now_ns - 1,
             threshold_ns: self.threshold_ns(),
@@ -166,8 +184,8 @@ impl Shared {
             schedule_latency: hooks::SCHEDULE_LATENCY.then(|| schedule.distribution()),
             busy_stretches: busy.distribution(),
             slow_polls_total: total,
-            slow_polls_dropped: total - journal.stored.len() as u64,
-            slow_polls: journal.stored.clone(),
+            slow_polls_dropped: total - slow_polls.len() as u64,
+            slow_polls,
             lines: Lines { printed: self.lines_printed.load(Relaxed), suppressed },
             sites: self.sites(&slots),
             polling: self.polling(&slots, now_ns),

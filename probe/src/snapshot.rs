@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::distribution::Distribution;
+use crate::evidence::{Blame, Evidence};
 
 /// What a probe saw from its installation on, or, after [`Snapshot::since`], in between.
 ///
@@ -125,23 +126,46 @@ pub struct SlowPoll {
     pub start_ns: u64,
     /// How long it lasted, in nanoseconds, without the polls that ran within it.
     pub duration_ns: u64,
+    /// What was seen of it while it ran; all unknown without the feature `capture`.
+    pub evidence: Evidence,
+    /// Who waited for it; `None` in a build that does not see wake-to-poll times.
+    pub blame: Option<Blame>,
 }
 
 impl fmt::Display for SlowPoll {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let task = TaskName {
+            task_id: self.task_id,
+            name: self.task_name.as_deref(),
+            spawned_at: self.spawned_at,
+            worker: self.worker,
+        };
+        write!(f, "Executing {task} took {:.3} seconds", self.duration_ns as f64 / 1e9)
+    }
+}
+
+/// A task as asyncio would name it: `<Task 7 writer, spawned at src/main.rs:88, worker 0>`.
+pub(crate) struct TaskName<'a> {
+    pub(crate) task_id: Option<u64>,
+    pub(crate) name: Option<&'a str>,
+    pub(crate) spawned_at: &'static Location<'static>,
+    pub(crate) worker: Option<usize>,
+}
+
+impl fmt::Display for TaskName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.task_id {
-            Some(id) => write!(f, "Executing <Task {id}")?,
-            None => f.write_str("Executing <Task root")?,
+            Some(id) => write!(f, "<Task {id}")?,
+            None => f.write_str("<Task root")?,
         }
-        if let Some(name) = &self.task_name {
+        if let Some(name) = self.name {
             write!(f, " {}", Escaped(name))?;
         }
-        let (file, line) = (self.spawned_at.file(), self.spawned_at.line());
-        write!(f, ", spawned at {}:{line}", Escaped(file))?;
+        write!(f, ", spawned at {}:{}", Escaped(self.spawned_at.file()), self.spawned_at.line())?;
         if let Some(worker) = self.worker {
             write!(f, ", worker {worker}")?;
         }
-        write!(f, "> took {:.3} seconds", self.duration_ns as f64 / 1e9)
+        f.write_str(">")
     }
 }
 
@@ -235,6 +259,8 @@ mod tests {
             worker: None,
             start_ns: 0,
             duration_ns: 503_400_000,
+            evidence: Evidence::default(),
+            blame: None,
         };
         let line = poll.to_string();
         assert!(line.starts_with(r"Executing <Task root a\u{1b}[2J\u{a}b\u{202e}, spawned at "), "{line}");

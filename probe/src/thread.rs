@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 
+use crate::blame::Culprit;
 use crate::hooks;
 use crate::names::{NameId, UNNAMED};
 use crate::shared::Shared;
@@ -24,6 +25,8 @@ struct Entry {
     busy_since_ns: u64,
     /// What the thread was then.
     busy_as: Option<Turn>,
+    /// The last slow poll, while there may be tasks that waited for it.
+    culprit: Culprit,
 }
 
 /// Which worker the thread is, and how often that worker had parked. While both stay the same, no other thread ran that
@@ -73,13 +76,17 @@ fn with_entry<R>(shared: &Arc<Shared>, f: impl FnOnce(&mut Entry) -> R) -> Optio
 #[cold]
 fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
     entries.retain(|entry| entry.shared.strong_count() > 0);
+    let slot = shared.take_slot();
+    #[cfg(feature = "capture")]
+    slot.tid.store(pollscope_stacks::thread::ThreadRef::current().tid, std::sync::atomic::Ordering::Relaxed);
     entries.push(Entry {
         probe: shared.id,
         shared: Arc::downgrade(shared),
-        slot: shared.take_slot(),
+        slot,
         frames: Vec::with_capacity(8),
         busy_since_ns: 0,
         busy_as: None,
+        culprit: Culprit::default(),
     });
     entries.len() - 1
 }
@@ -122,19 +129,31 @@ impl Entry {
     fn close(&mut self, now_ns: u64, threshold_ns: u64) {
         let Some(frame) = self.frames.pop() else { return };
         let elapsed = now_ns.saturating_sub(frame.start_ns);
-        self.slot.record(&frame, now_ns, elapsed.saturating_sub(frame.nested_ns), threshold_ns);
+        let ns = elapsed.saturating_sub(frame.nested_ns);
+        self.slot.record(&frame, ns);
+        if ns >= threshold_ns {
+            self.close_slow(&frame, now_ns, ns);
+        }
         match self.frames.last_mut() {
-            None => {
-                self.slot.show_idle();
-                // Tokio answers under a lock: only a slow poll may ask.
-                if elapsed >= threshold_ns && hooks::handed_over() {
-                    self.hand_over(frame.start_ns);
-                }
-            }
+            None => self.slot.show_idle(),
             Some(outer) => {
                 outer.nested_ns = outer.nested_ns.saturating_add(elapsed);
                 self.slot.show(outer);
             }
+        }
+    }
+}
+
+impl Entry {
+    #[cold]
+    fn close_slow(&mut self, frame: &Frame, now_ns: u64, ns: u64) {
+        // Tokio answers under a lock: only a slow poll may ask.
+        let handed_over = self.frames.is_empty() && hooks::handed_over();
+        self.slot.record_slow(frame, now_ns, ns, handed_over);
+        if handed_over {
+            self.hand_over(frame.start_ns);
+        } else if hooks::SCHEDULE_LATENCY {
+            self.culprit.begin(&self.slot.blames, frame.start_ns, now_ns);
         }
     }
 }
@@ -148,10 +167,14 @@ pub(crate) fn begin(
     schedule_latency_ns: Option<u64>,
 ) {
     with_entry(shared, |entry| {
+        let now_ns = shared.clock.now_ns();
         if let Some(ns) = schedule_latency_ns {
             entry.slot.schedule_latency.record(ns);
+            if entry.culprit.end_ns != 0 {
+                entry.culprit.poll(&entry.slot.blames, now_ns.saturating_sub(ns));
+            }
         }
-        entry.open(shared.clock.now_ns(), task, location, UNNAMED);
+        entry.open(now_ns, task, location, UNNAMED);
     });
 }
 
@@ -212,7 +235,10 @@ impl Entry {
 /// The thread is about to wait for events: a busy stretch ends.
 pub(crate) fn park(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
-    with_entry(shared, |entry| entry.end_stretch(now_ns));
+    with_entry(shared, |entry| {
+        entry.end_stretch(now_ns);
+        entry.culprit.close(&entry.slot.blames);
+    });
 }
 
 /// The thread leaves the loop, as `block_on` does when its future is ready: a worker's busy stretch ends.

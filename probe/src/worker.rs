@@ -7,6 +7,7 @@ use std::panic::Location;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
+use crate::blame::Blames;
 use crate::histogram::Fine;
 use crate::location::LocationCell;
 use crate::names::NameId;
@@ -34,12 +35,18 @@ pub(crate) struct PollingNow {
 
 #[derive(Debug)]
 pub(crate) struct Slot {
+    /// Its place among the probe's slots.
+    pub(crate) number: usize,
+    /// The operating system's id of the thread; 0 where nobody needs it.
+    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
+    pub(crate) tid: AtomicU32,
     polling: Polling,
     pub(crate) polls: Fine,
     pub(crate) schedule_latency: Fine,
     pub(crate) busy_stretches: Fine,
     pub(crate) sites: Sites,
     pub(crate) ring: Ring,
+    pub(crate) blames: Blames,
 }
 
 /// An open poll, kept by its thread.
@@ -55,14 +62,17 @@ pub(crate) struct Frame {
 }
 
 impl Slot {
-    pub(crate) fn new() -> Slot {
+    pub(crate) fn new(number: usize) -> Slot {
         Slot {
+            number,
+            tid: AtomicU32::new(0),
             polling: Polling::default(),
             polls: Fine::new(),
             schedule_latency: Fine::new(),
             busy_stretches: Fine::new(),
             sites: Sites::new(),
             ring: Ring::new(),
+            blames: Blames::new(),
         }
     }
 
@@ -98,63 +108,26 @@ impl Slot {
         (since_ns != 0 && self.polling.since_ns.load(Acquire) == since_ns).then_some(now)
     }
 
-    /// Counts a poll that ended at `end_ns`; `ns` is its own time, without the polls within it.
+    /// Counts a poll; `ns` is its own time, without the polls within it.
     #[inline]
-    pub(crate) fn record(&self, frame: &Frame, end_ns: u64, ns: u64, threshold_ns: u64) {
+    pub(crate) fn record(&self, frame: &Frame, ns: u64) {
         self.polls.record(ns);
-        let row = self.sites.row(frame.location);
-        row.record(ns, frame.name);
-        if ns >= threshold_ns {
-            row.record_slow();
-            self.record_slow(frame, end_ns, ns);
-        }
+        self.sites.row(frame.location).record(ns, frame.name);
     }
 
+    /// Counts as slow, and reports, a poll that was recorded and ended at `end_ns`.
     #[cold]
-    fn record_slow(&self, frame: &Frame, end_ns: u64, ns: u64) {
+    pub(crate) fn record_slow(&self, frame: &Frame, end_ns: u64, ns: u64, handed_over: bool) {
+        self.sites.row(frame.location).record_slow();
         self.ring.push(RawSlowPoll {
             task: frame.task,
             name: frame.name,
             location: frame.location,
             worker: tokio::runtime::worker_index().and_then(|index| u32::try_from(index).ok()),
+            handed_over,
             start_ns: frame.start_ns,
             end_ns,
             duration_ns: ns,
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Every poll shown has one number for all its words: a reader that gets another mix took it from two polls.
-    #[test]
-    fn a_poll_under_way_is_read_whole_or_not_at_all() {
-        let (slot, places) = (Slot::new(), [Location::caller(), &*Box::leak(Box::new(*Location::caller()))]);
-        let (place, enough) = (|n: u64| places[n as usize % 2], AtomicU32::new(0));
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                for name in (1..u32::MAX).take_while(|_| enough.load(Relaxed) == 0) {
-                    let n = u64::from(name);
-                    slot.show(&Frame { start_ns: n, task: n, name, location: place(n), nested_ns: 0 });
-                    if name % 3 == 0 {
-                        slot.show_idle();
-                    }
-                }
-            });
-            let (mut last, mut polls) = (0, 0);
-            while polls < 1_000 {
-                let Some(now) = slot.polling() else { continue };
-                let whole = (now.task, u64::from(now.name)) == (now.since_ns, now.since_ns);
-                if !whole || !std::ptr::eq(now.location, place(now.since_ns)) || now.since_ns < last {
-                    enough.store(1, Relaxed);
-                    panic!("{now:?} after {last}");
-                }
-                polls += u64::from(now.since_ns > last);
-                last = now.since_ns;
-            }
-            enough.store(1, Relaxed);
         });
     }
 }

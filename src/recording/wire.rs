@@ -81,9 +81,6 @@ pub fn write_json(recording: &Recording, mut writer: impl io::Write) -> io::Resu
     writer.flush()
 }
 
-/// Of what nothing is recorded yet: written as `null`.
-type Unknown = ();
-
 #[derive(Serialize)]
 struct Document<'a> {
     schema: &'static str,
@@ -297,13 +294,36 @@ struct SlowPoll<'a> {
     worker: Option<u64>,
     start_ns: u64,
     duration_ns: u64,
-    cpu_ns: Unknown,
-    cause: Unknown,
-    syscall: Unknown,
-    blocking_line: Unknown,
-    stack: [Unknown; 0],
-    stack_complete: Unknown,
-    blame: Unknown,
+    cpu_ns: Option<u64>,
+    cause: Option<&'a str>,
+    syscall: Option<Syscall<'a>>,
+    blocking_line: Option<&'a str>,
+    function: Option<&'a str>,
+    stack: Vec<Frame<'a>>,
+    stack_complete: Option<bool>,
+    blame: Option<Blame>,
+}
+
+#[derive(Serialize)]
+struct Syscall<'a> {
+    name: &'a str,
+    fd: Option<i64>,
+    path: Option<&'a str>,
+    bytes: Option<u64>,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct Frame<'a> {
+    function: Option<&'a str>,
+    file: Option<&'a str>,
+    line: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Blame {
+    tasks: u64,
+    wait_ns: u64,
 }
 
 impl<'a> From<&'a super::SlowPoll> for SlowPoll<'a> {
@@ -316,14 +336,27 @@ impl<'a> From<&'a super::SlowPoll> for SlowPoll<'a> {
             worker: poll.worker,
             start_ns: poll.start_ns,
             duration_ns: poll.duration_ns,
-            cpu_ns: (),
-            cause: (),
-            syscall: (),
-            blocking_line: (),
-            stack: [],
-            stack_complete: (),
-            blame: (),
+            cpu_ns: poll.cpu_ns,
+            cause: poll.cause.as_deref(),
+            syscall: poll.syscall.as_ref().map(Syscall::from),
+            blocking_line: poll.blocking_line.as_deref(),
+            function: poll.function.as_deref(),
+            stack: poll.stack.iter().map(Frame::from).collect(),
+            stack_complete: poll.stack_complete,
+            blame: poll.blame.map(|super::Blame { tasks, wait_ns }| Blame { tasks, wait_ns }),
         }
+    }
+}
+
+impl<'a> From<&'a super::Syscall> for Syscall<'a> {
+    fn from(call: &'a super::Syscall) -> Syscall<'a> {
+        Syscall { name: &call.name, fd: call.fd, path: call.path.as_deref(), bytes: call.bytes, text: &call.text }
+    }
+}
+
+impl<'a> From<&'a super::Frame> for Frame<'a> {
+    fn from(frame: &'a super::Frame) -> Frame<'a> {
+        Frame { function: frame.function.as_deref(), file: frame.file.as_deref(), line: frame.line }
     }
 }
 

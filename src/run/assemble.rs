@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use pollscope_probe::{Site, SlowPoll, Snapshot};
+use pollscope_probe::{Call, Site, SlowPoll, Snapshot, StackFrame};
 
 use super::watching::Ended;
 use crate::pipeline::sink::Mode;
@@ -76,7 +76,29 @@ fn slow_poll(poll: &SlowPoll) -> recording::SlowPoll {
         worker: poll.worker.map(|worker| worker as u64),
         start_ns: poll.start_ns,
         duration_ns: poll.duration_ns,
+        cpu_ns: poll.evidence.cpu_ns,
+        cause: poll.evidence.cause.map(|cause| cause.as_str().to_owned()),
+        syscall: poll.evidence.call.as_ref().map(syscall),
+        blocking_line: poll.evidence.blocking_line.clone(),
+        function: poll.evidence.function.clone(),
+        stack: poll.evidence.stack.iter().map(frame).collect(),
+        stack_complete: poll.evidence.stack_complete,
+        blame: poll.blame.map(|blame| recording::Blame { tasks: blame.tasks, wait_ns: blame.wait_ns }),
     }
+}
+
+fn syscall(call: &Call) -> recording::Syscall {
+    recording::Syscall {
+        name: call.name.clone(),
+        fd: call.fd.map(i64::from),
+        path: call.path.clone(),
+        bytes: call.bytes,
+        text: call.text.clone(),
+    }
+}
+
+fn frame(frame: &StackFrame) -> recording::Frame {
+    recording::Frame { function: frame.function.clone(), file: frame.file.clone(), line: frame.line.map(u64::from) }
 }
 
 fn site(site: &Site) -> recording::Site {

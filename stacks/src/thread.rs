@@ -120,6 +120,12 @@ impl ThreadRef {
         ThreadRef::here(unsafe { libc::gettid() }.cast_unsigned())
     }
 
+    /// The thread that asks, of which nothing can be told here.
+    #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+    pub fn current() -> ThreadRef {
+        ThreadRef::here(0)
+    }
+
     /// What is in one of its files, with at most the bytes that fit.
     fn read<'buffer>(&self, file: &str, buffer: &'buffer mut [u8]) -> Result<&'buffer str, StateError> {
         if cfg!(not(all(target_os = "linux", target_arch = "x86_64"))) {

@@ -1,6 +1,7 @@
 //! Naive: ordinary blocking calls in an async function. Each is a system call that can block, and while it does, no
 //! other task of the thread runs. This is what the offloaded mode is compared with.
 
+use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
 use super::output::{Opened, Output, OutputSpec};
@@ -19,7 +20,12 @@ impl Sink for Naive {
 
     async fn write(&self, line: Vec<u8>) -> Result<(), SinkError> {
         // Held for the whole line, so that two workers cannot mix theirs. Blocking while it is held is the point.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(&line)
+        let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        output.attempt("write to", |file| file.write_all(&line))?;
+        if output.syncs_lines() {
+            output.attempt("sync", |file| file.sync_data())?;
+        }
+        Ok(())
     }
 
     async fn close(self) -> Result<(), SinkError> {

@@ -3,7 +3,7 @@
 //! Its face is async and takes no lock: `write` hands the line to the thread's loop and awaits the answer. Starting and
 //! joining the thread are system calls too, so even they are awaited off the loop.
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread;
 
@@ -143,6 +143,14 @@ fn run(spec: OutputSpec, queue: mpsc::Receiver<Command>, ready: oneshot::Sender<
     });
 }
 
+fn write(output: &mut Output, line: &[u8]) -> Result<(), SinkError> {
+    output.attempt("write to", |file| file.write_all(line))?;
+    if output.syncs_lines() {
+        output.attempt("sync", |file| file.sync_data())?;
+    }
+    Ok(())
+}
+
 async fn serve(mut output: Output, mut queue: mpsc::Receiver<Command>) {
     let mut stops = Vec::new();
     // After a stop, the final round: the queue takes nothing new, and what it holds is still written.
@@ -150,7 +158,7 @@ async fn serve(mut output: Output, mut queue: mpsc::Receiver<Command>) {
         match command {
             Command::Write { line, done } => {
                 // A caller that was cancelled does not listen any more; its line is written all the same.
-                let _ = done.send(output.write(&line));
+                let _ = done.send(write(&mut output, &line));
             }
             Command::Stop { done } => {
                 queue.close();

@@ -1,7 +1,7 @@
 //! The output file itself: blocking calls, whichever thread makes them.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -101,18 +101,23 @@ impl Output {
         &self.opened
     }
 
-    /// Writes a whole line. Blocking.
-    pub(super) fn write(&mut self, line: &[u8]) -> Result<(), SinkError> {
+    /// Whether every line is to be synced.
+    pub(super) fn syncs_lines(&self) -> bool {
+        self.spec.sync_lines
+    }
+
+    /// Makes a blocking call on the file, unless an earlier one failed. The call itself is the caller's, so that a blocked
+    /// thread's stack says which mode blocks.
+    pub(super) fn attempt(
+        &mut self,
+        operation: &'static str,
+        call: impl FnOnce(&mut File) -> io::Result<()>,
+    ) -> Result<(), SinkError> {
         if let Some(error) = &self.error {
             return Err(error.clone());
         }
-        let mut result = self.file.write_all(line).map_err(|error| self.spec.failed("write to", error));
-        if result.is_ok() && self.spec.sync_lines {
-            result = self.file.sync_data().map_err(|error| self.spec.failed("sync", error));
-        }
-        if let Err(error) = &result {
-            self.error = Some(error.clone());
-        }
+        let result = call(&mut self.file).map_err(|error| self.spec.failed(operation, error));
+        self.error = result.as_ref().err().cloned();
         result
     }
 

@@ -55,6 +55,7 @@ fn bare_run() -> Run {
             worker: Some(0),
             start_ns: 500_000_000,
             duration_ns: 503_123_456,
+            ..SlowPoll::default()
         }],
         sites: vec![Site {
             spawned_at: "src/main.rs:29".into(),

@@ -1,0 +1,227 @@
+//! A poll that is late, from the moment that it is noticed to its end, and what follows from what was seen.
+
+use super::shot::{Camera, Picture, Shot};
+use crate::evidence::{Cause, Evidence};
+
+/// A thread's clocks at one moment, in nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Reading {
+    pub(super) at_ns: u64,
+    pub(super) cpu_ns: u64,
+    pub(super) run_delay_ns: u64,
+}
+
+pub(super) struct Stall {
+    pub(super) start_ns: u64,
+    tid: u32,
+    /// While the thread did something else, before the poll began.
+    before: Option<Reading>,
+    /// When it was noticed, at half the threshold or a little later.
+    noticed: Option<Reading>,
+    shots: Vec<Shot>,
+    /// The next shot is due at this many times the threshold.
+    due: u64,
+    /// Whether a line said that it still goes on.
+    pub(super) is_said: bool,
+    /// How long this thread itself did not run when it should have: the process was stopped, or starved.
+    pub(super) suspended_ns: u64,
+}
+
+/// A stall that is over.
+pub(super) struct Ended {
+    stall: Stall,
+    clocks: Option<Reading>,
+    end_ns: u64,
+}
+
+impl Ended {
+    /// Which poll it was, of its thread.
+    pub(super) fn start_ns(&self) -> u64 {
+        self.stall.start_ns
+    }
+
+    /// What was seen of it.
+    pub(super) fn evidence(&self, camera: &mut Camera) -> Evidence {
+        let stall = &self.stall;
+        let duration_ns = self.end_ns.saturating_sub(stall.start_ns);
+        let split = stall.split(self.clocks, duration_ns);
+        let pictures: Vec<Picture> = stall.shots.iter().map(|shot| camera.develop(shot)).collect();
+        let longest = longest_seen(&pictures, self.end_ns);
+        let clocks = Evidence {
+            cause: cause(split, longest, stall.suspended_ns, duration_ns),
+            cpu_ns: split.map(|split| split.cpu_ns),
+            run_delay_ns: split.map(|split| split.run_delay_ns),
+            captures: stall.shots.len() as u32,
+            ..Evidence::default()
+        };
+        evidence(longest, clocks)
+    }
+}
+
+/// What a picture shows, besides what is known already.
+fn evidence(picture: Option<&Picture>, known: Evidence) -> Evidence {
+    let Some(picture) = picture else { return known };
+    let computes = matches!(known.cause, Some(Cause::Cpu | Cause::Preempted));
+    Evidence {
+        call: picture.shot.call.clone().filter(|_| !computes),
+        blocking_line: picture.blocking_line.clone(),
+        function: picture.function.clone(),
+        stack: picture.stack.clone(),
+        stack_complete: picture.complete,
+        ..known
+    }
+}
+
+/// How a poll's time was spent, as far as the clocks tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Split {
+    cpu_ns: u64,
+    run_delay_ns: u64,
+    off_cpu_ns: u64,
+}
+
+impl Stall {
+    pub(super) fn new(start_ns: u64, tid: u32, before: Option<Reading>, now_ns: u64) -> Stall {
+        // A reading from within the poll says nothing about its beginning.
+        let before = before.filter(|reading| reading.at_ns <= start_ns);
+        let noticed = Reading::take(tid, now_ns);
+        Stall { start_ns, tid, before, noticed, shots: Vec::new(), due: 1, is_said: false, suspended_ns: 0 }
+    }
+
+    /// Whether it passed the threshold and was looked at.
+    pub(super) fn is_slow(&self) -> bool {
+        self.due > 1
+    }
+
+    /// Looks at the thread if that is due: at 1×, 2×, 4×, … the threshold.
+    pub(super) fn look(&mut self, camera: &mut Camera, threshold_ns: u64, age_ns: u64, now: impl Fn() -> u64) {
+        if age_ns < threshold_ns.saturating_mul(self.due) {
+            return;
+        }
+        while age_ns >= threshold_ns.saturating_mul(self.due) {
+            self.due = self.due.saturating_mul(2);
+        }
+        self.shots.extend(camera.shoot(self.tid, now()));
+    }
+
+    pub(super) fn next_look_ns(&self, threshold_ns: u64) -> u64 {
+        self.start_ns.saturating_add(threshold_ns.saturating_mul(self.due))
+    }
+
+    /// The poll is over: its thread's clocks, before it does much else.
+    pub(super) fn end(self, now_ns: u64) -> Ended {
+        let clocks = Reading::take(self.tid, now_ns);
+        Ended { stall: self, clocks, end_ns: now_ns }
+    }
+
+    /// What the last look showed, for a poll that still goes on.
+    pub(super) fn latest(&self, camera: &mut Camera) -> Evidence {
+        let picture = self.shots.last().map(|shot| camera.develop(shot));
+        let cause = picture.as_ref().and_then(|picture| picture.special.or(picture.shot.off_cpu));
+        evidence(picture.as_ref(), Evidence { cause, captures: self.shots.len() as u32, ..Evidence::default() })
+    }
+
+    /// What the clocks say. Between the reading before the poll and the one when it was noticed lies its beginning: what the
+    /// thread did in between is the poll's, but for at most the time before it.
+    fn split(&self, end: Option<Reading>, duration_ns: u64) -> Option<Split> {
+        let (noticed, end) = (self.noticed?, end?);
+        let early_ns = noticed.at_ns.saturating_sub(self.start_ns);
+        let part = |of: fn(&Reading) -> u64| {
+            let early = self.before.map_or(0, |before| of(&noticed).saturating_sub(of(&before)).min(early_ns));
+            of(&end).saturating_sub(of(&noticed)) + early
+        };
+        let cpu_ns = part(|reading| reading.cpu_ns).min(duration_ns);
+        let run_delay_ns = part(|reading| reading.run_delay_ns).min(duration_ns - cpu_ns);
+        Some(Split { cpu_ns, run_delay_ns, off_cpu_ns: duration_ns - cpu_ns - run_delay_ns })
+    }
+}
+
+/// The picture that stands for most of the time seen: each counts until the next one, and those of one place together.
+fn longest_seen(pictures: &[Picture], end_ns: u64) -> Option<&Picture> {
+    let until = |index: usize| pictures.get(index + 1).map_or(end_ns, |next| next.shot.at_ns);
+    let weight = |of: &Picture| -> u64 {
+        let same = pictures.iter().enumerate().filter(|(_, picture)| picture.is_same_place(of));
+        same.map(|(index, picture)| until(index).saturating_sub(picture.shot.at_ns)).sum()
+    };
+    // The first of the heaviest: ties go to what was seen earlier.
+    pictures.iter().rev().max_by_key(|picture| weight(picture))
+}
+
+fn cause(split: Option<Split>, picture: Option<&Picture>, suspended_ns: u64, duration_ns: u64) -> Option<Cause> {
+    if suspended_ns > duration_ns / 2 {
+        return Some(Cause::Suspended);
+    }
+    if let Some(special) = picture.and_then(|picture| picture.special) {
+        return Some(special);
+    }
+    let off_cpu = picture.and_then(|picture| picture.shot.off_cpu);
+    match split {
+        Some(split) if split.cpu_ns >= split.run_delay_ns.max(split.off_cpu_ns) => Some(Cause::Cpu),
+        Some(split) if split.run_delay_ns > split.off_cpu_ns => Some(Cause::Preempted),
+        // Off the CPU, says the clock; in what, says what was seen.
+        _ => off_cpu,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    fn stall(before: Option<Reading>, noticed: Reading) -> Stall {
+        Stall {
+            start_ns: 100 * MS,
+            tid: 0,
+            before,
+            noticed: Some(noticed),
+            shots: Vec::new(),
+            due: 2,
+            is_said: false,
+            suspended_ns: 0,
+        }
+    }
+
+    fn reading(at: u64, cpu: u64, delay: u64) -> Reading {
+        Reading { at_ns: at * MS, cpu_ns: cpu * MS, run_delay_ns: delay * MS }
+    }
+
+    #[test]
+    fn the_clocks_are_split_among_cpu_delay_and_neither() {
+        let blocked = stall(Some(reading(90, 10, 0)), reading(150, 12, 0));
+        assert_eq!(
+            blocked.split(Some(reading(300, 13, 1)), 200 * MS),
+            Some(Split { cpu_ns: 3 * MS, run_delay_ns: MS, off_cpu_ns: 196 * MS })
+        );
+        // The whole time until it was noticed was spent on the CPU, and some before it.
+        let busy = stall(Some(reading(50, 0, 0)), reading(150, 100, 0));
+        assert_eq!(busy.split(Some(reading(300, 250, 0)), 200 * MS).map(|split| split.cpu_ns), Some(200 * MS));
+        assert_eq!(busy.split(None, 200 * MS), None);
+    }
+
+    #[test]
+    fn the_largest_share_is_the_cause() {
+        let split = |cpu, delay, off| Some(Split { cpu_ns: cpu, run_delay_ns: delay, off_cpu_ns: off });
+        let blocked = Picture { shot: Shot { off_cpu: Some(Cause::Lock), ..Shot::default() }, ..Picture::default() };
+        let panics = Picture { special: Some(Cause::Panic), ..Picture::default() };
+        assert_eq!(cause(split(10, 1, 189), Some(&blocked), 0, 200), Some(Cause::Lock));
+        assert_eq!(cause(split(150, 10, 40), Some(&blocked), 0, 200), Some(Cause::Cpu));
+        assert_eq!(cause(split(60, 100, 40), None, 0, 200), Some(Cause::Preempted));
+        assert_eq!(cause(split(1, 1, 198), None, 0, 200), None, "off the CPU, but nobody saw in what");
+        assert_eq!(cause(split(1, 1, 198), Some(&blocked), 150, 200), Some(Cause::Suspended));
+        assert_eq!(cause(split(199, 1, 0), Some(&panics), 0, 200), Some(Cause::Panic));
+        assert_eq!(cause(None, Some(&blocked), 0, 200), Some(Cause::Lock));
+    }
+
+    #[test]
+    fn shots_of_one_place_count_together() {
+        let shot = |at_ns, line: &str| Picture {
+            shot: Shot { at_ns, ..Shot::default() },
+            blocking_line: Some(line.to_owned()),
+            ..Picture::default()
+        };
+        let shots = [shot(100, "a:1"), shot(200, "b:2"), shot(350, "a:1")];
+        assert_eq!(longest_seen(&shots, 400).unwrap().blocking_line.as_deref(), Some("a:1"));
+        assert!(longest_seen(&[], 400).is_none());
+    }
+}
