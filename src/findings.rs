@@ -10,6 +10,7 @@ mod tests;
 
 pub use verdict::verdict;
 
+use crate::blockers::{Blocker, blockers};
 use crate::pooled::{Pooled, pool};
 use crate::recording::{Dist, Finding, Run, Site, Verdict};
 use crate::units::{format_count, format_ns, format_ratio, format_round_ns, plural};
@@ -177,6 +178,14 @@ fn slow_polls(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
     if total == 0 {
         return Vec::new();
     }
+    let seen: Vec<Found> = blockers(mode.slow_polls().map(|(_, poll)| poll))
+        .iter()
+        .filter_map(|blocker| blocked_at(blocker, mode))
+        .take(SITES_NAMED)
+        .collect();
+    if !seen.is_empty() {
+        return seen;
+    }
     let mut sites: Vec<&Site> = mode.sites.iter().filter(|site| site.slow > 0).collect();
     sites.sort_by_key(|site| std::cmp::Reverse(site.slow));
     if sites.is_empty() {
@@ -199,6 +208,53 @@ fn slow_polls(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
             Found { at, ..Found::from(sentence) }
         })
         .collect()
+}
+
+/// The slow polls of one line, with the fix that fits their cause; `None` where no line is known.
+fn blocked_at(blocker: &Blocker, mode: &Pooled) -> Option<Found> {
+    let line = blocker.line?;
+    let call = blocker.call.map_or(String::new(), |call| format!(" in `{call}`"));
+    let cause = blocker.cause.map_or(String::new(), |cause| format!(", cause {cause}"));
+    let waited = match (blocker.waited, blocker.wait_ns) {
+        (Some(tasks), Some(ns)) if tasks > 0 => format!("; {} waited {} in all", plural(tasks, "task"), format_ns(ns)),
+        _ => String::new(),
+    };
+    let sentence = format!(
+        "{} of {} or more{call} at {line}{cause}, the worst {}, of tasks spawned at {}{waited}",
+        plural(blocker.polls, "slow poll"),
+        format_round_ns(mode.threshold_ns()),
+        format_ns(blocker.worst_ns),
+        blocker.spawned_at
+    );
+    let advice = blocker.cause.and_then(advice_for);
+    Some(Found { at: Some(line.to_owned()), advice, sentence })
+}
+
+/// What to do about a cause.
+fn advice_for(cause: &str) -> Option<&'static str> {
+    Some(match cause {
+        "blocking-call" => {
+            "move the call off the loop: `tokio::task::spawn_blocking`, Tokio's own async counterpart, or a thread that owns \
+             the file (`--mode offloaded`)"
+        }
+        "lock" => {
+            "hold the lock for less, and never across a blocking call; or let one task or thread own what it guards, and \
+             send it messages"
+        }
+        "cpu" => {
+            "compute elsewhere: `tokio::task::spawn_blocking` or a pool of threads; or split the work and \
+             `tokio::task::yield_now` in between"
+        }
+        "page-fault" => {
+            "touch that memory before the loop needs it, or lock it (`mlock`); read mapped files on the blocking pool"
+        }
+        "preempted" | "suspended" => NOT_RUNNING,
+        "block-in-place" => {
+            "nobody was blocked, as the worker was handed to another thread; `spawn_blocking` does without the hand-over"
+        }
+        "panic" => "the panic is the fault; printing its backtrace (`RUST_BACKTRACE`) is what took the time",
+        _ => return None,
+    })
 }
 
 /// Whether a spawn site is a `file:line`, and not a row such as `other`.

@@ -4,6 +4,7 @@
 
 pub mod args;
 pub mod block;
+pub mod blockers;
 pub mod cmd;
 pub mod environment;
 pub mod escape;

@@ -3,6 +3,7 @@
 //! From the answer down to the evidence: verdict, durations, counts, poll-time histogram, spawn sites, slow polls,
 //! findings, merge, gates, coverage. Every line fits the page; nothing is said by colour alone.
 
+mod blockers;
 mod closing;
 mod durations;
 mod poll_times;
@@ -36,6 +37,7 @@ pub fn render(recording: &Recording, style: &Style) -> String {
         page.verdict(),
         durations::section(&page),
         tables::counts(&page),
+        blockers::who_blocked(&page),
         poll_times::section(&page),
         tables::sites(&page),
         tables::slow_polls(&page),

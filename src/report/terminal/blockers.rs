@@ -1,0 +1,93 @@
+//! Who blocked the loop: the lines of the user's code, why they block, and who paid.
+
+use super::super::layout::{Ink, Line, cut, cut_start, width};
+use super::Page;
+use crate::blockers::{Blocker, blockers};
+use crate::pooled::Pooled;
+use crate::units::{format_count, format_ns, format_percent};
+
+/// Rows a mode.
+const ROWS: usize = 6;
+const NUMBER: usize = 9;
+const COUNT: usize = 7;
+/// The longest name of a call that is shown whole: `clock_nanosleep`.
+const CALL: usize = 15;
+/// Columns that a line of code is to have before the call gets any.
+const PLACE: usize = 32;
+/// From this width on, the share of the run's time is shown as well.
+const ROOMY: usize = 116;
+const CAUSE: usize = 15;
+
+/// Nothing where no line was seen: the slow polls themselves say as much.
+pub(super) fn who_blocked(page: &Page) -> Vec<Line> {
+    let of_mode: Vec<(usize, &Pooled, Vec<Blocker>)> = page
+        .modes
+        .iter()
+        .enumerate()
+        .map(|(index, mode)| (index, mode, blockers(mode.slow_polls().map(|(_, poll)| poll))))
+        .filter(|(_, _, rows)| rows.iter().any(|row| row.line.is_some()))
+        .collect();
+    if of_mode.is_empty() {
+        return Vec::new();
+    }
+    let calls = of_mode.iter().flat_map(|(_, _, rows)| rows).filter_map(|row| row.call);
+    let table = Table::of(page, calls.map(width).max().unwrap_or(0));
+    let mut lines = vec![table.header()];
+    for (index, mode, rows) in of_mode {
+        for (row, blocker) in rows.iter().take(ROWS).enumerate() {
+            let name = if row == 0 { mode.name } else { "" };
+            let start = Line::new().left(Ink::Mode(index), &cut(name, table.mode), table.mode);
+            lines.push(table.row(start, mode, blocker));
+        }
+    }
+    lines
+}
+
+/// Which columns there is room for.
+struct Table {
+    mode: usize,
+    place: usize,
+    call: usize,
+    has_time: bool,
+    has_share: bool,
+}
+
+impl Table {
+    fn of(page: &Page, longest_call: usize) -> Table {
+        let mode = if page.is_narrow() { 0 } else { page.mode_columns() };
+        let has_time = !page.is_narrow();
+        let has_share = page.width >= ROOMY;
+        let numbers = COUNT + NUMBER * (1 + if has_time { 2 } else { 0 } + usize::from(has_share));
+        let room = page.width.saturating_sub(mode + CAUSE + numbers);
+        let call = Some(longest_call.min(CALL) + 2).filter(|call| room >= PLACE + call).unwrap_or(0);
+        let place = room - call;
+        Table { mode, place, call, has_time, has_share }
+    }
+
+    fn header(&self) -> Line {
+        let title = "Who blocked the loop";
+        let line = Line::new().text(Ink::Title, title).blank((self.mode + self.place).saturating_sub(title.len()));
+        let line = line.left(Ink::Dim, if self.call > 0 { "in" } else { "" }, self.call);
+        let line = line.left(Ink::Dim, "cause", CAUSE).right(Ink::Dim, "polls", COUNT);
+        let line = if self.has_time { line.right(Ink::Dim, "time", NUMBER) } else { line };
+        let line = if self.has_share { line.right(Ink::Dim, "of run", NUMBER) } else { line };
+        let line = line.right(Ink::Dim, "worst", NUMBER);
+        if self.has_time { line.right(Ink::Dim, "waited", NUMBER) } else { line }
+    }
+
+    fn row(&self, start: Line, mode: &Pooled, blocker: &Blocker) -> Line {
+        let place = blocker.line.map_or_else(|| format!("? (of {})", blocker.spawned_at), str::to_owned);
+        let line = start
+            .left(Ink::Plain, &cut_start(&place, self.place.saturating_sub(2)), self.place)
+            .left(Ink::Plain, &cut(blocker.call.unwrap_or(""), self.call.saturating_sub(2)), self.call)
+            .left(Ink::Bad, blocker.cause.unwrap_or("unknown"), CAUSE)
+            .right(Ink::Plain, &format_count(blocker.polls), COUNT);
+        let line = if self.has_time { line.right(Ink::Plain, &format_ns(blocker.total_ns), NUMBER) } else { line };
+        let elapsed: u64 = mode.rounds.iter().map(|run| run.elapsed_ns).sum();
+        let share = (elapsed > 0).then(|| format_percent(blocker.total_ns as f64 / elapsed as f64));
+        let line = if self.has_share { line.right(Ink::Plain, &Page::or_unknown(share), NUMBER) } else { line };
+        let line = line.right(Ink::Plain, &format_ns(blocker.worst_ns), NUMBER);
+        let waited = Page::or_unknown(blocker.wait_ns.map(format_ns));
+        if self.has_time { line.right(Ink::Plain, &waited, NUMBER) } else { line }
+    }
+}
