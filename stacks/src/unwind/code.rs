@@ -188,6 +188,34 @@ fn jump(instruction: &Instruction) -> Option<Option<u64>> {
     (instruction.mnemonic() == Mnemonic::Jmp).then_some(None)
 }
 
+/// Where code goes that begins with a jump: a stub for a function of another file leads to that function.
+pub(super) fn follow_jumps(mut address: u64, memory: &mut dyn Memory) -> u64 {
+    const MOST: usize = 4;
+    for _ in 0..MOST {
+        let mut bytes = [0; 32];
+        let count = memory.code(address, &mut bytes);
+        let mut decoder = Decoder::with_ip(64, &bytes[..count], address, DecoderOptions::NONE);
+        let mut instruction = decoder.decode();
+        if instruction.mnemonic() == Mnemonic::Endbr64 {
+            instruction = decoder.decode();
+        }
+        if instruction.mnemonic() != Mnemonic::Jmp {
+            break;
+        }
+        let mut pointer = [0; 8];
+        address = match jump(&instruction).flatten() {
+            Some(target) => target,
+            None if instruction.is_ip_rel_memory_operand()
+                && memory.code(instruction.memory_displacement64(), &mut pointer) == 8 =>
+            {
+                u64::from_le_bytes(pointer)
+            }
+            None => break,
+        };
+    }
+    address
+}
+
 /// Whether a function jumps out of itself: to a part of it that is elsewhere, to another function in place of a call,
 /// or through a pointer.
 pub(super) fn jumps_out(function: &Range<u64>, memory: &mut dyn Memory) -> bool {

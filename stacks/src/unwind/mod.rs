@@ -59,11 +59,13 @@ impl Registers {
         self.get(RSP)
     }
 
-    pub(crate) fn get(&self, register: u16) -> Option<u64> {
+    /// A register by its DWARF number; `None` if it is not known, or there is none of that number.
+    pub fn get(&self, register: u16) -> Option<u64> {
         self.values.get(usize::from(register)).copied().flatten()
     }
 
-    pub(crate) fn set(&mut self, register: u16, value: Option<u64>) {
+    /// Sets a register by its DWARF number; one that there is not is left alone.
+    pub fn set(&mut self, register: u16, value: Option<u64>) {
         if let Some(slot) = self.values.get_mut(usize::from(register)) {
             *slot = value;
         }
@@ -168,7 +170,17 @@ impl Unwinder {
         if self.maps.find(address.wrapping_sub(1)).is_none() {
             return CallSite::None;
         }
-        *self.call_sites.entry(address).or_insert_with(|| CallSite::before(address, memory))
+        if let Some(site) = self.call_sites.get(&address) {
+            return *site;
+        }
+        let site = match CallSite::before(address, memory) {
+            // What looks like a call of nothing is none.
+            CallSite::Direct(target) if self.maps.find(target).is_none() => CallSite::None,
+            CallSite::Direct(target) => CallSite::Direct(code::follow_jumps(target, memory)),
+            site => site,
+        };
+        self.call_sites.insert(address, site);
+        site
     }
 
     /// How far above the stack pointer the frame pointer is, at an instruction in the body of a function.
