@@ -1,11 +1,15 @@
 //! The walk, and the search for frame pointers that are not known.
 //!
-//! Where the rule for the caller's frame needs `rbp`, and no function further in saved it, it is guessed: first as the
-//! function's prologue says, then from every place further up the stack whose return address follows a call. Old calls
-//! leave such places behind, so a guess is believed only if the walk from it ends at the thread's first function, and
-//! if every direct call on the way leads to the function that was there. Otherwise the next guess is tried.
+//! Where the rule for the caller's frame needs `rbp`, and no function further in saved it, the function's code tells how
+//! far it is above the stack pointer. Where the code does not tell, because the function aligned its stack or took space
+//! of a size that only it knew, every place in reach is tried whose return address follows a call.
+//!
+//! Old calls leave such places behind. So whatever was found is believed only if the walk from it ends at the thread's
+//! first function, and if every direct call on the way leads to the function that was there. Otherwise the next place is
+//! tried, and if there is none, the stack is incomplete: what the code tells for sure is never replaced by a guess.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::code::CallSite;
@@ -15,8 +19,6 @@ use crate::address::CodeAddress;
 
 /// More frames than this are not followed.
 const MOST_FRAMES: usize = 4096;
-/// A frame pointer is looked for so far above the stack pointer, in bytes.
-const SCAN: u64 = 64 << 10;
 /// After a guess no frame is believed to be larger than this, in bytes.
 const FAR: u64 = 256 << 10;
 /// Steps and guesses in all, before giving up.
@@ -218,14 +220,13 @@ impl<'a> Search<'a> {
             return Err(Dead { at, why: NO_FRAME_POINTER });
         }
         let depth = self.unwinder.depth(frame.address.lookup(), self.memory);
-        let told = sp.wrapping_add(depth.least);
-        let trust = frame.trust.max(Trust::Told);
-        if depth.exact && self.attempt(&Frame { trust, ..*frame }, row, told) {
-            return Ok(());
-        }
-        // Of an instruction within a prologue or epilogue the depth is not the least.
-        let from = if matches!(frame.address, CodeAddress::Return(_)) { told } else { sp };
-        if self.guess(&Frame { trust: Trust::Guessed, ..*frame }, row, from) {
+        let least = sp.saturating_add(depth.least);
+        let found = if depth.slack == 0 {
+            self.attempt(&Frame { trust: frame.trust.max(Trust::Told), ..*frame }, row, least)
+        } else {
+            self.guess(&Frame { trust: Trust::Guessed, ..*frame }, row, least..least.saturating_add(depth.slack))
+        };
+        if found {
             return Ok(());
         }
         if self.effort == 0 {
@@ -235,13 +236,13 @@ impl<'a> Search<'a> {
         Err(Dead { at, why: NO_FRAME_POINTER })
     }
 
-    /// Tries every frame pointer from an address on. The first that leads to the root is mostly right: those further out
+    /// Tries every frame pointer in a range. The first that leads to the root is mostly right: those further out
     /// leave frames out. But where it is not of a direct call of this function, and there is one further out, then this
     /// must be on the way too; else what came first was an old frame.
-    fn guess(&mut self, frame: &Frame, row: &Row, from: u64) -> bool {
+    fn guess(&mut self, frame: &Frame, row: &Row, range: Range<u64>) -> bool {
         let noted = self.frames.len();
         let mut first: Option<Vec<Noted>> = None;
-        for rbp in (from..from.saturating_add(SCAN)).step_by(8) {
+        for rbp in range.step_by(8) {
             let Some(site) = self.call_site_with(frame, row, rbp) else { break };
             let direct = site == CallSite::Direct(row.function.start);
             if site == CallSite::None || (first.is_some() && !direct) || !self.attempt(frame, row, rbp) {
@@ -271,7 +272,9 @@ impl<'a> Search<'a> {
             .ok()
             .filter(|cfa| cfa.is_multiple_of(16))
             .and_then(|cfa| row.caller(cfa, &registers, self.memory).ok()?.pc());
-        Some(pc.map_or(CallSite::None, |pc| self.unwinder.call_site(pc, self.memory)))
+        // A function that aligns its stack before it sets the frame pointer copies its return address to above that.
+        let copied = matches!(row.cfa, Cfa::Register { .. }) || self.memory.stack(rbp.wrapping_add(8)) == pc;
+        Some(pc.filter(|_| copied).map_or(CallSite::None, |pc| self.unwinder.call_site(pc, self.memory)))
     }
 
     /// Whether the walk reaches the root with this frame pointer. If not, no frame of the attempt stays noted.

@@ -56,6 +56,10 @@ fn a_thousand_blocking_writes_in_a_task() {
             functions.iter().any(|name| name.contains("tokio7runtime4task") || name.contains("5tokio7runtime"))
                 && functions.iter().any(|name| name.contains("scheduler")),
         );
+        if !capture.stack.is_complete() {
+            let frames: Vec<u64> = capture.stack.frames.iter().map(|frame| frame.raw()).collect();
+            eprintln!("{:x?}\n{}", capture.stack.end, crate::support::names(&frames).join("\n"));
+        }
         last = Some(capture);
         release(&mut reader);
     }
