@@ -87,7 +87,9 @@ impl Depth {
         let mut sweep = Sweep::default();
         let mut decoder = Decoder::with_ip(64, &bytes[..count], start, DecoderOptions::NONE).into_iter().peekable();
         while let Some(instruction) = decoder.next_if(|next| !next.is_invalid() && next.ip() <= until) {
-            sweep.arrive(instruction.ip());
+            if !sweep.arrive(&instruction) {
+                continue;
+            }
             if instruction.next_ip() > until {
                 break;
             }
@@ -127,9 +129,12 @@ impl Default for Sweep {
 }
 
 impl Sweep {
-    /// Comes to an instruction, from the one before or by a jump.
-    fn arrive(&mut self, address: u64) {
-        let jumped = self.targets.get(&address).copied();
+    /// Comes to an instruction, from the one before or by a jump; false for one that only fills space.
+    fn arrive(&mut self, instruction: &Instruction) -> bool {
+        let jumped = self.targets.get(&instruction.ip()).copied();
+        if self.ended && jumped.is_none() && matches!(instruction.mnemonic(), Mnemonic::Nop | Mnemonic::Int3) {
+            return false;
+        }
         self.depth = match (jumped, self.ended) {
             (Some(jumped), true) => jumped,
             (Some(jumped), false) if jumped != self.depth => {
@@ -142,6 +147,7 @@ impl Sweep {
             self.registers.clear();
         }
         self.ended = false;
+        true
     }
 
     /// Takes one instruction into account. `probe`: the next one takes a register's value off the stack pointer.
@@ -167,10 +173,6 @@ impl Sweep {
         }
         self.move_stack(instruction);
         self.note_register(instruction);
-        if self.depth.slack >= Depth::MOST {
-            // Nor is it known elsewhere, when code is come to that no known jump leads to.
-            self.body = Some(Depth { least: self.body.map_or(self.depth.least, |body| body.least), ..Depth::UNKNOWN });
-        }
     }
 
     /// What an instruction does to the stack pointer.
@@ -209,7 +211,7 @@ impl Sweep {
             {
                 self.depth = Depth { least: 0, slack: 0 };
             }
-            Mnemonic::Leave | Mnemonic::Enter => self.lose(),
+            Mnemonic::Leave => self.depth = Depth::UNKNOWN,
             _ if moves => self.lose(),
             _ => {}
         }
@@ -241,14 +243,16 @@ impl Sweep {
 
     fn down(&mut self, bytes: u64) {
         self.depth.least = self.depth.least.wrapping_add(bytes);
-        // Above the frame pointer: at the end of the function.
+        // Above the frame pointer, at the end of the function, there is nothing to tell.
         if self.depth.least > u64::MAX / 2 {
-            self.lose();
+            self.depth = Depth::UNKNOWN;
         }
     }
 
+    /// Takes space of a size that is not known. Nor is it known further down, where no known jump leads to.
     fn lose(&mut self) {
-        self.depth = Depth { least: self.body.map_or(0, |body| body.least), ..Depth::UNKNOWN };
+        self.depth = Depth { least: self.body.unwrap_or(self.depth).least, ..Depth::UNKNOWN };
+        self.body = Some(self.depth);
     }
 }
 
@@ -398,13 +402,13 @@ mod tests {
     #[test]
     fn what_only_the_function_knows_is_not_told() {
         // push rbx; sub rsp, rcx
-        depth(&[0x53, 0x48, 0x29, 0xcc, 0x90], 0, LOST);
+        depth(&[0x53, 0x48, 0x29, 0xcc, 0x90], 8, LOST);
         // push rbx; call; sub rsp, rax: a size that a function returned
         depth(&[0x53, 0xe8, 0, 0, 0, 0, 0x48, 0x29, 0xc4, 0x90], 8, LOST);
         // mov eax, 16; xor eax, eax; call; sub rsp, rax
         depth(&[0xb8, 16, 0, 0, 0, 0x31, 0xc0, 0xe8, 0, 0, 0, 0, 0x48, 0x29, 0xc4, 0x90], 0, LOST);
         // cmp rsp, rdx: a loop that touches pages of a size that is not known
-        depth(&[0x53, 0x48, 0x39, 0xd4, 0x90], 0, LOST);
+        depth(&[0x53, 0x48, 0x39, 0xd4, 0x90], 8, LOST);
     }
 
     #[test]
@@ -414,9 +418,11 @@ mod tests {
         // sub rsp, 8; je +3; push rax; pop rax; ret; where the jump leads
         depth(&[0x48, 0x83, 0xec, 0x08, 0x74, 0x03, 0x50, 0x58, 0xc3, 0x90], 8, 0);
         // sub rsp, 8; test eax, eax; jne +5; add rsp, 8; ret; code that nothing known leads to
-        depth(&[0x48, 0x83, 0xec, 8, 0x85, 0xc0, 0x75, 0x10, 0x48, 0x83, 0xc4, 8, 0xc3, 0x90], 8, 0);
+        depth(&[0x48, 0x83, 0xec, 8, 0x85, 0xc0, 0x75, 0x10, 0x48, 0x83, 0xc4, 8, 0xc3, 0x50, 0x50], 24, 0);
+        // sub rsp, 8; je +3; leave; ret; nop; where the jump leads
+        depth(&[0x48, 0x83, 0xec, 0x08, 0x74, 0x03, 0xc9, 0xc3, 0x90, 0x90], 8, 0);
         // sub rsp, 8; je; sub rsp, rcx; ret; code that nothing known leads to
-        depth(&[0x48, 0x83, 0xec, 8, 0x74, 0x10, 0x48, 0x29, 0xcc, 0xc3, 0x90], 8, LOST);
+        depth(&[0x48, 0x83, 0xec, 8, 0x74, 0x10, 0x48, 0x29, 0xcc, 0xc3, 0x58], 8, LOST);
         // sub rsp, 64; call; lea rsp, [rbp-0x10]
         depth(&[0x48, 0x83, 0xec, 0x40, 0xe8, 0, 0, 0, 0, 0x48, 0x8d, 0x65, 0xf0, 0x90], 0x10, 0);
     }

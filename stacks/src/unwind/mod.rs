@@ -93,6 +93,10 @@ pub struct Stack {
     pub frames: Vec<CodeAddress>,
     /// Whether these are all.
     pub end: End,
+    /// The first of the frames that rest on a guess. In code of Rust there are none. A function in C that takes space on
+    /// its stack of a size that only it knows, with `alloca`, does not tell where its frame is; then one is taken that
+    /// fits with all that is known, and an old frame in that space may fit as well.
+    pub guessed: Option<usize>,
 }
 
 impl Stack {
@@ -128,7 +132,8 @@ impl Unwinder {
 
     /// Takes newer mappings: what was learnt of files that are no longer where they were is forgotten.
     pub fn update(&mut self, maps: Maps) {
-        let moved = self.maps.all().iter().any(|mapping| !maps.all().contains(mapping));
+        let of_file = self.maps.all().iter().filter(|mapping| mapping.header.is_some());
+        let moved = of_file.into_iter().any(|mapping| !maps.all().contains(mapping));
         if moved {
             *self = Unwinder::new(maps);
         } else {

@@ -74,16 +74,25 @@ pub(super) struct Search<'a> {
     /// Places from which every guess failed: instruction, stack pointer, trust.
     failed: HashSet<(u64, u64, Trust)>,
     frames: Vec<Noted>,
+    /// Where the last guess that led to the root began: of several, the innermost is the last to be known good.
+    guessed: Option<usize>,
 }
 
 impl<'a> Search<'a> {
     pub(super) fn new(unwinder: &'a mut Unwinder, memory: &'a mut dyn Memory) -> Search<'a> {
-        Search { unwinder, memory, effort: EFFORT, failed: HashSet::new(), frames: Vec::with_capacity(64) }
+        Search {
+            unwinder,
+            memory,
+            effort: EFFORT,
+            failed: HashSet::new(),
+            frames: Vec::with_capacity(64),
+            guessed: None,
+        }
     }
 
     pub(super) fn stack(mut self, registers: &Registers) -> Stack {
         let (Some(pc), Some(sp)) = (registers.pc(), registers.sp()) else {
-            return Stack { frames: Vec::new(), end: End::Incomplete { at: 0, why: NO_REGISTER } };
+            return Stack { frames: Vec::new(), end: End::Incomplete { at: 0, why: NO_REGISTER }, guessed: None };
         };
         let address = CodeAddress::Exact(pc);
         self.frames.push((address, sp));
@@ -91,7 +100,8 @@ impl<'a> Search<'a> {
             Ok(()) => End::Root,
             Err(Dead { at, why }) => End::Incomplete { at, why },
         };
-        Stack { frames: self.frames.into_iter().map(|(address, _)| address).collect(), end }
+        let guessed = self.guessed.filter(|_| end == End::Root);
+        Stack { guessed, frames: self.frames.into_iter().map(|(address, _)| address).collect(), end }
     }
 
     /// Walks from a frame, which is already noted, to the root. On failure the frames noted are those that are certain.
@@ -249,15 +259,23 @@ impl<'a> Search<'a> {
                 continue;
             }
             match &first {
-                None if direct => return true,
+                None if direct => {
+                    self.guessed = Some(noted);
+                    return true;
+                }
                 None => first = Some(self.frames.split_off(noted)),
                 Some(walk) if walk.contains(&self.frames[noted]) => break,
-                Some(_) => return true,
+                Some(_) => {
+                    self.guessed = Some(noted);
+                    return true;
+                }
             }
         }
+        let Some(first) = first else { return false };
         self.frames.truncate(noted);
-        self.frames.extend(first.iter().flatten());
-        first.is_some()
+        self.frames.extend(first);
+        self.guessed = Some(noted);
+        true
     }
 
     /// What is before the caller's instruction with this frame pointer; `None` at the end of the stack.

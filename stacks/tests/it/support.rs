@@ -97,6 +97,7 @@ pub(crate) fn assert_true(capture: &Capture, truth: &[u64]) {
     let frames: Vec<u64> = capture.stack.frames.iter().map(|frame| frame.raw()).collect();
     let text = || format!("{}\ntruth:\n{}", names(&frames).join("\n"), names(truth).join("\n"));
     assert!(capture.stack.is_complete(), "{:?}\n{}", capture.stack.end, text());
+    assert_eq!(capture.stack.guessed, None);
     let callers = &truth[1..];
     assert!(frames.ends_with(callers), "{}", text());
     let blocking = frames[frames.len() - callers.len() - 1];
