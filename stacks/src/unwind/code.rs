@@ -72,7 +72,7 @@ pub(super) struct Depth {
 
 impl Depth {
     /// A frame pointer is not looked for further up than this, in bytes.
-    const MOST: u64 = 64 << 10;
+    pub(super) const MOST: u64 = 64 << 10;
     pub(super) const UNKNOWN: Depth = Depth { least: 0, slack: Depth::MOST };
 
     /// Follows a function from the instruction after `mov rbp, rsp` to the one that `until` is in.
@@ -422,7 +422,7 @@ mod tests {
         // sub rsp, 8; je +3; leave; ret; nop; where the jump leads
         depth(&[0x48, 0x83, 0xec, 0x08, 0x74, 0x03, 0xc9, 0xc3, 0x90, 0x90], 8, 0);
         // sub rsp, 8; je; sub rsp, rcx; ret; code that nothing known leads to
-        depth(&[0x48, 0x83, 0xec, 8, 0x74, 0x10, 0x48, 0x29, 0xcc, 0xc3, 0x58], 8, LOST);
+        depth(&[0x48, 0x83, 0xec, 8, 0x74, 0x10, 0x48, 0x29, 0xcc, 0xc3, 0x50], 16, LOST);
         // sub rsp, 64; call; lea rsp, [rbp-0x10]
         depth(&[0x48, 0x83, 0xec, 0x40, 0xe8, 0, 0, 0, 0, 0x48, 0x8d, 0x65, 0xf0, 0x90], 0x10, 0);
     }

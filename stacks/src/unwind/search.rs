@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::code::CallSite;
+use super::code::{CallSite, Depth};
 use super::row::{Cfa, Missing, Row};
 use super::{End, Memory, RBP, RSP, Registers, Stack, Unwinder};
 use crate::address::CodeAddress;
@@ -231,10 +231,10 @@ impl<'a> Search<'a> {
         }
         let depth = self.unwinder.depth(frame.address.lookup(), self.memory);
         let least = sp.saturating_add(depth.least);
-        let found = if depth.slack == 0 {
-            self.attempt(&Frame { trust: frame.trust.max(Trust::Told), ..*frame }, row, least)
-        } else {
-            self.guess(&Frame { trust: Trust::Guessed, ..*frame }, row, least..least.saturating_add(depth.slack))
+        let range = least..least.saturating_add(depth.slack.max(8));
+        let found = match self.only(frame, row, &range, depth) {
+            Some(rbp) => self.attempt(&Frame { trust: frame.trust.max(Trust::Told), ..*frame }, row, rbp),
+            None => self.guess(&Frame { trust: Trust::Guessed, ..*frame }, row, range),
         };
         if found {
             return Ok(());
@@ -244,6 +244,22 @@ impl<'a> Search<'a> {
         }
         self.failed.insert(key);
         Err(Dead { at, why: NO_FRAME_POINTER })
+    }
+
+    /// The frame pointer, if the code leaves no choice: because it tells, or because it aligned the stack and only one
+    /// of the few places that come into question is that of a return address.
+    fn only(&mut self, frame: &Frame, row: &Row, range: &Range<u64>, depth: Depth) -> Option<u64> {
+        if depth.slack == 0 {
+            return Some(range.start);
+        }
+        if depth.slack >= Depth::MOST {
+            return None;
+        }
+        let mut possible = range
+            .clone()
+            .step_by(8)
+            .filter(|rbp| self.call_site_with(frame, row, *rbp).is_some_and(|site| site != CallSite::None));
+        possible.next().filter(|_| possible.next().is_none())
     }
 
     /// Tries every frame pointer in a range. The first that leads to the root is mostly right: those further out

@@ -54,9 +54,8 @@ struct Found {
 }
 
 /// Walks down by as many numbers, and captures each at the bottom.
-fn walks(name: &str, flags: &[&str], numbers: u64) -> Found {
+fn walks(capturer: &mut Capturer, name: &str, flags: &[&str], numbers: u64) -> Found {
     let adversary = load(name, flags);
-    let mut capturer = Capturer::new();
     let mut found = Found::default();
     for number in 1..=numbers {
         let (wait_for, mut go) = std::io::pipe().unwrap();
@@ -76,7 +75,7 @@ fn walks(name: &str, flags: &[&str], numbers: u64) -> Found {
             adversary(address as *mut Walk);
         });
         told.read_exact(&mut [0]).unwrap();
-        let capture = capture_in(&mut capturer, &receive.recv().unwrap(), "read");
+        let capture = capture_in(capturer, &receive.recv().unwrap(), "read");
         // SAFETY: the thread told that it is through with writing; it is blocked until `go`.
         let truth = unsafe { (&raw const *walk).read_volatile() };
         let truth = &truth.truth[..truth.count as usize];
@@ -99,6 +98,8 @@ fn walks(name: &str, flags: &[&str], numbers: u64) -> Found {
 
 #[test]
 fn every_frame_is_right() {
+    // One for all: each library is loaded after it learnt of the others.
+    let mut capturer = Capturer::new();
     for (name, flags) in [
         ("O0", &["-O0"][..]),
         ("O1", &["-O1"]),
@@ -109,7 +110,7 @@ fn every_frame_is_right() {
         ("O2-probes", &["-O2", "-fstack-clash-protection", "-fstack-protector-all", "-fcf-protection"]),
         ("O2-pushes", &["-O2", "-mno-accumulate-outgoing-args", "-mpush-args"]),
     ] {
-        let found = walks(name, flags, 400);
+        let found = walks(&mut capturer, name, flags, 400);
         assert!(found.right >= 399, "{name}: {} of 400", found.right);
         // Some walks have no function in them that does not tell, and some do: both are tested.
         assert!((1..400).contains(&found.guessed), "{name}: {} guessed", found.guessed);

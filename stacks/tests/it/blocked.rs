@@ -212,3 +212,90 @@ fn a_large_frame_is_stepped_over() {
     drop(writer);
     blocked.handle.join().unwrap();
 }
+
+#[test]
+fn a_frame_that_is_aligned_more_than_others() {
+    #[repr(align(128))]
+    struct Apart([u8; 100]);
+
+    #[inline(never)]
+    fn apart(block: &mut dyn FnMut()) {
+        let bytes = std::hint::black_box(Apart([7; 100]));
+        block();
+        std::hint::black_box(bytes.0);
+    }
+    // Called from another depth each time, so that what is added to align it is another size.
+    #[inline(never)]
+    fn down(levels: u32, block: &mut dyn FnMut()) {
+        match levels {
+            0 => apart(block),
+            _ => down(levels - 1, block),
+        }
+        std::hint::black_box(());
+    }
+    for levels in 0..16 {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let blocked = spawn(move || down(levels, &mut || apart(&mut || drop(reader.read(&mut [0])))));
+        let capture = capture_in(&mut Capturer::new(), &blocked.thread, "read");
+        assert_true(&capture, &blocked.truth);
+        drop(writer);
+        blocked.handle.join().unwrap();
+    }
+}
+
+// A system call without an unwinding table, as C libraries have some.
+std::arch::global_asm!(
+    ".globl pollscope_stacks_test_read",
+    "pollscope_stacks_test_read:",
+    "mov eax, 0",
+    "syscall",
+    "ret",
+);
+
+unsafe extern "C" {
+    fn pollscope_stacks_test_read(fd: i32, into: *mut u8, length: usize) -> isize;
+}
+
+#[test]
+fn a_system_call_without_a_table() {
+    use std::os::fd::AsRawFd as _;
+    let (reader, writer) = std::io::pipe().unwrap();
+    let blocked = spawn(move || {
+        let mut byte = 0;
+        // SAFETY: the function is the system call `read`, and there is room for the one byte that it is asked for.
+        assert_eq!(unsafe { pollscope_stacks_test_read(reader.as_raw_fd(), &raw mut byte, 1) }, 0);
+    });
+    let capture = capture_in(&mut Capturer::new(), &blocked.thread, "read");
+    assert_true(&capture, &blocked.truth);
+    drop(writer);
+    blocked.handle.join().unwrap();
+}
+
+#[test]
+fn a_signal_handler_that_blocks() {
+    use std::os::fd::AsRawFd as _;
+    use std::sync::atomic::{AtomicI32, Ordering};
+    static WAIT_FOR: AtomicI32 = AtomicI32::new(-1);
+
+    extern "C" fn handler(_: i32) {
+        let mut byte = 0_u8;
+        // SAFETY: there is room for the one byte that it is asked for.
+        unsafe { libc::read(WAIT_FOR.load(Ordering::Relaxed), (&raw mut byte).cast(), 1) };
+    }
+    let (reader, writer) = std::io::pipe().unwrap();
+    WAIT_FOR.store(reader.as_raw_fd(), Ordering::Relaxed);
+    let blocked = spawn(|| {
+        // SAFETY: the handler only reads; nobody else uses this signal; it is sent to this thread, once.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = handler as extern "C" fn(i32) as libc::sighandler_t;
+            action.sa_flags = libc::SA_ONSTACK;
+            assert_eq!(libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()), 0);
+            libc::raise(libc::SIGUSR2);
+        }
+    });
+    let capture = capture_in(&mut Capturer::new(), &blocked.thread, "read");
+    assert_true(&capture, &blocked.truth);
+    drop(writer);
+    blocked.handle.join().unwrap();
+}

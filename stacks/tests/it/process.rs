@@ -9,9 +9,9 @@ use pollscope_stacks::thread::{self, StateError, ThreadRef};
 use crate::support::{capture_in, spawn, truth};
 
 /// Runs what is below in a process of its own, and reads the line that it writes.
-fn child(on_main_thread: bool) -> (Child, ThreadRef, Vec<u64>) {
+fn child(role: &str, on_main_thread: bool) -> (Child, ThreadRef, Vec<u64>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["process::a_thread_reads", "--exact", "--ignored", "--nocapture"])
+        .args([role, "--exact", "--ignored", "--nocapture"])
         .envs(on_main_thread.then_some((ON_MAIN_THREAD, "1")))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -61,7 +61,7 @@ static BEFORE_MAIN: extern "C" fn() = before_main;
 /// Functions of the child are at other addresses than ours, so only addresses are compared.
 #[track_caller]
 fn check(on_main_thread: bool) -> ThreadRef {
-    let (mut child, thread, truth) = child(on_main_thread);
+    let (mut child, thread, truth) = child("process::a_thread_reads", on_main_thread);
     let mut capturer = Capturer::new();
     let first = capture_in(&mut capturer, &thread, "read");
     let frames: Vec<u64> = first.stack.frames.iter().map(|frame| frame.raw()).collect();
@@ -110,4 +110,56 @@ fn the_main_thread_of_this_process() {
     let mut capturer = Capturer::new();
     let capture = capture_in(&mut capturer, &main, "futex");
     assert!(capture.stack.is_complete(), "{:?}", capture.stack);
+}
+
+#[test]
+#[ignore = "what a child process of the other tests does"]
+fn a_thread_spins() {
+    let blocked = spawn(|| {
+        let mut sum = 0_u64;
+        loop {
+            let mut words: Vec<String> = (0..20).map(|number| format!("{number} {sum}")).collect();
+            words.sort();
+            sum = sum
+                .wrapping_add(words.concat().len() as u64)
+                .wrapping_add(std::time::Instant::now().elapsed().as_nanos() as u64);
+        }
+    });
+    tell(&blocked.thread, &blocked.truth);
+    // Ends with the test, whatever happens to it.
+    drop(std::io::stdin().read(&mut [0]));
+    std::process::exit(0);
+}
+
+#[test]
+fn a_process_that_is_stopped_anywhere() {
+    const ROUNDS: usize = 300;
+    let (mut child, thread, truth) = child("process::a_thread_spins", false);
+    let pid = child.id().cast_signed();
+    let mut capturer = Capturer::new();
+    let (mut complete, mut right, mut guessed) = (0, 0, 0);
+    for round in 0..ROUNDS {
+        // SAFETY: a signal to a child of this process that was not waited for yet.
+        unsafe { libc::kill(pid, libc::SIGSTOP) };
+        let capture = loop {
+            match capturer.capture(&thread) {
+                Ok(capture) if thread::read_status(&thread).is_ok_and(|status| status.letter == 'T') => break capture,
+                _ => std::thread::yield_now(),
+            }
+        };
+        let frames: Vec<u64> = capture.stack.frames.iter().map(|frame| frame.raw()).collect();
+        complete += usize::from(capture.stack.is_complete());
+        right += usize::from(frames.ends_with(&truth[1..]));
+        guessed += usize::from(capture.stack.guessed.is_some());
+        if !capture.stack.is_complete() || !frames.ends_with(&truth[1..]) {
+            eprintln!("{capture:x?}");
+        }
+        // SAFETY: as above.
+        unsafe { libc::kill(pid, libc::SIGCONT) };
+        std::thread::sleep(std::time::Duration::from_micros(round as u64 * 7 % 1000));
+    }
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    eprintln!("{complete} {right} {guessed}");
+    assert_eq!((complete, right), (ROUNDS, ROUNDS));
 }
