@@ -105,7 +105,14 @@ fn action(signal: i32) -> io::Result<libc::sigaction> {
 
 pub(super) fn sample(signal: i32, tid: u32, timeout: Duration) -> Result<RegistersAndStack, SampleError> {
     let _turn = turn();
-    may_send(signal, tid)?;
+    let begin = Instant::now();
+    // In a handler its signal is blocked: the last sample's may not have returned yet.
+    while let Err(error) = may_send(signal, tid) {
+        if error != SampleError::Masked || begin.elapsed() >= timeout {
+            return Err(error);
+        }
+        std::thread::yield_now();
+    }
     let last = SLOT.word.load(Ordering::Acquire);
     if last & PHASE == COPYING {
         // A handler of an earlier request is not done: its thread was stopped in it.

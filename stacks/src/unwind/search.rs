@@ -135,12 +135,28 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Whether no other thread's first function is further up the stack: one that is not the outermost is left from an
-    /// earlier thread that had this memory, or from an earlier look at the stack.
+    /// Whether the thread's first function is not further up the stack as well: a first one that is not the outermost is
+    /// left from an earlier thread that had this memory, or from an earlier look at the stack.
     fn is_outermost(&mut self, root: &Frame) -> bool {
+        if root.trust < Trust::Guessed {
+            return true;
+        }
         let sp = root.registers.sp().unwrap_or_default();
-        root.trust < Trust::Guessed
-            || (sp..).step_by(8).map_while(|address| self.memory.stack(address)).all(|word| word != root.address.raw())
+        for address in (sp..).step_by(8) {
+            match self.memory.stack(address) {
+                Some(word) if word == root.address.raw() => return false,
+                Some(word) if word == address && self.is_thread_block(address) => return true,
+                Some(_) => {}
+                None => return true,
+            }
+        }
+        true
+    }
+
+    /// Whether this is where the C library keeps what it knows of the thread, which is where the stack ends: a block that
+    /// has its own address as its first and third word.
+    fn is_thread_block(&mut self, address: u64) -> bool {
+        self.memory.stack(address.wrapping_add(16)) == Some(address)
     }
 
     fn enter(&mut self, frame: Frame) -> Frame {
