@@ -122,7 +122,7 @@ impl Capturer {
     /// See [`CaptureError`]. That the stack is not complete is no error: see [`Stack::end`].
     pub fn capture(&mut self, thread: &ThreadRef) -> Result<Capture, CaptureError> {
         for torn_retries in 0..=RETRIES {
-            let before = Moment::read(thread)?;
+            let before = Moment::before(thread)?;
             let (State::InSyscall { sp, pc, .. } | State::Stopped { sp, pc }) = before.state else {
                 return Err(CaptureError::Running);
             };
@@ -136,7 +136,7 @@ impl Capturer {
                 }
                 _ => None,
             };
-            if Moment::read(thread)? == before {
+            if Moment::after(thread)? == before {
                 let Moment { state, slices } = before;
                 return Ok(Capture { state, slices, syscall, stack, torn_retries });
             }
@@ -186,9 +186,19 @@ struct Moment {
 }
 
 impl Moment {
-    fn read(thread: &ThreadRef) -> Result<Moment, StateError> {
+    /// Counts first: so a thread that is found blocked, and was not given a CPU until the count after, stood still from
+    /// the one state to the other. Were the state first, it could run at both counts.
+    fn before(thread: &ThreadRef) -> Result<Moment, StateError> {
+        let slices = Moment::slices(thread);
+        Ok(Moment { slices, state: thread::read_state(thread)? })
+    }
+
+    fn after(thread: &ThreadRef) -> Result<Moment, StateError> {
         let state = thread::read_state(thread)?;
-        let slices = thread::read_schedule(thread).ok().map(|schedule| schedule.slices);
-        Ok(Moment { state, slices })
+        Ok(Moment { slices: Moment::slices(thread), state })
+    }
+
+    fn slices(thread: &ThreadRef) -> Option<u64> {
+        thread::read_schedule(thread).ok().map(|schedule| schedule.slices)
     }
 }

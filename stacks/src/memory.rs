@@ -98,25 +98,37 @@ struct Piece {
     bytes: Vec<u8>,
 }
 
+impl Piece {
+    fn word(&self, address: u64) -> Option<u64> {
+        let at = usize::try_from(address.checked_sub(self.start)?).ok()?;
+        self.bytes.get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_le_bytes)
+    }
+}
+
 /// A copy of a stack that grows as it is read, up to [`MOST`] bytes; code is read as it is, not copied.
 #[derive(Debug)]
 pub(crate) struct StackCopy {
     pid: Option<u32>,
     pieces: Vec<Piece>,
+    /// The piece that was last read from.
+    last: usize,
     copied: u64,
 }
 
 impl StackCopy {
     pub(crate) fn new(pid: Option<u32>) -> StackCopy {
-        StackCopy { pid, pieces: Vec::new(), copied: 0 }
+        StackCopy { pid, pieces: Vec::new(), last: 0, copied: 0 }
     }
 
-    /// What was copied around an address, if it was.
-    fn copied(&self, address: u64) -> Option<u64> {
-        self.pieces.iter().find_map(|piece| {
-            let at = usize::try_from(address.checked_sub(piece.start)?).ok()?;
-            let word = piece.bytes.get(at..at.checked_add(8)?)?;
-            word.try_into().ok().map(u64::from_le_bytes)
+    /// What was copied of an address, if it was.
+    fn copied(&mut self, address: u64) -> Option<u64> {
+        if let Some(word) = self.pieces.get(self.last).and_then(|piece| piece.word(address)) {
+            return Some(word);
+        }
+        let found = self.pieces.iter().enumerate().find_map(|(index, piece)| Some((index, piece.word(address)?)));
+        found.map(|(index, word)| {
+            self.last = index;
+            word
         })
     }
 

@@ -6,7 +6,6 @@
 mod names;
 
 use std::fmt::{self, Write as _};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 /// A system call that a thread is in.
@@ -224,7 +223,7 @@ struct Quoted<'a>(&'a PathBuf);
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('"')?;
-        for chunk in self.0.as_os_str().as_bytes().utf8_chunks() {
+        for chunk in self.0.as_os_str().as_encoded_bytes().utf8_chunks() {
             for char in chunk.valid().chars() {
                 // `escape_debug` escapes control and formatting characters, and quotes.
                 if char == '\'' { f.write_char(char)? } else { write!(f, "{}", char.escape_debug())? }
@@ -239,8 +238,6 @@ impl fmt::Display for Quoted<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-
     use super::*;
 
     #[track_caller]
@@ -273,9 +270,11 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
     fn a_path_cannot_speak_to_the_terminal() {
+        use std::os::unix::ffi::OsStrExt as _;
         let mut call = Syscall::new(74, &[3, 0, 0, 0, 0, 0]);
-        call.path = Some(OsStr::from_bytes(b"/tmp/a\x1b[31m\"b'\n\xff\xc3\xa9").into());
+        call.path = Some(std::ffi::OsStr::from_bytes(b"/tmp/a\x1b[31m\"b'\n\xff\xc3\xa9").into());
         assert_eq!(call.to_string(), "fsync(fd 3 \"/tmp/a\\u{1b}[31m\\\"b'\\n\\xff\u{e9}\")");
     }
 

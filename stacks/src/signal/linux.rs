@@ -104,8 +104,15 @@ fn action(signal: i32) -> io::Result<libc::sigaction> {
 }
 
 pub(super) fn sample(signal: i32, tid: u32, timeout: Duration) -> Result<RegistersAndStack, SampleError> {
-    let turn = turn();
-    may_send(signal, tid)?;
+    let _turn = turn();
+    let begin = Instant::now();
+    // In a handler its signal is blocked: the last sample's may not have returned yet.
+    while let Err(error) = may_send(signal, tid) {
+        if error != SampleError::Masked || begin.elapsed() >= timeout {
+            return Err(error);
+        }
+        std::thread::yield_now();
+    }
     let last = SLOT.word.load(Ordering::Acquire);
     if last & PHASE == COPYING {
         // A handler of an earlier request is not done: its thread was stopped in it.
@@ -114,15 +121,11 @@ pub(super) fn sample(signal: i32, tid: u32, timeout: Duration) -> Result<Registe
     let request = ((last >> 2) + 1) << 2 | REQUESTED;
     SLOT.thread.store(tid.cast_signed(), Ordering::Relaxed);
     SLOT.word.store(request, Ordering::Release);
-    let result = send(signal, tid, request).and_then(|()| wait(request, timeout));
-    if result.is_ok() {
-        let copy = copy_out();
-        SLOT.word.store(request & !PHASE | IDLE, Ordering::Release);
-        drop(turn);
-        return copy;
-    }
-    drop(turn);
-    result.and(Err(SampleError::TimedOut))
+    send(signal, tid, request)?;
+    wait(request, timeout)?;
+    let copy = copy_out();
+    SLOT.word.store(request & !PHASE | IDLE, Ordering::Release);
+    copy
 }
 
 /// Whether a signal to this thread would do no harm. Looks at the thread's state last, so that it is as new as can be.

@@ -59,11 +59,13 @@ impl Registers {
         self.get(RSP)
     }
 
-    pub(crate) fn get(&self, register: u16) -> Option<u64> {
+    /// A register by its DWARF number; `None` if it is not known, or there is none of that number.
+    pub fn get(&self, register: u16) -> Option<u64> {
         self.values.get(usize::from(register)).copied().flatten()
     }
 
-    pub(crate) fn set(&mut self, register: u16, value: Option<u64>) {
+    /// Sets a register by its DWARF number; one that there is not is left alone.
+    pub fn set(&mut self, register: u16, value: Option<u64>) {
         if let Some(slot) = self.values.get_mut(usize::from(register)) {
             *slot = value;
         }
@@ -91,6 +93,10 @@ pub struct Stack {
     pub frames: Vec<CodeAddress>,
     /// Whether these are all.
     pub end: End,
+    /// The first of the frames that rest on a guess. In code of Rust there are none. A function in C that takes space on
+    /// its stack of a size that only it knows, with `alloca`, does not tell where its frame is; then one is taken that
+    /// fits with all that is known, and an old frame in that space may fit as well.
+    pub guessed: Option<usize>,
 }
 
 impl Stack {
@@ -126,7 +132,8 @@ impl Unwinder {
 
     /// Takes newer mappings: what was learnt of files that are no longer where they were is forgotten.
     pub fn update(&mut self, maps: Maps) {
-        let moved = self.maps.all().iter().any(|mapping| !maps.all().contains(mapping));
+        let of_file = self.maps.all().iter().filter(|mapping| mapping.header.is_some());
+        let moved = of_file.into_iter().any(|mapping| !maps.all().contains(mapping));
         if moved {
             *self = Unwinder::new(maps);
         } else {
@@ -168,7 +175,17 @@ impl Unwinder {
         if self.maps.find(address.wrapping_sub(1)).is_none() {
             return CallSite::None;
         }
-        *self.call_sites.entry(address).or_insert_with(|| CallSite::before(address, memory))
+        if let Some(site) = self.call_sites.get(&address) {
+            return *site;
+        }
+        let site = match CallSite::before(address, memory) {
+            // What looks like a call of nothing is none.
+            CallSite::Direct(target) if self.maps.find(target).is_none() => CallSite::None,
+            CallSite::Direct(target) => CallSite::Direct(code::follow_jumps(target, memory)),
+            site => site,
+        };
+        self.call_sites.insert(address, site);
+        site
     }
 
     /// How far above the stack pointer the frame pointer is, at an instruction in the body of a function.

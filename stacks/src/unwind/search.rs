@@ -1,22 +1,26 @@
 //! The walk, and the search for frame pointers that are not known.
 //!
-//! Where the rule for the caller's frame needs `rbp`, and no function further in saved it, it is guessed: first as the
-//! function's prologue says, then from every place further up the stack whose return address follows a call. Old calls
-//! leave such places behind, so a guess is believed only if the walk from it ends at the thread's first function, and
-//! if every direct call on the way leads to the function that was there. Otherwise the next guess is tried.
+//! Where the rule for the caller's frame needs `rbp`, and no function further in saved it, the function's code tells how
+//! far it is above the stack pointer. Where the code does not tell, because the function aligned its stack or took space
+//! of a size that only it knew, every place in reach is tried whose return address follows a call.
+//!
+//! Old calls leave such places behind. So whatever was found is believed only if the walk from it ends at the thread's
+//! first function, and if every direct call on the way leads to the function that was there. Otherwise the next place is
+//! tried, and if there is none, the stack is incomplete: what the code tells for sure is never replaced by a guess.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::code::CallSite;
+use super::code::{CallSite, Depth};
 use super::row::{Cfa, Missing, Row};
 use super::{End, Memory, RBP, RSP, Registers, Stack, Unwinder};
 use crate::address::CodeAddress;
 
 /// More frames than this are not followed.
 const MOST_FRAMES: usize = 4096;
-/// A frame pointer is looked for so far above the stack pointer, in bytes.
-const SCAN: u64 = 64 << 10;
+/// After a guess no frame is believed to be larger than this, in bytes.
+const FAR: u64 = 256 << 10;
 /// Steps and guesses in all, before giving up.
 const EFFORT: u32 = 100_000;
 /// `_start` is at most this long.
@@ -26,10 +30,11 @@ const NO_TABLE: &str = "this code has no unwinding table";
 const NO_MEMORY: &str = "the stack cannot be read there, or is deeper than what was copied";
 const NO_CALL: &str = "the return address does not follow a call";
 const WRONG_CALL: &str = "the call before the return address is of another function";
-const DOWNWARDS: &str = "the caller's frame is not above";
+const DOWNWARDS: &str = "the caller's frame is not above, or too far";
 const NO_REGISTER: &str = "the frame depends on a register that is not known";
 const NO_RULE: &str = "the unwinding rule is not understood";
 const NO_FRAME_POINTER: &str = "no frame pointer leads to the thread's first function";
+const OLD_ROOT: &str = "the thread's first function is further out";
 const TOO_DEEP: &str = "more frames than are followed";
 const GIVEN_UP: &str = "the search for the frame pointer was given up";
 
@@ -38,9 +43,22 @@ const GIVEN_UP: &str = "the search for the frame pointer was given up";
 struct Frame {
     registers: Registers,
     address: CodeAddress,
-    /// A frame pointer was guessed from the stack's content further in: take nothing on trust.
-    guessed: bool,
+    trust: Trust,
 }
+
+/// How the frame pointers further in were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Trust {
+    /// As the tables say.
+    Known,
+    /// As a prologue says.
+    Told,
+    /// From the content of the stack.
+    Guessed,
+}
+
+/// A frame that was noted: where it is, and its stack pointer.
+type Noted = (CodeAddress, u64);
 
 /// Why the walk ended before the thread's first function.
 #[derive(Debug, Clone, Copy)]
@@ -53,27 +71,37 @@ pub(super) struct Search<'a> {
     unwinder: &'a mut Unwinder,
     memory: &'a mut dyn Memory,
     effort: u32,
-    /// Places from which every guess failed: instruction, stack pointer, whether guessed before.
-    failed: HashSet<(u64, u64, bool)>,
-    frames: Vec<CodeAddress>,
+    /// Places from which every guess failed: instruction, stack pointer, trust.
+    failed: HashSet<(u64, u64, Trust)>,
+    frames: Vec<Noted>,
+    /// Where the last guess that led to the root began: of several, the innermost is the last to be known good.
+    guessed: Option<usize>,
 }
 
 impl<'a> Search<'a> {
     pub(super) fn new(unwinder: &'a mut Unwinder, memory: &'a mut dyn Memory) -> Search<'a> {
-        Search { unwinder, memory, effort: EFFORT, failed: HashSet::new(), frames: Vec::with_capacity(64) }
+        Search {
+            unwinder,
+            memory,
+            effort: EFFORT,
+            failed: HashSet::new(),
+            frames: Vec::with_capacity(64),
+            guessed: None,
+        }
     }
 
     pub(super) fn stack(mut self, registers: &Registers) -> Stack {
-        let (Some(pc), Some(_)) = (registers.pc(), registers.sp()) else {
-            return Stack { frames: Vec::new(), end: End::Incomplete { at: 0, why: NO_REGISTER } };
+        let (Some(pc), Some(sp)) = (registers.pc(), registers.sp()) else {
+            return Stack { frames: Vec::new(), end: End::Incomplete { at: 0, why: NO_REGISTER }, guessed: None };
         };
         let address = CodeAddress::Exact(pc);
-        self.frames.push(address);
-        let end = match self.walk(Frame { registers: *registers, address, guessed: false }) {
+        self.frames.push((address, sp));
+        let end = match self.walk(Frame { registers: *registers, address, trust: Trust::Known }) {
             Ok(()) => End::Root,
             Err(Dead { at, why }) => End::Incomplete { at, why },
         };
-        Stack { frames: self.frames, end }
+        let guessed = self.guessed.filter(|_| end == End::Root);
+        Stack { guessed, frames: self.frames.into_iter().map(|(address, _)| address).collect(), end }
     }
 
     /// Walks from a frame, which is already noted, to the root. On failure the frames noted are those that are certain.
@@ -92,7 +120,7 @@ impl<'a> Search<'a> {
                 continue;
             };
             if row.is_root() {
-                return Ok(());
+                return if self.is_outermost(&frame) { Ok(()) } else { Err(dead(OLD_ROOT)) };
             }
             match row.cfa(&frame.registers, self.memory) {
                 Err(Missing::Register(RBP)) => return self.recover(&frame, &row),
@@ -107,8 +135,32 @@ impl<'a> Search<'a> {
         }
     }
 
+    /// Whether the thread's first function is not further up the stack as well: a first one that is not the outermost is
+    /// left from an earlier thread that had this memory, or from an earlier look at the stack.
+    fn is_outermost(&mut self, root: &Frame) -> bool {
+        if root.trust < Trust::Guessed {
+            return true;
+        }
+        let sp = root.registers.sp().unwrap_or_default();
+        for address in (sp..).step_by(8) {
+            match self.memory.stack(address) {
+                Some(word) if word == root.address.raw() => return false,
+                Some(word) if word == address && self.is_thread_block(address) => return true,
+                Some(_) => {}
+                None => return true,
+            }
+        }
+        true
+    }
+
+    /// Whether this is where the C library keeps what it knows of the thread, which is where the stack ends: a block that
+    /// has its own address as its first and third word.
+    fn is_thread_block(&mut self, address: u64) -> bool {
+        self.memory.stack(address.wrapping_add(16)) == Some(address)
+    }
+
     fn enter(&mut self, frame: Frame) -> Frame {
-        self.frames.push(frame.address);
+        self.frames.push((frame.address, frame.registers.sp().unwrap_or_default()));
         frame
     }
 
@@ -121,37 +173,37 @@ impl<'a> Search<'a> {
     fn step(&mut self, frame: &Frame, row: &Row, cfa: u64) -> Result<Option<Frame>, &'static str> {
         let upwards = frame.registers.sp().is_some_and(|sp| cfa > sp);
         // A signal handler may run on a stack of its own, and an expression may lead to another stack on purpose.
-        let may_leave = row.signal || (matches!(row.cfa, Cfa::Expression(_)) && !frame.guessed);
+        let may_leave = row.signal || (matches!(row.cfa, Cfa::Expression(_)) && frame.trust == Trust::Known);
         if !upwards && !may_leave {
+            return Err(DOWNWARDS);
+        }
+        let far = frame.registers.sp().is_none_or(|sp| cfa.wrapping_sub(sp) > FAR);
+        if frame.trust == Trust::Guessed && far {
             return Err(DOWNWARDS);
         }
         let registers = row.caller(cfa, &frame.registers, self.memory).map_err(|_| NO_MEMORY)?;
         let pc = registers.pc().ok_or(NO_MEMORY)?;
-        let caller = |address| Frame { registers, address, guessed: frame.guessed };
-        if pc == 0 {
-            // Zeros are everywhere on a stack.
-            return if frame.guessed { Err(NO_CALL) } else { Ok(None) };
-        }
+        let caller = |address| Frame { registers, address, trust: frame.trust };
         if row.signal {
             return Ok(Some(caller(CodeAddress::Exact(pc))));
         }
         match self.unwinder.call_site(pc, self.memory) {
-            CallSite::Direct(target) if frame.guessed => {
+            CallSite::Direct(target) if frame.trust > Trust::Known => {
                 if !self.unwinder.leads_to(target, row.function.start, self.memory) {
                     return Err(WRONG_CALL);
                 }
             }
             CallSite::Direct(_) | CallSite::Indirect => {}
-            CallSite::None => self.entered_without_call(pc, frame.guessed)?,
+            CallSite::None => self.entered_without_call(pc, frame.trust)?,
         }
         Ok(Some(caller(CodeAddress::Return(pc))))
     }
 
     /// The kernel and the C library put some return addresses on the stack themselves.
-    fn entered_without_call(&mut self, pc: u64, guessed: bool) -> Result<(), &'static str> {
+    fn entered_without_call(&mut self, pc: u64, trust: Trust) -> Result<(), &'static str> {
         let row = self.unwinder.row(CodeAddress::Return(pc).lookup(), self.memory);
         match row {
-            Some(row) if row.signal || (row.is_root() && !guessed) => Ok(()),
+            Some(row) if row.signal || (row.is_root() && trust < Trust::Guessed) => Ok(()),
             _ => Err(NO_CALL),
         }
     }
@@ -161,6 +213,11 @@ impl<'a> Search<'a> {
         let address = frame.address.lookup();
         let entry = self.unwinder.module(address, self.memory).map(|module| module.entry);
         if entry.is_some_and(|entry| (entry..entry + START).contains(&address)) {
+            return Ok(None);
+        }
+        // The outermost frame is to have a frame pointer of zero, says the ABI: so do C libraries that have no table there.
+        let outermost = frame.registers.get(RBP) == Some(0) && frame.trust < Trust::Guessed;
+        if outermost && matches!(frame.address, CodeAddress::Return(_)) {
             return Ok(None);
         }
         let sp = frame.registers.sp().filter(|_| self.is_in_syscall(frame)).ok_or(NO_TABLE)?;
@@ -184,32 +241,18 @@ impl<'a> Search<'a> {
     fn recover(&mut self, frame: &Frame, row: &Arc<Row>) -> Result<(), Dead> {
         let at = frame.address.raw();
         let sp = frame.registers.get(RSP).unwrap_or_default();
-        let key = (at, sp, frame.guessed);
+        let key = (at, sp, frame.trust);
         if self.failed.contains(&key) {
             return Err(Dead { at, why: NO_FRAME_POINTER });
         }
         let depth = self.unwinder.depth(frame.address.lookup(), self.memory);
-        let told = sp.wrapping_add(depth.least);
-        if depth.exact && self.attempt(frame, row, told) {
-            return Ok(());
-        }
-        let guess = Frame { guessed: true, ..*frame };
-        let mut later = Vec::new();
-        // Of an instruction within a prologue or epilogue the depth is not the least.
-        let from = if matches!(frame.address, CodeAddress::Return(_)) { told } else { sp };
-        for rbp in (from..from.saturating_add(SCAN)).step_by(8) {
-            match self.plausible(&guess, row, rbp) {
-                Some(CallSite::Direct(target)) if target == row.function.start => {
-                    if self.attempt(&guess, row, rbp) {
-                        return Ok(());
-                    }
-                }
-                Some(CallSite::Direct(_) | CallSite::Indirect) => later.push(rbp),
-                Some(CallSite::None) => {}
-                None => break,
-            }
-        }
-        if later.into_iter().any(|rbp| self.attempt(&guess, row, rbp)) {
+        let least = sp.saturating_add(depth.least);
+        let range = least..least.saturating_add(depth.slack.max(8));
+        let found = match self.only(frame, row, &range, depth) {
+            Some(rbp) => self.attempt(&Frame { trust: frame.trust.max(Trust::Told), ..*frame }, row, rbp),
+            None => self.guess(&Frame { trust: Trust::Guessed, ..*frame }, row, range),
+        };
+        if found {
             return Ok(());
         }
         if self.effort == 0 {
@@ -219,20 +262,69 @@ impl<'a> Search<'a> {
         Err(Dead { at, why: NO_FRAME_POINTER })
     }
 
-    /// What kind of call a frame pointer would make the caller's; `None` at the end of the stack.
-    fn plausible(&mut self, frame: &Frame, row: &Row, rbp: u64) -> Option<CallSite> {
+    /// The frame pointer, if the code leaves no choice: because it tells, or because it aligned the stack and only one
+    /// of the few places that come into question is that of a return address.
+    fn only(&mut self, frame: &Frame, row: &Row, range: &Range<u64>, depth: Depth) -> Option<u64> {
+        if depth.slack == 0 {
+            return Some(range.start);
+        }
+        if depth.slack >= Depth::MOST {
+            return None;
+        }
+        let mut possible = range
+            .clone()
+            .step_by(8)
+            .filter(|rbp| self.call_site_with(frame, row, *rbp).is_some_and(|site| site != CallSite::None));
+        possible.next().filter(|_| possible.next().is_none())
+    }
+
+    /// Tries every frame pointer in a range. The first that leads to the root is mostly right: those further out
+    /// leave frames out. But where it is not of a direct call of this function, and there is one further out, then this
+    /// must be on the way too; else what came first was an old frame.
+    fn guess(&mut self, frame: &Frame, row: &Row, range: Range<u64>) -> bool {
+        let noted = self.frames.len();
+        let mut first: Option<Vec<Noted>> = None;
+        for rbp in range.step_by(8) {
+            let Some(site) = self.call_site_with(frame, row, rbp) else { break };
+            let direct = site == CallSite::Direct(row.function.start);
+            if site == CallSite::None || (first.is_some() && !direct) || !self.attempt(frame, row, rbp) {
+                continue;
+            }
+            match &first {
+                None if direct => {
+                    self.guessed = Some(noted);
+                    return true;
+                }
+                None => first = Some(self.frames.split_off(noted)),
+                Some(walk) if walk.contains(&self.frames[noted]) => break,
+                Some(_) => {
+                    self.guessed = Some(noted);
+                    return true;
+                }
+            }
+        }
+        let Some(first) = first else { return false };
+        self.frames.truncate(noted);
+        self.frames.extend(first);
+        self.guessed = Some(noted);
+        true
+    }
+
+    /// What is before the caller's instruction with this frame pointer; `None` at the end of the stack.
+    fn call_site_with(&mut self, frame: &Frame, row: &Row, rbp: u64) -> Option<CallSite> {
         self.spend().ok()?;
         self.memory.stack(rbp)?;
         let mut registers = frame.registers;
         registers.set(RBP, Some(rbp));
         // At a call the stack is aligned to 16 bytes.
-        let Some(cfa) = row.cfa(&registers, self.memory).ok().filter(|cfa| cfa.is_multiple_of(16)) else {
-            return Some(CallSite::None);
-        };
-        let Some(pc) = row.caller(cfa, &registers, self.memory).ok().and_then(|caller| caller.pc()) else {
-            return Some(CallSite::None);
-        };
-        Some(self.unwinder.call_site(pc, self.memory))
+        let pc = row
+            .cfa(&registers, self.memory)
+            .ok()
+            .filter(|cfa| cfa.is_multiple_of(16))
+            .and_then(|cfa| row.caller(cfa, &registers, self.memory).ok()?.pc());
+        // A function that aligns its stack before it sets the frame pointer copies its return address to above that.
+        let copied = matches!(row.cfa, Cfa::Register { .. }) || self.memory.stack(rbp.wrapping_add(8)) == pc;
+        Some(pc.filter(|_| copied).map_or(CallSite::None, |pc| self.unwinder.call_site(pc, self.memory)))
     }
 
     /// Whether the walk reaches the root with this frame pointer. If not, no frame of the attempt stays noted.

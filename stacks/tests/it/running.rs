@@ -1,0 +1,150 @@
+//! Running threads, sampled by signal; and blocked ones, which must not notice.
+
+use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pollscope_stacks::capture::Capturer;
+use pollscope_stacks::signal::{SampleError, Sampler};
+use pollscope_stacks::thread::ThreadRef;
+
+use crate::support::{PATIENCE, capture_in, name, spawn};
+
+#[inline(never)]
+fn spin_outer(stop: &AtomicBool) -> u64 {
+    spin_inner(stop) + black_box(1)
+}
+
+#[inline(never)]
+fn spin_inner(stop: &AtomicBool) -> u64 {
+    let mut sum = 0_u64;
+    while !stop.load(Ordering::Relaxed) {
+        sum = black_box(sum.wrapping_mul(31).wrapping_add(std::time::Instant::now().elapsed().subsec_nanos().into()));
+        sum ^= format!("{sum}").len() as u64;
+    }
+    sum
+}
+
+/// Tests that sample do it one after the other: there is one handler for all.
+static ONE: Mutex<()> = Mutex::new(());
+
+#[test]
+fn a_thousand_samples_of_a_spinning_thread() {
+    const SAMPLES: usize = 1000;
+    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let stop = Arc::new(AtomicBool::new(false));
+    let theirs = stop.clone();
+    let spinning = spawn(move || {
+        black_box(spin_outer(&theirs));
+    });
+    let sampler = Sampler::install().unwrap();
+    let mut capturer = Capturer::new();
+    let (mut complete, mut right) = (0, 0);
+    let mut samples = 0;
+    while samples < SAMPLES {
+        let sample = match sampler.sample(spinning.thread.tid, PATIENCE) {
+            Ok(sample) => sample,
+            // It just begins, or takes a lock of the allocator.
+            Err(SampleError::NotRunning) => continue,
+            Err(error) => panic!("{error}"),
+        };
+        samples += 1;
+        let stack = capturer.unwind_sample(&sample).unwrap();
+        complete += usize::from(stack.is_complete());
+        let frames: Vec<u64> = stack.frames.iter().map(|frame| frame.raw()).collect();
+        let functions: Vec<_> = frames.iter().filter_map(|address| name(*address)).collect();
+        let inner = functions.iter().position(|name| name.contains("spin_inner"));
+        let outer = functions.iter().position(|name| name.contains("spin_outer"));
+        let nested = inner.zip(outer).is_some_and(|(inner, outer)| inner + 1 == outer)
+            // The thread was told of by the test before it came to spin.
+            || inner.is_none();
+        right += usize::from(nested && frames.ends_with(&spinning.truth[1..]));
+    }
+    stop.store(true, Ordering::Relaxed);
+    spinning.handle.join().unwrap();
+    assert_eq!((complete, right), (SAMPLES, SAMPLES));
+}
+
+#[test]
+fn blocked_threads_are_not_interrupted() {
+    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    static INTERRUPTED: AtomicUsize = AtomicUsize::new(0);
+    let sampler = Sampler::install().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    let sleeper = spawn(|| {
+        let time = libc::timespec { tv_sec: 2, tv_nsec: 0 };
+        // SAFETY: a valid time, and nowhere to put what remains of it.
+        let result = unsafe { libc::nanosleep(&raw const time, std::ptr::null_mut()) };
+        INTERRUPTED.fetch_add(usize::from(result != 0), Ordering::Relaxed);
+    });
+    let poller = spawn(move || {
+        use std::os::fd::AsRawFd as _;
+        let mut file = libc::pollfd { fd: reader.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one valid `pollfd`, and the count says so.
+        let result = unsafe { libc::poll(&raw mut file, 1, 30_000) };
+        INTERRUPTED.fetch_add(usize::from(result != 1), Ordering::Relaxed);
+    });
+    let mut capturer = Capturer::new();
+    capture_in(&mut capturer, &sleeper.thread, "clock_nanosleep");
+    capture_in(&mut capturer, &poller.thread, "poll");
+    for _ in 0..200 {
+        for blocked in [&sleeper, &poller] {
+            let error = sampler.sample(blocked.thread.tid, PATIENCE).unwrap_err();
+            assert_eq!(error, SampleError::NotRunning);
+            assert!(capturer.capture(&blocked.thread).unwrap().stack.is_complete());
+        }
+    }
+    drop(writer);
+    sleeper.handle.join().unwrap();
+    poller.handle.join().unwrap();
+    assert_eq!(INTERRUPTED.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_thread_that_blocks_the_signal_is_left_alone() {
+    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let sampler = Sampler::install().unwrap();
+    let (tell, hear) = channel();
+    let stop = Arc::new(AtomicBool::new(false));
+    let theirs = stop.clone();
+    let signal = sampler.signal();
+    let thread = std::thread::spawn(move || {
+        // SAFETY: an empty set of signals, to which one is added that exists; of this thread only.
+        unsafe {
+            let mut set = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            libc::sigaddset(&raw mut set, signal);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
+        }
+        tell.send(ThreadRef::current().tid).unwrap();
+        black_box(spin_inner(&theirs));
+    });
+    let tid = hear.recv().unwrap();
+    assert_eq!(sampler.sample(tid, Duration::from_millis(1)).unwrap_err(), SampleError::Masked);
+    stop.store(true, Ordering::Relaxed);
+    thread.join().unwrap();
+    assert!(matches!(sampler.sample(tid, PATIENCE), Err(SampleError::State(_))));
+}
+
+#[test]
+fn a_replaced_handler_is_noticed_and_a_foreign_signal_does_no_harm() {
+    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let sampler = Sampler::install().unwrap();
+    assert_eq!(Sampler::install().unwrap().signal(), sampler.signal());
+    let me = ThreadRef::current().tid;
+    // SAFETY: the signal has a handler; the thread is this one.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), me, sampler.signal()) };
+    // SAFETY: all zeros are a valid `sigaction`, which asks for the default. What was there is put back, and no signal
+    // is sent meanwhile.
+    unsafe {
+        let default: libc::sigaction = std::mem::zeroed();
+        let mut ours: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(sampler.signal(), &raw const default, &raw mut ours);
+        assert_eq!(sampler.sample(me, PATIENCE).unwrap_err(), SampleError::Displaced);
+        libc::sigaction(sampler.signal(), &raw const ours, std::ptr::null_mut());
+    }
+    // Whoever asks is in a system call whenever it looks.
+    assert_eq!(sampler.sample(me, PATIENCE).unwrap_err(), SampleError::NotRunning);
+}
