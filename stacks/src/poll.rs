@@ -326,3 +326,6 @@ fn root_future(frames: &[&Frame], places: &[Place], poll: usize, user: &[usize])
 
 /// The functions of one `block_on` are within so many frames.
 const NEAR: usize = 32;
+
+#[cfg(test)]
+mod tests;
