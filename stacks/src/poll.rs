@@ -5,7 +5,10 @@
 //! root future of `block_on` has no such frame. Names alone do not always tell: with line tables only, an inlined
 //! function's is bare, and its file gives the module.
 //!
-//! Limit: with symbols only, an inlined `block_in_place` or `LocalSet` cannot be seen, and the kind is then [`Kind::Task`].
+//! Limits: with symbols only, an inlined `block_in_place` or `LocalSet` cannot be seen, and the kind is then [`Kind::Task`];
+//! with link-time optimisation as well, a `block_on` may not be either, and the kind is then [`Kind::NotTokio`]. A macro of
+//! the user's own workspace has the lines of its definition. Functions with the same code may have been merged into one,
+//! which then has the name and the lines of any of them.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -231,7 +234,7 @@ fn activity(frames: &[&Frame], places: &[Place]) -> Activity {
     let Some(poll) = marks.iter().position(|mark| *mark == Mark::Poll) else {
         return without_task(places, &marks);
     };
-    match scheduled_by(frames, &marks, poll) {
+    match scheduled_by(frames, places, &marks, poll) {
         Mark::Pool => in_pool(places, &marks, poll),
         _ if marks[..poll].contains(&Mark::BlockInPlace) => Activity::polls(Kind::BlockInPlace, poll),
         Mark::LocalSet => Activity::polls(Kind::Local, poll),
@@ -239,8 +242,9 @@ fn activity(frames: &[&Frame], places: &[Place]) -> Activity {
     }
 }
 
-/// What runs the task: by the type of its scheduler, or else by what stands just outside of its poll.
-fn scheduled_by(frames: &[&Frame], marks: &[Mark], poll: usize) -> Mark {
+/// What runs the task: by the type of its scheduler, or else by what stands just outside of its poll. Where that is nothing
+/// but the beginning of a thread, the thread is one that Tokio started, and all of those are of the blocking pool.
+fn scheduled_by(frames: &[&Frame], places: &[Place], marks: &[Mark], poll: usize) -> Mark {
     for index in (poll..marks.len()).take_while(|index| marks[*index] == Mark::Poll) {
         let function = frames[index].function.as_deref().unwrap_or_default();
         match future_name::arguments(function).get(1) {
@@ -251,7 +255,8 @@ fn scheduled_by(frames: &[&Frame], marks: &[Mark], poll: usize) -> Mark {
         }
     }
     let outside = marks[poll..].iter().find(|mark| !matches!(mark, Mark::Poll | Mark::Nothing | Mark::BlockInPlace));
-    outside.copied().unwrap_or(Mark::Scheduler)
+    let started_by_user = places[poll..].iter().any(Place::is_users);
+    outside.copied().unwrap_or(if started_by_user { Mark::Scheduler } else { Mark::Pool })
 }
 
 /// In a job of the blocking pool. One such job is a worker thread's whole life, and a job may run a runtime of its own.
@@ -261,9 +266,11 @@ fn in_pool(places: &[Place], marks: &[Mark], job: usize) -> Activity {
     if outermost.is_some_and(|index| !places[index].is_users()) {
         return Activity::in_scheduler(places, job);
     }
-    // `Handle::block_on` holds up only the job itself; a current-thread runtime has tasks of its own.
-    let of_scheduler = |index: usize| places[index].is_in("tokio::runtime::scheduler");
-    match (0..job).any(|index| marks[index] == Mark::BlockOn && of_scheduler(index)) {
+    // `Handle::block_on` holds up only the job itself; a runtime of its own has tasks of its own.
+    let innermost = marks[..job].iter().position(|mark| *mark == Mark::BlockOn);
+    let of_handle =
+        |index: usize| ["tokio::runtime::park", "tokio::runtime::handle"].iter().any(|of| places[index].is_in(of));
+    match innermost.is_some_and(|index| !of_handle(index)) {
         true => without_task(&places[..job], &marks[..job]),
         false => Activity::polls(Kind::BlockingPool, job),
     }
@@ -319,3 +326,6 @@ fn root_future(frames: &[&Frame], places: &[Place], poll: usize, user: &[usize])
 
 /// The functions of one `block_on` are within so many frames.
 const NEAR: usize = 32;
+
+#[cfg(test)]
+mod tests;

@@ -28,9 +28,7 @@ fn look_ups() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let spawned = runtime.block_on(async { tokio::spawn(async { stack() }).await.unwrap() });
     let mut symbolizer = Symbolizer::new(None);
-    let mut all = |stack: &[CodeAddress]| {
-        timed(|| stack.iter().map(|address| (*address, symbolizer.symbolize(*address))).collect::<Vec<_>>())
-    };
+    let mut all = |stack: &[CodeAddress]| timed(|| symbolizer.symbolize_stack(stack));
     let (first, symbolized) = all(&spawned);
     let (repeated, _) = all(&spawned);
     let (other, _) = all(&stack());

@@ -12,7 +12,7 @@ const WRAPPERS: [&str; 7] = [
     "tokio::runtime::blocking::task::BlockingTask",
     "tokio::task::coop::unconstrained::Unconstrained",
     "tracing::instrument::Instrumented",
-    "pollscope_probe::watch::Watched",
+    "pollscope_probe::watch::Watch",
 ];
 
 /// The type arguments of a function, or, if it has none, of the type that it is implemented for. Those that the compiler

@@ -1,5 +1,6 @@
 //! One mapped file: what its code is called, and where it was written.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -29,6 +30,8 @@ pub(super) struct Module {
     segments: Vec<Segment>,
     /// The file itself.
     bytes: &'static [u8],
+    /// Where the loader writes an address of the module, and which, in order.
+    relocations: OnceCell<Vec<(u64, u64)>>,
     debug_info: DebugInfo,
     build_id: Option<String>,
     debug_file: Option<PathBuf>,
@@ -59,6 +62,7 @@ impl Module {
             table: Table::default(),
             segments: Vec::new(),
             bytes: &[],
+            relocations: OnceCell::new(),
             debug_info: DebugInfo::Unreadable(why),
             build_id: None,
             debug_file: None,
@@ -91,6 +95,7 @@ impl Module {
             table,
             segments: segments(&image.elf),
             bytes: image.elf.data(),
+            relocations: OnceCell::new(),
             debug_info,
             build_id: build_id.map(open::hex),
             debug_file,
@@ -174,6 +179,12 @@ impl Code for Module {
     fn function(&self, address: u64) -> Option<(u64, u64)> {
         self.table.range(address)
     }
+
+    fn slot(&self, address: u64) -> Option<u64> {
+        let relocations = self.relocations.get_or_init(|| relocations(self.bytes).unwrap_or_default());
+        let index = relocations.binary_search_by_key(&address, |(slot, _)| *slot).ok()?;
+        Some(relocations[index].1)
+    }
 }
 
 impl fmt::Debug for Module {
@@ -201,7 +212,8 @@ fn dwarf(elf: &Elf) -> Result<(Context<Bytes>, Option<DebugInfo>), String> {
         let data = section.data().map_err(|error| format!("cannot read `{}`: {error}", id.name()))?;
         Ok(Bytes::new(data, LittleEndian))
     };
-    let dwarf = Dwarf::load(section)?;
+    let mut dwarf = Dwarf::load(section)?;
+    dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
     let malformed = |error: gimli::Error| format!("its debug information is malformed: {error}");
     let found = debug_info::of_units(&dwarf).map_err(malformed)?;
     Ok((Context::from_dwarf(dwarf).map_err(malformed)?, found))
@@ -216,4 +228,18 @@ fn segments(elf: &Elf) -> Vec<Segment> {
         address: header.p_vaddr(endian),
     };
     loaded.map(segment).collect()
+}
+
+/// The addresses of the module that the loader computes from where it puts the module.
+fn relocations(file: &'static [u8]) -> Option<Vec<(u64, u64)>> {
+    let elf = Elf::parse(file).ok()?;
+    let table = elf.section_by_name(".rela.dyn")?.data().ok()?;
+    let entries = table.as_chunks::<24>().0.iter().filter_map(|entry| {
+        let [slot, kind, target] =
+            [0, 8, 16].map(|at| entry[at..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes)));
+        (kind? == u64::from(object::elf::R_X86_64_RELATIVE.0)).then_some((slot?, target?))
+    });
+    let mut relocations: Vec<(u64, u64)> = entries.collect();
+    relocations.sort_unstable();
+    Some(relocations)
 }

@@ -32,9 +32,11 @@ impl Table {
         Table { functions, complete }
     }
 
-    /// The name of the function that an address is in. Of several names the plainest one: `write`, not `__GI___write`.
+    /// The name of the function that an address is in. Of several names the plainest one: `write`, not `__GI___write`; none with
+    /// its version.
     pub(super) fn name(&self, address: u64) -> Option<&str> {
         let names = self.containing(address).filter_map(|function| std::str::from_utf8(function.name).ok());
+        let names = names.map(|name| name.split('@').next().unwrap_or(name));
         names.min_by_key(|name| (name.bytes().take_while(|byte| *byte == b'_').count(), name.len()))
     }
 

@@ -15,6 +15,9 @@ pub(super) trait Code {
 
     /// Where the function that an address is in begins, and its size in bytes.
     fn function(&self, address: u64) -> Option<(u64, u64)>;
+
+    /// The address that a slot of the global offset table holds once the module is loaded.
+    fn slot(&self, address: u64) -> Option<u64>;
 }
 
 /// The addresses of the jumps, innermost first, that led from the function that was called, and was to return to
@@ -28,10 +31,12 @@ pub(super) fn between(code: &impl Code, inner: u64, returns_to: u64) -> Vec<u64>
     jumps().unwrap_or_default()
 }
 
-/// The function that the call before a return address names, if it is a direct one.
+/// The function that the call before a return address names: in the instruction, or in a slot that no one changes.
 fn called(code: &impl Code, returns_to: u64) -> Option<u64> {
-    match code.bytes(returns_to.checked_sub(5)?, 5)? {
-        [0xe8, rest @ ..] => Some(returns_to.wrapping_add_signed(displacement(rest)?)),
+    let before = |length: usize| code.bytes(returns_to.checked_sub(length as u64)?, length);
+    match (before(5), before(6)) {
+        (Some([0xe8, rest @ ..]), _) => Some(returns_to.wrapping_add_signed(displacement(rest)?)),
+        (_, Some([0xff, 0x15, rest @ ..])) => code.slot(returns_to.wrapping_add_signed(displacement(rest)?)),
         _ => None,
     }
 }
@@ -39,7 +44,7 @@ fn called(code: &impl Code, returns_to: u64) -> Option<u64> {
 /// The only way of jumps from the beginning of one function to that of another, last jump first.
 fn way(code: &impl Code, from: u64, to: u64, depth: usize) -> Option<Vec<u64>> {
     let (begin, size) = code.function(from).filter(|(begin, _)| *begin == from)?;
-    let all = jumps(begin, code.bytes(begin, usize::try_from(size).ok()?)?);
+    let all = jumps(code, begin, code.bytes(begin, usize::try_from(size).ok()?)?);
     let mut direct = all.iter().filter(|(_, target)| *target == to);
     if let Some((jump, _)) = direct.next() {
         return direct.next().is_none().then(|| vec![*jump]);
@@ -54,19 +59,22 @@ fn way(code: &impl Code, from: u64, to: u64, depth: usize) -> Option<Vec<u64>> {
     ways.next().is_none().then_some(only)
 }
 
-/// All jumps with a displacement of four bytes, and their targets: `jmp`, and `jcc` for a conditional tail call. Bytes
-/// that merely look like one would have to hit the beginning of the right function by chance.
-fn jumps(begin: u64, bytes: &[u8]) -> Vec<(u64, u64)> {
+/// All jumps that may leave a function, and their targets: `jmp`, `jcc` for a conditional tail call, and `jmp` through a
+/// slot. Bytes that merely look like one would have to hit the beginning of the right function by chance.
+fn jumps(code: &impl Code, begin: u64, bytes: &[u8]) -> Vec<(u64, u64)> {
     let mut jumps = Vec::new();
     for index in 0..bytes.len() {
-        let length = match bytes[index..] {
-            [0xe9, ..] => 1,
-            [0x0f, 0x80..=0x8f, ..] => 2,
+        let (length, through_slot) = match bytes[index..] {
+            [0xe9, ..] => (1, false),
+            [0x0f, 0x80..=0x8f, ..] => (2, false),
+            [0xff, 0x25, ..] => (2, true),
             _ => continue,
         };
         let Some(displacement) = displacement(&bytes[index + length..]) else { continue };
         let address = begin + index as u64;
-        jumps.push((address, (address + length as u64 + 4).wrapping_add_signed(displacement)));
+        let named = (address + length as u64 + 4).wrapping_add_signed(displacement);
+        let target = if through_slot { code.slot(named) } else { Some(named) };
+        jumps.extend(target.map(|target| (address, target)));
     }
     jumps
 }
@@ -91,6 +99,11 @@ mod tests {
         fn function(&self, address: u64) -> Option<(u64, u64)> {
             let index = address.checked_sub(0x1000)? / 16;
             ((index as usize) < self.0.len()).then_some((0x1000 + 16 * index, 16))
+        }
+
+        /// The slot at 0x2000 leads to the first function, and so on.
+        fn slot(&self, address: u64) -> Option<u64> {
+            address.checked_sub(0x2000).map(|offset| 0x1000 + 2 * offset)
         }
     }
 
@@ -125,5 +138,16 @@ mod tests {
         check(0x1038, 0x1045, &[]); // Into 5, and by one of two jumps to 3.
         check(0x1048, 0x1005, &[]); // Nothing leads from 1 to 4.
         check(0x1038, 0x1010, &[]); // Not after a call.
+    }
+
+    #[test]
+    fn slots_are_followed() {
+        // call *0x2008(%rip); nop; jmp *0x2010(%rip); both relative to the next instruction.
+        let mut code = [[0x90; 16]; 3];
+        code[0][..2].copy_from_slice(&[0xff, 0x15]);
+        code[0][2..6].copy_from_slice(&(0x2008i32 - 0x1006).to_le_bytes());
+        code[1][..2].copy_from_slice(&[0xff, 0x25]);
+        code[1][2..6].copy_from_slice(&(0x2010i32 - 0x1016).to_le_bytes());
+        assert_eq!(between(&Functions(code.to_vec()), 0x1028, 0x1006), [0x1010]);
     }
 }

@@ -4,5 +4,6 @@
 
 mod capture;
 mod kinds;
+mod real;
 mod shapes;
 mod symbols_only;

@@ -1,0 +1,70 @@
+//! Stacks put together by hand, for what the integration tests cannot make.
+
+use super::*;
+use crate::symbolize::Source;
+
+const TOKIO: &str = "/c/registry/src/index-1f/tokio-1.54.1/src/runtime";
+
+/// A stack of single frames, from `function @ file`, innermost first; their lines count from 1.
+fn find_in(frames: &[&str], rules: &Rules) -> PollStack {
+    let frame = |(index, text): (usize, &&str)| {
+        let (function, file) = text.split_once(" @ ").unwrap_or((text, ""));
+        let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        let file = text(&file.replace("TOKIO", TOKIO));
+        let frame = Frame { function: text(function), file, line: Some(index as u32 + 1), ..Frame::default() };
+        (CodeAddress::Return(index as u64), Arc::new(Symbols { frames: vec![frame], source: Source::Dwarf }))
+    };
+    find(&frames.iter().enumerate().map(frame).collect::<Vec<_>>(), rules)
+}
+
+const TASK: [&str; 6] = [
+    "write @ /rustc/59/library/std/src/fs.rs",
+    "log<shop::Entry> @ /c/registry/src/index-1f/slow-log-1.2.0/src/lib.rs",
+    "{async_fn#0} @ /src/shop/api/src/main.rs",
+    "poll @ /c/registry/src/index-1f/tower-0.5.2/src/util/oneshot.rs",
+    "poll<shop::main::{async_fn_env#0}, alloc::sync::Arc<tokio::runtime::scheduler::current_thread::Handle>> @ TOKIO/task/raw.rs",
+    "block_on<shop::main::{async_block_env#0}> @ TOKIO/scheduler/current_thread/mod.rs",
+];
+
+#[test]
+fn the_line_of_the_workspace_comes_before_that_of_a_dependency() {
+    let found = find_in(&TASK, &Rules::default());
+    assert_eq!((found.kind, found.poll.as_ref().map(|poll| poll.index)), (Kind::Task, Some(4)));
+    assert_eq!(found.user, [1, 2]);
+    assert_eq!(found.blocking_line.as_ref().and_then(|frame| frame.line), Some(2));
+    assert_eq!(found.line().and_then(|frame| frame.line), Some(3));
+    assert_eq!(found.root_future.as_deref(), Some("shop::main"));
+}
+
+#[test]
+fn rules_say_whose_code_is_whose() {
+    let rules = |change: fn(&mut Rules)| {
+        let mut rules = Rules::default();
+        change(&mut rules);
+        find_in(&TASK, &rules)
+    };
+    assert_eq!(rules(|rules| rules.runtime_crates.push("slow_*".to_owned())).user, [2]);
+    assert_eq!(rules(|rules| rules.runtime_paths.push("/shop/api/".to_owned())).user, [1]);
+    assert_eq!(rules(|rules| rules.runtime_crates.clear()).user, [1, 2, 3]);
+    let elsewhere = rules(|rules| rules.roots.push("/src/other".into()));
+    assert_eq!((elsewhere.user.len(), elsewhere.blocking_line_workspace), (2, None));
+    assert_eq!(elsewhere.blocking_line.and_then(|frame| frame.line), Some(2));
+}
+
+#[test]
+fn names_alone_tell_the_kind() {
+    let check = |frames: &[&str], kind| assert_eq!(find_in(frames, &Rules::default()).kind, kind, "{frames:?}");
+    let worker = "tokio::runtime::scheduler::multi_thread::worker::Context::run_task";
+    let pool = "tokio::runtime::blocking::pool::Inner::run";
+    let poll = "tokio::runtime::task::harness::Harness<T,S>::poll";
+    check(&["shop::f::{{closure}}", poll, worker, poll, pool], Kind::Task);
+    check(&["shop::f::{{closure}}", poll, pool], Kind::BlockingPool);
+    check(&["shop::f::{{closure}}", poll, "std::thread::start"], Kind::BlockingPool);
+    check(&["tokio::runtime::park::Inner::park", worker, poll, pool], Kind::Idle);
+    check(&["malloc", worker, poll, pool], Kind::Scheduler);
+    check(&["shop::f::{{closure}}", poll, "tokio::task::local::LocalSet::tick"], Kind::Local);
+    check(&["shop::f", "tokio::task::blocking::block_in_place", poll, worker], Kind::BlockInPlace);
+    check(&["shop::main::{{closure}}", "tokio::runtime::park::CachedParkThread::block_on", "shop::main"], Kind::Root);
+    check(&["tokio::runtime::park::Inner::park", "tokio::runtime::park::CachedParkThread::block_on"], Kind::Idle);
+    check(&["shop::main"], Kind::NotTokio);
+}
