@@ -129,20 +129,24 @@ fn a_slow_sink_blocks_the_naive_loop_and_not_the_offloaded_one() {
         let name = poll["task_name"].as_str().unwrap_or_default();
         assert!(name.starts_with("tail "), "{poll}");
         assert!(poll["spawned_at"].as_str().unwrap().starts_with("src/pipeline/merge.rs:"), "{poll}");
+        let path = poll["syscall"]["path"].as_str();
+        assert!(!CAPTURE || path.is_some_and(|path| path.ends_with("/sink.fifo")), "{poll}");
+    }
+    blocked(&recording, "naive", "blocking-call", "write", "src/pipeline/sink/naive.rs:");
+    if pollscope_probe::TOKIO_UNSTABLE {
+        assert!(named.iter().map(|poll| number(poll, "/blame/tasks")).sum::<u64>() > 0, "somebody waited");
     }
 }
 
 #[test]
 fn a_slow_coroutine_is_reported_as_asyncio_would() {
-    if !pollscope_probe::TOKIO_UNSTABLE {
-        println!("the task is seen as a watched one");
-    }
     let (recording, lines) = check("slow-coroutine");
     let line = lines.lines().find(|line| line.contains("Executing <Task ")).expect("a slow-poll line");
     let seconds = line.split(" took ").nth(1).and_then(|rest| rest.strip_suffix(" seconds")).expect("its shape");
     assert!(seconds.starts_with("0.5") && seconds.len() == 5, "{line}");
     let poll = &run_of(&recording, "naive")["slow_polls"][0];
     assert_eq!(poll["task_name"], "blocker 0");
+    blocked(&recording, "naive", "blocking-call", "clock_nanosleep", "src/block.rs:");
 }
 
 #[test]
@@ -188,4 +192,22 @@ fn rounds_are_interleaved_and_each_is_whole() {
     assert_eq!(order, [("naive", 1), ("offloaded", 1), ("naive", 2), ("offloaded", 2)]);
     runs.iter().for_each(identities);
     assert_eq!(lines_printed(&recording), 0, "quiet");
+}
+
+/// Where stacks can be captured at all.
+const CAPTURE: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));
+
+/// Every slow poll of a mode has this cause, call, and a blocking line in this file, and its stack is complete.
+fn blocked(recording: &Value, mode: &str, cause: &str, call: &str, file: &str) {
+    if !CAPTURE {
+        println!("SKIP: this machine's stacks cannot be captured");
+        return;
+    }
+    let polls = array(run_of(recording, mode), "/slow_polls");
+    assert!(!polls.is_empty());
+    for poll in polls {
+        let seen = (poll["cause"].as_str(), poll["syscall"]["name"].as_str(), poll["stack_complete"].as_bool());
+        assert_eq!(seen, (Some(cause), Some(call), Some(true)), "{poll}");
+        assert!(poll["blocking_line"].as_str().is_some_and(|line| line.starts_with(file)), "{poll}");
+    }
 }

@@ -55,7 +55,24 @@ fn bare_run() -> Run {
             worker: Some(0),
             start_ns: 500_000_000,
             duration_ns: 503_123_456,
-            ..SlowPoll::default()
+            cpu_ns: Some(1),
+            cause: Some("blocking-call".into()),
+            syscall: Some(Syscall {
+                name: "write".into(),
+                fd: Some(9),
+                path: Some("/var/log/merged".into()),
+                bytes: Some(64),
+                text: "write(fd 9 \"/var/log/merged\", 64 bytes)".into(),
+            }),
+            blocking_line: Some("src/sink.rs:41".into()),
+            function: Some("sink::write".into()),
+            stack: vec![Frame {
+                function: Some("sink::write".into()),
+                file: Some("src/sink.rs".into()),
+                line: Some(41),
+            }],
+            stack_complete: Some(true),
+            blame: Some(Blame { tasks: 5, wait_ns: 7 }),
         }],
         sites: vec![Site {
             spawned_at: "src/main.rs:29".into(),
@@ -202,8 +219,12 @@ fn every_key_of_the_contract_is_there() {
         (
             "/runs/0/slow_polls/0",
             "id:whole task_id:whole task_name:text spawned_at:text worker:whole start_ns:whole duration_ns:whole \
-             cpu_ns:null cause:null syscall:null blocking_line:null stack:list stack_complete:null blame:null",
+             cpu_ns:whole cause:text syscall:map blocking_line:text function:text stack:list stack_complete:bool \
+             blame:map",
         ),
+        ("/runs/0/slow_polls/0/syscall", "name:text fd:whole path:text bytes:whole text:text"),
+        ("/runs/0/slow_polls/0/stack/0", "function:text file:text line:whole"),
+        ("/runs/0/slow_polls/0/blame", "tasks:whole wait_ns:whole"),
         ("/runs/0/sites/0", "spawned_at:text task_name:text polls:map slow:whole"),
         ("/runs/0/intervals/0", "start_ns:whole polls:map lag:map busy_ns:whole"),
         ("/runs/0/runtime_metrics", "workers_count:float busy_ratio:null mean_polls_per_park:null"),

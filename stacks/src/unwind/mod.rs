@@ -5,7 +5,7 @@
 //!
 //! What is special is that of all registers only the stack pointer and the instruction need be known: that is all that
 //! the kernel tells of a blocked thread. Some functions (those of the precompiled standard library among them) describe
-//! their frame relative to `rbp`, which is unknown then: see [`search`] for how it is recovered, and why a stack is
+//! their frame relative to `rbp`, which is unknown then: see the module `search` for how it is recovered, and why a stack is
 //! only believed when it reaches the thread's first function.
 
 mod code;
