@@ -51,7 +51,7 @@ struct Frame {
 enum Trust {
     /// As the tables say.
     Known,
-    /// As a prologue says.
+    /// As the function's code says.
     Told,
     /// From the content of the stack.
     Guessed,
