@@ -40,7 +40,7 @@ impl Capture {
 /// Why there is no capture.
 #[derive(Debug)]
 pub enum CaptureError {
-    /// The thread runs, or is ready to: see [`crate::signal`] for threads of this process.
+    /// The thread runs, or is ready to, or is the one that asks: see [`crate::signal`] for threads of this process.
     Running,
     /// It moved on each time while it was being looked at.
     Torn,
@@ -121,6 +121,9 @@ impl Capturer {
     /// # Errors
     /// See [`CaptureError`]. That the stack is not complete is no error: see [`Stack::end`].
     pub fn capture(&mut self, thread: &ThreadRef) -> Result<Capture, CaptureError> {
+        if is_asking(thread) {
+            return Err(CaptureError::Running);
+        }
         for torn_retries in 0..=RETRIES {
             let before = Moment::before(thread)?;
             let (State::InSyscall { sp, pc, .. } | State::Stopped { sp, pc }) = before.state else {
@@ -175,6 +178,17 @@ impl Capturer {
         unwinder.update(maps);
         Ok(unwinder.unwind(registers, memory))
     }
+}
+
+/// Whether the thread is the one that asks: it would be found in the system calls that it asks by.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn is_asking(thread: &ThreadRef) -> bool {
+    thread.tid == ThreadRef::current().tid && thread.pid.is_none_or(|pid| pid == std::process::id())
+}
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+fn is_asking(_thread: &ThreadRef) -> bool {
+    false
 }
 
 /// What must not change while a stack is copied. The state alone is not enough: a thread that writes in a loop is soon

@@ -1,6 +1,14 @@
 //! What one thread, of this process or of another of the same user, is doing: its state and system call, its stack, the
 //! task poll that it is in, and the line of the user's code that blocks.
 //!
+//! - [`thread`] reads what the kernel tells of a thread; [`syscall`] makes its system call readable.
+//! - [`capture`] gives all of it for a blocked thread, with the whole stack: no signal, no pause, no privilege.
+//! - [`signal`] asks a running thread of this process for its registers and stack, if one installs that.
+//! - [`unwind`] walks from registers to every caller; [`memory`] and [`maps`] are what it walks on.
+//!
+//! It names threads by the kernel's ids, prints nothing, starts no thread, and installs nothing unless asked to. It does
+//! not look at what system calls read or write, nor at the names that they are given.
+//!
 //! Linux on x86-64. Elsewhere it compiles and answers `Unsupported`.
 
 pub mod address;

@@ -36,7 +36,8 @@ impl Maps {
     /// When the process is gone, or not ours to look at.
     pub fn read(pid: Option<u32>) -> io::Result<Maps> {
         let path = pid.map_or_else(|| "/proc/self/maps".to_owned(), |pid| format!("/proc/{pid}/maps"));
-        Ok(Maps::parse(&fs::read_to_string(path)?))
+        // A file's name may be any bytes; that of one need not hide the others.
+        Ok(Maps::parse(&String::from_utf8_lossy(&fs::read(path)?)))
     }
 
     /// Takes the executable mappings from the text of a `maps` file; lines of another form are passed over.

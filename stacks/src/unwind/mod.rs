@@ -5,8 +5,9 @@
 //!
 //! What is special is that of all registers only the stack pointer and the instruction need be known: that is all that
 //! the kernel tells of a blocked thread. Some functions (those of the precompiled standard library among them) describe
-//! their frame relative to `rbp`, which is unknown then: see the module `search` for how it is recovered, and why a stack is
-//! only believed when it reaches the thread's first function.
+//! their frame relative to `rbp`, which is unknown then. It is recovered from what the function's code does to the stack
+//! pointer, and a stack that needed that is only believed when it reaches the thread's first function: `search.rs` says
+//! how, and why.
 
 mod code;
 mod module;

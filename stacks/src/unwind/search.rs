@@ -51,7 +51,7 @@ struct Frame {
 enum Trust {
     /// As the tables say.
     Known,
-    /// As a prologue says.
+    /// As the function's code says.
     Told,
     /// From the content of the stack.
     Guessed,
@@ -262,8 +262,8 @@ impl<'a> Search<'a> {
         Err(Dead { at, why: NO_FRAME_POINTER })
     }
 
-    /// The frame pointer, if the code leaves no choice: because it tells, or because it aligned the stack and only one
-    /// of the few places that come into question is that of a return address.
+    /// The frame pointer, if the code leaves no choice: because it tells, or because it aligned the stack and of the few
+    /// places that come into question only one is that of a return address to a call of this function.
     fn only(&mut self, frame: &Frame, row: &Row, range: &Range<u64>, depth: Depth) -> Option<u64> {
         if depth.slack == 0 {
             return Some(range.start);
@@ -271,11 +271,23 @@ impl<'a> Search<'a> {
         if depth.slack >= Depth::MOST {
             return None;
         }
-        let mut possible = range
-            .clone()
-            .step_by(8)
-            .filter(|rbp| self.call_site_with(frame, row, *rbp).is_some_and(|site| site != CallSite::None));
-        possible.next().filter(|_| possible.next().is_none())
+        let mut possible = Vec::new();
+        for rbp in range.clone().step_by(8) {
+            match self.call_site_with(frame, row, rbp)? {
+                CallSite::Direct(target) if self.unwinder.leads_to(target, row.function.start, self.memory) => {
+                    possible.push((rbp, target == row.function.start));
+                }
+                CallSite::Indirect => possible.push((rbp, false)),
+                CallSite::Direct(_) | CallSite::None => {}
+            }
+        }
+        if possible.iter().any(|(_, direct)| *direct) {
+            possible.retain(|(_, direct)| *direct);
+        }
+        match possible[..] {
+            [(rbp, _)] => Some(rbp),
+            _ => None,
+        }
     }
 
     /// Tries every frame pointer in a range. The first that leads to the root is mostly right: those further out

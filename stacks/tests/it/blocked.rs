@@ -166,6 +166,15 @@ fn a_thread_that_runs_is_not_captured() {
 }
 
 #[test]
+fn a_thread_cannot_capture_itself() {
+    let me = ThreadRef::current();
+    for thread in [me, ThreadRef { pid: Some(std::process::id()), ..me }] {
+        let error = Capturer::new().capture(&thread).unwrap_err();
+        assert!(matches!(error, CaptureError::Running), "{error}");
+    }
+}
+
+#[test]
 fn a_thread_that_ended_is_an_error() {
     let blocked = spawn(|| ());
     blocked.handle.join().unwrap();

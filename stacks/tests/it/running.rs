@@ -148,3 +148,50 @@ fn a_replaced_handler_is_noticed_and_a_foreign_signal_does_no_harm() {
     // Whoever asks is in a system call whenever it looks.
     assert_eq!(sampler.sample(me, PATIENCE).unwrap_err(), SampleError::NotRunning);
 }
+
+/// In a process of its own: a handler is installed once, and stays.
+#[test]
+#[ignore = "what a child process of another test does"]
+fn beside_a_foreign_handler() {
+    static PLAIN: AtomicUsize = AtomicUsize::new(0);
+
+    extern "C" fn plain(_: i32) {
+        PLAIN.fetch_add(1, Ordering::Relaxed);
+    }
+    let signal = libc::SIGRTMIN() + 3;
+    // SAFETY: all zeros and a handler, which only counts, are a valid `sigaction`.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = plain as extern "C" fn(i32) as libc::sighandler_t;
+        assert_eq!(libc::sigaction(signal, &raw const action, std::ptr::null_mut()), 0);
+    }
+    assert_ne!(Sampler::install_for(signal).unwrap().signal(), 0);
+    let sampler = Sampler::install().unwrap();
+    assert_eq!(sampler.signal(), signal, "one is enough");
+    let me = ThreadRef::current().tid;
+    for _ in 0..10 {
+        // SAFETY: the signal has a handler; the thread is this one.
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), me, signal) };
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let theirs = stop.clone();
+    let spinning = spawn(move || {
+        black_box(spin_outer(&theirs));
+    });
+    let samples = (0..100).filter(|_| sampler.sample(spinning.thread.tid, PATIENCE).is_ok()).count();
+    stop.store(true, Ordering::Relaxed);
+    spinning.handle.join().unwrap();
+    assert!(samples > 0);
+    assert_eq!(PLAIN.load(Ordering::Relaxed), 10, "those that were not sent by the sampler, and no others");
+    println!("both were called");
+}
+
+#[test]
+fn a_foreign_handler_is_called_for_its_signals() {
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["running::beside_a_foreign_handler", "--exact", "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("both were called"), "{output:?}");
+}

@@ -53,7 +53,7 @@ fn a_thousand_blocking_writes_in_a_task() {
         complete += usize::from(capture.stack.is_complete() && capture.stack.guessed.is_none());
         let functions: Vec<_> = capture.stack.frames.iter().filter_map(|frame| name(frame.raw())).collect();
         in_a_poll += usize::from(
-            functions.iter().any(|name| name.contains("tokio7runtime4task") || name.contains("5tokio7runtime"))
+            functions.iter().any(|name| name.contains("4task3raw4poll") || name.contains("4task7harness"))
                 && functions.iter().any(|name| name.contains("scheduler")),
         );
         last = Some(capture);
