@@ -5,9 +5,11 @@
 pub mod args;
 pub mod block;
 pub mod cmd;
+pub mod doctor;
 pub mod environment;
 pub mod escape;
 pub mod exit;
+pub mod explain;
 pub mod export;
 pub mod findings;
 #[cfg(test)]
