@@ -37,6 +37,10 @@ pub enum Command {
     Merge(MergeRequest),
     /// List the scenarios.
     Scenarios,
+    /// Prove what is seen here.
+    Doctor,
+    /// Explain a code, or list all.
+    Explain(Option<String>),
 }
 
 /// When to use colour.
@@ -128,6 +132,10 @@ enum CliCommand {
     Merge(CliMerge),
     /// List the built-in scenarios with their questions
     Scenarios,
+    /// Prove what this machine and build see, with injected stalls
+    Doctor,
+    /// Explain a finding's code or a cause, and how to fix it
+    Explain(CliExplain),
 }
 
 #[derive(Debug, Args)]
@@ -189,6 +197,13 @@ struct CliCommon {
     /// Let tokio-console look at the run, at this address
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_ADDRESS)]
     console: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+struct CliExplain {
+    /// Such as PS001 or lock; without it, all are listed
+    #[arg(value_name = "CODE")]
+    code: Option<String>,
 }
 
 fn parse_mode(text: &str) -> Result<Mode, String> {
@@ -271,6 +286,8 @@ impl From<CliCommand> for Command {
     fn from(command: CliCommand) -> Command {
         match command {
             CliCommand::Scenarios => Command::Scenarios,
+            CliCommand::Doctor => Command::Doctor,
+            CliCommand::Explain(explain) => Command::Explain(explain.code),
             CliCommand::Run(run) => Command::Run(RunRequest {
                 overrides: run.overrides(),
                 scenarios: run.scenarios,

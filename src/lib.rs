@@ -6,9 +6,11 @@ pub mod args;
 pub mod block;
 pub mod blockers;
 pub mod cmd;
+pub mod doctor;
 pub mod environment;
 pub mod escape;
 pub mod exit;
+pub mod explain;
 pub mod export;
 pub mod findings;
 #[cfg(test)]

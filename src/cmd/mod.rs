@@ -1,5 +1,7 @@
 //! The commands: wiring only.
 
+mod doctor;
+mod explain;
 mod merge;
 mod output;
 mod progress;
@@ -14,6 +16,7 @@ use std::path::PathBuf;
 use crate::args::{Command, Request};
 use crate::escape::escape_path;
 use crate::exit::Exit;
+use crate::explain::NoExplanation;
 use crate::export::console::ConsoleError;
 use crate::run::RunError;
 use crate::scenario::wire::ScenarioError;
@@ -26,6 +29,15 @@ pub enum CmdError {
     Scenario(ScenarioError),
     /// The run could not be made.
     Run(RunError),
+    /// There is no such code.
+    Explanation(NoExplanation),
+    /// The doctor injected stalls that were not seen as they were.
+    StallsMissed {
+        /// How many.
+        missed: usize,
+        /// Of how many.
+        tried: usize,
+    },
     /// tokio-console cannot look.
     Console(ConsoleError),
     /// More files are needed open at once than the system allows.
@@ -57,10 +69,11 @@ impl CmdError {
     /// The exit code that goes with it.
     pub fn exit(&self) -> Exit {
         match self {
-            CmdError::Scenario(_) => Exit::Usage,
+            CmdError::Scenario(_) | CmdError::Explanation(_) => Exit::Usage,
             CmdError::Write { .. } => Exit::CannotWrite,
             CmdError::Run(_)
             | CmdError::Console(_)
+            | CmdError::StallsMissed { .. }
             | CmdError::OpenFiles { .. }
             | CmdError::Signals(_)
             | CmdError::ReportIsUsed { .. } => Exit::Error,
@@ -74,6 +87,12 @@ impl fmt::Display for CmdError {
             CmdError::Scenario(error) => error.fmt(f),
             CmdError::Run(error) => error.fmt(f),
             CmdError::Console(error) => error.fmt(f),
+            CmdError::Explanation(error) => error.fmt(f),
+            CmdError::StallsMissed { missed, tried } => write!(
+                f,
+                "cannot vouch for what is seen here: {missed} of {tried} injected stalls were missed or seen wrong; try again \
+                 on an idle machine, and report the table if they stay"
+            ),
             CmdError::OpenFiles { needed, allowed } => write!(
                 f,
                 "cannot have {needed} files open at once: the limit is {allowed}; raise it (`ulimit -Hn`), or use fewer inputs"
@@ -117,5 +136,7 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
         Command::Run(run) => run::execute(&run, &terminal),
         Command::Merge(merge) => merge::execute(&merge, &terminal),
         Command::Scenarios => scenarios::execute(&terminal),
+        Command::Doctor => doctor::execute(&terminal),
+        Command::Explain(code) => explain::execute(code.as_deref(), &terminal),
     }
 }

@@ -1,5 +1,7 @@
 //! Reports: pure functions from a recording to text.
 
+pub mod doctor;
+pub mod explain;
 mod layout;
 pub mod list;
 pub mod terminal;

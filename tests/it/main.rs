@@ -2,6 +2,8 @@
 
 mod cli;
 mod console;
+mod doctor;
+mod explain;
 mod merge;
 mod readme;
 mod scenarios;

@@ -1,0 +1,204 @@
+//! What this machine and build can and cannot see, proved: stalls of known kind and length, each in a small run of its
+//! own, and what the probe said of them. Plain data; nothing here prints.
+
+mod blind;
+mod inject;
+mod stalls;
+
+pub use blind::BlindSpot;
+pub use stalls::{Stall, UNWATCHED};
+
+use crate::scenario::Flavor;
+
+/// How often a stall that was missed is injected again: a busy machine can hide one.
+pub const RETRIES: u32 = 2;
+
+/// All that was tried, and what follows.
+#[derive(Debug)]
+pub struct Diagnosis {
+    /// One for each stall and flavour, in the order of trying.
+    pub rows: Vec<Row>,
+    /// What this build and machine do not see.
+    pub blind: Vec<BlindSpot>,
+}
+
+/// One stall on one flavour.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Its name in reports.
+    pub stall: &'static str,
+    /// Which scheduler ran it.
+    pub flavor: Flavor,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// What came of a stall.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// It could not be made; why.
+    NotTried(String),
+    /// It was made.
+    Tried(Box<Trial>),
+}
+
+/// A stall that was made, and what was seen of it.
+#[derive(Debug, Clone)]
+pub struct Trial {
+    /// What the blocking code did and measured itself.
+    pub injected: Injected,
+    /// What the probe said; `None` when it saw no slow poll.
+    pub seen: Option<Seen>,
+    /// How often it was injected again because it was missed.
+    pub retries: u32,
+    /// Each thing that was missed, in words; empty when all is as expected.
+    pub missed: Vec<String>,
+}
+
+/// What was injected, by a clock outside the probe.
+#[derive(Debug, Clone)]
+pub struct Injected {
+    /// From just before the blocking call to just after it.
+    pub ns: u64,
+    /// The cause to be found.
+    pub cause: &'static str,
+    /// `file:line` of the blocking call.
+    pub line: String,
+}
+
+/// What the probe said of a stall.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// The slow poll's length.
+    pub ns: u64,
+    /// Its cause.
+    pub cause: Option<&'static str>,
+    /// Its blocking line.
+    pub line: Option<String>,
+    /// How often the stack was looked at.
+    pub captures: u32,
+    /// Whether any function on the stack has a name.
+    pub has_names: bool,
+    /// Whether the stack was followed to its end; `None` when there is no stack.
+    pub stack_complete: Option<bool>,
+    /// Time on the CPU; `None` when the kernel did not tell.
+    pub cpu_ns: Option<u64>,
+}
+
+impl Row {
+    /// What was tried, if anything was.
+    pub fn trial(&self) -> Option<&Trial> {
+        match &self.outcome {
+            Outcome::Tried(trial) => Some(trial),
+            Outcome::NotTried(_) => None,
+        }
+    }
+
+    /// Whether something was missed that this build and machine claim to see.
+    pub fn is_missed(&self) -> bool {
+        self.trial().is_some_and(|trial| !trial.missed.is_empty())
+    }
+}
+
+impl Diagnosis {
+    /// How many stalls were injected.
+    pub fn tried(&self) -> usize {
+        self.rows.iter().filter(|row| row.trial().is_some()).count()
+    }
+
+    /// How many of them were missed, or seen wrong.
+    pub fn missed(&self) -> usize {
+        self.rows.iter().filter(|row| row.is_missed()).count()
+    }
+}
+
+/// Injects every stall on both flavours, and says before each which one. It takes some seconds.
+pub fn diagnose(mut on_stall: impl FnMut(&'static str, Flavor)) -> Diagnosis {
+    let machine = blind::Machine::look();
+    let mut rows = Vec::new();
+    for stall in Stall::ALL {
+        for flavor in [Flavor::CurrentThread, Flavor::MultiThread].into_iter().filter(|&flavor| stall.runs_on(flavor)) {
+            on_stall(stall.name(), flavor);
+            rows.push(Row { stall: stall.name(), flavor, outcome: outcome(stall, flavor, &machine) });
+        }
+    }
+    let unwatched = UNWATCHED.map(|(stall, _, _)| {
+        on_stall(stall.name(), Flavor::CurrentThread);
+        (stall, inject::inject(stall, Flavor::CurrentThread).map(|(_, seen)| seen.is_some()))
+    });
+    let blind = blind::blind_spots(&rows, &unwatched, &machine);
+    Diagnosis { rows, blind }
+}
+
+fn outcome(stall: Stall, flavor: Flavor, machine: &blind::Machine) -> Outcome {
+    let mut retries = 0;
+    loop {
+        let (injected, seen) = match inject::inject(stall, flavor) {
+            Ok(tried) => tried,
+            Err(reason) => return Outcome::NotTried(reason),
+        };
+        let missed = missed(&injected, seen.as_ref(), machine);
+        if missed.is_empty() || retries == RETRIES {
+            return Outcome::Tried(Box::new(Trial { injected, seen, retries, missed }));
+        }
+        retries += 1;
+    }
+}
+
+/// What is not as expected, among that which can be seen here.
+fn missed(injected: &Injected, seen: Option<&Seen>, machine: &blind::Machine) -> Vec<String> {
+    let Some(seen) = seen else { return vec!["no slow poll was seen".to_owned()] };
+    let mut missed = Vec::new();
+    if !machine.shows_threads() {
+        return missed;
+    }
+    if seen.cause != Some(injected.cause) {
+        missed.push(format!("cause {} instead of {}", seen.cause.unwrap_or("unknown"), injected.cause));
+    }
+    if machine.has_lines && seen.line.as_ref() != Some(&injected.line) {
+        missed.push(format!("line {} instead of {}", seen.line.as_deref().unwrap_or("unknown"), injected.line));
+    }
+    missed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn injected() -> Injected {
+        Injected { ns: 120_000_000, cause: "lock", line: "src/a.rs:7".to_owned() }
+    }
+
+    fn seen(cause: Option<&'static str>, line: Option<&str>) -> Seen {
+        Seen {
+            ns: 120_010_000,
+            cause,
+            line: line.map(str::to_owned),
+            captures: 3,
+            has_names: true,
+            stack_complete: Some(true),
+            cpu_ns: Some(1),
+        }
+    }
+
+    #[test]
+    fn what_is_missed_is_said_in_words() {
+        let machine = blind::Machine { threads: Ok(()), schedstat: Ok(()), has_lines: true };
+        let missed_of = |seen: Option<&Seen>, machine| missed(&injected(), seen, machine).join("; ");
+        assert_eq!(missed_of(Some(&seen(Some("lock"), Some("src/a.rs:7"))), &machine), "");
+        assert_eq!(missed_of(None, &machine), "no slow poll was seen");
+        assert_eq!(
+            missed_of(Some(&seen(Some("cpu"), None)), &machine),
+            "cause cpu instead of lock; line unknown instead of src/a.rs:7"
+        );
+    }
+
+    #[test]
+    fn what_nobody_claims_to_see_is_not_missed() {
+        let machine = blind::Machine { threads: Ok(()), schedstat: Ok(()), has_lines: false };
+        assert!(missed(&injected(), Some(&seen(Some("lock"), None)), &machine).is_empty(), "no line tables");
+        let machine = blind::Machine { threads: Err("cannot".to_owned()), ..machine };
+        assert!(missed(&injected(), Some(&seen(None, None)), &machine).is_empty(), "no look at threads");
+        assert!(!missed(&injected(), None, &machine).is_empty(), "a slow poll needs no look at threads");
+    }
+}

@@ -1,0 +1,143 @@
+//! What this build and machine do not see, with the remedy.
+
+use std::fs;
+use std::io;
+
+use super::{Outcome, Row, Seen, Stall, UNWATCHED};
+
+/// Something that is not seen here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlindSpot {
+    /// What is not seen, and why.
+    pub what: String,
+    /// How that was found out.
+    pub proof: String,
+    /// What helps; `None` when nothing does.
+    pub remedy: Option<String>,
+}
+
+/// What the machine and the binary allow.
+#[derive(Debug)]
+pub(super) struct Machine {
+    /// Whether `/proc` tells what a thread does; if not, why.
+    pub(super) threads: Result<(), String>,
+    /// Whether `/proc` tells how long a thread ran; if not, why.
+    pub(super) schedstat: Result<(), String>,
+    /// Whether the binary was compiled with tables of lines.
+    pub(super) has_lines: bool,
+}
+
+impl Machine {
+    pub(super) fn look() -> Machine {
+        let threads = if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+            Err("this is not Linux on x86-64".to_owned())
+        } else {
+            fs::read("/proc/thread-self/syscall").map(drop).map_err(unreadable("/proc/thread-self/syscall"))
+        };
+        let schedstat = fs::read_to_string("/proc/thread-self/schedstat");
+        let schedstat = match schedstat {
+            Err(error) => Err(unreadable("/proc/thread-self/schedstat")(error)),
+            Ok(text) if text.split_whitespace().all(|number| number == "0") => {
+                Err("`/proc/thread-self/schedstat` holds nothing but 0".to_owned())
+            }
+            Ok(_) => Ok(()),
+        };
+        Machine { threads, schedstat, has_lines: has_lines() }
+    }
+
+    /// Whether a thread can be looked at, so that causes and lines are to be expected.
+    pub(super) fn shows_threads(&self) -> bool {
+        self.threads.is_ok()
+    }
+}
+
+fn unreadable(path: &'static str) -> impl Fn(io::Error) -> String {
+    move |error| format!("cannot read `{path}`: {error}")
+}
+
+/// Whether a backtrace of this binary knows a line of this file.
+fn has_lines() -> bool {
+    std::backtrace::Backtrace::force_capture().to_string().contains("blind.rs:")
+}
+
+/// What nobody saw, by trying, and what nobody can see.
+pub(super) fn blind_spots(
+    rows: &[Row],
+    unwatched: &[(Stall, Result<bool, String>)],
+    machine: &Machine,
+) -> Vec<BlindSpot> {
+    let mut blind: Vec<BlindSpot> = unwatched.iter().filter_map(|(stall, was_seen)| unseen(*stall, was_seen)).collect();
+    let seen: Vec<&Seen> = rows.iter().filter_map(|row| row.trial()?.seen.as_ref()).collect();
+    blind.extend(of_threads(&seen, machine));
+    blind.extend(of_lines(&seen, machine));
+    blind.extend(of_clocks(&seen, machine));
+    blind.extend(of_stacks(&seen));
+    let mut not_tried: Vec<(&str, &str)> = Vec::new();
+    for row in rows {
+        if let Outcome::NotTried(reason) = &row.outcome
+            && !not_tried.contains(&(row.stall, reason))
+        {
+            not_tried.push((row.stall, reason));
+        }
+    }
+    blind.extend(not_tried.into_iter().map(|(stall, reason)| BlindSpot {
+        what: format!("whether a {stall} is seen: it was not tried"),
+        proof: reason.to_owned(),
+        remedy: None,
+    }));
+    blind
+}
+
+fn unseen(stall: Stall, was_seen: &Result<bool, String>) -> Option<BlindSpot> {
+    let (_, what, remedy) = UNWATCHED.iter().find(|(of, ..)| *of == stall)?;
+    let proof = match was_seen {
+        Ok(true) => return None,
+        Ok(false) => "a stall in one was not seen".to_owned(),
+        Err(reason) => format!("not tried: {reason}"),
+    };
+    Some(BlindSpot { what: (*what).to_owned(), proof, remedy: Some((*remedy).to_owned()) })
+}
+
+fn counted(seen: &[&Seen], is: impl Fn(&Seen) -> bool, what: &str) -> String {
+    format!("{what} in {} of {} stalls that were seen", seen.iter().filter(|seen| is(seen)).count(), seen.len())
+}
+
+fn of_threads(seen: &[&Seen], machine: &Machine) -> Option<BlindSpot> {
+    let why = machine.threads.as_ref().err()?;
+    let remedy = if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+        "mount /proc without `hidepid=`, on a kernel with CONFIG_HAVE_ARCH_TRACEHOOK, in a container that lets it be read"
+    } else {
+        "measure on Linux on x86-64; durations, spawn sites and who waited are exact everywhere"
+    };
+    Some(BlindSpot {
+        what: format!("the blocking line, the system call and the cause: {why}"),
+        proof: counted(seen, |seen| seen.captures > 0, "a thread was looked at"),
+        remedy: Some(remedy.to_owned()),
+    })
+}
+
+fn of_lines(seen: &[&Seen], machine: &Machine) -> Option<BlindSpot> {
+    (machine.shows_threads() && !machine.has_lines).then(|| BlindSpot {
+        what: "the blocking line: this binary has no tables of lines".to_owned(),
+        proof: counted(seen, |seen| seen.line.is_some(), "a line was named"),
+        remedy: Some("`debug = \"line-tables-only\"` in the profile that it is built with, and no `strip`".to_owned()),
+    })
+}
+
+fn of_clocks(seen: &[&Seen], machine: &Machine) -> Option<BlindSpot> {
+    let why = machine.schedstat.as_ref().err()?;
+    Some(BlindSpot {
+        what: format!("time on the CPU, so that the cause is less sure, and `preempted` never found: {why}"),
+        proof: counted(seen, |seen| seen.cpu_ns.is_some_and(|ns| ns > 0), "time on the CPU was known"),
+        remedy: Some("a kernel with CONFIG_SCHED_INFO".to_owned()),
+    })
+}
+
+fn of_stacks(seen: &[&Seen]) -> Option<BlindSpot> {
+    let is_cut = |seen: &Seen| seen.stack_complete == Some(false);
+    seen.iter().any(|seen| is_cut(seen)).then(|| BlindSpot {
+        what: "the outermost frames of some stacks".to_owned(),
+        proof: counted(seen, is_cut, "a stack was not followed to its thread's first frame"),
+        remedy: None,
+    })
+}

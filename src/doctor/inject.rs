@@ -1,0 +1,94 @@
+//! One stall in a runtime of its own, under a probe.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pollscope_probe::{Probe, SlowPoll};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::LocalSet;
+
+use super::stalls::{Block, LENGTH};
+use super::{Injected, Seen, Stall};
+use crate::scenario::Flavor;
+
+/// What counts as slow: a sixth of a stall, so that it is looked at three times.
+const THRESHOLD: Duration = Duration::from_millis(20);
+/// How long the probe may take to say what it saw of a slow poll: it reads debug information first, slowly in a debug build.
+const EVIDENCE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long it may take to list a slow poll that has ended.
+const POLL_PATIENCE: Duration = Duration::from_millis(50);
+
+/// What was injected, and what the probe saw of it.
+///
+/// # Errors
+/// When the stall or the runtime cannot be made; with the reason.
+pub(super) fn inject(stall: Stall, flavor: Flavor) -> Result<(Injected, Option<Seen>), String> {
+    let mut builder = match flavor {
+        Flavor::CurrentThread => Builder::new_current_thread(),
+        Flavor::MultiThread => Builder::new_multi_thread(),
+    };
+    if flavor == Flavor::MultiThread {
+        builder.worker_threads(2);
+    }
+    let probe = Probe::builder().slow_poll(THRESHOLD).source_root(env!("CARGO_MANIFEST_DIR"));
+    let probe = probe.install(&mut builder).map_err(|error| error.to_string())?;
+    let runtime = builder.build().map_err(|error| format!("cannot build a runtime: {error}"))?;
+    let block = stall.prepare()?;
+    let injected = run(stall, &runtime, &probe, block);
+    drop(runtime);
+    let injected = injected.ok_or("the stall did not come to its end")?;
+    Ok((injected, wait_for_evidence(&probe)))
+}
+
+/// The longest slow poll, as soon as something is known of it beyond its length.
+fn wait_for_evidence(probe: &Probe) -> Option<Seen> {
+    let start = Instant::now();
+    loop {
+        let snapshot = probe.snapshot();
+        let longest = snapshot.slow_polls.iter().max_by_key(|slow| slow.duration_ns);
+        let seen = longest.filter(|slow| u128::from(slow.duration_ns) >= LENGTH.as_nanos() / 2).map(seen);
+        let patience = if seen.is_some() { EVIDENCE_PATIENCE } else { POLL_PATIENCE };
+        if seen.as_ref().is_some_and(|seen| seen.captures > 0) || start.elapsed() >= patience {
+            return seen;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn run(stall: Stall, runtime: &Runtime, probe: &Probe, block: Block) -> Option<Injected> {
+    let made = Arc::new(Mutex::new(None));
+    let keep = Arc::clone(&made);
+    let blocks = async move {
+        let injected = block();
+        *keep.lock().unwrap_or_else(PoisonError::into_inner) = Some(injected);
+    };
+    match stall {
+        Stall::Root => runtime.block_on(probe.watch(blocks)),
+        Stall::UnwatchedRoot => runtime.block_on(blocks),
+        Stall::LocalSet => _ = LocalSet::new().block_on(runtime, local(probe.watch(blocks))),
+        Stall::UnwatchedLocal => _ = LocalSet::new().block_on(runtime, local(blocks)),
+        // Spawned from outside, so that the scheduler polls it, and not the thread that waits for it.
+        Stall::UnwatchedTask => _ = runtime.block_on(runtime.spawn(blocks)),
+        _ => _ = runtime.block_on(async { probe.spawn(stall.name(), blocks).await }),
+    }
+    let made = made.lock().unwrap_or_else(PoisonError::into_inner).take();
+    made
+}
+
+async fn local(blocks: impl Future<Output = ()> + 'static) {
+    let _ = tokio::task::spawn_local(blocks).await;
+}
+
+fn seen(slow: &SlowPoll) -> Seen {
+    let evidence = &slow.evidence;
+    Seen {
+        ns: slow.duration_ns,
+        cause: evidence.cause.map(|cause| cause.as_str()),
+        line: evidence.blocking_line.clone(),
+        captures: evidence.captures,
+        has_names: evidence.stack.iter().any(|frame| frame.function.is_some()),
+        stack_complete: evidence.stack_complete,
+        cpu_ns: evidence.cpu_ns,
+    }
+}

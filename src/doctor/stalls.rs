@@ -1,0 +1,200 @@
+//! The stalls: each blocks its thread for a known time in a known way, on a line that it names.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::fstatfs;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::Injected;
+use crate::scenario::Flavor;
+
+/// How long each stall lasts, or a little longer.
+pub(super) const LENGTH: Duration = Duration::from_millis(120);
+/// The file-system type of a tmpfs, where there is no disk to wait for.
+const TMPFS: u64 = 0x0102_1994;
+
+/// A stall that can be injected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "named by `Stall::name`")]
+pub enum Stall {
+    Sleep,
+    Lock,
+    FullPipe,
+    Fsync,
+    Spin,
+    PageFault,
+    BlockInPlace,
+    LocalSet,
+    Root,
+    UnwatchedTask,
+    UnwatchedLocal,
+    UnwatchedRoot,
+}
+
+/// Stalls where a probe may be blind: what they show when they are not seen, and what helps.
+pub const UNWATCHED: [(Stall, &str, &str); 3] = [
+    (
+        Stall::UnwatchedTask,
+        "tasks that are not watched: this build lacks `--cfg tokio_unstable`",
+        "build with RUSTFLAGS=\"--cfg tokio_unstable\", or put `rustflags = [\"--cfg\", \"tokio_unstable\"]` under [build] in \
+         .cargo/config.toml",
+    ),
+    (
+        Stall::UnwatchedRoot,
+        "the future given to `block_on`, unless it is watched",
+        "`runtime.block_on(probe.watch(main()))`",
+    ),
+    (
+        Stall::UnwatchedLocal,
+        "tasks of a `LocalSet`, unless they are watched",
+        "`tokio::task::spawn_local(probe.watch(task))`",
+    ),
+];
+
+/// Blocks the thread that calls it.
+pub(super) type Block = Box<dyn FnOnce() -> Injected + Send>;
+
+impl Stall {
+    /// Those that a probe is to see, in the order of reports.
+    pub const ALL: [Stall; 9] = [
+        Stall::Sleep,
+        Stall::Lock,
+        Stall::FullPipe,
+        Stall::Fsync,
+        Stall::Spin,
+        Stall::PageFault,
+        Stall::BlockInPlace,
+        Stall::LocalSet,
+        Stall::Root,
+    ];
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stall::Sleep => "sleep",
+            Stall::Lock => "lock",
+            Stall::FullPipe => "full pipe",
+            Stall::Fsync => "many fsyncs",
+            Stall::Spin => "spin",
+            Stall::PageFault => "page fault",
+            Stall::BlockInPlace => "block_in_place",
+            Stall::LocalSet => "LocalSet task",
+            Stall::Root => "root future",
+            Stall::UnwatchedTask => "unwatched task",
+            Stall::UnwatchedLocal => "unwatched LocalSet task",
+            Stall::UnwatchedRoot => "unwatched root future",
+        }
+    }
+
+    /// `block_in_place` panics on a current-thread runtime.
+    pub(super) fn runs_on(self, flavor: Flavor) -> bool {
+        self != Stall::BlockInPlace || flavor == Flavor::MultiThread
+    }
+
+    /// Makes everything ready, so that the poll does nothing but block.
+    ///
+    /// # Errors
+    /// When it cannot be made to block here; with the reason.
+    pub(super) fn prepare(self) -> Result<Block, String> {
+        match self {
+            Stall::Lock => Ok(Box::new(lock())),
+            Stall::FullPipe => full_pipe().map_err(|error| format!("cannot fill a pipe: {error}")),
+            Stall::Fsync => fsyncs(),
+            Stall::Spin => Ok(Box::new(spin)),
+            Stall::PageFault => page_fault(),
+            Stall::BlockInPlace => Ok(Box::new(in_place)),
+            _ => Ok(Box::new(sleep)),
+        }
+    }
+}
+
+/// What one line did: its length by this thread's own clock, and where it is.
+macro_rules! measured {
+    ($cause:expr, $blocks:expr) => {{
+        let start = Instant::now();
+        $blocks;
+        let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Injected { ns, cause: $cause, line: format!("{}:{}", file!(), line!()) }
+    }};
+}
+
+fn sleep() -> Injected {
+    measured!("blocking-call", thread::sleep(LENGTH))
+}
+
+fn spin() -> Injected {
+    let start = Instant::now();
+    measured!("cpu", while start.elapsed() < LENGTH {})
+}
+
+fn in_place() -> Injected {
+    tokio::task::block_in_place(|| Injected { cause: "block-in-place", ..sleep() })
+}
+
+/// A mutex that another thread holds, from now until so long after it is asked for.
+fn lock() -> impl FnOnce() -> Injected + Send {
+    let mutex = Arc::new(Mutex::new(()));
+    let theirs = Arc::clone(&mutex);
+    let (tell, told) = mpsc::channel();
+    let (ask, asked) = mpsc::channel();
+    thread::spawn(move || {
+        let _guard = theirs.lock();
+        let _ = tell.send(());
+        let _ = asked.recv();
+        thread::sleep(LENGTH);
+    });
+    let _ = told.recv();
+    move || {
+        let _ = ask.send(());
+        measured!("lock", drop(mutex.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// A pipe with no room for another byte, until so long after one is to be written.
+fn full_pipe() -> io::Result<Block> {
+    let (read, write) = rustix::pipe::pipe()?;
+    let size = rustix::pipe::fcntl_getpipe_size(&write)?;
+    let (mut reader, mut writer) = (File::from(read), File::from(write));
+    writer.write_all(&vec![0; size])?;
+    let (ask, asked) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = asked.recv();
+        thread::sleep(LENGTH);
+        let _ = io::copy(&mut reader, &mut io::sink());
+    });
+    Ok(Box::new(move || {
+        let _ = ask.send(());
+        measured!("blocking-call", writer.write_all(b"x").ok())
+    }))
+}
+
+/// A file that is written to and synced until the time is over: no single sync can be made to take so long.
+fn fsyncs() -> Result<Block, String> {
+    let cannot = |error: io::Error| format!("cannot make a file to sync: {error}");
+    let file = tempfile::tempfile().map_err(cannot)?;
+    if fstatfs(&file).map_err(|error| cannot(error.into()))?.f_type as u64 == TMPFS {
+        return Err("the folder for temporary files is in memory; set TMPDIR to one on a disk".to_owned());
+    }
+    Ok(Box::new(move || {
+        let (start, cpu) = (Instant::now(), cpu_time());
+        let sync = |file: &File| (&*file).write_all(b"x").and_then(|()| file.sync_all()).is_ok();
+        let injected = measured!("blocking-call", while start.elapsed() < LENGTH && sync(&file) {});
+        // A disk that answers at once leaves nothing but computing.
+        let computed = cpu_time().saturating_sub(cpu).as_nanos() >= u128::from(injected.ns / 2);
+        Injected { cause: if computed { "cpu" } else { injected.cause }, ..injected }
+    }))
+}
+
+/// This thread's time on the CPU.
+fn cpu_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+}
+
+fn page_fault() -> Result<Block, String> {
+    Err("no page here can be made to come late".to_owned())
+}

@@ -1,0 +1,90 @@
+//! What each finding and each cause means, how to fix it, and an example that compiles.
+//!
+//! The texts are the files in `src/explain`; their examples are this library's tests.
+
+use std::fmt;
+
+use crate::escape::escape;
+use crate::snippet::nearest;
+
+/// The text of one code.
+#[derive(Debug)]
+pub struct Explanation {
+    /// A finding's code, such as `PS001`, or a cause, such as `lock`.
+    pub code: &'static str,
+    /// Prose and an example, in Markdown: a heading, paragraphs and one fenced block.
+    pub text: &'static str,
+}
+
+impl Explanation {
+    /// What it is, in a few words: the heading without the code.
+    pub fn title(&self) -> &'static str {
+        let heading = self.text.lines().next().unwrap_or_default().trim_start_matches("# ");
+        heading.split_once(": ").map_or(heading, |(_, title)| title)
+    }
+}
+
+macro_rules! explanations {
+    ($($module:ident = $code:literal),* $(,)?) => {
+        /// All of them: findings by code, then causes.
+        pub const EXPLANATIONS: &[Explanation] = &[$(Explanation {
+            code: $code,
+            text: include_str!(concat!("explain/", $code, ".md")),
+        }),*];
+
+        $(#[doc = include_str!(concat!("explain/", $code, ".md"))] mod $module {})*
+    };
+}
+
+explanations! {
+    ps001 = "PS001",
+    ps002 = "PS002",
+    ps003 = "PS003",
+    ps004 = "PS004",
+    ps005 = "PS005",
+    ps006 = "PS006",
+    ps007 = "PS007",
+    ps008 = "PS008",
+    blocking_call = "blocking-call",
+    lock = "lock",
+    cpu = "cpu",
+    page_fault = "page-fault",
+    preempted = "preempted",
+    suspended = "suspended",
+    block_in_place = "block-in-place",
+    panic = "panic",
+}
+
+/// There is no such code.
+#[derive(Debug)]
+pub struct NoExplanation {
+    typed: String,
+    nearest: Option<&'static str>,
+}
+
+impl fmt::Display for NoExplanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot explain `{}`: there is no such code; ", escape(&self.typed))?;
+        match self.nearest {
+            Some(nearest) => write!(f, "did you mean `{nearest}`?"),
+            None => f.write_str("`pollscope explain` lists all"),
+        }
+    }
+}
+
+impl std::error::Error for NoExplanation {}
+
+/// The explanation with that code, in any case.
+///
+/// # Errors
+/// When there is none; with the nearest, if one is near.
+pub fn find(typed: &str) -> Result<&'static Explanation, NoExplanation> {
+    let found = EXPLANATIONS.iter().find(|explanation| explanation.code.eq_ignore_ascii_case(typed));
+    found.ok_or_else(|| NoExplanation { typed: typed.to_owned(), nearest: nearest_code(typed) })
+}
+
+fn nearest_code(typed: &str) -> Option<&'static str> {
+    let known: Vec<String> = EXPLANATIONS.iter().map(|explanation| explanation.code.to_lowercase()).collect();
+    let near = nearest(typed, known.iter().map(String::as_str))?;
+    EXPLANATIONS.iter().map(|explanation| explanation.code).find(|code| code.eq_ignore_ascii_case(near))
+}
