@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use crate::evidence::{Blame, Evidence};
+use crate::evidence::{Blame, Cause, Evidence};
 use crate::snapshot::SlowPoll;
 
 /// Slow polls that wait for delivery, at most.
@@ -16,6 +16,8 @@ const BLAME_PATIENCE_NS: u64 = 150_000_000;
 const EVIDENCE_PATIENCE_NS: u64 = 1_000_000_000;
 /// How long evidence is kept for a poll that never comes, because it was not slow by itself or was dropped.
 const ORPHAN_NS: u64 = 10_000_000_000;
+/// Lines about polls that still go on that wait for a writer, at most; what more there would have been is counted.
+const SAID_CAPACITY: usize = 32;
 
 /// Which poll: the slot's number, and the poll's start.
 pub(crate) type Key = (usize, u64);
@@ -34,15 +36,18 @@ impl Watched {
         self.active.insert(key);
     }
 
-    /// The poll ended, and this was seen of it.
-    pub(crate) fn end(&mut self, key: Key, evidence: Evidence, now_ns: u64) {
-        self.active.remove(&key);
-        self.found.retain(|_, (_, at_ns)| now_ns.saturating_sub(*at_ns) < ORPHAN_NS);
-        self.found.insert(key, (evidence, now_ns));
+    /// The watchdog is gone, and finds out no more.
+    pub(crate) fn abandon(&mut self) {
+        self.active.clear();
     }
 
-    fn evidence(&self, key: Key) -> Option<&Evidence> {
-        self.found.get(&key).map(|(evidence, _)| evidence)
+    /// Keeps what was seen of a poll that is not known to be slow: it may be still going on, after polls within it.
+    fn keep(&mut self, key: Key, evidence: Evidence, now_ns: u64) {
+        self.found.retain(|_, (_, at_ns)| now_ns.saturating_sub(*at_ns) < ORPHAN_NS);
+        let known = self.found.get(&key).map_or(0, |(known, _)| known.captures);
+        if evidence.captures >= known {
+            self.found.insert(key, (evidence, now_ns));
+        }
     }
 }
 
@@ -66,8 +71,11 @@ pub(crate) struct Journal {
     /// Found no room in the queue.
     queue_dropped: u64,
     pub(crate) watched: Watched,
-    /// Lines about polls that still go on.
-    pub(crate) still: Vec<String>,
+    /// Delivered and listed before the watchdog was done with them: their place in the list.
+    late: HashMap<Key, usize>,
+    /// Lines about polls that still go on, and how many found no room.
+    said: Vec<String>,
+    unsaid: u64,
 }
 
 /// Who waited for a poll, and whether more can be found.
@@ -83,8 +91,11 @@ impl Journal {
         self.taken + 1
     }
 
-    pub(crate) fn add(&mut self, key: Key, end_ns: u64, poll: SlowPoll) {
+    pub(crate) fn add(&mut self, key: Key, end_ns: u64, mut poll: SlowPoll) {
         self.taken += 1;
+        if let Some((evidence, _)) = self.watched.found.remove(&key) {
+            learn(&mut poll, evidence);
+        }
         let listed = (self.list.len() < self.capacity).then_some(self.list.len());
         if listed.is_some() {
             self.list.push(poll.clone());
@@ -93,7 +104,50 @@ impl Journal {
             self.waiting.push_back(Waiting { key, end_ns, poll, listed });
         } else {
             self.queue_dropped += 1;
+            self.await_late(key, listed);
         }
+    }
+
+    /// What was seen of a poll, which ended or is in another one now.
+    #[cfg_attr(not(any(test, feature = "capture")), expect(dead_code, reason = "for the watchdog"))]
+    pub(crate) fn seen(&mut self, key: Key, evidence: Evidence, now_ns: u64) {
+        self.watched.active.remove(&key);
+        let waiting = self.waiting.iter_mut().rev().find(|waiting| waiting.key == key);
+        let listed = match &waiting {
+            Some(waiting) => waiting.listed,
+            None => self.late.remove(&key),
+        };
+        if let Some(place) = listed {
+            learn(&mut self.list[place], evidence.clone());
+        }
+        match waiting {
+            Some(waiting) => learn(&mut waiting.poll, evidence),
+            None if listed.is_none() => self.watched.keep(key, evidence, now_ns),
+            None => {}
+        }
+    }
+
+    /// The list is still to hear what the watchdog finds out of a poll that is not waited for.
+    fn await_late(&mut self, key: Key, listed: Option<usize>) {
+        if let Some(place) = listed.filter(|_| self.watched.active.contains(&key)) {
+            self.late.insert(key, place);
+        }
+    }
+
+    /// A line about a poll that still goes on.
+    #[cfg_attr(not(any(test, feature = "capture")), expect(dead_code, reason = "for the watchdog"))]
+    pub(crate) fn say(&mut self, line: String) {
+        if self.said.len() < SAID_CAPACITY { self.said.push(line) } else { self.unsaid += 1 }
+    }
+
+    /// The lines of [`Journal::say`] that were not taken yet.
+    pub(crate) fn take_said(&mut self) -> Vec<String> {
+        let mut said = std::mem::take(&mut self.said);
+        let unsaid = std::mem::take(&mut self.unsaid);
+        if unsaid > 0 {
+            said.push(format!("WARN slow poll: {unsaid} more still ran meanwhile, while lines could not be written\n"));
+        }
+        said
     }
 
     pub(crate) fn taken(&self) -> u64 {
@@ -112,7 +166,7 @@ impl Journal {
     pub(crate) fn list(&mut self, blame: BlameOf<'_>) -> Vec<SlowPoll> {
         for waiting in &self.waiting {
             if let Some(place) = waiting.listed {
-                complete(&mut self.list[place], waiting.key, &self.watched, blame);
+                charge(&mut self.list[place], waiting.key, blame);
             }
         }
         self.list.clone()
@@ -129,9 +183,12 @@ impl Journal {
                 break;
             }
             let Some(mut first) = self.waiting.pop_front() else { break };
-            complete(&mut first.poll, first.key, &self.watched, blame);
-            self.watched.found.remove(&first.key);
+            charge(&mut first.poll, first.key, blame);
+            self.await_late(first.key, first.listed);
             if let Some(place) = first.listed {
+                if first.poll.blame.is_none() {
+                    first.poll.blame = self.list[place].blame;
+                }
                 self.list[place] = first.poll.clone();
             }
             delivered.push(first.poll);
@@ -140,19 +197,27 @@ impl Journal {
     }
 }
 
-fn complete(poll: &mut SlowPoll, key: Key, watched: &Watched, blame: BlameOf<'_>) {
-    if let Some(evidence) = watched.evidence(key) {
-        // That the worker was handed over is known from the end of the poll itself.
-        let cause = poll.evidence.cause.or(evidence.cause);
-        poll.evidence = Evidence { cause, ..evidence.clone() };
-    }
-    poll.blame = blame(key).map(|(blame, _)| blame);
+/// Takes up what the watchdog saw.
+fn learn(poll: &mut SlowPoll, evidence: Evidence) {
+    // That the worker was handed over is known from the end of the poll itself.
+    let cause = match poll.evidence.cause {
+        Some(Cause::BlockInPlace) => Some(Cause::BlockInPlace),
+        _ => evidence.cause,
+    };
+    // The watchdog's clocks were read a little after the end.
+    let cpu_ns = evidence.cpu_ns.map(|ns| ns.min(poll.duration_ns));
+    let run_delay_ns = evidence.run_delay_ns.map(|ns| ns.min(poll.duration_ns - cpu_ns.unwrap_or(0)));
+    poll.evidence = Evidence { cause, cpu_ns, run_delay_ns, ..evidence };
+}
+
+/// Takes up who waited. Threads forget that: what was known once stays.
+fn charge(poll: &mut SlowPoll, key: Key, blame: BlameOf<'_>) {
+    poll.blame = blame(key).map(|(blame, _)| blame).or(poll.blame);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::Cause;
 
     fn poll(id: u64) -> SlowPoll {
         SlowPoll {
@@ -177,10 +242,67 @@ mod tests {
         journal.add((0, 50), 101, poll(2));
         assert_eq!(journal.list(nobody).len(), 2);
         assert!(journal.deliver(102, false, nobody).is_empty(), "in order: the second waits for the first");
-        journal.watched.end(key, Evidence { cause: Some(Cause::Lock), ..Evidence::default() }, 103);
+        journal.seen(key, seen(Cause::Lock, 1), 103);
         let delivered = journal.deliver(104, false, nobody);
         assert_eq!(delivered.iter().map(|poll| poll.evidence.cause).collect::<Vec<_>>(), [Some(Cause::Lock), None]);
         assert_eq!(journal.list(nobody), delivered);
+    }
+
+    fn seen(cause: Cause, captures: u32) -> Evidence {
+        Evidence { cause: Some(cause), captures, cpu_ns: Some(7), run_delay_ns: Some(7), ..Evidence::default() }
+    }
+
+    /// The first names of a program's functions can take longer than anybody waits.
+    #[test]
+    fn what_is_seen_after_the_delivery_still_reaches_the_list() {
+        let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
+        journal.watched.begin((0, 5));
+        journal.add((0, 5), 100, poll(1));
+        assert_eq!(journal.deliver(101, true, nobody)[0].evidence, Evidence::default());
+        journal.seen((0, 5), seen(Cause::Lock, 1), 102);
+        let listed = &journal.list(nobody)[0].evidence;
+        assert_eq!(listed.cause, Some(Cause::Lock));
+        assert_eq!((listed.cpu_ns, listed.run_delay_ns), (Some(1), Some(0)), "no more than the poll lasted");
+        assert!(journal.late.is_empty() && journal.watched.found.is_empty());
+    }
+
+    /// A writer that hangs holds up the delivery, and threads forget who waited.
+    #[test]
+    fn what_was_known_once_is_not_forgotten() {
+        let mut journal = Journal::new(10);
+        journal.watched.begin((0, 5));
+        journal.add((0, 5), 100, poll(1));
+        journal.seen((0, 5), seen(Cause::Cpu, 1), 102);
+        let waited = Blame { tasks: 2, wait_ns: 9 };
+        assert_eq!(journal.list(&|_| Some((waited, true)))[0].blame, Some(waited));
+        let (later, nobody): (u64, BlameOf<'_>) = (100 * ORPHAN_NS, &|_| None);
+        journal.seen((9, 9), seen(Cause::Cpu, 1), later);
+        let delivered = journal.deliver(later, false, nobody);
+        assert_eq!((delivered[0].evidence.cause, delivered[0].blame), (Some(Cause::Cpu), Some(waited)));
+        assert_eq!(journal.list(nobody), delivered);
+    }
+
+    /// A poll with polls in it is looked at before and after them; it ends once.
+    #[test]
+    fn the_look_that_saw_most_of_a_poll_counts() {
+        let mut journal = Journal::new(10);
+        for (cause, captures) in [(Cause::Lock, 1), (Cause::Cpu, 3), (Cause::BlockingCall, 1)] {
+            journal.watched.begin((0, 5));
+            journal.seen((0, 5), seen(cause, captures), 10);
+        }
+        journal.add((0, 5), 100, poll(1));
+        assert_eq!(journal.list(&|_| None)[0].evidence.cause, Some(Cause::Cpu));
+        assert!(journal.watched.found.is_empty() && journal.watched.active.is_empty());
+    }
+
+    #[test]
+    fn lines_that_nobody_takes_are_counted() {
+        let mut journal = Journal::default();
+        (0..SAID_CAPACITY + 5).for_each(|n| journal.say(n.to_string()));
+        let said = journal.take_said();
+        assert_eq!(said.len(), SAID_CAPACITY + 1);
+        assert!(said[SAID_CAPACITY].contains("5 more"), "{said:?}");
+        assert!(journal.take_said().is_empty());
     }
 
     #[test]

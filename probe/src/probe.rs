@@ -52,7 +52,7 @@ pub struct Probe {
 struct Inner {
     shared: Arc<Shared>,
     control: Arc<Control>,
-    /// Dropped, and so ended, before the last lines are written.
+    /// Dropped, and so ended, after the last lines: what it still finds out belongs to them.
     #[cfg(feature = "capture")]
     watchdog: Option<crate::watchdog::Watchdog>,
 }

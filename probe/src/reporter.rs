@@ -14,8 +14,9 @@ use crate::snapshot::SlowPoll;
 /// How often the reporter looks for slow polls. A worker cannot wake it: that would be a system call.
 const TICK: Duration = Duration::from_millis(10);
 
-/// How long finishing waits for what is still being found out about slow polls.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// How long finishing waits for what is still being found out about slow polls. The first names of a program's functions take
+/// longest. Less than the second that the last handle waits for its last lines.
+const PATIENCE: Duration = Duration::from_millis(800);
 
 pub(crate) type Callback = Box<dyn FnMut(&SlowPoll) + Send>;
 pub(crate) type LineWriter = Box<dyn Write + Send>;
@@ -128,9 +129,6 @@ impl Reporter {
 
     /// Delivers what need not wait; all, if it is to finish, after a little patience.
     fn deliver(&mut self, limiter: &mut Limiter, finish: bool) {
-        for line in self.shared.take_still() {
-            self.write(&line);
-        }
         let mut delivered = self.deliver_ready(limiter, false);
         let start = Instant::now();
         while finish && !delivered {
@@ -141,7 +139,10 @@ impl Reporter {
 
     /// Whether nothing is left to deliver.
     fn deliver_ready(&mut self, limiter: &mut Limiter, force: bool) -> bool {
-        let (polls, delivered) = self.shared.take_queue(force);
+        let (still, polls, delivered) = self.shared.take_queue(force);
+        for line in still {
+            self.write(&line);
+        }
         for poll in polls {
             if let Some(callback) = &mut self.callback
                 && catch_unwind(AssertUnwindSafe(|| callback(&poll))).is_err()

@@ -101,6 +101,15 @@ impl Shared {
         tell(&mut lock(&self.journal).watched);
     }
 
+    /// Tells the journal what the watchdog saw of a poll that is over.
+    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "the watchdog's"))]
+    pub(crate) fn seen(&self, key: Key, evidence: Evidence) {
+        let mut journal = lock(&self.journal);
+        // The poll left its thread before the watchdog could know of its end: it finds it here, if it was slow.
+        self.drain(&mut journal);
+        journal.seen(key, evidence, self.clock.now_ns());
+    }
+
     /// Says of a poll that it still goes on; the reporter writes it.
     #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
     pub(crate) fn say_still(&self, polling: &PollingNow, age_ns: u64, evidence: &Evidence) {
@@ -114,12 +123,7 @@ impl Shared {
         let details = evidence.sentence(age_ns).map_or(String::new(), |details| format!("     {details}\n"));
         let line =
             format!("WARN slow poll: Executing {task} still runs after {:.3} seconds\n{details}", age_ns as f64 / 1e9);
-        lock(&self.journal).still.push(line);
-    }
-
-    /// The lines of [`Shared::say_still`] that were not taken yet.
-    pub(crate) fn take_still(&self) -> Vec<String> {
-        std::mem::take(&mut lock(&self.journal).still)
+        lock(&self.journal).say(line);
     }
 
     /// Moves slow polls from the rings into the journal, in the order in which they ended; the slots that they are of.
@@ -154,12 +158,14 @@ impl Shared {
         }
     }
 
-    /// The slow polls that no reporter has seen yet and that need not wait, or, if forced, all; and whether none is left.
-    pub(crate) fn take_queue(&self, force: bool) -> (Vec<SlowPoll>, bool) {
+    /// What the reporter has not seen yet: lines about polls that still went on, to be written first; the slow polls that need
+    /// not wait, or, if forced, all; and whether none is left.
+    pub(crate) fn take_queue(&self, force: bool) -> (Vec<String>, Vec<SlowPoll>, bool) {
         let mut journal = lock(&self.journal);
         let slots = self.drain(&mut journal);
         let delivered = journal.deliver(self.clock.now_ns(), force, &blame_in(&slots));
-        (delivered, journal.is_delivered())
+        // Of one moment with the polls: none of these is over yet, or only just.
+        (journal.take_said(), delivered, journal.is_delivered())
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {

@@ -51,6 +51,7 @@ impl Drop for Entry {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
             self.slot.show_idle();
+            self.slot.tid.store(0, std::sync::atomic::Ordering::Relaxed);
             shared.return_slot(&self.slot);
         }
     }

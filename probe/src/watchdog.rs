@@ -7,7 +7,8 @@
 mod shot;
 mod stall;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -15,21 +16,21 @@ use std::time::Duration;
 
 use pollscope_stacks::thread::{ThreadRef, read_schedule};
 
-use crate::journal::Key;
+use crate::journal::Watched;
 use crate::reporter::Control;
 use crate::shared::Shared;
+use crate::worker::Slot;
 use shot::Camera;
 use stall::{Ended, Reading, Stall};
 
 /// While a stall lasts, how often it looks whether it is over: the error of the clocks read at its end.
 const END_TICK_NS: u64 = 2_000_000;
 /// The shortest time between two looks when nothing is late.
-const SHORTEST_IDLE_NS: u64 = 5_000_000;
+const SHORTEST_IDLE_NS: u64 = 1_000_000;
 /// How often the clocks of threads on which nothing is late are read.
 const READ_EVERY_NS: u64 = 50_000_000;
-
-/// A poll that lasts this many times the threshold gets a line while it still runs.
-const STILL: u64 = 10;
+/// Oversleeping by less is no suspension of the process.
+const SHORTEST_SUSPENSION_NS: u64 = 10_000_000;
 
 /// What a watchdog is told about the user's code.
 #[derive(Debug, Default)]
@@ -72,11 +73,18 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
         control,
         camera: Camera::new(options.source_roots),
         threads: HashMap::new(),
-        ended: Vec::new(),
-        planned_ns: None,
+        ended: VecDeque::new(),
+        suspended_ns: 0,
     };
     let until = Arc::clone(&stop);
-    thread::Builder::new().name("pollscope-watch".to_owned()).spawn(move || watching.run(&until))?;
+    let run = move || {
+        let shared = Arc::clone(&watching.shared);
+        // The host goes on without evidence, and nobody waits for it any longer.
+        if catch_unwind(AssertUnwindSafe(|| watching.run(&until))).is_err() {
+            shared.watched(Watched::abandon);
+        }
+    };
+    thread::Builder::new().name("pollscope-watch".to_owned()).spawn(run)?;
     Ok(Watchdog(stop))
 }
 
@@ -94,85 +102,103 @@ struct Watching {
     camera: Camera,
     threads: HashMap<usize, Thread>,
     /// Stalls that ended, and are still to be understood: after all threads were looked at, as it can take a while.
-    ended: Vec<(usize, Ended)>,
-    /// When it meant to wake up.
-    planned_ns: Option<u64>,
+    ended: VecDeque<(usize, Ended)>,
+    /// How long the process did not run, up to this look.
+    suspended_ns: u64,
 }
 
 impl Watching {
     fn run(mut self, stop: &Stop) {
+        let me = ThreadRef::current();
+        let delay_ns = || read_schedule(&me).ok().map(|schedule| schedule.run_delay_ns);
         loop {
-            let now_ns = self.shared.clock.now_ns();
-            let next_ns = self.look(now_ns);
+            let next_ns = self.look();
             self.understand();
-            self.planned_ns = Some(next_ns);
+            let ready_ns = self.shared.clock.now_ns();
             // What it did meanwhile took time of its own.
-            if stop.wait(next_ns.saturating_sub(self.shared.clock.now_ns())) {
+            let planned_ns = if self.ended.is_empty() { next_ns.max(ready_ns) } else { ready_ns };
+            let before_ns = delay_ns();
+            if stop.wait(planned_ns - ready_ns) {
                 return;
             }
+            let overslept_ns = self.shared.clock.now_ns().saturating_sub(planned_ns);
+            self.suspended_ns = if overslept_ns < SHORTEST_SUSPENSION_NS {
+                0
+            } else {
+                suspended_ns(overslept_ns, before_ns, delay_ns())
+            };
         }
     }
 
     /// Looks at every slot; when to look again.
-    fn look(&mut self, now_ns: u64) -> u64 {
+    fn look(&mut self) -> u64 {
         let threshold_ns = self.shared.threshold_ns();
-        let overslept_ns = self.planned_ns.map_or(0, |planned| now_ns.saturating_sub(planned));
-        let suspended_ns = if overslept_ns >= threshold_ns / 2 { overslept_ns } else { 0 };
         // A poll that begins right after this look is half a threshold old at the next one, or is found by then.
-        let mut next_ns = now_ns + (threshold_ns / 2).max(SHORTEST_IDLE_NS);
-        for slot in self.shared.slots() {
-            let thread = self.threads.entry(slot.number).or_default();
-            if let Some(stall) = &mut thread.stall {
-                stall.suspended_ns += suspended_ns;
-            }
-            let polling = slot.polling();
-            let since_ns = polling.map(|polling| polling.since_ns);
-            if let Some(stall) = thread.stall.take_if(|stall| Some(stall.start_ns) != since_ns)
-                && stall.is_slow()
-            {
-                self.ended.push((slot.number, stall.end(now_ns)));
-            }
-            let tid = slot.tid.load(Relaxed);
-            let age_ns = since_ns.map_or(0, |since| now_ns.saturating_sub(since));
-            let Some(since_ns) = since_ns.filter(|_| age_ns >= threshold_ns / 2) else {
-                thread.read(tid, now_ns);
-                next_ns = since_ns.map_or(next_ns, |since| next_ns.min((since + threshold_ns / 2).max(now_ns)));
-                continue;
-            };
-            let before = thread.before.and_then(|(of, reading)| (of == tid).then_some(reading));
-            let stall = thread.stall.get_or_insert_with(|| Stall::new(since_ns, tid, before, now_ns));
-            if age_ns >= threshold_ns {
-                self.shared.watched(|watched| watched.begin((slot.number, since_ns)));
-                stall.look(&mut self.camera, threshold_ns, age_ns, || self.shared.clock.now_ns());
-                next_ns = next_ns.min(now_ns + END_TICK_NS);
-            }
-            next_ns = next_ns.min(stall.next_look_ns(threshold_ns));
-            if !stall.is_said {
-                next_ns = next_ns.min(since_ns.saturating_add(threshold_ns.saturating_mul(STILL)).max(now_ns));
-            }
-        }
-        next_ns
+        let idle_ns = self.shared.clock.now_ns() + (threshold_ns / 2).max(SHORTEST_IDLE_NS);
+        let slots = self.shared.slots();
+        slots.iter().map(|slot| self.look_at(slot, threshold_ns)).fold(idle_ns, u64::min)
     }
-}
 
-impl Watching {
+    /// Looks at one slot; when to look at it again, if before long.
+    fn look_at(&mut self, slot: &Slot, threshold_ns: u64) -> u64 {
+        // Looking at the slot before this one may have taken milliseconds.
+        let now_ns = self.shared.clock.now_ns();
+        let thread = self.threads.entry(slot.number).or_default();
+        let polling = slot.polling();
+        let since_ns = polling.map(|polling| polling.since_ns);
+        if let Some(stall) = thread.stall.take_if(|stall| Some(stall.start_ns) != since_ns)
+            && stall.is_begun
+        {
+            self.ended.push_back((slot.number, stall.end(now_ns)));
+        }
+        let tid = slot.tid.load(Relaxed);
+        let Some(polling) = polling.filter(|polling| slot.is_polling(polling.since_ns)) else {
+            thread.read(tid, now_ns);
+            return u64::MAX;
+        };
+        // The slot's thread is in that poll before and after its id was read: it is its id.
+        let from_ns = polling.since_ns.saturating_add(polling.nested_ns);
+        let age_ns = now_ns.saturating_sub(from_ns);
+        if age_ns < threshold_ns / 2 {
+            thread.read(tid, now_ns);
+            return (from_ns + threshold_ns / 2).max(now_ns);
+        }
+        let before = thread.before.and_then(|(of, reading)| (of == tid).then_some(reading));
+        let begin = || Stall::new(polling.since_ns, polling.nested_ns, tid, before, now_ns);
+        let stall = thread.stall.get_or_insert_with(begin);
+        stall.from_ns = from_ns;
+        stall.suspended_ns += self.suspended_ns.min(age_ns);
+        let mut next_ns = u64::MAX;
+        if age_ns >= threshold_ns {
+            if !std::mem::replace(&mut stall.is_begun, true) {
+                self.shared.watched(|watched| watched.begin((slot.number, polling.since_ns)));
+            }
+            let goes_on = || slot.is_polling(polling.since_ns);
+            stall.look(&mut self.camera, threshold_ns, || self.shared.clock.now_ns(), goes_on);
+            next_ns = now_ns + END_TICK_NS;
+        }
+        next_ns.min(stall.next_look_ns(threshold_ns)).min(stall.say_at_ns(threshold_ns).max(now_ns))
+    }
+
+    /// Names what was seen of one stall that is over, so that the others are not lost sight of for long, and says which go on.
     fn understand(&mut self) {
-        for (slot, ended) in self.ended.drain(..) {
-            let key: Key = (slot, ended.start_ns());
+        if let Some((slot, ended)) = self.ended.pop_front() {
             let evidence = ended.evidence(&mut self.camera);
-            let now_ns = self.shared.clock.now_ns();
-            self.shared.watched(|watched| watched.end(key, evidence, now_ns));
+            self.shared.seen((slot, ended.start_ns()), evidence);
         }
         let threshold_ns = self.shared.threshold_ns();
         for slot in self.shared.slots() {
             let Some(stall) = self.threads.get_mut(&slot.number).and_then(|thread| thread.stall.as_mut()) else {
                 continue;
             };
-            let Some(polling) = slot.polling().filter(|polling| polling.since_ns == stall.start_ns) else { continue };
-            let age_ns = self.shared.clock.now_ns().saturating_sub(stall.start_ns);
-            if !stall.is_said && age_ns >= threshold_ns.saturating_mul(STILL) {
+            if stall.say_at_ns(threshold_ns) > self.shared.clock.now_ns() {
+                continue;
+            }
+            let evidence = stall.latest(&mut self.camera);
+            // It may be over by now.
+            if let Some(polling) = slot.polling().filter(|polling| polling.since_ns == stall.start_ns) {
                 stall.is_said = true;
-                let evidence = stall.latest(&mut self.camera);
+                let age_ns = self.shared.clock.now_ns().saturating_sub(stall.from_ns);
                 self.shared.say_still(&polling, age_ns, &evidence);
                 self.control.wake();
             }
@@ -180,10 +206,18 @@ impl Watching {
     }
 }
 
+/// How much of the time that this thread slept too long the process did not run: not what it waited for a CPU. 0 where the
+/// kernel does not tell, as nothing is known then.
+fn suspended_ns(overslept_ns: u64, before_ns: Option<u64>, after_ns: Option<u64>) -> u64 {
+    let waited_ns = after_ns.zip(before_ns).map(|(after, before)| after.saturating_sub(before));
+    waited_ns.map_or(0, |waited| overslept_ns.saturating_sub(waited))
+}
+
 impl Thread {
     /// Reads the clocks of a thread on which nothing is late, now and then: what a poll began with is between two readings.
     fn read(&mut self, tid: u32, now_ns: u64) {
-        let is_due = self.before.is_none_or(|(of, last)| of != tid || now_ns - last.at_ns >= READ_EVERY_NS);
+        let is_due =
+            self.before.is_none_or(|(of, last)| of != tid || now_ns.saturating_sub(last.at_ns) >= READ_EVERY_NS);
         if tid != 0 && is_due {
             self.before = Reading::take(tid, now_ns).map(|reading| (tid, reading));
         }
@@ -195,5 +229,17 @@ impl Reading {
     fn take(tid: u32, at_ns: u64) -> Option<Reading> {
         let schedule = read_schedule(&ThreadRef::here(tid)).ok()?;
         Some(Reading { at_ns, cpu_ns: schedule.on_cpu_ns, run_delay_ns: schedule.run_delay_ns })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_for_a_cpu_is_no_suspension() {
+        assert_eq!(suspended_ns(300, Some(10), Some(20)), 290);
+        assert_eq!(suspended_ns(300, Some(10), Some(400)), 0, "a busy machine");
+        assert_eq!(suspended_ns(300, None, Some(20)), 0, "unknown");
     }
 }

@@ -22,6 +22,8 @@ struct Polling {
     task: AtomicU64,
     name: AtomicU32,
     location: LocationCell,
+    /// How much of it so far were polls within it.
+    nested_ns: AtomicU64,
 }
 
 /// A copy of [`Polling`] that was read whole.
@@ -31,14 +33,16 @@ pub(crate) struct PollingNow {
     pub(crate) task: u64,
     pub(crate) name: NameId,
     pub(crate) location: &'static Location<'static>,
+    /// Time spent in polls within it; it is theirs.
+    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
+    pub(crate) nested_ns: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct Slot {
     /// Its place among the probe's slots.
     pub(crate) number: usize,
-    /// The operating system's id of the thread; 0 where nobody needs it.
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
+    /// The operating system's id of the thread; 0 where nobody needs it, and when the thread ended.
     pub(crate) tid: AtomicU32,
     polling: Polling,
     pub(crate) polls: Fine,
@@ -83,6 +87,7 @@ impl Slot {
         self.polling.task.store(frame.task, Release);
         self.polling.name.store(frame.name, Release);
         self.polling.location.store(frame.location);
+        self.polling.nested_ns.store(frame.nested_ns, Release);
         self.polling.since_ns.store(frame.start_ns, Release);
     }
 
@@ -104,8 +109,15 @@ impl Slot {
             task: self.polling.task.load(Acquire),
             name: self.polling.name.load(Acquire),
             location: self.polling.location.load()?,
+            nested_ns: self.polling.nested_ns.load(Acquire),
         };
         (since_ns != 0 && self.polling.since_ns.load(Acquire) == since_ns).then_some(now)
+    }
+
+    /// Whether the thread is still in the poll that began then.
+    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
+    pub(crate) fn is_polling(&self, since_ns: u64) -> bool {
+        self.polling.since_ns.load(Acquire) == since_ns
     }
 
     /// Counts a poll; `ns` is its own time, without the polls within it.

@@ -19,15 +19,17 @@ use crate::memory;
 use crate::thread::StateError;
 use crate::unwind::{Memory, Registers};
 
-/// At most this much of a stack is copied, in bytes, from the stack pointer on.
+/// How much of a stack [`Sampler::sample`] copies at most, in bytes, from the stack pointer on: enough for nearly all.
 pub const MOST: usize = 16 << 10;
+/// How much [`Sampler::sample_deep`] copies at most: a panic that prints its backtrace has frames of many kilobytes.
+pub const MOST_DEEP: usize = 256 << 10;
 
 /// A running thread's registers and the innermost part of its stack.
 #[derive(Debug, Clone)]
 pub struct RegistersAndStack {
     /// All of them, at the instruction that was interrupted.
     pub registers: Registers,
-    /// The stack from the stack pointer on, at most [`MOST`] bytes.
+    /// The stack from the stack pointer on, at most [`MOST_DEEP`] bytes.
     stack: Vec<u8>,
 }
 
@@ -176,7 +178,15 @@ impl Sampler {
     /// # Errors
     /// See [`SampleError`].
     pub fn sample(&self, tid: u32, timeout: Duration) -> Result<RegistersAndStack, SampleError> {
-        os::sample(self.signal, tid, timeout)
+        os::sample(self.signal, tid, timeout, MOST)
+    }
+
+    /// The same with more of the stack, for one that was too deep: it holds the thread up for some ten microseconds.
+    ///
+    /// # Errors
+    /// See [`SampleError`].
+    pub fn sample_deep(&self, tid: u32, timeout: Duration) -> Result<RegistersAndStack, SampleError> {
+        os::sample(self.signal, tid, timeout, MOST_DEEP)
     }
 }
 
@@ -188,7 +198,12 @@ mod os {
         Err(InstallError::Unsupported)
     }
 
-    pub(super) fn sample(_signal: i32, _tid: u32, _timeout: Duration) -> Result<RegistersAndStack, SampleError> {
+    pub(super) fn sample(
+        _signal: i32,
+        _tid: u32,
+        _timeout: Duration,
+        _most: usize,
+    ) -> Result<RegistersAndStack, SampleError> {
         Err(SampleError::State(StateError::Unsupported))
     }
 }

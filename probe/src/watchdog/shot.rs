@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pollscope_stacks::capture::{Capture, CaptureError, Capturer};
 use pollscope_stacks::poll::{self, Kind, PollStack, Rules};
-use pollscope_stacks::signal::Sampler;
+use pollscope_stacks::signal::{MOST, RegistersAndStack, SampleError, Sampler};
 use pollscope_stacks::symbolize::{Frame, Symbolizer, shorten};
 use pollscope_stacks::syscall::Syscall;
 use pollscope_stacks::thread::{State, ThreadRef};
@@ -13,8 +13,11 @@ use pollscope_stacks::unwind::Stack;
 
 use crate::evidence::{Call, Cause, StackFrame};
 
-/// How long a running thread may take to copy its stack: as long as it is not scheduled.
-const SAMPLE_PATIENCE: Duration = Duration::from_millis(20);
+/// How long a running thread may take to copy its stack: as long as it is not scheduled. Other threads are not looked at
+/// meanwhile; who was in vain is asked again.
+const SAMPLE_PATIENCE: Duration = Duration::from_millis(5);
+/// How often a look is begun anew at once, when the thread begins or ceases to run in the middle of it.
+const ATTEMPTS: u32 = 4;
 
 /// What was seen, not yet named: quick to take, while the thread is still there.
 #[derive(Debug, Clone, Default)]
@@ -72,30 +75,57 @@ impl Camera {
 
     /// `None` when the thread cannot be looked at.
     pub(super) fn shoot(&mut self, tid: u32, at_ns: u64) -> Option<Shot> {
-        match self.capturer.capture(&ThreadRef::here(tid)) {
-            Ok(capture) => Some(blocked(capture, at_ns)),
-            Err(CaptureError::Running) => Some(Shot { at_ns, stack: self.sample(tid), ..Shot::default() }),
-            Err(_) => None,
+        for _ in 0..ATTEMPTS {
+            match self.capturer.capture(&ThreadRef::here(tid)) {
+                Ok(capture) => return Some(blocked(capture, at_ns)),
+                Err(CaptureError::Running) => match self.sample(tid) {
+                    Err(SampleError::NotRunning) => {}
+                    sampled => return Some(Shot { at_ns, stack: sampled.ok().flatten(), ..Shot::default() }),
+                },
+                Err(CaptureError::Torn) => {}
+                Err(_) => return None,
+            }
         }
+        // It runs and blocks by turns.
+        Some(Shot { at_ns, ..Shot::default() })
     }
 
-    fn sample(&mut self, tid: u32) -> Option<Stack> {
+    /// Whether a shot without a stack can be hoped to succeed later.
+    pub(super) fn can_sample(&self) -> bool {
+        !matches!(self.sampler, Some(Err(())))
+    }
+
+    fn sample(&mut self, tid: u32) -> Result<Option<Stack>, SampleError> {
         let sampler = self.sampler.get_or_insert_with(|| Sampler::install().map_err(|_| ()));
-        let sample = sampler.as_ref().ok()?.sample(tid, SAMPLE_PATIENCE).ok()?;
-        self.capturer.unwind_sample(&sample).ok()
+        let Ok(sampler) = *sampler else { return Ok(None) };
+        let sample = sampler.sample(tid, SAMPLE_PATIENCE)?;
+        let stack = self.unwind(&sample);
+        if sample.stack_len() < MOST || stack.as_ref().is_some_and(Stack::is_complete) {
+            return Ok(stack);
+        }
+        // Deeper than what was copied.
+        let deep = sampler.sample_deep(tid, SAMPLE_PATIENCE).ok().and_then(|sample| self.unwind(&sample));
+        Ok(deep.filter(Stack::is_complete).or(stack))
+    }
+
+    fn unwind(&mut self, sample: &RegistersAndStack) -> Option<Stack> {
+        self.capturer.unwind_sample(sample).ok()
     }
 
     /// Names what a shot shows. The first time in a program it reads debug information, for some 50 ms.
     pub(super) fn develop(&mut self, shot: &Shot) -> Picture {
         let Some(stack) = &shot.stack else { return Picture { shot: shot.clone(), ..Picture::default() } };
         let symbols = self.symbolizer.symbolize_stack(&stack.frames);
+        let panic = symbols.iter().rposition(|(_, symbols)| symbols.frames.iter().any(panics));
         let found = poll::find(&symbols, &self.rules);
-        let line = found.line();
+        // What prints a panic has crates of its own: the line is that of whoever panicked.
+        let panicked = panic.map(|panic| poll::find(&symbols[panic + 1..], &self.rules));
+        let line = panicked.as_ref().unwrap_or(&found).line();
         // Up to the poll: what called it is the runtime's, the same for every task.
         let shown = found.poll.as_ref().map_or(usize::MAX, |poll| poll.index + 1);
         let frames: Vec<StackFrame> = poll::frames(&symbols).take(shown).map(|frame| self.frame(frame)).collect();
         Picture {
-            special: special(&found, &frames),
+            special: special(&found, panic.is_some()),
             blocking_line: line.and_then(|frame| self.place(frame)),
             function: line.and_then(|frame| frame.function.clone()),
             stack: frames,
@@ -126,14 +156,18 @@ fn blocked(capture: Capture, at_ns: u64) -> Shot {
     Shot { at_ns, off_cpu, call, stack: Some(capture.stack) }
 }
 
-fn special(found: &PollStack, stack: &[StackFrame]) -> Option<Cause> {
-    if found.kind == Kind::BlockInPlace {
-        return Some(Cause::BlockInPlace);
+fn special(found: &PollStack, panics: bool) -> Option<Cause> {
+    match found.kind {
+        Kind::BlockInPlace => Some(Cause::BlockInPlace),
+        _ => panics.then_some(Cause::Panic),
     }
-    let panics = stack.iter().filter_map(|frame| frame.function.as_deref()).any(|function| {
+}
+
+/// Whether a frame is where a panic is printed or unwound.
+fn panics(frame: &Frame) -> bool {
+    frame.function.as_deref().is_some_and(|function| {
         function.contains("rust_begin_unwind") || function.contains("panicking::") && function.contains("rust_panic")
-    });
-    panics.then_some(Cause::Panic)
+    })
 }
 
 fn call(syscall: &Syscall) -> Call {

@@ -11,16 +11,33 @@ pub(super) struct Reading {
     pub(super) run_delay_ns: u64,
 }
 
+/// A poll that lasts this many times the threshold gets a line while it still runs,
+const STILL: u64 = 10;
+/// but none that is shorter than this.
+const SHORTEST_STILL_NS: u64 = 100_000_000;
+/// How late the clocks may be read at the end: what the thread did since is counted as the poll's.
+const END_SLACK_NS: u64 = 5_000_000;
+/// How often a look that showed no stack is repeated before the next one is due.
+const RETRIES: u32 = 5;
+
 pub(super) struct Stall {
     pub(super) start_ns: u64,
+    /// The start, later by the time spent in polls within it: its age counts from here.
+    pub(super) from_ns: u64,
     tid: u32,
     /// While the thread did something else, before the poll began.
     before: Option<Reading>,
     /// When it was noticed, at half the threshold or a little later.
     noticed: Option<Reading>,
+    /// The last one while the poll still went on.
+    last: Option<Reading>,
     shots: Vec<Shot>,
     /// The next shot is due at this many times the threshold.
     due: u64,
+    /// How many looks of those due now showed no stack.
+    retries: u32,
+    /// Whether the journal knows of it.
+    pub(super) is_begun: bool,
     /// Whether a line said that it still goes on.
     pub(super) is_said: bool,
     /// How long this thread itself did not run when it should have: the process was stopped, or starved.
@@ -43,7 +60,7 @@ impl Ended {
     /// What was seen of it.
     pub(super) fn evidence(&self, camera: &mut Camera) -> Evidence {
         let stall = &self.stall;
-        let duration_ns = self.end_ns.saturating_sub(stall.start_ns);
+        let duration_ns = self.end_ns.saturating_sub(stall.from_ns);
         let split = stall.split(self.clocks, duration_ns);
         let pictures: Vec<Picture> = stall.shots.iter().map(|shot| camera.develop(shot)).collect();
         let longest = longest_seen(&pictures, self.end_ns);
@@ -81,37 +98,82 @@ struct Split {
 }
 
 impl Stall {
-    pub(super) fn new(start_ns: u64, tid: u32, before: Option<Reading>, now_ns: u64) -> Stall {
-        // A reading from within the poll says nothing about its beginning.
-        let before = before.filter(|reading| reading.at_ns <= start_ns);
+    /// `nested_ns`: how much of the poll so far were polls within it.
+    pub(super) fn new(start_ns: u64, nested_ns: u64, tid: u32, before: Option<Reading>, now_ns: u64) -> Stall {
+        // A reading from within the poll says nothing about its beginning, and one from before nothing about its end.
+        let before = before.filter(|reading| reading.at_ns <= start_ns && nested_ns == 0);
         let noticed = Reading::take(tid, now_ns);
-        Stall { start_ns, tid, before, noticed, shots: Vec::new(), due: 1, is_said: false, suspended_ns: 0 }
+        Stall {
+            start_ns,
+            from_ns: start_ns.saturating_add(nested_ns),
+            tid,
+            before,
+            noticed,
+            last: noticed,
+            shots: Vec::new(),
+            due: 1,
+            retries: 0,
+            is_begun: false,
+            is_said: false,
+            suspended_ns: 0,
+        }
     }
 
-    /// Whether it passed the threshold and was looked at.
-    pub(super) fn is_slow(&self) -> bool {
-        self.due > 1
-    }
-
-    /// Looks at the thread if that is due: at 1×, 2×, 4×, … the threshold.
-    pub(super) fn look(&mut self, camera: &mut Camera, threshold_ns: u64, age_ns: u64, now: impl Fn() -> u64) {
-        if age_ns < threshold_ns.saturating_mul(self.due) {
+    /// Looks at the thread if that is due: at 1×, 2×, 4×, … the threshold, and soon again after a look that showed nothing.
+    /// What was seen counts only if the poll still goes on afterwards.
+    pub(super) fn look(
+        &mut self,
+        camera: &mut Camera,
+        threshold_ns: u64,
+        now: impl Fn() -> u64,
+        goes_on: impl Fn() -> bool,
+    ) {
+        let at_ns = now();
+        let age_ns = at_ns.saturating_sub(self.from_ns);
+        let reading = Reading::take(self.tid, at_ns);
+        let shot = match age_ns >= threshold_ns.saturating_mul(self.due) {
+            true => Some(camera.shoot(self.tid, at_ns)),
+            false => None,
+        };
+        if !goes_on() {
             return;
         }
+        self.last = reading;
+        let Some(shot) = shot else { return };
+        let is_empty = shot.as_ref().is_none_or(|shot| shot.stack.is_none());
+        if is_empty && self.retries < RETRIES && camera.can_sample() {
+            self.retries += 1;
+            return;
+        }
+        self.retries = 0;
         while age_ns >= threshold_ns.saturating_mul(self.due) {
             self.due = self.due.saturating_mul(2);
         }
-        self.shots.extend(camera.shoot(self.tid, now()));
+        self.shots.extend(shot);
     }
 
+    /// When the next look is due, unless the last one is to be repeated: that is soon.
     pub(super) fn next_look_ns(&self, threshold_ns: u64) -> u64 {
-        self.start_ns.saturating_add(threshold_ns.saturating_mul(self.due))
+        match self.retries {
+            0 => self.from_ns.saturating_add(threshold_ns.saturating_mul(self.due)),
+            _ => u64::MAX,
+        }
     }
 
-    /// The poll is over: its thread's clocks, before it does much else.
+    /// When a line is to say that it still goes on.
+    pub(super) fn say_at_ns(&self, threshold_ns: u64) -> u64 {
+        let age_ns = threshold_ns.saturating_mul(STILL).max(SHORTEST_STILL_NS);
+        if self.is_said || !self.is_begun { u64::MAX } else { self.from_ns.saturating_add(age_ns) }
+    }
+
+    /// The poll is over: its thread's clocks, before it does much else; those of a while ago, if it may have done so.
     pub(super) fn end(self, now_ns: u64) -> Ended {
-        let clocks = Reading::take(self.tid, now_ns);
-        Ended { stall: self, clocks, end_ns: now_ns }
+        match self.last {
+            Some(last) if now_ns.saturating_sub(last.at_ns) > END_SLACK_NS => {
+                Ended { clocks: Some(last), end_ns: last.at_ns, stall: self }
+            }
+            _ => Ended { clocks: Reading::take(self.tid, now_ns), end_ns: now_ns, stall: self },
+        }
     }
 
     /// What the last look showed, for a poll that still goes on.
@@ -121,13 +183,18 @@ impl Stall {
         evidence(picture.as_ref(), Evidence { cause, captures: self.shots.len() as u32, ..Evidence::default() })
     }
 
-    /// What the clocks say. Between the reading before the poll and the one when it was noticed lies its beginning: what the
-    /// thread did in between is the poll's, but for at most the time before it.
+    /// What the clocks say. Between the reading before the poll and the one when it was noticed lies its beginning: of what the
+    /// thread did in between, at least what has no room before the poll is the poll's, and at most what has room in it. If it
+    /// was first seen off the CPU, it is taken to have been so from the beginning.
     fn split(&self, end: Option<Reading>, duration_ns: u64) -> Option<Split> {
         let (noticed, end) = (self.noticed?, end?);
-        let early_ns = noticed.at_ns.saturating_sub(self.start_ns);
+        let early_ns = noticed.at_ns.saturating_sub(self.from_ns);
+        let is_blocked = self.shots.first().is_some_and(|shot| shot.off_cpu.is_some());
         let part = |of: fn(&Reading) -> u64| {
-            let early = self.before.map_or(0, |before| of(&noticed).saturating_sub(of(&before)).min(early_ns));
+            let early = self.before.map_or(0, |before| {
+                let room_ns = if is_blocked { self.start_ns.saturating_sub(before.at_ns) } else { 0 };
+                of(&noticed).saturating_sub(of(&before)).saturating_sub(room_ns).min(early_ns)
+            });
             of(&end).saturating_sub(of(&noticed)) + early
         };
         let cpu_ns = part(|reading| reading.cpu_ns).min(duration_ns);
@@ -143,12 +210,14 @@ fn longest_seen(pictures: &[Picture], end_ns: u64) -> Option<&Picture> {
         let same = pictures.iter().enumerate().filter(|(_, picture)| picture.is_same_place(of));
         same.map(|(index, picture)| until(index).saturating_sub(picture.shot.at_ns)).sum()
     };
-    // The first of the heaviest: ties go to what was seen earlier.
-    pictures.iter().rev().max_by_key(|picture| weight(picture))
+    // A place, if there is one; the first of the heaviest: ties go to what was seen earlier.
+    pictures.iter().rev().max_by_key(|picture| (picture.shot.stack.is_some(), weight(picture)))
 }
 
 fn cause(split: Option<Split>, picture: Option<&Picture>, suspended_ns: u64, duration_ns: u64) -> Option<Cause> {
-    if suspended_ns > duration_ns / 2 {
+    // A thread that ran, or waited for a CPU, was not stopped.
+    let off_cpu_ns = split.map_or(duration_ns, |split| split.off_cpu_ns);
+    if suspended_ns > duration_ns / 2 && off_cpu_ns > duration_ns / 2 {
         return Some(Cause::Suspended);
     }
     if let Some(special) = picture.and_then(|picture| picture.special) {
@@ -165,21 +234,14 @@ fn cause(split: Option<Split>, picture: Option<&Picture>, suspended_ns: u64, dur
 
 #[cfg(test)]
 mod tests {
+    use pollscope_stacks::unwind::{End, Stack};
+
     use super::*;
 
     const MS: u64 = 1_000_000;
 
     fn stall(before: Option<Reading>, noticed: Reading) -> Stall {
-        Stall {
-            start_ns: 100 * MS,
-            tid: 0,
-            before,
-            noticed: Some(noticed),
-            shots: Vec::new(),
-            due: 2,
-            is_said: false,
-            suspended_ns: 0,
-        }
+        Stall { before, noticed: Some(noticed), ..Stall::new(100 * MS, 0, 0, None, 0) }
     }
 
     fn reading(at: u64, cpu: u64, delay: u64) -> Reading {
@@ -197,6 +259,29 @@ mod tests {
         let busy = stall(Some(reading(50, 0, 0)), reading(150, 100, 0));
         assert_eq!(busy.split(Some(reading(300, 250, 0)), 200 * MS).map(|split| split.cpu_ns), Some(200 * MS));
         assert_eq!(busy.split(None, 200 * MS), None);
+        // It was busy before the poll, and was then seen blocked: none of that is the poll's.
+        let mut blocks = stall(Some(reading(50, 0, 0)), reading(120, 50, 0));
+        blocks.shots.push(Shot { off_cpu: Some(Cause::Lock), ..Shot::default() });
+        assert_eq!(blocks.split(Some(reading(150, 50, 0)), 50 * MS).map(|split| split.cpu_ns), Some(0));
+        blocks.noticed = Some(reading(120, 60, 0));
+        assert_eq!(blocks.split(Some(reading(150, 60, 0)), 50 * MS).map(|split| split.cpu_ns), Some(10 * MS));
+    }
+
+    /// Its thread may be busy with others by the time that somebody looks.
+    #[test]
+    fn an_end_that_is_noticed_late_is_not_charged_with_what_came_after() {
+        let mut late = stall(Some(reading(90, 0, 0)), reading(120, 0, 0));
+        late.last = Some(reading(160, 1, 0));
+        let ended = late.end(300 * MS);
+        assert_eq!((ended.clocks, ended.end_ns), (Some(reading(160, 1, 0)), 160 * MS));
+    }
+
+    /// A LocalSet's tasks are polled within its own poll, and are charged themselves.
+    #[test]
+    fn time_in_nested_polls_does_not_make_a_poll_older() {
+        let outer = Stall::new(100 * MS, 30 * MS, 0, Some(reading(50, 0, 0)), 140 * MS);
+        assert_eq!((outer.start_ns, outer.from_ns, outer.before), (100 * MS, 130 * MS, None));
+        assert_eq!(outer.next_look_ns(20 * MS), 150 * MS);
     }
 
     #[test]
@@ -209,6 +294,7 @@ mod tests {
         assert_eq!(cause(split(60, 100, 40), None, 0, 200), Some(Cause::Preempted));
         assert_eq!(cause(split(1, 1, 198), None, 0, 200), None, "off the CPU, but nobody saw in what");
         assert_eq!(cause(split(1, 1, 198), Some(&blocked), 150, 200), Some(Cause::Suspended));
+        assert_eq!(cause(split(150, 1, 49), None, 150, 200), Some(Cause::Cpu), "who ran was not stopped");
         assert_eq!(cause(split(199, 1, 0), Some(&panics), 0, 200), Some(Cause::Panic));
         assert_eq!(cause(None, Some(&blocked), 0, 200), Some(Cause::Lock));
     }
@@ -223,5 +309,9 @@ mod tests {
         let shots = [shot(100, "a:1"), shot(200, "b:2"), shot(350, "a:1")];
         assert_eq!(longest_seen(&shots, 400).unwrap().blocking_line.as_deref(), Some("a:1"));
         assert!(longest_seen(&[], 400).is_none());
+        let mut seen =
+            [shot(100, "a:1"), Picture { shot: Shot { at_ns: 200, ..Shot::default() }, ..Picture::default() }];
+        seen[0].shot.stack = Some(Stack { frames: Vec::new(), end: End::Root });
+        assert_eq!(longest_seen(&seen, 900).unwrap().blocking_line.as_deref(), Some("a:1"), "nothing seen is no place");
     }
 }

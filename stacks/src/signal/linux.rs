@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{InstallError, MOST, RegistersAndStack, SampleError};
+use super::{InstallError, MOST_DEEP, RegistersAndStack, SampleError};
 use crate::thread::{self, State, ThreadRef};
 use crate::unwind::Registers;
 
@@ -23,16 +23,18 @@ const PHASE: u64 = 3;
 /// A page: memory is there or not there page by page.
 const PAGE: usize = 4 << 10;
 /// The pages that a copy may touch, one more than it fills.
-const PAGES: usize = MOST / PAGE + 1;
+const PAGES: usize = MOST_DEEP / PAGE + 1;
 
 /// What the handler fills.
 struct Slot {
     word: AtomicU64,
     thread: AtomicI32,
+    /// How much of the stack is wanted.
+    most: AtomicUsize,
     /// In the order of DWARF.
     registers: UnsafeCell<[u64; 17]>,
     length: UnsafeCell<usize>,
-    stack: UnsafeCell<[u8; MOST]>,
+    stack: UnsafeCell<[u8; MOST_DEEP]>,
 }
 
 // SAFETY: the cells are written only by the handler that changed the word from REQUESTED to COPYING, and read only by
@@ -42,9 +44,10 @@ unsafe impl Sync for Slot {}
 static SLOT: Slot = Slot {
     word: AtomicU64::new(IDLE),
     thread: AtomicI32::new(0),
+    most: AtomicUsize::new(0),
     registers: UnsafeCell::new([0; 17]),
     length: UnsafeCell::new(0),
-    stack: UnsafeCell::new([0; MOST]),
+    stack: UnsafeCell::new([0; MOST_DEEP]),
 };
 
 /// One sample at a time. Holds the signal, once there is one.
@@ -103,7 +106,8 @@ fn action(signal: i32) -> io::Result<libc::sigaction> {
     }
 }
 
-pub(super) fn sample(signal: i32, tid: u32, timeout: Duration) -> Result<RegistersAndStack, SampleError> {
+/// `most`: how much of the stack to copy, up to `MOST_DEEP`.
+pub(super) fn sample(signal: i32, tid: u32, timeout: Duration, most: usize) -> Result<RegistersAndStack, SampleError> {
     let _turn = turn();
     let begin = Instant::now();
     // In a handler its signal is blocked: the last sample's may not have returned yet.
@@ -120,6 +124,7 @@ pub(super) fn sample(signal: i32, tid: u32, timeout: Duration) -> Result<Registe
     }
     let request = ((last >> 2) + 1) << 2 | REQUESTED;
     SLOT.thread.store(tid.cast_signed(), Ordering::Relaxed);
+    SLOT.most.store(most.min(MOST_DEEP), Ordering::Relaxed);
     SLOT.word.store(request, Ordering::Release);
     send(signal, tid, request)?;
     wait(request, timeout)?;
@@ -206,7 +211,7 @@ fn copy_out() -> Result<RegistersAndStack, SampleError> {
     // SAFETY: the word is DONE, seen with Acquire: the handler that wrote the cells is through with them, and no other
     // writes before the next request, which only the holder of the turn, our caller, makes.
     let (values, stack) = unsafe {
-        let length = (*SLOT.length.get()).min(MOST);
+        let length = (*SLOT.length.get()).min(MOST_DEEP);
         (*SLOT.registers.get(), (&(*SLOT.stack.get()))[..length].to_vec())
     };
     if stack.is_empty() {
@@ -252,7 +257,7 @@ fn answer(request: u64, context: *const libc::ucontext_t) {
             *to = general[from as usize].cast_unsigned();
         }
         let sp = general[libc::REG_RSP as usize].cast_unsigned();
-        *SLOT.length.get() = copy_stack(sp, SLOT.stack.get().cast());
+        *SLOT.length.get() = copy_stack(sp, SLOT.most.load(Ordering::Relaxed), SLOT.stack.get().cast());
     }
     SLOT.word.store(request & !PHASE | DONE, Ordering::Release);
 }
@@ -281,11 +286,11 @@ const GENERAL: [i32; 17] = [
 /// Copies the stack through the kernel, which stops where the memory ends; a plain copy would end the process there.
 ///
 /// # Safety
-/// `into` has room for `MOST` bytes, which nobody else uses.
-unsafe fn copy_stack(sp: u64, into: *mut libc::c_void) -> usize {
+/// `into` has room for `most` bytes, which nobody else uses.
+unsafe fn copy_stack(sp: u64, most: usize, into: *mut libc::c_void) -> usize {
     let mut remote = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; PAGES];
     let mut at = sp as usize;
-    let mut left = MOST;
+    let mut left = most;
     let mut pages = 0;
     while left > 0 && pages < PAGES {
         let length = left.min(PAGE - at % PAGE);
@@ -294,8 +299,8 @@ unsafe fn copy_stack(sp: u64, into: *mut libc::c_void) -> usize {
         left -= length;
         pages += 1;
     }
-    let local = libc::iovec { iov_base: into, iov_len: MOST };
-    // SAFETY: the kernel writes at most `MOST` bytes to `into`, and checks the addresses that it reads itself.
+    let local = libc::iovec { iov_base: into, iov_len: most };
+    // SAFETY: the kernel writes at most `most` bytes to `into`, and checks the addresses that it reads itself.
     let copied = unsafe {
         libc::process_vm_readv(libc::getpid(), &raw const local, 1, remote.as_ptr(), pages as libc::c_ulong, 0)
     };
