@@ -66,14 +66,13 @@ fn run(stall: Stall, runtime: &Runtime, probe: &Probe, block: Block) -> Option<I
     match stall {
         Stall::Root => runtime.block_on(probe.watch(blocks)),
         Stall::UnwatchedRoot => runtime.block_on(blocks),
-        Stall::LocalSet => _ = LocalSet::new().block_on(runtime, local(probe.watch(blocks))),
-        Stall::UnwatchedLocal => _ = LocalSet::new().block_on(runtime, local(blocks)),
+        Stall::LocalSet => LocalSet::new().block_on(runtime, local(probe.watch(blocks))),
+        Stall::UnwatchedLocal => LocalSet::new().block_on(runtime, local(blocks)),
         // Spawned from outside, so that the scheduler polls it, and not the thread that waits for it.
         Stall::UnwatchedTask => _ = runtime.block_on(runtime.spawn(blocks)),
         _ => _ = runtime.block_on(async { probe.spawn(stall.name(), blocks).await }),
     }
-    let made = made.lock().unwrap_or_else(PoisonError::into_inner).take();
-    made
+    made.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
 async fn local(blocks: impl Future<Output = ()> + 'static) {
