@@ -2,6 +2,8 @@
 //!
 //! The texts are the files in `src/explain`; their examples are this library's tests.
 
+#![allow(clippy::needless_doctest_main, reason = "the examples are shown as whole programs")]
+
 use std::fmt;
 
 use crate::escape::escape;

@@ -128,7 +128,11 @@ fn sleep() -> Injected {
 
 fn spin() -> Injected {
     let start = Instant::now();
-    measured!("cpu", while start.elapsed() < LENGTH {})
+    let cpu = cpu_time();
+    let injected = measured!("cpu", while start.elapsed() < LENGTH {});
+    // It never waits: what it did not compute, another thread did in its place.
+    let computed = cpu_time().saturating_sub(cpu).as_nanos() >= u128::from(injected.ns / 2);
+    Injected { cause: if computed { injected.cause } else { "preempted" }, ..injected }
 }
 
 fn in_place() -> Injected {
@@ -181,11 +185,12 @@ fn fsyncs() -> Result<Block, String> {
     }
     Ok(Box::new(move || {
         let (start, cpu) = (Instant::now(), cpu_time());
+        let line = format!("{}:{}", file!(), line!() + 1);
         let sync = |file: &File| (&*file).write_all(b"x").and_then(|()| file.sync_all()).is_ok();
         let injected = measured!("blocking-call", while start.elapsed() < LENGTH && sync(&file) {});
         // A disk that answers at once leaves nothing but computing.
         let computed = cpu_time().saturating_sub(cpu).as_nanos() >= u128::from(injected.ns / 2);
-        Injected { cause: if computed { "cpu" } else { injected.cause }, ..injected }
+        Injected { cause: if computed { "cpu" } else { injected.cause }, line, ..injected }
     }))
 }
 
@@ -195,6 +200,7 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
+/// A page can be made to come late with userfaultfd, which takes unsafe code, and this crate has none.
 fn page_fault() -> Result<Block, String> {
-    Err("no page here can be made to come late".to_owned())
+    Err("this program has no means to make a page come late".to_owned())
 }
