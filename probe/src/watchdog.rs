@@ -4,6 +4,7 @@
 //! /proc, copies its stack and unwinds it: at 1×, 2×, 4×, … the threshold. It never runs on the runtime, and nothing that it
 //! does stops a worker, but for the signal to a thread that runs: it copies the stack there, in about a microsecond.
 
+mod glance;
 mod shot;
 mod stall;
 

@@ -11,6 +11,7 @@ use pollscope_stacks::syscall::Syscall;
 use pollscope_stacks::thread::{State, ThreadRef};
 use pollscope_stacks::unwind::Stack;
 
+use super::glance::off_cpu;
 use crate::evidence::{Call, Cause, StackFrame};
 
 /// How long a running thread may take to copy its stack: as long as it is not scheduled. Other threads are not looked at
@@ -148,8 +149,7 @@ impl Camera {
 fn blocked(capture: Capture, at_ns: u64) -> Shot {
     let call = capture.syscall.as_ref().map(call);
     let off_cpu = match (&capture.state, &call) {
-        (State::InSyscall { .. }, Some(call)) if call.name == "futex" => Some(Cause::Lock),
-        (State::InSyscall { .. }, _) => Some(Cause::BlockingCall),
+        (State::InSyscall { .. }, call) => call.as_ref().map(off_cpu),
         (State::Stopped { .. }, _) => Some(Cause::PageFault),
         (State::Running, _) => None,
     };
@@ -170,7 +170,7 @@ fn panics(frame: &Frame) -> bool {
     })
 }
 
-fn call(syscall: &Syscall) -> Call {
+pub(super) fn call(syscall: &Syscall) -> Call {
     Call {
         name: syscall.name.map_or_else(|| format!("syscall {}", syscall.number), str::to_owned),
         fd: syscall.fd,

@@ -1,7 +1,10 @@
 //! A poll that is late, from the moment that it is noticed to its end, and what follows from what was seen.
 
+use pollscope_stacks::thread::{ThreadRef, read_state};
+
+use super::glance::Glances;
 use super::shot::{Camera, Picture, Shot};
-use crate::evidence::{Cause, Evidence};
+use crate::evidence::{Call, Cause, Evidence};
 
 /// A thread's clocks at one moment, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +35,7 @@ pub(super) struct Stall {
     /// The last one while the poll still went on.
     last: Option<Reading>,
     shots: Vec<Shot>,
+    glances: Glances,
     /// The next shot is due at this many times the threshold.
     due: u64,
     /// How many looks of those due now showed no stack.
@@ -64,23 +68,25 @@ impl Ended {
         let split = stall.split(self.clocks, duration_ns);
         let pictures: Vec<Picture> = stall.shots.iter().map(|shot| camera.develop(shot)).collect();
         let longest = longest_seen(&pictures, self.end_ns);
+        let mostly = stall.glances.mostly();
         let clocks = Evidence {
-            cause: cause(split, longest, stall.suspended_ns, duration_ns),
+            cause: cause(split, longest, mostly.map(|(cause, _)| cause), stall.suspended_ns, duration_ns),
             cpu_ns: split.map(|split| split.cpu_ns),
             run_delay_ns: split.map(|split| split.run_delay_ns),
             captures: stall.shots.len() as u32,
             ..Evidence::default()
         };
-        evidence(longest, clocks)
+        evidence(longest, mostly.and_then(|(_, call)| call), clocks)
     }
 }
 
-/// What a picture shows, besides what is known already.
-fn evidence(picture: Option<&Picture>, known: Evidence) -> Evidence {
-    let Some(picture) = picture else { return known };
-    let computes = matches!(known.cause, Some(Cause::Cpu | Cause::Preempted));
+/// What a picture shows, or, of the call, what glances did, besides what is known already.
+fn evidence(picture: Option<&Picture>, glanced: Option<&Call>, known: Evidence) -> Evidence {
+    let is_blocked = matches!(known.cause, Some(Cause::BlockingCall | Cause::Lock) | None);
+    let call = picture.and_then(|picture| picture.shot.call.as_ref()).or(glanced).filter(|_| is_blocked).cloned();
+    let Some(picture) = picture else { return Evidence { call, ..known } };
     Evidence {
-        call: picture.shot.call.clone().filter(|_| !computes),
+        call,
         blocking_line: picture.blocking_line.clone(),
         function: picture.function.clone(),
         stack: picture.stack.clone(),
@@ -111,6 +117,7 @@ impl Stall {
             noticed,
             last: noticed,
             shots: Vec::new(),
+            glances: Glances::default(),
             due: 1,
             retries: 0,
             is_begun: false,
@@ -131,6 +138,7 @@ impl Stall {
         let at_ns = now();
         let age_ns = at_ns.saturating_sub(self.from_ns);
         let reading = Reading::take(self.tid, at_ns);
+        let glance = read_state(&ThreadRef::here(self.tid));
         let shot = match age_ns >= threshold_ns.saturating_mul(self.due) {
             true => Some(camera.shoot(self.tid, at_ns)),
             false => None,
@@ -139,6 +147,9 @@ impl Stall {
             return;
         }
         self.last = reading;
+        if let Ok(state) = glance {
+            self.glances.count(&state);
+        }
         let Some(shot) = shot else { return };
         let is_empty = shot.as_ref().is_none_or(|shot| shot.stack.is_none());
         if is_empty && self.retries < RETRIES && camera.can_sample() {
@@ -180,7 +191,7 @@ impl Stall {
     pub(super) fn latest(&self, camera: &mut Camera) -> Evidence {
         let picture = self.shots.last().map(|shot| camera.develop(shot));
         let cause = picture.as_ref().and_then(|picture| picture.special.or(picture.shot.off_cpu));
-        evidence(picture.as_ref(), Evidence { cause, captures: self.shots.len() as u32, ..Evidence::default() })
+        evidence(picture.as_ref(), None, Evidence { cause, captures: self.shots.len() as u32, ..Evidence::default() })
     }
 
     /// What the clocks say. Between the reading before the poll and the one when it was noticed lies its beginning: of what the
@@ -214,7 +225,13 @@ fn longest_seen(pictures: &[Picture], end_ns: u64) -> Option<&Picture> {
     pictures.iter().rev().max_by_key(|picture| (picture.shot.stack.is_some(), weight(picture)))
 }
 
-fn cause(split: Option<Split>, picture: Option<&Picture>, suspended_ns: u64, duration_ns: u64) -> Option<Cause> {
+fn cause(
+    split: Option<Split>,
+    picture: Option<&Picture>,
+    glanced: Option<Cause>,
+    suspended_ns: u64,
+    duration_ns: u64,
+) -> Option<Cause> {
     // A thread that ran, or waited for a CPU, was not stopped.
     let off_cpu_ns = split.map_or(duration_ns, |split| split.off_cpu_ns);
     if suspended_ns > duration_ns / 2 && off_cpu_ns > duration_ns / 2 {
@@ -223,7 +240,7 @@ fn cause(split: Option<Split>, picture: Option<&Picture>, suspended_ns: u64, dur
     if let Some(special) = picture.and_then(|picture| picture.special) {
         return Some(special);
     }
-    let off_cpu = picture.and_then(|picture| picture.shot.off_cpu);
+    let off_cpu = picture.and_then(|picture| picture.shot.off_cpu).or(glanced);
     match split {
         Some(split) if split.cpu_ns >= split.run_delay_ns.max(split.off_cpu_ns) => Some(Cause::Cpu),
         Some(split) if split.run_delay_ns > split.off_cpu_ns => Some(Cause::Preempted),
@@ -289,14 +306,15 @@ mod tests {
         let split = |cpu, delay, off| Some(Split { cpu_ns: cpu, run_delay_ns: delay, off_cpu_ns: off });
         let blocked = Picture { shot: Shot { off_cpu: Some(Cause::Lock), ..Shot::default() }, ..Picture::default() };
         let panics = Picture { special: Some(Cause::Panic), ..Picture::default() };
-        assert_eq!(cause(split(10, 1, 189), Some(&blocked), 0, 200), Some(Cause::Lock));
-        assert_eq!(cause(split(150, 10, 40), Some(&blocked), 0, 200), Some(Cause::Cpu));
-        assert_eq!(cause(split(60, 100, 40), None, 0, 200), Some(Cause::Preempted));
-        assert_eq!(cause(split(1, 1, 198), None, 0, 200), None, "off the CPU, but nobody saw in what");
-        assert_eq!(cause(split(1, 1, 198), Some(&blocked), 150, 200), Some(Cause::Suspended));
-        assert_eq!(cause(split(150, 1, 49), None, 150, 200), Some(Cause::Cpu), "who ran was not stopped");
-        assert_eq!(cause(split(199, 1, 0), Some(&panics), 0, 200), Some(Cause::Panic));
-        assert_eq!(cause(None, Some(&blocked), 0, 200), Some(Cause::Lock));
+        assert_eq!(cause(split(10, 1, 189), Some(&blocked), None, 0, 200), Some(Cause::Lock));
+        assert_eq!(cause(split(150, 10, 40), Some(&blocked), None, 0, 200), Some(Cause::Cpu));
+        assert_eq!(cause(split(60, 100, 40), None, None, 0, 200), Some(Cause::Preempted));
+        assert_eq!(cause(split(1, 1, 198), None, None, 0, 200), None, "off the CPU, but nobody saw in what");
+        assert_eq!(cause(split(1, 1, 198), None, Some(Cause::Lock), 0, 200), Some(Cause::Lock), "but a glance did");
+        assert_eq!(cause(split(1, 1, 198), Some(&blocked), None, 150, 200), Some(Cause::Suspended));
+        assert_eq!(cause(split(150, 1, 49), None, None, 150, 200), Some(Cause::Cpu), "who ran was not stopped");
+        assert_eq!(cause(split(199, 1, 0), Some(&panics), None, 0, 200), Some(Cause::Panic));
+        assert_eq!(cause(None, Some(&blocked), None, 0, 200), Some(Cause::Lock));
     }
 
     #[test]
@@ -311,7 +329,7 @@ mod tests {
         assert!(longest_seen(&[], 400).is_none());
         let mut seen =
             [shot(100, "a:1"), Picture { shot: Shot { at_ns: 200, ..Shot::default() }, ..Picture::default() }];
-        seen[0].shot.stack = Some(Stack { frames: Vec::new(), end: End::Root });
+        seen[0].shot.stack = Some(Stack { frames: Vec::new(), end: End::Root, guessed: None });
         assert_eq!(longest_seen(&seen, 900).unwrap().blocking_line.as_deref(), Some("a:1"), "nothing seen is no place");
     }
 }
