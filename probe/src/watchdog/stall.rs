@@ -177,14 +177,13 @@ impl Stall {
         if self.is_said || !self.is_begun { u64::MAX } else { self.from_ns.saturating_add(age_ns) }
     }
 
-    /// The poll is over: its thread's clocks, before it does much else; those of a while ago, if it may have done so.
+    /// The poll is over: its thread's clocks, before it does much else; those of a while ago, if it may have done so or ended.
     pub(super) fn end(self, now_ns: u64) -> Ended {
-        match self.last {
-            Some(last) if now_ns.saturating_sub(last.at_ns) > END_SLACK_NS => {
-                Ended { clocks: Some(last), end_ns: last.at_ns, stall: self }
-            }
-            _ => Ended { clocks: Reading::take(self.tid, now_ns), end_ns: now_ns, stall: self },
-        }
+        let is_late = |last: &Reading| now_ns.saturating_sub(last.at_ns) > END_SLACK_NS;
+        let now = if self.last.as_ref().is_some_and(is_late) { None } else { Reading::take(self.tid, now_ns) };
+        // There is none now if the thread ended with the poll.
+        let clocks = now.or(self.last);
+        Ended { clocks, end_ns: clocks.map_or(now_ns, |clocks| clocks.at_ns), stall: self }
     }
 
     /// What the last look showed, for a poll that still goes on.
