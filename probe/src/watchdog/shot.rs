@@ -165,9 +165,16 @@ fn special(found: &PollStack, panics: bool) -> Option<Cause> {
 
 /// Whether a frame is where a panic is printed or unwound.
 fn panics(frame: &Frame) -> bool {
-    frame.function.as_deref().is_some_and(|function| {
-        function.contains("rust_begin_unwind") || function.contains("panicking::") && function.contains("rust_panic")
-    })
+    const PARTS: [&str; 7] = [
+        "rust_begin_unwind",
+        "rust_panic",
+        "panicking::panic_handler",
+        "panicking::panic_with_hook",
+        "panicking::panic_fmt",
+        "panicking::begin_panic",
+        "panicking::default_hook",
+    ];
+    frame.function.as_deref().is_some_and(|function| PARTS.iter().any(|part| function.contains(part)))
 }
 
 pub(super) fn call(syscall: &Syscall) -> Call {

@@ -14,3 +14,5 @@ mod stretches;
 mod support;
 mod threads;
 mod tidy;
+#[cfg(all(feature = "capture", target_os = "linux", target_arch = "x86_64"))]
+mod watchdog;

@@ -1,0 +1,147 @@
+//! What the watchdog leaves alone, and what it says while a poll still runs.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use pollscope_probe::{Evidence, SlowPoll};
+use tokio::task::LocalSet;
+
+use super::{BLOCK, THRESHOLD, eventually, must, run, slow_polls, watching};
+use crate::support::{LONG, block, current_thread, multi_thread, spawn};
+
+#[derive(Debug, Clone, Default)]
+struct Kept(Arc<Mutex<Vec<String>>>);
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().push(String::from_utf8_lossy(bytes).into_owned());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Kept {
+    fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[test]
+fn without_capture_nothing_is_looked_at() {
+    let (runtime, probe) = current_thread(watching().capture(false));
+    runtime.block_on(async { spawn(&probe, async { block(60) }).await.unwrap() });
+    assert!(probe.finish(LONG));
+    let polls = probe.snapshot().slow_polls;
+    assert_eq!(polls.iter().map(|poll| &poll.evidence).collect::<Vec<_>>(), [&Evidence::default()]);
+}
+
+#[test]
+fn what_lasts_ten_thresholds_is_said_before_it_ends() {
+    eventually(|| {
+        let kept = Kept::default();
+        let (runtime, probe) = current_thread(watching().slow_poll_lines(kept.clone()));
+        let (said, writes) = (kept.clone(), THRESHOLD * 75);
+        // The task itself looks, at its own end, whether it was said.
+        let (before, _) = run(&runtime, &probe, async move {
+            std::thread::sleep(writes);
+            said.all()
+        })?;
+        let still = |lines: &[String]| lines.iter().filter(|line| line.contains("still runs after")).count();
+        must(still(&before) == 1 && before.len() == 1, "said before the end", &before)?;
+        let lines = kept.all();
+        must(still(&lines) == 1 && lines.len() == 2 && lines[1].contains("took"), "once, then its end", &lines)
+    });
+}
+
+/// A LocalSet's tasks are polled within the poll of the root: only they are slow, and only of them it is said.
+#[test]
+fn what_a_nested_poll_does_is_its_own() {
+    eventually(|| {
+        let kept = Kept::default();
+        let (runtime, probe) = current_thread(watching().slow_poll_lines(kept.clone()));
+        let local = LocalSet::new();
+        runtime.block_on(probe.watch(async {
+            let task = local.spawn_local(probe.watch(async { block(1_500) }).named("nested"));
+            local.run_until(task).await.unwrap();
+        }));
+        let polls = slow_polls(&probe);
+        let names: Vec<_> = polls.iter().map(|poll| poll.task_name.as_deref()).collect();
+        must(names == [Some("nested")], "one slow poll", &polls)?;
+        let at = polls[0].evidence.blocking_line.as_deref().unwrap_or_default();
+        must(at.starts_with("tests/it/support.rs:"), "its line", &polls)?;
+        let still = kept.all().iter().filter(|line| line.contains("still runs")).count();
+        must(still == 1 && kept.all()[0].contains("nested"), "said of it alone", kept.all())
+    });
+}
+
+/// The thread goes on with other things at once: what it does then is not taken for what the poll did.
+#[test]
+fn what_follows_a_poll_is_not_taken_for_it() {
+    let (runtime, probe) = multi_thread(1, watching());
+    runtime.block_on(async {
+        for _ in 0..20 {
+            // As long as the watchdog waits with its first look.
+            spawn(&probe, async { block(20) }).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    let parked = |poll: &SlowPoll| poll.evidence.call.as_ref().is_some_and(|call| call.name.contains("epoll"));
+    let polls = slow_polls(&probe);
+    assert!(!polls.iter().any(parked), "{polls:#?}");
+}
+
+/// The error that a call ended with; 0 for none.
+fn errno(result: i64) -> i32 {
+    if result < 0 { io::Error::last_os_error().raw_os_error().unwrap() } else { 0 }
+}
+
+type Blocking = (&'static str, fn() -> i32);
+
+/// Calls that a signal would end early, each with a time limit that ends it anyway.
+const CALLS: [Blocking; 5] = [
+    ("nanosleep", || {
+        let time = libc::timespec { tv_sec: 0, tv_nsec: BLOCK.subsec_nanos().into() };
+        // SAFETY: the kernel reads `time`, and writes nothing without a second place.
+        errno(unsafe { libc::nanosleep(&raw const time, std::ptr::null_mut()) }.into())
+    }),
+    ("poll", || {
+        // SAFETY: no files, so nothing is read or written.
+        errno(unsafe { libc::poll(std::ptr::null_mut(), 0, BLOCK.subsec_millis().cast_signed()) }.into())
+    }),
+    ("epoll_wait", || {
+        // SAFETY: `event` has room for the one event that is asked for; the file is closed at the end.
+        unsafe {
+            let epoll = libc::epoll_create1(libc::EPOLL_CLOEXEC);
+            let mut event = libc::epoll_event { events: 0, u64: 0 };
+            let error = errno(libc::epoll_wait(epoll, &raw mut event, 1, BLOCK.subsec_millis().cast_signed()).into());
+            libc::close(epoll);
+            error
+        }
+    }),
+    ("futex", || {
+        let (word, time) = (0u32, libc::timespec { tv_sec: 0, tv_nsec: BLOCK.subsec_nanos().into() });
+        // SAFETY: the kernel compares `word` with 0, and reads `time`.
+        errno(unsafe { libc::syscall(libc::SYS_futex, &raw const word, libc::FUTEX_WAIT, 0, &raw const time) })
+    }),
+    ("recv", || {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(BLOCK)).unwrap();
+        socket.recv(&mut [0]).unwrap_err().raw_os_error().unwrap()
+    }),
+];
+
+#[test]
+fn no_call_is_interrupted() {
+    let (runtime, probe) = multi_thread(2, watching());
+    for (name, call) in CALLS {
+        let error = runtime.block_on(async { spawn(&probe, async move { call() }).await.unwrap() });
+        assert_ne!(error, libc::EINTR, "{name}");
+    }
+    drop(runtime);
+    let looked_at = slow_polls(&probe).iter().filter(|poll| poll.evidence.captures > 0).count();
+    assert!(looked_at > 0);
+}
