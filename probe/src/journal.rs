@@ -109,7 +109,6 @@ impl Journal {
     }
 
     /// What was seen of a poll, which ended or is in another one now.
-    #[cfg_attr(not(any(test, feature = "capture")), expect(dead_code, reason = "for the watchdog"))]
     pub(crate) fn seen(&mut self, key: Key, evidence: Evidence, now_ns: u64) {
         self.watched.active.remove(&key);
         let waiting = self.waiting.iter_mut().rev().find(|waiting| waiting.key == key);
@@ -135,7 +134,6 @@ impl Journal {
     }
 
     /// A line about a poll that still goes on.
-    #[cfg_attr(not(any(test, feature = "capture")), expect(dead_code, reason = "for the watchdog"))]
     pub(crate) fn say(&mut self, line: String) {
         if self.said.len() < SAID_CAPACITY { self.said.push(line) } else { self.unsaid += 1 }
     }
