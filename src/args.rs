@@ -97,6 +97,15 @@ pub struct MergeRequest {
 pub struct Outputs {
     /// Where the recording goes as JSON; `-` is stdout, instead of the report.
     pub json: Option<PathBuf>,
+    /// Where the stacks of slow polls go, folded; `-` likewise.
+    pub folded: Option<PathBuf>,
+}
+
+impl Outputs {
+    /// All of them.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        [&self.json, &self.folded].into_iter().flatten().map(PathBuf::as_path)
+    }
 }
 
 /// Finds what blocks a Tokio event loop, and shows what fixing it is worth.
@@ -194,6 +203,9 @@ struct CliCommon {
     /// Write the recording as JSON to this file; `-` is stdout, instead of the report
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the stacks of slow polls to this file, folded for flame graphs, weighted by milliseconds; `-` is stdout
+    #[arg(long, value_name = "FILE")]
+    folded: Option<PathBuf>,
     /// Let tokio-console look at the run, at this address
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_ADDRESS)]
     console: Option<SocketAddr>,
@@ -235,10 +247,14 @@ fn interval(text: &str) -> Result<Duration, String> {
 /// What no single argument shows.
 fn check(command: &CliCommand) -> Result<(), (ErrorKind, &'static str)> {
     match command {
-        CliCommand::Run(run) if run.scenarios.len() > 1 && run.common.json.is_some() => Err((
-            ErrorKind::ArgumentConflict,
-            "`--json` takes one recording, and each scenario makes one: run them one by one",
-        )),
+        CliCommand::Run(run)
+            if run.scenarios.len() > 1 && (run.common.json.is_some() || run.common.folded.is_some()) =>
+        {
+            Err((
+                ErrorKind::ArgumentConflict,
+                "`--json` and `--folded` take one recording, and each scenario makes one: run them one by one",
+            ))
+        }
         CliCommand::Run(run) if (1..run.mode.len()).any(|i| run.mode[..i].contains(&run.mode[i])) => {
             Err((ErrorKind::ArgumentConflict, "`--mode` has a mode twice: name each once; `--rounds` repeats them all"))
         }
@@ -291,7 +307,7 @@ impl From<CliCommand> for Command {
             CliCommand::Run(run) => Command::Run(RunRequest {
                 overrides: run.overrides(),
                 scenarios: run.scenarios,
-                outputs: Outputs { json: run.common.json },
+                outputs: Outputs { json: run.common.json, folded: run.common.folded },
                 console: run.common.console,
             }),
             CliCommand::Merge(merge) => Command::Merge(MergeRequest {
@@ -303,7 +319,7 @@ impl From<CliCommand> for Command {
                 force: merge.force,
                 append: merge.append,
                 slow_poll: merge.slow,
-                outputs: Outputs { json: merge.common.json },
+                outputs: Outputs { json: merge.common.json, folded: merge.common.folded },
                 console: merge.common.console,
             }),
         }

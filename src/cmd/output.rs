@@ -11,6 +11,7 @@ use tempfile::NamedTempFile;
 use super::CmdError;
 use crate::args::{Color, Outputs};
 use crate::recording::{Recording, wire};
+use crate::report::folded;
 use crate::report::terminal::{Style, render};
 
 /// The width of a report that nobody looks at on a terminal.
@@ -39,7 +40,7 @@ impl Terminal {
         Style { width, color, unicode: takes_unicode() }
     }
 
-    /// Writes the outputs that were asked for: files first, then the report on stdout, unless JSON goes there.
+    /// Writes the outputs that were asked for: files first, then the report on stdout, unless another goes there.
     /// What can be written is, whatever else cannot; the first failure is the answer.
     pub(super) fn report(&self, recording: &Recording, outputs: &Outputs) -> Result<(), CmdError> {
         let dash = Path::new("-");
@@ -50,7 +51,10 @@ impl Terminal {
                 .map_err(|error| CmdError::Write { path: path.clone(), error })
                 .and_then(|json| self.write(path, &json));
         }
-        if outputs.json.as_deref() != Some(dash) {
+        if let Some(path) = &outputs.folded {
+            written = written.and(self.write(path, &folded::render(recording)));
+        }
+        if outputs.paths().all(|path| path != dash) {
             written = written.and(self.write(dash, &render(recording, &self.style())));
         }
         written
@@ -126,11 +130,13 @@ fn is_stdout(path: &Path) -> bool {
 
 /// Refuses a report that would take the place of one of `files`, by whatever name or link.
 pub(super) fn refuse_used<'f>(outputs: &Outputs, files: impl IntoIterator<Item = &'f Path>) -> Result<(), CmdError> {
-    let Some(report) = outputs.json.as_deref().filter(|path| *path != Path::new("-")) else { return Ok(()) };
-    match files.into_iter().find(|file| same_file(report, file)) {
-        None => Ok(()),
-        Some(file) => Err(CmdError::ReportIsUsed { report: report.to_owned(), file: file.to_owned() }),
+    let reports: Vec<&Path> = outputs.paths().filter(|path| *path != Path::new("-")).collect();
+    for file in files {
+        if let Some(report) = reports.iter().find(|report| same_file(report, file)) {
+            return Err(CmdError::ReportIsUsed { report: report.to_path_buf(), file: file.to_owned() });
+        }
     }
+    Ok(())
 }
 
 /// Whether both are one regular file, or would be once they are made.

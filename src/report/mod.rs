@@ -2,6 +2,7 @@
 
 pub mod doctor;
 pub mod explain;
+pub mod folded;
 mod layout;
 pub mod list;
 pub mod terminal;
