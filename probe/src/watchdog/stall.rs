@@ -65,7 +65,10 @@ impl Ended {
         let pictures: Vec<Picture> = stall.shots.iter().map(|shot| camera.develop(shot)).collect();
         let longest = longest_seen(&pictures, self.end_ns);
         let clocks = Evidence {
-            cause: cause(split, longest, stall.suspended_ns, duration_ns),
+            cause: cause(split, longest, stall.suspended_ns, duration_ns).or_else(|| {
+                // Off the CPU by turns, and seen on it for longest.
+                split.and_then(|_| stall.shots.iter().find_map(|shot| shot.off_cpu))
+            }),
             cpu_ns: split.map(|split| split.cpu_ns),
             run_delay_ns: split.map(|split| split.run_delay_ns),
             captures: stall.shots.len() as u32,
