@@ -32,6 +32,8 @@ struct Ran {
     ns: u64,
 }
 
+type Shape = (&'static str, usize, fn(&'static Case) -> Boxed);
+
 type Boxed = Pin<Box<dyn Future<Output = Ran> + Send>>;
 
 async fn leaf(case: &'static Case) -> Ran {
@@ -72,7 +74,7 @@ fn boxed(case: &'static Case, depth: u32) -> Boxed {
 
 /// The shapes of futures, with how many of them are within one another at least.
 #[rustfmt::skip]
-const SHAPES: [(&str, usize, fn(&'static Case) -> Boxed); 5] = [
+const SHAPES: [Shape; 5] = [
     ("plain", 5, |case| Box::pin(five(case))),
     ("boxed", 4, |case| boxed(case, 3)),
     ("select!", 3, |case| Box::pin(selected(case))),

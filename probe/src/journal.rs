@@ -109,7 +109,6 @@ impl Journal {
     }
 
     /// What was seen of a poll, which ended or is in another one now.
-    #[cfg_attr(not(any(test, feature = "capture")), expect(dead_code, reason = "for the watchdog"))]
     pub(crate) fn seen(&mut self, key: Key, evidence: Evidence, now_ns: u64) {
         self.watched.active.remove(&key);
         let waiting = self.waiting.iter_mut().rev().find(|waiting| waiting.key == key);
@@ -135,7 +134,6 @@ impl Journal {
     }
 
     /// A line about a poll that still goes on.
-    #[cfg_attr(not(any(test, feature = "capture")), expect(dead_code, reason = "for the watchdog"))]
     pub(crate) fn say(&mut self, line: String) {
         if self.said.len() < SAID_CAPACITY { self.said.push(line) } else { self.unsaid += 1 }
     }
@@ -312,7 +310,11 @@ mod tests {
         journal.add((0, 5), 0, poll(1));
         assert!(journal.deliver(EVIDENCE_PATIENCE_NS - 1, false, &|_| None).is_empty());
         assert_eq!(journal.deliver(EVIDENCE_PATIENCE_NS, false, &|_| None).len(), 1);
-        journal.add((0, 6), 0, poll(2));
+        journal.watched.begin((0, 8));
+        journal.add((0, 8), 0, poll(2));
+        journal.watched.abandon();
+        assert_eq!(journal.deliver(1, false, &|_| None).len(), 1, "the watchdog is gone");
+        journal.add((0, 6), 0, poll(3));
         let open: BlameOf<'_> = &|_| Some((Blame::default(), false));
         assert!(journal.deliver(BLAME_PATIENCE_NS - 1, false, open).is_empty());
         assert_eq!(journal.deliver(0, true, open)[0].blame, Some(Blame::default()));
