@@ -310,7 +310,11 @@ mod tests {
         journal.add((0, 5), 0, poll(1));
         assert!(journal.deliver(EVIDENCE_PATIENCE_NS - 1, false, &|_| None).is_empty());
         assert_eq!(journal.deliver(EVIDENCE_PATIENCE_NS, false, &|_| None).len(), 1);
-        journal.add((0, 6), 0, poll(2));
+        journal.watched.begin((0, 8));
+        journal.add((0, 8), 0, poll(2));
+        journal.watched.abandon();
+        assert_eq!(journal.deliver(1, false, &|_| None).len(), 1, "the watchdog is gone");
+        journal.add((0, 6), 0, poll(3));
         let open: BlameOf<'_> = &|_| Some((Blame::default(), false));
         assert!(journal.deliver(BLAME_PATIENCE_NS - 1, false, open).is_empty());
         assert_eq!(journal.deliver(0, true, open)[0].blame, Some(Blame::default()));

@@ -10,9 +10,12 @@ use tokio::task::yield_now;
 
 use crate::support::{LONG, current_thread, multi_thread, spawn};
 
-/// Every poll is slow.
+/// Every poll is slow, and none is looked at while it runs: that would add lines.
 fn strict() -> ProbeBuilder {
-    Probe::builder().slow_poll(Duration::from_nanos(1))
+    let probe = Probe::builder().slow_poll(Duration::from_nanos(1));
+    #[cfg(feature = "capture")]
+    let probe = probe.capture(false);
+    probe
 }
 
 /// A task of exactly this many polls.
