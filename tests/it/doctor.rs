@@ -1,6 +1,6 @@
 //! The doctor finds what it injects, in this build and on this machine.
 
-use crate::support::{Folder, assert_ends, run, stderr, stdout};
+use crate::support::{Folder, alone, assert_ends, run, stderr, stdout};
 
 /// Rows of the table: mark and name in front, flavour behind.
 fn rows(page: &str) -> Vec<&str> {
@@ -9,6 +9,7 @@ fn rows(page: &str) -> Vec<&str> {
 
 #[test]
 fn every_injected_stall_is_seen_as_it_was() {
+    let _alone = alone();
     let output = Folder::new().run("doctor");
     let page = stdout(&output);
     eprintln!("{page}");
@@ -30,6 +31,7 @@ fn every_injected_stall_is_seen_as_it_was() {
 
 #[test]
 fn a_narrow_page_stays_narrow() {
+    let _alone = alone();
     let output = run(Folder::new().command(["doctor"]).env("COLUMNS", "60").env("LC_ALL", "C"));
     let page = stdout(&output);
     assert!(page.is_ascii() && page.lines().all(|line| line.len() <= 60), "{page}");

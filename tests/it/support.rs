@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -153,4 +154,10 @@ pub(crate) fn assert_ends(output: &Output, code: i32, says: &[&str]) {
     }
     assert!(!said.contains("panicked"), "{said}");
     assert!(!said.contains('\u{1b}'), "an escape sequence got through: {said:?}");
+}
+
+/// One at a time: what is expected of a loop, or of what is seen of it, holds for one that only its own work blocks.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
