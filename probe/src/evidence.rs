@@ -1,6 +1,7 @@
 //! What is known of a slow poll beyond its duration: what it did, where, and who waited. Plain data.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::snapshot::Escaped;
 
@@ -84,8 +85,8 @@ pub struct Evidence {
     pub blocking_line: Option<String>,
     /// That frame's function.
     pub function: Option<String>,
-    /// The frames from the blocking thread's innermost up to the poll, inlined ones included.
-    pub stack: Vec<StackFrame>,
+    /// The frames from the blocking thread's innermost up to the poll, inlined ones included. Shared, as every snapshot has it.
+    pub stack: Arc<[StackFrame]>,
     /// Whether the stack was followed to the thread's first frame; `None` when there is no stack.
     pub stack_complete: Option<bool>,
     /// How often the stack was looked at.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::fixture;
 use crate::recording::GateVerdict::{self, Fail, Inconclusive, Pass};
 use crate::recording::{Coverage, Dist, Lines, Merge, Run, RuntimeInfo, Verdict};
 
@@ -19,19 +20,7 @@ fn run(mode: &str) -> Run {
         started_at: "2025-01-01T00:00:00Z".to_owned(),
         elapsed_ns: 4_000 * MS,
         coverage: Coverage::default(),
-        merge: Some(Merge {
-            verdict: Verdict::Ok,
-            reason: None,
-            inputs: 5,
-            lines: 50,
-            bytes: 65_536,
-            lost: 0,
-            duplicated: 0,
-            reordered: 0,
-            torn: 0,
-            foreign: 0,
-            unterminated: 0,
-        }),
+        merge: Some(Merge { bytes: 65_536, ..fixture::merge() }),
         interrupted: None,
         errors: Vec::new(),
         polls: dist([MS; 1_000]),

@@ -89,7 +89,7 @@ fn evidence(picture: Option<&Picture>, glanced: Option<&Call>, known: Evidence) 
         call,
         blocking_line: picture.blocking_line.clone(),
         function: picture.function.clone(),
-        stack: picture.stack.clone(),
+        stack: picture.stack.as_slice().into(),
         stack_complete: picture.complete,
         ..known
     }
