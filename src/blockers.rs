@@ -23,8 +23,10 @@ pub struct Blocker<'a> {
     pub worst_ns: u64,
     /// How many tasks waited for them; `None` where that cannot be seen.
     pub waited: Option<u64>,
-    /// How long those waited, added up, in nanoseconds.
+    /// How long those waited at least, added up, in nanoseconds.
     pub wait_ns: Option<u64>,
+    /// How long at most.
+    pub wait_most_ns: Option<u64>,
 }
 
 /// Groups slow polls, most time first.
@@ -48,6 +50,7 @@ pub fn blockers<'a>(polls: impl IntoIterator<Item = &'a SlowPoll>) -> Vec<Blocke
                 worst_ns: 0,
                 waited: None,
                 wait_ns: None,
+                wait_most_ns: None,
             });
             blockers.len() - 1
         });
@@ -56,8 +59,10 @@ pub fn blockers<'a>(polls: impl IntoIterator<Item = &'a SlowPoll>) -> Vec<Blocke
         blocker.total_ns += poll.duration_ns;
         blocker.worst_ns = blocker.worst_ns.max(poll.duration_ns);
         if let Some(blame) = poll.blame {
-            blocker.waited = Some(blocker.waited.map_or(blame.tasks, |tasks| tasks + blame.tasks));
-            blocker.wait_ns = Some(blocker.wait_ns.map_or(blame.wait_ns, |ns| ns + blame.wait_ns));
+            let add = |sum: &mut Option<u64>, more| *sum = Some(sum.map_or(more, |sum| sum + more));
+            add(&mut blocker.waited, blame.tasks);
+            add(&mut blocker.wait_ns, blame.wait_ns);
+            add(&mut blocker.wait_most_ns, blame.wait_most_ns);
         }
     }
     blockers.sort_by_key(|blocker| std::cmp::Reverse(blocker.total_ns));
@@ -79,7 +84,7 @@ mod tests {
             blame,
             ..SlowPoll::default()
         };
-        let waited = Some(Blame { tasks: 2, wait_ns: 30 });
+        let waited = Some(Blame { tasks: 2, wait_ns: 30, late_tasks: 1, wait_most_ns: 40, lifo_tasks: 0 });
         let polls = [
             poll(Some("a:1"), "s:1", 10, waited),
             poll(None, "s:1", 100, None),
@@ -90,6 +95,7 @@ mod tests {
         assert_eq!(found.len(), 3, "without a line, by spawn site");
         let last = found.last().unwrap();
         assert_eq!((last.line, last.polls, last.total_ns, last.worst_ns), (Some("a:1"), 2, 30, 20));
-        assert_eq!((last.waited, last.wait_ns, found[0].waited), (Some(2), Some(30), None));
+        assert_eq!((last.waited, last.wait_ns, last.wait_most_ns), (Some(2), Some(30), Some(40)));
+        assert_eq!((found[0].waited, found[0].wait_ns, found[0].wait_most_ns), (None, None, None));
     }
 }

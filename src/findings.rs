@@ -215,8 +215,11 @@ fn blocked_at(blocker: &Blocker, mode: &Pooled) -> Option<Found> {
     let line = blocker.line?;
     let call = blocker.call.map_or(String::new(), |call| format!(" in `{call}`"));
     let cause = blocker.cause.map_or(String::new(), |cause| format!(", cause {cause}"));
-    let waited = match (blocker.waited, blocker.wait_ns) {
-        (Some(tasks), Some(ns)) if tasks > 0 => format!("; {} waited {} in all", plural(tasks, "task"), format_ns(ns)),
+    let waited = match (blocker.waited, blocker.wait_ns, blocker.wait_most_ns) {
+        (Some(tasks), Some(ns), Some(most)) if tasks > 0 => {
+            let most = if most > ns { format!(" to {}", format_ns(most)) } else { String::new() };
+            format!("; {} waited {}{most} in all", plural(tasks, "task"), format_ns(ns))
+        }
         _ => String::new(),
     };
     let sentence = format!(

@@ -71,6 +71,7 @@ pub(crate) fn run(mode: &str) -> Run {
         slow_polls_dropped: 0,
         slow_poll_lines: Lines::default(),
         slow_polls: Vec::new(),
+        ledger: None,
         sites,
         intervals: Vec::new(),
         runtime_metrics: None,

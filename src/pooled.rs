@@ -1,6 +1,6 @@
 //! The rounds of a mode, put together: what findings and reports speak of.
 
-use crate::recording::{Dist, Run, Site, SlowPoll, Verdict};
+use crate::recording::{Charge, Dist, Ledger, Run, Site, SlowPoll, Verdict};
 
 /// All rounds of one mode as if they had been one.
 #[derive(Debug, Clone)]
@@ -25,6 +25,8 @@ pub struct Pooled<'a> {
     pub busy_stretches: Option<Dist>,
     /// Polls by spawn site, most time first.
     pub sites: Vec<Site>,
+    /// Who waited for whom, the longest waits first.
+    pub ledger: Option<Ledger>,
 }
 
 /// Groups runs by mode, in the order in which modes first ran.
@@ -51,6 +53,7 @@ impl<'a> Pooled<'a> {
             write_latency: sum(|run| run.write_latency.as_ref()),
             busy_stretches: sum(|run| run.busy_stretches.as_ref()),
             sites: pool_sites(&rounds),
+            ledger: rounds.iter().filter_map(|run| run.ledger.clone()).reduce(pool_ledgers),
             rounds,
         }
     }
@@ -161,6 +164,25 @@ fn pool_sites(rounds: &[&Run]) -> Vec<Site> {
         }
     }
     pooled.sort_by_key(|site| std::cmp::Reverse(site.polls.sum_ns));
+    pooled
+}
+
+/// The same culprits and waiters become one charge.
+fn pool_ledgers(mut pooled: Ledger, ledger: Ledger) -> Ledger {
+    for charge in ledger.charges {
+        let same = |known: &&mut Charge| (&known.culprit, &known.waiter) == (&charge.culprit, &charge.waiter);
+        match pooled.charges.iter_mut().find(same) {
+            None => pooled.charges.push(charge),
+            Some(known) => {
+                known.tasks += charge.tasks;
+                known.wait_ns += charge.wait_ns;
+                known.late_tasks += charge.late_tasks;
+                known.wait_most_ns += charge.wait_most_ns;
+            }
+        }
+    }
+    pooled.charges.sort_by_key(|charge| std::cmp::Reverse(charge.wait_most_ns));
+    pooled.unattributed_ns += ledger.unattributed_ns;
     pooled
 }
 

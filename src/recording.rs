@@ -118,6 +118,8 @@ pub struct Run {
     pub slow_polls: Vec<SlowPoll>,
     /// Polls by spawn site, most time first.
     pub sites: Vec<Site>,
+    /// Who waited for whom; `None` where that cannot be seen.
+    pub ledger: Option<Ledger>,
     /// The run in slices.
     pub intervals: Vec<Interval>,
     /// What tokio-metrics reported, by name.
@@ -240,6 +242,10 @@ pub struct SlowPoll {
     pub duration_ns: u64,
     /// Time on the CPU; `None` where it is not known.
     pub cpu_ns: Option<u64>,
+    /// Time ready to run, without a CPU; `None` where it is not known.
+    pub run_delay_ns: Option<u64>,
+    /// The rest of its time, off the CPU; `None` where it is not known.
+    pub off_cpu_ns: Option<u64>,
     /// Where most of its time went: `blocking-call`, `lock`, `cpu`, `page-fault`, `preempted`, `suspended`,
     /// `block-in-place` or `panic`; `None` where it is not known.
     pub cause: Option<String>,
@@ -286,10 +292,47 @@ pub struct Frame {
 /// Who waited while a slow poll held its worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blame {
-    /// Tasks that were ready before it ended and ran after it on the same thread.
+    /// Tasks that had to wait for it and ran after it on the same thread: those that were ready before it ended, and the late
+    /// ones.
     pub tasks: u64,
-    /// How long they waited for it, added up, in nanoseconds.
+    /// How long those that were ready waited for it, added up, in nanoseconds.
     pub wait_ns: u64,
+    /// Of `tasks`, those that waited for a timer or a socket, at which the loop looked again only after the poll. When their
+    /// events came cannot be known.
+    pub late_tasks: u64,
+    /// How long all of `tasks` waited at most, in nanoseconds.
+    pub wait_most_ns: u64,
+    /// Of `tasks`, the one that became ready during the poll and ran right after it, on a multi-thread runtime: no other worker
+    /// takes what is in the LIFO slot.
+    pub lifo_tasks: u64,
+}
+
+/// Who waited for whom, by spawn site. All that tasks waited for the loop is in it: what was charged and `unattributed_ns` add
+/// up to the sum of the schedule latency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    /// The longest waits first.
+    pub charges: Vec<Charge>,
+    /// What tasks waited otherwise, in nanoseconds: for polls that were not slow, or, on a multi-thread runtime, for a slow poll
+    /// on another worker than the one that ran them in the end.
+    pub unattributed_ns: u64,
+}
+
+/// What tasks of one spawn site waited for slow polls of another, or of the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    /// `file:line` of the slow polls' tasks, or `other`.
+    pub culprit: String,
+    /// `file:line` of the tasks that waited, or `other`.
+    pub waiter: String,
+    /// How many had to wait; one that waited for two slow polls counts twice.
+    pub tasks: u64,
+    /// How long those that were ready waited, in nanoseconds.
+    pub wait_ns: u64,
+    /// Of `tasks`, the late ones: see [`Blame`].
+    pub late_tasks: u64,
+    /// How long all of them waited at most, in nanoseconds.
+    pub wait_most_ns: u64,
 }
 
 /// All polls of the tasks spawned at one place.

@@ -1,19 +1,33 @@
 //! Who waited for a slow poll: tasks that were ready before it ended, and were polled on its thread after it.
 //!
-//! Known from Tokio's schedule latency alone. On a current-thread runtime nobody else could have polled them, so it is
-//! exact; on a multi-thread runtime it counts those that ran next on the same worker, and not those that another one took.
+//! Known from Tokio's schedule latency. On a current-thread runtime nobody else could have polled them, so that is exact; on a
+//! multi-thread runtime it counts those that ran next on the same worker, and not those that another one took.
+//!
+//! A task that waits for a timer or a socket becomes ready only when the loop looks for events: on a current-thread runtime,
+//! after the slow poll that kept it from looking. Its schedule latency is then next to nothing, although it waited, for
+//! longer than anybody can tell. Such a *late* task is counted if it was not polled since the slow poll, so that what it
+//! waited for was asked for before it; it waited at most as long as the poll lasted.
 
+use std::panic::Location;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::evidence::Blame;
 use crate::histogram::add_single_writer;
+use crate::ledger::Ledger;
 
 /// The latest slow polls of a thread that are still told apart.
 const CAPACITY: usize = 64;
+/// How many slow polls in a row, without a park, can have victims in common.
+const OPEN: usize = 8;
 /// After so many polls that did not wait for it, a slow poll is taken to have no further victims, even if the thread never
 /// parks: Tokio's queues are first in, first out, but for the global one, looked at every 31 or 61 polls.
 const VICTIMLESS: u32 = 256;
+/// Who is woken within this part of the slow poll's length after the loop began to look for events was not woken by an event
+/// that came since,
+const WINDOW_PART: u64 = 16;
+/// or by this, in nanoseconds, if that is less.
+const LONGEST_WINDOW_NS: u64 = 1_000_000;
 
 /// The victims of one slow poll.
 #[derive(Debug, Default)]
@@ -21,25 +35,18 @@ struct Cell {
     /// Its start; 0 for none.
     start_ns: AtomicU64,
     tasks: AtomicU64,
+    lifo_tasks: AtomicU64,
     wait_ns: AtomicU64,
-    /// 1 once nobody can be added any more.
-    closed: AtomicU64,
+    late_tasks: AtomicU64,
+    /// How long the late ones waited at most.
+    late_ns: AtomicU64,
+    /// Nobody is added from then on; 0 while that is not known.
+    closes_ns: AtomicU64,
 }
 
 /// Written by the thread alone, read by any.
 #[derive(Debug)]
 pub(crate) struct Blames(Box<[Cell]>);
-
-/// The thread's own side: the slow poll whose victims are being polled.
-#[derive(Debug, Default)]
-pub(crate) struct Culprit {
-    start_ns: u64,
-    /// 0: there is none, and no poll can have waited for it.
-    pub(crate) end_ns: u64,
-    cell: usize,
-    next_cell: usize,
-    victimless: u32,
-}
 
 impl Blames {
     pub(crate) fn new() -> Blames {
@@ -47,83 +54,356 @@ impl Blames {
     }
 
     /// What is known of the slow poll that began at `start_ns`, and whether more can come.
-    pub(crate) fn read(&self, start_ns: u64) -> Option<(Blame, bool)> {
+    pub(crate) fn read(&self, start_ns: u64, now_ns: u64) -> Option<(Blame, bool)> {
         let cell = self.0.iter().find(|cell| cell.start_ns.load(Acquire) == start_ns)?;
-        let blame = Blame { tasks: cell.tasks.load(Acquire), wait_ns: cell.wait_ns.load(Acquire) };
-        let closed = cell.closed.load(Acquire) == 1;
+        let (ready, late) = (cell.tasks.load(Acquire), cell.late_tasks.load(Acquire));
+        let wait_ns = cell.wait_ns.load(Acquire);
+        let blame = Blame {
+            tasks: ready + late,
+            wait_ns,
+            late_tasks: late,
+            wait_most_ns: wait_ns + cell.late_ns.load(Acquire),
+            lifo_tasks: cell.lifo_tasks.load(Acquire),
+        };
+        let closes_ns = cell.closes_ns.load(Acquire);
         // It may have been given to a later slow poll meanwhile.
-        (cell.start_ns.load(Relaxed) == start_ns).then_some((blame, closed))
+        (cell.start_ns.load(Relaxed) == start_ns).then_some((blame, closes_ns != 0 && now_ns >= closes_ns))
     }
 }
 
-impl Culprit {
-    /// A slow poll ended.
-    #[cold]
-    pub(crate) fn begin(&mut self, blames: &Blames, start_ns: u64, end_ns: u64) {
-        self.close(blames);
-        let cell = &blames.0[self.next_cell];
-        cell.start_ns.store(0, Relaxed);
-        cell.tasks.store(0, Release);
-        cell.wait_ns.store(0, Release);
-        cell.closed.store(0, Release);
-        cell.start_ns.store(start_ns, Release);
-        let next_cell = (self.next_cell + 1) % CAPACITY;
-        *self = Culprit { start_ns, end_ns, cell: self.next_cell, next_cell, victimless: 0 };
+/// A slow poll whose victims are being polled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Culprit {
+    pub(crate) task: u64,
+    pub(crate) spawned_at: &'static Location<'static>,
+    pub(crate) start_ns: u64,
+    pub(crate) end_ns: u64,
+}
+
+/// A poll that begins while there are culprits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiter {
+    pub(crate) task: u64,
+    pub(crate) spawned_at: &'static Location<'static>,
+    pub(crate) ready_ns: u64,
+    pub(crate) polled_ns: u64,
+}
+
+/// The thread's own side: its slow polls since it last looked for events, in the order in which they ended.
+#[derive(Debug)]
+pub(crate) struct Culprits {
+    open: Vec<(Culprit, usize)>,
+    next_cell: usize,
+    /// Whether no other thread looks for events, or takes what this one has to poll.
+    is_alone: bool,
+    /// Whether nothing was polled since the last of them.
+    is_next: bool,
+    victimless: u32,
+    /// The tasks polled since the last of them, and itself; different ones can share a bit.
+    polled: [u64; 4],
+    /// When the last poll ended, or the thread parked: the loop looks for events after that, if it does.
+    looks_ns: u64,
+    is_parked: bool,
+    /// The first time that anybody became ready while nothing was polled: the loop looked for events.
+    look: Option<(u64, u64)>,
+}
+
+impl Culprits {
+    /// None. Room for all is made here, as nothing may be allocated later.
+    pub(crate) fn new() -> Culprits {
+        Culprits {
+            open: Vec::with_capacity(OPEN),
+            next_cell: 0,
+            is_alone: false,
+            is_next: false,
+            victimless: 0,
+            polled: [0; 4],
+            looks_ns: 0,
+            is_parked: false,
+            look: None,
+        }
     }
 
-    /// A poll begins while there is a culprit; its task was ready since `ready_ns`.
+    /// Whether a poll can have waited for one.
+    #[inline]
+    pub(crate) fn are_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// A slow poll ended. `is_alone`: on a current-thread runtime.
     #[cold]
-    pub(crate) fn poll(&mut self, blames: &Blames, ready_ns: u64) {
-        let wait_ns = self.end_ns.saturating_sub(ready_ns.max(self.start_ns));
-        if wait_ns > 0 {
-            let cell = &blames.0[self.cell];
-            add_single_writer(&cell.tasks, 1);
-            add_single_writer(&cell.wait_ns, wait_ns);
-        } else {
-            self.victimless += 1;
-            if self.victimless == VICTIMLESS {
-                self.close(blames);
+    pub(crate) fn begin(&mut self, blames: &Blames, culprit: Culprit, is_alone: bool) {
+        if self.open.len() == OPEN {
+            let (culprit, cell) = self.open.remove(0);
+            blames.0[cell].closes_ns.store(culprit.end_ns, Release);
+        }
+        let cell = &blames.0[self.next_cell];
+        cell.start_ns.store(0, Relaxed);
+        let counters = [&cell.tasks, &cell.lifo_tasks, &cell.wait_ns, &cell.late_tasks, &cell.late_ns, &cell.closes_ns];
+        counters.into_iter().for_each(|counter| counter.store(0, Release));
+        cell.start_ns.store(culprit.start_ns, Release);
+        self.open.push((culprit, self.next_cell));
+        self.next_cell = (self.next_cell + 1) % CAPACITY;
+        (self.is_alone, self.is_next, self.victimless) = (is_alone, true, 0);
+        (self.looks_ns, self.is_parked, self.look) = (culprit.end_ns, false, None);
+        self.polled = [0; 4];
+        self.was_polled(culprit.task);
+    }
+
+    /// Notes a task; whether it was there already, or shares the bit of one that was.
+    fn was_polled(&mut self, task: u64) -> bool {
+        let (word, bit) = ((task / 64 % 4) as usize, 1 << (task % 64));
+        let was = self.polled[word] & bit != 0;
+        self.polled[word] |= bit;
+        was
+    }
+
+    /// A poll begins.
+    #[cold]
+    pub(crate) fn poll(&mut self, blames: &Blames, ledger: &Ledger, waiter: Waiter) {
+        let was_polled = self.was_polled(waiter.task);
+        let is_next = std::mem::take(&mut self.is_next);
+        let Some(&(newest, newest_cell)) = self.open.last() else { return };
+        if waiter.ready_ns < newest.end_ns {
+            self.charge(blames, ledger, &waiter);
+            if is_next && !self.is_alone && waiter.ready_ns >= newest.start_ns && waiter.task != newest.task {
+                add_single_writer(&blames.0[newest_cell].lifo_tasks, 1);
+            }
+            return;
+        }
+        if self.is_late(&newest, &waiter) && !was_polled {
+            let most_ns = newest.end_ns - newest.start_ns;
+            add_single_writer(&blames.0[newest_cell].late_tasks, 1);
+            add_single_writer(&blames.0[newest_cell].late_ns, most_ns);
+            ledger.row(newest.spawned_at, waiter.spawned_at).charge_late(most_ns);
+            return;
+        }
+        self.victimless += 1;
+        if self.victimless == VICTIMLESS {
+            self.close(blames, waiter.polled_ns);
+        }
+    }
+
+    /// Charges each slow poll with what the task waited for it, and none with the time of another one within it.
+    fn charge(&self, blames: &Blames, ledger: &Ledger, waiter: &Waiter) {
+        let mut charged = [0; OPEN];
+        for (index, (culprit, cell)) in self.open.iter().enumerate() {
+            let overlap_ns = culprit.end_ns.saturating_sub(waiter.ready_ns.max(culprit.start_ns));
+            let within =
+                self.open[..index].iter().zip(&charged).filter(|((inner, _), _)| inner.start_ns >= culprit.start_ns);
+            let wait_ns = overlap_ns.saturating_sub(within.map(|(_, ns)| ns).sum());
+            charged[index] = wait_ns;
+            // A task that woke itself waits for others only.
+            if wait_ns > 0 && culprit.task != waiter.task {
+                add_single_writer(&blames.0[*cell].tasks, 1);
+                add_single_writer(&blames.0[*cell].wait_ns, wait_ns);
+                ledger.row(culprit.spawned_at, waiter.spawned_at).charge(wait_ns);
             }
         }
     }
 
-    /// Nobody is left who could have waited: the thread parks, or was slow again.
-    pub(crate) fn close(&mut self, blames: &Blames) {
-        if self.end_ns != 0 {
-            blames.0[self.cell].closed.store(1, Release);
-            self.end_ns = 0;
+    /// Whether the task became ready when the loop first looked for events after the slow poll.
+    fn is_late(&mut self, newest: &Culprit, waiter: &Waiter) -> bool {
+        if !self.is_alone {
+            return false;
+        }
+        if self.look.is_none() && waiter.ready_ns >= self.looks_ns {
+            let to_ns = self.looks_ns + window_ns(newest);
+            self.look = Some((self.looks_ns, to_ns.min(waiter.polled_ns)));
+        }
+        self.look.is_some_and(|(from_ns, to_ns)| (from_ns..to_ns).contains(&waiter.ready_ns))
+    }
+
+    /// A poll ended.
+    #[inline]
+    pub(crate) fn polled(&mut self, end_ns: u64) {
+        if self.are_open() {
+            self.looks_ns = end_ns;
         }
     }
+
+    /// The thread parks: there is nothing left to poll, and it looks for events.
+    pub(crate) fn park(&mut self, blames: &Blames, now_ns: u64) {
+        let Some((newest, _)) = self.open.last() else { return };
+        if !self.is_alone || self.look.is_some() || self.is_parked {
+            return self.close(blames, now_ns);
+        }
+        (self.is_parked, self.looks_ns) = (true, now_ns);
+        let closes_ns = now_ns + window_ns(newest);
+        self.open.iter().for_each(|(_, cell)| blames.0[*cell].closes_ns.store(closes_ns, Release));
+    }
+
+    /// The thread goes on after a park.
+    pub(crate) fn unpark(&mut self, blames: &Blames, now_ns: u64) {
+        let Some((newest, _)) = self.open.last() else { return };
+        if now_ns > self.looks_ns + window_ns(newest) {
+            return self.close(blames, self.looks_ns);
+        }
+        self.open.iter().for_each(|(_, cell)| blames.0[*cell].closes_ns.store(0, Release));
+    }
+
+    /// Nobody is left who could have waited.
+    fn close(&mut self, blames: &Blames, now_ns: u64) {
+        self.open.drain(..).for_each(|(_, cell)| blames.0[cell].closes_ns.store(now_ns, Release));
+    }
+}
+
+fn window_ns(culprit: &Culprit) -> u64 {
+    ((culprit.end_ns - culprit.start_ns) / WINDOW_PART).min(LONGEST_WINDOW_NS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const MS: u64 = 1_000_000;
+
+    /// A thread, its slow polls, and its clock in the shape of calls.
+    struct Bench {
+        blames: Blames,
+        ledger: Ledger,
+        culprits: Culprits,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            Bench { blames: Blames::new(), ledger: Ledger::new(), culprits: Culprits::new() }
+        }
+
+        fn slow(&mut self, task: u64, start_ns: u64, end_ns: u64, is_alone: bool) {
+            let culprit = Culprit { task, spawned_at: Location::caller(), start_ns, end_ns };
+            self.culprits.begin(&self.blames, culprit, is_alone);
+        }
+
+        fn poll(&mut self, task: u64, ready_ns: u64, polled_ns: u64) {
+            let waiter = Waiter { task, spawned_at: Location::caller(), ready_ns, polled_ns };
+            self.culprits.poll(&self.blames, &self.ledger, waiter);
+            self.culprits.polled(polled_ns + 1);
+        }
+
+        fn blame(&self, start_ns: u64) -> Blame {
+            self.blames.read(start_ns, u64::MAX).expect("a slow poll").0
+        }
+
+        fn is_closed(&self, start_ns: u64, now_ns: u64) -> bool {
+            self.blames.read(start_ns, now_ns).expect("a slow poll").1
+        }
+    }
+
+    fn ready(tasks: u64, wait_ns: u64) -> Blame {
+        Blame { tasks, wait_ns, wait_most_ns: wait_ns, ..Blame::default() }
+    }
+
     #[test]
     fn a_wait_is_charged_for_the_time_that_the_slow_poll_lasted() {
-        let (blames, mut culprit) = (Blames::new(), Culprit::default());
-        culprit.begin(&blames, 100, 300);
-        for ready_ns in [50, 250, 300, 310] {
-            culprit.poll(&blames, ready_ns);
+        let mut bench = Bench::new();
+        bench.slow(1, 100, 300, true);
+        for (task, ready_ns) in [(2, 50), (3, 250), (4, 300), (5, 301)] {
+            bench.poll(task, ready_ns, 302);
         }
-        assert_eq!(blames.read(100), Some((Blame { tasks: 2, wait_ns: 250 }, false)));
-        culprit.close(&blames);
-        assert_eq!(blames.read(100).map(|(_, closed)| closed), Some(true));
-        assert_eq!((culprit.end_ns, blames.read(7)), (0, None));
+        assert_eq!(bench.blame(100), ready(2, 250));
+        assert_eq!(bench.blames.read(7, 0), None);
+        let charged: u64 = bench.ledger.rows().map(|row| row.wait_ns.load(Relaxed)).sum();
+        assert_eq!(charged, 250);
+    }
+
+    #[test]
+    fn a_task_that_woke_itself_did_not_wait_for_itself() {
+        let mut bench = Bench::new();
+        bench.slow(1, 100, 300, true);
+        bench.poll(1, 200, 301);
+        assert_eq!(bench.blame(100), ready(0, 0));
+    }
+
+    #[test]
+    fn who_waits_behind_two_slow_polls_is_charged_to_both() {
+        let mut bench = Bench::new();
+        bench.slow(1, 100, 300, true);
+        bench.slow(2, 310, 400, true);
+        bench.poll(3, 250, 401);
+        assert_eq!((bench.blame(100), bench.blame(310)), (ready(1, 50), ready(1, 90)));
+    }
+
+    #[test]
+    fn a_poll_within_a_poll_is_charged_once() {
+        let mut bench = Bench::new();
+        bench.slow(1, 150, 250, true);
+        bench.slow(2, 100, 300, true);
+        bench.poll(3, 100, 301);
+        assert_eq!((bench.blame(150), bench.blame(100)), (ready(1, 100), ready(1, 100)));
+    }
+
+    /// Timers and sockets: the loop looked for them only after the poll.
+    #[test]
+    fn who_is_woken_by_the_first_look_for_events_is_late() {
+        let mut bench = Bench::new();
+        bench.slow(1, 100 * MS, 300 * MS, true);
+        bench.poll(2, 200 * MS, 300 * MS + 10);
+        bench.culprits.park(&bench.blames, 300 * MS + 20);
+        assert!(!bench.is_closed(100 * MS, 300 * MS + 21), "the events are about to come");
+        assert!(bench.is_closed(100 * MS, 302 * MS), "none came");
+        bench.culprits.unpark(&bench.blames, 300 * MS + 40);
+        assert!(!bench.is_closed(100 * MS, 302 * MS));
+        // Task 2 was polled since, and the slow task itself: what they wait for they may have asked for since.
+        for task in [3, 2, 4, 1] {
+            bench.poll(task, 300 * MS + 30, 300 * MS + 50);
+        }
+        // Woken by a poll, and by a later look.
+        bench.poll(5, 300 * MS + 50, 300 * MS + 60);
+        bench.poll(6, 300 * MS + 61, 300 * MS + 70);
+        let late_ns = 2 * 200 * MS;
+        let expected =
+            Blame { tasks: 3, wait_ns: 100 * MS, late_tasks: 2, wait_most_ns: 100 * MS + late_ns, lifo_tasks: 0 };
+        assert_eq!(bench.blame(100 * MS), expected);
+        bench.culprits.park(&bench.blames, 301 * MS);
+        assert!(bench.is_closed(100 * MS, 301 * MS) && !bench.culprits.are_open());
+    }
+
+    /// A loop that never runs dry looks for events between two polls.
+    #[test]
+    fn a_busy_loop_looks_for_events_without_parking() {
+        let mut bench = Bench::new();
+        bench.slow(1, 100 * MS, 300 * MS, true);
+        bench.poll(2, 200 * MS, 300 * MS + 10);
+        bench.poll(3, 300 * MS + 15, 300 * MS + 20);
+        bench.poll(4, 300 * MS + 16, 300 * MS + 30);
+        assert_eq!(bench.blame(100 * MS).late_tasks, 2);
+    }
+
+    #[test]
+    fn an_event_that_came_after_the_slow_poll_is_none_of_its_fault() {
+        let mut bench = Bench::new();
+        bench.slow(1, 100 * MS, 300 * MS, true);
+        bench.culprits.park(&bench.blames, 300 * MS + 20);
+        bench.culprits.unpark(&bench.blames, 310 * MS);
+        assert!(bench.is_closed(100 * MS, 310 * MS) && !bench.culprits.are_open());
+        assert_eq!(bench.blame(100 * MS), ready(0, 0));
+    }
+
+    /// Other workers look for events, and take what waits; but not what is in the slot for the task that runs next.
+    #[test]
+    fn on_several_workers_who_ran_next_is_told_apart_and_nobody_is_late() {
+        let mut bench = Bench::new();
+        bench.slow(1, 100, 300, false);
+        bench.poll(2, 200, 301);
+        bench.poll(3, 200, 310);
+        bench.poll(4, 312, 313);
+        assert_eq!(bench.blame(100), Blame { lifo_tasks: 1, ..ready(2, 200) });
+        bench.culprits.park(&bench.blames, 400);
+        assert!(bench.is_closed(100, 400));
     }
 
     #[test]
     fn the_oldest_are_forgotten_and_a_busy_thread_closes_them() {
-        let (blames, mut culprit) = (Blames::new(), Culprit::default());
-        for start_ns in 1..=CAPACITY as u64 + 1 {
-            culprit.begin(&blames, start_ns * 10, start_ns * 10 + 5);
+        let mut bench = Bench::new();
+        for n in 1..=CAPACITY as u64 + 1 {
+            bench.slow(1, n * 10, n * 10 + 5, true);
         }
-        assert_eq!(blames.read(10), None);
-        assert_eq!(blames.read(20).map(|(_, closed)| closed), Some(true));
-        for _ in 0..VICTIMLESS {
-            culprit.poll(&blames, u64::MAX);
+        assert_eq!(bench.blames.read(10, u64::MAX), None);
+        assert!(bench.is_closed(20, u64::MAX), "no more than {OPEN} are open");
+        for n in 0..u64::from(VICTIMLESS) {
+            bench.poll(1, 10_000 + n, 10_000 + n);
         }
-        assert_eq!(culprit.end_ns, 0);
+        assert!(!bench.culprits.are_open());
     }
 }

@@ -94,19 +94,45 @@ pub struct Evidence {
 }
 
 /// Who waited while a slow poll held its worker.
+///
+/// Exact on a current-thread runtime, for spawned tasks. On a multi-thread one it holds those that the same worker polled
+/// afterwards; what others waited for is in [`crate::Ledger::unattributed_ns`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Blame {
-    /// Polls that were ready before it ended and were polled after it on the same thread.
+    /// Polls that had to wait for it, each counted once. Those that were ready before it ended, and the late ones.
     pub tasks: u64,
-    /// How long they waited for it, added up, in nanoseconds.
+    /// How long those that were ready waited for it, added up, in nanoseconds.
     pub wait_ns: u64,
+    /// Of `tasks`, those that the loop made ready only when it looked for timers and sockets again after the poll. Their
+    /// events had been asked for before it; when they came in the meantime cannot be known.
+    pub late_tasks: u64,
+    /// How long all of `tasks` waited at most, in nanoseconds: as `wait_ns` if none was late.
+    pub wait_most_ns: u64,
+    /// Of `tasks`, the one that became ready during the poll and ran right after it, on a multi-thread runtime, as what is in
+    /// the worker's LIFO slot does: it waits for that worker, and no other can take it.
+    pub lifo_tasks: u64,
 }
 
 impl Evidence {
+    /// How long a poll that lasted `duration_ns` was off the CPU and not ready to run, in nanoseconds: what is neither
+    /// [`Evidence::cpu_ns`] nor [`Evidence::run_delay_ns`]. `None` where those are not known.
+    ///
+    /// ```
+    /// # use pollscope_probe::Evidence;
+    /// let mut evidence = Evidence::default();
+    /// assert_eq!(evidence.off_cpu_ns(100), None);
+    /// (evidence.cpu_ns, evidence.run_delay_ns) = (Some(20), Some(10));
+    /// assert_eq!(evidence.off_cpu_ns(100), Some(70));
+    /// ```
+    pub fn off_cpu_ns(&self, duration_ns: u64) -> Option<u64> {
+        Some(duration_ns.saturating_sub(self.cpu_ns?).saturating_sub(self.run_delay_ns?))
+    }
+
     /// `blocked in write(…) for 0.501 s at src/main.rs:41 (cpu 0.001 s)`; `None` when nothing is known.
     pub(crate) fn sentence(&self, duration_ns: u64) -> Option<String> {
         let seconds = |ns: u64| format!("{:.3} s", ns as f64 / 1e9);
-        let off_cpu = self.cpu_ns.map(|cpu| duration_ns.saturating_sub(cpu));
+        let off_cpu = self.off_cpu_ns(duration_ns);
         let what = match (&self.cause, &self.call) {
             (Some(Cause::BlockingCall | Cause::Lock), Some(call)) => {
                 let time = off_cpu.map_or(String::new(), |ns| format!(" for {}", seconds(ns)));
@@ -117,15 +143,27 @@ impl Evidence {
             (None, None) => self.blocking_line.as_ref().map(|_| "seen".to_owned())?,
         };
         let at = self.blocking_line.as_ref().map_or(String::new(), |line| format!(" at {}", Escaped(line)));
-        let cpu = self.cpu_ns.map_or(String::new(), |ns| format!(" (cpu {})", seconds(ns)));
-        Some(format!("{what}{at}{cpu}"))
+        let parts =
+            [("cpu", self.cpu_ns), ("waiting for a CPU", self.run_delay_ns.filter(|ns| is_notable(*ns, duration_ns)))];
+        let parts: Vec<String> =
+            parts.iter().filter_map(|(what, ns)| Some(format!("{what} {}", seconds((*ns)?)))).collect();
+        let split = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
+        Some(format!("{what}{at}{split}"))
     }
+}
+
+/// Whether a part of a poll is worth a word: a twentieth of it.
+fn is_notable(ns: u64, duration_ns: u64) -> bool {
+    ns >= duration_ns / 20
 }
 
 impl fmt::Display for Blame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tasks = if self.tasks == 1 { "task" } else { "tasks" };
-        write!(f, "made {} {tasks} wait {:.3} s in all", self.tasks, self.wait_ns as f64 / 1e9)
+        let seconds = |ns: u64| ns as f64 / 1e9;
+        let most = if self.late_tasks == 0 { String::new() } else { format!(" to {:.3}", seconds(self.wait_most_ns)) };
+        write!(f, "made {} {tasks} wait {:.3}{most} s in all", self.tasks, seconds(self.wait_ns))?;
+        if self.lifo_tasks > 0 { write!(f, " ({} in the LIFO slot)", self.lifo_tasks) } else { Ok(()) }
     }
 }
 
@@ -138,6 +176,7 @@ mod tests {
         let evidence = Evidence {
             cause: Some(Cause::BlockingCall),
             cpu_ns: Some(1_000_000),
+            run_delay_ns: Some(0),
             call: Some(Call {
                 name: "write".to_owned(),
                 fd: Some(9),
@@ -154,7 +193,17 @@ mod tests {
         );
         let busy = Evidence { cause: Some(Cause::Cpu), call: None, ..evidence };
         assert_eq!(busy.sentence(502_000_000).unwrap(), "cpu at src/sink.rs:41 (cpu 0.001 s)");
+        let mixed = Evidence { cpu_ns: Some(300_000_000), run_delay_ns: Some(200_000_000), ..busy };
+        assert_eq!(
+            mixed.sentence(502_000_000).unwrap(),
+            "cpu at src/sink.rs:41 (cpu 0.300 s, waiting for a CPU 0.200 s)"
+        );
         assert_eq!(Evidence::default().sentence(1), None);
-        assert_eq!(Blame { tasks: 5, wait_ns: 2_100_000_000 }.to_string(), "made 5 tasks wait 2.100 s in all");
+        let blame = Blame { tasks: 5, wait_ns: 2_100_000_000, wait_most_ns: 2_100_000_000, ..Blame::default() };
+        assert_eq!(blame.to_string(), "made 5 tasks wait 2.100 s in all");
+        let late = Blame { tasks: 6, late_tasks: 1, wait_most_ns: 2_600_000_000, ..blame };
+        assert_eq!(late.to_string(), "made 6 tasks wait 2.100 to 2.600 s in all");
+        let next = Blame { lifo_tasks: 1, ..blame };
+        assert_eq!(next.to_string(), "made 5 tasks wait 2.100 s in all (1 in the LIFO slot)");
     }
 }

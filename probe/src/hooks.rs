@@ -146,6 +146,13 @@ pub(crate) fn handed_over() -> bool {
     false
 }
 
+/// Whether the poll that ends on this thread is of a current-thread runtime: nobody else polls its tasks, or looks for its
+/// events, meanwhile.
+pub(crate) fn is_alone() -> bool {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread)
+}
+
 /// Puts the user's callbacks alone into the runtime's builder: the probe is off.
 pub(crate) fn install_chained(builder: &mut Builder, chained: Chained) {
     if let Some(park) = chained.park {

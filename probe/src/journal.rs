@@ -271,7 +271,7 @@ mod tests {
         journal.watched.begin((0, 5));
         journal.add((0, 5), 100, poll(1));
         journal.seen((0, 5), seen(Cause::Cpu, 1), 102);
-        let waited = Blame { tasks: 2, wait_ns: 9 };
+        let waited = Blame { tasks: 2, wait_ns: 9, wait_most_ns: 9, ..Blame::default() };
         assert_eq!(journal.list(&|_| Some((waited, true)))[0].blame, Some(waited));
         let (later, nobody): (u64, BlameOf<'_>) = (100 * ORPHAN_NS, &|_| None);
         journal.seen((9, 9), seen(Cause::Cpu, 1), later);

@@ -88,7 +88,7 @@ mod tests {
     fn what_is_known_stands_below_the_line() {
         let mut known = poll(0);
         (known.duration_ns, known.evidence.cause) = (2_000_000_000, Some(Cause::Cpu));
-        known.blame = Some(Blame { tasks: 1, wait_ns: 1_500_000_000 });
+        known.blame = Some(Blame { tasks: 1, wait_ns: 1_500_000_000, ..Blame::default() });
         let line = Limiter::default().line(&known).unwrap();
         let details = line.lines().nth(1).unwrap();
         assert_eq!(details, "     cpu; made 1 task wait 1.500 s in all");

@@ -13,7 +13,7 @@ use crate::journal::{Journal, Key, Watched};
 use crate::names::{NameId, Names};
 use crate::ring::RawSlowPoll;
 use crate::site::NAME_MIXED;
-use crate::snapshot::{Lines, Polling, Site, SlowPoll, Snapshot, TaskName};
+use crate::snapshot::{Charge, Ledger, Lines, Polling, Site, SlowPoll, Snapshot, TaskName};
 use crate::worker::{PollingNow, Slot};
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
@@ -45,8 +45,29 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Who waited for a poll, by its thread's slot.
-fn blame_in(slots: &[Arc<Slot>]) -> impl Fn(Key) -> Option<(Blame, bool)> {
-    |(slot, start_ns)| slots.get(slot)?.blames.read(start_ns)
+fn blame_in(slots: &[Arc<Slot>], now_ns: u64) -> impl Fn(Key) -> Option<(Blame, bool)> {
+    move |(slot, start_ns)| slots.get(slot)?.blames.read(start_ns, now_ns)
+}
+
+/// All threads' rows, by line, the longest waits first.
+fn charges(slots: &[Arc<Slot>]) -> Vec<Charge> {
+    let mut totals: BTreeMap<Option<[(&str, u32); 2]>, Charge> = BTreeMap::new();
+    for row in slots.iter().flat_map(|slot| slot.ledger.rows()) {
+        let line = |location: &'static std::panic::Location<'static>| (location.file(), location.line());
+        let places = row.places().map(|(culprit, waiter)| [line(culprit), line(waiter)]);
+        let [culprit, waiter] =
+            [0, 1].map(|which| places.map(|places| places[which]).map(|(file, line)| format!("{file}:{line}")));
+        let new = || Charge { culprit, waiter, tasks: 0, wait_ns: 0, late_tasks: 0, wait_most_ns: 0 };
+        let charge = totals.entry(places).or_insert_with(new);
+        let (wait_ns, late) = (row.wait_ns.load(Relaxed), row.late_tasks.load(Relaxed));
+        charge.tasks += row.tasks.load(Relaxed) + late;
+        charge.wait_ns += wait_ns;
+        charge.late_tasks += late;
+        charge.wait_most_ns += wait_ns + row.late_ns.load(Relaxed);
+    }
+    let mut charges: Vec<Charge> = totals.into_values().collect();
+    charges.sort_by_key(|charge| std::cmp::Reverse(charge.wait_most_ns));
+    charges
 }
 
 impl Shared {
@@ -163,7 +184,8 @@ impl Shared {
     pub(crate) fn take_queue(&self, force: bool) -> (Vec<String>, Vec<SlowPoll>, bool) {
         let mut journal = lock(&self.journal);
         let slots = self.drain(&mut journal);
-        let delivered = journal.deliver(self.clock.now_ns(), force, &blame_in(&slots));
+        let now_ns = self.clock.now_ns();
+        let delivered = journal.deliver(now_ns, force, &blame_in(&slots, now_ns));
         // Of one moment with the polls: none of these is over yet, or only just.
         (journal.take_said(), delivered, journal.is_delivered())
     }
@@ -171,6 +193,8 @@ impl Shared {
     pub(crate) fn snapshot(&self) -> Snapshot {
         let slots = self.slots();
         let now_ns = self.clock.now_ns();
+        // Before the latencies: a wait is counted among those first.
+        let charges = charges(&slots);
         let (mut polls, mut schedule, mut busy) = (Sum::new(), Sum::new(), Sum::new());
         for slot in &slots {
             polls.add(&slot.polls);
@@ -182,18 +206,24 @@ impl Shared {
         let ring_dropped = self.ring_dropped.load(Relaxed);
         let total = journal.taken() + ring_dropped;
         let suppressed = self.lines_suppressed.load(Relaxed) + ring_dropped + journal.queue_dropped();
-        let slow_polls = journal.list(&blame_in(&with_blames));
+        let slow_polls = journal.list(&blame_in(&with_blames, now_ns));
+        let schedule_latency = hooks::SCHEDULE_LATENCY.then(|| schedule.distribution());
+        let charged_ns: u64 = charges.iter().map(|charge| charge.wait_ns).sum();
+        let ledger = schedule_latency
+            .as_ref()
+            .map(|latency| Ledger { charges, unattributed_ns: latency.sum_ns.saturating_sub(charged_ns) });
         Snapshot {
             at_ns: now_ns - 1,
             threshold_ns: self.threshold_ns(),
             polls: polls.distribution(),
-            schedule_latency: hooks::SCHEDULE_LATENCY.then(|| schedule.distribution()),
+            schedule_latency,
             busy_stretches: busy.distribution(),
             slow_polls_total: total,
             slow_polls_dropped: total - slow_polls.len() as u64,
             slow_polls,
             lines: Lines { printed: self.lines_printed.load(Relaxed), suppressed },
             sites: self.sites(&slots),
+            ledger,
             polling: self.polling(&slots, now_ns),
             names_refused: self.names.refused(),
             callback_panics: self.callback_panics.load(Relaxed),

@@ -38,6 +38,8 @@ pub struct Snapshot {
     pub lines: Lines,
     /// Polls by spawn site, most time first.
     pub sites: Vec<Site>,
+    /// Who waited for slow polls, by spawn site; `None` where wake-to-poll times cannot be seen.
+    pub ledger: Option<Ledger>,
     /// The polls that were under way.
     pub polling: Vec<Polling>,
     /// Named tasks that count as unnamed, because the table of names is full.
@@ -74,6 +76,7 @@ impl Snapshot {
             };
             (since.polls.count() > 0).then_some(since)
         });
+        let ledgers = self.ledger.as_ref().zip(earlier.ledger.as_ref());
         let latency = self.schedule_latency.as_ref().zip(earlier.schedule_latency.as_ref());
         let total = self.slow_polls_total.saturating_sub(earlier.slow_polls_total);
         let slow_polls: Vec<SlowPoll> = self.slow_polls.iter().skip(earlier.slow_polls.len()).cloned().collect();
@@ -89,6 +92,7 @@ impl Snapshot {
                 suppressed: self.lines.suppressed.saturating_sub(earlier.lines.suppressed),
             },
             sites: sites.collect(),
+            ledger: ledgers.map(|(now, before)| now.since(before)),
             names_refused: self.names_refused.saturating_sub(earlier.names_refused),
             callback_panics: self.callback_panics.saturating_sub(earlier.callback_panics),
             ..self.clone()
@@ -199,6 +203,60 @@ pub struct Site {
     pub polls: Distribution,
     /// How many of them were slow, exactly.
     pub slow: u64,
+}
+
+/// Who waited for whom: by the spawn sites of slow polls, and of the tasks that had to wait for them.
+///
+/// All that tasks waited for the loop is in it: the `wait_ns` of all charges and `unattributed_ns` add up to the sum of
+/// [`Snapshot::schedule_latency`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ledger {
+    /// The longest waits first.
+    pub charges: Vec<Charge>,
+    /// What tasks waited otherwise, in nanoseconds: for polls that were not slow, for the scheduler, or, on a multi-thread
+    /// runtime, for a slow poll on another worker than the one that polled them in the end.
+    pub unattributed_ns: u64,
+}
+
+/// What tasks spawned at one place waited for slow polls of tasks spawned at another, or at the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Charge {
+    /// `file:line` of the slow polls' tasks; `None` for the pairs beyond the table's size, all together.
+    pub culprit: Option<String>,
+    /// `file:line` of the tasks that waited; `None` likewise.
+    pub waiter: Option<String>,
+    /// How many polls had to wait; one that waited for two slow polls counts twice.
+    pub tasks: u64,
+    /// How long those that were ready waited, in nanoseconds.
+    pub wait_ns: u64,
+    /// Of `tasks`, the late ones: see [`Blame::late_tasks`].
+    pub late_tasks: u64,
+    /// How long all of them waited at most, in nanoseconds.
+    pub wait_most_ns: u64,
+}
+
+impl Ledger {
+    fn since(&self, earlier: &Ledger) -> Ledger {
+        let before = |charge: &Charge| {
+            earlier.charges.iter().find(|e| (&e.culprit, &e.waiter) == (&charge.culprit, &charge.waiter))
+        };
+        let charges = self.charges.iter().map(|charge| match before(charge) {
+            None => charge.clone(),
+            Some(before) => Charge {
+                tasks: charge.tasks.saturating_sub(before.tasks),
+                wait_ns: charge.wait_ns.saturating_sub(before.wait_ns),
+                late_tasks: charge.late_tasks.saturating_sub(before.late_tasks),
+                wait_most_ns: charge.wait_most_ns.saturating_sub(before.wait_most_ns),
+                ..charge.clone()
+            },
+        });
+        Ledger {
+            charges: charges.filter(|charge| charge.tasks > 0).collect(),
+            unattributed_ns: self.unattributed_ns.saturating_sub(earlier.unattributed_ns),
+        }
+    }
 }
 
 /// A poll that is under way.

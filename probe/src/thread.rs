@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 
-use crate::blame::Culprit;
+use crate::blame::{Culprit, Culprits, Waiter};
 use crate::hooks;
 use crate::names::{NameId, UNNAMED};
 use crate::shared::Shared;
@@ -25,8 +25,8 @@ struct Entry {
     busy_since_ns: u64,
     /// What the thread was then.
     busy_as: Option<Turn>,
-    /// The last slow poll, while there may be tasks that waited for it.
-    culprit: Culprit,
+    /// The last slow polls, while there may be tasks that waited for them.
+    culprits: Culprits,
 }
 
 /// Which worker the thread is, and how often that worker had parked. While both stay the same, no other thread ran that
@@ -87,7 +87,7 @@ fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
         frames: Vec::with_capacity(8),
         busy_since_ns: 0,
         busy_as: None,
-        culprit: Culprit::default(),
+        culprits: Culprits::new(),
     });
     entries.len() - 1
 }
@@ -132,6 +132,7 @@ impl Entry {
         let elapsed = now_ns.saturating_sub(frame.start_ns);
         let ns = elapsed.saturating_sub(frame.nested_ns);
         self.slot.record(&frame, ns);
+        self.culprits.polled(now_ns);
         if ns >= threshold_ns {
             self.close_slow(&frame, now_ns, ns);
         }
@@ -154,7 +155,9 @@ impl Entry {
         if handed_over {
             self.hand_over(frame.start_ns);
         } else if hooks::SCHEDULE_LATENCY {
-            self.culprit.begin(&self.slot.blames, frame.start_ns, now_ns);
+            let Frame { task, location: spawned_at, start_ns, .. } = *frame;
+            let culprit = Culprit { task, spawned_at, start_ns, end_ns: now_ns };
+            self.culprits.begin(&self.slot.blames, culprit, hooks::is_alone());
         }
     }
 }
@@ -171,8 +174,10 @@ pub(crate) fn begin(
         let now_ns = shared.clock.now_ns();
         if let Some(ns) = schedule_latency_ns {
             entry.slot.schedule_latency.record(ns);
-            if entry.culprit.end_ns != 0 {
-                entry.culprit.poll(&entry.slot.blames, now_ns.saturating_sub(ns));
+            if entry.culprits.are_open() {
+                let ready_ns = now_ns.saturating_sub(ns);
+                let waiter = Waiter { task, spawned_at: location, ready_ns, polled_ns: now_ns };
+                entry.culprits.poll(&entry.slot.blames, &entry.slot.ledger, waiter);
             }
         }
         entry.open(now_ns, task, location, UNNAMED);
@@ -238,7 +243,7 @@ pub(crate) fn park(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| {
         entry.end_stretch(now_ns);
-        entry.culprit.close(&entry.slot.blames);
+        entry.culprits.park(&entry.slot.blames, now_ns);
     });
 }
 
@@ -255,7 +260,10 @@ pub(crate) fn leave(shared: &Arc<Shared>) {
 /// The thread goes on after waiting for events: a busy stretch begins.
 pub(crate) fn unpark(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
-    with_entry(shared, |entry| entry.start_stretch(now_ns));
+    with_entry(shared, |entry| {
+        entry.start_stretch(now_ns);
+        entry.culprits.unpark(&entry.slot.blames, now_ns);
+    });
 }
 
 #[cfg(test)]

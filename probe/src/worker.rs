@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::blame::Blames;
 use crate::histogram::Fine;
+use crate::ledger::Ledger;
 use crate::location::LocationCell;
 use crate::names::NameId;
 use crate::ring::{RawSlowPoll, Ring};
@@ -51,6 +52,7 @@ pub(crate) struct Slot {
     pub(crate) sites: Sites,
     pub(crate) ring: Ring,
     pub(crate) blames: Blames,
+    pub(crate) ledger: Ledger,
 }
 
 /// An open poll, kept by its thread.
@@ -77,6 +79,7 @@ impl Slot {
             sites: Sites::new(),
             ring: Ring::new(),
             blames: Blames::new(),
+            ledger: Ledger::new(),
         }
     }
 

@@ -37,6 +37,7 @@ fn run(mode: &str) -> Run {
         slow_polls_total: 3,
         slow_polls_dropped: 0,
         slow_poll_lines: Lines::default(),
+        ledger: None,
         slow_polls: Vec::new(),
         sites: Vec::new(),
         intervals: Vec::new(),

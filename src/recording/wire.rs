@@ -13,7 +13,7 @@
 //! keys of the types of the same name in [`crate::recording`], which say what each means. Where the JSON says more or less:
 //!
 //! - `merge.verdict` is `ok`, `failed` or `unverifiable`. In an unverifiable merge the counts of lines are `null`: they
-//!   were not found out. So are `cpu_ns`, `cause`, `syscall`, `blocking_line`, `stack_complete` and `blame` of a slow poll of which
+//!   were not found out. So are `cpu_ns`, `run_delay_ns`, `off_cpu_ns`, `cause`, `syscall`, `blocking_line`, `stack_complete` and `blame` of a slow poll of which
 //!   only the duration is known; its `stack` is then empty.
 //! - `gates[].verdict` is `pass`, `fail` or `inconclusive`.
 //!
@@ -33,7 +33,8 @@
 //! # What holds
 //!
 //! `slow_polls_total` = the sum of `sites[].slow` = the length of `slow_polls` + `slow_polls_dropped` = `slow_poll_lines.printed` +
-//! `slow_poll_lines.suppressed`; and `polls.count` = the sum of `sites[].polls.count`. Slow polls are counted exactly, not
+//! `slow_poll_lines.suppressed`; the sum of `ledger.charges[].wait_ns` + `ledger.unattributed_ns` = the sum of the schedule latency;
+//! `cpu_ns` + `run_delay_ns` + `off_cpu_ns` = `duration_ns` of a slow poll; and `polls.count` = the sum of `sites[].polls.count`. Slow polls are counted exactly, not
 //! read off the histogram, which agrees to within the bucket that holds the threshold.
 //!
 //! # Example
@@ -181,6 +182,7 @@ struct Run<'a> {
     slow_poll_lines: Lines,
     slow_polls: Vec<SlowPoll<'a>>,
     sites: Vec<Site<'a>>,
+    ledger: Option<Ledger<'a>>,
     intervals: Vec<Interval<'a>>,
     runtime_metrics: Option<&'a BTreeMap<String, f64>>,
 }
@@ -214,6 +216,7 @@ impl<'a> From<&'a super::Run> for Run<'a> {
             slow_poll_lines: run.slow_poll_lines.into(),
             slow_polls: all(&run.slow_polls),
             sites: all(&run.sites),
+            ledger: run.ledger.as_ref().map(Ledger::from),
             intervals: all(&run.intervals),
             runtime_metrics: run.runtime_metrics.as_ref(),
         }
@@ -295,6 +298,8 @@ struct SlowPoll<'a> {
     start_ns: u64,
     duration_ns: u64,
     cpu_ns: Option<u64>,
+    run_delay_ns: Option<u64>,
+    off_cpu_ns: Option<u64>,
     cause: Option<&'a str>,
     syscall: Option<Syscall<'a>>,
     blocking_line: Option<&'a str>,
@@ -324,6 +329,16 @@ struct Frame<'a> {
 struct Blame {
     tasks: u64,
     wait_ns: u64,
+    late_tasks: u64,
+    wait_most_ns: u64,
+    lifo_tasks: u64,
+}
+
+impl From<super::Blame> for Blame {
+    fn from(blame: super::Blame) -> Blame {
+        let super::Blame { tasks, wait_ns, late_tasks, wait_most_ns, lifo_tasks } = blame;
+        Blame { tasks, wait_ns, late_tasks, wait_most_ns, lifo_tasks }
+    }
 }
 
 impl<'a> From<&'a super::SlowPoll> for SlowPoll<'a> {
@@ -337,13 +352,15 @@ impl<'a> From<&'a super::SlowPoll> for SlowPoll<'a> {
             start_ns: poll.start_ns,
             duration_ns: poll.duration_ns,
             cpu_ns: poll.cpu_ns,
+            run_delay_ns: poll.run_delay_ns,
+            off_cpu_ns: poll.off_cpu_ns,
             cause: poll.cause.as_deref(),
             syscall: poll.syscall.as_ref().map(Syscall::from),
             blocking_line: poll.blocking_line.as_deref(),
             function: poll.function.as_deref(),
             stack: poll.stack.iter().map(Frame::from).collect(),
             stack_complete: poll.stack_complete,
-            blame: poll.blame.map(|super::Blame { tasks, wait_ns }| Blame { tasks, wait_ns }),
+            blame: poll.blame.map(Blame::from),
         }
     }
 }
@@ -372,6 +389,35 @@ impl<'a> From<&'a super::Site> for Site<'a> {
     fn from(site: &'a super::Site) -> Site<'a> {
         let polls = (&site.polls).into();
         Site { spawned_at: &site.spawned_at, task_name: site.task_name.as_deref(), polls, slow: site.slow }
+    }
+}
+
+#[derive(Serialize)]
+struct Ledger<'a> {
+    charges: Vec<Charge<'a>>,
+    unattributed_ns: u64,
+}
+
+impl<'a> From<&'a super::Ledger> for Ledger<'a> {
+    fn from(ledger: &'a super::Ledger) -> Ledger<'a> {
+        Ledger { charges: all(&ledger.charges), unattributed_ns: ledger.unattributed_ns }
+    }
+}
+
+#[derive(Serialize)]
+struct Charge<'a> {
+    culprit: &'a str,
+    waiter: &'a str,
+    tasks: u64,
+    wait_ns: u64,
+    late_tasks: u64,
+    wait_most_ns: u64,
+}
+
+impl<'a> From<&'a super::Charge> for Charge<'a> {
+    fn from(charge: &'a super::Charge) -> Charge<'a> {
+        let &super::Charge { ref culprit, ref waiter, tasks, wait_ns, late_tasks, wait_most_ns } = charge;
+        Charge { culprit, waiter, tasks, wait_ns, late_tasks, wait_most_ns }
     }
 }
 

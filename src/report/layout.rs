@@ -275,6 +275,7 @@ fn to_ascii(text: &str) -> String {
             '█' | '▌' | '▐' => '#',
             '×' => 'x',
             '≥' => '>',
+            '≤' => '<',
             c if c.is_ascii() => c,
             c => {
                 out.extend(std::iter::repeat_n('?', c.width().unwrap_or(0)));

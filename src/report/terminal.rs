@@ -8,6 +8,7 @@ mod closing;
 mod durations;
 mod poll_times;
 mod tables;
+mod waits;
 
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,7 @@ pub fn render(recording: &Recording, style: &Style) -> String {
         durations::section(&page),
         tables::counts(&page),
         blockers::who_blocked(&page),
+        waits::who_waited(&page),
         poll_times::section(&page),
         tables::sites(&page),
         tables::slow_polls(&page),

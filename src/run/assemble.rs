@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use pollscope_probe::{Call, Site, SlowPoll, Snapshot, StackFrame};
+use pollscope_probe::{Blame, Call, Charge, Ledger, Site, SlowPoll, Snapshot, StackFrame};
 
 use super::watching::Ended;
 use crate::pipeline::sink::Mode;
@@ -55,6 +55,7 @@ pub(super) fn run(
         slow_poll_lines: Lines { printed: snapshot.lines.printed, suppressed: snapshot.lines.suppressed },
         slow_polls: snapshot.slow_polls.iter().map(slow_poll).collect(),
         sites: snapshot.sites.iter().map(site).collect(),
+        ledger: snapshot.ledger.as_ref().map(ledger),
         intervals: collected.intervals,
         runtime_metrics: collected.runtime_metrics,
     }
@@ -77,14 +78,43 @@ fn slow_poll(poll: &SlowPoll) -> recording::SlowPoll {
         start_ns: poll.start_ns,
         duration_ns: poll.duration_ns,
         cpu_ns: poll.evidence.cpu_ns,
+        run_delay_ns: poll.evidence.run_delay_ns,
+        off_cpu_ns: poll.evidence.off_cpu_ns(poll.duration_ns),
         cause: poll.evidence.cause.map(|cause| cause.as_str().to_owned()),
         syscall: poll.evidence.call.as_ref().map(syscall),
         blocking_line: poll.evidence.blocking_line.clone(),
         function: poll.evidence.function.clone(),
         stack: poll.evidence.stack.iter().map(frame).collect(),
         stack_complete: poll.evidence.stack_complete,
-        blame: poll.blame.map(|blame| recording::Blame { tasks: blame.tasks, wait_ns: blame.wait_ns }),
+        blame: poll.blame.map(blame),
     }
+}
+
+fn blame(blame: Blame) -> recording::Blame {
+    recording::Blame {
+        tasks: blame.tasks,
+        wait_ns: blame.wait_ns,
+        late_tasks: blame.late_tasks,
+        wait_most_ns: blame.wait_most_ns,
+        lifo_tasks: blame.lifo_tasks,
+    }
+}
+
+fn ledger(ledger: &Ledger) -> recording::Ledger {
+    let charge = |charge: &Charge| recording::Charge {
+        culprit: place(&charge.culprit),
+        waiter: place(&charge.waiter),
+        tasks: charge.tasks,
+        wait_ns: charge.wait_ns,
+        late_tasks: charge.late_tasks,
+        wait_most_ns: charge.wait_most_ns,
+    };
+    recording::Ledger { charges: ledger.charges.iter().map(charge).collect(), unattributed_ns: ledger.unattributed_ns }
+}
+
+/// A spawn site, or all those beyond the table's size.
+fn place(place: &Option<String>) -> String {
+    place.clone().unwrap_or_else(|| "other".to_owned())
 }
 
 fn syscall(call: &Call) -> recording::Syscall {
@@ -103,7 +133,7 @@ fn frame(frame: &StackFrame) -> recording::Frame {
 
 fn site(site: &Site) -> recording::Site {
     recording::Site {
-        spawned_at: site.spawned_at.clone().unwrap_or_else(|| "other".to_owned()),
+        spawned_at: place(&site.spawned_at),
         task_name: site.task_name.as_deref().map(str::to_owned),
         polls: Dist::from(&site.polls),
         slow: site.slow,

@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pollscope_probe::{Cause, Probe, ProbeBuilder, SlowPoll, TOKIO_UNSTABLE};
+use pollscope_probe::{Blame, Cause, Charge, Probe, ProbeBuilder, SlowPoll, TOKIO_UNSTABLE};
 use tokio::runtime::Runtime;
 
 use crate::support::{LONG, block, current_thread, multi_thread, spawn, spin};
@@ -249,5 +249,92 @@ fn all_who_waited_are_counted() {
         let Some(blame) = poll.blame else { continue };
         assert_eq!(blame.tasks, tasks);
         assert!((blocked_ns * tasks..=most_ns).contains(&blame.wait_ns), "{blame:?} {blocked_ns} {most_ns}");
+    }
+}
+
+/// A timer that expires while the loop is blocked wakes its task only after the block: it waited all the same.
+#[test]
+fn who_waits_for_a_timer_is_late() {
+    eventually(|| {
+        let (runtime, probe) = current_thread(watching());
+        runtime.block_on(async {
+            let asleep = spawn(&probe, async { tokio::time::sleep(Duration::from_millis(30)).await });
+            let blocker = spawn(&probe, async { block(90) });
+            blocker.await.unwrap();
+            asleep.await.unwrap();
+        });
+        drop(runtime);
+        let poll = &slow_polls(&probe)[0];
+        let Some(blame) = poll.blame else { return must(!TOKIO_UNSTABLE, "seen with hooks", poll) };
+        must((blame.tasks, blame.late_tasks, blame.wait_ns) == (1, 1, 0), "one late", poll)?;
+        must(blame.wait_most_ns == poll.duration_ns, "at most as long as the poll", poll)
+    });
+}
+
+/// Woken by the slow poll itself, at its very end: nobody waited to speak of, and nobody is late.
+#[test]
+fn who_is_woken_at_the_end_of_a_slow_poll_is_not_late() {
+    for _ in 0..20 {
+        let (runtime, probe) = current_thread(watching());
+        let notify = Arc::new(tokio::sync::Notify::new());
+        runtime.block_on(async {
+            let (wake, woken) = (Arc::clone(&notify), Arc::clone(&notify));
+            let waiter = spawn(&probe, async move { woken.notified().await });
+            let blocker = spawn(&probe, async move {
+                block(25);
+                wake.notify_one();
+            });
+            blocker.await.unwrap();
+            waiter.await.unwrap();
+        });
+        drop(runtime);
+        let poll = &slow_polls(&probe)[0];
+        assert_eq!(poll.blame.map_or(0, |blame| blame.late_tasks), 0, "{poll:#?}");
+    }
+}
+
+/// Everything that tasks waited is in the ledger, by who waited for whom, and nothing twice.
+#[test]
+fn the_ledger_adds_up_to_the_schedule_latency() {
+    for workers in [0, 3] {
+        let (runtime, probe) = match workers {
+            0 => current_thread(watching()),
+            workers => multi_thread(workers, watching()),
+        };
+        let [culprit, waiter] = runtime.block_on(async {
+            let behind = |probe: &Probe| (0..5).map(|_| spawn(probe, async {})).collect::<Vec<_>>();
+            let mut tasks = Vec::new();
+            let culprit = line!() + 3;
+            let waiter = line!() - 3;
+            for _ in 0..3 {
+                tasks.push(spawn(&probe, async { _ = block(30) }));
+                tasks.extend(behind(&probe));
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+            [culprit, waiter].map(|line| Some(format!("{}:{line}", file!())))
+        });
+        drop(runtime);
+        let snapshot = probe.snapshot();
+        assert_eq!(snapshot.ledger.is_some(), TOKIO_UNSTABLE);
+        let Some(ledger) = snapshot.ledger else { continue };
+        let charged_ns: u64 = ledger.charges.iter().map(|charge| charge.wait_ns).sum();
+        let latency_ns = snapshot.schedule_latency.unwrap().sum_ns;
+        assert_eq!(charged_ns + ledger.unattributed_ns, latency_ns);
+        let of_polls =
+            |of: fn(&Blame) -> u64| snapshot.slow_polls.iter().filter_map(|poll| poll.blame.as_ref()).map(of).sum();
+        assert_eq!(charged_ns, of_polls(|blame| blame.wait_ns));
+        let tasks: u64 = of_polls(|blame| blame.tasks);
+        assert_eq!(ledger.charges.iter().map(|charge| charge.tasks).sum::<u64>(), tasks);
+        if workers > 0 {
+            continue;
+        }
+        let pairs = |charge: &Charge| (charge.culprit.clone(), charge.waiter.clone(), charge.tasks);
+        let mut expected = vec![(culprit.clone(), waiter, 15 + 10 + 5), (culprit.clone(), culprit, 2 + 1)];
+        expected.sort();
+        let mut pairs: Vec<_> = ledger.charges.iter().map(pairs).collect();
+        pairs.sort();
+        assert_eq!(pairs, expected);
     }
 }

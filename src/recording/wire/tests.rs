@@ -56,6 +56,8 @@ fn bare_run() -> Run {
             start_ns: 500_000_000,
             duration_ns: 503_123_456,
             cpu_ns: Some(1),
+            run_delay_ns: Some(2),
+            off_cpu_ns: Some(503_123_453),
             cause: Some("blocking-call".into()),
             syscall: Some(Syscall {
                 name: "write".into(),
@@ -72,7 +74,7 @@ fn bare_run() -> Run {
                 line: Some(41),
             }],
             stack_complete: Some(true),
-            blame: Some(Blame { tasks: 5, wait_ns: 7 }),
+            blame: Some(Blame { tasks: 5, wait_ns: 7, late_tasks: 1, wait_most_ns: 8, lifo_tasks: 0 }),
         }],
         sites: vec![Site {
             spawned_at: "src/main.rs:29".into(),
@@ -80,6 +82,7 @@ fn bare_run() -> Run {
             polls: dist(&[503_123_456]),
             slow: 1,
         }],
+        ledger: None,
         intervals: vec![],
         runtime_metrics: None,
     }
@@ -135,6 +138,9 @@ fn full() -> Recording {
         unterminated: 1,
     });
     run.interrupted = Some("SIGINT".into());
+    let (culprit, waiter) = ("src/main.rs:29".into(), "src/main.rs:30".into());
+    let charge = Charge { culprit, waiter, tasks: 5, wait_ns: 7, late_tasks: 1, wait_most_ns: 8 };
+    run.ledger = Some(Ledger { charges: vec![charge], unattributed_ns: 9 });
     for (index, slot) in [
         &mut run.schedule_latency,
         &mut run.lag,
@@ -206,7 +212,7 @@ fn every_key_of_the_contract_is_there() {
              merge:map polls:map schedule_latency:map lag:map lag_raw:map response_time:map unanswered:whole \
              write_latency:map busy_stretches:map loop_busy_ns:whole throughput_bytes_per_s:whole \
              slow_poll_threshold_ns:whole slow_polls_total:whole slow_polls_dropped:whole slow_poll_lines:map \
-             slow_polls:list sites:list intervals:list runtime_metrics:map",
+             slow_polls:list sites:list ledger:map intervals:list runtime_metrics:map",
         ),
         ("/runs/0/runtime", "flavor:text workers:whole"),
         ("/runs/0/coverage", "source:text sees:list blind_to:list"),
@@ -219,12 +225,20 @@ fn every_key_of_the_contract_is_there() {
         (
             "/runs/0/slow_polls/0",
             "id:whole task_id:whole task_name:text spawned_at:text worker:whole start_ns:whole duration_ns:whole \
-             cpu_ns:whole cause:text syscall:map blocking_line:text function:text stack:list stack_complete:bool \
+             cpu_ns:whole run_delay_ns:whole off_cpu_ns:whole cause:text syscall:map blocking_line:text function:text stack:list stack_complete:bool \
              blame:map",
         ),
         ("/runs/0/slow_polls/0/syscall", "name:text fd:whole path:text bytes:whole text:text"),
         ("/runs/0/slow_polls/0/stack/0", "function:text file:text line:whole"),
-        ("/runs/0/slow_polls/0/blame", "tasks:whole wait_ns:whole"),
+        (
+            "/runs/0/slow_polls/0/blame",
+            "tasks:whole wait_ns:whole late_tasks:whole wait_most_ns:whole lifo_tasks:whole",
+        ),
+        ("/runs/0/ledger", "charges:list unattributed_ns:whole"),
+        (
+            "/runs/0/ledger/charges/0",
+            "culprit:text waiter:text tasks:whole wait_ns:whole late_tasks:whole wait_most_ns:whole",
+        ),
         ("/runs/0/sites/0", "spawned_at:text task_name:text polls:map slow:whole"),
         ("/runs/0/intervals/0", "start_ns:whole polls:map lag:map busy_ns:whole"),
         ("/runs/0/runtime_metrics", "workers_count:float busy_ratio:null mean_polls_per_park:null"),

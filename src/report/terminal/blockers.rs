@@ -87,7 +87,11 @@ impl Table {
         let share = (elapsed > 0).then(|| format_percent(blocker.total_ns as f64 / elapsed as f64));
         let line = if self.has_share { line.right(Ink::Plain, &Page::or_unknown(share), NUMBER) } else { line };
         let line = line.right(Ink::Plain, &format_ns(blocker.worst_ns), NUMBER);
-        let waited = Page::or_unknown(blocker.wait_ns.map(format_ns));
+        let waited = match (blocker.wait_ns, blocker.wait_most_ns) {
+            (Some(ns), Some(most)) if ns == most => format_ns(ns),
+            (_, Some(most)) => format!("≤ {}", format_ns(most)),
+            _ => Page::or_unknown(None),
+        };
         if self.has_time { line.right(Ink::Plain, &waited, NUMBER) } else { line }
     }
 }

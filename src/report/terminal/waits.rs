@@ -1,0 +1,66 @@
+//! Who waited: the tasks that slow polls held up, and whose they were.
+
+use super::super::layout::{Ink, Line, cut, cut_start};
+use super::Page;
+use crate::recording::Ledger;
+use crate::units::{format_count, format_ns};
+
+/// Rows a mode.
+const ROWS: usize = 5;
+const COUNT: usize = 7;
+/// `2.29 s to 3.41 s`
+const WAITED: usize = 19;
+
+/// Nothing where nobody waited for a slow poll.
+pub(super) fn who_waited(page: &Page) -> Vec<Line> {
+    let ledgers =
+        page.modes.iter().enumerate().filter_map(|(index, mode)| Some((index, mode.name, mode.ledger.as_ref()?)));
+    let ledgers: Vec<(usize, &str, &Ledger)> = ledgers.filter(|(_, _, ledger)| !ledger.charges.is_empty()).collect();
+    if ledgers.is_empty() {
+        return Vec::new();
+    }
+    let mode_columns = if page.is_narrow() { 0 } else { page.mode_columns() };
+    let place = page.width.saturating_sub(mode_columns + COUNT + WAITED) / 2;
+    let title = "Who waited";
+    let header = Line::new().text(Ink::Title, title).blank((mode_columns + place).saturating_sub(title.len()));
+    let header = header.left(Ink::Dim, if page.is_narrow() { "behind" } else { "behind slow polls of" }, place).right(
+        Ink::Dim,
+        "tasks",
+        COUNT,
+    );
+    let mut lines = vec![header.right(Ink::Dim, "waited", WAITED)];
+    let at = |text: &str| cut_start(text, place.saturating_sub(2));
+    for (index, mode, ledger) in ledgers {
+        for (row, charge) in ledger.charges.iter().take(ROWS).enumerate() {
+            let name = if row == 0 { mode } else { "" };
+            let line = Line::new()
+                .left(Ink::Mode(index), &cut(name, mode_columns), mode_columns)
+                .left(Ink::Plain, &at(&charge.waiter), place)
+                .left(Ink::Plain, &at(&charge.culprit), place)
+                .right(Ink::Plain, &format_count(charge.tasks), COUNT)
+                .right(Ink::Plain, &format_wait(charge.wait_ns, charge.wait_most_ns), WAITED);
+            lines.push(line);
+        }
+        let rest = &ledger.charges[ledger.charges.len().min(ROWS)..];
+        if !rest.is_empty() {
+            let of = |of: fn(&crate::recording::Charge) -> u64| rest.iter().map(of).sum();
+            let line = Line::indent(mode_columns).left(Ink::Dim, &format!("and {} more", rest.len()), 2 * place);
+            let line = line.right(Ink::Dim, &format_count(of(|charge| charge.tasks)), COUNT);
+            let waited = format_wait(of(|charge| charge.wait_ns), of(|charge| charge.wait_most_ns));
+            lines.push(line.right(Ink::Dim, &waited, WAITED));
+        }
+        let line = Line::indent(mode_columns).left(Ink::Dim, "otherwise, in all", 2 * place + COUNT);
+        lines.push(line.right(Ink::Dim, &format_ns(ledger.unattributed_ns), WAITED));
+    }
+    lines
+}
+
+/// How long tasks waited, where it is known, or between which bounds it lies.
+pub(super) fn format_wait(ns: u64, most_ns: u64) -> String {
+    let (least, most) = (format_ns(ns), format_ns(most_ns));
+    match ns {
+        _ if least == most => least,
+        0 => format!("≤ {most}"),
+        _ => format!("{least} to {most}"),
+    }
+}
