@@ -7,10 +7,7 @@ pub mod wire;
 
 use std::collections::BTreeMap;
 
-use hdrhistogram::Histogram;
-
-/// The highest value that a [`Dist`] can hold: one hour, in nanoseconds.
-pub const MAX_NS: u64 = 3_600_000_000_000;
+pub use crate::dist::{Dist, MAX_NS};
 
 /// One execution of a scenario: every mode, every round.
 #[derive(Debug, Clone)]
@@ -396,92 +393,4 @@ pub enum GateVerdict {
     Fail,
     /// What it speaks of was not measured, or not well enough.
     Inconclusive,
-}
-
-/// A distribution of durations: an HDR histogram in nanoseconds, and what its buckets cannot hold.
-#[derive(Debug, Clone)]
-pub struct Dist {
-    /// 1 ns to 1 h.
-    pub histogram: Histogram<u64>,
-    /// The exact minimum; `None` when empty.
-    pub min_ns: Option<u64>,
-    /// The exact maximum; `None` when empty.
-    pub max_ns: Option<u64>,
-    /// The exact sum.
-    pub sum_ns: u64,
-    /// Values outside 1 ns to 1 h, counted at the bound they passed.
-    pub clamped: u64,
-}
-
-/// An exact copy: the probe's buckets are the histogram's.
-impl From<&pollscope_probe::Distribution> for Dist {
-    fn from(distribution: &pollscope_probe::Distribution) -> Dist {
-        let mut dist = Dist::empty(distribution.digits);
-        for bucket in &distribution.buckets {
-            dist.histogram.record_n(bucket.low_ns, bucket.count).expect("the probe clamps to the histogram's range");
-        }
-        dist.min_ns = distribution.min_ns;
-        dist.max_ns = distribution.max_ns;
-        dist.sum_ns = distribution.sum_ns;
-        dist.clamped = distribution.clamped;
-        dist
-    }
-}
-
-impl Dist {
-    /// An empty distribution of `digits` (1 to 5) significant digits.
-    ///
-    /// # Panics
-    /// When `digits` is outside 1 to 5.
-    pub fn empty(digits: u8) -> Dist {
-        let histogram = Histogram::new_with_bounds(1, MAX_NS, digits).expect("1 ns to 1 h at 1 to 5 digits is valid");
-        Dist { histogram, min_ns: None, max_ns: None, sum_ns: 0, clamped: 0 }
-    }
-
-    /// Counts one value.
-    ///
-    /// ```
-    /// use pollscope::recording::Dist;
-    /// let mut dist = Dist::empty(3);
-    /// dist.record(503_123_456);
-    /// assert_eq!((dist.count(), dist.max_ns), (1, Some(503_123_456)));
-    /// ```
-    pub fn record(&mut self, ns: u64) {
-        let clamped = ns.clamp(1, MAX_NS);
-        self.clamped += u64::from(clamped != ns);
-        self.histogram.record(clamped).expect("clamped to the histogram's range");
-        self.min_ns = Some(self.min_ns.map_or(ns, |min| min.min(ns)));
-        self.max_ns = Some(self.max_ns.map_or(ns, |max| max.max(ns)));
-        self.sum_ns = self.sum_ns.saturating_add(ns);
-    }
-
-    /// Adds another distribution's values.
-    pub fn add(&mut self, other: &Dist) {
-        self.histogram.add(&other.histogram).expect("every distribution covers 1 ns to 1 h");
-        self.min_ns = [self.min_ns, other.min_ns].into_iter().flatten().min();
-        self.max_ns = self.max_ns.max(other.max_ns);
-        self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
-        self.clamped += other.clamped;
-    }
-
-    /// How many values.
-    pub fn count(&self) -> u64 {
-        self.histogram.len()
-    }
-
-    /// The value below or at which the fraction `q` (0 to 1) of all values lies; `None` when empty.
-    /// It is the highest value of its bucket, so it may pass the exact maximum by the bucket's width.
-    pub fn quantile_ns(&self, q: f64) -> Option<u64> {
-        (!self.histogram.is_empty()).then(|| self.histogram.value_at_quantile(q))
-    }
-
-    /// [`Dist::quantile_ns`] for people: never above the exact maximum, which would puzzle a reader.
-    pub fn shown_quantile_ns(&self, q: f64) -> Option<u64> {
-        self.quantile_ns(q).map(|ns| ns.min(self.max_ns.unwrap_or(ns)))
-    }
-
-    /// The mean, from the exact sum; `None` when empty.
-    pub fn mean_ns(&self) -> Option<u64> {
-        self.sum_ns.checked_div(self.count())
-    }
 }

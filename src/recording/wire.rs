@@ -23,12 +23,13 @@
 //! |---|---|
 //! | `count` | how many values |
 //! | `min_ns`, `max_ns` | exact |
+//! | `sum_ns` | exact |
 //! | `mean_ns` | from the exact sum, rounded down |
 //! | `p50_ns`, `p90_ns`, `p99_ns`, `p999_ns` | read off the histogram: the highest value of the bucket that the fraction falls in, so it may pass `max_ns` by the bucket's width |
 //! | `clamped` | values outside 1 ns to 1 h, which the histogram holds at the bound that they passed |
 //! | `histogram` | base64 (standard alphabet, padded) of an HdrHistogram in nanoseconds, in the encoding V2 with DEFLATE that every HdrHistogram implementation reads |
 //!
-//! In an empty distribution `count` is 0 and all but `clamped` and `histogram` are `null`.
+//! In an empty distribution `count` is 0 and all but `clamped`, `sum_ns` and `histogram` are `null`.
 //!
 //! # What holds
 //!
@@ -50,10 +51,10 @@ use std::io;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer as _, V2DeflateSerializer};
 use serde::ser::Error;
 use serde::{Serialize, Serializer};
+
+use crate::dist::blob;
 
 use super::{Dist, GateVerdict, Recording, Verdict};
 
@@ -485,9 +486,10 @@ struct Distribution<'a> {
     p999_ns: Option<u64>,
     max_ns: Option<u64>,
     mean_ns: Option<u64>,
+    sum_ns: u64,
     clamped: u64,
     #[serde(serialize_with = "encode")]
-    histogram: &'a Histogram<u64>,
+    histogram: &'a Dist,
 }
 
 impl<'a> From<&'a Dist> for Distribution<'a> {
@@ -501,14 +503,14 @@ impl<'a> From<&'a Dist> for Distribution<'a> {
             p999_ns: dist.quantile_ns(0.999),
             max_ns: dist.max_ns,
             mean_ns: dist.mean_ns(),
+            sum_ns: dist.sum_ns,
             clamped: dist.clamped,
-            histogram: &dist.histogram,
+            histogram: dist,
         }
     }
 }
 
-fn encode<S: Serializer>(histogram: &Histogram<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-    let mut bytes = Vec::new();
-    V2DeflateSerializer::new().serialize(histogram, &mut bytes).map_err(S::Error::custom)?;
+fn encode<S: Serializer>(dist: &Dist, serializer: S) -> Result<S::Ok, S::Error> {
+    let bytes = blob::encode(dist).map_err(S::Error::custom)?;
     serializer.serialize_str(&BASE64_STANDARD.encode(bytes))
 }

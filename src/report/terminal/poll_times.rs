@@ -73,16 +73,14 @@ fn edges(low: u64, high: u64, threshold: u64) -> Vec<u64> {
 
 /// Polls by row. The bucket that holds the threshold is divided so that the exact count of slow polls comes out.
 fn rows(mode: &Pooled, edges: &[u64], threshold: u64) -> Vec<u64> {
-    let histogram = &mode.polls.histogram;
     let mut rows = vec![0; edges.len() - 1];
-    for bucket in histogram.iter_recorded() {
-        let from = histogram.lowest_equivalent(bucket.value_iterated_to());
-        let row = edges.partition_point(|&edge| edge <= from).saturating_sub(1).min(rows.len() - 1);
-        rows[row] += bucket.count_at_value();
+    for bucket in mode.polls.buckets() {
+        let row = edges.partition_point(|&edge| edge <= bucket.low_ns).saturating_sub(1).min(rows.len() - 1);
+        rows[row] += bucket.count;
     }
     if let Some(slow) = edges.iter().position(|&edge| edge == threshold).filter(|&at| at > 0 && at < rows.len()) {
         let above: u64 = rows[slow..].iter().sum();
-        let in_doubt = histogram.count_at(threshold).min(rows[slow - 1]);
+        let in_doubt = mode.polls.count_at(threshold).min(rows[slow - 1]);
         let moved = mode.slow_total().saturating_sub(above).min(in_doubt);
         rows[slow - 1] -= moved;
         rows[slow] += moved;

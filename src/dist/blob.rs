@@ -1,0 +1,221 @@
+//! An HdrHistogram as bytes: V2 with DEFLATE, the encoding that every implementation of it reads.
+//!
+//! What is read may come from anywhere. Forty bytes of it decide how much memory a decoder takes, so they are checked first.
+
+use std::fmt;
+use std::io::{Cursor, Read};
+
+use flate2::read::ZlibDecoder;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializeError, V2DeflateSerializer};
+
+use super::{Dist, MAX_NS};
+
+const COMPRESSED: u32 = 0x1c84_9314;
+const PLAIN: u32 = 0x1c84_9313;
+/// The cookie, and the length of what follows.
+const OUTER: usize = 8;
+/// The cookie, the payload's length, the offset, the digits, the lowest and the highest value, the ratio.
+const HEADER: usize = 40;
+/// Buckets that a decoder may have to make room for: those of five digits up to an hour.
+const MOST_BUCKETS: u64 = 4 << 20;
+/// A count takes at most so many bytes.
+const LONGEST_COUNT: u64 = 9;
+
+/// Why bytes are no distribution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BlobError {
+    /// Shorter than it says.
+    Torn,
+    /// Another encoding: its first four bytes.
+    Encoding(u32),
+    /// It cannot be inflated.
+    Compression,
+    /// It says of itself what cannot be, or what would take more than 32 MiB.
+    Header(&'static str),
+    /// The counts are not as the header says.
+    Counts,
+}
+
+impl fmt::Display for BlobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BlobError::Torn => f.write_str("the histogram ends early"),
+            BlobError::Encoding(cookie) => {
+                write!(f, "the histogram's encoding is not V2 with DEFLATE (it begins with 0x{cookie:08x})")
+            }
+            BlobError::Compression => f.write_str("the histogram cannot be inflated"),
+            BlobError::Header(what) => write!(f, "the histogram's header is not to be believed: {what}"),
+            BlobError::Counts => f.write_str("the histogram's counts do not fit its header"),
+        }
+    }
+}
+
+impl std::error::Error for BlobError {}
+
+/// The histogram's bytes.
+///
+/// # Errors
+/// When a count is 2⁶³ or more.
+pub fn encode(dist: &Dist) -> Result<Vec<u8>, V2DeflateSerializeError> {
+    let mut histogram =
+        Histogram::<u64>::new_with_bounds(1, MAX_NS, dist.digits()).expect("1 ns to 1 h at 1 to 5 digits is valid");
+    for bucket in dist.buckets() {
+        histogram.record_n(bucket.low_ns, bucket.count).expect("no bucket is beyond 1 h");
+    }
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new().serialize(&histogram, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// What [`encode`] made. Exact but for the bounds, the sum and what was clamped, which the bytes do not tell: the bounds are those
+/// of the outermost buckets, and the sum is taken from the buckets' middles.
+///
+/// ```
+/// use pollscope::dist::{Dist, blob};
+/// let mut dist = Dist::empty(3);
+/// dist.record(503_123_456);
+/// let decoded = blob::decode(&blob::encode(&dist).unwrap()).unwrap();
+/// assert_eq!(decoded.buckets(), dist.buckets());
+/// assert_eq!(blob::decode(b"no histogram"), Err(blob::BlobError::Encoding(0x6e6f2068)));
+/// ```
+///
+/// # Errors
+/// See [`BlobError`]. Nothing that the bytes say makes it take more than about 32 MiB.
+pub fn decode(bytes: &[u8]) -> Result<Dist, BlobError> {
+    let digits = check(bytes)?;
+    let histogram: Histogram<u64> =
+        Deserializer::new().deserialize(&mut Cursor::new(bytes)).map_err(|_| BlobError::Counts)?;
+    let mut dist = Dist::empty(digits);
+    let mut total = 0u64;
+    for recorded in histogram.iter_recorded() {
+        let low_ns = histogram.lowest_equivalent(recorded.value_iterated_to());
+        let count = recorded.count_at_value();
+        total = total.checked_add(count).ok_or(BlobError::Counts)?;
+        if low_ns > MAX_NS {
+            return Err(BlobError::Header("values beyond an hour"));
+        }
+        dist.put(low_ns, count);
+    }
+    let middle = |bucket: &super::Bucket| bucket.low_ns.midpoint(bucket.high_ns).saturating_mul(bucket.count);
+    dist.sum_ns = dist.buckets().iter().map(middle).fold(0, u64::saturating_add);
+    dist.min_ns = dist.buckets().first().map(|bucket| bucket.low_ns);
+    dist.max_ns = dist.buckets().last().map(|bucket| bucket.high_ns);
+    Ok(dist)
+}
+
+/// Whether the header can be believed; the number of digits.
+fn check(bytes: &[u8]) -> Result<u8, BlobError> {
+    let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map(u32::from_be_bytes);
+    let mut header = [0; HEADER];
+    match word(0).ok_or(BlobError::Torn)? {
+        COMPRESSED => {
+            let length = word(4).ok_or(BlobError::Torn)? as usize;
+            let compressed = bytes.get(OUTER..).and_then(|rest| rest.get(..length)).ok_or(BlobError::Torn)?;
+            ZlibDecoder::new(compressed).read_exact(&mut header).map_err(|_| BlobError::Compression)?;
+        }
+        PLAIN => header.copy_from_slice(bytes.get(..HEADER).ok_or(BlobError::Torn)?),
+        other => return Err(BlobError::Encoding(other)),
+    }
+    let u32_at = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let u64_at = |at: usize| u64::from(u32_at(at)) << 32 | u64::from(u32_at(at + 4));
+    if u32_at(0) != PLAIN {
+        return Err(BlobError::Encoding(u32_at(0)));
+    }
+    let (length, digits, low, high) = (u32_at(4), u32_at(12), u64_at(16), u64_at(24));
+    let digits = u8::try_from(digits).ok().filter(|digits| (1..=5).contains(digits));
+    let digits = digits.ok_or(BlobError::Header("not 1 to 5 significant digits"))?;
+    if low != 1 {
+        return Err(BlobError::Header("its lowest value is not 1"));
+    }
+    if !(2..=i64::MAX as u64).contains(&high) {
+        return Err(BlobError::Header("its highest value is impossible"));
+    }
+    let units = (2 * 10u64.pow(digits.into())).next_power_of_two();
+    let magnitudes = u64::from((64 - high.leading_zeros()).saturating_sub(units.trailing_zeros())) + 2;
+    let buckets = magnitudes * (units / 2);
+    if buckets > MOST_BUCKETS {
+        return Err(BlobError::Header("too many buckets"));
+    }
+    if u64::from(length) > buckets * LONGEST_COUNT {
+        return Err(BlobError::Header("more counts than buckets"));
+    }
+    Ok(digits)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
+
+    use super::*;
+
+    fn dist(digits: u8) -> Dist {
+        let mut dist = Dist::empty(digits);
+        let mut random = fastrand::Rng::with_seed(u64::from(digits));
+        for _ in 0..1_000 {
+            let power = random.u32(1..41);
+            dist.record(random.u64(1..=1 << power));
+        }
+        dist.record(MAX_NS);
+        dist
+    }
+
+    /// A header that says so, compressed, and nothing behind it.
+    fn hostile(length: u32, digits: u32, low: u64, high: u64) -> Vec<u8> {
+        let mut header = Vec::new();
+        [PLAIN, length, 0, digits].iter().for_each(|word| header.extend(word.to_be_bytes()));
+        [low, high, 1f64.to_bits()].iter().for_each(|word| header.extend(word.to_be_bytes()));
+        let mut compressed = ZlibEncoder::new(Vec::new(), Compression::best());
+        compressed.write_all(&header).unwrap();
+        let compressed = compressed.finish().unwrap();
+        let outer = [COMPRESSED, compressed.len() as u32];
+        outer.iter().flat_map(|word| word.to_be_bytes()).chain(compressed).collect()
+    }
+
+    #[test]
+    fn every_bucket_comes_back() {
+        for digits in 1..=5 {
+            let dist = dist(digits);
+            let decoded = decode(&encode(&dist).unwrap()).unwrap();
+            assert_eq!((decoded.buckets(), decoded.digits()), (dist.buckets(), digits));
+            assert!(decoded.sum_ns.abs_diff(dist.sum_ns) < dist.sum_ns / 20);
+        }
+        assert_eq!(decode(&encode(&Dist::empty(3)).unwrap()), Ok(Dist::empty(3)));
+    }
+
+    #[test]
+    fn what_a_header_asks_for_is_not_given_before_it_is_believed() {
+        let blobs = [
+            hostile(u32::MAX, 3, 1, MAX_NS),
+            hostile(0, 5, 1, i64::MAX as u64),
+            hostile(0, 0, 1, MAX_NS),
+            hostile(0, 6, 1, MAX_NS),
+            hostile(0, 3, 0, MAX_NS),
+            hostile(0, 3, 1, 1),
+            hostile(0, 3, 1, u64::MAX),
+        ];
+        for blob in blobs {
+            assert!(blob.len() < 60 && matches!(decode(&blob), Err(BlobError::Header(_))), "{:?}", decode(&blob));
+        }
+        assert_eq!(decode(&hostile(9, 3, 1, MAX_NS)), Err(BlobError::Counts), "no counts behind the header");
+    }
+
+    #[test]
+    fn torn_and_foreign_bytes_are_refused() {
+        let whole = encode(&dist(3)).unwrap();
+        for end in 0..whole.len() {
+            assert!(decode(&whole[..end]).is_err(), "{end}");
+        }
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..2_000 {
+            let mut changed = whole.clone();
+            let at = random.usize(..changed.len());
+            changed[at] ^= 1 << random.u32(..8);
+            // Whatever it is now, there is an answer.
+            let _ = decode(&changed);
+        }
+    }
+}
