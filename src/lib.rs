@@ -20,6 +20,7 @@ pub mod limits;
 pub mod pipeline;
 pub mod pooled;
 pub mod recording;
+pub mod redact;
 pub mod report;
 pub mod run;
 pub mod scenario;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::output::{Terminal, refuse_used};
-use super::progress::OnStderr;
+use super::progress::{OnStderr, Said};
 use super::{CmdError, signals};
 use crate::args::{Outputs, RunRequest};
 use crate::environment::environment;
@@ -12,6 +12,7 @@ use crate::export::console;
 use crate::findings::findings;
 use crate::limits;
 use crate::recording::{GateVerdict, Recording, Run, ScenarioInfo, Verdict};
+use crate::redact::redact;
 use crate::run::run_all;
 use crate::scenario::{Scenario, builtin, wire};
 use crate::shutdown::{Phase, Shutdown};
@@ -46,6 +47,7 @@ pub(super) struct Session<'a> {
     caught: signals::Caught,
     terminal: &'a Terminal,
     console_on: bool,
+    said: Said,
 }
 
 impl<'a> Session<'a> {
@@ -58,7 +60,7 @@ impl<'a> Session<'a> {
         }
         let shutdown = Shutdown::default();
         let caught = signals::catch(&shutdown).map_err(CmdError::Signals)?;
-        Ok(Session { shutdown, caught, terminal, console_on: console.is_some() })
+        Ok(Session { shutdown, caught, terminal, console_on: console.is_some(), said: Said::default() })
     }
 
     /// The exit code after runs that came to `exit`: that of a signal, which must not hide a failure that it did not cause.
@@ -75,7 +77,9 @@ impl<'a> Session<'a> {
         let settings = &scenario.settings;
         limits::allow_open_files(limits::open_files(settings))
             .map_err(|(needed, allowed)| CmdError::OpenFiles { needed, allowed })?;
-        let mut observer = OnStderr::new(&scenario.name, settings.rounds, self.terminal.quiet);
+        let mut observer = OnStderr::new(&scenario.name, settings.rounds, self.terminal.quiet)
+            .redacting(outputs.redact)
+            .saying(&self.said);
         let runs = run_all(settings, &self.shutdown, &mut observer);
         observer.finish();
         let runs = runs.map_err(CmdError::Run)?;
@@ -92,6 +96,7 @@ impl<'a> Session<'a> {
             runs,
             gates,
         };
+        let recording = if outputs.redact { redact(recording) } else { recording };
         for error in recording.runs.iter().flat_map(|run| &run.errors) {
             eprintln_lossy(&format!("error: {error}"));
         }

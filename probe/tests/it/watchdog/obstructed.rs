@@ -292,6 +292,41 @@ fn paths_are_hidden_where_asked() {
     });
 }
 
+/// What a child is told, what the environment holds and what is written are nobody's business: only names are told.
+#[test]
+fn nothing_of_arguments_environment_or_buffers_is_seen() {
+    const SECRET: &str = "hunter2-correct-horse";
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let probe = watching().slow_poll_lines(Shared(Arc::clone(&written)));
+    let (runtime, probe) = current_thread(probe);
+    runtime.block_on(async {
+        let starts = async {
+            let mut child = Command::new("sh");
+            let ended = child.args(["-c", "sleep 0.09", SECRET]).env("API_TOKEN", SECRET).status();
+            assert!(ended.unwrap().success());
+        };
+        let writes = async {
+            let (mut reader, mut writer) = std::io::pipe().unwrap();
+            let reader = thread::spawn(move || {
+                thread::sleep(BLOCK);
+                std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
+            });
+            writer.write_all(SECRET.repeat(10_000).as_bytes()).unwrap();
+            drop(writer);
+            reader.join().unwrap();
+        };
+        spawn(&probe, starts).await.unwrap();
+        spawn(&probe, writes).await.unwrap();
+    });
+    let polls = slow_polls(&probe);
+    assert_eq!(polls.len(), 2);
+    drop(probe);
+    let lines = String::from_utf8(written.lock().unwrap().clone()).unwrap();
+    assert!(lines.lines().count() >= 2, "{lines}");
+    let all = format!("{lines} {polls:?}");
+    assert!(!all.contains("hunter2"), "{all}");
+}
+
 /// A writer that others look at.
 struct Shared(Arc<Mutex<Vec<u8>>>);
 
