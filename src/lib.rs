@@ -26,6 +26,7 @@ pub mod run;
 pub mod scenario;
 pub mod shutdown;
 mod snippet;
+pub mod stderr;
 pub mod tasks;
 pub mod units;
 pub mod witness;

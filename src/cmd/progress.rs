@@ -61,7 +61,11 @@ impl Observer for OnStderr {
     }
 
     fn slow_poll_lines(&mut self) -> Box<dyn Write + Send> {
-        if self.quiet { Box::new(Nowhere) } else { Box::new(AboveBar(self.bar.clone(), Arc::clone(&self.said))) }
+        if self.quiet {
+            return Box::new(Nowhere);
+        }
+        let bar = (!self.bar.is_hidden()).then(|| self.bar.clone());
+        Box::new(AboveBar { bar, said: Arc::clone(&self.said) })
     }
 
     fn redacts(&self) -> bool {
@@ -79,16 +83,23 @@ impl Observer for OnStderr {
     }
 }
 
-/// stderr, with the line of progress out of the way.
-struct AboveBar(ProgressBar, Said);
+/// stderr, with the line of progress out of the way. Without one it must not touch the bar: a stderr that nobody reads would
+/// hold it locked for ever, and with it the thread that watches the run.
+struct AboveBar {
+    bar: Option<ProgressBar>,
+    said: Said,
+}
 
 impl Write for AboveBar {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let is_new = || self.1.lock().unwrap_or_else(PoisonError::into_inner).insert(bytes.to_owned());
+        let is_new = || self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(bytes.to_owned());
         if bytes.starts_with(IN_THE_WAY) && !is_new() {
             return Ok(bytes.len());
         }
-        self.0.suspend(|| io::stderr().write(bytes))
+        match &self.bar {
+            Some(bar) => bar.suspend(|| io::stderr().write(bytes)),
+            None => io::stderr().write(bytes),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

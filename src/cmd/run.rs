@@ -16,6 +16,7 @@ use crate::redact::redact;
 use crate::run::run_all;
 use crate::scenario::{Scenario, builtin, wire};
 use crate::shutdown::{Phase, Shutdown};
+use crate::stderr::say;
 
 pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
     // All of them before the first run: a misspelt name must not cost the time of those before it.
@@ -28,7 +29,7 @@ pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit,
     refuse_used(&request.outputs, request.scenarios.iter().filter(|name| !is_builtin(name)).map(Path::new))?;
     let altered = request.overrides.iter().any(|set| !matches!(set.key(), "modes" | "rounds" | "seed"));
     if altered && !terminal.quiet {
-        eprintln_lossy("note: the expectations are not judged: the settings are not those that they were written for");
+        say("note: the expectations are not judged: the settings are not those that they were written for");
     }
     let session = Session::start(request.console, terminal)?;
     let mut exit = Exit::Pass;
@@ -97,20 +98,18 @@ impl<'a> Session<'a> {
             gates,
         };
         let recording = if outputs.redact { redact(recording) } else { recording };
-        for error in recording.runs.iter().flat_map(|run| &run.errors) {
-            eprintln_lossy(&format!("error: {error}"));
-        }
         self.caught.reporting(true);
-        self.terminal.report(&recording, outputs)?;
+        let reported = self.terminal.report(&recording, outputs);
         self.caught.reporting(false);
+        // After the report: a stderr that nobody reads does not keep it back.
+        let errors = recording.runs.iter().flat_map(|run| &run.errors).map(|error| format!("error: {error}"));
+        let errors: Vec<String> = errors.collect();
+        if !errors.is_empty() {
+            say(&errors.join("\n"));
+        }
+        reported?;
         Ok(exit_of(&recording))
     }
-}
-
-/// A line on stderr; a closed one must not stop the program.
-fn eprintln_lossy(line: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn exit_of(recording: &Recording) -> Exit {

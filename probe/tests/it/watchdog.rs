@@ -5,6 +5,7 @@
 
 mod alone;
 mod harmless;
+mod hung;
 mod obstructed;
 
 use std::io::{Read as _, Write as _};
