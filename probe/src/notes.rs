@@ -30,6 +30,8 @@ pub enum CaptureNote {
     ThreadUnreadable(io::ErrorKind),
     /// The kernel's answer has a form that is not known.
     ThreadUnrecognised,
+    /// The process has no file descriptor left to look with.
+    NoDescriptor,
     /// The process's memory map cannot be read.
     MapsUnreadable(io::ErrorKind),
     /// The process may not read its own memory the way the kernel offers.
@@ -64,7 +66,11 @@ impl fmt::Display for CaptureNote {
             }
             CaptureNote::ThreadUnreadable(kind) => write!(
                 f,
-                "cannot see what blocks: reading `/proc/self/task/TID/syscall` failed: {kind}; {DURATIONS_STAY}, {}",
+                "cannot see what blocks: reading `/proc/self/task/TID/syscall` failed: {}; {DURATIONS_STAY}, {}",
+                match kind {
+                    io::ErrorKind::NotFound => "there is no such file".to_owned(),
+                    kind => kind.to_string(),
+                },
                 match kind {
                     io::ErrorKind::NotFound => "mount `/proc` to see more",
                     io::ErrorKind::PermissionDenied =>
@@ -77,6 +83,10 @@ impl fmt::Display for CaptureNote {
                 f,
                 "cannot see what blocks: `/proc/self/task/TID/syscall` has an unknown form; {DURATIONS_STAY}, and this kernel is \
                  worth a report"
+            ),
+            CaptureNote::NoDescriptor => write!(
+                f,
+                "cannot see what blocks: too many open files; {DURATIONS_STAY}, raise the limit (`ulimit -n`) or close some to see more"
             ),
             CaptureNote::MapsUnreadable(kind) => write!(
                 f,
@@ -197,6 +207,7 @@ mod tests {
             ThreadUnreadable(io::ErrorKind::PermissionDenied),
             ThreadUnreadable(io::ErrorKind::Interrupted),
             ThreadUnrecognised,
+            NoDescriptor,
             MapsUnreadable(io::ErrorKind::NotFound),
             MemoryUnreadable,
             ClocksUnreadable,

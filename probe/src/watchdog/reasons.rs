@@ -7,7 +7,7 @@ use pollscope_stacks::capture::{Capture, CaptureError};
 use pollscope_stacks::memory;
 use pollscope_stacks::signal::{InstallError, SampleError};
 use pollscope_stacks::symbolize::{DebugInfo, ModuleInfo};
-use pollscope_stacks::thread::{StateError, ThreadRef, read_state};
+use pollscope_stacks::thread::{StateError, ThreadRef, is_for_want_of_descriptors, read_state};
 use pollscope_stacks::unwind::{End, Stack};
 
 use crate::notes::CaptureNote;
@@ -16,6 +16,7 @@ pub(super) fn of_error(error: &CaptureError) -> Option<CaptureNote> {
     match error {
         CaptureError::Running | CaptureError::Torn => None,
         CaptureError::State(error) => of_state_error(error),
+        CaptureError::Maps(error) if is_for_want_of_descriptors(error) => Some(CaptureNote::NoDescriptor),
         CaptureError::Maps(error) => Some(CaptureNote::MapsUnreadable(error.kind())),
     }
 }
@@ -27,6 +28,7 @@ fn of_state_error(error: &StateError) -> Option<CaptureNote> {
         StateError::NotFound => (read_state(&ThreadRef::current()) == Err(StateError::NotFound))
             .then_some(CaptureNote::ThreadUnreadable(io::ErrorKind::NotFound)),
         StateError::Denied => Some(CaptureNote::ThreadUnreadable(io::ErrorKind::PermissionDenied)),
+        StateError::NoDescriptor => Some(CaptureNote::NoDescriptor),
         StateError::Unreadable(kind) => Some(CaptureNote::ThreadUnreadable(*kind)),
         StateError::Unrecognised => Some(CaptureNote::ThreadUnrecognised),
     }
@@ -50,7 +52,8 @@ pub(super) fn of_sample_error(error: &SampleError) -> Option<CaptureNote> {
         SampleError::Masked | SampleError::Displaced | SampleError::NotSent => {
             Some(CaptureNote::SignalUnusable(error.to_string()))
         }
-        SampleError::NotRunning | SampleError::Pending | SampleError::TimedOut | SampleError::Unreadable => None,
+        SampleError::Unreadable => Some(CaptureNote::MemoryUnreadable),
+        SampleError::NotRunning | SampleError::Pending | SampleError::TimedOut => None,
     }
 }
 

@@ -250,6 +250,82 @@ fn no_signal_is_free() {
     });
 }
 
+/// All descriptors are in use; what is freed later is used again.
+#[test]
+fn no_descriptor_is_left() {
+    if is_alone() {
+        let (runtime, probe) = current_thread(watching().slow_poll_lines(std::io::stderr()));
+        let all = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
+        // SAFETY: the kernel reads `all`.
+        assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const all) }, 0);
+        let taken: Vec<fs::File> = std::iter::from_fn(|| fs::File::open("/").ok()).collect();
+        assert!(!taken.is_empty());
+        runtime.block_on(async { spawn(&probe, async { block(90) }).await.unwrap() });
+        assert!(probe.finish(LONG));
+        let snapshot = probe.snapshot();
+        nothing_seen(&snapshot);
+        assert_eq!(snapshot.capture_notes, [CaptureNote::NoDescriptor]);
+        drop(taken);
+        runtime.block_on(async { spawn(&probe, async { block(90) }).await.unwrap() });
+        let start = Instant::now();
+        while probe.snapshot().slow_polls[1].evidence.captures == 0 {
+            assert!(start.elapsed() < LONG);
+            thread::sleep(Duration::from_millis(5));
+        }
+        let seen = &probe.snapshot().slow_polls[1].evidence;
+        assert!(seen.blocking_line.is_some() && seen.stack_complete == Some(true), "{seen:#?}");
+        return;
+    }
+    eventually(|| {
+        let copied = Copied::new("descriptors");
+        succeeded(&copied.run("no_descriptor_is_left", Command::new(copied.program())), Some("`ulimit -n`"))
+    });
+}
+
+/// As some containers have it: the call that copies memory is forbidden, and so is the file that would do instead.
+#[test]
+fn memory_that_cannot_be_read() {
+    if is_alone() {
+        forbid([libc::SYS_process_vm_readv, libc::SYS_pread64]);
+        let snapshot = three_slow_polls(true);
+        for poll in [&snapshot.slow_polls[0], &snapshot.slow_polls[2]] {
+            assert!(is(poll, Cause::BlockingCall, Some("clock_nanosleep")), "{poll:#?}");
+            let evidence = &poll.evidence;
+            assert_eq!((evidence.stack_complete, &evidence.blocking_line), (Some(false), &None), "{evidence:#?}");
+        }
+        assert_eq!(snapshot.slow_polls[1].evidence.blocking_line, None);
+        assert_eq!(snapshot.capture_notes, [CaptureNote::MemoryUnreadable]);
+        return;
+    }
+    eventually(|| {
+        let copied = Copied::new("memory");
+        let output = copied.run("memory_that_cannot_be_read", Command::new(copied.program()));
+        succeeded(&output, Some("`process_vm_readv`"))
+    });
+}
+
+/// From now on these calls fail with EPERM, in this thread and in those that it starts.
+fn forbid(calls: [libc::c_long; 2]) {
+    let step = |code: u32, k: u32, jt, jf| libc::sock_filter { code: u16::try_from(code).unwrap(), jt, jf, k };
+    let number = |call: libc::c_long| u32::try_from(call).unwrap();
+    let is = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    let answer = libc::BPF_RET | libc::BPF_K;
+    let mut filter = [
+        // The call's number comes first in what a filter sees.
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(is, number(calls[0]), 2, 0),
+        step(is, number(calls[1]), 1, 0),
+        step(answer, libc::SECCOMP_RET_ALLOW, 0, 0),
+        step(answer, libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned(), 0, 0),
+    ];
+    let program = libc::sock_fprog { len: 5, filter: filter.as_mut_ptr() };
+    // SAFETY: the first call takes no pointer; the second one reads `program`, of which the length is that of the filter.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program), 0);
+    }
+}
+
 /// Seen, but without a folder of where it was built or of what it wrote to.
 #[test]
 fn paths_are_hidden_where_asked() {
