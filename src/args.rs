@@ -99,6 +99,8 @@ pub struct Outputs {
     pub json: Option<PathBuf>,
     /// Where the stacks of slow polls go, folded; `-` likewise.
     pub folded: Option<PathBuf>,
+    /// Whether paths are hidden in all of them, and in lines on stderr.
+    pub redact: bool,
 }
 
 impl Outputs {
@@ -206,6 +208,9 @@ struct CliCommon {
     /// Write the stacks of slow polls to this file, folded for flame graphs, weighted by milliseconds; `-` is stdout
     #[arg(long, value_name = "FILE")]
     folded: Option<PathBuf>,
+    /// Hide paths in reports, files and slow-poll lines: of files written, sources, and the command line's values
+    #[arg(long)]
+    redact: bool,
     /// Let tokio-console look at the run, at this address
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_ADDRESS)]
     console: Option<SocketAddr>,
@@ -307,7 +312,7 @@ impl From<CliCommand> for Command {
             CliCommand::Run(run) => Command::Run(RunRequest {
                 overrides: run.overrides(),
                 scenarios: run.scenarios,
-                outputs: Outputs { json: run.common.json, folded: run.common.folded },
+                outputs: run.common.outputs(),
                 console: run.common.console,
             }),
             CliCommand::Merge(merge) => Command::Merge(MergeRequest {
@@ -319,10 +324,16 @@ impl From<CliCommand> for Command {
                 force: merge.force,
                 append: merge.append,
                 slow_poll: merge.slow,
-                outputs: Outputs { json: merge.common.json, folded: merge.common.folded },
+                outputs: merge.common.outputs(),
                 console: merge.common.console,
             }),
         }
+    }
+}
+
+impl CliCommon {
+    fn outputs(&self) -> Outputs {
+        Outputs { json: self.json.clone(), folded: self.folded.clone(), redact: self.redact }
     }
 }
 

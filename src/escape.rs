@@ -27,9 +27,10 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// A path made safe to show; what is not UTF-8 in it is shown as U+FFFD.
+/// A path made safe to show; what is not UTF-8 in it is shown as U+FFFD. Backticks are spelled out too: messages have paths
+/// between them.
 pub fn escape_path(path: &std::path::Path) -> String {
-    escape(&path.to_string_lossy()).into_owned()
+    escape(&path.to_string_lossy()).replace('`', "\\u{60}")
 }
 
 /// C0, DEL, C1, line separators, bidi controls and all that Unicode lets a terminal ignore: a name must look like

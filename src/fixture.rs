@@ -52,6 +52,7 @@ pub(crate) fn run(mode: &str) -> Run {
             source: "hooks".to_owned(),
             sees: vec!["every poll of every spawned task".to_owned(), "the future given to block_on".to_owned()],
             blind_to: vec!["tasks of a LocalSet".to_owned()],
+            missing: Vec::new(),
         },
         merge: Some(merge()),
         interrupted: None,

@@ -1,8 +1,8 @@
 //! The program: parse, run, print an error once, exit.
 
-use std::io::Write;
 use std::process::ExitCode;
 
+use pollscope::stderr::say;
 use pollscope::{args, cmd};
 
 fn main() -> ExitCode {
@@ -11,8 +11,7 @@ fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     let exit = cmd::execute(request).unwrap_or_else(|error| {
-        // A closed stderr must not change the exit code.
-        let _ = writeln!(std::io::stderr(), "error: {error}");
+        say(&format!("error: {error}"));
         error.exit()
     });
     exit.into()

@@ -45,7 +45,7 @@ pub struct Environment {
     pub console_compiled: bool,
     /// Whether console-subscriber was recording.
     pub console_on: bool,
-    /// The command line.
+    /// The command line as it was typed, paths included; with `--redact`, without the values.
     pub command: Vec<String>,
 }
 
@@ -141,6 +141,8 @@ pub struct Coverage {
     pub sees: Vec<String>,
     /// Each a short phrase.
     pub blind_to: Vec<String>,
+    /// Why something is not known of slow polls that could be; each a sentence. Empty when nothing was in the way.
+    pub missing: Vec<String>,
 }
 
 /// What became of the lines.

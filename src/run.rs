@@ -89,6 +89,10 @@ pub trait Observer {
     fn begin(&mut self, mode: Mode, round: u32);
     /// Where slow-poll lines go.
     fn slow_poll_lines(&mut self) -> Box<dyn io::Write + Send>;
+    /// Whether paths are hidden, in those lines and in the run.
+    fn redacts(&self) -> bool {
+        false
+    }
     /// Called about every 20 ms.
     fn progress(&mut self, progress: Progress);
 }
@@ -129,6 +133,7 @@ pub fn run_once(
         .slow_poll(settings.slow_poll)
         .keep_slow_polls(KEPT_SLOW_POLLS)
         .source_root(env!("CARGO_MANIFEST_DIR"))
+        .redact_paths(observer.redacts())
         .slow_poll_lines(observer.slow_poll_lines())
         .install(&mut runtime)
         .map_err(RunError::Install)?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::redact::redacted_source;
 use crate::snapshot::{Escaped, SlowPoll};
 
 /// Lines a minute and spawn site.
@@ -14,6 +15,8 @@ type Place = (&'static str, u32);
 #[derive(Debug, Default)]
 pub(crate) struct Limiter {
     windows: BTreeMap<Place, Window>,
+    /// Whether the folders of spawn sites are hidden.
+    redacted: bool,
 }
 
 #[derive(Debug)]
@@ -24,6 +27,10 @@ struct Window {
 }
 
 impl Limiter {
+    pub(crate) fn new(redacted: bool) -> Limiter {
+        Limiter { redacted, ..Limiter::default() }
+    }
+
     /// The line for a slow poll; `None` when its site had its share of this minute.
     pub(crate) fn line(&mut self, poll: &SlowPoll) -> Option<String> {
         let at = poll.spawned_at;
@@ -38,7 +45,7 @@ impl Limiter {
             return None;
         }
         window.printed += 1;
-        Some(format!("WARN slow poll: {poll}\n{}", details(poll)))
+        Some(format!("WARN slow poll: {}\n{}", poll.executing(self.redacted), details(poll)))
     }
 
     /// Closes the windows that are a minute old; one line for each of them that suppressed something, or for each of all.
@@ -48,7 +55,8 @@ impl Limiter {
         self.windows.retain(|(file, line), window| {
             let open = now_ns.saturating_sub(window.since_ns) < MINUTE_NS;
             if (say_all || !open) && window.suppressed > 0 {
-                let (file, more) = (Escaped(file), std::mem::take(&mut window.suppressed));
+                let file = if self.redacted { redacted_source(file) } else { (*file).into() };
+                let (file, more) = (Escaped(&file), std::mem::take(&mut window.suppressed));
                 lines.push(format!("WARN slow poll: suppressed {more} more of tasks spawned at {file}:{line}\n"));
             }
             open

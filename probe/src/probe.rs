@@ -72,6 +72,7 @@ impl Probe {
             on: true,
             slow_poll: DEFAULT_SLOW_POLL,
             keep_slow_polls: DEFAULT_KEPT_SLOW_POLLS,
+            redact_paths: false,
             callback: None,
             writer: None,
             #[cfg(feature = "capture")]
@@ -133,6 +134,7 @@ pub struct ProbeBuilder {
     on: bool,
     slow_poll: Duration,
     keep_slow_polls: usize,
+    redact_paths: bool,
     callback: Option<Callback>,
     writer: Option<LineWriter>,
     #[cfg(feature = "capture")]
@@ -211,9 +213,29 @@ impl ProbeBuilder {
     }
 
     /// Where a line for every slow poll goes, at most five a minute and spawn site, each in one `write` and flushed. On the same
-    /// thread. A line that cannot be written, or makes the writer panic, counts as suppressed.
+    /// thread. A line that cannot be written, or makes the writer panic, counts as suppressed. Where something stands in the way of
+    /// seeing what slow polls do, one more line says why, once: see [`CaptureNote`](crate::CaptureNote).
     pub fn slow_poll_lines(self, writer: impl Write + Send + 'static) -> ProbeBuilder {
         ProbeBuilder { writer: Some(Box::new(writer)), ..self }
+    }
+
+    /// Whether paths are hidden in lines and evidence. A system call keeps its descriptor and its bytes; of a source file
+    /// outside the folder that it was built in, its name stays, and of a crate's its path within the crate. Off unless asked for.
+    /// [`SlowPoll::spawned_at`] is what the compiler made it: see [`redacted_source`](crate::redacted_source).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use pollscope_probe::Probe;
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().redact_paths(true).slow_poll(Duration::from_millis(1)).install(&mut runtime)?;
+    /// runtime.build()?.block_on(probe.watch(async { std::thread::sleep(Duration::from_millis(20)) }));
+    /// assert!(probe.finish(Duration::from_secs(9)));
+    /// let stack = &probe.snapshot().slow_polls[0].evidence.stack;
+    /// assert!(stack.iter().filter_map(|frame| frame.file.as_deref()).all(|file| !file.starts_with('/')));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn redact_paths(self, on: bool) -> ProbeBuilder {
+        ProbeBuilder { redact_paths: on, ..self }
     }
 
     /// Whether a watchdog thread looks at polls that are late while they still run: the blocking line, the system call, the
@@ -259,7 +281,10 @@ impl ProbeBuilder {
         if self.slow_poll.is_zero() {
             return Err(InstallError::ZeroThreshold);
         }
-        let shared = Arc::new(Shared::new(Clock::monotonic(), duration::to_ns(self.slow_poll), self.keep_slow_polls));
+        let threshold_ns = duration::to_ns(self.slow_poll);
+        let mut shared = Shared::new(Clock::monotonic(), threshold_ns, self.keep_slow_polls);
+        shared.redacted = self.redact_paths;
+        let shared = Arc::new(shared);
         let control = Arc::new(Control::default());
         let reporter = Reporter { shared: Arc::clone(&shared), callback: self.callback, writer: self.writer };
         reporter.spawn(Arc::clone(&control)).map_err(InstallError::Thread)?;

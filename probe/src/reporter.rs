@@ -110,7 +110,7 @@ impl Reporter {
     }
 
     fn run(mut self, control: &Control) {
-        let mut limiter = Limiter::default();
+        let mut limiter = Limiter::new(self.shared.redacted);
         let mut answered = 0;
         loop {
             let (asked, stop) = control.next();
@@ -140,7 +140,8 @@ impl Reporter {
     /// Whether nothing is left to deliver.
     fn deliver_ready(&mut self, limiter: &mut Limiter, force: bool) -> bool {
         let (still, polls, delivered) = self.shared.take_queue(force);
-        for line in still {
+        // Asked after the queue: what is missing from these polls is known by then.
+        for line in self.shared.notes.take_lines().into_iter().chain(still) {
             self.write(&line);
         }
         for poll in polls {

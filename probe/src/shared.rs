@@ -11,6 +11,8 @@ use crate::histogram::Sum;
 use crate::hooks;
 use crate::journal::{Journal, Key, Watched};
 use crate::names::{NameId, Names};
+use crate::notes::Notes;
+use crate::redact;
 use crate::ring::RawSlowPoll;
 use crate::site::NAME_MIXED;
 use crate::snapshot::{Charge, Ledger, Lines, Polling, Site, SlowPoll, Snapshot, TaskName};
@@ -23,6 +25,10 @@ pub(crate) struct Shared {
     pub(crate) id: u64,
     pub(crate) clock: Clock,
     pub(crate) names: Names,
+    /// Why something is missing from evidence.
+    pub(crate) notes: Arc<Notes>,
+    /// Whether paths are hidden.
+    pub(crate) redacted: bool,
     threshold_ns: AtomicU64,
     slots: Mutex<Slots>,
     journal: Mutex<Journal>,
@@ -76,6 +82,8 @@ impl Shared {
             id: NEXT_ID.fetch_add(1, Relaxed),
             clock,
             names: Names::default(),
+            notes: Arc::default(),
+            redacted: false,
             threshold_ns: AtomicU64::new(threshold_ns),
             slots: Mutex::default(),
             journal: Mutex::new(Journal::new(keep_slow_polls)),
@@ -125,10 +133,16 @@ impl Shared {
     /// Tells the journal what the watchdog saw of a poll that is over.
     #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "the watchdog's"))]
     pub(crate) fn seen(&self, key: Key, evidence: Evidence) {
+        let evidence = self.shown(evidence);
         let mut journal = lock(&self.journal);
         // The poll left its thread before the watchdog could know of its end: it finds it here, if it was slow.
         self.drain(&mut journal);
         journal.seen(key, evidence, self.clock.now_ns());
+    }
+
+    /// Evidence as it may be shown.
+    fn shown(&self, evidence: Evidence) -> Evidence {
+        if self.redacted { redact::evidence(evidence) } else { evidence }
     }
 
     /// Says of a poll that it still goes on; the reporter writes it.
@@ -139,9 +153,11 @@ impl Shared {
             name: self.names.get(polling.name).as_deref(),
             spawned_at: polling.location,
             worker: None,
+            redacted: self.redacted,
         }
         .to_string();
-        let details = evidence.sentence(age_ns).map_or(String::new(), |details| format!("     {details}\n"));
+        let details =
+            self.shown(evidence.clone()).sentence(age_ns).map_or(String::new(), |details| format!("     {details}\n"));
         let line =
             format!("WARN slow poll: Executing {task} still runs after {:.3} seconds\n{details}", age_ns as f64 / 1e9);
         lock(&self.journal).say(line);
@@ -227,6 +243,7 @@ impl Shared {
             polling: self.polling(&slots, now_ns),
             names_refused: self.names.refused(),
             callback_panics: self.callback_panics.load(Relaxed),
+            capture_notes: self.notes.all(),
             coverage: hooks::coverage(),
         }
     }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use crate::distribution::Distribution;
 use crate::evidence::{Blame, Evidence};
+use crate::notes::CaptureNote;
+use crate::redact::redacted_source;
 
 /// What a probe saw from its installation on, or, after [`Snapshot::since`], in between.
 ///
@@ -46,6 +48,9 @@ pub struct Snapshot {
     pub names_refused: u64,
     /// Panics of the slow-poll callback, caught.
     pub callback_panics: u64,
+    /// Why something is missing from what is known of slow polls, each reason once, at most 16; since the installation, also
+    /// in a difference. Empty when nothing was in the way, or no poll was late yet.
+    pub capture_notes: Vec<CaptureNote>,
     /// What this build can and cannot see.
     pub coverage: Coverage,
 }
@@ -138,13 +143,30 @@ pub struct SlowPoll {
 
 impl fmt::Display for SlowPoll {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.executing(false).fmt(f)
+    }
+}
+
+impl SlowPoll {
+    /// Its line, with or without the folders of its spawn site.
+    pub(crate) fn executing(&self, redacted: bool) -> impl fmt::Display + '_ {
+        Executing(self, redacted)
+    }
+}
+
+struct Executing<'a>(&'a SlowPoll, bool);
+
+impl fmt::Display for Executing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Executing(poll, redacted) = *self;
         let task = TaskName {
-            task_id: self.task_id,
-            name: self.task_name.as_deref(),
-            spawned_at: self.spawned_at,
-            worker: self.worker,
+            task_id: poll.task_id,
+            name: poll.task_name.as_deref(),
+            spawned_at: poll.spawned_at,
+            worker: poll.worker,
+            redacted,
         };
-        write!(f, "Executing {task} took {:.3} seconds", self.duration_ns as f64 / 1e9)
+        write!(f, "Executing {task} took {:.3} seconds", poll.duration_ns as f64 / 1e9)
     }
 }
 
@@ -154,6 +176,8 @@ pub(crate) struct TaskName<'a> {
     pub(crate) name: Option<&'a str>,
     pub(crate) spawned_at: &'static Location<'static>,
     pub(crate) worker: Option<usize>,
+    /// Whether the folders of the spawn site are hidden.
+    pub(crate) redacted: bool,
 }
 
 impl fmt::Display for TaskName<'_> {
@@ -165,7 +189,9 @@ impl fmt::Display for TaskName<'_> {
         if let Some(name) = self.name {
             write!(f, " {}", Escaped(name))?;
         }
-        write!(f, ", spawned at {}:{}", Escaped(self.spawned_at.file()), self.spawned_at.line())?;
+        let file = self.spawned_at.file();
+        let file = if self.redacted { redacted_source(file) } else { file.into() };
+        write!(f, ", spawned at {}:{}", Escaped(&file), self.spawned_at.line())?;
         if let Some(worker) = self.worker {
             write!(f, ", worker {worker}")?;
         }

@@ -5,6 +5,7 @@
 //! does stops a worker, but for the signal to a thread that runs: it copies the stack there, in about a microsecond.
 
 mod glance;
+mod reasons;
 mod shot;
 mod stall;
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 use pollscope_stacks::thread::{ThreadRef, read_schedule};
 
 use crate::journal::Watched;
+use crate::notes::CaptureNote;
 use crate::reporter::Control;
 use crate::shared::Shared;
 use crate::worker::Slot;
@@ -69,19 +71,15 @@ impl Stop {
 /// Starts the thread.
 pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options) -> std::io::Result<Watchdog> {
     let stop = Arc::new(Stop::default());
-    let watching = Watching {
-        shared,
-        control,
-        camera: Camera::new(options.source_roots),
-        threads: HashMap::new(),
-        ended: VecDeque::new(),
-        suspended_ns: 0,
-    };
+    let camera = Camera::new(options.source_roots, Arc::clone(&shared.notes), shared.redacted);
+    let watching =
+        Watching { shared, control, camera, threads: HashMap::new(), ended: VecDeque::new(), suspended_ns: 0 };
     let until = Arc::clone(&stop);
     let run = move || {
         let shared = Arc::clone(&watching.shared);
         // The host goes on without evidence, and nobody waits for it any longer.
         if catch_unwind(AssertUnwindSafe(|| watching.run(&until))).is_err() {
+            shared.notes.add(CaptureNote::WatchdogPanicked);
             shared.watched(Watched::abandon);
         }
     };

@@ -18,6 +18,7 @@ use crate::escape::escape_path;
 use crate::exit::Exit;
 use crate::explain::NoExplanation;
 use crate::export::console::ConsoleError;
+use crate::redact::text;
 use crate::run::RunError;
 use crate::scenario::wire::ScenarioError;
 
@@ -63,6 +64,8 @@ pub enum CmdError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// One of the others, whose paths are not to be shown.
+    Redacted(Box<CmdError>),
 }
 
 impl CmdError {
@@ -71,6 +74,7 @@ impl CmdError {
         match self {
             CmdError::Scenario(_) | CmdError::Explanation(_) => Exit::Usage,
             CmdError::Write { .. } => Exit::CannotWrite,
+            CmdError::Redacted(error) => error.exit(),
             CmdError::Run(_)
             | CmdError::Console(_)
             | CmdError::StallsMissed { .. }
@@ -86,6 +90,7 @@ impl fmt::Display for CmdError {
         match self {
             CmdError::Scenario(error) => error.fmt(f),
             CmdError::Run(error) => error.fmt(f),
+            CmdError::Redacted(error) => f.write_str(&text(&error.to_string())),
             CmdError::Console(error) => error.fmt(f),
             CmdError::Explanation(error) => error.fmt(f),
             CmdError::StallsMissed { missed, tried } => write!(
@@ -133,10 +138,19 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
     let Request { command, color, quiet, typed } = request;
     let terminal = output::Terminal { color, quiet, typed };
     match command {
-        Command::Run(run) => run::execute(&run, &terminal),
-        Command::Merge(merge) => merge::execute(&merge, &terminal),
+        Command::Run(run) => hiding(run.outputs.redact, run::execute(&run, &terminal)),
+        Command::Merge(merge) => hiding(merge.outputs.redact, merge::execute(&merge, &terminal)),
         Command::Scenarios => scenarios::execute(&terminal),
         Command::Doctor => doctor::execute(&terminal),
         Command::Explain(code) => explain::execute(code.as_deref(), &terminal),
     }
+}
+
+/// A usage error stays as it is: it is about what was typed, and of no use without.
+fn hiding(redact: bool, done: Result<Exit, CmdError>) -> Result<Exit, CmdError> {
+    done.map_err(|error| match error.exit() {
+        Exit::Usage => error,
+        _ if redact => CmdError::Redacted(Box::new(error)),
+        _ => error,
+    })
 }

@@ -1,6 +1,8 @@
 //! What stderr shows while a run goes on: a line of progress on a terminal, and slow polls as they end.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -14,8 +16,16 @@ pub(super) struct OnStderr {
     name: String,
     rounds: u32,
     quiet: bool,
+    redact: bool,
+    said: Said,
     bar: ProgressBar,
 }
+
+/// What the probes of one process said of what stands in their way: each has its own, and one of them is enough.
+pub(super) type Said = Arc<Mutex<HashSet<Vec<u8>>>>;
+
+/// How such a line begins.
+const IN_THE_WAY: &[u8] = b"WARN pollscope: ";
 
 impl OnStderr {
     pub(super) fn new(name: &str, rounds: u32, quiet: bool) -> OnStderr {
@@ -23,7 +33,17 @@ impl OnStderr {
         let bar = ProgressBar::with_draw_target(None, target);
         let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("a template of known keys");
         bar.set_style(style);
-        OnStderr { name: name.to_owned(), rounds, quiet, bar }
+        OnStderr { name: name.to_owned(), rounds, quiet, redact: false, said: Said::default(), bar }
+    }
+
+    /// Whether paths are hidden.
+    pub(super) fn redacting(self, redact: bool) -> OnStderr {
+        OnStderr { redact, ..self }
+    }
+
+    /// Says nothing of what is in the way that was said before.
+    pub(super) fn saying(self, said: &Said) -> OnStderr {
+        OnStderr { said: Arc::clone(said), ..self }
     }
 
     /// Takes the line of progress away.
@@ -41,7 +61,15 @@ impl Observer for OnStderr {
     }
 
     fn slow_poll_lines(&mut self) -> Box<dyn Write + Send> {
-        if self.quiet { Box::new(Nowhere) } else { Box::new(AboveBar(self.bar.clone())) }
+        if self.quiet {
+            return Box::new(Nowhere);
+        }
+        let bar = (!self.bar.is_hidden()).then(|| self.bar.clone());
+        Box::new(AboveBar { bar, said: Arc::clone(&self.said) })
+    }
+
+    fn redacts(&self) -> bool {
+        self.redact
     }
 
     fn progress(&mut self, progress: Progress) {
@@ -55,12 +83,23 @@ impl Observer for OnStderr {
     }
 }
 
-/// stderr, with the line of progress out of the way.
-struct AboveBar(ProgressBar);
+/// stderr, with the line of progress out of the way. Without one it must not touch the bar: a stderr that nobody reads would
+/// hold it locked for ever, and with it the thread that watches the run.
+struct AboveBar {
+    bar: Option<ProgressBar>,
+    said: Said,
+}
 
 impl Write for AboveBar {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stderr().write(bytes))
+        let is_new = || self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(bytes.to_owned());
+        if bytes.starts_with(IN_THE_WAY) && !is_new() {
+            return Ok(bytes.len());
+        }
+        match &self.bar {
+            Some(bar) => bar.suspend(|| io::stderr().write(bytes)),
+            None => io::stderr().write(bytes),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

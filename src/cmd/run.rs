@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::output::{Terminal, refuse_used};
-use super::progress::OnStderr;
+use super::progress::{OnStderr, Said};
 use super::{CmdError, signals};
 use crate::args::{Outputs, RunRequest};
 use crate::environment::environment;
@@ -12,9 +12,11 @@ use crate::export::console;
 use crate::findings::findings;
 use crate::limits;
 use crate::recording::{GateVerdict, Recording, Run, ScenarioInfo, Verdict};
+use crate::redact::redact;
 use crate::run::run_all;
 use crate::scenario::{Scenario, builtin, wire};
 use crate::shutdown::{Phase, Shutdown};
+use crate::stderr::say;
 
 pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
     // All of them before the first run: a misspelt name must not cost the time of those before it.
@@ -27,7 +29,7 @@ pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit,
     refuse_used(&request.outputs, request.scenarios.iter().filter(|name| !is_builtin(name)).map(Path::new))?;
     let altered = request.overrides.iter().any(|set| !matches!(set.key(), "modes" | "rounds" | "seed"));
     if altered && !terminal.quiet {
-        eprintln_lossy("note: the expectations are not judged: the settings are not those that they were written for");
+        say("note: the expectations are not judged: the settings are not those that they were written for");
     }
     let session = Session::start(request.console, terminal)?;
     let mut exit = Exit::Pass;
@@ -46,6 +48,7 @@ pub(super) struct Session<'a> {
     caught: signals::Caught,
     terminal: &'a Terminal,
     console_on: bool,
+    said: Said,
 }
 
 impl<'a> Session<'a> {
@@ -58,7 +61,7 @@ impl<'a> Session<'a> {
         }
         let shutdown = Shutdown::default();
         let caught = signals::catch(&shutdown).map_err(CmdError::Signals)?;
-        Ok(Session { shutdown, caught, terminal, console_on: console.is_some() })
+        Ok(Session { shutdown, caught, terminal, console_on: console.is_some(), said: Said::default() })
     }
 
     /// The exit code after runs that came to `exit`: that of a signal, which must not hide a failure that it did not cause.
@@ -75,7 +78,9 @@ impl<'a> Session<'a> {
         let settings = &scenario.settings;
         limits::allow_open_files(limits::open_files(settings))
             .map_err(|(needed, allowed)| CmdError::OpenFiles { needed, allowed })?;
-        let mut observer = OnStderr::new(&scenario.name, settings.rounds, self.terminal.quiet);
+        let mut observer = OnStderr::new(&scenario.name, settings.rounds, self.terminal.quiet)
+            .redacting(outputs.redact)
+            .saying(&self.said);
         let runs = run_all(settings, &self.shutdown, &mut observer);
         observer.finish();
         let runs = runs.map_err(CmdError::Run)?;
@@ -92,20 +97,19 @@ impl<'a> Session<'a> {
             runs,
             gates,
         };
-        for error in recording.runs.iter().flat_map(|run| &run.errors) {
-            eprintln_lossy(&format!("error: {error}"));
-        }
+        let recording = if outputs.redact { redact(recording) } else { recording };
         self.caught.reporting(true);
-        self.terminal.report(&recording, outputs)?;
+        let reported = self.terminal.report(&recording, outputs);
         self.caught.reporting(false);
+        // After the report: a stderr that nobody reads does not keep it back.
+        let errors = recording.runs.iter().flat_map(|run| &run.errors).map(|error| format!("error: {error}"));
+        let errors: Vec<String> = errors.collect();
+        if !errors.is_empty() {
+            say(&errors.join("\n"));
+        }
+        reported?;
         Ok(exit_of(&recording))
     }
-}
-
-/// A line on stderr; a closed one must not stop the program.
-fn eprintln_lossy(line: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn exit_of(recording: &Recording) -> Exit {

@@ -44,6 +44,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use crate::escape::escape_path;
 use crate::recording::{Merge, Verdict};
 use evidence::{Changed, Opened, read_input};
 use lines::{Key, Place};
@@ -135,7 +136,7 @@ fn compare(inputs: &[InputEvidence], output: &OutputEvidence, merge: &mut Merge)
     }
     let overlaps = |i: &&InputEvidence| (i.dev, i.ino) == (output.dev, output.ino) && i.len > output.start;
     if let Some(input) = inputs.iter().find(overlaps) {
-        return Err(Changed::new(&output.path, format!("it is also the input `{}`", input.path.display())));
+        return Err(Changed::new(&output.path, format!("it is also the input `{}`", escape_path(&input.path))));
     }
     let mut ledger = Ledger::read(inputs)?;
     merge.lines = ledger.inputs.iter().map(|input| input.hashes.len() as u64).sum();
@@ -269,7 +270,7 @@ impl Ledger<'_> {
     fn describe_reordered(&self, output: &Opened) -> Result<Option<String>, Changed> {
         let Some(input) = self.inputs.iter().find(|input| self.is_reordered(input)) else { return Ok(None) };
         let place = self.locate(input, input.found)?;
-        let output = output.path().display();
+        let output = escape_path(output.path());
         Ok(Some(format!("{place} is out of order: in `{output}` it does not follow the lines before it")))
     }
 
@@ -353,5 +354,5 @@ impl Found {
 }
 
 fn describe(place: Place, path: &Path) -> String {
-    format!("line {} (byte {}) of `{}`", place.line, place.byte, path.display())
+    format!("line {} (byte {}) of `{}`", place.line, place.byte, escape_path(path))
 }

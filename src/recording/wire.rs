@@ -15,6 +15,9 @@
 //! - `merge.verdict` is `ok`, `failed` or `unverifiable`. In an unverifiable merge the counts of lines are `null`: they
 //!   were not found out. So are `cpu_ns`, `run_delay_ns`, `off_cpu_ns`, `cause`, `syscall`, `blocking_line`, `stack_complete` and `blame` of a slow poll of which
 //!   only the duration is known; its `stack` is then empty.
+//! - `environment.command` is pollscope's own command line, and `settings` has the output's path. Nothing else that a process was
+//!   told, its environment held or a file contained is in a recording: names, paths and places only; `--redact` hides the paths.
+//! - `coverage.missing` says why something of slow polls is `null`, each reason once; it is empty when nothing was in the way.
 //! - `gates[].verdict` is `pass`, `fail` or `inconclusive`.
 //!
 //! # A distribution
@@ -235,11 +238,13 @@ struct Coverage<'a> {
     source: &'a str,
     sees: &'a [String],
     blind_to: &'a [String],
+    missing: &'a [String],
 }
 
 impl<'a> From<&'a super::Coverage> for Coverage<'a> {
     fn from(coverage: &'a super::Coverage) -> Coverage<'a> {
-        Coverage { source: &coverage.source, sees: &coverage.sees, blind_to: &coverage.blind_to }
+        let super::Coverage { source, sees, blind_to, missing } = coverage;
+        Coverage { source, sees, blind_to, missing }
     }
 }
 

@@ -48,6 +48,8 @@ pub enum StateError {
     NotFound,
     /// The kernel does not let this user look: another user's process, one that is not dumpable, or a container's rule.
     Denied,
+    /// The process, or the system, has no file descriptor left to read with.
+    NoDescriptor,
     /// Another error of reading.
     Unreadable(io::ErrorKind),
     /// The kernel's answer has another form than is known here.
@@ -60,6 +62,7 @@ impl fmt::Display for StateError {
             StateError::Unsupported => f.write_str("cannot look at threads: only on Linux on x86-64"),
             StateError::NotFound => f.write_str("cannot find the thread: it ended, or `/proc` hides it"),
             StateError::Denied => f.write_str("not permitted to look at the thread: run as the same user"),
+            StateError::NoDescriptor => f.write_str("cannot look at the thread: too many open files"),
             StateError::Unreadable(kind) => write!(f, "cannot read the thread's state: {kind}"),
             StateError::Unrecognised => f.write_str("cannot understand the thread's state in `/proc`"),
         }
@@ -74,11 +77,29 @@ impl From<io::Error> for StateError {
         const ESRCH: i32 = 3;
         match error.kind() {
             _ if error.raw_os_error() == Some(ESRCH) => StateError::NotFound,
+            _ if is_for_want_of_descriptors(&error) => StateError::NoDescriptor,
             io::ErrorKind::NotFound => StateError::NotFound,
             io::ErrorKind::PermissionDenied => StateError::Denied,
             kind => StateError::Unreadable(kind),
         }
     }
+}
+
+/// Whether too many files are open, in the process or in the system.
+///
+/// ```
+/// use std::io::Error;
+/// use pollscope_stacks::thread::is_for_want_of_descriptors;
+/// # if cfg!(unix) {
+/// assert!(is_for_want_of_descriptors(&Error::from_raw_os_error(24)), "EMFILE");
+/// # }
+/// assert!(!is_for_want_of_descriptors(&Error::from_raw_os_error(2)));
+/// ```
+pub fn is_for_want_of_descriptors(error: &io::Error) -> bool {
+    // Neither has an `ErrorKind`.
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 /// How a thread was scheduled since it began.

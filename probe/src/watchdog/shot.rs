@@ -1,6 +1,7 @@
 //! One look at a thread that is late: its system call, its stack, and the line of the user's code.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use pollscope_stacks::capture::{Capture, CaptureError, Capturer};
@@ -12,7 +13,9 @@ use pollscope_stacks::thread::{State, ThreadRef};
 use pollscope_stacks::unwind::Stack;
 
 use super::glance::off_cpu;
+use super::reasons;
 use crate::evidence::{Call, Cause, StackFrame};
+use crate::notes::Notes;
 
 /// How long a running thread may take to copy its stack: as long as it is not scheduled. Other threads are not looked at
 /// meanwhile; who was in vain is asked again.
@@ -59,14 +62,18 @@ pub(super) struct Camera {
     rules: Rules,
     /// Paths are shown from these folders on.
     shown_from: Vec<PathBuf>,
+    /// Why something is missing.
+    notes: Arc<Notes>,
 }
 
 impl Camera {
-    pub(super) fn new(source_roots: Vec<PathBuf>) -> Camera {
-        let here = std::env::current_dir().ok();
+    pub(super) fn new(source_roots: Vec<PathBuf>, notes: Arc<Notes>, redacted: bool) -> Camera {
+        // A path made relative to wherever the process was started could no longer be told from one that may be shown.
+        let here = if redacted { None } else { std::env::current_dir().ok() };
         let shown_from = source_roots.iter().cloned().chain(here).collect();
         Camera {
             shown_from,
+            notes,
             capturer: Capturer::new(),
             symbolizer: Symbolizer::new(None),
             sampler: None,
@@ -78,13 +85,22 @@ impl Camera {
     pub(super) fn shoot(&mut self, tid: u32, at_ns: u64) -> Option<Shot> {
         for _ in 0..ATTEMPTS {
             match self.capturer.capture(&ThreadRef::here(tid)) {
-                Ok(capture) => return Some(blocked(capture, at_ns)),
+                Ok(capture) => {
+                    self.notes.add(reasons::of_capture(&capture));
+                    return Some(blocked(capture, at_ns));
+                }
                 Err(CaptureError::Running) => match self.sample(tid) {
                     Err(SampleError::NotRunning) => {}
-                    sampled => return Some(Shot { at_ns, stack: sampled.ok().flatten(), ..Shot::default() }),
+                    sampled => {
+                        self.notes.add(sampled.as_ref().err().and_then(reasons::of_sample_error));
+                        return Some(Shot { at_ns, stack: sampled.ok().flatten(), ..Shot::default() });
+                    }
                 },
                 Err(CaptureError::Torn) => {}
-                Err(_) => return None,
+                Err(error) => {
+                    self.notes.add(reasons::of_error(&error));
+                    return None;
+                }
             }
         }
         // It runs and blocks by turns.
@@ -97,8 +113,8 @@ impl Camera {
     }
 
     fn sample(&mut self, tid: u32) -> Result<Option<Stack>, SampleError> {
-        let sampler = self.sampler.get_or_insert_with(|| Sampler::install().map_err(|_| ()));
-        let Ok(sampler) = *sampler else { return Ok(None) };
+        let install = || Sampler::install().map_err(|error| self.notes.add(reasons::of_install_error(&error)));
+        let Ok(sampler) = *self.sampler.get_or_insert_with(install) else { return Ok(None) };
         let sample = sampler.sample(tid, SAMPLE_PATIENCE)?;
         let stack = self.unwind(&sample);
         if sample.stack_len() < MOST || stack.as_ref().is_some_and(Stack::is_complete) {
@@ -110,7 +126,8 @@ impl Camera {
     }
 
     fn unwind(&mut self, sample: &RegistersAndStack) -> Option<Stack> {
-        self.capturer.unwind_sample(sample).ok()
+        let unwound = self.capturer.unwind_sample(sample);
+        unwound.map_err(|error| self.notes.add(reasons::of_error(&error))).ok()
     }
 
     /// Names what a shot shows. The first time in a program it reads debug information, for some 50 ms.
@@ -125,9 +142,13 @@ impl Camera {
         // Up to the poll: what called it is the runtime's, the same for every task.
         let shown = found.poll.as_ref().map_or(usize::MAX, |poll| poll.index + 1);
         let frames: Vec<StackFrame> = poll::frames(&symbols).take(shown).map(|frame| self.frame(frame)).collect();
+        let blocking_line = line.and_then(|frame| self.place(frame));
+        if blocking_line.is_none() {
+            self.notes.add(reasons::of_missing_line(stack, &self.symbolizer.modules()));
+        }
         Picture {
             special: special(&found, panic.is_some()),
-            blocking_line: line.and_then(|frame| self.place(frame)),
+            blocking_line,
             function: line.and_then(|frame| frame.function.clone()),
             stack: frames,
             complete: Some(stack.is_complete()),

@@ -5,6 +5,8 @@
 
 mod alone;
 mod harmless;
+mod hung;
+mod obstructed;
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;

@@ -11,13 +11,14 @@ use rustix::fs::OFlags;
 
 use super::lines::{Key, Line, Lines, Place};
 use super::{InputEvidence, OutputEvidence};
+use crate::escape::escape_path;
 
 /// Why nothing can be said: the evidence is not what it was, or cannot be read.
 pub(super) struct Changed(pub(super) String);
 
 impl Changed {
     pub(super) fn new(path: &Path, cause: impl Display) -> Changed {
-        Changed(format!("cannot confirm the merge with `{}`: {cause}", path.display()))
+        Changed(format!("cannot confirm the merge with `{}`: {cause}", escape_path(path)))
     }
 }
 

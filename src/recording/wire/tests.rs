@@ -29,6 +29,7 @@ fn bare_run() -> Run {
             source: "wrappers".into(),
             sees: vec!["spawned tasks".into()],
             blind_to: vec!["the future given to block_on".into()],
+            missing: Vec::new(),
         },
         merge: None,
         interrupted: None,
@@ -215,7 +216,7 @@ fn every_key_of_the_contract_is_there() {
              slow_polls:list sites:list ledger:map intervals:list runtime_metrics:map",
         ),
         ("/runs/0/runtime", "flavor:text workers:whole"),
-        ("/runs/0/coverage", "source:text sees:list blind_to:list"),
+        ("/runs/0/coverage", "source:text sees:list blind_to:list missing:list"),
         (
             "/runs/0/merge",
             "verdict:text reason:text inputs:whole lines:whole bytes:whole lost:whole duplicated:whole \

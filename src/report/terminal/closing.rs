@@ -147,6 +147,11 @@ fn gate_value(gate: &Gate, value: f64) -> String {
     }
 }
 
+/// What is the same for all runs of a build.
+fn seen(run: &Run) -> (&str, &[String], &[String]) {
+    (&run.coverage.source, &run.coverage.sees, &run.coverage.blind_to)
+}
+
 /// What the numbers were made with, and where the instrument is blind.
 pub(super) fn coverage(page: &Page) -> Vec<Line> {
     let mut lines = vec![Line::new().text(Ink::Title, "Coverage")];
@@ -157,16 +162,24 @@ pub(super) fn coverage(page: &Page) -> Vec<Line> {
     };
     let mut shown = Vec::new();
     for mode in &page.modes {
-        let coverage = &mode.rounds[0].coverage;
+        let coverage = seen(mode.rounds[0]);
         if shown.contains(&coverage) {
             continue;
         }
         shown.push(coverage);
-        let all = page.modes.iter().all(|other| other.rounds[0].coverage == *coverage);
+        let all = page.modes.iter().all(|other| seen(other.rounds[0]) == coverage);
         let who = if all { String::new() } else { format!("{}: ", mode.name) };
-        row("source", &format!("{who}{}", coverage.source));
-        row("sees", &coverage.sees.join("; "));
-        row("blind to", &coverage.blind_to.join("; "));
+        let (source, sees, blind_to) = coverage;
+        row("source", &format!("{who}{source}"));
+        row("sees", &sees.join("; "));
+        row("blind to", &blind_to.join("; "));
+    }
+    let mut missing: Vec<&str> = Vec::new();
+    for why in page.modes.iter().flat_map(|mode| &mode.rounds).flat_map(|run| &run.coverage.missing) {
+        if !missing.contains(&why.as_str()) {
+            row("missing", why);
+            missing.push(why);
+        }
     }
     row("build", &build(page));
     row("machine", &machine(page));

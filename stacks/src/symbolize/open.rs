@@ -50,7 +50,7 @@ impl Image {
         };
         let process = pid.map_or_else(|| "/proc/self".to_owned(), |pid| format!("/proc/{pid}"));
         let deleted = mapping.name.ends_with(" (deleted)");
-        let mut refusal = format!("`{}` was removed or replaced since it was loaded", path.display());
+        let mut refusal = "it was removed or replaced since it was loaded".to_owned();
         for candidate in candidates(pid, &process, mapping, path, deleted) {
             let Ok(file) = File::open(&candidate) else { continue };
             match inode(&file) {

@@ -183,6 +183,6 @@ fn another_file_in_the_place_of_a_library_is_not_taken_for_it() {
     mapping.path = Some("/bin/sh".into());
     mapping.name = "/bin/sh (deleted)".to_owned();
     let module = Module::of(Some(std::process::id()), &Mapping { start: 0, end: 1, ..mapping }, &[]);
-    let expect = "`/bin/sh` was removed or replaced since it was loaded";
+    let expect = "it was removed or replaced since it was loaded";
     assert_eq!(module.info(String::new()).debug_info, DebugInfo::Unreadable(expect.to_owned()));
 }

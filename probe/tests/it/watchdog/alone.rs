@@ -11,9 +11,9 @@ use pollscope_probe::{Cause, Probe};
 use super::{BLOCK, computes, eventually, must, run, slow_polls, watching};
 use crate::support::{current_thread, spawn};
 
-const ALONE: &str = "POLLSCOPE_TEST_ALONE";
+pub(super) const ALONE: &str = "POLLSCOPE_TEST_ALONE";
 
-fn is_alone() -> bool {
+pub(super) fn is_alone() -> bool {
     std::env::var_os(ALONE).is_some()
 }
 

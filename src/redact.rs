@@ -1,0 +1,224 @@
+//! Hides paths in a recording: what `--redact` shows may be shown to anyone who may know the program. Pure.
+//!
+//! Hidden are the paths of system calls, the folders of source files that lie outside the workspace, inputs and outputs in
+//! settings, errors and reasons, and the values on the command line. Places in the workspace, crates and functions, tasks'
+//! names, numbers and durations stay.
+//!
+//! A recording that was made without the probe's own `redact_paths` can have places relative to the folder that it was made in;
+//! they are taken for the workspace's.
+
+use pollscope_probe::redacted_source;
+
+use crate::findings::findings;
+use crate::recording::{Recording, Run, SlowPoll, Syscall};
+
+/// What stands for a path that is hidden.
+pub const HIDDEN: &str = "<path>";
+
+/// The recording without paths. Its findings are made anew, of what is left.
+pub fn redact(recording: Recording) -> Recording {
+    let Recording { mut environment, mut scenario, runs, gates, findings: _ } = recording;
+    environment.command = command(&environment.command);
+    scenario.why = text(&scenario.why);
+    for (key, value) in &mut scenario.settings {
+        if key == "files.output" || value.contains('/') {
+            HIDDEN.clone_into(value);
+        }
+    }
+    let runs: Vec<Run> = runs.into_iter().map(run).collect();
+    Recording { environment, scenario, findings: findings(&runs), runs, gates }
+}
+
+/// A message without paths: those between backticks, as all messages have them, and those that begin with `/`.
+///
+/// ```
+/// use pollscope::redact::text;
+/// assert_eq!(text("cannot open input `a.log`: denied; pass --force"), "cannot open input `<path>`: denied; pass --force");
+/// assert_eq!(text("as in /var/log/x, say"), "as in <path> say");
+/// ```
+pub fn text(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for (index, part) in text.split('`').enumerate() {
+        if index > 0 {
+            shown.push('`');
+        }
+        match index % 2 {
+            0 => shown.push_str(&without_absolute(part)),
+            _ if is_advice(part) => shown.push_str(part),
+            _ => shown.push_str(HIDDEN),
+        }
+    }
+    shown
+}
+
+/// An option or a command that a message names: nothing of the user's.
+fn is_advice(quoted: &str) -> bool {
+    (quoted.starts_with("--") || quoted.starts_with("ulimit -")) && !quoted.contains('/')
+}
+
+fn without_absolute(text: &str) -> String {
+    let is_path = |word: &str| {
+        let word = word.trim_start_matches(['"', '\'', '(', '<', '[']);
+        word.len() > 1 && (word.starts_with('/') || word.starts_with("~/"))
+    };
+    let mut shown = String::with_capacity(text.len());
+    for word in text.split_inclusive(char::is_whitespace) {
+        let bare = word.trim_end();
+        shown.push_str(if is_path(bare) { HIDDEN } else { bare });
+        shown.push_str(&word[bare.len()..]);
+    }
+    shown
+}
+
+/// The program's name, the command's, and which options were given: not with what.
+fn command(typed: &[String]) -> Vec<String> {
+    let shown = typed.iter().enumerate().map(|(index, word)| match index {
+        0 => word.rsplit('/').next().unwrap_or_default().to_owned(),
+        1 if word.bytes().all(|byte| byte.is_ascii_lowercase()) => word.clone(),
+        _ => option(word).unwrap_or_else(|| "<value>".to_owned()),
+    });
+    shown.collect()
+}
+
+/// `--json` of `--json=FILE`, `-o` of `-oFILE`; `None` for what is no option.
+fn option(word: &str) -> Option<String> {
+    match word.strip_prefix('-')?.strip_prefix('-') {
+        Some(long) => {
+            let name = long.split_once('=').map_or(long, |(name, _)| name);
+            let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+            is_name.then(|| if name.len() < long.len() { format!("--{name}=<value>") } else { word.to_owned() })
+        }
+        None => {
+            let mut letters = word.chars().skip(1);
+            let letter = letters.next().filter(char::is_ascii_alphabetic);
+            letter.map_or(Some("-".to_owned()).filter(|_| word == "-"), |letter| {
+                Some(if letters.next().is_some() { format!("-{letter}<value>") } else { word.to_owned() })
+            })
+        }
+    }
+}
+
+fn run(mut run: Run) -> Run {
+    run.errors.iter_mut().for_each(|error| *error = text(error));
+    run.interrupted = run.interrupted.as_deref().map(text);
+    if let Some(merge) = &mut run.merge {
+        merge.reason = merge.reason.as_deref().map(text);
+    }
+    // What is missing is said without paths but those of `/proc`, which every machine has.
+    run.slow_polls = run.slow_polls.into_iter().map(slow_poll).collect();
+    run.sites.iter_mut().for_each(|site| site.spawned_at = place(&site.spawned_at));
+    for charge in run.ledger.iter_mut().flat_map(|ledger| &mut ledger.charges) {
+        (charge.culprit, charge.waiter) = (place(&charge.culprit), place(&charge.waiter));
+    }
+    run
+}
+
+fn slow_poll(mut poll: SlowPoll) -> SlowPoll {
+    poll.spawned_at = place(&poll.spawned_at);
+    poll.blocking_line = poll.blocking_line.as_deref().map(place);
+    poll.syscall = poll.syscall.map(syscall);
+    for frame in &mut poll.stack {
+        frame.file = frame.file.as_deref().map(|file| redacted_source(file).into_owned());
+    }
+    poll
+}
+
+fn syscall(mut call: Syscall) -> Syscall {
+    if call.path.as_ref().is_some_and(|path| path.starts_with('/')) {
+        call.path = Some(HIDDEN.to_owned());
+        if let (Some(from), Some(to)) = (call.text.find('"'), call.text.rfind('"')) {
+            call.text.replace_range(from..=to, &format!("\"{HIDDEN}\""));
+        }
+    }
+    call
+}
+
+/// `file:line`.
+fn place(place: &str) -> String {
+    match place.rsplit_once(':') {
+        Some((file, line)) => format!("{}:{line}", redacted_source(file)),
+        None => redacted_source(place).into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use crate::recording::{Charge, Frame, Ledger, Merge, wire};
+    use crate::report::folded;
+    use crate::report::terminal::{Style, render};
+
+    #[test]
+    fn nothing_of_a_folder_is_in_any_output() {
+        let mut recording = fixture::recording();
+        let path = |name: &str| format!("/u/pl an`ted/{name}");
+        let words =
+            ["/u/planted/pollscope", "merge", "planted", "-oplanted", "--json=planted", "--json", "./planted/x", "-"];
+        recording.environment.command = words.map(str::to_owned).to_vec();
+        recording.scenario.why = "As in /u/planted/why.".to_owned();
+        recording.scenario.settings.insert("files.output".to_owned(), "planted".to_owned());
+        let run = &mut recording.runs[0];
+        run.errors = vec!["cannot write to output `planted/x y`: No space left; free some space".to_owned()];
+        run.merge = Some(Merge::unverifiable(1, "line 2 (byte 4) of `planted/a` is torn; `/u/planted` too".to_owned()));
+        run.sites[0].spawned_at = "/u/planted/src/main.rs:88".to_owned();
+        let (culprit, waiter) = ("/u/planted/src/main.rs:88".to_owned(), "/u/planted/src/main.rs:89".to_owned());
+        let charge = Charge { culprit, waiter, tasks: 1, wait_ns: 1, late_tasks: 0, wait_most_ns: 1 };
+        run.ledger = Some(Ledger { charges: vec![charge], unattributed_ns: 0 });
+        run.slow_polls = vec![SlowPoll {
+            duration_ns: 300_000_000,
+            spawned_at: "/u/planted/src/main.rs:88".to_owned(),
+            cause: Some("blocking-call".to_owned()),
+            blocking_line: Some("/u/planted/src/sink.rs:7".to_owned()),
+            syscall: Some(Syscall {
+                name: "write".to_owned(),
+                fd: Some(9),
+                path: Some(path("out")),
+                bytes: Some(64),
+                text: format!("write(fd 9 \"{}\", 64 bytes)", path("planted")),
+            }),
+            stack: vec![Frame { function: None, file: Some("/u/planted/src/sink.rs".to_owned()), line: Some(7) }],
+            ..SlowPoll::default()
+        }];
+        run.slow_polls_total = 1;
+        recording.findings = findings(&recording.runs);
+        let redacted = redact(recording.clone());
+        for (before, after) in [
+            (wire::to_json(&recording).expect("JSON"), wire::to_json(&redacted).expect("JSON")),
+            (folded::render(&recording), folded::render(&redacted)),
+            (
+                render(&recording, &Style { width: 100, color: false, unicode: true }),
+                render(&redacted, &Style { width: 100, color: false, unicode: true }),
+            ),
+        ] {
+            assert!(before.contains("planted"), "{before}");
+            assert!(!after.contains("planted") && !after.contains("pl an"), "{after}");
+        }
+        let poll = &redacted.runs[0].slow_polls[0];
+        assert_eq!(poll.syscall.as_ref().expect("it has one").text, r#"write(fd 9 "<path>", 64 bytes)"#);
+        assert_eq!(poll.blocking_line.as_deref(), Some("<path>/sink.rs:7"));
+        let command = redacted.environment.command.join(" ");
+        assert_eq!(command, "pollscope merge <value> -o<value> --json=<value> --json <value> -");
+        assert_eq!(
+            redacted.runs[0].errors,
+            ["cannot write to output `<path>`: No space left; free some space".to_owned()]
+        );
+    }
+
+    #[test]
+    fn what_has_no_path_is_left_alone() {
+        let mut recording = fixture::recording();
+        recording.environment.command = ["pollscope", "run"].map(str::to_owned).to_vec();
+        recording.findings = findings(&recording.runs);
+        let json = |recording: &Recording| wire::to_json(recording).expect("JSON");
+        assert_eq!(json(&redact(recording.clone())), json(&recording));
+    }
+
+    #[test]
+    fn advice_stays() {
+        for advice in ["raise the limit (`ulimit -f`), or write elsewhere", "pass `--force`", "1 / 2 and/or"] {
+            assert_eq!(text(advice), advice);
+        }
+        assert_eq!(text("in \"/a b\" and ~/x"), "in <path> b\" and <path>");
+    }
+}
