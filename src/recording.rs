@@ -3,9 +3,12 @@
 //! Everything either makes one or reads one. It holds no handle, no clock and no path into a running
 //! process, so a report can be made at any time, of any recording. [`wire`] is its JSON twin.
 
+pub mod read;
 pub mod wire;
 
 use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 pub use crate::dist::{Dist, MAX_NS};
 
@@ -25,7 +28,7 @@ pub struct Recording {
 }
 
 /// The machine and the build.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Environment {
     /// pollscope's version.
     pub pollscope: String,
@@ -46,11 +49,12 @@ pub struct Environment {
     /// Whether console-subscriber was recording.
     pub console_on: bool,
     /// The command line as it was typed, paths included; with `--redact`, without the values.
+    #[serde(deserialize_with = "wire::bounded::list::<_, _, 10_000>")]
     pub command: Vec<String>,
 }
 
 /// The question that was asked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ScenarioInfo {
     /// Its name.
     pub name: String,
@@ -59,11 +63,12 @@ pub struct ScenarioInfo {
     /// The seed of everything random in it.
     pub seed: u64,
     /// Every setting, as it was used, as text by dotted key.
+    #[serde(deserialize_with = "wire::bounded::map::<_, _, 10_000>")]
     pub settings: BTreeMap<String, String>,
 }
 
 /// One mode, run once.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Run {
     /// `naive`, `offloaded`, …
     pub mode: String,
@@ -82,6 +87,7 @@ pub struct Run {
     /// Why the run ended early; `None` for one that ran to its end.
     pub interrupted: Option<String>,
     /// What went wrong with inputs and output; each a whole sentence.
+    #[serde(deserialize_with = "wire::bounded::list::<_, _, 10_000>")]
     pub errors: Vec<String>,
     /// Poll durations.
     pub polls: Dist,
@@ -114,17 +120,19 @@ pub struct Run {
     /// The slow polls, in the order in which they ended.
     pub slow_polls: Vec<SlowPoll>,
     /// Polls by spawn site, most time first.
+    #[serde(deserialize_with = "wire::bounded::list::<_, _, 100_000>")]
     pub sites: Vec<Site>,
     /// Who waited for whom; `None` where that cannot be seen.
     pub ledger: Option<Ledger>,
     /// The run in slices.
     pub intervals: Vec<Interval>,
     /// What tokio-metrics reported, by name.
+    #[serde(deserialize_with = "wire::bounded::metrics")]
     pub runtime_metrics: Option<BTreeMap<String, f64>>,
 }
 
 /// Which runtime was measured.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuntimeInfo {
     /// `current_thread` or `multi_thread`.
     pub flavor: String,
@@ -133,15 +141,18 @@ pub struct RuntimeInfo {
 }
 
 /// What the instrument saw, and where it was blind.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coverage {
     /// `hooks`, `wrappers` or `attached`.
     pub source: String,
     /// Each a short phrase.
+    #[serde(deserialize_with = "wire::bounded::list::<_, _, 1_000>")]
     pub sees: Vec<String>,
     /// Each a short phrase.
+    #[serde(deserialize_with = "wire::bounded::list::<_, _, 1_000>")]
     pub blind_to: Vec<String>,
     /// Why something is not known of slow polls that could be; each a sentence. Empty when nothing was in the way.
+    #[serde(default, deserialize_with = "wire::bounded::list::<_, _, 1_000>")]
     pub missing: Vec<String>,
 }
 
@@ -192,7 +203,8 @@ impl Merge {
 }
 
 /// Whether the output holds every input's lines, in order, and nothing else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It does.
     Ok,
@@ -214,7 +226,7 @@ impl Verdict {
 }
 
 /// Slow-poll lines printed and held back; together they equal the slow polls.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lines {
     /// Printed.
     pub printed: u64,
@@ -223,23 +235,27 @@ pub struct Lines {
 }
 
 /// One poll that lasted at least the threshold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlowPoll {
     /// From 1, in the order in which they ended.
     pub id: u64,
     /// Tokio's task id; `None` for the future given to `block_on`.
+    #[serde(deserialize_with = "wire::bounded::present")]
     pub task_id: Option<u64>,
     /// The task's name, where it has one.
+    #[serde(deserialize_with = "wire::bounded::present")]
     pub task_name: Option<String>,
     /// `file:line` of the spawn.
     pub spawned_at: String,
     /// The worker's index; `None` for a thread that is not a worker.
+    #[serde(deserialize_with = "wire::bounded::present")]
     pub worker: Option<u64>,
     /// Since the run's start.
     pub start_ns: u64,
     /// How long the poll lasted.
     pub duration_ns: u64,
     /// Time on the CPU; `None` where it is not known.
+    #[serde(deserialize_with = "wire::bounded::present")]
     pub cpu_ns: Option<u64>,
     /// Time ready to run, without a CPU; `None` where it is not known.
     pub run_delay_ns: Option<u64>,
@@ -247,23 +263,29 @@ pub struct SlowPoll {
     pub off_cpu_ns: Option<u64>,
     /// Where most of its time went: `blocking-call`, `lock`, `cpu`, `page-fault`, `preempted`, `suspended`,
     /// `block-in-place` or `panic`; `None` where it is not known.
+    #[serde(deserialize_with = "wire::bounded::present")]
     pub cause: Option<String>,
     /// The system call that it was in.
+    #[serde(deserialize_with = "wire::bounded::present")]
     pub syscall: Option<Syscall>,
     /// `file:line` of the innermost frame of the user's code.
+    #[serde(deserialize_with = "wire::bounded::present")]
     pub blocking_line: Option<String>,
     /// That frame's function.
     pub function: Option<String>,
     /// Innermost first, up to the poll.
+    #[serde(deserialize_with = "wire::bounded::list::<_, _, 4_096>")]
     pub stack: Vec<Frame>,
     /// Whether the stack was followed to the thread's first frame; `None` when there is none.
+    #[serde(deserialize_with = "wire::bounded::present")]
     pub stack_complete: Option<bool>,
     /// Who waited for it; `None` where that cannot be seen.
+    #[serde(deserialize_with = "wire::bounded::present")]
     pub blame: Option<Blame>,
 }
 
 /// A system call that a slow poll was in.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Syscall {
     /// Its name.
     pub name: String,
@@ -278,18 +300,21 @@ pub struct Syscall {
 }
 
 /// One frame of a stack.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Frame {
     /// The function.
+    #[serde(deserialize_with = "wire::bounded::present")]
     pub function: Option<String>,
     /// Its source file.
+    #[serde(deserialize_with = "wire::bounded::present")]
     pub file: Option<String>,
     /// The line in it.
+    #[serde(deserialize_with = "wire::bounded::present")]
     pub line: Option<u64>,
 }
 
 /// Who waited while a slow poll held its worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blame {
     /// Tasks that had to wait for it and ran after it on the same thread: those that were ready before it ended, and the late
     /// ones.
@@ -308,9 +333,10 @@ pub struct Blame {
 
 /// Who waited for whom, by spawn site. All that tasks waited for the loop is in it: what was charged and `unattributed_ns` add
 /// up to the sum of the schedule latency.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
     /// The longest waits first.
+    #[serde(deserialize_with = "wire::bounded::list::<_, _, 100_000>")]
     pub charges: Vec<Charge>,
     /// What tasks waited otherwise, in nanoseconds: for polls that were not slow, or, on a multi-thread runtime, for a slow poll
     /// on another worker than the one that ran them in the end.
@@ -318,7 +344,7 @@ pub struct Ledger {
 }
 
 /// What tasks of one spawn site waited for slow polls of another, or of the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
     /// `file:line` of the slow polls' tasks, or `other`.
     pub culprit: String,
@@ -335,7 +361,7 @@ pub struct Charge {
 }
 
 /// All polls of the tasks spawned at one place.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Site {
     /// `file:line`, or `other` for the sites beyond the table's size.
     pub spawned_at: String,
@@ -348,7 +374,7 @@ pub struct Site {
 }
 
 /// A slice of a run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Interval {
     /// Since the run's start.
     pub start_ns: u64,
@@ -361,7 +387,7 @@ pub struct Interval {
 }
 
 /// A diagnosis.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// Such as `PS001`; stable.
     pub code: String,
@@ -376,7 +402,7 @@ pub struct Finding {
 }
 
 /// An expectation and how it went.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gate {
     /// As it was written.
     pub expr: String,
@@ -387,7 +413,8 @@ pub struct Gate {
 }
 
 /// How an expectation went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum GateVerdict {
     /// It holds.
     Pass,

@@ -1,0 +1,78 @@
+//! A distribution in the JSON: its figures, for whoever reads JSON, and the histogram, from which they come.
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use crate::dist::{Dist, blob};
+
+#[derive(Serialize)]
+struct Written {
+    count: u64,
+    min_ns: Option<u64>,
+    p50_ns: Option<u64>,
+    p90_ns: Option<u64>,
+    p99_ns: Option<u64>,
+    p999_ns: Option<u64>,
+    max_ns: Option<u64>,
+    mean_ns: Option<u64>,
+    sum_ns: u64,
+    clamped: u64,
+    histogram: String,
+}
+
+/// What is not read can be computed from what is.
+#[derive(Deserialize)]
+struct Read {
+    count: u64,
+    #[serde(deserialize_with = "super::bounded::present")]
+    min_ns: Option<u64>,
+    #[serde(deserialize_with = "super::bounded::present")]
+    max_ns: Option<u64>,
+    sum_ns: u64,
+    clamped: u64,
+    histogram: String,
+}
+
+impl Serialize for Dist {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let bytes = blob::encode(self).map_err(ser::Error::custom)?;
+        let written = Written {
+            count: self.count(),
+            min_ns: self.min_ns,
+            p50_ns: self.quantile_ns(0.5),
+            p90_ns: self.quantile_ns(0.9),
+            p99_ns: self.quantile_ns(0.99),
+            p999_ns: self.quantile_ns(0.999),
+            max_ns: self.max_ns,
+            mean_ns: self.mean_ns(),
+            sum_ns: self.sum_ns,
+            clamped: self.clamped,
+            histogram: BASE64_STANDARD.encode(bytes),
+        };
+        written.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Dist {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Dist, D::Error> {
+        Read::deserialize(deserializer)?.dist().map_err(de::Error::custom)
+    }
+}
+
+impl Read {
+    fn dist(self) -> Result<Dist, String> {
+        let bytes = BASE64_STANDARD.decode(self.histogram).map_err(|_| "a histogram is not base64".to_owned())?;
+        let mut dist = blob::decode(&bytes).map_err(|error| error.to_string())?;
+        let count = dist.count();
+        if count != self.count {
+            return Err(format!("a distribution's count is {}, and its histogram holds {count}", self.count));
+        }
+        // No more is asked: what was read while it was written can have a value and not yet its extreme.
+        if self.min_ns.is_some() != (count > 0) || self.max_ns.is_some() != (count > 0) || self.min_ns > self.max_ns {
+            return Err("a distribution's minimum and maximum cannot be".to_owned());
+        }
+        (dist.min_ns, dist.max_ns, dist.sum_ns, dist.clamped) = (self.min_ns, self.max_ns, self.sum_ns, self.clamped);
+        Ok(dist)
+    }
+}

@@ -1,0 +1,63 @@
+//! A merge in the JSON: what was not found out is `null` there.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::recording::{Merge, Verdict};
+
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    verdict: Verdict,
+    reason: Option<String>,
+    inputs: u64,
+    lines: Option<u64>,
+    bytes: u64,
+    lost: Option<u64>,
+    duplicated: Option<u64>,
+    reordered: Option<u64>,
+    torn: Option<u64>,
+    foreign: Option<u64>,
+    unterminated: u64,
+}
+
+impl Serialize for Merge {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let counted = |count: u64| (self.verdict != Verdict::Unverifiable).then_some(count);
+        let wire = Wire {
+            verdict: self.verdict,
+            reason: self.reason.clone(),
+            inputs: self.inputs,
+            lines: counted(self.lines),
+            bytes: self.bytes,
+            lost: counted(self.lost),
+            duplicated: counted(self.duplicated),
+            reordered: counted(self.reordered),
+            torn: counted(self.torn),
+            foreign: counted(self.foreign),
+            unterminated: self.unterminated,
+        };
+        wire.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Merge {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Merge, D::Error> {
+        let wire = Wire::deserialize(deserializer)?;
+        let counted = |count: Option<u64>, key: &'static str| match wire.verdict {
+            Verdict::Unverifiable => Ok(0),
+            _ => count.ok_or_else(|| serde::de::Error::missing_field(key)),
+        };
+        Ok(Merge {
+            verdict: wire.verdict,
+            lines: counted(wire.lines, "lines")?,
+            lost: counted(wire.lost, "lost")?,
+            duplicated: counted(wire.duplicated, "duplicated")?,
+            reordered: counted(wire.reordered, "reordered")?,
+            torn: counted(wire.torn, "torn")?,
+            foreign: counted(wire.foreign, "foreign")?,
+            reason: wire.reason,
+            inputs: wire.inputs,
+            bytes: wire.bytes,
+            unterminated: wire.unterminated,
+        })
+    }
+}
