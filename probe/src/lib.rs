@@ -36,6 +36,7 @@ mod clock;
 mod distribution;
 pub mod duration;
 mod env;
+pub mod escape;
 mod evidence;
 pub mod histogram;
 mod hooks;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::snapshot::{Escaped, SlowPoll};
+use crate::escape::Escaped;
+use crate::snapshot::SlowPoll;
 
 /// Lines a minute and spawn site.
 const PER_MINUTE: u32 = 5;
