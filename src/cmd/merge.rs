@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::CmdError;
-use super::output::{Terminal, refuse_used, stderr_is_terminal};
+use super::output::{Terminal, refuse_used};
 use super::run::Session;
+use super::stderr::{is_terminal, say};
 use crate::args::MergeRequest;
 use crate::exit::Exit;
 use crate::pipeline::sink::Existing;
@@ -17,9 +18,8 @@ pub(super) fn execute(request: &MergeRequest, terminal: &Terminal) -> Result<Exi
     let used = request.inputs.iter().chain([&request.output]).map(PathBuf::as_path);
     refuse_used(&request.outputs, used)?;
     let session = Session::start(request.console, terminal)?;
-    if request.follow && !terminal.quiet && stderr_is_terminal() {
-        use std::io::Write;
-        let _ = writeln!(std::io::stderr(), "following; Ctrl-C ends it, confirms the merge and reports");
+    if request.follow && !terminal.quiet && is_terminal() {
+        say("following; Ctrl-C ends it, confirms the merge and reports");
     }
     let exit = session.run(&scenario(request), true, &request.outputs)?;
     // A follower is meant to be interrupted: that alone is no failure, but it is what the exit code says.

@@ -8,6 +8,7 @@ mod progress;
 mod run;
 mod scenarios;
 mod signals;
+mod stderr;
 
 use std::fmt;
 use std::io::ErrorKind;

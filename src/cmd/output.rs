@@ -1,7 +1,7 @@
 //! Where reports go: stdout and files.
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -152,9 +152,4 @@ fn same_file(a: &Path, b: &Path) -> bool {
         }
         _ => false,
     }
-}
-
-/// Whether anyone looks at stderr as it goes.
-pub(super) fn stderr_is_terminal() -> bool {
-    io::stderr().is_terminal()
 }

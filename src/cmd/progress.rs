@@ -1,10 +1,9 @@
 //! What stderr shows while a run goes on: a line of progress on a terminal, and slow polls as they end.
 
 use std::io::{self, Write};
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
+use super::stderr::{ProgressLine, write_lines};
+use crate::escape::escape;
 use crate::pipeline::sink::Mode;
 use crate::run::{Observer, Progress};
 use crate::units::plural;
@@ -14,53 +13,46 @@ pub(super) struct OnStderr {
     name: String,
     rounds: u32,
     quiet: bool,
-    bar: ProgressBar,
+    running: String,
+    line: ProgressLine,
 }
 
 impl OnStderr {
     pub(super) fn new(name: &str, rounds: u32, quiet: bool) -> OnStderr {
-        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
-        let bar = ProgressBar::with_draw_target(None, target);
-        let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("a template of known keys");
-        bar.set_style(style);
-        OnStderr { name: name.to_owned(), rounds, quiet, bar }
+        let name = escape(name).into_owned();
+        OnStderr { name, rounds, quiet, running: String::new(), line: ProgressLine::new(quiet) }
     }
 
     /// Takes the line of progress away.
-    pub(super) fn finish(&self) {
-        self.bar.finish_and_clear();
+    pub(super) fn finish(&mut self) {
+        self.line.clear();
     }
 }
 
 impl Observer for OnStderr {
     fn begin(&mut self, mode: Mode, round: u32) {
         let round = if self.rounds > 1 { format!(", round {round} of {}", self.rounds) } else { String::new() };
-        let running = format!("{}: {mode}{round}", crate::escape::escape(&self.name));
-        self.bar.set_prefix(running.clone());
-        self.bar.set_message(running);
+        self.running = format!("{}: {mode}{round}", self.name);
     }
 
     fn slow_poll_lines(&mut self) -> Box<dyn Write + Send> {
-        if self.quiet { Box::new(Nowhere) } else { Box::new(AboveBar(self.bar.clone())) }
+        if self.quiet { Box::new(Nowhere) } else { Box::new(AboveProgress) }
     }
 
     fn progress(&mut self, progress: Progress) {
-        if self.bar.is_hidden() {
-            return;
-        }
-        let slow = plural(progress.slow_polls, "slow poll");
-        let elapsed = Duration::from_millis(progress.elapsed.as_millis() as u64 / 100 * 100);
-        self.bar.set_message(format!("{}, {:.1} s, {slow}", self.bar.prefix(), elapsed.as_secs_f64()));
-        self.bar.tick();
+        self.line.show(|| {
+            let slow = plural(progress.slow_polls, "slow poll");
+            format!("{}, {:.1} s, {slow}", self.running, progress.elapsed.as_secs_f64())
+        });
     }
 }
 
-/// stderr, with the line of progress out of the way.
-struct AboveBar(ProgressBar);
+/// stderr, with the line of progress out of the way. The probe writes whole lines in one call.
+struct AboveProgress;
 
-impl Write for AboveBar {
+impl Write for AboveProgress {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| io::stderr().write(bytes))
+        write_lines(bytes).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

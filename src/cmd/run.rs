@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::output::{Terminal, refuse_used};
 use super::progress::OnStderr;
+use super::stderr::say;
 use super::{CmdError, signals};
 use crate::args::{Outputs, RunRequest};
 use crate::environment::environment;
@@ -27,7 +28,7 @@ pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit,
     refuse_used(&request.outputs, request.scenarios.iter().filter(|name| !is_builtin(name)).map(Path::new))?;
     let altered = request.overrides.iter().any(|set| !matches!(set.key(), "modes" | "rounds" | "seed"));
     if altered && !terminal.quiet {
-        eprintln_lossy("note: the expectations are not judged: the settings are not those that they were written for");
+        say("note: the expectations are not judged: the settings are not those that they were written for");
     }
     let session = Session::start(request.console, terminal)?;
     let mut exit = Exit::Pass;
@@ -93,19 +94,13 @@ impl<'a> Session<'a> {
             gates,
         };
         for error in recording.runs.iter().flat_map(|run| &run.errors) {
-            eprintln_lossy(&format!("error: {error}"));
+            say(&format!("error: {error}"));
         }
         self.caught.reporting(true);
         self.terminal.report(&recording, outputs)?;
         self.caught.reporting(false);
         Ok(exit_of(&recording))
     }
-}
-
-/// A line on stderr; a closed one must not stop the program.
-fn eprintln_lossy(line: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn exit_of(recording: &Recording) -> Exit {

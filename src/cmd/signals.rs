@@ -1,6 +1,6 @@
 //! Ctrl-C once: drain, confirm, report. Twice: report now. Once more: end. SIGTERM likewise.
 
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
@@ -9,6 +9,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
+use super::stderr::say;
 use crate::exit::Exit;
 use crate::shutdown::{Phase, Shutdown};
 
@@ -48,8 +49,7 @@ impl Caught {
             Phase::Run => "stopping: finishing and confirming what was accepted; once more to report at once",
             Phase::Drain | Phase::Abort => "reporting at once; once more to end without",
         };
-        // A closed stderr must not keep the program from ending.
-        let _ = writeln!(io::stderr(), "{told}");
+        say(told);
         if ends {
             // As if it had never been caught. Should even that fail, the program goes on, and the next signal tries again.
             let _ = emulate_default_handler(signal);
