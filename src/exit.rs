@@ -16,6 +16,8 @@ pub enum Exit {
     GateFailed = 99,
     /// An output could not be written; the others were.
     CannotWrite = 110,
+    /// Its terminal was closed (SIGHUP); as when it is interrupted.
+    HungUp = 129,
     /// Interrupted by SIGINT; what was accepted is merged, confirmed and reported. An error or a merge that was not
     /// confirmed keeps its own code, unless reporting at once was asked for.
     Interrupted = 130,

@@ -1,4 +1,4 @@
-//! Ctrl-C, twice, once more; SIGTERM.
+//! Ctrl-C, twice, once more; SIGTERM and SIGHUP.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
@@ -22,7 +22,7 @@ fn pause() {
 
 #[test]
 fn once_drains_confirms_and_reports() {
-    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+    for (signal, code) in [(Signal::HUP, 129), (Signal::INT, 130), (Signal::TERM, 143)] {
         let folder = Folder::new();
         let child = spawn(&folder, "run slow-sink --json json");
         pause();
