@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::CmdError;
-use super::output::{Terminal, refuse_used};
+use super::output::{Terminal, refuse_unwritable, refuse_used};
 use super::run::Session;
 use super::stderr::{is_terminal, say};
 use crate::args::MergeRequest;
@@ -17,6 +17,7 @@ use crate::scenario::{
 pub(super) fn execute(request: &MergeRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
     let used = request.inputs.iter().chain([&request.output]).map(PathBuf::as_path);
     refuse_used(&request.outputs, used)?;
+    refuse_unwritable(&request.outputs)?;
     let session = Session::start(request.console, terminal)?;
     if request.follow && !terminal.quiet && is_terminal() {
         say("following; Ctrl-C ends it, confirms the merge and reports");

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::output::{Terminal, refuse_used};
+use super::output::{Terminal, refuse_unwritable, refuse_used};
 use super::progress::OnStderr;
 use super::stderr::say;
 use super::{CmdError, signals};
@@ -26,6 +26,7 @@ pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit,
     let scenarios: Vec<Scenario> = scenarios.collect::<Result<_, _>>().map_err(CmdError::Scenario)?;
     let is_builtin = |name: &str| builtin::BUILTIN.iter().any(|(known, _)| *known == name);
     refuse_used(&request.outputs, request.scenarios.iter().filter(|name| !is_builtin(name)).map(Path::new))?;
+    refuse_unwritable(&request.outputs)?;
     let altered = request.overrides.iter().any(|set| !matches!(set.key(), "modes" | "rounds" | "seed"));
     if altered && !terminal.quiet {
         say("note: the expectations are not judged: the settings are not those that they were written for");
