@@ -3,6 +3,7 @@
 use base64::Engine;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
+use pollscope_probe::CAPTURE;
 use serde_json::Value;
 use std::io::Cursor;
 use std::path::Path;
@@ -228,9 +229,6 @@ fn rounds_are_interleaved_and_each_is_whole() {
     runs.iter().for_each(identities);
     assert_eq!(lines_printed(&recording), 0, "quiet");
 }
-
-/// Where stacks can be captured at all.
-const CAPTURE: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));
 
 /// Every slow poll of a mode has this cause, call, and a blocking line in this file, and its stack is complete.
 fn blocked(recording: &Value, mode: &str, cause: &str, call: &str, file: &str) -> Result<(), String> {
