@@ -63,6 +63,8 @@ pub struct ScenarioInfo {
     pub seed: u64,
     /// Every setting, as it was used, as text by dotted key.
     pub settings: BTreeMap<String, String>,
+    /// The keys of those that the command line gave another value than the scenario.
+    pub changed: Vec<String>,
 }
 
 /// One mode, run once.

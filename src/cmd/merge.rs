@@ -60,5 +60,6 @@ fn scenario(request: &MergeRequest) -> Scenario {
             seed: 0,
             sample_every: Duration::from_millis(250),
         },
+        changed: Vec::new(),
     }
 }

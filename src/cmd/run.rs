@@ -89,6 +89,7 @@ impl<'a> Session<'a> {
                 why: scenario.why.clone(),
                 seed: settings.seed,
                 settings: wire::settings_map(settings),
+                changed: scenario.changed.clone(),
             },
             findings: findings(&runs),
             runs,

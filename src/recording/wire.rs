@@ -146,11 +146,18 @@ struct ScenarioInfo<'a> {
     why: &'a str,
     seed: u64,
     settings: &'a BTreeMap<String, String>,
+    changed: &'a [String],
 }
 
 impl<'a> From<&'a super::ScenarioInfo> for ScenarioInfo<'a> {
     fn from(scenario: &'a super::ScenarioInfo) -> ScenarioInfo<'a> {
-        ScenarioInfo { name: &scenario.name, why: &scenario.why, seed: scenario.seed, settings: &scenario.settings }
+        ScenarioInfo {
+            name: &scenario.name,
+            why: &scenario.why,
+            seed: scenario.seed,
+            settings: &scenario.settings,
+            changed: &scenario.changed,
+        }
     }
 }
 
