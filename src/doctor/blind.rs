@@ -105,7 +105,8 @@ fn counted(seen: &[&Seen], is: impl Fn(&Seen) -> bool, what: &str) -> String {
 fn of_threads(seen: &[&Seen], machine: &Machine) -> Option<BlindSpot> {
     let why = machine.threads.as_ref().err()?;
     let remedy = if pollscope_probe::CAPTURE {
-        "mount /proc without `hidepid=`, on a kernel with CONFIG_HAVE_ARCH_TRACEHOOK, in a container that lets it be read"
+        "let whoever runs the program read its file (mode 755, no setuid, no capabilities: else the kernel closes it even to itself), \
+         on a kernel with CONFIG_HAVE_ARCH_TRACEHOOK, in a container that lets /proc be read"
     } else {
         "measure on Linux on x86-64; durations, spawn sites and who waited are exact everywhere"
     };
