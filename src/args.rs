@@ -126,7 +126,7 @@ struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 pass, 1 error, 2 usage, 3 merge not confirmed, 99 an expectation failed, \
-110 cannot write output, 130 interrupted, 143 terminated";
+110 cannot write output, 129 hung up, 130 interrupted, 143 terminated";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum CliColor {

@@ -14,8 +14,10 @@ pub enum Exit {
     NotConfirmed = 3,
     /// An expectation of a scenario does not hold.
     GateFailed = 99,
-    /// An output could not be written; the others were.
+    /// A report cannot be written: nothing was run, where that showed beforehand; else the others were written.
     CannotWrite = 110,
+    /// Its terminal was closed (SIGHUP); as when it is interrupted.
+    HungUp = 129,
     /// Interrupted by SIGINT; what was accepted is merged, confirmed and reported. An error or a merge that was not
     /// confirmed keeps its own code, unless reporting at once was asked for.
     Interrupted = 130,

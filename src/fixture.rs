@@ -161,6 +161,7 @@ pub(crate) fn recording_of(runs: Vec<Run>) -> Recording {
                 .to_owned(),
             seed: 42,
             settings: BTreeMap::new(),
+            changed: Vec::new(),
         },
         findings: crate::findings::findings(&runs),
         runs,

@@ -65,6 +65,9 @@ pub struct ScenarioInfo {
     /// Every setting, as it was used, as text by dotted key.
     #[serde(deserialize_with = "wire::bounded::map::<_, _, 10_000>")]
     pub settings: BTreeMap<String, String>,
+    /// The keys of those that the command line gave another value than the scenario.
+    #[serde(default, deserialize_with = "wire::bounded::list::<_, _, 10_000>")]
+    pub changed: Vec<String>,
 }
 
 /// One mode, run once.

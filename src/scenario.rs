@@ -24,6 +24,8 @@ pub struct Scenario {
     pub expect: Vec<Gate>,
     /// How it is run.
     pub settings: Settings,
+    /// The keys of the settings to which an override gave another value than the scenario itself.
+    pub changed: Vec<String>,
 }
 
 /// How a scenario is run.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::duration;
-use crate::snapshot::Escaped;
+use crate::escape::Escaped;
 
 /// What the environment asks for.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::snapshot::Escaped;
+use crate::escape::Escaped;
 
 /// Why a poll took long: where most of its time went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -36,6 +36,7 @@ mod clock;
 mod distribution;
 pub mod duration;
 mod env;
+pub mod escape;
 mod evidence;
 pub mod histogram;
 mod hooks;
@@ -57,6 +58,14 @@ mod watch;
 #[cfg(feature = "capture")]
 mod watchdog;
 mod worker;
+
+/// Whether this build can look at the thread of a late poll, for the cause, the system call and the line: with the feature
+/// `capture`, on Linux on x86-64. Durations, spawn sites and who waited are exact without.
+#[cfg(feature = "capture")]
+pub const CAPTURE: bool = pollscope_stacks::SUPPORTED;
+/// Whether this build can look at the thread of a late poll: not without the feature `capture`.
+#[cfg(not(feature = "capture"))]
+pub const CAPTURE: bool = false;
 
 pub use distribution::{Bucket, Distribution};
 pub use evidence::{Blame, Call, Cause, Evidence, StackFrame};

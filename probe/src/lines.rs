@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::escape::Escaped;
 use crate::redact::redacted_source;
-use crate::snapshot::{Escaped, SlowPoll};
+use crate::snapshot::SlowPoll;
 
 /// Lines a minute and spawn site.
 const PER_MINUTE: u32 = 5;

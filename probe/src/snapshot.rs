@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::distribution::Distribution;
+use crate::escape::Escaped;
 use crate::evidence::{Blame, Evidence};
 use crate::notes::CaptureNote;
 use crate::redact::redacted_source;
@@ -199,24 +200,6 @@ impl fmt::Display for TaskName<'_> {
     }
 }
 
-/// A text without what could move a terminal's cursor or reorder its line.
-pub(crate) struct Escaped<'a>(pub(crate) &'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            let bidi =
-                matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            if c.is_control() || bidi || matches!(c, '\u{2028}' | '\u{2029}') {
-                write!(f, "{}", c.escape_unicode())?;
-            } else {
-                fmt::Write::write_char(f, c)?;
-            }
-        }
-        Ok(())
-    }
-}
-
 /// All polls of the tasks spawned at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -338,7 +321,7 @@ mod tests {
         let poll = SlowPoll {
             id: 1,
             task_id: None,
-            task_name: Some("a\x1b[2J\nb\u{202e}".into()),
+            task_name: Some("a\x1b[2J\nb\u{202e}\u{200b}".into()),
             spawned_at: Location::caller(),
             worker: None,
             start_ns: 0,
@@ -347,7 +330,7 @@ mod tests {
             blame: None,
         };
         let line = poll.to_string();
-        assert!(line.starts_with(r"Executing <Task root a\u{1b}[2J\u{a}b\u{202e}, spawned at "), "{line}");
+        assert!(line.starts_with(r"Executing <Task root a\u{1b}[2J\nb\u{202e}\u{200b}, spawned at "), "{line}");
         assert!(line.ends_with("> took 0.503 seconds"), "{line}");
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::CmdError;
-use super::output::{Terminal, refuse_used, stderr_is_terminal};
+use super::output::{Terminal, refuse_unwritable, refuse_used};
 use super::run::Session;
 use crate::args::MergeRequest;
 use crate::exit::Exit;
@@ -12,14 +12,15 @@ use crate::pipeline::sink::Existing;
 use crate::scenario::{
     FilesSettings, Flavor, ResponseSettings, RuntimeSettings, Scenario, Settings, WitnessSettings, Workload,
 };
+use crate::stderr::{is_terminal, say};
 
 pub(super) fn execute(request: &MergeRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
     let used = request.inputs.iter().chain([&request.output]).map(PathBuf::as_path);
     refuse_used(&request.outputs, used)?;
+    refuse_unwritable(&request.outputs)?;
     let session = Session::start(request.console, terminal)?;
-    if request.follow && !terminal.quiet && stderr_is_terminal() {
-        use std::io::Write;
-        let _ = writeln!(std::io::stderr(), "following; Ctrl-C ends it, confirms the merge and reports");
+    if request.follow && !terminal.quiet && is_terminal() {
+        say("following; Ctrl-C ends it, confirms the merge and reports");
     }
     let exit = session.run(&scenario(request), true, &request.outputs)?;
     // A follower is meant to be interrupted: that alone is no failure, but it is what the exit code says.
@@ -59,5 +60,6 @@ fn scenario(request: &MergeRequest) -> Scenario {
             seed: 0,
             sample_every: Duration::from_millis(250),
         },
+        changed: Vec::new(),
     }
 }

@@ -116,6 +116,9 @@ impl fmt::Display for CmdError {
                 }
                 match error.kind() {
                     ErrorKind::NotFound => f.write_str("; make its folder first"),
+                    ErrorKind::PermissionDenied => {
+                        f.write_str("; write elsewhere, or make its folder writable for this user")
+                    }
                     ErrorKind::StorageFull => f.write_str("; free some space, or write elsewhere"),
                     ErrorKind::IsADirectory => f.write_str("; name a file in it"),
                     _ if error.raw_os_error() == Some(rustix::io::Errno::NXIO.raw_os_error()) => {

@@ -1,7 +1,7 @@
 //! Where reports go: stdout and files.
 
 use std::fs::{self, File};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -99,16 +99,40 @@ fn to_file(path: &Path, text: &str) -> io::Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return through(path, text);
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Asked first: tempfile's own error would name a file that nobody knows.
-    fs::metadata(folder)?;
-    let mut file = NamedTempFile::new_in(folder).map_err(|error| io::Error::from(error.kind()))?;
+    let mut file = beside(path)?;
     file.write_all(text.as_bytes())?;
     // A temporary file is private; a report is as readable as any new file.
     let mode = rustix::process::umask(rustix::fs::Mode::empty());
     rustix::process::umask(mode);
     rustix::fs::fchmod(file.as_file(), rustix::fs::Mode::from_raw_mode(0o666 & !mode.as_raw_mode()))?;
     file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// Whether a report could be written there, as far as that shows beforehand; nothing is left behind. What a FIFO's reader, a
+/// device or a link's target will take shows only when it is written to.
+fn try_path(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Err(rustix::io::Errno::ISDIR.into()),
+        Ok(metadata) if !metadata.is_file() => Ok(()),
+        _ => beside(path).map(drop),
+    }
+}
+
+/// An empty file in the folder of `path`, removed when dropped.
+fn beside(path: &Path) -> io::Result<NamedTempFile> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Asked first: tempfile's own error would name a file that nobody knows.
+    fs::metadata(folder)?;
+    NamedTempFile::new_in(folder).map_err(|error| io::Error::from(error.kind()))
+}
+
+/// Refuses reports that cannot be written, before anything runs for them.
+pub(super) fn refuse_unwritable(outputs: &Outputs) -> Result<(), CmdError> {
+    let files = outputs.paths().filter(|path| *path != Path::new("-") && !is_stdout(path));
+    for path in files {
+        try_path(path).map_err(|error| CmdError::Write { path: path.to_owned(), error })?;
+    }
+    Ok(())
 }
 
 /// Writes to what a link points to, to a FIFO or to a device.
@@ -152,9 +176,4 @@ fn same_file(a: &Path, b: &Path) -> bool {
         }
         _ => false,
     }
-}
-
-/// Whether anyone looks at stderr as it goes.
-pub(super) fn stderr_is_terminal() -> bool {
-    io::stderr().is_terminal()
 }

@@ -3,12 +3,11 @@
 use std::collections::HashSet;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
+use crate::escape::escape;
 use crate::pipeline::sink::Mode;
 use crate::run::{Observer, Progress};
+use crate::stderr::{ProgressLine, write_lines};
 use crate::units::plural;
 
 /// Shows progress on stderr, if that is a terminal and nobody asked for quiet.
@@ -18,7 +17,8 @@ pub(super) struct OnStderr {
     quiet: bool,
     redact: bool,
     said: Said,
-    bar: ProgressBar,
+    running: String,
+    line: ProgressLine,
 }
 
 /// What the probes of one process said of what stands in their way: each has its own, and one of them is enough.
@@ -29,11 +29,9 @@ const IN_THE_WAY: &[u8] = b"WARN pollscope: ";
 
 impl OnStderr {
     pub(super) fn new(name: &str, rounds: u32, quiet: bool) -> OnStderr {
-        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
-        let bar = ProgressBar::with_draw_target(None, target);
-        let style = ProgressStyle::with_template("{spinner} {wide_msg}").expect("a template of known keys");
-        bar.set_style(style);
-        OnStderr { name: name.to_owned(), rounds, quiet, redact: false, said: Said::default(), bar }
+        let name = escape(name).into_owned();
+        let line = ProgressLine::new(quiet);
+        OnStderr { name, rounds, quiet, redact: false, said: Said::default(), running: String::new(), line }
     }
 
     /// Whether paths are hidden.
@@ -47,25 +45,19 @@ impl OnStderr {
     }
 
     /// Takes the line of progress away.
-    pub(super) fn finish(&self) {
-        self.bar.finish_and_clear();
+    pub(super) fn finish(&mut self) {
+        self.line.clear();
     }
 }
 
 impl Observer for OnStderr {
     fn begin(&mut self, mode: Mode, round: u32) {
         let round = if self.rounds > 1 { format!(", round {round} of {}", self.rounds) } else { String::new() };
-        let running = format!("{}: {mode}{round}", crate::escape::escape(&self.name));
-        self.bar.set_prefix(running.clone());
-        self.bar.set_message(running);
+        self.running = format!("{}: {mode}{round}", self.name);
     }
 
     fn slow_poll_lines(&mut self) -> Box<dyn Write + Send> {
-        if self.quiet {
-            return Box::new(Nowhere);
-        }
-        let bar = (!self.bar.is_hidden()).then(|| self.bar.clone());
-        Box::new(AboveBar { bar, said: Arc::clone(&self.said) })
+        if self.quiet { Box::new(Nowhere) } else { Box::new(AboveProgress(Arc::clone(&self.said))) }
     }
 
     fn redacts(&self) -> bool {
@@ -73,33 +65,23 @@ impl Observer for OnStderr {
     }
 
     fn progress(&mut self, progress: Progress) {
-        if self.bar.is_hidden() {
-            return;
-        }
-        let slow = plural(progress.slow_polls, "slow poll");
-        let elapsed = Duration::from_millis(progress.elapsed.as_millis() as u64 / 100 * 100);
-        self.bar.set_message(format!("{}, {:.1} s, {slow}", self.bar.prefix(), elapsed.as_secs_f64()));
-        self.bar.tick();
+        self.line.show(|| {
+            let slow = plural(progress.slow_polls, "slow poll");
+            format!("{}, {:.1} s, {slow}", self.running, progress.elapsed.as_secs_f64())
+        });
     }
 }
 
-/// stderr, with the line of progress out of the way. Without one it must not touch the bar: a stderr that nobody reads would
-/// hold it locked for ever, and with it the thread that watches the run.
-struct AboveBar {
-    bar: Option<ProgressBar>,
-    said: Said,
-}
+/// stderr, with the line of progress out of the way. The probe writes whole lines in one call.
+struct AboveProgress(Said);
 
-impl Write for AboveBar {
+impl Write for AboveProgress {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let is_new = || self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(bytes.to_owned());
+        let is_new = || self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(bytes.to_owned());
         if bytes.starts_with(IN_THE_WAY) && !is_new() {
             return Ok(bytes.len());
         }
-        match &self.bar {
-            Some(bar) => bar.suspend(|| io::stderr().write(bytes)),
-            None => io::stderr().write(bytes),
-        }
+        write_lines(bytes).map(|()| bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::output::{Terminal, refuse_used};
+use super::output::{Terminal, refuse_unwritable, refuse_used};
 use super::progress::{OnStderr, Said};
 use super::{CmdError, signals};
 use crate::args::{Outputs, RunRequest};
@@ -27,6 +27,7 @@ pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit,
     let scenarios: Vec<Scenario> = scenarios.collect::<Result<_, _>>().map_err(CmdError::Scenario)?;
     let is_builtin = |name: &str| builtin::BUILTIN.iter().any(|(known, _)| *known == name);
     refuse_used(&request.outputs, request.scenarios.iter().filter(|name| !is_builtin(name)).map(Path::new))?;
+    refuse_unwritable(&request.outputs)?;
     let altered = request.overrides.iter().any(|set| !matches!(set.key(), "modes" | "rounds" | "seed"));
     if altered && !terminal.quiet {
         say("note: the expectations are not judged: the settings are not those that they were written for");
@@ -92,6 +93,7 @@ impl<'a> Session<'a> {
                 why: scenario.why.clone(),
                 seed: settings.seed,
                 settings: wire::settings_map(settings),
+                changed: scenario.changed.clone(),
             },
             findings: findings(&runs),
             runs,

@@ -1,4 +1,4 @@
-//! Ctrl-C once: drain, confirm, report. Twice: report now. Once more: end. SIGTERM likewise.
+//! Ctrl-C once: drain, confirm, report. Twice: report now. Once more: end. SIGTERM and SIGHUP likewise.
 
 use std::io;
 use std::sync::Arc;
@@ -28,6 +28,7 @@ impl Caught {
     pub(super) fn exit(&self) -> Option<Exit> {
         match self.0.first.load(Ordering::Relaxed) {
             0 => None,
+            SIGHUP => Some(Exit::HungUp),
             SIGINT => Some(Exit::Interrupted),
             _ => Some(Exit::Terminated),
         }

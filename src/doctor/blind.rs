@@ -29,8 +29,8 @@ pub(super) struct Machine {
 
 impl Machine {
     pub(super) fn look() -> Machine {
-        let threads = if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-            Err("this is not Linux on x86-64".to_owned())
+        let threads = if !pollscope_probe::CAPTURE {
+            Err("this is no build for Linux on x86-64".to_owned())
         } else {
             fs::read("/proc/thread-self/syscall").map(drop).map_err(unreadable("/proc/thread-self/syscall"))
         };
@@ -104,8 +104,9 @@ fn counted(seen: &[&Seen], is: impl Fn(&Seen) -> bool, what: &str) -> String {
 
 fn of_threads(seen: &[&Seen], machine: &Machine) -> Option<BlindSpot> {
     let why = machine.threads.as_ref().err()?;
-    let remedy = if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
-        "mount /proc without `hidepid=`, on a kernel with CONFIG_HAVE_ARCH_TRACEHOOK, in a container that lets it be read"
+    let remedy = if pollscope_probe::CAPTURE {
+        "let whoever runs the program read its file (mode 755, no setuid, no capabilities: else the kernel closes it even to itself), \
+         on a kernel with CONFIG_HAVE_ARCH_TRACEHOOK, in a container that lets /proc be read"
     } else {
         "measure on Linux on x86-64; durations, spawn sites and who waited are exact everywhere"
     };

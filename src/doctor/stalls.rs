@@ -184,14 +184,25 @@ fn fsyncs() -> Result<Block, String> {
         return Err("the folder for temporary files is in memory; set TMPDIR to one on a disk".to_owned());
     }
     Ok(Box::new(move || {
-        let (start, cpu) = (Instant::now(), cpu_time());
+        let (start, cpu, delay) = (Instant::now(), cpu_time(), run_delay());
         let line = format!("{}:{}", file!(), line!() + 1);
         let sync = |file: &File| (&*file).write_all(b"x").and_then(|()| file.sync_all()).is_ok();
         let injected = measured!("blocking-call", while start.elapsed() < LENGTH && sync(&file) {});
-        // A disk that answers at once leaves nothing but computing.
-        let computed = cpu_time().saturating_sub(cpu).as_nanos() >= u128::from(injected.ns / 2);
-        Injected { cause: if computed { "cpu" } else { injected.cause }, line, ..injected }
+        let computed = cpu_time().saturating_sub(cpu);
+        let waited = run_delay().zip(delay).map(|(now, before)| now.saturating_sub(before));
+        Injected { cause: cause_of_syncs(Duration::from_nanos(injected.ns), computed, waited), line, ..injected }
     }))
+}
+
+/// A disk that answers at once leaves nothing but computing, and on a busy machine each answer finds the CPU taken: what
+/// took the most of it. `waited` for a CPU, where that is known.
+fn cause_of_syncs(length: Duration, computed: Duration, waited: Option<Duration>) -> &'static str {
+    let blocked = waited.map_or(length, |waited| length.saturating_sub(waited)).saturating_sub(computed);
+    match waited {
+        _ if computed >= blocked.max(waited.unwrap_or(computed)) => "cpu",
+        Some(waited) if waited > blocked => "preempted",
+        _ => "blocking-call",
+    }
 }
 
 /// This thread's time on the CPU.
@@ -200,7 +211,32 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
+/// How long this thread was ready and waited for a CPU; `None` where the kernel does not tell.
+fn run_delay() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+}
+
 /// A page can be made to come late with userfaultfd, which takes unsafe code, and this crate has none.
 fn page_fault() -> Result<Block, String> {
     Err("this program has no means to make a page come late".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn syncs_are_named_after_what_took_the_most_of_them() {
+        let ms = Duration::from_millis;
+        for (computed, waited, cause) in [
+            (10, Some(20), "blocking-call"),
+            (10, None, "blocking-call"),
+            (10, Some(80), "preempted"),
+            (60, Some(10), "cpu"),
+            (60, None, "cpu"),
+        ] {
+            assert_eq!(cause_of_syncs(ms(120), ms(computed), waited.map(ms)), cause, "{computed} {waited:?}");
+        }
+    }
 }

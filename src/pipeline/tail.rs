@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, BufRead};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -155,14 +155,14 @@ impl Handle {
 
     /// The next whole line that was read already, with its newline. No system call.
     fn next_line(&mut self) -> Option<Vec<u8>> {
-        let newline = self.ahead[self.searched..].iter().position(|&byte| byte == b'\n');
-        let Some(newline) = newline else {
-            self.searched = self.ahead.len();
+        // Much faster than looking at byte after byte: a long line would hold the loop.
+        self.searched += (&self.ahead[self.searched..]).skip_until(b'\n').ok()?;
+        let end = self.searched;
+        if end == self.taken || self.ahead[end - 1] != b'\n' {
             return None;
-        };
-        let end = self.searched + newline + 1;
+        }
         let line = self.ahead[self.taken..end].to_vec();
-        (self.taken, self.searched) = (end, end);
+        self.taken = end;
         Some(line)
     }
 

@@ -158,7 +158,7 @@ pub(super) fn width(text: &str) -> usize {
 }
 
 /// The start of an escaped text in at most `columns`, with `…` where something is missing.
-pub(super) fn cut(text: &str, columns: usize) -> String {
+pub(crate) fn cut(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
     }

@@ -6,3 +6,5 @@ pub mod folded;
 mod layout;
 pub mod list;
 pub mod terminal;
+
+pub(crate) use layout::cut;

@@ -118,6 +118,12 @@ impl Page<'_> {
         if !question.is_empty() {
             lines.extend(paragraph(Line::new(), Ink::Plain, &question, self.width));
         }
+        if !scenario.changed.is_empty() {
+            let value = |key: &String| scenario.settings.get(key).map(|value| format!("{key} = {value}"));
+            let changed: Vec<String> = scenario.changed.iter().filter_map(value).collect();
+            let label = Line::new().text(Ink::Warn, "changed: ");
+            lines.extend(paragraph(label, Ink::Plain, &changed.join(", "), self.width));
+        }
         lines
     }
 

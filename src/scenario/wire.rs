@@ -93,6 +93,7 @@
 //! assert_eq!(scenario.settings.slow_poll, Duration::from_millis(50));
 //! assert_eq!(scenario.expect.len(), 3);
 //! assert_eq!(wire::settings_map(&scenario.settings)["merge.sink.pause"], "100ms");
+//! assert_eq!(scenario.changed, ["merge.sink.pause"]);
 //!
 //! let error = wire::parse("slow-reader", &text.replace("inputs", "inpust"), &[]).unwrap_err().to_string();
 //! assert!(error.contains("did you mean `inputs`?"), "{error}");
@@ -106,6 +107,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -124,9 +126,20 @@ use crate::units::parse_duration;
 /// When the text or an override is not in the format, a value is outside its range, or something that must be there
 /// is not. The message shows the line, or the override.
 pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Scenario, ScenarioError> {
-    let source = Source { name, text, overrides };
-    let file = source.read()?;
-    check::scenario(builtin::stem(name), file).map_err(|fault| source.explain(fault))
+    let checked = |overrides| {
+        let source = Source { name, text, overrides };
+        let file = source.read()?;
+        check::scenario(builtin::stem(name), file).map_err(|fault| source.explain(fault))
+    };
+    let mut scenario: Scenario = checked(overrides)?;
+    if !overrides.is_empty() {
+        // A file that is valid only with the overrides changes all of it.
+        let written = checked(&[]).map_or_else(|_| BTreeMap::new(), |written| settings_map(&written.settings));
+        let used = settings_map(&scenario.settings);
+        scenario.changed =
+            used.into_iter().filter(|(key, value)| written.get(key) != Some(value)).map(|of| of.0).collect();
+    }
+    Ok(scenario)
 }
 
 /// Every key that holds a value.

@@ -81,7 +81,7 @@ impl From<StateError> for CaptureError {
 /// capture of a process takes milliseconds, the next ones microseconds.
 ///
 /// ```
-/// # #[cfg(all(target_os = "linux", target_arch = "x86_64"))] {
+/// # #[cfg(supported)] {
 /// use pollscope_stacks::{capture::Capturer, thread::ThreadRef};
 /// let (tell, hear) = std::sync::mpsc::channel();
 /// let (stop, stopped) = std::sync::mpsc::channel::<()>();
@@ -181,12 +181,12 @@ impl Capturer {
 }
 
 /// Whether the thread is the one that asks: it would be found in the system calls that it asks by.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(supported)]
 fn is_asking(thread: &ThreadRef) -> bool {
     thread.tid == ThreadRef::current().tid && thread.pid.is_none_or(|pid| pid == std::process::id())
 }
 
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+#[cfg(not(supported))]
 fn is_asking(_thread: &ThreadRef) -> bool {
     false
 }

@@ -9,7 +9,7 @@
 //! It names threads by the kernel's ids, prints nothing, starts no thread, and installs nothing unless asked to. It does
 //! not look at what system calls read or write, nor at the names that they are given.
 //!
-//! Linux on x86-64. Elsewhere it compiles and answers `Unsupported`.
+//! Linux on x86-64. Elsewhere it compiles and answers `Unsupported`; see [`SUPPORTED`].
 
 pub mod address;
 pub mod capture;
@@ -21,3 +21,12 @@ pub mod symbolize;
 pub mod syscall;
 pub mod thread;
 pub mod unwind;
+
+/// Whether threads can be looked at on the platform that this was compiled for.
+///
+/// ```
+/// use pollscope_stacks::thread::{StateError, ThreadRef, read_state};
+/// let state = read_state(&ThreadRef::current());
+/// assert_eq!(state == Err(StateError::Unsupported), !pollscope_stacks::SUPPORTED);
+/// ```
+pub const SUPPORTED: bool = cfg!(supported);

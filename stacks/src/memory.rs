@@ -13,7 +13,7 @@ pub const MOST: u64 = 256 << 10;
 /// address is not mapped, the process is gone, or the kernel does not permit it.
 ///
 /// ```
-/// # #[cfg(all(target_os = "linux", target_arch = "x86_64"))] {
+/// # #[cfg(supported)] {
 /// let secret = 42_u64;
 /// let mut copy = [0; 8];
 /// assert_eq!(pollscope_stacks::memory::read(None, &raw const secret as u64, &mut copy), 8);
@@ -25,7 +25,7 @@ pub fn read(pid: Option<u32>, address: u64, into: &mut [u8]) -> usize {
     os::read(pid, address, into)
 }
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(supported)]
 mod os {
     use std::fs::File;
     use std::os::unix::fs::FileExt as _;
@@ -84,7 +84,7 @@ mod os {
     }
 }
 
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+#[cfg(not(supported))]
 mod os {
     pub(super) fn read(_pid: Option<u32>, _address: u64, _into: &mut [u8]) -> usize {
         0
@@ -161,7 +161,7 @@ impl Memory for StackCopy {
     }
 }
 
-#[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(test, supported))]
 mod tests {
     use super::*;
 

@@ -124,7 +124,7 @@ impl std::error::Error for SampleError {}
 /// Samples running threads of this process, one at a time.
 ///
 /// ```
-/// # #[cfg(all(target_os = "linux", target_arch = "x86_64"))] {
+/// # #[cfg(supported)] {
 /// use std::sync::atomic::{AtomicBool, Ordering};
 /// use std::time::Duration;
 /// use pollscope_stacks::{capture::Capturer, signal::Sampler, thread::ThreadRef};
@@ -190,7 +190,7 @@ impl Sampler {
     }
 }
 
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+#[cfg(not(supported))]
 mod os {
     use super::*;
 
@@ -208,6 +208,6 @@ mod os {
     }
 }
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(supported)]
 #[path = "signal/linux.rs"]
 mod os;

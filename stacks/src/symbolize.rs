@@ -95,7 +95,7 @@ pub struct ModuleInfo {
 ///
 /// let mut symbolizer = Symbolizer::new(None);
 /// let symbols = symbolizer.symbolize(CodeAddress::Exact(well_known as *const () as u64));
-/// # if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+/// # if pollscope_stacks::SUPPORTED {
 /// assert!(symbols.frames.last().unwrap().function.as_ref().unwrap().contains("well_known"));
 /// # }
 /// ```
@@ -238,5 +238,5 @@ impl Symbolizer {
 }
 
 #[cfg(test)]
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(supported)]
 mod tests;

@@ -135,21 +135,21 @@ impl ThreadRef {
     }
 
     /// The thread that asks.
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[cfg(supported)]
     pub fn current() -> ThreadRef {
         // SAFETY: gettid takes nothing, changes nothing and cannot fail.
         ThreadRef::here(unsafe { libc::gettid() }.cast_unsigned())
     }
 
     /// The thread that asks, of which nothing can be told here.
-    #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+    #[cfg(not(supported))]
     pub fn current() -> ThreadRef {
         ThreadRef::here(0)
     }
 
     /// What is in one of its files, with at most the bytes that fit.
     fn read<'buffer>(&self, file: &str, buffer: &'buffer mut [u8]) -> Result<&'buffer str, StateError> {
-        if cfg!(not(all(target_os = "linux", target_arch = "x86_64"))) {
+        if cfg!(not(supported)) {
             return Err(StateError::Unsupported);
         }
         let path = match self.pid {
@@ -174,7 +174,7 @@ impl ThreadRef {
 /// See [`StateError`].
 ///
 /// ```
-/// # #[cfg(all(target_os = "linux", target_arch = "x86_64"))] {
+/// # #[cfg(supported)] {
 /// use pollscope_stacks::thread::{State, ThreadRef, read_state};
 /// // Whoever asks is in the system call that asks: `read`, number 0.
 /// assert!(matches!(read_state(&ThreadRef::current()), Ok(State::InSyscall { number: 0, .. } | State::Running)));
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[cfg(supported)]
     fn a_thread_that_does_not_exist_is_an_error() {
         let nobody = ThreadRef::here(u32::MAX);
         assert_eq!(read_state(&nobody), Err(StateError::NotFound));
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    #[cfg(supported)]
     fn one_can_look_at_oneself() {
         let me = ThreadRef::current();
         assert!(read_schedule(&me).unwrap().slices > 0);

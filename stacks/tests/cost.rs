@@ -1,5 +1,5 @@
 //! What a look-up costs, printed, not judged: `cargo test -p pollscope-stacks --release --test cost -- --nocapture`.
-#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![cfg(supported)]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};

@@ -3,8 +3,10 @@
 use base64::Engine;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
+use pollscope_probe::CAPTURE;
 use serde_json::Value;
 use std::io::Cursor;
+use std::path::Path;
 
 use crate::support::{alone, pollscope, stderr, stdout};
 
@@ -177,8 +179,36 @@ fn many_short_polls_have_a_finding_of_their_own() {
 }
 
 #[test]
-fn fsync_is_as_expected() {
-    check("fsync");
+fn a_sync_is_named_with_its_file() {
+    check_and("fsync", |recording| {
+        let of_tails = |poll: &&Value| poll["task_name"].as_str().is_some_and(|name| name.starts_with("tail "));
+        let slow: Vec<&Value> = array(run_of(recording, "naive"), "/slow_polls").iter().filter(of_tails).collect();
+        // A shorter one can be over before it is looked at.
+        let long = slow.iter().filter(|poll| number(poll, "/duration_ns") >= 3_000_000).count();
+        if !CAPTURE || is_in_memory(&std::env::temp_dir()) || long < 10 {
+            println!("SKIP: stacks cannot be captured here, or too few syncs took 3 ms: {long}");
+            return Ok(());
+        }
+        let calls: Vec<_> = slow.iter().filter(|poll| poll["cause"] == "blocking-call").collect();
+        // A write blocks as well, when too much is waiting for the disk.
+        let is_seen = |poll: &Value, calls: &[&str]| {
+            let text = |pointer: &str| poll.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            calls.contains(&text("/syscall/name"))
+                && text("/syscall/path").ends_with("/merged")
+                && text("/blocking_line").starts_with("src/pipeline/sink/naive.rs:")
+        };
+        match calls.iter().find(|poll| !is_seen(poll, &["fdatasync", "fsync", "write"])) {
+            Some(poll) => Err(format!("seen otherwise: {poll}")),
+            None if calls.iter().any(|poll| is_seen(poll, &["fdatasync", "fsync"])) => Ok(()),
+            None => Err(format!("none of {long} long syncs was named")),
+        }
+    });
+}
+
+/// Whether a folder's files are on no disk, so that nothing is synced.
+fn is_in_memory(folder: &Path) -> bool {
+    const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+    rustix::fs::statfs(folder).is_ok_and(|of| of.f_type == TMPFS_MAGIC)
 }
 
 #[test]
@@ -209,9 +239,6 @@ fn rounds_are_interleaved_and_each_is_whole() {
     runs.iter().for_each(identities);
     assert_eq!(lines_printed(&recording), 0, "quiet");
 }
-
-/// Where stacks can be captured at all.
-const CAPTURE: bool = cfg!(all(target_os = "linux", target_arch = "x86_64"));
 
 /// Every slow poll of a mode has this cause, call, and a blocking line in this file, and its stack is complete.
 fn blocked(recording: &Value, mode: &str, cause: &str, call: &str, file: &str) -> Result<(), String> {

@@ -155,6 +155,7 @@ fn exit_codes_in_the_help_are_those_of_the_program() {
         Exit::NotConfirmed,
         Exit::GateFailed,
         Exit::CannotWrite,
+        Exit::HungUp,
         Exit::Interrupted,
         Exit::Terminated,
     ];

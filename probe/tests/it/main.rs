@@ -9,10 +9,11 @@ mod environment;
 mod identities;
 mod interrupted;
 mod nested;
+mod portable;
 mod reporting;
 mod stretches;
 mod support;
 mod threads;
 mod tidy;
-#[cfg(all(feature = "capture", target_os = "linux", target_arch = "x86_64"))]
+#[cfg(all(feature = "capture", target_os = "linux", target_arch = "x86_64", not(pollscope_portable)))]
 mod watchdog;

@@ -107,7 +107,9 @@ impl Output {
     }
 
     /// Makes a blocking call on the file, unless an earlier one failed. The call itself is the caller's, so that a blocked
-    /// thread's stack says which mode blocks.
+    /// thread's stack says which mode blocks. Were it not inlined, the compiler could make the modes' equal calls one function
+    /// with the line of one of them.
+    #[inline(always)]
     pub(super) fn attempt(
         &mut self,
         operation: &'static str,

@@ -108,6 +108,7 @@ fn bare() -> Recording {
             why: "Does a blocking sleep show?".into(),
             seed: 1,
             settings: BTreeMap::from([("runtime.workers".into(), "1".into())]),
+            changed: Vec::new(),
         },
         runs: vec![bare_run()],
         findings: vec![Finding {
@@ -205,7 +206,7 @@ fn every_key_of_the_contract_is_there() {
             "pollscope:text tokio:text os:text kernel:text cpus:whole clock:text tokio_unstable:bool \
              console_compiled:bool console_on:bool command:list",
         ),
-        ("/scenario", "name:text why:text seed:whole settings:map"),
+        ("/scenario", "name:text why:text seed:whole settings:map changed:list"),
         ("/scenario/settings", "runtime.workers:text"),
         (
             "/runs/0",

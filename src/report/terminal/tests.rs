@@ -131,6 +131,16 @@ fn part(recording: &Recording, width: usize, from: &str) -> String {
 }
 
 #[test]
+fn settings_that_are_not_the_scenarios_stand_below_its_question() {
+    let mut recording = fixture::recording();
+    let settings =
+        [("merge.inputs", "3"), ("merge.lines", "10")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    recording.scenario.settings = settings.into();
+    recording.scenario.changed = vec!["merge.inputs".to_owned()];
+    assert!(part(&recording, 100, "pollscope").ends_with("\nchanged: merge.inputs = 3"));
+}
+
+#[test]
 fn slow_polls_keep_the_shape_of_asyncio() {
     let recording = fixture::recording_of(vec![fixture::blocked("naive", &[503_123_456])]);
     assert_eq!(

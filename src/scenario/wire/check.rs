@@ -79,7 +79,7 @@ pub(super) fn scenario(name: String, file: File) -> Result<Scenario, Fault> {
         seed: count("seed", file.seed, 1, 0, i64::MAX as u64)?,
         sample_every: time("sample_every", file.sample_every, "100ms", "1ms", "1h")?,
     };
-    Ok(Scenario { name, question, why, expect, settings })
+    Ok(Scenario { name, question, why, expect, settings, changed: Vec::new() })
 }
 
 fn prose(key: &'static str, given: Option<String>) -> Result<String, Fault> {

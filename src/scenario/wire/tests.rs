@@ -190,6 +190,13 @@ fn any_key_can_be_overridden() {
 }
 
 #[test]
+fn only_what_an_override_changes_counts_as_changed() {
+    assert_eq!(good("", &["merge.inputs=5"]).changed, [""; 0], "it is the default");
+    assert_eq!(good("", &["merge.inputs=3", "slow_poll=20ms"]).changed, ["merge.inputs", "slow_poll"]);
+    assert_eq!(good("[runtime]\nflavor = 'multi_thread'", &["runtime.workers=2"]).changed, ["runtime.workers"]);
+}
+
+#[test]
 fn a_new_choice_forgets_what_belonged_to_the_old_one() {
     let fifo = "[merge.sink]\nkind = 'fifo'\npause = '1ms'\n[runtime]\nflavor = 'multi_thread'\nworkers = 8";
     let settings = good(fifo, &["merge.sink.kind=file", "runtime.flavor=current_thread"]).settings;

@@ -1,5 +1,5 @@
 //! Stacks of real threads, compared with what the threads themselves say.
-#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![cfg(supported)]
 
 mod adversary;
 mod blocked;

@@ -1,6 +1,7 @@
 //! Where reports go, and what becomes of them when they cannot.
 
-use std::os::unix::fs::symlink;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Stdio;
 
 use crate::support::{Folder, assert_ends, finish, shell, stderr, stdout};
@@ -40,16 +41,40 @@ fn a_file_size_limit_is_an_error_like_any_other() {
 fn a_report_that_cannot_be_written_does_not_cost_the_other() {
     let folder = input();
     folder.fifo("fifo");
-    let cases: [(&str, &[&str]); 4] = [
+    let cases: [(&str, &[&str]); 2] = [
         ("/dev/full", &["cannot write report `/dev/full`: No space left"]),
-        ("no/such", &["cannot write report `no/such`: No such file", "make its folder first"]),
-        (".", &["cannot write report `.`: Is a directory"]),
         ("fifo", &["cannot write report `fifo`", "nobody reads from it"]),
     ];
     for (json, says) in cases {
         let output = folder.run(&format!("merge a -o out --force --json {json}"));
         assert_ends(&output, 110, says);
         assert!(is_report(&stdout(&output)), "{json}: {}", stdout(&output));
+    }
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_refused_before_anything_runs() {
+    let folder = input();
+    fs::create_dir(folder.path("read-only")).expect("a folder");
+    fs::set_permissions(folder.path("read-only"), PermissionsExt::from_mode(0o555)).expect("set");
+    let mut cases: Vec<(&str, &[&str])> = vec![
+        ("no/such", &["cannot write report `no/such`: No such file", "make its folder first"]),
+        ("a/b", &["cannot write report `a/b`: not a directory"]),
+        (".", &["cannot write report `.`: Is a directory", "name a file in it"]),
+    ];
+    if !rustix::process::geteuid().is_root() {
+        cases.push(("read-only/json", &["permission denied", "make its folder writable"]));
+    }
+    let before = folder.names();
+    for command in ["merge a -o out", "run merge"] {
+        for (path, says) in &cases {
+            for report in ["json", "folded"] {
+                let output = folder.run(&format!("{command} --{report} {path}"));
+                assert_ends(&output, 110, says);
+                assert!(output.stdout.is_empty(), "{path}: {}", stdout(&output));
+                assert_eq!(folder.names(), before, "{path}: it left something behind");
+            }
+        }
     }
 }
 

@@ -1,11 +1,14 @@
-//! Ctrl-C, twice, once more; SIGTERM.
+//! Ctrl-C, twice, once more; SIGTERM and SIGHUP.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::support::{Folder, assert_ends, finish, send, stderr, stdout};
 
@@ -22,7 +25,7 @@ fn pause() {
 
 #[test]
 fn once_drains_confirms_and_reports() {
-    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+    for (signal, code) in [(Signal::HUP, 129), (Signal::INT, 130), (Signal::TERM, 143)] {
         let folder = Folder::new();
         let child = spawn(&folder, "run slow-sink --json json");
         pause();
@@ -35,6 +38,41 @@ fn once_drains_confirms_and_reports() {
         assert_eq!(runs.len(), 1, "no other mode was begun");
         assert_eq!(runs[0]["merge"]["verdict"], "ok");
         assert_eq!(folder.names(), ["json"], "the temporary folder is gone");
+    }
+}
+
+#[test]
+fn no_line_of_progress_stays_on_the_terminal() {
+    const CLEAR: &str = "\r\u{1b}[K";
+    let folder = Folder::new();
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("it can be used");
+    let path = ptsname(&terminal, Vec::new()).expect("its name").into_string().expect("UTF-8");
+    let mut command = folder.command(["run", "slow-coroutine"]);
+    command.stdout(Stdio::null()).stderr(File::options().write(true).open(path).expect("it opens"));
+    let child = command.spawn().expect("it starts");
+    // The last handle here: reading ends once the program has ended.
+    drop(command);
+    let mut terminal = File::from(terminal);
+    let mut shown = String::new();
+    read_until(&mut terminal, &mut shown, "slow-coroutine: naive, ");
+    send(&child, Signal::INT);
+    // Linux ends it with an error.
+    read_until(&mut terminal, &mut shown, "");
+    assert_eq!(finish(child).status.code(), Some(130), "{shown:?}");
+    assert!(shown.contains(&format!("{CLEAR}stopping: finishing and confirming")), "{shown:?}");
+    let (_, after) = shown.rsplit_once("slow-coroutine: naive, ").expect("it was shown");
+    assert!(after.contains(CLEAR), "{shown:?}");
+}
+
+/// Reads on until a text was read; an empty one never is.
+fn read_until(terminal: &mut File, shown: &mut String, text: &str) {
+    let mut bytes = [0; 4096];
+    while text.is_empty() || !shown.contains(text) {
+        match terminal.read(&mut bytes) {
+            Ok(0) | Err(_) => break,
+            Ok(length) => shown.push_str(&String::from_utf8_lossy(&bytes[..length])),
+        }
     }
 }
 

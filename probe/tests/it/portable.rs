@@ -1,0 +1,28 @@
+//! What is known of a slow poll where threads cannot be looked at: there, and here with that switched off.
+
+use std::time::Duration;
+
+use pollscope_probe::{CAPTURE, Cause, Probe};
+
+use crate::support::{block, current_thread, spawn};
+
+#[test]
+fn a_slow_poll_has_its_exact_duration_and_no_evidence() {
+    let threshold = Duration::from_millis(20);
+    let probe = Probe::builder().slow_poll(threshold);
+    #[cfg(feature = "capture")]
+    let probe = probe.capture(!CAPTURE);
+    let (runtime, probe) = current_thread(probe);
+    let took_ns = runtime.block_on(async { spawn(&probe, async { block(60) }).await.unwrap() });
+    drop(runtime);
+    assert!(probe.finish(Duration::from_secs(10)), "nobody waits for evidence that never comes");
+    let snapshot = probe.snapshot();
+    let [poll] = &snapshot.slow_polls[..] else { panic!("one slow poll: {:?}", snapshot.slow_polls) };
+    assert!(poll.duration_ns >= took_ns);
+    assert_eq!(snapshot.polls.max_ns, Some(poll.duration_ns), "the exact maximum");
+    let evidence = &poll.evidence;
+    // The watchdog itself may have found that the process was stopped.
+    assert!(matches!(evidence.cause, None | Some(Cause::Suspended)), "{evidence:?}");
+    assert_eq!((&evidence.call, &evidence.blocking_line, evidence.cpu_ns), (&None, &None, None));
+    assert_eq!((evidence.stack.len(), evidence.stack_complete, evidence.captures), (0, None, 0));
+}
