@@ -44,6 +44,10 @@ pub(super) struct Picture {
 }
 
 impl Picture {
+    pub(super) fn unnamed(shot: &Shot) -> Picture {
+        Picture { shot: shot.clone(), ..Picture::default() }
+    }
+
     pub(super) fn is_same_place(&self, other: &Picture) -> bool {
         let name = |picture: &Picture| picture.shot.call.as_ref().map(|call| call.name.clone());
         self.blocking_line == other.blocking_line && name(self) == name(other)
@@ -53,25 +57,13 @@ impl Picture {
 /// Looks at threads of this process.
 pub(super) struct Camera {
     capturer: Capturer,
-    symbolizer: Symbolizer,
     /// Installs its handler at the first thread that is late and runs; `Err` once that failed.
     sampler: Option<Result<Sampler, ()>>,
-    rules: Rules,
-    /// Paths are shown from these folders on.
-    shown_from: Vec<PathBuf>,
 }
 
 impl Camera {
-    pub(super) fn new(source_roots: Vec<PathBuf>) -> Camera {
-        let here = std::env::current_dir().ok();
-        let shown_from = source_roots.iter().cloned().chain(here).collect();
-        Camera {
-            shown_from,
-            capturer: Capturer::new(),
-            symbolizer: Symbolizer::new(None),
-            sampler: None,
-            rules: Rules { roots: source_roots, ..Rules::default() },
-        }
+    pub(super) fn new() -> Camera {
+        Camera { capturer: Capturer::new(), sampler: None }
     }
 
     /// `None` when the thread cannot be looked at.
@@ -112,10 +104,30 @@ impl Camera {
     fn unwind(&mut self, sample: &RegistersAndStack) -> Option<Stack> {
         self.capturer.unwind_sample(sample).ok()
     }
+}
+
+/// Names what shots show.
+pub(super) struct Namer {
+    symbolizer: Symbolizer,
+    rules: Rules,
+    /// Paths are shown from these folders on.
+    shown_from: Vec<PathBuf>,
+}
+
+impl Namer {
+    pub(super) fn new(source_roots: Vec<PathBuf>) -> Namer {
+        let here = std::env::current_dir().ok();
+        let shown_from = source_roots.iter().cloned().chain(here).collect();
+        Namer {
+            shown_from,
+            symbolizer: Symbolizer::new(None),
+            rules: Rules { roots: source_roots, ..Rules::default() },
+        }
+    }
 
     /// Names what a shot shows. The first time in a program it reads debug information, for some 50 ms.
     pub(super) fn develop(&mut self, shot: &Shot) -> Picture {
-        let Some(stack) = &shot.stack else { return Picture { shot: shot.clone(), ..Picture::default() } };
+        let Some(stack) = &shot.stack else { return Picture::unnamed(shot) };
         let symbols = self.symbolizer.symbolize_stack(&stack.frames);
         let panic = symbols.iter().rposition(|(_, symbols)| symbols.frames.iter().any(panics));
         let found = poll::find(&symbols, &self.rules);
