@@ -1,11 +1,13 @@
 //! The stalls: each blocks its thread for a known time in a known way, on a line that it names.
 
 use std::fs::File;
+use std::hint::black_box;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pollscope_stacks::fault;
 use rustix::fs::fstatfs;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -200,7 +202,19 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
-/// A page can be made to come late with userfaultfd, which takes unsafe code, and this crate has none.
+/// A page that comes so long after it is asked for.
 fn page_fault() -> Result<Block, String> {
-    Err("this program has no means to make a page come late".to_owned())
+    let (page, supplier) = fault::late_page().map_err(|error| error.to_string())?;
+    let (ask, asked) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = asked.recv();
+        thread::sleep(LENGTH);
+        // If that fails it is gone, and the page comes.
+        let _ = supplier.supply();
+    });
+    Ok(Box::new(move || {
+        let bytes: &[u8] = &page;
+        let _ = ask.send(());
+        measured!("page-fault", black_box(bytes[0]))
+    }))
 }

@@ -5,6 +5,7 @@
 //! - [`capture`] gives all of it for a blocked thread, with the whole stack: no signal, no pause, no privilege.
 //! - [`signal`] asks a running thread of this process for its registers and stack, if one installs that.
 //! - [`unwind`] walks from registers to every caller; [`memory`] and [`maps`] are what it walks on.
+//! - [`fault`] is a page that comes late, for tests and for programs that prove what they see.
 //!
 //! It names threads by the kernel's ids, prints nothing, starts no thread, and installs nothing unless asked to. It does
 //! not look at what system calls read or write, nor at the names that they are given.
@@ -13,6 +14,7 @@
 
 pub mod address;
 pub mod capture;
+pub mod fault;
 pub mod maps;
 pub mod memory;
 pub mod poll;
