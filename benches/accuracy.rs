@@ -5,7 +5,7 @@
 //! run between: a slow poll of theirs is a false report. Then how late a line says that a poll still runs, and how late a
 //! stall is looked at while the names of the one before are looked up. Nothing is asserted: the tables are for METHODOLOGY.md.
 //!
-//! With `--profile bench-lto`, the same of a binary with fat LTO.
+//! With `-- lateness` only the latter. With `--profile bench-lto`, the same of a binary with fat LTO.
 
 #[path = "accuracy/cases.rs"]
 mod cases;
@@ -203,6 +203,9 @@ fn main() {
         return;
     }
     print_setting();
+    if std::env::args().any(|arg| arg == "lateness") {
+        return lateness::print();
+    }
     let new = |n| (0..n).map(|_| Score::default()).collect::<Vec<_>>();
     let (mut cases, mut shapes, mut flavours) = (new(CASES.len()), new(SHAPES.len()), Vec::new());
     for _ in 0..ROUNDS {

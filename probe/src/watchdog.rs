@@ -169,9 +169,13 @@ impl Watching {
         }
         let before = thread.before.and_then(|(of, reading)| (of == tid).then_some(reading));
         let begin = || Stall::new(polling.since_ns, polling.nested_ns, tid, before, now_ns);
+        let is_new = thread.stall.is_none();
         let stall = thread.stall.get_or_insert_with(begin);
         stall.from_ns = from_ns;
         stall.suspended_ns += self.suspended_ns.min(age_ns);
+        if is_new {
+            self.camera.prepare(tid);
+        }
         let mut next_ns = u64::MAX;
         if age_ns >= threshold_ns {
             if !std::mem::replace(&mut stall.is_begun, true) {

@@ -59,11 +59,18 @@ pub(super) struct Camera {
     capturer: Capturer,
     /// Installs its handler at the first thread that is late and runs; `Err` once that failed.
     sampler: Option<Result<Sampler, ()>>,
+    is_prepared: bool,
 }
 
 impl Camera {
     pub(super) fn new() -> Camera {
-        Camera { capturer: Capturer::new(), sampler: None }
+        Camera { capturer: Capturer::new(), sampler: None, is_prepared: false }
+    }
+
+    /// Reads the unwinding tables, ahead of the first shot: they take longer than it. By a thread that is blocked, as one that
+    /// runs is not to be disturbed before it is late.
+    pub(super) fn prepare(&mut self, tid: u32) {
+        self.is_prepared = self.is_prepared || self.capturer.capture(&ThreadRef::here(tid)).is_ok();
     }
 
     /// `None` when the thread cannot be looked at.
