@@ -206,6 +206,7 @@ fn main() {
     if std::env::args().any(|arg| arg == "lateness") {
         return lateness::print();
     }
+    let yardstick = lateness::Yardstick::start(THRESHOLD);
     let new = |n| (0..n).map(|_| Score::default()).collect::<Vec<_>>();
     let (mut cases, mut shapes, mut flavours) = (new(CASES.len()), new(SHAPES.len()), Vec::new());
     for _ in 0..ROUNDS {
@@ -223,6 +224,7 @@ fn main() {
     SHAPES.iter().zip(&shapes).for_each(|((name, ..), score)| score.print(name));
     let all: Vec<f64> = cases.iter().flat_map(|score| score.detected_us.iter().copied()).collect();
     println!("all detected after p50 / p99 / max: {} µs", quantiles_us(&all, &[0.5, 0.99, 1.0]));
+    println!("a thread that only sleeps woke late by p50 / p99 / max: {} µs", yardstick.stop());
     let controls = CONTROLS * (CASES.len() * SHAPES.len() * ROUNDS * 2) as u64;
     println!("false reports: {} of {controls} tasks that only yield", flavours.iter().sum::<usize>());
     lateness::print();

@@ -1,6 +1,7 @@
 //! How late a line says that a poll still runs, and how late a stall is looked at while names are looked up.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,6 +37,34 @@ pub(crate) fn print() {
         let stalls = detected.len();
         let detected: Vec<f64> = detected.into_iter().flatten().collect();
         println!("- {which}: {} µs, {} of {stalls} seen", quantiles_us(&detected, &[0.5, 0.99, 1.0]), detected.len());
+    }
+}
+
+/// How late this machine is: a thread that does nothing but sleep.
+pub(crate) struct Yardstick {
+    is_over: Arc<AtomicBool>,
+    sleeps: thread::JoinHandle<Vec<f64>>,
+}
+
+impl Yardstick {
+    pub(crate) fn start(sleep: Duration) -> Yardstick {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let until = Arc::clone(&is_over);
+        let sleeps = thread::spawn(move || {
+            let mut late_us = Vec::new();
+            while !until.load(Relaxed) {
+                let start = Instant::now();
+                thread::sleep(sleep);
+                late_us.push(start.elapsed().saturating_sub(sleep).as_nanos() as f64 / 1e3);
+            }
+            late_us
+        });
+        Yardstick { is_over, sleeps }
+    }
+
+    pub(crate) fn stop(self) -> String {
+        self.is_over.store(true, Relaxed);
+        quantiles_us(&self.sleeps.join().unwrap(), &[0.5, 0.99, 1.0])
     }
 }
 

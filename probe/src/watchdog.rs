@@ -16,6 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use pollscope_stacks::schedule::ask_for_short_slices;
 use pollscope_stacks::thread::{ThreadRef, read_schedule};
 
 use crate::journal::Watched;
@@ -111,6 +112,8 @@ struct Watching {
 
 impl Watching {
     fn run(mut self, stop: &Stop) {
+        // On a busy machine it is late by a slice of somebody else's without; where it is refused, it is.
+        let _ = ask_for_short_slices();
         let me = ThreadRef::current();
         let delay_ns = || read_schedule(&me).ok().map(|schedule| schedule.run_delay_ns);
         loop {

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pollscope_stacks::fault;
+use pollscope_stacks::thread::{ThreadRef, read_schedule};
 use rustix::fs::fstatfs;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -186,14 +187,27 @@ fn fsyncs() -> Result<Block, String> {
         return Err("the folder for temporary files is in memory; set TMPDIR to one on a disk".to_owned());
     }
     Ok(Box::new(move || {
-        let (start, cpu) = (Instant::now(), cpu_time());
+        let (start, cpu, waited) = (Instant::now(), cpu_time(), time_without_cpu());
         let line = format!("{}:{}", file!(), line!() + 1);
         let sync = |file: &File| (&*file).write_all(b"x").and_then(|()| file.sync_all()).is_ok();
         let injected = measured!("blocking-call", while start.elapsed() < LENGTH && sync(&file) {});
-        // A disk that answers at once leaves nothing but computing.
-        let computed = cpu_time().saturating_sub(cpu).as_nanos() >= u128::from(injected.ns / 2);
-        Injected { cause: if computed { "cpu" } else { injected.cause }, line, ..injected }
+        // A disk that answers at once leaves nothing but computing; a busy machine, waiting for a CPU after each answer.
+        let computed = cpu_time().saturating_sub(cpu);
+        let off_cpu = Duration::from_nanos(injected.ns).saturating_sub(computed);
+        let waited = time_without_cpu().zip(waited).map(|(now, then)| now.saturating_sub(then));
+        let cause = match waited {
+            Some(waited) if waited > computed && waited > off_cpu.saturating_sub(waited) => "preempted",
+            // What is not known to be waiting is blocked.
+            _ if computed >= waited.map_or(off_cpu, |waited| off_cpu.saturating_sub(waited)) => "cpu",
+            _ => injected.cause,
+        };
+        Injected { cause, line, ..injected }
     }))
+}
+
+/// How long this thread was ready to run and had no CPU; `None` where the kernel does not tell.
+fn time_without_cpu() -> Option<Duration> {
+    read_schedule(&ThreadRef::current()).ok().map(|schedule| Duration::from_nanos(schedule.run_delay_ns))
 }
 
 /// This thread's time on the CPU.
