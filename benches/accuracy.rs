@@ -94,6 +94,8 @@ struct Score {
     reported: u64,
     cause: u64,
     line: u64,
+    /// Lines that were named and are others: worse than none.
+    wrong_line: u64,
     chain: u64,
     errors_us: Vec<f64>,
     /// From the threshold to the end of the first look.
@@ -120,6 +122,7 @@ impl Score {
             file.ends_with(FILE) && line.parse().is_ok_and(|line| (ran.lines.0..=ran.lines.1).contains(&line))
         };
         self.line += u64::from(place.is_some_and(is_right));
+        self.wrong_line += u64::from(place.is_some_and(|place| !is_right(place)));
         let of_shape = |file: &str| file.ends_with("benches/accuracy.rs");
         let ours = seen.stack.iter().filter(|frame| frame.file.as_deref().is_some_and(of_shape)).count();
         self.chain += u64::from(seen.stack_complete == Some(true) && ours >= depth);
@@ -225,6 +228,7 @@ fn main() {
     CASES.iter().zip(&cases).for_each(|(case, score)| score.print(case.name));
     SHAPES.iter().zip(&shapes).for_each(|((name, ..), score)| score.print(name));
     all.print("all");
+    println!("lines named wrong: {}", all.wrong_line);
     // One that computes has to be given a CPU to copy its stack.
     for (which, computes) in [("blocked", false), ("computed", true)] {
         let of = CASES.iter().zip(&cases).filter(|(case, _)| case.causes.contains(&Cause::Cpu) == computes);
