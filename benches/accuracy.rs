@@ -2,14 +2,17 @@
 //!
 //! Every call that blocks and every load that computes runs in a task, on both flavours of runtime, behind futures of
 //! several shapes; what the probe says is compared with what the task itself measured and knows. Tasks that only yield
-//! run between: a slow poll of theirs is a false report. Nothing is asserted: the table is for METHODOLOGY.md.
+//! run between: a slow poll of theirs is a false report. Then how late a line says that a poll still runs, and how late a
+//! stall is looked at while the names of the one before are looked up. Nothing is asserted: the tables are for METHODOLOGY.md.
 //!
-//! Detection latency is not in it: of when the watchdog looked, only the count is public.
+//! With `-- lateness` only the latter. With `--profile bench-lto`, the same of a binary with fat LTO.
 
 #[path = "accuracy/cases.rs"]
 mod cases;
 #[allow(dead_code, reason = "shared with other benchmarks")]
 mod common;
+#[path = "accuracy/lateness.rs"]
+mod lateness;
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
@@ -91,8 +94,12 @@ struct Score {
     reported: u64,
     cause: u64,
     line: u64,
+    /// Lines that were named and are others: worse than none.
+    wrong_line: u64,
     chain: u64,
     errors_us: Vec<f64>,
+    /// From the threshold to the end of the first look.
+    detected_us: Vec<f64>,
     causes: BTreeMap<&'static str, u64>,
 }
 
@@ -107,6 +114,7 @@ impl Score {
         let seen = &poll.evidence;
         self.reported += 1;
         self.errors_us.push(poll.duration_ns.abs_diff(ran.ns) as f64 / 1e3);
+        self.detected_us.extend(detected_us(poll, THRESHOLD));
         *self.causes.entry(seen.cause.map_or("none", Cause::as_str)).or_default() += 1;
         self.cause += u64::from(seen.cause.is_some_and(|cause| case.causes.contains(&cause)));
         let place = seen.blocking_line.as_deref().and_then(|place| place.rsplit_once(':'));
@@ -114,6 +122,7 @@ impl Score {
             file.ends_with(FILE) && line.parse().is_ok_and(|line| (ran.lines.0..=ran.lines.1).contains(&line))
         };
         self.line += u64::from(place.is_some_and(is_right));
+        self.wrong_line += u64::from(place.is_some_and(|place| !is_right(place)));
         let of_shape = |file: &str| file.ends_with("benches/accuracy.rs");
         let ours = seen.stack.iter().filter(|frame| frame.file.as_deref().is_some_and(of_shape)).count();
         self.chain += u64::from(seen.stack_complete == Some(true) && ours >= depth);
@@ -121,18 +130,30 @@ impl Score {
 
     fn print(&self, name: &str) {
         let of = |part: u64| if self.slow == 0 { "–".to_owned() } else { format!("{part}/{}", self.slow) };
-        let p99 = match self.errors_us.is_empty() {
-            true => "–".to_owned(),
-            false => format!("{:.0} µs", quantile(self.errors_us.iter().copied(), 0.99)),
-        };
+        let (p99, detected) = (quantiles_us(&self.errors_us, &[0.99]), quantiles_us(&self.detected_us, &[0.5, 0.99]));
         let causes: Vec<String> = self.causes.iter().map(|(cause, n)| format!("{cause} {n}")).collect();
         let [reported, cause, line, chain] = [self.reported, self.cause, self.line, self.chain].map(of);
         println!(
-            "| {name} | {} | {reported} | {cause} | {line} | {chain} | {p99} | {} |",
+            "| {name} | {} | {reported} | {cause} | {line} | {chain} | {p99} µs | {detected} µs | {} |",
             self.runs,
             causes.join(", ")
         );
     }
+}
+
+/// How long after the threshold the first look at a slow poll was complete, if it was looked at.
+fn detected_us(poll: &SlowPoll, threshold: Duration) -> Option<f64> {
+    let after_ns = poll.evidence.captured_after_ns?;
+    Some(Duration::from_nanos(after_ns).saturating_sub(threshold).as_nanos() as f64 / 1e3)
+}
+
+/// `53 / 190`; a dash where there is nothing.
+fn quantiles_us(values: &[f64], quantiles: &[f64]) -> String {
+    if values.is_empty() {
+        return "–".to_owned();
+    }
+    let of = |&q: &f64| format!("{:.0}", quantile(values.iter().copied(), q));
+    quantiles.iter().map(of).collect::<Vec<_>>().join(" / ")
 }
 
 /// The slow polls of one run, once what was seen of them is known. On a multi-thread runtime a task's end is known before
@@ -158,7 +179,7 @@ fn runtime(multi: bool) -> (Runtime, Probe) {
 }
 
 /// Runs all of one round on one flavour; the false reports.
-fn round(multi: bool, cases: &mut [Score], shapes: &mut [Score]) -> usize {
+fn round(multi: bool, cases: &mut [Score], shapes: &mut [Score], all: &mut Score) -> usize {
     let (runtime, probe) = runtime(multi);
     let mut runs = 0;
     for (case, of_case) in CASES.iter().zip(cases) {
@@ -175,6 +196,7 @@ fn round(multi: bool, cases: &mut [Score], shapes: &mut [Score]) -> usize {
             let polls = slow_polls_of(&probe, &name);
             of_case.add(case, *depth, &ran, &polls);
             of_shape.add(case, *depth, &ran, &polls);
+            all.add(case, *depth, &ran, &polls);
         }
     }
     probe.snapshot().slow_polls.iter().filter(|poll| poll.task_name.as_deref() == Some("control")).count()
@@ -185,18 +207,36 @@ fn main() {
         return;
     }
     print_setting();
+    if std::env::args().any(|arg| arg == "lateness") {
+        return lateness::print();
+    }
+    let yardstick = lateness::Yardstick::start(THRESHOLD);
     let new = |n| (0..n).map(|_| Score::default()).collect::<Vec<_>>();
     let (mut cases, mut shapes, mut flavours) = (new(CASES.len()), new(SHAPES.len()), Vec::new());
+    let mut all = Score::default();
     for _ in 0..ROUNDS {
         for multi in [false, true] {
-            flavours.push(round(multi, &mut cases, &mut shapes));
+            flavours.push(round(multi, &mut cases, &mut shapes, &mut all));
         }
     }
     println!("threshold {THRESHOLD:?}, each blocks {:?}", cases::BLOCK);
-    println!("| what | runs | reported | cause right | line right | chain complete | duration error p99 | causes |");
-    println!("|---|---|---|---|---|---|---|---|");
+    println!(
+        "| what | runs | reported | cause right | line right | chain complete | duration error p99 | detected after p50 / p99 \
+         | causes |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
     CASES.iter().zip(&cases).for_each(|(case, score)| score.print(case.name));
     SHAPES.iter().zip(&shapes).for_each(|((name, ..), score)| score.print(name));
+    all.print("all");
+    println!("lines named wrong: {}", all.wrong_line);
+    // One that computes has to be given a CPU to copy its stack.
+    for (which, computes) in [("blocked", false), ("computed", true)] {
+        let of = CASES.iter().zip(&cases).filter(|(case, _)| case.causes.contains(&Cause::Cpu) == computes);
+        let detected: Vec<f64> = of.flat_map(|(_, score)| score.detected_us.iter().copied()).collect();
+        println!("what {which} was detected after p50 / p99 / max: {} µs", quantiles_us(&detected, &[0.5, 0.99, 1.0]));
+    }
+    println!("a thread that only sleeps woke late by p50 / p99 / max: {} µs", yardstick.stop());
     let controls = CONTROLS * (CASES.len() * SHAPES.len() * ROUNDS * 2) as u64;
     println!("false reports: {} of {controls} tasks that only yield", flavours.iter().sum::<usize>());
+    lateness::print();
 }

@@ -77,6 +77,8 @@ pub struct Seen {
     pub line: Option<String>,
     /// How often the stack was looked at.
     pub captures: u32,
+    /// From the moment that it was slow to the end of the first look that showed something, in nanoseconds.
+    pub looked_after_ns: Option<u64>,
     /// Whether any function on the stack has a name.
     pub has_names: bool,
     /// Whether the stack was followed to its end; `None` when there is no stack.
@@ -175,6 +177,7 @@ mod tests {
             cause,
             line: line.map(str::to_owned),
             captures: 3,
+            looked_after_ns: Some(90_000),
             has_names: true,
             stack_complete: Some(true),
             cpu_ns: Some(1),

@@ -91,6 +91,10 @@ pub struct Evidence {
     pub stack_complete: Option<bool>,
     /// How often the stack was looked at.
     pub captures: u32,
+    /// How old the poll was when the first look that showed a stack or a system call was complete, in nanoseconds, less the
+    /// time of polls within it until then. At least the threshold, and by how much it is more is how late the watchdog was.
+    /// `None` when nothing was seen.
+    pub captured_after_ns: Option<u64>,
 }
 
 /// Who waited while a slow poll held its worker.

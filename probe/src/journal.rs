@@ -36,6 +36,12 @@ impl Watched {
         self.active.insert(key);
     }
 
+    #[cfg(test)]
+    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog's tests"))]
+    pub(crate) fn is_at_work_on(&self, key: &Key) -> bool {
+        self.active.contains(key)
+    }
+
     /// The watchdog is gone, and finds out no more.
     pub(crate) fn abandon(&mut self) {
         self.active.clear();

@@ -5,17 +5,19 @@
 //! does stops a worker, but for the signal to a thread that runs: it copies the stack there, in about a microsecond.
 
 mod glance;
+mod naming;
 mod reasons;
 mod shot;
 mod stall;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use pollscope_stacks::schedule::ask_for_short_slices;
 use pollscope_stacks::thread::{ThreadRef, read_schedule};
 
 use crate::journal::Watched;
@@ -23,8 +25,9 @@ use crate::notes::CaptureNote;
 use crate::reporter::Control;
 use crate::shared::Shared;
 use crate::worker::Slot;
+use naming::{Job, Naming};
 use shot::Camera;
-use stall::{Ended, Reading, Stall};
+use stall::{Reading, Stall};
 
 /// While a stall lasts, how often it looks whether it is over: the error of the clocks read at its end.
 const END_TICK_NS: u64 = 2_000_000;
@@ -71,9 +74,14 @@ impl Stop {
 /// Starts the thread.
 pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options) -> std::io::Result<Watchdog> {
     let stop = Arc::new(Stop::default());
-    let camera = Camera::new(options.source_roots, Arc::clone(&shared.notes), shared.redacted);
-    let watching =
-        Watching { shared, control, camera, threads: HashMap::new(), ended: VecDeque::new(), suspended_ns: 0 };
+    let watching = Watching {
+        naming: Naming::new(Arc::clone(&shared), options.source_roots),
+        camera: Camera::new(Arc::clone(&shared.notes)),
+        shared,
+        control,
+        threads: HashMap::new(),
+        suspended_ns: 0,
+    };
     let until = Arc::clone(&stop);
     let run = move || {
         let shared = Arc::clone(&watching.shared);
@@ -100,22 +108,25 @@ struct Watching {
     control: Arc<Control>,
     camera: Camera,
     threads: HashMap<usize, Thread>,
-    /// Stalls that ended, and are still to be understood: after all threads were looked at, as it can take a while.
-    ended: VecDeque<(usize, Ended)>,
+    naming: Naming,
     /// How long the process did not run, up to this look.
     suspended_ns: u64,
 }
 
 impl Watching {
     fn run(mut self, stop: &Stop) {
+        // On a busy machine it is late by a slice of somebody else's without; where it is refused, it is.
+        let _ = ask_for_short_slices();
         let me = ThreadRef::current();
         let delay_ns = || read_schedule(&me).ok().map(|schedule| schedule.run_delay_ns);
         loop {
             let next_ns = self.look();
-            self.understand();
+            self.say_still();
+            // After all threads were looked at: starting the thread that names, or naming without one, takes a while.
+            let has_more = self.naming.hand_over();
             let ready_ns = self.shared.clock.now_ns();
             // What it did meanwhile took time of its own.
-            let planned_ns = if self.ended.is_empty() { next_ns.max(ready_ns) } else { ready_ns };
+            let planned_ns = if has_more { ready_ns } else { next_ns.max(ready_ns) };
             let before_ns = delay_ns();
             if stop.wait(planned_ns - ready_ns) {
                 return;
@@ -148,7 +159,7 @@ impl Watching {
         if let Some(stall) = thread.stall.take_if(|stall| Some(stall.start_ns) != since_ns)
             && stall.is_begun
         {
-            self.ended.push_back((slot.number, stall.end(now_ns)));
+            self.naming.add(Job::Ended(slot.number, Box::new(stall.end(now_ns))));
         }
         let tid = slot.tid.load(Relaxed);
         let Some(polling) = polling.filter(|polling| slot.is_polling(polling.since_ns)) else {
@@ -164,27 +175,28 @@ impl Watching {
         }
         let before = thread.before.and_then(|(of, reading)| (of == tid).then_some(reading));
         let begin = || Stall::new(polling.since_ns, polling.nested_ns, tid, before, now_ns);
+        let is_new = thread.stall.is_none();
         let stall = thread.stall.get_or_insert_with(begin);
         stall.from_ns = from_ns;
         stall.suspended_ns += self.suspended_ns.min(age_ns);
+        if is_new {
+            self.camera.prepare(tid);
+        }
         let mut next_ns = u64::MAX;
         if age_ns >= threshold_ns {
             if !std::mem::replace(&mut stall.is_begun, true) {
                 self.shared.watched(|watched| watched.begin((slot.number, polling.since_ns)));
             }
             let goes_on = || slot.is_polling(polling.since_ns);
-            stall.look(&mut self.camera, threshold_ns, || self.shared.clock.now_ns(), goes_on);
+            let shot = stall.look(&mut self.camera, threshold_ns, || self.shared.clock.now_ns(), goes_on);
+            shot.into_iter().for_each(|shot| self.naming.add(Job::Shot(shot)));
             next_ns = now_ns + END_TICK_NS;
         }
         next_ns.min(stall.next_look_ns(threshold_ns)).min(stall.say_at_ns(threshold_ns).max(now_ns))
     }
 
-    /// Names what was seen of one stall that is over, so that the others are not lost sight of for long, and says which go on.
-    fn understand(&mut self) {
-        if let Some((slot, ended)) = self.ended.pop_front() {
-            let evidence = ended.evidence(&mut self.camera);
-            self.shared.seen((slot, ended.start_ns()), evidence);
-        }
+    /// Says which stalls go on for long.
+    fn say_still(&mut self) {
         let threshold_ns = self.shared.threshold_ns();
         for slot in self.shared.slots() {
             let Some(stall) = self.threads.get_mut(&slot.number).and_then(|thread| thread.stall.as_mut()) else {
@@ -193,7 +205,7 @@ impl Watching {
             if stall.say_at_ns(threshold_ns) > self.shared.clock.now_ns() {
                 continue;
             }
-            let evidence = stall.latest(&mut self.camera);
+            let evidence = stall.latest();
             // It may be over by now.
             if let Some(polling) = slot.polling().filter(|polling| polling.since_ns == stall.start_ns) {
                 stall.is_said = true;

@@ -86,6 +86,7 @@ fn seen(slow: &SlowPoll) -> Seen {
         cause: evidence.cause.map(|cause| cause.as_str()),
         line: evidence.blocking_line.clone(),
         captures: evidence.captures,
+        looked_after_ns: evidence.captured_after_ns.and_then(|ns| ns.checked_sub(THRESHOLD.as_nanos() as u64)),
         has_names: evidence.stack.iter().any(|frame| frame.function.is_some()),
         stack_complete: evidence.stack_complete,
         cpu_ns: evidence.cpu_ns,

@@ -1,11 +1,14 @@
 //! The stalls: each blocks its thread for a known time in a known way, on a line that it names.
 
 use std::fs::File;
+use std::hint::black_box;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pollscope_stacks::fault;
+use pollscope_stacks::thread::{ThreadRef, read_schedule};
 use rustix::fs::fstatfs;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -211,15 +214,26 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
-/// How long this thread was ready and waited for a CPU; `None` where the kernel does not tell.
+/// How long this thread was ready to run and had no CPU; `None` where the kernel does not tell.
 fn run_delay() -> Option<Duration> {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    text.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+    read_schedule(&ThreadRef::current()).ok().map(|schedule| Duration::from_nanos(schedule.run_delay_ns))
 }
 
-/// A page can be made to come late with userfaultfd, which takes unsafe code, and this crate has none.
+/// A page that comes so long after it is asked for.
 fn page_fault() -> Result<Block, String> {
-    Err("this program has no means to make a page come late".to_owned())
+    let (page, supplier) = fault::late_page().map_err(|error| error.to_string())?;
+    let (ask, asked) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = asked.recv();
+        thread::sleep(LENGTH);
+        // If that fails it is gone, and the page comes.
+        let _ = supplier.supply();
+    });
+    Ok(Box::new(move || {
+        let bytes: &[u8] = &page;
+        let _ = ask.send(());
+        measured!("page-fault", black_box(bytes[0]))
+    }))
 }
 
 #[cfg(test)]

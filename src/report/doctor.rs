@@ -6,11 +6,13 @@ use crate::doctor::{Diagnosis, Injected, Outcome, RETRIES, Row, Seen, Trial};
 use crate::scenario::Flavor;
 use crate::units::{format_ns, plural};
 
-/// From this many columns on, lengths and lines have columns of their own.
-const WIDE: usize = 98;
+/// From this many columns on, lengths and lines have columns of their own, and the first look has that of the count of looks.
+const WIDE: usize = 100;
 /// Columns of the cells that every page has.
 const STALL: usize = 15;
 const CAUSE: usize = 14;
+/// Columns of a length.
+const LENGTH: usize = 8;
 
 /// The whole page, each line ended by a newline.
 pub fn render(diagnosis: &Diagnosis, style: &Style) -> String {
@@ -48,6 +50,11 @@ fn table(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
     }
     let notes = [
         "error: what the probe measured, less what the blocking code measured itself",
+        if is_wide {
+            "1st look: how long after it had become slow it was looked at"
+        } else {
+            "looks: how often it was looked at"
+        },
         "many fsyncs: one after the other until the time is over, as none can be made to take so long",
     ];
     lines.extend(notes.iter().flat_map(|note| paragraph(Line::new(), Ink::Dim, note, style.width)));
@@ -56,10 +63,11 @@ fn table(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
 
 fn table_header(is_wide: bool) -> Line {
     let line = Line::indent(2).left(Ink::Title, "Stall", STALL).left(Ink::Dim, "flavour", flavor_columns(is_wide));
-    let line = if is_wide { line.right(Ink::Dim, "length", 9) } else { line };
+    let line = if is_wide { line.right(Ink::Dim, "length", LENGTH) } else { line };
     let line = line.right(Ink::Dim, "error", error_columns(is_wide)).blank(gap(is_wide));
     let line = line.left(Ink::Dim, "cause", CAUSE).blank(1).left(Ink::Dim, "line", line_columns(is_wide));
-    line.right(Ink::Dim, "looks", 5)
+    let look = if is_wide { "1st look" } else { "looks" };
+    line.right(Ink::Dim, look, look_columns(is_wide))
 }
 
 fn flavor_columns(is_wide: bool) -> usize {
@@ -67,7 +75,7 @@ fn flavor_columns(is_wide: bool) -> usize {
 }
 
 fn error_columns(is_wide: bool) -> usize {
-    if is_wide { 10 } else { 8 }
+    if is_wide { 9 } else { 8 }
 }
 
 fn gap(is_wide: bool) -> usize {
@@ -76,6 +84,10 @@ fn gap(is_wide: bool) -> usize {
 
 fn line_columns(is_wide: bool) -> usize {
     if is_wide { 25 } else { 6 }
+}
+
+fn look_columns(is_wide: bool) -> usize {
+    if is_wide { 9 } else { 5 }
 }
 
 /// A row's mark, stall and flavour.
@@ -93,7 +105,7 @@ fn tried(row: &Row, trial: &Trial, is_wide: bool, style: &Style) -> Vec<Line> {
     let Trial { injected, seen, retries, missed } = trial;
     let mark = if missed.is_empty() { ("✓", "+", Ink::Good) } else { ("✗", "x", Ink::Bad) };
     let line = start(row, mark, is_wide, style);
-    let line = if is_wide { line.right(Ink::Plain, &format_ns(injected.ns), 9) } else { line };
+    let line = if is_wide { line.right(Ink::Plain, &format_ns(injected.ns), LENGTH) } else { line };
     let mut lines = vec![match seen {
         None => line.right(Ink::Bad, "not seen", error_columns(is_wide)),
         Some(seen) => cells(line, injected, seen, is_wide),
@@ -125,12 +137,17 @@ fn cells(line: Line, injected: &Injected, seen: &Seen, is_wide: bool) -> Line {
         Some(_) if is_line_right => "right",
         Some(_) => "wrong",
     };
+    let look = match seen.looked_after_ns {
+        _ if !is_wide => seen.captures.to_string(),
+        Some(ns) => format_ns(ns),
+        None => "—".to_owned(),
+    };
     line.right(Ink::Plain, &error, error_columns(is_wide))
         .blank(gap(is_wide))
         .left(judged(seen.cause == Some(injected.cause)), seen.cause.unwrap_or("—"), CAUSE)
         .blank(1)
         .left(judged(is_line_right), at, line_columns(is_wide))
-        .right(Ink::Plain, &seen.captures.to_string(), 5)
+        .right(Ink::Plain, &look, look_columns(is_wide))
 }
 
 fn blind(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
@@ -160,6 +177,7 @@ mod tests {
             cause: Some("lock"),
             line: Some(injected.line.clone()),
             captures: 3,
+            looked_after_ns: Some(352_000),
             has_names: true,
             stack_complete: Some(true),
             cpu_ns: None,
@@ -199,11 +217,11 @@ mod tests {
         let expected = "\
 pollscope doctor · 2 of 3 injected stalls missed or seen wrong
 
-  Stall          flavour           length     error  cause          line                     looks
-✓ lock           current_thread    120 ms  +12.3 µs  lock           src/doctor/stalls.rs:99      3
-✗ block_in_place multi_thread      120 ms  +12.3 µs  blocking-call  src/doctor.rs:1              3
+  Stall          flavour          length    error  cause          line                      1st look
+✓ lock           current_thread   120 ms +12.3 µs  lock           src/doctor/stalls.rs:99     352 µs
+✗ block_in_place multi_thread     120 ms +12.3 µs  blocking-call  src/doctor.rs:1             352 µs
     cause blocking-call instead of lock; and when injected again, 2 times
-✗ spin           current_thread    120 ms  not seen
+✗ spin           current_thread   120 ms not seen
     no slow poll was seen; and when injected again, 2 times
 – page fault     multi_thread   not tried: the kernel forbids it
 ";

@@ -5,6 +5,8 @@
 //! - [`capture`] gives all of it for a blocked thread, with the whole stack: no signal, no pause, no privilege.
 //! - [`signal`] asks a running thread of this process for its registers and stack, if one installs that.
 //! - [`unwind`] walks from registers to every caller; [`memory`] and [`maps`] are what it walks on.
+//! - [`schedule`] has a thread that looks at others get a CPU soon when it wakes.
+//! - [`fault`] is a page that comes late, for tests and for programs that prove what they see.
 //!
 //! It names threads by the kernel's ids, prints nothing, starts no thread, and installs nothing unless asked to. It does
 //! not look at what system calls read or write, nor at the names that they are given.
@@ -13,9 +15,11 @@
 
 pub mod address;
 pub mod capture;
+pub mod fault;
 pub mod maps;
 pub mod memory;
 pub mod poll;
+pub mod schedule;
 pub mod signal;
 pub mod symbolize;
 pub mod syscall;

@@ -23,6 +23,8 @@ fn every_injected_stall_is_seen_as_it_was() {
             let row = rows.iter().find(is).unwrap_or_else(|| panic!("no {stall} on {flavor}"));
             assert!(row.starts_with('✓'), "{row}");
         }
+        let row = rows.iter().find(|row| row.contains("page fault") && row.contains(flavor)).expect("a page fault");
+        assert!(row.starts_with('✓') || row.contains("not tried: cannot"), "{row}");
     }
     let blind = page.split("Blind to\n").nth(1).expect("it is blind somewhere");
     assert_eq!(blind.contains("lacks `--cfg tokio_unstable`"), !pollscope_probe::TOKIO_UNSTABLE, "{blind}");

@@ -47,6 +47,10 @@ pub(super) struct Picture {
 }
 
 impl Picture {
+    pub(super) fn unnamed(shot: &Shot) -> Picture {
+        Picture { shot: shot.clone(), ..Picture::default() }
+    }
+
     pub(super) fn is_same_place(&self, other: &Picture) -> bool {
         let name = |picture: &Picture| picture.shot.call.as_ref().map(|call| call.name.clone());
         self.blocking_line == other.blocking_line && name(self) == name(other)
@@ -56,29 +60,22 @@ impl Picture {
 /// Looks at threads of this process.
 pub(super) struct Camera {
     capturer: Capturer,
-    symbolizer: Symbolizer,
     /// Installs its handler at the first thread that is late and runs; `Err` once that failed.
     sampler: Option<Result<Sampler, ()>>,
-    rules: Rules,
-    /// Paths are shown from these folders on.
-    shown_from: Vec<PathBuf>,
+    is_prepared: bool,
     /// Why something is missing.
     notes: Arc<Notes>,
 }
 
 impl Camera {
-    pub(super) fn new(source_roots: Vec<PathBuf>, notes: Arc<Notes>, redacted: bool) -> Camera {
-        // A path made relative to wherever the process was started could no longer be told from one that may be shown.
-        let here = if redacted { None } else { std::env::current_dir().ok() };
-        let shown_from = source_roots.iter().cloned().chain(here).collect();
-        Camera {
-            shown_from,
-            notes,
-            capturer: Capturer::new(),
-            symbolizer: Symbolizer::new(None),
-            sampler: None,
-            rules: Rules { roots: source_roots, ..Rules::default() },
-        }
+    pub(super) fn new(notes: Arc<Notes>) -> Camera {
+        Camera { capturer: Capturer::new(), sampler: None, is_prepared: false, notes }
+    }
+
+    /// Reads the unwinding tables, ahead of the first shot: they take longer than it. By a thread that is blocked, as one that
+    /// runs is not to be disturbed before it is late.
+    pub(super) fn prepare(&mut self, tid: u32) {
+        self.is_prepared = self.is_prepared || self.capturer.capture(&ThreadRef::here(tid)).is_ok();
     }
 
     /// `None` when the thread cannot be looked at.
@@ -129,10 +126,34 @@ impl Camera {
         let unwound = self.capturer.unwind_sample(sample);
         unwound.map_err(|error| self.notes.add(reasons::of_error(&error))).ok()
     }
+}
+
+/// Names what shots show.
+pub(super) struct Namer {
+    symbolizer: Symbolizer,
+    rules: Rules,
+    /// Paths are shown from these folders on.
+    shown_from: Vec<PathBuf>,
+    /// Why something is missing.
+    notes: Arc<Notes>,
+}
+
+impl Namer {
+    pub(super) fn new(source_roots: Vec<PathBuf>, notes: Arc<Notes>, redacted: bool) -> Namer {
+        // A path made relative to wherever the process was started could no longer be told from one that may be shown.
+        let here = if redacted { None } else { std::env::current_dir().ok() };
+        let shown_from = source_roots.iter().cloned().chain(here).collect();
+        Namer {
+            shown_from,
+            notes,
+            symbolizer: Symbolizer::new(None),
+            rules: Rules { roots: source_roots, ..Rules::default() },
+        }
+    }
 
     /// Names what a shot shows. The first time in a program it reads debug information, for some 50 ms.
     pub(super) fn develop(&mut self, shot: &Shot) -> Picture {
-        let Some(stack) = &shot.stack else { return Picture { shot: shot.clone(), ..Picture::default() } };
+        let Some(stack) = &shot.stack else { return Picture::unnamed(shot) };
         let symbols = self.symbolizer.symbolize_stack(&stack.frames);
         let panic = symbols.iter().rposition(|(_, symbols)| symbols.frames.iter().any(panics));
         let found = poll::find(&symbols, &self.rules);

@@ -1,9 +1,12 @@
 //! A poll that is late, from the moment that it is noticed to its end, and what follows from what was seen.
 
+use std::sync::Arc;
+
 use pollscope_stacks::thread::{ThreadRef, read_state};
 
 use super::glance::Glances;
-use super::shot::{Camera, Picture, Shot};
+use super::naming::Exposure;
+use super::shot::{Camera, Namer, Picture};
 use crate::evidence::{Call, Cause, Evidence};
 
 /// A thread's clocks at one moment, in nanoseconds.
@@ -34,7 +37,9 @@ pub(super) struct Stall {
     noticed: Option<Reading>,
     /// The last one while the poll still went on.
     last: Option<Reading>,
-    shots: Vec<Shot>,
+    shots: Vec<Arc<Exposure>>,
+    /// How old the poll was when the first look that showed something was complete.
+    captured_after_ns: Option<u64>,
     glances: Glances,
     /// The next shot is due at this many times the threshold.
     due: u64,
@@ -61,12 +66,19 @@ impl Ended {
         self.stall.start_ns
     }
 
-    /// What was seen of it.
-    pub(super) fn evidence(&self, camera: &mut Camera) -> Evidence {
+    /// What was seen of it; without anybody to name it, as far as it was named before.
+    pub(super) fn evidence(&self, namer: Option<&mut Namer>) -> Evidence {
         let stall = &self.stall;
         let duration_ns = self.end_ns.saturating_sub(stall.from_ns);
         let split = stall.split(self.clocks, duration_ns);
-        let pictures: Vec<Picture> = stall.shots.iter().map(|shot| camera.develop(shot)).collect();
+        let pictures: Vec<Picture> = match namer {
+            Some(namer) => stall.shots.iter().map(|exposure| exposure.named(namer).clone()).collect(),
+            None => stall
+                .shots
+                .iter()
+                .map(|exposure| exposure.named_by_now().cloned().unwrap_or_else(|| Picture::unnamed(&exposure.shot)))
+                .collect(),
+        };
         let longest = longest_seen(&pictures, self.end_ns);
         let mostly = stall.glances.mostly();
         let clocks = Evidence {
@@ -74,6 +86,7 @@ impl Ended {
             cpu_ns: split.map(|split| split.cpu_ns),
             run_delay_ns: split.map(|split| split.run_delay_ns),
             captures: stall.shots.len() as u32,
+            captured_after_ns: stall.captured_after_ns,
             ..Evidence::default()
         };
         evidence(longest, mostly.and_then(|(_, call)| call), clocks)
@@ -117,6 +130,7 @@ impl Stall {
             noticed,
             last: noticed,
             shots: Vec::new(),
+            captured_after_ns: None,
             glances: Glances::default(),
             due: 1,
             retries: 0,
@@ -127,14 +141,14 @@ impl Stall {
     }
 
     /// Looks at the thread if that is due: at 1×, 2×, 4×, … the threshold, and soon again after a look that showed nothing.
-    /// What was seen counts only if the poll still goes on afterwards.
+    /// What was seen counts only if the poll still goes on afterwards; it is to be named.
     pub(super) fn look(
         &mut self,
         camera: &mut Camera,
         threshold_ns: u64,
         now: impl Fn() -> u64,
         goes_on: impl Fn() -> bool,
-    ) {
+    ) -> Option<Arc<Exposure>> {
         let at_ns = now();
         let age_ns = at_ns.saturating_sub(self.from_ns);
         let reading = Reading::take(self.tid, at_ns);
@@ -143,24 +157,31 @@ impl Stall {
             true => Some(camera.shoot(self.tid, at_ns)),
             false => None,
         };
+        let done_ns = now();
         if !goes_on() {
-            return;
+            return None;
         }
         self.last = reading;
         if let Ok(state) = glance {
             self.glances.count(&state);
         }
-        let Some(shot) = shot else { return };
+        let shot = shot?;
         let is_empty = shot.as_ref().is_none_or(|shot| shot.stack.is_none());
         if is_empty && self.retries < RETRIES && camera.can_sample() {
             self.retries += 1;
-            return;
+            return None;
         }
         self.retries = 0;
         while age_ns >= threshold_ns.saturating_mul(self.due) {
             self.due = self.due.saturating_mul(2);
         }
-        self.shots.extend(shot);
+        let shot = shot?;
+        if self.captured_after_ns.is_none() && (shot.stack.is_some() || shot.call.is_some()) {
+            self.captured_after_ns = Some(done_ns.saturating_sub(self.from_ns));
+        }
+        let exposure = Arc::new(Exposure::new(shot));
+        self.shots.push(Arc::clone(&exposure));
+        Some(exposure)
     }
 
     /// When the next look is due, unless the last one is to be repeated: that is soon.
@@ -186,11 +207,14 @@ impl Stall {
         Ended { clocks, end_ns: clocks.map_or(now_ns, |clocks| clocks.at_ns), stall: self }
     }
 
-    /// What the last look showed, for a poll that still goes on.
-    pub(super) fn latest(&self, camera: &mut Camera) -> Evidence {
-        let picture = self.shots.last().map(|shot| camera.develop(shot));
+    /// What the last look that was named by now showed, for a poll that still goes on; if none was, the last one without names.
+    /// It does not wait: names that did not come since the first look do not come within a few milliseconds either.
+    pub(super) fn latest(&self) -> Evidence {
+        let named = self.shots.iter().rev().find_map(|exposure| exposure.named_by_now()).cloned();
+        let picture = named.or_else(|| self.shots.last().map(|exposure| Picture::unnamed(&exposure.shot)));
         let cause = picture.as_ref().and_then(|picture| picture.special.or(picture.shot.off_cpu));
-        evidence(picture.as_ref(), None, Evidence { cause, captures: self.shots.len() as u32, ..Evidence::default() })
+        let (captures, captured_after_ns) = (self.shots.len() as u32, self.captured_after_ns);
+        evidence(picture.as_ref(), None, Evidence { cause, captures, captured_after_ns, ..Evidence::default() })
     }
 
     /// What the clocks say. Between the reading before the poll and the one when it was noticed lies its beginning: of what the
@@ -199,7 +223,7 @@ impl Stall {
     fn split(&self, end: Option<Reading>, duration_ns: u64) -> Option<Split> {
         let (noticed, end) = (self.noticed?, end?);
         let early_ns = noticed.at_ns.saturating_sub(self.from_ns);
-        let is_blocked = self.shots.first().is_some_and(|shot| shot.off_cpu.is_some());
+        let is_blocked = self.shots.first().is_some_and(|first| first.shot.off_cpu.is_some());
         let part = |of: fn(&Reading) -> u64| {
             let early = self.before.map_or(0, |before| {
                 let room_ns = if is_blocked { self.start_ns.saturating_sub(before.at_ns) } else { 0 };
@@ -252,6 +276,7 @@ fn cause(
 mod tests {
     use pollscope_stacks::unwind::{End, Stack};
 
+    use super::super::shot::Shot;
     use super::*;
 
     const MS: u64 = 1_000_000;
@@ -277,7 +302,7 @@ mod tests {
         assert_eq!(busy.split(None, 200 * MS), None);
         // It was busy before the poll, and was then seen blocked: none of that is the poll's.
         let mut blocks = stall(Some(reading(50, 0, 0)), reading(120, 50, 0));
-        blocks.shots.push(Shot { off_cpu: Some(Cause::Lock), ..Shot::default() });
+        blocks.shots.push(Arc::new(Exposure::new(Shot { off_cpu: Some(Cause::Lock), ..Shot::default() })));
         assert_eq!(blocks.split(Some(reading(150, 50, 0)), 50 * MS).map(|split| split.cpu_ns), Some(0));
         blocks.noticed = Some(reading(120, 60, 0));
         assert_eq!(blocks.split(Some(reading(150, 60, 0)), 50 * MS).map(|split| split.cpu_ns), Some(10 * MS));

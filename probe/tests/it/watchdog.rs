@@ -8,6 +8,7 @@ mod harmless;
 mod hung;
 mod obstructed;
 
+use std::hint::black_box;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::sync::mpsc::channel;
@@ -16,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pollscope_probe::{Blame, Cause, Charge, Probe, ProbeBuilder, SlowPoll, TOKIO_UNSTABLE};
+use pollscope_stacks::fault;
 use tokio::runtime::Runtime;
 
 use crate::support::{LONG, block, current_thread, multi_thread, spawn, spin};
@@ -145,6 +147,29 @@ fn a_condition_that_nobody_signals() {
         (drop(condition.wait_timeout(mutex.lock().unwrap(), BLOCK)), line!()).1
     };
     check(task, |poll| is(poll, Cause::Lock, Some("futex")));
+}
+
+/// Its memory is nowhere yet, and no call in its code says that it waits.
+#[test]
+fn a_page_that_comes_late() {
+    if let Err(error) = fault::late_page() {
+        eprintln!("not tried: {error}");
+        return;
+    }
+    let task = || {
+        let (page, supplier) = fault::late_page().unwrap();
+        async move {
+            let supplies = thread::spawn(|| {
+                thread::sleep(BLOCK);
+                supplier.supply()
+            });
+            let bytes: &[u8] = &page;
+            let line = (black_box(bytes[0]), line!()).1;
+            supplies.join().unwrap().unwrap();
+            line
+        }
+    };
+    check(task, |poll| is(poll, Cause::PageFault, None));
 }
 
 #[test]

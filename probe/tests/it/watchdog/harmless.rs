@@ -57,6 +57,32 @@ fn what_lasts_ten_thresholds_is_said_before_it_ends() {
     });
 }
 
+/// The first names are the slowest, and somebody has to look at other late polls meanwhile.
+#[test]
+fn a_stall_while_names_are_looked_up_is_seen() {
+    for flavour in [current_thread, |probe| multi_thread(2, probe)] {
+        eventually(|| {
+            let (runtime, probe) = flavour(watching());
+            runtime.block_on(async {
+                for _ in 0..3 {
+                    spawn(&probe, async { std::thread::sleep(THRESHOLD * 2) }).await.unwrap();
+                }
+            });
+            let polls = slow_polls(&probe);
+            must(
+                polls.len() == 3 && polls.iter().all(|poll| poll.evidence.captures > 0),
+                "all were looked at",
+                &polls,
+            )?;
+            let is_late = |poll: &SlowPoll| {
+                let after_ns = poll.evidence.captured_after_ns;
+                after_ns.is_some_and(|ns| (THRESHOLD.as_nanos() as u64..poll.duration_ns).contains(&ns))
+            };
+            must(polls.iter().all(is_late), "after the threshold, before the end", &polls)
+        });
+    }
+}
+
 /// A LocalSet's tasks are polled within the poll of the root: only they are slow, and only of them it is said.
 #[test]
 fn what_a_nested_poll_does_is_its_own() {

@@ -1,0 +1,190 @@
+//! The thread that names what the watchdog saw. The first names of a program take tens of milliseconds, in a debug build
+//! hundreds: meanwhile the watchdog goes on looking.
+//!
+//! It is started at the first stall, gets each shot as soon as it was taken, and ends with the watchdog, which it never keeps
+//! waiting: whoever wants a name that is not there yet does without.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use super::shot::{Namer, Picture, Shot};
+use super::stall::Ended;
+use crate::journal::Watched;
+use crate::shared::Shared;
+
+/// Jobs that wait for the thread, at most. A stall makes a few; what finds no room goes without names.
+const CAPACITY: usize = 1_024;
+
+/// A shot, and what it shows once it was named.
+#[derive(Debug, Default)]
+pub(super) struct Exposure {
+    pub(super) shot: Shot,
+    picture: OnceLock<Picture>,
+}
+
+impl Exposure {
+    pub(super) fn new(shot: Shot) -> Exposure {
+        Exposure { shot, picture: OnceLock::new() }
+    }
+
+    pub(super) fn named(&self, namer: &mut Namer) -> &Picture {
+        self.picture.get_or_init(|| namer.develop(&self.shot))
+    }
+
+    /// `None` when it is not named yet.
+    pub(super) fn named_by_now(&self) -> Option<&Picture> {
+        self.picture.get()
+    }
+}
+
+pub(super) enum Job {
+    /// Of a stall that goes on: its names are there when somebody asks.
+    Shot(Arc<Exposure>),
+    /// A stall of a slot that is over, to be understood.
+    Ended(usize, Box<Ended>),
+}
+
+impl Job {
+    fn run(self, namer: &mut Namer, shared: &Shared) {
+        match self {
+            Job::Shot(exposure) => _ = exposure.named(namer),
+            Job::Ended(slot, ended) => shared.seen((slot, ended.start_ns()), ended.evidence(Some(namer))),
+        }
+    }
+
+    /// What can be said without names.
+    fn run_unnamed(self, shared: &Shared) {
+        if let Job::Ended(slot, ended) = self {
+            shared.seen((slot, ended.start_ns()), ended.evidence(None));
+        }
+    }
+}
+
+/// The watchdog's side.
+pub(super) struct Naming {
+    shared: Arc<Shared>,
+    source_roots: Vec<PathBuf>,
+    means: Option<Means>,
+    /// Not handed over yet.
+    jobs: VecDeque<Job>,
+}
+
+enum Means {
+    Thread(SyncSender<Job>),
+    /// No thread could be started.
+    Inline(Box<Namer>),
+}
+
+impl Naming {
+    pub(super) fn new(shared: Arc<Shared>, source_roots: Vec<PathBuf>) -> Naming {
+        Naming { shared, source_roots, means: None, jobs: VecDeque::new() }
+    }
+
+    pub(super) fn add(&mut self, job: Job) {
+        self.jobs.push_back(job);
+    }
+
+    /// Hands over what is to be named, and starts the thread if this is the first. Without a thread it names one job itself, so
+    /// that the watchdog loses sight of its threads for that time only; whether there are more.
+    pub(super) fn hand_over(&mut self) -> bool {
+        while let Some(job) = self.jobs.pop_front() {
+            match self.means.get_or_insert_with(|| start(&self.shared, &self.source_roots)) {
+                Means::Inline(namer) => {
+                    job.run(namer, &self.shared);
+                    return !self.jobs.is_empty();
+                }
+                Means::Thread(thread) => match thread.try_send(job) {
+                    Ok(()) => {}
+                    Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job.run_unnamed(&self.shared),
+                },
+            }
+        }
+        false
+    }
+}
+
+fn start(shared: &Arc<Shared>, source_roots: &[PathBuf]) -> Means {
+    let (give, jobs) = sync_channel(CAPACITY);
+    let new_namer = || Namer::new(source_roots.to_vec(), Arc::clone(&shared.notes), shared.redacted);
+    let (namer, its) = (new_namer(), Arc::clone(shared));
+    let run = move || {
+        // As with the watchdog itself: the host goes on, and nobody waits any longer. What it had is gone with it.
+        if catch_unwind(AssertUnwindSafe(|| work(jobs, namer, &its))).is_err() {
+            its.watched(Watched::abandon);
+        }
+    };
+    match thread::Builder::new().name("pollscope-name".to_owned()).spawn(run) {
+        Ok(_) => Means::Thread(give),
+        Err(_) => Means::Inline(Box::new(new_namer())),
+    }
+}
+
+/// Until the watchdog is gone and everything that it handed over is named.
+fn work(jobs: Receiver<Job>, mut namer: Namer, shared: &Shared) {
+    for job in jobs {
+        job.run(&mut namer, shared);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::super::stall::Stall;
+    use super::*;
+    use crate::clock::Clock;
+
+    const KEY: (usize, u64) = (3, 7);
+
+    fn naming(means: Option<Means>) -> Naming {
+        let shared = Arc::new(Shared::new(Clock::monotonic(), 1, 1));
+        shared.watched(|watched| watched.begin(KEY));
+        let mut naming = Naming { means, ..Naming::new(shared, Vec::new()) };
+        naming.add(Job::Shot(Arc::default()));
+        naming.add(Job::Ended(KEY.0, Box::new(Stall::new(KEY.1, 0, 0, None, 0).end(9))));
+        naming
+    }
+
+    fn is_awaited(shared: &Shared) -> bool {
+        let mut is_awaited = false;
+        shared.watched(|watched| is_awaited = watched.is_at_work_on(&KEY));
+        is_awaited
+    }
+
+    #[test]
+    fn the_thread_does_what_it_was_given_and_ends_with_the_watchdog() {
+        let mut naming = naming(None);
+        let shared = Arc::clone(&naming.shared);
+        assert!(!naming.hand_over());
+        drop(naming);
+        let start = Instant::now();
+        // Its own handle goes last.
+        while Arc::strong_count(&shared) > 1 {
+            assert!(start.elapsed() < Duration::from_secs(60), "it does not end");
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(!is_awaited(&shared));
+    }
+
+    #[test]
+    fn without_a_thread_one_job_is_done_at_a_time() {
+        let mut naming = naming(Some(Means::Inline(Box::new(Namer::new(Vec::new(), Arc::default(), false)))));
+        assert!(naming.hand_over());
+        assert!(is_awaited(&naming.shared));
+        assert!(!naming.hand_over());
+        assert!(!is_awaited(&naming.shared));
+    }
+
+    #[test]
+    fn after_a_thread_that_panicked_nobody_waits_for_names() {
+        let (give, gone) = sync_channel(1);
+        drop(gone);
+        let mut naming = naming(Some(Means::Thread(give)));
+        assert!(!naming.hand_over());
+        assert!(!is_awaited(&naming.shared));
+    }
+}
