@@ -8,8 +8,12 @@
 //! not expect that. What remains is the moment between looking and the arrival of the signal, a few microseconds: a
 //! thread that blocks just then is interrupted.
 //!
-//! Nothing is installed unless it is asked for, and what was installed stays until the process ends: a signal may still
-//! be on its way, and without a handler it would end the process.
+//! Nothing is installed unless it is asked for. When the last [`Sampler`] is dropped, what was there before for the signal is
+//! there again, unless
+//! - a thread was sent a signal that it has not taken yet: without a handler it would end the process;
+//! - somebody installed another handler meanwhile: who did so may call ours, or put it back.
+//!
+//! Then ours stays, is used by the next [`Sampler`], and removed with that one if it can be.
 
 use std::fmt;
 use std::io;
@@ -121,7 +125,8 @@ impl fmt::Display for SampleError {
 
 impl std::error::Error for SampleError {}
 
-/// Samples running threads of this process, one at a time.
+/// Samples running threads of this process, one at a time. A process has one handler for all of them; it is removed with the
+/// last one, which can take up to 20 ms.
 ///
 /// ```
 /// # #[cfg(all(target_os = "linux", target_arch = "x86_64"))] {
@@ -140,18 +145,28 @@ impl std::error::Error for SampleError {}
 ///     if let Ok(sample) = sampler.sample(tid, Duration::from_secs(1)) { break sample; }
 /// };
 /// assert!(Capturer::new().unwind_sample(&sample).unwrap().is_complete());
+/// let handled = || std::fs::read_to_string("/proc/self/status").unwrap().lines().find(|l| l.starts_with("SigCgt")).unwrap().to_owned();
+/// let during = handled();
+/// drop(sampler);
+/// assert_ne!(handled(), during);
 /// # STOP.store(true, Ordering::Relaxed);
 /// # busy.join().unwrap();
 /// # }
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Sampler {
     /// The number of the real-time signal.
     signal: i32,
 }
 
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        os::release();
+    }
+}
+
 impl Sampler {
-    /// Installs the handler for a real-time signal that has none, unless that was done before.
+    /// Installs the handler for a real-time signal that has none, unless it is there already.
     ///
     /// # Errors
     /// See [`InstallError`].
@@ -159,8 +174,8 @@ impl Sampler {
         os::install(None).map(|signal| Sampler { signal })
     }
 
-    /// Installs the handler for this signal, unless one was installed before, for whichever signal. A handler that is
-    /// there is called for every signal that was not sent from here.
+    /// Installs the handler for this signal, unless it is there already, for whichever signal: see [`Sampler::signal`]. A
+    /// handler of somebody else is called for every signal that was not sent from here.
     ///
     /// # Errors
     /// See [`InstallError`].
@@ -197,6 +212,8 @@ mod os {
     pub(super) fn install(_signal: Option<i32>) -> Result<i32, InstallError> {
         Err(InstallError::Unsupported)
     }
+
+    pub(super) fn release() {}
 
     pub(super) fn sample(
         _signal: i32,

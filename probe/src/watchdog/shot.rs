@@ -54,7 +54,7 @@ impl Picture {
 pub(super) struct Camera {
     capturer: Capturer,
     symbolizer: Symbolizer,
-    /// Installs its handler at the first thread that is late and runs; `Err` once that failed.
+    /// Installs its handler at the first thread that is late and runs, until the last camera is gone; `Err` once that failed.
     sampler: Option<Result<Sampler, ()>>,
     rules: Rules,
     /// Paths are shown from these folders on.
@@ -98,19 +98,16 @@ impl Camera {
 
     fn sample(&mut self, tid: u32) -> Result<Option<Stack>, SampleError> {
         let sampler = self.sampler.get_or_insert_with(|| Sampler::install().map_err(|_| ()));
-        let Ok(sampler) = *sampler else { return Ok(None) };
+        let Ok(sampler) = sampler else { return Ok(None) };
+        let mut unwind = |sample: &RegistersAndStack| self.capturer.unwind_sample(sample).ok();
         let sample = sampler.sample(tid, SAMPLE_PATIENCE)?;
-        let stack = self.unwind(&sample);
+        let stack = unwind(&sample);
         if sample.stack_len() < MOST || stack.as_ref().is_some_and(Stack::is_complete) {
             return Ok(stack);
         }
         // Deeper than what was copied.
-        let deep = sampler.sample_deep(tid, SAMPLE_PATIENCE).ok().and_then(|sample| self.unwind(&sample));
+        let deep = sampler.sample_deep(tid, SAMPLE_PATIENCE).ok().and_then(|sample| unwind(&sample));
         Ok(deep.filter(Stack::is_complete).or(stack))
-    }
-
-    fn unwind(&mut self, sample: &RegistersAndStack) -> Option<Stack> {
-        self.capturer.unwind_sample(sample).ok()
     }
 
     /// Names what a shot shows. The first time in a program it reads debug information, for some 50 ms.

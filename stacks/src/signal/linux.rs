@@ -1,16 +1,19 @@
 //! The handler, the slot that it copies into, and whoever waits for it.
 
+mod action;
+
 use std::cell::UnsafeCell;
 use std::io;
 use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{InstallError, MOST_DEEP, RegistersAndStack, SampleError};
-use crate::thread::{self, State, ThreadRef};
+use crate::thread::{self, State, StateError, ThreadRef};
 use crate::unwind::Registers;
+use action::{Action, Chain};
 
 /// Where a sample is. The slot's word is one of these and, above, the number of the request: so a signal that comes
 /// late finds another word than it was sent with, and does nothing.
@@ -50,65 +53,134 @@ static SLOT: Slot = Slot {
     stack: UnsafeCell::new([0; MOST_DEEP]),
 };
 
-/// One sample at a time. Holds the signal, once there is one.
-static TURN: Mutex<Option<i32>> = Mutex::new(None);
+/// What is installed, and who uses it. Whoever holds it is the only one to sample.
+static TURN: Mutex<Turn> = Mutex::new(Turn { installed: None, samplers: 0, unanswered: Vec::new() });
 
-/// What was there before for the signal.
-static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
+struct Turn {
+    installed: Option<Installed>,
+    /// How many there are.
+    samplers: usize,
+    /// Threads that did not take a signal in time.
+    unanswered: Vec<u32>,
+}
+
+impl Turn {
+    fn note_unanswered(&mut self, tid: u32) {
+        if !self.unanswered.contains(&tid) {
+            self.unanswered.push(tid);
+        }
+    }
+}
+
+struct Installed {
+    signal: i32,
+    /// What was there before.
+    previous: Action,
+}
+
+/// What each signal that is not ours is given to, by its number.
+static CHAINS: [Chain; SIGNALS + 1] = [const { Chain::new() }; SIGNALS + 1];
+const SIGNALS: usize = 64;
 
 /// Signals that were sent from here and came too late.
 static LATE: AtomicUsize = AtomicUsize::new(0);
 
-fn turn() -> MutexGuard<'static, Option<i32>> {
+/// How long the last sampler waits for a thread to take its signal: as long as it may wait for a CPU.
+const LAST_SIGNAL: Duration = Duration::from_millis(20);
+
+fn turn() -> MutexGuard<'static, Turn> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn install(wanted: Option<i32>) -> Result<i32, InstallError> {
     let mut turn = turn();
-    if let Some(signal) = *turn {
-        return Ok(signal);
-    }
+    let signal = match &turn.installed {
+        Some(installed) => installed.signal,
+        None => {
+            let installed = put(wanted)?;
+            turn.installed.insert(installed).signal
+        }
+    };
+    turn.samplers += 1;
+    Ok(signal)
+}
+
+fn put(wanted: Option<i32>) -> Result<Installed, InstallError> {
     let signal = match wanted {
         Some(signal) => signal,
         // From above: people and libraries count from below.
         None => (libc::SIGRTMIN()..libc::SIGRTMAX())
             .rev()
-            .find(|signal| action(*signal).is_ok_and(|action| action.sa_sigaction == libc::SIG_DFL))
+            .find(|signal| Action::of(*signal).is_ok_and(|action| action.handler == libc::SIG_DFL))
             .ok_or(InstallError::NoSignalFree)?,
     };
-    let previous = action(signal).map_err(InstallError::Refused)?;
-    PREVIOUS.get_or_init(|| previous);
+    let previous = Action::of(signal).map_err(InstallError::Refused)?;
+    chain(signal).ok_or_else(|| InstallError::Refused(io::ErrorKind::InvalidInput.into()))?.set(&previous);
     // SAFETY: all zeros are a valid `sigaction`: no flags, an empty mask.
     let mut ours: libc::sigaction = unsafe { mem::zeroed() };
     ours.sa_sigaction = handler_address();
     ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
     // SAFETY: `handler` has the signature that SA_SIGINFO asks for, does only what a handler may, and lives as long as
-    // the program; `PREVIOUS`, which it reads, is set.
+    // the program; `CHAINS`, which it reads, is set.
     if unsafe { libc::sigaction(signal, &raw const ours, ptr::null_mut()) } != 0 {
         return Err(InstallError::Refused(io::Error::last_os_error()));
     }
-    *turn = Some(signal);
-    Ok(signal)
+    Ok(Installed { signal, previous })
+}
+
+fn chain(signal: i32) -> Option<&'static Chain> {
+    CHAINS.get(usize::try_from(signal).ok()?)
+}
+
+/// One sampler less. After the last one everything is as it was before the first, if that does no harm.
+pub(super) fn release() {
+    let mut turn = turn();
+    turn.samplers -= 1;
+    let Some(Installed { signal, previous }) = turn.installed.as_ref().filter(|_| turn.samplers == 0) else { return };
+    let (signal, previous) = (*signal, *previous);
+    let begin = Instant::now();
+    loop {
+        turn.unanswered.retain(|tid| may_be_pending(signal, *tid));
+        if turn.unanswered.is_empty() {
+            break;
+        }
+        if begin.elapsed() >= LAST_SIGNAL {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // Who replaced ours may hold on to its address, so that it counts as installed.
+    // SAFETY: `previous` was installed before, and nothing of ours is pending.
+    if is_ours(signal) && unsafe { previous.install(signal) }.is_ok() {
+        turn.installed = None;
+    }
+}
+
+/// Whether a thread may still have a signal to take. The kernel takes a signal off this list and looks up its handler under the
+/// lock under which it answers here, and under which handlers are replaced: what is off the list runs the handler of then.
+fn may_be_pending(signal: i32, tid: u32) -> bool {
+    match thread::read_status(&ThreadRef::here(tid)) {
+        Ok(status) => status.pending_signals & bit(signal) != 0,
+        Err(error) => error != StateError::NotFound,
+    }
+}
+
+/// As `status` counts.
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
 }
 
 fn handler_address() -> libc::sighandler_t {
     handler as extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) as libc::sighandler_t
 }
 
-/// What is installed for a signal.
-fn action(signal: i32) -> io::Result<libc::sigaction> {
-    // SAFETY: all zeros are a valid `sigaction`.
-    let mut action: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: nothing is installed; the kernel only writes to `action`.
-    match unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) } {
-        0 => Ok(action),
-        _ => Err(io::Error::last_os_error()),
-    }
+fn is_ours(signal: i32) -> bool {
+    Action::of(signal).is_ok_and(|action| action.handler == handler_address())
 }
 
 /// `most`: how much of the stack to copy, up to `MOST_DEEP`.
 pub(super) fn sample(signal: i32, tid: u32, timeout: Duration, most: usize) -> Result<RegistersAndStack, SampleError> {
-    let _turn = turn();
+    let mut turn = turn();
     let begin = Instant::now();
     // In a handler its signal is blocked: the last sample's may not have returned yet.
     while let Err(error) = may_send(signal, tid) {
@@ -127,7 +199,7 @@ pub(super) fn sample(signal: i32, tid: u32, timeout: Duration, most: usize) -> R
     SLOT.most.store(most.min(MOST_DEEP), Ordering::Relaxed);
     SLOT.word.store(request, Ordering::Release);
     send(signal, tid, request)?;
-    wait(request, timeout)?;
+    wait(request, timeout).inspect_err(|_| turn.note_unanswered(tid))?;
     let copy = copy_out();
     SLOT.word.store(request & !PHASE | IDLE, Ordering::Release);
     copy
@@ -135,16 +207,15 @@ pub(super) fn sample(signal: i32, tid: u32, timeout: Duration, most: usize) -> R
 
 /// Whether a signal to this thread would do no harm. Looks at the thread's state last, so that it is as new as can be.
 fn may_send(signal: i32, tid: u32) -> Result<(), SampleError> {
-    if !action(signal).is_ok_and(|action| action.sa_sigaction == handler_address()) {
+    if !is_ours(signal) {
         return Err(SampleError::Displaced);
     }
     let thread = ThreadRef::here(tid);
     let status = thread::read_status(&thread).map_err(SampleError::State)?;
-    let bit = 1 << (signal - 1);
-    if status.blocked_signals & bit != 0 {
+    if status.blocked_signals & bit(signal) != 0 {
         return Err(SampleError::Masked);
     }
-    if status.pending_signals & bit != 0 {
+    if status.pending_signals & bit(signal) != 0 {
         return Err(SampleError::Pending);
     }
     match thread::read_state(&thread).map_err(SampleError::State)? {
@@ -180,7 +251,7 @@ fn send(signal: i32, tid: u32, request: u64) -> Result<(), SampleError> {
     }
     let gone = io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH);
     SLOT.word.store(request & !PHASE | IDLE, Ordering::Release);
-    Err(if gone { SampleError::State(thread::StateError::NotFound) } else { SampleError::NotSent })
+    Err(if gone { SampleError::State(StateError::NotFound) } else { SampleError::NotSent })
 }
 
 /// Waits until the handler is done, or gives the request up.
@@ -229,8 +300,8 @@ extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *mut lib
     // SAFETY: takes nothing and cannot fail.
     if queued && pid == unsafe { libc::getpid() } {
         answer(request.sival_ptr as u64, context.cast());
-    } else {
-        pass_on(signal, info, context);
+    } else if let Some(chain) = chain(signal) {
+        chain.pass_on(signal, info, context);
     }
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
@@ -307,39 +378,5 @@ unsafe fn copy_stack(sp: u64, most: usize, into: *mut libc::c_void) -> usize {
     usize::try_from(copied).unwrap_or(0)
 }
 
-/// Gives a signal that was not sent from here to the handler that was there before.
-fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let Some(previous) = PREVIOUS.get() else { return };
-    match previous.sa_sigaction {
-        libc::SIG_DFL | libc::SIG_IGN => {}
-        address if previous.sa_flags & libc::SA_SIGINFO != 0 => {
-            // SAFETY: whoever installed it with SA_SIGINFO promised the kernel a function of this signature.
-            let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) =
-                unsafe { mem::transmute(address) };
-            handler(signal, info, context);
-        }
-        address => {
-            // SAFETY: whoever installed it without SA_SIGINFO promised the kernel a function of this signature.
-            let handler: extern "C" fn(i32) = unsafe { mem::transmute(address) };
-            handler(signal);
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_signal_that_comes_late_does_nothing() {
-        let _turn = turn();
-        let before = SLOT.word.load(Ordering::Acquire);
-        let late = LATE.load(Ordering::Relaxed);
-        // An old request, one for another thread, and one that was never made.
-        for request in [0, REQUESTED, before & !PHASE | REQUESTED, u64::MAX] {
-            answer(request, ptr::null());
-        }
-        assert_eq!(SLOT.word.load(Ordering::Acquire), before);
-        assert_eq!(LATE.load(Ordering::Relaxed) - late, 4);
-    }
-}
+mod tests;
