@@ -204,7 +204,8 @@ impl ProbeBuilder {
         ProbeBuilder { keep_slow_polls: most, ..self }
     }
 
-    /// Called for every slow poll soon after it ended, on a thread of the probe's own. A panic in it is caught and counted;
+    /// Called for every slow poll, some 100 ms after its end at most unless something is still being found out of it, on a thread of
+    /// the probe's own. A panic in it is caught and counted;
     /// one that blocks holds back further calls and lines, and nothing else.
     pub fn on_slow_poll(self, f: impl FnMut(&SlowPoll) + Send + 'static) -> ProbeBuilder {
         ProbeBuilder { callback: Some(Box::new(f)), ..self }
