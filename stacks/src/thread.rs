@@ -126,8 +126,7 @@ impl ThreadRef {
         ThreadRef::here(0)
     }
 
-    /// What is in one of its files, with at most the bytes that fit.
-    fn read<'buffer>(&self, file: &str, buffer: &'buffer mut [u8]) -> Result<&'buffer str, StateError> {
+    fn open(&self, file: &str) -> Result<File, StateError> {
         if cfg!(not(all(target_os = "linux", target_arch = "x86_64"))) {
             return Err(StateError::Unsupported);
         }
@@ -135,7 +134,12 @@ impl ThreadRef {
             None => format!("/proc/self/task/{}/{file}", self.tid),
             Some(pid) => format!("/proc/{pid}/task/{}/{file}", self.tid),
         };
-        let mut opened = File::open(path)?;
+        Ok(File::open(path)?)
+    }
+
+    /// What is in one of its files, with at most the bytes that fit.
+    fn read<'buffer>(&self, file: &str, buffer: &'buffer mut [u8]) -> Result<&'buffer str, StateError> {
+        let mut opened = self.open(file)?;
         let mut length = 0;
         while length < buffer.len() {
             match opened.read(&mut buffer[length..])? {
@@ -161,6 +165,58 @@ impl ThreadRef {
 /// ```
 pub fn read_state(thread: &ThreadRef) -> Result<State, StateError> {
     parse_state(thread.read("syscall", &mut [0; 256])?).ok_or(StateError::Unrecognised)
+}
+
+/// Reads one thread's [`Schedule`] again and again, at a tenth of the cost of [`read_schedule`]: its file stays open.
+///
+/// ```
+/// # #[cfg(all(target_os = "linux", target_arch = "x86_64"))] {
+/// use pollscope_stacks::thread::{Scheduled, StateError, ThreadRef};
+/// let (tell, hear) = std::sync::mpsc::channel();
+/// let (go_on, wait) = std::sync::mpsc::channel::<()>();
+/// let thread = std::thread::spawn(move || (tell.send(ThreadRef::current()).unwrap(), wait.recv()));
+/// let scheduled = Scheduled::open(&hear.recv().unwrap()).unwrap();
+/// assert!(scheduled.read().unwrap().slices > 0);
+/// drop(go_on);
+/// thread.join().unwrap();
+/// // The kernel takes a moment longer than `join`. Another thread of the same number is not mistaken for it.
+/// while scheduled.read() != Err(StateError::NotFound) {}
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Scheduled(File);
+
+impl Scheduled {
+    /// Opens the thread's file.
+    ///
+    /// # Errors
+    /// As [`read_schedule`].
+    pub fn open(thread: &ThreadRef) -> Result<Scheduled, StateError> {
+        Ok(Scheduled(thread.open("schedstat")?))
+    }
+
+    /// How it was scheduled up to now.
+    ///
+    /// # Errors
+    /// [`StateError::NotFound`] once the thread ended.
+    #[cfg(unix)]
+    pub fn read(&self) -> Result<Schedule, StateError> {
+        use std::os::unix::fs::FileExt as _;
+        let mut buffer = [0; 128];
+        // The kernel gives all of it at once.
+        let length = self.0.read_at(&mut buffer, 0)?;
+        let text = std::str::from_utf8(&buffer[..length]).ok();
+        text.and_then(parse_schedule).ok_or(StateError::Unrecognised)
+    }
+
+    /// How it was scheduled, which cannot be told here.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(unix))]
+    pub fn read(&self) -> Result<Schedule, StateError> {
+        Err(StateError::Unsupported)
+    }
 }
 
 /// How it was scheduled.
