@@ -3,10 +3,11 @@
 //!
 //! The handler only copies; it takes no lock, allocates nothing, and unwinds nothing. Whoever asked unwinds the copy.
 //!
-//! **A signal is sent only to a thread that was just seen running.** A blocked one would see its system call fail with
-//! `EINTR`: `nanosleep`, `poll`, `epoll_wait` and waits with a timeout do, whatever `SA_RESTART` says, and its code may
-//! not expect that. What remains is the moment between looking and the arrival of the signal, a few microseconds: a
-//! thread that blocks just then is interrupted.
+//! **A signal is sent only to a thread that was just seen running, and did not block for half a millisecond before.** A blocked
+//! one would see its system call fail with `EINTR`: `nanosleep`, `poll`, `epoll_wait` and waits with a timeout do, whatever
+//! `SA_RESTART` says, and its code may not expect that. So would one that was woken and waits for a CPU: it must have run since.
+//! What remains is the moment between looking and the arrival of the signal, a few microseconds: a thread that blocks just then,
+//! after half a millisecond of running, is interrupted. [`RegistersAndStack::interrupted_call`] tells.
 //!
 //! Nothing is installed unless it is asked for. When the last [`Sampler`] is dropped, what was there before for the signal is
 //! there again, unless
@@ -41,6 +42,19 @@ impl RegistersAndStack {
     /// How much of the stack was copied, in bytes.
     pub fn stack_len(&self) -> usize {
         self.stack.len()
+    }
+
+    /// Whether the signal ended a system call that had just begun, which gave `EINTR` to the thread's code. One that the kernel
+    /// begins again by itself is none.
+    pub fn interrupted_call(&self) -> bool {
+        const RAX: u16 = 0;
+        const EINTR: u64 = 4;
+        const SYSCALL: [u8; 2] = [0x0f, 0x05];
+        let mut code = [0; SYSCALL.len()];
+        let before = self.registers.pc().and_then(|pc| pc.checked_sub(SYSCALL.len() as u64));
+        self.registers.get(RAX) == Some(EINTR.wrapping_neg())
+            && before.is_some_and(|pc| memory::read(None, pc, &mut code) == code.len())
+            && code == SYSCALL
     }
 
     /// The stack as it was, and nothing else of it: the thread went on since.
@@ -92,7 +106,7 @@ impl std::error::Error for InstallError {}
 pub enum SampleError {
     /// The thread's state could not be read.
     State(StateError),
-    /// It does not run. A blocked thread needs no signal: see [`crate::capture`].
+    /// It does not run, or blocked a moment ago. A blocked thread needs no signal: see [`crate::capture`].
     NotRunning,
     /// It blocks the signal.
     Masked,
@@ -102,7 +116,7 @@ pub enum SampleError {
     Displaced,
     /// The signal could not be sent: its queue is full, or the kernel forbids it.
     NotSent,
-    /// It did not take the signal in time. When it does, nothing happens.
+    /// It was not on a CPU, or did not take the signal in time. When it does, nothing happens.
     TimedOut,
     /// The handler ran, but could not read the stack.
     Unreadable,

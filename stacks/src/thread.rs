@@ -199,24 +199,53 @@ impl Scheduled {
     ///
     /// # Errors
     /// [`StateError::NotFound`] once the thread ended.
-    #[cfg(unix)]
     pub fn read(&self) -> Result<Schedule, StateError> {
-        use std::os::unix::fs::FileExt as _;
-        let mut buffer = [0; 128];
-        // The kernel gives all of it at once.
-        let length = self.0.read_at(&mut buffer, 0)?;
-        let text = std::str::from_utf8(&buffer[..length]).ok();
-        text.and_then(parse_schedule).ok_or(StateError::Unrecognised)
+        parse_schedule(read_again(&self.0, &mut [0; 128])?).ok_or(StateError::Unrecognised)
+    }
+}
+
+/// Whether one thread runs, asked again and again: between the kernel's answer and the caller's next step lies as little as can be.
+///
+/// `syscall` tells less. Its `running` is also the answer for a thread that blocked twice while the kernel waited for it to be off
+/// the CPU, which can take until the next tick of the clock.
+#[derive(Debug)]
+pub(crate) struct Runs(File);
+
+impl Runs {
+    pub(crate) fn open(thread: &ThreadRef) -> Result<Runs, StateError> {
+        Ok(Runs(thread.open("status")?))
     }
 
-    /// How it was scheduled, which cannot be told here.
-    ///
-    /// # Errors
-    /// Always.
-    #[cfg(not(unix))]
-    pub fn read(&self) -> Result<Schedule, StateError> {
-        Err(StateError::Unsupported)
+    /// How often it had blocked when it was seen ready to run; `None` when it is blocked. The kernel writes the count last: up to
+    /// then it did not block once more.
+    pub(crate) fn read(&self) -> Result<Option<u64>, StateError> {
+        let mut buffer = [0; STATUS];
+        parse_runs(read_again(&self.0, &mut buffer)?).ok_or(StateError::Unrecognised)
     }
+}
+
+/// More than `status` has.
+const STATUS: usize = 8192;
+
+fn parse_runs(text: &str) -> Option<Option<u64>> {
+    let (_, state) = text.split_once("\nState:\t")?;
+    if !state.starts_with('R') {
+        return Some(None);
+    }
+    let (_, last) = text.rsplit_once("\nvoluntary_ctxt_switches:\t")?;
+    last.lines().next()?.parse().ok().map(Some)
+}
+
+/// What is in a small file of `/proc` now: the kernel gives all of it at once.
+#[cfg(unix)]
+fn read_again<'buffer>(file: &File, buffer: &'buffer mut [u8]) -> Result<&'buffer str, StateError> {
+    let length = std::os::unix::fs::FileExt::read_at(file, buffer, 0)?;
+    std::str::from_utf8(&buffer[..length]).map_err(|_| StateError::Unrecognised)
+}
+
+#[cfg(not(unix))]
+fn read_again<'buffer>(_file: &File, _buffer: &'buffer mut [u8]) -> Result<&'buffer str, StateError> {
+    Err(StateError::Unsupported)
 }
 
 /// How it was scheduled.
@@ -232,7 +261,7 @@ pub fn read_schedule(thread: &ThreadRef) -> Result<Schedule, StateError> {
 /// # Errors
 /// See [`StateError`].
 pub fn read_status(thread: &ThreadRef) -> Result<Status, StateError> {
-    parse_status(thread.read("status", &mut [0; 8192])?).ok_or(StateError::Unrecognised)
+    parse_status(thread.read("status", &mut [0; STATUS])?).ok_or(StateError::Unrecognised)
 }
 
 /// The kernel function that it waits in; `None` when it does not wait, or the kernel does not say.
@@ -321,6 +350,10 @@ mod tests {
         };
         assert_eq!(parse_status(text), Some(expected));
         assert_eq!(parse_status("State:\tS\n"), None);
+        assert_eq!(parse_runs(text), Some(None));
+        let running = text.replace("\nState:\tS", "\nState:\tR");
+        assert_eq!(parse_runs(&running), Some(Some(7)));
+        assert_eq!(parse_runs("Name:\tR\nState:\tR (running)\n"), None);
     }
 
     #[test]

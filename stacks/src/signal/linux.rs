@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{InstallError, MOST_DEEP, RegistersAndStack, SampleError};
-use crate::thread::{self, State, StateError, ThreadRef};
+use crate::thread::{self, Runs, StateError, ThreadRef};
 use crate::unwind::Registers;
 use action::{Action, Chain};
 
@@ -84,6 +84,14 @@ const SIGNALS: usize = 64;
 
 /// Signals that were sent from here and came too late.
 static LATE: AtomicUsize = AtomicUsize::new(0);
+
+/// For how long a thread must not have blocked before it is sent a signal: one that blocks often may do so at the moment at which the
+/// signal arrives.
+const SETTLED: Duration = Duration::from_micros(500);
+
+/// For how long it must have run meanwhile. One that was woken and waits for a CPU is still in its call, and runs less until it has
+/// left it.
+const RAN: Duration = Duration::from_micros(50);
 
 /// How long the last sampler waits for a thread to take its signal: as long as it may wait for a CPU.
 const LAST_SIGNAL: Duration = Duration::from_millis(20);
@@ -180,48 +188,86 @@ fn is_ours(signal: i32) -> bool {
 
 /// `most`: how much of the stack to copy, up to `MOST_DEEP`.
 pub(super) fn sample(signal: i32, tid: u32, timeout: Duration, most: usize) -> Result<RegistersAndStack, SampleError> {
+    let thread = ThreadRef::here(tid);
+    let runs = Runs::open(&thread).map_err(SampleError::State)?;
+    let times_blocked = settle(signal, &thread, &runs, timeout)?;
     let mut turn = turn();
-    let begin = Instant::now();
-    // In a handler its signal is blocked: the last sample's may not have returned yet.
-    while let Err(error) = may_send(signal, tid) {
-        if error != SampleError::Masked || begin.elapsed() >= timeout {
-            return Err(error);
-        }
-        std::thread::yield_now();
-    }
+    may_send(signal, &thread)?;
     let last = SLOT.word.load(Ordering::Acquire);
     if last & PHASE == COPYING {
         // A handler of an earlier request is not done: its thread was stopped in it.
         return Err(SampleError::Pending);
     }
     let request = ((last >> 2) + 1) << 2 | REQUESTED;
+    let idle = request & !PHASE | IDLE;
+    let info = Queued::new(signal, request);
     SLOT.thread.store(tid.cast_signed(), Ordering::Relaxed);
     SLOT.most.store(most.min(MOST_DEEP), Ordering::Relaxed);
     SLOT.word.store(request, Ordering::Release);
-    send(signal, tid, request)?;
+    // Nothing in between: a thread that blocks after the look is interrupted.
+    let sent = match runs.read().map_err(SampleError::State) {
+        Ok(now) if now == Some(times_blocked) => send(&info, tid),
+        other => Err(other.err().unwrap_or(SampleError::NotRunning)),
+    };
+    sent.inspect_err(|_| SLOT.word.store(idle, Ordering::Release))?;
     wait(request, timeout).inspect_err(|_| turn.note_unanswered(tid))?;
     let copy = copy_out();
-    SLOT.word.store(request & !PHASE | IDLE, Ordering::Release);
+    SLOT.word.store(idle, Ordering::Release);
     copy
 }
 
-/// Whether a signal to this thread would do no harm. Looks at the thread's state last, so that it is as new as can be.
-fn may_send(signal: i32, tid: u32) -> Result<(), SampleError> {
+/// Waits until the thread ran for a while and did not block; how often it had blocked before.
+fn settle(signal: i32, thread: &ThreadRef, runs: &Runs, timeout: Duration) -> Result<u64, SampleError> {
+    let times_blocked = || runs.read().map_err(SampleError::State)?.ok_or(SampleError::NotRunning);
+    let begin = Instant::now();
+    // In a handler its signal is blocked: the last sample's may not have returned yet.
+    while let Err(error) = may_send(signal, thread) {
+        if error != SampleError::Masked || begin.elapsed() >= timeout {
+            return Err(error);
+        }
+        std::thread::yield_now();
+    }
+    let (before, cpu) = (times_blocked()?, cpu_time(thread.tid)?);
+    loop {
+        std::thread::sleep(SETTLED);
+        if times_blocked()? != before {
+            return Err(SampleError::NotRunning);
+        }
+        if cpu_time(thread.tid)?.saturating_sub(cpu) >= RAN {
+            return Ok(before);
+        }
+        if begin.elapsed() >= timeout {
+            return Err(SampleError::TimedOut);
+        }
+    }
+}
+
+/// The thread's time on the CPU, up to now.
+fn cpu_time(tid: u32) -> Result<Duration, SampleError> {
+    // The kernel's CPUCLOCK_SCHED of one thread, which the C library's macros do not make.
+    const SCHED_OF_THREAD: i32 = 2 | 4;
+    let clock = !tid.cast_signed() << 3 | SCHED_OF_THREAD;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel only writes to `time`.
+    match unsafe { libc::clock_gettime(clock, &raw mut time) } {
+        0 => Ok(Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)),
+        _ => Err(SampleError::State(StateError::NotFound)),
+    }
+}
+
+/// Whether the thread could take a signal at once.
+fn may_send(signal: i32, thread: &ThreadRef) -> Result<(), SampleError> {
     if !is_ours(signal) {
         return Err(SampleError::Displaced);
     }
-    let thread = ThreadRef::here(tid);
-    let status = thread::read_status(&thread).map_err(SampleError::State)?;
+    let status = thread::read_status(thread).map_err(SampleError::State)?;
     if status.blocked_signals & bit(signal) != 0 {
         return Err(SampleError::Masked);
     }
     if status.pending_signals & bit(signal) != 0 {
         return Err(SampleError::Pending);
     }
-    match thread::read_state(&thread).map_err(SampleError::State)? {
-        State::Running => Ok(()),
-        State::InSyscall { .. } | State::Stopped { .. } => Err(SampleError::NotRunning),
-    }
+    Ok(())
 }
 
 /// `siginfo_t` of a queued signal, as the kernel takes it.
@@ -239,19 +285,24 @@ struct Queued {
 
 const _: () = assert!(size_of::<Queued>() == size_of::<libc::siginfo_t>());
 
-/// Sends the signal to one thread, with the request's number, by which the handler knows it.
-fn send(signal: i32, tid: u32, request: u64) -> Result<(), SampleError> {
-    // SAFETY: neither call takes anything or fails.
-    let (pid, uid) = unsafe { (libc::getpid(), libc::getuid()) };
-    let info = Queued { signal, error: 0, code: libc::SI_QUEUE, padding: 0, pid, uid, value: request, rest: [0; 12] };
-    // SAFETY: the kernel reads `info`, which has the size and layout of `siginfo_t`. The signal has a handler.
-    let sent = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid, signal, &raw const info) };
-    if sent == 0 {
-        return Ok(());
+impl Queued {
+    /// With the request's number, by which the handler knows it.
+    fn new(signal: i32, request: u64) -> Queued {
+        // SAFETY: neither call takes anything or fails.
+        let (pid, uid) = unsafe { (libc::getpid(), libc::getuid()) };
+        Queued { signal, error: 0, code: libc::SI_QUEUE, padding: 0, pid, uid, value: request, rest: [0; 12] }
     }
-    let gone = io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH);
-    SLOT.word.store(request & !PHASE | IDLE, Ordering::Release);
-    Err(if gone { SampleError::State(StateError::NotFound) } else { SampleError::NotSent })
+}
+
+/// Sends it to one thread.
+fn send(info: &Queued, tid: u32) -> Result<(), SampleError> {
+    // SAFETY: the kernel reads `info`, which has the size and layout of `siginfo_t`. The signal has a handler.
+    let sent = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, info.pid, tid, info.signal, ptr::from_ref(info)) };
+    match io::Error::last_os_error().raw_os_error() {
+        _ if sent == 0 => Ok(()),
+        Some(libc::ESRCH) => Err(SampleError::State(StateError::NotFound)),
+        _ => Err(SampleError::NotSent),
+    }
 }
 
 /// Waits until the handler is done, or gives the request up.

@@ -117,7 +117,7 @@ fn drop_while_one_is_pending(is_taken: bool) {
         }
     });
     let tid = hear.recv().unwrap();
-    send(signal, tid, REQUESTED).unwrap();
+    send(&Queued::new(signal, REQUESTED), tid).unwrap();
     turn().note_unanswered(tid);
     drop(sampler);
     assert!(is_ours(signal), "without a handler the signal would end the process");
