@@ -5,6 +5,7 @@
 
 mod alone;
 mod harmless;
+mod interrupted;
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;

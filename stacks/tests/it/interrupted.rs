@@ -16,7 +16,7 @@ use crate::running;
 /// For so long the calls block.
 const BLOCK: Duration = Duration::from_micros(200);
 /// For so long threads are sampled, each.
-const LENGTH: Duration = Duration::from_millis(300);
+const LENGTH: Duration = Duration::from_millis(200);
 
 /// The error that a call ended with; 0 for none.
 fn errno(result: i64) -> i32 {
@@ -147,7 +147,7 @@ fn no_call_of_a_blocked_thread() {
 #[test]
 fn a_call_that_begins_as_the_signal_arrives() {
     let _one = running::one();
-    for compute in [20, 500].map(Duration::from_micros) {
+    for compute in [20, 500, 5_000].map(Duration::from_micros) {
         for (name, call) in CALLS {
             let (thread, counts, handle) = alternate(call, compute, BLOCK);
             let (samples, interrupting, unknown) = sample(&thread, &counts, handle);
