@@ -9,10 +9,14 @@
 //!
 //! Then criterion measures the same variants one by one, for its statistics and its comparison with the run before.
 //!
+//! Last, what the probe's own threads cost; `-- watchdog` measures that alone.
+//!
 //! Without `--no-default-features` the feature `console` compiles tokio's `tracing` into every variant, the bare one too.
 //! The polls do nothing, so the caches are the probe's alone: beside real work it can cost more.
 
 mod common;
+#[path = "overhead/watchdog.rs"]
+mod watchdog;
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -26,6 +30,9 @@ use tokio::task::{JoinHandle, yield_now};
 
 /// Of the multi-thread runtime.
 const WORKERS: usize = 2;
+
+const WITH_CAPTURE: &str = "probe";
+const WITHOUT_CAPTURE: &str = "probe, no watchdog";
 
 /// How much is measured.
 struct Plan {
@@ -111,9 +118,9 @@ impl NoScheduleLatency for Builder {
 
 fn variants(builder: impl Fn() -> Builder) -> Vec<Variant> {
     let build = |mut builder: Builder| builder.build().expect("a runtime can be built");
-    let probed = |name, measured: fn(Probe) -> Measured| {
+    let probed = |name, captures, measured: fn(Probe) -> Measured| {
         let mut builder = builder();
-        let probe = Probe::builder().install(&mut builder).expect("the default threshold is not 0");
+        let probe = Probe::builder().capture(captures).install(&mut builder).expect("the default threshold is not 0");
         Variant { name, runtime: build(builder), measured: measured(probe) }
     };
     let mut tracked = builder();
@@ -121,8 +128,9 @@ fn variants(builder: impl Fn() -> Builder) -> Vec<Variant> {
     let mut variants = vec![
         Variant { name: "bare", runtime: build(builder()), measured: Measured::No },
         Variant { name: "schedule latency tracked", runtime: build(tracked), measured: Measured::No },
-        probed("probe", Measured::All),
-        probed("probe, tasks watched and named", Measured::Named),
+        probed(WITHOUT_CAPTURE, false, Measured::All),
+        probed(WITH_CAPTURE, true, Measured::All),
+        probed("probe, tasks watched and named", true, Measured::Named),
     ];
     // They would be the bare one again: nothing is seen that is not watched.
     variants.retain(|variant| TOKIO_UNSTABLE || matches!(variant.name, "bare" | "probe, tasks watched and named"));
@@ -183,6 +191,15 @@ fn print(flavor: &str, variants: &[Variant], rounds: &[Round]) {
     }
 }
 
+/// No poll was late: capture should have cost none of them anything.
+fn print_capture(variants: &[Variant], rounds: &[Round]) {
+    let index = |name| variants.iter().position(|variant| variant.name == name);
+    let Some((with, without)) = index(WITH_CAPTURE).zip(index(WITHOUT_CAPTURE)) else { return };
+    let ratio = |q| quantile(rounds.iter().map(|round| round.polls[with] / round.polls[without]), q);
+    let half = format!("({:.3} to {:.3})", ratio(0.25), ratio(0.75));
+    println!("  {:<34} {:>8.3}x          {half}", "a poll with capture, beside without", ratio(0.5));
+}
+
 /// Changes between two builds, rather than differences between two variants, which drift apart when they take turns of seconds.
 fn compare_with_last_run(flavor: &str, variants: &[Variant], plan: &Plan) {
     let mut criterion = Criterion::default().configure_from_args().without_plots();
@@ -206,12 +223,16 @@ fn main() {
     };
     println!("what the probe adds to a poll");
     print_setting();
+    if std::env::args().any(|arg| arg == "watchdog") {
+        return watchdog::print();
+    }
     println!("{} rounds of {} tasks x {} polls; the median of each", plan.rounds, plan.tasks, plan.yields + 1);
 
     let single = variants(Builder::new_current_thread);
     let rounds = measure(&single, 1, &plan);
     if is_measuring() {
         print("current-thread", &single, &rounds);
+        print_capture(&single, &rounds);
     }
     compare_with_last_run("current-thread", &single, &plan);
     drop(single);
@@ -224,6 +245,9 @@ fn main() {
     let rounds = measure(&multi, WORKERS, &plan);
     if is_measuring() {
         print(&format!("multi-thread, {WORKERS} workers' time"), &multi, &rounds);
+        print_capture(&multi, &rounds);
     }
     compare_with_last_run("multi-thread", &multi, &plan);
+    drop(multi);
+    watchdog::print();
 }

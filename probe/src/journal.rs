@@ -166,6 +166,11 @@ impl Journal {
         self.waiting.is_empty()
     }
 
+    /// Whether nothing is left to deliver, and the watchdog is at work on nothing.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.is_delivered() && self.watched.active.is_empty()
+    }
+
     /// The list, with what is known by now.
     pub(crate) fn list(&mut self, blame: BlameOf<'_>) -> Vec<SlowPoll> {
         for waiting in &self.waiting {

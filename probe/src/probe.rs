@@ -206,7 +206,8 @@ impl ProbeBuilder {
         ProbeBuilder { keep_slow_polls: most, ..self }
     }
 
-    /// Called for every slow poll soon after it ended, on a thread of the probe's own. A panic in it is caught and counted;
+    /// Called for every slow poll, some 100 ms after its end at most unless something is still being found out of it, on a thread of
+    /// the probe's own. A panic in it is caught and counted;
     /// one that blocks holds back further calls and lines, and nothing else.
     pub fn on_slow_poll(self, f: impl FnMut(&SlowPoll) + Send + 'static) -> ProbeBuilder {
         ProbeBuilder { callback: Some(Box::new(f)), ..self }
@@ -239,7 +240,8 @@ impl ProbeBuilder {
     }
 
     /// Whether a watchdog thread looks at polls that are late while they still run: the blocking line, the system call, the
-    /// cause. On unless switched off. It is what installs a signal handler, once, when a late poll is first found computing.
+    /// cause. On unless switched off. It is what installs a signal handler when a late poll is first found computing, and removes
+    /// it soon after the last probe of the process was dropped.
     #[cfg(feature = "capture")]
     pub fn capture(self, on: bool) -> ProbeBuilder {
         ProbeBuilder { watchdog: on.then(|| self.watchdog.unwrap_or_default()), ..self }

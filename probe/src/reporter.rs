@@ -8,11 +8,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::lines::Limiter;
+use crate::ring::CAPACITY;
 use crate::shared::Shared;
 use crate::snapshot::SlowPoll;
 
-/// How often the reporter looks for slow polls. A worker cannot wake it: that would be a system call.
+/// How often the reporter looks for slow polls while one is known. A worker cannot wake it: that would be a system call.
 const TICK: Duration = Duration::from_millis(10);
+/// How often it looks while none is: waking up is what it costs then.
+const IDLE_TICK: Duration = Duration::from_millis(100);
 
 /// How long finishing waits for what is still being found out about slow polls. The first names of a program's functions take
 /// longest. Less than the second that the last handle waits for its last lines.
@@ -86,11 +89,11 @@ impl Control {
         true
     }
 
-    /// Waits for the next tick or a request: (requests so far, whether to stop).
-    fn next(&self) -> (u64, bool) {
+    /// Waits for so long or for a request: (requests so far, whether to stop).
+    fn next(&self, tick: Duration) -> (u64, bool) {
         let state = self.lock();
         let idle = |state: &mut State| !state.stop && !state.woken && state.asked == state.done;
-        let mut state = self.changed.wait_timeout_while(state, TICK, idle).unwrap_or_else(PoisonError::into_inner).0;
+        let mut state = self.changed.wait_timeout_while(state, tick, idle).unwrap_or_else(PoisonError::into_inner).0;
         state.woken = false;
         (state.asked, state.stop)
     }
@@ -113,18 +116,26 @@ impl Reporter {
         let mut limiter = Limiter::new(self.shared.redacted);
         let mut answered = 0;
         loop {
-            let (asked, stop) = control.next();
+            let (asked, stop) = control.next(self.tick());
             let finish = stop || asked > answered;
             self.deliver(&mut limiter, finish);
             for line in limiter.close(self.shared.clock.now_ns(), finish) {
                 self.write(&line);
             }
-            answered = asked;
-            control.answer(asked, stop);
+            if finish {
+                answered = asked;
+                control.answer(asked, stop);
+            }
             if stop {
                 return;
             }
         }
+    }
+
+    /// No longer than it takes to fill half a ring.
+    fn tick(&self) -> Duration {
+        let half_ns = self.shared.threshold_ns().saturating_mul(CAPACITY as u64 / 2);
+        if self.shared.is_quiet() { Duration::from_nanos(half_ns).clamp(TICK, IDLE_TICK) } else { TICK }
     }
 
     /// Delivers what need not wait; all, if it is to finish, after a little patience.

@@ -9,7 +9,7 @@ use crate::location::LocationCell;
 use crate::names::NameId;
 
 /// Slow polls that wait for the reporter, at most; further ones are counted as dropped.
-const CAPACITY: usize = 256;
+pub(crate) const CAPACITY: usize = 256;
 /// No worker index.
 const NO_WORKER: u32 = u32::MAX;
 

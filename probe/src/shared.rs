@@ -206,6 +206,11 @@ impl Shared {
         (journal.take_said(), delivered, journal.is_delivered())
     }
 
+    /// Whether no slow poll is known that goes on, or is to be delivered.
+    pub(crate) fn is_quiet(&self) -> bool {
+        lock(&self.journal).is_quiet()
+    }
+
     pub(crate) fn snapshot(&self) -> Snapshot {
         let slots = self.slots();
         let now_ns = self.clock.now_ns();

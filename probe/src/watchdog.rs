@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 use pollscope_stacks::schedule::ask_for_short_slices;
-use pollscope_stacks::thread::{ThreadRef, read_schedule};
+use pollscope_stacks::thread::{Schedule, Scheduled, ThreadRef, read_schedule};
 
 use crate::journal::Watched;
 use crate::notes::CaptureNote;
@@ -100,6 +100,8 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
 struct Thread {
     /// The last reading of its clocks while nothing was late, and whose they were.
     before: Option<(u32, Reading)>,
+    /// The clocks, kept open, and whose they are.
+    clocks: Option<(u32, Scheduled)>,
     stall: Option<Stall>,
 }
 
@@ -117,8 +119,8 @@ impl Watching {
     fn run(mut self, stop: &Stop) {
         // On a busy machine it is late by a slice of somebody else's without; where it is refused, it is.
         let _ = ask_for_short_slices();
-        let me = ThreadRef::current();
-        let delay_ns = || read_schedule(&me).ok().map(|schedule| schedule.run_delay_ns);
+        let me = Scheduled::open(&ThreadRef::current()).ok();
+        let delay_ns = || Some(me.as_ref()?.read().ok()?.run_delay_ns);
         loop {
             let next_ns = self.look();
             self.say_still();
@@ -229,8 +231,18 @@ impl Thread {
     fn read(&mut self, tid: u32, now_ns: u64) {
         let is_due =
             self.before.is_none_or(|(of, last)| of != tid || now_ns.saturating_sub(last.at_ns) >= READ_EVERY_NS);
-        if tid != 0 && is_due {
-            self.before = Reading::take(tid, now_ns).map(|reading| (tid, reading));
+        if tid == 0 {
+            self.clocks = None;
+        } else if is_due {
+            if self.clocks.as_ref().is_none_or(|(of, _)| *of != tid) {
+                self.clocks = Scheduled::open(&ThreadRef::here(tid)).ok().map(|clocks| (tid, clocks));
+            }
+            let read = self.clocks.as_ref().and_then(|(_, clocks)| clocks.read().ok());
+            if read.is_none() {
+                // Its thread ended; one of the same number may begin.
+                self.clocks = None;
+            }
+            self.before = read.map(|schedule| (tid, Reading::new(schedule, now_ns)));
         }
     }
 }
@@ -238,8 +250,11 @@ impl Thread {
 impl Reading {
     /// `None` where the kernel does not tell.
     fn take(tid: u32, at_ns: u64) -> Option<Reading> {
-        let schedule = read_schedule(&ThreadRef::here(tid)).ok()?;
-        Some(Reading { at_ns, cpu_ns: schedule.on_cpu_ns, run_delay_ns: schedule.run_delay_ns })
+        Some(Reading::new(read_schedule(&ThreadRef::here(tid)).ok()?, at_ns))
+    }
+
+    fn new(schedule: Schedule, at_ns: u64) -> Reading {
+        Reading { at_ns, cpu_ns: schedule.on_cpu_ns, run_delay_ns: schedule.run_delay_ns }
     }
 }
 

@@ -3,13 +3,18 @@
 //!
 //! The handler only copies; it takes no lock, allocates nothing, and unwinds nothing. Whoever asked unwinds the copy.
 //!
-//! **A signal is sent only to a thread that was just seen running.** A blocked one would see its system call fail with
-//! `EINTR`: `nanosleep`, `poll`, `epoll_wait` and waits with a timeout do, whatever `SA_RESTART` says, and its code may
-//! not expect that. What remains is the moment between looking and the arrival of the signal, a few microseconds: a
-//! thread that blocks just then is interrupted.
+//! **A signal is sent only to a thread that was just seen running, and did not block for half a millisecond before.** A blocked
+//! one would see its system call fail with `EINTR`: `nanosleep`, `poll`, `epoll_wait` and waits with a timeout do, whatever
+//! `SA_RESTART` says, and its code may not expect that. So would one that was woken and waits for a CPU: it must have run since.
+//! What remains is the moment between looking and the arrival of the signal, a few microseconds: a thread that blocks just then,
+//! after half a millisecond of running, is interrupted. [`RegistersAndStack::interrupted_call`] tells.
 //!
-//! Nothing is installed unless it is asked for, and what was installed stays until the process ends: a signal may still
-//! be on its way, and without a handler it would end the process.
+//! Nothing is installed unless it is asked for. When the last [`Sampler`] is dropped, what was there before for the signal is
+//! there again, unless
+//! - a thread was sent a signal that it has not taken yet: without a handler it would end the process;
+//! - somebody installed another handler meanwhile: who did so may call ours, or put it back.
+//!
+//! Then ours stays, is used by the next [`Sampler`], and removed with that one if it can be.
 
 use std::fmt;
 use std::io;
@@ -37,6 +42,19 @@ impl RegistersAndStack {
     /// How much of the stack was copied, in bytes.
     pub fn stack_len(&self) -> usize {
         self.stack.len()
+    }
+
+    /// Whether the signal ended a system call that had just begun, which gave `EINTR` to the thread's code. One that the kernel
+    /// begins again by itself is none.
+    pub fn interrupted_call(&self) -> bool {
+        const RAX: u16 = 0;
+        const EINTR: u64 = 4;
+        const SYSCALL: [u8; 2] = [0x0f, 0x05];
+        let mut code = [0; SYSCALL.len()];
+        let before = self.registers.pc().and_then(|pc| pc.checked_sub(SYSCALL.len() as u64));
+        self.registers.get(RAX) == Some(EINTR.wrapping_neg())
+            && before.is_some_and(|pc| memory::read(None, pc, &mut code) == code.len())
+            && code == SYSCALL
     }
 
     /// The stack as it was, and nothing else of it: the thread went on since.
@@ -88,7 +106,7 @@ impl std::error::Error for InstallError {}
 pub enum SampleError {
     /// The thread's state could not be read.
     State(StateError),
-    /// It does not run. A blocked thread needs no signal: see [`crate::capture`].
+    /// It does not run, or blocked a moment ago. A blocked thread needs no signal: see [`crate::capture`].
     NotRunning,
     /// It blocks the signal.
     Masked,
@@ -98,7 +116,7 @@ pub enum SampleError {
     Displaced,
     /// The signal could not be sent: its queue is full, or the kernel forbids it.
     NotSent,
-    /// It did not take the signal in time. When it does, nothing happens.
+    /// It was not on a CPU, or did not take the signal in time. When it does, nothing happens.
     TimedOut,
     /// The handler ran, but could not read the stack.
     Unreadable,
@@ -121,7 +139,8 @@ impl fmt::Display for SampleError {
 
 impl std::error::Error for SampleError {}
 
-/// Samples running threads of this process, one at a time.
+/// Samples running threads of this process, one at a time. A process has one handler for all of them; it is removed with the
+/// last one, which can take up to 20 ms.
 ///
 /// ```
 /// # #[cfg(supported)] {
@@ -140,18 +159,28 @@ impl std::error::Error for SampleError {}
 ///     if let Ok(sample) = sampler.sample(tid, Duration::from_secs(1)) { break sample; }
 /// };
 /// assert!(Capturer::new().unwind_sample(&sample).unwrap().is_complete());
+/// let handled = || std::fs::read_to_string("/proc/self/status").unwrap().lines().find(|l| l.starts_with("SigCgt")).unwrap().to_owned();
+/// let during = handled();
+/// drop(sampler);
+/// assert_ne!(handled(), during);
 /// # STOP.store(true, Ordering::Relaxed);
 /// # busy.join().unwrap();
 /// # }
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Sampler {
     /// The number of the real-time signal.
     signal: i32,
 }
 
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        os::release();
+    }
+}
+
 impl Sampler {
-    /// Installs the handler for a real-time signal that has none, unless that was done before.
+    /// Installs the handler for a real-time signal that has none, unless it is there already.
     ///
     /// # Errors
     /// See [`InstallError`].
@@ -159,8 +188,8 @@ impl Sampler {
         os::install(None).map(|signal| Sampler { signal })
     }
 
-    /// Installs the handler for this signal, unless one was installed before, for whichever signal. A handler that is
-    /// there is called for every signal that was not sent from here.
+    /// Installs the handler for this signal, unless it is there already, for whichever signal: see [`Sampler::signal`]. A
+    /// handler of somebody else is called for every signal that was not sent from here.
     ///
     /// # Errors
     /// See [`InstallError`].
@@ -197,6 +226,8 @@ mod os {
     pub(super) fn install(_signal: Option<i32>) -> Result<i32, InstallError> {
         Err(InstallError::Unsupported)
     }
+
+    pub(super) fn release() {}
 
     pub(super) fn sample(
         _signal: i32,

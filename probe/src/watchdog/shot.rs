@@ -60,7 +60,7 @@ impl Picture {
 /// Looks at threads of this process.
 pub(super) struct Camera {
     capturer: Capturer,
-    /// Installs its handler at the first thread that is late and runs; `Err` once that failed.
+    /// Installs its handler at the first thread that is late and runs, until the last camera is gone; `Err` once that failed.
     sampler: Option<Result<Sampler, ()>>,
     is_prepared: bool,
     /// Why something is missing.
@@ -110,21 +110,21 @@ impl Camera {
     }
 
     fn sample(&mut self, tid: u32) -> Result<Option<Stack>, SampleError> {
-        let install = || Sampler::install().map_err(|error| self.notes.add(reasons::of_install_error(&error)));
-        let Ok(sampler) = *self.sampler.get_or_insert_with(install) else { return Ok(None) };
+        let notes = &self.notes;
+        let install = || Sampler::install().map_err(|error| notes.add(reasons::of_install_error(&error)));
+        let Ok(sampler) = self.sampler.get_or_insert_with(install) else { return Ok(None) };
+        let mut unwind = |sample: &RegistersAndStack| {
+            let unwound = self.capturer.unwind_sample(sample);
+            unwound.map_err(|error| notes.add(reasons::of_error(&error))).ok()
+        };
         let sample = sampler.sample(tid, SAMPLE_PATIENCE)?;
-        let stack = self.unwind(&sample);
+        let stack = unwind(&sample);
         if sample.stack_len() < MOST || stack.as_ref().is_some_and(Stack::is_complete) {
             return Ok(stack);
         }
         // Deeper than what was copied.
-        let deep = sampler.sample_deep(tid, SAMPLE_PATIENCE).ok().and_then(|sample| self.unwind(&sample));
+        let deep = sampler.sample_deep(tid, SAMPLE_PATIENCE).ok().and_then(|sample| unwind(&sample));
         Ok(deep.filter(Stack::is_complete).or(stack))
-    }
-
-    fn unwind(&mut self, sample: &RegistersAndStack) -> Option<Stack> {
-        let unwound = self.capturer.unwind_sample(sample);
-        unwound.map_err(|error| self.notes.add(reasons::of_error(&error))).ok()
     }
 }
 

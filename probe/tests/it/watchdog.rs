@@ -6,6 +6,7 @@
 mod alone;
 mod harmless;
 mod hung;
+mod interrupted;
 mod obstructed;
 
 use std::hint::black_box;

@@ -1,16 +1,19 @@
 //! The handler, the slot that it copies into, and whoever waits for it.
 
+mod action;
+
 use std::cell::UnsafeCell;
 use std::io;
 use std::mem;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{InstallError, MOST_DEEP, RegistersAndStack, SampleError};
-use crate::thread::{self, State, ThreadRef};
+use crate::thread::{self, Runs, StateError, ThreadRef};
 use crate::unwind::Registers;
+use action::{Action, Chain};
 
 /// Where a sample is. The slot's word is one of these and, above, the number of the request: so a signal that comes
 /// late finds another word than it was sent with, and does nothing.
@@ -50,107 +53,221 @@ static SLOT: Slot = Slot {
     stack: UnsafeCell::new([0; MOST_DEEP]),
 };
 
-/// One sample at a time. Holds the signal, once there is one.
-static TURN: Mutex<Option<i32>> = Mutex::new(None);
+/// What is installed, and who uses it. Whoever holds it is the only one to sample.
+static TURN: Mutex<Turn> = Mutex::new(Turn { installed: None, samplers: 0, unanswered: Vec::new() });
 
-/// What was there before for the signal.
-static PREVIOUS: OnceLock<libc::sigaction> = OnceLock::new();
+struct Turn {
+    installed: Option<Installed>,
+    /// How many there are.
+    samplers: usize,
+    /// Threads that did not take a signal in time.
+    unanswered: Vec<u32>,
+}
+
+impl Turn {
+    fn note_unanswered(&mut self, tid: u32) {
+        if !self.unanswered.contains(&tid) {
+            self.unanswered.push(tid);
+        }
+    }
+}
+
+struct Installed {
+    signal: i32,
+    /// What was there before.
+    previous: Action,
+}
+
+/// What each signal that is not ours is given to, by its number.
+static CHAINS: [Chain; SIGNALS + 1] = [const { Chain::new() }; SIGNALS + 1];
+const SIGNALS: usize = 64;
 
 /// Signals that were sent from here and came too late.
 static LATE: AtomicUsize = AtomicUsize::new(0);
 
-fn turn() -> MutexGuard<'static, Option<i32>> {
+/// For how long a thread must not have blocked before it is sent a signal: one that blocks often may do so at the moment at which the
+/// signal arrives.
+const SETTLED: Duration = Duration::from_micros(500);
+
+/// For how long it must have run meanwhile. One that was woken and waits for a CPU is still in its call, and runs less until it has
+/// left it.
+const RAN: Duration = Duration::from_micros(50);
+
+/// How long the last sampler waits for a thread to take its signal: as long as it may wait for a CPU.
+const LAST_SIGNAL: Duration = Duration::from_millis(20);
+
+fn turn() -> MutexGuard<'static, Turn> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn install(wanted: Option<i32>) -> Result<i32, InstallError> {
     let mut turn = turn();
-    if let Some(signal) = *turn {
-        return Ok(signal);
-    }
+    let signal = match &turn.installed {
+        Some(installed) => installed.signal,
+        None => {
+            let installed = put(wanted)?;
+            turn.installed.insert(installed).signal
+        }
+    };
+    turn.samplers += 1;
+    Ok(signal)
+}
+
+fn put(wanted: Option<i32>) -> Result<Installed, InstallError> {
     let signal = match wanted {
         Some(signal) => signal,
         // From above: people and libraries count from below.
         None => (libc::SIGRTMIN()..libc::SIGRTMAX())
             .rev()
-            .find(|signal| action(*signal).is_ok_and(|action| action.sa_sigaction == libc::SIG_DFL))
+            .find(|signal| Action::of(*signal).is_ok_and(|action| action.handler == libc::SIG_DFL))
             .ok_or(InstallError::NoSignalFree)?,
     };
-    let previous = action(signal).map_err(InstallError::Refused)?;
-    PREVIOUS.get_or_init(|| previous);
+    let previous = Action::of(signal).map_err(InstallError::Refused)?;
+    chain(signal).ok_or_else(|| InstallError::Refused(io::ErrorKind::InvalidInput.into()))?.set(&previous);
     // SAFETY: all zeros are a valid `sigaction`: no flags, an empty mask.
     let mut ours: libc::sigaction = unsafe { mem::zeroed() };
     ours.sa_sigaction = handler_address();
     ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
     // SAFETY: `handler` has the signature that SA_SIGINFO asks for, does only what a handler may, and lives as long as
-    // the program; `PREVIOUS`, which it reads, is set.
+    // the program; `CHAINS`, which it reads, is set.
     if unsafe { libc::sigaction(signal, &raw const ours, ptr::null_mut()) } != 0 {
         return Err(InstallError::Refused(io::Error::last_os_error()));
     }
-    *turn = Some(signal);
-    Ok(signal)
+    Ok(Installed { signal, previous })
+}
+
+fn chain(signal: i32) -> Option<&'static Chain> {
+    CHAINS.get(usize::try_from(signal).ok()?)
+}
+
+/// One sampler less. After the last one everything is as it was before the first, if that does no harm.
+pub(super) fn release() {
+    let mut turn = turn();
+    turn.samplers -= 1;
+    let Some(Installed { signal, previous }) = turn.installed.as_ref().filter(|_| turn.samplers == 0) else { return };
+    let (signal, previous) = (*signal, *previous);
+    let begin = Instant::now();
+    loop {
+        turn.unanswered.retain(|tid| may_be_pending(signal, *tid));
+        if turn.unanswered.is_empty() {
+            break;
+        }
+        if begin.elapsed() >= LAST_SIGNAL {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // Who replaced ours may hold on to its address, so that it counts as installed.
+    // SAFETY: `previous` was installed before, and nothing of ours is pending.
+    if is_ours(signal) && unsafe { previous.install(signal) }.is_ok() {
+        turn.installed = None;
+    }
+}
+
+/// Whether a thread may still have a signal to take. The kernel takes a signal off this list and looks up its handler under the
+/// lock under which it answers here, and under which handlers are replaced: what is off the list runs the handler of then.
+fn may_be_pending(signal: i32, tid: u32) -> bool {
+    match thread::read_status(&ThreadRef::here(tid)) {
+        Ok(status) => status.pending_signals & bit(signal) != 0,
+        Err(error) => error != StateError::NotFound,
+    }
+}
+
+/// As `status` counts.
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
 }
 
 fn handler_address() -> libc::sighandler_t {
     handler as extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) as libc::sighandler_t
 }
 
-/// What is installed for a signal.
-fn action(signal: i32) -> io::Result<libc::sigaction> {
-    // SAFETY: all zeros are a valid `sigaction`.
-    let mut action: libc::sigaction = unsafe { mem::zeroed() };
-    // SAFETY: nothing is installed; the kernel only writes to `action`.
-    match unsafe { libc::sigaction(signal, ptr::null(), &raw mut action) } {
-        0 => Ok(action),
-        _ => Err(io::Error::last_os_error()),
-    }
+fn is_ours(signal: i32) -> bool {
+    Action::of(signal).is_ok_and(|action| action.handler == handler_address())
 }
 
 /// `most`: how much of the stack to copy, up to `MOST_DEEP`.
 pub(super) fn sample(signal: i32, tid: u32, timeout: Duration, most: usize) -> Result<RegistersAndStack, SampleError> {
-    let _turn = turn();
-    let begin = Instant::now();
-    // In a handler its signal is blocked: the last sample's may not have returned yet.
-    while let Err(error) = may_send(signal, tid) {
-        if error != SampleError::Masked || begin.elapsed() >= timeout {
-            return Err(error);
-        }
-        std::thread::yield_now();
-    }
+    let thread = ThreadRef::here(tid);
+    let runs = Runs::open(&thread).map_err(SampleError::State)?;
+    let times_blocked = settle(signal, &thread, &runs, timeout)?;
+    let mut turn = turn();
+    may_send(signal, &thread)?;
     let last = SLOT.word.load(Ordering::Acquire);
     if last & PHASE == COPYING {
         // A handler of an earlier request is not done: its thread was stopped in it.
         return Err(SampleError::Pending);
     }
     let request = ((last >> 2) + 1) << 2 | REQUESTED;
+    let idle = request & !PHASE | IDLE;
+    let info = Queued::new(signal, request);
     SLOT.thread.store(tid.cast_signed(), Ordering::Relaxed);
     SLOT.most.store(most.min(MOST_DEEP), Ordering::Relaxed);
     SLOT.word.store(request, Ordering::Release);
-    send(signal, tid, request)?;
-    wait(request, timeout)?;
+    // Nothing in between: a thread that blocks after the look is interrupted.
+    let sent = match runs.read().map_err(SampleError::State) {
+        Ok(now) if now == Some(times_blocked) => send(&info, tid),
+        other => Err(other.err().unwrap_or(SampleError::NotRunning)),
+    };
+    sent.inspect_err(|_| SLOT.word.store(idle, Ordering::Release))?;
+    wait(request, timeout).inspect_err(|_| turn.note_unanswered(tid))?;
     let copy = copy_out();
-    SLOT.word.store(request & !PHASE | IDLE, Ordering::Release);
+    SLOT.word.store(idle, Ordering::Release);
     copy
 }
 
-/// Whether a signal to this thread would do no harm. Looks at the thread's state last, so that it is as new as can be.
-fn may_send(signal: i32, tid: u32) -> Result<(), SampleError> {
-    if !action(signal).is_ok_and(|action| action.sa_sigaction == handler_address()) {
+/// Waits until the thread ran for a while and did not block; how often it had blocked before.
+fn settle(signal: i32, thread: &ThreadRef, runs: &Runs, timeout: Duration) -> Result<u64, SampleError> {
+    let times_blocked = || runs.read().map_err(SampleError::State)?.ok_or(SampleError::NotRunning);
+    let begin = Instant::now();
+    // In a handler its signal is blocked: the last sample's may not have returned yet.
+    while let Err(error) = may_send(signal, thread) {
+        if error != SampleError::Masked || begin.elapsed() >= timeout {
+            return Err(error);
+        }
+        std::thread::yield_now();
+    }
+    let (before, cpu) = (times_blocked()?, cpu_time(thread.tid)?);
+    loop {
+        std::thread::sleep(SETTLED);
+        if times_blocked()? != before {
+            return Err(SampleError::NotRunning);
+        }
+        if cpu_time(thread.tid)?.saturating_sub(cpu) >= RAN {
+            return Ok(before);
+        }
+        if begin.elapsed() >= timeout {
+            return Err(SampleError::TimedOut);
+        }
+    }
+}
+
+/// The thread's time on the CPU, up to now.
+fn cpu_time(tid: u32) -> Result<Duration, SampleError> {
+    // The kernel's CPUCLOCK_SCHED of one thread, which the C library's macros do not make.
+    const SCHED_OF_THREAD: i32 = 2 | 4;
+    let clock = !tid.cast_signed() << 3 | SCHED_OF_THREAD;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel only writes to `time`.
+    match unsafe { libc::clock_gettime(clock, &raw mut time) } {
+        0 => Ok(Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)),
+        _ => Err(SampleError::State(StateError::NotFound)),
+    }
+}
+
+/// Whether the thread could take a signal at once.
+fn may_send(signal: i32, thread: &ThreadRef) -> Result<(), SampleError> {
+    if !is_ours(signal) {
         return Err(SampleError::Displaced);
     }
-    let thread = ThreadRef::here(tid);
-    let status = thread::read_status(&thread).map_err(SampleError::State)?;
-    let bit = 1 << (signal - 1);
-    if status.blocked_signals & bit != 0 {
+    let status = thread::read_status(thread).map_err(SampleError::State)?;
+    if status.blocked_signals & bit(signal) != 0 {
         return Err(SampleError::Masked);
     }
-    if status.pending_signals & bit != 0 {
+    if status.pending_signals & bit(signal) != 0 {
         return Err(SampleError::Pending);
     }
-    match thread::read_state(&thread).map_err(SampleError::State)? {
-        State::Running => Ok(()),
-        State::InSyscall { .. } | State::Stopped { .. } => Err(SampleError::NotRunning),
-    }
+    Ok(())
 }
 
 /// `siginfo_t` of a queued signal, as the kernel takes it.
@@ -168,19 +285,24 @@ struct Queued {
 
 const _: () = assert!(size_of::<Queued>() == size_of::<libc::siginfo_t>());
 
-/// Sends the signal to one thread, with the request's number, by which the handler knows it.
-fn send(signal: i32, tid: u32, request: u64) -> Result<(), SampleError> {
-    // SAFETY: neither call takes anything or fails.
-    let (pid, uid) = unsafe { (libc::getpid(), libc::getuid()) };
-    let info = Queued { signal, error: 0, code: libc::SI_QUEUE, padding: 0, pid, uid, value: request, rest: [0; 12] };
-    // SAFETY: the kernel reads `info`, which has the size and layout of `siginfo_t`. The signal has a handler.
-    let sent = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid, signal, &raw const info) };
-    if sent == 0 {
-        return Ok(());
+impl Queued {
+    /// With the request's number, by which the handler knows it.
+    fn new(signal: i32, request: u64) -> Queued {
+        // SAFETY: neither call takes anything or fails.
+        let (pid, uid) = unsafe { (libc::getpid(), libc::getuid()) };
+        Queued { signal, error: 0, code: libc::SI_QUEUE, padding: 0, pid, uid, value: request, rest: [0; 12] }
     }
-    let gone = io::Error::last_os_error().raw_os_error() == Some(libc::ESRCH);
-    SLOT.word.store(request & !PHASE | IDLE, Ordering::Release);
-    Err(if gone { SampleError::State(thread::StateError::NotFound) } else { SampleError::NotSent })
+}
+
+/// Sends it to one thread.
+fn send(info: &Queued, tid: u32) -> Result<(), SampleError> {
+    // SAFETY: the kernel reads `info`, which has the size and layout of `siginfo_t`. The signal has a handler.
+    let sent = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, info.pid, tid, info.signal, ptr::from_ref(info)) };
+    match io::Error::last_os_error().raw_os_error() {
+        _ if sent == 0 => Ok(()),
+        Some(libc::ESRCH) => Err(SampleError::State(StateError::NotFound)),
+        _ => Err(SampleError::NotSent),
+    }
 }
 
 /// Waits until the handler is done, or gives the request up.
@@ -229,8 +351,8 @@ extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *mut lib
     // SAFETY: takes nothing and cannot fail.
     if queued && pid == unsafe { libc::getpid() } {
         answer(request.sival_ptr as u64, context.cast());
-    } else {
-        pass_on(signal, info, context);
+    } else if let Some(chain) = chain(signal) {
+        chain.pass_on(signal, info, context);
     }
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
@@ -307,39 +429,5 @@ unsafe fn copy_stack(sp: u64, most: usize, into: *mut libc::c_void) -> usize {
     usize::try_from(copied).unwrap_or(0)
 }
 
-/// Gives a signal that was not sent from here to the handler that was there before.
-fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
-    let Some(previous) = PREVIOUS.get() else { return };
-    match previous.sa_sigaction {
-        libc::SIG_DFL | libc::SIG_IGN => {}
-        address if previous.sa_flags & libc::SA_SIGINFO != 0 => {
-            // SAFETY: whoever installed it with SA_SIGINFO promised the kernel a function of this signature.
-            let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) =
-                unsafe { mem::transmute(address) };
-            handler(signal, info, context);
-        }
-        address => {
-            // SAFETY: whoever installed it without SA_SIGINFO promised the kernel a function of this signature.
-            let handler: extern "C" fn(i32) = unsafe { mem::transmute(address) };
-            handler(signal);
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_signal_that_comes_late_does_nothing() {
-        let _turn = turn();
-        let before = SLOT.word.load(Ordering::Acquire);
-        let late = LATE.load(Ordering::Relaxed);
-        // An old request, one for another thread, and one that was never made.
-        for request in [0, REQUESTED, before & !PHASE | REQUESTED, u64::MAX] {
-            answer(request, ptr::null());
-        }
-        assert_eq!(SLOT.word.load(Ordering::Acquire), before);
-        assert_eq!(LATE.load(Ordering::Relaxed) - late, 4);
-    }
-}
+mod tests;

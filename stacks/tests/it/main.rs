@@ -4,6 +4,7 @@
 mod adversary;
 mod blocked;
 mod broken;
+mod interrupted;
 mod process;
 mod running;
 mod support;

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use pollscope_stacks::capture::Capturer;
@@ -28,12 +28,15 @@ fn spin_inner(stop: &AtomicBool) -> u64 {
 }
 
 /// Tests that sample do it one after the other: there is one handler for all.
-static ONE: Mutex<()> = Mutex::new(());
+pub(crate) fn one() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
 
 #[test]
 fn a_thousand_samples_of_a_spinning_thread() {
     const SAMPLES: usize = 1000;
-    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _one = one();
     let stop = Arc::new(AtomicBool::new(false));
     let theirs = stop.clone();
     let spinning = spawn(move || {
@@ -69,7 +72,7 @@ fn a_thousand_samples_of_a_spinning_thread() {
 
 #[test]
 fn blocked_threads_are_not_interrupted() {
-    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _one = one();
     static INTERRUPTED: AtomicUsize = AtomicUsize::new(0);
     let sampler = Sampler::install().unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
@@ -104,7 +107,7 @@ fn blocked_threads_are_not_interrupted() {
 
 #[test]
 fn a_thread_that_blocks_the_signal_is_left_alone() {
-    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _one = one();
     let sampler = Sampler::install().unwrap();
     let (tell, hear) = channel();
     let stop = Arc::new(AtomicBool::new(false));
@@ -130,7 +133,7 @@ fn a_thread_that_blocks_the_signal_is_left_alone() {
 
 #[test]
 fn a_replaced_handler_is_noticed_and_a_foreign_signal_does_no_harm() {
-    let _one = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let _one = one();
     let sampler = Sampler::install().unwrap();
     assert_eq!(Sampler::install().unwrap().signal(), sampler.signal());
     let me = ThreadRef::current().tid;
@@ -149,7 +152,7 @@ fn a_replaced_handler_is_noticed_and_a_foreign_signal_does_no_harm() {
     assert_eq!(sampler.sample(me, PATIENCE).unwrap_err(), SampleError::NotRunning);
 }
 
-/// In a process of its own: a handler is installed once, and stays.
+/// In a process of its own: there is one handler for all who sample.
 #[test]
 #[ignore = "what a child process of another test does"]
 fn beside_a_foreign_handler() {
@@ -165,9 +168,8 @@ fn beside_a_foreign_handler() {
         action.sa_sigaction = plain as extern "C" fn(i32) as libc::sighandler_t;
         assert_eq!(libc::sigaction(signal, &raw const action, std::ptr::null_mut()), 0);
     }
-    assert_ne!(Sampler::install_for(signal).unwrap().signal(), 0);
-    let sampler = Sampler::install().unwrap();
-    assert_eq!(sampler.signal(), signal, "one is enough");
+    let sampler = Sampler::install_for(signal).unwrap();
+    assert_eq!(Sampler::install().unwrap().signal(), signal, "one is enough");
     let me = ThreadRef::current().tid;
     for _ in 0..10 {
         // SAFETY: the signal has a handler; the thread is this one.

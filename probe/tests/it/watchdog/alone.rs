@@ -4,12 +4,12 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pollscope_probe::{Cause, Probe};
 
 use super::{BLOCK, computes, eventually, must, run, slow_polls, watching};
-use crate::support::{current_thread, spawn};
+use crate::support::{LONG, current_thread, spawn};
 
 pub(super) const ALONE: &str = "POLLSCOPE_TEST_ALONE";
 
@@ -35,9 +35,11 @@ fn handled() -> String {
 }
 
 #[test]
-fn a_handler_is_installed_only_when_a_late_poll_computes() {
+fn a_handler_is_there_only_from_a_late_poll_that_computes_to_the_end_of_the_probe() {
     if !is_alone() {
-        return eventually(|| succeeds("watchdog::alone::a_handler_is_installed_only_when_a_late_poll_computes"));
+        return eventually(|| {
+            succeeds("watchdog::alone::a_handler_is_there_only_from_a_late_poll_that_computes_to_the_end_of_the_probe")
+        });
     }
     let before = handled();
     for runs in [false, true] {
@@ -51,6 +53,12 @@ fn a_handler_is_installed_only_when_a_late_poll_computes() {
         };
         run(&runtime, &probe, task).unwrap();
         assert_eq!(handled() != before, runs);
+    }
+    // The watchdog is told to end, and not waited for.
+    let start = Instant::now();
+    while handled() != before {
+        assert!(start.elapsed() < LONG, "it is gone with the last probe");
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

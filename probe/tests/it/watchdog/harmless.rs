@@ -7,7 +7,7 @@ use std::time::Duration;
 use pollscope_probe::{Evidence, SlowPoll};
 use tokio::task::LocalSet;
 
-use super::{BLOCK, THRESHOLD, eventually, must, run, slow_polls, watching};
+use super::{THRESHOLD, eventually, must, run, slow_polls, watching};
 use crate::support::{LONG, block, current_thread, multi_thread, spawn};
 
 #[derive(Debug, Clone, Default)]
@@ -118,56 +118,4 @@ fn what_follows_a_poll_is_not_taken_for_it() {
     let parked = |poll: &SlowPoll| poll.evidence.call.as_ref().is_some_and(|call| call.name.contains("epoll"));
     let polls = slow_polls(&probe);
     assert!(!polls.iter().any(parked), "{polls:#?}");
-}
-
-/// The error that a call ended with; 0 for none.
-fn errno(result: i64) -> i32 {
-    if result < 0 { io::Error::last_os_error().raw_os_error().unwrap() } else { 0 }
-}
-
-type Blocking = (&'static str, fn() -> i32);
-
-/// Calls that a signal would end early, each with a time limit that ends it anyway.
-const CALLS: [Blocking; 5] = [
-    ("nanosleep", || {
-        let time = libc::timespec { tv_sec: 0, tv_nsec: BLOCK.subsec_nanos().into() };
-        // SAFETY: the kernel reads `time`, and writes nothing without a second place.
-        errno(unsafe { libc::nanosleep(&raw const time, std::ptr::null_mut()) }.into())
-    }),
-    ("poll", || {
-        // SAFETY: no files, so nothing is read or written.
-        errno(unsafe { libc::poll(std::ptr::null_mut(), 0, BLOCK.subsec_millis().cast_signed()) }.into())
-    }),
-    ("epoll_wait", || {
-        // SAFETY: `event` has room for the one event that is asked for; the file is closed at the end.
-        unsafe {
-            let epoll = libc::epoll_create1(libc::EPOLL_CLOEXEC);
-            let mut event = libc::epoll_event { events: 0, u64: 0 };
-            let error = errno(libc::epoll_wait(epoll, &raw mut event, 1, BLOCK.subsec_millis().cast_signed()).into());
-            libc::close(epoll);
-            error
-        }
-    }),
-    ("futex", || {
-        let (word, time) = (0u32, libc::timespec { tv_sec: 0, tv_nsec: BLOCK.subsec_nanos().into() });
-        // SAFETY: the kernel compares `word` with 0, and reads `time`.
-        errno(unsafe { libc::syscall(libc::SYS_futex, &raw const word, libc::FUTEX_WAIT, 0, &raw const time) })
-    }),
-    ("recv", || {
-        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        socket.set_read_timeout(Some(BLOCK)).unwrap();
-        socket.recv(&mut [0]).unwrap_err().raw_os_error().unwrap()
-    }),
-];
-
-#[test]
-fn no_call_is_interrupted() {
-    let (runtime, probe) = multi_thread(2, watching());
-    for (name, call) in CALLS {
-        let error = runtime.block_on(async { spawn(&probe, async move { call() }).await.unwrap() });
-        assert_ne!(error, libc::EINTR, "{name}");
-    }
-    drop(runtime);
-    let looked_at = slow_polls(&probe).iter().filter(|poll| poll.evidence.captures > 0).count();
-    assert!(looked_at > 0);
 }

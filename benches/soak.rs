@@ -1,0 +1,116 @@
+//! Whether a probe can be left on: `cargo bench --bench soak -- [--minutes N] [false-reports|host-safety|all]`.
+//!
+//! *False reports*: cooperative tasks that note how long each of their own polls took, by their own clock; a slow poll of which
+//! the task knows nothing is a false report. *Host safety*: whatever a program may do while stacks are copied as often as can
+//! be: panics, aborted tasks, libraries that come and go, allocators under stress, new processes, runtimes dropped in the middle of
+//! a poll; afterwards memory, files, threads and signal handlers are what they were.
+//!
+//! 20 s each unless told otherwise. Ends with 1 when something is wrong, which is said, and with 2 when asked for what there is not.
+
+#[allow(dead_code, reason = "shared with other benchmarks")]
+mod common;
+#[path = "soak/false_reports.rs"]
+mod false_reports;
+#[cfg(target_os = "linux")]
+#[path = "soak/heap.rs"]
+mod heap;
+#[cfg(target_os = "linux")]
+#[path = "soak/host.rs"]
+mod host;
+#[cfg(target_os = "linux")]
+#[path = "soak/host_safety.rs"]
+mod host_safety;
+#[cfg(target_os = "linux")]
+#[path = "soak/library.rs"]
+mod library;
+#[cfg(target_os = "linux")]
+#[path = "soak/loads.rs"]
+mod loads;
+#[path = "soak/progress.rs"]
+mod progress;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use common::{is_measuring, print_setting};
+use pollscope_probe::{Probe, TOKIO_UNSTABLE};
+use tokio::task::JoinHandle;
+
+/// Of each part.
+const DEFAULT: Duration = Duration::from_secs(20);
+/// When only whether it runs is asked.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+struct Request {
+    length: Duration,
+    false_reports: bool,
+    host_safety: bool,
+}
+
+impl Request {
+    fn read(words: impl Iterator<Item = String>) -> Result<Request, String> {
+        let length = if is_measuring() { DEFAULT } else { SHORTEST };
+        let mut request = Request { length, false_reports: true, host_safety: true };
+        // Cargo adds `--bench` itself.
+        let mut words = words.filter(|word| word != "--bench");
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--minutes" => {
+                    let minutes = words.next().and_then(|number| number.parse::<f64>().ok());
+                    let length = minutes.and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok());
+                    request.length = length.ok_or("cannot read `--minutes`: give a number, such as 10 or 0.5")?;
+                }
+                "false-reports" => request.host_safety = false,
+                "host-safety" => request.false_reports = false,
+                "all" => {}
+                other => {
+                    let known = "`--minutes N`, `false-reports`, `host-safety` or `all`";
+                    return Err(format!("cannot understand `{other}`: give {known}"));
+                }
+            }
+        }
+        Ok(request)
+    }
+}
+
+/// Spawns a task that the probe sees: by the hooks alone where there are any, else watched.
+#[track_caller]
+fn spawn<F>(probe: &Probe, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    if TOKIO_UNSTABLE { tokio::spawn(future) } else { tokio::spawn(probe.watch(future)) }
+}
+
+fn main() -> ExitCode {
+    let request = match Request::read(std::env::args().skip(1)) {
+        Ok(request) => request,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    print_setting();
+    println!("{:.0} s each", request.length.as_secs_f64());
+    progress::watch();
+    let mut failures = Vec::new();
+    if request.false_reports {
+        failures.extend(false_reports::run(request.length));
+    }
+    #[cfg(target_os = "linux")]
+    if request.host_safety {
+        failures.extend(host_safety::run(request.length));
+    }
+    #[cfg(not(target_os = "linux"))]
+    if request.host_safety {
+        println!("\nhost safety: skipped: only on Linux");
+    }
+    println!();
+    failures.iter().for_each(|failure| println!("FAILED: {failure}"));
+    if !failures.is_empty() {
+        return ExitCode::FAILURE;
+    }
+    println!("passed");
+    ExitCode::SUCCESS
+}
