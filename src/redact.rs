@@ -14,6 +14,8 @@ use crate::recording::{Recording, Run, SlowPoll, Syscall};
 
 /// What stands for a path that is hidden.
 pub const HIDDEN: &str = "<path>";
+/// What stands for a value on the command line.
+pub const VALUE: &str = "<value>";
 
 /// The recording without paths. Its findings are made anew, of what is left.
 pub fn redact(recording: Recording) -> Recording {
@@ -72,10 +74,12 @@ fn without_absolute(text: &str) -> String {
 
 /// The program's name, the command's, and which options were given: not with what.
 fn command(typed: &[String]) -> Vec<String> {
+    let options_end = typed.iter().position(|word| word == "--").unwrap_or(typed.len());
     let shown = typed.iter().enumerate().map(|(index, word)| match index {
         0 => word.rsplit('/').next().unwrap_or_default().to_owned(),
         1 if word.bytes().all(|byte| byte.is_ascii_lowercase()) => word.clone(),
-        _ => option(word).unwrap_or_else(|| "<value>".to_owned()),
+        _ if index > options_end => VALUE.to_owned(),
+        _ => option(word).unwrap_or_else(|| VALUE.to_owned()),
     });
     shown.collect()
 }
@@ -86,14 +90,14 @@ fn option(word: &str) -> Option<String> {
         Some(long) => {
             let name = long.split_once('=').map_or(long, |(name, _)| name);
             let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
-            is_name.then(|| if name.len() < long.len() { format!("--{name}=<value>") } else { word.to_owned() })
+            is_name.then(|| if name.len() < long.len() { format!("--{name}={VALUE}") } else { word.to_owned() })
         }
+        // `-` is stdout.
+        None if word == "-" => Some(word.to_owned()),
         None => {
             let mut letters = word.chars().skip(1);
-            let letter = letters.next().filter(char::is_ascii_alphabetic);
-            letter.map_or(Some("-".to_owned()).filter(|_| word == "-"), |letter| {
-                Some(if letters.next().is_some() { format!("-{letter}<value>") } else { word.to_owned() })
-            })
+            let letter = letters.next().filter(char::is_ascii_alphabetic)?;
+            Some(if letters.next().is_some() { format!("-{letter}{VALUE}") } else { word.to_owned() })
         }
     }
 }
@@ -153,8 +157,18 @@ mod tests {
     fn nothing_of_a_folder_is_in_any_output() {
         let mut recording = fixture::recording();
         let path = |name: &str| format!("/u/pl an`ted/{name}");
-        let words =
-            ["/u/planted/pollscope", "merge", "planted", "-oplanted", "--json=planted", "--json", "./planted/x", "-"];
+        let words = [
+            "/u/planted/pollscope",
+            "merge",
+            "planted",
+            "-oplanted",
+            "--json=planted",
+            "--json",
+            "./planted/x",
+            "-",
+            "--",
+            "--planted",
+        ];
         recording.environment.command = words.map(str::to_owned).to_vec();
         recording.scenario.why = "As in /u/planted/why.".to_owned();
         recording.scenario.settings.insert("files.output".to_owned(), "planted".to_owned());
@@ -198,7 +212,7 @@ mod tests {
         assert_eq!(poll.syscall.as_ref().expect("it has one").text, r#"write(fd 9 "<path>", 64 bytes)"#);
         assert_eq!(poll.blocking_line.as_deref(), Some("<path>/sink.rs:7"));
         let command = redacted.environment.command.join(" ");
-        assert_eq!(command, "pollscope merge <value> -o<value> --json=<value> --json <value> -");
+        assert_eq!(command, "pollscope merge <value> -o<value> --json=<value> --json <value> - -- <value>");
         assert_eq!(
             redacted.runs[0].errors,
             ["cannot write to output `<path>`: No space left; free some space".to_owned()]

@@ -107,11 +107,16 @@ impl fmt::Display for CaptureNote {
                 f,
                 "cannot see where threads compute: {why}; {DURATIONS_STAY}, leave a real-time signal free to see more"
             ),
-            CaptureNote::StackIncomplete(why) => write!(
-                f,
-                "cannot see where it blocks: the stack cannot be followed: {why}; {DURATIONS_STAY}, build all code with unwinding \
-                 tables (`-C force-unwind-tables=yes`) to see more"
-            ),
+            CaptureNote::StackIncomplete(why) => {
+                let helps = match why.contains("table") {
+                    true => "build all code with unwinding tables (`-C force-unwind-tables=yes`)",
+                    false => "fewer frames, or frame pointers (`-C force-frame-pointers=yes`), may help",
+                };
+                write!(
+                    f,
+                    "cannot see where it blocks: the stack cannot be followed: {why}; {DURATIONS_STAY}, to see more {helps}"
+                )
+            }
             CaptureNote::SymbolsOnly => write!(
                 f,
                 "cannot name lines: the program has function names only; {DURATIONS_STAY}, set {LINE_TABLES} (and no `strip`) in \
@@ -213,6 +218,7 @@ mod tests {
             ClocksUnreadable,
             SignalUnusable(why()),
             StackIncomplete(why()),
+            StackIncomplete("this code has no unwinding table".to_owned()),
             SymbolsOnly,
             Stripped,
             ProgramUnreadable(why()),

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Folder, finish, send, stdout, wait_until};
+use crate::support::{Folder, alone, finish, send, stdout, wait_until};
 
 /// Starts a command whose stderr is a full pipe. The reader is to be kept: without one, writing is an error.
 fn start(command: &mut Command) -> (Child, PipeReader) {
@@ -22,6 +22,7 @@ fn start(command: &mut Command) -> (Child, PipeReader) {
 
 #[test]
 fn a_run_is_reported_all_the_same() {
+    let _alone = alone();
     let folder = Folder::new();
     // A note at the start, slow polls, and one that still goes on at ten times the threshold.
     let line = "run slow-coroutine --mode naive --slow 10ms --json json";

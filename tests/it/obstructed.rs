@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-use crate::support::{Folder, assert_ends, run, stderr, stdout};
+use crate::support::{Folder, alone, assert_ends, run, stderr, stdout};
 
 /// Runs three rounds, each with a probe of its own and a slow poll, and checks that it was said once; the first slow poll.
 #[track_caller]
@@ -46,6 +46,7 @@ const ARGS: [&str; 11] = [
 
 #[test]
 fn a_stripped_program() {
+    let _alone = alone();
     let folder = Folder::new();
     let stripped = folder.path("pollscope");
     let strip = Command::new("strip").arg("-o").arg(&stripped).arg(env!("CARGO_BIN_EXE_pollscope")).output();
@@ -60,6 +61,7 @@ fn a_stripped_program() {
 
 #[test]
 fn no_proc() {
+    let _alone = alone();
     let private = |program: &str| {
         let mut command = Command::new("unshare");
         let user = if rustix::process::geteuid().is_root() { "-m" } else { "-rm" };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Folder, assert_ends, root, run, stderr, stdout};
+use crate::support::{Folder, alone, assert_ends, root, run, stderr, stdout};
 
 /// In the environment, in a line, in a buffer.
 const SECRET: &str = "hunter2-correct-horse";
@@ -60,6 +60,7 @@ fn slow_polls(folder: &Folder) -> Vec<Value> {
 /// The command line is told, with its paths; nothing that is in the files or in the environment.
 #[test]
 fn no_content_is_in_any_output() {
+    let _alone = alone();
     let folder = Folder::new();
     let output = merge_into_a_slow_fifo(&folder, &[]);
     let shown = shown(&folder, &output);
@@ -81,6 +82,7 @@ fn no_line_is_in_any_output() {
 
 #[test]
 fn redacted_outputs_have_no_paths() {
+    let _alone = alone();
     let folder = Folder::new();
     let output = merge_into_a_slow_fifo(&folder, &["--redact"]);
     let shown = shown(&folder, &output);
@@ -123,6 +125,7 @@ fn redacted_errors_keep_their_cause() {
 /// A scenario's file may lie anywhere, and what it writes to is in a temporary folder.
 #[test]
 fn a_redacted_run_keeps_lines_and_calls() {
+    let _alone = alone();
     let folder = Folder::new();
     std::fs::create_dir(folder.path(FOLDER)).expect("a folder");
     let text = std::fs::read_to_string(root().join("scenarios/slow-sink.toml")).expect("a scenario");

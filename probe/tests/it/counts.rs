@@ -176,3 +176,12 @@ fn a_watched_task_is_counted_once() {
     assert_eq!((witness.polls(), snapshot.polls.count()), (10, 10));
     assert_eq!(snapshot.sites[0].task_name.as_deref(), Some("twice"));
 }
+
+/// What a build cannot see is said, with what helps.
+#[test]
+fn a_build_without_hooks_says_so() {
+    let (_runtime, probe) = current_thread(patient());
+    let coverage = probe.snapshot().coverage;
+    let helps = coverage.blind_to.iter().filter(|what| what.contains("build with --cfg tokio_unstable")).count();
+    assert_eq!(helps, if TOKIO_UNSTABLE { 0 } else { 2 }, "{coverage:?}");
+}

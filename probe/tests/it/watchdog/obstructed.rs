@@ -1,5 +1,6 @@
 //! What stands in the way of seeing: slow polls keep their exact durations, what is missing is `None`, and one line says why,
-//! once. Each runs in a process of its own: a copy of this test program, with the one test and a variable that tells it so.
+//! once. Each runs in a process of its own: this test program again, or a copy, with the one test and a variable that tells it so;
+//! one at a time, as other tests need the processors.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -22,18 +23,12 @@ impl Copied {
         fs::create_dir(&folder).unwrap();
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
         let copied = Copied(folder);
-        fs::copy(std::env::current_exe().unwrap(), copied.program()).unwrap();
+        fs::copy(this(), copied.program()).unwrap();
         copied
     }
 
     fn program(&self) -> PathBuf {
         self.0.join("program")
-    }
-
-    /// Runs the one test in the copy, started by `start`, if that is anything but the program itself.
-    fn run(&self, test: &str, mut start: Command) -> Output {
-        start.args(["--exact", &format!("watchdog::obstructed::{test}"), "--nocapture"]);
-        start.env(ALONE, "1").current_dir("/").output().unwrap()
     }
 }
 
@@ -41,6 +36,19 @@ impl Drop for Copied {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// Runs one test in the process that `start` starts.
+fn alone(test: &str, mut start: Command) -> Output {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    start.args(["--exact", &format!("watchdog::obstructed::{test}"), "--nocapture"]);
+    start.env(ALONE, "1").current_dir("/").output().unwrap()
+}
+
+/// This program itself.
+fn this() -> PathBuf {
+    std::env::current_exe().unwrap()
 }
 
 fn is_root() -> bool {
@@ -99,19 +107,6 @@ fn nothing_seen(snapshot: &Snapshot) {
     }
 }
 
-#[test]
-fn nothing_is_in_the_way() {
-    if is_alone() {
-        let snapshot = three_slow_polls(true);
-        assert_eq!(snapshot.capture_notes, []);
-        return;
-    }
-    eventually(|| {
-        let copied = Copied::new("nothing");
-        succeeded(&copied.run("nothing_is_in_the_way", Command::new(copied.program())), None)
-    });
-}
-
 /// Its files in /proc are root's: another user may not read what its own threads do.
 #[test]
 fn a_process_that_is_not_dumpable() {
@@ -128,7 +123,7 @@ fn a_process_that_is_not_dumpable() {
     if is_root() {
         start.uid(65_534).gid(65_534);
     }
-    succeeded(&copied.run("a_process_that_is_not_dumpable", start), Some("permission denied")).unwrap();
+    succeeded(&alone("a_process_that_is_not_dumpable", start), Some("permission denied")).unwrap();
 }
 
 #[test]
@@ -148,13 +143,12 @@ fn no_proc() {
         start
     };
     if !private().arg("true").output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: `/proc` cannot be covered here, which takes `unshare` and the right to mount");
+        println!("SKIP: `/proc` cannot be covered here, which takes `unshare` and the right to mount");
         return;
     }
-    let copied = Copied::new("proc");
     let mut start = private();
-    start.arg(copied.program());
-    succeeded(&copied.run("no_proc", start), Some("mount `/proc`")).unwrap();
+    start.arg(this());
+    succeeded(&alone("no_proc", start), Some("mount `/proc`")).unwrap();
 }
 
 /// The stack is whole, but has no lines; without debug information it has functions, and without symbols nothing.
@@ -163,10 +157,10 @@ fn without(option: &str, test: &str, says: &str) {
         let copied = Copied::new(test);
         let strip = Command::new("strip").arg(option).arg(copied.program()).output();
         if !strip.is_ok_and(|output| output.status.success()) {
-            eprintln!("skipped: there is no `strip`");
+            println!("SKIP: there is no `strip`");
             return Ok(());
         }
-        succeeded(&copied.run(test, Command::new(copied.program())), Some(says))
+        succeeded(&alone(test, Command::new(copied.program())), Some(says))
     });
 }
 
@@ -218,7 +212,7 @@ fn a_program_that_was_replaced() {
     }
     eventually(|| {
         let copied = Copied::new("replaced");
-        succeeded(&copied.run("a_program_that_was_replaced", Command::new(copied.program())), None)
+        succeeded(&alone("a_program_that_was_replaced", Command::new(copied.program())), None)
     });
 }
 
@@ -244,8 +238,7 @@ fn no_signal_is_free() {
         return;
     }
     eventually(|| {
-        let copied = Copied::new("signals");
-        let output = copied.run("no_signal_is_free", Command::new(copied.program()));
+        let output = alone("no_signal_is_free", Command::new(this()));
         succeeded(&output, Some("every real-time signal is in use"))
     });
 }
@@ -276,10 +269,7 @@ fn no_descriptor_is_left() {
         assert!(seen.blocking_line.is_some() && seen.stack_complete == Some(true), "{seen:#?}");
         return;
     }
-    eventually(|| {
-        let copied = Copied::new("descriptors");
-        succeeded(&copied.run("no_descriptor_is_left", Command::new(copied.program())), Some("`ulimit -n`"))
-    });
+    eventually(|| succeeded(&alone("no_descriptor_is_left", Command::new(this())), Some("`ulimit -n`")));
 }
 
 /// As some containers have it: the call that copies memory is forbidden, and so is the file that would do instead.
@@ -297,11 +287,7 @@ fn memory_that_cannot_be_read() {
         assert_eq!(snapshot.capture_notes, [CaptureNote::MemoryUnreadable]);
         return;
     }
-    eventually(|| {
-        let copied = Copied::new("memory");
-        let output = copied.run("memory_that_cannot_be_read", Command::new(copied.program()));
-        succeeded(&output, Some("`process_vm_readv`"))
-    });
+    eventually(|| succeeded(&alone("memory_that_cannot_be_read", Command::new(this())), Some("`process_vm_readv`")));
 }
 
 /// From now on these calls fail with EPERM, in this thread and in those that it starts.
@@ -338,7 +324,7 @@ fn paths_are_hidden_where_asked() {
         let fifo = folder.0.join("fifo");
         let made = Command::new("mkfifo").arg(&fifo).status();
         if !made.is_ok_and(|status| status.success()) {
-            eprintln!("skipped: there is no `mkfifo`");
+            println!("SKIP: there is no `mkfifo`");
             return Ok(());
         }
         let reads = fs::File::options().read(true).write(true).open(&fifo).unwrap();
