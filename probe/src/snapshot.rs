@@ -80,7 +80,8 @@ impl Snapshot {
                     ..site.clone()
                 },
             };
-            (since.polls.count() > 0).then_some(since)
+            // A poll can be counted in one interval, and as slow in the next.
+            (since.polls.count() > 0 || since.slow > 0).then_some(since)
         });
         let ledgers = self.ledger.as_ref().zip(earlier.ledger.as_ref());
         let latency = self.schedule_latency.as_ref().zip(earlier.schedule_latency.as_ref());
@@ -262,7 +263,7 @@ impl Ledger {
             },
         });
         Ledger {
-            charges: charges.filter(|charge| charge.tasks > 0).collect(),
+            charges: charges.filter(|charge| charge.tasks > 0 || charge.wait_most_ns > 0).collect(),
             unattributed_ns: self.unattributed_ns.saturating_sub(earlier.unattributed_ns),
         }
     }

@@ -22,7 +22,7 @@ pub fn ask_for_short_slices() -> io::Result<()> {
     os::ask_for_short_slices()
 }
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(supported)]
 mod os {
     use std::io;
 
@@ -96,7 +96,7 @@ mod os {
     }
 }
 
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+#[cfg(not(supported))]
 mod os {
     pub(super) fn ask_for_short_slices() -> std::io::Result<()> {
         Err(std::io::ErrorKind::Unsupported.into())

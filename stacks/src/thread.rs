@@ -229,9 +229,11 @@ impl Scheduled {
 ///
 /// `syscall` tells less. Its `running` is also the answer for a thread that blocked twice while the kernel waited for it to be off
 /// the CPU, which can take until the next tick of the clock.
+#[cfg(supported)]
 #[derive(Debug)]
 pub(crate) struct Runs(File);
 
+#[cfg(supported)]
 impl Runs {
     pub(crate) fn open(thread: &ThreadRef) -> Result<Runs, StateError> {
         Ok(Runs(thread.open("status")?))
@@ -248,6 +250,7 @@ impl Runs {
 /// More than `status` has.
 const STATUS: usize = 8192;
 
+#[cfg(supported)]
 fn parse_runs(text: &str) -> Option<Option<u64>> {
     let (_, state) = text.split_once("\nState:\t")?;
     if !state.starts_with('R') {
