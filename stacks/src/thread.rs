@@ -359,6 +359,7 @@ mod tests {
         }
     }
 
+    #[cfg(supported)]
     #[test]
     fn schedule_and_status_are_read() {
         assert_eq!(parse_schedule("12 34 5\n"), Some(Schedule { on_cpu_ns: 12, run_delay_ns: 34, slices: 5 }));
