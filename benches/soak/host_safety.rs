@@ -18,6 +18,8 @@ use crate::{library, progress};
 const THRESHOLD: Duration = Duration::from_millis(1);
 /// How long the probes' own threads may take to end, and those of runtimes that nobody waits for.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often a round's two runtimes do everything. The first names of a probe take as long as all of it.
+const REPEATS: usize = 8;
 /// What comes and goes in a round beside the two runtimes, and after them.
 const TIMES: usize = 6;
 /// By how much the heap may differ between rounds: tasks end in another order each time.
@@ -125,7 +127,9 @@ fn measured_runtime(workers: usize, seen: &Arc<Seen>, counts: &Arc<Counts>) {
     let mut builder = if workers == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     let probe = seen.probe(builder.worker_threads(workers));
     let runtime = builder.build().expect("a runtime can be built");
-    runtime.block_on(probe.watch(loads::all(probe.clone(), Arc::clone(counts))));
+    for _ in 0..REPEATS {
+        runtime.block_on(probe.watch(loads::all(probe.clone(), Arc::clone(counts))));
+    }
     drop(runtime);
     probe.finish(PATIENCE);
 }
