@@ -94,6 +94,21 @@ pub struct Evidence {
     /// How old the poll was when the first look that showed a stack or a system call was complete, in nanoseconds, less the
     /// time of polls within it until then. At least the threshold, and by how much it is more is how late the watchdog was.
     /// `None` when nothing was seen.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pollscope_probe::Probe;
+    ///
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().slow_poll(Duration::from_millis(10)).install(&mut runtime)?;
+    /// runtime.build()?.block_on(probe.watch(async { std::thread::sleep(Duration::from_millis(20)) }));
+    ///
+    /// let slow = &probe.snapshot().slow_polls[0];
+    /// if let Some(after_ns) = slow.evidence.captured_after_ns {
+    ///     assert!((10_000_000..slow.duration_ns).contains(&after_ns));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub captured_after_ns: Option<u64>,
 }
 
