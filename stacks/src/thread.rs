@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 
 /// Which thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -260,16 +260,11 @@ fn parse_runs(text: &str) -> Option<Option<u64>> {
     last.lines().next()?.parse().ok().map(Some)
 }
 
-/// What is in a small file of `/proc` now: the kernel gives all of it at once.
-#[cfg(unix)]
-fn read_again<'buffer>(file: &File, buffer: &'buffer mut [u8]) -> Result<&'buffer str, StateError> {
-    let length = std::os::unix::fs::FileExt::read_at(file, buffer, 0)?;
+/// What is in a small file of `/proc` now: the kernel gives all of it at once. Not by `pread`, which some sandboxes forbid.
+fn read_again<'buffer>(mut file: &File, buffer: &'buffer mut [u8]) -> Result<&'buffer str, StateError> {
+    file.seek(SeekFrom::Start(0))?;
+    let length = file.read(buffer)?;
     std::str::from_utf8(&buffer[..length]).map_err(|_| StateError::Unrecognised)
-}
-
-#[cfg(not(unix))]
-fn read_again<'buffer>(_file: &File, _buffer: &'buffer mut [u8]) -> Result<&'buffer str, StateError> {
-    Err(StateError::Unsupported)
 }
 
 /// How it was scheduled.

@@ -135,7 +135,14 @@ fn wait_for_the_end() {
 fn run(program: &Path) -> Child {
     let arguments = ["--ignored", "--exact", "--nocapture", "symbolize::tests::wait_for_the_end"];
     let mut command = Command::new(program);
-    let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = loop {
+        match command.spawn() {
+            // Another test was starting a process while this program was copied, and has it open until it did.
+            Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
+            child => break child.unwrap(),
+        }
+    };
     let mut said = String::new();
     let output = child.stdout.as_mut().unwrap();
     while !said.contains("here") {
