@@ -11,7 +11,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::exit::Exit;
 use crate::export::console::DEFAULT_ADDRESS;
+use crate::gate::Gate;
 use crate::pipeline::sink::Mode;
+use crate::report::Format;
 use crate::scenario::wire::Override;
 use crate::units::parse_duration;
 
@@ -37,6 +39,8 @@ pub enum Command {
     Merge(MergeRequest),
     /// List the scenarios.
     Scenarios,
+    /// Show a saved recording.
+    Report(ReportRequest),
     /// Prove what is seen here.
     Doctor,
     /// Explain a code, or list all.
@@ -92,13 +96,26 @@ pub struct MergeRequest {
     pub console: Option<SocketAddr>,
 }
 
-/// Reports besides the one on stdout.
+/// What `report` is to do.
+#[derive(Debug)]
+pub struct ReportRequest {
+    /// The saved recording; `-` is stdin.
+    pub file: PathBuf,
+    /// What is written.
+    pub outputs: Outputs,
+}
+
+/// Where reports go, and what decides the exit code.
 #[derive(Debug, Clone)]
 pub struct Outputs {
-    /// Where the recording goes as JSON; `-` is stdout, instead of the report.
-    pub json: Option<PathBuf>,
-    /// Where the stacks of slow polls go, folded; `-` likewise.
-    pub folded: Option<PathBuf>,
+    /// Files, each in its format; `-` is stdout, instead of the report.
+    pub files: Vec<(Format, PathBuf)>,
+    /// What the report on stdout is written as.
+    pub stdout: Format,
+    /// What must hold, besides what the recording has.
+    pub gates: Vec<Gate>,
+    /// Whether a gate that is inconclusive decides the exit code.
+    pub strict: bool,
     /// Whether paths are hidden in all of them, and in lines on stderr.
     pub redact: bool,
 }
@@ -106,7 +123,7 @@ pub struct Outputs {
 impl Outputs {
     /// All of them.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        [&self.json, &self.folded].into_iter().flatten().map(PathBuf::as_path)
+        self.files.iter().map(|(_, path)| path.as_path())
     }
 }
 
@@ -125,7 +142,7 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 pass, 1 error, 2 usage, 3 merge not confirmed, 99 an expectation failed, \
+Exit codes: 0 pass, 1 error, 2 usage, 3 merge not confirmed, 97 inconclusive (--strict), 99 an expectation failed, \
 110 cannot write output, 129 hung up, 130 interrupted, 143 terminated";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -143,6 +160,8 @@ enum CliCommand {
     Merge(CliMerge),
     /// List the built-in scenarios with their questions
     Scenarios,
+    /// Show a saved recording in any format
+    Report(CliReport),
     /// Prove what this machine and build see, with injected stalls
     Doctor,
     /// Explain a finding's code or a cause, and how to fix it
@@ -201,16 +220,43 @@ struct CliMerge {
 }
 
 #[derive(Debug, Args)]
-struct CliCommon {
+struct CliReport {
+    /// What `--json` wrote; `-` is stdin
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Write the report to this file instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: CliOutputs,
+}
+
+#[derive(Debug, Args)]
+struct CliOutputs {
+    /// What the report is written as
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = parse_format)]
+    format: Format,
     /// Write the recording as JSON to this file; `-` is stdout, instead of the report
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Write the stacks of slow polls to this file, folded for flame graphs, weighted by milliseconds; `-` is stdout
     #[arg(long, value_name = "FILE")]
     folded: Option<PathBuf>,
+    /// End with 99 unless this holds, such as `lag.p99 < 10ms` (repeatable); the grammar is in the README
+    #[arg(long, value_name = "GATE", value_parser = parse_gate)]
+    fail_on: Vec<Gate>,
+    /// End with 97 when the run was too short to tell whether a gate holds
+    #[arg(long)]
+    strict: bool,
     /// Hide paths in reports, files and slow-poll lines: of files written, sources, and the command line's values
     #[arg(long)]
     redact: bool,
+}
+
+#[derive(Debug, Args)]
+struct CliCommon {
+    #[command(flatten)]
+    outputs: CliOutputs,
     /// Let tokio-console look at the run, at this address
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_ADDRESS)]
     console: Option<SocketAddr>,
@@ -221,6 +267,15 @@ struct CliExplain {
     /// Such as PS001 or lock; without it, all are listed
     #[arg(value_name = "CODE")]
     code: Option<String>,
+}
+
+fn parse_format(text: &str) -> Result<Format, String> {
+    let known = Format::ALL.map(Format::as_str).join("`, `");
+    Format::from_name(text).ok_or_else(|| format!("there is no such format; choose of `{known}`"))
+}
+
+fn parse_gate(text: &str) -> Result<Gate, String> {
+    Gate::parse(text).map_err(|error| error.to_string())
 }
 
 fn parse_mode(text: &str) -> Result<Mode, String> {
@@ -253,11 +308,11 @@ fn interval(text: &str) -> Result<Duration, String> {
 fn check(command: &CliCommand) -> Result<(), (ErrorKind, &'static str)> {
     match command {
         CliCommand::Run(run)
-            if run.scenarios.len() > 1 && (run.common.json.is_some() || run.common.folded.is_some()) =>
+            if run.scenarios.len() > 1 && (run.common.outputs.format != Format::Text || run.common.outputs.files().next().is_some()) =>
         {
             Err((
                 ErrorKind::ArgumentConflict,
-                "`--json` and `--folded` take one recording, and each scenario makes one: run them one by one",
+                "a file or a format other than text takes one recording, and each scenario makes one: run them one by one",
             ))
         }
         CliCommand::Run(run) if (1..run.mode.len()).any(|i| run.mode[..i].contains(&run.mode[i])) => {
@@ -308,11 +363,16 @@ impl From<CliCommand> for Command {
         match command {
             CliCommand::Scenarios => Command::Scenarios,
             CliCommand::Doctor => Command::Doctor,
+            CliCommand::Report(report) => {
+                let mut outputs = report.outputs.outputs();
+                outputs.files.extend(report.output.map(|path| (outputs.stdout, path)));
+                Command::Report(ReportRequest { file: report.file, outputs })
+            }
             CliCommand::Explain(explain) => Command::Explain(explain.code),
             CliCommand::Run(run) => Command::Run(RunRequest {
                 overrides: run.overrides(),
                 scenarios: run.scenarios,
-                outputs: run.common.outputs(),
+                outputs: run.common.outputs.outputs(),
                 console: run.common.console,
             }),
             CliCommand::Merge(merge) => Command::Merge(MergeRequest {
@@ -324,16 +384,28 @@ impl From<CliCommand> for Command {
                 force: merge.force,
                 append: merge.append,
                 slow_poll: merge.slow,
-                outputs: merge.common.outputs(),
+                outputs: merge.common.outputs.outputs(),
                 console: merge.common.console,
             }),
         }
     }
 }
 
-impl CliCommon {
+impl CliOutputs {
+    /// The files that are asked for, each with its format.
+    fn files(&self) -> impl Iterator<Item = (Format, &PathBuf)> {
+        let files = [(Format::Json, &self.json), (Format::Folded, &self.folded)];
+        files.into_iter().filter_map(|(format, path)| Some((format, path.as_ref()?)))
+    }
+
     fn outputs(&self) -> Outputs {
-        Outputs { json: self.json.clone(), folded: self.folded.clone(), redact: self.redact }
+        Outputs {
+            files: self.files().map(|(format, path)| (format, path.clone())).collect(),
+            stdout: self.format,
+            gates: self.fail_on.clone(),
+            strict: self.strict,
+            redact: self.redact,
+        }
     }
 }
 

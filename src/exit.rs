@@ -12,7 +12,9 @@ pub enum Exit {
     Usage = 2,
     /// The merge was not confirmed.
     NotConfirmed = 3,
-    /// An expectation of a scenario does not hold.
+    /// The run was too short to tell whether a gate holds, and `--strict` was asked for.
+    Inconclusive = 97,
+    /// An expectation of a scenario, or a gate of `--fail-on`, does not hold.
     GateFailed = 99,
     /// A report cannot be written: nothing was run, where that showed beforehand; else the others were written.
     CannotWrite = 110,

@@ -5,6 +5,7 @@ mod explain;
 mod merge;
 mod output;
 mod progress;
+mod report;
 mod run;
 mod scenarios;
 mod signals;
@@ -18,6 +19,7 @@ use crate::escape::escape_path;
 use crate::exit::Exit;
 use crate::explain::NoExplanation;
 use crate::export::console::ConsoleError;
+use crate::recording::read::ReadError;
 use crate::redact::text;
 use crate::run::RunError;
 use crate::scenario::wire::ScenarioError;
@@ -57,6 +59,13 @@ pub enum CmdError {
         /// The file, as it was named.
         file: PathBuf,
     },
+    /// A saved recording cannot be read.
+    Read {
+        /// Where it is.
+        path: PathBuf,
+        /// Why not.
+        error: ReadError,
+    },
     /// A report cannot be written.
     Write {
         /// Where to.
@@ -80,6 +89,7 @@ impl CmdError {
             | CmdError::StallsMissed { .. }
             | CmdError::OpenFiles { .. }
             | CmdError::Signals(_)
+            | CmdError::Read { .. }
             | CmdError::ReportIsUsed { .. } => Exit::Error,
         }
     }
@@ -109,6 +119,7 @@ impl fmt::Display for CmdError {
                 escape_path(report),
                 escape_path(file)
             ),
+            CmdError::Read { path, error } => write!(f, "cannot read recording `{}`: {error}", escape_path(path)),
             CmdError::Write { path, error } => {
                 match path.to_str() {
                     Some("-") => write!(f, "cannot write to stdout: {error}")?,
@@ -143,6 +154,7 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
     match command {
         Command::Run(run) => hiding(run.outputs.redact, run::execute(&run, &terminal)),
         Command::Merge(merge) => hiding(merge.outputs.redact, merge::execute(&merge, &terminal)),
+        Command::Report(report) => hiding(report.outputs.redact, report::execute(&report, &terminal)),
         Command::Scenarios => scenarios::execute(&terminal),
         Command::Doctor => doctor::execute(&terminal),
         Command::Explain(code) => explain::execute(code.as_deref(), &terminal),

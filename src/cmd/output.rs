@@ -10,12 +10,14 @@ use tempfile::NamedTempFile;
 
 use super::CmdError;
 use crate::args::{Color, Outputs};
-use crate::recording::{Recording, wire};
-use crate::report::folded;
-use crate::report::terminal::{Style, render};
+use crate::recording::Recording;
+use crate::report::render;
+use crate::report::terminal::Style;
 
 /// The width of a report that nobody looks at on a terminal.
 const PLAIN_WIDTH: usize = 100;
+/// A text report in a file.
+const FILE: Style = Style { width: PLAIN_WIDTH, color: false, unicode: true };
 
 /// What was said about the terminal on the command line.
 #[derive(Debug)]
@@ -44,18 +46,14 @@ impl Terminal {
     /// What can be written is, whatever else cannot; the first failure is the answer.
     pub(super) fn report(&self, recording: &Recording, outputs: &Outputs) -> Result<(), CmdError> {
         let dash = Path::new("-");
+        let stdout = outputs.paths().all(|path| path != dash).then_some((outputs.stdout, dash));
+        let files = outputs.files.iter().map(|(format, path)| (*format, path.as_path()));
         let mut written = Ok(());
-        if let Some(path) = &outputs.json {
-            let json = wire::to_json(recording).map_err(io::Error::from);
-            written = json
-                .map_err(|error| CmdError::Write { path: path.clone(), error })
-                .and_then(|json| self.write(path, &json));
-        }
-        if let Some(path) = &outputs.folded {
-            written = written.and(self.write(path, &folded::render(recording)));
-        }
-        if outputs.paths().all(|path| path != dash) {
-            written = written.and(self.write(dash, &render(recording, &self.style())));
+        for (format, path) in files.chain(stdout) {
+            let style = if path == dash { self.style() } else { FILE };
+            let text = render(recording, format, &style);
+            let done = text.map_err(|error| CmdError::Write { path: path.to_owned(), error });
+            written = written.and(done.and_then(|text| self.write(path, &text)));
         }
         written
     }

@@ -85,7 +85,8 @@ impl<'a> Session<'a> {
         let runs = run_all(settings, &self.shutdown, &mut observer);
         observer.finish();
         let runs = runs.map_err(CmdError::Run)?;
-        let gates = if judge { scenario.expect.iter().map(|gate| gate.judge(&runs)).collect() } else { Vec::new() };
+        let expected = if judge { scenario.expect.as_slice() } else { &[] };
+        let gates = expected.iter().chain(&outputs.gates).map(|gate| gate.judge(&runs)).collect();
         let recording = Recording {
             environment: environment(self.console_on, self.terminal.typed.clone()),
             scenario: ScenarioInfo {
@@ -110,18 +111,22 @@ impl<'a> Session<'a> {
             say(&errors.join("\n"));
         }
         reported?;
-        Ok(exit_of(&recording))
+        Ok(exit_of(&recording, outputs.strict))
     }
 }
 
-fn exit_of(recording: &Recording) -> Exit {
+/// How a command ends that has this to report.
+pub(super) fn exit_of(recording: &Recording, strict: bool) -> Exit {
     let any = |check: fn(&Run) -> bool| recording.runs.iter().any(check);
+    let is_any = |verdict| recording.gates.iter().any(|gate| gate.verdict == verdict);
     if any(|run| !run.errors.is_empty()) {
         Exit::Error
     } else if any(|run| run.merge.as_ref().is_some_and(|merge| merge.verdict != Verdict::Ok)) {
         Exit::NotConfirmed
-    } else if recording.gates.iter().any(|gate| gate.verdict == GateVerdict::Fail) {
+    } else if is_any(GateVerdict::Fail) {
         Exit::GateFailed
+    } else if strict && is_any(GateVerdict::Inconclusive) {
+        Exit::Inconclusive
     } else {
         Exit::Pass
     }
@@ -130,10 +135,11 @@ fn exit_of(recording: &Recording) -> Exit {
 /// The exit code of several scenarios: the gravest kind of failure.
 fn worse(a: Exit, b: Exit) -> Exit {
     let grave = |exit| match exit {
-        Exit::Error => 3,
-        Exit::NotConfirmed => 2,
+        Exit::Error => 4,
+        Exit::NotConfirmed => 3,
+        Exit::Inconclusive => 1,
         Exit::Pass => 0,
-        _ => 1,
+        _ => 2,
     };
     if grave(b) > grave(a) { b } else { a }
 }
