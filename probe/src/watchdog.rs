@@ -145,8 +145,8 @@ impl Watching {
     /// Looks at every slot; when to look again.
     fn look(&mut self) -> u64 {
         let threshold_ns = self.shared.threshold_ns();
-        // A poll that begins right after this look is half a threshold old at the next one, or is found by then.
-        let idle_ns = self.shared.clock.now_ns() + (threshold_ns / 2).max(SHORTEST_IDLE_NS);
+        // A poll that begins right after this look is three quarters of the threshold old at the next one: found before it is slow.
+        let idle_ns = self.shared.clock.now_ns() + (threshold_ns / 4 * 3).max(SHORTEST_IDLE_NS);
         let slots = self.shared.slots();
         slots.iter().map(|slot| self.look_at(slot, threshold_ns)).fold(idle_ns, u64::min)
     }

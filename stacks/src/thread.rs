@@ -233,17 +233,25 @@ impl Scheduled {
 #[derive(Debug)]
 pub(crate) struct Runs(File);
 
+/// One answer. The kernel writes the count last: up to then the thread did not block once more.
+#[cfg(supported)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// See [`Status::letter`].
+    pub(crate) letter: char,
+    /// See [`Status::voluntary_switches`].
+    pub(crate) times_blocked: u64,
+}
+
 #[cfg(supported)]
 impl Runs {
     pub(crate) fn open(thread: &ThreadRef) -> Result<Runs, StateError> {
         Ok(Runs(thread.open("status")?))
     }
 
-    /// How often it had blocked when it was seen ready to run; `None` when it is blocked. The kernel writes the count last: up to
-    /// then it did not block once more.
-    pub(crate) fn read(&self) -> Result<Option<u64>, StateError> {
+    pub(crate) fn read(&self) -> Result<Run, StateError> {
         let mut buffer = [0; STATUS];
-        parse_runs(read_again(&self.0, &mut buffer)?).ok_or(StateError::Unrecognised)
+        parse_run(read_again(&self.0, &mut buffer)?).ok_or(StateError::Unrecognised)
     }
 }
 
@@ -251,13 +259,10 @@ impl Runs {
 const STATUS: usize = 8192;
 
 #[cfg(supported)]
-fn parse_runs(text: &str) -> Option<Option<u64>> {
+fn parse_run(text: &str) -> Option<Run> {
     let (_, state) = text.split_once("\nState:\t")?;
-    if !state.starts_with('R') {
-        return Some(None);
-    }
     let (_, last) = text.rsplit_once("\nvoluntary_ctxt_switches:\t")?;
-    last.lines().next()?.parse().ok().map(Some)
+    Some(Run { letter: state.chars().next()?, times_blocked: last.lines().next()?.parse().ok()? })
 }
 
 /// What is in a small file of `/proc` now: the kernel gives all of it at once. Not by `pread`, which some sandboxes forbid.
@@ -370,10 +375,8 @@ mod tests {
         };
         assert_eq!(parse_status(text), Some(expected));
         assert_eq!(parse_status("State:\tS\n"), None);
-        assert_eq!(parse_runs(text), Some(None));
-        let running = text.replace("\nState:\tS", "\nState:\tR");
-        assert_eq!(parse_runs(&running), Some(Some(7)));
-        assert_eq!(parse_runs("Name:\tR\nState:\tR (running)\n"), None);
+        assert_eq!(parse_run(text), Some(Run { letter: 'S', times_blocked: 7 }));
+        assert_eq!(parse_run("Name:\tR\nState:\tR (running)\n"), None);
     }
 
     #[test]
