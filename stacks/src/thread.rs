@@ -188,6 +188,17 @@ pub fn read_state(thread: &ThreadRef) -> Result<State, StateError> {
     parse_state(thread.read("syscall", &mut [0; 256])?).ok_or(StateError::Unrecognised)
 }
 
+/// The CPU that a thread is on, or was on last.
+#[cfg(supported)]
+pub(crate) fn cpu(thread: &ThreadRef) -> Result<usize, StateError> {
+    // The 39th field. The second one is a name in parentheses, in which anything can be.
+    const AFTER_THE_NAME: usize = 36;
+    let mut buffer = [0; 1024];
+    let (_, fields) = thread.read("stat", &mut buffer)?.rsplit_once(')').ok_or(StateError::Unrecognised)?;
+    let cpu = fields.split_ascii_whitespace().nth(AFTER_THE_NAME).and_then(|cpu| cpu.parse().ok());
+    cpu.ok_or(StateError::Unrecognised)
+}
+
 /// Reads one thread's [`Schedule`] again and again, at a tenth of the cost of [`read_schedule`]: its file stays open.
 ///
 /// ```

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{InstallError, MOST_DEEP, RegistersAndStack, SampleError};
+use crate::schedule::keep_off_the_cpu_of;
 use crate::thread::{self, Run, Runs, StateError, ThreadRef};
 use crate::unwind::Registers;
 use action::{Action, Chain};
@@ -190,6 +191,7 @@ fn is_ours(signal: i32) -> bool {
 pub(super) fn sample(signal: i32, tid: u32, timeout: Duration, most: usize) -> Result<RegistersAndStack, SampleError> {
     let thread = ThreadRef::here(tid);
     let runs = Runs::open(&thread).map_err(SampleError::State)?;
+    let _apart = keep_off_the_cpu_of(&thread);
     let settled = settle(signal, &thread, &runs, timeout)?;
     let mut turn = turn();
     may_send(signal, &thread)?;
