@@ -22,10 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const REPEATS: usize = 8;
 /// What comes and goes in a round beside the two runtimes, and after them.
 const TIMES: usize = 6;
-/// By how much the heap may differ between rounds: tasks end in another order each time.
-const HEAP_SLACK: i64 = 256 << 10;
+/// By how much the heap may differ between rounds: a thread keeps its place in the last probe, of 0.9 MB, until it polls under
+/// another one.
+const HEAP_SLACK: i64 = 2 << 20;
 /// By how much the resident size may grow once everything was done a few times. The allocator keeps what many threads freed.
-const RSS_SLACK_KIB: u64 = 64 << 10;
+const RSS_SLACK_KIB: u64 = 128 << 10;
 
 /// What the probes reported.
 #[derive(Default)]

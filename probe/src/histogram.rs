@@ -79,6 +79,11 @@ impl<const BITS: u32> Buckets<BITS> {
         }
     }
 
+    /// All values, added up: it changes with every one but 0.
+    pub(crate) fn sum_ns(&self) -> u64 {
+        self.sum.load(Relaxed)
+    }
+
     fn is_empty(&self) -> bool {
         self.min.load(Relaxed) == u64::MAX
     }

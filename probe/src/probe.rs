@@ -240,8 +240,8 @@ impl ProbeBuilder {
     }
 
     /// Whether a watchdog thread looks at polls that are late while they still run: the blocking line, the system call, the
-    /// cause. On unless switched off. It is what installs a signal handler when a late poll is first found computing, and removes
-    /// it soon after the last probe of the process was dropped.
+    /// cause; from the first late poll on, another names what it saw. On unless switched off. It is what installs a signal
+    /// handler when a late poll is first found computing, and removes it soon after the last probe of the process was dropped.
     #[cfg(feature = "capture")]
     pub fn capture(self, on: bool) -> ProbeBuilder {
         ProbeBuilder { watchdog: on.then(|| self.watchdog.unwrap_or_default()), ..self }

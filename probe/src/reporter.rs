@@ -16,6 +16,8 @@ use crate::snapshot::SlowPoll;
 const TICK: Duration = Duration::from_millis(10);
 /// How often it looks while none is: waking up is what it costs then.
 const IDLE_TICK: Duration = Duration::from_millis(100);
+/// The same where a watchdog looks as well, and wakes it: what is left is to close the limit's minutes.
+const WATCHED_TICK: Duration = Duration::from_secs(1);
 
 /// How long finishing waits for what is still being found out about slow polls. The first names of a program's functions take
 /// longest. Less than the second that the last handle waits for its last lines.
@@ -37,6 +39,10 @@ struct State {
     stopped: bool,
     /// Whether there is something to say before the next tick.
     woken: bool,
+    /// Whether the watchdog looks for slow polls.
+    watched: bool,
+    /// Whether it waits for longer than a [`TICK`].
+    resting: bool,
     /// How many times it was asked to deliver everything, and did.
     asked: u64,
     done: u64,
@@ -77,6 +83,23 @@ impl Control {
         self.changed.notify_all();
     }
 
+    /// Says whether somebody calls [`Control::wake_if_resting`] when there are slow polls.
+    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
+    pub(crate) fn watch(&self, watched: bool) {
+        self.lock().watched = watched;
+        self.changed.notify_all();
+    }
+
+    /// Has the reporter look, unless it will soon.
+    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
+    pub(crate) fn wake_if_resting(&self) {
+        let mut state = self.lock();
+        if state.resting {
+            state.woken = true;
+            self.changed.notify_all();
+        }
+    }
+
     fn wait(&self, mut state: MutexGuard<'_, State>, timeout: Duration, done: impl Fn(&State) -> bool) -> bool {
         let start = Instant::now();
         while !done(&state) {
@@ -91,10 +114,13 @@ impl Control {
 
     /// Waits for so long or for a request: (requests so far, whether to stop).
     fn next(&self, tick: Duration) -> (u64, bool) {
-        let state = self.lock();
-        let idle = |state: &mut State| !state.stop && !state.woken && state.asked == state.done;
+        let mut state = self.lock();
+        state.resting = tick > TICK;
+        let idle = |state: &mut State| {
+            !state.stop && !state.woken && state.asked == state.done && (state.watched || tick <= IDLE_TICK)
+        };
         let mut state = self.changed.wait_timeout_while(state, tick, idle).unwrap_or_else(PoisonError::into_inner).0;
-        state.woken = false;
+        (state.woken, state.resting) = (false, false);
         (state.asked, state.stop)
     }
 
@@ -116,7 +142,7 @@ impl Reporter {
         let mut limiter = Limiter::new(self.shared.redacted);
         let mut answered = 0;
         loop {
-            let (asked, stop) = control.next(self.tick());
+            let (asked, stop) = control.next(self.tick(control));
             let finish = stop || asked > answered;
             self.deliver(&mut limiter, finish);
             for line in limiter.close(self.shared.clock.now_ns(), finish) {
@@ -133,9 +159,13 @@ impl Reporter {
     }
 
     /// No longer than it takes to fill half a ring.
-    fn tick(&self) -> Duration {
+    fn tick(&self, control: &Control) -> Duration {
+        if !self.shared.is_quiet() {
+            return TICK;
+        }
         let half_ns = self.shared.threshold_ns().saturating_mul(CAPACITY as u64 / 2);
-        if self.shared.is_quiet() { Duration::from_nanos(half_ns).clamp(TICK, IDLE_TICK) } else { TICK }
+        let longest = if control.lock().watched { WATCHED_TICK } else { IDLE_TICK };
+        Duration::from_nanos(half_ns).clamp(TICK, longest)
     }
 
     /// Delivers what need not wait; all, if it is to finish, after a little patience.

@@ -35,6 +35,8 @@ const END_TICK_NS: u64 = 2_000_000;
 const SHORTEST_IDLE_NS: u64 = 1_000_000;
 /// How often the clocks of threads on which nothing is late are read.
 const READ_EVERY_NS: u64 = 50_000_000;
+/// How often it reads for how long it waited for a CPU itself.
+const DELAY_EVERY_NS: u64 = 1_000_000_000;
 /// Oversleeping by less is no suspension of the process.
 const SHORTEST_SUSPENSION_NS: u64 = 10_000_000;
 
@@ -83,15 +85,18 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
         suspended_ns: 0,
     };
     let until = Arc::clone(&stop);
+    let reporter = Arc::clone(&watching.control);
     let run = move || {
-        let shared = Arc::clone(&watching.shared);
+        let (shared, control) = (Arc::clone(&watching.shared), Arc::clone(&watching.control));
         // The host goes on without evidence, and nobody waits for it any longer.
         if catch_unwind(AssertUnwindSafe(|| watching.run(&until))).is_err() {
             shared.notes.add(CaptureNote::WatchdogPanicked);
             shared.watched(Watched::abandon);
         }
+        control.watch(false);
     };
     thread::Builder::new().name("pollscope-watch".to_owned()).spawn(run)?;
+    reporter.watch(true);
     Ok(Watchdog(stop))
 }
 
@@ -100,6 +105,8 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
 struct Thread {
     /// The last reading of its clocks while nothing was late, and whose they were.
     before: Option<(u32, Reading)>,
+    /// What the slot had done by then.
+    work: u64,
     /// The clocks, kept open, and whose they are.
     clocks: Option<(u32, Scheduled)>,
     stall: Option<Stall>,
@@ -121,6 +128,7 @@ impl Watching {
         let _ = ask_for_short_slices();
         let me = Scheduled::open(&ThreadRef::current()).ok();
         let delay_ns = || Some(me.as_ref()?.read().ok()?.run_delay_ns);
+        let (mut before_ns, mut read_ns) = (delay_ns(), 0);
         loop {
             let next_ns = self.look();
             self.say_still();
@@ -129,7 +137,10 @@ impl Watching {
             let ready_ns = self.shared.clock.now_ns();
             // What it did meanwhile took time of its own.
             let planned_ns = if has_more { ready_ns } else { next_ns.max(ready_ns) };
-            let before_ns = delay_ns();
+            // Now and then is enough: what it waits for a CPU meanwhile is little.
+            if ready_ns.saturating_sub(read_ns) >= DELAY_EVERY_NS {
+                (before_ns, read_ns) = (delay_ns(), ready_ns);
+            }
             if stop.wait(planned_ns - ready_ns) {
                 return;
             }
@@ -137,7 +148,10 @@ impl Watching {
             self.suspended_ns = if overslept_ns < SHORTEST_SUSPENSION_NS {
                 0
             } else {
-                suspended_ns(overslept_ns, before_ns, delay_ns())
+                let after_ns = delay_ns();
+                let suspended_ns = suspended_ns(overslept_ns, before_ns, after_ns);
+                before_ns = after_ns;
+                suspended_ns
             };
         }
     }
@@ -145,10 +159,14 @@ impl Watching {
     /// Looks at every slot; when to look again.
     fn look(&mut self) -> u64 {
         let threshold_ns = self.shared.threshold_ns();
-        // A poll that begins right after this look is half a threshold old at the next one, or is found by then.
-        let idle_ns = self.shared.clock.now_ns() + (threshold_ns / 2).max(SHORTEST_IDLE_NS);
+        // A poll that begins right after this look is found before it is slow, with time to prepare.
+        let idle_ns = self.shared.clock.now_ns() + (threshold_ns / 10 * 9).max(SHORTEST_IDLE_NS);
         let slots = self.shared.slots();
-        slots.iter().map(|slot| self.look_at(slot, threshold_ns)).fold(idle_ns, u64::min)
+        let next_ns = slots.iter().map(|slot| self.look_at(slot, threshold_ns)).fold(idle_ns, u64::min);
+        if slots.iter().any(|slot| !slot.ring.is_empty()) || !self.shared.is_quiet() {
+            self.control.wake_if_resting();
+        }
+        next_ns
     }
 
     /// Looks at one slot; when to look at it again, if before long.
@@ -165,25 +183,22 @@ impl Watching {
         }
         let tid = slot.tid.load(Relaxed);
         let Some(polling) = polling.filter(|polling| slot.is_polling(polling.since_ns)) else {
-            thread.read(tid, now_ns);
+            thread.read(slot, tid, now_ns);
             return u64::MAX;
         };
         // The slot's thread is in that poll before and after its id was read: it is its id.
         let from_ns = polling.since_ns.saturating_add(polling.nested_ns);
         let age_ns = now_ns.saturating_sub(from_ns);
         if age_ns < threshold_ns / 2 {
-            thread.read(tid, now_ns);
+            thread.read(slot, tid, now_ns);
             return (from_ns + threshold_ns / 2).max(now_ns);
         }
         let before = thread.before.and_then(|(of, reading)| (of == tid).then_some(reading));
         let begin = || Stall::new(polling.since_ns, polling.nested_ns, tid, before, now_ns);
-        let is_new = thread.stall.is_none();
         let stall = thread.stall.get_or_insert_with(begin);
         stall.from_ns = from_ns;
         stall.suspended_ns += self.suspended_ns.min(age_ns);
-        if is_new {
-            self.camera.prepare(tid);
-        }
+        self.camera.prepare();
         let mut next_ns = u64::MAX;
         if age_ns >= threshold_ns {
             if !std::mem::replace(&mut stall.is_begun, true) {
@@ -228,9 +243,12 @@ fn suspended_ns(overslept_ns: u64, before_ns: Option<u64>, after_ns: Option<u64>
 
 impl Thread {
     /// Reads the clocks of a thread on which nothing is late, now and then: what a poll began with is between two readings.
-    fn read(&mut self, tid: u32, now_ns: u64) {
-        let is_due =
-            self.before.is_none_or(|(of, last)| of != tid || now_ns.saturating_sub(last.at_ns) >= READ_EVERY_NS);
+    fn read(&mut self, slot: &Slot, tid: u32, now_ns: u64) {
+        // A thread that did nothing since is as it was: on an idle runtime, reading its clocks is most of what a look costs.
+        let work = slot.work();
+        let is_due = self.before.is_none_or(|(of, last)| {
+            of != tid || work != self.work && now_ns.saturating_sub(last.at_ns) >= READ_EVERY_NS
+        });
         if tid == 0 {
             self.clocks = None;
         } else if is_due {
@@ -243,6 +261,7 @@ impl Thread {
                 self.clocks = None;
             }
             self.before = read.map(|schedule| (tid, Reading::new(schedule, now_ns)));
+            self.work = work;
         }
     }
 }

@@ -123,6 +123,12 @@ impl Slot {
         self.polling.since_ns.load(Acquire) == since_ns
     }
 
+    /// A number that stays as it is while the thread does nothing that is measured.
+    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
+    pub(crate) fn work(&self) -> u64 {
+        self.polls.sum_ns().wrapping_add(self.busy_stretches.sum_ns())
+    }
+
     /// Counts a poll; `ns` is its own time, without the polls within it.
     #[inline]
     pub(crate) fn record(&self, frame: &Frame, ns: u64) {

@@ -1,6 +1,7 @@
 //! What a blocked thread is doing: its state, its system call and its whole stack, as of one moment.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::io;
 
@@ -116,6 +117,17 @@ impl Capturer {
         self.processes.remove(&Some(pid));
     }
 
+    /// Reads ahead what stacks of this process are followed by, of the program and of its C library: the first capture would take
+    /// milliseconds for it. What cannot be read is left to the first capture, which says why.
+    pub fn prepare(&mut self) {
+        #[cfg(supported)]
+        if let Ok(unwinder) = self.unwinder(None) {
+            for function in [is_asking as *const () as u64, libc::getpid as *const () as u64] {
+                unwinder.prepare(function, &mut StackCopy::new(None));
+            }
+        }
+    }
+
     /// What a thread is doing, if it is blocked. It is not paused, and does not notice.
     ///
     /// # Errors
@@ -155,23 +167,26 @@ impl Capturer {
         self.unwind(None, &sample.registers, &mut sample.memory())
     }
 
+    fn unwinder(&mut self, pid: Option<u32>) -> Result<&mut Unwinder, CaptureError> {
+        Ok(match self.processes.entry(pid) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(Unwinder::new(Maps::read(pid).map_err(CaptureError::Maps)?)),
+        })
+    }
+
     fn unwind(
         &mut self,
         pid: Option<u32>,
         registers: &Registers,
         memory: &mut dyn Memory,
     ) -> Result<Stack, CaptureError> {
-        let read = || Maps::read(pid).map_err(CaptureError::Maps);
-        let unwinder = match self.processes.entry(pid) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => entry.insert(Unwinder::new(read()?)),
-        };
+        let unwinder = self.unwinder(pid)?;
         let stack = unwinder.unwind(registers, memory);
         if stack.is_complete() {
             return Ok(stack);
         }
         // A library may have been loaded since.
-        let maps = read()?;
+        let maps = Maps::read(pid).map_err(CaptureError::Maps)?;
         if maps == *unwinder.maps() {
             return Ok(stack);
         }

@@ -3,8 +3,8 @@
 //!
 //! The handler only copies; it takes no lock, allocates nothing, and unwinds nothing. Whoever asked unwinds the copy.
 //!
-//! **A signal is sent only to a thread that was just seen running, and did not block for half a millisecond before.** A blocked
-//! one would see its system call fail with `EINTR`: `nanosleep`, `poll`, `epoll_wait` and waits with a timeout do, whatever
+//! **A signal is sent only to a thread that was just seen running, and for half a millisecond before did not block but for a disk,
+//! which no signal interrupts.** A blocked one would see its system call fail with `EINTR`: `nanosleep`, `poll`, `epoll_wait` and waits with a timeout do, whatever
 //! `SA_RESTART` says, and its code may not expect that. So would one that was woken and waits for a CPU: it must have run since.
 //! What remains is the moment between looking and the arrival of the signal, a few microseconds: a thread that blocks just then,
 //! after half a millisecond of running, is interrupted. [`RegistersAndStack::interrupted_call`] tells.

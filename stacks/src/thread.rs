@@ -188,6 +188,17 @@ pub fn read_state(thread: &ThreadRef) -> Result<State, StateError> {
     parse_state(thread.read("syscall", &mut [0; 256])?).ok_or(StateError::Unrecognised)
 }
 
+/// The CPU that a thread is on, or was on last.
+#[cfg(supported)]
+pub(crate) fn cpu(thread: &ThreadRef) -> Result<usize, StateError> {
+    // The 39th field. The second one is a name in parentheses, in which anything can be.
+    const AFTER_THE_NAME: usize = 36;
+    let mut buffer = [0; 1024];
+    let (_, fields) = thread.read("stat", &mut buffer)?.rsplit_once(')').ok_or(StateError::Unrecognised)?;
+    let cpu = fields.split_ascii_whitespace().nth(AFTER_THE_NAME).and_then(|cpu| cpu.parse().ok());
+    cpu.ok_or(StateError::Unrecognised)
+}
+
 /// Reads one thread's [`Schedule`] again and again, at a tenth of the cost of [`read_schedule`]: its file stays open.
 ///
 /// ```
@@ -233,17 +244,25 @@ impl Scheduled {
 #[derive(Debug)]
 pub(crate) struct Runs(File);
 
+/// One answer. The kernel writes the count last: up to then the thread did not block once more.
+#[cfg(supported)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    /// See [`Status::letter`].
+    pub(crate) letter: char,
+    /// See [`Status::voluntary_switches`].
+    pub(crate) times_blocked: u64,
+}
+
 #[cfg(supported)]
 impl Runs {
     pub(crate) fn open(thread: &ThreadRef) -> Result<Runs, StateError> {
         Ok(Runs(thread.open("status")?))
     }
 
-    /// How often it had blocked when it was seen ready to run; `None` when it is blocked. The kernel writes the count last: up to
-    /// then it did not block once more.
-    pub(crate) fn read(&self) -> Result<Option<u64>, StateError> {
+    pub(crate) fn read(&self) -> Result<Run, StateError> {
         let mut buffer = [0; STATUS];
-        parse_runs(read_again(&self.0, &mut buffer)?).ok_or(StateError::Unrecognised)
+        parse_run(read_again(&self.0, &mut buffer)?).ok_or(StateError::Unrecognised)
     }
 }
 
@@ -251,13 +270,10 @@ impl Runs {
 const STATUS: usize = 8192;
 
 #[cfg(supported)]
-fn parse_runs(text: &str) -> Option<Option<u64>> {
+fn parse_run(text: &str) -> Option<Run> {
     let (_, state) = text.split_once("\nState:\t")?;
-    if !state.starts_with('R') {
-        return Some(None);
-    }
     let (_, last) = text.rsplit_once("\nvoluntary_ctxt_switches:\t")?;
-    last.lines().next()?.parse().ok().map(Some)
+    Some(Run { letter: state.chars().next()?, times_blocked: last.lines().next()?.parse().ok()? })
 }
 
 /// What is in a small file of `/proc` now: the kernel gives all of it at once. Not by `pread`, which some sandboxes forbid.
@@ -370,10 +386,8 @@ mod tests {
         };
         assert_eq!(parse_status(text), Some(expected));
         assert_eq!(parse_status("State:\tS\n"), None);
-        assert_eq!(parse_runs(text), Some(None));
-        let running = text.replace("\nState:\tS", "\nState:\tR");
-        assert_eq!(parse_runs(&running), Some(Some(7)));
-        assert_eq!(parse_runs("Name:\tR\nState:\tR (running)\n"), None);
+        assert_eq!(parse_run(text), Some(Run { letter: 'S', times_blocked: 7 }));
+        assert_eq!(parse_run("Name:\tR\nState:\tR (running)\n"), None);
     }
 
     #[test]

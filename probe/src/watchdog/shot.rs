@@ -72,10 +72,11 @@ impl Camera {
         Camera { capturer: Capturer::new(), sampler: None, is_prepared: false, notes }
     }
 
-    /// Reads the unwinding tables, ahead of the first shot: they take longer than it. By a thread that is blocked, as one that
-    /// runs is not to be disturbed before it is late.
-    pub(super) fn prepare(&mut self, tid: u32) {
-        self.is_prepared = self.is_prepared || self.capturer.capture(&ThreadRef::here(tid)).is_ok();
+    /// Reads the unwinding tables, ahead of the first shot: they take longer than it.
+    pub(super) fn prepare(&mut self) {
+        if !std::mem::replace(&mut self.is_prepared, true) {
+            self.capturer.prepare();
+        }
     }
 
     /// `None` when the thread cannot be looked at.

@@ -11,7 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{InstallError, MOST_DEEP, RegistersAndStack, SampleError};
-use crate::thread::{self, Runs, StateError, ThreadRef};
+use crate::schedule::keep_off_the_cpu_of;
+use crate::thread::{self, Run, Runs, StateError, ThreadRef};
 use crate::unwind::Registers;
 use action::{Action, Chain};
 
@@ -190,7 +191,8 @@ fn is_ours(signal: i32) -> bool {
 pub(super) fn sample(signal: i32, tid: u32, timeout: Duration, most: usize) -> Result<RegistersAndStack, SampleError> {
     let thread = ThreadRef::here(tid);
     let runs = Runs::open(&thread).map_err(SampleError::State)?;
-    let times_blocked = settle(signal, &thread, &runs, timeout)?;
+    let _apart = keep_off_the_cpu_of(&thread);
+    let settled = settle(signal, &thread, &runs, timeout)?;
     let mut turn = turn();
     may_send(signal, &thread)?;
     let last = SLOT.word.load(Ordering::Acquire);
@@ -206,7 +208,7 @@ pub(super) fn sample(signal: i32, tid: u32, timeout: Duration, most: usize) -> R
     SLOT.word.store(request, Ordering::Release);
     // Nothing in between: a thread that blocks after the look is interrupted.
     let sent = match runs.read().map_err(SampleError::State) {
-        Ok(now) if now == Some(times_blocked) => send(&info, tid),
+        Ok(now) if settled.holds(now) => send(&info, tid),
         other => Err(other.err().unwrap_or(SampleError::NotRunning)),
     };
     sent.inspect_err(|_| SLOT.word.store(idle, Ordering::Release))?;
@@ -216,9 +218,28 @@ pub(super) fn sample(signal: i32, tid: u32, timeout: Duration, most: usize) -> R
     copy
 }
 
-/// Waits until the thread ran for a while and did not block; how often it had blocked before.
-fn settle(signal: i32, thread: &ThreadRef, runs: &Runs, timeout: Duration) -> Result<u64, SampleError> {
-    let times_blocked = || runs.read().map_err(SampleError::State)?.ok_or(SampleError::NotRunning);
+/// What a thread did for a while before it is sent a signal.
+enum Settled {
+    /// It ran, and had blocked so often before.
+    Ran(u64),
+    /// It ran and blocked by turns, and only as no signal interrupts: it waited for a disk.
+    Uninterruptible,
+}
+
+impl Settled {
+    /// Whether that is still so, and it runs.
+    fn holds(&self, now: Run) -> bool {
+        now.letter == 'R'
+            && match self {
+                Settled::Ran(times_blocked) => now.times_blocked == *times_blocked,
+                Settled::Uninterruptible => true,
+            }
+    }
+}
+
+/// Watches the thread until it ran for a while.
+fn settle(signal: i32, thread: &ThreadRef, runs: &Runs, timeout: Duration) -> Result<Settled, SampleError> {
+    const PAUSE: Duration = Duration::from_micros(20);
     let begin = Instant::now();
     // In a handler its signal is blocked: the last sample's may not have returned yet.
     while let Err(error) = may_send(signal, thread) {
@@ -227,18 +248,27 @@ fn settle(signal: i32, thread: &ThreadRef, runs: &Runs, timeout: Duration) -> Re
         }
         std::thread::yield_now();
     }
-    let (before, cpu) = (times_blocked()?, cpu_time(thread.tid)?);
+    let (mut before, mut waited_for_disk) = (None, false);
+    let (start, cpu) = (Instant::now(), cpu_time(thread.tid)?);
     loop {
-        std::thread::sleep(SETTLED);
-        if times_blocked()? != before {
-            return Err(SampleError::NotRunning);
+        let now = runs.read().map_err(SampleError::State)?;
+        match now.letter {
+            'R' => {}
+            'D' => waited_for_disk = true,
+            _ => return Err(SampleError::NotRunning),
         }
-        if cpu_time(thread.tid)?.saturating_sub(cpu) >= RAN {
-            return Ok(before);
+        let before = *before.get_or_insert(now.times_blocked);
+        if start.elapsed() >= SETTLED && cpu_time(thread.tid)?.saturating_sub(cpu) >= RAN {
+            return match now.times_blocked {
+                same if same == before => Ok(Settled::Ran(same)),
+                _ if waited_for_disk => Ok(Settled::Uninterruptible),
+                _ => Err(SampleError::NotRunning),
+            };
         }
-        if begin.elapsed() >= timeout {
+        if begin.elapsed() >= timeout.max(SETTLED) {
             return Err(SampleError::TimedOut);
         }
+        std::thread::sleep(PAUSE);
     }
 }
 

@@ -145,6 +145,11 @@ impl Unwinder {
         }
     }
 
+    /// Reads the tables of the file that an address is in, unless that was done.
+    pub fn prepare(&mut self, address: u64, memory: &mut dyn Memory) {
+        self.module(address, memory);
+    }
+
     /// Every caller of a thread with these registers, of which the stack pointer and the instruction must be known.
     ///
     /// The innermost function, if it has no table and calls the kernel, as hand-written wrappers of system calls do, is
