@@ -110,8 +110,8 @@ pub struct ReportRequest {
 pub struct Outputs {
     /// Files, each in its format; `-` is stdout, instead of the report.
     pub files: Vec<(Format, PathBuf)>,
-    /// What the report on stdout is written as.
-    pub stdout: Format,
+    /// What the report on stdout is written as; `None` where there is none.
+    pub stdout: Option<Format>,
     /// What must hold, besides what the recording has.
     pub gates: Vec<Gate>,
     /// Whether a gate that is inconclusive decides the exit code.
@@ -308,7 +308,8 @@ fn interval(text: &str) -> Result<Duration, String> {
 fn check(command: &CliCommand) -> Result<(), (ErrorKind, &'static str)> {
     match command {
         CliCommand::Run(run)
-            if run.scenarios.len() > 1 && (run.common.outputs.format != Format::Text || run.common.outputs.files().next().is_some()) =>
+            if run.scenarios.len() > 1
+                && (run.common.outputs.format != Format::Text || run.common.outputs.files().next().is_some()) =>
         {
             Err((
                 ErrorKind::ArgumentConflict,
@@ -365,7 +366,10 @@ impl From<CliCommand> for Command {
             CliCommand::Doctor => Command::Doctor,
             CliCommand::Report(report) => {
                 let mut outputs = report.outputs.outputs();
-                outputs.files.extend(report.output.map(|path| (outputs.stdout, path)));
+                if let Some(path) = report.output {
+                    outputs.stdout = None;
+                    outputs.files.push((report.outputs.format, path));
+                }
                 Command::Report(ReportRequest { file: report.file, outputs })
             }
             CliCommand::Explain(explain) => Command::Explain(explain.code),
@@ -401,7 +405,7 @@ impl CliOutputs {
     fn outputs(&self) -> Outputs {
         Outputs {
             files: self.files().map(|(format, path)| (format, path.clone())).collect(),
-            stdout: self.format,
+            stdout: Some(self.format),
             gates: self.fail_on.clone(),
             strict: self.strict,
             redact: self.redact,

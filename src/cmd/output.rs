@@ -46,13 +46,13 @@ impl Terminal {
     /// What can be written is, whatever else cannot; the first failure is the answer.
     pub(super) fn report(&self, recording: &Recording, outputs: &Outputs) -> Result<(), CmdError> {
         let dash = Path::new("-");
-        let stdout = outputs.paths().all(|path| path != dash).then_some((outputs.stdout, dash));
+        let stdout = outputs.stdout.filter(|_| outputs.paths().all(|path| path != dash)).map(|format| (format, dash));
         let files = outputs.files.iter().map(|(format, path)| (*format, path.as_path()));
         let mut written = Ok(());
         for (format, path) in files.chain(stdout) {
             let style = if path == dash { self.style() } else { FILE };
             let text = render(recording, format, &style);
-            let done = text.map_err(|error| CmdError::Write { path: path.to_owned(), error });
+            let done = text.map_err(|error| CmdError::Write { path: path.to_owned(), error: error.into() });
             written = written.and(done.and_then(|text| self.write(path, &text)));
         }
         written

@@ -7,8 +7,6 @@ mod layout;
 pub mod list;
 pub mod terminal;
 
-use std::io;
-
 pub(crate) use layout::cut;
 
 use crate::recording::{Recording, wire};
@@ -48,7 +46,7 @@ impl Format {
 ///
 /// # Errors
 /// When a histogram cannot be encoded: one of its counts is 2⁶³ or more.
-pub fn render(recording: &Recording, format: Format, style: &Style) -> io::Result<String> {
+pub fn render(recording: &Recording, format: Format, style: &Style) -> serde_json::Result<String> {
     Ok(match format {
         Format::Text => terminal::render(recording, style),
         Format::Json => wire::to_json(recording)?,

@@ -2,4 +2,5 @@
 
 mod arguments;
 mod reports;
+mod saved;
 mod signals;

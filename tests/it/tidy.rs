@@ -153,6 +153,7 @@ fn exit_codes_in_the_help_are_those_of_the_program() {
         Exit::Error,
         Exit::Usage,
         Exit::NotConfirmed,
+        Exit::Inconclusive,
         Exit::GateFailed,
         Exit::CannotWrite,
         Exit::HungUp,
