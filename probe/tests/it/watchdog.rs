@@ -237,8 +237,13 @@ fn many_workers_at_once() {
         must(polls.len() == 6, "six slow polls", polls.len())?;
         for poll in &polls {
             let ran = matches!(poll.evidence.cause, Some(Cause::Cpu | Cause::Preempted));
-            let line = poll.evidence.blocking_line.as_deref().unwrap_or_default();
-            must(ran && line.starts_with("tests/it/support.rs:"), "each", poll)?;
+            // One that hardly gets a CPU cannot copy its stack.
+            let line = poll.evidence.blocking_line.as_deref();
+            let is_right = match line {
+                Some(line) => line.starts_with("tests/it/support.rs:"),
+                None => poll.evidence.cause == Some(Cause::Preempted),
+            };
+            must(ran && is_right, "each", poll)?;
         }
         Ok(())
     });
