@@ -15,6 +15,8 @@ use crate::loads::{self, Counts};
 use crate::{library, progress};
 
 /// The lowest that makes sense: a shorter poll is over before anybody can look.
+/// The bench's own threads: the one that runs it, and the one that watches its progress.
+const THREADS: usize = 2;
 const THRESHOLD: Duration = Duration::from_millis(1);
 /// How long the probes' own threads may take to end, and those of runtimes that nobody waits for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -74,9 +76,13 @@ pub(crate) fn run(length: Duration) -> Vec<String> {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let (seen, counts) = (Arc::new(Seen::default()), Arc::new(Counts::default()));
+    let mut failures = Vec::new();
+    // Those of what ran before are not to be taken for what there was.
+    if let Err(left) = wait_for_threads(THREADS, PATIENCE) {
+        failures.push(format!("threads were there before: {left:?}"));
+    }
     let mut hosts = vec![Host::now()];
     let before = dispositions();
-    let mut failures = Vec::new();
     let begin = Instant::now();
     while (begin.elapsed() < length || hosts.len() < 2) && failures.is_empty() {
         round(&seen, &counts);

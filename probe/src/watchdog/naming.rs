@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -71,6 +73,14 @@ pub(super) struct Naming {
     means: Option<Means>,
     /// Not handed over yet.
     jobs: VecDeque<Job>,
+    /// Whether nobody asks for names any longer.
+    is_over: Arc<AtomicBool>,
+}
+
+impl Drop for Naming {
+    fn drop(&mut self) {
+        self.is_over.store(true, Relaxed);
+    }
 }
 
 enum Means {
@@ -81,7 +91,7 @@ enum Means {
 
 impl Naming {
     pub(super) fn new(shared: Arc<Shared>, source_roots: Vec<PathBuf>) -> Naming {
-        Naming { shared, source_roots, means: None, jobs: VecDeque::new() }
+        Naming { shared, source_roots, means: None, jobs: VecDeque::new(), is_over: Arc::default() }
     }
 
     pub(super) fn add(&mut self, job: Job) {
@@ -92,7 +102,7 @@ impl Naming {
     /// that the watchdog loses sight of its threads for that time only; whether there are more.
     pub(super) fn hand_over(&mut self) -> bool {
         while let Some(job) = self.jobs.pop_front() {
-            match self.means.get_or_insert_with(|| start(&self.shared, &self.source_roots)) {
+            match self.means.get_or_insert_with(|| start(&self.shared, &self.source_roots, &self.is_over)) {
                 Means::Inline(namer) => {
                     job.run(namer, &self.shared);
                     return !self.jobs.is_empty();
@@ -107,13 +117,13 @@ impl Naming {
     }
 }
 
-fn start(shared: &Arc<Shared>, source_roots: &[PathBuf]) -> Means {
+fn start(shared: &Arc<Shared>, source_roots: &[PathBuf], is_over: &Arc<AtomicBool>) -> Means {
     let (give, jobs) = sync_channel(CAPACITY);
     let new_namer = || Namer::new(source_roots.to_vec(), Arc::clone(&shared.notes), shared.redacted);
-    let (namer, its) = (new_namer(), Arc::clone(shared));
+    let (namer, its, is_over) = (new_namer(), Arc::clone(shared), Arc::clone(is_over));
     let run = move || {
         // As with the watchdog itself: the host goes on, and nobody waits any longer. What it had is gone with it.
-        if catch_unwind(AssertUnwindSafe(|| work(jobs, namer, &its))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| work(jobs, namer, &its, &is_over))).is_err() {
             its.watched(Watched::abandon);
         }
     };
@@ -123,10 +133,11 @@ fn start(shared: &Arc<Shared>, source_roots: &[PathBuf]) -> Means {
     }
 }
 
-/// Until the watchdog is gone and everything that it handed over is named.
-fn work(jobs: Receiver<Job>, mut namer: Namer, shared: &Shared) {
+/// Until the watchdog is gone. What it handed over last is then not named any more: the probe was dropped, after it had waited for
+/// names.
+fn work(jobs: Receiver<Job>, mut namer: Namer, shared: &Shared, is_over: &AtomicBool) {
     for job in jobs {
-        job.run(&mut namer, shared);
+        if is_over.load(Relaxed) { job.run_unnamed(shared) } else { job.run(&mut namer, shared) }
     }
 }
 
@@ -143,7 +154,8 @@ mod tests {
     fn naming(means: Option<Means>) -> Naming {
         let shared = Arc::new(Shared::new(Clock::monotonic(), 1, 1));
         shared.watched(|watched| watched.begin(KEY));
-        let mut naming = Naming { means, ..Naming::new(shared, Vec::new()) };
+        let mut naming = Naming::new(shared, Vec::new());
+        naming.means = means;
         naming.add(Job::Shot(Arc::default()));
         naming.add(Job::Ended(KEY.0, Box::new(Stall::new(KEY.1, 0, 0, None, 0).end(9))));
         naming
