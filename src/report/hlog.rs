@@ -152,13 +152,7 @@ mod tests {
         let polls = |run: usize| recording.runs[run].polls.count();
         assert_eq!(
             untagged,
-            [
-                (0, 1_000, 10),
-                (1_000, 1_000, 20),
-                (2_000, 1_020, 30),
-                (3_020, 3_020, polls(1)),
-                (8_000, 3_020, polls(2))
-            ]
+            [(2, 998, 10), (1_000, 1_000, 20), (2_000, 1_020, 30), (3_020, 3_020, polls(1)), (8_000, 3_020, polls(2))]
         );
         assert!(lines.is_sorted_by_key(|line| line.0));
     }
