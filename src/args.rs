@@ -242,6 +242,16 @@ struct CliOutputs {
     /// Write the stacks of slow polls to this file, folded for flame graphs, weighted by milliseconds; `-` is stdout
     #[arg(long, value_name = "FILE")]
     folded: Option<PathBuf>,
+    /// Write an HdrHistogram interval log to this file: polls untagged, each mode and measure by tag; `-` is stdout
+    #[arg(long, value_name = "FILE")]
+    hlog: Option<PathBuf>,
+    /// Write poll times by percentile for HdrHistogram's plotter, in ms; of several modes, a file each: FILE.MODE.hgrm; `-` is
+    /// stdout
+    #[arg(long, value_name = "FILE")]
+    hgrm: Option<PathBuf>,
+    /// Write a trace for Perfetto to this file: slow polls by worker, with their causes, and counters; `-` is stdout
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// End with 99 unless this holds, such as `lag.p99 < 10ms` (repeatable); the grammar is in the README
     #[arg(long, value_name = "GATE", value_parser = parse_gate)]
     fail_on: Vec<Gate>,
@@ -398,7 +408,13 @@ impl From<CliCommand> for Command {
 impl CliOutputs {
     /// The files that are asked for, each with its format.
     fn files(&self) -> impl Iterator<Item = (Format, &PathBuf)> {
-        let files = [(Format::Json, &self.json), (Format::Folded, &self.folded)];
+        let files = [
+            (Format::Json, &self.json),
+            (Format::Folded, &self.folded),
+            (Format::Hlog, &self.hlog),
+            (Format::Hgrm, &self.hgrm),
+            (Format::Trace, &self.trace),
+        ];
         files.into_iter().filter_map(|(format, path)| Some((format, path.as_ref()?)))
     }
 

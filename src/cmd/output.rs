@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
@@ -11,8 +11,8 @@ use tempfile::NamedTempFile;
 use super::CmdError;
 use crate::args::{Color, Outputs};
 use crate::recording::Recording;
-use crate::report::render;
 use crate::report::terminal::Style;
+use crate::report::{Format, files, render};
 
 /// The width of a report that nobody looks at on a terminal.
 const PLAIN_WIDTH: usize = 100;
@@ -45,15 +45,29 @@ impl Terminal {
     /// Writes the outputs that were asked for: files first, then the report on stdout, unless another goes there.
     /// What can be written is, whatever else cannot; the first failure is the answer.
     pub(super) fn report(&self, recording: &Recording, outputs: &Outputs) -> Result<(), CmdError> {
+        self.write_all(outputs, |format, path, style| match path {
+            Some(path) => files(recording, format, path, style),
+            None => Ok(vec![(PathBuf::from("-"), render(recording, format, style)?)]),
+        })
+    }
+
+    /// The same of whatever becomes texts: `rendered` is given a format and a file's path, or `None` for stdout.
+    pub(super) fn write_all(
+        &self,
+        outputs: &Outputs,
+        rendered: impl Fn(Format, Option<&Path>, &Style) -> serde_json::Result<Vec<(PathBuf, String)>>,
+    ) -> Result<(), CmdError> {
         let dash = Path::new("-");
         let stdout = outputs.stdout.filter(|_| outputs.paths().all(|path| path != dash)).map(|format| (format, dash));
         let files = outputs.files.iter().map(|(format, path)| (*format, path.as_path()));
         let mut written = Ok(());
         for (format, path) in files.chain(stdout) {
-            let style = if path == dash { self.style() } else { FILE };
-            let text = render(recording, format, &style);
-            let done = text.map_err(|error| CmdError::Write { path: path.to_owned(), error: error.into() });
-            written = written.and(done.and_then(|text| self.write(path, &text)));
+            let done =
+                if path == dash { rendered(format, None, &self.style()) } else { rendered(format, Some(path), &FILE) };
+            let done = done.map_err(|error| CmdError::Write { path: path.to_owned(), error: error.into() });
+            let done = done
+                .and_then(|texts| texts.iter().map(|(path, text)| self.write(path, text)).fold(Ok(()), Result::and));
+            written = written.and(done);
         }
         written
     }

@@ -3,11 +3,17 @@
 pub mod doctor;
 pub mod explain;
 pub mod folded;
+pub mod hgrm;
+pub mod hlog;
 mod layout;
 pub mod list;
 pub mod terminal;
+mod timeline;
+pub mod trace;
 
 pub(crate) use layout::cut;
+
+use std::path::{Path, PathBuf};
 
 use crate::recording::{Recording, wire};
 use terminal::Style;
@@ -21,11 +27,18 @@ pub enum Format {
     Json,
     /// Stacks, for flame-graph tools.
     Folded,
+    /// An HdrHistogram interval log.
+    Hlog,
+    /// Percentile distributions, for HdrHistogram's plotter.
+    Hgrm,
+    /// A trace for Perfetto and Chrome.
+    Trace,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 3] = [Format::Text, Format::Json, Format::Folded];
+    pub const ALL: [Format; 6] =
+        [Format::Text, Format::Json, Format::Folded, Format::Hlog, Format::Hgrm, Format::Trace];
 
     /// Its name on the command line.
     pub fn as_str(self) -> &'static str {
@@ -33,6 +46,9 @@ impl Format {
             Format::Text => "text",
             Format::Json => "json",
             Format::Folded => "folded",
+            Format::Hlog => "hlog",
+            Format::Hgrm => "hgrm",
+            Format::Trace => "trace",
         }
     }
 
@@ -51,5 +67,25 @@ pub fn render(recording: &Recording, format: Format, style: &Style) -> serde_jso
         Format::Text => terminal::render(recording, style),
         Format::Json => wire::to_json(recording)?,
         Format::Folded => folded::render(recording),
+        Format::Hlog => hlog::render(recording)?,
+        Format::Hgrm => hgrm::render(&hgrm::of_recording(recording)),
+        Format::Trace => trace::render(recording),
+    })
+}
+
+/// The files of a format that is written to `path`: one of that name, or several beside it where a file holds only a part, as
+/// [`hgrm`] says.
+///
+/// # Errors
+/// As [`render`].
+pub fn files(
+    recording: &Recording,
+    format: Format,
+    path: &Path,
+    style: &Style,
+) -> serde_json::Result<Vec<(PathBuf, String)>> {
+    Ok(match format {
+        Format::Hgrm => hgrm::files(&hgrm::of_recording(recording), path),
+        _ => vec![(path.to_owned(), render(recording, format, style)?)],
     })
 }
