@@ -3,6 +3,8 @@
 pub mod doctor;
 pub mod explain;
 pub mod folded;
+mod gates;
+pub mod github;
 mod layout;
 pub mod list;
 pub mod terminal;
@@ -21,11 +23,13 @@ pub enum Format {
     Json,
     /// Stacks, for flame-graph tools.
     Folded,
+    /// Annotations of GitHub Actions.
+    Github,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 3] = [Format::Text, Format::Json, Format::Folded];
+    pub const ALL: [Format; 4] = [Format::Text, Format::Json, Format::Folded, Format::Github];
 
     /// Its name on the command line.
     pub fn as_str(self) -> &'static str {
@@ -33,6 +37,7 @@ impl Format {
             Format::Text => "text",
             Format::Json => "json",
             Format::Folded => "folded",
+            Format::Github => "github",
         }
     }
 
@@ -51,5 +56,6 @@ pub fn render(recording: &Recording, format: Format, style: &Style) -> serde_jso
         Format::Text => terminal::render(recording, style),
         Format::Json => wire::to_json(recording)?,
         Format::Folded => folded::render(recording),
+        Format::Github => github::render(recording),
     })
 }
