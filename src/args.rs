@@ -242,6 +242,12 @@ struct CliOutputs {
     /// Write the stacks of slow polls to this file, folded for flame graphs, weighted by milliseconds; `-` is stdout
     #[arg(long, value_name = "FILE")]
     folded: Option<PathBuf>,
+    /// Write gates and findings as JUnit's XML to this file; `-` is stdout
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write the report as Markdown to this file; `-` is stdout
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
     /// End with 99 unless this holds, such as `lag.p99 < 10ms` (repeatable); the grammar is in the README
     #[arg(long, value_name = "GATE", value_parser = parse_gate)]
     fail_on: Vec<Gate>,
@@ -398,7 +404,12 @@ impl From<CliCommand> for Command {
 impl CliOutputs {
     /// The files that are asked for, each with its format.
     fn files(&self) -> impl Iterator<Item = (Format, &PathBuf)> {
-        let files = [(Format::Json, &self.json), (Format::Folded, &self.folded)];
+        let files = [
+            (Format::Json, &self.json),
+            (Format::Folded, &self.folded),
+            (Format::Junit, &self.junit),
+            (Format::Markdown, &self.markdown),
+        ];
         files.into_iter().filter_map(|(format, path)| Some((format, path.as_ref()?)))
     }
 

@@ -9,6 +9,7 @@ mod report;
 mod run;
 mod scenarios;
 mod signals;
+mod summary;
 
 use std::fmt;
 use std::io::ErrorKind;

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
-use super::CmdError;
+use super::{CmdError, summary};
 use crate::args::{Color, Outputs};
 use crate::recording::Recording;
 use crate::report::render;
@@ -55,7 +55,7 @@ impl Terminal {
             let done = text.map_err(|error| CmdError::Write { path: path.to_owned(), error: error.into() });
             written = written.and(done.and_then(|text| self.write(path, &text)));
         }
-        written
+        written.and(summary::append(recording, outputs))
     }
 
     /// Writes a text to a file, or, for `-`, to stdout.

@@ -5,8 +5,10 @@ pub mod explain;
 pub mod folded;
 mod gates;
 pub mod github;
+pub mod junit;
 mod layout;
 pub mod list;
+pub mod markdown;
 pub mod terminal;
 
 pub(crate) use layout::cut;
@@ -25,11 +27,16 @@ pub enum Format {
     Folded,
     /// Annotations of GitHub Actions.
     Github,
+    /// JUnit's XML, as Jenkins reads it.
+    Junit,
+    /// Markdown, as GitHub reads it.
+    Markdown,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 4] = [Format::Text, Format::Json, Format::Folded, Format::Github];
+    pub const ALL: [Format; 6] =
+        [Format::Text, Format::Json, Format::Folded, Format::Github, Format::Junit, Format::Markdown];
 
     /// Its name on the command line.
     pub fn as_str(self) -> &'static str {
@@ -38,6 +45,8 @@ impl Format {
             Format::Json => "json",
             Format::Folded => "folded",
             Format::Github => "github",
+            Format::Junit => "junit",
+            Format::Markdown => "markdown",
         }
     }
 
@@ -57,5 +66,7 @@ pub fn render(recording: &Recording, format: Format, style: &Style) -> serde_jso
         Format::Json => wire::to_json(recording)?,
         Format::Folded => folded::render(recording),
         Format::Github => github::render(recording),
+        Format::Junit => junit::render(recording),
+        Format::Markdown => markdown::render(recording),
     })
 }
