@@ -45,6 +45,8 @@ pub enum Command {
     Doctor,
     /// Explain a code, or list all.
     Explain(Option<String>),
+    /// Print the JSON Schema of recordings.
+    Schema,
 }
 
 /// When to use colour.
@@ -166,6 +168,8 @@ enum CliCommand {
     Doctor,
     /// Explain a finding's code or a cause, and how to fix it
     Explain(CliExplain),
+    /// Print the JSON Schema of the recordings that `--json` writes
+    Schema,
 }
 
 #[derive(Debug, Args)]
@@ -379,6 +383,7 @@ impl From<CliCommand> for Command {
                 Command::Report(ReportRequest { file: report.file, outputs })
             }
             CliCommand::Explain(explain) => Command::Explain(explain.code),
+            CliCommand::Schema => Command::Schema,
             CliCommand::Run(run) => Command::Run(RunRequest {
                 overrides: run.overrides(),
                 scenarios: run.scenarios,

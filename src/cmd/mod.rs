@@ -8,6 +8,7 @@ mod progress;
 mod report;
 mod run;
 mod scenarios;
+mod schema;
 mod signals;
 mod summary;
 
@@ -159,6 +160,7 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
         Command::Scenarios => scenarios::execute(&terminal),
         Command::Doctor => doctor::execute(&terminal),
         Command::Explain(code) => explain::execute(code.as_deref(), &terminal),
+        Command::Schema => schema::execute(&terminal),
     }
 }
 

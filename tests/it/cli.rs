@@ -4,4 +4,5 @@ mod arguments;
 mod ci;
 mod reports;
 mod saved;
+mod schema;
 mod signals;
