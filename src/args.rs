@@ -1,4 +1,6 @@
-//! The command line: what was typed becomes a plain request. The only file that names clap.
+//! The command line: what was typed becomes a plain request. With `generate`, the only place that names clap.
+
+mod generate;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -47,6 +49,8 @@ pub enum Command {
     Explain(Option<String>),
     /// Print the JSON Schema of recordings.
     Schema,
+    /// Print a text that is made from the command line's own description.
+    Print(String),
 }
 
 /// When to use colour.
@@ -170,6 +174,10 @@ enum CliCommand {
     Explain(CliExplain),
     /// Print the JSON Schema of the recordings that `--json` writes
     Schema,
+    /// Print a shell's completions, for a file that it reads
+    Completions(CliCompletions),
+    /// Print a manual page, for `man -l -`
+    Man(CliMan),
 }
 
 #[derive(Debug, Args)]
@@ -279,6 +287,28 @@ struct CliExplain {
     code: Option<String>,
 }
 
+#[derive(Debug, Args)]
+struct CliCompletions {
+    /// Which shell
+    #[arg(value_name = "SHELL", value_enum)]
+    shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+struct CliMan {
+    /// Such as run; without it, the page of the whole program
+    #[arg(value_name = "COMMAND", value_parser = parse_man)]
+    command: Option<Page>,
+}
+
+/// A manual page.
+#[derive(Debug, Clone)]
+struct Page(String);
+
+fn parse_man(name: &str) -> Result<Page, String> {
+    generate::man(Cli::command(), Some(name)).map(Page)
+}
+
 fn parse_format(text: &str) -> Result<Format, String> {
     let known = Format::ALL.map(Format::as_str).join("`, `");
     Format::from_name(text).ok_or_else(|| format!("there is no such format; choose of `{known}`"))
@@ -384,6 +414,11 @@ impl From<CliCommand> for Command {
             }
             CliCommand::Explain(explain) => Command::Explain(explain.code),
             CliCommand::Schema => Command::Schema,
+            CliCommand::Completions(of) => Command::Print(generate::completions(Cli::command(), of.shell)),
+            CliCommand::Man(CliMan { command: Some(Page(page)) }) => Command::Print(page),
+            CliCommand::Man(CliMan { command: None }) => {
+                Command::Print(generate::man(Cli::command(), None).expect("the program has a page"))
+            }
             CliCommand::Run(run) => Command::Run(RunRequest {
                 overrides: run.overrides(),
                 scenarios: run.scenarios,

@@ -4,6 +4,7 @@ mod doctor;
 mod explain;
 mod merge;
 mod output;
+mod print;
 mod progress;
 mod report;
 mod run;
@@ -161,6 +162,7 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
         Command::Doctor => doctor::execute(&terminal),
         Command::Explain(code) => explain::execute(code.as_deref(), &terminal),
         Command::Schema => schema::execute(&terminal),
+        Command::Print(text) => print::execute(&text, &terminal),
     }
 }
 
