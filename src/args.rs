@@ -1,4 +1,6 @@
-//! The command line: what was typed becomes a plain request. The only file that names clap.
+//! The command line: what was typed becomes a plain request. With `generate`, the only place that names clap.
+
+mod generate;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -45,6 +47,10 @@ pub enum Command {
     Doctor,
     /// Explain a code, or list all.
     Explain(Option<String>),
+    /// Print the JSON Schema of recordings.
+    Schema,
+    /// Print a text that is made from the command line's own description.
+    Print(String),
 }
 
 /// When to use colour.
@@ -166,6 +172,12 @@ enum CliCommand {
     Doctor,
     /// Explain a finding's code or a cause, and how to fix it
     Explain(CliExplain),
+    /// Print the JSON Schema of the recordings that `--json` writes
+    Schema,
+    /// Print a shell's completions, for a file that it reads
+    Completions(CliCompletions),
+    /// Print a manual page, for `man -l -`
+    Man(CliMan),
 }
 
 #[derive(Debug, Args)]
@@ -252,6 +264,12 @@ struct CliOutputs {
     /// Write a trace for Perfetto to this file: slow polls by worker, with their causes, and counters; `-` is stdout
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Write gates and findings as JUnit's XML to this file; `-` is stdout
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write the report as Markdown to this file; `-` is stdout
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
     /// End with 99 unless this holds, such as `lag.p99 < 10ms` (repeatable); the grammar is in the README
     #[arg(long, value_name = "GATE", value_parser = parse_gate)]
     fail_on: Vec<Gate>,
@@ -277,6 +295,28 @@ struct CliExplain {
     /// Such as PS001 or lock; without it, all are listed
     #[arg(value_name = "CODE")]
     code: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct CliCompletions {
+    /// Which shell
+    #[arg(value_name = "SHELL", value_enum)]
+    shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+struct CliMan {
+    /// Such as run; without it, the page of the whole program
+    #[arg(value_name = "COMMAND", value_parser = parse_man)]
+    command: Option<Page>,
+}
+
+/// A manual page.
+#[derive(Debug, Clone)]
+struct Page(String);
+
+fn parse_man(name: &str) -> Result<Page, String> {
+    generate::man(Cli::command(), Some(name)).map(Page)
 }
 
 fn parse_format(text: &str) -> Result<Format, String> {
@@ -383,6 +423,12 @@ impl From<CliCommand> for Command {
                 Command::Report(ReportRequest { file: report.file, outputs })
             }
             CliCommand::Explain(explain) => Command::Explain(explain.code),
+            CliCommand::Schema => Command::Schema,
+            CliCommand::Completions(of) => Command::Print(generate::completions(Cli::command(), of.shell)),
+            CliCommand::Man(CliMan { command: Some(Page(page)) }) => Command::Print(page),
+            CliCommand::Man(CliMan { command: None }) => {
+                Command::Print(generate::man(Cli::command(), None).expect("the program has a page"))
+            }
             CliCommand::Run(run) => Command::Run(RunRequest {
                 overrides: run.overrides(),
                 scenarios: run.scenarios,
@@ -414,6 +460,8 @@ impl CliOutputs {
             (Format::Hlog, &self.hlog),
             (Format::Hgrm, &self.hgrm),
             (Format::Trace, &self.trace),
+            (Format::Junit, &self.junit),
+            (Format::Markdown, &self.markdown),
         ];
         files.into_iter().filter_map(|(format, path)| Some((format, path.as_ref()?)))
     }

@@ -54,6 +54,7 @@ mod ring;
 mod shared;
 mod site;
 mod snapshot;
+pub mod testing;
 mod thread;
 mod watch;
 #[cfg(feature = "capture")]

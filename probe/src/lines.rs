@@ -67,7 +67,7 @@ impl Limiter {
 }
 
 /// What the watchdog saw and who paid, in a line below; nothing where nothing is known.
-fn details(poll: &SlowPoll) -> String {
+pub(crate) fn details(poll: &SlowPoll) -> String {
     let seen = poll.evidence.sentence(poll.duration_ns);
     let paid = poll.blame.filter(|blame| blame.tasks > 0).map(|blame| blame.to_string());
     let known: Vec<String> = [seen, paid].into_iter().flatten().collect();

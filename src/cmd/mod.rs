@@ -4,11 +4,14 @@ mod doctor;
 mod explain;
 mod merge;
 mod output;
+mod print;
 mod progress;
 mod report;
 mod run;
 mod scenarios;
+mod schema;
 mod signals;
+mod summary;
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -158,6 +161,8 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
         Command::Scenarios => scenarios::execute(&terminal),
         Command::Doctor => doctor::execute(&terminal),
         Command::Explain(code) => explain::execute(code.as_deref(), &terminal),
+        Command::Schema => schema::execute(&terminal),
+        Command::Print(text) => print::execute(&text, &terminal),
     }
 }
 

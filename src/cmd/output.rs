@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
-use super::CmdError;
+use super::{CmdError, summary};
 use crate::args::{Color, Outputs};
 use crate::recording::Recording;
 use crate::report::terminal::Style;
@@ -69,7 +69,7 @@ impl Terminal {
                 .and_then(|texts| texts.iter().map(|(path, text)| self.write(path, text)).fold(Ok(()), Result::and));
             written = written.and(done);
         }
-        written
+        written.and(summary::append(recording, outputs))
     }
 
     /// Writes a text to a file, or, for `-`, to stdout.

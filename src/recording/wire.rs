@@ -65,6 +65,10 @@ mod tests;
 /// The format's name and version: the value of the key `schema`.
 pub const SCHEMA: &str = "pollscope.recording/1";
 
+/// The JSON Schema (draft 2020-12) of the format: what `pollscope schema` prints. A key that the first version had is required;
+/// one that was added since is described, and may be missing.
+pub const JSON_SCHEMA: &str = include_str!("schema.json");
+
 /// The JSON of a recording, indented, with a newline at its end.
 ///
 /// # Errors

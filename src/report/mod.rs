@@ -3,10 +3,14 @@
 pub mod doctor;
 pub mod explain;
 pub mod folded;
+mod gates;
+pub mod github;
 pub mod hgrm;
 pub mod hlog;
+pub mod junit;
 mod layout;
 pub mod list;
+pub mod markdown;
 pub mod terminal;
 mod timeline;
 pub mod trace;
@@ -33,12 +37,27 @@ pub enum Format {
     Hgrm,
     /// A trace for Perfetto and Chrome.
     Trace,
+    /// Annotations of GitHub Actions.
+    Github,
+    /// JUnit's XML, as Jenkins reads it.
+    Junit,
+    /// Markdown, as GitHub reads it.
+    Markdown,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 6] =
-        [Format::Text, Format::Json, Format::Folded, Format::Hlog, Format::Hgrm, Format::Trace];
+    pub const ALL: [Format; 9] = [
+        Format::Text,
+        Format::Json,
+        Format::Folded,
+        Format::Hlog,
+        Format::Hgrm,
+        Format::Trace,
+        Format::Github,
+        Format::Junit,
+        Format::Markdown,
+    ];
 
     /// Its name on the command line.
     pub fn as_str(self) -> &'static str {
@@ -49,6 +68,9 @@ impl Format {
             Format::Hlog => "hlog",
             Format::Hgrm => "hgrm",
             Format::Trace => "trace",
+            Format::Github => "github",
+            Format::Junit => "junit",
+            Format::Markdown => "markdown",
         }
     }
 
@@ -70,6 +92,9 @@ pub fn render(recording: &Recording, format: Format, style: &Style) -> serde_jso
         Format::Hlog => hlog::render(recording)?,
         Format::Hgrm => hgrm::render(&hgrm::of_recording(recording)),
         Format::Trace => trace::render(recording),
+        Format::Github => github::render(recording),
+        Format::Junit => junit::render(recording),
+        Format::Markdown => markdown::render(recording),
     })
 }
 

@@ -32,7 +32,7 @@ pub struct Style {
 
 /// The report of a recording, each line ended by a newline.
 pub fn render(recording: &Recording, style: &Style) -> String {
-    let page = Page { recording, modes: pool(&recording.runs), width: style.width, unicode: style.unicode };
+    let page = Page::of(recording, style);
     let sections = [
         page.header(),
         page.verdict(),
@@ -61,6 +61,12 @@ pub fn render(recording: &Recording, style: &Style) -> String {
     out
 }
 
+/// The histogram of poll times alone, plain, as wide as a page of code.
+pub(super) fn poll_times(recording: &Recording) -> String {
+    let style = Style { width: 100, color: false, unicode: true };
+    poll_times::section(&Page::of(recording, &style)).into_iter().map(|line| line.finish(&style) + "\n").collect()
+}
+
 /// A slow poll in the shape of asyncio's debug mode: `Executing <Task 7 writer, spawned at …> took 0.503 seconds`.
 /// Not escaped: whoever prints it escapes the line.
 pub fn executing(slow: &SlowPoll) -> String {
@@ -84,7 +90,11 @@ const NARROW: usize = 84;
 /// From this many columns on, tables say more.
 const WIDE: usize = 130;
 
-impl Page<'_> {
+impl<'a> Page<'a> {
+    fn of(recording: &'a Recording, style: &Style) -> Page<'a> {
+        Page { recording, modes: pool(&recording.runs), width: style.width, unicode: style.unicode }
+    }
+
     fn is_narrow(&self) -> bool {
         self.width < NARROW
     }

@@ -1,6 +1,9 @@
 //! A clumsy and a hostile user: what bad input gets is a clear message and the documented exit code.
 
 mod arguments;
+mod ci;
+mod generated;
 mod reports;
 mod saved;
+mod schema;
 mod signals;

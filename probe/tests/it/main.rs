@@ -13,6 +13,7 @@ mod portable;
 mod reporting;
 mod stretches;
 mod support;
+mod testing;
 mod threads;
 mod tidy;
 #[cfg(all(feature = "capture", target_os = "linux", target_arch = "x86_64", not(pollscope_portable)))]

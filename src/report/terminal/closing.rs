@@ -1,11 +1,12 @@
 //! What follows from the numbers, and how far they can be trusted: findings, merge, gates, coverage.
 
+use super::super::gates;
 use super::super::layout::{Ink, Line, hanging, paragraph, width};
 use super::Page;
 use crate::findings::{Severity, diagnosis};
 use crate::pooled::Pooled;
-use crate::recording::{Finding, Gate, GateVerdict, Merge, Run, Verdict};
-use crate::units::{format_bytes, format_count, format_ns, join_and, plural};
+use crate::recording::{Finding, GateVerdict, Merge, Run, Verdict};
+use crate::units::{format_bytes, format_count, join_and, plural};
 
 /// Each finding as a compiler would say it; the advice once for all that share it.
 pub(super) fn findings(page: &Page) -> Vec<Line> {
@@ -120,31 +121,11 @@ pub(super) fn gates(page: &Page) -> Vec<Line> {
     gates
         .iter()
         .flat_map(|gate| {
-            let value = match (gate.value, gate.verdict) {
-                (None, GateVerdict::Inconclusive) => "— not measured".to_owned(),
-                // A word, such as a merge's verdict: the mark says it all.
-                (None, _) => String::new(),
-                (Some(value), GateVerdict::Inconclusive) => format!("{} inconclusive", gate_value(gate, value)),
-                (Some(value), _) => gate_value(gate, value),
-            };
+            let value = gates::value(gate);
             let line = mark(page, gate.verdict).left(Ink::Plain, &gate.expr, columns.saturating_sub(2)).blank(2);
             paragraph(line, Ink::Bold, &value, page.width)
         })
         .collect()
-}
-
-/// A gate's value: nanoseconds where its left side ends in a statistic of a distribution, else a plain number.
-fn gate_value(gate: &Gate, value: f64) -> String {
-    let left = gate.expr.split(['<', '>', '=', '!']).next().unwrap_or_default().trim();
-    let last = left.rsplit('.').next().unwrap_or_default();
-    let is_duration = matches!(last, "min" | "p50" | "p90" | "p95" | "p99" | "p999" | "max" | "mean");
-    if is_duration && value >= 0.0 {
-        format_ns(value.round() as u64)
-    } else if value.fract() == 0.0 && (0.0..1e15).contains(&value) {
-        format_count(value as u64)
-    } else {
-        format!("{value:.3}")
-    }
 }
 
 /// What is the same for all runs of a build.

@@ -1,0 +1,40 @@
+//! Completions and manual pages, made from the description of the command line, so that they cannot differ from it.
+
+use std::io;
+
+use clap::Command;
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+/// The script that a shell reads.
+pub(super) fn completions(mut command: Command, shell: Shell) -> String {
+    let name = command.get_name().to_owned();
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command, name, &mut script);
+    text(script)
+}
+
+/// The page of the program, or of one of its commands, in roff.
+///
+/// # Errors
+/// When there is no such command: the names of those that are.
+pub(super) fn man(mut command: Command, of: Option<&str>) -> Result<String, String> {
+    let known: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+    // Only what is built knows that `run` is `pollscope-run`.
+    command.build();
+    let described = match of {
+        None => command,
+        Some(name) if known.iter().any(|known| known == name) => {
+            command.find_subcommand(name).expect("one of its names").clone()
+        }
+        Some(_) => return Err(format!("there is no such command; choose of `{}`", known.join("`, `"))),
+    };
+    let mut page = Vec::new();
+    let rendered: io::Result<()> = Man::new(described).render(&mut page);
+    rendered.expect("memory takes everything");
+    Ok(text(page))
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).expect("all of it was text")
+}

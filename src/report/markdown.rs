@@ -1,0 +1,176 @@
+//! Markdown as GitHub reads it: a step's summary, a comment, a page of a wiki.
+
+mod text;
+
+use crate::blockers::blockers;
+use crate::findings::{Severity, diagnosis, verdict};
+use crate::pooled::{Pooled, pool};
+use crate::recording::{Dist, Finding, GateVerdict, Recording};
+use crate::units::{format_count, format_ns, format_ratio, format_round_ns, plural};
+
+use super::{gates, terminal};
+use text::{Table, fenced, md};
+
+/// Rows of a mode in a table.
+const ROWS: usize = 6;
+/// Gates and findings that are listed: a step's summary takes a megabyte.
+const LISTED: usize = 100;
+
+/// The page: verdict, durations, who blocked, who waited, gates, findings and, folded up, the histogram of poll times.
+pub fn render(recording: &Recording) -> String {
+    let modes = pool(&recording.runs);
+    let sections = [
+        heading(recording, &modes),
+        durations(&modes),
+        who_blocked(&modes),
+        who_waited(&modes),
+        gates_list(recording),
+        findings(recording),
+        histogram(recording),
+    ];
+    let sections: Vec<String> = sections.into_iter().filter(|section| !section.is_empty()).collect();
+    sections.join("\n")
+}
+
+fn heading(recording: &Recording, modes: &[Pooled]) -> String {
+    let mut out = format!("## pollscope {}\n\n**{}**\n", md(&recording.scenario.name), md(&verdict(recording)));
+    if let Some(mode) = modes.first() {
+        let runtime = &mode.rounds[0].runtime;
+        let workers = plural(runtime.workers, "worker");
+        let slow = format_round_ns(mode.threshold_ns());
+        out += &format!("\n{}, {workers}, slow from {slow}\n", md(&runtime.flavor));
+    }
+    out
+}
+
+type Measure = (&'static str, fn(&Pooled) -> Option<Dist>);
+
+const MEASURES: [Measure; 5] = [
+    ("poll time", |mode| Some(mode.polls.clone())),
+    ("schedule latency", |mode| mode.schedule_latency.clone()),
+    ("loop lag", |mode| mode.lag.clone()),
+    ("response time", |mode| mode.response_time.clone()),
+    ("write latency", |mode| mode.write_latency.clone()),
+];
+
+/// The ratio is that of the first mode's 99th percentile to the row's.
+fn durations(modes: &[Pooled]) -> String {
+    let mut table = Table::new(&["", "mode", "p50", "p99", "max", "ratio of p99"], 2);
+    for (name, of) in MEASURES {
+        let dists: Vec<Option<Dist>> = modes.iter().map(|mode| of(mode).filter(|dist| dist.count() > 0)).collect();
+        let p99 = |dist: &Option<Dist>| dist.as_ref().and_then(|dist| dist.shown_quantile_ns(0.99));
+        let first = dists.first().and_then(p99);
+        if dists.iter().all(Option::is_none) {
+            continue;
+        }
+        for (index, (mode, dist)) in modes.iter().zip(&dists).enumerate() {
+            let shown = |ns: Option<u64>| ns.map_or("—".to_owned(), format_ns);
+            let quantile = |q| shown(dist.as_ref().and_then(|dist| dist.shown_quantile_ns(q)));
+            let ratio = first.zip(p99(dist)).filter(|_| index > 0);
+            table.row(&[
+                if index == 0 { name.to_owned() } else { String::new() },
+                md(mode.name),
+                quantile(0.5),
+                quantile(0.99),
+                shown(dist.as_ref().and_then(|dist| dist.max_ns)),
+                ratio.map_or(String::new(), |(first, mine)| format_ratio(first as f64 / mine.max(1) as f64)),
+            ]);
+        }
+    }
+    table.section("Durations")
+}
+
+fn who_blocked(modes: &[Pooled]) -> String {
+    let mut table = Table::new(&["mode", "line", "in", "cause", "polls", "time", "worst", "waited"], 4);
+    for mode in modes {
+        let all = blockers(mode.slow_polls().map(|(_, poll)| poll));
+        for blocker in all.iter().take(ROWS) {
+            let place = blocker.line.map_or_else(|| format!("? (of {})", blocker.spawned_at), str::to_owned);
+            let waited = match (blocker.wait_ns, blocker.wait_most_ns) {
+                (Some(least), Some(most)) if least == most => format_ns(most),
+                (_, Some(most)) => format!("≤ {}", format_ns(most)),
+                _ => "—".to_owned(),
+            };
+            table.row(&[
+                md(mode.name),
+                md(&place),
+                md(blocker.call.unwrap_or_default()),
+                md(blocker.cause.unwrap_or("unknown")),
+                format_count(blocker.polls),
+                format_ns(blocker.total_ns),
+                format_ns(blocker.worst_ns),
+                waited,
+            ]);
+        }
+        table.more(all.len().saturating_sub(ROWS));
+    }
+    table.section("Who blocked the loop")
+}
+
+fn who_waited(modes: &[Pooled]) -> String {
+    let mut table = Table::new(&["mode", "who waited", "behind slow polls of", "tasks", "waited"], 3);
+    for mode in modes {
+        let charges = mode.ledger.as_ref().map_or(&[][..], |ledger| &ledger.charges);
+        for charge in charges.iter().take(ROWS) {
+            let waited = match (charge.wait_ns, charge.wait_most_ns) {
+                (least, most) if least == most => format_ns(most),
+                (0, most) => format!("≤ {}", format_ns(most)),
+                (least, most) => format!("{} to {}", format_ns(least), format_ns(most)),
+            };
+            let tasks = format_count(charge.tasks);
+            table.row(&[md(mode.name), md(&charge.waiter), md(&charge.culprit), tasks, waited]);
+        }
+        table.more(charges.len().saturating_sub(ROWS));
+    }
+    table.section("Who waited")
+}
+
+fn gates_list(recording: &Recording) -> String {
+    let lines = recording.gates.iter().map(|gate| {
+        let mark = match gate.verdict {
+            GateVerdict::Pass => "✓",
+            GateVerdict::Fail => "✗",
+            GateVerdict::Inconclusive => "\\~",
+        };
+        let value = gates::value(gate);
+        let value = if value.is_empty() { value } else { format!(": **{}**", md(&value)) };
+        format!("- {mark} {}{value}\n", md(&gate.expr))
+    });
+    list("Gates", lines)
+}
+
+fn findings(recording: &Recording) -> String {
+    list("Findings", recording.findings.iter().map(finding))
+}
+
+fn finding(finding: &Finding) -> String {
+    let severity = diagnosis(&finding.code).map_or(Severity::Warning, |diagnosis| diagnosis.severity);
+    let at = finding.at.as_ref().filter(|at| !finding.sentence.contains(at.as_str()));
+    let at = at.map_or(String::new(), |at| format!(" ({})", md(at)));
+    let (severity, code) = (severity.as_str(), md(&finding.code));
+    format!("- **{severity} {code}** {}{at}<br>{}\n", md(&finding.sentence), md(&finding.advice))
+}
+
+/// A section with a list, or nothing.
+fn list(title: &str, lines: impl ExactSizeIterator<Item = String>) -> String {
+    let count = lines.len();
+    if count == 0 {
+        return String::new();
+    }
+    let items: String = lines.take(LISTED).collect();
+    let more = count.saturating_sub(LISTED);
+    let more = if more > 0 { format!("- … and {} more\n", format_count(more as u64)) } else { String::new() };
+    format!("### {title}\n\n{items}{more}")
+}
+
+fn histogram(recording: &Recording) -> String {
+    let chart = terminal::poll_times(recording);
+    if chart.is_empty() {
+        return String::new();
+    }
+    // Without the blank lines GitHub takes what is between the tags for HTML.
+    format!("<details>\n<summary>Poll times</summary>\n\n{}\n</details>\n", fenced(&chart))
+}
+
+#[cfg(test)]
+mod tests;
