@@ -121,6 +121,7 @@ pub struct Run {
     /// Slow-poll lines printed and held back by the rate limit.
     pub slow_poll_lines: Lines,
     /// The slow polls, in the order in which they ended.
+    #[serde(deserialize_with = "wire::bounded::list::<_, _, 10_000_000>")]
     pub slow_polls: Vec<SlowPoll>,
     /// Polls by spawn site, most time first.
     #[serde(deserialize_with = "wire::bounded::list::<_, _, 100_000>")]
@@ -128,6 +129,7 @@ pub struct Run {
     /// Who waited for whom; `None` where that cannot be seen.
     pub ledger: Option<Ledger>,
     /// The run in slices.
+    #[serde(deserialize_with = "wire::bounded::list::<_, _, 10_000_000>")]
     pub intervals: Vec<Interval>,
     /// What tokio-metrics reported, by name.
     #[serde(deserialize_with = "wire::bounded::metrics")]

@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use unicode_width::UnicodeWidthStr;
 
+use crate::escape::escape;
+
 /// Columns of text that are shown at most; longer lines are cut around the carets.
 const COLUMNS: usize = 100;
 
@@ -87,7 +89,8 @@ pub(crate) fn printable(text: &str) -> String {
             c => out.extend(c.escape_debug()),
         }
     }
-    out
+    // Some letters take room and show nothing.
+    escape(&out).into_owned()
 }
 
 /// The known name that `typed` probably meant.
@@ -148,6 +151,14 @@ mod tests {
         let shown = Snippet::of_all(&text, 500..501).to_string();
         assert!(shown.chars().count() < 3 * COLUMNS, "{shown}");
         assert!(shown.contains("\\u{1b}") && shown.contains("\\u{202e}"), "{shown}");
+    }
+
+    /// U+3164 is a letter to Unicode, and so to Rust; found by fuzzing.
+    #[test]
+    fn letters_that_cannot_be_seen_are_spelled_out() {
+        assert_eq!(printable("1\u{3164}\u{ffa0}\u{115f}"), "1\\u{3164}\\u{ffa0}\\u{115f}");
+        let error = crate::gate::Gate::parse("slow_polls < 1\u{3164}").unwrap_err().to_string();
+        assert!(!error.contains('\u{3164}'), "{error}");
     }
 
     #[test]

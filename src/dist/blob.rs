@@ -1,13 +1,14 @@
 //! An HdrHistogram as bytes: V2 with DEFLATE, the encoding that every implementation of it reads.
 //!
-//! What is read may come from anywhere. Forty bytes of it decide how much memory a decoder takes, so they are checked first.
+//! What is read may come from anywhere. It is decoded here, and not by hdrhistogram: that makes room for all that forty bytes ask
+//! for, and negates a count of -2⁶³.
 
 use std::fmt;
-use std::io::{Cursor, Read};
+use std::io::{BufReader, Read};
 
 use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializeError, V2DeflateSerializer};
+use hdrhistogram::serialization::{Serializer, V2DeflateSerializeError, V2DeflateSerializer};
 
 use super::{Dist, MAX_NS};
 
@@ -17,7 +18,7 @@ const PLAIN: u32 = 0x1c84_9313;
 const OUTER: usize = 8;
 /// The cookie, the payload's length, the offset, the digits, the lowest and the highest value, the ratio.
 const HEADER: usize = 40;
-/// Buckets that a decoder may have to make room for: those of five digits up to an hour.
+/// Buckets that there can be: those of five digits up to an hour.
 const MOST_BUCKETS: u64 = 4 << 20;
 /// A count takes at most so many bytes.
 const LONGEST_COUNT: u64 = 9;
@@ -31,10 +32,12 @@ pub enum BlobError {
     Encoding(u32),
     /// It cannot be inflated.
     Compression,
-    /// It says of itself what cannot be, or what would take more than 32 MiB.
+    /// It says of itself what cannot be.
     Header(&'static str),
     /// The counts are not as the header says.
     Counts,
+    /// It holds more than there is room for.
+    Large,
 }
 
 impl fmt::Display for BlobError {
@@ -47,6 +50,7 @@ impl fmt::Display for BlobError {
             BlobError::Compression => f.write_str("the histogram cannot be inflated"),
             BlobError::Header(what) => write!(f, "the histogram's header is not to be believed: {what}"),
             BlobError::Counts => f.write_str("the histogram's counts do not fit its header"),
+            BlobError::Large => f.write_str("the histograms hold far more than their text does"),
         }
     }
 }
@@ -81,22 +85,58 @@ pub fn encode(dist: &Dist) -> Result<Vec<u8>, V2DeflateSerializeError> {
 /// ```
 ///
 /// # Errors
-/// See [`BlobError`]. Nothing that the bytes say makes it take more than about 32 MiB.
+/// See [`BlobError`]. Nothing that the bytes say makes it take more memory than its buckets do.
 pub fn decode(bytes: &[u8]) -> Result<Dist, BlobError> {
-    let digits = check(bytes)?;
-    let histogram: Histogram<u64> =
-        Deserializer::new().deserialize(&mut Cursor::new(bytes)).map_err(|_| BlobError::Counts)?;
-    let mut dist = Dist::empty(digits);
-    let mut total = 0u64;
-    for recorded in histogram.iter_recorded() {
-        let low_ns = histogram.lowest_equivalent(recorded.value_iterated_to());
-        let count = recorded.count_at_value();
-        total = total.checked_add(count).ok_or(BlobError::Counts)?;
-        if low_ns > MAX_NS {
-            return Err(BlobError::Header("values beyond an hour"));
+    decode_at_most(bytes, usize::MAX)
+}
+
+/// [`decode`] of at most so many buckets that hold something: a few bytes inflate to millions.
+pub(crate) fn decode_at_most(bytes: &[u8], most: usize) -> Result<Dist, BlobError> {
+    let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map(u32::from_be_bytes);
+    match word(0).ok_or(BlobError::Torn)? {
+        COMPRESSED => {
+            let length = word(4).ok_or(BlobError::Torn)? as usize;
+            let compressed = bytes.get(OUTER..).and_then(|rest| rest.get(..length)).ok_or(BlobError::Torn)?;
+            plain(ZlibDecoder::new(compressed), BlobError::Compression, most)
         }
-        dist.put(low_ns, count);
+        PLAIN => plain(bytes, BlobError::Torn, most),
+        other => Err(BlobError::Encoding(other)),
     }
+}
+
+/// The header and the counts; `torn` is what it means when the header ends early.
+fn plain(mut bytes: impl Read, torn: BlobError, most: usize) -> Result<Dist, BlobError> {
+    let mut header = [0; HEADER];
+    bytes.read_exact(&mut header).map_err(|_| torn)?;
+    let Header { digits, length, buckets } = check(&header)?;
+    let mut dist = Dist::empty(digits);
+    let units = units(digits);
+    let (mut index, mut total) = (0u64, 0u64);
+    let mut counts = BufReader::new(bytes.take(length));
+    while let Some(count) = next_count(&mut counts)? {
+        // A negative count is that many buckets that hold nothing.
+        let taken = if count < 0 { count.unsigned_abs() } else { 1 };
+        if taken > buckets - index {
+            return Err(BlobError::Counts);
+        }
+        if count > 0 {
+            let shift = (index / (units / 2)).saturating_sub(1);
+            let low_ns = (index - shift * (units / 2)) << shift;
+            if low_ns > MAX_NS {
+                return Err(BlobError::Header("values beyond an hour"));
+            }
+            if dist.buckets.len() == most {
+                return Err(BlobError::Large);
+            }
+            total = total.checked_add(count.unsigned_abs()).ok_or(BlobError::Counts)?;
+            dist.put(low_ns, count.unsigned_abs());
+        }
+        index += taken;
+    }
+    if counts.into_inner().limit() > 0 {
+        return Err(BlobError::Counts);
+    }
+    dist.buckets.shrink_to_fit();
     let middle = |bucket: &super::Bucket| bucket.low_ns.midpoint(bucket.high_ns).saturating_mul(bucket.count);
     dist.sum_ns = dist.buckets().iter().map(middle).fold(0, u64::saturating_add);
     dist.min_ns = dist.buckets().first().map(|bucket| bucket.low_ns);
@@ -104,34 +144,59 @@ pub fn decode(bytes: &[u8]) -> Result<Dist, BlobError> {
     Ok(dist)
 }
 
-/// Whether the header can be believed; the number of digits.
-fn check(bytes: &[u8]) -> Result<u8, BlobError> {
-    let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map(u32::from_be_bytes);
-    let mut header = [0; HEADER];
-    match word(0).ok_or(BlobError::Torn)? {
-        COMPRESSED => {
-            let length = word(4).ok_or(BlobError::Torn)? as usize;
-            let compressed = bytes.get(OUTER..).and_then(|rest| rest.get(..length)).ok_or(BlobError::Torn)?;
-            ZlibDecoder::new(compressed).read_exact(&mut header).map_err(|_| BlobError::Compression)?;
+/// The next number: zigzag, seven bits a byte, the lowest first, and eight bits in the ninth; `None` at the end.
+fn next_count(bytes: &mut impl Read) -> Result<Option<i64>, BlobError> {
+    let mut number = 0u64;
+    for place in 0..LONGEST_COUNT {
+        let mut byte = [0];
+        match bytes.read(&mut byte) {
+            Ok(1) => {}
+            Ok(_) if place == 0 => return Ok(None),
+            _ => return Err(BlobError::Counts),
         }
-        PLAIN => header.copy_from_slice(bytes.get(..HEADER).ok_or(BlobError::Torn)?),
-        other => return Err(BlobError::Encoding(other)),
+        let is_last = place + 1 == LONGEST_COUNT || byte[0] < 0x80;
+        let bits = if place + 1 == LONGEST_COUNT { byte[0] } else { byte[0] & 0x7f };
+        number |= u64::from(bits) << (7 * place);
+        if is_last {
+            break;
+        }
     }
+    Ok(Some((number >> 1) as i64 ^ -((number & 1) as i64)))
+}
+
+/// How many buckets of width 1 there are.
+fn units(digits: u8) -> u64 {
+    (2 * 10u64.pow(digits.into())).next_power_of_two()
+}
+
+/// What a header says that can be believed.
+struct Header {
+    digits: u8,
+    /// Of the counts, in bytes.
+    length: u64,
+    /// How many there can be.
+    buckets: u64,
+}
+
+fn check(header: &[u8; HEADER]) -> Result<Header, BlobError> {
     let u32_at = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let u64_at = |at: usize| u64::from(u32_at(at)) << 32 | u64::from(u32_at(at + 4));
     if u32_at(0) != PLAIN {
         return Err(BlobError::Encoding(u32_at(0)));
     }
-    let (length, digits, low, high) = (u32_at(4), u32_at(12), u64_at(16), u64_at(24));
+    let (length, offset, digits, low, high) = (u32_at(4), u32_at(8), u32_at(12), u64_at(16), u64_at(24));
     let digits = u8::try_from(digits).ok().filter(|digits| (1..=5).contains(digits));
     let digits = digits.ok_or(BlobError::Header("not 1 to 5 significant digits"))?;
+    if offset != 0 {
+        return Err(BlobError::Header("its buckets are shifted"));
+    }
     if low != 1 {
         return Err(BlobError::Header("its lowest value is not 1"));
     }
     if !(2..=i64::MAX as u64).contains(&high) {
         return Err(BlobError::Header("its highest value is impossible"));
     }
-    let units = (2 * 10u64.pow(digits.into())).next_power_of_two();
+    let units = units(digits);
     let magnitudes = u64::from((64 - high.leading_zeros()).saturating_sub(units.trailing_zeros())) + 2;
     let buckets = magnitudes * (units / 2);
     if buckets > MOST_BUCKETS {
@@ -140,7 +205,7 @@ fn check(bytes: &[u8]) -> Result<u8, BlobError> {
     if u64::from(length) > buckets * LONGEST_COUNT {
         return Err(BlobError::Header("more counts than buckets"));
     }
-    Ok(digits)
+    Ok(Header { digits, length: length.into(), buckets })
 }
 
 #[cfg(test)]
@@ -201,6 +266,25 @@ mod tests {
             assert!(blob.len() < 60 && matches!(decode(&blob), Err(BlobError::Header(_))), "{:?}", decode(&blob));
         }
         assert_eq!(decode(&hostile(9, 3, 1, MAX_NS)), Err(BlobError::Counts), "no counts behind the header");
+    }
+
+    /// The number whose negative is none: found by fuzzing.
+    #[test]
+    fn the_least_of_all_counts_is_refused() {
+        let mut bytes = hostile(9, 3, 1, MAX_NS);
+        let mut header = Vec::new();
+        ZlibDecoder::new(&bytes[OUTER..]).read_to_end(&mut header).unwrap();
+        bytes = header;
+        bytes.extend([0xff; 9]);
+        assert_eq!(decode(&bytes), Err(BlobError::Counts));
+    }
+
+    #[test]
+    fn what_inflates_beyond_its_room_is_refused() {
+        let bytes = encode(&dist(3)).unwrap();
+        let most = decode(&bytes).unwrap().buckets().len();
+        assert!(decode_at_most(&bytes, most).is_ok());
+        assert_eq!(decode_at_most(&bytes, most - 1), Err(BlobError::Large));
     }
 
     #[test]

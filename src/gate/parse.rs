@@ -96,7 +96,7 @@ impl<'a> Tokens<'a> {
     /// That something else was expected than `found`, or than the end.
     fn expected(&self, found: Option<Token>, what: &str) -> Fault {
         match found {
-            Some(token) => (token.span.clone(), format!("`{}` is not {what}", self.str(&token))),
+            Some(token) => (token.span.clone(), format!("`{}` is not {what}", printable(self.str(&token)))),
             None => (self.text.len()..self.text.len(), format!("it ends too early: add {what}")),
         }
     }
@@ -120,7 +120,7 @@ fn gate(tokens: &mut Tokens<'_>) -> Result<(Metric, Op, Right), Fault> {
         None => Ok((left, op, right)),
         Some(token) => Err((
             token.span.clone(),
-            format!("the gate should end before `{}`; write one gate each", tokens.str(&token)),
+            format!("the gate should end before `{}`; write one gate each", printable(tokens.str(&token))),
         )),
     }
 }

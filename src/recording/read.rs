@@ -6,12 +6,18 @@
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
-use super::{Dist, Recording, Run, wire};
+use super::wire::{self, bounded::within};
+use super::{Dist, Recording, Run};
 
 /// What a page's recording stands behind.
 pub const PAGE_MARK: &str = "<script type=\"application/json\" id=\"recording\">";
 /// No sum of durations in a recording reaches it: 146 years.
 const MOST: u128 = 1 << 62;
+
+/// No text is longer: each is kept, put into sentences and wrapped.
+const LONGEST_TEXT: u32 = 1 << 20;
+/// Buckets that histograms may hold besides one for each byte of the file, which is more than those of real ones do.
+const FREE_BUCKETS: u64 = 350_000;
 
 /// A recording that was read.
 #[derive(Debug, Clone)]
@@ -66,17 +72,23 @@ impl From<io::Error> for ReadError {
 /// See [`ReadError`].
 pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
     let mut file = BufReader::with_capacity(64 << 10, file);
+    let length = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(0))?;
+    let room = usize::try_from(FREE_BUCKETS + length).unwrap_or(usize::MAX);
     let start = if is_page(&mut file)? { after_mark(&mut file)? } else { 0 };
     file.seek(SeekFrom::Start(start))?;
-    let (recording, is_torn) = match wire::from_json(&mut file) {
+    let (recording, is_torn) = match within(room, || wire::from_json(Texts::of(&mut file))) {
         Ok(recording) => (recording, false),
+        Err(error) if error.io_error_kind() == Some(io::ErrorKind::InvalidData) => {
+            return Err(ReadError::Format(io::Error::from(error).to_string()));
+        }
         Err(error) if error.is_io() => return Err(ReadError::Io(error.into())),
         Err(error) if error.is_eof() => {
             file.seek(SeekFrom::Start(start))?;
             let whole = whole_runs(&mut file)?.ok_or(ReadError::Torn)?;
             file.seek(SeekFrom::Start(start))?;
             let closed = (&mut file).take(whole).chain(&b"],\"findings\":[],\"gates\":[]}"[..]);
-            let mut recording = wire::from_json(closed).map_err(format_error)?;
+            let mut recording = within(room, || wire::from_json(closed)).map_err(format_error)?;
             recording.findings = crate::findings::findings(&recording.runs);
             (recording, true)
         }
@@ -119,6 +131,38 @@ fn after_mark(file: &mut impl BufRead) -> Result<u64, ReadError> {
         let length = chunk.len();
         offset += length as u64;
         file.consume(length);
+    }
+}
+
+/// JSON, up to a text that is too long.
+struct Texts<R> {
+    from: R,
+    is_in_text: bool,
+    is_escaped: bool,
+    length: u32,
+}
+
+impl<R: Read> Texts<R> {
+    fn of(from: R) -> Texts<R> {
+        Texts { from, is_in_text: false, is_escaped: false, length: 0 }
+    }
+}
+
+impl<R: Read> Read for Texts<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(into)?;
+        for byte in &into[..count] {
+            if *byte == b'"' && !self.is_escaped {
+                self.is_in_text = !self.is_in_text;
+                self.length = 0;
+            }
+            self.is_escaped = *byte == b'\\' && !self.is_escaped;
+            self.length += u32::from(self.is_in_text);
+            if self.length > LONGEST_TEXT {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "one of its texts is longer than 1 MiB"));
+            }
+        }
+        Ok(count)
     }
 }
 

@@ -226,8 +226,11 @@ fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
         if !line.is_empty() || (lines.is_empty() && width(word) <= rest) {
             lines.push(std::mem::take(&mut line));
         }
-        while width(word) > room(lines.len()) {
+        loop {
             let at = split_at(word, room(lines.len()));
+            if at == word.len() {
+                break;
+            }
             lines.push(word[..at].to_owned());
             word = &word[at..];
         }

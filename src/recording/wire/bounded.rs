@@ -2,11 +2,36 @@
 //!
 //! A list of empty objects takes three bytes an element in a file, and a hundred in memory.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+thread_local! {
+    /// How many buckets all histograms together may still hold; see [`within`].
+    static ROOM: Cell<usize> = const { Cell::new(usize::MAX) };
+}
+
+/// Reads with room for so many buckets. A few bytes of compressed text hold millions, and serde passes nothing down to where they
+/// are inflated.
+pub(crate) fn within<T>(buckets: usize, read: impl FnOnce() -> T) -> T {
+    let before = ROOM.replace(buckets);
+    let done = read();
+    ROOM.set(before);
+    done
+}
+
+/// How many buckets there is room for.
+pub(super) fn room() -> usize {
+    ROOM.get()
+}
+
+/// Takes room for buckets.
+pub(super) fn take(buckets: usize) {
+    ROOM.set(ROOM.get().saturating_sub(buckets));
+}
 
 /// A list of at most `N` elements.
 pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>, const N: usize>(
@@ -26,6 +51,10 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>, const N: usiz
             while let Some(element) = elements.next_element()? {
                 if list.len() == N {
                     return Err(A::Error::invalid_length(N + 1, &self));
+                }
+                // Twice the room, as a list takes it by itself, is more than its text.
+                if list.len() == list.capacity() {
+                    list.reserve_exact((list.len() / 4).max(1));
                 }
                 list.push(element);
             }
