@@ -221,7 +221,7 @@ struct CliMerge {
 
 #[derive(Debug, Args)]
 struct CliReport {
-    /// What `--json` wrote; `-` is stdin
+    /// What `--json` or `--html` wrote; `-` is stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Write the report to this file instead of stdout
@@ -242,6 +242,9 @@ struct CliOutputs {
     /// Write the stacks of slow polls to this file, folded for flame graphs, weighted by milliseconds; `-` is stdout
     #[arg(long, value_name = "FILE")]
     folded: Option<PathBuf>,
+    /// Write the report as one HTML page to this file, with the recording in it; `-` is stdout
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// End with 99 unless this holds, such as `lag.p99 < 10ms` (repeatable); the grammar is in the README
     #[arg(long, value_name = "GATE", value_parser = parse_gate)]
     fail_on: Vec<Gate>,
@@ -398,7 +401,7 @@ impl From<CliCommand> for Command {
 impl CliOutputs {
     /// The files that are asked for, each with its format.
     fn files(&self) -> impl Iterator<Item = (Format, &PathBuf)> {
-        let files = [(Format::Json, &self.json), (Format::Folded, &self.folded)];
+        let files = [(Format::Json, &self.json), (Format::Folded, &self.folded), (Format::Html, &self.html)];
         files.into_iter().filter_map(|(format, path)| Some((format, path.as_ref()?)))
     }
 

@@ -3,6 +3,7 @@
 pub mod doctor;
 pub mod explain;
 pub mod folded;
+pub mod html;
 mod layout;
 pub mod list;
 pub mod terminal;
@@ -21,11 +22,13 @@ pub enum Format {
     Json,
     /// Stacks, for flame-graph tools.
     Folded,
+    /// A page for a browser, with the recording in it.
+    Html,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 3] = [Format::Text, Format::Json, Format::Folded];
+    pub const ALL: [Format; 4] = [Format::Text, Format::Json, Format::Folded, Format::Html];
 
     /// Its name on the command line.
     pub fn as_str(self) -> &'static str {
@@ -33,6 +36,7 @@ impl Format {
             Format::Text => "text",
             Format::Json => "json",
             Format::Folded => "folded",
+            Format::Html => "html",
         }
     }
 
@@ -51,5 +55,6 @@ pub fn render(recording: &Recording, format: Format, style: &Style) -> serde_jso
         Format::Text => terminal::render(recording, style),
         Format::Json => wire::to_json(recording)?,
         Format::Folded => folded::render(recording),
+        Format::Html => html::render(recording)?,
     })
 }
