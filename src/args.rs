@@ -233,7 +233,7 @@ struct CliMerge {
 
 #[derive(Debug, Args)]
 struct CliReport {
-    /// What `--json` wrote; `-` is stdin
+    /// What `--json` or `--html` wrote; `-` is stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Write the report to this file instead of stdout
@@ -254,6 +254,9 @@ struct CliOutputs {
     /// Write the stacks of slow polls to this file, folded for flame graphs, weighted by milliseconds; `-` is stdout
     #[arg(long, value_name = "FILE")]
     folded: Option<PathBuf>,
+    /// Write the report as one HTML page to this file, with the recording in it; `-` is stdout
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Write an HdrHistogram interval log to this file: polls untagged, each mode and measure by tag; `-` is stdout
     #[arg(long, value_name = "FILE")]
     hlog: Option<PathBuf>,
@@ -462,6 +465,7 @@ impl CliOutputs {
             (Format::Trace, &self.trace),
             (Format::Junit, &self.junit),
             (Format::Markdown, &self.markdown),
+            (Format::Html, &self.html),
         ];
         files.into_iter().filter_map(|(format, path)| Some((format, path.as_ref()?)))
     }

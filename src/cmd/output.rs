@@ -49,6 +49,7 @@ impl Terminal {
             Some(path) => files(recording, format, path, style),
             None => Ok(vec![(PathBuf::from("-"), render(recording, format, style)?)]),
         })
+        .and(summary::append(recording, outputs))
     }
 
     /// The same of whatever becomes texts: `rendered` is given a format and a file's path, or `None` for stdout.
@@ -69,7 +70,7 @@ impl Terminal {
                 .and_then(|texts| texts.iter().map(|(path, text)| self.write(path, text)).fold(Ok(()), Result::and));
             written = written.and(done);
         }
-        written.and(summary::append(recording, outputs))
+        written
     }
 
     /// Writes a text to a file, or, for `-`, to stdout.

@@ -15,7 +15,7 @@ pub(super) fn value(gate: &Gate) -> String {
 }
 
 /// A gate's value: nanoseconds where its left side ends in a statistic of a distribution, else a plain number.
-fn gate_value(gate: &Gate, value: f64) -> String {
+pub(super) fn gate_value(gate: &Gate, value: f64) -> String {
     let left = gate.expr.split(['<', '>', '=', '!']).next().unwrap_or_default().trim();
     let last = left.rsplit('.').next().unwrap_or_default();
     let is_duration = matches!(last, "min" | "p50" | "p90" | "p95" | "p99" | "p999" | "max" | "mean");

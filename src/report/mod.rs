@@ -7,6 +7,7 @@ mod gates;
 pub mod github;
 pub mod hgrm;
 pub mod hlog;
+pub mod html;
 pub mod junit;
 mod layout;
 pub mod list;
@@ -43,13 +44,16 @@ pub enum Format {
     Junit,
     /// Markdown, as GitHub reads it.
     Markdown,
+    /// A page for a browser, with the recording in it.
+    Html,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 9] = [
+    pub const ALL: [Format; 10] = [
         Format::Text,
         Format::Json,
+        Format::Html,
         Format::Folded,
         Format::Hlog,
         Format::Hgrm,
@@ -71,6 +75,7 @@ impl Format {
             Format::Github => "github",
             Format::Junit => "junit",
             Format::Markdown => "markdown",
+            Format::Html => "html",
         }
     }
 
@@ -95,6 +100,7 @@ pub fn render(recording: &Recording, format: Format, style: &Style) -> serde_jso
         Format::Github => github::render(recording),
         Format::Junit => junit::render(recording),
         Format::Markdown => markdown::render(recording),
+        Format::Html => html::render(recording)?,
     })
 }
 

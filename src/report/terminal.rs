@@ -4,11 +4,11 @@
 //! findings, merge, gates, coverage. Every line fits the page; nothing is said by colour alone.
 
 mod blockers;
-mod closing;
+pub(super) mod closing;
 mod durations;
 mod poll_times;
 mod tables;
-mod waits;
+pub(super) mod waits;
 
 #[cfg(test)]
 mod tests;
@@ -151,7 +151,7 @@ impl<'a> Page<'a> {
 }
 
 /// Up to the first full stop or question mark that ends a word, on one line.
-fn first_sentence(prose: &str) -> String {
+pub(super) fn first_sentence(prose: &str) -> String {
     let mut sentence = String::new();
     for word in prose.split_whitespace() {
         sentence.push_str(if sentence.is_empty() { "" } else { " " });

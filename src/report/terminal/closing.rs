@@ -5,7 +5,7 @@ use super::super::layout::{Ink, Line, hanging, paragraph, width};
 use super::Page;
 use crate::findings::{Severity, diagnosis};
 use crate::pooled::Pooled;
-use crate::recording::{Finding, GateVerdict, Merge, Run, Verdict};
+use crate::recording::{Environment, Finding, GateVerdict, Merge, Run, Verdict};
 use crate::units::{format_bytes, format_count, join_and, plural};
 
 /// Each finding as a compiler would say it; the advice once for all that share it.
@@ -70,7 +70,7 @@ pub(super) fn merges(page: &Page) -> Vec<Line> {
 }
 
 /// One sentence for all rounds whose merge is ok.
-fn confirmed(mode: &Pooled) -> Option<String> {
+pub(in crate::report) fn confirmed(mode: &Pooled) -> Option<String> {
     let ok = mode.rounds.iter().filter_map(|run| run.merge.as_ref()).filter(|merge| merge.verdict == Verdict::Ok);
     let ok: Vec<&Merge> = ok.collect();
     let (first, equal) = (*ok.first()?, ok.iter().all(|merge| merge == &ok[0]));
@@ -97,7 +97,7 @@ fn unterminated(merge: &Merge) -> String {
     }
 }
 
-fn not_confirmed(mode: &Pooled, run: &Run, merge: &Merge) -> String {
+pub(in crate::report) fn not_confirmed(mode: &Pooled, run: &Run, merge: &Merge) -> String {
     let round = if mode.rounds.len() > 1 { format!(" in round {}", run.round) } else { String::new() };
     let wrong = [
         (merge.lost, "lost"),
@@ -162,16 +162,16 @@ pub(super) fn coverage(page: &Page) -> Vec<Line> {
             missing.push(why);
         }
     }
-    row("build", &build(page));
-    row("machine", &machine(page));
+    row("build", &build(&page.recording.environment));
+    row("machine", &machine(&page.recording.environment));
     let limits: Vec<String> = page.modes.iter().filter_map(limits).collect();
     row("limits", &limits.join("; "));
     row("command", &page.recording.environment.command.join(" "));
     lines
 }
 
-fn build(page: &Page) -> String {
-    let environment = &page.recording.environment;
+/// The versions that it was made with.
+pub(in crate::report) fn build(environment: &Environment) -> String {
     let unstable = if environment.tokio_unstable { "with" } else { "without" };
     let console = match (environment.console_compiled, environment.console_on) {
         (false, _) => "console not compiled in",
@@ -182,15 +182,15 @@ fn build(page: &Page) -> String {
     format!("pollscope {pollscope}, tokio {tokio} {unstable} tokio_unstable, {console}")
 }
 
-fn machine(page: &Page) -> String {
-    let environment = &page.recording.environment;
+/// What it was made on.
+pub(in crate::report) fn machine(environment: &Environment) -> String {
     let kernel = environment.kernel.as_deref().unwrap_or("—");
     let cpus = environment.cpus.map_or("— CPUs".to_owned(), |cpus| plural(cpus, "CPU"));
     format!("{}, kernel {kernel}, {cpus}, clock {}", environment.os, environment.clock)
 }
 
 /// What was counted but not kept or shown.
-fn limits(mode: &Pooled) -> Option<String> {
+pub(in crate::report) fn limits(mode: &Pooled) -> Option<String> {
     let parts = [
         (mode.clamped(), "duration", "clamped to 1 ns to 1 h"),
         (mode.slow_dropped(), "slow poll", "not kept"),

@@ -56,7 +56,7 @@ pub(super) fn who_waited(page: &Page) -> Vec<Line> {
 }
 
 /// How long tasks waited, where it is known, or between which bounds it lies.
-pub(super) fn format_wait(ns: u64, most_ns: u64) -> String {
+pub(in crate::report) fn format_wait(ns: u64, most_ns: u64) -> String {
     let (least, most) = (format_ns(ns), format_ns(most_ns));
     match ns {
         _ if least == most => least,

@@ -1,0 +1,113 @@
+//! The report as one page for a browser, which needs neither a network nor JavaScript.
+//!
+//! Names from outside are made safe twice: `maud` escapes what HTML gives a meaning, and [`render`] spells out, over the whole page,
+//! what people cannot see, so that no section can forget it. The recording stands in the page as data: see [`island`].
+
+mod blame;
+mod busy;
+mod chart;
+mod closing;
+mod feel;
+mod flame;
+mod heat;
+mod island;
+mod modes;
+mod percentiles;
+mod table;
+mod text;
+mod timeline;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::escape::escape;
+use crate::pooled::{Pooled, pool};
+use crate::recording::Recording;
+use crate::recording::read::PAGE_MARK;
+use island::Island;
+
+const STYLE: &str = include_str!("html/page.css");
+const SCRIPT: &str = include_str!("html/page.js");
+/// Nothing may be loaded, and nothing runs but what stands here: a test compares the digests.
+const POLICY: &str = concat!(
+    "default-src 'none'; base-uri 'none'; form-action 'none'; style-src '",
+    include_str!("html/page.css.sha256"),
+    "'; script-src '",
+    include_str!("html/page.js.sha256"),
+    "'"
+);
+
+/// The page of a recording.
+///
+/// # Errors
+/// When a histogram cannot be encoded: one of its counts is 2⁶³ or more.
+pub fn render(recording: &Recording) -> serde_json::Result<String> {
+    let island = Island::of(recording)?;
+    let page = Page { recording, modes: pool(&recording.runs), island: &island };
+    let body = page.body().into_string();
+    let title = format!("{} — pollscope", text::name(&recording.scenario.name));
+    let head = html! {
+        meta charset="utf-8";
+        meta name="viewport" content="width=device-width, initial-scale=1";
+        meta name="color-scheme" content="light dark";
+        meta http-equiv="Content-Security-Policy" content=(POLICY);
+        title { (title) }
+        style { (PreEscaped(STYLE)) }
+    };
+    let (doctype, head, body) = (DOCTYPE.into_string(), head.into_string(), escape(&body));
+    let data = &island.json;
+    Ok(format!(
+        "{doctype}<html lang=\"en\"><head>{head}</head><body>{body}\n{PAGE_MARK}{data}</script>\n<script>{SCRIPT}</script>\n</body></html>\n"
+    ))
+}
+
+/// What every section is made from.
+struct Page<'a> {
+    recording: &'a Recording,
+    modes: Vec<Pooled<'a>>,
+    island: &'a Island,
+}
+
+/// A section: its name within the page, its title, and what is in it; nothing where there is nothing to show.
+type Section = (&'static str, &'static str, fn(&Page) -> Option<Markup>);
+
+const SECTIONS: [Section; 14] = [
+    ("percentiles", "Percentiles", percentiles::section),
+    ("time", "Where the loop's time went", busy::section),
+    ("timeline", "Timeline", timeline::section),
+    ("heat", "When polls took how long", heat::section),
+    ("blocked", "Who blocked the loop", blame::who_blocked),
+    ("waited", "Who waited", blame::who_waited),
+    ("flame", "Stacks of slow polls", flame::section),
+    ("latency", "Schedule latency", percentiles::schedule_latency),
+    ("price", "The price of the fix", modes::price),
+    ("rounds", "Rounds", modes::rounds),
+    ("findings", "Findings", closing::findings),
+    ("gates", "Gates", closing::gates),
+    ("unseen", "What could not be seen", closing::coverage),
+    ("feel", "Feel it", feel::section),
+];
+
+impl Page<'_> {
+    fn body(&self) -> Markup {
+        let sections: Vec<(&str, &str, Markup)> =
+            SECTIONS.iter().filter_map(|(id, title, of)| Some((*id, *title, of(self)?))).collect();
+        html! {
+            header { (verdict::card(self)) }
+            nav aria-label="Sections" {
+                @for (id, title, _) in &sections { a href={ "#" (id) } { (title) } " " }
+            }
+            main {
+                @for (id, title, section) in &sections {
+                    section id=(id) { h2 { (title) } (section) }
+                }
+            }
+            footer {
+                p { "Made by pollscope " (text::name(&self.recording.environment.pollscope)) ". " (self.island.sentence()) }
+            }
+        }
+    }
+}

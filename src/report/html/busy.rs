@@ -1,0 +1,113 @@
+//! Where the loop's time went: slow polls, other polls, no poll; and which tasks' polls they were.
+
+use maud::{Markup, html};
+
+use super::Page;
+use super::chart::{RIGHT, at, figure};
+use super::table::{Cell, class, mode, table};
+use super::text::{name, or_unknown, place};
+use crate::pooled::Pooled;
+use crate::units::{format_count, format_ns, format_percent, plural};
+
+/// Spawn sites shown of each mode.
+const SITES: usize = 12;
+
+pub(super) fn section(page: &Page) -> Option<Markup> {
+    (!page.modes.is_empty()).then(|| {
+        html! {
+            div.charts { @for (index, mode) in page.modes.iter().enumerate() { (bar(index, mode)) } }
+            (sites(page))
+        }
+    })
+}
+
+/// Nanoseconds in slow polls, as far as they were kept, in all polls, and that all workers had.
+struct Split {
+    slow_ns: u64,
+    busy_ns: u64,
+    available_ns: u64,
+    is_slow_known: bool,
+}
+
+impl Split {
+    fn of(mode: &Pooled) -> Split {
+        Split {
+            slow_ns: mode.slow_polls().map(|(_, poll)| poll.duration_ns).sum(),
+            busy_ns: mode.busy_ns(),
+            available_ns: mode.rounds.iter().map(|run| run.elapsed_ns.saturating_mul(run.runtime.workers)).sum(),
+            is_slow_known: mode.slow_dropped() == 0,
+        }
+    }
+
+    fn share(&self, ns: u64) -> Option<f64> {
+        (self.available_ns > 0).then(|| ns as f64 / self.available_ns as f64)
+    }
+}
+
+fn bar(index: usize, mode: &Pooled) -> Markup {
+    let split = Split::of(mode);
+    let rest_ns = split.busy_ns.saturating_sub(split.slow_ns);
+    let idle_ns = split.available_ns.saturating_sub(split.busy_ns);
+    let percent = |ns| or_unknown(split.share(ns).map(format_percent));
+    let least = if split.is_slow_known { "" } else { "at least " };
+    let parts = [
+        ("slow", format!("slow polls: {least}{}, {}", format_ns(split.slow_ns), percent(split.slow_ns)), split.slow_ns),
+        ("rest", format!("other polls: {}, {}", format_ns(rest_ns), percent(rest_ns)), rest_ns),
+        ("idle", format!("no poll: {}, {}", format_ns(idle_ns), percent(idle_ns)), idle_ns),
+    ];
+    let scale = (RIGHT - 2.0) / split.available_ns.max(split.busy_ns).max(1) as f64;
+    let mut from = 2.0;
+    let pieces: Vec<(&str, &str, f64, f64)> = parts
+        .iter()
+        .map(|(kind, says, ns)| {
+            let width = *ns as f64 * scale;
+            let piece = (*kind, says.as_str(), from, width);
+            from += width;
+            piece
+        })
+        .collect();
+    let caption = html! {
+        h3.mode.(class(index)) { (name(mode.name)) }
+        ul.legend {
+            @for (kind, says, _) in &parts {
+                li { svg.sample viewBox="0 0 34 10" aria-hidden="true" { rect.(*kind) width="34" height="10" {} } (says) }
+            }
+        }
+    };
+    let content = html! {
+        @for (kind, says, x, width) in pieces {
+            rect.(kind) x=(at(x)) y="4" width=(at(width)) height="30" { title { (says) } }
+        }
+        rect.frame x="2" y="4" width=(at(RIGHT - 2.0)) height="30" {}
+    };
+    let says: Vec<&str> = parts.iter().map(|(_, says, _)| says.as_str()).collect();
+    figure(caption, &format!("{}: {}", name(mode.name), says.join("; ")), 38.0, content)
+}
+
+fn sites(page: &Page) -> Markup {
+    let mut rows = Vec::new();
+    let mut left_out = 0;
+    for (index, pooled) in page.modes.iter().enumerate() {
+        let split = Split::of(pooled);
+        left_out += pooled.sites.len().saturating_sub(SITES) as u64;
+        for site in pooled.sites.iter().take(SITES) {
+            rows.push(vec![
+                mode(index, pooled.name),
+                Cell::markup(html! { code { (place(&site.spawned_at)) } }),
+                Cell::text(&or_unknown(site.task_name.as_deref().map(name))),
+                Cell::number(Some(site.polls.sum_ns), format_ns),
+                Cell::number(split.share(site.polls.sum_ns), format_percent),
+                Cell::number(Some(site.polls.count()), format_count),
+                Cell::number(Some(site.slow), format_count),
+                Cell::number(site.polls.shown_quantile_ns(0.99), format_ns),
+                Cell::number(site.polls.max_ns, format_ns),
+            ]);
+        }
+    }
+    let head = ["mode", "spawned at", "task", "time", "of run", "polls", "slow", "p99", "worst"];
+    html! {
+        h3 { "By spawn site" }
+        (table("Where the loop's time went, by spawn site", &head, rows))
+        @if left_out > 0 { p.dim { "and " (plural(left_out, "more site")) ", which took less" } }
+    }
+}

@@ -1,0 +1,134 @@
+//! What charts share: scales, axes, captions, legends.
+//!
+//! All are drawn 520 units wide, so that two stand side by side on a desk and one fits a telephone.
+
+use maud::{Markup, html};
+
+use super::Page;
+use super::table::class;
+use crate::units::format_round_ns;
+
+/// The width of every chart.
+pub(super) const WIDTH: f64 = 520.0;
+/// Where the plot begins: the labels of the vertical axis stand before it.
+pub(super) const LEFT: f64 = 66.0;
+/// Where it ends.
+pub(super) const RIGHT: f64 = WIDTH - 12.0;
+
+/// A coordinate as it is written.
+pub(super) fn at(units: f64) -> String {
+    let text = format!("{units:.1}");
+    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+}
+
+/// A logarithmic scale of whole decades.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Log {
+    low: u32,
+    high: u32,
+    from: f64,
+    to: f64,
+}
+
+impl Log {
+    /// From the decade of `low` to the end of that of `high`, drawn between two coordinates.
+    pub(super) fn new(low: u64, high: u64, from: f64, to: f64) -> Log {
+        let low = low.max(1).ilog10();
+        let above = high.max(2) - 1;
+        Log { low, high: (above.ilog10() + 1).max(low + 1), from, to }
+    }
+
+    /// The coordinate of a value; of one beyond the ends, the end.
+    pub(super) fn place(&self, value: f64) -> f64 {
+        let share = (value.max(1.0).log10() - f64::from(self.low)) / f64::from(self.high - self.low);
+        self.from + (self.to - self.from) * share.clamp(0.0, 1.0)
+    }
+
+    /// Powers of ten with their coordinates; of many, every second or third.
+    pub(super) fn ticks(&self, most: u32) -> impl Iterator<Item = (u64, f64)> + '_ {
+        let step = (self.high - self.low).div_ceil(most).max(1);
+        (self.low..=self.high)
+            .step_by(step as usize)
+            .filter_map(|power| 10u64.checked_pow(power))
+            .map(|value| (value, self.place(value as f64)))
+    }
+}
+
+/// Lines across the plot with the durations that they stand for.
+pub(super) fn duration_axis(scale: &Log, most: u32) -> Markup {
+    html! {
+        @for (ns, y) in scale.ticks(most) {
+            path.grid d={ "M" (at(LEFT)) " " (at(y)) "H" (at(RIGHT)) } {}
+            text x=(at(LEFT - 6.0)) y=(at(y + 4.0)) text-anchor="end" { (format_round_ns(ns)) }
+        }
+    }
+}
+
+/// Seconds since a run's start, drawn from [`LEFT`] to [`RIGHT`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Time {
+    end_ns: u64,
+}
+
+impl Time {
+    /// Long enough for all runs, so that modes can be compared.
+    pub(super) fn of(page: &Page) -> Time {
+        Time { end_ns: page.recording.runs.iter().map(|run| run.elapsed_ns).max().unwrap_or(1).max(1) }
+    }
+
+    /// When the axis ends.
+    pub(super) fn end_ns(&self) -> u64 {
+        self.end_ns
+    }
+
+    /// The coordinate of a moment.
+    pub(super) fn place(&self, ns: u64) -> f64 {
+        LEFT + (RIGHT - LEFT) * (ns as f64 / self.end_ns as f64).min(1.0)
+    }
+
+    /// Round moments, at most six, below the line at `y`.
+    pub(super) fn axis(&self, y: f64) -> Markup {
+        let step = self.step_ns();
+        let moments: Vec<u64> = (0..=5).map(|i| i * step).take_while(|ns| *ns <= self.end_ns).collect();
+        html! {
+            path.axis d={ "M" (at(LEFT)) " " (at(y)) "H" (at(RIGHT)) } {}
+            @for ns in moments {
+                path.axis d={ "M" (at(self.place(ns))) " " (at(y)) "v4" } {}
+                text x=(at(self.place(ns))) y=(at(y + 19.0)) text-anchor="middle" {
+                    @if ns == 0 { "0" } @else { (format_round_ns(ns)) }
+                }
+            }
+        }
+    }
+
+    fn step_ns(&self) -> u64 {
+        let mut step = 1;
+        loop {
+            for factor in [1, 2, 5] {
+                if self.end_ns / (step * factor) <= 4 {
+                    return step * factor;
+                }
+            }
+            step *= 10;
+        }
+    }
+}
+
+/// A chart with its caption; `says` is what it shows, for those who do not see it.
+pub(super) fn figure(caption: Markup, says: &str, height: f64, content: Markup) -> Markup {
+    html! {
+        figure {
+            figcaption { (caption) }
+            svg viewBox={ "0 0 " (at(WIDTH)) " " (at(height)) } role="img" aria-label=(says) { (content) }
+        }
+    }
+}
+
+/// A piece of a mode's line, for captions.
+pub(super) fn sample(mode: usize, is_thin: bool) -> Markup {
+    html! {
+        svg.sample viewBox="0 0 34 10" aria-hidden="true" {
+            path.line.thin[is_thin].(class(mode)) d="M1 5H33" {}
+        }
+    }
+}

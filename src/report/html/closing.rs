@@ -1,0 +1,128 @@
+//! What follows from the numbers, and how far they can be trusted: findings, gates, coverage.
+
+use maud::{Markup, html};
+
+use super::Page;
+use super::table::{Cell, table};
+use super::text::{name, place, sentence};
+use crate::findings::{Severity, diagnosis};
+use crate::pooled::Pooled;
+use crate::recording::{Finding, Gate, GateVerdict, Run, Verdict};
+use crate::report::gates::gate_value;
+use crate::report::terminal::closing::{build, confirmed, limits, machine, not_confirmed};
+
+/// Findings shown.
+const FINDINGS: usize = 60;
+
+pub(super) fn findings(page: &Page) -> Option<Markup> {
+    let findings = &page.recording.findings;
+    Some(html! {
+        @if findings.is_empty() { p { "Nothing was found that wants fixing." } }
+        @for finding in findings.iter().take(FINDINGS) { (one(finding)) }
+        @if findings.len() > FINDINGS { p.dim { "and " (findings.len() - FINDINGS) " more" } }
+        @let merges: Vec<(Verdict, String)> = page.modes.iter().flat_map(merges).collect();
+        @if !merges.is_empty() {
+            h3 { "Is the merge right?" }
+            ul.plain { @for (verdict, text) in &merges { li { (mark(of_merge(*verdict))) " " (sentence(text)) } } }
+        }
+    })
+}
+
+fn one(finding: &Finding) -> Markup {
+    let severity = diagnosis(&finding.code).map_or(Severity::Warning, |diagnosis| diagnosis.severity);
+    html! {
+        article.finding.(severity.as_str()) {
+            p { b { (severity.as_str()) "[" (name(&finding.code)) "]" } ": " (sentence(&finding.sentence)) }
+            @if let Some(at) = &finding.at { p { "at " code { (place(at)) } } }
+            p { b { "help" } ": " (sentence(&finding.advice)) }
+        }
+    }
+}
+
+fn merges(mode: &Pooled) -> Vec<(Verdict, String)> {
+    let ok = confirmed(mode).map(|text| (Verdict::Ok, format!("{}: {text}", mode.name)));
+    let wrong = |run: &'_ Run| {
+        let merge = run.merge.as_ref()?;
+        Some((merge.verdict, format!("{}: {}", mode.name, not_confirmed(mode, run, merge))))
+    };
+    ok.into_iter().chain(mode.unconfirmed().filter_map(wrong)).collect()
+}
+
+fn of_merge(verdict: Verdict) -> GateVerdict {
+    match verdict {
+        Verdict::Ok => GateVerdict::Pass,
+        Verdict::Failed => GateVerdict::Fail,
+        Verdict::Unverifiable => GateVerdict::Inconclusive,
+    }
+}
+
+fn mark(verdict: GateVerdict) -> Markup {
+    match verdict {
+        GateVerdict::Pass => html! { span.pass { "✓ pass" } },
+        GateVerdict::Fail => html! { span.fail { "✗ fail" } },
+        GateVerdict::Inconclusive => html! { span.unsure { "~ inconclusive" } },
+    }
+}
+
+pub(super) fn gates(page: &Page) -> Option<Markup> {
+    let row = |gate: &Gate| {
+        let value = match (gate.value, gate.verdict) {
+            (Some(value), _) => gate_value(gate, value),
+            (None, GateVerdict::Inconclusive) => "— not measured".to_owned(),
+            // A word, such as a merge's verdict: the mark says it all.
+            (None, _) => String::new(),
+        };
+        vec![Cell::markup(mark(gate.verdict)), Cell::markup(html! { code { (name(&gate.expr)) } }), Cell::text(&value)]
+    };
+    let rows: Vec<Vec<Cell>> = page.recording.gates.iter().map(row).collect();
+    Some(if rows.is_empty() {
+        html! { p { "No gate was judged: give one with " code { "--fail-on" } "." } }
+    } else {
+        table("Gates", &["verdict", "gate", "value"], rows)
+    })
+}
+
+/// What the numbers were made with, and where the instrument is blind.
+pub(super) fn coverage(page: &Page) -> Option<Markup> {
+    let environment = &page.recording.environment;
+    let mut missing: Vec<&str> = Vec::new();
+    for why in page.recording.runs.iter().flat_map(|run| &run.coverage.missing) {
+        if !missing.contains(&why.as_str()) && missing.len() < 50 {
+            missing.push(why);
+        }
+    }
+    let limits: Vec<String> = page.modes.iter().filter_map(limits).collect();
+    let mut shown: Vec<&crate::recording::Coverage> = Vec::new();
+    let kinds = page.modes.iter().filter_map(|mode| {
+        let coverage = &mode.rounds[0].coverage;
+        let is_new = !shown.iter().any(|known| {
+            (&known.source, &known.sees, &known.blind_to) == (&coverage.source, &coverage.sees, &coverage.blind_to)
+        });
+        is_new.then(|| {
+            shown.push(coverage);
+            (mode.name, coverage)
+        })
+    });
+    let kinds: Vec<_> = kinds.collect();
+    Some(html! {
+        dl {
+            @for (mode, coverage) in &kinds {
+                dt { "Source" @if kinds.len() > 1 { " of " (name(mode)) } }
+                dd { (name(&coverage.source)) }
+                dt { "Sees" } dd { (list(coverage.sees.iter().map(String::as_str))) }
+                dt { "Blind to" } dd { (list(coverage.blind_to.iter().map(String::as_str))) }
+            }
+            dt { "Missing" } dd { (list(missing.iter().copied())) }
+            dt { "Limits" } dd { (list(limits.iter().map(String::as_str))) }
+            dt { "Build" } dd { (sentence(&build(environment))) }
+            dt { "Machine" } dd { (sentence(&machine(environment))) }
+        }
+    })
+}
+
+fn list<'t>(texts: impl Iterator<Item = &'t str>) -> Markup {
+    let texts: Vec<&str> = texts.take(50).collect();
+    html! {
+        @if texts.is_empty() { "nothing" } @else { ul { @for text in texts { li { (sentence(text)) } } } }
+    }
+}

@@ -1,0 +1,78 @@
+//! Modes side by side: what a fix costs, and how alike the rounds are.
+
+use maud::{Markup, html};
+
+use super::table::{Cell, mode, table};
+use super::text::{name, or_unknown};
+use super::{Page, percentiles};
+use crate::pooled::Pooled;
+use crate::recording::Run;
+use crate::units::{format_bytes, format_count, format_ns, format_percent};
+
+/// Throughput, write latency and what the loop did for it.
+pub(super) fn price(page: &Page) -> Option<Markup> {
+    let row = |(index, pooled): (usize, &Pooled)| {
+        let written = pooled.write_latency.as_ref();
+        vec![
+            mode(index, pooled.name),
+            Cell::number(pooled.throughput_bytes_per_s(), per_second),
+            Cell::number(written.and_then(|dist| dist.shown_quantile_ns(0.5)), format_ns),
+            Cell::number(written.and_then(|dist| dist.shown_quantile_ns(0.99)), format_ns),
+            Cell::number(pooled.busy_fraction(), format_percent),
+            Cell::number(Some(pooled.polls.count()), format_count),
+            Cell::number(Some(pooled.elapsed_ns()), format_ns),
+            Cell::number(pooled.unanswered(), format_count),
+        ]
+    };
+    let head = ["mode", "throughput", "write p50", "write p99", "loop busy", "polls", "elapsed", "unanswered"];
+    let rows: Vec<Vec<Cell>> = page.modes.iter().enumerate().map(row).collect();
+    (!rows.is_empty()).then(|| {
+        html! {
+            p { "What keeps the loop responsive is not free: write latency is from a line's appearance in its input to the end of its \
+                 write." }
+            (table("The price of the fix", &head, rows))
+            div.charts { (percentiles::write_latency(page)) }
+        }
+    })
+}
+
+fn per_second(bytes: u64) -> String {
+    format!("{}/s", format_bytes(bytes))
+}
+
+/// Every run by itself, in the order in which they ran.
+pub(super) fn rounds(page: &Page) -> Option<Markup> {
+    let index_of = |run: &Run| page.modes.iter().position(|mode| mode.name == run.mode).unwrap_or_default();
+    let row = |run: &Run| {
+        let p99 = |dist: &Option<crate::recording::Dist>| dist.as_ref().and_then(|dist| dist.shown_quantile_ns(0.99));
+        let available = run.elapsed_ns as f64 * run.runtime.workers as f64;
+        vec![
+            mode(index_of(run), &run.mode),
+            Cell::number(Some(u64::from(run.round)), format_count),
+            Cell::number(Some(run.slow_polls_total), format_count),
+            Cell::number(run.polls.max_ns, format_ns),
+            Cell::number(p99(&run.lag), format_ns),
+            Cell::number(p99(&run.response_time), format_ns),
+            Cell::number((available > 0.0).then(|| run.loop_busy_ns as f64 / available), format_percent),
+            Cell::number(run.throughput_bytes_per_s, per_second),
+            Cell::number(Some(run.elapsed_ns), format_ns),
+            Cell::text(&or_unknown(run.merge.as_ref().map(|merge| merge.verdict.as_str().to_owned()))),
+            Cell::text(&name(&run.started_at)),
+        ]
+    };
+    let head = [
+        "mode",
+        "round",
+        "slow polls",
+        "worst poll",
+        "lag p99",
+        "response p99",
+        "busy",
+        "throughput",
+        "elapsed",
+        "merge",
+        "started",
+    ];
+    let rows: Vec<Vec<Cell>> = page.recording.runs.iter().map(row).collect();
+    (!rows.is_empty()).then(|| table("Rounds", &head, rows))
+}

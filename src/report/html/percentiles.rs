@@ -1,0 +1,144 @@
+//! Percentile plots: how long, at most, in which share of all cases; modes over one another.
+
+use maud::{Markup, html};
+
+use super::Page;
+use super::chart::{LEFT, Log, RIGHT, at, duration_axis, figure, sample};
+use super::table::class;
+use super::text::name;
+use crate::pooled::Pooled;
+use crate::recording::Dist;
+use crate::units::{format_ns, format_round_ns};
+
+const TOP: f64 = 10.0;
+const BOTTOM: f64 = 226.0;
+const HEIGHT: f64 = 258.0;
+/// Points of a curve.
+const POINTS: u32 = 90;
+
+type Measure = fn(&Pooled<'_>) -> Option<Dist>;
+
+struct Curve {
+    mode: usize,
+    name: String,
+    dist: Dist,
+    /// Not corrected for coordinated omission.
+    is_raw: bool,
+}
+
+/// Loop lag, response time and poll time.
+pub(super) fn section(page: &Page) -> Option<Markup> {
+    let mut lag = curves(page, |mode| mode.lag.clone(), false);
+    lag.extend(curves(page, |mode| mode.lag_raw.clone(), true));
+    let plots = [
+        ("Loop lag", lag),
+        ("Response time", curves(page, |mode| mode.response_time.clone(), false)),
+        ("Poll time", curves(page, |mode| Some(mode.polls.clone()), false)),
+    ];
+    (!page.modes.is_empty()).then(|| {
+        html! {
+            p { "Read it from the right: of 1,000 cases, all but one took no longer than the line is high at 99.9 %. Loop lag is how \
+                 late a periodic timer fires; its raw line counts only the firings that there were, and so hides those that a block \
+                 kept from happening." }
+            div.charts { @for (title, curves) in &plots { (plot(page, title, curves)) } }
+        }
+    })
+}
+
+/// Wake to poll start.
+pub(super) fn schedule_latency(page: &Page) -> Option<Markup> {
+    let curves = curves(page, |mode| mode.schedule_latency.clone(), false);
+    (!page.modes.is_empty()).then(|| {
+        html! {
+            p { "From the moment that a task is woken to the start of its poll: what every task on the loop waits for the others." }
+            div.charts { (plot(page, "Schedule latency", &curves)) }
+        }
+    })
+}
+
+/// Write latency, for the price of a fix.
+pub(super) fn write_latency(page: &Page) -> Markup {
+    plot(page, "Write latency", &curves(page, |mode| mode.write_latency.clone(), false))
+}
+
+fn curves(page: &Page, of: Measure, is_raw: bool) -> Vec<Curve> {
+    let curve = |(mode, pooled): (usize, &Pooled)| {
+        let dist = of(pooled).filter(|dist| dist.count() > 0)?;
+        Some(Curve { mode, name: name(pooled.name), dist, is_raw })
+    };
+    page.modes.iter().enumerate().filter_map(curve).collect()
+}
+
+fn plot(page: &Page, title: &str, curves: &[Curve]) -> Markup {
+    if curves.is_empty() {
+        return html! { figure { figcaption { h3 { (title) } p.dim { "— not measured" } } } };
+    }
+    let of = |pick: fn(&Dist) -> Option<u64>| curves.iter().filter_map(move |curve| pick(&curve.dist));
+    let low = of(|dist| dist.shown_quantile_ns(0.0)).min().unwrap_or(1);
+    let high = of(|dist| dist.max_ns).max().unwrap_or(1);
+    let most = curves.iter().map(|curve| curve.dist.count()).max().unwrap_or(1);
+    let y = Log::new(low, high, BOTTOM, TOP);
+    let x = Log::new(1, most.max(10), LEFT, RIGHT);
+    let threshold = page.modes.first().map(Pooled::threshold_ns).filter(|ns| (low..=high).contains(ns));
+    let content = html! {
+        (duration_axis(&y, 5))
+        @for (cases, place) in x.ticks(4) {
+            text x=(at(place)) y=(at(BOTTOM + 19.0)) text-anchor=(anchor(place)) { (share(cases)) }
+        }
+        @if let Some(ns) = threshold {
+            path.threshold d={ "M" (at(LEFT)) " " (at(y.place(ns as f64))) "H" (at(RIGHT)) } {}
+            text.dim x=(at(LEFT + 4.0)) y=(at(y.place(ns as f64) - 4.0)) { "slow: " (format_round_ns(ns)) }
+        }
+        @for curve in curves {
+            path.line.thin[curve.is_raw].(class(curve.mode)) d=(line(&curve.dist, &x, &y)) { title { (says(curve)) } }
+        }
+    };
+    let all: Vec<String> = curves.iter().map(says).collect();
+    let caption = html! {
+        h3 { (title) }
+        ul.legend { @for curve in curves { li { (sample(curve.mode, curve.is_raw)) (says(curve)) } } }
+    };
+    figure(caption, &format!("{title}: {}", all.join("; ")), HEIGHT, content)
+}
+
+fn says(curve: &Curve) -> String {
+    let raw = if curve.is_raw { ", raw" } else { "" };
+    let [p50, p99] = [0.5, 0.99].map(|q| super::text::or_unknown(curve.dist.shown_quantile_ns(q).map(format_ns)));
+    let max = super::text::or_unknown(curve.dist.max_ns.map(format_ns));
+    format!("{}{raw}: p50 {p50}, p99 {p99}, max {max}", curve.name)
+}
+
+/// The share of cases that lies below, where one in `cases` lies above.
+fn share(cases: u64) -> String {
+    match cases.ilog10() {
+        0 => "0 %".to_owned(),
+        1 => "90 %".to_owned(),
+        2 => "99 %".to_owned(),
+        nines => format!("99.{} %", "9".repeat(nines as usize - 2)),
+    }
+}
+
+fn anchor(x: f64) -> &'static str {
+    if x > RIGHT - 30.0 { "end" } else { "middle" }
+}
+
+/// From the minimum to the maximum, which is one case in all.
+fn line(dist: &Dist, x: &Log, y: &Log) -> String {
+    let last = (dist.count() as f64).log10();
+    let mut d = String::new();
+    let mut before = None;
+    for point in 0..=POINTS {
+        let cases = 10f64.powf(last * f64::from(point) / f64::from(POINTS));
+        let ns = if point == POINTS { dist.max_ns } else { dist.shown_quantile_ns(1.0 - 1.0 / cases) };
+        let Some(ns) = ns else { continue };
+        let (x, y) = (at(x.place(cases)), at(y.place(ns as f64)));
+        match &before {
+            None => d += &format!("M{x} {y}"),
+            // A level stretch is one piece; a step up has its corner.
+            Some(same) if *same == y && point < POINTS => continue,
+            Some(_) => d += &format!("H{x}V{y}"),
+        }
+        before = Some(y);
+    }
+    d
+}

@@ -1,0 +1,197 @@
+use std::io::Cursor;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+
+use super::*;
+use crate::fixture;
+use crate::recording::read::read;
+use crate::recording::{Frame, Interval, Ledger, SlowPoll, Syscall, wire};
+
+/// A page without its data, its style and its script.
+fn markup(page: &str) -> String {
+    let (before, rest) = page.split_once(PAGE_MARK).expect("the data");
+    let (_, after) = rest.split_once("</script>").expect("its end");
+    format!("{before}{after}").replace(STYLE, "").replace(SCRIPT, "")
+}
+
+fn read_back(page: &str) -> Recording {
+    let saved = read(Cursor::new(page.as_bytes().to_vec())).expect("a recording");
+    assert!(!saved.is_torn);
+    saved.recording
+}
+
+/// With everything that a recording can hold.
+fn rich() -> Recording {
+    let mut recording = fixture::recording();
+    for run in &mut recording.runs {
+        let interval =
+            |start_ns| Interval { start_ns, polls: run.polls.clone(), lag: run.lag.clone(), busy_ns: run.polls.sum_ns };
+        run.intervals = (0..12).map(|i| interval(i * 250 * fixture::MS)).collect();
+        let charge = crate::recording::Charge {
+            culprit: "src/a.rs:1".to_owned(),
+            waiter: "src/b.rs:2".to_owned(),
+            tasks: 3,
+            wait_ns: 5,
+            late_tasks: 1,
+            wait_most_ns: 9,
+        };
+        run.ledger = Some(Ledger { charges: vec![charge], unattributed_ns: 7 });
+        for poll in &mut run.slow_polls {
+            let frame = |function: &str| Frame {
+                function: Some(function.to_owned()),
+                file: Some("src/sink.rs".to_owned()),
+                line: Some(41),
+            };
+            poll.stack = vec![frame("write"), frame("app::sink::write_line"), frame("app::main")];
+            poll.blocking_line = Some("src/sink.rs:41".to_owned());
+            poll.cause = Some("blocking-call".to_owned());
+            let text = "write(fd 9 \"/var/log/merged\", 64 bytes)".to_owned();
+            poll.syscall = Some(Syscall { name: "write".to_owned(), fd: Some(9), path: None, bytes: Some(64), text });
+        }
+    }
+    recording
+}
+
+/// Every name is one that wants to be more than a name, and is long.
+fn hostile(length: usize) -> Recording {
+    let evil = format!(
+        "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;\u{1b}[31m\u{202e}\u{2028}\u{0}\u{9b}{}",
+        "é".repeat(length)
+    );
+    let mut recording = rich();
+    recording.scenario.name = evil.clone();
+    recording.scenario.why = evil.clone();
+    recording.scenario.changed = vec![evil.clone()];
+    recording.scenario.settings.insert(evil.clone(), evil.clone());
+    let environment = &mut recording.environment;
+    for text in [&mut environment.pollscope, &mut environment.tokio, &mut environment.os, &mut environment.clock] {
+        *text = evil.clone();
+    }
+    environment.command = vec![evil.clone()];
+    for run in &mut recording.runs {
+        run.slow_polls_dropped = run.slow_polls_total - run.slow_polls.len() as u64;
+        run.mode += &evil;
+        run.started_at = evil.clone();
+        run.runtime.flavor = evil.clone();
+        run.interrupted = Some(evil.clone());
+        run.errors.push(evil.clone());
+        let coverage = &mut run.coverage;
+        coverage.source = evil.clone();
+        for list in [&mut coverage.sees, &mut coverage.blind_to, &mut coverage.missing] {
+            list.push(evil.clone());
+        }
+        if let Some(merge) = &mut run.merge {
+            merge.verdict = crate::recording::Verdict::Failed;
+            merge.reason = Some(evil.clone());
+        }
+        for site in &mut run.sites {
+            site.task_name = Some(evil.clone());
+            site.spawned_at += &evil;
+        }
+        for charge in run.ledger.iter_mut().flat_map(|ledger| &mut ledger.charges) {
+            (charge.culprit, charge.waiter) = (evil.clone(), evil.clone());
+        }
+        for poll in &mut run.slow_polls {
+            poll.task_name = Some(evil.clone());
+            poll.spawned_at = evil.clone();
+            poll.cause = Some(evil.clone());
+            poll.blocking_line = Some(evil.clone());
+            for frame in &mut poll.stack {
+                (frame.function, frame.file) = (Some(evil.clone()), Some(evil.clone()));
+            }
+            let call = poll.syscall.as_mut().expect("made above");
+            (call.name, call.text) = (evil.clone(), evil.clone());
+        }
+    }
+    recording.findings = crate::findings::findings(&recording.runs);
+    for gate in &mut recording.gates {
+        gate.expr = evil.clone();
+    }
+    recording
+}
+
+#[test]
+fn what_stands_in_a_page_is_what_the_policy_allows() {
+    for (text, digest) in [(STYLE, include_str!("page.css.sha256")), (SCRIPT, include_str!("page.js.sha256"))] {
+        let found = format!("sha256-{}", STANDARD.encode(Sha256::digest(text)));
+        assert_eq!(digest, found, "write this into the file beside it");
+        assert!(!text.contains("</"), "it would end its element");
+    }
+    assert!(!SCRIPT.contains("innerHTML") && !SCRIPT.contains("eval("));
+    let page = render(&rich()).unwrap();
+    assert!(!markup(&page).contains(" style="), "the policy allows no such attribute");
+    assert!(!markup(&page).contains("http:") && !markup(&page).contains("https:"), "nothing to load");
+}
+
+#[test]
+fn a_page_gives_its_recording_back() {
+    for recording in [rich(), hostile(10), fixture::recording_of(Vec::new())] {
+        let page = render(&recording).unwrap();
+        let (read, written) = (wire::to_json(&read_back(&page)).unwrap(), wire::to_json(&recording).unwrap());
+        let differs = read.lines().zip(written.lines()).find(|(a, b)| a != b);
+        assert!(read == written, "{:.300?}", differs);
+    }
+}
+
+#[test]
+fn names_cannot_take_over_the_page() {
+    let page = render(&hostile(10_000)).unwrap();
+    let (_, rest) = page.split_once(PAGE_MARK).unwrap();
+    let (data, _) = rest.split_once("</script>").unwrap();
+    assert!(!data.contains(['<', '>', '&', '\u{2028}', '\u{9b}', '\u{1b}', '\0']));
+    serde_json::from_str::<serde_json::Value>(data).expect("JSON");
+    let markup = markup(&page);
+    assert_eq!(markup.matches("<script").count(), 1, "the page's own");
+    assert!(!markup.contains("<img"));
+    let unseen = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{2028}' | '\u{202e}');
+    assert_eq!(markup.find(unseen), None);
+    let longest = markup.split('<').map(|piece| piece.chars().count()).max().unwrap();
+    assert!(longest < 4_000, "{longest}");
+    assert!(markup.len() < 400_000, "{}", markup.len());
+}
+
+#[test]
+fn every_section_is_there_and_unknown_is_a_dash() {
+    let page = render(&rich()).unwrap();
+    for (id, title, _) in SECTIONS {
+        assert!(
+            page.contains(&format!("<section id=\"{id}\"><h2>{}</h2>", title.replace('\'', "&#39;")))
+                || page.contains(&format!("<section id=\"{id}\"><h2>{title}</h2>")),
+            "{id}"
+        );
+    }
+    let mut unknown = fixture::run("naive");
+    (unknown.schedule_latency, unknown.lag, unknown.lag_raw, unknown.response_time) = (None, None, None, None);
+    (unknown.write_latency, unknown.throughput_bytes_per_s) = (None, None);
+    let page = render(&fixture::recording_of(vec![unknown])).unwrap();
+    assert_eq!(page.matches("— not measured</p>").count(), 4, "lag, response, schedule latency, write latency");
+    render(&fixture::recording_of(Vec::new())).expect("a recording of nothing");
+}
+
+#[test]
+fn a_page_of_many_slow_polls_is_small_and_says_what_is_left_out() {
+    let mut recording = rich();
+    let run = &mut recording.runs[0];
+    let poll = run.slow_polls[0].clone();
+    let many = 5_000;
+    run.slow_polls =
+        (0..many).map(|i| SlowPoll { id: i + 1, duration_ns: 100_000_000 + i * 1_000, ..poll.clone() }).collect();
+    (run.slow_polls_total, run.slow_polls_dropped) = (many + 5, 5);
+    run.intervals = (0..2_500).map(|i| Interval { start_ns: i * 1_200_000, ..run.intervals[0].clone() }).collect();
+    let intervals = run.intervals.len() as u64;
+    let polls = run.intervals[0].polls.count() * intervals;
+    let page = render(&recording).unwrap();
+    assert!(page.len() <= 3_000_000, "{}", page.len());
+    let back = read_back(&page);
+    let back = &back.runs[0];
+    let left_out = back.slow_polls_dropped - 5;
+    assert!(
+        left_out > 0 && page.contains(&format!("{} of it are left out", crate::units::plural(left_out, "slow poll")))
+    );
+    assert!(back.slow_polls.iter().any(|poll| poll.id == many), "the longest");
+    assert!(back.slow_polls.iter().any(|poll| poll.id < many / 10), "a sample of the others");
+    assert!(back.slow_polls.is_sorted_by_key(|poll| poll.id));
+    assert_eq!(back.intervals.iter().map(|interval| interval.polls.count()).sum::<u64>(), polls);
+}

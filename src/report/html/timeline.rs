@@ -1,0 +1,164 @@
+//! What happened when: the worst poll and the worst lag of each moment, and every slow poll where it was.
+
+use maud::{Markup, html};
+
+use super::Page;
+use super::chart::{LEFT, Log, RIGHT, Time, at, duration_axis, figure};
+use super::table::class;
+use super::text::{name, sentence};
+use crate::pooled::Pooled;
+use crate::recording::{Interval, Run, SlowPoll};
+use crate::report::terminal::executing;
+use crate::units::{format_count, format_ns, plural};
+
+/// Rounds drawn of each mode.
+const ROUNDS: usize = 6;
+/// Moments drawn of each round; more intervals share one.
+const MOMENTS: usize = 110;
+/// Slow polls drawn of each round.
+const SLOW_POLLS: usize = 150;
+/// Slow polls listed of each mode.
+const LISTED: usize = 20;
+const LANE: f64 = 74.0;
+
+pub(super) fn section(page: &Page) -> Option<Markup> {
+    if page.modes.is_empty() {
+        return None;
+    }
+    let time = Time::of(page);
+    let threshold_ns = page.modes[0].threshold_ns();
+    let measured = page.recording.runs.iter().flat_map(|run| &run.intervals);
+    let worst = measured.flat_map(|interval| [interval.polls.max_ns, interval.lag.as_ref().and_then(|lag| lag.max_ns)]);
+    let scale = (1_000, worst.flatten().max().unwrap_or(0).max(threshold_ns).max(10_000_000));
+    Some(html! {
+        p { "Each bar is the worst of its moment, on a logarithmic scale; the dashed line is what counts as slow. All modes have the \
+             same axes. Point at a bar to read it." }
+        div.charts { @for (index, mode) in page.modes.iter().enumerate() { (lanes(index, mode, &time, scale)) } }
+        @for (index, mode) in page.modes.iter().enumerate().filter(|(_, mode)| mode.slow_total() > 0) {
+            (list(index, mode))
+        }
+    })
+}
+
+/// All rounds of a mode, one below the other.
+fn lanes(index: usize, mode: &Pooled, time: &Time, scale: (u64, u64)) -> Markup {
+    let rounds = &mode.rounds[..mode.rounds.len().min(ROUNDS)];
+    let step = 2.0 * LANE + 60.0;
+    let height = step * rounds.len() as f64 + 30.0;
+    let content = html! {
+        @for (row, run) in rounds.iter().enumerate() { (round(index, run, time, scale, step * row as f64)) }
+        (time.axis(height - 26.0))
+    };
+    let caption = html! {
+        h3.mode.(class(index)) { (name(mode.name)) }
+        @if mode.rounds.len() > ROUNDS { p.dim { "the first " (ROUNDS) " of " (mode.rounds.len()) " rounds" } }
+    };
+    let slow = plural(mode.slow_total(), "slow poll");
+    let worst = super::text::or_unknown(mode.longest_poll_ns().map(format_ns));
+    figure(caption, &format!("{}: {slow}, longest poll {worst}", name(mode.name)), height, content)
+}
+
+fn round(index: usize, run: &Run, time: &Time, scale: (u64, u64), top: f64) -> Markup {
+    let drawn = longest(run.slow_polls.iter(), SLOW_POLLS);
+    let hidden = run.slow_polls_total - drawn.len() as u64;
+    let lanes = [
+        ("worst poll", top + 20.0, Interval::worst_poll as Worst),
+        ("worst lag", top + LANE + 40.0, Interval::worst_lag),
+    ];
+    let end = top + 2.0 * LANE + 40.0;
+    html! {
+        @for (label, y, worst) in lanes {
+            (lane(index, run, time, label, worst, Log::new(scale.0, scale.1, y + LANE - 20.0, y)))
+        }
+        text x=(at(LEFT - 6.0)) y=(at(end + 10.0)) text-anchor="end" { "slow" }
+        path.grid d={ "M" (at(LEFT)) " " (at(end + 6.0)) "H" (at(RIGHT)) } {}
+        @for poll in &drawn {
+            rect.slow x=(at(time.place(poll.start_ns))) y=(at(end)) height="12"
+                width=(at((time.place(poll.start_ns.saturating_add(poll.duration_ns)) - time.place(poll.start_ns)).max(1.5))) {
+                title { (at_second(poll)) " " (sentence(&executing(poll))) }
+            }
+        }
+        @if hidden > 0 {
+            text.dim x=(at(RIGHT)) y=(at(end - 3.0)) text-anchor="end" { (format_count(hidden)) " shorter slow polls not drawn" }
+        }
+    }
+}
+
+type Worst = fn(&Interval) -> Option<u64>;
+
+impl Interval {
+    fn worst_poll(&self) -> Option<u64> {
+        self.polls.max_ns
+    }
+
+    fn worst_lag(&self) -> Option<u64> {
+        self.lag.as_ref()?.max_ns
+    }
+}
+
+fn lane(index: usize, run: &Run, time: &Time, label: &str, worst: Worst, scale: Log) -> Markup {
+    let bottom = scale.place(1.0);
+    let threshold = scale.place(run.slow_poll_threshold_ns as f64);
+    let round = if run.round > 1 { format!(", round {}", run.round) } else { String::new() };
+    let is_known = run.intervals.iter().any(|interval| worst(interval).is_some());
+    html! {
+        text.dim x=(at(LEFT)) y=(at(scale.place(f64::MAX) - 5.0)) {
+            (label) (round) @if !is_known { ": — not measured" }
+        }
+        (duration_axis(&scale, 2))
+        @for (from_ns, to_ns, ns) in moments(run, worst) {
+            rect.bar.(class(index)) x=(at(time.place(from_ns))) y=(at(scale.place(ns as f64).min(bottom - 1.0)))
+                width=(at((time.place(to_ns) - time.place(from_ns) - 0.6).max(0.8)))
+                height=(at((bottom - scale.place(ns as f64)).max(1.0))) {
+                title { (format!("{:.2} s", from_ns as f64 / 1e9)) ": " (label) " " (format_ns(ns)) }
+            }
+        }
+        path.threshold d={ "M" (at(LEFT)) " " (at(threshold)) "H" (at(RIGHT)) } {}
+    }
+}
+
+/// From when to when, and the worst between; several intervals together where they are many.
+fn moments(run: &Run, worst: Worst) -> Vec<(u64, u64, u64)> {
+    let size = run.intervals.len().div_ceil(MOMENTS).max(1);
+    let starts: Vec<u64> = run.intervals.chunks(size).map(|chunk| chunk[0].start_ns).collect();
+    let ends = starts.iter().skip(1).copied().chain([run.elapsed_ns]);
+    let worst = run.intervals.chunks(size).map(|chunk| chunk.iter().filter_map(worst).max());
+    starts.iter().zip(ends).zip(worst).filter_map(|((from, to), worst)| Some((*from, to.max(*from), worst?))).collect()
+}
+
+/// The longest of them, in the order of time.
+fn longest<'a>(polls: impl Iterator<Item = &'a SlowPoll>, most: usize) -> Vec<&'a SlowPoll> {
+    let mut polls: Vec<&SlowPoll> = polls.collect();
+    polls.sort_by_key(|poll| std::cmp::Reverse(poll.duration_ns));
+    polls.truncate(most);
+    polls.sort_by_key(|poll| poll.start_ns);
+    polls
+}
+
+fn at_second(poll: &SlowPoll) -> String {
+    format!("+{:.2} s", poll.start_ns as f64 / 1e9)
+}
+
+/// The slowest polls, in asyncio's words.
+fn list(index: usize, mode: &Pooled) -> Markup {
+    let mut polls: Vec<(u32, &SlowPoll)> = mode.slow_polls().collect();
+    polls.sort_by_key(|(_, poll)| std::cmp::Reverse(poll.duration_ns));
+    polls.truncate(LISTED);
+    let of = format!("{} of {}", format_count(polls.len() as u64), format_count(mode.slow_total()));
+    html! {
+        details {
+            summary { span.mode.(class(index)) { (name(mode.name)) } ": the longest slow polls, " (of) }
+            ol.plain {
+                @for (round, poll) in polls {
+                    li {
+                        @if mode.rounds.len() > 1 { "round " (round) " " }
+                        (at_second(poll)) " " (sentence(&executing(poll)))
+                        @if let Some(call) = &poll.syscall { " in " (sentence(&call.text)) }
+                        @if let Some(line) = &poll.blocking_line { " at " code { (super::text::place(line)) } }
+                        @if let Some(cause) = &poll.cause { " (" (name(cause)) ")" }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The first screen: what was asked, what came out, and how to ask again.
+
+use maud::{Markup, html};
+
+use super::Page;
+use super::table::{Cell, mode, table};
+use super::text::{command_line, name, sentence};
+use crate::findings::verdict;
+use crate::pooled::Pooled;
+use crate::recording::GateVerdict;
+use crate::report::terminal::first_sentence;
+use crate::units::{format_count, format_ns, format_percent, format_round_ns, plural};
+
+pub(super) fn card(page: &Page) -> Markup {
+    let scenario = &page.recording.scenario;
+    let early = page.recording.runs.iter().filter_map(|run| Some((run, run.interrupted.as_ref()?)));
+    let changed = scenario.changed.iter().take(50).filter_map(|key| Some((key, scenario.settings.get(key)?)));
+    let changed: Vec<String> = changed.map(|(key, value)| format!("{key} = {value}")).collect();
+    let errors = page.recording.runs.iter().flat_map(|run| &run.errors).take(20);
+    html! {
+        p.brand { "pollscope · " (name(&scenario.name)) }
+        h1 { (sentence(&verdict(page.recording))) }
+        p.question { (sentence(&first_sentence(&scenario.why))) }
+        @for (run, why) in early.take(20) {
+            p { b { "Ended early" } ": " (name(&run.mode)) ", round " (run.round) ": " (sentence(why)) }
+        }
+        @for error in errors { p { b { "Error" } ": " (sentence(error)) } }
+        (summary(page))
+        p { b { "Repeat it" } ": " code.command { (command_line(&page.recording.environment.command)) } }
+        @if !changed.is_empty() { p { b { "Changed" } ": " (sentence(&changed.join(", "))) } }
+        p.dim { (facts(page)) }
+    }
+}
+
+fn facts(page: &Page) -> String {
+    let mut facts = vec![format!("seed {}", page.recording.scenario.seed)];
+    if let Some(mode) = page.modes.first() {
+        let run = mode.rounds[0];
+        facts.push(format!("{}, {}", name(&run.runtime.flavor), plural(run.runtime.workers, "worker")));
+        facts.push(format!("{} a mode", plural(mode.rounds.len() as u64, "round")));
+        facts.push(format!("slow from {}", format_round_ns(mode.threshold_ns())));
+        facts.push(format!("started {}", name(&run.started_at)));
+    }
+    let gates = &page.recording.gates;
+    if !gates.is_empty() {
+        let held = gates.iter().filter(|gate| gate.verdict == GateVerdict::Pass).count();
+        facts.push(format!("{held} of {} hold", plural(gates.len() as u64, "gate")));
+    }
+    facts.join(" · ")
+}
+
+/// The few numbers that the verdict rests on.
+fn summary(page: &Page) -> Markup {
+    let row = |(index, pooled): (usize, &Pooled)| {
+        let p99 = |dist: &Option<crate::recording::Dist>| dist.as_ref().and_then(|dist| dist.shown_quantile_ns(0.99));
+        vec![
+            mode(index, pooled.name),
+            Cell::number(Some(pooled.slow_total()), format_count),
+            Cell::number(pooled.longest_poll_ns(), format_ns),
+            Cell::number(p99(&pooled.lag), format_ns),
+            Cell::number(p99(&pooled.response_time), format_ns),
+            Cell::number(pooled.busy_fraction(), format_percent),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = page.modes.iter().enumerate().map(row).collect();
+    if rows.is_empty() {
+        return html! {};
+    }
+    table("Summary", &["mode", "slow polls", "worst poll", "loop lag p99", "response p99", "loop busy"], rows)
+}
