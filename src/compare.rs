@@ -18,7 +18,7 @@ mod tests;
 
 pub use metric::{METRICS, Metric, Unit};
 pub use question::{Difference, differences, environments};
-pub use sentence::{conclusion, higher_or_lower, noted, regression};
+pub use sentence::{conclusion, higher_or_lower, interval_text, noted, regression};
 
 use crate::recording::{Recording, Run};
 
@@ -159,15 +159,19 @@ pub enum Note {
 }
 
 impl Comparison {
-    /// What all metrics come to: [`Verdict::NoDifference`] where none is better or worse and most could have shown it.
+    /// What all metrics come to. What the loop's users feel decides before what it costs; it is [`Overall::NoDifference`] where
+    /// none is better or worse and most could have shown it.
     pub fn verdict(&self) -> Overall {
-        let has = |verdict| self.rows.iter().filter(|row| row.verdict == verdict).count();
-        match (has(Verdict::Better), has(Verdict::Worse)) {
-            (0, 0) if 2 * has(Verdict::NoDifference) > self.rows.len() => Overall::NoDifference,
-            (0, 0) => Overall::Inconclusive,
-            (_, 0) => Overall::Better,
-            (0, _) => Overall::Worse,
-            _ => Overall::Mixed,
+        let has =
+            |verdict, price| self.rows.iter().filter(move |row| row.verdict == verdict && row.metric.is_price == price);
+        let count = |price| (has(Verdict::Better, price).count(), has(Verdict::Worse, price).count());
+        let same = [false, true].iter().map(|price| has(Verdict::NoDifference, *price).count()).sum::<usize>();
+        match [count(false), count(true)].into_iter().find(|counts| *counts != (0, 0)) {
+            None if 2 * same > self.rows.len() => Overall::NoDifference,
+            None => Overall::Inconclusive,
+            Some((_, 0)) => Overall::Better,
+            Some((0, _)) => Overall::Worse,
+            Some(_) => Overall::Mixed,
         }
     }
 
@@ -224,9 +228,4 @@ pub fn compare(a: &Side, b: &Side, lie: Rounds, comparisons: usize) -> Compariso
         notes.extend((side.cut_short > 0).then(|| Note::CutShort(side.name.clone(), side.cut_short)));
     }
     Comparison { a: a.name.clone(), b: b.name.clone(), rounds, lie, rows, notes }
-}
-
-/// The modes of a recording that run in the given order, each with the one after it: how the modes of one recording compare.
-pub fn modes(recording: &Recording) -> Vec<&str> {
-    crate::pooled::pool(&recording.runs).into_iter().map(|mode| mode.name).collect()
 }

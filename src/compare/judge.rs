@@ -5,7 +5,8 @@ use super::metric::Of;
 use super::{Basis, LEAST_ROUNDS, Metric, Rounds, Row, Side, Unit, Verdict};
 use crate::recording::Dist;
 
-/// Without rounds, what a percentile must differ by beyond both intervals: the noise between runs is not in them.
+/// A change that lies beyond this factor with its whole 95 % interval counts in any case: no noise seen so far reaches it. Without
+/// rounds, whose noise is then unknown, only such a change does.
 const UNSEEN_NOISE: f64 = 2.0;
 /// From so many pairs on, what they have in common is worth more than the degrees of freedom that pairing takes.
 const LEAST_PAIRS: usize = 5;
@@ -92,11 +93,16 @@ fn timed(metric: &'static Metric, a: &Side, b: &Side, values: &Values, family: u
     Row { metric, a: value_a, b: value_b, ratio: Some(ratio), interval, basis, verdict }
 }
 
-/// A change counts when it is large enough to matter and the family's interval excludes none. None counts when the 95 %
+/// A change counts when it is large enough to matter and the family's interval excludes none: with three rounds that interval is
+/// so wide that [`far_apart`] decides. None counts when the 95 %
 /// interval leaves no room for a change of more than twice what matters, in log scale.
 fn between_rounds(metric: &Metric, estimate: &Estimate, moved: bool) -> Verdict {
     if moved && excludes_none(estimate.strict) {
         return changed(metric, estimate.value > 0.0);
+    }
+    let far = far_apart(metric, estimate.plain.map(f64::exp));
+    if moved && far != Verdict::Inconclusive {
+        return far;
     }
     let room = 2.0 * metric.least_ratio.ln();
     let is_within = estimate.plain[0] >= -room && estimate.plain[1] <= room;

@@ -49,13 +49,15 @@ fn named(comparison: &Comparison, verdict: Verdict) -> String {
 
 /// What the improvement costs, of what was measured.
 fn price(comparison: &Comparison) -> String {
-    let prices: Vec<&Row> = comparison.rows.iter().filter(|row| row.metric.is_price).collect();
-    let open: Vec<&str> =
-        prices.iter().filter(|row| row.verdict == Verdict::Inconclusive).map(|row| row.metric.name).collect();
-    match (prices.is_empty(), open.is_empty()) {
-        (true, _) => String::new(),
-        (_, true) => "; at no price that shows".to_owned(),
-        (_, false) => format!("; its price is left open: {}", join_and(&open)),
+    let of = |verdict| rows(comparison, verdict, |row| row.metric.is_price);
+    let worse: Vec<String> = of(Verdict::Worse).map(higher_or_lower).collect();
+    let open: Vec<&str> = of(Verdict::Inconclusive).map(|row| row.metric.name).collect();
+    let open = if open.is_empty() { String::new() } else { format!("; price left open: {}", join_and(&open)) };
+    match (comparison.rows.iter().any(|row| row.metric.is_price), worse.is_empty()) {
+        (false, _) => String::new(),
+        (_, false) => format!("; the price: {}{open}", worse.join(", ")),
+        (_, true) if open.is_empty() => "; at no price that shows".to_owned(),
+        (_, true) => open,
     }
 }
 
@@ -76,13 +78,23 @@ pub fn higher_or_lower(row: &Row) -> String {
         return format!("{name} {:.0} % {word}{ends}", percent(ratio));
     }
     let turned = |[low, high]: [f64; 2]| if is_lower { [1.0 / high, 1.0 / low] } else { [low, high] };
-    let ends = row.interval.map(turned).map_or(String::new(), |ends| format!(" {}", between(ends)));
+    let ends = row.interval.map(turned).map_or(String::new(), |ends| format!(" {}", interval_text(ends)));
     format!("{name} {} {word}{ends}", format_ratio(factor))
 }
 
-/// The ends of a ratio's interval: `[141 to 188]`, `[2.1 or more]`.
-pub(crate) fn between([low, high]: [f64; 2]) -> String {
-    let plain = |ratio: f64| format_ratio(ratio).trim_end_matches('x').to_owned();
+/// The ends of a ratio's interval: `[141 to 188]`, `[2.1 or more]`; ends far below 1 as fractions.
+///
+/// ```
+/// use pollscope::compare::interval_text;
+/// assert_eq!(interval_text([141.2, 188.0]), "[141 to 188]");
+/// assert_eq!(interval_text([1.0 / 188.0, 0.5]), "[1/188 to 0.50]");
+/// assert_eq!(interval_text([2.1, f64::INFINITY]), "[2.1 or more]");
+/// ```
+pub fn interval_text([low, high]: [f64; 2]) -> String {
+    let plain = |ratio: f64| match ratio {
+        0.1.. => format_ratio(ratio).trim_end_matches('x').to_owned(),
+        _ => format!("1/{}", format_ratio(1.0 / ratio).trim_end_matches('x')),
+    };
     if high.is_finite() { format!("[{} to {}]", plain(low), plain(high)) } else { format!("[{} or more]", plain(low)) }
 }
 

@@ -56,7 +56,7 @@ impl Machine {
         }
         let wait =
             |dist: &mut Dist| stalls.iter().for_each(|&ns| (1..=10).for_each(|part| dist.record(ns * part / 10)));
-        run.polls = self.latencies(3, 1_500, 6e3, 0.8);
+        run.polls = self.latencies(3, 1_000, 6e3, 0.8);
         stalls.iter().for_each(|&ns| run.polls.record(ns));
         for (dist, middle_ns) in [(&mut run.response_time, 2e5), (&mut run.lag, 1e6), (&mut run.schedule_latency, 8e3)]
         {
