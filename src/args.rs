@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::export::console::DEFAULT_ADDRESS;
 use crate::gate::Gate;
 use crate::pipeline::sink::Mode;
-use crate::report::Format;
+use crate::report::{Format, comparison};
 use crate::scenario::wire::Override;
 use crate::units::parse_duration;
 
@@ -43,6 +43,8 @@ pub enum Command {
     Scenarios,
     /// Show a saved recording.
     Report(ReportRequest),
+    /// Compare saved recordings.
+    Compare(CompareRequest),
     /// Prove what is seen here.
     Doctor,
     /// Explain a code, or list all.
@@ -111,6 +113,19 @@ pub struct ReportRequest {
     pub outputs: Outputs,
 }
 
+/// What `compare` is to do.
+#[derive(Debug)]
+pub struct CompareRequest {
+    /// The recording that is compared with.
+    pub a: PathBuf,
+    /// The one that is judged; `None` compares the modes of the first.
+    pub b: Option<PathBuf>,
+    /// The modes to compare: of two recordings the first's and the second's.
+    pub modes: Vec<String>,
+    /// What it is written as.
+    pub format: comparison::Format,
+}
+
 /// Where reports go, and what decides the exit code.
 #[derive(Debug, Clone)]
 pub struct Outputs {
@@ -168,6 +183,8 @@ enum CliCommand {
     Scenarios,
     /// Show a saved recording in any format
     Report(CliReport),
+    /// Compare two saved recordings, or the modes of one
+    Compare(CliCompare),
     /// Prove what this machine and build see, with injected stalls
     Doctor,
     /// Explain a finding's code or a cause, and how to fix it
@@ -191,6 +208,9 @@ struct CliRun {
     /// Run every mode this often, interleaved
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
+    /// Rounds before those, run and thrown away: 1 if there are several rounds, unless said here or in the scenario
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    warmup: Option<u32>,
     /// What counts as a slow poll, such as 50ms
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     slow: Option<Duration>,
@@ -241,6 +261,22 @@ struct CliReport {
     output: Option<PathBuf>,
     #[command(flatten)]
     outputs: CliOutputs,
+}
+
+#[derive(Debug, Args)]
+struct CliCompare {
+    /// What `--json` wrote: the recording to compare with; `-` is stdin
+    #[arg(value_name = "A")]
+    a: PathBuf,
+    /// The recording that is judged; without it, the modes of A are compared with its first
+    #[arg(value_name = "B")]
+    b: Option<PathBuf>,
+    /// Compare these modes: of two recordings A's and B's, such as naive,offloaded
+    #[arg(long, value_name = "MODE,…", value_delimiter = ',')]
+    mode: Vec<String>,
+    /// What the comparison is written as
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = parse_comparison_format)]
+    format: comparison::Format,
 }
 
 #[derive(Debug, Args)]
@@ -327,6 +363,11 @@ fn parse_format(text: &str) -> Result<Format, String> {
     Format::from_name(text).ok_or_else(|| format!("there is no such format; choose of `{known}`"))
 }
 
+fn parse_comparison_format(text: &str) -> Result<comparison::Format, String> {
+    let known = comparison::Format::ALL.map(comparison::Format::as_str).join("`, `");
+    comparison::Format::from_name(text).ok_or_else(|| format!("there is no such format; choose of `{known}`"))
+}
+
 fn parse_gate(text: &str) -> Result<Gate, String> {
     Gate::parse(text).map_err(|error| error.to_string())
 }
@@ -371,6 +412,12 @@ fn check(command: &CliCommand) -> Result<(), (ErrorKind, &'static str)> {
         }
         CliCommand::Run(run) if (1..run.mode.len()).any(|i| run.mode[..i].contains(&run.mode[i])) => {
             Err((ErrorKind::ArgumentConflict, "`--mode` has a mode twice: name each once; `--rounds` repeats them all"))
+        }
+        CliCommand::Compare(of) if of.b.is_some() && of.mode.len() > 2 => {
+            Err((ErrorKind::TooManyValues, "`--mode` names one mode of A and one of B, or one of both"))
+        }
+        CliCommand::Compare(of) if of.a == Path::new("-") && of.b.as_deref() == Some(Path::new("-")) => {
+            Err((ErrorKind::ArgumentConflict, "stdin can be only one of the two recordings: name a file for the other"))
         }
         CliCommand::Merge(merge) if merge.output == Path::new("-") => Err((
             ErrorKind::ValueValidation,
@@ -417,6 +464,9 @@ impl From<CliCommand> for Command {
         match command {
             CliCommand::Scenarios => Command::Scenarios,
             CliCommand::Doctor => Command::Doctor,
+            CliCommand::Compare(CliCompare { a, b, mode, format }) => {
+                Command::Compare(CompareRequest { a, b, modes: mode, format })
+            }
             CliCommand::Report(report) => {
                 let mut outputs = report.outputs.outputs();
                 if let Some(path) = report.output {
@@ -494,6 +544,9 @@ impl CliRun {
         }
         if let Some(rounds) = self.rounds {
             set("rounds", rounds.to_string());
+        }
+        if let Some(warmup) = self.warmup {
+            set("warmup", warmup.to_string());
         }
         if let Some(slow) = self.slow {
             set("slow_poll", crate::units::setting_duration(slow));

@@ -6,6 +6,7 @@ pub mod args;
 pub mod block;
 pub mod blockers;
 pub mod cmd;
+pub mod compare;
 pub mod dist;
 pub mod doctor;
 pub mod environment;

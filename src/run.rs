@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::pipeline::merge::PreflightError;
 use crate::pipeline::sink::{Mode, SinkError};
-use crate::recording::Run;
+use crate::recording::{Run, Verdict};
 use crate::scenario::{Flavor, RuntimeSettings, Settings};
 use crate::shutdown::{Phase, Shutdown};
 use collect::Collector;
@@ -87,6 +87,10 @@ pub struct Progress {
 pub trait Observer {
     /// A run begins.
     fn begin(&mut self, mode: Mode, round: u32);
+    /// A run begins that will be thrown away; `round` counts those from 1. Its slow-poll lines go nowhere.
+    fn begin_warmup(&mut self, mode: Mode, round: u32);
+    /// Something went wrong in such a run.
+    fn warmup_failed(&mut self, run: &Run);
     /// Where slow-poll lines go.
     fn slow_poll_lines(&mut self) -> Box<dyn io::Write + Send>;
     /// Whether paths are hidden, in those lines and in the run.
@@ -97,11 +101,25 @@ pub trait Observer {
     fn progress(&mut self, progress: Progress);
 }
 
-/// Runs every mode in every round, the rounds interleaved, until done or asked to stop.
+/// Runs every mode in every round, the rounds interleaved, until done or asked to stop. Warm-up rounds come first, and are in no
+/// result.
 ///
 /// # Errors
 /// At the first run that could not be made at all. The runs before it are lost with it, as they answer another question.
 pub fn run_all(settings: &Settings, shutdown: &Shutdown, observer: &mut dyn Observer) -> Result<Vec<Run>, RunError> {
+    for round in 1..=settings.warmup {
+        for &mode in &settings.modes {
+            if shutdown.phase() != Phase::Run {
+                return Ok(Vec::new());
+            }
+            observer.begin_warmup(mode, round);
+            let run = run_once(settings, mode, 0, shutdown, &mut Silent(observer))?;
+            let is_confirmed = run.merge.as_ref().is_none_or(|merge| merge.verdict == Verdict::Ok);
+            if shutdown.phase() == Phase::Run && (!is_confirmed || !run.errors.is_empty()) {
+                observer.warmup_failed(&run);
+            }
+        }
+    }
     let mut runs = Vec::new();
     for round in 1..=settings.rounds {
         for &mode in &settings.modes {
@@ -113,6 +131,35 @@ pub fn run_all(settings: &Settings, shutdown: &Shutdown, observer: &mut dyn Obse
         }
     }
     Ok(runs)
+}
+
+/// An observer that is shown progress, and no slow polls: nothing would say of which run they are.
+struct Silent<'o>(&'o mut dyn Observer);
+
+impl Observer for Silent<'_> {
+    fn begin(&mut self, mode: Mode, round: u32) {
+        self.0.begin(mode, round);
+    }
+
+    fn begin_warmup(&mut self, mode: Mode, round: u32) {
+        self.0.begin_warmup(mode, round);
+    }
+
+    fn warmup_failed(&mut self, run: &Run) {
+        self.0.warmup_failed(run);
+    }
+
+    fn slow_poll_lines(&mut self) -> Box<dyn io::Write + Send> {
+        Box::new(io::sink())
+    }
+
+    fn redacts(&self) -> bool {
+        self.0.redacts()
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        self.0.progress(progress);
+    }
 }
 
 /// Runs one mode once. Blocking.

@@ -39,6 +39,8 @@ pub struct Settings {
     pub modes: Vec<Mode>,
     /// How often each mode runs; the rounds are interleaved.
     pub rounds: u32,
+    /// Rounds before those, which are run and thrown away.
+    pub warmup: u32,
     /// What counts as a slow poll (`>=`).
     pub slow_poll: Duration,
     /// What else watches the loop.

@@ -52,6 +52,7 @@ fn scenario(request: &MergeRequest) -> Scenario {
             workload: Workload::Files(files),
             modes: vec![request.mode],
             rounds: 1,
+            warmup: 0,
             slow_poll: request.slow_poll,
             witness: WitnessSettings {
                 lag: Some(Duration::from_millis(10)),

@@ -1,5 +1,6 @@
 //! The commands: wiring only.
 
+mod compare;
 mod doctor;
 mod explain;
 mod merge;
@@ -18,7 +19,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use crate::args::{Command, Request};
-use crate::escape::escape_path;
+use crate::escape::{escape, escape_path};
 use crate::exit::Exit;
 use crate::explain::NoExplanation;
 use crate::export::console::ConsoleError;
@@ -69,6 +70,22 @@ pub enum CmdError {
         /// Why not.
         error: ReadError,
     },
+    /// Two recordings answer different questions.
+    Incomparable {
+        /// The first.
+        a: PathBuf,
+        /// The second.
+        b: PathBuf,
+        /// In what they differ.
+        why: String,
+    },
+    /// The modes of one recording cannot be compared.
+    Modes {
+        /// Where it is.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// A report cannot be written.
     Write {
         /// Where to.
@@ -93,6 +110,8 @@ impl CmdError {
             | CmdError::OpenFiles { .. }
             | CmdError::Signals(_)
             | CmdError::Read { .. }
+            | CmdError::Incomparable { .. }
+            | CmdError::Modes { .. }
             | CmdError::ReportIsUsed { .. } => Exit::Error,
         }
     }
@@ -122,6 +141,12 @@ impl fmt::Display for CmdError {
                 escape_path(report),
                 escape_path(file)
             ),
+            CmdError::Incomparable { a, b, why } => {
+                write!(f, "cannot compare `{}` with `{}`: {}", escape_path(a), escape_path(b), escape(why))
+            }
+            CmdError::Modes { path, why } => {
+                write!(f, "cannot compare the modes of `{}`: {}", escape_path(path), escape(why))
+            }
             CmdError::Read { path, error } => write!(f, "cannot read recording `{}`: {error}", escape_path(path)),
             CmdError::Write { path, error } => {
                 match path.to_str() {
@@ -158,6 +183,7 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
         Command::Run(run) => hiding(run.outputs.redact, run::execute(&run, &terminal)),
         Command::Merge(merge) => hiding(merge.outputs.redact, merge::execute(&merge, &terminal)),
         Command::Report(report) => hiding(report.outputs.redact, report::execute(&report, &terminal)),
+        Command::Compare(request) => compare::execute(&request, &terminal),
         Command::Scenarios => scenarios::execute(&terminal),
         Command::Doctor => doctor::execute(&terminal),
         Command::Explain(code) => explain::execute(code.as_deref(), &terminal),

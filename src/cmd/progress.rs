@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::escape::escape;
 use crate::pipeline::sink::Mode;
+use crate::recording::Run;
 use crate::run::{Observer, Progress};
-use crate::stderr::{ProgressLine, write_lines};
+use crate::stderr::{ProgressLine, say, write_lines};
 use crate::units::plural;
 
 /// Shows progress on stderr, if that is a terminal and nobody asked for quiet.
@@ -54,6 +55,17 @@ impl Observer for OnStderr {
     fn begin(&mut self, mode: Mode, round: u32) {
         let round = if self.rounds > 1 { format!(", round {round} of {}", self.rounds) } else { String::new() };
         self.running = format!("{}: {mode}{round}", self.name);
+    }
+
+    fn begin_warmup(&mut self, mode: Mode, round: u32) {
+        self.running = format!("{}: {mode}, warm-up {round}", self.name);
+    }
+
+    fn warmup_failed(&mut self, run: &Run) {
+        let reason = run.merge.iter().filter_map(|merge| merge.reason.as_ref());
+        let why: Vec<&str> = run.errors.iter().chain(reason).map(String::as_str).collect();
+        let why = if self.redact { crate::redact::text(&why.join("; ")) } else { why.join("; ") };
+        say(&format!("warning: a warm-up run of {} went wrong: {}", escape(&run.mode), escape(&why)));
     }
 
     fn slow_poll_lines(&mut self) -> Box<dyn Write + Send> {

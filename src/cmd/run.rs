@@ -28,7 +28,7 @@ pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit,
     let is_builtin = |name: &str| builtin::BUILTIN.iter().any(|(known, _)| *known == name);
     refuse_used(&request.outputs, request.scenarios.iter().filter(|name| !is_builtin(name)).map(Path::new))?;
     refuse_unwritable(&request.outputs)?;
-    let altered = request.overrides.iter().any(|set| !matches!(set.key(), "modes" | "rounds" | "seed"));
+    let altered = request.overrides.iter().any(|set| !matches!(set.key(), "modes" | "rounds" | "warmup" | "seed"));
     if altered && !terminal.quiet {
         say("note: the expectations are not judged: the settings are not those that they were written for");
     }

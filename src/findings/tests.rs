@@ -250,3 +250,15 @@ fn the_verdict_compares_modes() {
     early.interrupted = Some("SIGINT".to_owned());
     assert!(verdict_of(vec![early]).ends_with("; ended early (offloaded)"));
 }
+
+#[test]
+fn the_verdict_of_several_rounds_has_an_interval() {
+    let stall = |ms: u64| blocked("naive", &[ms * MS; 6]);
+    let runs = (1..=3).flat_map(|round| {
+        let rounds = [stall(160 + 10 * u64::from(round)), run("offloaded")];
+        rounds.map(|run| Run { round, ..run })
+    });
+    let sentence = verdict_of(runs.collect());
+    assert!(sentence.contains("not: response p99 ") && sentence.contains("x lower ["), "{sentence}");
+    assert!(sentence.contains(" to ") && sentence.ends_with("], 0 slow polls instead of 18"), "{sentence}");
+}

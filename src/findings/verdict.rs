@@ -1,6 +1,8 @@
 //! The one sentence that answers the scenario's question.
 
 use super::{held_without_slow_poll, is_harmed, is_unmeasured, proof_of_harmlessness};
+use crate::compare::Verdict::Better;
+use crate::compare::{LEAST_ROUNDS, Rounds, Side, compare, higher_or_lower};
 use crate::pooled::{Pooled, pool};
 use crate::recording::{Dist, Recording};
 use crate::units::{format_count, format_ns, format_ratio, join_and, plural};
@@ -112,8 +114,18 @@ fn divided(good: &[&Pooled], bad: &[&Pooled]) -> String {
     if proof.is_empty() { claim } else { format!("{claim}: {}", proof.join(", ")) }
 }
 
-/// How much lower the first measure is that differs at all: percentiles before maxima, which are single events.
+/// How much lower the first measure is that differs at all: percentiles before maxima, which are single events. With enough
+/// rounds it is what a comparison makes of them, with its interval.
 fn gain(best: &Pooled, worst: &Pooled) -> Option<String> {
+    let [worst_side, best_side] = [worst, best].map(|mode| Side::new(mode.rounds.iter().copied(), mode.name));
+    if [&best_side, &worst_side].iter().all(|side| side.runs.len() >= LEAST_ROUNDS) {
+        let compared = compare(&worst_side, &best_side, Rounds::Interleaved, 1);
+        let measures = ["response_time.p99", "lag.p99", "schedule_latency.p99", "lag.max"];
+        let better = measures.iter().filter_map(|key| compared.row(key)).find(|row| row.verdict == Better);
+        if let Some(row) = better {
+            return Some(higher_or_lower(row));
+        }
+    }
     [(0.99, "p99"), (1.0, "max")].iter().find_map(|&(quantile, label)| {
         MEASURES.iter().find_map(|(name, of)| {
             let [low, high] = [best, worst].map(|mode| of(mode).and_then(|dist| dist.shown_quantile_ns(quantile)));

@@ -1,5 +1,6 @@
 //! Reports: pure functions from a recording to text.
 
+pub mod comparison;
 pub mod doctor;
 pub mod explain;
 pub mod folded;

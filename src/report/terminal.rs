@@ -118,7 +118,7 @@ impl<'a> Page<'a> {
             let rounds = self.modes.iter().map(|mode| mode.rounds.len()).max().unwrap_or(1) as u64;
             let only = if self.modes.len() == 1 { format!("{} mode, ", mode.name) } else { String::new() };
             let pooled = if rounds > 1 { " a mode, put together" } else { "" };
-            facts.push(only + &plural(rounds, "round") + pooled);
+            facts.push(only + &plural(rounds, "round") + &self.warmup() + pooled);
             facts.push(format!("slow from {}", format_round_ns(mode.threshold_ns())));
         }
         let scenario = &self.recording.scenario;
@@ -135,6 +135,13 @@ impl<'a> Page<'a> {
             lines.extend(paragraph(label, Ink::Plain, &changed.join(", "), self.width));
         }
         lines
+    }
+
+    /// The rounds that were thrown away.
+    fn warmup(&self) -> String {
+        let settings = &self.recording.scenario.settings;
+        let rounds = settings.get("warmup").and_then(|rounds| rounds.parse().ok()).filter(|rounds| *rounds > 0_u64);
+        rounds.map_or(String::new(), |rounds| format!(" after {}", plural(rounds, "warm-up round")))
     }
 
     fn verdict(&self) -> Vec<Line> {

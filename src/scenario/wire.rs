@@ -12,6 +12,7 @@
 //! | `why` | prose: why it is asked, and what one learns | – |
 //! | `seed` | of everything random; 0 to 2⁶³ − 1 | 1 |
 //! | `rounds` | how often each mode runs; 1 to 100 | 1 |
+//! | `warmup` | rounds before those, which are run and thrown away; 0 to 100 | 0; 1 if `rounds` is 2 or more |
 //! | `modes` | the modes to compare, in this order, none twice; a list, or one string with commas | `["naive", "offloaded"]` |
 //! | `slow_poll` | what counts as a slow poll (`>=`); 1us to 1h | `"100ms"` |
 //! | `sample_every` | the length of an interval in the recording; 1ms to 1h | `"100ms"` |
@@ -143,11 +144,12 @@ pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Scenario,
 }
 
 /// Every key that holds a value.
-const KEYS: [&str; 28] = [
+const KEYS: [&str; 29] = [
     "question",
     "why",
     "seed",
     "rounds",
+    "warmup",
     "modes",
     "slow_poll",
     "sample_every",
@@ -181,6 +183,7 @@ struct File {
     why: Option<String>,
     seed: Option<Whole>,
     rounds: Option<Whole>,
+    warmup: Option<Whole>,
     modes: Option<Words>,
     slow_poll: Option<Time>,
     sample_every: Option<Time>,

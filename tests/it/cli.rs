@@ -2,6 +2,7 @@
 
 mod arguments;
 mod ci;
+mod compared;
 mod generated;
 mod reports;
 mod saved;

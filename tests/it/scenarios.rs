@@ -238,6 +238,7 @@ fn rounds_are_interleaved_and_each_is_whole() {
     assert_eq!(order, [("naive", 1), ("offloaded", 1), ("naive", 2), ("offloaded", 2)]);
     runs.iter().for_each(identities);
     assert_eq!(lines_printed(&recording), 0, "quiet");
+    assert_eq!(recording["scenario"]["settings"]["warmup"], "1", "several rounds imply one that is thrown away");
 }
 
 /// Every slow poll of a mode has this cause, call, and a blocking line in this file, and its stack is complete.

@@ -67,8 +67,8 @@ fn only_the_hooks_know_the_cfg() {
 #[test]
 fn pages_and_findings_see_only_recordings() {
     let mut pure = files("src/report", "rs");
-    pure.extend(files("src/findings", "rs"));
-    pure.extend(["src/findings.rs", "src/pooled.rs"].map(|file| root().join(file)));
+    pure.extend(["src/findings", "src/compare"].iter().flat_map(|folder| files(folder, "rs")));
+    pure.extend(["src/findings.rs", "src/compare.rs", "src/pooled.rs"].map(|file| root().join(file)));
     pure.retain(|path| !path.ends_with("tests.rs"));
     // Advice names Tokio's functions in its text.
     never(

@@ -69,11 +69,14 @@ pub(super) fn scenario(name: String, file: File) -> Result<Scenario, Fault> {
         (None, Some(given)) => Workload::Block(block(given)?),
         (given, None) => Workload::Merge(merge(given.unwrap_or_default())?),
     };
+    let rounds = count("rounds", file.rounds, 1, 1, 100)?;
     let settings = Settings {
         runtime: runtime(file.runtime)?,
         workload,
         modes: modes(file.modes)?,
-        rounds: count("rounds", file.rounds, 1, 1, 100)?,
+        rounds,
+        // Who asks for several rounds compares them, and the first of all is seldom like the others.
+        warmup: count("warmup", file.warmup, u64::from(rounds > 1), 0, 100)?,
         slow_poll: time("slow_poll", file.slow_poll, "100ms", "1us", "1h")?,
         witness: witness(file.witness)?,
         seed: count("seed", file.seed, 1, 0, i64::MAX as u64)?,

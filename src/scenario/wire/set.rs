@@ -138,6 +138,7 @@ pub fn settings_map(settings: &Settings) -> BTreeMap<String, String> {
     let modes: Vec<&str> = settings.modes.iter().map(|mode| mode.as_str()).collect();
     put("modes", modes.join(","));
     put("rounds", settings.rounds.to_string());
+    put("warmup", settings.warmup.to_string());
     put("seed", settings.seed.to_string());
     put("slow_poll", setting_duration(settings.slow_poll));
     put("sample_every", setting_duration(settings.sample_every));

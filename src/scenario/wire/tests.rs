@@ -32,7 +32,7 @@ fn everything_else_has_a_default() {
     let scenario = good("", &[]);
     assert_eq!((scenario.name.as_str(), scenario.question.as_str()), ("test", "Why?"));
     assert_eq!(scenario.settings.modes, [Mode::Naive, Mode::Offloaded]);
-    let expected: [(&str, &str); 18] = [
+    let expected: [(&str, &str); 19] = [
         ("merge.close_after", "1s"),
         ("merge.inputs", "5"),
         ("merge.letters", "10"),
@@ -48,6 +48,7 @@ fn everything_else_has_a_default() {
         ("sample_every", "100ms"),
         ("seed", "1"),
         ("slow_poll", "100ms"),
+        ("warmup", "0"),
         ("witness.connections", "1"),
         ("witness.lag", "10ms"),
         ("witness.response", "10ms"),
@@ -181,6 +182,9 @@ fn any_key_can_be_overridden() {
 
     assert_eq!(good("", &["witness.response=off"]).settings.witness.response, None);
     assert_eq!(good("", &["rounds=2", "rounds=3"]).settings.rounds, 3, "the last one counts");
+    for (sets, warmup) in [(&["rounds=3"][..], 1), (&["rounds=3", "warmup=0"], 0), (&["warmup=2"], 2)] {
+        assert_eq!(good("", sets).settings.warmup, warmup, "{sets:?}");
+    }
     let Workload::Block(block) = good("", &["block={ tasks = 3, how = \"spin\" }"]).settings.workload else {
         panic!("it blocks")
     };

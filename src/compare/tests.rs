@@ -1,0 +1,143 @@
+use super::synthetic::Machine;
+use super::*;
+use crate::fixture;
+
+fn side<'a>(runs: &'a [Run], mode: &str, name: &str) -> Side<'a> {
+    Side::new(runs.iter().filter(|run| run.mode == mode), name)
+}
+
+/// How many of 100 comparisons come to that.
+fn how_many(is: impl Fn(&Comparison) -> bool, make: impl Fn(u64) -> Comparison) -> usize {
+    (0..100).filter(|&seed| is(&make(seed))).count()
+}
+
+/// Two recordings of the same mode, one made after the other on a machine that drifts.
+fn same_twice(seed: u64, mode: &str, rounds: u32) -> Comparison {
+    let mut machine = Machine::new(seed);
+    let (first, second) = (machine.rounds(&[mode], rounds), machine.rounds(&[mode], rounds));
+    compare(&side(&first, mode, "A"), &side(&second, mode, "B"), Rounds::Apart, 1)
+}
+
+fn naive_and_offloaded(seed: u64, rounds: u32, lie: Rounds) -> Comparison {
+    let mut machine = Machine::new(seed);
+    let runs = match lie {
+        Rounds::Interleaved => machine.rounds(&["naive", "offloaded"], rounds),
+        Rounds::Apart => [machine.rounds(&["naive"], rounds), machine.rounds(&["offloaded"], rounds)].concat(),
+    };
+    compare(&side(&runs, "naive", "naive"), &side(&runs, "offloaded", "offloaded"), lie, 1)
+}
+
+#[test]
+fn two_recordings_of_the_same_mode_do_not_differ() {
+    for (mode, rounds) in [("naive", 5), ("offloaded", 3), ("offloaded", 5), ("offloaded", 10)] {
+        let comparisons: Vec<Comparison> = (0..100).map(|seed| same_twice(seed, mode, rounds)).collect();
+        let same = comparisons.iter().filter(|c| c.verdict() == Overall::NoDifference).count();
+        let differ = comparisons.iter().filter(|c| c.verdict() != Overall::Inconclusive).count() - same;
+        println!("{mode}, {rounds} rounds: no difference in {same}, a difference in {differ} of 100");
+        assert!(differ <= 5, "{mode}, {rounds} rounds: a difference in {differ} of 100");
+        // Three rounds leave much open, and say so.
+        assert!(rounds < 5 || same >= 95, "{mode}, {rounds} rounds: no difference in {same} of 100");
+    }
+}
+
+#[test]
+fn naive_and_offloaded_do() {
+    for rounds in [3, 5] {
+        for lie in [Rounds::Interleaved, Rounds::Apart] {
+            let responds = |c: &Comparison| {
+                c.verdict() == Overall::Better
+                    && ["response_time.p99", "lag.p99", "polls.max"]
+                        .iter()
+                        .all(|key| c.row(key).is_some_and(|row| row.verdict == Verdict::Better))
+            };
+            let right = how_many(responds, |seed| naive_and_offloaded(seed, rounds, lie));
+            println!("{rounds} rounds {lie:?}: right in {right} of 100");
+            assert_eq!(right, 100, "{rounds} rounds, {lie:?}");
+        }
+    }
+}
+
+#[test]
+fn an_interval_holds_what_it_is_said_to_hold() {
+    // Interleaved, the drift cancels: the true ratio of a mode to itself is 1.
+    let held = how_many(
+        |c| {
+            c.rows.iter().all(|row| {
+                row.metric.key != "response_time.p99" || row.interval.is_some_and(|[l, h]| l <= 1.0 && h >= 1.0)
+            })
+        },
+        |seed| {
+            let mut machine = Machine::new(seed);
+            let runs = machine.rounds(&["a", "b"], 5);
+            compare(&side(&runs, "a", "a"), &side(&runs, "b", "b"), Rounds::Interleaved, 1)
+        },
+    );
+    println!("held the true ratio in {held} of 100");
+    assert!(held >= 90, "{held} of 100");
+}
+
+#[test]
+fn one_round_has_the_intervals_of_its_samples_and_says_so() {
+    let runs = [fixture::blocked("naive", &[503_123_456; 6]), fixture::run("offloaded")];
+    let comparison =
+        compare(&side(&runs, "naive", "naive"), &side(&runs, "offloaded", "offloaded"), Rounds::Interleaved, 1);
+    assert_eq!(comparison.notes[0], Note::TooFewRounds);
+    let row = |key| comparison.row(key).expect("both know it");
+    assert_eq!((row("response_time.p99").basis, row("response_time.p99").verdict), (Basis::Samples, Verdict::Better));
+    assert_eq!((row("lag.max").basis, row("lag.max").verdict), (Basis::Nothing, Verdict::Inconclusive));
+    // 6 against none happens by chance once in 32 times.
+    assert_eq!(row("slow_polls").verdict, Verdict::Inconclusive);
+    let same = compare(&side(&runs, "naive", "a"), &side(&runs, "naive", "b"), Rounds::Interleaved, 1);
+    assert!(same.rows.iter().all(|row| row.verdict == Verdict::Inconclusive || row.metric.key == "slow_polls"));
+}
+
+#[test]
+fn what_a_side_does_not_know_is_not_compared() {
+    let mut runs = Machine::new(1).rounds(&["naive", "offloaded"], 3);
+    runs.iter_mut().for_each(|run| run.lag = None);
+    runs[0].interrupted = Some("asked to stop".to_owned());
+    let naive = side(&runs, "naive", "naive");
+    let comparison = compare(&naive, &side(&runs, "offloaded", "offloaded"), Rounds::Interleaved, 1);
+    assert!(comparison.row("lag.p99").is_none() && comparison.row("polls.p99").is_some());
+    assert_eq!(comparison.rounds, [2, 3]);
+    assert!(comparison.notes.contains(&Note::CutShort("naive".to_owned(), 1)));
+    assert!(compare(&naive, &side(&runs, "none", "none"), Rounds::Apart, 1).rows.is_empty());
+}
+
+#[test]
+fn a_drift_and_a_cold_first_round_are_named() {
+    let mut runs: Vec<Run> = (1..=9).map(|round| Run { round, ..fixture::run("naive") }).collect();
+    for (run, percent) in runs.iter_mut().zip([100, 105, 111, 118, 126, 135, 145, 156, 168]) {
+        run.elapsed_ns = 10_000_000 * percent;
+    }
+    let other = runs.clone();
+    let noted = |runs: &[Run]| compare(&side(runs, "naive", "A"), &side(&other, "naive", "B"), Rounds::Apart, 1).notes;
+    assert!(
+        noted(&runs).iter().any(|note| matches!(note, Note::Trend(side, _, change) if side == "A" && *change > 1.0))
+    );
+    for run in &mut runs {
+        run.elapsed_ns = if run.round == 1 { 2_000_000_000 } else { 1_000_000_000 + u64::from(run.round) };
+    }
+    let first = noted(&runs).into_iter().find(|note| matches!(note, Note::FirstRound(side, _) if side == "A"));
+    let sentence = sentence::noted(&first.expect("round 1 is twice the others"));
+    assert!(sentence.contains("round 1 of A") && sentence.ends_with("pass `--warmup 1`"), "{sentence}");
+}
+
+#[test]
+fn the_same_runs_give_the_same_answer() {
+    let make = || naive_and_offloaded(7, 5, Rounds::Interleaved);
+    assert_eq!(make(), make());
+}
+
+#[test]
+fn other_settings_are_another_question() {
+    let a = fixture::recording();
+    let mut b = a.clone();
+    for (key, value) in [("rounds", "5"), ("merge.inputs", "9")] {
+        b.scenario.settings.insert(key.to_owned(), value.to_owned());
+    }
+    b.environment.kernel = None;
+    let found = differences(&a, &b);
+    assert_eq!(found, [Difference { key: "merge.inputs".to_owned(), a: None, b: Some("9".to_owned()) }]);
+    assert_eq!(environments(&a, &b), ["kernel 6.8.0 and unknown"]);
+}

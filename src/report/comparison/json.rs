@@ -1,0 +1,53 @@
+//! A comparison as JSON, for other tools. Keys may be added; none is renamed. Unknown is `null`, never 0.
+//!
+//! `schema` is `pollscope.comparison/1`. Each of `comparisons` has `mode` (`null` where its sides are modes), `a` and `b` (names),
+//! `rounds` of both, `interleaved`, `verdict`, `conclusion`, `notes` and `metrics`. A metric has `key`, `unit` (`ns`, `count`,
+//! `bytes_per_s`, `fraction`), `a` and `b` in that unit, `ratio` (b by a), `low` and `high` (the ends of its 95 % interval; a
+//! `null` high beside a low is an open end), `interval_of` (`rounds`, `samples`, `none`), `better` (`lower`, `higher`) and `verdict`.
+
+use serde_json::{Value, json};
+
+use super::Compared;
+use crate::compare::{Comparison, Rounds, Row, conclusion, noted};
+
+pub(super) fn render(compared: &Compared) -> serde_json::Result<String> {
+    let comparisons = compared.comparisons.iter().map(|(mode, compared)| comparison(mode, compared));
+    let document = json!({
+        "schema": "pollscope.comparison/1",
+        "scenario": compared.scenario,
+        "sides": compared.sides,
+        "environments_differ": compared.environments,
+        "comparisons": comparisons.collect::<Vec<_>>(),
+    });
+    Ok(serde_json::to_string_pretty(&document)? + "\n")
+}
+
+fn comparison(mode: &str, compared: &Comparison) -> Value {
+    json!({
+        "mode": (!mode.is_empty()).then_some(mode),
+        "a": compared.a,
+        "b": compared.b,
+        "rounds": compared.rounds,
+        "interleaved": compared.lie == Rounds::Interleaved,
+        "verdict": compared.verdict().as_str(),
+        "conclusion": conclusion(compared),
+        "notes": compared.notes.iter().map(noted).collect::<Vec<_>>(),
+        "metrics": compared.rows.iter().map(metric).collect::<Vec<_>>(),
+    })
+}
+
+fn metric(row: &Row) -> Value {
+    let end = |index: usize| row.interval.map(|interval| interval[index]).filter(|end| end.is_finite());
+    json!({
+        "key": row.metric.key,
+        "unit": row.metric.unit.suffix(),
+        "a": row.a,
+        "b": row.b,
+        "ratio": row.ratio,
+        "low": end(0),
+        "high": end(1),
+        "interval_of": row.basis.as_str(),
+        "better": if row.metric.more_is_better { "higher" } else { "lower" },
+        "verdict": row.verdict.as_str(),
+    })
+}

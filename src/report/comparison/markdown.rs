@@ -1,0 +1,45 @@
+//! A comparison as Markdown, for a summary in CI or a comment.
+
+use super::{Compared, headed, marked, ratio_text, warnings};
+use crate::compare::conclusion;
+use crate::escape::escape;
+
+pub(super) fn render(compared: &Compared) -> String {
+    let mut out = format!("## pollscope compare {}\n", cell(&compared.scenario));
+    for side in &compared.sides {
+        out += &format!("\n{}\n", cell(side));
+    }
+    for (mode, comparison) in &compared.comparisons {
+        out += &format!("\n**{}**\n\n", cell(&headed(mode, conclusion(comparison))));
+        out += &format!(
+            "| metric | {} | {} | ratio [95 % interval] | verdict |\n",
+            cell(&comparison.a),
+            cell(&comparison.b)
+        );
+        out += "|---|---:|---:|---:|---|\n";
+        for row in &comparison.rows {
+            let show = |value| row.metric.unit.show(value);
+            let (ratio, verdict) = (cell(&ratio_text(row)), cell(&marked(row.verdict).1));
+            out += &format!("| {} | {} | {} | {ratio} | {verdict} |\n", row.metric.name, show(row.a), show(row.b));
+        }
+    }
+    for warning in warnings(compared) {
+        out += &format!("\n> warning: {}\n", cell(&warning));
+    }
+    out
+}
+
+/// A text that no table, emphasis, link or page takes for anything but text.
+fn cell(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in escape(text).chars() {
+        match c {
+            '&' => out += "&amp;",
+            '<' => out += "&lt;",
+            '>' => out += "&gt;",
+            '|' | '\\' | '`' | '*' | '_' | '[' | ']' | '~' | '#' => out.extend(['\\', c]),
+            c => out.push(c),
+        }
+    }
+    out
+}

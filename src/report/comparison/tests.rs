@@ -1,0 +1,55 @@
+use super::*;
+use crate::compare::{Side, compare};
+use crate::fixture;
+use crate::recording::Run;
+
+fn compared() -> Compared {
+    let runs: Vec<Run> = (1..=5u32)
+        .flat_map(|round| {
+            let stall = (160 + 10 * u64::from(round % 3)) * fixture::MS;
+            [fixture::blocked("naive", &[stall; 6]), fixture::run("offloaded")].map(|run| Run { round, ..run })
+        })
+        .collect();
+    let side = |mode: &str| Side::new(runs.iter().filter(|run| run.mode == mode), mode);
+    let comparison = compare(&side("naive"), &side("offloaded"), Rounds::Interleaved, 1);
+    Compared {
+        scenario: "merge".to_owned(),
+        sides: Vec::new(),
+        comparisons: vec![(String::new(), comparison)],
+        environments: vec!["kernel 6.8.0 and <b>|6.9\u{1b}".to_owned()],
+    }
+}
+
+fn rendered(format: Format, width: usize) -> String {
+    render(&compared(), format, &Style { width, color: false, unicode: true }).expect("rendered")
+}
+
+#[test]
+fn a_table_fits_its_page_and_says_what_it_comes_to() {
+    for width in [60, 80, 100] {
+        let page = rendered(Format::Text, width);
+        for line in page.lines() {
+            assert!(super::super::layout::width(line) <= width && !line.ends_with('…'), "{width}: {line}");
+        }
+        let response = page.lines().find(|line| line.starts_with("response p99")).expect("a row");
+        assert!(response.ends_with("+ better"), "{response}");
+        assert!(page.contains("▌ offloaded is better than naive: response p99 "), "{page}");
+    }
+}
+
+#[test]
+fn json_has_every_metric_with_its_unit() {
+    let json: serde_json::Value = serde_json::from_str(&rendered(Format::Json, 0)).expect("JSON");
+    let comparison = &json["comparisons"][0];
+    assert_eq!((&json["schema"], &comparison["verdict"]), (&"pollscope.comparison/1".into(), &"better".into()));
+    let metric = &comparison["metrics"][0];
+    assert_eq!((&metric["key"], &metric["unit"]), (&"response_time.p99".into(), &"ns".into()));
+    assert!(metric["low"].as_f64() < metric["ratio"].as_f64() && metric["ratio"].as_f64() < Some(0.5), "{metric}");
+}
+
+#[test]
+fn names_from_outside_are_text_in_markdown() {
+    let page = rendered(Format::Markdown, 0);
+    assert!(page.contains("kernel 6.8.0 and &lt;b&gt;\\|6.9\\\\u{1b}"), "{page}");
+    assert!(page.contains("\n| response p99 | "), "{page}");
+}

@@ -1,0 +1,56 @@
+//! `pollscope compare`: recordings of the same question, of others, and the modes of one.
+
+use crate::support::{Folder, assert_ends, stdout};
+
+const SHORT: &str = "--set block.duration=20ms --set block.run_for=60ms --slow 10ms --quiet";
+
+fn save(folder: &Folder, name: &str, more: &str) {
+    assert_ends(&folder.run(&format!("run slow-coroutine {SHORT} {more} --json {name}")), 0, &[]);
+}
+
+#[test]
+fn two_recordings_are_compared_mode_by_mode() {
+    let folder = Folder::new();
+    save(&folder, "a", "--rounds 3 --warmup 0");
+    save(&folder, "b", "--rounds 3 --warmup 0");
+    let output = folder.run("compare a b");
+    assert_ends(&output, 0, &[]);
+    let page = stdout(&output);
+    for text in ["pollscope compare slow-coroutine", "A: a", "naive 3 rounds, not interleaved", "offloaded 3 rounds"] {
+        assert!(page.contains(text), "no `{text}` in:\n{page}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_slice(&folder.run("compare a b --format json").stdout).expect("JSON");
+    assert_eq!(
+        (&json["schema"], &json["comparisons"][1]["mode"]),
+        (&"pollscope.comparison/1".into(), &"offloaded".into())
+    );
+    assert!(
+        stdout(&folder.run("compare a b --mode naive,offloaded --format markdown"))
+            .contains("| A naive | B offloaded |")
+    );
+    // The modes of one recording, whose rounds are interleaved.
+    let page = stdout(&folder.run("compare a"));
+    assert!(page.contains("3 rounds, interleaved") && page.contains("offloaded"), "{page}");
+}
+
+#[test]
+fn other_questions_are_refused_with_the_reason() {
+    let folder = Folder::new();
+    save(&folder, "a", "--mode naive");
+    save(&folder, "slower", "--mode naive --set block.duration=30ms");
+    save(&folder, "other", "--mode offloaded");
+    for (line, says) in [
+        ("compare a slower", &["cannot compare `a` with `slower`: ", "`block.duration` is `20ms` and `30ms`"][..]),
+        ("compare a other", &["the one has the modes `naive`, the other `offloaded`", "`--mode A,B`"]),
+        ("compare a a --mode naive,offloaded", &["`a` has no mode `offloaded`, but `naive`"]),
+        ("compare a", &["cannot compare the modes of `a`: it has only the mode `naive`"]),
+        ("compare a missing", &["cannot read recording `missing`: No such file"]),
+    ] {
+        let output = folder.run(line);
+        assert_ends(&output, 1, says);
+        assert_eq!(stdout(&output), "", "{line}");
+    }
+    let page = stdout(&folder.run("compare a a"));
+    assert!(page.contains("pass `--rounds 10`"), "one round is too few, and the remedy is named: {page}");
+}
