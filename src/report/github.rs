@@ -1,6 +1,7 @@
 //! Annotations of GitHub Actions: workflow commands, which its runner reads off a step's output and shows at the line.
 //!
-//! A gate that fails and a finding that makes the output doubtful are errors; lines that block, and other findings, warnings.
+//! A gate that fails, an error of a run and a finding that makes the output doubtful are errors; lines that block, and other
+//! findings, warnings; a gate that is inconclusive, which decides nothing but with `--strict`, is a notice.
 
 use crate::blockers::{Blocker, blockers};
 use crate::escape::escape;
@@ -18,8 +19,8 @@ const MESSAGE: usize = 1_000;
 
 /// One line an annotation, errors first: at most nine, then a notice that counts the others.
 pub fn render(recording: &Recording) -> String {
-    let failed = recording.gates.iter().filter(|gate| gate.verdict == GateVerdict::Fail);
-    let mut all: Vec<Annotation> = failed.map(of_gate).collect();
+    let mut all: Vec<Annotation> = recording.gates.iter().filter_map(of_gate).collect();
+    all.extend(recording.runs.iter().flat_map(|run| run.errors.iter().map(|error| of_error(&run.mode, error))));
     all.extend(recording.findings.iter().filter_map(of_finding));
     for mode in &pool(&recording.runs) {
         let is_said = |at: Option<&str>| {
@@ -46,11 +47,23 @@ struct Annotation<'a> {
     text: String,
 }
 
-fn of_gate(gate: &Gate) -> Annotation<'static> {
+/// Nothing for one that holds.
+fn of_gate(gate: &Gate) -> Option<Annotation<'static>> {
+    let (severity, what, how) = match gate.verdict {
+        GateVerdict::Pass => return None,
+        GateVerdict::Fail => (Severity::Error, "a gate failed", "does not hold: it is "),
+        GateVerdict::Inconclusive => (Severity::Note, "a gate is inconclusive", "cannot be judged: "),
+    };
     let value = gates::value(gate);
-    let is = if value.is_empty() { String::new() } else { format!(": it is {value}") };
-    let text = format!("{} does not hold{is}", gate.expr);
-    Annotation { severity: Severity::Error, at: None, title: "pollscope: a gate failed".to_owned(), text }
+    // A word, such as a merge's verdict, has no value to name.
+    let text =
+        if value.is_empty() { format!("{} does not hold", gate.expr) } else { format!("{} {how}{value}", gate.expr) };
+    Some(Annotation { severity, at: None, title: format!("pollscope: {what}"), text })
+}
+
+fn of_error(mode: &str, error: &str) -> Annotation<'static> {
+    let title = "pollscope: the run had an error".to_owned();
+    Annotation { severity: Severity::Error, at: None, title, text: format!("{mode}: {error}") }
 }
 
 /// Nothing for what is only to be known.
@@ -167,13 +180,23 @@ mod tests {
 
     #[test]
     fn nothing_wrong_says_nothing() {
-        assert_eq!(
-            render(&fixture::recording_of(vec![fixture::run("naive")])).lines().count(),
-            1,
-            "the fixture's gate"
-        );
         let mut calm = fixture::recording_of(vec![fixture::run("naive")]);
-        calm.gates.clear();
+        calm.gates.truncate(2);
         assert_eq!(render(&calm), "");
+    }
+
+    #[test]
+    fn errors_of_a_run_and_gates_without_an_answer_are_shown() {
+        let mut recording = fixture::recording_of(vec![fixture::run("naive")]);
+        recording.gates.remove(2);
+        recording.runs[0].errors = vec!["cannot read `a`".to_owned()];
+        assert_eq!(
+            render(&recording).lines().collect::<Vec<_>>(),
+            [
+                "::error title=pollscope%3A the run had an error::naive: cannot read `a`",
+                "::notice title=pollscope%3A a gate is inconclusive::offloaded.response_time.p999 < 10ms cannot be judged: — \
+                 not measured",
+            ]
+        );
     }
 }

@@ -1,12 +1,13 @@
 //! JUnit's XML, in the dialect that Jenkins reads, and with it GitLab and most others.
 //!
-//! A test suite a mode, and one of the scenario's name for what speaks of no mode or of another. It fails where the exit code
+//! A test suite a mode, and one, `all modes`, for gates that name none or one that did not run. It fails where the exit code
 //! would, so that the two never contradict each other:
 //!
 //! | what | passes | fails | is skipped |
 //! |---|---|---|---|
 //! | a gate | it holds | it does not | it is inconclusive |
-//! | a merge that is not confirmed, and other findings that are errors | – | always | – |
+//! | a merge that is not confirmed, and other findings that are errors; errors of a run | – | always | – |
+//! | a run that ended early | – | – | always |
 //! | a finding that is a warning | – | – | always: it is shown, with its advice, and decides nothing |
 //!
 //! To have a warning fail, demand what it warns of: `--fail-on 'slow_polls == 0'`.
@@ -15,7 +16,7 @@ use crate::escape::escape;
 use crate::findings::{Severity, diagnosis, verdict};
 use crate::gate;
 use crate::pooled::{Pooled, pool};
-use crate::recording::{Finding, Gate, GateVerdict, Recording};
+use crate::recording::{Finding, Gate, GateVerdict, Recording, Run};
 
 use super::{cut, gates};
 
@@ -26,7 +27,7 @@ const TEXT: usize = 2_000;
 pub fn render(recording: &Recording) -> String {
     let modes = pool(&recording.runs);
     let mut suites: Vec<Suite> = modes.iter().map(|mode| Suite::of(recording, mode)).collect();
-    let mut rest = Suite { name: recording.scenario.name.clone(), ..Suite::default() };
+    let mut rest = Suite { name: "all modes".to_owned(), ..Suite::default() };
     for gate in &recording.gates {
         let mode = mode_of(gate);
         let of_mode = modes.iter().position(|known| Some(known.name) == mode.as_deref());
@@ -91,7 +92,8 @@ impl Suite {
     /// Its findings, or that there are none: a suite without a case is an error to some readers.
     fn of(recording: &Recording, mode: &Pooled) -> Suite {
         let findings = recording.findings.iter().filter(|finding| finding.mode == mode.name);
-        let mut cases: Vec<Case> = findings.filter_map(Case::of_finding).collect();
+        let mut cases: Vec<Case> = mode.rounds.iter().flat_map(|run| Case::of_run(run)).collect();
+        cases.extend(findings.filter_map(Case::of_finding));
         if cases.is_empty() {
             cases.push(Case { name: "no findings".to_owned(), outcome: Outcome::Pass });
         }
@@ -135,6 +137,12 @@ impl Suite {
 }
 
 impl Case {
+    fn of_run(run: &Run) -> impl Iterator<Item = Case> + '_ {
+        let case = |what, outcome| Case { name: format!("round {} {what}", run.round), outcome };
+        let errors = run.errors.iter().map(move |error| case("had an error", Outcome::Failure("run", error.clone())));
+        errors.chain(run.interrupted.iter().map(move |why| case("ended early", Outcome::Skipped(why.clone()))))
+    }
+
     fn of_gate(gate: &Gate) -> Case {
         let value = gates::value(gate);
         let is = if value.is_empty() { String::new() } else { format!(": it is {value}") };
@@ -225,7 +233,7 @@ mod tests {
         let text = render(&recording);
         let document = Document::parse(&text).unwrap();
         let suites = elements(&document, "testsuite");
-        assert_eq!(suites[0].attribute("name"), Some("merge"), "a gate without a mode");
+        assert_eq!(suites[0].attribute("name"), Some("all modes"), "a gate without a mode");
         let number = |node: &Node, key| node.attribute(key).unwrap().parse::<usize>().unwrap();
         for (key, name) in [("tests", "testcase"), ("failures", "failure"), ("skipped", "skipped")] {
             let all = suites.iter().map(|suite| number(suite, key)).sum::<usize>();
@@ -243,8 +251,15 @@ mod tests {
         let mut run = fixture::run("naive");
         let merge = run.merge.as_mut().unwrap();
         (merge.verdict, merge.lost) = (crate::recording::Verdict::Failed, 1);
+        run.errors.push("cannot read `a`".to_owned());
+        run.interrupted = Some("SIGINT".to_owned());
         let text = render(&fixture::recording_of(vec![run]));
         assert!(text.contains("<failure type=\"finding\" message=\"naive: "), "{text}");
+        assert!(
+            text.contains("name=\"round 1 had an error\">\n      <failure type=\"run\" message=\"cannot read `a`\"/>"),
+            "{text}"
+        );
+        assert!(text.contains("name=\"round 1 ended early\">\n      <skipped message=\"SIGINT\"/>"), "{text}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub fn render(recording: &Recording) -> String {
     let modes = pool(&recording.runs);
     let sections = [
         heading(recording, &modes),
+        errors(recording),
         durations(&modes),
         who_blocked(&modes),
         who_waited(&modes),
@@ -41,6 +42,13 @@ fn heading(recording: &Recording, modes: &[Pooled]) -> String {
         out += &format!("\n{}, {workers}, slow from {slow}\n", md(&runtime.flavor));
     }
     out
+}
+
+fn errors(recording: &Recording) -> String {
+    let all = recording.runs.iter().flat_map(|run| run.errors.iter().map(|error| (&run.mode, run.round, error)));
+    let all: Vec<String> =
+        all.map(|(mode, round, error)| format!("- {}, round {round}: {}\n", md(mode), md(error))).collect();
+    list("Errors", all.into_iter())
 }
 
 type Measure = (&'static str, fn(&Pooled) -> Option<Dist>);
@@ -121,6 +129,10 @@ fn who_waited(modes: &[Pooled]) -> String {
             table.row(&[md(mode.name), md(&charge.waiter), md(&charge.culprit), tasks, waited]);
         }
         table.more(charges.len().saturating_sub(ROWS));
+        if let Some(ledger) = mode.ledger.as_ref().filter(|ledger| !ledger.charges.is_empty()) {
+            let waited = format_ns(ledger.unattributed_ns);
+            table.row(&[md(mode.name), "otherwise, in all".to_owned(), String::new(), String::new(), waited]);
+        }
     }
     table.section("Who waited")
 }

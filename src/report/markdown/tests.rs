@@ -15,15 +15,17 @@ fn it_answers_shows_and_advises_in_this_order() {
         late_tasks: 3,
         wait_most_ns: 1_000_000,
     };
-    recording.runs[0].ledger = Some(Ledger { charges: vec![charge], unattributed_ns: 0 });
+    recording.runs[0].ledger = Some(Ledger { charges: vec![charge], unattributed_ns: 2_000 });
+    recording.runs[1].errors.push("cannot read `a`".to_owned());
     let page = render(&recording);
     let parts = [
         "## pollscope merge\n\n**offloaded keeps the loop responsive",
+        "### Errors\n\n- offloaded, round 1: cannot read \\`a\\`\n",
         "### Durations\n\n|  | mode | p50 | p99 | max | ratio of p99 |\n|---|---|---:|---:|---:|---:|\n| poll time | naive | ",
         "### Who blocked the loop\n",
         "| naive | ? (of src/pipeline/merge.rs:88) |  | unknown | 6 | ",
         "### Who waited\n",
-        "| naive | src/b.rs:2 | src/a.rs:1 | 3 | ≤ 1.00 ms |\n",
+        "| naive | src/b.rs:2 | src/a.rs:1 | 3 | ≤ 1.00 ms |\n| naive | otherwise, in all |  |  | 2.00 µs |\n",
         "### Gates\n\n- ✓ naive.slow\\_polls &gt;= 3: **6**\n",
         "- ✗ offloaded.lag.p99 &lt; 1ms: **1.56 ms**\n- \\~ offloaded.response\\_time.p999 &lt; 10ms: **— not measured**\n",
         "### Findings\n\n- **warning PS001** naive: 6 slow polls",
