@@ -142,7 +142,8 @@ impl Watching {
                 (before_ns, read_ns) = (delay_ns(), ready_ns);
             }
             if stop.wait(planned_ns - ready_ns) {
-                return;
+                drop(self.naming);
+                return self.camera.close();
             }
             let overslept_ns = self.shared.clock.now_ns().saturating_sub(planned_ns);
             self.suspended_ns = if overslept_ns < SHORTEST_SUSPENSION_NS {

@@ -173,9 +173,12 @@ pub struct Sampler {
     signal: i32,
 }
 
+/// How long a sampler that is dropped waits for threads to take their signals.
+const LAST_SIGNAL: Duration = Duration::from_millis(20);
+
 impl Drop for Sampler {
     fn drop(&mut self) {
-        os::release();
+        os::release(LAST_SIGNAL);
     }
 }
 
@@ -195,6 +198,22 @@ impl Sampler {
     /// See [`InstallError`].
     pub fn install_for(signal: i32) -> Result<Sampler, InstallError> {
         os::install(Some(signal)).map(|signal| Sampler { signal })
+    }
+
+    /// Drops it, with more patience than [`Drop`] has, which waits for 20 ms: for the last sampler to be able to remove the handler,
+    /// each thread that was sent a signal must have taken it, and on a busy machine that is when it gets a CPU. Whether nothing
+    /// of this sampler is left, because it was removed or belongs to others.
+    ///
+    /// ```
+    /// # #[cfg(supported)] {
+    /// use pollscope_stacks::signal::Sampler;
+    /// assert!(Sampler::install().unwrap().remove(std::time::Duration::from_secs(1)));
+    /// # }
+    /// ```
+    pub fn remove(self, patience: Duration) -> bool {
+        let removed = os::release(patience);
+        std::mem::forget(self);
+        removed
     }
 
     /// The number of the signal that is used.
@@ -227,7 +246,9 @@ mod os {
         Err(InstallError::Unsupported)
     }
 
-    pub(super) fn release() {}
+    pub(super) fn release(_patience: Duration) -> bool {
+        true
+    }
 
     pub(super) fn sample(
         _signal: i32,

@@ -20,6 +20,8 @@ use crate::notes::Notes;
 /// How long a running thread may take to copy its stack: as long as it is not scheduled. Other threads are not looked at
 /// meanwhile; who was in vain is asked again.
 const SAMPLE_PATIENCE: Duration = Duration::from_millis(5);
+/// How long threads may take, in the end, to take signals that came when they had no CPU.
+const LAST_SIGNALS: Duration = Duration::from_secs(10);
 /// How often a look is begun anew at once, when the thread begins or ceases to run in the middle of it.
 const ATTEMPTS: u32 = 4;
 
@@ -103,6 +105,13 @@ impl Camera {
         }
         // It runs and blocks by turns.
         Some(Shot { at_ns, ..Shot::default() })
+    }
+
+    /// Removes the signal handler, if it was installed. Nobody waits for this thread any more, so it may take a while.
+    pub(super) fn close(self) {
+        if let Some(Ok(sampler)) = self.sampler {
+            sampler.remove(LAST_SIGNALS);
+        }
     }
 
     /// Whether a shot without a stack can be hoped to succeed later.

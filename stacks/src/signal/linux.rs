@@ -94,8 +94,8 @@ const SETTLED: Duration = Duration::from_micros(500);
 /// left it.
 const RAN: Duration = Duration::from_micros(50);
 
-/// How long the last sampler waits for a thread to take its signal: as long as it may wait for a CPU.
-const LAST_SIGNAL: Duration = Duration::from_millis(20);
+/// Between two looks whether a thread has taken its signal.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 fn turn() -> MutexGuard<'static, Turn> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
@@ -141,27 +141,34 @@ fn chain(signal: i32) -> Option<&'static Chain> {
     CHAINS.get(usize::try_from(signal).ok()?)
 }
 
-/// One sampler less. After the last one everything is as it was before the first, if that does no harm.
-pub(super) fn release() {
-    let mut turn = turn();
-    turn.samplers -= 1;
-    let Some(Installed { signal, previous }) = turn.installed.as_ref().filter(|_| turn.samplers == 0) else { return };
-    let (signal, previous) = (*signal, *previous);
-    let begin = Instant::now();
+/// One sampler less. After the last one everything is as it was before the first, as soon as that does no harm; whether it is, or
+/// another sampler needs it, within the patience.
+pub(super) fn release(patience: Duration) -> bool {
+    turn().samplers -= 1;
+    let (begin, mut pause) = (Instant::now(), Duration::from_millis(1));
     loop {
-        turn.unanswered.retain(|tid| may_be_pending(signal, *tid));
-        if turn.unanswered.is_empty() {
-            break;
+        {
+            let mut turn = turn();
+            let Some(Installed { signal, previous }) = turn.installed.as_ref().filter(|_| turn.samplers == 0) else {
+                return true;
+            };
+            let (signal, previous) = (*signal, *previous);
+            turn.unanswered.retain(|tid| may_be_pending(signal, *tid));
+            if turn.unanswered.is_empty() {
+                // Who replaced ours may hold on to its address, so that it counts as installed.
+                // SAFETY: `previous` was installed before, and nothing of ours is pending.
+                if is_ours(signal) && unsafe { previous.install(signal) }.is_ok() {
+                    turn.installed = None;
+                }
+                return turn.installed.is_none();
+            }
         }
-        if begin.elapsed() >= LAST_SIGNAL {
-            return;
+        let left = patience.saturating_sub(begin.elapsed());
+        if left.is_zero() {
+            return false;
         }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    // Who replaced ours may hold on to its address, so that it counts as installed.
-    // SAFETY: `previous` was installed before, and nothing of ours is pending.
-    if is_ours(signal) && unsafe { previous.install(signal) }.is_ok() {
-        turn.installed = None;
+        std::thread::sleep(pause.min(left));
+        pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }
 
