@@ -146,6 +146,8 @@ impl Verdict {
 /// What to know when reading a comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Note {
+    /// Something differs, and what else the machine did can be the reason.
+    Apart,
     /// A side has so few rounds that the noise between them is unknown.
     TooFewRounds,
     /// Metrics that the rounds there are leave open.
@@ -216,6 +218,8 @@ pub fn compare(a: &Side, b: &Side, lie: Rounds, comparisons: usize) -> Compariso
     let rows: Vec<Row> = METRICS.iter().filter_map(|metric| judge::row(metric, a, b, lie, family)).collect();
     let rounds = [a.runs.len(), b.runs.len()];
     let mut notes = Vec::new();
+    let differs = rows.iter().any(|row| matches!(row.verdict, Verdict::Better | Verdict::Worse));
+    notes.extend((differs && lie == Rounds::Apart).then_some(Note::Apart));
     if rounds.iter().any(|&rounds| rounds < LEAST_ROUNDS) {
         notes.push(Note::TooFewRounds);
     } else if rounds.iter().any(|&rounds| rounds < ADVISED_ROUNDS) {

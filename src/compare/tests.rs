@@ -137,7 +137,7 @@ fn other_settings_are_another_question() {
         b.scenario.settings.insert(key.to_owned(), value.to_owned());
     }
     b.environment.kernel = None;
-    let found = differences(&a, &b);
+    let found = differences(&a.scenario, &b.scenario);
     assert_eq!(found, [Difference { key: "merge.inputs".to_owned(), a: None, b: Some("9".to_owned()) }]);
     assert_eq!(environments(&a, &b), ["kernel 6.8.0 and unknown"]);
 }
