@@ -77,6 +77,10 @@ pub struct RunRequest {
     pub outputs: Outputs,
     /// Where tokio-console may look.
     pub console: Option<SocketAddr>,
+    /// The name to save the recording under, to be compared with.
+    pub save_baseline: Option<String>,
+    /// The name of the saved recording to compare with.
+    pub baseline: Option<String>,
 }
 
 /// What `merge` is to do.
@@ -163,7 +167,7 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 pass, 1 error, 2 usage, 3 merge not confirmed, 97 inconclusive (--strict), 99 an expectation failed, \
+Exit codes: 0 pass, 1 error, 2 usage, 3 merge not confirmed, 97 inconclusive (--strict), 98 worse than the baseline, 99 an expectation failed, \
 110 cannot write output, 129 hung up, 130 interrupted, 143 terminated";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -217,6 +221,12 @@ struct CliRun {
     /// Set any field of the scenario, such as merge.inputs=20 (repeatable)
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override)]
     set: Vec<Override>,
+    /// Save the recording as .pollscope/NAME.json in the working directory, to be compared with
+    #[arg(long, value_name = "NAME", value_parser = baseline, conflicts_with = "baseline")]
+    save_baseline: Option<String>,
+    /// Compare with that recording; end with 98 if something is worse beyond noise
+    #[arg(long, value_name = "NAME", value_parser = baseline)]
+    baseline: Option<String>,
     #[command(flatten)]
     common: CliCommon,
 }
@@ -363,6 +373,15 @@ fn parse_format(text: &str) -> Result<Format, String> {
     Format::from_name(text).ok_or_else(|| format!("there is no such format; choose of `{known}`"))
 }
 
+/// A name that makes a file's name on any system, and stays in its folder.
+fn baseline(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if (1..=64).contains(&text.len()) && text.chars().all(is_plain) && !text.starts_with(['.', '-']) {
+        return Ok(text.to_owned());
+    }
+    Err("a baseline's name has 1 to 64 letters, digits, `-`, `_` and `.`, and begins with a letter or digit".to_owned())
+}
+
 fn parse_comparison_format(text: &str) -> Result<comparison::Format, String> {
     let known = comparison::Format::ALL.map(comparison::Format::as_str).join("`, `");
     comparison::Format::from_name(text).ok_or_else(|| format!("there is no such format; choose of `{known}`"))
@@ -403,11 +422,14 @@ fn check(command: &CliCommand) -> Result<(), (ErrorKind, &'static str)> {
     match command {
         CliCommand::Run(run)
             if run.scenarios.len() > 1
-                && (run.common.outputs.format != Format::Text || run.common.outputs.files().next().is_some()) =>
+                && (run.common.outputs.format != Format::Text
+                    || run.common.outputs.files().next().is_some()
+                    || run.save_baseline.is_some()
+                    || run.baseline.is_some()) =>
         {
             Err((
                 ErrorKind::ArgumentConflict,
-                "a file or a format other than text takes one recording, and each scenario makes one: run them one by one",
+                "a file, a baseline or a format other than text takes one recording, and each scenario makes one: run them one by one",
             ))
         }
         CliCommand::Run(run) if (1..run.mode.len()).any(|i| run.mode[..i].contains(&run.mode[i])) => {
@@ -487,6 +509,8 @@ impl From<CliCommand> for Command {
                 scenarios: run.scenarios,
                 outputs: run.common.outputs.outputs(),
                 console: run.common.console,
+                save_baseline: run.save_baseline,
+                baseline: run.baseline,
             }),
             CliCommand::Merge(merge) => Command::Merge(MergeRequest {
                 inputs: merge.inputs,

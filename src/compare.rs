@@ -24,6 +24,8 @@ use crate::recording::{Recording, Run};
 
 /// From this many rounds of both sides on, the interval is one between rounds.
 pub const LEAST_ROUNDS: usize = 3;
+/// Further rounds of a mode are not looked at: no scenario has more than 100, but a file may say anything.
+const MOST_ROUNDS: usize = 1_000;
 /// What warnings advise.
 pub const ADVISED_ROUNDS: usize = 10;
 
@@ -46,7 +48,8 @@ impl<'a> Side<'a> {
 
     /// These runs.
     pub fn new(runs: impl Iterator<Item = &'a Run>, name: impl Into<String>) -> Side<'a> {
-        let (runs, cut_short): (Vec<&Run>, Vec<&Run>) = runs.partition(|run| run.interrupted.is_none());
+        let (runs, cut_short): (Vec<&Run>, Vec<&Run>) =
+            runs.take(MOST_ROUNDS).partition(|run| run.interrupted.is_none());
         Side { name: name.into(), runs, cut_short: cut_short.len() }
     }
 }
@@ -146,6 +149,8 @@ impl Verdict {
 /// What to know when reading a comparison.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Note {
+    /// Something differs, and what else the machine did can be the reason.
+    Apart,
     /// A side has so few rounds that the noise between them is unknown.
     TooFewRounds,
     /// Metrics that the rounds there are leave open.
@@ -211,11 +216,21 @@ impl Overall {
 
 /// Compares two sides. `comparisons` (at least 1) is how many the reader is shown at once: the more there are, the more one
 /// must differ to count.
+///
+/// ```
+/// use pollscope::compare::{Overall, Rounds, Side, compare, conclusion};
+/// let nothing = |name| Side::new(std::iter::empty(), name);
+/// let comparison = compare(&nothing("naive"), &nothing("offloaded"), Rounds::Interleaved, 1);
+/// assert_eq!(comparison.verdict(), Overall::Inconclusive);
+/// assert_eq!(conclusion(&comparison), "too little is known to tell naive from offloaded");
+/// ```
 pub fn compare(a: &Side, b: &Side, lie: Rounds, comparisons: usize) -> Comparison {
     let family = comparisons.max(1) * METRICS.len();
     let rows: Vec<Row> = METRICS.iter().filter_map(|metric| judge::row(metric, a, b, lie, family)).collect();
     let rounds = [a.runs.len(), b.runs.len()];
     let mut notes = Vec::new();
+    let differs = rows.iter().any(|row| matches!(row.verdict, Verdict::Better | Verdict::Worse));
+    notes.extend((differs && lie == Rounds::Apart).then_some(Note::Apart));
     if rounds.iter().any(|&rounds| rounds < LEAST_ROUNDS) {
         notes.push(Note::TooFewRounds);
     } else if rounds.iter().any(|&rounds| rounds < ADVISED_ROUNDS) {

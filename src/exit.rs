@@ -14,6 +14,8 @@ pub enum Exit {
     NotConfirmed = 3,
     /// The run was too short to tell whether a gate holds, and `--strict` was asked for.
     Inconclusive = 97,
+    /// Something is worse than in the baseline, beyond noise.
+    Regression = 98,
     /// An expectation of a scenario, or a gate of `--fail-on`, does not hold.
     GateFailed = 99,
     /// A report cannot be written: nothing was run, where that showed beforehand; else the others were written.

@@ -10,7 +10,7 @@ use crate::compare::{Comparison, Rounds, Side, compare, differences, environment
 use crate::escape::escape_path;
 use crate::exit::Exit;
 use crate::pooled::pool;
-use crate::recording::Recording;
+use crate::recording::{Recording, ScenarioInfo};
 use crate::report::comparison::{Compared, render};
 
 pub(super) fn execute(request: &CompareRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
@@ -102,7 +102,7 @@ pub(super) fn recordings(
     called: [&str; 2],
     paths: [&Path; 2],
 ) -> Result<Compared, CmdError> {
-    same_question(a, b, paths)?;
+    same_question(&a.scenario, &b.scenario, paths)?;
     let each = pairs.iter().map(|[mode_a, mode_b]| {
         let is_one = mode_a == mode_b;
         let name = |name: &str, mode: &str| if is_one { name.to_owned() } else { format!("{name} {mode}") };
@@ -120,7 +120,7 @@ pub(super) fn recordings(
 }
 
 /// Refuses recordings that answer different questions, and says in what they differ.
-pub(super) fn same_question(a: &Recording, b: &Recording, paths: [&Path; 2]) -> Result<(), CmdError> {
+pub(super) fn same_question(a: &ScenarioInfo, b: &ScenarioInfo, paths: [&Path; 2]) -> Result<(), CmdError> {
     let differences = differences(a, b);
     if differences.is_empty() {
         return Ok(());

@@ -22,7 +22,7 @@ pub(super) fn execute(request: &MergeRequest, terminal: &Terminal) -> Result<Exi
     if request.follow && !terminal.quiet && is_terminal() {
         say("following; Ctrl-C ends it, confirms the merge and reports");
     }
-    let exit = session.run(&scenario(request), true, &request.outputs)?;
+    let (exit, _) = session.run(&scenario(request), true, &request.outputs)?;
     // A follower is meant to be interrupted: that alone is no failure, but it is what the exit code says.
     Ok(session.exit(exit))
 }

@@ -1,5 +1,6 @@
 //! The commands: wiring only.
 
+mod baseline;
 mod compare;
 mod doctor;
 mod explain;
@@ -70,6 +71,13 @@ pub enum CmdError {
         /// Why not.
         error: ReadError,
     },
+    /// There is no baseline of that name.
+    NoBaseline {
+        /// Its name.
+        name: String,
+        /// Where it would be.
+        path: PathBuf,
+    },
     /// Two recordings answer different questions.
     Incomparable {
         /// The first.
@@ -110,6 +118,7 @@ impl CmdError {
             | CmdError::OpenFiles { .. }
             | CmdError::Signals(_)
             | CmdError::Read { .. }
+            | CmdError::NoBaseline { .. }
             | CmdError::Incomparable { .. }
             | CmdError::Modes { .. }
             | CmdError::ReportIsUsed { .. } => Exit::Error,
@@ -140,6 +149,13 @@ impl fmt::Display for CmdError {
                 "cannot write report `{}`: it would replace `{}`, which this command uses; name another file",
                 escape_path(report),
                 escape_path(file)
+            ),
+            CmdError::NoBaseline { name, path } => write!(
+                f,
+                "cannot find baseline `{}`: there is no `{}` in this folder; make it with `--save-baseline {}`",
+                escape(name),
+                escape_path(path),
+                escape(name)
             ),
             CmdError::Incomparable { a, b, why } => {
                 write!(f, "cannot compare `{}` with `{}`: {}", escape_path(a), escape_path(b), escape(why))

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::baseline::Baseline;
 use super::output::{Terminal, refuse_unwritable, refuse_used};
 use super::progress::{OnStderr, Said};
 use super::{CmdError, signals};
@@ -28,6 +29,7 @@ pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit,
     let is_builtin = |name: &str| builtin::BUILTIN.iter().any(|(known, _)| *known == name);
     refuse_used(&request.outputs, request.scenarios.iter().filter(|name| !is_builtin(name)).map(Path::new))?;
     refuse_unwritable(&request.outputs)?;
+    let baseline = Baseline::of(request, &scenarios, terminal)?;
     let altered = request.overrides.iter().any(|set| !matches!(set.key(), "modes" | "rounds" | "warmup" | "seed"));
     if altered && !terminal.quiet {
         say("note: the expectations are not judged: the settings are not those that they were written for");
@@ -35,7 +37,9 @@ pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit,
     let session = Session::start(request.console, terminal)?;
     let mut exit = Exit::Pass;
     for scenario in &scenarios {
-        exit = worse(exit, session.run(scenario, !altered, &request.outputs)?);
+        let (ended, recording) = session.run(scenario, !altered, &request.outputs)?;
+        exit = worse(exit, ended);
+        exit = worse(exit, baseline.take(&recording, &request.outputs, terminal)?);
         if session.shutdown.phase() != Phase::Run {
             break;
         }
@@ -74,8 +78,13 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Runs a scenario and reports it; whether it went well.
-    pub(super) fn run(&self, scenario: &Scenario, judge: bool, outputs: &Outputs) -> Result<Exit, CmdError> {
+    /// Runs a scenario and reports it: whether it went well, and what was reported.
+    pub(super) fn run(
+        &self,
+        scenario: &Scenario,
+        judge: bool,
+        outputs: &Outputs,
+    ) -> Result<(Exit, Recording), CmdError> {
         let settings = &scenario.settings;
         limits::allow_open_files(limits::open_files(settings))
             .map_err(|(needed, allowed)| CmdError::OpenFiles { needed, allowed })?;
@@ -89,13 +98,7 @@ impl<'a> Session<'a> {
         let gates = expected.iter().chain(&outputs.gates).map(|gate| gate.judge(&runs)).collect();
         let recording = Recording {
             environment: environment(self.console_on, self.terminal.typed.clone()),
-            scenario: ScenarioInfo {
-                name: scenario.name.clone(),
-                why: scenario.why.clone(),
-                seed: settings.seed,
-                settings: wire::settings_map(settings),
-                changed: scenario.changed.clone(),
-            },
+            scenario: scenario_info(scenario),
             findings: findings(&runs),
             runs,
             gates,
@@ -111,7 +114,18 @@ impl<'a> Session<'a> {
             say(&errors.join("\n"));
         }
         reported?;
-        Ok(exit_of(&recording, outputs.strict))
+        Ok((exit_of(&recording, outputs.strict), recording))
+    }
+}
+
+/// What a recording says of its scenario.
+pub(super) fn scenario_info(scenario: &Scenario) -> ScenarioInfo {
+    ScenarioInfo {
+        name: scenario.name.clone(),
+        why: scenario.why.clone(),
+        seed: scenario.settings.seed,
+        settings: wire::settings_map(&scenario.settings),
+        changed: scenario.changed.clone(),
     }
 }
 

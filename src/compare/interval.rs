@@ -62,6 +62,15 @@ pub(super) fn mean(sample: &[f64]) -> f64 {
     sample.iter().sum::<f64>() / sample.len() as f64
 }
 
+/// Where one more value of a sample (of at least 2) would lie, unless chance strikes: the prediction interval of Student's t at 5 %
+/// divided by `family`.
+pub(super) fn of_another(sample: &[f64], family: usize) -> [f64; 2] {
+    let (mean, n) = (mean(sample), sample.len() as f64);
+    let variance = sample.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
+    let reach = student(sample.len() - 1, ALPHA / family as f64) * (variance * (1.0 + 1.0 / n)).sqrt();
+    [mean - reach, mean + reach]
+}
+
 /// Degrees of freedom of a difference of means with unequal variances (Welch and Satterthwaite), rounded down.
 fn freedom(a: &[f64], b: &[f64]) -> usize {
     let squared_error = |sample: &[f64]| {

@@ -5,9 +5,10 @@ use super::metric::Of;
 use super::{Basis, LEAST_ROUNDS, Metric, Rounds, Row, Side, Unit, Verdict};
 use crate::recording::Dist;
 
-/// A change that lies beyond this factor with its whole 95 % interval counts in any case: no noise seen so far reaches it. Without
-/// rounds, whose noise is then unknown, only such a change does.
+/// Without rounds, what a percentile must differ by beyond both intervals: the noise between runs is not in them.
 const UNSEEN_NOISE: f64 = 2.0;
+/// A change that lies beyond this factor with its whole 95 % interval counts whatever the family: three rounds could show no other.
+const BEYOND_DOUBT: f64 = 4.0;
 /// From so many pairs on, what they have in common is worth more than the degrees of freedom that pairing takes.
 const LEAST_PAIRS: usize = 5;
 
@@ -86,7 +87,7 @@ fn timed(metric: &'static Metric, a: &Side, b: &Side, values: &Values, family: u
         (Some(estimate.plain.map(f64::exp)), Basis::Rounds, verdict)
     } else {
         match between_samples(metric, a, b) {
-            Some(interval) => (Some(interval), Basis::Samples, far_apart(metric, interval)),
+            Some(interval) => (Some(interval), Basis::Samples, far_apart(metric, interval, UNSEEN_NOISE)),
             None => (None, Basis::Nothing, Verdict::Inconclusive),
         }
     };
@@ -100,7 +101,7 @@ fn between_rounds(metric: &Metric, estimate: &Estimate, moved: bool) -> Verdict 
     if moved && excludes_none(estimate.strict) {
         return changed(metric, estimate.value > 0.0);
     }
-    let far = far_apart(metric, estimate.plain.map(f64::exp));
+    let far = far_apart(metric, estimate.plain.map(f64::exp), BEYOND_DOUBT);
     if moved && far != Verdict::Inconclusive {
         return far;
     }
@@ -123,10 +124,11 @@ fn between_samples(metric: &Metric, a: &Side, b: &Side) -> Option<[f64; 2]> {
     (low_a > 0.0).then(|| [low_b / high_a, high_b / low_a])
 }
 
-fn far_apart(metric: &Metric, interval: [f64; 2]) -> Verdict {
-    if interval[0] > UNSEEN_NOISE {
+/// A change of which the whole interval lies beyond a factor.
+fn far_apart(metric: &Metric, interval: [f64; 2], factor: f64) -> Verdict {
+    if interval[0] > factor {
         changed(metric, true)
-    } else if interval[1] < 1.0 / UNSEEN_NOISE {
+    } else if interval[1] < 1.0 / factor {
         changed(metric, false)
     } else {
         Verdict::Inconclusive

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::recording::{Environment, Recording};
+use crate::recording::{Environment, Recording, ScenarioInfo};
 
 /// A setting of which two recordings have different values.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +19,7 @@ pub struct Difference {
 const ALIKE: [&str; 6] = ["rounds", "warmup", "modes", "seed", "sample_every", "files.output"];
 
 /// The settings that make two recordings answers to different questions, by key; empty where they can be compared.
-pub fn differences(a: &Recording, b: &Recording) -> Vec<Difference> {
-    let (a, b) = (&a.scenario, &b.scenario);
+pub fn differences(a: &ScenarioInfo, b: &ScenarioInfo) -> Vec<Difference> {
     let mut found = Vec::new();
     let mut differ = |key: &str, a: Option<&String>, b: Option<&String>| {
         if a != b {

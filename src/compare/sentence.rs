@@ -82,17 +82,18 @@ pub fn higher_or_lower(row: &Row) -> String {
     format!("{name} {} {word}{ends}", format_ratio(factor))
 }
 
-/// The ends of a ratio's interval: `[141 to 188]`, `[2.1 or more]`; ends far below 1 as fractions.
+/// The ends of a ratio's interval: `[141 to 188]`, `[2.10 or more]`; ends far below 1 as fractions.
 ///
 /// ```
 /// use pollscope::compare::interval_text;
 /// assert_eq!(interval_text([141.2, 188.0]), "[141 to 188]");
 /// assert_eq!(interval_text([1.0 / 188.0, 0.5]), "[1/188 to 0.50]");
-/// assert_eq!(interval_text([2.1, f64::INFINITY]), "[2.1 or more]");
+/// assert_eq!(interval_text([2.1, f64::INFINITY]), "[2.10 or more]");
 /// ```
 pub fn interval_text([low, high]: [f64; 2]) -> String {
     let plain = |ratio: f64| match ratio {
-        0.1.. => format_ratio(ratio).trim_end_matches('x').to_owned(),
+        0.1..9.95 => format!("{ratio:.2}"),
+        9.95.. => format_ratio(ratio).trim_end_matches('x').to_owned(),
         _ => format!("1/{}", format_ratio(1.0 / ratio).trim_end_matches('x')),
     };
     if high.is_finite() { format!("[{} to {}]", plain(low), plain(high)) } else { format!("[{} or more]", plain(low)) }
@@ -101,6 +102,9 @@ pub fn interval_text([low, high]: [f64; 2]) -> String {
 /// A note as a sentence without a full stop, with its remedy.
 pub fn noted(note: &Note) -> String {
     match note {
+        Note::Apart => "the two were made at different times: whatever else the machine did in one of them counts as a difference; \
+             make both again, by turns, before believing a small one"
+            .to_owned(),
         Note::TooFewRounds => format!(
             "the noise between rounds is unknown with fewer than {LEAST_ROUNDS}: intervals are of the samples within runs, and \
              only a factor of 2 beyond them counts; pass `--rounds {ADVISED_ROUNDS}`"
@@ -140,7 +144,7 @@ mod tests {
     fn changes_are_factors_from_two_on_and_percents_below() {
         for (ratio, interval, text) in [
             (1.0 / 165.0, [1.0 / 188.0, 1.0 / 141.0], "response p99 165x lower [141 to 188]"),
-            (3.0, [2.04, f64::INFINITY], "response p99 3.0x higher [2.0 or more]"),
+            (3.0, [2.04, f64::INFINITY], "response p99 3.0x higher [2.04 or more]"),
             (0.88, [0.85, 0.91], "response p99 12 % lower [9 to 15]"),
             (1.3, [1.2, 1.4], "response p99 30 % higher [20 to 40]"),
         ] {

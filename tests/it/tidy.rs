@@ -154,6 +154,7 @@ fn exit_codes_in_the_help_are_those_of_the_program() {
         Exit::Usage,
         Exit::NotConfirmed,
         Exit::Inconclusive,
+        Exit::Regression,
         Exit::GateFailed,
         Exit::CannotWrite,
         Exit::HungUp,

@@ -1,5 +1,7 @@
 //! `pollscope compare`: recordings of the same question, of others, and the modes of one.
 
+use std::fs;
+
 use crate::support::{Folder, assert_ends, stdout};
 
 const SHORT: &str = "--set block.duration=20ms --set block.run_for=60ms --slow 10ms --quiet";
@@ -53,4 +55,36 @@ fn other_questions_are_refused_with_the_reason() {
     }
     let page = stdout(&folder.run("compare a a"));
     assert!(page.contains("pass `--rounds 10`"), "one round is too few, and the remedy is named: {page}");
+}
+
+#[test]
+fn a_baseline_is_kept_and_compared_with() {
+    let folder = Folder::new();
+    let run = |more: &str| folder.run(&format!("run slow-coroutine {SHORT} --mode naive --rounds 3 --warmup 0 {more}"));
+    assert_ends(&run("--baseline main"), 1, &["cannot find baseline `main`", "`--save-baseline main`"]);
+    assert_ends(&run("--save-baseline main"), 0, &[]);
+    assert!(folder.path(".pollscope/main.json").is_file());
+    // What the machine does meanwhile is nobody's business here: the saved recording is changed to be far better, or worse.
+    let edited = |change: fn(u64) -> u64| {
+        let mut json: serde_json::Value = serde_json::from_slice(&folder.read(".pollscope/main.json")).expect("JSON");
+        for run in json["runs"].as_array_mut().expect("a list") {
+            run["elapsed_ns"] = change(run["elapsed_ns"].as_u64().expect("a number")).into();
+            for name in ["lag", "lag_raw", "response_time", "schedule_latency", "write_latency"] {
+                run[name] = serde_json::Value::Null;
+            }
+        }
+        fs::write(folder.path(".pollscope/edited.json"), json.to_string()).expect("written");
+    };
+    edited(|ns| ns / 1_000);
+    let output = run("--baseline edited");
+    assert_ends(&output, 98, &["regression: naive: this run is worse than baseline: ", "elapsed"]);
+    assert!(stdout(&output).contains("\npollscope compare slow-coroutine\nbaseline: .pollscope/edited.json\n"));
+    edited(|ns| ns * 1_000);
+    let output = run("--baseline edited --json -");
+    // The share of a longer time is smaller.
+    assert!(!stdout(&output).contains("pollscope compare"), "stdout is the recording's");
+    let other = folder.run(&format!("run slow-coroutine {SHORT} --set block.tasks=2 --baseline main"));
+    assert_ends(&other, 1, &["cannot compare `.pollscope/main.json`", "`block.tasks` is `1` and `2`"]);
+    assert_ends(&run("--baseline ../main"), 2, &["a baseline's name"]);
+    assert_ends(&run("--baseline a --save-baseline b"), 2, &["cannot be used with"]);
 }
