@@ -83,7 +83,10 @@ pub fn encode(dist: &Dist) -> Result<Vec<u8>, V2DeflateSerializeError> {
 /// # Errors
 /// See [`BlobError`]. Nothing that the bytes say makes it take more than about 32 MiB.
 pub fn decode(bytes: &[u8]) -> Result<Dist, BlobError> {
-    let digits = check(bytes)?;
+    let Header { digits, low } = check(bytes)?;
+    if low != 1 {
+        return Err(BlobError::Header("its lowest value is not 1"));
+    }
     let histogram: Histogram<u64> =
         Deserializer::new().deserialize(&mut Cursor::new(bytes)).map_err(|_| BlobError::Counts)?;
     let mut dist = Dist::empty(digits);
@@ -104,8 +107,53 @@ pub fn decode(bytes: &[u8]) -> Result<Dist, BlobError> {
     Ok(dist)
 }
 
-/// Whether the header can be believed; the number of digits.
-fn check(bytes: &[u8]) -> Result<u8, BlobError> {
+/// What any implementation of HdrHistogram made, whatever its lowest and highest value. A bucket's values are counted where its
+/// highest one belongs, so that percentiles stay those of the histogram; the bounds and the sum are as [`decode`] has them. Values
+/// beyond 1 h are counted there, and in `clamped`.
+///
+/// ```
+/// use hdrhistogram::{Histogram, serialization::{Serializer, V2DeflateSerializer}};
+/// use pollscope::dist::{MAX_NS, blob};
+/// let mut histogram = Histogram::<u64>::new_with_bounds(1_000, 4 * MAX_NS, 3).unwrap();
+/// [1_700, 2 * MAX_NS].iter().for_each(|ns| histogram.record(*ns).unwrap());
+/// let mut bytes = Vec::new();
+/// V2DeflateSerializer::new().serialize(&histogram, &mut bytes).unwrap();
+///
+/// let dist = blob::decode_any(&bytes).unwrap();
+/// assert_eq!((dist.count(), dist.clamped), (2, 1));
+/// assert_eq!(dist.quantile_ns(0.5), Some(histogram.value_at_quantile(0.5)));
+/// assert!(blob::decode(&bytes).is_err());
+/// ```
+///
+/// # Errors
+/// As [`decode`], but for the bounds.
+pub fn decode_any(bytes: &[u8]) -> Result<Dist, BlobError> {
+    let Header { digits, .. } = check(bytes)?;
+    let histogram: Histogram<u64> =
+        Deserializer::new().deserialize(&mut Cursor::new(bytes)).map_err(|_| BlobError::Counts)?;
+    let mut dist = Dist::empty(digits);
+    let mut total = 0u64;
+    for recorded in histogram.iter_recorded() {
+        let (value, count) = (recorded.value_iterated_to(), recorded.count_at_value());
+        let (low_ns, high_ns) = (histogram.lowest_equivalent(value), histogram.highest_equivalent(value));
+        total = total.checked_add(count).ok_or(BlobError::Counts)?;
+        dist.put(high_ns.min(MAX_NS), count);
+        dist.clamped += if low_ns > MAX_NS { count } else { 0 };
+        dist.sum_ns = dist.sum_ns.saturating_add(low_ns.midpoint(high_ns).saturating_mul(count));
+        dist.min_ns = dist.min_ns.or(Some(low_ns));
+        dist.max_ns = Some(high_ns);
+    }
+    Ok(dist)
+}
+
+/// What a header says, as far as it decides how the rest is read.
+struct Header {
+    digits: u8,
+    low: u64,
+}
+
+/// Whether the header can be believed.
+fn check(bytes: &[u8]) -> Result<Header, BlobError> {
     let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map(u32::from_be_bytes);
     let mut header = [0; HEADER];
     match word(0).ok_or(BlobError::Torn)? {
@@ -125,10 +173,10 @@ fn check(bytes: &[u8]) -> Result<u8, BlobError> {
     let (length, digits, low, high) = (u32_at(4), u32_at(12), u64_at(16), u64_at(24));
     let digits = u8::try_from(digits).ok().filter(|digits| (1..=5).contains(digits));
     let digits = digits.ok_or(BlobError::Header("not 1 to 5 significant digits"))?;
-    if low != 1 {
-        return Err(BlobError::Header("its lowest value is not 1"));
+    if low == 0 {
+        return Err(BlobError::Header("its lowest value is 0"));
     }
-    if !(2..=i64::MAX as u64).contains(&high) {
+    if high > i64::MAX as u64 || high / 2 < low {
         return Err(BlobError::Header("its highest value is impossible"));
     }
     let units = (2 * 10u64.pow(digits.into())).next_power_of_two();
@@ -140,7 +188,7 @@ fn check(bytes: &[u8]) -> Result<u8, BlobError> {
     if u64::from(length) > buckets * LONGEST_COUNT {
         return Err(BlobError::Header("more counts than buckets"));
     }
-    Ok(digits)
+    Ok(Header { digits, low })
 }
 
 #[cfg(test)]
@@ -199,8 +247,31 @@ mod tests {
         ];
         for blob in blobs {
             assert!(blob.len() < 60 && matches!(decode(&blob), Err(BlobError::Header(_))), "{:?}", decode(&blob));
+            assert_eq!(decode(&blob), decode_any(&blob));
         }
         assert_eq!(decode(&hostile(9, 3, 1, MAX_NS)), Err(BlobError::Counts), "no counts behind the header");
+    }
+
+    #[test]
+    fn any_bounds_give_the_histogram_s_own_percentiles() {
+        for (low, high, digits) in [(1, 1_000_000, 2), (1_000, MAX_NS, 3), (1 << 20, 1 << 55, 1), (3, 40 * MAX_NS, 4)] {
+            let mut histogram = Histogram::<u64>::new_with_bounds(low, high, digits).unwrap();
+            let mut random = fastrand::Rng::with_seed(high);
+            for _ in 0..1_000 {
+                let power = random.u32(1..=high.min(MAX_NS).ilog2());
+                histogram.record(random.u64(0..=1 << power)).unwrap();
+            }
+            let mut bytes = Vec::new();
+            V2DeflateSerializer::new().serialize(&histogram, &mut bytes).unwrap();
+            let dist = decode_any(&bytes).unwrap();
+            assert_eq!((dist.count(), dist.clamped), (1_000, 0));
+            for q in (1..=40).map(|n| f64::from(n) / 40.0) {
+                // A bucket that holds the hour itself may reach beyond it.
+                assert_eq!(dist.shown_quantile_ns(q), Some(histogram.value_at_quantile(q)), "{low} {high} {q}");
+            }
+            assert_eq!(dist.max_ns, Some(histogram.max()));
+        }
+        assert!(decode_any(&hostile(0, 3, 1 << 62, i64::MAX as u64)).is_err());
     }
 
     #[test]
@@ -215,7 +286,7 @@ mod tests {
             let at = random.usize(..changed.len());
             changed[at] ^= 1 << random.u32(..8);
             // Whatever it is now, there is an answer.
-            let _ = decode(&changed);
+            let _ = (decode(&changed), decode_any(&changed));
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod hgrm;
 pub mod hlog;
 mod layout;
 pub mod list;
+pub mod log;
 pub mod terminal;
 mod timeline;
 pub mod trace;
