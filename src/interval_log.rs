@@ -199,6 +199,18 @@ mod tests {
     use crate::recording::Recording;
     use crate::report::hlog;
 
+    /// Of jHiccup, in Java: the beginning of a log that HdrHistogram's implementations are tested with. Its histograms have two
+    /// digits and begin at 20 µs.
+    const JAVA: &str = r##"#[Logged with jHiccup version 2.0.7-SNAPSHOT, manually edited to duplicate contents with Tag=A]
+#[Histogram log format version 1.2]
+#[StartTime: 1441812279.474 (seconds since epoch), Wed Sep 09 08:24:39 PDT 2015]
+"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"
+0.127,1.007,2.769,HISTFAAAAEV42pNpmSzMwMCgyAABTBDKT4GBgdnNYMcCBvsPEBEJISEuATEZMQ4uASkhIR4nrxg9v2lMaxhvMekILGZkKmcCAEf2CsI=
+Tag=A,0.127,1.007,2.769,HISTFAAAAEV42pNpmSzMwMCgyAABTBDKT4GBgdnNYMcCBvsPEBEJISEuATEZMQ4uASkhIR4nrxg9v2lMaxhvMekILGZkKmcCAEf2CsI=
+1.134,0.999,0.442,HISTFAAAAEJ42pNpmSzMwMAgxwABTBDKT4GBgdnNYMcCBvsPEBEWLj45FTExAT4pBSEBKa6UkAgBi1uM7xjfMMlwMDABAC0CCjM=
+Tag=A,1.134,0.999,0.442,HISTFAAAAEJ42pNpmSzMwMAgxwABTBDKT4GBgdnNYMcCBvsPEBEWLj45FTExAT4pBSEBKa6UkAgBi1uM7xjfMMlwMDABAC0CCjM=
+"##;
+
     fn recording() -> Recording {
         fixture::recording()
     }
@@ -221,6 +233,32 @@ mod tests {
         let response = &of(&log, Some("offloaded.response_time")).values;
         assert_eq!(response.buckets(), offloaded.response_time.as_ref().unwrap().buckets());
         assert!(!log.is_torn);
+    }
+
+    #[test]
+    fn another_program_s_log_has_the_percentiles_that_other_readers_find() {
+        let log = read(JAVA.as_bytes()).unwrap();
+        assert_eq!(log.tags.len(), 2);
+        for tag in [None, Some("A")] {
+            let Tagged { lines, start_ns, end_ns, values, .. } = of(&log, tag);
+            assert_eq!((*lines, *start_ns, *end_ns, values.count()), (2, 127_000_000, 2_133_000_000, 1_490));
+            // As hdr-histogram-js reads them.
+            let percentiles = [0.5, 0.9, 0.99, 0.999].map(|q| values.quantile_ns(q));
+            assert_eq!(percentiles, [344_063, 376_831, 409_599, 1_769_471].map(Some));
+        }
+    }
+
+    #[test]
+    fn whatever_a_log_says_there_is_an_answer() {
+        let mut random = fastrand::Rng::with_seed(3);
+        for _ in 0..300 {
+            let mut changed = JAVA.as_bytes().to_vec();
+            for _ in 0..random.usize(1..4) {
+                let at = random.usize(..changed.len());
+                changed[at] = random.u8(..);
+            }
+            let _ = read(&changed[..]);
+        }
     }
 
     #[test]

@@ -213,11 +213,16 @@ mod tests {
 
     /// A header that says so, compressed, and nothing behind it.
     fn hostile(length: u32, digits: u32, low: u64, high: u64) -> Vec<u8> {
-        let mut header = Vec::new();
-        [PLAIN, length, 0, digits].iter().for_each(|word| header.extend(word.to_be_bytes()));
-        [low, high, 1f64.to_bits()].iter().for_each(|word| header.extend(word.to_be_bytes()));
+        made(length, digits, low, high, &[])
+    }
+
+    fn made(length: u32, digits: u32, low: u64, high: u64, counts: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::new();
+        [PLAIN, length, 0, digits].iter().for_each(|word| plain.extend(word.to_be_bytes()));
+        [low, high, 1f64.to_bits()].iter().for_each(|word| plain.extend(word.to_be_bytes()));
+        plain.extend(counts);
         let mut compressed = ZlibEncoder::new(Vec::new(), Compression::best());
-        compressed.write_all(&header).unwrap();
+        compressed.write_all(&plain).unwrap();
         let compressed = compressed.finish().unwrap();
         let outer = [COMPRESSED, compressed.len() as u32];
         outer.iter().flat_map(|word| word.to_be_bytes()).chain(compressed).collect()
@@ -272,6 +277,25 @@ mod tests {
             assert_eq!(dist.max_ns, Some(histogram.max()));
         }
         assert!(decode_any(&hostile(0, 3, 1 << 62, i64::MAX as u64)).is_err());
+    }
+
+    #[test]
+    fn any_header_and_any_counts_have_an_answer() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut read = 0;
+        for _ in 0..1_000 {
+            let [power, reach] = [random.u32(0..62), random.u32(0..62)];
+            let low = random.u64(1..=1 << power);
+            let high = random.u64(low..=low.max(1 << reach).saturating_mul(2).min(i64::MAX as u64));
+            // Mostly small counts and short gaps; now and then a huge one.
+            let counts: Vec<u8> = (0..random.usize(0..60))
+                .map(|_| if random.u8(..20) == 0 { random.u8(..) } else { random.u8(..64) })
+                .collect();
+            let blob = made(counts.len() as u32, random.u32(1..=3), low, high, &counts);
+            let _ = decode(&blob);
+            read += u32::from(decode_any(&blob).is_ok_and(|dist| dist.count() > 0));
+        }
+        assert!(read > 100, "{read} of them are histograms");
     }
 
     #[test]
