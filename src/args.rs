@@ -221,7 +221,7 @@ struct CliMerge {
 
 #[derive(Debug, Args)]
 struct CliReport {
-    /// What `--json` wrote; `-` is stdin
+    /// What `--json` wrote, or an HdrHistogram interval log; `-` is stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Write the report to this file instead of stdout

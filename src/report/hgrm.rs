@@ -82,7 +82,7 @@ fn beside(path: &Path, name: &str) -> PathBuf {
 /// let mut dist = Dist::empty(3);
 /// dist.record(1_500_000);
 /// let text = pollscope::report::hgrm::distribution(&dist);
-/// assert!(text.contains("\n       1.501 0.000000000000          1           1.00\n"), "the bucket's upper end, in ms");
+/// assert!(text.contains("\n       1.500 0.000000000000          1           1.00\n"), "in milliseconds");
 /// assert!(text.ends_with("#[Buckets =           32, SubBuckets     =         2048]\n"));
 /// ```
 pub fn distribution(dist: &Dist) -> String {

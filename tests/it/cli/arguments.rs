@@ -42,7 +42,7 @@ fn usage_errors() {
         ("merge a -o out --interval 0", &["the interval must be from 1ms to 1h"]),
         ("merge a -o out --interval 2h", &["the interval must be from 1ms to 1h"]),
         ("merge a -o out --console=zzz", &["invalid value 'zzz'", "--console"]),
-        ("run merge fsync --json x", &["`--json` and `--folded` take one recording"]),
+        ("run merge fsync --json x", &["a file or a format other than text takes one recording"]),
         ("run --mode nonsense", &["there is no such mode; choose of `naive`, `offloaded`"]),
         ("run --mode ,", &["there is no such mode"]),
         ("run --mode naive,naive", &["`--mode` has a mode twice"]),
