@@ -9,6 +9,8 @@
 //! | `C` `polls per second`, `busy %`, `worst lag (ms)` | of each interval, at its beginning |
 //! | `M` | names of processes and threads, and their order |
 //!
+//! A poll counts where it ended, so an interval in which a long one ended can be busy for more than 100 %.
+//!
 //! There are no flow events (`s`, `f`): a recording has durations from wake to poll, not single wakes, and none are made up. Of
 //! polls that were not slow there are only the counters. What is not known is left out of `args`.
 
