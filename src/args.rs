@@ -263,7 +263,7 @@ struct CliMerge {
 
 #[derive(Debug, Args)]
 struct CliReport {
-    /// What `--json` or `--html` wrote; `-` is stdin
+    /// What `--json` or `--html` wrote, or an HdrHistogram interval log; `-` is stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Write the report to this file instead of stdout

@@ -18,6 +18,7 @@ pub mod findings;
 #[cfg(test)]
 mod fixture;
 pub mod gate;
+pub mod interval_log;
 pub mod limits;
 pub mod pipeline;
 pub mod pooled;

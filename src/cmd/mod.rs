@@ -24,8 +24,10 @@ use crate::escape::{escape, escape_path};
 use crate::exit::Exit;
 use crate::explain::NoExplanation;
 use crate::export::console::ConsoleError;
+use crate::interval_log::LogError;
 use crate::recording::read::ReadError;
 use crate::redact::text;
+use crate::report::Format;
 use crate::run::RunError;
 use crate::scenario::wire::ScenarioError;
 
@@ -94,6 +96,20 @@ pub enum CmdError {
         /// Why not.
         why: String,
     },
+    /// An interval log cannot be read.
+    ReadLog {
+        /// Where it is.
+        path: PathBuf,
+        /// Why not.
+        error: LogError,
+    },
+    /// An interval log has no such thing.
+    NotInLog {
+        /// The log.
+        path: PathBuf,
+        /// What was asked for.
+        asked: &'static str,
+    },
     /// A report cannot be written.
     Write {
         /// Where to.
@@ -109,7 +125,7 @@ impl CmdError {
     /// The exit code that goes with it.
     pub fn exit(&self) -> Exit {
         match self {
-            CmdError::Scenario(_) | CmdError::Explanation(_) => Exit::Usage,
+            CmdError::Scenario(_) | CmdError::Explanation(_) | CmdError::NotInLog { .. } => Exit::Usage,
             CmdError::Write { .. } => Exit::CannotWrite,
             CmdError::Redacted(error) => error.exit(),
             CmdError::Run(_)
@@ -121,6 +137,7 @@ impl CmdError {
             | CmdError::NoBaseline { .. }
             | CmdError::Incomparable { .. }
             | CmdError::Modes { .. }
+            | CmdError::ReadLog { .. }
             | CmdError::ReportIsUsed { .. } => Exit::Error,
         }
     }
@@ -164,6 +181,16 @@ impl fmt::Display for CmdError {
                 write!(f, "cannot compare the modes of `{}`: {}", escape_path(path), escape(why))
             }
             CmdError::Read { path, error } => write!(f, "cannot read recording `{}`: {error}", escape_path(path)),
+            CmdError::ReadLog { path, error } => write!(f, "cannot read interval log `{}`: {error}", escape_path(path)),
+            CmdError::NotInLog { path, asked } => {
+                let known = crate::report::log::FORMATS.map(Format::as_str).join("`, `");
+                write!(
+                    f,
+                    "cannot give `{asked}` for interval log `{}`: it has distributions only; choose of `{known}`, or give a \
+                     recording that `--json` wrote",
+                    escape_path(path)
+                )
+            }
             CmdError::Write { path, error } => {
                 match path.to_str() {
                     Some("-") => write!(f, "cannot write to stdout: {error}")?,

@@ -92,56 +92,106 @@ pub fn decode(bytes: &[u8]) -> Result<Dist, BlobError> {
 
 /// [`decode`] of at most so many buckets that hold something: a few bytes inflate to millions.
 pub(crate) fn decode_at_most(bytes: &[u8], most: usize) -> Result<Dist, BlobError> {
-    let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map(u32::from_be_bytes);
-    match word(0).ok_or(BlobError::Torn)? {
-        COMPRESSED => {
-            let length = word(4).ok_or(BlobError::Torn)? as usize;
-            let compressed = bytes.get(OUTER..).and_then(|rest| rest.get(..length)).ok_or(BlobError::Torn)?;
-            plain(ZlibDecoder::new(compressed), BlobError::Compression, most)
-        }
-        PLAIN => plain(bytes, BlobError::Torn, most),
-        other => Err(BlobError::Encoding(other)),
+    let (header, counts) = open(bytes)?;
+    if header.low != 1 {
+        return Err(BlobError::Header("its lowest value is not 1"));
     }
-}
-
-/// The header and the counts; `torn` is what it means when the header ends early.
-fn plain(mut bytes: impl Read, torn: BlobError, most: usize) -> Result<Dist, BlobError> {
-    let mut header = [0; HEADER];
-    bytes.read_exact(&mut header).map_err(|_| torn)?;
-    let Header { digits, length, buckets } = check(&header)?;
-    let mut dist = Dist::empty(digits);
-    let units = units(digits);
-    let (mut index, mut total) = (0u64, 0u64);
-    let mut counts = BufReader::new(bytes.take(length));
-    while let Some(count) = next_count(&mut counts)? {
-        // A negative count is that many buckets that hold nothing.
-        let taken = if count < 0 { count.unsigned_abs() } else { 1 };
-        if taken > buckets - index {
-            return Err(BlobError::Counts);
+    let mut dist = Dist::empty(header.digits);
+    each_bucket(&header, counts, |low_ns, _, count| {
+        if low_ns > MAX_NS {
+            return Err(BlobError::Header("values beyond an hour"));
         }
-        if count > 0 {
-            let shift = (index / (units / 2)).saturating_sub(1);
-            let low_ns = (index - shift * (units / 2)) << shift;
-            if low_ns > MAX_NS {
-                return Err(BlobError::Header("values beyond an hour"));
-            }
-            if dist.buckets.len() == most {
-                return Err(BlobError::Large);
-            }
-            total = total.checked_add(count.unsigned_abs()).ok_or(BlobError::Counts)?;
-            dist.put(low_ns, count.unsigned_abs());
+        if dist.buckets.len() == most {
+            return Err(BlobError::Large);
         }
-        index += taken;
-    }
-    if counts.into_inner().limit() > 0 {
-        return Err(BlobError::Counts);
-    }
+        dist.put(low_ns, count);
+        Ok(())
+    })?;
     dist.buckets.shrink_to_fit();
     let middle = |bucket: &super::Bucket| bucket.low_ns.midpoint(bucket.high_ns).saturating_mul(bucket.count);
     dist.sum_ns = dist.buckets().iter().map(middle).fold(0, u64::saturating_add);
     dist.min_ns = dist.buckets().first().map(|bucket| bucket.low_ns);
     dist.max_ns = dist.buckets().last().map(|bucket| bucket.high_ns);
     Ok(dist)
+}
+
+/// What any implementation of HdrHistogram made, whatever its lowest and highest value. A bucket's values are counted where its
+/// highest one belongs, so that percentiles stay those of the histogram; the bounds and the sum are as [`decode`] has them. Values
+/// beyond 1 h are counted there, and in `clamped`.
+///
+/// ```
+/// use hdrhistogram::{Histogram, serialization::{Serializer, V2DeflateSerializer}};
+/// use pollscope::dist::{MAX_NS, blob};
+/// let mut histogram = Histogram::<u64>::new_with_bounds(1_000, 4 * MAX_NS, 3).unwrap();
+/// [1_700, 2 * MAX_NS].iter().for_each(|ns| histogram.record(*ns).unwrap());
+/// let mut bytes = Vec::new();
+/// V2DeflateSerializer::new().serialize(&histogram, &mut bytes).unwrap();
+///
+/// let dist = blob::decode_any(&bytes).unwrap();
+/// assert_eq!((dist.count(), dist.clamped), (2, 1));
+/// assert_eq!(dist.quantile_ns(0.5), Some(histogram.value_at_quantile(0.5)));
+/// assert!(blob::decode(&bytes).is_err());
+/// ```
+///
+/// # Errors
+/// As [`decode`], but for the bounds.
+pub fn decode_any(bytes: &[u8]) -> Result<Dist, BlobError> {
+    let (header, counts) = open(bytes)?;
+    let mut dist = Dist::empty(header.digits);
+    each_bucket(&header, counts, |low_ns, high_ns, count| {
+        dist.put(high_ns.min(MAX_NS), count);
+        dist.clamped += if low_ns > MAX_NS { count } else { 0 };
+        dist.sum_ns = dist.sum_ns.saturating_add(low_ns.midpoint(high_ns).saturating_mul(count));
+        dist.min_ns = dist.min_ns.or(Some(low_ns));
+        dist.max_ns = Some(high_ns);
+        Ok(())
+    })?;
+    Ok(dist)
+}
+
+/// The header, if it can be believed, and what is behind it.
+fn open(bytes: &[u8]) -> Result<(Header, Box<dyn Read + '_>), BlobError> {
+    let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map(u32::from_be_bytes);
+    let (mut plain, torn): (Box<dyn Read>, BlobError) = match word(0).ok_or(BlobError::Torn)? {
+        COMPRESSED => {
+            let length = word(4).ok_or(BlobError::Torn)? as usize;
+            let compressed = bytes.get(OUTER..).and_then(|rest| rest.get(..length)).ok_or(BlobError::Torn)?;
+            (Box::new(ZlibDecoder::new(compressed)), BlobError::Compression)
+        }
+        PLAIN => (Box::new(bytes), BlobError::Torn),
+        other => return Err(BlobError::Encoding(other)),
+    };
+    let mut header = [0; HEADER];
+    plain.read_exact(&mut header).map_err(|_| torn)?;
+    Ok((check(&header)?, plain))
+}
+
+/// Calls with the lowest and the highest value and the count of each bucket that holds something, by their values.
+fn each_bucket(
+    header: &Header,
+    counts: impl Read,
+    mut take: impl FnMut(u64, u64, u64) -> Result<(), BlobError>,
+) -> Result<(), BlobError> {
+    let half = units(header.digits) / 2;
+    let (mut index, mut total) = (0u64, 0u64);
+    let mut counts = BufReader::new(counts.take(header.length));
+    while let Some(count) = next_count(&mut counts)? {
+        // A negative count is that many buckets that hold nothing.
+        let taken = if count < 0 { count.unsigned_abs() } else { 1 };
+        if taken > header.buckets - index {
+            return Err(BlobError::Counts);
+        }
+        if count > 0 {
+            let shift = (index / half).saturating_sub(1);
+            let width = 1u128 << (shift + u64::from(header.low.ilog2()));
+            let low = u128::from(index - shift * half) * width;
+            let high = u64::try_from(low + width - 1).map_err(|_| BlobError::Counts)?;
+            total = total.checked_add(count.unsigned_abs()).ok_or(BlobError::Counts)?;
+            take(high - (width - 1) as u64, high, count.unsigned_abs())?;
+        }
+        index += taken;
+    }
+    if counts.into_inner().limit() > 0 { Err(BlobError::Counts) } else { Ok(()) }
 }
 
 /// The next number: zigzag, seven bits a byte, the lowest first, and eight bits in the ninth; `None` at the end.
@@ -172,6 +222,8 @@ fn units(digits: u8) -> u64 {
 /// What a header says that can be believed.
 struct Header {
     digits: u8,
+    /// The lowest value that is told from 0; at least 1.
+    low: u64,
     /// Of the counts, in bytes.
     length: u64,
     /// How many there can be.
@@ -190,10 +242,10 @@ fn check(header: &[u8; HEADER]) -> Result<Header, BlobError> {
     if offset != 0 {
         return Err(BlobError::Header("its buckets are shifted"));
     }
-    if low != 1 {
-        return Err(BlobError::Header("its lowest value is not 1"));
+    if low == 0 {
+        return Err(BlobError::Header("its lowest value is 0"));
     }
-    if !(2..=i64::MAX as u64).contains(&high) {
+    if high > i64::MAX as u64 || high / 2 < low {
         return Err(BlobError::Header("its highest value is impossible"));
     }
     let units = units(digits);
@@ -205,7 +257,7 @@ fn check(header: &[u8; HEADER]) -> Result<Header, BlobError> {
     if u64::from(length) > buckets * LONGEST_COUNT {
         return Err(BlobError::Header("more counts than buckets"));
     }
-    Ok(Header { digits, length: length.into(), buckets })
+    Ok(Header { digits, low, length: length.into(), buckets })
 }
 
 #[cfg(test)]
@@ -230,11 +282,16 @@ mod tests {
 
     /// A header that says so, compressed, and nothing behind it.
     fn hostile(length: u32, digits: u32, low: u64, high: u64) -> Vec<u8> {
-        let mut header = Vec::new();
-        [PLAIN, length, 0, digits].iter().for_each(|word| header.extend(word.to_be_bytes()));
-        [low, high, 1f64.to_bits()].iter().for_each(|word| header.extend(word.to_be_bytes()));
+        made(length, digits, low, high, &[])
+    }
+
+    fn made(length: u32, digits: u32, low: u64, high: u64, counts: &[u8]) -> Vec<u8> {
+        let mut plain = Vec::new();
+        [PLAIN, length, 0, digits].iter().for_each(|word| plain.extend(word.to_be_bytes()));
+        [low, high, 1f64.to_bits()].iter().for_each(|word| plain.extend(word.to_be_bytes()));
+        plain.extend(counts);
         let mut compressed = ZlibEncoder::new(Vec::new(), Compression::best());
-        compressed.write_all(&header).unwrap();
+        compressed.write_all(&plain).unwrap();
         let compressed = compressed.finish().unwrap();
         let outer = [COMPRESSED, compressed.len() as u32];
         outer.iter().flat_map(|word| word.to_be_bytes()).chain(compressed).collect()
@@ -264,27 +321,50 @@ mod tests {
         ];
         for blob in blobs {
             assert!(blob.len() < 60 && matches!(decode(&blob), Err(BlobError::Header(_))), "{:?}", decode(&blob));
+            assert_eq!(decode(&blob), decode_any(&blob));
         }
         assert_eq!(decode(&hostile(9, 3, 1, MAX_NS)), Err(BlobError::Counts), "no counts behind the header");
     }
 
-    /// The number whose negative is none: found by fuzzing.
     #[test]
-    fn the_least_of_all_counts_is_refused() {
-        let mut bytes = hostile(9, 3, 1, MAX_NS);
-        let mut header = Vec::new();
-        ZlibDecoder::new(&bytes[OUTER..]).read_to_end(&mut header).unwrap();
-        bytes = header;
-        bytes.extend([0xff; 9]);
-        assert_eq!(decode(&bytes), Err(BlobError::Counts));
+    fn any_bounds_give_the_histogram_s_own_percentiles() {
+        for (low, high, digits) in [(1, 1_000_000, 2), (1_000, MAX_NS, 3), (1 << 20, 1 << 55, 1), (3, 40 * MAX_NS, 4)] {
+            let mut histogram = Histogram::<u64>::new_with_bounds(low, high, digits).unwrap();
+            let mut random = fastrand::Rng::with_seed(high);
+            for _ in 0..1_000 {
+                let power = random.u32(1..=high.min(MAX_NS).ilog2());
+                histogram.record(random.u64(0..=1 << power)).unwrap();
+            }
+            let mut bytes = Vec::new();
+            V2DeflateSerializer::new().serialize(&histogram, &mut bytes).unwrap();
+            let dist = decode_any(&bytes).unwrap();
+            assert_eq!((dist.count(), dist.clamped), (1_000, 0));
+            for q in (1..=40).map(|n| f64::from(n) / 40.0) {
+                // A bucket that holds the hour itself may reach beyond it.
+                assert_eq!(dist.shown_quantile_ns(q), Some(histogram.value_at_quantile(q)), "{low} {high} {q}");
+            }
+            assert_eq!(dist.max_ns, Some(histogram.max()));
+        }
+        assert!(decode_any(&hostile(0, 3, 1 << 62, i64::MAX as u64)).is_err());
     }
 
     #[test]
-    fn what_inflates_beyond_its_room_is_refused() {
-        let bytes = encode(&dist(3)).unwrap();
-        let most = decode(&bytes).unwrap().buckets().len();
-        assert!(decode_at_most(&bytes, most).is_ok());
-        assert_eq!(decode_at_most(&bytes, most - 1), Err(BlobError::Large));
+    fn any_header_and_any_counts_have_an_answer() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut read = 0;
+        for _ in 0..1_000 {
+            let [power, reach] = [random.u32(0..62), random.u32(0..62)];
+            let low = random.u64(1..=1 << power);
+            let high = random.u64(low..=low.max(1 << reach).saturating_mul(2).min(i64::MAX as u64));
+            // Mostly small counts and short gaps; now and then a huge one.
+            let counts: Vec<u8> = (0..random.usize(0..60))
+                .map(|_| if random.u8(..20) == 0 { random.u8(..) } else { random.u8(..64) })
+                .collect();
+            let blob = made(counts.len() as u32, random.u32(1..=3), low, high, &counts);
+            let _ = decode(&blob);
+            read += u32::from(decode_any(&blob).is_ok_and(|dist| dist.count() > 0));
+        }
+        assert!(read > 100, "{read} of them are histograms");
     }
 
     #[test]
@@ -299,7 +379,21 @@ mod tests {
             let at = random.usize(..changed.len());
             changed[at] ^= 1 << random.u32(..8);
             // Whatever it is now, there is an answer.
-            let _ = decode(&changed);
+            let _ = (decode(&changed), decode_any(&changed));
         }
+    }
+
+    /// The number whose negative is none: found by fuzzing.
+    #[test]
+    fn the_least_of_all_counts_is_refused() {
+        assert_eq!(decode(&made(9, 3, 1, MAX_NS, &[0xff; 9])), Err(BlobError::Counts));
+    }
+
+    #[test]
+    fn what_inflates_beyond_its_room_is_refused() {
+        let bytes = encode(&dist(3)).unwrap();
+        let most = decode(&bytes).unwrap().buckets().len();
+        assert!(decode_at_most(&bytes, most).is_ok());
+        assert_eq!(decode_at_most(&bytes, most - 1), Err(BlobError::Large));
     }
 }

@@ -3,7 +3,8 @@
 //! Four columns, `Value Percentile TotalCount 1/(1-Percentile)`, the last row without the fourth, and a footer; values in
 //! milliseconds with as many decimals as the histogram has significant digits. It is, byte for byte, what hdr-histogram-js prints
 //! with `outputPercentileDistribution(5, 1e6)`: mean and deviation are those of the buckets' middles, and `Max` is the upper end of
-//! the last bucket.
+//! the last bucket. (Of a log whose histograms were laid out otherwise than pollscope's, the rows are still the same; the footer
+//! speaks of pollscope's layout.)
 //!
 //! The plotter draws one distribution a file, named as the file. So a recording of several modes becomes a file each, with the
 //! mode before the extension; on stdout they follow each other, each behind a comment that names it. What is shown of a recording
@@ -81,7 +82,7 @@ fn beside(path: &Path, name: &str) -> PathBuf {
 /// let mut dist = Dist::empty(3);
 /// dist.record(1_500_000);
 /// let text = pollscope::report::hgrm::distribution(&dist);
-/// assert!(text.contains("\n       1.501 0.000000000000          1           1.00\n"), "the bucket's upper end, in ms");
+/// assert!(text.contains("\n       1.500 0.000000000000          1           1.00\n"), "in milliseconds");
 /// assert!(text.ends_with("#[Buckets =           32, SubBuckets     =         2048]\n"));
 /// ```
 pub fn distribution(dist: &Dist) -> String {

@@ -12,6 +12,7 @@ pub mod html;
 pub mod junit;
 mod layout;
 pub mod list;
+pub mod log;
 pub mod markdown;
 pub mod terminal;
 mod timeline;

@@ -1,4 +1,4 @@
-//! `pollscope report`: recordings that were saved, whole, torn and foreign.
+//! `pollscope report`: recordings and interval logs that were saved, whole, torn and foreign.
 
 use crate::support::{Folder, assert_ends, stdout};
 
@@ -61,4 +61,68 @@ fn what_is_no_recording_says_why() {
     // A little before its end the runs are whole.
     folder.write("late", &json[..json.len() - 200]);
     assert_ends(&folder.run("report late"), 0, &["note: `late` ends early"]);
+}
+
+#[test]
+fn what_other_tools_read_is_written() {
+    let folder = Folder::new();
+    saved(&folder);
+    assert_ends(&folder.run("report json --quiet --hlog log --hgrm polls.hgrm --trace trace --folded -"), 0, &[]);
+    assert_eq!(folder.names(), ["json", "log", "polls.naive.hgrm", "polls.offloaded.hgrm", "trace"]);
+    assert_eq!(folder.run("report json --format hlog").stdout, folder.read("log"));
+    let naive = String::from_utf8(folder.read("polls.naive.hgrm")).unwrap();
+    assert!(stdout(&folder.run("report json --hgrm -")).starts_with(&format!("#[naive]\n{naive}\n#[offloaded]\n")));
+    let trace: serde_json::Value = serde_json::from_slice(&folder.read("trace")).unwrap();
+    let slow = trace["traceEvents"].as_array().unwrap().iter().filter(|event| event["ph"] == "X").count();
+    let recording: serde_json::Value = serde_json::from_slice(&folder.read("json")).unwrap();
+    assert_eq!(Some(slow), recording["runs"][0]["slow_polls"].as_array().map(Vec::len));
+}
+
+#[test]
+fn an_interval_log_is_reported_by_tag() {
+    let folder = Folder::new();
+    saved(&folder);
+    folder.run("report json --quiet --hlog log --hgrm polls.hgrm");
+    let report = stdout(&folder.run("report log"));
+    for row in ["interval log · ", "\nTag ", "\nuntagged ", "\nnaive.polls ", "\noffloaded.lag "] {
+        assert!(report.contains(row), "no `{row}` in:\n{report}");
+    }
+    assert_eq!(stdout(&folder.shell("\"$POLLSCOPE_BIN\" report - < log")), report);
+    assert!(!stdout(&folder.run("report log --redact")).contains(".rs:"), "places have paths in them");
+
+    let [recording, log] = ["json", "log"].map(|file| {
+        let json = folder.run(&format!("report {file} --format json")).stdout;
+        serde_json::from_slice::<serde_json::Value>(&json).unwrap()
+    });
+    let polls = log["tags"].as_array().unwrap().iter().find(|tag| tag["tag"] == "naive.polls").unwrap();
+    for key in ["count", "p50_ns", "p99_ns", "p999_ns"] {
+        assert_eq!(polls["values"][key], recording["runs"][0]["polls"][key], "{key}");
+    }
+    assert_ends(&folder.run("report log --hgrm tags.hgrm"), 0, &[]);
+    assert_eq!(folder.read("tags.naive.polls.hgrm"), folder.read("polls.naive.hgrm"));
+
+    for asked in ["--format trace", "--folded out", "--hlog out", "--fail-on lag.p99<1s"] {
+        let output = folder.run(&format!("report log {asked}"));
+        assert_ends(&output, 2, &["for interval log `log`: it has distributions only", "`text`, `json`, `hgrm`"]);
+    }
+}
+
+#[test]
+fn an_interval_log_may_end_in_the_middle_of_a_line() {
+    let folder = Folder::new();
+    saved(&folder);
+    folder.run("report json --quiet --hlog log");
+    let log = folder.read("log");
+    folder.write("torn", &log[..log.len() - 30]);
+    assert_ends(&folder.run("report torn"), 0, &["note: `torn` ends early: its intervals that are whole are shown"]);
+    // Some forty bytes that ask for four gigabytes.
+    let blob = "HISTFAAAACB42pNpmSz8HwgYIIAZSjMCmW4GOxYw2H+ACAAA168IRw==";
+    folder.write("hostile", format!("#[StartTime: 1 (seconds since epoch)]\n0,1,1,{blob}\n"));
+    assert_ends(
+        &folder.run("report hostile"),
+        1,
+        &["error: cannot read interval log `hostile`: line 2: the histogram's header"],
+    );
+    folder.write("bare", "# nothing\n");
+    assert_ends(&folder.run("report bare"), 1, &["it has no whole interval"]);
 }
