@@ -3,10 +3,12 @@
 //! What is read takes little more memory than it takes in the file, whatever it says; and what it says is checked before anybody
 //! adds it up.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
-use super::wire::{self, bounded::within};
+use super::wire;
+use super::wire::bounded::{Room, within};
 use super::{Dist, Recording, Run};
 
 /// What a page's recording stands behind.
@@ -18,6 +20,12 @@ const MOST: u128 = 1 << 62;
 const LONGEST_TEXT: u32 = 1 << 20;
 /// Buckets that histograms may hold besides one for each byte of the file, which is more than those of real ones do.
 const FREE_BUCKETS: u64 = 350_000;
+/// Elements that lists may hold besides one for each [`TEXT_OF_ELEMENT`] bytes of the file.
+const FREE_ELEMENTS: u64 = 200_000;
+/// The least text of a frame, the shortest of the elements of which there are many.
+const TEXT_OF_ELEMENT: u64 = 40;
+/// A mode is one of pollscope's; reports have a row for each.
+const MOST_MODES: usize = 64;
 
 /// A recording that was read.
 #[derive(Debug, Clone)]
@@ -74,7 +82,8 @@ pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
     let mut file = BufReader::with_capacity(64 << 10, file);
     let length = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(0))?;
-    let room = usize::try_from(FREE_BUCKETS + length).unwrap_or(usize::MAX);
+    let room = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let room = Room { buckets: room(FREE_BUCKETS + length), elements: room(FREE_ELEMENTS + length / TEXT_OF_ELEMENT) };
     let start = if is_page(&mut file)? { after_mark(&mut file)? } else { 0 };
     file.seek(SeekFrom::Start(start))?;
     let (recording, is_torn) = match within(room, || wire::from_json(Texts::of(&mut file))) {
@@ -237,7 +246,12 @@ fn check(recording: &Recording) -> Result<(), &'static str> {
     if total >= MOST {
         return Err("its durations or counts add up to more than 146 years' nanoseconds");
     }
+    let mut modes = BTreeSet::new();
     for run in &recording.runs {
+        modes.insert(&run.mode);
+        if modes.len() > MOST_MODES {
+            return Err("it has more than 64 modes");
+        }
         if run.slow_polls.len() as u64 + run.slow_polls_dropped != run.slow_polls_total {
             return Err("its slow polls are not as many as it says");
         }
@@ -306,6 +320,15 @@ mod tests {
         let read = saved(json()).unwrap();
         assert!(!read.is_torn);
         assert_eq!(wire::to_json(&read.recording).unwrap(), json());
+    }
+
+    /// Found by fuzzing: it was read as 0.9872981294820717.
+    #[test]
+    fn a_number_is_read_as_it_was_written() {
+        let mut recording = fixture::recording();
+        recording.gates[0].value = Some(0.987_298_129_482_071_6);
+        let value = saved(wire::to_json(&recording).unwrap()).unwrap().recording.gates[0].value;
+        assert_eq!(value, recording.gates[0].value);
     }
 
     #[test]
