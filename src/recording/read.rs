@@ -264,23 +264,25 @@ fn check(recording: &Recording) -> Result<(), &'static str> {
 
 /// Everything that somebody adds up.
 fn total(run: &Run) -> u128 {
-    let dist = |dist: &Dist| u128::from(dist.sum_ns) + u128::from(dist.count()) + u128::from(dist.max_ns.unwrap_or(0));
+    let dist = |dist: &Dist| {
+        [dist.sum_ns, dist.count(), dist.max_ns.unwrap_or(0), dist.clamped].map(u128::from).iter().sum::<u128>()
+    };
     let measured =
         [&run.schedule_latency, &run.lag, &run.lag_raw, &run.response_time, &run.write_latency, &run.busy_stretches];
     let dists = measured.into_iter().flatten().chain([&run.polls]).chain(run.sites.iter().map(|site| &site.polls));
     let intervals = run.intervals.iter().flat_map(|interval| [Some(&interval.polls), interval.lag.as_ref()]).flatten();
     let polls = run.slow_polls.iter().flat_map(|poll| {
-        let blame =
-            poll.blame.map_or([0; 4], |blame| [blame.tasks, blame.wait_ns, blame.late_tasks, blame.wait_most_ns]);
+        let blame = poll.blame.map_or([0; 5], |blame| {
+            [blame.tasks, blame.wait_ns, blame.late_tasks, blame.wait_most_ns, blame.lifo_tasks]
+        });
         let parts = [poll.cpu_ns, poll.run_delay_ns, poll.off_cpu_ns].map(|part| part.unwrap_or(0));
         [poll.start_ns, poll.duration_ns].into_iter().chain(blame).chain(parts)
     });
     let charges = run.ledger.iter().flat_map(|ledger| &ledger.charges);
     let charges = charges.flat_map(|charge| [charge.tasks, charge.wait_ns, charge.late_tasks, charge.wait_most_ns]);
-    let merge = run
-        .merge
-        .iter()
-        .flat_map(|m| [m.inputs, m.lines, m.bytes, m.lost, m.duplicated, m.reordered, m.torn, m.foreign]);
+    let merge = run.merge.iter().flat_map(|m| {
+        [m.inputs, m.lines, m.bytes, m.lost, m.duplicated, m.reordered, m.torn, m.foreign, m.unterminated]
+    });
     let whole = [
         run.elapsed_ns,
         run.loop_busy_ns,
@@ -388,6 +390,9 @@ mod tests {
         assert!(refused(|recording| recording.runs[0].elapsed_ns = u64::MAX));
         assert!(refused(|recording| recording.runs[0].slow_polls_dropped += 1));
         assert!(refused(|recording| recording.runs[0].mode.clear()));
+        // Found by fuzzing.
+        assert!(refused(|recording| recording.runs[0].polls.clamped = u64::MAX));
+        assert!(refused(|recording| recording.runs[0].merge.as_mut().unwrap().unterminated = u64::MAX));
         for change in [(|recording| recording.runs[0].polls.max_ns = Some(1)) as fn(&mut Recording), |recording| {
             recording.runs[0].polls.min_ns = None
         }] {
