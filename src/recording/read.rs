@@ -98,6 +98,7 @@ pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
             file.seek(SeekFrom::Start(start))?;
             let closed = (&mut file).take(whole).chain(&b"],\"findings\":[],\"gates\":[]}"[..]);
             let mut recording = within(room, || wire::from_json(closed)).map_err(format_error)?;
+            check(&recording).map_err(ReadError::Impossible)?;
             recording.findings = crate::findings::findings(&recording.runs);
             (recording, true)
         }
@@ -360,6 +361,17 @@ mod tests {
             }
         }
         assert!(none > 0 && some > 0, "{none} {some}");
+    }
+
+    /// Found by fuzzing: its findings added up what had not been checked.
+    #[test]
+    fn a_torn_file_is_checked_too() {
+        let mut recording = fixture::recording();
+        recording.runs = vec![fixture::run("naive"), fixture::run("naive"), fixture::run("naive")];
+        recording.runs[0].polls.clamped = u64::MAX;
+        recording.runs[1].polls.clamped = u64::MAX;
+        let json = wire::to_json(&recording).unwrap();
+        assert!(matches!(saved(&json[..json.len() - 1_000]), Err(ReadError::Impossible(_))));
     }
 
     #[test]
