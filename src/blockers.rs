@@ -1,5 +1,7 @@
 //! Who blocked the loop: slow polls put together by line and cause. Pure.
 
+use std::collections::HashMap;
+
 use crate::recording::SlowPoll;
 
 /// All slow polls that blocked at one line for one cause.
@@ -32,13 +34,13 @@ pub struct Blocker<'a> {
 /// Groups slow polls, most time first.
 pub fn blockers<'a>(polls: impl IntoIterator<Item = &'a SlowPoll>) -> Vec<Blocker<'a>> {
     let mut blockers: Vec<Blocker<'a>> = Vec::new();
+    let mut places = HashMap::new();
     for poll in polls {
         let (line, cause) = (poll.blocking_line.as_deref(), poll.cause.as_deref());
         let call = poll.syscall.as_ref().map(|call| call.name.as_str());
-        let same = |blocker: &Blocker| (blocker.line, blocker.cause, blocker.call) == (line, cause, call);
         // Where no line is known, the spawn site is what tells them apart.
-        let found = blockers.iter().position(|b| same(b) && (line.is_some() || b.spawned_at == poll.spawned_at));
-        let index = found.unwrap_or_else(|| {
+        let site = line.is_none().then_some(&poll.spawned_at);
+        let index = *places.entry((line, site, cause, call)).or_insert_with(|| {
             blockers.push(Blocker {
                 line,
                 function: poll.function.as_deref(),

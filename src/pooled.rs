@@ -1,5 +1,8 @@
 //! The rounds of a mode, put together: what findings and reports speak of.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use crate::recording::{Charge, Dist, Ledger, Run, Site, SlowPoll, Verdict};
 
 /// All rounds of one mode as if they had been one.
@@ -151,10 +154,15 @@ fn sum<'d>(dists: impl Iterator<Item = &'d Dist>) -> Option<Dist> {
 /// Sites of the same place become one; its name survives where all rounds agree on it.
 fn pool_sites(rounds: &[&Run]) -> Vec<Site> {
     let mut pooled: Vec<Site> = Vec::new();
+    let mut places = HashMap::new();
     for site in rounds.iter().flat_map(|run| &run.sites) {
-        match pooled.iter_mut().find(|known| known.spawned_at == site.spawned_at) {
-            None => pooled.push(site.clone()),
-            Some(known) => {
+        match places.entry(&site.spawned_at) {
+            Entry::Vacant(place) => {
+                place.insert(pooled.len());
+                pooled.push(site.clone());
+            }
+            Entry::Occupied(place) => {
+                let known = &mut pooled[*place.get()];
                 known.polls.add(&site.polls);
                 known.slow += site.slow;
                 if known.task_name != site.task_name {
@@ -169,11 +177,16 @@ fn pool_sites(rounds: &[&Run]) -> Vec<Site> {
 
 /// The same culprits and waiters become one charge.
 fn pool_ledgers(mut pooled: Ledger, ledger: Ledger) -> Ledger {
+    let pair = |charge: &Charge| (charge.culprit.clone(), charge.waiter.clone());
+    let mut places: HashMap<_, usize> = pooled.charges.iter().map(pair).zip(0..).collect();
     for charge in ledger.charges {
-        let same = |known: &&mut Charge| (&known.culprit, &known.waiter) == (&charge.culprit, &charge.waiter);
-        match pooled.charges.iter_mut().find(same) {
-            None => pooled.charges.push(charge),
-            Some(known) => {
+        match places.entry(pair(&charge)) {
+            Entry::Vacant(place) => {
+                place.insert(pooled.charges.len());
+                pooled.charges.push(charge);
+            }
+            Entry::Occupied(place) => {
+                let known = &mut pooled.charges[*place.get()];
                 known.tasks += charge.tasks;
                 known.wait_ns += charge.wait_ns;
                 known.late_tasks += charge.late_tasks;

@@ -49,8 +49,22 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
         return fuzzer_mutate(data, size, max_size);
     };
     const NEW: [&str; 16] = [
-        "0", "1", "2", "100000000", "3600000000001", "4611686018427387904", "18446744073709551615", "-1", "1e308", "0.1",
-        "null", "true", "\"\"", "\"src/a.rs:1\"", "[]", "{}",
+        "0",
+        "1",
+        "2",
+        "100000000",
+        "3600000000001",
+        "4611686018427387904",
+        "18446744073709551615",
+        "-1",
+        "1e308",
+        "0.1",
+        "null",
+        "true",
+        "\"\"",
+        "\"src/a.rs:1\"",
+        "[]",
+        "{}",
     ];
     let new = NEW[seed.wrapping_mul(2_654_435_761) as usize >> 28].as_bytes();
     let changed = size - (end - start) + new.len();

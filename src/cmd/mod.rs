@@ -160,7 +160,7 @@ impl fmt::Display for CmdError {
                 f,
                 "cannot have {needed} files open at once: the limit is {allowed}; raise it (`ulimit -Hn`), or use fewer inputs"
             ),
-            CmdError::Signals(error) => write!(f, "cannot catch `SIGINT` and `SIGTERM`: {error}"),
+            CmdError::Signals(error) => write!(f, "cannot catch signals: {error}"),
             CmdError::ReportIsUsed { report, file } => write!(
                 f,
                 "cannot write report `{}`: it would replace `{}`, which this command uses; name another file",
@@ -220,6 +220,7 @@ impl std::error::Error for CmdError {}
 /// # Errors
 /// When it came to nothing; what was reported already stays.
 pub fn execute(request: Request) -> Result<Exit, CmdError> {
+    signals::outlive_size_limit().map_err(CmdError::Signals)?;
     let Request { command, color, quiet, typed } = request;
     let terminal = output::Terminal { color, quiet, typed };
     match command {

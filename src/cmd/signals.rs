@@ -59,10 +59,13 @@ impl Caught {
     }
 }
 
+/// Lets a write beyond the limit on a file's size fail like any other, and be reported, instead of ending the program.
+pub(super) fn outlive_size_limit() -> io::Result<()> {
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
+}
+
 /// Turns signals into requests to end, from now on.
 pub(super) fn catch(shutdown: &Shutdown) -> io::Result<Caught> {
-    // By default it kills; caught, a write beyond the limit on a file's size fails like any other, and is reported.
-    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let caught = Caught::default();
     let (taking, shutdown) = (caught.clone(), shutdown.clone());

@@ -3,10 +3,12 @@
 //! What is read takes little more memory than it takes in the file, whatever it says; and what it says is checked before anybody
 //! adds it up.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
-use super::wire::{self, bounded::within};
+use super::wire;
+use super::wire::bounded::{Room, within};
 use super::{Dist, Recording, Run};
 
 /// What a page's recording stands behind.
@@ -18,6 +20,12 @@ const MOST: u128 = 1 << 62;
 const LONGEST_TEXT: u32 = 1 << 20;
 /// Buckets that histograms may hold besides one for each byte of the file, which is more than those of real ones do.
 const FREE_BUCKETS: u64 = 350_000;
+/// Elements that lists may hold besides one for each [`TEXT_OF_ELEMENT`] bytes of the file.
+const FREE_ELEMENTS: u64 = 200_000;
+/// The least text of a frame, the shortest of the elements of which there are many.
+const TEXT_OF_ELEMENT: u64 = 40;
+/// A mode is one of pollscope's; reports have a row for each.
+const MOST_MODES: usize = 64;
 
 /// A recording that was read.
 #[derive(Debug, Clone)]
@@ -74,7 +82,8 @@ pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
     let mut file = BufReader::with_capacity(64 << 10, file);
     let length = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(0))?;
-    let room = usize::try_from(FREE_BUCKETS + length).unwrap_or(usize::MAX);
+    let room = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    let room = Room { buckets: room(FREE_BUCKETS + length), elements: room(FREE_ELEMENTS + length / TEXT_OF_ELEMENT) };
     let start = if is_page(&mut file)? { after_mark(&mut file)? } else { 0 };
     file.seek(SeekFrom::Start(start))?;
     let (recording, is_torn) = match within(room, || wire::from_json(Texts::of(&mut file))) {
@@ -89,6 +98,7 @@ pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
             file.seek(SeekFrom::Start(start))?;
             let closed = (&mut file).take(whole).chain(&b"],\"findings\":[],\"gates\":[]}"[..]);
             let mut recording = within(room, || wire::from_json(closed)).map_err(format_error)?;
+            check(&recording).map_err(ReadError::Impossible)?;
             recording.findings = crate::findings::findings(&recording.runs);
             (recording, true)
         }
@@ -237,7 +247,12 @@ fn check(recording: &Recording) -> Result<(), &'static str> {
     if total >= MOST {
         return Err("its durations or counts add up to more than 146 years' nanoseconds");
     }
+    let mut modes = BTreeSet::new();
     for run in &recording.runs {
+        modes.insert(&run.mode);
+        if modes.len() > MOST_MODES {
+            return Err("it has more than 64 modes");
+        }
         if run.slow_polls.len() as u64 + run.slow_polls_dropped != run.slow_polls_total {
             return Err("its slow polls are not as many as it says");
         }
@@ -250,23 +265,25 @@ fn check(recording: &Recording) -> Result<(), &'static str> {
 
 /// Everything that somebody adds up.
 fn total(run: &Run) -> u128 {
-    let dist = |dist: &Dist| u128::from(dist.sum_ns) + u128::from(dist.count()) + u128::from(dist.max_ns.unwrap_or(0));
+    let dist = |dist: &Dist| {
+        [dist.sum_ns, dist.count(), dist.max_ns.unwrap_or(0), dist.clamped].map(u128::from).iter().sum::<u128>()
+    };
     let measured =
         [&run.schedule_latency, &run.lag, &run.lag_raw, &run.response_time, &run.write_latency, &run.busy_stretches];
     let dists = measured.into_iter().flatten().chain([&run.polls]).chain(run.sites.iter().map(|site| &site.polls));
     let intervals = run.intervals.iter().flat_map(|interval| [Some(&interval.polls), interval.lag.as_ref()]).flatten();
     let polls = run.slow_polls.iter().flat_map(|poll| {
-        let blame =
-            poll.blame.map_or([0; 4], |blame| [blame.tasks, blame.wait_ns, blame.late_tasks, blame.wait_most_ns]);
+        let blame = poll.blame.map_or([0; 5], |blame| {
+            [blame.tasks, blame.wait_ns, blame.late_tasks, blame.wait_most_ns, blame.lifo_tasks]
+        });
         let parts = [poll.cpu_ns, poll.run_delay_ns, poll.off_cpu_ns].map(|part| part.unwrap_or(0));
         [poll.start_ns, poll.duration_ns].into_iter().chain(blame).chain(parts)
     });
     let charges = run.ledger.iter().flat_map(|ledger| &ledger.charges);
     let charges = charges.flat_map(|charge| [charge.tasks, charge.wait_ns, charge.late_tasks, charge.wait_most_ns]);
-    let merge = run
-        .merge
-        .iter()
-        .flat_map(|m| [m.inputs, m.lines, m.bytes, m.lost, m.duplicated, m.reordered, m.torn, m.foreign]);
+    let merge = run.merge.iter().flat_map(|m| {
+        [m.inputs, m.lines, m.bytes, m.lost, m.duplicated, m.reordered, m.torn, m.foreign, m.unterminated]
+    });
     let whole = [
         run.elapsed_ns,
         run.loop_busy_ns,
@@ -308,6 +325,15 @@ mod tests {
         assert_eq!(wire::to_json(&read.recording).unwrap(), json());
     }
 
+    /// Found by fuzzing: it was read as 0.9872981294820717.
+    #[test]
+    fn a_number_is_read_as_it_was_written() {
+        let mut recording = fixture::recording();
+        recording.gates[0].value = Some(0.987_298_129_482_071_6);
+        let value = saved(wire::to_json(&recording).unwrap()).unwrap().recording.gates[0].value;
+        assert_eq!(value, recording.gates[0].value);
+    }
+
     #[test]
     fn a_page_gives_its_recording() {
         let json = wire::to_compact_json(&fixture::recording()).unwrap();
@@ -335,6 +361,17 @@ mod tests {
             }
         }
         assert!(none > 0 && some > 0, "{none} {some}");
+    }
+
+    /// Found by fuzzing: its findings added up what had not been checked.
+    #[test]
+    fn a_torn_file_is_checked_too() {
+        let mut recording = fixture::recording();
+        recording.runs = vec![fixture::run("naive"), fixture::run("naive"), fixture::run("naive")];
+        recording.runs[0].polls.clamped = u64::MAX;
+        recording.runs[1].polls.clamped = u64::MAX;
+        let json = wire::to_json(&recording).unwrap();
+        assert!(matches!(saved(&json[..json.len() - 1_000]), Err(ReadError::Impossible(_))));
     }
 
     #[test]
@@ -365,6 +402,9 @@ mod tests {
         assert!(refused(|recording| recording.runs[0].elapsed_ns = u64::MAX));
         assert!(refused(|recording| recording.runs[0].slow_polls_dropped += 1));
         assert!(refused(|recording| recording.runs[0].mode.clear()));
+        // Found by fuzzing.
+        assert!(refused(|recording| recording.runs[0].polls.clamped = u64::MAX));
+        assert!(refused(|recording| recording.runs[0].merge.as_mut().unwrap().unterminated = u64::MAX));
         for change in [(|recording| recording.runs[0].polls.max_ns = Some(1)) as fn(&mut Recording), |recording| {
             recording.runs[0].polls.min_ns = None
         }] {

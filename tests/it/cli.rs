@@ -3,6 +3,7 @@
 mod arguments;
 mod ci;
 mod compared;
+mod faults;
 mod generated;
 mod reports;
 mod saved;

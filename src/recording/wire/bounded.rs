@@ -9,28 +9,45 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-thread_local! {
-    /// How many buckets all histograms together may still hold; see [`within`].
-    static ROOM: Cell<usize> = const { Cell::new(usize::MAX) };
+/// What a whole recording may hold, wherever in it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Of all histograms: a few bytes of compressed text hold millions.
+    pub(crate) buckets: usize,
+    /// Of all lists and maps: an empty text takes ten times as much in memory.
+    pub(crate) elements: usize,
 }
 
-/// Reads with room for so many buckets. A few bytes of compressed text hold millions, and serde passes nothing down to where they
-/// are inflated.
-pub(crate) fn within<T>(buckets: usize, read: impl FnOnce() -> T) -> T {
-    let before = ROOM.replace(buckets);
+thread_local! {
+    /// What is left. Serde passes nothing down to where lists are read and histograms inflated.
+    static LEFT: Cell<Room> = const { Cell::new(Room { buckets: usize::MAX, elements: usize::MAX }) };
+}
+
+/// Reads with so much room.
+pub(crate) fn within<T>(room: Room, read: impl FnOnce() -> T) -> T {
+    let before = LEFT.replace(room);
     let done = read();
-    ROOM.set(before);
+    LEFT.set(before);
     done
 }
 
 /// How many buckets there is room for.
-pub(super) fn room() -> usize {
-    ROOM.get()
+pub(super) fn buckets_left() -> usize {
+    LEFT.get().buckets
 }
 
 /// Takes room for buckets.
-pub(super) fn take(buckets: usize) {
-    ROOM.set(ROOM.get().saturating_sub(buckets));
+pub(super) fn take_buckets(count: usize) {
+    let left = LEFT.get();
+    LEFT.set(Room { buckets: left.buckets.saturating_sub(count), ..left });
+}
+
+fn take_element<E: Error>() -> Result<(), E> {
+    let left = LEFT.get();
+    let elements = left.elements.checked_sub(1);
+    let elements = elements.ok_or_else(|| E::custom("its lists hold far more elements than text"))?;
+    LEFT.set(Room { elements, ..left });
+    Ok(())
 }
 
 /// A list of at most `N` elements.
@@ -52,6 +69,7 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>, const N: usiz
                 if list.len() == N {
                     return Err(A::Error::invalid_length(N + 1, &self));
                 }
+                take_element()?;
                 // Twice the room, as a list takes it by itself, is more than its text.
                 if list.len() == list.capacity() {
                     list.reserve_exact((list.len() / 4).max(1));
@@ -84,6 +102,7 @@ pub(crate) fn map<'de, D: Deserializer<'de>, T: Deserialize<'de>, const N: usize
                 if map.len() == N {
                     return Err(A::Error::invalid_length(N + 1, &self));
                 }
+                take_element()?;
                 map.insert(key, value);
             }
             Ok(map)

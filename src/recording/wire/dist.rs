@@ -64,8 +64,8 @@ impl<'de> Deserialize<'de> for Dist {
 impl Read {
     fn dist(self) -> Result<Dist, String> {
         let bytes = BASE64_STANDARD.decode(self.histogram).map_err(|_| "a histogram is not base64".to_owned())?;
-        let mut dist = blob::decode_at_most(&bytes, bounded::room()).map_err(|error| error.to_string())?;
-        bounded::take(dist.buckets().len());
+        let mut dist = blob::decode_at_most(&bytes, bounded::buckets_left()).map_err(|error| error.to_string())?;
+        bounded::take_buckets(dist.buckets().len());
         let count = dist.count();
         if count != self.count {
             return Err(format!("a distribution's count is {}, and its histogram holds {count}", self.count));
