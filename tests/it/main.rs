@@ -7,6 +7,7 @@ mod explain;
 mod hung_stderr;
 mod merge;
 mod obstructed;
+mod page;
 mod readme;
 mod scenarios;
 mod secrets;

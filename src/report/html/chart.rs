@@ -11,7 +11,7 @@ use crate::units::format_round_ns;
 /// The width of every chart.
 pub(super) const WIDTH: f64 = 520.0;
 /// Where the plot begins: the labels of the vertical axis stand before it.
-pub(super) const LEFT: f64 = 66.0;
+pub(super) const LEFT: f64 = 72.0;
 /// Where it ends.
 pub(super) const RIGHT: f64 = WIDTH - 12.0;
 
@@ -94,7 +94,7 @@ impl Time {
             path.axis d={ "M" (at(LEFT)) " " (at(y)) "H" (at(RIGHT)) } {}
             @for ns in moments {
                 path.axis d={ "M" (at(self.place(ns))) " " (at(y)) "v4" } {}
-                text x=(at(self.place(ns))) y=(at(y + 19.0)) text-anchor="middle" {
+                text x=(at(self.place(ns))) y=(at(y + 19.0)) text-anchor=(if ns == 0 { "start" } else { "middle" }) {
                     @if ns == 0 { "0" } @else { (format_round_ns(ns)) }
                 }
             }

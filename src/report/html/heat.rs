@@ -29,7 +29,8 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
     let time = Time::of(page);
     let columns = page.recording.runs.iter().map(|run| run.intervals.len() as u64).max()?.clamp(1, COLUMNS);
     Some(html! {
-        p { "Time from left to right, duration from bottom to top; all rounds of a mode lie over one another. Darker is more polls:" }
+        p { "Time from left to right, duration from bottom to top; all rounds of a mode lie over one another. The stronger the colour, the more \
+             polls:" }
         ul.legend {
             @for (power, shade) in SHADES.iter().enumerate() {
                 li {

@@ -119,7 +119,12 @@ fn share(cases: u64) -> String {
 }
 
 fn anchor(x: f64) -> &'static str {
-    if x > RIGHT - 30.0 { "end" } else { "middle" }
+    match x {
+        x if x > RIGHT - 30.0 => "end",
+        // The labels of the vertical axis stand to its left.
+        x if x < LEFT + 10.0 => "start",
+        _ => "middle",
+    }
 }
 
 /// From the minimum to the maximum, which is one case in all.

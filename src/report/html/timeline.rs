@@ -31,7 +31,7 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
     let worst = measured.flat_map(|interval| [interval.polls.max_ns, interval.lag.as_ref().and_then(|lag| lag.max_ns)]);
     let scale = (1_000, worst.flatten().max().unwrap_or(0).max(threshold_ns).max(10_000_000));
     Some(html! {
-        p { "Each bar is the worst of its moment, on a logarithmic scale; the dashed line is what counts as slow. All modes have the \
+        p { "Each bar is the worst of its moment, on a logarithmic scale; the dashed line is what counts as slow. In a gap nothing ended. All modes have the \
              same axes. Point at a bar to read it." }
         div.charts { @for (index, mode) in page.modes.iter().enumerate() { (lanes(index, mode, &time, scale)) } }
         @for (index, mode) in page.modes.iter().enumerate().filter(|(_, mode)| mode.slow_total() > 0) {
