@@ -44,6 +44,12 @@ impl Log {
         self.from + (self.to - self.from) * share.clamp(0.0, 1.0)
     }
 
+    /// The coordinate of a value that is between the ends.
+    pub(super) fn within(&self, value: u64) -> Option<f64> {
+        let is_within = value > 0 && (self.low..self.high).contains(&value.ilog10());
+        is_within.then(|| self.place(value as f64))
+    }
+
     /// Powers of ten with their coordinates; of many, every second or third.
     pub(super) fn ticks(&self, most: u32) -> impl Iterator<Item = (u64, f64)> + '_ {
         let step = (self.high - self.low).div_ceil(most).max(1);
@@ -130,5 +136,21 @@ pub(super) fn sample(mode: usize, is_thin: bool) -> Markup {
         svg.sample viewBox="0 0 34 10" aria-hidden="true" {
             path.line.thin[is_thin].(class(mode)) d="M1 5H33" {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_ends_with_whole_decades_and_shows_nothing_beyond() {
+        let scale = Log::new(2_000, 300_000_000, 100.0, 0.0);
+        assert_eq!(scale.place(1_000.0), 100.0);
+        assert_eq!(scale.place(1e9), 0.0);
+        assert_eq!(scale.within(1_000_000), Some(50.0));
+        assert_eq!((scale.within(999), scale.within(2_000_000_000)), (None, None));
+        let ticks: Vec<u64> = scale.ticks(3).map(|(value, _)| value).collect();
+        assert_eq!(ticks, [1_000, 100_000, 10_000_000, 1_000_000_000]);
     }
 }

@@ -79,7 +79,7 @@ fn plot(page: &Page, title: &str, curves: &[Curve]) -> Markup {
     let most = curves.iter().map(|curve| curve.dist.count()).max().unwrap_or(1);
     let y = Log::new(low, high, BOTTOM, TOP);
     let x = Log::new(1, most.max(10), LEFT, RIGHT);
-    let threshold = page.modes.first().map(Pooled::threshold_ns).filter(|ns| (low..=high).contains(ns));
+    let threshold = page.modes.first().map(Pooled::threshold_ns).filter(|ns| y.within(*ns).is_some());
     let content = html! {
         (duration_axis(&y, 5))
         @for (cases, place) in x.ticks(4) {

@@ -62,7 +62,7 @@ fn lanes(index: usize, mode: &Pooled, time: &Time, scale: (u64, u64)) -> Markup 
 
 fn round(index: usize, run: &Run, time: &Time, scale: (u64, u64), top: f64) -> Markup {
     let drawn = longest(run.slow_polls.iter().map(|poll| (run.round, poll)), SLOW_POLLS);
-    let hidden = run.slow_polls_total - drawn.len() as u64;
+    let hidden = run.slow_polls_total.saturating_sub(drawn.len() as u64);
     let lanes = [
         ("worst poll", top + 20.0, Interval::worst_poll as Worst),
         ("worst lag", top + LANE + 40.0, Interval::worst_lag),
