@@ -8,6 +8,7 @@ mod hostile;
 mod hung_stderr;
 mod merge;
 mod obstructed;
+mod page;
 mod readme;
 mod scenarios;
 mod secrets;

@@ -11,7 +11,7 @@ use crate::units::format_round_ns;
 /// The width of every chart.
 pub(super) const WIDTH: f64 = 520.0;
 /// Where the plot begins: the labels of the vertical axis stand before it.
-pub(super) const LEFT: f64 = 66.0;
+pub(super) const LEFT: f64 = 72.0;
 /// Where it ends.
 pub(super) const RIGHT: f64 = WIDTH - 12.0;
 
@@ -42,6 +42,12 @@ impl Log {
     pub(super) fn place(&self, value: f64) -> f64 {
         let share = (value.max(1.0).log10() - f64::from(self.low)) / f64::from(self.high - self.low);
         self.from + (self.to - self.from) * share.clamp(0.0, 1.0)
+    }
+
+    /// The coordinate of a value that is between the ends.
+    pub(super) fn within(&self, value: u64) -> Option<f64> {
+        let is_within = value > 0 && (self.low..self.high).contains(&value.ilog10());
+        is_within.then(|| self.place(value as f64))
     }
 
     /// Powers of ten with their coordinates; of many, every second or third.
@@ -94,7 +100,7 @@ impl Time {
             path.axis d={ "M" (at(LEFT)) " " (at(y)) "H" (at(RIGHT)) } {}
             @for ns in moments {
                 path.axis d={ "M" (at(self.place(ns))) " " (at(y)) "v4" } {}
-                text x=(at(self.place(ns))) y=(at(y + 19.0)) text-anchor="middle" {
+                text x=(at(self.place(ns))) y=(at(y + 19.0)) text-anchor=(if ns == 0 { "start" } else { "middle" }) {
                     @if ns == 0 { "0" } @else { (format_round_ns(ns)) }
                 }
             }
@@ -130,5 +136,21 @@ pub(super) fn sample(mode: usize, is_thin: bool) -> Markup {
         svg.sample viewBox="0 0 34 10" aria-hidden="true" {
             path.line.thin[is_thin].(class(mode)) d="M1 5H33" {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_ends_with_whole_decades_and_shows_nothing_beyond() {
+        let scale = Log::new(2_000, 300_000_000, 100.0, 0.0);
+        assert_eq!(scale.place(1_000.0), 100.0);
+        assert_eq!(scale.place(1e9), 0.0);
+        assert_eq!(scale.within(1_000_000), Some(50.0));
+        assert_eq!((scale.within(999), scale.within(2_000_000_000)), (None, None));
+        let ticks: Vec<u64> = scale.ticks(3).map(|(value, _)| value).collect();
+        assert_eq!(ticks, [1_000, 100_000, 10_000_000, 1_000_000_000]);
     }
 }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::Page;
 use super::table::{Cell, table};
-use super::text::{name, place, sentence};
+use super::text::{name, place, prose, sentence};
 use crate::findings::{Severity, diagnosis};
 use crate::pooled::Pooled;
 use crate::recording::{Finding, Gate, GateVerdict, Run, Verdict};
@@ -32,9 +32,9 @@ fn one(finding: &Finding) -> Markup {
     let severity = diagnosis(&finding.code).map_or(Severity::Warning, |diagnosis| diagnosis.severity);
     html! {
         article.finding.(severity.as_str()) {
-            p { b { (severity.as_str()) "[" (name(&finding.code)) "]" } ": " (sentence(&finding.sentence)) }
-            @if let Some(at) = &finding.at { p { "at " code { (place(at)) } } }
-            p { b { "help" } ": " (sentence(&finding.advice)) }
+            p { b { (severity.as_str()) "[" (name(&finding.code)) "]" } ": " (prose(&finding.sentence)) }
+            @if let Some(at) = finding.at.as_ref().filter(|at| !finding.sentence.contains(at.as_str())) { p { "at " code { (place(at)) } } }
+            p { b { "help" } ": " (prose(&finding.advice)) }
         }
     }
 }

@@ -22,11 +22,19 @@ const NARROWEST: f64 = 0.01;
 /// Units of a letter.
 const LETTER: f64 = 6.6;
 
+/// What a box stands for. Borrowed: there may be a million stacks, and few of them differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind<'a> {
+    Spawned(&'a str),
+    Function(&'a str),
+    Place(Option<&'a str>, Option<u64>),
+}
+
 #[derive(Default)]
-struct Node {
+struct Node<'a> {
     total_ns: u64,
     polls: u64,
-    below: BTreeMap<String, Node>,
+    below: BTreeMap<Kind<'a>, Node<'a>>,
 }
 
 pub(super) fn section(page: &Page) -> Option<Markup> {
@@ -86,15 +94,14 @@ struct Drawn {
     total_ns: u64,
 }
 
-impl Node {
-    fn add(&mut self, poll: &SlowPoll) {
-        let spawned = format!("spawned at {}", super::text::place(&poll.spawned_at));
-        let frames = poll.stack.iter().rev().map(function);
-        let call = poll.syscall.as_ref().map(|call| name(&call.name));
+impl<'a> Node<'a> {
+    fn add(&mut self, poll: &'a SlowPoll) {
+        let frames = poll.stack.iter().rev().map(Kind::of);
+        let call = poll.syscall.as_ref().map(|call| Kind::Function(&call.name));
         let mut node = self;
         node.count(poll);
-        for text in std::iter::once(spawned).chain(frames).take(DEEPEST).chain(call) {
-            node = node.below.entry(text).or_default();
+        for kind in std::iter::once(Kind::Spawned(&poll.spawned_at)).chain(frames).take(DEEPEST).chain(call) {
+            node = node.below.entry(kind).or_default();
             node.count(poll);
         }
     }
@@ -111,19 +118,29 @@ impl Node {
         }
         let width = 2.0 * WIDTH * share;
         boxes.push(Drawn { text: text.to_owned(), depth, x, width, share, total_ns: self.total_ns });
-        let mut below: Vec<(&String, &Node)> = self.below.iter().collect();
+        let mut below: Vec<(&Kind, &Node)> = self.below.iter().collect();
         below.sort_by_key(|(_, node)| std::cmp::Reverse(node.total_ns));
         let mut x = x;
-        for (text, node) in below {
-            node.draw(text, depth + 1, x, boxes, all_ns);
+        for (kind, node) in below {
+            node.draw(&kind.text(), depth + 1, x, boxes, all_ns);
             x += 2.0 * WIDTH * node.total_ns as f64 / all_ns.max(1) as f64;
         }
     }
 }
 
-fn function(frame: &Frame) -> String {
-    let place = || Some(super::text::place(&format!("{}:{}", frame.file.as_ref()?, frame.line?)));
-    frame.function.as_deref().map(name).or_else(place).unwrap_or_else(|| "?".to_owned())
+impl<'a> Kind<'a> {
+    fn of(frame: &'a Frame) -> Kind<'a> {
+        frame.function.as_deref().map_or(Kind::Place(frame.file.as_deref(), frame.line), Kind::Function)
+    }
+
+    fn text(self) -> String {
+        match self {
+            Kind::Spawned(at) => format!("spawned at {}", super::text::place(at)),
+            Kind::Function(function) => name(function),
+            Kind::Place(Some(file), Some(line)) => super::text::place(&format!("{file}:{line}")),
+            Kind::Place(..) => "?".to_owned(),
+        }
+    }
 }
 
 /// A function's last two names: the modules before them are the same over and over.

@@ -29,7 +29,8 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
     let time = Time::of(page);
     let columns = page.recording.runs.iter().map(|run| run.intervals.len() as u64).max()?.clamp(1, COLUMNS);
     Some(html! {
-        p { "Time from left to right, duration from bottom to top; all rounds of a mode lie over one another. Darker is more polls:" }
+        p { "Time from left to right, duration from bottom to top; all rounds of a mode lie over one another. The stronger the colour, the more \
+             polls:" }
         ul.legend {
             @for (power, shade) in SHADES.iter().enumerate() {
                 li {
@@ -53,7 +54,7 @@ fn map(index: usize, mode: &Pooled, scale: &Log, time: &Time, columns: u64) -> M
         let (x, width) = (at(LEFT + width * column as f64), at(width));
         outlines[shade] += &format!("M{x} {}h{width}v{}h-{width}z", at(top), at((bottom - top).max(1.0)));
     }
-    let threshold = scale.place(mode.threshold_ns() as f64);
+    let threshold = scale.within(mode.threshold_ns());
     let content = html! {
         @for (ns, y) in scale.ticks(5) {
             text x=(at(LEFT - 6.0)) y=(at(y + 4.0)) text-anchor="end" { (format_round_ns(ns)) }
@@ -61,7 +62,9 @@ fn map(index: usize, mode: &Pooled, scale: &Log, time: &Time, columns: u64) -> M
         @for (shade, outline) in SHADES.iter().zip(&outlines).filter(|(_, outline)| !outline.is_empty()) {
             path.(*shade) d=(outline) {}
         }
-        path.threshold d={ "M" (at(LEFT)) " " (at(threshold)) "H" (at(RIGHT)) } {}
+        @if let Some(y) = threshold {
+            path.threshold d={ "M" (at(LEFT)) " " (at(y)) "H" (at(RIGHT)) } { title { "slow: " (format_round_ns(mode.threshold_ns())) } }
+        }
         (time.axis(BOTTOM + 2.0))
     };
     let says = format!("{}: {} polls by time and duration", name(mode.name), format_count(mode.polls.count()));

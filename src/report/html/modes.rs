@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::table::{Cell, mode, table};
-use super::text::{name, or_unknown};
+use super::text::or_unknown;
 use super::{Page, percentiles};
 use crate::pooled::Pooled;
 use crate::recording::Run;
@@ -57,7 +57,6 @@ pub(super) fn rounds(page: &Page) -> Option<Markup> {
             Cell::number(run.throughput_bytes_per_s, per_second),
             Cell::number(Some(run.elapsed_ns), format_ns),
             Cell::text(&or_unknown(run.merge.as_ref().map(|merge| merge.verdict.as_str().to_owned()))),
-            Cell::text(&name(&run.started_at)),
         ]
     };
     let head = [
@@ -71,7 +70,6 @@ pub(super) fn rounds(page: &Page) -> Option<Markup> {
         "throughput",
         "elapsed",
         "merge",
-        "started",
     ];
     let rows: Vec<Vec<Cell>> = page.recording.runs.iter().map(row).collect();
     (!rows.is_empty()).then(|| table("Rounds", &head, rows))

@@ -79,7 +79,7 @@ fn plot(page: &Page, title: &str, curves: &[Curve]) -> Markup {
     let most = curves.iter().map(|curve| curve.dist.count()).max().unwrap_or(1);
     let y = Log::new(low, high, BOTTOM, TOP);
     let x = Log::new(1, most.max(10), LEFT, RIGHT);
-    let threshold = page.modes.first().map(Pooled::threshold_ns).filter(|ns| (low..=high).contains(ns));
+    let threshold = page.modes.first().map(Pooled::threshold_ns).filter(|ns| y.within(*ns).is_some());
     let content = html! {
         (duration_axis(&y, 5))
         @for (cases, place) in x.ticks(4) {
@@ -119,7 +119,12 @@ fn share(cases: u64) -> String {
 }
 
 fn anchor(x: f64) -> &'static str {
-    if x > RIGHT - 30.0 { "end" } else { "middle" }
+    match x {
+        x if x > RIGHT - 30.0 => "end",
+        // The labels of the vertical axis stand to its left.
+        x if x < LEFT + 10.0 => "start",
+        _ => "middle",
+    }
 }
 
 /// From the minimum to the maximum, which is one case in all.

@@ -1,5 +1,7 @@
 //! Text from a recording: made visible, and cut, since a name may have any length.
 
+use maud::{Markup, html};
+
 use super::super::layout::{cut, cut_start};
 use crate::escape::escape;
 
@@ -21,6 +23,16 @@ pub(super) fn place(text: &str) -> String {
 /// A sentence.
 pub(super) fn sentence(text: &str) -> String {
     cut(&escape(text), SENTENCE)
+}
+
+/// A sentence in which what stands between backticks is code.
+pub(super) fn prose(text: &str) -> Markup {
+    let text = sentence(text);
+    html! {
+        @for (index, part) in text.split('`').enumerate() {
+            @if index % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
 }
 
 /// A dash where a value is not known.

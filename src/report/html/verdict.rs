@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::Page;
 use super::table::{Cell, mode, table};
-use super::text::{command_line, name, sentence};
+use super::text::{command_line, name, prose, sentence};
 use crate::findings::verdict;
 use crate::pooled::Pooled;
 use crate::recording::GateVerdict;
@@ -20,7 +20,7 @@ pub(super) fn card(page: &Page) -> Markup {
     html! {
         p.brand { "pollscope · " (name(&scenario.name)) }
         h1 { (sentence(&verdict(page.recording))) }
-        p.question { (sentence(&first_sentence(&scenario.why))) }
+        p.question { (prose(&first_sentence(&scenario.why))) }
         @for (run, why) in early.take(20) {
             p { b { "Ended early" } ": " (name(&run.mode)) ", round " (run.round) ": " (sentence(why)) }
         }
