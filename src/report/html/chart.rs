@@ -100,10 +100,19 @@ impl Time {
             path.axis d={ "M" (at(LEFT)) " " (at(y)) "H" (at(RIGHT)) } {}
             @for ns in moments {
                 path.axis d={ "M" (at(self.place(ns))) " " (at(y)) "v4" } {}
-                text x=(at(self.place(ns))) y=(at(y + 19.0)) text-anchor=(if ns == 0 { "start" } else { "middle" }) {
+                text x=(at(self.place(ns))) y=(at(y + 19.0)) text-anchor=(self.anchor(ns)) {
                     @if ns == 0 { "0" } @else { (format_round_ns(ns)) }
                 }
             }
+        }
+    }
+
+    /// Labels at the ends stay within the chart.
+    fn anchor(&self, ns: u64) -> &'static str {
+        match self.place(ns) {
+            _ if ns == 0 => "start",
+            x if x > RIGHT - 20.0 => "end",
+            _ => "middle",
         }
     }
 
