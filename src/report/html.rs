@@ -1,7 +1,7 @@
 //! The report as one page for a browser, which needs neither a network nor JavaScript.
 //!
 //! Names from outside are made safe twice: `maud` escapes what HTML gives a meaning, and [`render`] spells out, over the whole page,
-//! what people cannot see, so that no section can forget it. The recording stands in the page as data: see [`island`].
+//! what people cannot see, so that no section can forget it. The recording stands in the page as data: see `island`.
 
 mod blame;
 mod busy;
