@@ -2,6 +2,7 @@
 
 mod text;
 
+use super::measures::MEASURES;
 use crate::blockers::blockers;
 use crate::findings::{Severity, diagnosis, verdict};
 use crate::pooled::{Pooled, pool};
@@ -50,16 +51,6 @@ fn errors(recording: &Recording) -> String {
         all.map(|(mode, round, error)| format!("- {}, round {round}: {}\n", md(mode), md(error))).collect();
     list("Errors", all.into_iter())
 }
-
-type Measure = (&'static str, fn(&Pooled) -> Option<Dist>);
-
-const MEASURES: [Measure; 5] = [
-    ("poll time", |mode| Some(mode.polls.clone())),
-    ("schedule latency", |mode| mode.schedule_latency.clone()),
-    ("loop lag", |mode| mode.lag.clone()),
-    ("response time", |mode| mode.response_time.clone()),
-    ("write latency", |mode| mode.write_latency.clone()),
-];
 
 /// The ratio is that of the first mode's 99th percentile to the row's.
 fn durations(modes: &[Pooled]) -> String {

@@ -14,6 +14,7 @@ mod layout;
 pub mod list;
 pub mod log;
 pub mod markdown;
+mod measures;
 pub mod terminal;
 mod timeline;
 pub mod trace;

@@ -2,19 +2,9 @@
 
 use super::super::layout::{Ink, Line, paragraph};
 use super::{Page, WIDE};
-use crate::pooled::Pooled;
 use crate::recording::Dist;
+use crate::report::measures::MEASURES;
 use crate::units::{format_count, format_ns, format_ratio, format_round_ns};
-
-type Measure = (&'static str, fn(&Pooled<'_>) -> Option<Dist>);
-
-const MEASURES: [Measure; 5] = [
-    ("poll time", |mode| Some(mode.polls.clone())),
-    ("schedule latency", |mode| mode.schedule_latency.clone()),
-    ("loop lag", |mode| mode.lag.clone()),
-    ("response time", |mode| mode.response_time.clone()),
-    ("write latency", |mode| mode.write_latency.clone()),
-];
 
 /// What a column says of a distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]
