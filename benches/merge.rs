@@ -82,7 +82,7 @@ fn write_lines(inputs: &[PathBuf], output: &Path) {
 
 fn merge_once(mode: Mode, inputs: &[PathBuf], output: &Path) -> Merged {
     let handles = open_inputs(inputs, output).expect("the inputs can be opened");
-    let output = OutputSpec { path: output.to_owned(), existing: Existing::Refuse, sync_lines: false };
+    let output = OutputSpec { path: output.to_owned(), existing: Existing::Refuse, sync_every: 0 };
     let options = TailOptions { interval: Duration::from_millis(100), stamp_from: None };
     // Closed already: the tails end where the files end.
     let (_close, closed) = watch::channel(true);

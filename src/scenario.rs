@@ -99,8 +99,6 @@ pub struct FilesSettings {
     pub output: PathBuf,
     /// What if the output exists.
     pub existing: Existing,
-    /// Whether every line is synced to the disk before its write counts as done.
-    pub sync_lines: bool,
     /// How long a tail sleeps when there is no new data.
     pub poll_interval: Duration,
     /// Whether to go on at the inputs' ends until told to stop.
@@ -131,8 +129,8 @@ pub struct MergeSettings {
 pub enum SinkSettings {
     /// A regular file.
     File {
-        /// Whether every line is synced to the disk before its write counts as done.
-        sync_lines: bool,
+        /// The output is synced to the disk after so many lines, before the last one's write counts as done; 0: never.
+        sync_every: u64,
     },
     /// A FIFO whose reader writes the merged file.
     Fifo {

@@ -31,6 +31,9 @@ use stall::{Reading, Stall};
 
 /// While a stall lasts, how often it looks whether it is over: the error of the clocks read at its end.
 const END_TICK_NS: u64 = 2_000_000;
+/// A poll that begins right after a look when nothing is late is found so long before it is slow, for shorter thresholds a tenth
+/// of them: time to prepare. A wake costs more than the look itself, so that there are no more of them than it takes.
+const FOUND_AHEAD_NS: u64 = 1_000_000;
 /// The shortest time between two looks when nothing is late.
 const SHORTEST_IDLE_NS: u64 = 1_000_000;
 /// How often the clocks of threads on which nothing is late are read.
@@ -160,8 +163,8 @@ impl Watching {
     /// Looks at every slot; when to look again.
     fn look(&mut self) -> u64 {
         let threshold_ns = self.shared.threshold_ns();
-        // A poll that begins right after this look is found before it is slow, with time to prepare.
-        let idle_ns = self.shared.clock.now_ns() + (threshold_ns / 10 * 9).max(SHORTEST_IDLE_NS);
+        let ahead_ns = FOUND_AHEAD_NS.min(threshold_ns / 10);
+        let idle_ns = self.shared.clock.now_ns() + (threshold_ns - ahead_ns).max(SHORTEST_IDLE_NS);
         let slots = self.shared.slots();
         let next_ns = slots.iter().map(|slot| self.look_at(slot, threshold_ns)).fold(idle_ns, u64::min);
         if slots.iter().any(|slot| !slot.ring.is_empty()) || !self.shared.is_quiet() {

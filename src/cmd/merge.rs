@@ -37,7 +37,6 @@ fn scenario(request: &MergeRequest) -> Scenario {
         inputs: request.inputs.clone(),
         output: request.output.clone(),
         existing,
-        sync_lines: false,
         poll_interval: request.interval,
         follow: request.follow,
     };

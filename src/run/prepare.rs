@@ -70,7 +70,7 @@ impl Prepared {
 
     fn files(files: &FilesSettings) -> Result<Prepared, RunError> {
         let inputs = open_inputs(&files.inputs, &files.output).map_err(RunError::Preflight)?;
-        let output = OutputSpec { path: files.output.clone(), existing: files.existing, sync_lines: files.sync_lines };
+        let output = OutputSpec { path: files.output.clone(), existing: files.existing, sync_every: 0 };
         let work = MergeWork { inputs, output, interval: files.poll_interval, stamps: false };
         let close_after = (!files.follow).then_some(Duration::ZERO);
         Ok(Prepared {
@@ -87,14 +87,14 @@ impl Prepared {
         let files = Files::create(folder.path(), &plan).map_err(io_error("create the simulated inputs"))?;
         let merged = folder.path().join("merged");
         let (output, fifo) = match merge.sink {
-            SinkSettings::File { sync_lines } => {
-                (OutputSpec { path: merged, existing: Existing::Refuse, sync_lines }, None)
+            SinkSettings::File { sync_every } => {
+                (OutputSpec { path: merged, existing: Existing::Refuse, sync_every }, None)
             }
             SinkSettings::Fifo { pause, every } => {
                 let path = folder.path().join("sink.fifo");
                 let reader = FifoReader::start(&path, &merged, Pauses { pause, every });
                 let reader = reader.map_err(io_error("make the FIFO and its reader"))?;
-                (OutputSpec { path, existing: Existing::Fifo, sync_lines: false }, Some((reader, merged)))
+                (OutputSpec { path, existing: Existing::Fifo, sync_every: 0 }, Some((reader, merged)))
             }
         };
         let inputs = open_inputs(&files.paths(), &output.path).map_err(RunError::Preflight)?;

@@ -35,7 +35,7 @@
 //! | `merge.close_after` | handles are closed this long after the start, or when the writers are done, whichever is later; up to 1h | `"1s"` |
 //! | **`[merge.sink]`** | where the lines go | |
 //! | `merge.sink.kind` | `"file"`: a regular file; `"fifo"`: a FIFO whose reader writes the merged file | `"file"` |
-//! | `merge.sink.sync` | only for a file: `"none"`, or `"line"` to sync each line to the disk before its write counts as done | `"none"` |
+//! | `merge.sink.sync_every` | only for a file: it is synced to the disk after so many lines, and at the end; 0: never; to 10,000,000 | 0 |
 //! | `merge.sink.pause` | only for a FIFO: the reader stops for this long; less than `every` | `"200ms"` |
 //! | `merge.sink.every` | only for a FIFO: … once in every such period; 1us to 1h | `"500ms"` |
 //! | **`[block]`** | tasks that become ready at the same moment and each block their thread once | |
@@ -162,7 +162,7 @@ const KEYS: [&str; 29] = [
     "merge.poll_interval",
     "merge.close_after",
     "merge.sink.kind",
-    "merge.sink.sync",
+    "merge.sink.sync_every",
     "merge.sink.pause",
     "merge.sink.every",
     "block.tasks",
@@ -221,7 +221,7 @@ struct Merge {
 #[serde(deny_unknown_fields, expecting = "a table")]
 struct Sink {
     kind: Option<String>,
-    sync: Option<String>,
+    sync_every: Option<Whole>,
     pause: Option<Time>,
     every: Option<Time>,
 }

@@ -184,9 +184,9 @@ fn a_sync_is_named_with_its_file() {
         let of_tails = |poll: &&Value| poll["task_name"].as_str().is_some_and(|name| name.starts_with("tail "));
         let slow: Vec<&Value> = array(run_of(recording, "naive"), "/slow_polls").iter().filter(of_tails).collect();
         // A shorter one can be over before it is looked at.
-        let long = slow.iter().filter(|poll| number(poll, "/duration_ns") >= 3_000_000).count();
-        if !CAPTURE || is_in_memory(&std::env::temp_dir()) || long < 10 {
-            println!("SKIP: stacks cannot be captured here, or too few syncs took 3 ms: {long}");
+        let long = slow.iter().filter(|poll| number(poll, "/duration_ns") >= 4_000_000).count();
+        if !CAPTURE || is_in_memory(&std::env::temp_dir()) || long < 4 {
+            println!("SKIP: stacks cannot be captured here, or too few syncs took 4 ms: {long}");
             return Ok(());
         }
         let calls: Vec<_> = slow.iter().filter(|poll| poll["cause"] == "blocking-call").collect();

@@ -22,7 +22,7 @@ impl Sink for Naive {
         // Held for the whole line, so that two workers cannot mix theirs. Blocking while it is held is the point.
         let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         output.attempt("write to", |file| file.write_all(&line))?;
-        if output.syncs_lines() {
+        if output.is_sync_due() {
             output.attempt("sync", |file| file.sync_data())?;
         }
         Ok(())

@@ -145,7 +145,7 @@ fn run(spec: OutputSpec, queue: mpsc::Receiver<Command>, ready: oneshot::Sender<
 
 fn write(output: &mut Output, line: &[u8]) -> Result<(), SinkError> {
     output.attempt("write to", |file| file.write_all(line))?;
-    if output.syncs_lines() {
+    if output.is_sync_due() {
         output.attempt("sync", |file| file.sync_data())?;
     }
     Ok(())

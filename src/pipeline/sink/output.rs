@@ -31,8 +31,8 @@ pub struct OutputSpec {
     pub path: PathBuf,
     /// What if it exists.
     pub existing: Existing,
-    /// Whether every line is synced to the disk before its write is answered.
-    pub sync_lines: bool,
+    /// It is synced to the disk after so many writes, before the last of them is answered, and at the end; 0: never.
+    pub sync_every: u64,
 }
 
 /// Which file was opened, so that the very same one is looked at later.
@@ -54,6 +54,8 @@ pub(super) struct Output {
     file: File,
     opened: Opened,
     spec: OutputSpec,
+    /// Writes since the last sync.
+    unsynced: u64,
     /// The first error; the output takes nothing after it.
     error: Option<SinkError>,
 }
@@ -94,16 +96,21 @@ impl Output {
         let metadata = file.metadata().map_err(|error| spec.failed("look at", error))?;
         let start = if spec.existing == Existing::Append { metadata.len() } else { 0 };
         let opened = Opened { path: spec.path.clone(), dev: metadata.dev(), ino: metadata.ino(), start };
-        Ok(Output { file, opened, spec, error: None })
+        Ok(Output { file, opened, spec, unsynced: 0, error: None })
     }
 
     pub(super) fn opened(&self) -> &Opened {
         &self.opened
     }
 
-    /// Whether every line is to be synced.
-    pub(super) fn syncs_lines(&self) -> bool {
-        self.spec.sync_lines
+    /// Counts a write; whether it is the one after which the output is to be synced.
+    pub(super) fn is_sync_due(&mut self) -> bool {
+        self.unsynced += 1;
+        let is_due = self.unsynced == self.spec.sync_every;
+        if is_due {
+            self.unsynced = 0;
+        }
+        is_due
     }
 
     /// Makes a blocking call on the file, unless an earlier one failed. The call itself is the caller's, so that a blocked
@@ -123,9 +130,42 @@ impl Output {
         result
     }
 
-    /// Closes the output. The first error that it had, if any. Blocking.
-    pub(super) fn close(self) -> Result<(), SinkError> {
+    /// Syncs what was not synced, if it is to be, and closes the output. The first error that it had, if any. Blocking.
+    pub(super) fn close(mut self) -> Result<(), SinkError> {
+        if self.spec.sync_every > 0 && self.unsynced > 0 {
+            // The error, if any, is kept.
+            let _ = self.attempt("sync", |file| file.sync_data());
+        }
         drop(self.file);
         self.error.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_synced_after_so_many_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        for (sync_every, expected) in
+            [(0, [false; 5]), (1, [true; 5]), (2, [false, true, false, true, false]), (6, [false; 5])]
+        {
+            let path = folder.path().join(sync_every.to_string());
+            let mut output = Output::open(OutputSpec { path, existing: Existing::Refuse, sync_every }).unwrap();
+            assert_eq!(expected, std::array::from_fn(|_| output.is_sync_due()), "every {sync_every}");
+            output.close().unwrap();
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_synced_at_the_end_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        let _reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let mut output = Output::open(OutputSpec { path, existing: Existing::Fifo, sync_every: 2 }).unwrap();
+        assert!(!output.is_sync_due());
+        assert_eq!(output.close().unwrap_err().operation, "sync");
     }
 }

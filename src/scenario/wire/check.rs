@@ -169,7 +169,6 @@ fn merge(given: Merge) -> Result<MergeSettings, Fault> {
 
 fn sink(given: Sink) -> Result<SinkSettings, Fault> {
     let kinds = [("file", false), ("fifo", true)];
-    let sync = word("merge.sink.sync", given.sync, &[("none", false), ("line", true)])?;
     let is_fifo = word("merge.sink.kind", given.kind, &kinds)?.unwrap_or(false);
     let only_for = |key, kind| {
         Fault::new(key, format!("is only for `kind = \"{kind}\"`")).help("leave it out, or write that `kind`")
@@ -180,10 +179,12 @@ fn sink(given: Sink) -> Result<SinkSettings, Fault> {
                 return Err(only_for(key, "fifo"));
             }
         }
-        return Ok(SinkSettings::File { sync_lines: sync.unwrap_or(false) });
+        return Ok(SinkSettings::File {
+            sync_every: count("merge.sink.sync_every", given.sync_every, 0, 0, 10_000_000)?,
+        });
     }
-    if sync.is_some() {
-        return Err(only_for("merge.sink.sync", "file"));
+    if given.sync_every.is_some() {
+        return Err(only_for("merge.sink.sync_every", "file"));
     }
     let every = time("merge.sink.every", given.every, "500ms", "1us", "1h")?;
     let pause = time("merge.sink.pause", given.pause, "200ms", "0", "1h")?;

@@ -97,7 +97,7 @@ impl Override {
 pub(super) fn forget_replaced(table: &mut Table, overrides: &[Override]) {
     const REPLACED: [(&str, &str, &[&str]); 3] = [
         ("merge.sink.kind", "file", &["merge.sink.pause", "merge.sink.every"]),
-        ("merge.sink.kind", "fifo", &["merge.sink.sync"]),
+        ("merge.sink.kind", "fifo", &["merge.sink.sync_every"]),
         ("runtime.flavor", "current_thread", &["runtime.workers"]),
     ];
     for (key, choice, forgotten) in REPLACED {
@@ -164,9 +164,9 @@ fn put_workload(workload: &Workload, mut put: impl FnMut(&str, String)) {
             put("merge.poll_interval", setting_duration(merge.poll_interval));
             put("merge.close_after", setting_duration(merge.close_after));
             match merge.sink {
-                SinkSettings::File { sync_lines } => {
+                SinkSettings::File { sync_every } => {
                     put("merge.sink.kind", "file".to_owned());
-                    put("merge.sink.sync", if sync_lines { "line" } else { "none" }.to_owned());
+                    put("merge.sink.sync_every", sync_every.to_string());
                 }
                 SinkSettings::Fifo { pause, every } => {
                     put("merge.sink.kind", "fifo".to_owned());
@@ -191,7 +191,6 @@ fn put_workload(workload: &Workload, mut put: impl FnMut(&str, String)) {
             put("files.output", files.output.display().to_string());
             put("files.poll_interval", setting_duration(files.poll_interval));
             put("files.follow", files.follow.to_string());
-            put("files.sync", if files.sync_lines { "line" } else { "none" }.to_owned());
         }
     }
 }

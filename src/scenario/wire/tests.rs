@@ -40,7 +40,7 @@ fn everything_else_has_a_default() {
         ("merge.max_wait", "100ms"),
         ("merge.poll_interval", "100ms"),
         ("merge.sink.kind", "file"),
-        ("merge.sink.sync", "none"),
+        ("merge.sink.sync_every", "0"),
         ("modes", "naive,offloaded"),
         ("rounds", "1"),
         ("runtime.flavor", "current_thread"),
@@ -87,7 +87,7 @@ help: did you mean `inputs`?";
     bad("[merg]\ninputs = 5", &[], &["4 | [merg]\n  |  ^^^^\n", "did you mean `merge`?"]);
     bad("inputs = 5", &[], &["did you mean `merge.inputs`?"]);
     bad("\"merge.inputs\" = 5", &[], &["unknown key"]);
-    bad("[merge.sink]\nsinc = 'line'\n[zzz]", &[], &["test.toml:5:1", "did you mean `sync`?"]);
+    bad("[merge.sink]\nsinc_every = 1\n[zzz]", &[], &["test.toml:5:1", "did you mean `sync_every`?"]);
     bad("[frobnication]", &[], &["test.toml:4:2", "`pollscope scenarios`"]);
 }
 
@@ -124,7 +124,7 @@ fn bounds_are_named() {
         ("merge.max_wait=2h", "is 7200s, but must be from 1us to 1h"),
         ("merge.poll_interval=999us", "from 1ms to 1h"),
         ("merge.close_after=61m", "from 0 to 1h"),
-        ("merge.sink.sync=sometimes", "must be `none` or `line`"),
+        ("merge.sink.sync_every=10000001", "from 0 to 10,000,000"),
         ("witness.lag=1us", "from 1ms to 1h"),
         ("witness.response=1us", "from 1ms to 1h"),
         ("witness.connections=1001", "from 1 to 1,000"),
@@ -155,7 +155,7 @@ fn what_excludes_each_other_is_refused() {
     bad("[merge]\n[block]", &[], &["`block` excludes `merge`", "test.toml:5:1"]);
     bad("[merge]", &["block.tasks=5"], &["cannot apply `--set block.tasks=5`: `block` excludes `merge`"]);
     bad("[merge.sink]\npause = '1s'", &[], &["is only for `kind = \"fifo\"`", "test.toml:5:9"]);
-    bad("[merge.sink]\nkind = 'fifo'\nsync = 'line'", &[], &["is only for `kind = \"file\"`", "test.toml:6:8"]);
+    bad("[merge.sink]\nkind = 'fifo'\nsync_every = 1", &[], &["is only for `kind = \"file\"`", "test.toml:6:14"]);
     bad("[merge.sink]\nkind = 'fifo'\nevery = '150ms'", &[], &["`merge.sink.pause` is 200ms, but", "test.toml:6:9"]);
     bad("[merge]\nletters = 1_000_000\ninputs = 5_000", &[], &["10 GiB", "test.toml:5:11"]);
     good("[merge]\ninputs = 5_000\nlines = 20_000", &[]);
@@ -205,7 +205,7 @@ fn a_new_choice_forgets_what_belonged_to_the_old_one() {
     let fifo = "[merge.sink]\nkind = 'fifo'\npause = '1ms'\n[runtime]\nflavor = 'multi_thread'\nworkers = 8";
     let settings = good(fifo, &["merge.sink.kind=file", "runtime.flavor=current_thread"]).settings;
     let Workload::Merge(merge) = settings.workload else { panic!("it merges") };
-    assert_eq!(merge.sink, SinkSettings::File { sync_lines: false });
+    assert_eq!(merge.sink, SinkSettings::File { sync_every: 0 });
     assert_eq!(settings.runtime.workers, 1);
     bad(fifo, &["merge.sink.pause=2ms", "merge.sink.kind=file"], &["`--set merge.sink.pause=2ms`", "only for"]);
 }
