@@ -215,7 +215,7 @@ struct CliRun {
     /// Run only these modes: naive, offloaded
     #[arg(long, value_name = "MODE,…", value_delimiter = ',', value_parser = parse_mode)]
     mode: Vec<Mode>,
-    /// Run every mode this often, interleaved
+    /// Run every mode this often, interleaved: 5 times, unless said here or in the scenario
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
     /// Rounds before those, run and thrown away: 1 if there are several rounds, unless said here or in the scenario
