@@ -4,6 +4,7 @@ mod cli;
 mod console;
 mod doctor;
 mod explain;
+mod formats;
 mod hostile;
 mod hung_stderr;
 mod merge;
