@@ -325,7 +325,7 @@ struct CliOutputs {
     /// stdout
     #[arg(long, value_name = "FILE")]
     hgrm: Option<PathBuf>,
-    /// Write a trace for Perfetto to this file: slow polls by worker, with their causes, and counters; `-` is stdout
+    /// Write a trace for Perfetto to this file: slow polls by worker, their causes, who waited, and counters; `-` is stdout
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Write gates and findings as JUnit's XML to this file; `-` is stdout

@@ -1,4 +1,4 @@
-//! One run, four files: the page, the interval log, the percentile files and the recording say the same.
+//! One run, five files: the page, the interval log, the percentile files and the recording say the same, and the trace is one.
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -10,6 +10,7 @@ use hdrhistogram::serialization::Deserializer;
 use serde_json::Value;
 
 use crate::support::{Folder, alone, stderr};
+use crate::trace_rules;
 
 const MEASURES: [&str; 7] =
     ["polls", "schedule_latency", "lag", "lag_raw", "response_time", "write_latency", "busy_stretches"];
@@ -74,11 +75,40 @@ fn holds(end_ns: f64, exact_ns: u64) -> bool {
     (exact - 500.0..=exact * 1.001 + 500.0).contains(&end_ns)
 }
 
+/// The trace is of the format, and has every slow poll and every task that waited longest for one.
+fn is_a_trace(trace: &[u8], recording: &Value) {
+    let trace: Value = serde_json::from_slice(trace).expect("JSON");
+    let events = trace["traceEvents"].as_array().expect("a list");
+    trace_rules::check(events);
+    let count = |ph: &str, key: &str, value: &str| {
+        events.iter().filter(|event| event["ph"] == ph && event[key] == value).count()
+    };
+    let runs = recording["runs"].as_array().expect("a list");
+    let slow: Vec<&Value> = runs.iter().flat_map(|run| run["slow_polls"].as_array().expect("a list")).collect();
+    let waits = slow.iter().filter(|poll| !poll["worst_waiter"].is_null()).count();
+    assert_eq!(count("X", "cat", "slow-poll"), slow.len());
+    assert_eq!((count("s", "cat", "wait"), count("f", "cat", "wait")), (waits, waits));
+    let intervals = || runs.iter().flat_map(|run| run["intervals"].as_array().expect("a list"));
+    let looked = intervals().filter(|interval| !interval["queued"].is_null()).count();
+    // And the end of each run of more than one interval.
+    let ends = runs.iter().filter(|run| run["intervals"].as_array().is_some_and(|list| list.len() > 1)).count();
+    assert_eq!(count("C", "name", "queued tasks"), looked + ends);
+    assert!(count("C", "name", "longest busy stretch (ms)") > 0);
+    for poll in slow.iter().filter(|poll| !poll["worst_waiter"].is_null()) {
+        let (start, duration) = (poll["start_ns"].as_u64(), poll["duration_ns"].as_u64());
+        let end = start.zip(duration).map(|(start, duration)| start + duration);
+        let waiter = &poll["worst_waiter"];
+        assert!(waiter["ready_ns"].as_u64() < end && waiter["polled_ns"].as_u64() >= end, "{poll}");
+        assert!(poll["blame"]["wait_ns"].as_u64() > Some(0) && waiter["task_id"] != poll["task_id"], "{poll}");
+    }
+}
+
 fn check(line: &str) {
     let folder = Folder::new();
     let output = {
         let _alone = alone();
-        folder.run(&format!("run {line} --quiet --html r.html --hlog r.hlog --hgrm r.hgrm --json r.json"))
+        folder
+            .run(&format!("run {line} --quiet --html r.html --hlog r.hlog --hgrm r.hgrm --json r.json --trace r.trace"))
     };
     // Whether its expectations hold is another test's business.
     assert!(matches!(output.status.code(), Some(0 | 99)), "{}", stderr(&output));
@@ -87,6 +117,8 @@ fn check(line: &str) {
     assert_eq!(from_page, folder.read("r.json"), "the page's recording is the other");
     let recording: Value = serde_json::from_slice(&from_page).expect("JSON");
     let log: Value = serde_json::from_slice(&folder.run("report r.hlog --format json").stdout).expect("JSON");
+
+    is_a_trace(&folder.read("r.trace"), &recording);
 
     let (expected, logged) = (of_recording(&recording), of_log(&log));
     for mode in ["naive", "offloaded"] {
@@ -121,6 +153,11 @@ fn check(line: &str) {
 #[test]
 fn the_files_of_a_run_say_the_same() {
     check("slow-sink");
+}
+
+#[test]
+fn and_of_four_workers() {
+    check("multi-thread");
 }
 
 #[test]

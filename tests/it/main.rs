@@ -15,3 +15,4 @@ mod scenarios;
 mod secrets;
 mod support;
 mod tidy;
+mod trace_rules;

@@ -72,10 +72,11 @@ fn they_come_first_in_every_format_of_a_comparison() {
     let text = run("text");
     assert!(text.find("\n✗ naive.slow_polls==0 ") < text.find("\nmetric "), "{text}");
     let markdown = run("markdown");
-    assert!(markdown.find("\n- ✗ naive.slow\\_polls==0: **1**\n") < markdown.find("\n| metric "), "{markdown}");
+    assert!(markdown.find("\n- ✗ naive.slow\\_polls==0: **") < markdown.find("\n| metric "), "{markdown}");
     let json: serde_json::Value = serde_json::from_str(&run("json")).expect("JSON");
-    let gate = serde_json::json!([{ "expr": "naive.slow_polls==0", "verdict": "fail", "value": 1.0 }]);
-    assert_eq!(json["gates"], gate);
+    let gate = &json["gates"][0];
+    assert_eq!((&gate["expr"], &gate["verdict"]), (&"naive.slow_polls==0".into(), &"fail".into()));
+    assert!(gate["value"].as_f64() >= Some(1.0), "{gate}");
 }
 
 #[test]
