@@ -128,6 +128,12 @@ pub struct CompareRequest {
     pub modes: Vec<String>,
     /// What it is written as.
     pub format: comparison::Format,
+    /// What must hold of the one that is judged; without a second, of the first.
+    pub gates: Vec<Gate>,
+    /// Whether a gate that is inconclusive decides the exit code.
+    pub strict: bool,
+    /// Whether paths are hidden.
+    pub redact: bool,
 }
 
 /// Where reports go, and what decides the exit code.
@@ -209,7 +215,7 @@ struct CliRun {
     /// Run only these modes: naive, offloaded
     #[arg(long, value_name = "MODE,…", value_delimiter = ',', value_parser = parse_mode)]
     mode: Vec<Mode>,
-    /// Run every mode this often, interleaved
+    /// Run every mode this often, interleaved: 5 times, unless said here or in the scenario
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
     /// Rounds before those, run and thrown away: 1 if there are several rounds, unless said here or in the scenario
@@ -287,6 +293,15 @@ struct CliCompare {
     /// What the comparison is written as
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = parse_comparison_format)]
     format: comparison::Format,
+    /// End with 99 unless this holds of B, or of A where there is no B (repeatable); the grammar is in the README
+    #[arg(long, value_name = "GATE", value_parser = parse_gate)]
+    fail_on: Vec<Gate>,
+    /// End with 97 when a recording is too short to tell whether a gate holds
+    #[arg(long)]
+    strict: bool,
+    /// Hide the recordings' paths
+    #[arg(long)]
+    redact: bool,
 }
 
 #[derive(Debug, Args)]
@@ -310,7 +325,7 @@ struct CliOutputs {
     /// stdout
     #[arg(long, value_name = "FILE")]
     hgrm: Option<PathBuf>,
-    /// Write a trace for Perfetto to this file: slow polls by worker, with their causes, and counters; `-` is stdout
+    /// Write a trace for Perfetto to this file: slow polls by worker, their causes, who waited, and counters; `-` is stdout
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Write gates and findings as JUnit's XML to this file; `-` is stdout
@@ -486,8 +501,8 @@ impl From<CliCommand> for Command {
         match command {
             CliCommand::Scenarios => Command::Scenarios,
             CliCommand::Doctor => Command::Doctor,
-            CliCommand::Compare(CliCompare { a, b, mode, format }) => {
-                Command::Compare(CompareRequest { a, b, modes: mode, format })
+            CliCommand::Compare(CliCompare { a, b, mode: modes, format, fail_on: gates, strict, redact }) => {
+                Command::Compare(CompareRequest { a, b, modes, format, gates, strict, redact })
             }
             CliCommand::Report(report) => {
                 let mut outputs = report.outputs.outputs();

@@ -29,6 +29,8 @@
 //! - What was not measured, a mode that did not run and a run that was cut short make it inconclusive, never passed.
 //! - A percentile that misses its limit by less than its own 95 % interval (from the ranks of its samples) is
 //!   inconclusive too: the run was too short to tell.
+//! - Of two recordings that are compared the second one is judged, with all its modes: names mean what they mean in any
+//!   recording, and what is better or worse than the first is the comparison's to say.
 //!
 //! ```
 //! use pollscope::gate::Gate;

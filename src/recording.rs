@@ -287,6 +287,22 @@ pub struct SlowPoll {
     /// Who waited for it; `None` where that cannot be seen.
     #[serde(deserialize_with = "wire::bounded::present")]
     pub blame: Option<Blame>,
+    /// Of the tasks that were ready before it ended and ran after it on the same thread, the one that waited longest for it;
+    /// `None` where there was none, or it cannot be seen. In a box, as a file may hold very many slow polls without one.
+    pub worst_waiter: Option<Box<Waiter>>,
+}
+
+/// A task that waited, from its wake to its poll.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiter {
+    /// Tokio's task id.
+    pub task_id: u64,
+    /// `file:line` of the spawn.
+    pub spawned_at: String,
+    /// When it became ready, since the run's start.
+    pub ready_ns: u64,
+    /// When it was polled, since the run's start.
+    pub polled_ns: u64,
 }
 
 /// A system call that a slow poll was in.
@@ -389,6 +405,45 @@ pub struct Interval {
     pub lag: Option<Dist>,
     /// The sum of `polls`.
     pub busy_ns: u64,
+    /// The longest busy stretch that ended in it, to within its bucket; `None` where none did, or that is not known.
+    pub longest_stretch_ns: Option<u64>,
+    /// What waited to be polled at its beginning; `None` where nobody looked.
+    pub queued: Option<Queued>,
+}
+
+/// Tasks that are ready and wait in a queue, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Queued {
+    /// In the runtime's global queue, where what other threads wake waits.
+    pub global: u64,
+    /// In the workers' own queues, all together; `None` where the build cannot see it.
+    pub local: Option<u64>,
+}
+
+impl Interval {
+    /// Makes one of this interval and the one after it.
+    ///
+    /// ```
+    /// use pollscope::recording::{Dist, Interval};
+    /// let interval = |start_ns, longest_stretch_ns| {
+    ///     let mut polls = Dist::empty(3);
+    ///     polls.record(10);
+    ///     Interval { start_ns, polls, lag: None, busy_ns: 10, longest_stretch_ns, queued: None }
+    /// };
+    /// let mut joined = interval(0, None);
+    /// joined.join(&interval(100, Some(25)));
+    /// assert_eq!((joined.start_ns, joined.polls.count(), joined.busy_ns), (0, 2, 20));
+    /// assert_eq!(joined.longest_stretch_ns, Some(25));
+    /// ```
+    pub fn join(&mut self, next: &Interval) {
+        self.polls.add(&next.polls);
+        self.busy_ns = self.busy_ns.saturating_add(next.busy_ns);
+        match (&mut self.lag, &next.lag) {
+            (Some(lag), Some(more)) => lag.add(more),
+            (none, more) => *none = none.take().or_else(|| more.clone()),
+        }
+        self.longest_stretch_ns = self.longest_stretch_ns.max(next.longest_stretch_ns);
+    }
 }
 
 /// A diagnosis.

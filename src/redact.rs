@@ -120,6 +120,9 @@ fn run(mut run: Run) -> Run {
 fn slow_poll(mut poll: SlowPoll) -> SlowPoll {
     poll.spawned_at = place(&poll.spawned_at);
     poll.blocking_line = poll.blocking_line.as_deref().map(place);
+    if let Some(waiter) = &mut poll.worst_waiter {
+        waiter.spawned_at = place(&waiter.spawned_at);
+    }
     poll.syscall = poll.syscall.map(syscall);
     for frame in &mut poll.stack {
         frame.file = frame.file.as_deref().map(|file| redacted_source(file).into_owned());
@@ -149,7 +152,7 @@ fn place(place: &str) -> String {
 mod tests {
     use super::*;
     use crate::fixture;
-    use crate::recording::{Charge, Frame, Ledger, Merge, wire};
+    use crate::recording::{Charge, Frame, Ledger, Merge, Waiter, wire};
     use crate::report::folded;
     use crate::report::terminal::{Style, render};
 
@@ -192,6 +195,12 @@ mod tests {
                 text: format!("write(fd 9 \"{}\", 64 bytes)", path("planted")),
             }),
             stack: vec![Frame { function: None, file: Some("/u/planted/src/sink.rs".to_owned()), line: Some(7) }],
+            worst_waiter: Some(Box::new(Waiter {
+                task_id: 3,
+                spawned_at: "/u/planted/src/main.rs:90".to_owned(),
+                ready_ns: 1,
+                polled_ns: 2,
+            })),
             ..SlowPoll::default()
         }];
         run.slow_polls_total = 1;

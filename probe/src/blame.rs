@@ -9,12 +9,13 @@
 //! waited for was asked for before it; it waited at most as long as the poll lasted.
 
 use std::panic::Location;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU64, fence};
 
-use crate::evidence::Blame;
+use crate::evidence::{Blame, Waited};
 use crate::histogram::add_single_writer;
 use crate::ledger::Ledger;
+use crate::location::LocationCell;
 
 /// The latest slow polls of a thread that are still told apart.
 const CAPACITY: usize = 64;
@@ -42,6 +43,56 @@ struct Cell {
     late_ns: AtomicU64,
     /// Nobody is added from then on; 0 while that is not known.
     closes_ns: AtomicU64,
+    worst: Worst,
+}
+
+/// The victim that waited longest. Its parts belong together: a reader looks at `version` before and after.
+#[derive(Debug, Default)]
+struct Worst {
+    /// Odd while it is being replaced; what a reader finds twice the same, and even, is whole.
+    version: AtomicU64,
+    /// How long it waited for this slow poll; 0 for nobody.
+    wait_ns: AtomicU64,
+    task: AtomicU64,
+    spawned_at: LocationCell,
+    ready_ns: AtomicU64,
+    polled_ns: AtomicU64,
+}
+
+impl Worst {
+    /// Takes this one, if it waited longer; `None`: forgets whoever is there. By the thread itself.
+    fn take(&self, waiter: Option<&Waiter>, wait_ns: u64) {
+        if waiter.is_some() && wait_ns <= self.wait_ns.load(Relaxed) {
+            return;
+        }
+        let version = self.version.load(Relaxed);
+        self.version.store(version + 1, Relaxed);
+        fence(Release);
+        self.wait_ns.store(wait_ns, Relaxed);
+        if let Some(waiter) = waiter {
+            self.task.store(waiter.task, Relaxed);
+            self.spawned_at.store(waiter.spawned_at);
+            self.ready_ns.store(waiter.ready_ns, Relaxed);
+            self.polled_ns.store(waiter.polled_ns, Relaxed);
+        }
+        self.version.store(version + 2, Release);
+    }
+
+    /// `None` for nobody, and while it is being replaced.
+    fn read(&self) -> Option<Waited> {
+        let version = self.version.load(Acquire);
+        let is_known = self.wait_ns.load(Relaxed) > 0;
+        // The clock starts at 1.
+        let since_installation = |ns: &AtomicU64| ns.load(Relaxed).saturating_sub(1);
+        let waited = Waited {
+            task_id: self.task.load(Relaxed),
+            spawned_at: self.spawned_at.load()?,
+            ready_ns: since_installation(&self.ready_ns),
+            polled_ns: since_installation(&self.polled_ns),
+        };
+        fence(Acquire);
+        (is_known && version.is_multiple_of(2) && self.version.load(Relaxed) == version).then_some(waited)
+    }
 }
 
 /// Written by the thread alone, read by any.
@@ -64,6 +115,7 @@ impl Blames {
             late_tasks: late,
             wait_most_ns: wait_ns + cell.late_ns.load(Acquire),
             lifo_tasks: cell.lifo_tasks.load(Acquire),
+            worst: cell.worst.read(),
         };
         let closes_ns = cell.closes_ns.load(Acquire);
         // It may have been given to a later slow poll meanwhile.
@@ -141,6 +193,7 @@ impl Culprits {
         cell.start_ns.store(0, Relaxed);
         let counters = [&cell.tasks, &cell.lifo_tasks, &cell.wait_ns, &cell.late_tasks, &cell.late_ns, &cell.closes_ns];
         counters.into_iter().for_each(|counter| counter.store(0, Release));
+        cell.worst.take(None, 0);
         cell.start_ns.store(culprit.start_ns, Release);
         self.open.push((culprit, self.next_cell));
         self.next_cell = (self.next_cell + 1) % CAPACITY;
@@ -197,6 +250,7 @@ impl Culprits {
             if wait_ns > 0 && culprit.task != waiter.task {
                 add_single_writer(&blames.0[*cell].tasks, 1);
                 add_single_writer(&blames.0[*cell].wait_ns, wait_ns);
+                blames.0[*cell].worst.take(Some(waiter), wait_ns);
                 ledger.row(culprit.spawned_at, waiter.spawned_at).charge(wait_ns);
             }
         }
@@ -281,8 +335,15 @@ mod tests {
             self.culprits.polled(polled_ns + 1);
         }
 
+        /// But for the worst.
         fn blame(&self, start_ns: u64) -> Blame {
-            self.blames.read(start_ns, u64::MAX).expect("a slow poll").0
+            Blame { worst: None, ..self.blames.read(start_ns, u64::MAX).expect("a slow poll").0 }
+        }
+
+        /// The task that waited longest, from when to when.
+        fn worst(&self, start_ns: u64) -> Option<(u64, u64, u64)> {
+            let worst = self.blames.read(start_ns, u64::MAX).expect("a slow poll").0.worst;
+            worst.map(|worst| (worst.task_id, worst.ready_ns, worst.polled_ns))
         }
 
         fn is_closed(&self, start_ns: u64, now_ns: u64) -> bool {
@@ -302,9 +363,51 @@ mod tests {
             bench.poll(task, ready_ns, 302);
         }
         assert_eq!(bench.blame(100), ready(2, 250));
-        assert_eq!(bench.blames.read(7, 0), None);
+        assert!(bench.blames.read(7, 0).is_none());
         let charged: u64 = bench.ledger.rows().map(|row| row.wait_ns.load(Relaxed)).sum();
         assert_eq!(charged, 250);
+    }
+
+    #[test]
+    fn who_waited_longest_is_known_from_wake_to_poll() {
+        let mut bench = Bench::new();
+        bench.slow(1, 101, 301, true);
+        assert_eq!(bench.worst(101), None);
+        // Task 1 woke itself; task 4 waited as long as task 3, and came later.
+        for (task, ready_ns) in [(1, 101), (2, 201), (3, 151), (4, 151), (5, 301)] {
+            bench.poll(task, ready_ns, 400 + task);
+        }
+        assert_eq!(bench.worst(101), Some((3, 150, 402)));
+        // Its place is given to a later slow poll, for which nobody waited.
+        for n in 1..=CAPACITY as u64 {
+            bench.slow(1, 1_000 * n, 1_000 * n + 1, true);
+        }
+        assert_eq!(bench.worst(1_000 * CAPACITY as u64), None);
+    }
+
+    /// Readers on another thread never find parts of two.
+    #[test]
+    fn who_waited_longest_is_read_whole() {
+        let (blames, ended) = (Blames::new(), std::sync::atomic::AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut seen = 0;
+                while !ended.load(Acquire) {
+                    if let Some(worst) = blames.0[0].worst.read() {
+                        assert_eq!((worst.ready_ns, worst.polled_ns), (worst.task_id, 2 * worst.task_id + 1));
+                        seen += 1;
+                    }
+                }
+                seen
+            });
+            for task in 1..=200_000 {
+                let waiter =
+                    Waiter { task, spawned_at: Location::caller(), ready_ns: task + 1, polled_ns: 2 * task + 2 };
+                blames.0[0].worst.take(Some(&waiter), task);
+            }
+            ended.store(true, Release);
+            println!("read {} times", reader.join().expect("no torn reading"));
+        });
     }
 
     #[test]
@@ -353,7 +456,7 @@ mod tests {
         bench.poll(6, 300 * MS + 61, 300 * MS + 70);
         let late_ns = 2 * 200 * MS;
         let expected =
-            Blame { tasks: 3, wait_ns: 100 * MS, late_tasks: 2, wait_most_ns: 100 * MS + late_ns, lifo_tasks: 0 };
+            Blame { tasks: 3, wait_ns: 100 * MS, late_tasks: 2, wait_most_ns: 100 * MS + late_ns, ..Blame::default() };
         assert_eq!(bench.blame(100 * MS), expected);
         bench.culprits.park(&bench.blames, 301 * MS);
         assert!(bench.is_closed(100 * MS, 301 * MS) && !bench.culprits.are_open());
@@ -399,7 +502,7 @@ mod tests {
         for n in 1..=CAPACITY as u64 + 1 {
             bench.slow(1, n * 10, n * 10 + 5, true);
         }
-        assert_eq!(bench.blames.read(10, u64::MAX), None);
+        assert!(bench.blames.read(10, u64::MAX).is_none());
         assert!(bench.is_closed(20, u64::MAX), "no more than {OPEN} are open");
         for n in 0..u64::from(VICTIMLESS) {
             bench.poll(1, 10_000 + n, 10_000 + n);

@@ -1,6 +1,7 @@
 //! What is known of a slow poll beyond its duration: what it did, where, and who waited. Plain data.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 
 use crate::escape::Escaped;
@@ -131,6 +132,22 @@ pub struct Blame {
     /// Of `tasks`, the one that became ready during the poll and ran right after it, on a multi-thread runtime, as what is in
     /// the worker's LIFO slot does: it waits for that worker, and no other can take it.
     pub lifo_tasks: u64,
+    /// Of those that were ready before it ended, the one that waited longest for it.
+    pub worst: Option<Waited>,
+}
+
+/// A task that waited, from its wake to its poll.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Waited {
+    /// Tokio's task id.
+    pub task_id: u64,
+    /// Where it was spawned.
+    pub spawned_at: &'static Location<'static>,
+    /// When it became ready: nanoseconds since the installation.
+    pub ready_ns: u64,
+    /// When it was polled, likewise.
+    pub polled_ns: u64,
 }
 
 impl Evidence {

@@ -153,6 +153,28 @@ pub(crate) fn is_alone() -> bool {
     Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread)
 }
 
+/// How many tasks wait in the workers' own queues, all together, at this moment; `None` where this build cannot see it. What is
+/// in a multi-thread worker's LIFO slot is in no queue, and what other threads woke is in the runtime's global one:
+/// [`RuntimeMetrics::global_queue_depth`](tokio::runtime::RuntimeMetrics::global_queue_depth).
+///
+/// ```
+/// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// let queued = pollscope_probe::queued_on_workers(&runtime.metrics());
+/// assert_eq!(queued, pollscope_probe::TOKIO_UNSTABLE.then_some(0));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn queued_on_workers(metrics: &tokio::runtime::RuntimeMetrics) -> Option<u64> {
+    #[cfg(tokio_unstable)]
+    {
+        Some((0..metrics.num_workers()).map(|worker| metrics.worker_local_queue_depth(worker) as u64).sum())
+    }
+    #[cfg(not(tokio_unstable))]
+    {
+        let _ = metrics;
+        None
+    }
+}
+
 /// Puts the user's callbacks alone into the runtime's builder: the probe is off.
 pub(crate) fn install_chained(builder: &mut Builder, chained: Chained) {
     if let Some(park) = chained.park {

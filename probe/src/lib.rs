@@ -72,8 +72,8 @@ pub const CAPTURE: bool = pollscope_stacks::SUPPORTED;
 pub const CAPTURE: bool = false;
 
 pub use distribution::{Bucket, Distribution};
-pub use evidence::{Blame, Call, Cause, Evidence, StackFrame};
-pub use hooks::TOKIO_UNSTABLE;
+pub use evidence::{Blame, Call, Cause, Evidence, StackFrame, Waited};
+pub use hooks::{TOKIO_UNSTABLE, queued_on_workers};
 pub use notes::CaptureNote;
 pub use probe::{DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Probe, ProbeBuilder};
 pub use redact::redacted_source;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::compare::{recordings, same_question};
+use super::compare::{hidden, recordings, same_question};
 use super::output::{Terminal, refuse_unwritable};
 use super::report::load;
 use super::{CmdError, run};
@@ -46,7 +46,7 @@ impl Baseline {
         if !path.exists() {
             return Err(CmdError::NoBaseline { name: name.clone(), path });
         }
-        let saved = load(&path, terminal)?;
+        let saved = load(&path, request.outputs.redact, terminal)?;
         for scenario in scenarios {
             same_question(&saved.scenario, &run::scenario_info(scenario), [&path, Path::new(&scenario.name)])?;
         }
@@ -101,7 +101,10 @@ fn compare(
         let why = "they have no mode in common; pass `--mode` with one of the baseline's".to_owned();
         return Err(CmdError::Incomparable { a: path.to_owned(), b: paths[1].to_owned(), why });
     }
-    let compared = recordings(saved, recording, &pairs, ["baseline", "this run"], paths)?;
+    let mut compared = recordings(saved, recording, &pairs, ["baseline", "this run"], paths)?;
+    if outputs.redact {
+        compared.sides = hidden(&compared.sides);
+    }
     // stdout belongs to the report; what is no text has no room for another.
     let has_room = outputs.stdout == Some(Format::Text) && outputs.paths().all(|path| path != Path::new("-"));
     if has_room {

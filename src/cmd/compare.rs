@@ -5,30 +5,42 @@ use std::path::Path;
 use super::CmdError;
 use super::output::Terminal;
 use super::report::load;
+use super::run::gates_exit;
 use crate::args::CompareRequest;
 use crate::compare::{Comparison, Rounds, Side, compare, differences, environments};
 use crate::escape::escape_path;
 use crate::exit::Exit;
 use crate::pooled::pool;
-use crate::recording::{Recording, ScenarioInfo};
+use crate::recording::{Gate, Recording, ScenarioInfo};
+use crate::redact::HIDDEN;
 use crate::report::comparison::{Compared, render};
 
 pub(super) fn execute(request: &CompareRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
-    let a = load(&request.a, terminal)?;
-    let compared = match &request.b {
-        None => modes_of_one(&a, &request.modes, &request.a)?,
+    let a = load(&request.a, request.redact, terminal)?;
+    // What is judged is the recording that is new.
+    let gates = |of: &Recording| -> Vec<Gate> { request.gates.iter().map(|gate| gate.judge(&of.runs)).collect() };
+    let mut compared = match &request.b {
+        None => Compared { gates: gates(&a), ..modes_of_one(&a, &request.modes, &request.a)? },
         Some(path) => {
-            let b = load(path, terminal)?;
+            let b = load(path, request.redact, terminal)?;
             let names = [&request.a, path].map(|path| path.as_path());
             let pairs = pairs(&a, &b, &request.modes, names)?;
-            recordings(&a, &b, &pairs, ["A", "B"], names)?
+            Compared { gates: gates(&b), ..recordings(&a, &b, &pairs, ["A", "B"], names)? }
         }
     };
+    if request.redact {
+        compared.sides = hidden(&compared.sides);
+    }
     let text = render(&compared, request.format, &terminal.style());
     let dash = Path::new("-");
     let text = text.map_err(|error| CmdError::Write { path: dash.to_owned(), error: error.into() })?;
     terminal.write(dash, &text)?;
-    Ok(Exit::Pass)
+    Ok(gates_exit(&compared.gates, request.strict))
+}
+
+/// What the sides are, without paths.
+pub(super) fn hidden(sides: &[String]) -> Vec<String> {
+    sides.iter().filter_map(|side| Some(format!("{}: {HIDDEN}", side.split_once(": ")?.0))).collect()
 }
 
 /// Why two sides cannot be compared.
@@ -61,6 +73,7 @@ fn modes_of_one(recording: &Recording, chosen: &[String], path: &Path) -> Result
         sides: Vec::new(),
         comparisons: each.collect(),
         environments: Vec::new(),
+        gates: Vec::new(),
     })
 }
 
@@ -116,6 +129,7 @@ pub(super) fn recordings(
         sides: sides.collect(),
         comparisons: each.collect::<Vec<(String, Comparison)>>(),
         environments: environments(a, b),
+        gates: Vec::new(),
     })
 }
 

@@ -227,7 +227,7 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
         Command::Run(run) => hiding(run.outputs.redact, run::execute(&run, &terminal)),
         Command::Merge(merge) => hiding(merge.outputs.redact, merge::execute(&merge, &terminal)),
         Command::Report(report) => hiding(report.outputs.redact, report::execute(&report, &terminal)),
-        Command::Compare(request) => compare::execute(&request, &terminal),
+        Command::Compare(request) => hiding(request.redact, compare::execute(&request, &terminal)),
         Command::Scenarios => scenarios::execute(&terminal),
         Command::Doctor => doctor::execute(&terminal),
         Command::Explain(code) => explain::execute(code.as_deref(), &terminal),

@@ -8,6 +8,7 @@ use super::CmdError;
 use super::output::{Terminal, refuse_unwritable, refuse_used};
 use super::run::exit_of;
 use crate::args::{Outputs, ReportRequest};
+use crate::escape::escape_path;
 use crate::exit::Exit;
 use crate::interval_log::{self, IntervalLog, is_log};
 use crate::recording::Recording;
@@ -20,7 +21,7 @@ pub(super) fn execute(request: &ReportRequest, terminal: &Terminal) -> Result<Ex
     let outputs = &request.outputs;
     refuse_used(outputs, [request.file.as_path()])?;
     refuse_unwritable(outputs)?;
-    match load_any(&request.file, terminal)? {
+    match load_any(&request.file, outputs.redact, terminal)? {
         Loaded::Recording(recording) => report(*recording, outputs, terminal),
         Loaded::Log(log) => report_log(log, request, terminal),
     }
@@ -58,9 +59,9 @@ enum Loaded {
     Log(IntervalLog),
 }
 
-/// Reads a recording.
-pub(super) fn load(path: &Path, terminal: &Terminal) -> Result<Recording, CmdError> {
-    match load_any(path, terminal)? {
+/// Reads a recording; `redact` hides its path in what is said of it.
+pub(super) fn load(path: &Path, redact: bool, terminal: &Terminal) -> Result<Recording, CmdError> {
+    match load_any(path, redact, terminal)? {
         Loaded::Recording(recording) => Ok(*recording),
         Loaded::Log(_) => Err(CmdError::Read {
             path: path.to_owned(),
@@ -70,7 +71,7 @@ pub(super) fn load(path: &Path, terminal: &Terminal) -> Result<Recording, CmdErr
 }
 
 /// Reads a recording or an interval log, whichever its beginning says it is, and says on stderr if it is torn.
-fn load_any(path: &Path, terminal: &Terminal) -> Result<Loaded, CmdError> {
+fn load_any(path: &Path, redact: bool, terminal: &Terminal) -> Result<Loaded, CmdError> {
     let (loaded, torn) = if path == Path::new("-") {
         let mut text = Vec::new();
         let done = io::stdin().read_to_end(&mut text);
@@ -80,7 +81,8 @@ fn load_any(path: &Path, terminal: &Terminal) -> Result<Loaded, CmdError> {
         load_from(File::open(path).map_err(|error| unreadable(path, error))?, path)?
     };
     if let Some(torn) = torn.filter(|_| !terminal.quiet) {
-        say(&format!("note: `{}` ends early: {torn}", crate::escape::escape_path(path)));
+        let shown = if redact { HIDDEN.into() } else { escape_path(path) };
+        say(&format!("note: `{shown}` ends early: {torn}"));
     }
     Ok(loaded)
 }

@@ -12,7 +12,7 @@ use crate::exit::Exit;
 use crate::export::console;
 use crate::findings::findings;
 use crate::limits;
-use crate::recording::{GateVerdict, Recording, Run, ScenarioInfo, Verdict};
+use crate::recording::{Gate, GateVerdict, Recording, Run, ScenarioInfo, Verdict};
 use crate::redact::redact;
 use crate::run::run_all;
 use crate::scenario::{Scenario, builtin, wire};
@@ -132,12 +132,19 @@ pub(super) fn scenario_info(scenario: &Scenario) -> ScenarioInfo {
 /// How a command ends that has this to report.
 pub(super) fn exit_of(recording: &Recording, strict: bool) -> Exit {
     let any = |check: fn(&Run) -> bool| recording.runs.iter().any(check);
-    let is_any = |verdict| recording.gates.iter().any(|gate| gate.verdict == verdict);
     if any(|run| !run.errors.is_empty()) {
         Exit::Error
     } else if any(|run| run.merge.as_ref().is_some_and(|merge| merge.verdict != Verdict::Ok)) {
         Exit::NotConfirmed
-    } else if is_any(GateVerdict::Fail) {
+    } else {
+        gates_exit(&recording.gates, strict)
+    }
+}
+
+/// How a command ends in which nothing but gates can go wrong.
+pub(super) fn gates_exit(gates: &[Gate], strict: bool) -> Exit {
+    let is_any = |verdict| gates.iter().any(|gate| gate.verdict == verdict);
+    if is_any(GateVerdict::Fail) {
         Exit::GateFailed
     } else if strict && is_any(GateVerdict::Inconclusive) {
         Exit::Inconclusive

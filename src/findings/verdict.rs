@@ -101,7 +101,10 @@ fn divided(good: &[&Pooled], bad: &[&Pooled]) -> String {
     let keeps = if good.len() == 1 { "keeps" } else { "keep" };
     let does = if bad.len() == 1 { "does" } else { "do" };
     let (best, worst) = (good[good.len() - 1], bad[0]);
-    let mut proof: Vec<String> = gain(best, worst).into_iter().collect();
+    let gain = gain(best, worst);
+    let rounds = best.rounds.len().min(worst.rounds.len());
+    let lacks_interval = gain.is_some() && rounds < LEAST_ROUNDS;
+    let mut proof: Vec<String> = gain.into_iter().collect();
     if best.slow_total() != worst.slow_total() {
         let instead = format_count(worst.slow_total());
         proof.push(format!("{} instead of {instead}", plural(best.slow_total(), "slow poll")));
@@ -111,7 +114,13 @@ fn divided(good: &[&Pooled], bad: &[&Pooled]) -> String {
         names(good.iter().copied()),
         names(bad.iter().copied())
     );
-    if proof.is_empty() { claim } else { format!("{claim}: {}", proof.join(", ")) }
+    if proof.is_empty() {
+        return claim;
+    }
+    let rounds = if rounds == 1 { "one round".to_owned() } else { plural(rounds as u64, "round") };
+    let advice =
+        if lacks_interval { format!("; {rounds}: no interval, `--rounds 5` gives one") } else { String::new() };
+    format!("{claim}: {}{advice}", proof.join(", "))
 }
 
 /// How much lower the first measure is that differs at all: percentiles before maxima, which are single events. With enough

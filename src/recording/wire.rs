@@ -13,11 +13,12 @@
 //! keys of the types of the same name in [`crate::recording`], which say what each means. Where the JSON says more or less:
 //!
 //! - `merge.verdict` is `ok`, `failed` or `unverifiable`. In an unverifiable merge the counts of lines are `null`: they
-//!   were not found out. So are `cpu_ns`, `run_delay_ns`, `off_cpu_ns`, `cause`, `syscall`, `blocking_line`, `stack_complete` and `blame` of a slow poll of which
+//!   were not found out. So are `cpu_ns`, `run_delay_ns`, `off_cpu_ns`, `cause`, `syscall`, `blocking_line`, `stack_complete`, `blame` and `worst_waiter` of a slow poll of which
 //!   only the duration is known; its `stack` is then empty.
 //! - `environment.command` is pollscope's own command line, and `settings` has the output's path. Nothing else that a process was
 //!   told, its environment held or a file contained is in a recording: names, paths and places only; `--redact` hides the paths.
 //! - `coverage.missing` says why something of slow polls is `null`, each reason once; it is empty when nothing was in the way.
+//! - `intervals[].queued` is what somebody outside of the loop found at one moment, the interval's beginning; the first has `null`.
 //! - `gates[].verdict` is `pass`, `fail` or `inconclusive`.
 //!
 //! # A distribution

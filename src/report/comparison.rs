@@ -1,13 +1,15 @@
-//! A comparison as a page: what was compared, one table a mode, and what it comes to.
+//! A comparison as a page: what was compared, what was expected of it, one table a mode, and what it comes to.
 
 mod json;
 mod markdown;
 #[cfg(test)]
 mod tests;
 
+use super::gates;
 use super::layout::{Ink, Line, paragraph};
 use super::terminal::Style;
 use crate::compare::{Basis, Comparison, Rounds, Row, Verdict, conclusion, interval_text, noted};
+use crate::recording::Gate;
 use crate::units::{format_ratio, plural};
 
 /// What a comparison is written as.
@@ -51,6 +53,8 @@ pub struct Compared {
     pub comparisons: Vec<(String, Comparison)>,
     /// What else was different, each as `kernel 6.8.0 and 6.18.1`.
     pub environments: Vec<String>,
+    /// What had to hold of the recording that is judged, each with its verdict.
+    pub gates: Vec<Gate>,
 }
 
 /// A comparison in a format; the style is that of a text.
@@ -78,6 +82,10 @@ fn text(compared: &Compared, style: &Style) -> String {
         vec![Line::new().text(Ink::Title, "pollscope compare").blank(1).text(Ink::Bold, &compared.scenario)];
     for side in &compared.sides {
         lines.extend(paragraph(Line::new(), Ink::Dim, side, page));
+    }
+    if !compared.gates.is_empty() {
+        lines.push(Line::new());
+        lines.extend(gates::block(&compared.gates, style));
     }
     for (mode, comparison) in &compared.comparisons {
         lines.push(Line::new());

@@ -58,7 +58,14 @@ pub fn render(recording: &Recording) -> serde_json::Result<String> {
 
 fn write_run(log: &mut String, run: &Run, start_ns: u64) -> serde_json::Result<()> {
     let named = |measure: &str| format!("Tag={},", tag(&format!("{}.{measure}", run.mode)));
-    let whole = Interval { start_ns: 0, polls: run.polls.clone(), lag: run.lag.clone(), busy_ns: run.loop_busy_ns };
+    let whole = Interval {
+        start_ns: 0,
+        polls: run.polls.clone(),
+        lag: run.lag.clone(),
+        busy_ns: run.loop_busy_ns,
+        longest_stretch_ns: None,
+        queued: None,
+    };
     let intervals = if run.intervals.is_empty() { std::slice::from_ref(&whole) } else { &run.intervals };
     for (measure, dist) in measures(run) {
         log.push_str(&format!("{}{}", named(&measure), line((start_ns, run.elapsed_ns), dist)?));
@@ -121,6 +128,8 @@ mod tests {
             polls: dist(3, &[(count, 1_000, 2_000_000)]),
             lag: Some(dist(3, &[(count, 1_000, MS)])),
             busy_ns: 0,
+            longest_stretch_ns: None,
+            queued: None,
         };
         recording.runs[0].intervals = vec![slice(2 * MS, 10), slice(1_000 * MS, 20), slice(2_000 * MS, 30)];
         recording.runs[1].mode = "off, loaded\n".to_owned();

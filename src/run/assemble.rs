@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use pollscope_probe::{Blame, Call, Charge, Ledger, Site, SlowPoll, Snapshot, StackFrame};
+use pollscope_probe::{Blame, Call, Charge, Ledger, Site, SlowPoll, Snapshot, StackFrame, Waited};
 
 use super::watching::Ended;
 use crate::pipeline::sink::Mode;
@@ -92,6 +92,16 @@ fn slow_poll(poll: &SlowPoll) -> recording::SlowPoll {
         stack: poll.evidence.stack.iter().map(frame).collect(),
         stack_complete: poll.evidence.stack_complete,
         blame: poll.blame.map(blame),
+        worst_waiter: poll.blame.and_then(|blame| blame.worst).map(|waited| Box::new(waiter(waited))),
+    }
+}
+
+fn waiter(waited: Waited) -> recording::Waiter {
+    recording::Waiter {
+        task_id: waited.task_id,
+        spawned_at: format!("{}:{}", waited.spawned_at.file(), waited.spawned_at.line()),
+        ready_ns: waited.ready_ns,
+        polled_ns: waited.polled_ns,
     }
 }
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use pollscope_probe::{Distribution, Probe, Snapshot};
-use tokio::runtime::Handle;
+use pollscope_probe::{Distribution, Probe, Snapshot, queued_on_workers};
+use tokio::runtime::{Handle, RuntimeMetrics};
 use tokio_metrics::RuntimeMonitor;
 
 use super::Progress;
-use crate::recording::{Dist, Interval};
+use crate::recording::{Dist, Interval, Queued};
 use crate::witness::lag::Lag;
 
 type Metrics = Box<dyn Iterator<Item = tokio_metrics::RuntimeMetrics>>;
@@ -22,6 +22,9 @@ pub(super) struct Collector {
     last: Snapshot,
     lag: Option<(Lag, Distribution)>,
     metrics: Option<Metrics>,
+    queues: Option<RuntimeMetrics>,
+    /// When the interval that is being taken began.
+    queued: Option<Queued>,
     totals: Totals,
     intervals: Vec<Interval>,
 }
@@ -62,6 +65,8 @@ impl Collector {
             last,
             lag,
             metrics: None,
+            queues: None,
+            queued: None,
             totals: Totals::default(),
             intervals: Vec::new(),
         }
@@ -70,6 +75,7 @@ impl Collector {
     /// Begins to ask the runtime for its metrics.
     pub(super) fn watch(&mut self, runtime: &Handle) {
         self.metrics = Some(Box::new(RuntimeMonitor::new(runtime).intervals()));
+        self.queues = Some(runtime.metrics());
     }
 
     /// Takes an interval when one is over.
@@ -85,14 +91,26 @@ impl Collector {
 
     fn take(&mut self) {
         let snapshot = self.probe.snapshot();
-        let polls = Dist::from(&snapshot.since(&self.last).polls);
+        let since_last = snapshot.since(&self.last);
+        let polls = Dist::from(&since_last.polls);
         let lag = self.lag.as_mut().map(|(lag, last)| {
             let read = lag.corrected.read();
             let since = Dist::from(&read.since(last));
             *last = read;
             since
         });
-        self.intervals.push(Interval { start_ns: self.last.at_ns, busy_ns: polls.sum_ns, polls, lag });
+        let queued = self
+            .queues
+            .as_ref()
+            .map(|queues| Queued { global: queues.global_queue_depth() as u64, local: queued_on_workers(queues) });
+        self.intervals.push(Interval {
+            start_ns: self.last.at_ns,
+            busy_ns: polls.sum_ns,
+            polls,
+            lag,
+            longest_stretch_ns: since_last.busy_stretches.max_ns,
+            queued: std::mem::replace(&mut self.queued, queued),
+        });
         self.last = snapshot;
         if let Some(metrics) = self.metrics.as_mut().and_then(Iterator::next) {
             self.totals.add(&metrics);

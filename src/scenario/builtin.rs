@@ -115,6 +115,8 @@ mod tests {
             assert!(scenario.question.ends_with('?'), "{name}: {}", scenario.question);
             assert!(scenario.why.split_whitespace().count() >= 40, "{name}: say why in a few sentences");
             assert!(!scenario.expect.is_empty(), "{name}");
+            let says_why = text.lines().any(|line| line.starts_with("rounds = ") && line.contains(" # "));
+            assert!(says_why, "{name}: say how many rounds, and why so many");
             for gate in &scenario.expect {
                 let known = gate.modes().iter().all(|mode| scenario.settings.modes.contains(mode));
                 assert!(known, "{name}: `{gate}` names a mode that does not run");

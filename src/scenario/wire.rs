@@ -11,8 +11,8 @@
 //! | `question` | the question in one line | – |
 //! | `why` | prose: why it is asked, and what one learns | – |
 //! | `seed` | of everything random; 0 to 2⁶³ − 1 | 1 |
-//! | `rounds` | how often each mode runs; 1 to 100 | 1 |
-//! | `warmup` | rounds before those, which are run and thrown away; 0 to 100 | 0; 1 if `rounds` is 2 or more |
+//! | `rounds` | how often each mode runs; 1 to 100 | 5 |
+//! | `warmup` | rounds before those, which are run and thrown away; 0 to 100 | 1; 0 if `rounds` is 1 |
 //! | `modes` | the modes to compare, in this order, none twice; a list, or one string with commas | `["naive", "offloaded"]` |
 //! | `slow_poll` | what counts as a slow poll (`>=`); 1us to 1h | `"100ms"` |
 //! | `sample_every` | the length of an interval in the recording; 1ms to 1h | `"100ms"` |

@@ -4,6 +4,7 @@ mod arguments;
 mod ci;
 mod compared;
 mod faults;
+mod gated;
 mod generated;
 mod reports;
 mod saved;

@@ -57,7 +57,7 @@ fn a_client_finds_named_tasks_and_their_slow_polls() {
     std::fs::write(&scenario, SCENARIO).unwrap();
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let program = pollscope()
-        .args(["run", "--quiet", &format!("--console={address}")])
+        .args(["run", "--quiet", "--rounds", "1", &format!("--console={address}")])
         .arg(&scenario)
         .stdout(Stdio::null())
         .spawn()

@@ -76,6 +76,7 @@ fn bare_run() -> Run {
             }],
             stack_complete: Some(true),
             blame: Some(Blame { tasks: 5, wait_ns: 7, late_tasks: 1, wait_most_ns: 8, lifo_tasks: 0 }),
+            worst_waiter: None,
         }],
         sites: vec![Site {
             spawned_at: "src/main.rs:29".into(),
@@ -159,8 +160,18 @@ fn full() -> Recording {
     run.unanswered = Some(3);
     run.throughput_bytes_per_s = Some(2600);
     run.slow_polls[0].task_name = Some("writer".into());
+    let waiter =
+        Waiter { task_id: 9, spawned_at: "src/main.rs:31".into(), ready_ns: 600_000_000, polled_ns: 1_003_200_000 };
+    run.slow_polls[0].worst_waiter = Some(Box::new(waiter));
     run.sites[0].task_name = Some("writer".into());
-    run.intervals = vec![Interval { start_ns: 0, polls: dist(&[5]), lag: Some(dist(&[6])), busy_ns: 5 }];
+    run.intervals = vec![Interval {
+        start_ns: 0,
+        polls: dist(&[5]),
+        lag: Some(dist(&[6])),
+        busy_ns: 5,
+        longest_stretch_ns: Some(7),
+        queued: Some(Queued { global: 2, local: None }),
+    }];
     let metrics = [("workers_count", 1.0), ("busy_ratio", f64::NAN), ("mean_polls_per_park", f64::INFINITY)];
     run.runtime_metrics = Some(metrics.map(|(name, value)| (name.to_owned(), value)).into());
     recording
@@ -228,7 +239,7 @@ fn every_key_of_the_contract_is_there() {
             "/runs/0/slow_polls/0",
             "id:whole task_id:whole task_name:text spawned_at:text worker:whole start_ns:whole duration_ns:whole \
              cpu_ns:whole run_delay_ns:whole off_cpu_ns:whole cause:text syscall:map blocking_line:text function:text stack:list stack_complete:bool \
-             blame:map",
+             blame:map worst_waiter:map",
         ),
         ("/runs/0/slow_polls/0/syscall", "name:text fd:whole path:text bytes:whole text:text"),
         ("/runs/0/slow_polls/0/stack/0", "function:text file:text line:whole"),
@@ -242,7 +253,9 @@ fn every_key_of_the_contract_is_there() {
             "culprit:text waiter:text tasks:whole wait_ns:whole late_tasks:whole wait_most_ns:whole",
         ),
         ("/runs/0/sites/0", "spawned_at:text task_name:text polls:map slow:whole"),
-        ("/runs/0/intervals/0", "start_ns:whole polls:map lag:map busy_ns:whole"),
+        ("/runs/0/intervals/0", "start_ns:whole polls:map lag:map busy_ns:whole longest_stretch_ns:whole queued:map"),
+        ("/runs/0/intervals/0/queued", "global:whole local:null"),
+        ("/runs/0/slow_polls/0/worst_waiter", "task_id:whole spawned_at:text ready_ns:whole polled_ns:whole"),
         ("/runs/0/runtime_metrics", "workers_count:float busy_ratio:null mean_polls_per_park:null"),
         ("/findings/0", "code:text mode:text sentence:text advice:text at:text"),
         ("/gates/0", "expr:text verdict:text value:float"),

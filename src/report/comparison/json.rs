@@ -4,6 +4,7 @@
 //! `rounds` of both, `interleaved`, `verdict`, `conclusion`, `notes` and `metrics`. A metric has `key`, `unit` (`ns`, `count`,
 //! `bytes_per_s`, `fraction`), `a` and `b` in that unit, `ratio` (b by a), `low` and `high` (the ends of its 95 % interval; a
 //! `null` high beside a low is an open end), `interval_of` (`rounds`, `samples`, `none`), `better` (`lower`, `higher`) and `verdict`.
+//! `gates` are those of `--fail-on`, as in a recording: `expr`, `verdict` (`pass`, `fail`, `inconclusive`) and `value`.
 
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ pub(super) fn render(compared: &Compared) -> serde_json::Result<String> {
         "sides": compared.sides,
         "environments_differ": compared.environments,
         "comparisons": comparisons.collect::<Vec<_>>(),
+        "gates": compared.gates,
     });
     Ok(serde_json::to_string_pretty(&document)? + "\n")
 }

@@ -1,6 +1,6 @@
 //! A comparison as Markdown, for a summary in CI or a comment.
 
-use super::{Compared, headed, marked, ratio_text, warnings};
+use super::{Compared, gates, headed, marked, ratio_text, warnings};
 use crate::compare::conclusion;
 use crate::escape::escape;
 
@@ -8,6 +8,14 @@ pub(super) fn render(compared: &Compared) -> String {
     let mut out = format!("## pollscope compare {}\n", cell(&compared.scenario));
     for side in &compared.sides {
         out += &format!("\n{}\n", cell(side));
+    }
+    if !compared.gates.is_empty() {
+        out += "\n";
+    }
+    for gate in &compared.gates {
+        let value = gates::value(gate);
+        let value = if value.is_empty() { value } else { format!(": **{}**", cell(&value)) };
+        out += &format!("- {} {}{value}\n", cell(gates::sign(gate.verdict)), cell(&gate.expr));
     }
     for (mode, comparison) in &compared.comparisons {
         out += &format!("\n**{}**\n\n", cell(&headed(mode, conclusion(comparison))));

@@ -17,6 +17,7 @@ fn compared() -> Compared {
         sides: Vec::new(),
         comparisons: vec![(String::new(), comparison)],
         environments: vec!["kernel 6.8.0 and <b>|6.9\u{1b}".to_owned()],
+        gates: fixture::recording().gates,
     }
 }
 
@@ -45,6 +46,22 @@ fn json_has_every_metric_with_its_unit() {
     let metric = &comparison["metrics"][0];
     assert_eq!((&metric["key"], &metric["unit"]), (&"response_time.p99".into(), &"ns".into()));
     assert!(metric["low"].as_f64() < metric["ratio"].as_f64() && metric["ratio"].as_f64() < Some(0.5), "{metric}");
+}
+
+#[test]
+fn what_had_to_hold_comes_first() {
+    let page = rendered(Format::Text, 100);
+    let lines: Vec<&str> = page.lines().skip(1).take(6).collect();
+    assert_eq!(lines[0], "");
+    assert!(lines[1].starts_with("✓ naive.slow_polls >= 3 ") && lines[1].ends_with("  6"), "{page}");
+    assert!(lines[3].starts_with("✗ offloaded.lag.p99 < 1ms ") && lines[3].ends_with("  1.56 ms"), "{page}");
+    assert!(lines[4].starts_with("~ ") && lines[4].ends_with("— not measured") && lines[5].is_empty(), "{page}");
+    let ascii = render(&compared(), Format::Text, &Style { width: 100, color: false, unicode: false });
+    assert!(ascii.expect("rendered").contains("\nFAIL offloaded.lag.p99 < 1ms "));
+    let json: serde_json::Value = serde_json::from_str(&rendered(Format::Json, 0)).expect("JSON");
+    assert_eq!(json["gates"][2]["verdict"], "fail");
+    let page = rendered(Format::Markdown, 0);
+    assert!(page.contains("\n- ✗ offloaded.lag.p99 &lt; 1ms: **1.56 ms**\n- \\~ offloaded"), "{page}");
 }
 
 #[test]

@@ -26,8 +26,14 @@ fn read_back(page: &str) -> Recording {
 fn rich() -> Recording {
     let mut recording = fixture::recording();
     for run in &mut recording.runs {
-        let interval =
-            |start_ns| Interval { start_ns, polls: run.polls.clone(), lag: run.lag.clone(), busy_ns: run.polls.sum_ns };
+        let interval = |start_ns| Interval {
+            start_ns,
+            polls: run.polls.clone(),
+            lag: run.lag.clone(),
+            busy_ns: run.polls.sum_ns,
+            longest_stretch_ns: None,
+            queued: None,
+        };
         run.intervals = (0..12).map(|i| interval(i * 250 * fixture::MS)).collect();
         let charge = crate::recording::Charge {
             culprit: "src/a.rs:1".to_owned(),

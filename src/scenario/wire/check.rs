@@ -51,6 +51,9 @@ impl Fault {
 /// The longest merge, in bytes.
 const MAX_MERGE_BYTES: u128 = 10 << 30;
 
+/// As many as a comparison needs to pair them; METHODOLOGY.md says what fewer and more are worth ("Comparing").
+const DEFAULT_ROUNDS: u64 = 5;
+
 /// What is assumed of a line's path and number, which are known only when it is written.
 const NAME_BYTES: u128 = 64;
 
@@ -69,7 +72,7 @@ pub(super) fn scenario(name: String, file: File) -> Result<Scenario, Fault> {
         (None, Some(given)) => Workload::Block(block(given)?),
         (given, None) => Workload::Merge(merge(given.unwrap_or_default())?),
     };
-    let rounds = count("rounds", file.rounds, 1, 1, 100)?;
+    let rounds = count("rounds", file.rounds, DEFAULT_ROUNDS, 1, 100)?;
     let settings = Settings {
         runtime: runtime(file.runtime)?,
         workload,

@@ -42,13 +42,13 @@ fn everything_else_has_a_default() {
         ("merge.sink.kind", "file"),
         ("merge.sink.sync_every", "0"),
         ("modes", "naive,offloaded"),
-        ("rounds", "1"),
+        ("rounds", "5"),
         ("runtime.flavor", "current_thread"),
         ("runtime.workers", "1"),
         ("sample_every", "100ms"),
         ("seed", "1"),
         ("slow_poll", "100ms"),
-        ("warmup", "0"),
+        ("warmup", "1"),
         ("witness.connections", "1"),
         ("witness.lag", "10ms"),
         ("witness.response", "10ms"),
@@ -182,7 +182,9 @@ fn any_key_can_be_overridden() {
 
     assert_eq!(good("", &["witness.response=off"]).settings.witness.response, None);
     assert_eq!(good("", &["rounds=2", "rounds=3"]).settings.rounds, 3, "the last one counts");
-    for (sets, warmup) in [(&["rounds=3"][..], 1), (&["rounds=3", "warmup=0"], 0), (&["warmup=2"], 2)] {
+    for (sets, warmup) in
+        [(&["rounds=3"][..], 1), (&["rounds=1"], 0), (&["rounds=3", "warmup=0"], 0), (&["warmup=2"], 2)]
+    {
         assert_eq!(good("", sets).settings.warmup, warmup, "{sets:?}");
     }
     let Workload::Block(block) = good("", &["block={ tasks = 3, how = \"spin\" }"]).settings.workload else {

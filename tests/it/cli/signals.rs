@@ -122,7 +122,7 @@ fn twice_reports_although_the_loop_is_blocked() {
 fn twice_does_not_wait_for_the_confirmation() {
     let folder = Folder::new();
     let fifo = "--set merge.sink.kind=fifo --set merge.sink.every=1h --set merge.sink.pause=3599999ms";
-    let child = spawn(&folder, &format!("run merge --mode naive {fifo}"));
+    let child = spawn(&folder, &format!("run merge --rounds 1 --mode naive {fifo}"));
     // All 50 lines fit into the pipe; the reader sleeps for an hour.
     thread::sleep(Duration::from_millis(2_500));
     send(&child, Signal::TERM);

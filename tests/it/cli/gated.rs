@@ -1,0 +1,101 @@
+//! `--fail-on` and `--strict`: the same gates end `run`, `report` and `compare` alike.
+
+use crate::support::{Folder, assert_ends, stdout};
+
+const SHORT: &str =
+    "run slow-coroutine --set block.duration=20ms --set block.run_for=60ms --slow 10ms --rounds 1 --quiet";
+
+/// The recordings `a` and `b`, in whose naive mode one poll was slow.
+fn saved() -> Folder {
+    let folder = Folder::new();
+    for name in ["a", "b"] {
+        assert_ends(&folder.run(&format!("{SHORT} --json {name}")), 0, &[]);
+    }
+    folder
+}
+
+#[test]
+fn a_gate_passes_fails_or_is_inconclusive_wherever_it_is_judged() {
+    let folder = saved();
+    for command in [SHORT, "report a", "compare a", "compare a b", "compare a b --mode naive,offloaded"] {
+        for (gates, code, sign) in [
+            ("--fail-on naive.slow_polls>=1", 0, "✓"),
+            ("--fail-on naive.slow_polls>=1 --strict", 0, "✓"),
+            ("--fail-on naive.slow_polls==0", 99, "✗"),
+            // Nothing was merged; and the slowest hundredth of a handful of values may be anything.
+            ("--fail-on merge.lines==1", 0, "~"),
+            ("--fail-on merge.lines==1 --strict", 97, "~"),
+            ("--fail-on lag.p99>1h --strict", 97, "~"),
+        ] {
+            let output = folder.run(&format!("{command} {gates}"));
+            assert_ends(&output, code, &[]);
+            let gate = gates.split(' ').nth(1).expect("a gate");
+            assert!(stdout(&output).contains(&format!("\n{sign} {gate} ")), "{command} {gates}:\n{}", stdout(&output));
+        }
+        // A failed one decides, whatever else there is.
+        let both = folder.run(&format!("{command} --strict --fail-on merge.lines==1 --fail-on naive.slow_polls==0"));
+        assert_ends(&both, 99, &[]);
+    }
+}
+
+#[test]
+fn what_is_no_gate_is_shown_with_its_place() {
+    let folder = saved();
+    for command in [SHORT, "report a", "compare a b"] {
+        let output = folder.run(&format!("{command} --fail-on lag.p98<1s"));
+        assert_ends(&output, 2, &["`p98` is no statistic of `lag`", "\n  lag.p98<1s\n      ^^^"]);
+        assert_eq!(stdout(&output), "", "{command}");
+    }
+}
+
+#[test]
+fn of_two_recordings_the_second_is_judged() {
+    let folder = saved();
+    // What a machine does at the same time is nobody's business here: the second has no slow polls, says its file.
+    let mut json: serde_json::Value = serde_json::from_slice(&folder.read("b")).expect("JSON");
+    for run in json["runs"].as_array_mut().expect("a list") {
+        (run["slow_polls_total"], run["slow_polls"]) = (0.into(), serde_json::json!([]));
+        run["sites"].as_array_mut().expect("a list").iter_mut().for_each(|site| site["slow"] = 0.into());
+    }
+    folder.write("none", json.to_string());
+    let gate = "--fail-on slow_polls==0";
+    assert_ends(&folder.run(&format!("compare a none {gate}")), 0, &[]);
+    assert_ends(&folder.run(&format!("compare none a {gate}")), 99, &[]);
+    assert_ends(&folder.run(&format!("compare a {gate}")), 99, &[]);
+}
+
+#[test]
+fn they_come_first_in_every_format_of_a_comparison() {
+    let folder = saved();
+    let run =
+        |format: &str| stdout(&folder.run(&format!("compare a b --format {format} --fail-on naive.slow_polls==0")));
+    let text = run("text");
+    assert!(text.find("\n✗ naive.slow_polls==0 ") < text.find("\nmetric "), "{text}");
+    let markdown = run("markdown");
+    assert!(markdown.find("\n- ✗ naive.slow\\_polls==0: **") < markdown.find("\n| metric "), "{markdown}");
+    let json: serde_json::Value = serde_json::from_str(&run("json")).expect("JSON");
+    let gate = &json["gates"][0];
+    assert_eq!((&gate["expr"], &gate["verdict"]), (&"naive.slow_polls==0".into(), &"fail".into()));
+    assert!(gate["value"].as_f64() >= Some(1.0), "{gate}");
+}
+
+#[test]
+fn a_comparison_to_be_shown_to_others_has_no_paths() {
+    let folder = saved();
+    std::fs::create_dir(folder.path("secret")).expect("a folder");
+    let json = folder.read("a");
+    folder.write("secret/a", &json);
+    folder.write("secret/torn", &json[..json.len() - 200]);
+    for format in ["text", "json", "markdown"] {
+        let line = format!("compare secret/a secret/torn --format {format}");
+        for (line, is_hidden) in [(line.clone(), false), (format!("{line} --redact"), true)] {
+            let output = folder.run(&line);
+            assert_ends(&output, 0, &["ends early"]);
+            let shown = stdout(&output) + &crate::support::stderr(&output);
+            assert_eq!(shown.matches("secret").count(), if is_hidden { 0 } else { 3 }, "{shown}");
+            assert!(!is_hidden || shown.contains("path"), "{shown}");
+        }
+    }
+    let output = folder.run("compare secret/a secret/missing --redact");
+    assert_ends(&output, 1, &["cannot read recording `<path>`: No such file"]);
+}
