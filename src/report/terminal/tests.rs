@@ -181,15 +181,55 @@ fn a_merge_says_what_went_wrong_and_where() {
 }
 
 #[test]
-fn durations_share_an_axis() {
+fn durations_share_an_axis_and_have_their_ratios() {
     assert_eq!(
-        part(&fixture::recording(), 100, "Durations").lines().take(3).collect::<Vec<_>>(),
+        part(&fixture::recording(), 100, "Durations").lines().take(4).collect::<Vec<_>>(),
         [
-            "Durations                          p50      p99      max  1µs  10µs  100µs 1ms  10ms  100ms    x p99",
-            "poll time         naive        9.03 µs  89.2 µs   503 ms       ●━━━━━━────────────────────┤",
-            "                  offloaded    9.03 µs  83.5 µs   900 µs       ●━━━━━─────┤           ┊         1.1x",
+            "Durations                         p50     p90     p99   p99.9  p99.99     max  1µs    100µs  10ms 1s",
+            "poll time         naive       9.03 µs 19.6 µs 89.2 µs  771 µs  168 ms  503 ms     ●━━━────────────┤",
+            "                  offloaded   9.03 µs 19.6 µs 83.5 µs  635 µs  869 µs  900 µs     ●━━━───┤      ┊",
+            "                  ratio          1.0x    1.0x    1.1x    1.2x    194x    559x",
         ]
     );
+}
+
+#[test]
+fn a_percentile_of_too_few_values_is_unknown_and_has_no_ratio() {
+    let durations = part(&fixture::recording(), 60, "Durations");
+    let lines: Vec<&str> = durations.lines().skip_while(|line| *line != "write latency").collect();
+    let dashes = lines.iter().map(|line| line.matches('—').count());
+    assert_eq!(dashes.collect::<Vec<_>>(), [0, 3, 3, 0, 0, 1], "50 writes have no 99th percentile: {lines:?}");
+    assert_eq!(lines[3].split_whitespace().count(), 4, "{lines:?}");
+    assert!(durations.ends_with("—: too few values for that percentile"), "{durations}");
+}
+
+#[test]
+fn a_page_has_the_percentiles_that_fit() {
+    for (width, labels) in [
+        (36, "p50 p99 max"),
+        (46, "p50 p99 p99.9 max"),
+        (60, "p50 p90 p99 p99.9 p99.99 max"),
+        (84, "p50 p90 p99 p99.9 p99.99 max"),
+        (200, "count p50 p90 p99 p99.9 p99.99 max"),
+    ] {
+        let durations = part(&fixture::recording(), width, "Durations");
+        let header = durations.lines().next().unwrap();
+        let words: Vec<&str> = header.split_whitespace().skip(1).take_while(|word| !word.ends_with('s')).collect();
+        assert_eq!(words.join(" "), labels, "{width}: {header}");
+    }
+}
+
+#[test]
+fn lag_stands_above_what_it_was_before_the_correction() {
+    let mut recording = fixture::recording();
+    let after_lag = |recording: &Recording| {
+        let durations = part(recording, 100, "Durations");
+        durations.lines().skip_while(|line| !line.starts_with("loop lag")).nth(3).map(str::to_owned).unwrap()
+    };
+    assert!(after_lag(&recording).starts_with("  raw             naive "), "{}", after_lag(&recording));
+    recording.runs.remove(0);
+    recording.runs.push(fixture::run("other"));
+    assert_eq!(after_lag(&recording).trim(), "raw: the same");
 }
 
 #[test]
