@@ -2,7 +2,7 @@
 
 mod text;
 
-use super::measures::{MEASURES, P50, P90, P99, P999, P9999, Percentile, RAW_LAG};
+use super::measures::{Figure, MEASURES, P50, P90, P99, P999, P9999, PRICE, Percentile, RAW_LAG};
 use crate::blockers::blockers;
 use crate::findings::{Severity, diagnosis, verdict};
 use crate::pooled::{Pooled, pool};
@@ -24,6 +24,7 @@ pub fn render(recording: &Recording) -> String {
         heading(recording, &modes),
         errors(recording),
         durations(&modes),
+        price(&modes),
         who_blocked(&modes),
         who_waited(&modes),
         gates_list(recording),
@@ -77,6 +78,17 @@ fn durations(modes: &[Pooled]) -> String {
         }
     }
     table.section("Durations")
+}
+
+fn price(modes: &[Pooled]) -> String {
+    let known: Vec<_> = PRICE.iter().filter(|figure| modes.iter().any(|mode| (figure.of)(mode).is_some())).collect();
+    let names = known.iter().map(|figure| figure.name.trim_start());
+    let mut table = Table::new(&std::iter::once("mode").chain(names).collect::<Vec<_>>(), 1);
+    for mode in modes {
+        let value = |figure: &&Figure| (figure.of)(mode).map_or("—".to_owned(), figure.show);
+        table.row(&std::iter::once(md(mode.name)).chain(known.iter().map(value)).collect::<Vec<_>>());
+    }
+    table.section(if modes.len() > 1 { "The price of the fix" } else { "Price" })
 }
 
 fn who_blocked(modes: &[Pooled]) -> String {

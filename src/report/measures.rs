@@ -2,6 +2,7 @@
 
 use crate::pooled::Pooled;
 use crate::recording::Dist;
+use crate::units::{format_bytes, format_count, format_ns};
 
 /// Its name, and a mode's distribution of it; `None` where it was not measured.
 pub(super) type Measure = (&'static str, fn(&Pooled<'_>) -> Option<Dist>);
@@ -9,14 +10,45 @@ pub(super) type Measure = (&'static str, fn(&Pooled<'_>) -> Option<Dist>);
 /// The loop lag as the timer saw it stands below the corrected one.
 pub(super) const RAW_LAG: &str = "raw";
 
-pub(super) const MEASURES: [Measure; 6] = [
+pub(super) const MEASURES: [Measure; 7] = [
     ("poll time", |mode| Some(mode.polls.clone())),
     ("schedule latency", |mode| mode.schedule_latency.clone()),
     ("loop lag", |mode| mode.lag.clone()),
     (RAW_LAG, |mode| mode.lag_raw.clone()),
     ("response time", |mode| mode.response_time.clone()),
     ("write latency", |mode| mode.write_latency.clone()),
+    ("pool wait", |mode| mode.pool_wait.clone()),
 ];
+
+/// A single value of a mode.
+pub(super) struct Figure {
+    pub(super) name: &'static str,
+    /// `None` where it is not known.
+    pub(super) of: fn(&Pooled<'_>) -> Option<f64>,
+    pub(super) show: fn(f64) -> String,
+}
+
+/// What a mode costs, besides latencies.
+pub(super) const PRICE: [Figure; 6] = [
+    Figure {
+        name: "throughput",
+        of: |mode| Some(mode.throughput_bytes_per_s()? as f64),
+        show: |bytes| format!("{}/s", format_bytes(bytes as u64)),
+    },
+    Figure { name: "elapsed", of: |mode| Some(mode.elapsed_ns() as f64), show: nanos },
+    Figure { name: "CPU time", of: |mode| Some(mode.cpu_ns()? as f64), show: nanos },
+    Figure { name: "  in kernel, about", of: |mode| Some(mode.cpu_system_ns()? as f64), show: nanos },
+    Figure { name: "context switches", of: |mode| Some(mode.context_switches()? as f64), show: whole },
+    Figure { name: "  involuntary", of: |mode| Some(mode.involuntary_switches()? as f64), show: whole },
+];
+
+pub(super) fn nanos(ns: f64) -> String {
+    format_ns(ns as u64)
+}
+
+pub(super) fn whole(count: f64) -> String {
+    format_count(count as u64)
+}
 
 /// A percentile, which needs enough values above it to be one.
 #[derive(Debug, Clone, Copy, PartialEq)]

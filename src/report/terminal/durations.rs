@@ -57,6 +57,8 @@ const STATS: [(Stat, usize); 7] = [
 
 const LABEL: usize = 18;
 const STAT: usize = 8;
+/// It was looked for, and there was none.
+const NONE: &str = "none";
 const LONGEST_BAR: usize = 72;
 const SHORTEST_BAR: usize = 8;
 
@@ -122,9 +124,11 @@ impl<'p> Table<'p> {
     /// The rows of a measure: one a mode and their ratio, or a single one when there is nothing to show.
     fn measure(&self, name: &str, dists: &[Option<Dist>]) -> Vec<Line> {
         if dists.iter().flatten().all(|dist| dist.count() == 0) {
-            let why = if dists.iter().all(Option::is_none) { "  not measured" } else { "  none" };
             let label = Line::new().left(Ink::Dim, name, LABEL.max(self.label + self.mode));
-            return vec![label.right(Ink::Dim, "—", STAT).text(Ink::Dim, why)];
+            return vec![match dists.iter().any(Option::is_some) {
+                true => label.right(Ink::Dim, NONE, STAT),
+                false => label.right(Ink::Dim, "—", STAT).text(Ink::Dim, "  not measured"),
+            }];
         }
         let mut lines = self.rows(name, Ink::Bold, dists);
         if let [first, .., last] = dists {
@@ -144,6 +148,10 @@ impl<'p> Table<'p> {
             let mode = if self.mode == 0 { "" } else { self.page.modes[i].name };
             let mode_ink = if ink == Ink::Dim { ink } else { Ink::Mode(i) };
             let mut line = Line::new().left(ink, label, self.label).left(mode_ink, mode, self.mode);
+            if dist.as_ref().is_some_and(|dist| dist.count() == 0) {
+                lines.push(line.right(Ink::Dim, NONE, STAT));
+                continue;
+            }
             for stat in &self.stats {
                 let text = dist.as_ref().and_then(|dist| stat.show(dist));
                 let ink = match ink {
