@@ -112,6 +112,19 @@ pub struct Run {
     pub loop_busy_ns: u64,
     /// Merged bytes a second; `None` for a workload that merges nothing.
     pub throughput_bytes_per_s: Option<u64>,
+    /// CPU time outside the kernel of the runtime's threads and of those that write for it; `None` where it could not be asked.
+    /// Neither the simulation nor the instruments are in it, nor in the next three.
+    pub cpu_user_ns: Option<u64>,
+    /// CPU time in the kernel.
+    pub cpu_system_ns: Option<u64>,
+    /// How often these threads gave up the CPU, as they blocked.
+    pub context_switches_voluntary: Option<u64>,
+    /// How often the CPU was taken from them.
+    pub context_switches_involuntary: Option<u64>,
+    /// How long closures waited for a thread of the blocking pool: from the call of `spawn_blocking` to the closure's start. Empty
+    /// when there was none.
+    #[serde(default, deserialize_with = "wire::bounded::waits")]
+    pub pool_wait: Option<Dist>,
     /// What counted as slow (`>=`).
     pub slow_poll_threshold_ns: u64,
     /// All slow polls, counted exactly.
@@ -134,6 +147,18 @@ pub struct Run {
     /// What tokio-metrics reported, by name.
     #[serde(deserialize_with = "wire::bounded::metrics")]
     pub runtime_metrics: Option<BTreeMap<String, f64>>,
+}
+
+impl Run {
+    /// CPU time of the threads that it is known of, in and outside the kernel.
+    pub fn cpu_ns(&self) -> Option<u64> {
+        Some(self.cpu_user_ns?.saturating_add(self.cpu_system_ns?))
+    }
+
+    /// Context switches of these threads, voluntary or not.
+    pub fn context_switches(&self) -> Option<u64> {
+        Some(self.context_switches_voluntary?.saturating_add(self.context_switches_involuntary?))
+    }
 }
 
 /// Which runtime was measured.

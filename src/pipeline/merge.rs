@@ -129,11 +129,11 @@ async fn merge_into<S: Sink>(
     options: TailOptions,
     closed: watch::Receiver<bool>,
 ) -> Result<Merged, SinkError> {
-    let (sink, opened) = S::open(output).await?;
+    let (sink, opened) = S::open(output, tasks).await?;
     let sink = Arc::new(sink);
     let mut tails = Vec::with_capacity(inputs.len());
     for (index, handle) in inputs.into_iter().enumerate() {
-        let future = tail(handle, options.clone(), Arc::clone(&sink), closed.clone());
+        let future = tail(tasks.clone(), handle, options.clone(), Arc::clone(&sink), closed.clone());
         tails.push(tasks.spawn(&format!("tail {index}"), future));
     }
     let mut inputs = Vec::with_capacity(tails.len());

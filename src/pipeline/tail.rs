@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::task::{spawn_blocking, yield_now};
+use tokio::task::yield_now;
 
 use super::confirm::InputEvidence;
 use super::sink::{Sink, SinkError};
 use crate::escape::escape_path;
+use crate::tasks::Tasks;
 
 /// How much one look at a file reads at most.
 const CHUNK: usize = 32 << 10;
@@ -269,6 +270,7 @@ pub struct TailOptions {
 /// Follows a file until `closed` turns true: a line is read off the loop, then written, in order, once. What was
 /// appended before the close is still read; an unterminated last line is delivered then, with a newline.
 pub async fn tail<S: Sink>(
+    tasks: Tasks,
     mut handle: Handle,
     options: TailOptions,
     sink: Arc<S>,
@@ -285,7 +287,7 @@ pub async fn tail<S: Sink>(
         }
         // Looked at before the file: what was appended before the close is then seen for certain.
         let closing = *closed.borrow_and_update();
-        let filled = spawn_blocking(move || {
+        let filled = tasks.spawn_blocking(move || {
             let filled = handle.fill(closing);
             (handle, filled)
         });

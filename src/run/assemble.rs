@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use pollscope_probe::{Blame, Call, Charge, Ledger, Site, SlowPoll, Snapshot, StackFrame, Waited};
 
 use super::watching::Ended;
+use crate::meter::Metered;
 use crate::pipeline::sink::Mode;
 use crate::recording::{self, Coverage, Dist, Lines, Run, RuntimeInfo};
 use crate::scenario::Settings;
@@ -17,9 +18,10 @@ pub(super) fn run(
     started_at: SystemTime,
     interrupted: Option<String>,
     ended: Ended,
+    metered: Metered,
 ) -> Run {
     let Ended { elapsed, collected, responses, merge, abandoned: _ } = ended;
-    let snapshot = &collected.snapshot;
+    let (snapshot, usage) = (&collected.snapshot, metered.usage);
     let bytes = merge.as_ref().and_then(|merge| merge.written_bytes);
     let (confirmed, write_latency, errors) = match merge {
         None => (None, None, Vec::new()),
@@ -49,6 +51,11 @@ pub(super) fn run(
         write_latency,
         busy_stretches: Some(Dist::from(&snapshot.busy_stretches)),
         throughput_bytes_per_s: bytes.and_then(|bytes| per_second(bytes, elapsed)),
+        cpu_user_ns: usage.map(|usage| usage.user_ns),
+        cpu_system_ns: usage.map(|usage| usage.system_ns),
+        context_switches_voluntary: usage.map(|usage| usage.voluntary_switches),
+        context_switches_involuntary: usage.map(|usage| usage.involuntary_switches),
+        pool_wait: Some(metered.pool_wait),
         slow_poll_threshold_ns: snapshot.threshold_ns,
         slow_polls_total: snapshot.slow_polls_total,
         slow_polls_dropped: snapshot.slow_polls_dropped,

@@ -15,6 +15,7 @@ pub use offloaded::Offloaded;
 pub use output::{Existing, Opened, OutputSpec};
 
 use crate::escape::escape_path;
+use crate::tasks::Tasks;
 
 /// How the pipeline writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,8 +52,8 @@ impl fmt::Display for Mode {
 
 /// A place that takes lines, whole and one at a time.
 pub trait Sink: Send + Sync + Sized + 'static {
-    /// Opens the output.
-    fn open(spec: OutputSpec) -> impl Future<Output = Result<(Self, Opened), SinkError>> + Send;
+    /// Opens the output. What works for it beside the loop is started by `tasks`.
+    fn open(spec: OutputSpec, tasks: &Tasks) -> impl Future<Output = Result<(Self, Opened), SinkError>> + Send;
 
     /// Writes one line, newline included. When it returns, the kernel has the line, or the answer says why not.
     /// After an error every further write fails with the same error.

@@ -6,13 +6,14 @@ use std::sync::{Mutex, PoisonError};
 
 use super::output::{Opened, Output, OutputSpec};
 use super::{Sink, SinkError};
+use crate::tasks::Tasks;
 
 /// The output, written on the executor.
 #[derive(Debug)]
 pub struct Naive(Mutex<Output>);
 
 impl Sink for Naive {
-    async fn open(spec: OutputSpec) -> Result<(Naive, Opened), SinkError> {
+    async fn open(spec: OutputSpec, _tasks: &Tasks) -> Result<(Naive, Opened), SinkError> {
         let output = Output::open(spec)?;
         let opened = output.opened().clone();
         Ok((Naive(Mutex::new(output)), opened))

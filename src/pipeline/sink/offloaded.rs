@@ -9,10 +9,10 @@ use std::thread;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_blocking;
 
 use super::output::{Opened, Output, OutputSpec};
 use super::{Sink, SinkError};
+use crate::tasks::Tasks;
 
 /// Lines that wait for the thread, at most; further writers wait for room.
 const QUEUE: usize = 1_024;
@@ -26,6 +26,7 @@ enum Command {
 #[derive(Debug)]
 pub struct Offloaded {
     spec: OutputSpec,
+    tasks: Tasks,
     /// `None` once the sink is being dropped: the thread then writes what it accepted, and ends.
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<WriterThread>,
@@ -51,23 +52,21 @@ impl Drop for WriterThread {
 }
 
 impl Sink for Offloaded {
-    async fn open(spec: OutputSpec) -> Result<(Offloaded, Opened), SinkError> {
+    async fn open(spec: OutputSpec, tasks: &Tasks) -> Result<(Offloaded, Opened), SinkError> {
         let (commands, queue) = mpsc::channel(QUEUE);
         let (ready, is_ready) = oneshot::channel();
         let started = {
-            let spec = spec.clone();
-            spawn_blocking(move || {
-                let thread = thread::Builder::new().name("writer".to_owned());
-                thread.spawn(move || run(spec, queue, ready)).map(|thread| WriterThread(Some(thread)))
-            })
-            .await
+            let (spec, starting) = (spec.clone(), tasks.clone());
+            let start = move || starting.spawn_thread("writer", move || run(spec, queue, ready));
+            tasks.spawn_blocking(move || start().map(|thread| WriterThread(Some(thread)))).await
         };
         let failed = |error| SinkError { operation: "start a thread for", path: spec.path.clone(), error };
         let thread = started
             .unwrap_or_else(|_| Err(io::Error::other("the runtime is shutting down")))
             .map_err(|error| failed(Arc::new(error)))?;
         // Whole before the next await: a cancellation there must close the queue before it joins the thread.
-        let sink = Offloaded { spec: spec.clone(), commands: Some(commands), thread: Some(thread) };
+        let sink =
+            Offloaded { spec: spec.clone(), tasks: tasks.clone(), commands: Some(commands), thread: Some(thread) };
         match is_ready.await {
             Ok(Ok(opened)) => Ok((sink, opened)),
             Ok(Err(error)) => Err(error),
@@ -84,7 +83,7 @@ impl Sink for Offloaded {
         self.commands = None;
         if let Some(mut thread) = self.thread.take() {
             // An error means that the runtime is shutting down: the thread was joined when the closure was dropped.
-            let _ = spawn_blocking(move || thread.join()).await;
+            let _ = self.tasks.spawn_blocking(move || thread.join()).await;
         }
         closed
     }

@@ -9,6 +9,8 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::dist::Dist;
+
 /// What a whole recording may hold, wherever in it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Room {
@@ -124,6 +126,19 @@ pub(crate) fn metrics<'de, D: Deserializer<'de>>(from: D) -> Result<Option<BTree
     }
 
     Ok(Option::<Numbers>::deserialize(from)?.map(|Numbers(numbers)| numbers))
+}
+
+/// A distribution of no more values than can be added up over all runs.
+pub(crate) fn waits<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Dist>, D::Error> {
+    /// With the most runs that there can be, 2⁶².
+    const MOST: u64 = 1 << 45;
+    let waits = Option::<Dist>::deserialize(from)?;
+    match &waits {
+        Some(waits) if waits.count().max(waits.clamped) > MOST => {
+            Err(D::Error::custom("it has more waits than can be"))
+        }
+        _ => Ok(waits),
+    }
 }
 
 /// A value that may be `null`, but whose key may not be missing.
