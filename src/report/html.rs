@@ -11,10 +11,12 @@ mod feel;
 mod flame;
 mod heat;
 mod island;
+mod longest;
 mod modes;
 mod percentiles;
 mod table;
 mod text;
+mod thin;
 mod timeline;
 mod verdict;
 

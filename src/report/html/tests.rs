@@ -170,6 +170,69 @@ fn every_section_is_there_and_unknown_is_a_dash() {
     render(&fixture::recording_of(Vec::new())).expect("a recording of nothing");
 }
 
+/// Slow polls whose stacks are as long as those of real ones, and of which the later are longer.
+fn many(poll: &SlowPoll, count: u64, stacks: u64) -> Vec<SlowPoll> {
+    let frame = |number: u64| Frame {
+        function: Some(format!(
+            "tokio::runtime::task::harness::Harness<T,S>::poll<Instrumented<Watch<app::task{number}>>, Arc<Handle>>"
+        )),
+        file: Some("tokio-1.54.1/src/runtime/task/harness.rs".to_owned()),
+        line: Some(155),
+    };
+    let stack = |i: u64| (0..8).map(|depth| frame(depth + i % stacks)).chain(poll.stack.clone()).collect();
+    let one = |i| SlowPoll {
+        id: i + 1,
+        start_ns: i * 20_000,
+        duration_ns: 100_000_000 + i * 1_000,
+        stack: stack(i),
+        ..poll.clone()
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn of_equal_stacks_one_is_enough() {
+    let mut recording = rich();
+    let run = &mut recording.runs[0];
+    run.slow_polls = many(&run.slow_polls[0].clone(), 60, 2);
+    (run.slow_polls_total, run.slow_polls_dropped) = (60, 0);
+    let page = render(&recording).unwrap();
+    assert!(page.len() < 300_000, "{}", page.len());
+    assert!(page.contains("the stacks of 58 slow polls are left out"));
+    let back = &read_back(&page).runs[0];
+    let with_stack: Vec<u64> =
+        back.slow_polls.iter().filter(|poll| !poll.stack.is_empty()).map(|poll| poll.id).collect();
+    assert_eq!((back.slow_polls.len(), with_stack), (60, vec![59, 60]), "the longest of each");
+    assert_eq!((back.slow_polls_total, back.slow_polls_dropped), (60, 0));
+    assert!(back.coverage.missing.iter().any(|why| why.contains("58 slow polls")), "{:?}", back.coverage.missing);
+}
+
+#[test]
+fn the_verdict_needs_no_more_than_totals() {
+    for recording in [rich(), fixture::recording(), fixture::recording_of(vec![fixture::blocked("naive", &[300])])] {
+        assert_eq!(crate::findings::verdict(&thin::totals(&recording)), crate::findings::verdict(&recording));
+    }
+}
+
+#[test]
+fn a_page_of_very_many_slow_polls_takes_at_most_3_mb() {
+    let mut recording = rich();
+    let run = &mut recording.runs[0];
+    let count = 100_000;
+    run.slow_polls = many(&run.slow_polls[0].clone(), count, 5_000);
+    (run.slow_polls_total, run.slow_polls_dropped) = (count, 0);
+    let wide = fixture::dist(3, &[(300, 1_000, 100_000_000)]);
+    let interval =
+        |i: u64| Interval { start_ns: i * 1_000_000, polls: wide.clone(), lag: Some(wide.clone()), busy_ns: 1 };
+    run.intervals = (0..2_000).map(interval).collect();
+    let page = render(&recording).unwrap();
+    assert!(page.len() <= 3_000_000, "{}", page.len());
+    let back = &read_back(&page).runs[0];
+    assert!(back.slow_polls_dropped > 0 && back.slow_polls.len() > 200, "{}", back.slow_polls.len());
+    assert!(page.contains("slow polls of it are left out") && page.contains("intervals in a row became one"));
+    assert_eq!(back.intervals.iter().map(|interval| interval.polls.count()).sum::<u64>(), 2_000 * wide.count());
+}
+
 #[test]
 fn a_page_of_many_slow_polls_is_small_and_says_what_is_left_out() {
     let mut recording = rich();
