@@ -1,6 +1,6 @@
 //! The recording within the page: as `--json` writes it, so that `pollscope report` reads a page as it reads a file.
 //!
-//! A page of many slow polls or of a long run would be too big to open, so not all of them is in it: see [`super::thin`]. What was left out is
+//! A page of many slow polls or of a long run would be too big to open, so not all of it is there: see `thin`. What was left out is
 //! counted in the recording itself, and said on the page.
 
 use super::thin::{Thin, thin};
@@ -40,7 +40,7 @@ impl Island {
             );
         }
         if stacks + slow_polls > 0 {
-            text += " All were counted, and the tables and charts above are made from all.";
+            text += " All were counted, and the tables and drawings above are made from all; the timeline that zooms is made from that data.";
         }
         if intervals_joined > 1 {
             text += &format!(" Every {} intervals in a row became one.", format_count(intervals_joined as u64));

@@ -13,7 +13,7 @@ use crate::recording::{Frame, Interval, Ledger, SlowPoll, Syscall, wire};
 fn markup(page: &str) -> String {
     let (before, rest) = page.split_once(PAGE_MARK).expect("the data");
     let (_, after) = rest.split_once("</script>").expect("its end");
-    format!("{before}{after}").replace(STYLE, "").replace(SCRIPT, "")
+    STYLES.iter().chain(&SCRIPTS).fold(format!("{before}{after}"), |page, text| page.replace(text, ""))
 }
 
 fn read_back(page: &str) -> Recording {
@@ -114,13 +114,15 @@ fn hostile(length: usize) -> Recording {
 
 #[test]
 fn what_stands_in_a_page_is_what_the_policy_allows() {
-    for (text, digest) in [(STYLE, include_str!("page.css.sha256")), (SCRIPT, include_str!("page.js.sha256"))] {
-        let found = format!("sha256-{}", STANDARD.encode(Sha256::digest(text)));
-        assert_eq!(digest, found, "write this into the file beside it");
-        assert!(!text.contains("</"), "it would end its element");
-    }
-    assert!(!SCRIPT.contains("innerHTML") && !SCRIPT.contains("eval("));
     let page = render(&rich()).unwrap();
+    for text in STYLES.iter().chain(&SCRIPTS) {
+        let found = format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
+        assert!(POLICY.contains(&found), "write {found} into the file beside the one that begins: {text:.60}");
+        assert!(!text.contains("</") && !text.contains("<!--"), "it would end its element");
+        assert!(!text.contains("innerHTML") && !text.contains("eval("));
+    }
+    assert!(page.contains(LICENSE) && LICENSE.contains("Permission is hereby granted"));
+    assert_eq!(LICENSE.matches("--").count(), 2, "its own beginning and end");
     assert!(!markup(&page).contains(" style="), "the policy allows no such attribute");
     assert!(!markup(&page).contains("http:") && !markup(&page).contains("https:"), "nothing to load");
 }
@@ -143,7 +145,7 @@ fn names_cannot_take_over_the_page() {
     assert!(!data.contains(['<', '>', '&', '\u{2028}', '\u{9b}', '\u{1b}', '\0']));
     serde_json::from_str::<serde_json::Value>(data).expect("JSON");
     let markup = markup(&page);
-    assert_eq!(markup.matches("<script").count(), 1, "the page's own");
+    assert_eq!(markup.matches("<script").count(), SCRIPTS.len(), "the page's own");
     assert!(!markup.contains("<img"));
     let unseen = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{2028}' | '\u{202e}');
     assert_eq!(markup.find(unseen), None);

@@ -32,13 +32,40 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
     let worst = measured.flat_map(|interval| [interval.polls.max_ns, interval.lag.as_ref().and_then(|lag| lag.max_ns)]);
     let scale = (1_000, worst.flatten().max().unwrap_or(0).max(threshold_ns).max(10_000_000));
     Some(html! {
-        p { "Each bar is the worst of its moment, on a logarithmic scale; the dashed line is what counts as slow. In a gap nothing ended. All modes have the \
+        p.still { "Each bar is the worst of its moment, on a logarithmic scale; the dashed line is what counts as slow. In a gap nothing ended. All modes have the \
              same axes. Point at a bar to read it." }
-        div.charts { @for (index, mode) in page.modes.iter().enumerate() { (lanes(index, mode, &time, scale)) } }
+        (controls())
+        div.charts {
+            @for (index, mode) in page.modes.iter().enumerate() {
+                div.lanes data-runs=(drawn_runs(page, mode)) { (lanes(index, mode, &time, scale)) }
+            }
+        }
         @for (index, mode) in page.modes.iter().enumerate().filter(|(_, mode)| mode.slow_total() > 0) {
             (list(index, mode))
         }
     })
+}
+
+/// What a script shows in the place of the drawing: a chart that zooms.
+fn controls() -> Markup {
+    let buttons =
+        [("in", "Zoom in"), ("out", "Zoom out"), ("earlier", "Earlier"), ("later", "Later"), ("whole", "Whole run")];
+    html! {
+        div.controls hidden {
+            p { "Solid is the worst poll of each moment, dashed the worst lag, on a logarithmic scale; shaded is when a poll was slow, and the \
+                 dotted line is what counts as slow. In a gap nothing ended. Drag over a chart to zoom into all of them; a double click shows the whole run." }
+            p role="group" aria-label="Zoom the timeline" {
+                @for (step, label) in buttons { button type="button" data-zoom=(step) { (label) } " " }
+                output id="range" {}
+            }
+        }
+    }
+}
+
+/// Where the drawn rounds of a mode are among the recording's runs.
+fn drawn_runs(page: &Page, mode: &Pooled) -> String {
+    let runs = page.recording.runs.iter().enumerate().filter(|(_, run)| run.mode == mode.name);
+    runs.take(ROUNDS).map(|(index, _)| index.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 /// All rounds of a mode, one below the other.
