@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
+use super::shared::sharing;
 use super::wire;
-use super::wire::bounded::{Room, within};
+use super::wire::bounded::within;
 use super::{Dist, Recording, Run};
 
 /// What a page's recording stands behind.
@@ -18,12 +19,8 @@ const MOST: u128 = 1 << 62;
 
 /// No text is longer: each is kept, put into sentences and wrapped.
 const LONGEST_TEXT: u32 = 1 << 20;
-/// Buckets that histograms may hold besides one for each byte of the file, which is more than those of real ones do.
-const FREE_BUCKETS: u64 = 350_000;
-/// Elements that lists may hold besides one for each [`TEXT_OF_ELEMENT`] bytes of the file.
-const FREE_ELEMENTS: u64 = 200_000;
-/// The least text of a frame, the shortest of the elements of which there are many.
-const TEXT_OF_ELEMENT: u64 = 40;
+/// Bytes of memory that what is read may take besides one for each byte of the file. Real recordings take less than their text.
+const FREE: u64 = 32 << 20;
 /// A mode is one of pollscope's; reports have a row for each.
 const MOST_MODES: usize = 64;
 
@@ -82,11 +79,11 @@ pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
     let mut file = BufReader::with_capacity(64 << 10, file);
     let length = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(0))?;
-    let room = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-    let room = Room { buckets: room(FREE_BUCKETS + length), elements: room(FREE_ELEMENTS + length / TEXT_OF_ELEMENT) };
+    let room = usize::try_from(FREE + length).unwrap_or(usize::MAX);
     let start = if is_page(&mut file)? { after_mark(&mut file)? } else { 0 };
     file.seek(SeekFrom::Start(start))?;
-    let (recording, is_torn) = match within(room, || wire::from_json(Texts::of(&mut file))) {
+    let texts = BufReader::with_capacity(64 << 10, Texts::of(&mut file));
+    let (recording, is_torn) = match within(room, || sharing(|| wire::from_json(texts))) {
         Ok(recording) => (recording, false),
         Err(error) if error.io_error_kind() == Some(io::ErrorKind::InvalidData) => {
             return Err(ReadError::Format(io::Error::from(error).to_string()));
@@ -97,7 +94,8 @@ pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
             let whole = whole_runs(&mut file)?.ok_or(ReadError::Torn)?;
             file.seek(SeekFrom::Start(start))?;
             let closed = (&mut file).take(whole).chain(&b"],\"findings\":[],\"gates\":[]}"[..]);
-            let mut recording = within(room, || wire::from_json(closed)).map_err(format_error)?;
+            let closed = BufReader::with_capacity(64 << 10, closed);
+            let mut recording = within(room, || sharing(|| wire::from_json(closed))).map_err(format_error)?;
             check(&recording).map_err(ReadError::Impossible)?;
             recording.findings = crate::findings::findings(&recording.runs);
             (recording, true)

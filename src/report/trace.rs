@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::timeline::Timeline;
 use crate::escape::escape;
-use crate::recording::{Recording, Run, SlowPoll};
+use crate::recording::{Recording, Run, SlowPoll, Text};
 
 /// The trace of all runs, on one line an event.
 ///
@@ -91,7 +91,7 @@ fn slow_poll(slow: &SlowPoll, pid: u64, run_start_ns: u64) -> (u64, Value) {
 }
 
 fn args(slow: &SlowPoll) -> Map<String, Value> {
-    let text = |text: &Option<String>| text.as_deref().map(|text| Value::from(escape(text)));
+    let text = |text: &Option<Text>| text.as_deref().map(|text| Value::from(escape(text)));
     let ms = |ns: Option<u64>| ns.map(|ns| Value::from(ns as f64 / 1e6));
     let known = [
         ("cause", text(&slow.cause)),
@@ -150,15 +150,11 @@ mod tests {
         let slice = |start_ns, lag| Interval { start_ns, polls: dist(3, &[(50, 1_000, MS)]), lag, busy_ns: 20 * MS };
         run.intervals = vec![slice(0, Some(dist(3, &[(5, MS, 2 * MS)]))), slice(1_000 * MS, None)];
         run.slow_polls[1].worker = None;
-        run.slow_polls[0].task_name = Some("tail\u{1b}[2J".to_owned());
-        run.slow_polls[0].cause = Some("blocking-call".to_owned());
-        run.slow_polls[0].syscall = Some(Syscall {
-            name: "write".to_owned(),
-            fd: None,
-            path: None,
-            bytes: None,
-            text: "write(fd 9)".to_owned(),
-        });
+        run.slow_polls[0].task_name = Some("tail\u{1b}[2J".into());
+        run.slow_polls[0].cause = Some("blocking-call".into());
+        run.slow_polls[0].syscall = Some(
+            Syscall { name: "write".into(), fd: None, path: None, bytes: None, text: "write(fd 9)".into() }.into(),
+        );
         recording
     }
 

@@ -67,7 +67,7 @@ fn line(pooled: &Pooled, blocker: &Blocker) -> Markup {
             && poll.cause.as_deref() == blocker.cause
             && call == blocker.call
             && !poll.stack.is_empty()
-            && (blocker.line.is_some() || poll.spawned_at == blocker.spawned_at)
+            && (blocker.line.is_some() || *poll.spawned_at == *blocker.spawned_at)
     };
     let longest = pooled.slow_polls().map(|(_, poll)| poll).filter(is_its).max_by_key(|poll| poll.duration_ns);
     let Some(poll) = longest else { return html! { code { (shown) } } };
@@ -81,7 +81,7 @@ fn line(pooled: &Pooled, blocker: &Blocker) -> Markup {
                     li {
                         code { (frame.function.as_deref().map_or("?".to_owned(), name)) }
                         @if let Some(file) = &frame.file {
-                            br; span.dim { (place(&frame.line.map_or(file.clone(), |line| format!("{file}:{line}")))) }
+                            br; span.dim { (place(&frame.line.map_or(file.to_string(), |line| format!("{file}:{line}")))) }
                         }
                     }
                 }

@@ -3,7 +3,7 @@
 //! A long run's page would be too big to open, so only some of its slow polls, and its intervals put together, are in it. What was
 //! left out is counted in the recording itself, and said on the page.
 
-use crate::recording::{Interval, Recording, Run, SlowPoll, wire};
+use crate::recording::{Interval, Recording, Run, SlowPoll, Text, wire};
 use crate::units::{format_count, plural};
 
 /// Bytes of JSON that slow polls may take in all.
@@ -104,7 +104,7 @@ fn take(room: &mut usize, size: usize, rest: usize) -> bool {
 
 /// About how many bytes of JSON a slow poll takes: writing a million of them to find out would take too long.
 fn size(poll: &SlowPoll) -> usize {
-    let text = |text: &Option<String>| text.as_ref().map_or(4, |text| text.len() + 2);
+    let text = |text: &Option<Text>| text.as_ref().map_or(4, |text| text.len() + 2);
     let frames = poll.stack.iter().map(|frame| 50 + text(&frame.function) + text(&frame.file));
     let call = poll.syscall.as_ref().map_or(0, |call| 90 + call.name.len() + call.text.len() + text(&call.path));
     let texts = [&poll.task_name, &poll.cause, &poll.blocking_line, &poll.function].map(text);
