@@ -18,7 +18,7 @@ pub const PAGE_MARK: &str = "<script type=\"application/json\" id=\"recording\">
 const MOST: u128 = 1 << 62;
 
 /// No text is longer: each is kept, put into sentences and wrapped.
-const LONGEST_TEXT: u32 = 1 << 20;
+const LONGEST_TEXT: usize = 1 << 20;
 /// Bytes of memory that what is read may take besides one for each byte of the file. Real recordings take less than their text.
 const FREE: u64 = 32 << 20;
 /// A mode is one of pollscope's; reports have a row for each.
@@ -83,7 +83,7 @@ pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
     let start = if is_page(&mut file)? { after_mark(&mut file)? } else { 0 };
     file.seek(SeekFrom::Start(start))?;
     let texts = BufReader::with_capacity(64 << 10, Texts::of(&mut file));
-    let (recording, is_torn) = match within(room, || sharing(|| wire::from_json(texts))) {
+    let (recording, is_torn) = match within(room, || sharing(length, || wire::from_json(texts))) {
         Ok(recording) => (recording, false),
         Err(error) if error.io_error_kind() == Some(io::ErrorKind::InvalidData) => {
             return Err(ReadError::Format(io::Error::from(error).to_string()));
@@ -95,7 +95,7 @@ pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
             file.seek(SeekFrom::Start(start))?;
             let closed = (&mut file).take(whole).chain(&b"],\"findings\":[],\"gates\":[]}"[..]);
             let closed = BufReader::with_capacity(64 << 10, closed);
-            let mut recording = within(room, || sharing(|| wire::from_json(closed))).map_err(format_error)?;
+            let mut recording = within(room, || sharing(length, || wire::from_json(closed))).map_err(format_error)?;
             check(&recording).map_err(ReadError::Impossible)?;
             recording.findings = crate::findings::findings(&recording.runs);
             (recording, true)
@@ -147,7 +147,7 @@ struct Texts<R> {
     from: R,
     is_in_text: bool,
     is_escaped: bool,
-    length: u32,
+    length: usize,
 }
 
 impl<R: Read> Texts<R> {
@@ -159,16 +159,23 @@ impl<R: Read> Texts<R> {
 impl<R: Read> Read for Texts<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.from.read(into)?;
-        for byte in &into[..count] {
+        let mut rest = &into[..count];
+        while !rest.is_empty() {
+            // Most bytes are none of those that begin or end something.
+            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(rest.len());
+            self.is_escaped &= plain == 0;
+            self.length += if self.is_in_text { plain } else { 0 };
+            if self.length > LONGEST_TEXT {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "one of its texts is longer than 1 MiB"));
+            }
+            let Some(byte) = rest.get(plain) else { break };
             if *byte == b'"' && !self.is_escaped {
                 self.is_in_text = !self.is_in_text;
                 self.length = 0;
             }
             self.is_escaped = *byte == b'\\' && !self.is_escaped;
-            self.length += u32::from(self.is_in_text);
-            if self.length > LONGEST_TEXT {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "one of its texts is longer than 1 MiB"));
-            }
+            self.length += usize::from(self.is_in_text);
+            rest = &rest[plain + 1..];
         }
         Ok(count)
     }

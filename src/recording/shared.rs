@@ -171,8 +171,10 @@ struct Known {
     stacks: Vec<Option<Shared<[Frame]>>>,
 }
 
-/// Of each table; a power of two.
-const PLACES: usize = 1 << 13;
+/// Of each table, at most and at least; powers of two.
+const PLACES: (usize, usize) = (1 << 13, 1 << 5);
+/// A place for so many bytes of a file.
+const TEXT_OF_PLACE: u64 = 256;
 /// Two counters.
 const HEAD: usize = 16;
 
@@ -181,9 +183,11 @@ thread_local! {
     static KNOWN: RefCell<Option<Known>> = const { RefCell::new(None) };
 }
 
-/// Reads values that are equal as one.
-pub(super) fn sharing<T>(read: impl FnOnce() -> T) -> T {
-    let known = Known { texts: vec![None; PLACES], calls: vec![None; PLACES], stacks: vec![None; PLACES] };
+/// Reads values that are equal as one, from a file of that length.
+pub(super) fn sharing<T>(length: u64, read: impl FnOnce() -> T) -> T {
+    let (most, least) = PLACES;
+    let places = usize::try_from(length / TEXT_OF_PLACE).unwrap_or(most).clamp(least, most).next_power_of_two();
+    let known = Known { texts: vec![None; places], calls: vec![None; places], stacks: vec![None; places] };
     let before = KNOWN.replace(Some(known));
     let done = read();
     KNOWN.replace(before);
@@ -202,7 +206,9 @@ fn known<T: ?Sized + Eq + Hash, E: Error>(
         let Some(known) = known else { return made() };
         let mut hasher = Quick(0);
         value.hash(&mut hasher);
-        let place = &mut table(known)[(hasher.finish() >> 32) as usize % PLACES];
+        let places = table(known);
+        let at = (hasher.finish() >> 32) as usize % places.len();
+        let place = &mut places[at];
         match place {
             Some(shared) if **shared == *value => Ok(shared.clone()),
             _ => Ok(place.insert(made()?).clone()),
@@ -251,7 +257,7 @@ mod tests {
     #[test]
     fn equal_texts_are_one_while_a_file_is_read() {
         let same = |a: &Text, b: &Text| Arc::ptr_eq(&a.0, &b.0);
-        sharing(|| {
+        sharing(0, || {
             let [a, b, c] = ["\"src/a.rs:1\"", "\"src/a.rs:1\"", "\"src/a.rs:2\""].map(text);
             assert!(same(&a, &b) && a == b && !same(&a, &c) && a != c);
         });
@@ -260,7 +266,7 @@ mod tests {
 
     #[test]
     fn texts_that_differ_a_little_have_places_of_their_own() {
-        sharing(|| {
+        sharing(u64::MAX, || {
             let texts: Vec<Text> = (0..1_000).map(|line| text(&format!("\"src/a.rs:{line}\""))).collect();
             let again = (0..1_000).map(|line| text(&format!("\"src/a.rs:{line}\"")));
             let kept = texts.iter().zip(again).filter(|(a, b)| Arc::ptr_eq(&a.0, &b.0)).count();
