@@ -114,8 +114,8 @@ pub(crate) fn blocked(mode: &str, durations: &[u64]) -> Run {
         run.slow_polls.push(SlowPoll {
             id: i as u64 + 1,
             task_id: Some(7 + i as u64 % 5),
-            task_name: Some("tail".to_owned()),
-            spawned_at: "src/pipeline/merge.rs:88".to_owned(),
+            task_name: Some("tail".into()),
+            spawned_at: "src/pipeline/merge.rs:88".into(),
             worker: Some(0),
             start_ns,
             duration_ns,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::recording::{Charge, Dist, Ledger, Run, Site, SlowPoll, Verdict};
+use crate::recording::{Dist, Ledger, Run, Site, SlowPoll, Verdict};
 
 /// All rounds of one mode as if they had been one.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ impl<'a> Pooled<'a> {
             busy_stretches: sum(|run| run.busy_stretches.as_ref()),
             pool_wait: sum(|run| run.pool_wait.as_ref()),
             sites: pool_sites(&rounds),
-            ledger: rounds.iter().filter_map(|run| run.ledger.clone()).reduce(pool_ledgers),
+            ledger: pool_ledgers(rounds.iter().filter_map(|run| run.ledger.as_ref())),
             rounds,
         }
     }
@@ -200,27 +200,36 @@ fn pool_sites(rounds: &[&Run]) -> Vec<Site> {
 }
 
 /// The same culprits and waiters become one charge.
-fn pool_ledgers(mut pooled: Ledger, ledger: Ledger) -> Ledger {
-    let pair = |charge: &Charge| (charge.culprit.clone(), charge.waiter.clone());
-    let mut places: HashMap<_, usize> = pooled.charges.iter().map(pair).zip(0..).collect();
-    for charge in ledger.charges {
-        match places.entry(pair(&charge)) {
-            Entry::Vacant(place) => {
-                place.insert(pooled.charges.len());
-                pooled.charges.push(charge);
-            }
-            Entry::Occupied(place) => {
-                let known = &mut pooled.charges[*place.get()];
-                known.tasks += charge.tasks;
-                known.wait_ns += charge.wait_ns;
-                known.late_tasks += charge.late_tasks;
-                known.wait_most_ns += charge.wait_most_ns;
+fn pool_ledgers<'l>(ledgers: impl Iterator<Item = &'l Ledger>) -> Option<Ledger> {
+    let mut ledgers = ledgers.peekable();
+    ledgers.peek()?;
+    let mut pooled = Ledger { charges: Vec::new(), unattributed_ns: 0 };
+    let mut places = HashMap::new();
+    let mut rounds = 0;
+    for ledger in ledgers {
+        rounds += 1;
+        pooled.unattributed_ns += ledger.unattributed_ns;
+        for charge in &ledger.charges {
+            match places.entry((&charge.culprit, &charge.waiter)) {
+                Entry::Vacant(place) => {
+                    place.insert(pooled.charges.len());
+                    pooled.charges.push(charge.clone());
+                }
+                Entry::Occupied(place) => {
+                    let known = &mut pooled.charges[*place.get()];
+                    known.tasks += charge.tasks;
+                    known.wait_ns += charge.wait_ns;
+                    known.late_tasks += charge.late_tasks;
+                    known.wait_most_ns += charge.wait_most_ns;
+                }
             }
         }
     }
-    pooled.charges.sort_by_key(|charge| std::cmp::Reverse(charge.wait_most_ns));
-    pooled.unattributed_ns += ledger.unattributed_ns;
-    pooled
+    // One round's are in their order.
+    if rounds > 1 {
+        pooled.charges.sort_by_key(|charge| std::cmp::Reverse(charge.wait_most_ns));
+    }
+    Some(pooled)
 }
 
 /// The middle value; of an even number, the mean of the middle two.

@@ -10,6 +10,7 @@ mod hung_stderr;
 mod merge;
 mod obstructed;
 mod page;
+mod peak;
 mod readme;
 mod scenarios;
 mod secrets;

@@ -65,20 +65,21 @@ fn bare_run() -> Run {
             run_delay_ns: Some(2),
             off_cpu_ns: Some(503_123_453),
             cause: Some("blocking-call".into()),
-            syscall: Some(Syscall {
+            syscall: Some(Shared::from(Syscall {
                 name: "write".into(),
                 fd: Some(9),
                 path: Some("/var/log/merged".into()),
                 bytes: Some(64),
                 text: "write(fd 9 \"/var/log/merged\", 64 bytes)".into(),
-            }),
+            })),
             blocking_line: Some("src/sink.rs:41".into()),
             function: Some("sink::write".into()),
             stack: vec![Frame {
                 function: Some("sink::write".into()),
                 file: Some("src/sink.rs".into()),
                 line: Some(41),
-            }],
+            }]
+            .into(),
             stack_complete: Some(true),
             blame: Some(Blame { tasks: 5, wait_ns: 7, late_tasks: 1, wait_most_ns: 8, lifo_tasks: 0 }),
             worst_waiter: None,

@@ -54,7 +54,7 @@ fn is_of(poll: &SlowPoll, blocker: &Blocker) -> bool {
     poll.blocking_line.as_deref() == blocker.line
         && poll.cause.as_deref() == blocker.cause
         && poll.syscall.as_ref().map(|call| call.name.as_str()) == blocker.call
-        && (blocker.line.is_some() || poll.spawned_at == blocker.spawned_at)
+        && (blocker.line.is_some() || *poll.spawned_at == *blocker.spawned_at)
 }
 
 fn blocker_row(index: usize, pooled: &Pooled, blocker: &Blocker, longest: Option<&SlowPoll>) -> Vec<Cell> {
@@ -94,7 +94,7 @@ fn line(blocker: &Blocker, longest: Option<&SlowPoll>) -> Markup {
                     li {
                         code { (frame.function.as_deref().map_or("?".to_owned(), name)) }
                         @if let Some(file) = &frame.file {
-                            br; span.dim { (place(&frame.line.map_or(file.clone(), |line| format!("{file}:{line}")))) }
+                            br; span.dim { (place(&frame.line.map_or(file.to_string(), |line| format!("{file}:{line}")))) }
                         }
                     }
                 }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::*;
 use crate::fixture;
 use crate::recording::read::read;
-use crate::recording::{Frame, Interval, Ledger, SlowPoll, Syscall, wire};
+use crate::recording::{Frame, Interval, Ledger, SlowPoll, Syscall, Text, wire};
 
 /// A page without its data, its style and its script.
 fn markup(page: &str) -> String {
@@ -36,8 +36,8 @@ fn rich() -> Recording {
         };
         run.intervals = (0..12).map(|i| interval(i * 250 * fixture::MS)).collect();
         let charge = crate::recording::Charge {
-            culprit: "src/a.rs:1".to_owned(),
-            waiter: "src/b.rs:2".to_owned(),
+            culprit: "src/a.rs:1".into(),
+            waiter: "src/b.rs:2".into(),
             tasks: 3,
             wait_ns: 5,
             late_tasks: 1,
@@ -46,15 +46,16 @@ fn rich() -> Recording {
         run.ledger = Some(Ledger { charges: vec![charge], unattributed_ns: 7 });
         for poll in &mut run.slow_polls {
             let frame = |function: &str| Frame {
-                function: Some(function.to_owned()),
-                file: Some("src/sink.rs".to_owned()),
+                function: Some(function.into()),
+                file: Some("src/sink.rs".into()),
                 line: Some(41),
             };
-            poll.stack = vec![frame("write"), frame("app::sink::write_line"), frame("app::main")];
-            poll.blocking_line = Some("src/sink.rs:41".to_owned());
-            poll.cause = Some("blocking-call".to_owned());
-            let text = "write(fd 9 \"/var/log/merged\", 64 bytes)".to_owned();
-            poll.syscall = Some(Syscall { name: "write".to_owned(), fd: Some(9), path: None, bytes: Some(64), text });
+            poll.stack = vec![frame("write"), frame("app::sink::write_line"), frame("app::main")].into();
+            poll.blocking_line = Some("src/sink.rs:41".into());
+            poll.cause = Some("blocking-call".into());
+            let text = "write(fd 9 \"/var/log/merged\", 64 bytes)".into();
+            let call = Syscall { name: "write".into(), fd: Some(9), path: None, bytes: Some(64), text };
+            poll.syscall = Some(call.into());
         }
     }
     recording
@@ -97,18 +98,18 @@ fn hostile(length: usize) -> Recording {
             site.spawned_at += &evil;
         }
         for charge in run.ledger.iter_mut().flat_map(|ledger| &mut ledger.charges) {
-            (charge.culprit, charge.waiter) = (evil.clone(), evil.clone());
+            (charge.culprit, charge.waiter) = (evil.as_str().into(), evil.as_str().into());
         }
         for poll in &mut run.slow_polls {
+            let evil = Text::from(evil.as_str());
             poll.task_name = Some(evil.clone());
             poll.spawned_at = evil.clone();
             poll.cause = Some(evil.clone());
             poll.blocking_line = Some(evil.clone());
-            for frame in &mut poll.stack {
-                (frame.function, frame.file) = (Some(evil.clone()), Some(evil.clone()));
-            }
-            let call = poll.syscall.as_mut().expect("made above");
-            (call.name, call.text) = (evil.clone(), evil.clone());
+            poll.stack =
+                vec![Frame { function: Some(evil.clone()), file: Some(evil.clone()), line: Some(1) }; 3].into();
+            let call = Syscall { name: evil.clone(), fd: Some(9), path: None, bytes: None, text: evil };
+            poll.syscall = Some(call.into());
         }
     }
     recording.findings = crate::findings::findings(&recording.runs);
@@ -181,13 +182,18 @@ fn every_section_is_there_and_unknown_is_a_dash() {
 /// Slow polls whose stacks are as long as those of real ones, and of which the later are longer.
 fn many(poll: &SlowPoll, count: u64, stacks: u64) -> Vec<SlowPoll> {
     let frame = |number: u64| Frame {
-        function: Some(format!(
-            "tokio::runtime::task::harness::Harness<T,S>::poll<Instrumented<Watch<app::task{number}>>, Arc<Handle>>"
-        )),
-        file: Some("tokio-1.54.1/src/runtime/task/harness.rs".to_owned()),
+        function: Some(
+            format!(
+                "tokio::runtime::task::harness::Harness<T,S>::poll<Instrumented<Watch<app::task{number}>>, Arc<Handle>>"
+            )
+            .into(),
+        ),
+        file: Some("tokio-1.54.1/src/runtime/task/harness.rs".into()),
         line: Some(155),
     };
-    let stack = |i: u64| (0..8).map(|depth| frame(depth + i % stacks)).chain(poll.stack.clone()).collect();
+    let stack = |i: u64| {
+        (0..8).map(|depth| frame(depth + i % stacks)).chain(poll.stack.iter().cloned()).collect::<Vec<_>>().into()
+    };
     let one = |i| SlowPoll {
         id: i + 1,
         start_ns: i * 20_000,
@@ -230,8 +236,14 @@ fn a_page_of_very_many_slow_polls_takes_at_most_3_mb() {
     run.slow_polls = many(&run.slow_polls[0].clone(), count, 5_000);
     (run.slow_polls_total, run.slow_polls_dropped) = (count, 0);
     let wide = fixture::dist(3, &[(300, 1_000, 100_000_000)]);
-    let interval =
-        |i: u64| Interval { start_ns: i * 1_000_000, polls: wide.clone(), lag: Some(wide.clone()), busy_ns: 1 };
+    let interval = |i: u64| Interval {
+        start_ns: i * 1_000_000,
+        polls: wide.clone(),
+        lag: Some(wide.clone()),
+        busy_ns: 1,
+        longest_stretch_ns: None,
+        queued: None,
+    };
     run.intervals = (0..2_000).map(interval).collect();
     let page = render(&recording).unwrap();
     assert!(page.len() <= 3_000_000, "{}", page.len());

@@ -1,7 +1,7 @@
 //! What of a recording is in its page, when all of it would be too much: fewer stacks, fewer slow polls, fewer intervals.
 
 use super::longest::longest;
-use crate::recording::{Frame, Interval, Recording, Run, SlowPoll};
+use crate::recording::{Frame, Interval, Recording, Run, SlowPoll, Text};
 use crate::units::plural;
 
 /// Bytes of JSON up to which all slow polls are in a page as they are.
@@ -44,7 +44,7 @@ pub(super) fn thin(recording: &Recording) -> Thin {
                 Part::Whole => slow_polls.push(poll.clone()),
                 Part::WithoutStack => {
                     stacks += 1;
-                    slow_polls.push(SlowPoll { stack: Vec::new(), stack_complete: None, ..poll.clone() });
+                    slow_polls.push(SlowPoll { stack: Vec::new().into(), stack_complete: None, ..poll.clone() });
                 }
                 Part::Nothing => {}
             }
@@ -127,7 +127,7 @@ impl<'a> Keep<'a> {
         if self.parts[index][at] != Part::Nothing {
             return;
         }
-        let stack = (run.mode.as_str(), poll.stack.as_slice());
+        let stack = (run.mode.as_str(), &*poll.stack);
         let is_new = poll.stack.is_empty() || !self.stacks.contains(&stack);
         if take(&mut self.room, size(poll) + if is_new { stack_size(poll) } else { 0 }, rest) {
             self.parts[index][at] = if is_new { Part::Whole } else { Part::WithoutStack };
@@ -154,7 +154,7 @@ fn stack_size(poll: &SlowPoll) -> usize {
     poll.stack.iter().map(|frame| 50 + length(&frame.function) + length(&frame.file)).sum()
 }
 
-fn length(text: &Option<String>) -> usize {
+fn length(text: &Option<Text>) -> usize {
     text.as_ref().map_or(4, |text| text.len() + 2)
 }
 
@@ -174,7 +174,7 @@ fn joined_to_fit(runs: &[Run]) -> (usize, Vec<Vec<Interval>>) {
 /// About how many bytes of JSON an interval takes.
 fn interval_size(interval: &Interval) -> usize {
     let dists = [Some(&interval.polls), interval.lag.as_ref()];
-    60 + dists.into_iter().flatten().map(|dist| 250 + 3 * dist.buckets().len()).sum::<usize>()
+    60 + dists.into_iter().flatten().map(|dist| 250 + 3 * dist.buckets().count()).sum::<usize>()
 }
 
 /// Every `size` intervals as one.
@@ -182,13 +182,7 @@ fn joined(intervals: &[Interval], size: usize) -> Vec<Interval> {
     let join = |chunk: &[Interval]| {
         let mut joined = chunk[0].clone();
         for interval in &chunk[1..] {
-            joined.polls.add(&interval.polls);
-            joined.busy_ns += interval.busy_ns;
-            joined.longest_stretch_ns = joined.longest_stretch_ns.max(interval.longest_stretch_ns);
-            match (&mut joined.lag, &interval.lag) {
-                (Some(lag), Some(more)) => lag.add(more),
-                (none, more) => *none = none.take().or(more.clone()),
-            }
+            joined.join(interval);
         }
         joined
     };

@@ -8,8 +8,8 @@ use crate::recording::{Charge, Ledger};
 fn it_answers_shows_and_advises_in_this_order() {
     let mut recording = fixture::recording();
     let charge = Charge {
-        culprit: "src/a.rs:1".to_owned(),
-        waiter: "src/b.rs:2".to_owned(),
+        culprit: "src/a.rs:1".into(),
+        waiter: "src/b.rs:2".into(),
         tasks: 3,
         wait_ns: 0,
         late_tasks: 3,
@@ -49,7 +49,7 @@ fn every_row_of_a_table_has_as_many_cells_as_its_head() {
     for run in &mut recording.runs {
         run.mode = format!("a|b`{}", run.mode);
         for poll in &mut run.slow_polls {
-            poll.blocking_line = Some("x|y\n|.rs:1".to_owned());
+            poll.blocking_line = Some("x|y\n|.rs:1".into());
         }
     }
     let page = render(&recording);

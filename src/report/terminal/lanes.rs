@@ -222,7 +222,7 @@ fn polls(run: &Run) -> Vec<Piece> {
     let threshold_ns = run.slow_poll_threshold_ns;
     let mut pieces = Vec::with_capacity(run.intervals.len() + run.slow_polls.len());
     for (interval, end_ns) in intervals(run) {
-        let short = interval.polls.buckets().iter().rev().find(|bucket| bucket.low_ns < threshold_ns);
+        let short = interval.polls.buckets().take_while(|bucket| bucket.low_ns < threshold_ns).last();
         let short_ns = short.map_or(0, |bucket| bucket.high_ns.min(threshold_ns - 1));
         pieces.push((interval.start_ns, end_ns, Some(short_ns)));
         // Of one that was not kept, only its interval is known, and that it was under way before its end.
@@ -255,7 +255,14 @@ mod tests {
         let ns = |values: &[u64]| dist(&values.iter().map(|ms| ms * MS).collect::<Vec<_>>());
         let made = intervals.iter().zip(0..).map(|((lags, polls), index)| {
             let polls = ns(polls);
-            Interval { start_ns: index * 100 * MS, busy_ns: polls.sum_ns, polls, lag: Some(ns(lags)) }
+            Interval {
+                start_ns: index * 100 * MS,
+                busy_ns: polls.sum_ns,
+                polls,
+                lag: Some(ns(lags)),
+                longest_stretch_ns: None,
+                queued: None,
+            }
         });
         let elapsed_ns = intervals.len() as u64 * 100 * MS;
         Run { intervals: made.collect(), elapsed_ns, ..fixture::run(mode) }

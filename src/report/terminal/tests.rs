@@ -59,8 +59,8 @@ fn hostile() -> Recording {
             merge.reason = Some(EVIL.repeat(9));
         }
         for slow in &mut run.slow_polls {
-            slow.task_name = Some(EVIL.to_owned());
-            slow.spawned_at = format!("{EVIL}:1");
+            slow.task_name = Some(EVIL.into());
+            slow.spawned_at = format!("{EVIL}:1").into();
         }
         for site in &mut run.sites {
             site.task_name = Some(EVIL.to_owned());
