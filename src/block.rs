@@ -4,6 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::block_in_place;
 use tokio::time::{Instant, timeout};
 
 use crate::pipeline::sink::Mode;
@@ -34,7 +35,9 @@ pub async fn block(tasks: &Tasks, mode: Mode, settings: BlockSettings, mut close
 async fn blocker(tasks: Tasks, mode: Mode, how: BlockHow, duration: Duration) {
     match mode {
         Mode::Naive => block_thread(how, duration),
-        Mode::Offloaded => {
+        Mode::BlockInPlace => block_in_place(|| block_thread(how, duration)),
+        // Nothing is written here, so that these differ in nothing.
+        Mode::Offloaded | Mode::SpawnBlocking | Mode::TokioFs => {
             // An error means that the runtime is shutting down.
             let _ = tasks.spawn_blocking(move || block_thread(how, duration)).await;
         }

@@ -4,6 +4,8 @@ mod cli;
 mod console;
 mod doctor;
 mod explain;
+#[cfg(target_os = "linux")]
+mod faults;
 mod formats;
 mod hostile;
 mod hung_stderr;
