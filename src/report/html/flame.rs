@@ -11,7 +11,7 @@ use super::text::name;
 use crate::pooled::Pooled;
 use crate::recording::{Frame, SlowPoll};
 use crate::report::layout::cut;
-use crate::units::{format_count, format_ns, format_percent};
+use crate::units::{format_ns, format_percent, plural};
 
 const ROW: f64 = 20.0;
 /// Frames of a stack that are drawn.
@@ -63,7 +63,7 @@ fn graph(index: usize, mode: &Pooled) -> Markup {
     boxes.sort_by_key(|drawn| drawn.depth);
     boxes.truncate(MOST);
     let height = boxes.iter().map(|drawn| drawn.depth + 1).max().unwrap_or(1) as f64 * ROW + 2.0;
-    let says = format!("{}: {} in {} slow polls", name(mode.name), format_ns(root.total_ns), format_count(root.polls));
+    let says = format!("{}: {} in {}", name(mode.name), format_ns(root.total_ns), plural(root.polls, "slow poll"));
     html! {
         h3.mode.(class(index)) { (says) }
         div.scroll tabindex="0" role="region" aria-label={ "Flame graph of " (name(mode.name)) } {

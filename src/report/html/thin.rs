@@ -4,8 +4,9 @@ use super::longest::longest;
 use crate::recording::{Frame, Interval, Recording, Run, SlowPoll, Text};
 use crate::units::plural;
 
-/// Bytes of JSON up to which all slow polls are in a page as they are.
-const ALL_SLOW_POLLS: usize = 100_000;
+/// Bytes of JSON a run up to which all slow polls are in a page as they are: a page of two runs, as scenarios have them, is to take
+/// 400 KB at most.
+const ALL_SLOW_POLLS: usize = 50_000;
 /// Bytes that they may take in all.
 const SLOW_POLLS: usize = 3 << 18;
 /// The least that one takes.
@@ -82,7 +83,7 @@ enum Part {
 /// What stays of each run's slow polls; `None` when everything does. Of equal stacks of a mode one stays. If that is not enough, half of
 /// the room is for the longest polls, and the rest for every n-th.
 fn kept(runs: &[Run]) -> Option<Vec<Vec<Part>>> {
-    let mut room = ALL_SLOW_POLLS;
+    let mut room = SLOW_POLLS.min(ALL_SLOW_POLLS * runs.len());
     let mut polls = runs.iter().flat_map(|run| &run.slow_polls);
     if polls.all(|poll| take(&mut room, size(poll) + stack_size(poll), 0)) {
         return None;

@@ -89,7 +89,7 @@
       for (const [from, to] of slow) {
         if (to < view[0] || from > view[1]) continue;
         const width = Math.max(1.5, at(to, "x") - at(from, "x"));
-        ctx.globalAlpha = 0.16;
+        ctx.globalAlpha = 0.13;
         ctx.fillRect(at(from, "x"), bbox.top, width, bbox.height);
         ctx.globalAlpha = 1;
         ctx.fillRect(at(from, "x"), bbox.top + bbox.height - 6 * devicePixelRatio, width, 6 * devicePixelRatio);
@@ -153,7 +153,7 @@
         sync: { key: "timeline", filters: { pub: (type) => type === "mousemove" || type === "mouseleave" } },
         bind: { dblclick: () => () => zoom(0, end) },
       },
-      hooks: { drawClear: [behind], setScale: [follow], setCursor: [tell] },
+      hooks: { drawAxes: [behind], setScale: [follow], setCursor: [tell] },
     }, data, box);
     chart.root.setAttribute("role", "img");
     chart.root.setAttribute("aria-label", figure.querySelector("svg").getAttribute("aria-label"));
