@@ -1,37 +1,64 @@
-//! What a report of many slow polls takes: `cargo bench --no-default-features --bench report`.
+//! What reading and reporting many slow polls takes: `cargo bench --no-default-features --bench report`.
 //!
 //! Recordings of 1,000 to 1,000,000 slow polls, half of them of a thousand lines and half each of a line of its own, are
-//! written to a temporary folder. The program reads each and reports it, as text and as JSON; the table has the wall time and the
-//! most memory that it had.
+//! written to a temporary folder. The program reads each and reports it, in every format; a child of the benchmark only reads it.
+//! The table has the wall time and the most memory that the process had.
 
 #[allow(dead_code, reason = "shared with other benchmarks")]
 mod common;
+#[path = "../tests/it/peak.rs"]
+mod peak;
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{is_measuring, print_setting};
+use pollscope::recording::read::read;
+use pollscope::report::Format;
 
 /// A recording of one slow poll.
 const ONE: &str = include_str!("../fuzz/seeds/recording/one-mode");
+/// Asks the benchmark itself to read a file, and to do nothing else.
+const READ: &str = "POLLSCOPE_BENCH_READ";
+/// Far beyond what anything here takes.
+const DEADLINE: Duration = Duration::from_secs(600);
 
 fn main() {
+    if let Some(path) = std::env::var_os(READ) {
+        read(File::open(path).expect("it is there")).expect("a recording");
+        return;
+    }
     print_setting();
-    println!("\n| slow polls | file | text | peak | JSON | peak |\n|---|---|---|---|---|---|");
     let folder = tempfile::tempdir().expect("a folder");
     let sizes: &[usize] = if is_measuring() { &[1_000, 100_000, 1_000_000] } else { &[100] };
-    for &count in sizes {
-        let path = folder.path().join("recording");
-        write(&path, count).expect("written");
-        let [text, json] = ["text", "json"].map(|format| report(&path, format));
-        let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
-        let size = fs::metadata(&path).expect("it is there").len();
-        let cell = |(took, peak): (Duration, u64)| format!("{:.2} s | {}", took.as_secs_f64(), mib(peak));
-        println!("| {count} | {} | {} | {} |", mib(size), cell(text), cell(json));
+    let paths: Vec<PathBuf> = sizes.iter().map(|count| folder.path().join(count.to_string())).collect();
+    let mib = |bytes: u64| format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20));
+    print!("\n| |");
+    for (path, count) in paths.iter().zip(sizes) {
+        write(path, *count).expect("written");
+        print!(" {count} slow polls, {} | |", mib(fs::metadata(path).expect("it is there").len()));
+    }
+    println!("\n|---|{}", "---|---|".repeat(sizes.len()));
+    let row = |name: &str, measured: &dyn Fn(&Path) -> (Duration, u64)| {
+        print!("| {name} |");
+        for path in &paths {
+            let (took, peak) = measured(path);
+            print!(" {:.2} s | {} |", took.as_secs_f64(), mib(peak));
+        }
+        println!();
+    };
+    row("reading", &|path| {
+        let this = std::env::current_exe().expect("a program");
+        measured(Command::new(this).env(READ, path))
+    });
+    for format in Format::ALL {
+        row(format.as_str(), &|path| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_pollscope"));
+            measured(command.arg("report").arg(path).args(["--format", format.as_str()]))
+        });
     }
 }
 
@@ -51,21 +78,10 @@ fn write(path: &Path, count: usize) -> std::io::Result<()> {
 }
 
 /// How long it took, and the most memory.
-fn report(path: &Path, format: &str) -> (Duration, u64) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pollscope"));
-    command.arg("report").arg(path).args(["--format", format]).stdout(Stdio::null());
+fn measured(command: &mut Command) -> (Duration, u64) {
     let start = Instant::now();
-    let mut child = command.spawn().expect("it starts");
-    let mut peak = 0;
-    loop {
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib: Option<u64> = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
-        peak = peak.max(kib.unwrap_or(0) * 1024);
-        if let Some(status) = child.try_wait().expect("it is ours") {
-            assert!(status.success(), "{status}");
-            return (start.elapsed(), peak);
-        }
-        thread::sleep(Duration::from_millis(1));
-    }
+    let mut child = command.stdout(Stdio::null()).spawn().expect("it starts");
+    let (status, peak) = peak::wait(&mut child, DEADLINE).expect("it ends");
+    assert!(status.success(), "{status}");
+    (start.elapsed(), peak)
 }

@@ -96,6 +96,8 @@ pub struct MergeRequest {
     pub follow: bool,
     /// How long a tail sleeps when there is no new data.
     pub interval: Duration,
+    /// Lines written at once, at most.
+    pub batch: usize,
     /// Whether to overwrite an output that exists.
     pub force: bool,
     /// Whether to add to an output that exists.
@@ -212,9 +214,9 @@ struct CliRun {
     /// Names of built-in scenarios, or paths of TOML files
     #[arg(value_name = "SCENARIO", default_value = "merge")]
     scenarios: Vec<String>,
-    /// Run only these modes: naive, offloaded
-    #[arg(long, value_name = "MODE,…", value_delimiter = ',', value_parser = parse_mode)]
-    mode: Vec<Mode>,
+    /// Run only these modes: naive, offloaded, spawn-blocking, tokio-fs, block-in-place; or all
+    #[arg(long, value_name = "MODE,…", value_delimiter = ',', value_parser = parse_modes)]
+    mode: Vec<String>,
     /// Run every mode this often, interleaved: 5 times, unless said here or in the scenario
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
     rounds: Option<u32>,
@@ -245,8 +247,8 @@ struct CliMerge {
     /// The merged file; it must not exist, unless --force or --append is given
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
-    /// How to write: naive (on the loop) or offloaded (a writer thread)
-    #[arg(long, value_name = "MODE", default_value = "offloaded", value_parser = parse_mode)]
+    /// How to write: naive (on the loop), offloaded (a writer thread), spawn-blocking or tokio-fs
+    #[arg(long, value_name = "MODE", default_value = "offloaded", value_parser = parse_merge_mode)]
     mode: Mode,
     /// Go on at the inputs' ends until Ctrl-C; then drain, confirm and report
     #[arg(short, long)]
@@ -254,6 +256,9 @@ struct CliMerge {
     /// How long to wait before looking again for new data
     #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = interval)]
     interval: Duration,
+    /// How many lines to write at once, if they were read at once
+    #[arg(long, value_name = "LINES", default_value = "100000", value_parser = batch)]
+    batch: usize,
     /// Overwrite the output if it exists
     #[arg(long, conflicts_with = "append")]
     force: bool,
@@ -411,6 +416,26 @@ fn parse_mode(text: &str) -> Result<Mode, String> {
     Mode::from_name(text).ok_or_else(|| format!("there is no such mode; choose of `{known}`"))
 }
 
+fn parse_modes(text: &str) -> Result<String, String> {
+    if text == "all" { Ok(text.to_owned()) } else { parse_mode(text).map(|mode| mode.as_str().to_owned()) }
+}
+
+fn parse_merge_mode(text: &str) -> Result<Mode, String> {
+    match parse_mode(text)? {
+        Mode::BlockInPlace => {
+            Err("`merge` runs on a current-thread runtime, which has no workers to give tasks to".to_owned())
+        }
+        mode => Ok(mode),
+    }
+}
+
+fn batch(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(lines @ 1..=1_000_000) => Ok(lines),
+        _ => Err("write a number of lines, from 1 to 1000000".to_owned()),
+    }
+}
+
 fn parse_override(text: &str) -> Result<Override, String> {
     Override::parse(text).map_err(|error| error.to_string())
 }
@@ -533,6 +558,7 @@ impl From<CliCommand> for Command {
                 mode: merge.mode,
                 follow: merge.follow,
                 interval: merge.interval,
+                batch: merge.batch,
                 force: merge.force,
                 append: merge.append,
                 slow_poll: merge.slow,
@@ -579,7 +605,7 @@ impl CliRun {
             overrides.push(parsed.expect("a key of the format and a value that was parsed"));
         };
         if !self.mode.is_empty() {
-            set("modes", self.mode.iter().map(|mode| mode.as_str()).collect::<Vec<_>>().join(","));
+            set("modes", self.mode.join(","));
         }
         if let Some(rounds) = self.rounds {
             set("rounds", rounds.to_string());

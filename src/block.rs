@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
+use tokio::task::block_in_place;
 use tokio::time::{Instant, timeout};
 
 use crate::pipeline::sink::Mode;
@@ -19,7 +19,10 @@ pub async fn block(tasks: &Tasks, mode: Mode, settings: BlockSettings, mut close
         return;
     }
     let blockers: Vec<_> = (0..settings.tasks)
-        .map(|index| tasks.spawn(&format!("blocker {index}"), blocker(mode, settings.how, settings.duration)))
+        .map(|index| {
+            let blocker = blocker(tasks.clone(), mode, settings.how, settings.duration);
+            tasks.spawn(&format!("blocker {index}"), blocker)
+        })
         .collect();
     for blocker in blockers {
         if let Err(error) = blocker.await {
@@ -29,12 +32,14 @@ pub async fn block(tasks: &Tasks, mode: Mode, settings: BlockSettings, mut close
     let _ = timeout(end - Instant::now(), closed.wait_for(|&closed| closed)).await;
 }
 
-async fn blocker(mode: Mode, how: BlockHow, duration: Duration) {
+async fn blocker(tasks: Tasks, mode: Mode, how: BlockHow, duration: Duration) {
     match mode {
         Mode::Naive => block_thread(how, duration),
-        Mode::Offloaded => {
+        Mode::BlockInPlace => block_in_place(|| block_thread(how, duration)),
+        // Nothing is written here, so that these differ in nothing.
+        Mode::Offloaded | Mode::SpawnBlocking | Mode::TokioFs => {
             // An error means that the runtime is shutting down.
-            let _ = spawn_blocking(move || block_thread(how, duration)).await;
+            let _ = tasks.spawn_blocking(move || block_thread(how, duration)).await;
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Who blocked the loop: slow polls put together by line and cause. Pure.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::hash::{BuildHasher, RandomState};
 
-use crate::recording::SlowPoll;
+use crate::recording::{Blame, SlowPoll};
 
 /// All slow polls that blocked at one line for one cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,57 +32,69 @@ pub struct Blocker<'a> {
     pub wait_most_ns: Option<u64>,
 }
 
+/// A slow poll, the digest of what it is grouped by, and which of all it is.
+type Digested<'a> = (u64, usize, &'a SlowPoll);
+
 /// Groups slow polls, most time first.
+///
+/// A million slow polls may be of as many lines: they are sorted, which takes a third of the memory that a table of groups does.
 pub fn blockers<'a>(polls: impl IntoIterator<Item = &'a SlowPoll>) -> Vec<Blocker<'a>> {
-    let mut blockers: Vec<Blocker<'a>> = Vec::new();
-    let mut places = HashMap::new();
-    for poll in polls {
-        let (line, cause) = (poll.blocking_line.as_deref(), poll.cause.as_deref());
-        let call = poll.syscall.as_ref().map(|call| call.name.as_str());
-        // Where no line is known, the spawn site is what tells them apart.
-        let site = line.is_none().then_some(&poll.spawned_at);
-        let index = *places.entry((line, site, cause, call)).or_insert_with(|| {
-            blockers.push(Blocker {
-                line,
-                function: poll.function.as_deref(),
-                cause,
-                call,
-                spawned_at: &poll.spawned_at,
-                polls: 0,
-                total_ns: 0,
-                worst_ns: 0,
-                waited: None,
-                wait_ns: None,
-                wait_most_ns: None,
-            });
-            blockers.len() - 1
-        });
-        let blocker = &mut blockers[index];
-        blocker.polls += 1;
-        blocker.total_ns += poll.duration_ns;
-        blocker.worst_ns = blocker.worst_ns.max(poll.duration_ns);
-        if let Some(blame) = poll.blame {
-            let add = |sum: &mut Option<u64>, more| *sum = Some(sum.map_or(more, |sum| sum + more));
-            add(&mut blocker.waited, blame.tasks);
-            add(&mut blocker.wait_ns, blame.wait_ns);
-            add(&mut blocker.wait_most_ns, blame.wait_most_ns);
+    let digests = RandomState::new();
+    let digested = |(index, poll)| (digests.hash_one(key(poll)), index, poll);
+    let mut polls: Vec<Digested> = polls.into_iter().enumerate().map(digested).collect();
+    polls.sort_unstable_by_key(|(digest, index, _)| (*digest, *index));
+    for alike in polls.chunk_by_mut(|a, b| a.0 == b.0) {
+        let first = key(alike[0].2);
+        // Digests of different keys are the same once in an age.
+        if alike.iter().any(|(_, _, poll)| key(poll) != first) {
+            alike.sort_by_key(|(_, _, poll)| key(poll));
         }
     }
-    blockers.sort_by_key(|blocker| std::cmp::Reverse(blocker.total_ns));
-    blockers
+    let same = |a: &Digested, b: &Digested| a.0 == b.0 && key(a.2) == key(b.2);
+    let total = |group: &[Digested]| group.iter().map(|(_, _, poll)| poll.duration_ns).sum::<u64>();
+    let mut groups: Vec<&[Digested]> = Vec::with_capacity(polls.chunk_by(same).count());
+    groups.extend(polls.chunk_by(same));
+    groups.sort_by_cached_key(|group| (Reverse(total(group)), group[0].1));
+    groups.into_iter().map(|group| blocker(group, total(group))).collect()
+}
+
+/// What tells groups apart: where no line is known, the spawn site does.
+fn key(poll: &SlowPoll) -> [Option<&str>; 4] {
+    let line = poll.blocking_line.as_deref();
+    let site = line.is_none().then_some(&*poll.spawned_at);
+    [line, site, poll.cause.as_deref(), poll.syscall.as_ref().map(|call| call.name.as_str())]
+}
+
+fn blocker<'a>(group: &[Digested<'a>], total_ns: u64) -> Blocker<'a> {
+    let (_, _, first) = group[0];
+    let [line, _, cause, call] = key(first);
+    let polls = || group.iter().map(|(_, _, poll)| *poll);
+    let waited = |of: fn(&Blame) -> u64| polls().filter_map(|poll| poll.blame.as_ref().map(of)).reduce(|a, b| a + b);
+    Blocker {
+        line,
+        function: first.function.as_deref(),
+        cause,
+        call,
+        spawned_at: &first.spawned_at,
+        polls: group.len() as u64,
+        total_ns,
+        worst_ns: polls().map(|poll| poll.duration_ns).max().unwrap_or_default(),
+        waited: waited(|blame| blame.tasks),
+        wait_ns: waited(|blame| blame.wait_ns),
+        wait_most_ns: waited(|blame| blame.wait_most_ns),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::Blame;
 
     #[test]
     fn polls_of_one_line_and_cause_are_one_row() {
         let poll = |line: Option<&str>, spawned_at: &str, ns, blame| SlowPoll {
-            blocking_line: line.map(str::to_owned),
-            cause: line.map(|_| "lock".to_owned()),
-            spawned_at: spawned_at.to_owned(),
+            blocking_line: line.map(Into::into),
+            cause: line.map(|_| "lock".into()),
+            spawned_at: spawned_at.into(),
             duration_ns: ns,
             blame,
             ..SlowPoll::default()

@@ -1,9 +1,12 @@
 //! A distribution of durations: the buckets of an HDR histogram, and what they cannot hold.
 //!
 //! Only buckets that hold something are kept: a recording has hundreds of distributions, most of them nearly empty, and a whole
-//! histogram takes a quarter of a megabyte.
+//! histogram takes a quarter of a megabyte. Those that were read are kept packed, as they seldom change.
 
 pub mod blob;
+mod packed;
+
+use packed::{Packed, Unpacking};
 
 /// The highest value that a [`Dist`] can hold: one hour, in nanoseconds.
 pub const MAX_NS: u64 = 3_600_000_000_000;
@@ -20,12 +23,12 @@ pub struct Bucket {
 }
 
 /// A distribution of durations in nanoseconds, in the buckets of an HdrHistogram from 1 ns to 1 h.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Dist {
     /// Significant digits of a bucket's values, 1 to 5.
     digits: u8,
     /// Those that are not empty, by their values.
-    buckets: Vec<Bucket>,
+    held: Held,
     /// The exact minimum; `None` when empty.
     pub min_ns: Option<u64>,
     /// The exact maximum; `None` when empty.
@@ -35,6 +38,23 @@ pub struct Dist {
     /// Values outside 1 ns to 1 h, counted at the bound they passed.
     pub clamped: u64,
 }
+
+/// The same buckets, in two forms.
+#[derive(Debug, Clone)]
+enum Held {
+    /// To add to.
+    Loose(Vec<Bucket>),
+    Packed(Packed),
+}
+
+impl PartialEq for Dist {
+    fn eq(&self, other: &Dist) -> bool {
+        let rest = |dist: &Dist| (dist.digits, dist.min_ns, dist.max_ns, dist.sum_ns, dist.clamped);
+        rest(self) == rest(other) && self.buckets().eq(other.buckets())
+    }
+}
+
+impl Eq for Dist {}
 
 /// An exact copy: the probe's buckets are the histogram's.
 impl From<&pollscope_probe::Distribution> for Dist {
@@ -58,7 +78,7 @@ impl Dist {
     /// When `digits` is outside 1 to 5.
     pub fn empty(digits: u8) -> Dist {
         assert!((1..=5).contains(&digits), "a histogram has 1 to 5 significant digits, not {digits}");
-        Dist { digits, buckets: Vec::new(), min_ns: None, max_ns: None, sum_ns: 0, clamped: 0 }
+        Dist { digits, held: Held::Loose(Vec::new()), min_ns: None, max_ns: None, sum_ns: 0, clamped: 0 }
     }
 
     /// Counts one value.
@@ -83,30 +103,36 @@ impl Dist {
         if count == 0 {
             return;
         }
-        let (low_ns, high_ns) = self.bounds(ns);
-        let place = match self.buckets.last() {
-            Some(last) if last.low_ns >= low_ns => self.buckets.binary_search_by_key(&low_ns, |bucket| bucket.low_ns),
-            _ => Err(self.buckets.len()),
+        let (low_ns, high_ns) = bounds(self.digits, ns);
+        let buckets = self.loose();
+        let place = match buckets.last() {
+            Some(last) if last.low_ns >= low_ns => buckets.binary_search_by_key(&low_ns, |bucket| bucket.low_ns),
+            _ => Err(buckets.len()),
         };
         match place {
-            Ok(at) => self.buckets[at].count = self.buckets[at].count.saturating_add(count),
-            Err(at) => self.buckets.insert(at, Bucket { low_ns, high_ns, count }),
+            Ok(at) => buckets[at].count = buckets[at].count.saturating_add(count),
+            Err(at) => buckets.insert(at, Bucket { low_ns, high_ns, count }),
         }
     }
 
-    /// The bucket of a value, as HdrHistogram has them: of width 1 up to twice the least number with that many digits, rounded
-    /// up to a power of two, and of twice the width from each further power of two on.
-    fn bounds(&self, ns: u64) -> (u64, u64) {
-        let units = (2 * 10u64.pow(self.digits.into())).next_power_of_two();
-        let shift = (64 - (ns | (units - 1)).leading_zeros()) - units.trailing_zeros();
-        let low = ns >> shift << shift;
-        (low, low + ((1 << shift) - 1))
+    /// The buckets, to add to.
+    fn loose(&mut self) -> &mut Vec<Bucket> {
+        if let Held::Packed(_) = self.held {
+            self.held = Held::Loose(self.buckets().collect());
+        }
+        match &mut self.held {
+            Held::Loose(buckets) => buckets,
+            Held::Packed(_) => unreachable!("it was loosened above"),
+        }
     }
 
     /// Adds another distribution's values.
     pub fn add(&mut self, other: &Dist) {
-        for bucket in &other.buckets {
-            self.put(bucket.low_ns, bucket.count);
+        match (&self.held, &other.held) {
+            (Held::Packed(ours), Held::Packed(theirs)) if self.digits == other.digits => {
+                self.held = Held::Packed(packed::merged(ours, theirs));
+            }
+            _ => other.buckets().for_each(|bucket| self.put(bucket.low_ns, bucket.count)),
         }
         self.min_ns = [self.min_ns, other.min_ns].into_iter().flatten().min();
         self.max_ns = self.max_ns.max(other.max_ns);
@@ -120,18 +146,29 @@ impl Dist {
     }
 
     /// The buckets that hold something, by their values.
-    pub fn buckets(&self) -> &[Bucket] {
-        &self.buckets
+    pub fn buckets(&self) -> Buckets<'_> {
+        Buckets(match &self.held {
+            Held::Loose(buckets) => Form::Loose(buckets.iter()),
+            Held::Packed(packed) => Form::Packed(self.digits, packed.iter()),
+        })
+    }
+
+    /// How many bytes its buckets take, beside what every distribution does.
+    pub(crate) fn size(&self) -> usize {
+        match &self.held {
+            Held::Loose(buckets) => size_of_val(&**buckets),
+            Held::Packed(packed) => packed.size(),
+        }
     }
 
     /// How many values.
     pub fn count(&self) -> u64 {
-        self.buckets.iter().map(|bucket| bucket.count).sum()
+        self.buckets().map(|bucket| bucket.count).sum()
     }
 
     /// How many values share the bucket of `ns`.
     pub fn count_at(&self, ns: u64) -> u64 {
-        let bucket = self.buckets.iter().find(|bucket| (bucket.low_ns..=bucket.high_ns).contains(&ns));
+        let bucket = self.buckets().find(|bucket| (bucket.low_ns..=bucket.high_ns).contains(&ns));
         bucket.map_or(0, |bucket| bucket.count)
     }
 
@@ -140,11 +177,11 @@ impl Dist {
     pub fn quantile_ns(&self, q: f64) -> Option<u64> {
         let rank = ((q.clamp(0.0, 1.0) * self.count() as f64).ceil() as u64).max(1);
         let mut below = 0;
-        let reaches = |bucket: &&Bucket| {
+        let reaches = |bucket: &Bucket| {
             below += bucket.count;
             below >= rank
         };
-        let bucket = self.buckets.iter().find(reaches).or(self.buckets.last())?;
+        let bucket = self.buckets().find(reaches).or_else(|| self.buckets().last())?;
         Some(if q == 0.0 { bucket.low_ns } else { bucket.high_ns })
     }
 
@@ -156,6 +193,60 @@ impl Dist {
     /// The mean, from the exact sum; `None` when empty.
     pub fn mean_ns(&self) -> Option<u64> {
         self.sum_ns.checked_div(self.count())
+    }
+}
+
+/// The bucket of a value, as HdrHistogram has them: of width 1 up to twice the least number with that many digits, rounded
+/// up to a power of two, and of twice the width from each further power of two on.
+fn bounds(digits: u8, ns: u64) -> (u64, u64) {
+    let shift = shift(digits, ns);
+    let low = ns >> shift << shift;
+    (low, low + ((1 << shift) - 1))
+}
+
+/// A bucket's width, as a power of two.
+fn shift(digits: u8, ns: u64) -> u32 {
+    let units = units(digits);
+    (64 - (ns | (units - 1)).leading_zeros()) - units.trailing_zeros()
+}
+
+/// How many buckets of width 1 there are.
+fn units(digits: u8) -> u64 {
+    (2 * 10u64.pow(digits.into())).next_power_of_two()
+}
+
+/// Which bucket a value is in, from 0.
+fn index(digits: u8, ns: u64) -> u64 {
+    let shift = shift(digits, ns);
+    u64::from(shift) * (units(digits) / 2) + (ns >> shift)
+}
+
+/// The bucket of an index.
+fn bucket(digits: u8, index: u64, count: u64) -> Bucket {
+    let half = units(digits) / 2;
+    let shift = (index / half).saturating_sub(1);
+    let low_ns = (index - shift * half) << shift;
+    Bucket { low_ns, high_ns: low_ns + ((1 << shift) - 1), count }
+}
+
+/// The buckets of a [`Dist`] that hold something, by their values.
+#[derive(Debug, Clone)]
+pub struct Buckets<'a>(Form<'a>);
+
+#[derive(Debug, Clone)]
+enum Form<'a> {
+    Loose(std::slice::Iter<'a, Bucket>),
+    Packed(u8, Unpacking<'a>),
+}
+
+impl Iterator for Buckets<'_> {
+    type Item = Bucket;
+
+    fn next(&mut self) -> Option<Bucket> {
+        match &mut self.0 {
+            Form::Loose(buckets) => buckets.next().copied(),
+            Form::Packed(digits, packed) => packed.next().map(|(index, count)| bucket(*digits, index, count)),
+        }
     }
 }
 
@@ -183,7 +274,9 @@ mod tests {
                 dist.record(ns);
                 histogram.record(ns).unwrap();
                 let bounds = (histogram.lowest_equivalent(ns), histogram.highest_equivalent(ns));
-                assert_eq!(dist.bounds(ns), bounds, "{ns} at {digits} digits");
+                let (low_ns, high_ns) = bounds;
+                assert_eq!(bucket(digits, index(digits, ns), 1), Bucket { low_ns, high_ns, count: 1 });
+                assert_eq!(super::bounds(digits, ns), bounds, "{ns} at {digits} digits");
             }
             assert_eq!(dist.count(), histogram.len());
             for q in (0..=20).map(|n| f64::from(n) / 20.0).chain([0.99, 0.999, 0.9999]) {

@@ -20,6 +20,7 @@ mod fixture;
 pub mod gate;
 pub mod interval_log;
 pub mod limits;
+pub mod meter;
 pub mod pipeline;
 pub mod pooled;
 pub mod recording;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::recording::{Charge, Dist, Ledger, Run, Site, SlowPoll, Verdict};
+use crate::recording::{Dist, Ledger, Run, Site, SlowPoll, Verdict};
 
 /// All rounds of one mode as if they had been one.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct Pooled<'a> {
     pub write_latency: Option<Dist>,
     /// From a worker's unpark to its next park.
     pub busy_stretches: Option<Dist>,
+    /// From a call of `spawn_blocking` to its closure's start; empty where the pool was not used.
+    pub pool_wait: Option<Dist>,
     /// Polls by spawn site, most time first.
     pub sites: Vec<Site>,
     /// Who waited for whom, the longest waits first.
@@ -55,8 +57,9 @@ impl<'a> Pooled<'a> {
             response_time: sum(|run| run.response_time.as_ref()),
             write_latency: sum(|run| run.write_latency.as_ref()),
             busy_stretches: sum(|run| run.busy_stretches.as_ref()),
+            pool_wait: sum(|run| run.pool_wait.as_ref()),
             sites: pool_sites(&rounds),
-            ledger: rounds.iter().filter_map(|run| run.ledger.clone()).reduce(pool_ledgers),
+            ledger: pool_ledgers(rounds.iter().filter_map(|run| run.ledger.as_ref())),
             rounds,
         }
     }
@@ -112,6 +115,26 @@ impl<'a> Pooled<'a> {
         median(self.rounds.iter().filter_map(|run| run.throughput_bytes_per_s).collect())
     }
 
+    /// The median of the CPU times of the rounds, in nanoseconds; like the next three, `None` where no round could ask.
+    pub fn cpu_ns(&self) -> Option<u64> {
+        median(self.rounds.iter().filter_map(|run| run.cpu_ns()).collect())
+    }
+
+    /// The median of the CPU times in the kernel.
+    pub fn cpu_system_ns(&self) -> Option<u64> {
+        median(self.rounds.iter().filter_map(|run| run.cpu_system_ns).collect())
+    }
+
+    /// The median of the context switches.
+    pub fn context_switches(&self) -> Option<u64> {
+        median(self.rounds.iter().filter_map(|run| run.context_switches()).collect())
+    }
+
+    /// The median of those of them in which the CPU was taken away.
+    pub fn involuntary_switches(&self) -> Option<u64> {
+        median(self.rounds.iter().filter_map(|run| run.context_switches_involuntary).collect())
+    }
+
     /// Requests without an answer; `None` where there was no client.
     pub fn unanswered(&self) -> Option<u64> {
         self.rounds.iter().filter_map(|run| run.unanswered).reduce(|a, b| a + b)
@@ -126,6 +149,7 @@ impl<'a> Pooled<'a> {
             &self.response_time,
             &self.write_latency,
             &self.busy_stretches,
+            &self.pool_wait,
         ];
         self.polls.clamped + others.into_iter().flatten().map(|dist| dist.clamped).sum::<u64>()
     }
@@ -176,27 +200,36 @@ fn pool_sites(rounds: &[&Run]) -> Vec<Site> {
 }
 
 /// The same culprits and waiters become one charge.
-fn pool_ledgers(mut pooled: Ledger, ledger: Ledger) -> Ledger {
-    let pair = |charge: &Charge| (charge.culprit.clone(), charge.waiter.clone());
-    let mut places: HashMap<_, usize> = pooled.charges.iter().map(pair).zip(0..).collect();
-    for charge in ledger.charges {
-        match places.entry(pair(&charge)) {
-            Entry::Vacant(place) => {
-                place.insert(pooled.charges.len());
-                pooled.charges.push(charge);
-            }
-            Entry::Occupied(place) => {
-                let known = &mut pooled.charges[*place.get()];
-                known.tasks += charge.tasks;
-                known.wait_ns += charge.wait_ns;
-                known.late_tasks += charge.late_tasks;
-                known.wait_most_ns += charge.wait_most_ns;
+fn pool_ledgers<'l>(ledgers: impl Iterator<Item = &'l Ledger>) -> Option<Ledger> {
+    let mut ledgers = ledgers.peekable();
+    ledgers.peek()?;
+    let mut pooled = Ledger { charges: Vec::new(), unattributed_ns: 0 };
+    let mut places = HashMap::new();
+    let mut rounds = 0;
+    for ledger in ledgers {
+        rounds += 1;
+        pooled.unattributed_ns += ledger.unattributed_ns;
+        for charge in &ledger.charges {
+            match places.entry((&charge.culprit, &charge.waiter)) {
+                Entry::Vacant(place) => {
+                    place.insert(pooled.charges.len());
+                    pooled.charges.push(charge.clone());
+                }
+                Entry::Occupied(place) => {
+                    let known = &mut pooled.charges[*place.get()];
+                    known.tasks += charge.tasks;
+                    known.wait_ns += charge.wait_ns;
+                    known.late_tasks += charge.late_tasks;
+                    known.wait_most_ns += charge.wait_most_ns;
+                }
             }
         }
     }
-    pooled.charges.sort_by_key(|charge| std::cmp::Reverse(charge.wait_most_ns));
-    pooled.unattributed_ns += ledger.unattributed_ns;
-    pooled
+    // One round's are in their order.
+    if rounds > 1 {
+        pooled.charges.sort_by_key(|charge| std::cmp::Reverse(charge.wait_most_ns));
+    }
+    Some(pooled)
 }
 
 /// The middle value; of an even number, the mean of the middle two.
@@ -234,6 +267,18 @@ mod tests {
         assert_eq!(pool(&[blind.clone()])[0].unanswered(), None);
         let runs = [blind, fixture::run("naive")];
         assert_eq!(pool(&runs)[0].lag.as_ref().map(Dist::count), runs[1].lag.as_ref().map(Dist::count));
+    }
+
+    #[test]
+    fn what_threads_used_is_known_as_a_whole_or_not_at_all() {
+        let mut half = fixture::run("naive");
+        half.cpu_user_ns = None;
+        assert_eq!((half.cpu_ns(), pool(&[half.clone()])[0].cpu_ns()), (None, None));
+        let whole = fixture::run("naive");
+        let all = whole.cpu_user_ns.zip(whole.cpu_system_ns).map(|(user, system)| user + system);
+        let runs = [half, whole];
+        assert_eq!(pool(&runs)[0].cpu_ns(), all);
+        assert_eq!(pool(&runs)[0].context_switches(), runs[1].context_switches());
     }
 
     #[test]

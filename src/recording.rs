@@ -4,6 +4,7 @@
 //! process, so a report can be made at any time, of any recording. [`wire`] is its JSON twin.
 
 pub mod read;
+mod shared;
 pub mod wire;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use crate::dist::{Dist, MAX_NS};
+pub use shared::{Shared, Text};
 
 /// One execution of a scenario: every mode, every round.
 #[derive(Debug, Clone)]
@@ -112,6 +114,19 @@ pub struct Run {
     pub loop_busy_ns: u64,
     /// Merged bytes a second; `None` for a workload that merges nothing.
     pub throughput_bytes_per_s: Option<u64>,
+    /// CPU time outside the kernel of the runtime's threads and of those that write for it; `None` where it could not be asked.
+    /// Neither the simulation nor the instruments are in it, nor in the next three.
+    pub cpu_user_ns: Option<u64>,
+    /// CPU time in the kernel.
+    pub cpu_system_ns: Option<u64>,
+    /// How often these threads gave up the CPU, as they blocked.
+    pub context_switches_voluntary: Option<u64>,
+    /// How often the CPU was taken from them.
+    pub context_switches_involuntary: Option<u64>,
+    /// How long closures waited for a thread of the blocking pool: from the call of `spawn_blocking` to the closure's start. Empty
+    /// when there was none.
+    #[serde(default, deserialize_with = "wire::bounded::waits")]
+    pub pool_wait: Option<Dist>,
     /// What counted as slow (`>=`).
     pub slow_poll_threshold_ns: u64,
     /// All slow polls, counted exactly.
@@ -134,6 +149,18 @@ pub struct Run {
     /// What tokio-metrics reported, by name.
     #[serde(deserialize_with = "wire::bounded::metrics")]
     pub runtime_metrics: Option<BTreeMap<String, f64>>,
+}
+
+impl Run {
+    /// CPU time of the threads that it is known of, in and outside the kernel.
+    pub fn cpu_ns(&self) -> Option<u64> {
+        Some(self.cpu_user_ns?.saturating_add(self.cpu_system_ns?))
+    }
+
+    /// Context switches of these threads, voluntary or not.
+    pub fn context_switches(&self) -> Option<u64> {
+        Some(self.context_switches_voluntary?.saturating_add(self.context_switches_involuntary?))
+    }
 }
 
 /// Which runtime was measured.
@@ -249,9 +276,9 @@ pub struct SlowPoll {
     pub task_id: Option<u64>,
     /// The task's name, where it has one.
     #[serde(deserialize_with = "wire::bounded::present")]
-    pub task_name: Option<String>,
+    pub task_name: Option<Text>,
     /// `file:line` of the spawn.
-    pub spawned_at: String,
+    pub spawned_at: Text,
     /// The worker's index; `None` for a thread that is not a worker.
     #[serde(deserialize_with = "wire::bounded::present")]
     pub worker: Option<u64>,
@@ -269,18 +296,18 @@ pub struct SlowPoll {
     /// Where most of its time went: `blocking-call`, `lock`, `cpu`, `page-fault`, `preempted`, `suspended`,
     /// `block-in-place` or `panic`; `None` where it is not known.
     #[serde(deserialize_with = "wire::bounded::present")]
-    pub cause: Option<String>,
+    pub cause: Option<Text>,
     /// The system call that it was in.
     #[serde(deserialize_with = "wire::bounded::present")]
-    pub syscall: Option<Syscall>,
+    pub syscall: Option<Shared<Syscall>>,
     /// `file:line` of the innermost frame of the user's code.
     #[serde(deserialize_with = "wire::bounded::present")]
-    pub blocking_line: Option<String>,
+    pub blocking_line: Option<Text>,
     /// That frame's function.
-    pub function: Option<String>,
+    pub function: Option<Text>,
     /// Innermost first, up to the poll.
-    #[serde(deserialize_with = "wire::bounded::list::<_, _, 4_096>")]
-    pub stack: Vec<Frame>,
+    #[serde(deserialize_with = "shared::stack")]
+    pub stack: Shared<[Frame]>,
     /// Whether the stack was followed to the thread's first frame; `None` when there is none.
     #[serde(deserialize_with = "wire::bounded::present")]
     pub stack_complete: Option<bool>,
@@ -306,29 +333,29 @@ pub struct Waiter {
 }
 
 /// A system call that a slow poll was in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Syscall {
     /// Its name.
-    pub name: String,
+    pub name: Text,
     /// The file descriptor that it works on.
     pub fd: Option<i64>,
     /// Where that leads.
-    pub path: Option<String>,
+    pub path: Option<Text>,
     /// How many bytes it was asked for.
     pub bytes: Option<u64>,
     /// All of it in one line: `write(fd 9 "/var/log/merged", 64 bytes)`.
-    pub text: String,
+    pub text: Text,
 }
 
 /// One frame of a stack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Frame {
     /// The function.
     #[serde(deserialize_with = "wire::bounded::present")]
-    pub function: Option<String>,
+    pub function: Option<Text>,
     /// Its source file.
     #[serde(deserialize_with = "wire::bounded::present")]
-    pub file: Option<String>,
+    pub file: Option<Text>,
     /// The line in it.
     #[serde(deserialize_with = "wire::bounded::present")]
     pub line: Option<u64>,
@@ -368,9 +395,9 @@ pub struct Ledger {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
     /// `file:line` of the slow polls' tasks, or `other`.
-    pub culprit: String,
+    pub culprit: Text,
     /// `file:line` of the tasks that waited, or `other`.
-    pub waiter: String,
+    pub waiter: Text,
     /// How many had to wait; one that waited for two slow polls counts twice.
     pub tasks: u64,
     /// How long those that were ready waited, in nanoseconds.

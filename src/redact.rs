@@ -10,7 +10,7 @@
 use pollscope_probe::redacted_source;
 
 use crate::findings::findings;
-use crate::recording::{Recording, Run, SlowPoll, Syscall};
+use crate::recording::{Frame, Recording, Run, SlowPoll, Syscall, Text};
 
 /// What stands for a path that is hidden.
 pub const HIDDEN: &str = "<path>";
@@ -112,32 +112,40 @@ fn run(mut run: Run) -> Run {
     run.slow_polls = run.slow_polls.into_iter().map(slow_poll).collect();
     run.sites.iter_mut().for_each(|site| site.spawned_at = place(&site.spawned_at));
     for charge in run.ledger.iter_mut().flat_map(|ledger| &mut ledger.charges) {
-        (charge.culprit, charge.waiter) = (place(&charge.culprit), place(&charge.waiter));
+        (charge.culprit, charge.waiter) = (place(&charge.culprit).into(), place(&charge.waiter).into());
     }
     run
 }
 
 fn slow_poll(mut poll: SlowPoll) -> SlowPoll {
-    poll.spawned_at = place(&poll.spawned_at);
-    poll.blocking_line = poll.blocking_line.as_deref().map(place);
+    // What has no path stays shared with other slow polls.
+    let kept = |text: &Text, shown: &str| if **text == *shown { text.clone() } else { shown.into() };
+    poll.spawned_at = kept(&poll.spawned_at, &place(&poll.spawned_at));
+    poll.blocking_line = poll.blocking_line.as_ref().map(|line| kept(line, &place(line)));
     if let Some(waiter) = &mut poll.worst_waiter {
         waiter.spawned_at = place(&waiter.spawned_at);
     }
-    poll.syscall = poll.syscall.map(syscall);
-    for frame in &mut poll.stack {
-        frame.file = frame.file.as_deref().map(|file| redacted_source(file).into_owned());
+    poll.syscall = poll.syscall.map(|call| if has_path(&call) { syscall(&call).into() } else { call });
+    let file = |file: &Text| kept(file, &redacted_source(file));
+    let frame = |frame: &Frame| Frame { file: frame.file.as_ref().map(file), ..frame.clone() };
+    let frames: Vec<Frame> = poll.stack.iter().map(frame).collect();
+    if *poll.stack != *frames {
+        poll.stack = frames.into();
     }
     poll
 }
 
-fn syscall(mut call: Syscall) -> Syscall {
-    if call.path.as_ref().is_some_and(|path| path.starts_with('/')) {
-        call.path = Some(HIDDEN.to_owned());
-        if let (Some(from), Some(to)) = (call.text.find('"'), call.text.rfind('"')) {
-            call.text.replace_range(from..=to, &format!("\"{HIDDEN}\""));
-        }
-    }
-    call
+fn has_path(call: &Syscall) -> bool {
+    call.path.as_ref().is_some_and(|path| path.starts_with('/'))
+}
+
+/// One that has a path.
+fn syscall(call: &Syscall) -> Syscall {
+    let text = match (call.text.find('"'), call.text.rfind('"')) {
+        (Some(from), Some(to)) => format!("{}\"{HIDDEN}\"{}", &call.text[..from], &call.text[to + 1..]).into(),
+        _ => call.text.clone(),
+    };
+    Syscall { path: Some(HIDDEN.into()), text, ..call.clone() }
 }
 
 /// `file:line`.
@@ -152,7 +160,7 @@ fn place(place: &str) -> String {
 mod tests {
     use super::*;
     use crate::fixture;
-    use crate::recording::{Charge, Frame, Ledger, Merge, Waiter, wire};
+    use crate::recording::{Charge, Ledger, Merge, Shared, Waiter, wire};
     use crate::report::folded;
     use crate::report::terminal::{Style, render};
 
@@ -180,21 +188,28 @@ mod tests {
         run.merge = Some(Merge::unverifiable(1, "line 2 (byte 4) of `planted/a` is torn; `/u/planted` too".to_owned()));
         run.sites[0].spawned_at = "/u/planted/src/main.rs:88".to_owned();
         let (culprit, waiter) = ("/u/planted/src/main.rs:88".to_owned(), "/u/planted/src/main.rs:89".to_owned());
-        let charge = Charge { culprit, waiter, tasks: 1, wait_ns: 1, late_tasks: 0, wait_most_ns: 1 };
+        let charge = Charge {
+            culprit: culprit.into(),
+            waiter: waiter.into(),
+            tasks: 1,
+            wait_ns: 1,
+            late_tasks: 0,
+            wait_most_ns: 1,
+        };
         run.ledger = Some(Ledger { charges: vec![charge], unattributed_ns: 0 });
         run.slow_polls = vec![SlowPoll {
             duration_ns: 300_000_000,
-            spawned_at: "/u/planted/src/main.rs:88".to_owned(),
-            cause: Some("blocking-call".to_owned()),
-            blocking_line: Some("/u/planted/src/sink.rs:7".to_owned()),
-            syscall: Some(Syscall {
-                name: "write".to_owned(),
+            spawned_at: "/u/planted/src/main.rs:88".into(),
+            cause: Some("blocking-call".into()),
+            blocking_line: Some("/u/planted/src/sink.rs:7".into()),
+            syscall: Some(Shared::from(Syscall {
+                name: "write".into(),
                 fd: Some(9),
-                path: Some(path("out")),
+                path: Some(path("out").into()),
                 bytes: Some(64),
-                text: format!("write(fd 9 \"{}\", 64 bytes)", path("planted")),
-            }),
-            stack: vec![Frame { function: None, file: Some("/u/planted/src/sink.rs".to_owned()), line: Some(7) }],
+                text: format!("write(fd 9 \"{}\", 64 bytes)", path("planted")).into(),
+            })),
+            stack: vec![Frame { function: None, file: Some("/u/planted/src/sink.rs".into()), line: Some(7) }].into(),
             worst_waiter: Some(Box::new(Waiter {
                 task_id: 3,
                 spawned_at: "/u/planted/src/main.rs:90".to_owned(),
@@ -218,7 +233,7 @@ mod tests {
             assert!(!after.contains("planted") && !after.contains("pl an"), "{after}");
         }
         let poll = &redacted.runs[0].slow_polls[0];
-        assert_eq!(poll.syscall.as_ref().expect("it has one").text, r#"write(fd 9 "<path>", 64 bytes)"#);
+        assert_eq!(poll.syscall.as_ref().expect("it has one").text.as_str(), r#"write(fd 9 "<path>", 64 bytes)"#);
         assert_eq!(poll.blocking_line.as_deref(), Some("<path>/sink.rs:7"));
         let command = redacted.environment.command.join(" ");
         assert_eq!(command, "pollscope merge <value> -o<value> --json=<value> --json <value> - -- <value>");

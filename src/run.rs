@@ -19,11 +19,13 @@ use pollscope_probe::{InstallError, Probe};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 
+use crate::meter::Metered;
 use crate::pipeline::merge::PreflightError;
 use crate::pipeline::sink::{Mode, SinkError};
 use crate::recording::{Run, Verdict};
 use crate::scenario::{Flavor, RuntimeSettings, Settings};
 use crate::shutdown::{Phase, Shutdown};
+use crate::tasks::Tasks;
 use collect::Collector;
 use on_loop::OnLoop;
 use prepare::Prepared;
@@ -184,18 +186,27 @@ pub fn run_once(
         .slow_poll_lines(observer.slow_poll_lines())
         .install(&mut runtime)
         .map_err(RunError::Install)?;
+    let tasks = Tasks::measured_by(&probe);
+    let meter = tasks.meter().clone();
+    runtime.on_thread_stop({
+        let meter = meter.clone();
+        move || meter.thread_ends()
+    });
     let (ends_on_loop, witnesses) = on_loop::witnesses(settings)?;
     // Before the loop's first poll, so that the intervals add up to the whole.
     let collector = Collector::new(settings.sample_every, origin, probe.clone(), witnesses.lag.clone());
     let (close, closed) = watch::channel(false);
     let (events, received) = mpsc::channel();
-    let on_loop = OnLoop { probe: probe.clone(), work, mode, closed, origin, witnesses: ends_on_loop, events };
+    let on_loop = OnLoop { probe: probe.clone(), tasks, work, mode, closed, origin, witnesses: ends_on_loop, events };
     // Never joined: a thread that is stuck in a system call cannot be. Its `Finished` is as good.
     let spawned = thread::Builder::new().name("loop".to_owned()).spawn(move || on_loop.run(runtime));
     spawned.map_err(io_error("start the thread `loop`"))?;
 
     let mut watching = Watching::start(witnesses, outside, collector, close, origin)?;
     let outcome = watching.until_finished(&received, shutdown, observer)?;
+    // What threads used is known of those that have ended: all have, unless the workload was abandoned.
+    let usage = if outcome.is_some() { meter.read().usage } else { None };
+    let metered = Metered { usage, ..meter.read() };
     probe.finish(LAST_LINES);
     let ended = watching.end(outcome, shutdown)?;
     let interrupted = match (shutdown.phase(), ended.abandoned) {
@@ -203,7 +214,7 @@ pub fn run_once(
         (Phase::Run, None) => None,
         (_, None) => Some("asked to stop: what was accepted was finished and confirmed".to_owned()),
     };
-    Ok(assemble::run(settings, mode, round, started_at, interrupted, ended))
+    Ok(assemble::run(settings, mode, round, started_at, interrupted, ended, metered))
 }
 
 fn runtime_builder(settings: RuntimeSettings) -> Builder {

@@ -101,6 +101,8 @@ pub struct FilesSettings {
     pub existing: Existing,
     /// How long a tail sleeps when there is no new data.
     pub poll_interval: Duration,
+    /// Lines written at once, at most, if they were read at once.
+    pub batch: usize,
     /// Whether to go on at the inputs' ends until told to stop.
     pub follow: bool,
 }
@@ -118,6 +120,8 @@ pub struct MergeSettings {
     pub letters: usize,
     /// How long a tail sleeps when there is no new data.
     pub poll_interval: Duration,
+    /// Lines written at once, at most, if they were read at once.
+    pub batch: usize,
     /// Handles are closed this long after the start, or when the writers are done, whichever is later.
     pub close_after: Duration,
     /// Where the lines go.

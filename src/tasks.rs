@@ -1,23 +1,29 @@
-//! Spawning named tasks on the measured runtime, so that what runs there need not know the instrument.
+//! Spawning named tasks on the measured runtime, and what works beside it, so that neither need know the instruments.
 
 use std::future::Future;
+use std::{io, thread};
 
 use pollscope_probe::Probe;
 use tokio::task::JoinHandle;
 
+use crate::meter::Meter;
+
 /// Spawns tasks with names.
 #[derive(Debug, Clone)]
-pub struct Tasks(Probe);
+pub struct Tasks {
+    probe: Probe,
+    meter: Meter,
+}
 
 impl Tasks {
     /// Tasks that `probe` sees and names.
     pub fn measured_by(probe: &Probe) -> Tasks {
-        Tasks(probe.clone())
+        Tasks { probe: probe.clone(), meter: Meter::default() }
     }
 
     /// Tasks that nothing measures.
     pub fn unmeasured() -> Tasks {
-        Tasks(Probe::off())
+        Tasks::measured_by(&Probe::off())
     }
 
     /// Spawns a task on the current runtime; its spawn site is the caller's.
@@ -27,6 +33,28 @@ impl Tasks {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.0.spawn(name, future)
+        self.probe.spawn(name, future)
+    }
+
+    /// Gives a closure to the runtime's blocking pool.
+    pub fn spawn_blocking<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+        tokio::task::spawn_blocking(self.meter.waiting(f))
+    }
+
+    /// Starts a thread that works for the tasks: what it uses is the run's.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn spawn_thread(&self, name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
+        let meter = self.meter.clone();
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            f();
+            meter.thread_ends();
+        })
+    }
+
+    /// Where it is added up what these threads use, and what those of the runtime do.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 }

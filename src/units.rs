@@ -178,14 +178,17 @@ pub fn plural(count: u64, noun: &str) -> String {
 /// use pollscope::units::format_ratio;
 /// assert_eq!(format_ratio(31.2), "31x");
 /// assert_eq!(format_ratio(1.94), "1.9x");
+/// assert_eq!(format_ratio(0.004), "<0.01x", "what is not 0 is not shown as 0");
 /// ```
 pub fn format_ratio(ratio: f64) -> String {
     if ratio >= 9.95 {
         format!("{}x", format_count(ratio.round() as u64))
     } else if ratio >= 0.995 {
         format!("{ratio:.1}x")
-    } else {
+    } else if ratio >= 0.005 || ratio <= 0.0 {
         format!("{ratio:.2}x")
+    } else {
+        "<0.01x".to_owned()
     }
 }
 

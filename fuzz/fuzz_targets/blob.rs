@@ -17,7 +17,7 @@ fuzz_target!(|input: &[u8]| {
     // A count of 2⁶³ or more can be read and not written.
     let Ok(bytes) = encode(&dist) else { return };
     let again = decode(&bytes).expect("what was encoded is decoded");
-    assert_eq!(again.buckets(), dist.buckets());
+    assert!(again.buckets().eq(dist.buckets()));
     for q in [0.0, 0.5, 0.99, 1.0] {
         assert_eq!(again.quantile_ns(q), dist.quantile_ns(q));
     }

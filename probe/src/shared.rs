@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) notes: Arc<Notes>,
     /// Whether paths are hidden.
     pub(crate) redacted: bool,
+    #[cfg(feature = "capture")]
+    pub(crate) alarm: crate::watchdog::Alarm,
     threshold_ns: AtomicU64,
     slots: Mutex<Slots>,
     journal: Mutex<Journal>,
@@ -84,6 +86,8 @@ impl Shared {
             names: Names::default(),
             notes: Arc::default(),
             redacted: false,
+            #[cfg(feature = "capture")]
+            alarm: Default::default(),
             threshold_ns: AtomicU64::new(threshold_ns),
             slots: Mutex::default(),
             journal: Mutex::new(Journal::new(keep_slow_polls)),

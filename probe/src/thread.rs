@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::panic::Location;
+use std::sync::atomic::Ordering::{Release, SeqCst};
 use std::sync::{Arc, Weak};
 
 use crate::blame::{Culprit, Culprits, Waiter};
@@ -51,6 +52,7 @@ impl Drop for Entry {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
             self.slot.show_idle();
+            self.rest();
             self.slot.tid.store(0, std::sync::atomic::Ordering::Relaxed);
             shared.return_slot(&self.slot);
         }
@@ -94,14 +96,31 @@ fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
 
 impl Entry {
     #[cold]
-    fn start_stretch(&mut self, now_ns: u64) {
+    fn start_stretch(&mut self, shared: &Shared, now_ns: u64) {
         self.busy_since_ns = now_ns;
         self.busy_as = Turn::now();
+        self.wake(shared);
+    }
+
+    /// Says that polls may begin from now on.
+    #[cold]
+    fn wake(&self, shared: &Shared) {
+        self.slot.is_awake.store(true, SeqCst);
+        #[cfg(feature = "capture")]
+        shared.alarm.ring();
+        #[cfg(not(feature = "capture"))]
+        let _ = shared;
+    }
+
+    /// Says that no poll begins before [`Entry::wake`].
+    fn rest(&self) {
+        self.slot.is_awake.store(false, Release);
     }
 
     /// A stretch whose worker went on elsewhere, to park there, is nobody's.
     fn end_stretch(&mut self, now_ns: u64) {
         let since = std::mem::take(&mut self.busy_since_ns);
+        self.rest();
         if since != 0 && self.busy_as == Turn::now() {
             self.slot.busy_stretches.record(now_ns.saturating_sub(since));
         }
@@ -111,15 +130,18 @@ impl Entry {
     #[cold]
     fn hand_over(&mut self, start_ns: u64) {
         let since = std::mem::take(&mut self.busy_since_ns);
+        self.rest();
         if since != 0 && since < start_ns {
             self.slot.busy_stretches.record(start_ns - since);
         }
     }
 
     #[inline]
-    fn open(&mut self, now_ns: u64, task: u64, location: &'static Location<'static>, name: NameId) {
+    fn open(&mut self, shared: &Shared, now_ns: u64, task: u64, location: &'static Location<'static>, name: NameId) {
         if self.busy_since_ns == 0 {
-            self.start_stretch(now_ns);
+            self.start_stretch(shared, now_ns);
+        } else if self.busy_as.is_none() && self.frames.is_empty() {
+            self.wake(shared);
         }
         let frame = Frame { start_ns: now_ns, task, name, location, nested_ns: 0 };
         self.slot.show(&frame);
@@ -137,7 +159,13 @@ impl Entry {
             self.close_slow(&frame, now_ns, ns);
         }
         match self.frames.last_mut() {
-            None => self.slot.show_idle(),
+            None => {
+                self.slot.show_idle();
+                // Nobody says when a thread that is no worker waits.
+                if self.busy_as.is_none() {
+                    self.rest();
+                }
+            }
             Some(outer) => {
                 outer.nested_ns = outer.nested_ns.saturating_add(elapsed);
                 self.slot.show(outer);
@@ -180,7 +208,7 @@ pub(crate) fn begin(
                 entry.culprits.poll(&entry.slot.blames, &entry.slot.ledger, waiter);
             }
         }
-        entry.open(now_ns, task, location, UNNAMED);
+        entry.open(shared, now_ns, task, location, UNNAMED);
     });
 }
 
@@ -204,7 +232,7 @@ pub(crate) fn begin_watched(
         if entry.name(task, name) {
             return false;
         }
-        entry.open(shared.clock.now_ns(), task, location, name);
+        entry.open(shared, shared.clock.now_ns(), task, location, name);
         true
     })
     .unwrap_or(false)
@@ -261,7 +289,7 @@ pub(crate) fn leave(shared: &Arc<Shared>) {
 pub(crate) fn unpark(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| {
-        entry.start_stretch(now_ns);
+        entry.start_stretch(shared, now_ns);
         entry.culprits.unpark(&entry.slot.blames, now_ns);
     });
 }

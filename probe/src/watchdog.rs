@@ -4,6 +4,7 @@
 //! /proc, copies its stack and unwinds it: at 1×, 2×, 4×, … the threshold. It never runs on the runtime, and nothing that it
 //! does stops a worker, but for the signal to a thread that runs: it copies the stack there, in about a microsecond.
 
+mod alarm;
 mod glance;
 mod naming;
 mod reasons;
@@ -12,10 +13,9 @@ mod stall;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::thread;
-use std::time::Duration;
 
 use pollscope_stacks::schedule::ask_for_short_slices;
 use pollscope_stacks::thread::{Schedule, Scheduled, ThreadRef, read_schedule};
@@ -25,6 +25,7 @@ use crate::notes::CaptureNote;
 use crate::reporter::Control;
 use crate::shared::Shared;
 use crate::worker::Slot;
+pub(crate) use alarm::Alarm;
 use naming::{Job, Naming};
 use shot::Camera;
 use stall::{Reading, Stall};
@@ -40,6 +41,8 @@ const SHORTEST_IDLE_NS: u64 = 1_000_000;
 const READ_EVERY_NS: u64 = 50_000_000;
 /// How often it reads for how long it waited for a CPU itself.
 const DELAY_EVERY_NS: u64 = 1_000_000_000;
+/// After so long without a poll it sleeps until there is one: a look now and then is most of what it costs to watch nothing.
+const ASLEEP_AFTER_NS: u64 = 1_000_000_000;
 /// Oversleeping by less is no suspension of the process.
 const SHORTEST_SUSPENSION_NS: u64 = 10_000_000;
 
@@ -52,33 +55,17 @@ pub(crate) struct Options {
 
 /// Ends the thread when dropped, without waiting for it.
 #[derive(Debug)]
-pub(crate) struct Watchdog(Arc<Stop>);
-
-#[derive(Debug, Default)]
-struct Stop {
-    stopped: Mutex<bool>,
-    changed: Condvar,
-}
+pub(crate) struct Watchdog(Arc<Shared>);
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        *self.0.stopped.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.0.changed.notify_all();
-    }
-}
-
-impl Stop {
-    /// Whether it is time to end; waits until then, or for so long.
-    fn wait(&self, ns: u64) -> bool {
-        let stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = self.changed.wait_timeout_while(stopped, Duration::from_nanos(ns), |stopped| !*stopped);
-        *wait.unwrap_or_else(PoisonError::into_inner).0
+        self.0.alarm.stop();
     }
 }
 
 /// Starts the thread.
 pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options) -> std::io::Result<Watchdog> {
-    let stop = Arc::new(Stop::default());
+    let watchdog = Watchdog(Arc::clone(&shared));
     let watching = Watching {
         naming: Naming::new(Arc::clone(&shared), options.source_roots),
         camera: Camera::new(Arc::clone(&shared.notes)),
@@ -86,13 +73,13 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
         control,
         threads: HashMap::new(),
         suspended_ns: 0,
+        worked: (0, 0),
     };
-    let until = Arc::clone(&stop);
     let reporter = Arc::clone(&watching.control);
     let run = move || {
         let (shared, control) = (Arc::clone(&watching.shared), Arc::clone(&watching.control));
         // The host goes on without evidence, and nobody waits for it any longer.
-        if catch_unwind(AssertUnwindSafe(|| watching.run(&until))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| watching.run())).is_err() {
             shared.notes.add(CaptureNote::WatchdogPanicked);
             shared.watched(Watched::abandon);
         }
@@ -100,7 +87,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
     };
     thread::Builder::new().name("pollscope-watch".to_owned()).spawn(run)?;
     reporter.watch(true);
-    Ok(Watchdog(stop))
+    Ok(watchdog)
 }
 
 /// What is known of a slot's thread.
@@ -123,10 +110,14 @@ struct Watching {
     naming: Naming,
     /// How long the process did not run, up to this look.
     suspended_ns: u64,
+    /// What all slots had done, and when that last changed.
+    worked: (u64, u64),
 }
 
 impl Watching {
-    fn run(mut self, stop: &Stop) {
+    fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        shared.alarm.is_mine();
         // On a busy machine it is late by a slice of somebody else's without; where it is refused, it is.
         let _ = ask_for_short_slices();
         let me = Scheduled::open(&ThreadRef::current()).ok();
@@ -144,7 +135,11 @@ impl Watching {
             if ready_ns.saturating_sub(read_ns) >= DELAY_EVERY_NS {
                 (before_ns, read_ns) = (delay_ns(), ready_ns);
             }
-            if stop.wait(planned_ns - ready_ns) {
+            let slept = !has_more && self.is_idle(ready_ns) && shared.alarm.sleep(|| self.is_all_quiet());
+            // What woke it began just now.
+            let wait_ns = if slept { self.idle_ns() } else { planned_ns - ready_ns };
+            let planned_ns = self.shared.clock.now_ns() + wait_ns;
+            if shared.alarm.wait(wait_ns) {
                 drop(self.naming);
                 return self.camera.close();
             }
@@ -163,14 +158,36 @@ impl Watching {
     /// Looks at every slot; when to look again.
     fn look(&mut self) -> u64 {
         let threshold_ns = self.shared.threshold_ns();
-        let ahead_ns = FOUND_AHEAD_NS.min(threshold_ns / 10);
-        let idle_ns = self.shared.clock.now_ns() + (threshold_ns - ahead_ns).max(SHORTEST_IDLE_NS);
+        let idle_ns = self.shared.clock.now_ns() + self.idle_ns();
         let slots = self.shared.slots();
         let next_ns = slots.iter().map(|slot| self.look_at(slot, threshold_ns)).fold(idle_ns, u64::min);
         if slots.iter().any(|slot| !slot.ring.is_empty()) || !self.shared.is_quiet() {
             self.control.wake_if_resting();
         }
         next_ns
+    }
+
+    /// How long to wait when nothing is late.
+    fn idle_ns(&self) -> u64 {
+        let threshold_ns = self.shared.threshold_ns();
+        (threshold_ns - FOUND_AHEAD_NS.min(threshold_ns / 10)).max(SHORTEST_IDLE_NS)
+    }
+
+    /// Whether no thread did anything that is measured for a while.
+    fn is_idle(&mut self, now_ns: u64) -> bool {
+        let work = self.shared.slots().iter().map(|slot| slot.work()).fold(0, u64::wrapping_add);
+        if work != self.worked.0 {
+            self.worked = (work, now_ns);
+        }
+        now_ns.saturating_sub(self.worked.1) >= ASLEEP_AFTER_NS
+    }
+
+    /// Whether every thread waits for events, with nothing left to find out or to tell.
+    fn is_all_quiet(&self) -> bool {
+        let is_quiet = |slot: &Arc<Slot>| !slot.is_awake.load(SeqCst) && slot.is_polling(0) && slot.ring.is_empty();
+        self.threads.values().all(|thread| thread.stall.is_none())
+            && self.shared.slots().iter().all(is_quiet)
+            && self.shared.is_quiet()
     }
 
     /// Looks at one slot; when to look at it again, if before long.
@@ -283,7 +300,64 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
+    use tokio::runtime::Builder;
+    use tokio::sync::oneshot;
+
     use super::*;
+    use crate::clock::Clock;
+    use crate::evidence::Evidence;
+    use crate::hooks::{self, Chained};
+    use crate::watch::Watch;
+
+    /// Has a runtime with nothing to do until its watchdog sleeps, and then block: what was seen of that.
+    fn block_after_sleep(mut builder: Builder, in_task: bool) -> Evidence {
+        let shared = Arc::new(Shared::new(Clock::monotonic(), 20_000_000, 100));
+        let watchdog = spawn(Arc::clone(&shared), Arc::default(), Options::default()).unwrap();
+        hooks::install(&mut builder, &shared, Chained::default());
+        let runtime = builder.worker_threads(2).build().unwrap();
+        let (tell, told) = oneshot::channel();
+        let looks_at = Arc::clone(&shared);
+        let teller = thread::spawn(move || {
+            let start = Instant::now();
+            while !looks_at.alarm.is_asleep() && start.elapsed() < Duration::from_secs(60) {
+                thread::sleep(Duration::from_millis(20));
+            }
+            tell.send(looks_at.alarm.is_asleep()).unwrap();
+        });
+        let block = async {
+            assert!(told.await.unwrap(), "it never slept");
+            thread::sleep(Duration::from_millis(300));
+        };
+        let block = Watch::new(block, Some(Arc::clone(&shared)), std::panic::Location::caller());
+        match in_task {
+            true => runtime.block_on(async { tokio::spawn(block).await.unwrap() }),
+            false => runtime.block_on(block),
+        }
+        teller.join().unwrap();
+        let seen = || shared.snapshot().slow_polls.into_iter().map(|poll| poll.evidence).find(|seen| seen.captures > 0);
+        let evidence = (0..500).find_map(|_| {
+            seen().or_else(|| {
+                thread::sleep(Duration::from_millis(10));
+                None
+            })
+        });
+        drop(watchdog);
+        evidence.unwrap_or_default()
+    }
+
+    #[test]
+    fn it_sleeps_while_nothing_is_polled_and_sees_what_is_polled_then() {
+        for in_task in [false, true] {
+            for builder in [Builder::new_current_thread(), Builder::new_multi_thread()] {
+                let evidence = block_after_sleep(builder, in_task);
+                if pollscope_stacks::SUPPORTED {
+                    assert!(evidence.captures > 0, "in a task: {in_task}: {evidence:?}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn waiting_for_a_cpu_is_no_suspension() {

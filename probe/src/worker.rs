@@ -5,7 +5,7 @@
 
 use std::panic::Location;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use crate::blame::Blames;
 use crate::histogram::Fine;
@@ -45,6 +45,8 @@ pub(crate) struct Slot {
     pub(crate) number: usize,
     /// The operating system's id of the thread; 0 where nobody needs it, and when the thread ended.
     pub(crate) tid: AtomicU32,
+    /// Whether the thread may begin a poll without saying so before; while it waits for events, it may not.
+    pub(crate) is_awake: AtomicBool,
     polling: Polling,
     pub(crate) polls: Fine,
     pub(crate) schedule_latency: Fine,
@@ -72,6 +74,7 @@ impl Slot {
         Slot {
             number,
             tid: AtomicU32::new(0),
+            is_awake: AtomicBool::new(false),
             polling: Polling::default(),
             polls: Fine::new(),
             schedule_latency: Fine::new(),

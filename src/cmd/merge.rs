@@ -38,6 +38,7 @@ fn scenario(request: &MergeRequest) -> Scenario {
         output: request.output.clone(),
         existing,
         poll_interval: request.interval,
+        batch: request.batch,
         follow: request.follow,
     };
     Scenario {

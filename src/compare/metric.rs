@@ -74,6 +74,8 @@ pub(super) enum Of {
     Throughput,
     Busy,
     Elapsed,
+    Cpu,
+    ContextSwitches,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -130,7 +132,7 @@ const fn total(key: &'static str, name: &'static str, unit: Unit, of: Of) -> Met
 }
 
 /// Everything that is compared: what the loop's users feel, what blocks them, then what it costs.
-pub static METRICS: [Metric; 12] = [
+pub static METRICS: [Metric; 14] = [
     time("response_time.p99", "response p99", DistOf::ResponseTime, 0.99),
     lag("lag.p99", "loop lag p99", 0.99),
     lag("lag.max", "loop lag max", 1.0),
@@ -143,6 +145,8 @@ pub static METRICS: [Metric; 12] = [
     total("throughput", "throughput", Unit::BytesPerSecond, Of::Throughput),
     total("busy", "loop busy", Unit::Fraction, Of::Busy),
     total("elapsed", "elapsed", Unit::Ns, Of::Elapsed),
+    total("cpu", "CPU time", Unit::Ns, Of::Cpu),
+    total("context_switches", "context switches", Unit::Count, Of::ContextSwitches),
 ];
 
 impl Metric {
@@ -155,6 +159,8 @@ impl Metric {
             Of::Throughput => run.throughput_bytes_per_s? as f64,
             Of::Busy => run.loop_busy_ns as f64 / (run.elapsed_ns as f64 * run.runtime.workers as f64),
             Of::Elapsed => run.elapsed_ns as f64,
+            Of::Cpu => run.cpu_ns()? as f64,
+            Of::ContextSwitches => run.context_switches()? as f64,
         };
         (value > 0.0 && value.is_finite()).then_some(value)
     }

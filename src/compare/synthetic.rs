@@ -96,6 +96,8 @@ impl Machine {
         run.slow_polls = (1..).zip(&stalls).map(listed).collect();
         run.loop_busy_ns = run.polls.sum_ns;
         run.elapsed_ns = (3e9 * (0.2 * self.slowness + 0.005 * self.normal()).exp()) as u64;
+        run.cpu_user_ns = Some((2e8 * (0.5 * self.slowness + 0.03 * self.normal()).exp()) as u64);
+        run.context_switches_voluntary = Some((9e3 * (0.05 * self.normal()).exp()) as u64);
         run.throughput_bytes_per_s = Some((2e6 * (-0.2 * self.slowness + 0.01 * self.normal()).exp()) as u64);
         run
     }

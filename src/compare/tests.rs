@@ -99,6 +99,25 @@ fn one_round_has_the_intervals_of_its_samples_and_says_so() {
 }
 
 #[test]
+fn more_cpu_time_and_more_switches_are_worse_and_a_price() {
+    let runs = Machine::new(3).rounds(&["naive"], 5);
+    let mut dear = runs.clone();
+    for run in &mut dear {
+        run.cpu_user_ns = run.cpu_user_ns.map(|ns| 3 * ns);
+        run.context_switches_voluntary = run.context_switches_voluntary.map(|count| 3 * count);
+    }
+    let of = |a: &[Run], b: &[Run]| compare(&side(a, "naive", "A"), &side(b, "naive", "B"), Rounds::Apart, 1);
+    for key in ["cpu", "context_switches"] {
+        let judged = |comparison: Comparison| comparison.row(key).map(|row| (row.verdict, row.metric.is_price));
+        assert_eq!(judged(of(&runs, &dear)), Some((Verdict::Worse, true)), "{key}");
+        assert_eq!(judged(of(&dear, &runs)), Some((Verdict::Better, true)), "{key}");
+        dear.iter_mut().for_each(|run| (run.cpu_system_ns, run.context_switches_involuntary) = (None, None));
+        assert_eq!(judged(of(&runs, &dear)), None, "{key}: a part of it is not the whole");
+        dear.iter_mut().for_each(|run| (run.cpu_system_ns, run.context_switches_involuntary) = (Some(1), Some(1)));
+    }
+}
+
+#[test]
 fn what_a_side_does_not_know_is_not_compared() {
     let mut runs = Machine::new(1).rounds(&["naive", "offloaded"], 3);
     runs.iter_mut().for_each(|run| run.lag = None);

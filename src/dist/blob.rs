@@ -4,13 +4,14 @@
 //! for, and negates a count of -2⁶³.
 
 use std::fmt;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Read, Write};
 
+use flate2::Compression;
 use flate2::read::ZlibDecoder;
-use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializeError, V2DeflateSerializer};
+use flate2::write::ZlibEncoder;
 
-use super::{Dist, MAX_NS};
+use super::packed::Packing;
+use super::{Dist, Held, MAX_NS, units};
 
 const COMPRESSED: u32 = 0x1c84_9314;
 const PLAIN: u32 = 0x1c84_9313;
@@ -57,19 +58,64 @@ impl fmt::Display for BlobError {
 
 impl std::error::Error for BlobError {}
 
-/// The histogram's bytes.
+/// A count of 2⁶³ or more, which the encoding does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CountTooLarge;
+
+impl fmt::Display for CountTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a histogram's count is 2⁶³ or more, which cannot be encoded")
+    }
+}
+
+impl std::error::Error for CountTooLarge {}
+
+/// The histogram's bytes: those that hdrhistogram writes, without all the buckets that hold nothing.
 ///
 /// # Errors
 /// When a count is 2⁶³ or more.
-pub fn encode(dist: &Dist) -> Result<Vec<u8>, V2DeflateSerializeError> {
-    let mut histogram =
-        Histogram::<u64>::new_with_bounds(1, MAX_NS, dist.digits()).expect("1 ns to 1 h at 1 to 5 digits is valid");
+pub fn encode(dist: &Dist) -> Result<Vec<u8>, CountTooLarge> {
+    let mut counts = Vec::new();
+    let mut next = 0;
     for bucket in dist.buckets() {
-        histogram.record_n(bucket.low_ns, bucket.count).expect("no bucket is beyond 1 h");
+        let index = super::index(dist.digits, bucket.low_ns);
+        match index - next {
+            0 => {}
+            // Of one that holds nothing, its count is written.
+            1 => write_count(&mut counts, 0),
+            empty => write_count(&mut counts, -(empty as i64)),
+        }
+        write_count(&mut counts, i64::try_from(bucket.count).map_err(|_| CountTooLarge)?);
+        next = index + 1;
     }
-    let mut bytes = Vec::new();
-    V2DeflateSerializer::new().serialize(&histogram, &mut bytes)?;
+    if next == 0 {
+        write_count(&mut counts, 0);
+    }
+    let words = [PLAIN, counts.len() as u32, 0, dist.digits.into()];
+    let mut plain: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_be_bytes()).collect();
+    plain.extend([1, MAX_NS, 1f64.to_bits()].iter().flat_map(|word| word.to_be_bytes()));
+    plain.extend(counts);
+
+    let mut bytes = [COMPRESSED, 0].iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+    let mut compressor = ZlibEncoder::new(&mut bytes, Compression::default());
+    compressor.write_all(&plain).and_then(|()| compressor.try_finish()).expect("memory takes it");
+    drop(compressor);
+    let length = (bytes.len() - OUTER) as u32;
+    bytes[4..OUTER].copy_from_slice(&length.to_be_bytes());
     Ok(bytes)
+}
+
+/// As [`next_count`] reads it.
+fn write_count(bytes: &mut Vec<u8>, count: i64) {
+    let mut number = (count << 1 ^ count >> 63) as u64;
+    for _ in 1..LONGEST_COUNT {
+        if number < 0x80 {
+            break;
+        }
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
 }
 
 /// What [`encode`] made. Exact but for the bounds, the sum and what was clamped, which the bytes do not tell: the bounds are those
@@ -80,7 +126,7 @@ pub fn encode(dist: &Dist) -> Result<Vec<u8>, V2DeflateSerializeError> {
 /// let mut dist = Dist::empty(3);
 /// dist.record(503_123_456);
 /// let decoded = blob::decode(&blob::encode(&dist).unwrap()).unwrap();
-/// assert_eq!(decoded.buckets(), dist.buckets());
+/// assert!(decoded.buckets().eq(dist.buckets()));
 /// assert_eq!(blob::decode(b"no histogram"), Err(blob::BlobError::Encoding(0x6e6f2068)));
 /// ```
 ///
@@ -90,28 +136,28 @@ pub fn decode(bytes: &[u8]) -> Result<Dist, BlobError> {
     decode_at_most(bytes, usize::MAX)
 }
 
-/// [`decode`] of at most so many buckets that hold something: a few bytes inflate to millions.
+/// [`decode`] of what takes at most so many bytes: a few bytes inflate to millions of buckets.
 pub(crate) fn decode_at_most(bytes: &[u8], most: usize) -> Result<Dist, BlobError> {
     let (header, counts) = open(bytes)?;
     if header.low != 1 {
         return Err(BlobError::Header("its lowest value is not 1"));
     }
     let mut dist = Dist::empty(header.digits);
-    each_bucket(&header, counts, |low_ns, _, count| {
+    let mut packing = Packing::default();
+    each_bucket(&header, counts, |low_ns, high_ns, count| {
         if low_ns > MAX_NS {
             return Err(BlobError::Header("values beyond an hour"));
         }
-        if dist.buckets.len() == most {
+        packing.push(super::index(header.digits, low_ns), count);
+        if packing.size() > most {
             return Err(BlobError::Large);
         }
-        dist.put(low_ns, count);
+        dist.sum_ns = dist.sum_ns.saturating_add(low_ns.midpoint(high_ns).saturating_mul(count));
+        dist.min_ns = dist.min_ns.or(Some(low_ns));
+        dist.max_ns = Some(high_ns);
         Ok(())
     })?;
-    dist.buckets.shrink_to_fit();
-    let middle = |bucket: &super::Bucket| bucket.low_ns.midpoint(bucket.high_ns).saturating_mul(bucket.count);
-    dist.sum_ns = dist.buckets().iter().map(middle).fold(0, u64::saturating_add);
-    dist.min_ns = dist.buckets().first().map(|bucket| bucket.low_ns);
-    dist.max_ns = dist.buckets().last().map(|bucket| bucket.high_ns);
+    dist.held = Held::Packed(packing.finish());
     Ok(dist)
 }
 
@@ -214,11 +260,6 @@ fn next_count(bytes: &mut impl Read) -> Result<Option<i64>, BlobError> {
     Ok(Some((number >> 1) as i64 ^ -((number & 1) as i64)))
 }
 
-/// How many buckets of width 1 there are.
-fn units(digits: u8) -> u64 {
-    (2 * 10u64.pow(digits.into())).next_power_of_two()
-}
-
 /// What a header says that can be believed.
 struct Header {
     digits: u8,
@@ -262,10 +303,8 @@ fn check(header: &[u8; HEADER]) -> Result<Header, BlobError> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
-    use flate2::Compression;
-    use flate2::write::ZlibEncoder;
+    use hdrhistogram::Histogram;
+    use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 
     use super::*;
 
@@ -302,10 +341,33 @@ mod tests {
         for digits in 1..=5 {
             let dist = dist(digits);
             let decoded = decode(&encode(&dist).unwrap()).unwrap();
-            assert_eq!((decoded.buckets(), decoded.digits()), (dist.buckets(), digits));
+            assert!(decoded.buckets().eq(dist.buckets()) && decoded.digits() == digits);
             assert!(decoded.sum_ns.abs_diff(dist.sum_ns) < dist.sum_ns / 20);
         }
         assert_eq!(decode(&encode(&Dist::empty(3)).unwrap()), Ok(Dist::empty(3)));
+    }
+
+    #[test]
+    fn what_is_written_is_what_hdrhistogram_writes() {
+        for digits in 1..=5 {
+            let one = |ns| {
+                let mut dist = Dist::empty(digits);
+                dist.record(ns);
+                dist
+            };
+            for dist in [dist(digits), Dist::empty(digits), one(1), one(2), one(3), one(MAX_NS)] {
+                let mut histogram = Histogram::<u64>::new_with_bounds(1, MAX_NS, digits).unwrap();
+                dist.buckets().for_each(|bucket| histogram.record_n(bucket.low_ns, bucket.count).unwrap());
+                let mut bytes = Vec::new();
+                V2DeflateSerializer::new().serialize(&histogram, &mut bytes).unwrap();
+                assert_eq!(encode(&dist).unwrap(), bytes, "{digits} digits");
+            }
+        }
+        let mut most = Dist::empty(3);
+        most.put(1, i64::MAX as u64);
+        assert_eq!(decode(&encode(&most).unwrap()).unwrap().count(), i64::MAX as u64);
+        most.put(1, 1);
+        assert_eq!(encode(&most), Err(CountTooLarge));
     }
 
     #[test]
@@ -392,7 +454,7 @@ mod tests {
     #[test]
     fn what_inflates_beyond_its_room_is_refused() {
         let bytes = encode(&dist(3)).unwrap();
-        let most = decode(&bytes).unwrap().buckets().len();
+        let most = decode(&bytes).unwrap().size();
         assert!(decode_at_most(&bytes, most).is_ok());
         assert_eq!(decode_at_most(&bytes, most - 1), Err(BlobError::Large));
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::sink::{Mode, Naive, Offloaded, Opened, OutputSpec, Sink, SinkError};
+use super::sink::{BlockInPlace, Mode, Naive, Offloaded, Opened, OutputSpec, Sink, SinkError, SpawnBlocking, TokioFs};
 use super::tail::{Handle, InputError, TailError, TailOptions, Tailed, tail};
 use crate::escape::escape_path;
 use crate::tasks::Tasks;
@@ -119,6 +119,9 @@ pub async fn merge(
     match mode {
         Mode::Naive => merge_into::<Naive>(tasks, inputs, output, options, closed).await,
         Mode::Offloaded => merge_into::<Offloaded>(tasks, inputs, output, options, closed).await,
+        Mode::SpawnBlocking => merge_into::<SpawnBlocking>(tasks, inputs, output, options, closed).await,
+        Mode::TokioFs => merge_into::<TokioFs>(tasks, inputs, output, options, closed).await,
+        Mode::BlockInPlace => merge_into::<BlockInPlace>(tasks, inputs, output, options, closed).await,
     }
 }
 
@@ -129,11 +132,12 @@ async fn merge_into<S: Sink>(
     options: TailOptions,
     closed: watch::Receiver<bool>,
 ) -> Result<Merged, SinkError> {
-    let (sink, opened) = S::open(output).await?;
+    let (sink, opened) = S::open(output, tasks).await?;
     let sink = Arc::new(sink);
-    let mut tails = Vec::with_capacity(inputs.len());
+    let of = inputs.len();
+    let mut tails = Vec::with_capacity(of);
     for (index, handle) in inputs.into_iter().enumerate() {
-        let future = tail(handle, options.clone(), Arc::clone(&sink), closed.clone());
+        let future = tail(tasks.clone(), handle.among(of), options.clone(), Arc::clone(&sink), closed.clone());
         tails.push(tasks.spawn(&format!("tail {index}"), future));
     }
     let mut inputs = Vec::with_capacity(tails.len());

@@ -2,21 +2,25 @@
 
 use std::fmt;
 use std::fs::{File, Metadata};
-use std::io::{self, BufRead};
+use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use memchr::memchr_iter;
 use tokio::sync::watch;
-use tokio::task::{spawn_blocking, yield_now};
+use tokio::task::yield_now;
 
 use super::confirm::InputEvidence;
-use super::sink::{Sink, SinkError};
+use super::sink::{Lines, Sink, SinkError};
 use crate::escape::escape_path;
+use crate::tasks::Tasks;
 
-/// How much one look at a file reads at most.
-const CHUNK: usize = 32 << 10;
+/// How much one look at a file reads at most, and what all inputs together read ahead at most, unless they are very many.
+const CHUNK: usize = 256 << 10;
+const SMALLEST_CHUNK: usize = 16 << 10;
+const AHEAD: usize = 16 << 20;
 /// The longest line that is kept whole, in bytes.
 pub const MAX_LINE: usize = 16 << 20;
 
@@ -100,6 +104,8 @@ pub struct Handle {
     offset: u64,
     /// Where the file ends for this merge; set when the handle is closed.
     limit: Option<u64>,
+    /// How much one look reads at most.
+    chunk: usize,
     /// Read, but not yet handed out; lines begin at `taken`.
     ahead: Vec<u8>,
     taken: usize,
@@ -133,6 +139,7 @@ impl Handle {
             ino: metadata.ino(),
             offset: 0,
             limit: None,
+            chunk: SMALLEST_CHUNK,
             ahead: Vec::new(),
             taken: 0,
             searched: 0,
@@ -153,17 +160,34 @@ impl Handle {
         InputError::Io { operation, path: self.path.clone(), error: Arc::new(error) }
     }
 
-    /// The next whole line that was read already, with its newline. No system call.
-    fn next_line(&mut self) -> Option<Vec<u8>> {
+    /// One of so many inputs: what all of them read ahead stays bounded.
+    pub fn among(self, inputs: usize) -> Handle {
+        Handle { chunk: (AHEAD / inputs.max(1)).clamp(SMALLEST_CHUNK, CHUNK), ..self }
+    }
+
+    /// The next whole lines that were read already, with their newlines; so many at most. No system call.
+    fn next_lines(&mut self, most: usize) -> Option<Lines> {
+        let (from, mut count) = (self.searched, 0);
         // Much faster than looking at byte after byte: a long line would hold the loop.
-        self.searched += (&self.ahead[self.searched..]).skip_until(b'\n').ok()?;
-        let end = self.searched;
-        if end == self.taken || self.ahead[end - 1] != b'\n' {
+        for newline in memchr_iter(b'\n', &self.ahead[from..]).take(most) {
+            self.searched = from + newline + 1;
+            count += 1;
+        }
+        if count == 0 {
+            self.searched = self.ahead.len();
             return None;
         }
-        let line = self.ahead[self.taken..end].to_vec();
-        self.taken = end;
-        Some(line)
+        let bytes = if self.taken == 0 && self.searched > self.ahead.len() / 2 {
+            // Most of it goes: what stays is copied, rather than what goes.
+            let rest = self.ahead.split_off(self.searched);
+            (self.taken, self.searched) = (0, 0);
+            std::mem::replace(&mut self.ahead, rest)
+        } else {
+            let bytes = self.ahead[self.taken..self.searched].to_vec();
+            self.taken = self.searched;
+            bytes
+        };
+        Some(Lines { bytes, count })
     }
 
     /// Reads on, up to a chunk. Blocking. How many bytes there were: 0 is no new data.
@@ -180,9 +204,9 @@ impl Handle {
         self.searched -= self.taken;
         self.taken = 0;
         let end = self.limit.map_or(len, |limit| limit.min(len));
-        let wanted = usize::try_from(end.saturating_sub(self.offset)).map_or(CHUNK, |left| left.min(CHUNK));
+        let wanted = usize::try_from(end.saturating_sub(self.offset)).map_or(self.chunk, |left| left.min(self.chunk));
         if wanted == 0 {
-            self.ahead.shrink_to(CHUNK);
+            self.ahead.shrink_to(SMALLEST_CHUNK);
             return Ok(0);
         }
         let kept = self.ahead.len();
@@ -262,13 +286,16 @@ pub enum TailError {
 pub struct TailOptions {
     /// How long to sleep when there is no new data.
     pub interval: Duration,
+    /// How many lines are written at once, at most, if they were read at once; 1: line by line.
+    pub batch: usize,
     /// When set, the moment from which write times are counted, one for every line.
     pub stamp_from: Option<Instant>,
 }
 
-/// Follows a file until `closed` turns true: a line is read off the loop, then written, in order, once. What was
+/// Follows a file until `closed` turns true: lines are read off the loop, then written, in order, once. What was
 /// appended before the close is still read; an unterminated last line is delivered then, with a newline.
 pub async fn tail<S: Sink>(
+    tasks: Tasks,
     mut handle: Handle,
     options: TailOptions,
     sink: Arc<S>,
@@ -276,16 +303,16 @@ pub async fn tail<S: Sink>(
 ) -> Tailed {
     let mut tailed = Tailed::new(&handle);
     loop {
-        while let Some(line) = handle.next_line() {
-            if let Err(error) = tailed.write(&*sink, line, &options).await {
+        while let Some(lines) = handle.next_lines(options.batch) {
+            if let Err(error) = tailed.write(&*sink, lines, &options).await {
                 return tailed.end(&handle, Some(TailError::Sink(error)));
             }
-            // One line, one poll, as when every line is read by a call of its own: others run in between.
+            // One write, one poll, as when every line is read by a call of its own: others run in between.
             yield_now().await;
         }
         // Looked at before the file: what was appended before the close is then seen for certain.
         let closing = *closed.borrow_and_update();
-        let filled = spawn_blocking(move || {
+        let filled = tasks.spawn_blocking(move || {
             let filled = handle.fill(closing);
             (handle, filled)
         });
@@ -308,7 +335,7 @@ pub async fn tail<S: Sink>(
     if !rest.is_empty() {
         tailed.evidence.unterminated = true;
         rest.push(b'\n');
-        if let Err(error) = tailed.write(&*sink, rest, &options).await {
+        if let Err(error) = tailed.write(&*sink, Lines::one(rest), &options).await {
             return tailed.end(&handle, Some(TailError::Sink(error)));
         }
     }
@@ -327,13 +354,14 @@ impl Tailed {
         }
     }
 
-    async fn write<S: Sink>(&mut self, sink: &S, line: Vec<u8>, options: &TailOptions) -> Result<(), SinkError> {
-        let bytes = line.len() as u64;
-        sink.write(line).await?;
-        self.lines += 1;
+    async fn write<S: Sink>(&mut self, sink: &S, lines: Lines, options: &TailOptions) -> Result<(), SinkError> {
+        let (bytes, count) = (lines.bytes.len() as u64, lines.count);
+        sink.write(lines).await?;
+        self.lines += count;
         self.bytes += bytes;
         if let Some(origin) = options.stamp_from {
-            self.written_ns.push(origin.elapsed().as_nanos() as u64);
+            let at_ns = origin.elapsed().as_nanos() as u64;
+            self.written_ns.extend((0..count).map(|_| at_ns));
         }
         Ok(())
     }
@@ -342,5 +370,46 @@ impl Tailed {
         self.evidence.len = handle.limit.unwrap_or(handle.offset);
         self.error = error;
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is handed out, read in chunks of so many bytes.
+    fn handed_out(content: &[u8], chunk: usize, most: usize) -> (Vec<Lines>, Vec<u8>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("input");
+        std::fs::write(&path, content).unwrap();
+        let mut handle = Handle { chunk, ..Handle::open(&path).unwrap() };
+        let mut lines = Vec::new();
+        while handle.fill(true).unwrap() > 0 {
+            while let Some(next) = handle.next_lines(most) {
+                lines.push(next);
+            }
+        }
+        (lines, handle.take_rest())
+    }
+
+    #[test]
+    fn lines_are_handed_out_whole_in_order_and_no_more_than_asked_for() {
+        let mut content: Vec<u8> =
+            (0..400).flat_map(|i| [vec![b'a' + (i % 26) as u8; i % 37], vec![b'\n']].concat()).collect();
+        content.extend_from_slice(b"the rest");
+        for chunk in [1, 7, 100, 1 << 20] {
+            for most in [1, 2, 5, usize::MAX] {
+                let (lines, rest) = handed_out(&content, chunk, most);
+                let all: Vec<u8> = lines.iter().flat_map(|lines| lines.bytes.clone()).chain(rest.clone()).collect();
+                assert!(all == content && rest == b"the rest", "chunks of {chunk}, {most} at most");
+                for lines in &lines {
+                    assert_eq!(memchr_iter(b'\n', &lines.bytes).count() as u64, lines.count);
+                    assert!(lines.bytes.ends_with(b"\n") && (1..=most as u64).contains(&lines.count));
+                }
+                assert_eq!(lines.iter().map(|lines| lines.count).sum::<u64>(), 400);
+            }
+        }
+        let (lines, _) = handed_out(&content, 1 << 20, usize::MAX);
+        assert_eq!(lines.len(), 1, "what was read at once is handed out at once");
     }
 }

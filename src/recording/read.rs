@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
+use super::shared::sharing;
 use super::wire;
-use super::wire::bounded::{Room, within};
+use super::wire::bounded::within;
 use super::{Dist, Recording, Run};
 
 /// What a page's recording stands behind.
@@ -17,13 +18,9 @@ pub const PAGE_MARK: &str = "<script type=\"application/json\" id=\"recording\">
 const MOST: u128 = 1 << 62;
 
 /// No text is longer: each is kept, put into sentences and wrapped.
-const LONGEST_TEXT: u32 = 1 << 20;
-/// Buckets that histograms may hold besides one for each byte of the file, which is more than those of real ones do.
-const FREE_BUCKETS: u64 = 350_000;
-/// Elements that lists may hold besides one for each [`TEXT_OF_ELEMENT`] bytes of the file.
-const FREE_ELEMENTS: u64 = 200_000;
-/// The least text of a frame, the shortest of the elements of which there are many.
-const TEXT_OF_ELEMENT: u64 = 40;
+const LONGEST_TEXT: usize = 1 << 20;
+/// Bytes of memory that what is read may take besides one for each byte of the file. Real recordings take less than their text.
+const FREE: u64 = 32 << 20;
 /// A mode is one of pollscope's; reports have a row for each.
 const MOST_MODES: usize = 64;
 
@@ -82,11 +79,11 @@ pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
     let mut file = BufReader::with_capacity(64 << 10, file);
     let length = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(0))?;
-    let room = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-    let room = Room { buckets: room(FREE_BUCKETS + length), elements: room(FREE_ELEMENTS + length / TEXT_OF_ELEMENT) };
+    let room = usize::try_from(FREE + length).unwrap_or(usize::MAX);
     let start = if is_page(&mut file)? { after_mark(&mut file)? } else { 0 };
     file.seek(SeekFrom::Start(start))?;
-    let (recording, is_torn) = match within(room, || wire::from_json(Texts::of(&mut file))) {
+    let texts = BufReader::with_capacity(64 << 10, Texts::of(&mut file));
+    let (recording, is_torn) = match within(room, || sharing(length, || wire::from_json(texts))) {
         Ok(recording) => (recording, false),
         Err(error) if error.io_error_kind() == Some(io::ErrorKind::InvalidData) => {
             return Err(ReadError::Format(io::Error::from(error).to_string()));
@@ -97,7 +94,8 @@ pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
             let whole = whole_runs(&mut file)?.ok_or(ReadError::Torn)?;
             file.seek(SeekFrom::Start(start))?;
             let closed = (&mut file).take(whole).chain(&b"],\"findings\":[],\"gates\":[]}"[..]);
-            let mut recording = within(room, || wire::from_json(closed)).map_err(format_error)?;
+            let closed = BufReader::with_capacity(64 << 10, closed);
+            let mut recording = within(room, || sharing(length, || wire::from_json(closed))).map_err(format_error)?;
             check(&recording).map_err(ReadError::Impossible)?;
             recording.findings = crate::findings::findings(&recording.runs);
             (recording, true)
@@ -149,7 +147,7 @@ struct Texts<R> {
     from: R,
     is_in_text: bool,
     is_escaped: bool,
-    length: u32,
+    length: usize,
 }
 
 impl<R: Read> Texts<R> {
@@ -161,16 +159,23 @@ impl<R: Read> Texts<R> {
 impl<R: Read> Read for Texts<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let count = self.from.read(into)?;
-        for byte in &into[..count] {
+        let mut rest = &into[..count];
+        while !rest.is_empty() {
+            // Most bytes are none of those that begin or end something.
+            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(rest.len());
+            self.is_escaped &= plain == 0;
+            self.length += if self.is_in_text { plain } else { 0 };
+            if self.length > LONGEST_TEXT {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "one of its texts is longer than 1 MiB"));
+            }
+            let Some(byte) = rest.get(plain) else { break };
             if *byte == b'"' && !self.is_escaped {
                 self.is_in_text = !self.is_in_text;
                 self.length = 0;
             }
             self.is_escaped = *byte == b'\\' && !self.is_escaped;
-            self.length += u32::from(self.is_in_text);
-            if self.length > LONGEST_TEXT {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "one of its texts is longer than 1 MiB"));
-            }
+            self.length += usize::from(self.is_in_text);
+            rest = &rest[plain + 1..];
         }
         Ok(count)
     }

@@ -26,7 +26,8 @@ fn stack(poll: &SlowPoll) -> String {
 
 fn name(frame: &Frame) -> String {
     let place = || Some(format!("{}:{}", frame.file.as_ref()?, frame.line?));
-    frame.function.clone().or_else(place).unwrap_or_else(|| "?".to_owned())
+    let function = frame.function.as_deref().map(str::to_owned);
+    function.or_else(place).unwrap_or_else(|| "?".to_owned())
 }
 
 /// A semicolon separates frames, and a line's last blank its weight.
@@ -43,9 +44,13 @@ mod tests {
     fn equal_stacks_are_one_line_and_weights_add_up() {
         let mut recording = fixture::recording();
         recording.runs.truncate(1);
-        let frame = |function: &str| Frame { function: Some(function.to_owned()), file: None, line: None };
-        let poll =
-            |ns, stack| SlowPoll { duration_ns: ns, spawned_at: "a.rs:1".to_owned(), stack, ..SlowPoll::default() };
+        let frame = |function: &str| Frame { function: Some(function.into()), file: None, line: None };
+        let poll = |ns, stack: Vec<Frame>| SlowPoll {
+            duration_ns: ns,
+            spawned_at: "a.rs:1".into(),
+            stack: stack.into(),
+            ..SlowPoll::default()
+        };
         recording.runs[0].slow_polls = vec![
             poll(1_500_000, vec![frame("write"), frame("main;x")]),
             poll(2_500_000, vec![frame("write"), frame("main;x")]),

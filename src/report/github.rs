@@ -128,7 +128,7 @@ mod tests {
     use crate::recording::SlowPoll;
 
     fn at(line: &str, ns: u64) -> SlowPoll {
-        SlowPoll { duration_ns: ns, blocking_line: Some(line.to_owned()), ..SlowPoll::default() }
+        SlowPoll { duration_ns: ns, blocking_line: Some(line.into()), ..SlowPoll::default() }
     }
 
     /// The fixture with slow polls at these lines and no gates.

@@ -138,7 +138,7 @@ fn mean_and_deviation(dist: &Dist) -> (f64, f64) {
     }
     let middles = || {
         let middle = |low: u64, high: u64| (low + (high - low).div_ceil(2)) as f64;
-        dist.buckets().iter().map(move |bucket| (middle(bucket.low_ns, bucket.high_ns), bucket.count as f64))
+        dist.buckets().map(move |bucket| (middle(bucket.low_ns, bucket.high_ns), bucket.count as f64))
     };
     let mean = middles().map(|(ns, count)| ns * count).sum::<f64>() / total as f64;
     let squares: f64 = middles().map(|(ns, count)| (ns - mean) * (ns - mean) * count).sum();

@@ -11,10 +11,12 @@ mod feel;
 mod flame;
 mod heat;
 mod island;
+mod longest;
 mod modes;
 mod percentiles;
 mod table;
 mod text;
+mod thin;
 mod timeline;
 mod verdict;
 
@@ -29,15 +31,29 @@ use crate::recording::Recording;
 use crate::recording::read::PAGE_MARK;
 use island::Island;
 
-const STYLE: &str = include_str!("html/page.css");
-const SCRIPT: &str = include_str!("html/page.js");
+/// The chart library's first: the page has the last word.
+const STYLES: [&str; 2] = [include_str!("html/vendor/uplot.min.css"), include_str!("html/page.css")];
+const SCRIPTS: [&str; 3] =
+    [include_str!("html/vendor/uplot.min.js"), include_str!("html/timeline.js"), include_str!("html/page.js")];
 /// Nothing may be loaded, and nothing runs but what stands here: a test compares the digests.
 const POLICY: &str = concat!(
     "default-src 'none'; base-uri 'none'; form-action 'none'; style-src '",
+    include_str!("html/vendor/uplot.min.css.sha256"),
+    "' '",
     include_str!("html/page.css.sha256"),
     "'; script-src '",
+    include_str!("html/vendor/uplot.min.js.sha256"),
+    "' '",
+    include_str!("html/timeline.js.sha256"),
+    "' '",
     include_str!("html/page.js.sha256"),
     "'"
+);
+/// The library is its author's: a page is a copy of it.
+const LICENSE: &str = concat!(
+    "<!--\nuPlot 1.6.32, unchanged, under this license:\n\n",
+    include_str!("html/vendor/uplot.LICENSE"),
+    "\n-->"
 );
 
 /// The page of a recording.
@@ -55,12 +71,13 @@ pub fn render(recording: &Recording) -> serde_json::Result<String> {
         meta name="color-scheme" content="light dark";
         meta http-equiv="Content-Security-Policy" content=(POLICY);
         title { (title) }
-        style { (PreEscaped(STYLE)) }
+        @for style in STYLES { style { (PreEscaped(style)) } }
     };
     let (doctype, head, body) = (DOCTYPE.into_string(), head.into_string(), escape(&body));
     let data = &island.json;
+    let scripts = SCRIPTS.map(|script| format!("<script>{script}</script>\n")).concat();
     Ok(format!(
-        "{doctype}<html lang=\"en\"><head>{head}</head><body>{body}\n{PAGE_MARK}{data}</script>\n<script>{SCRIPT}</script>\n</body></html>\n"
+        "{doctype}<html lang=\"en\"><head>{head}</head><body>{body}\n{PAGE_MARK}{data}</script>\n{LICENSE}\n{scripts}</body></html>\n"
     ))
 }
 

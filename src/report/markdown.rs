@@ -2,7 +2,7 @@
 
 mod text;
 
-use super::measures::MEASURES;
+use super::measures::{Figure, MEASURES, P50, P90, P99, P999, P9999, PRICE, Percentile, RAW_LAG};
 use crate::blockers::blockers;
 use crate::findings::{Severity, diagnosis, verdict};
 use crate::pooled::{Pooled, pool};
@@ -24,6 +24,7 @@ pub fn render(recording: &Recording) -> String {
         heading(recording, &modes),
         errors(recording),
         durations(&modes),
+        price(&modes),
         who_blocked(&modes),
         who_waited(&modes),
         gates_list(recording),
@@ -54,29 +55,40 @@ fn errors(recording: &Recording) -> String {
 
 /// The ratio is that of the first mode's 99th percentile to the row's.
 fn durations(modes: &[Pooled]) -> String {
-    let mut table = Table::new(&["", "mode", "p50", "p99", "max", "ratio of p99"], 2);
+    const PERCENTILES: [Percentile; 5] = [P50, P90, P99, P999, P9999];
+    let head = ["", "mode"].into_iter().chain(PERCENTILES.map(|percentile| percentile.label));
+    let head: Vec<&str> = head.chain(["max", "ratio of p99"]).collect();
+    let mut table = Table::new(&head, 2);
     for (name, of) in MEASURES {
         let dists: Vec<Option<Dist>> = modes.iter().map(|mode| of(mode).filter(|dist| dist.count() > 0)).collect();
-        let p99 = |dist: &Option<Dist>| dist.as_ref().and_then(|dist| dist.shown_quantile_ns(0.99));
+        let p99 = |dist: &Option<Dist>| dist.as_ref().and_then(|dist| P99.of(dist));
         let first = dists.first().and_then(p99);
         if dists.iter().all(Option::is_none) {
             continue;
         }
         for (index, (mode, dist)) in modes.iter().zip(&dists).enumerate() {
             let shown = |ns: Option<u64>| ns.map_or("—".to_owned(), format_ns);
-            let quantile = |q| shown(dist.as_ref().and_then(|dist| dist.shown_quantile_ns(q)));
             let ratio = first.zip(p99(dist)).filter(|_| index > 0);
-            table.row(&[
-                if index == 0 { name.to_owned() } else { String::new() },
-                md(mode.name),
-                quantile(0.5),
-                quantile(0.99),
-                shown(dist.as_ref().and_then(|dist| dist.max_ns)),
-                ratio.map_or(String::new(), |(first, mine)| format_ratio(first as f64 / mine.max(1) as f64)),
-            ]);
+            let name = if name == RAW_LAG { "loop lag, raw" } else { name };
+            let mut row = vec![if index == 0 { name.to_owned() } else { String::new() }, md(mode.name)];
+            row.extend(PERCENTILES.map(|percentile| shown(dist.as_ref().and_then(|dist| percentile.of(dist)))));
+            row.push(shown(dist.as_ref().and_then(|dist| dist.max_ns)));
+            row.push(ratio.map_or(String::new(), |(first, mine)| format_ratio(first as f64 / mine.max(1) as f64)));
+            table.row(&row);
         }
     }
     table.section("Durations")
+}
+
+fn price(modes: &[Pooled]) -> String {
+    let known: Vec<_> = PRICE.iter().filter(|figure| modes.iter().any(|mode| (figure.of)(mode).is_some())).collect();
+    let names = known.iter().map(|figure| figure.name.trim_start());
+    let mut table = Table::new(&std::iter::once("mode").chain(names).collect::<Vec<_>>(), 1);
+    for mode in modes {
+        let value = |figure: &&Figure| (figure.of)(mode).map_or("—".to_owned(), figure.show);
+        table.row(&std::iter::once(md(mode.name)).chain(known.iter().map(value)).collect::<Vec<_>>());
+    }
+    table.section(if modes.len() > 1 { "The price of the fix" } else { "Price" })
 }
 
 fn who_blocked(modes: &[Pooled]) -> String {

@@ -1,11 +1,12 @@
 //! The report that a terminal shows.
 //!
-//! From the answer down to the evidence: verdict, durations, counts, poll-time histogram, spawn sites, slow polls,
-//! findings, merge, gates, coverage. Every line fits the page; nothing is said by colour alone.
+//! From the answer down to the evidence: verdict, durations, lanes over time, counts, poll-time histogram, spawn sites, slow
+//! polls, findings, merge, gates, coverage. Every line fits the page; nothing is said by colour alone.
 
 mod blockers;
 pub(super) mod closing;
 mod durations;
+mod lanes;
 mod poll_times;
 mod tables;
 pub(super) mod waits;
@@ -37,6 +38,7 @@ pub fn render(recording: &Recording, style: &Style) -> String {
         page.header(),
         page.verdict(),
         durations::section(&page),
+        lanes::section(&page),
         tables::counts(&page),
         blockers::who_blocked(&page),
         waits::who_waited(&page),

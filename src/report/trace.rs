@@ -31,7 +31,7 @@ use serde_json::{Map, Value, json};
 
 use super::timeline::Timeline;
 use crate::escape::escape;
-use crate::recording::{Queued, Recording, Run, SlowPoll};
+use crate::recording::{Queued, Recording, Run, SlowPoll, Text};
 use waits::Waits;
 
 /// The trace of all runs, on one line an event.
@@ -117,7 +117,7 @@ fn slow_poll(slow: &SlowPoll, pid: u64, run_start_ns: u64) -> (u64, Value) {
 }
 
 fn args(slow: &SlowPoll) -> Map<String, Value> {
-    let text = |text: &Option<String>| text.as_deref().map(|text| Value::from(escape(text)));
+    let text = |text: &Option<Text>| text.as_deref().map(|text| Value::from(escape(text)));
     let ms = |ns: Option<u64>| ns.map(|ns| Value::from(ns as f64 / 1e6));
     let known = [
         ("cause", text(&slow.cause)),

@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime};
 use pollscope_probe::{Blame, Call, Charge, Ledger, Site, SlowPoll, Snapshot, StackFrame, Waited};
 
 use super::watching::Ended;
+use crate::meter::Metered;
 use crate::pipeline::sink::Mode;
-use crate::recording::{self, Coverage, Dist, Lines, Run, RuntimeInfo};
+use crate::recording::{self, Coverage, Dist, Lines, Run, RuntimeInfo, Text};
 use crate::scenario::Settings;
 
 /// Puts the parts together.
@@ -17,9 +18,10 @@ pub(super) fn run(
     started_at: SystemTime,
     interrupted: Option<String>,
     ended: Ended,
+    metered: Metered,
 ) -> Run {
     let Ended { elapsed, collected, responses, merge, abandoned: _ } = ended;
-    let snapshot = &collected.snapshot;
+    let (snapshot, usage) = (&collected.snapshot, metered.usage);
     let bytes = merge.as_ref().and_then(|merge| merge.written_bytes);
     let (confirmed, write_latency, errors) = match merge {
         None => (None, None, Vec::new()),
@@ -49,6 +51,11 @@ pub(super) fn run(
         write_latency,
         busy_stretches: Some(Dist::from(&snapshot.busy_stretches)),
         throughput_bytes_per_s: bytes.and_then(|bytes| per_second(bytes, elapsed)),
+        cpu_user_ns: usage.map(|usage| usage.user_ns),
+        cpu_system_ns: usage.map(|usage| usage.system_ns),
+        context_switches_voluntary: usage.map(|usage| usage.voluntary_switches),
+        context_switches_involuntary: usage.map(|usage| usage.involuntary_switches),
+        pool_wait: Some(metered.pool_wait),
         slow_poll_threshold_ns: snapshot.threshold_ns,
         slow_polls_total: snapshot.slow_polls_total,
         slow_polls_dropped: snapshot.slow_polls_dropped,
@@ -77,18 +84,18 @@ fn slow_poll(poll: &SlowPoll) -> recording::SlowPoll {
     recording::SlowPoll {
         id: poll.id,
         task_id: poll.task_id,
-        task_name: poll.task_name.as_deref().map(str::to_owned),
-        spawned_at: format!("{}:{}", poll.spawned_at.file(), poll.spawned_at.line()),
+        task_name: poll.task_name.as_deref().map(Text::from),
+        spawned_at: format!("{}:{}", poll.spawned_at.file(), poll.spawned_at.line()).into(),
         worker: poll.worker.map(|worker| worker as u64),
         start_ns: poll.start_ns,
         duration_ns: poll.duration_ns,
         cpu_ns: poll.evidence.cpu_ns,
         run_delay_ns: poll.evidence.run_delay_ns,
         off_cpu_ns: poll.evidence.off_cpu_ns(poll.duration_ns),
-        cause: poll.evidence.cause.map(|cause| cause.as_str().to_owned()),
-        syscall: poll.evidence.call.as_ref().map(syscall),
-        blocking_line: poll.evidence.blocking_line.clone(),
-        function: poll.evidence.function.clone(),
+        cause: poll.evidence.cause.map(|cause| cause.as_str().into()),
+        syscall: poll.evidence.call.as_ref().map(|call| syscall(call).into()),
+        blocking_line: poll.evidence.blocking_line.as_deref().map(Text::from),
+        function: poll.evidence.function.as_deref().map(Text::from),
         stack: poll.evidence.stack.iter().map(frame).collect(),
         stack_complete: poll.evidence.stack_complete,
         blame: poll.blame.map(blame),
@@ -117,8 +124,8 @@ fn blame(blame: Blame) -> recording::Blame {
 
 fn ledger(ledger: &Ledger) -> recording::Ledger {
     let charge = |charge: &Charge| recording::Charge {
-        culprit: place(&charge.culprit),
-        waiter: place(&charge.waiter),
+        culprit: place(&charge.culprit).into(),
+        waiter: place(&charge.waiter).into(),
         tasks: charge.tasks,
         wait_ns: charge.wait_ns,
         late_tasks: charge.late_tasks,
@@ -134,16 +141,17 @@ fn place(place: &Option<String>) -> String {
 
 fn syscall(call: &Call) -> recording::Syscall {
     recording::Syscall {
-        name: call.name.clone(),
+        name: call.name.as_str().into(),
         fd: call.fd.map(i64::from),
-        path: call.path.clone(),
+        path: call.path.as_deref().map(Text::from),
         bytes: call.bytes,
-        text: call.text.clone(),
+        text: call.text.as_str().into(),
     }
 }
 
 fn frame(frame: &StackFrame) -> recording::Frame {
-    recording::Frame { function: frame.function.clone(), file: frame.file.clone(), line: frame.line.map(u64::from) }
+    let text = |text: &Option<String>| text.as_deref().map(Text::from);
+    recording::Frame { function: text(&frame.function), file: text(&frame.file), line: frame.line.map(u64::from) }
 }
 
 fn site(site: &Site) -> recording::Site {

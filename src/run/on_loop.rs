@@ -37,6 +37,7 @@ pub(super) enum Outcome {
 /// What moves to the loop's thread.
 pub(super) struct OnLoop {
     pub(super) probe: Probe,
+    pub(super) tasks: Tasks,
     pub(super) work: Work,
     pub(super) mode: Mode,
     pub(super) closed: watch::Receiver<bool>,
@@ -98,7 +99,7 @@ fn echo(settings: ResponseSettings) -> std::io::Result<(Server, ClientEnd)> {
 impl OnLoop {
     /// Builds the runtime and runs the workload on it. The last event is always `Finished`.
     pub(super) fn run(self, mut builder: Builder) {
-        let events = self.events.clone();
+        let (events, meter) = (self.events.clone(), self.tasks.meter().clone());
         let finished = match builder.build() {
             Err(error) => Err(io_error("build the runtime")(error)),
             Ok(runtime) => {
@@ -107,12 +108,13 @@ impl OnLoop {
                 catch_unwind(AssertUnwindSafe(move || runtime.block_on(root))).unwrap_or(Err(RunError::Panicked))
             }
         };
+        meter.thread_ends();
         // An error means that the watching side gave up: there is nobody to tell.
         let _ = events.send(Event::Finished(finished));
     }
 
     async fn root(self) -> Result<Outcome, RunError> {
-        let tasks = Tasks::measured_by(&self.probe);
+        let tasks = self.tasks;
         let timer = self.witnesses.timer.map(|timer| tasks.spawn("lag timer", timer));
         let server = match self.witnesses.server {
             None => None,

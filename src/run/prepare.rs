@@ -32,13 +32,15 @@ pub(super) struct MergeWork {
     pub(super) inputs: Vec<Handle>,
     pub(super) output: OutputSpec,
     pub(super) interval: Duration,
+    /// How many lines are written at once, at most.
+    pub(super) batch: usize,
     /// Whether each line's write is to be timed.
     pub(super) stamps: bool,
 }
 
 impl MergeWork {
     pub(super) fn tail_options(&self, origin: Instant) -> TailOptions {
-        TailOptions { interval: self.interval, stamp_from: self.stamps.then_some(origin) }
+        TailOptions { interval: self.interval, batch: self.batch, stamp_from: self.stamps.then_some(origin) }
     }
 }
 
@@ -71,7 +73,7 @@ impl Prepared {
     fn files(files: &FilesSettings) -> Result<Prepared, RunError> {
         let inputs = open_inputs(&files.inputs, &files.output).map_err(RunError::Preflight)?;
         let output = OutputSpec { path: files.output.clone(), existing: files.existing, sync_every: 0 };
-        let work = MergeWork { inputs, output, interval: files.poll_interval, stamps: false };
+        let work = MergeWork { inputs, output, interval: files.poll_interval, batch: files.batch, stamps: false };
         let close_after = (!files.follow).then_some(Duration::ZERO);
         Ok(Prepared {
             work: Work::Merge(work),
@@ -98,7 +100,7 @@ impl Prepared {
             }
         };
         let inputs = open_inputs(&files.paths(), &output.path).map_err(RunError::Preflight)?;
-        let work = MergeWork { inputs, output, interval: merge.poll_interval, stamps: true };
+        let work = MergeWork { inputs, output, interval: merge.poll_interval, batch: merge.batch, stamps: true };
         let outside = Outside {
             inputs: Some(merge.inputs as u64),
             writers: Writers::Ready(files),

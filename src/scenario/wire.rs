@@ -32,6 +32,7 @@
 //! | `merge.max_wait` | the longest random wait before a line; 1us to 1h | `"100ms"` |
 //! | `merge.letters` | random letters a line; 1 to 1,000,000 | 10 |
 //! | `merge.poll_interval` | how long a tail sleeps when there is no new data; 1ms to 1h | `"100ms"` |
+//! | `merge.batch` | lines written at once, if they were read at once; 1, line by line, to 1,000,000 | 1 |
 //! | `merge.close_after` | handles are closed this long after the start, or when the writers are done, whichever is later; up to 1h | `"1s"` |
 //! | **`[merge.sink]`** | where the lines go | |
 //! | `merge.sink.kind` | `"file"`: a regular file; `"fifo"`: a FIFO whose reader writes the merged file | `"file"` |
@@ -144,7 +145,7 @@ pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Scenario,
 }
 
 /// Every key that holds a value.
-const KEYS: [&str; 29] = [
+const KEYS: [&str; 30] = [
     "question",
     "why",
     "seed",
@@ -160,6 +161,7 @@ const KEYS: [&str; 29] = [
     "merge.max_wait",
     "merge.letters",
     "merge.poll_interval",
+    "merge.batch",
     "merge.close_after",
     "merge.sink.kind",
     "merge.sink.sync_every",
@@ -212,6 +214,7 @@ struct Merge {
     max_wait: Option<Time>,
     letters: Option<Whole>,
     poll_interval: Option<Time>,
+    batch: Option<Whole>,
     close_after: Option<Time>,
     #[serde(default)]
     sink: Sink,

@@ -6,6 +6,7 @@
 //! - [`signal`] asks a running thread of this process for its registers and stack, if one installs that.
 //! - [`unwind`] walks from registers to every caller; [`memory`] and [`maps`] are what it walks on.
 //! - [`schedule`] has a thread that looks at others get a CPU soon when it wakes.
+//! - [`usage`] is what a thread used: CPU time and context switches.
 //! - [`fault`] is a page that comes late, for tests and for programs that prove what they see.
 //!
 //! It names threads by the kernel's ids, prints nothing, starts no thread, and installs nothing unless asked to. It does
@@ -25,6 +26,7 @@ pub mod symbolize;
 pub mod syscall;
 pub mod thread;
 pub mod unwind;
+pub mod usage;
 
 /// Whether threads can be looked at on the platform that this was compiled for.
 ///

@@ -4,12 +4,15 @@ mod cli;
 mod console;
 mod doctor;
 mod explain;
+#[cfg(target_os = "linux")]
+mod faults;
 mod formats;
 mod hostile;
 mod hung_stderr;
 mod merge;
 mod obstructed;
 mod page;
+mod peak;
 mod readme;
 mod scenarios;
 mod secrets;

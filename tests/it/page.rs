@@ -5,16 +5,30 @@ use std::process::{Command, Output};
 
 use crate::support::{Folder, alone, run, stderr, stdout};
 
-/// A desk and a telephone.
-const WIDTHS: [u32; 2] = [1280, 390];
 /// A page of a built-in scenario, in bytes.
 const LARGEST: usize = 400_000;
+const SECTIONS: [&str; 14] = [
+    "percentiles",
+    "time",
+    "timeline",
+    "heat",
+    "blocked",
+    "waited",
+    "flame",
+    "latency",
+    "price",
+    "rounds",
+    "findings",
+    "gates",
+    "unseen",
+    "feel",
+];
 
-/// A page with slow polls, and the same recording as JSON.
-fn page(folder: &Folder) -> String {
+/// A page of a scenario, and the same recording as JSON.
+fn page(folder: &Folder, scenario: &str) -> String {
     let _alone = alone();
     // Whether its expectations hold is another test's business.
-    let output = folder.run("run slow-sink --quiet --html page.html --json run.json");
+    let output = folder.run(&format!("run {scenario} --quiet --html page.html --json run.json"));
     assert!(matches!(output.status.code(), Some(0 | 99)), "{}", stderr(&output));
     String::from_utf8(folder.read("page.html")).expect("UTF-8")
 }
@@ -22,24 +36,9 @@ fn page(folder: &Folder) -> String {
 #[test]
 fn a_page_is_whole_in_itself_and_gives_its_recording_back() {
     let folder = Folder::new();
-    let page = page(&folder);
+    let page = page(&folder, "slow-sink");
     assert!(page.len() <= LARGEST, "{}", page.len());
-    for id in [
-        "percentiles",
-        "time",
-        "timeline",
-        "heat",
-        "blocked",
-        "waited",
-        "flame",
-        "latency",
-        "price",
-        "rounds",
-        "findings",
-        "gates",
-        "unseen",
-        "feel",
-    ] {
+    for id in SECTIONS {
         assert!(page.contains(&format!("<section id=\"{id}\">")), "{id}");
     }
     for loads in ["src=", "<link", "@import", "url(", "<iframe", "fetch("] {
@@ -49,46 +48,104 @@ fn a_page_is_whole_in_itself_and_gives_its_recording_back() {
     assert_eq!(stdout(&folder.run("report run.json --format html")), page);
 }
 
+/// It has the most slow polls of all scenarios; their stacks are what takes room.
 #[test]
-fn a_browser_shows_it_without_complaint_on_a_desk_and_on_a_telephone() {
+fn a_page_of_many_stacks_is_not_too_large_and_its_recording_is_read() {
+    let folder = Folder::new();
+    let page = page(&folder, "multi-thread");
+    assert!(page.len() <= LARGEST, "{}", page.len());
+    let [of_page, of_json] = ["page.html", "run.json"].map(|file| folder.run(&format!("report {file}")));
+    assert!(of_page.status.success() && of_json.status.success(), "{}", stderr(&of_page));
+    let blockers = |report: &Output| {
+        let text = stdout(report);
+        text.lines().filter(|line| line.contains("src/pipeline/sink/")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(blockers(&of_page), blockers(&of_json));
+    let compared = folder.run("compare page.html run.json");
+    assert!(!stderr(&compared).contains("error"), "{}", stderr(&compared));
+}
+
+/// Frames in which a page is shown in all the ways that it can be, and the script that tells what they show. A frame can be as narrow
+/// as a telephone, which a browser's window cannot; in a sandbox no script runs.
+const FRAMES: &str = r##"<script>
+const page = document.getElementById("page").value;
+const ways = [];
+for (const width of [1280, 390]) for (const scheme of ["light", "dark"]) for (const scripts of [true, false]) {
+  const frame = document.createElement("iframe");
+  frame.width = width;
+  frame.height = 900;
+  frame.style = `border: 0; color-scheme: ${scheme}`;
+  if (!scripts) frame.sandbox = "allow-same-origin";
+  frame.srcdoc = page;
+  document.body.append(frame);
+  ways.push([width, scheme, scripts, frame]);
+}
+const shown = (frame, selector) => [...frame.contentDocument.querySelectorAll(selector)].filter((e) => e.checkVisibility()).length;
+const tell = ([width, scheme, scripts, frame]) => {
+  const page = frame.contentDocument;
+  const { clientWidth, scrollWidth } = page.documentElement;
+  const [zoom, range] = [page.querySelector("[data-zoom=in]"), page.getElementById("range")];
+  const before = range.textContent;
+  zoom.click();
+  return [width, scheme, scripts ? "scripts" : "none", "width", clientWidth, scrollWidth,
+    "dark", frame.contentWindow.matchMedia("(prefers-color-scheme: dark)").matches,
+    "sections", page.querySelectorAll("main > section > h2").length,
+    "drawn", shown(frame, "#timeline figure > svg"), "zooming", shown(frame, "#timeline canvas"), range.textContent !== before,
+    "spinners", shown(frame, ".spin"), "asked", frame.contentWindow.performance.getEntriesByType("resource").length].join(" ");
+};
+onload = () => { document.title = ways.map(tell).join(";"); };
+</script>"##;
+
+#[test]
+fn a_browser_shows_it_on_a_desk_and_on_a_telephone_in_light_and_in_dark_with_scripts_and_without() {
     if Command::new("chromium").arg("--version").output().is_err() {
         eprintln!("SKIP: chromium is not installed");
         return;
     }
     let folder = Folder::new();
-    let page = page(&folder);
-    // A script of the test's own, which the page's policy would not let run.
-    let policy = page.find("<meta http-equiv=\"Content-Security-Policy\"").expect("a policy");
-    let end = policy + page[policy..].find('>').expect("its end") + 1;
-    let measure = "<script>const e = document.documentElement; \
-        parent.document.title = `asked ${e.clientWidth} took ${e.scrollWidth} spinners ${document.querySelectorAll('.spin:not([hidden])').length}`</script></body>";
-    let measured = format!("{}{}", &page[..policy], &page[end..]).replace("</body>", measure);
-    let quoted = measured.replace('&', "&amp;").replace('"', "&quot;");
-    for width in WIDTHS {
-        let output = browse(&folder, "page.html", width);
-        assert!(stdout(&output).contains("<h1>"), "{}", stderr(&output));
-        let said: Vec<String> =
-            stderr(&output).lines().filter(|line| line.contains("CONSOLE")).map(str::to_owned).collect();
-        assert!(said.is_empty(), "at {width}: {said:?}");
-        // In a frame: a browser's window cannot be as narrow as a telephone.
-        let frame =
-            format!("<title></title><iframe width={width} height=900 frameborder=0 srcdoc=\"{quoted}\"></iframe>");
-        folder.write("frame.html", frame);
-        let dom = stdout(&browse(&folder, "frame.html", 1400));
-        let wanted = format!("<title>asked {width} took {width} spinners 2</title>");
-        let title = dom.lines().find_map(|line| Some(&line[line.find("<title>")?..line.find("</title>")? + 8]));
-        assert_eq!(title, Some(wanted.as_str()));
+    let page = page(&folder, "slow-sink");
+    let output = browse(&folder, "page.html");
+    assert!(stdout(&output).contains("<h1>") && stdout(&output).contains("class=\"uplot "), "{}", stderr(&output));
+    assert_eq!(complaints(&output), [""; 0]);
+
+    let quoted = page.replace('&', "&amp;").replace('<', "&lt;");
+    let frames = format!("<!doctype html><title></title><textarea id=page hidden>{quoted}</textarea>{FRAMES}");
+    folder.write("frames.html", frames);
+    let output = browse(&folder, "frames.html");
+    assert_eq!(complaints(&output), [""; 0]);
+    let dom = stdout(&output);
+    let title = dom.split_once("<title>").and_then(|(_, rest)| rest.split_once("</title>")).expect("a title").0;
+    let mut expected = Vec::new();
+    for width in [1280, 390] {
+        for (scheme, is_dark) in [("light", false), ("dark", true)] {
+            for (scripts, timeline, spinners) in
+                [("scripts", "drawn 0 zooming 2 true", 2), ("none", "drawn 2 zooming 0 false", 0)]
+            {
+                expected.push(format!(
+                    "{width} {scheme} {scripts} width {width} {width} dark {is_dark} sections {} {timeline} spinners {spinners} asked 0",
+                    SECTIONS.len()
+                ));
+            }
+        }
     }
+    assert_eq!(title.split(';').collect::<Vec<_>>(), expected);
+}
+
+/// What a browser said on its console, but for what it says of every script in a sandbox.
+fn complaints(output: &Output) -> Vec<String> {
+    let said = stderr(output);
+    let of_page = said.lines().filter(|line| line.contains("CONSOLE") && !line.contains("frame is sandboxed"));
+    of_page.map(str::to_owned).collect()
 }
 
 /// The page's document after its scripts ran; what the browser said is on stderr.
-fn browse(folder: &Folder, page: &str, width: u32) -> Output {
+fn browse(folder: &Folder, page: &str) -> Output {
     let profile = tempfile::tempdir().expect("a folder");
     let mut command = Command::new("chromium");
     command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]);
     command.args(["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"]);
     command.args(["--hide-scrollbars", "--enable-logging=stderr", "--dump-dom"]);
-    command.arg(format!("--user-data-dir={}", profile.path().display())).arg(format!("--window-size={width},900"));
+    command.arg(format!("--user-data-dir={}", profile.path().display())).arg("--window-size=1400,900");
     let output = run(command.arg(url(&folder.path(page))));
     assert!(output.status.success(), "{}", stderr(&output));
     output

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use pollscope_probe::{CAPTURE, Cause, Probe};
+#[cfg(feature = "capture")]
+use pollscope_probe::CAPTURE;
+use pollscope_probe::{Cause, Probe};
 
 use crate::support::{block, current_thread, spawn};
 

@@ -1,8 +1,13 @@
 //! Where merged lines go, and how they get there.
 
+mod block_in_place;
 mod naive;
 mod offloaded;
 mod output;
+mod spawn_blocking;
+#[cfg(test)]
+mod tests;
+mod tokio_fs;
 
 use std::fmt;
 use std::future::Future;
@@ -10,11 +15,16 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use block_in_place::BlockInPlace;
 pub use naive::Naive;
 pub use offloaded::Offloaded;
 pub use output::{Existing, Opened, OutputSpec};
+pub use spawn_blocking::SpawnBlocking;
+pub use tokio_fs::TokioFs;
 
 use crate::escape::escape_path;
+use crate::tasks::Tasks;
+use crate::units::format_count;
 
 /// How the pipeline writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,17 +33,26 @@ pub enum Mode {
     Naive,
     /// A writer thread with its own event loop.
     Offloaded,
+    /// Each write a closure on Tokio's blocking pool.
+    SpawnBlocking,
+    /// A file of `tokio::fs`, flushed after every write.
+    TokioFs,
+    /// Blocking calls on a worker that gave its other tasks away; only on the multi-thread scheduler.
+    BlockInPlace,
 }
 
 impl Mode {
     /// Every mode, in the order in which reports show them.
-    pub const ALL: [Mode; 2] = [Mode::Naive, Mode::Offloaded];
+    pub const ALL: [Mode; 5] = [Mode::Naive, Mode::Offloaded, Mode::SpawnBlocking, Mode::TokioFs, Mode::BlockInPlace];
 
     /// The word used on the command line, in scenarios and in the JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Mode::Naive => "naive",
             Mode::Offloaded => "offloaded",
+            Mode::SpawnBlocking => "spawn-blocking",
+            Mode::TokioFs => "tokio-fs",
+            Mode::BlockInPlace => "block-in-place",
         }
     }
 
@@ -49,14 +68,30 @@ impl fmt::Display for Mode {
     }
 }
 
-/// A place that takes lines, whole and one at a time.
-pub trait Sink: Send + Sync + Sized + 'static {
-    /// Opens the output.
-    fn open(spec: OutputSpec) -> impl Future<Output = Result<(Self, Opened), SinkError>> + Send;
+/// Whole lines of one input, newlines included.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Lines {
+    /// The lines.
+    pub bytes: Vec<u8>,
+    /// How many they are.
+    pub count: u64,
+}
 
-    /// Writes one line, newline included. When it returns, the kernel has the line, or the answer says why not.
+impl Lines {
+    /// One line.
+    pub fn one(bytes: Vec<u8>) -> Lines {
+        Lines { bytes, count: 1 }
+    }
+}
+
+/// A place that takes lines, whole and in order; one write is in flight at a time.
+pub trait Sink: Send + Sync + Sized + 'static {
+    /// Opens the output. What works for it beside the loop is started by `tasks`.
+    fn open(spec: OutputSpec, tasks: &Tasks) -> impl Future<Output = Result<(Self, Opened), SinkError>> + Send;
+
+    /// Writes lines. When it returns, the kernel has them all, or the answer says why not.
     /// After an error every further write fails with the same error.
-    fn write(&self, line: Vec<u8>) -> impl Future<Output = Result<(), SinkError>> + Send;
+    fn write(&self, lines: Lines) -> impl Future<Output = Result<(), SinkError>> + Send;
 
     /// Closes the output after everything that was accepted is written; the first error that it had, if any.
     fn close(self) -> impl Future<Output = Result<(), SinkError>> + Send;
@@ -69,6 +104,8 @@ pub struct SinkError {
     pub operation: &'static str,
     /// The output.
     pub path: PathBuf,
+    /// Up to which byte the output was written as it should be; `None` when nothing was written yet.
+    pub good_to: Option<u64>,
     /// What the kernel said.
     pub error: Arc<io::Error>,
 }
@@ -76,6 +113,9 @@ pub struct SinkError {
 impl fmt::Display for SinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "cannot {} output `{}`: {}", self.operation, escape_path(&self.path), self.error)?;
+        if let Some(bytes) = self.good_to {
+            write!(f, " (it is good up to byte {})", format_count(bytes))?;
+        }
         match self.error.kind() {
             io::ErrorKind::AlreadyExists => {
                 f.write_str("; name another one, or pass --append to add to it or --force to overwrite it")

@@ -5,25 +5,26 @@ use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
 use super::output::{Opened, Output, OutputSpec};
-use super::{Sink, SinkError};
+use super::{Lines, Sink, SinkError};
+use crate::tasks::Tasks;
 
 /// The output, written on the executor.
 #[derive(Debug)]
 pub struct Naive(Mutex<Output>);
 
 impl Sink for Naive {
-    async fn open(spec: OutputSpec) -> Result<(Naive, Opened), SinkError> {
+    async fn open(spec: OutputSpec, _tasks: &Tasks) -> Result<(Naive, Opened), SinkError> {
         let output = Output::open(spec)?;
         let opened = output.opened().clone();
         Ok((Naive(Mutex::new(output)), opened))
     }
 
-    async fn write(&self, line: Vec<u8>) -> Result<(), SinkError> {
-        // Held for the whole line, so that two workers cannot mix theirs. Blocking while it is held is the point.
+    async fn write(&self, lines: Lines) -> Result<(), SinkError> {
+        // Held for all of it, so that two workers cannot mix theirs. Blocking while it is held is the point.
         let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        output.attempt("write to", |file| file.write_all(&line))?;
-        if output.is_sync_due() {
-            output.attempt("sync", |file| file.sync_data())?;
+        output.attempt("write to", |file| file.write_all(&lines.bytes))?;
+        if output.is_sync_due(&lines) {
+            output.attempt("sync", |file| file.sync_all())?;
         }
         Ok(())
     }

@@ -1,24 +1,23 @@
 //! Offloaded: a writer thread that owns the output and runs an event loop of its own.
 //!
-//! Its face is async and takes no lock: `write` hands the line to the thread's loop and awaits the answer. Starting and
+//! Its face is async and takes no lock: `write` hands the lines to the thread's loop and awaits the answer. Starting and
 //! joining the thread are system calls too, so even they are awaited off the loop.
 
-use std::io::{self, Write};
-use std::sync::Arc;
+use std::io;
 use std::thread;
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_blocking;
 
 use super::output::{Opened, Output, OutputSpec};
-use super::{Sink, SinkError};
+use super::{Lines, Sink, SinkError};
+use crate::tasks::Tasks;
 
-/// Lines that wait for the thread, at most; further writers wait for room.
+/// Writes that wait for the thread, at most; further writers wait for room.
 const QUEUE: usize = 1_024;
 
 enum Command {
-    Write { line: Vec<u8>, done: oneshot::Sender<Result<(), SinkError>> },
+    Write { lines: Lines, done: oneshot::Sender<Result<(), SinkError>> },
     Stop { done: oneshot::Sender<Result<(), SinkError>> },
 }
 
@@ -26,6 +25,7 @@ enum Command {
 #[derive(Debug)]
 pub struct Offloaded {
     spec: OutputSpec,
+    tasks: Tasks,
     /// `None` once the sink is being dropped: the thread then writes what it accepted, and ends.
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<WriterThread>,
@@ -51,32 +51,29 @@ impl Drop for WriterThread {
 }
 
 impl Sink for Offloaded {
-    async fn open(spec: OutputSpec) -> Result<(Offloaded, Opened), SinkError> {
+    async fn open(spec: OutputSpec, tasks: &Tasks) -> Result<(Offloaded, Opened), SinkError> {
         let (commands, queue) = mpsc::channel(QUEUE);
         let (ready, is_ready) = oneshot::channel();
         let started = {
-            let spec = spec.clone();
-            spawn_blocking(move || {
-                let thread = thread::Builder::new().name("writer".to_owned());
-                thread.spawn(move || run(spec, queue, ready)).map(|thread| WriterThread(Some(thread)))
-            })
-            .await
+            let (spec, starting) = (spec.clone(), tasks.clone());
+            let start = move || starting.spawn_thread("writer", move || run(spec, queue, ready));
+            tasks.spawn_blocking(move || start().map(|thread| WriterThread(Some(thread)))).await
         };
-        let failed = |error| SinkError { operation: "start a thread for", path: spec.path.clone(), error };
-        let thread = started
-            .unwrap_or_else(|_| Err(io::Error::other("the runtime is shutting down")))
-            .map_err(|error| failed(Arc::new(error)))?;
+        let failed = |error| spec.failed("start a thread for", error);
+        let thread =
+            started.unwrap_or_else(|_| Err(io::Error::other("the runtime is shutting down"))).map_err(failed)?;
         // Whole before the next await: a cancellation there must close the queue before it joins the thread.
-        let sink = Offloaded { spec: spec.clone(), commands: Some(commands), thread: Some(thread) };
+        let sink =
+            Offloaded { spec: spec.clone(), tasks: tasks.clone(), commands: Some(commands), thread: Some(thread) };
         match is_ready.await {
             Ok(Ok(opened)) => Ok((sink, opened)),
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(failed(Arc::new(io::Error::other("the thread ended before it was ready")))),
+            Err(_) => Err(failed(io::Error::other("the thread ended before it was ready"))),
         }
     }
 
-    async fn write(&self, line: Vec<u8>) -> Result<(), SinkError> {
-        self.ask(|done| Command::Write { line, done }).await
+    async fn write(&self, lines: Lines) -> Result<(), SinkError> {
+        self.ask(|done| Command::Write { lines, done }).await
     }
 
     async fn close(mut self) -> Result<(), SinkError> {
@@ -84,7 +81,7 @@ impl Sink for Offloaded {
         self.commands = None;
         if let Some(mut thread) = self.thread.take() {
             // An error means that the runtime is shutting down: the thread was joined when the closure was dropped.
-            let _ = spawn_blocking(move || thread.join()).await;
+            let _ = self.tasks.spawn_blocking(move || thread.join()).await;
         }
         closed
     }
@@ -102,8 +99,7 @@ impl Offloaded {
         {
             return answer;
         }
-        let error = Arc::new(io::Error::other("the writer thread has ended"));
-        Err(SinkError { operation: "write to", path: self.spec.path.clone(), error })
+        Err(self.spec.failed("write to", io::Error::other("the writer thread has ended")))
     }
 }
 
@@ -124,8 +120,7 @@ fn run(spec: OutputSpec, queue: mpsc::Receiver<Command>, ready: oneshot::Sender<
     let runtime = match tokio::runtime::Builder::new_current_thread().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            let error = Arc::new(error);
-            let _ = ready.send(Err(SinkError { operation: "start an event loop for", path: spec.path, error }));
+            let _ = ready.send(Err(spec.failed("start an event loop for", error)));
             return;
         }
     };
@@ -143,22 +138,14 @@ fn run(spec: OutputSpec, queue: mpsc::Receiver<Command>, ready: oneshot::Sender<
     });
 }
 
-fn write(output: &mut Output, line: &[u8]) -> Result<(), SinkError> {
-    output.attempt("write to", |file| file.write_all(line))?;
-    if output.is_sync_due() {
-        output.attempt("sync", |file| file.sync_data())?;
-    }
-    Ok(())
-}
-
 async fn serve(mut output: Output, mut queue: mpsc::Receiver<Command>) {
     let mut stops = Vec::new();
     // After a stop, the final round: the queue takes nothing new, and what it holds is still written.
     while let Some(command) = queue.recv().await {
         match command {
-            Command::Write { line, done } => {
-                // A caller that was cancelled does not listen any more; its line is written all the same.
-                let _ = done.send(write(&mut output, &line));
+            Command::Write { lines, done } => {
+                // A caller that was cancelled does not listen any more; its lines are written all the same.
+                let _ = done.send(output.write(&lines));
             }
             Command::Stop { done } => {
                 queue.close();

@@ -1,7 +1,7 @@
-//! The output file itself: blocking calls, whichever thread makes them.
+//! The output file itself, and what every mode keeps of it: its first error, how far it is good, what is to be synced.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::SinkError;
+use super::{Lines, SinkError};
 
 /// What to do with an output that exists already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct OutputSpec {
     pub path: PathBuf,
     /// What if it exists.
     pub existing: Existing,
-    /// It is synced to the disk after so many writes, before the last of them is answered, and at the end; 0: never.
+    /// It is synced to the disk after so many lines, before the last of them is answered, and at the end; 0: never.
     pub sync_every: u64,
 }
 
@@ -50,19 +50,22 @@ pub struct Opened {
 
 /// An open output.
 #[derive(Debug)]
-pub(super) struct Output {
-    file: File,
+pub(super) struct Output<F = File> {
+    pub(super) file: F,
     opened: Opened,
     spec: OutputSpec,
-    /// Writes since the last sync.
+    /// Up to which byte everything was written.
+    good_to: u64,
+    /// Lines since the last sync.
     unsynced: u64,
     /// The first error; the output takes nothing after it.
     error: Option<SinkError>,
 }
 
 impl OutputSpec {
-    fn failed(&self, operation: &'static str, error: io::Error) -> SinkError {
-        SinkError { operation, path: self.path.clone(), error: Arc::new(error) }
+    /// Before anything was written.
+    pub(super) fn failed(&self, operation: &'static str, error: io::Error) -> SinkError {
+        SinkError { operation, path: self.path.clone(), good_to: None, error: Arc::new(error) }
     }
 }
 
@@ -96,21 +99,7 @@ impl Output {
         let metadata = file.metadata().map_err(|error| spec.failed("look at", error))?;
         let start = if spec.existing == Existing::Append { metadata.len() } else { 0 };
         let opened = Opened { path: spec.path.clone(), dev: metadata.dev(), ino: metadata.ino(), start };
-        Ok(Output { file, opened, spec, unsynced: 0, error: None })
-    }
-
-    pub(super) fn opened(&self) -> &Opened {
-        &self.opened
-    }
-
-    /// Counts a write; whether it is the one after which the output is to be synced.
-    pub(super) fn is_sync_due(&mut self) -> bool {
-        self.unsynced += 1;
-        let is_due = self.unsynced == self.spec.sync_every;
-        if is_due {
-            self.unsynced = 0;
-        }
-        is_due
+        Ok(Output { file, opened, spec, good_to: start, unsynced: 0, error: None })
     }
 
     /// Makes a blocking call on the file, unless an earlier one failed. The call itself is the caller's, so that a blocked
@@ -122,22 +111,80 @@ impl Output {
         operation: &'static str,
         call: impl FnOnce(&mut File) -> io::Result<()>,
     ) -> Result<(), SinkError> {
-        if let Some(error) = &self.error {
-            return Err(error.clone());
+        self.usable()?;
+        let result = call(&mut self.file);
+        self.keep(operation, result)
+    }
+
+    /// Writes lines, and syncs when it is time to, on a thread where that blocks no loop. Blocking.
+    pub(super) fn write(&mut self, lines: &Lines) -> Result<(), SinkError> {
+        self.attempt("write to", |file| file.write_all(&lines.bytes))?;
+        if self.is_sync_due(lines) {
+            self.attempt("sync", |file| file.sync_all())?;
         }
-        let result = call(&mut self.file).map_err(|error| self.spec.failed(operation, error));
-        self.error = result.as_ref().err().cloned();
-        result
+        Ok(())
     }
 
     /// Syncs what was not synced, if it is to be, and closes the output. The first error that it had, if any. Blocking.
     pub(super) fn close(mut self) -> Result<(), SinkError> {
-        if self.spec.sync_every > 0 && self.unsynced > 0 {
+        if self.is_to_be_synced() {
             // The error, if any, is kept.
-            let _ = self.attempt("sync", |file| file.sync_data());
+            let _ = self.attempt("sync", |file| file.sync_all());
         }
-        drop(self.file);
-        self.error.map_or(Ok(()), Err)
+        // Dropping it would hide what a remote file system says only now.
+        let closed = nix::unistd::close(self.file).map_err(io::Error::from);
+        let first = self.error.map_or(Ok(()), Err);
+        first.and(closed.map_err(|error| failed_at(&self.spec, self.good_to, "close", error)))
+    }
+}
+
+fn failed_at(spec: &OutputSpec, good_to: u64, operation: &'static str, error: io::Error) -> SinkError {
+    SinkError { good_to: Some(good_to), ..spec.failed(operation, error) }
+}
+
+impl<F> Output<F> {
+    pub(super) fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// The same output by another handle.
+    pub(super) fn with<G>(self, file: G) -> Output<G> {
+        let Output { opened, spec, good_to, unsynced, error, .. } = self;
+        Output { file, opened, spec, good_to, unsynced, error }
+    }
+
+    /// The handle, and all else.
+    pub(super) fn split(self) -> (F, Output<()>) {
+        let Output { file, opened, spec, good_to, unsynced, error } = self;
+        (file, Output { file: (), opened, spec, good_to, unsynced, error })
+    }
+
+    /// The first error, if there was one: nothing is written after it.
+    pub(super) fn usable(&self) -> Result<(), SinkError> {
+        self.error.clone().map_or(Ok(()), Err)
+    }
+
+    /// What a call on the output came to; its error is kept.
+    pub(super) fn keep(&mut self, operation: &'static str, result: io::Result<()>) -> Result<(), SinkError> {
+        let result = result.map_err(|error| failed_at(&self.spec, self.good_to, operation, error));
+        self.error = result.as_ref().err().cloned();
+        result
+    }
+
+    /// Counts lines that were written; whether the output is to be synced now.
+    pub(super) fn is_sync_due(&mut self, written: &Lines) -> bool {
+        self.good_to += written.bytes.len() as u64;
+        self.unsynced += written.count;
+        let is_due = self.is_to_be_synced() && self.unsynced >= self.spec.sync_every;
+        if is_due {
+            self.unsynced = 0;
+        }
+        is_due
+    }
+
+    /// Whether something is to be synced before the output is closed.
+    pub(super) fn is_to_be_synced(&self) -> bool {
+        self.spec.sync_every > 0 && self.unsynced > 0
     }
 }
 
@@ -146,14 +193,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_synced_after_so_many_writes() {
+    fn it_is_synced_after_so_many_lines() {
         let folder = tempfile::tempdir().unwrap();
         for (sync_every, expected) in
             [(0, [false; 5]), (1, [true; 5]), (2, [false, true, false, true, false]), (6, [false; 5])]
         {
             let path = folder.path().join(sync_every.to_string());
             let mut output = Output::open(OutputSpec { path, existing: Existing::Refuse, sync_every }).unwrap();
-            assert_eq!(expected, std::array::from_fn(|_| output.is_sync_due()), "every {sync_every}");
+            assert_eq!(
+                expected,
+                std::array::from_fn(|_| output.is_sync_due(&Lines::one(b"a\n".to_vec()))),
+                "every {sync_every}"
+            );
             output.close().unwrap();
         }
     }
@@ -165,7 +216,7 @@ mod tests {
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
         let _reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let mut output = Output::open(OutputSpec { path, existing: Existing::Fifo, sync_every: 2 }).unwrap();
-        assert!(!output.is_sync_due());
+        assert!(!output.is_sync_due(&Lines::one(b"a\n".to_vec())));
         assert_eq!(output.close().unwrap_err().operation, "sync");
     }
 }

@@ -1,6 +1,7 @@
-//! Reading what may be hostile: no list longer than it can sensibly be, no element for next to no text.
+//! Reading what may be hostile: no list longer than it can sensibly be, and nothing that takes far more memory than its text.
 //!
-//! A list of empty objects takes three bytes an element in a file, and a hundred in memory.
+//! A list of empty objects takes three bytes an element in a file, and a hundred in memory; a histogram of a few bytes inflates to
+//! millions of buckets. So whatever there can be many of is counted, as the memory that it takes, before more of it is read.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -9,54 +10,135 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// What a whole recording may hold, wherever in it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Room {
-    /// Of all histograms: a few bytes of compressed text hold millions.
-    pub(crate) buckets: usize,
-    /// Of all lists and maps: an empty text takes ten times as much in memory.
-    pub(crate) elements: usize,
-}
+use crate::blockers::Blocker;
+use crate::dist::Dist;
+use crate::recording::{Charge, Finding, Frame, Gate, Interval, Run, Site, SlowPoll};
 
 thread_local! {
-    /// What is left. Serde passes nothing down to where lists are read and histograms inflated.
-    static LEFT: Cell<Room> = const { Cell::new(Room { buckets: usize::MAX, elements: usize::MAX }) };
+    /// How many bytes may still be taken. Serde passes nothing down to where lists are read and histograms inflated.
+    static LEFT: Cell<usize> = const { Cell::new(usize::MAX) };
 }
 
-/// Reads with so much room.
-pub(crate) fn within<T>(room: Room, read: impl FnOnce() -> T) -> T {
+/// Reads with so much room, in bytes.
+pub(crate) fn within<T>(room: usize, read: impl FnOnce() -> T) -> T {
     let before = LEFT.replace(room);
     let done = read();
     LEFT.set(before);
     done
 }
 
-/// How many buckets there is room for.
-pub(super) fn buckets_left() -> usize {
-    LEFT.get().buckets
+/// How many bytes there is room for.
+pub(crate) fn left() -> usize {
+    LEFT.get()
 }
 
-/// Takes room for buckets.
-pub(super) fn take_buckets(count: usize) {
-    let left = LEFT.get();
-    LEFT.set(Room { buckets: left.buckets.saturating_sub(count), ..left });
-}
-
-fn take_element<E: Error>() -> Result<(), E> {
-    let left = LEFT.get();
-    let elements = left.elements.checked_sub(1);
-    let elements = elements.ok_or_else(|| E::custom("its lists hold far more elements than text"))?;
-    LEFT.set(Room { elements, ..left });
+/// Takes room.
+pub(crate) fn take<E: Error>(bytes: usize) -> Result<(), E> {
+    let left = LEFT.get().checked_sub(bytes);
+    LEFT.set(left.ok_or_else(|| E::custom("it takes far more memory than its text"))?);
     Ok(())
 }
 
+/// Takes the room of something of that size that stands alone.
+pub(crate) fn take_allocation<E: Error>(size: usize) -> Result<(), E> {
+    take(allocated(size))
+}
+
+/// What [`take`] took.
+pub(crate) fn give_back(bytes: usize) {
+    LEFT.set(LEFT.get().saturating_add(bytes));
+}
+
+/// What an allocator takes for it: a word of its own, and sixteen bytes at a time, at least two of those.
+fn allocated(size: usize) -> usize {
+    if size == 0 { 0 } else { (size + 8).next_multiple_of(16).max(32) }
+}
+
+/// What an element of a list takes beside its size, and beside what the lists, histograms and shared texts in it took when they
+/// were read.
+pub(crate) trait Element {
+    /// In bytes.
+    fn besides(&self) -> usize;
+}
+
+fn texts<'t>(texts: impl IntoIterator<Item = &'t String>) -> usize {
+    texts.into_iter().map(|text| allocated(text.len())).sum()
+}
+
+impl Element for String {
+    fn besides(&self) -> usize {
+        texts([self])
+    }
+}
+
+/// Of a metric.
+impl Element for Option<f64> {
+    fn besides(&self) -> usize {
+        0
+    }
+}
+
+impl Element for Frame {
+    fn besides(&self) -> usize {
+        0
+    }
+}
+
+impl Element for SlowPoll {
+    /// What a report takes to group them, at most: each a row of its own.
+    fn besides(&self) -> usize {
+        size_of::<Blocker>() + 64
+    }
+}
+
+impl Element for Interval {
+    fn besides(&self) -> usize {
+        0
+    }
+}
+
+impl Element for Site {
+    fn besides(&self) -> usize {
+        texts(self.task_name.iter().chain([&self.spawned_at]))
+    }
+}
+
+impl Element for Charge {
+    fn besides(&self) -> usize {
+        0
+    }
+}
+
+impl Element for Run {
+    fn besides(&self) -> usize {
+        texts(self.interrupted.iter().chain([
+            &self.mode,
+            &self.started_at,
+            &self.runtime.flavor,
+            &self.coverage.source,
+        ]))
+    }
+}
+
+impl Element for Finding {
+    fn besides(&self) -> usize {
+        texts(self.at.iter().chain([&self.code, &self.mode, &self.sentence, &self.advice]))
+    }
+}
+
+impl Element for Gate {
+    fn besides(&self) -> usize {
+        texts([&self.expr])
+    }
+}
+
 /// A list of at most `N` elements.
-pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>, const N: usize>(
+pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de> + Element, const N: usize>(
     from: D,
 ) -> Result<Vec<T>, D::Error> {
     struct List<T, const N: usize>(PhantomData<T>);
 
-    impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for List<T, N> {
+    impl<'de, T: Deserialize<'de> + Element, const N: usize> Visitor<'de> for List<T, N> {
         type Value = Vec<T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,17 +147,18 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>, const N: usiz
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
             let mut list = Vec::new();
-            while let Some(element) = elements.next_element()? {
+            while let Some(element) = elements.next_element::<T>()? {
                 if list.len() == N {
                     return Err(A::Error::invalid_length(N + 1, &self));
                 }
-                take_element()?;
+                take(size_of::<T>() + element.besides())?;
                 // Twice the room, as a list takes it by itself, is more than its text.
                 if list.len() == list.capacity() {
-                    list.reserve_exact((list.len() / 4).max(1));
+                    list.reserve_exact((list.len() / 4).max(4));
                 }
                 list.push(element);
             }
+            list.shrink_to_fit();
             Ok(list)
         }
     }
@@ -84,12 +167,12 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>, const N: usiz
 }
 
 /// At most `N` values by name.
-pub(crate) fn map<'de, D: Deserializer<'de>, T: Deserialize<'de>, const N: usize>(
+pub(crate) fn map<'de, D: Deserializer<'de>, T: Deserialize<'de> + Element, const N: usize>(
     from: D,
 ) -> Result<BTreeMap<String, T>, D::Error> {
     struct Map<T, const N: usize>(PhantomData<T>);
 
-    impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for Map<T, N> {
+    impl<'de, T: Deserialize<'de> + Element, const N: usize> Visitor<'de> for Map<T, N> {
         type Value = BTreeMap<String, T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -98,11 +181,11 @@ pub(crate) fn map<'de, D: Deserializer<'de>, T: Deserialize<'de>, const N: usize
 
         fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
             let mut map = BTreeMap::new();
-            while let Some((key, value)) = entries.next_entry()? {
+            while let Some((key, value)) = entries.next_entry::<String, T>()? {
                 if map.len() == N {
                     return Err(A::Error::invalid_length(N + 1, &self));
                 }
-                take_element()?;
+                take(2 * size_of::<(String, T)>() + texts([&key]) + value.besides())?;
                 map.insert(key, value);
             }
             Ok(map)
@@ -124,6 +207,19 @@ pub(crate) fn metrics<'de, D: Deserializer<'de>>(from: D) -> Result<Option<BTree
     }
 
     Ok(Option::<Numbers>::deserialize(from)?.map(|Numbers(numbers)| numbers))
+}
+
+/// A distribution of no more values than can be added up over all runs.
+pub(crate) fn waits<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Dist>, D::Error> {
+    /// With the most runs that there can be, 2⁶².
+    const MOST: u64 = 1 << 45;
+    let waits = Option::<Dist>::deserialize(from)?;
+    match &waits {
+        Some(waits) if waits.count().max(waits.clamped) > MOST => {
+            Err(D::Error::custom("it has more waits than can be"))
+        }
+        _ => Ok(waits),
+    }
 }
 
 /// A value that may be `null`, but whose key may not be missing.

@@ -44,6 +44,11 @@ fn bare_run() -> Run {
         busy_stretches: None,
         loop_busy_ns: 503_123_456,
         throughput_bytes_per_s: None,
+        cpu_user_ns: None,
+        cpu_system_ns: None,
+        context_switches_voluntary: None,
+        context_switches_involuntary: None,
+        pool_wait: None,
         slow_poll_threshold_ns: 100_000_000,
         slow_polls_total: 1,
         slow_polls_dropped: 0,
@@ -60,20 +65,21 @@ fn bare_run() -> Run {
             run_delay_ns: Some(2),
             off_cpu_ns: Some(503_123_453),
             cause: Some("blocking-call".into()),
-            syscall: Some(Syscall {
+            syscall: Some(Shared::from(Syscall {
                 name: "write".into(),
                 fd: Some(9),
                 path: Some("/var/log/merged".into()),
                 bytes: Some(64),
                 text: "write(fd 9 \"/var/log/merged\", 64 bytes)".into(),
-            }),
+            })),
             blocking_line: Some("src/sink.rs:41".into()),
             function: Some("sink::write".into()),
             stack: vec![Frame {
                 function: Some("sink::write".into()),
                 file: Some("src/sink.rs".into()),
                 line: Some(41),
-            }],
+            }]
+            .into(),
             stack_complete: Some(true),
             blame: Some(Blame { tasks: 5, wait_ns: 7, late_tasks: 1, wait_most_ns: 8, lifo_tasks: 0 }),
             worst_waiter: None,
@@ -151,6 +157,7 @@ fn full() -> Recording {
         &mut run.response_time,
         &mut run.write_latency,
         &mut run.busy_stretches,
+        &mut run.pool_wait,
     ]
     .into_iter()
     .enumerate()
@@ -159,6 +166,8 @@ fn full() -> Recording {
     }
     run.unanswered = Some(3);
     run.throughput_bytes_per_s = Some(2600);
+    (run.cpu_user_ns, run.cpu_system_ns) = (Some(11), Some(12));
+    (run.context_switches_voluntary, run.context_switches_involuntary) = (Some(13), Some(14));
     run.slow_polls[0].task_name = Some("writer".into());
     let waiter =
         Waiter { task_id: 9, spawned_at: "src/main.rs:31".into(), ready_ns: 600_000_000, polled_ns: 1_003_200_000 };
@@ -224,6 +233,7 @@ fn every_key_of_the_contract_is_there() {
             "mode:text round:whole runtime:map started_at:text elapsed_ns:whole interrupted:text errors:list coverage:map \
              merge:map polls:map schedule_latency:map lag:map lag_raw:map response_time:map unanswered:whole \
              write_latency:map busy_stretches:map loop_busy_ns:whole throughput_bytes_per_s:whole \
+             cpu_user_ns:whole cpu_system_ns:whole context_switches_voluntary:whole context_switches_involuntary:whole pool_wait:map \
              slow_poll_threshold_ns:whole slow_polls_total:whole slow_polls_dropped:whole slow_poll_lines:map \
              slow_polls:list sites:list ledger:map intervals:list runtime_metrics:map",
         ),
@@ -263,7 +273,7 @@ fn every_key_of_the_contract_is_there() {
     for (at, keys) in table {
         has(&json, at, keys);
     }
-    let distributions = "polls schedule_latency lag lag_raw response_time write_latency busy_stretches sites/0/polls \
+    let distributions = "polls schedule_latency lag lag_raw response_time write_latency busy_stretches pool_wait sites/0/polls \
                          intervals/0/polls intervals/0/lag";
     for at in distributions.split_whitespace() {
         has(&json, &format!("/runs/0/{at}"), DIST);
@@ -277,11 +287,14 @@ fn each_value_is_under_its_own_key() {
     let merge = &json["runs"][0]["merge"];
     let counts = ["lost", "duplicated", "reordered", "torn", "foreign"].map(|key| merge[key].as_u64().unwrap());
     assert_eq!(counts, [1, 2, 3, 4, 5]);
-    let latencies = ["schedule_latency", "lag", "lag_raw", "response_time", "write_latency", "busy_stretches"];
+    let latencies =
+        ["schedule_latency", "lag", "lag_raw", "response_time", "write_latency", "busy_stretches", "pool_wait"];
     assert_eq!(
         latencies.map(|key| json["runs"][0][key]["min_ns"].as_u64().unwrap()),
-        [1000, 1001, 1002, 1003, 1004, 1005]
+        [1000, 1001, 1002, 1003, 1004, 1005, 1006]
     );
+    let used = ["cpu_user_ns", "cpu_system_ns", "context_switches_voluntary", "context_switches_involuntary"];
+    assert_eq!(used.map(|key| json["runs"][0][key].as_u64().unwrap()), [11, 12, 13, 14]);
 }
 
 #[test]
@@ -295,13 +308,27 @@ fn what_is_unknown_is_null() {
     (poll.task_id, poll.worker) = (None, None);
     let json = value(&recording);
     let run = "interrupted merge schedule_latency lag lag_raw response_time unanswered write_latency busy_stretches \
-               throughput_bytes_per_s runtime_metrics slow_polls/0/task_id slow_polls/0/task_name slow_polls/0/worker \
+               throughput_bytes_per_s cpu_user_ns cpu_system_ns context_switches_voluntary context_switches_involuntary \
+               pool_wait runtime_metrics slow_polls/0/task_id slow_polls/0/task_name slow_polls/0/worker \
                sites/0/task_name";
     let run = run.split_whitespace().map(|key| format!("/runs/0/{key}"));
     let rest = ["/environment/kernel", "/environment/cpus", "/gates/0/value", "/findings/0/at"];
     for at in run.chain(rest.map(str::to_owned)) {
         assert_eq!(json.pointer(&at), Some(&Value::Null), "{at}");
     }
+}
+
+#[test]
+fn a_recording_of_before_they_were_measured_is_read() {
+    let mut json = value(&full());
+    let run = json["runs"][0].as_object_mut().unwrap();
+    for key in
+        ["cpu_user_ns", "cpu_system_ns", "context_switches_voluntary", "context_switches_involuntary", "pool_wait"]
+    {
+        assert!(run.remove(key).is_some(), "{key}");
+    }
+    let run = &super::from_json(json.to_string().as_bytes()).unwrap().runs[0];
+    assert_eq!((run.cpu_ns(), run.context_switches(), &run.pool_wait), (None, None, &None));
 }
 
 #[test]

@@ -19,9 +19,10 @@ const FRAMES: usize = 40;
 pub(super) fn who_blocked(page: &Page) -> Option<Markup> {
     let mut rows = Vec::new();
     for (index, pooled) in page.modes.iter().enumerate() {
-        for blocker in blockers(pooled.slow_polls().map(|(_, poll)| poll)).iter().take(ROWS) {
-            rows.push(blocker_row(index, pooled, blocker));
-        }
+        let mut blockers = blockers(pooled.slow_polls().map(|(_, poll)| poll));
+        blockers.truncate(ROWS);
+        let longest = longest(pooled, &blockers);
+        rows.extend(blockers.iter().zip(longest).map(|(blocker, poll)| blocker_row(index, pooled, blocker, poll)));
     }
     if rows.is_empty() {
         let is_seen = page.modes.iter().all(|mode| mode.slow_total() == 0);
@@ -35,7 +36,28 @@ pub(super) fn who_blocked(page: &Page) -> Option<Markup> {
     })
 }
 
-fn blocker_row(index: usize, pooled: &Pooled, blocker: &Blocker) -> Vec<Cell> {
+/// The longest poll with a stack of each. In one pass that seldom compares texts: there may be a million polls.
+fn longest<'a>(pooled: &Pooled<'a>, blockers: &[Blocker]) -> Vec<Option<&'a SlowPoll>> {
+    let mut longest: Vec<Option<&SlowPoll>> = vec![None; blockers.len()];
+    for (_, poll) in pooled.slow_polls().filter(|(_, poll)| !poll.stack.is_empty()) {
+        for (blocker, found) in blockers.iter().zip(&mut longest) {
+            let is_longer = found.is_none_or(|found| poll.duration_ns > found.duration_ns);
+            if is_longer && poll.duration_ns <= blocker.worst_ns && is_of(poll, blocker) {
+                *found = Some(poll);
+            }
+        }
+    }
+    longest
+}
+
+fn is_of(poll: &SlowPoll, blocker: &Blocker) -> bool {
+    poll.blocking_line.as_deref() == blocker.line
+        && poll.cause.as_deref() == blocker.cause
+        && poll.syscall.as_ref().map(|call| call.name.as_str()) == blocker.call
+        && (blocker.line.is_some() || *poll.spawned_at == *blocker.spawned_at)
+}
+
+fn blocker_row(index: usize, pooled: &Pooled, blocker: &Blocker, longest: Option<&SlowPoll>) -> Vec<Cell> {
     let elapsed: u64 = pooled.rounds.iter().map(|run| run.elapsed_ns).sum();
     let share = (elapsed > 0).then(|| blocker.total_ns as f64 / elapsed as f64);
     let waited = match (blocker.wait_ns, blocker.wait_most_ns) {
@@ -44,7 +66,7 @@ fn blocker_row(index: usize, pooled: &Pooled, blocker: &Blocker) -> Vec<Cell> {
     };
     vec![
         mode(index, pooled.name),
-        Cell::markup(line(pooled, blocker)),
+        Cell::markup(line(blocker, longest)),
         Cell::text(&blocker.cause.map_or_else(|| "unknown".to_owned(), name)),
         Cell::text(&or_unknown(blocker.call.map(name))),
         Cell::number(Some(blocker.polls), format_count),
@@ -56,20 +78,11 @@ fn blocker_row(index: usize, pooled: &Pooled, blocker: &Blocker) -> Vec<Cell> {
 }
 
 /// The line, with the stack of its longest poll behind it.
-fn line(pooled: &Pooled, blocker: &Blocker) -> Markup {
+fn line(blocker: &Blocker, longest: Option<&SlowPoll>) -> Markup {
     let shown = match blocker.line {
         Some(line) => place(line),
         None => format!("? (of {})", place(blocker.spawned_at)),
     };
-    let is_its = |poll: &&SlowPoll| {
-        let call = poll.syscall.as_ref().map(|call| call.name.as_str());
-        poll.blocking_line.as_deref() == blocker.line
-            && poll.cause.as_deref() == blocker.cause
-            && call == blocker.call
-            && !poll.stack.is_empty()
-            && (blocker.line.is_some() || poll.spawned_at == blocker.spawned_at)
-    };
-    let longest = pooled.slow_polls().map(|(_, poll)| poll).filter(is_its).max_by_key(|poll| poll.duration_ns);
     let Some(poll) = longest else { return html! { code { (shown) } } };
     let more = poll.stack.len().saturating_sub(FRAMES) as u64;
     html! {
@@ -81,7 +94,7 @@ fn line(pooled: &Pooled, blocker: &Blocker) -> Markup {
                     li {
                         code { (frame.function.as_deref().map_or("?".to_owned(), name)) }
                         @if let Some(file) = &frame.file {
-                            br; span.dim { (place(&frame.line.map_or(file.clone(), |line| format!("{file}:{line}")))) }
+                            br; span.dim { (place(&frame.line.map_or(file.to_string(), |line| format!("{file}:{line}")))) }
                         }
                     }
                 }

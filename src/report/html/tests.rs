@@ -7,13 +7,13 @@ use sha2::{Digest, Sha256};
 use super::*;
 use crate::fixture;
 use crate::recording::read::read;
-use crate::recording::{Frame, Interval, Ledger, SlowPoll, Syscall, wire};
+use crate::recording::{Frame, Interval, Ledger, SlowPoll, Syscall, Text, wire};
 
 /// A page without its data, its style and its script.
 fn markup(page: &str) -> String {
     let (before, rest) = page.split_once(PAGE_MARK).expect("the data");
     let (_, after) = rest.split_once("</script>").expect("its end");
-    format!("{before}{after}").replace(STYLE, "").replace(SCRIPT, "")
+    STYLES.iter().chain(&SCRIPTS).fold(format!("{before}{after}"), |page, text| page.replace(text, ""))
 }
 
 fn read_back(page: &str) -> Recording {
@@ -36,8 +36,8 @@ fn rich() -> Recording {
         };
         run.intervals = (0..12).map(|i| interval(i * 250 * fixture::MS)).collect();
         let charge = crate::recording::Charge {
-            culprit: "src/a.rs:1".to_owned(),
-            waiter: "src/b.rs:2".to_owned(),
+            culprit: "src/a.rs:1".into(),
+            waiter: "src/b.rs:2".into(),
             tasks: 3,
             wait_ns: 5,
             late_tasks: 1,
@@ -46,15 +46,16 @@ fn rich() -> Recording {
         run.ledger = Some(Ledger { charges: vec![charge], unattributed_ns: 7 });
         for poll in &mut run.slow_polls {
             let frame = |function: &str| Frame {
-                function: Some(function.to_owned()),
-                file: Some("src/sink.rs".to_owned()),
+                function: Some(function.into()),
+                file: Some("src/sink.rs".into()),
                 line: Some(41),
             };
-            poll.stack = vec![frame("write"), frame("app::sink::write_line"), frame("app::main")];
-            poll.blocking_line = Some("src/sink.rs:41".to_owned());
-            poll.cause = Some("blocking-call".to_owned());
-            let text = "write(fd 9 \"/var/log/merged\", 64 bytes)".to_owned();
-            poll.syscall = Some(Syscall { name: "write".to_owned(), fd: Some(9), path: None, bytes: Some(64), text });
+            poll.stack = vec![frame("write"), frame("app::sink::write_line"), frame("app::main")].into();
+            poll.blocking_line = Some("src/sink.rs:41".into());
+            poll.cause = Some("blocking-call".into());
+            let text = "write(fd 9 \"/var/log/merged\", 64 bytes)".into();
+            let call = Syscall { name: "write".into(), fd: Some(9), path: None, bytes: Some(64), text };
+            poll.syscall = Some(call.into());
         }
     }
     recording
@@ -97,18 +98,18 @@ fn hostile(length: usize) -> Recording {
             site.spawned_at += &evil;
         }
         for charge in run.ledger.iter_mut().flat_map(|ledger| &mut ledger.charges) {
-            (charge.culprit, charge.waiter) = (evil.clone(), evil.clone());
+            (charge.culprit, charge.waiter) = (evil.as_str().into(), evil.as_str().into());
         }
         for poll in &mut run.slow_polls {
+            let evil = Text::from(evil.as_str());
             poll.task_name = Some(evil.clone());
             poll.spawned_at = evil.clone();
             poll.cause = Some(evil.clone());
             poll.blocking_line = Some(evil.clone());
-            for frame in &mut poll.stack {
-                (frame.function, frame.file) = (Some(evil.clone()), Some(evil.clone()));
-            }
-            let call = poll.syscall.as_mut().expect("made above");
-            (call.name, call.text) = (evil.clone(), evil.clone());
+            poll.stack =
+                vec![Frame { function: Some(evil.clone()), file: Some(evil.clone()), line: Some(1) }; 3].into();
+            let call = Syscall { name: evil.clone(), fd: Some(9), path: None, bytes: None, text: evil };
+            poll.syscall = Some(call.into());
         }
     }
     recording.findings = crate::findings::findings(&recording.runs);
@@ -120,13 +121,15 @@ fn hostile(length: usize) -> Recording {
 
 #[test]
 fn what_stands_in_a_page_is_what_the_policy_allows() {
-    for (text, digest) in [(STYLE, include_str!("page.css.sha256")), (SCRIPT, include_str!("page.js.sha256"))] {
-        let found = format!("sha256-{}", STANDARD.encode(Sha256::digest(text)));
-        assert_eq!(digest, found, "write this into the file beside it");
-        assert!(!text.contains("</"), "it would end its element");
-    }
-    assert!(!SCRIPT.contains("innerHTML") && !SCRIPT.contains("eval("));
     let page = render(&rich()).unwrap();
+    for text in STYLES.iter().chain(&SCRIPTS) {
+        let found = format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
+        assert!(POLICY.contains(&found), "write {found} into the file beside the one that begins: {text:.60}");
+        assert!(!text.contains("</") && !text.contains("<!--"), "it would end its element");
+        assert!(!text.contains("innerHTML") && !text.contains("eval("));
+    }
+    assert!(page.contains(LICENSE) && LICENSE.contains("Permission is hereby granted"));
+    assert_eq!(LICENSE.matches("--").count(), 2, "its own beginning and end");
     assert!(!markup(&page).contains(" style="), "the policy allows no such attribute");
     assert!(!markup(&page).contains("http:") && !markup(&page).contains("https:"), "nothing to load");
 }
@@ -149,7 +152,7 @@ fn names_cannot_take_over_the_page() {
     assert!(!data.contains(['<', '>', '&', '\u{2028}', '\u{9b}', '\u{1b}', '\0']));
     serde_json::from_str::<serde_json::Value>(data).expect("JSON");
     let markup = markup(&page);
-    assert_eq!(markup.matches("<script").count(), 1, "the page's own");
+    assert_eq!(markup.matches("<script").count(), SCRIPTS.len(), "the page's own");
     assert!(!markup.contains("<img"));
     let unseen = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{2028}' | '\u{202e}');
     assert_eq!(markup.find(unseen), None);
@@ -174,6 +177,80 @@ fn every_section_is_there_and_unknown_is_a_dash() {
     let page = render(&fixture::recording_of(vec![unknown])).unwrap();
     assert_eq!(page.matches("— not measured</p>").count(), 4, "lag, response, schedule latency, write latency");
     render(&fixture::recording_of(Vec::new())).expect("a recording of nothing");
+}
+
+/// Slow polls whose stacks are as long as those of real ones, and of which the later are longer.
+fn many(poll: &SlowPoll, count: u64, stacks: u64) -> Vec<SlowPoll> {
+    let frame = |number: u64| Frame {
+        function: Some(
+            format!(
+                "tokio::runtime::task::harness::Harness<T,S>::poll<Instrumented<Watch<app::task{number}>>, Arc<Handle>>"
+            )
+            .into(),
+        ),
+        file: Some("tokio-1.54.1/src/runtime/task/harness.rs".into()),
+        line: Some(155),
+    };
+    let stack = |i: u64| {
+        (0..8).map(|depth| frame(depth + i % stacks)).chain(poll.stack.iter().cloned()).collect::<Vec<_>>().into()
+    };
+    let one = |i| SlowPoll {
+        id: i + 1,
+        start_ns: i * 20_000,
+        duration_ns: 100_000_000 + i * 1_000,
+        stack: stack(i),
+        ..poll.clone()
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn of_equal_stacks_one_is_enough() {
+    let mut recording = rich();
+    let run = &mut recording.runs[0];
+    run.slow_polls = many(&run.slow_polls[0].clone(), 60, 2);
+    (run.slow_polls_total, run.slow_polls_dropped) = (60, 0);
+    let page = render(&recording).unwrap();
+    assert!(page.len() < 300_000, "{}", page.len());
+    assert!(page.contains("the stacks of 58 slow polls are left out"));
+    let back = &read_back(&page).runs[0];
+    let with_stack: Vec<u64> =
+        back.slow_polls.iter().filter(|poll| !poll.stack.is_empty()).map(|poll| poll.id).collect();
+    assert_eq!((back.slow_polls.len(), with_stack), (60, vec![59, 60]), "the longest of each");
+    assert_eq!((back.slow_polls_total, back.slow_polls_dropped), (60, 0));
+    assert!(back.coverage.missing.iter().any(|why| why.contains("58 slow polls")), "{:?}", back.coverage.missing);
+}
+
+#[test]
+fn the_verdict_needs_no_more_than_totals() {
+    for recording in [rich(), fixture::recording(), fixture::recording_of(vec![fixture::blocked("naive", &[300])])] {
+        assert_eq!(crate::findings::verdict(&thin::totals(&recording)), crate::findings::verdict(&recording));
+    }
+}
+
+#[test]
+fn a_page_of_very_many_slow_polls_takes_at_most_3_mb() {
+    let mut recording = rich();
+    let run = &mut recording.runs[0];
+    let count = 100_000;
+    run.slow_polls = many(&run.slow_polls[0].clone(), count, 5_000);
+    (run.slow_polls_total, run.slow_polls_dropped) = (count, 0);
+    let wide = fixture::dist(3, &[(300, 1_000, 100_000_000)]);
+    let interval = |i: u64| Interval {
+        start_ns: i * 1_000_000,
+        polls: wide.clone(),
+        lag: Some(wide.clone()),
+        busy_ns: 1,
+        longest_stretch_ns: None,
+        queued: None,
+    };
+    run.intervals = (0..2_000).map(interval).collect();
+    let page = render(&recording).unwrap();
+    assert!(page.len() <= 3_000_000, "{}", page.len());
+    let back = &read_back(&page).runs[0];
+    assert!(back.slow_polls_dropped > 0 && back.slow_polls.len() > 200, "{}", back.slow_polls.len());
+    assert!(page.contains("slow polls of it are left out") && page.contains("intervals in a row became one"));
+    assert_eq!(back.intervals.iter().map(|interval| interval.polls.count()).sum::<u64>(), 2_000 * wide.count());
 }
 
 #[test]

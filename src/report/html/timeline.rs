@@ -1,11 +1,10 @@
 //! What happened when: the worst poll and the worst lag of each moment, and every slow poll where it was.
 
-use std::cmp::Reverse;
-
 use maud::{Markup, html};
 
 use super::Page;
 use super::chart::{LEFT, Log, RIGHT, Time, at, duration_axis, figure};
+use super::longest::longest;
 use super::table::class;
 use super::text::{name, sentence};
 use crate::pooled::Pooled;
@@ -33,13 +32,40 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
     let worst = measured.flat_map(|interval| [interval.polls.max_ns, interval.lag.as_ref().and_then(|lag| lag.max_ns)]);
     let scale = (1_000, worst.flatten().max().unwrap_or(0).max(threshold_ns).max(10_000_000));
     Some(html! {
-        p { "Each bar is the worst of its moment, on a logarithmic scale; the dashed line is what counts as slow. In a gap nothing ended. All modes have the \
+        p.still { "Each bar is the worst of its moment, on a logarithmic scale; the dashed line is what counts as slow. In a gap nothing ended. All modes have the \
              same axes. Point at a bar to read it." }
-        div.charts { @for (index, mode) in page.modes.iter().enumerate() { (lanes(index, mode, &time, scale)) } }
+        (controls())
+        div.charts {
+            @for (index, mode) in page.modes.iter().enumerate() {
+                div.lanes data-runs=(drawn_runs(page, mode)) { (lanes(index, mode, &time, scale)) }
+            }
+        }
         @for (index, mode) in page.modes.iter().enumerate().filter(|(_, mode)| mode.slow_total() > 0) {
             (list(index, mode))
         }
     })
+}
+
+/// What a script shows in the place of the drawing: a chart that zooms.
+fn controls() -> Markup {
+    let buttons =
+        [("in", "Zoom in"), ("out", "Zoom out"), ("earlier", "Earlier"), ("later", "Later"), ("whole", "Whole run")];
+    html! {
+        div.controls hidden {
+            p { "Solid is the worst poll of each moment, dashed the worst lag, on a logarithmic scale; shaded is when a poll was slow, and the \
+                 dotted line is what counts as slow. In a gap nothing ended. Drag over a chart to zoom into all of them; a double click shows the whole run." }
+            p role="group" aria-label="Zoom the timeline" {
+                @for (step, label) in buttons { button type="button" data-zoom=(step) { (label) } " " }
+                output id="range" {}
+            }
+        }
+    }
+}
+
+/// Where the drawn rounds of a mode are among the recording's runs.
+fn drawn_runs(page: &Page, mode: &Pooled) -> String {
+    let runs = page.recording.runs.iter().enumerate().filter(|(_, run)| run.mode == mode.name);
+    runs.take(ROUNDS).map(|(index, _)| index.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 /// All rounds of a mode, one below the other.
@@ -61,7 +87,7 @@ fn lanes(index: usize, mode: &Pooled, time: &Time, scale: (u64, u64)) -> Markup 
 }
 
 fn round(index: usize, run: &Run, time: &Time, scale: (u64, u64), top: f64) -> Markup {
-    let drawn = longest(run.slow_polls.iter().map(|poll| (run.round, poll)), SLOW_POLLS);
+    let drawn = longest(run.slow_polls.iter().map(|poll| (poll.duration_ns, poll)), SLOW_POLLS);
     let hidden = run.slow_polls_total.saturating_sub(drawn.len() as u64);
     let lanes = [
         ("worst poll", top + 20.0, Interval::worst_poll as Worst),
@@ -74,7 +100,7 @@ fn round(index: usize, run: &Run, time: &Time, scale: (u64, u64), top: f64) -> M
         }
         text x=(at(LEFT - 6.0)) y=(at(end + 10.0)) text-anchor="end" { "slow" }
         path.grid d={ "M" (at(LEFT)) " " (at(end + 6.0)) "H" (at(RIGHT)) } {}
-        @for (_, poll) in &drawn {
+        @for poll in &drawn {
             rect.slow x=(at(time.place(poll.start_ns))) y=(at(end)) height="12"
                 width=(at((time.place(poll.start_ns.saturating_add(poll.duration_ns)) - time.place(poll.start_ns)).max(1.5))) {
                 title { (at_second(poll)) " " (sentence(&executing(poll))) }
@@ -128,25 +154,13 @@ fn moments(run: &Run, worst: Worst) -> Vec<(u64, u64, u64)> {
     starts.iter().zip(ends).zip(worst).filter_map(|((from, to), worst)| Some((*from, to.max(*from), worst?))).collect()
 }
 
-/// The longest of them, the longest first. Only those are put in order: there may be a million.
-fn longest<'a>(polls: impl Iterator<Item = (u32, &'a SlowPoll)>, most: usize) -> Vec<(u32, &'a SlowPoll)> {
-    let mut polls: Vec<(u64, u32, &SlowPoll)> = polls.map(|(round, poll)| (poll.duration_ns, round, poll)).collect();
-    let key = |(ns, round, poll): &(u64, u32, &SlowPoll)| (Reverse(*ns), *round, poll.id);
-    if polls.len() > most {
-        polls.select_nth_unstable_by_key(most, key);
-        polls.truncate(most);
-    }
-    polls.sort_by_key(key);
-    polls.into_iter().map(|(_, round, poll)| (round, poll)).collect()
-}
-
 fn at_second(poll: &SlowPoll) -> String {
     format!("+{:.2} s", poll.start_ns as f64 / 1e9)
 }
 
 /// The slowest polls, in asyncio's words.
 fn list(index: usize, mode: &Pooled) -> Markup {
-    let polls = longest(mode.slow_polls(), LISTED);
+    let polls = longest(mode.slow_polls().map(|(round, poll)| (poll.duration_ns, (round, poll))), LISTED);
     let of = format!("{} of {}", format_count(polls.len() as u64), format_count(mode.slow_total()));
     html! {
         details {

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::Page;
 use super::table::{Cell, mode, table};
 use super::text::{command_line, name, prose, sentence};
+use super::thin::totals;
 use crate::findings::verdict;
 use crate::pooled::Pooled;
 use crate::recording::GateVerdict;
@@ -19,7 +20,8 @@ pub(super) fn card(page: &Page) -> Markup {
     let errors = page.recording.runs.iter().flat_map(|run| &run.errors).take(20);
     html! {
         p.brand { "pollscope · " (name(&scenario.name)) }
-        h1 { (sentence(&verdict(page.recording))) }
+        // Of slow polls it says no more than how many there were.
+        h1 { (sentence(&verdict(&totals(page.recording)))) }
         p.question { (prose(&first_sentence(&scenario.why))) }
         @for (run, why) in early.take(20) {
             p { b { "Ended early" } ": " (name(&run.mode)) ", round " (run.round) ": " (sentence(why)) }

@@ -8,8 +8,8 @@ use crate::recording::{Charge, Ledger};
 fn it_answers_shows_and_advises_in_this_order() {
     let mut recording = fixture::recording();
     let charge = Charge {
-        culprit: "src/a.rs:1".to_owned(),
-        waiter: "src/b.rs:2".to_owned(),
+        culprit: "src/a.rs:1".into(),
+        waiter: "src/b.rs:2".into(),
         tasks: 3,
         wait_ns: 0,
         late_tasks: 3,
@@ -21,7 +21,11 @@ fn it_answers_shows_and_advises_in_this_order() {
     let parts = [
         "## pollscope merge\n\n**offloaded keeps the loop responsive",
         "### Errors\n\n- offloaded, round 1: cannot read \\`a\\`\n",
-        "### Durations\n\n|  | mode | p50 | p99 | max | ratio of p99 |\n|---|---|---:|---:|---:|---:|\n| poll time | naive | ",
+        "### Durations\n\n|  | mode | p50 | p90 | p99 | p99.9 | p99.99 | max | ratio of p99 |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n| poll time | naive | ",
+        "| loop lag | naive | ",
+        "| loop lag, raw | naive | ",
+        "### The price of the fix\n\n| mode | throughput | elapsed | CPU time | in kernel, about | context switches | involuntary |\n",
+        "| naive | 1.20 kB/s | 3.02 s | 300 ms | 90.0 ms | 9,040 | 40 |\n",
         "### Who blocked the loop\n",
         "| naive | ? (of src/pipeline/merge.rs:88) |  | unknown | 6 | ",
         "### Who waited\n",
@@ -45,7 +49,7 @@ fn every_row_of_a_table_has_as_many_cells_as_its_head() {
     for run in &mut recording.runs {
         run.mode = format!("a|b`{}", run.mode);
         for poll in &mut run.slow_polls {
-            poll.blocking_line = Some("x|y\n|.rs:1".to_owned());
+            poll.blocking_line = Some("x|y\n|.rs:1".into());
         }
     }
     let page = render(&recording);

@@ -1,16 +1,16 @@
-//! Every distribution of every mode, on one logarithmic axis.
+//! Every distribution of every mode: its percentiles, and its place on one logarithmic axis.
 
 use super::super::layout::{Ink, Line, paragraph};
 use super::{Page, WIDE};
 use crate::recording::Dist;
-use crate::report::measures::MEASURES;
+use crate::report::measures::{MEASURES, P50, P90, P99, P999, P9999, Percentile, RAW_LAG};
 use crate::units::{format_count, format_ns, format_ratio, format_round_ns};
 
 /// What a column says of a distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Stat {
     Count,
-    Quantile(f64, &'static str),
+    Quantile(Percentile),
     Max,
 }
 
@@ -18,16 +18,16 @@ impl Stat {
     fn label(self) -> &'static str {
         match self {
             Stat::Count => "count",
-            Stat::Quantile(_, label) => label,
+            Stat::Quantile(percentile) => percentile.label,
             Stat::Max => "max",
         }
     }
 
-    /// Nanoseconds, but for the count; `None` when nothing was recorded.
+    /// Nanoseconds, but for the count; `None` when too little was recorded.
     fn of(self, dist: &Dist) -> Option<u64> {
         match self {
             Stat::Count => Some(dist.count()),
-            Stat::Quantile(q, _) => dist.shown_quantile_ns(q),
+            Stat::Quantile(percentile) => percentile.of(dist),
             Stat::Max => dist.max_ns,
         }
     }
@@ -35,16 +35,30 @@ impl Stat {
     fn show(self, dist: &Dist) -> Option<String> {
         self.of(dist).map(if self == Stat::Count { format_count } else { format_ns })
     }
+
+    /// The first's by the last's.
+    fn ratio(self, first: Option<&Dist>, last: Option<&Dist>) -> Option<f64> {
+        let [first, last] = [first, last].map(|dist| dist.and_then(|dist| self.of(dist)));
+        let (first, last) = first.zip(last).filter(|&(_, last)| last > 0 && self != Stat::Count)?;
+        Some(first as f64 / last as f64)
+    }
 }
 
-const P50: Stat = Stat::Quantile(0.5, "p50");
-const P99: Stat = Stat::Quantile(0.99, "p99");
-const NORMAL: [Stat; 3] = [P50, P99, Stat::Max];
-const FULL: [Stat; 6] = [Stat::Count, P50, Stat::Quantile(0.9, "p90"), P99, Stat::Quantile(0.999, "p99.9"), Stat::Max];
+/// As they stand, each with its rank: on a page that is too narrow for all, the highest ranks go.
+const STATS: [(Stat, usize); 7] = [
+    (Stat::Count, 6),
+    (Stat::Quantile(P50), 0),
+    (Stat::Quantile(P90), 4),
+    (Stat::Quantile(P99), 1),
+    (Stat::Quantile(P999), 3),
+    (Stat::Quantile(P9999), 5),
+    (Stat::Max, 2),
+];
 
 const LABEL: usize = 18;
-const STAT: usize = 9;
-const RATIO: usize = 8;
+const STAT: usize = 8;
+/// It was looked for, and there was none.
+const NONE: &str = "none";
 const LONGEST_BAR: usize = 72;
 const SHORTEST_BAR: usize = 8;
 
@@ -54,12 +68,11 @@ pub(super) fn section(page: &Page) -> Vec<Line> {
     }
     let table = Table::of(page);
     let mut lines = vec![table.header()];
+    let mut before = Vec::new();
     for (name, of) in MEASURES {
-        let dists: Vec<Option<Dist>> = page.modes.iter().map(|mode| of(mode).filter(|d| d.count() > 0)).collect();
-        lines.extend(table.measure(name, &dists));
-        if name == "loop lag" {
-            lines.extend(table.raw_lag());
-        }
+        let dists: Vec<Option<Dist>> = page.modes.iter().map(of).collect();
+        lines.extend(if name == RAW_LAG { table.raw_lag(&dists, &before) } else { table.measure(name, &dists) });
+        before = dists;
     }
     lines.extend(table.legend());
     lines
@@ -70,31 +83,27 @@ struct Table<'p> {
     page: &'p Page<'p>,
     label: usize,
     mode: usize,
-    stats: &'static [Stat],
-    /// Ratios of the first mode to the last, behind the bar.
-    ratios: &'static [Stat],
+    stats: Vec<Stat>,
     axis: Option<Axis>,
 }
 
 impl<'p> Table<'p> {
     fn of(page: &'p Page<'p>) -> Table<'p> {
-        let stats: &[Stat] = if page.width >= WIDE { &FULL } else { &NORMAL };
-        let ratios: &[Stat] = match page.modes.len() {
-            0 | 1 => &[],
-            _ if page.width >= WIDE => &NORMAL,
-            _ => &NORMAL[1..2],
-        };
-        let mode = page.mode_columns();
+        // Numbers keep a column of their cell free.
+        let mode = page.mode_columns().saturating_sub(usize::from(page.is_narrow()));
         let label = match page.is_narrow() {
             false => LABEL,
             // Enough for the title to leave room for the first number's name.
-            true if mode == 0 => 4,
+            true if mode == 0 => 5,
             true => 2,
         };
-        let used = label + mode + stats.len() * STAT + 2 + ratios.len() * RATIO;
-        let columns = page.width.saturating_sub(used).min(LONGEST_BAR);
+        let room = page.width.saturating_sub(label + mode);
+        let most = if page.width >= WIDE { STATS.len() } else { STATS.len() - 1 };
+        let count = (room / STAT).clamp(3, most);
+        let stats: Vec<Stat> = STATS.iter().filter(|(_, rank)| *rank < count).map(|(stat, _)| *stat).collect();
+        let columns = room.saturating_sub(stats.len() * STAT + 2).min(LONGEST_BAR);
         let axis = (columns >= SHORTEST_BAR).then(|| Axis::of(page, columns));
-        Table { page, label, mode, stats, ratios, axis }
+        Table { page, label, mode, stats, axis }
     }
 
     fn header(&self) -> Line {
@@ -109,75 +118,82 @@ impl<'p> Table<'p> {
         if let Some(axis) = &self.axis {
             line = line.blank(2).text(Ink::Dim, &axis.labels());
         }
-        for (i, stat) in self.ratios.iter().enumerate() {
-            let label = if i == 0 { format!("x {}", stat.label()) } else { stat.label().to_owned() };
-            line = line.right(Ink::Dim, &label, RATIO);
-        }
         line
     }
 
-    /// The rows of a measure: one a mode, or a single one when no mode has it.
+    /// The rows of a measure: one a mode and their ratio, or a single one when there is nothing to show.
     fn measure(&self, name: &str, dists: &[Option<Dist>]) -> Vec<Line> {
-        let mut lines = Vec::new();
-        let narrow = self.page.is_narrow();
-        if dists.iter().all(Option::is_none) {
+        if dists.iter().flatten().all(|dist| dist.count() == 0) {
             let label = Line::new().left(Ink::Dim, name, LABEL.max(self.label + self.mode));
-            return vec![label.right(Ink::Dim, "—", STAT).text(Ink::Dim, "  not measured")];
+            return vec![match dists.iter().any(Option::is_some) {
+                true => label.right(Ink::Dim, NONE, STAT),
+                false => label.right(Ink::Dim, "—", STAT).text(Ink::Dim, "  not measured"),
+            }];
         }
-        if narrow {
-            lines.push(Line::new().text(Ink::Bold, name));
-        }
-        for (i, dist) in dists.iter().enumerate() {
-            let label = if i == 0 && !narrow { name } else { "" };
-            let line = Line::new().left(Ink::Bold, label, self.label).left(
-                Ink::Mode(i),
-                if self.mode == 0 { "" } else { self.page.modes[i].name },
-                self.mode,
-            );
-            let line = self.numbers(line, i, dist.as_ref());
-            let last = i + 1 == dists.len();
-            lines.push(if last { self.ratio(line, dists[0].as_ref(), dist.as_ref()) } else { line });
+        let mut lines = self.rows(name, Ink::Bold, dists);
+        if let [first, .., last] = dists {
+            lines.extend(self.ratios(first.as_ref(), last.as_ref()));
         }
         lines
     }
 
-    fn numbers(&self, mut line: Line, mode: usize, dist: Option<&Dist>) -> Line {
-        for stat in self.stats {
-            let text = dist.and_then(|dist| stat.show(dist));
-            let ink = if *stat == P99 { Ink::Bold } else { Ink::Plain };
-            line = line.right(ink, &Page::or_unknown(text), STAT);
+    fn rows(&self, name: &str, ink: Ink, dists: &[Option<Dist>]) -> Vec<Line> {
+        let is_narrow = self.page.is_narrow();
+        let mut lines = Vec::new();
+        if is_narrow {
+            lines.push(Line::new().text(ink, name));
         }
-        match &self.axis {
-            Some(axis) => axis.bar(line.blank(2), mode, dist),
-            None => line,
+        for (i, dist) in dists.iter().enumerate() {
+            let label = if i == 0 && !is_narrow { name } else { "" };
+            let mode = if self.mode == 0 { "" } else { self.page.modes[i].name };
+            let mode_ink = if ink == Ink::Dim { ink } else { Ink::Mode(i) };
+            let mut line = Line::new().left(ink, label, self.label).left(mode_ink, mode, self.mode);
+            if dist.as_ref().is_some_and(|dist| dist.count() == 0) {
+                lines.push(line.right(Ink::Dim, NONE, STAT));
+                continue;
+            }
+            for stat in &self.stats {
+                let text = dist.as_ref().and_then(|dist| stat.show(dist));
+                let ink = match ink {
+                    Ink::Dim => Ink::Dim,
+                    _ if *stat == Stat::Quantile(P99) => Ink::Bold,
+                    _ => Ink::Plain,
+                };
+                line = line.right(ink, &Page::or_unknown(text), STAT);
+            }
+            lines.push(match &self.axis {
+                Some(axis) if ink != Ink::Dim => axis.bar(line.blank(2), i, dist.as_ref()),
+                _ => line,
+            });
         }
+        lines
     }
 
-    fn ratio(&self, mut line: Line, first: Option<&Dist>, last: Option<&Dist>) -> Line {
-        for stat in self.ratios {
-            let [first, last] = [first, last].map(|dist| dist.and_then(|dist| stat.of(dist)));
-            let ratio = first.zip(last).filter(|&(_, last)| last > 0).map(|(first, last)| first as f64 / last as f64);
-            let text = ratio.map_or(String::new(), format_ratio);
-            line = line.right(if ratio.is_some_and(|r| r >= 2.0) { Ink::Bold } else { Ink::Plain }, &text, RATIO);
-        }
-        line
+    /// Nothing where no percentile has one.
+    fn ratios(&self, first: Option<&Dist>, last: Option<&Dist>) -> Option<Line> {
+        let ratios: Vec<Option<f64>> = self.stats.iter().map(|stat| stat.ratio(first, last)).collect();
+        ratios.iter().any(Option::is_some).then(|| {
+            let line = Line::indent(self.label).left(Ink::Dim, "ratio", self.mode);
+            ratios.into_iter().fold(line, |line, ratio| {
+                let ink = if ratio.is_some_and(|ratio| ratio >= 2.0) { Ink::Bold } else { Ink::Dim };
+                line.right(ink, &ratio.map_or(String::new(), format_ratio), STAT)
+            })
+        })
     }
 
-    /// Loop lag without the correction, on one dim line.
-    fn raw_lag(&self) -> Vec<Line> {
-        let modes = self.page.modes.iter().filter_map(|mode| {
-            let raw = mode.lag_raw.as_ref()?;
-            let (p99, max) = (raw.shown_quantile_ns(0.99)?, raw.max_ns?);
-            let name = if self.mode == 0 { String::new() } else { format!("{} ", mode.name) };
-            Some(format!("{name}p99 {}, max {}", format_ns(p99), format_ns(max)))
-        });
-        let modes: Vec<String> = modes.collect();
-        if modes.is_empty() {
+    /// Loop lag without the correction, where that makes a difference.
+    fn raw_lag(&self, raw: &[Option<Dist>], corrected: &[Option<Dist>]) -> Vec<Line> {
+        if raw.iter().flatten().all(|dist| dist.count() == 0) {
             return Vec::new();
         }
-        let text = format!("raw: {}", modes.join("; "));
-        let indent = if self.page.is_narrow() { 2 } else { LABEL };
-        paragraph(Line::indent(indent), Ink::Dim, &text, self.page.width)
+        let shown =
+            |dist: &Option<Dist>| dist.as_ref().map(|dist| self.stats.iter().map(|stat| stat.show(dist)).collect());
+        let shown = |dists: &[Option<Dist>]| dists.iter().map(shown).collect::<Vec<Option<Vec<Option<String>>>>>();
+        if shown(raw) == shown(corrected) {
+            let indent = if self.page.is_narrow() { 2 } else { LABEL };
+            return paragraph(Line::indent(indent), Ink::Dim, "raw: the same", self.page.width);
+        }
+        self.rows(if self.page.is_narrow() { "raw loop lag" } else { "  raw" }, Ink::Dim, raw)
     }
 
     fn legend(&self) -> Vec<Line> {
@@ -186,16 +202,24 @@ impl<'p> Table<'p> {
             let threshold = format_round_ns(self.page.modes[0].threshold_ns());
             parts.push(format!("●━ p50 to p99, ─┤ max, ┊ slow: {threshold}"));
         }
-        if let ([first, .., last], false) = (&self.page.modes[..], self.ratios.is_empty()) {
-            parts.push(format!("x: {}/{}", first.name, last.name));
+        if let [first, .., last] = &self.page.modes[..] {
+            parts.push(format!("ratio: {}/{}", first.name, last.name));
         }
         if self.page.modes.iter().any(|mode| mode.lag.is_some()) {
             parts.push("lag corrected for coordinated omission".to_owned());
+        }
+        if self.has_too_few() {
+            parts.push("—: too few values for that percentile".to_owned());
         }
         if parts.is_empty() {
             return Vec::new();
         }
         paragraph(Line::new(), Ink::Dim, &parts.join("; "), self.page.width)
+    }
+
+    fn has_too_few(&self) -> bool {
+        let dists = MEASURES.iter().flat_map(|(_, of)| self.page.modes.iter().filter_map(of));
+        dists.filter(|dist| dist.count() > 0).any(|dist| self.stats.iter().any(|stat| stat.of(&dist).is_none()))
     }
 }
 
@@ -251,8 +275,10 @@ impl Axis {
         let slow_from = self.column(self.threshold_ns);
         signs[slow_from] = '┊';
         if let Some((dist, max)) = dist.and_then(|dist| Some((dist, dist.max_ns?))) {
-            let [p50, p99] = [0.5, 0.99].map(|q| dist.shown_quantile_ns(q).map_or(0, |ns| self.column(ns)));
             let max = self.column(max);
+            let p50 = dist.shown_quantile_ns(0.5).map_or(0, |ns| self.column(ns));
+            // As far as the values go: of a hundred or more, to the 99th percentile.
+            let p99 = [P99, P90].into_iter().find_map(|p| p.of(dist)).map_or(p50, |ns| self.column(ns));
             signs[p50..=max].fill('─');
             signs[p50..=p99].fill('━');
             signs[max] = '┤';

@@ -4,56 +4,47 @@ use super::super::layout::{Ink, Line, cut, cut_start, paragraph, width};
 use super::{NARROW, Page, WIDE, executing};
 use crate::pooled::Pooled;
 use crate::recording::Site;
-use crate::units::{format_bytes, format_count, format_ns, format_percent, format_ratio, plural};
+use crate::report::measures::{Figure, PRICE, nanos, whole};
+use crate::units::{format_count, format_ns, format_percent, format_ratio, plural};
 
-/// A row of the counts: its name, its value as a number and as text.
-type Count = (&'static str, fn(&Pooled<'_>) -> Option<f64>, fn(f64) -> String);
-
-const COUNTS: [Count; 7] = [
-    ("slow polls", |mode| Some(mode.slow_total() as f64), whole),
-    ("loop busy", |mode| mode.busy_fraction(), format_percent),
-    ("busy stretch, max", |mode| Some(mode.busy_stretches.as_ref()?.max_ns? as f64), |ns| format_ns(ns as u64)),
-    ("polls", |mode| Some(mode.polls.count() as f64), whole),
-    (
-        "throughput",
-        |mode| Some(mode.throughput_bytes_per_s()? as f64),
-        |bytes| format!("{}/s", format_bytes(bytes as u64)),
-    ),
-    ("elapsed", |mode| Some(mode.elapsed_ns() as f64), |ns| format_ns(ns as u64)),
-    ("unanswered", |mode| Some(mode.unanswered()? as f64), whole),
+const COUNTS: [Figure; 5] = [
+    Figure { name: SLOW_POLLS, of: |mode| Some(mode.slow_total() as f64), show: whole },
+    Figure { name: "loop busy", of: |mode| mode.busy_fraction(), show: format_percent },
+    Figure { name: "busy stretch, max", of: |mode| Some(mode.busy_stretches.as_ref()?.max_ns? as f64), show: nanos },
+    Figure { name: "polls", of: |mode| Some(mode.polls.count() as f64), show: whole },
+    Figure { name: "unanswered", of: |mode| Some(mode.unanswered()? as f64), show: whole },
 ];
 
-fn whole(count: f64) -> String {
-    format_count(count as u64)
-}
-
+const SLOW_POLLS: &str = "slow polls";
 const COUNT_LABEL: usize = 18;
 const COUNT_CELL: usize = 11;
 const WIDEST_COUNT_CELL: usize = 16;
 const RATIO: usize = 8;
 
-/// What is counted rather than timed, in two blocks side by side where the page is wide enough.
+/// What is counted rather than timed, and what it costs: side by side where the page is wide enough.
 pub(super) fn counts(page: &Page) -> Vec<Line> {
     if page.modes.is_empty() {
         return Vec::new();
     }
-    let rows = COUNTS.iter().filter(|(_, of, _)| page.modes.iter().any(|mode| of(mode).is_some()));
-    let mut block = vec![counts_header(page, "Counts")];
-    block.extend(rows.map(|row| count_row(page, row)));
-    let columns = block.iter().map(Line::width).max().unwrap_or(0);
+    let left = block(page, "Counts", &COUNTS);
+    let right = block(page, if page.modes.len() > 1 { "Price of the fix" } else { "Price" }, &PRICE);
+    let columns = left.iter().map(Line::width).max().unwrap_or(0);
     if 2 * columns + 4 > page.width {
-        return block;
+        return left.into_iter().chain([Line::new()]).chain(right).collect();
     }
-    let half = (block.len() - 1).div_ceil(2);
-    let right = std::iter::once(counts_header(page, "")).chain(block.split_off(half + 1));
-    let mut right = right.collect::<Vec<_>>().into_iter();
-    block
-        .into_iter()
-        .map(|line| {
-            let pad = columns + 4 - line.width();
-            line.blank(pad).append(right.next().unwrap_or_default())
-        })
-        .collect()
+    let rows = left.len().max(right.len());
+    let padded = |lines: Vec<Line>| lines.into_iter().chain(std::iter::repeat_with(Line::new)).take(rows);
+    let side_by_side = |(left, right): (Line, Line)| {
+        let pad = columns + 4 - left.width();
+        left.blank(pad).append(right)
+    };
+    padded(left).zip(padded(right)).map(side_by_side).collect()
+}
+
+/// A heading, and the figures that are known of a mode.
+fn block(page: &Page, title: &str, figures: &[Figure]) -> Vec<Line> {
+    let known = figures.iter().filter(|figure| page.modes.iter().any(|mode| (figure.of)(mode).is_some()));
+    std::iter::once(counts_header(page, title)).chain(known.map(|figure| count_row(page, figure))).collect()
 }
 
 /// The columns of a mode, and of the ratio: 0 where there is no room for one.
@@ -76,13 +67,13 @@ fn counts_header(page: &Page, title: &str) -> Line {
     line.right(Ink::Dim, if ratio > 0 { "ratio" } else { "" }, ratio)
 }
 
-fn count_row(page: &Page, (label, of, show): &Count) -> Line {
-    let values: Vec<Option<f64>> = page.modes.iter().map(of).collect();
+fn count_row(page: &Page, figure: &Figure) -> Line {
+    let values: Vec<Option<f64>> = page.modes.iter().map(figure.of).collect();
     let (cell, ratio_columns) = count_columns(page);
-    let mut line = Line::new().left(Ink::Plain, label, COUNT_LABEL);
+    let mut line = Line::new().left(Ink::Plain, figure.name, COUNT_LABEL);
     for value in &values {
-        let ink = if *label == "slow polls" && value.is_some_and(|n| n > 0.0) { Ink::Bad } else { Ink::Plain };
-        line = line.right(ink, &Page::or_unknown(value.map(show)), cell);
+        let ink = if figure.name == SLOW_POLLS && value.is_some_and(|n| n > 0.0) { Ink::Bad } else { Ink::Plain };
+        line = line.right(ink, &Page::or_unknown(value.map(figure.show)), cell);
     }
     if let [Some(first), .., Some(last)] = values[..] {
         let ratio = if last > 0.0 && first > 0.0 { format_ratio(first / last) } else { String::new() };

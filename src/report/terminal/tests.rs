@@ -59,8 +59,8 @@ fn hostile() -> Recording {
             merge.reason = Some(EVIL.repeat(9));
         }
         for slow in &mut run.slow_polls {
-            slow.task_name = Some(EVIL.to_owned());
-            slow.spawned_at = format!("{EVIL}:1");
+            slow.task_name = Some(EVIL.into());
+            slow.spawned_at = format!("{EVIL}:1").into();
         }
         for site in &mut run.sites {
             site.task_name = Some(EVIL.to_owned());
@@ -181,15 +181,93 @@ fn a_merge_says_what_went_wrong_and_where() {
 }
 
 #[test]
-fn durations_share_an_axis() {
+fn durations_share_an_axis_and_have_their_ratios() {
     assert_eq!(
-        part(&fixture::recording(), 100, "Durations").lines().take(3).collect::<Vec<_>>(),
+        part(&fixture::recording(), 100, "Durations").lines().take(4).collect::<Vec<_>>(),
         [
-            "Durations                          p50      p99      max  1µs  10µs  100µs 1ms  10ms  100ms    x p99",
-            "poll time         naive        9.03 µs  89.2 µs   503 ms       ●━━━━━━────────────────────┤",
-            "                  offloaded    9.03 µs  83.5 µs   900 µs       ●━━━━━─────┤           ┊         1.1x",
+            "Durations                         p50     p90     p99   p99.9  p99.99     max  1µs    100µs  10ms 1s",
+            "poll time         naive       9.03 µs 19.6 µs 89.2 µs  771 µs  168 ms  503 ms     ●━━━────────────┤",
+            "                  offloaded   9.03 µs 19.6 µs 83.5 µs  635 µs  869 µs  900 µs     ●━━━───┤      ┊",
+            "                  ratio          1.0x    1.0x    1.1x    1.2x    194x    559x",
         ]
     );
+}
+
+#[test]
+fn a_percentile_of_too_few_values_is_unknown_and_has_no_ratio() {
+    let durations = part(&fixture::recording(), 60, "Durations");
+    let lines: Vec<&str> = durations.lines().skip_while(|line| *line != "write latency").take(4).collect();
+    let dashes = lines.iter().map(|line| line.matches('—').count());
+    assert_eq!(dashes.collect::<Vec<_>>(), [0, 3, 3, 0], "50 writes have no 99th percentile: {lines:?}");
+    assert_eq!(lines[3].split_whitespace().count(), 4, "{lines:?}");
+    assert!(durations.ends_with("—: too few values for that percentile"), "{durations}");
+}
+
+#[test]
+fn what_did_not_happen_is_none_and_what_was_not_measured_is_unknown() {
+    let mut recording = fixture::recording();
+    let pool_wait = |recording: &Recording| {
+        let durations = part(recording, 100, "Durations");
+        let line = durations.lines().find(|line| line.starts_with("pool wait")).unwrap();
+        line.split_whitespace().skip(2).take(2).collect::<Vec<_>>().join(" ")
+    };
+    recording.runs[0].pool_wait = Some(crate::recording::Dist::empty(3));
+    assert_eq!(pool_wait(&recording), "naive none");
+    recording.runs[1].pool_wait = Some(crate::recording::Dist::empty(3));
+    assert_eq!(pool_wait(&recording), "none");
+    recording.runs.iter_mut().for_each(|run| run.pool_wait = None);
+    assert_eq!(pool_wait(&recording), "— not");
+}
+
+#[test]
+fn what_a_fix_costs_stands_beside_what_it_changes() {
+    let mut recording = fixture::recording();
+    recording.runs[1].context_switches_voluntary = Some(18_000);
+    recording.runs[0].cpu_system_ns = None;
+    assert_eq!(
+        part(&recording, 100, "Counts").lines().collect::<Vec<_>>(),
+        [
+            "Counts                  naive  offloaded   ratio    Price of the fix        naive  offloaded   ratio",
+            "slow polls                  6          0            throughput          1.20 kB/s  1.20 kB/s    1.0x",
+            "loop busy              44.8 %      5.2 %    8.6x    elapsed                3.02 s     3.02 s    1.0x",
+            "busy stretch, max      503 ms     900 µs    559x    CPU time                    —     300 ms",
+            "polls                  11,916     11,910    1.0x      in kernel, about          —    90.0 ms",
+            "unanswered                  0          0            context switches        9,040     18,040   0.50x",
+            "                                                      involuntary              40         40    1.0x",
+        ]
+    );
+    assert_eq!(part(&recording, 60, "Price of the fix").lines().count(), 7);
+    recording.runs.remove(0);
+    assert!(part(&recording, 60, "Price").lines().any(|line| line.split_whitespace().eq(["CPU", "time", "300", "ms"])));
+}
+
+#[test]
+fn a_page_has_the_percentiles_that_fit() {
+    for (width, labels) in [
+        (36, "p50 p99 max"),
+        (46, "p50 p99 p99.9 max"),
+        (60, "p50 p90 p99 p99.9 p99.99 max"),
+        (84, "p50 p90 p99 p99.9 p99.99 max"),
+        (200, "count p50 p90 p99 p99.9 p99.99 max"),
+    ] {
+        let durations = part(&fixture::recording(), width, "Durations");
+        let header = durations.lines().next().unwrap();
+        let words: Vec<&str> = header.split_whitespace().skip(1).take_while(|word| !word.ends_with('s')).collect();
+        assert_eq!(words.join(" "), labels, "{width}: {header}");
+    }
+}
+
+#[test]
+fn lag_stands_above_what_it_was_before_the_correction() {
+    let mut recording = fixture::recording();
+    let after_lag = |recording: &Recording| {
+        let durations = part(recording, 100, "Durations");
+        durations.lines().skip_while(|line| !line.starts_with("loop lag")).nth(3).map(str::to_owned).unwrap()
+    };
+    assert!(after_lag(&recording).starts_with("  raw             naive "), "{}", after_lag(&recording));
+    recording.runs.remove(0);
+    recording.runs.push(fixture::run("other"));
+    assert_eq!(after_lag(&recording).trim(), "raw: the same");
 }
 
 #[test]

@@ -17,10 +17,10 @@ fn recording() -> Recording {
     };
     run.intervals = vec![slice(0, Some(dist(3, &[(5, MS, 2 * MS)]))), slice(1_000 * MS, None)];
     run.slow_polls[1].worker = None;
-    run.slow_polls[0].task_name = Some("tail\u{1b}[2J".to_owned());
-    run.slow_polls[0].cause = Some("blocking-call".to_owned());
+    run.slow_polls[0].task_name = Some("tail\u{1b}[2J".into());
+    run.slow_polls[0].cause = Some("blocking-call".into());
     run.slow_polls[0].syscall =
-        Some(Syscall { name: "write".to_owned(), fd: None, path: None, bytes: None, text: "write(fd 9)".to_owned() });
+        Some(Syscall { name: "write".into(), fd: None, path: None, bytes: None, text: "write(fd 9)".into() }.into());
     recording
 }
 

@@ -73,10 +73,11 @@ pub(super) fn scenario(name: String, file: File) -> Result<Scenario, Fault> {
         (given, None) => Workload::Merge(merge(given.unwrap_or_default())?),
     };
     let rounds = count("rounds", file.rounds, DEFAULT_ROUNDS, 1, 100)?;
+    let runtime = runtime(file.runtime)?;
     let settings = Settings {
-        runtime: runtime(file.runtime)?,
+        runtime,
+        modes: modes(file.modes, runtime.flavor, &workload)?,
         workload,
-        modes: modes(file.modes)?,
         rounds,
         // Who asks for several rounds compares them, and the first of all is seldom like the others.
         warmup: count("warmup", file.warmup, u64::from(rounds > 1), 0, 100)?,
@@ -108,8 +109,25 @@ fn gates(given: Option<Gates>) -> Result<Vec<Gate>, Fault> {
     texts.iter().enumerate().map(gate).collect()
 }
 
-fn modes(given: Option<Words>) -> Result<Vec<Mode>, Fault> {
+/// Why a mode is none here, and what would make it one.
+fn no_mode_here(mode: Mode, flavor: Flavor, workload: &Workload) -> Option<(&'static str, &'static str)> {
+    match mode {
+        Mode::BlockInPlace if flavor == Flavor::CurrentThread => Some((
+            "needs other workers to give its tasks to, and a `current_thread` runtime has none",
+            "leave it out, or pass `--set runtime.flavor=multi_thread`",
+        )),
+        Mode::TokioFs if matches!(workload, Workload::Block(_)) => {
+            Some(("writes files, and a `[block]` scenario has none", "leave it out, or choose `spawn-blocking`"))
+        }
+        _ => None,
+    }
+}
+
+fn modes(given: Option<Words>, flavor: Flavor, workload: &Workload) -> Result<Vec<Mode>, Fault> {
     let Some(Words(names)) = given else { return Ok(vec![Mode::Naive, Mode::Offloaded]) };
+    if names == ["all"] {
+        return Ok(Mode::ALL.into_iter().filter(|&mode| no_mode_here(mode, flavor, workload).is_none()).collect());
+    }
     let known: Vec<&str> = Mode::ALL.iter().map(|mode| mode.as_str()).collect();
     let all = known.iter().map(|mode| format!("`{mode}`")).collect::<Vec<_>>().join(", ");
     let mut modes = Vec::new();
@@ -124,6 +142,11 @@ fn modes(given: Option<Words>) -> Result<Vec<Mode>, Fault> {
         if modes.contains(&mode) {
             let help = "name each mode once; `rounds` runs every mode several times";
             return Err(Fault::new("modes", format!("has `{name}` twice")).help(help));
+        }
+        if let Some((why, help)) = no_mode_here(mode, flavor, workload) {
+            return Err(Fault::new("modes", format!("has `{name}`, which {why}"))
+                .or_at(&["runtime.flavor"])
+                .help(help));
         }
         modes.push(mode);
     }
@@ -155,6 +178,7 @@ fn merge(given: Merge) -> Result<MergeSettings, Fault> {
         max_wait: time("merge.max_wait", given.max_wait, "100ms", "1us", "1h")?,
         letters: count("merge.letters", given.letters, 10, 1, 1_000_000)?,
         poll_interval: time("merge.poll_interval", given.poll_interval, "100ms", "1ms", "1h")?,
+        batch: count("merge.batch", given.batch, 1, 1, 1_000_000)?,
         close_after: time("merge.close_after", given.close_after, "1s", "0", "1h")?,
         sink: sink(given.sink)?,
     };

@@ -162,6 +162,7 @@ fn put_workload(workload: &Workload, mut put: impl FnMut(&str, String)) {
             put("merge.max_wait", setting_duration(merge.max_wait));
             put("merge.letters", merge.letters.to_string());
             put("merge.poll_interval", setting_duration(merge.poll_interval));
+            put("merge.batch", merge.batch.to_string());
             put("merge.close_after", setting_duration(merge.close_after));
             match merge.sink {
                 SinkSettings::File { sync_every } => {
@@ -190,6 +191,7 @@ fn put_workload(workload: &Workload, mut put: impl FnMut(&str, String)) {
             put("files.inputs", files.inputs.len().to_string());
             put("files.output", files.output.display().to_string());
             put("files.poll_interval", setting_duration(files.poll_interval));
+            put("files.batch", files.batch.to_string());
             put("files.follow", files.follow.to_string());
         }
     }

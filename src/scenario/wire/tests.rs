@@ -32,7 +32,8 @@ fn everything_else_has_a_default() {
     let scenario = good("", &[]);
     assert_eq!((scenario.name.as_str(), scenario.question.as_str()), ("test", "Why?"));
     assert_eq!(scenario.settings.modes, [Mode::Naive, Mode::Offloaded]);
-    let expected: [(&str, &str); 19] = [
+    let expected: [(&str, &str); 20] = [
+        ("merge.batch", "1"),
         ("merge.close_after", "1s"),
         ("merge.inputs", "5"),
         ("merge.letters", "10"),

@@ -22,6 +22,27 @@ fn a_saved_recording_gives_the_same_report() {
 }
 
 #[test]
+fn what_threads_used_and_how_long_the_pool_was_waited_for_is_kept() {
+    let folder = Folder::new();
+    let set = "--set block.duration=1ms --set block.run_for=20ms --set block.tasks=3";
+    for flavor in ["current_thread", "multi_thread"] {
+        let output =
+            folder.run(&format!("run slow-coroutine --quiet {set} --set runtime.flavor={flavor} --json {flavor}"));
+        assert_ends(&output, 0, &[]);
+        let json: serde_json::Value = serde_json::from_slice(&folder.read(flavor)).expect("JSON");
+        let waits = |mode: usize| json["runs"][mode]["pool_wait"]["count"].as_u64();
+        assert_eq!((waits(0), waits(1)), (Some(0), Some(3)), "naive tasks do not use the pool");
+        for run in json["runs"].as_array().expect("runs") {
+            let known = |key: &str| run[key].as_u64();
+            let cpu_ns = known("cpu_user_ns").zip(known("cpu_system_ns")).map(|(user, system)| user + system);
+            let is_known = [cpu_ns, known("context_switches_voluntary")].map(|value| value.is_some_and(|n| n > 0));
+            assert_eq!(is_known, [pollscope_stacks::SUPPORTED; 2], "{flavor}: {run}");
+            assert_eq!(known("context_switches_involuntary").is_some(), pollscope_stacks::SUPPORTED);
+        }
+    }
+}
+
+#[test]
 fn gates_decide_how_it_ends() {
     let folder = Folder::new();
     saved(&folder);

@@ -1,0 +1,106 @@
+//! How the watchdog sleeps: until a time, or, while no thread has anything to do, until one has.
+//!
+//! A thread says that it is awake, then looks whether the watchdog sleeps; the watchdog says that it sleeps, then looks whether
+//! a thread is awake. In one order for all of them (`SeqCst`) at least one sees the other, so that no poll begins unwatched.
+
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+#[derive(Debug, Default)]
+pub(crate) struct Alarm {
+    thread: OnceLock<Thread>,
+    is_asleep: AtomicBool,
+    is_stopped: AtomicBool,
+}
+
+impl Alarm {
+    /// The calling thread is the one that sleeps.
+    pub(super) fn is_mine(&self) {
+        let _ = self.thread.set(thread::current());
+    }
+
+    /// Asks the thread to end.
+    pub(super) fn stop(&self) {
+        self.is_stopped.store(true, Release);
+        self.unpark();
+    }
+
+    /// A worker goes on, and said so where the watchdog looks for it. A system call, if it slept: once in a second at most.
+    #[inline]
+    pub(crate) fn ring(&self) {
+        if self.is_asleep.load(SeqCst) {
+            self.wake_up();
+        }
+    }
+
+    #[cold]
+    fn wake_up(&self) {
+        if self.is_asleep.swap(false, SeqCst) {
+            self.unpark();
+        }
+    }
+
+    fn unpark(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Whether it is time to end; waits until then, or for so long.
+    pub(super) fn wait(&self, ns: u64) -> bool {
+        let (start, length) = (Instant::now(), Duration::from_nanos(ns));
+        while !self.is_stopped.load(Acquire) {
+            let left = length.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return false;
+            }
+            thread::park_timeout(left);
+        }
+        true
+    }
+
+    /// Sleeps until somebody rings, unless a thread is awake: whether it did; whether it is time to end is asked afterwards.
+    pub(super) fn sleep(&self, is_all_quiet: impl FnOnce() -> bool) -> bool {
+        self.is_asleep.store(true, SeqCst);
+        let sleeps = is_all_quiet();
+        while sleeps && self.is_asleep.load(SeqCst) && !self.is_stopped.load(Acquire) {
+            thread::park();
+        }
+        self.is_asleep.store(false, SeqCst);
+        sleeps
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_asleep(&self) -> bool {
+        self.is_asleep.load(SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn it_sleeps_until_somebody_rings() {
+        let alarm = Arc::new(Alarm::default());
+        alarm.is_mine();
+        alarm.ring();
+        assert!(!alarm.sleep(|| false), "somebody is awake");
+        let ringing = Arc::clone(&alarm);
+        let slept = alarm.sleep(|| {
+            thread::spawn(move || ringing.ring());
+            true
+        });
+        assert!(slept && !alarm.wait(0));
+        let stopping = Arc::clone(&alarm);
+        alarm.sleep(|| {
+            thread::spawn(move || stopping.stop());
+            true
+        });
+        assert!(alarm.wait(u64::MAX), "stopped, whatever the time");
+    }
+}

@@ -1,0 +1,127 @@
+//! Buckets in as few bytes as a file has for them: of each, how many empty ones are before it, and its count.
+//!
+//! Numbers are written seven bits a byte, the lowest first. A real recording's buckets take two bytes each so, and 24 as they are.
+
+/// Buckets by index, ascending.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Packed(Box<[u8]>);
+
+impl Packed {
+    /// What of [`Packing::push`] was given.
+    pub(super) fn iter(&self) -> Unpacking<'_> {
+        Unpacking { bytes: &self.0, next: 0 }
+    }
+
+    /// How many bytes.
+    pub(super) fn size(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Packs one bucket after the other.
+#[derive(Debug, Default)]
+pub(super) struct Packing {
+    bytes: Vec<u8>,
+    next: u64,
+}
+
+impl Packing {
+    /// Adds a bucket behind those before it.
+    pub(super) fn push(&mut self, index: u64, count: u64) {
+        debug_assert!(index >= self.next && count > 0);
+        write(&mut self.bytes, index - self.next);
+        write(&mut self.bytes, count);
+        self.next = index + 1;
+    }
+
+    /// How many bytes so far.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(super) fn finish(self) -> Packed {
+        Packed(self.bytes.into())
+    }
+}
+
+/// Index and count of each bucket.
+#[derive(Debug, Clone)]
+pub(super) struct Unpacking<'a> {
+    bytes: &'a [u8],
+    next: u64,
+}
+
+impl Iterator for Unpacking<'_> {
+    type Item = (u64, u64);
+
+    fn next(&mut self) -> Option<(u64, u64)> {
+        let index = self.next + read(&mut self.bytes)?;
+        self.next = index + 1;
+        Some((index, read(&mut self.bytes)?))
+    }
+}
+
+/// Both, in one; equal indices become one bucket.
+pub(super) fn merged(a: &Packed, b: &Packed) -> Packed {
+    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
+    let mut packing = Packing::default();
+    loop {
+        let (index, count) = match (a.peek().copied(), b.peek().copied()) {
+            (None, None) => return packing.finish(),
+            (Some(of_a), Some(of_b)) if of_a.0 == of_b.0 => (of_a.0, of_a.1.saturating_add(of_b.1)),
+            (Some(of_a), Some(of_b)) => of_a.min(of_b),
+            (of_a, of_b) => of_a.or(of_b).expect("one of them"),
+        };
+        a.next_if(|next| next.0 == index);
+        b.next_if(|next| next.0 == index);
+        packing.push(index, count);
+    }
+}
+
+fn write(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+fn read(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            break;
+        }
+    }
+    Some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packed(buckets: &[(u64, u64)]) -> Packed {
+        let mut packing = Packing::default();
+        buckets.iter().for_each(|(index, count)| packing.push(*index, *count));
+        packing.finish()
+    }
+
+    #[test]
+    fn what_was_packed_is_unpacked() {
+        let buckets = [(0, 1), (1, u64::MAX), (130, 127), (131, 128), (1 << 40, 3)];
+        assert_eq!(packed(&buckets).iter().collect::<Vec<_>>(), buckets);
+        assert_eq!(packed(&[]).iter().next(), None);
+        assert_eq!(packed(&buckets[..1]).size(), 2);
+    }
+
+    #[test]
+    fn merged_buckets_are_in_order_and_equal_ones_add_up() {
+        let (a, b) = (packed(&[(1, 2), (5, u64::MAX), (9, 1)]), packed(&[(0, 7), (5, 3)]));
+        for both in [merged(&a, &b), merged(&b, &a)] {
+            assert_eq!(both.iter().collect::<Vec<_>>(), [(0, 7), (1, 2), (5, u64::MAX), (9, 1)]);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Spawn-blocking: every call is a closure on Tokio's blocking pool, awaited before the next one begins.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::output::{Opened, Output, OutputSpec};
+use super::{Lines, Sink, SinkError};
+use crate::tasks::Tasks;
+
+/// The output, written on the blocking pool.
+#[derive(Debug)]
+pub struct SpawnBlocking {
+    spec: OutputSpec,
+    tasks: Tasks,
+    /// Locked by whoever writes, until its closure is done, even if nobody waits for it any longer: two closures at once could
+    /// change places. `None` once it is closed.
+    output: Arc<Mutex<Option<Output>>>,
+}
+
+/// What becomes of a closure that never ran.
+fn shutting_down() -> io::Error {
+    io::Error::other("the runtime is shutting down")
+}
+
+impl Sink for SpawnBlocking {
+    async fn open(spec: OutputSpec, tasks: &Tasks) -> Result<(SpawnBlocking, Opened), SinkError> {
+        let output = open_off_loop(&spec, tasks).await?;
+        let opened = output.opened().clone();
+        let output = Arc::new(Mutex::new(Some(output)));
+        Ok((SpawnBlocking { spec, tasks: tasks.clone(), output }, opened))
+    }
+
+    async fn write(&self, lines: Lines) -> Result<(), SinkError> {
+        let mut output = Arc::clone(&self.output).lock_owned().await;
+        let written = self.tasks.spawn_blocking(move || output.as_mut().map(|output| output.write(&lines))).await;
+        written.ok().flatten().unwrap_or_else(|| Err(self.spec.failed("write to", shutting_down())))
+    }
+
+    async fn close(self) -> Result<(), SinkError> {
+        // Once nothing that was begun is left to be done.
+        match self.output.lock().await.take() {
+            Some(output) => close_off_loop(&self.spec, &self.tasks, output).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Opens the output on the blocking pool.
+pub(super) async fn open_off_loop(spec: &OutputSpec, tasks: &Tasks) -> Result<Output, SinkError> {
+    let opening = spec.clone();
+    let opened = tasks.spawn_blocking(move || Output::open(opening)).await;
+    opened.unwrap_or_else(|_| Err(spec.failed("open", shutting_down())))
+}
+
+/// Closes the output on the blocking pool.
+pub(super) async fn close_off_loop(spec: &OutputSpec, tasks: &Tasks, output: Output) -> Result<(), SinkError> {
+    let closed = tasks.spawn_blocking(move || output.close()).await;
+    closed.unwrap_or_else(|_| Err(spec.failed("close", shutting_down())))
+}

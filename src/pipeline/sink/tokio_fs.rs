@@ -1,0 +1,72 @@
+//! Tokio-fs: a file of `tokio::fs`. It takes a write before it makes it, and tells its error at the next operation: so every
+//! write is flushed before it counts.
+
+use std::io;
+
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::Mutex;
+
+use super::output::{Opened, Output, OutputSpec};
+use super::spawn_blocking::{close_off_loop, open_off_loop};
+use super::{Lines, Sink, SinkError};
+use crate::tasks::Tasks;
+
+/// The output, written by `tokio::fs`.
+#[derive(Debug)]
+pub struct TokioFs {
+    spec: OutputSpec,
+    tasks: Tasks,
+    written: Mutex<Written>,
+}
+
+#[derive(Debug)]
+struct Written {
+    output: Output<File>,
+    /// A write began and is not over: when the next one sees it, its caller was cancelled, perhaps within a line.
+    is_open: bool,
+}
+
+impl Sink for TokioFs {
+    async fn open(spec: OutputSpec, tasks: &Tasks) -> Result<(TokioFs, Opened), SinkError> {
+        let (file, rest) = open_off_loop(&spec, tasks).await?.split();
+        let output = rest.with(File::from_std(file));
+        let opened = output.opened().clone();
+        let written = Mutex::new(Written { output, is_open: false });
+        Ok((TokioFs { spec, tasks: tasks.clone(), written }, opened))
+    }
+
+    async fn write(&self, lines: Lines) -> Result<(), SinkError> {
+        let mut written = self.written.lock().await;
+        let Written { output, is_open } = &mut *written;
+        output.usable()?;
+        if std::mem::replace(is_open, true) {
+            let cancelled = io::Error::other("a write was cancelled, and its lines may be there in part");
+            return output.keep("go on with", Err(cancelled));
+        }
+        let mut result = output.file.write_all(&lines.bytes).await;
+        if result.is_ok() {
+            result = output.file.flush().await;
+        }
+        output.keep("write to", result)?;
+        if output.is_sync_due(&lines) {
+            let synced = output.file.sync_all().await;
+            output.keep("sync", synced)?;
+        }
+        *is_open = false;
+        Ok(())
+    }
+
+    async fn close(self) -> Result<(), SinkError> {
+        let TokioFs { spec, tasks, written } = self;
+        let Written { mut output, is_open } = written.into_inner();
+        if is_open && output.usable().is_ok() {
+            // What a cancelled write left to be done; the error, if any, is kept.
+            let flushed = output.file.flush().await;
+            let _ = output.keep("write to", flushed);
+        }
+        let (file, rest) = output.split();
+        let file = file.into_std().await;
+        close_off_loop(&spec, &tasks, rest.with(file)).await
+    }
+}

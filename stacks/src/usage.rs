@@ -1,0 +1,94 @@
+//! What a thread used since it began, as the kernel accounts for it.
+
+use std::ops::Add;
+
+/// CPU time and context switches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time on a CPU outside the kernel, in nanoseconds. The sum with `system_ns` is measured; how it divides, the kernel
+    /// estimates from where its ticks find the thread.
+    pub user_ns: u64,
+    /// Time on a CPU in the kernel, in nanoseconds.
+    pub system_ns: u64,
+    /// How often it gave up the CPU: each time that it blocked.
+    pub voluntary_switches: u64,
+    /// How often the CPU was taken from it.
+    pub involuntary_switches: u64,
+}
+
+impl Usage {
+    /// What the calling thread used; `None` where that cannot be asked.
+    ///
+    /// ```
+    /// use pollscope_stacks::usage::Usage;
+    /// assert_eq!(Usage::of_this_thread().is_some(), pollscope_stacks::SUPPORTED);
+    /// ```
+    #[cfg(supported)]
+    pub fn of_this_thread() -> Option<Usage> {
+        // SAFETY: all zeros are a valid value of this struct of numbers.
+        let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+        // SAFETY: it writes one `rusage` to a place that holds one.
+        if unsafe { libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage) } != 0 {
+            return None;
+        }
+        let ns = |time: libc::timeval| {
+            let (seconds, micros) = (u64::try_from(time.tv_sec).ok()?, u64::try_from(time.tv_usec).ok()?);
+            Some(seconds * 1_000_000_000 + micros * 1_000)
+        };
+        Some(Usage {
+            user_ns: ns(usage.ru_utime)?,
+            system_ns: ns(usage.ru_stime)?,
+            voluntary_switches: u64::try_from(usage.ru_nvcsw).ok()?,
+            involuntary_switches: u64::try_from(usage.ru_nivcsw).ok()?,
+        })
+    }
+
+    /// What the calling thread used, which cannot be asked here.
+    #[cfg(not(supported))]
+    pub fn of_this_thread() -> Option<Usage> {
+        None
+    }
+}
+
+impl Add for Usage {
+    type Output = Usage;
+
+    fn add(self, other: Usage) -> Usage {
+        Usage {
+            user_ns: self.user_ns + other.user_ns,
+            system_ns: self.system_ns + other.system_ns,
+            voluntary_switches: self.voluntary_switches + other.voluntary_switches,
+            involuntary_switches: self.involuntary_switches + other.involuntary_switches,
+        }
+    }
+}
+
+#[cfg(all(test, supported))]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What a new thread used for some work.
+    fn used(work: impl FnOnce() + Send + 'static) -> Usage {
+        let thread = thread::spawn(move || {
+            work();
+            Usage::of_this_thread().expect("supported")
+        });
+        thread.join().expect("no panic")
+    }
+
+    #[test]
+    fn a_thread_that_sleeps_switches_and_one_that_computes_takes_time() {
+        let slept = used(|| (0..50).for_each(|_| thread::sleep(Duration::from_micros(100))));
+        assert!(slept.voluntary_switches >= 50, "{slept:?}");
+        let computed = used(|| {
+            let before = Usage::of_this_thread().expect("supported");
+            let cpu_ns = |usage: Usage| usage.user_ns + usage.system_ns;
+            while cpu_ns(Usage::of_this_thread().expect("supported")) < cpu_ns(before) + 20_000_000 {}
+        });
+        assert!(computed.user_ns + computed.system_ns >= 20_000_000, "{computed:?}");
+        assert_eq!(slept + Usage::default(), slept);
+    }
+}
