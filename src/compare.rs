@@ -12,7 +12,7 @@ mod metric;
 mod question;
 mod sentence;
 #[cfg(test)]
-mod synthetic;
+pub(crate) mod synthetic;
 #[cfg(test)]
 mod tests;
 

@@ -1,5 +1,8 @@
 //! `pollscope compare`: two saved recordings, or the modes of one.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::Path;
 
 use super::CmdError;
@@ -11,31 +14,36 @@ use crate::compare::{Comparison, Rounds, Side, compare, differences, environment
 use crate::escape::escape_path;
 use crate::exit::Exit;
 use crate::pooled::pool;
-use crate::recording::{Gate, Recording, ScenarioInfo};
+use crate::recording::{Recording, ScenarioInfo};
 use crate::redact::HIDDEN;
 use crate::report::comparison::{Compared, render};
 
 pub(super) fn execute(request: &CompareRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
-    let a = load(&request.a, request.redact, terminal)?;
-    // What is judged is the recording that is new.
-    let gates = |of: &Recording| -> Vec<Gate> { request.gates.iter().map(|gate| gate.judge(&of.runs)).collect() };
-    let mut compared = match &request.b {
-        None => Compared { gates: gates(&a), ..modes_of_one(&a, &request.modes, &request.a)? },
-        Some(path) => {
-            let b = load(path, request.redact, terminal)?;
-            let names = [&request.a, path].map(|path| path.as_path());
-            let pairs = pairs(&a, &b, &request.modes, names)?;
-            Compared { gates: gates(&b), ..recordings(&a, &b, &pairs, ["A", "B"], names)? }
-        }
-    };
-    if request.redact {
-        compared.sides = hidden(&compared.sides);
-    }
+    let read = |path| load(path, request.redact, terminal);
+    let (a, b) = (read(&request.a)?, request.b.as_deref().map(read).transpose()?);
+    let compared = answer(request, &a, b.as_ref())?;
     let text = render(&compared, request.format, &terminal.style());
     let dash = Path::new("-");
     let text = text.map_err(|error| CmdError::Write { path: dash.to_owned(), error: error.into() })?;
     terminal.write(dash, &text)?;
     Ok(gates_exit(&compared.gates, request.strict))
+}
+
+/// What is shown. Pure: what is judged is the recording that is new.
+fn answer(request: &CompareRequest, a: &Recording, b: Option<&Recording>) -> Result<Compared, CmdError> {
+    let mut compared = match (&request.b, b) {
+        (Some(path), Some(b)) => {
+            let names = [request.a.as_path(), path];
+            let pairs = pairs(a, b, &request.modes, names)?;
+            recordings(a, b, &pairs, ["A", "B"], names)?
+        }
+        _ => modes_of_one(a, &request.modes, &request.a)?,
+    };
+    compared.gates = request.gates.iter().map(|gate| gate.judge(&b.unwrap_or(a).runs)).collect();
+    if request.redact {
+        compared.sides = hidden(&compared.sides);
+    }
+    Ok(compared)
 }
 
 /// What the sides are, without paths.

@@ -4,13 +4,20 @@
 use std::sync::LazyLock;
 
 use crate::fixture;
-use crate::recording::{Dist, Run};
+use crate::recording::{Dist, Run, SlowPoll};
 
 /// A machine on which runs are made one after the other.
-pub(super) struct Machine {
+pub(crate) struct Machine {
     random: fastrand::Rng,
     /// How slow it is at the moment, as a logarithm.
     slowness: f64,
+    /// The part of that which comes and goes.
+    drift: f64,
+    /// What each run adds to that for good.
+    heating: f64,
+    heat: f64,
+    /// What the first round has more of, until it was made.
+    cold: f64,
 }
 
 /// What all rounds have in common; the sites are nothing that is compared.
@@ -24,8 +31,25 @@ const FRESH: f64 = 0.05;
 const TAILS: f64 = 0.10;
 
 impl Machine {
-    pub(super) fn new(seed: u64) -> Machine {
-        Machine { random: fastrand::Rng::with_seed(seed), slowness: 0.0 }
+    pub(crate) fn new(seed: u64) -> Machine {
+        Machine {
+            random: fastrand::Rng::with_seed(seed),
+            slowness: 0.0,
+            drift: 0.0,
+            heating: 0.0,
+            heat: 0.0,
+            cold: 0.0,
+        }
+    }
+
+    /// Gets slower by this with each run, as a logarithm.
+    pub(crate) fn heating_up(self, heating: f64) -> Machine {
+        Machine { heating, ..self }
+    }
+
+    /// Is so many times slower in the first round.
+    pub(crate) fn cold_at_first(self, times: f64) -> Machine {
+        Machine { cold: times.ln(), ..self }
     }
 
     /// A value of the standard normal distribution (Box and Muller).
@@ -44,8 +68,10 @@ impl Machine {
     }
 
     /// One run of a mode; `naive` blocks the loop for about 200 ms at a time.
-    pub(super) fn run(&mut self, base: &Run, round: u32) -> Run {
-        self.slowness = INHERITED * self.slowness + FRESH * self.normal();
+    pub(crate) fn run(&mut self, base: &Run, round: u32) -> Run {
+        self.drift = INHERITED * self.drift + FRESH * self.normal();
+        self.heat += self.heating;
+        self.slowness = self.drift + self.heat + self.cold;
         let mut run = base.clone();
         run.round = round;
         let mut stalls = Vec::new();
@@ -66,6 +92,8 @@ impl Machine {
         }
         run.write_latency = Some(self.latencies(3, 300, 4e6, 0.9));
         run.slow_polls_total = stalls.len() as u64;
+        let listed = |(id, &duration_ns)| SlowPoll { id, duration_ns, ..SlowPoll::default() };
+        run.slow_polls = (1..).zip(&stalls).map(listed).collect();
         run.loop_busy_ns = run.polls.sum_ns;
         run.elapsed_ns = (3e9 * (0.2 * self.slowness + 0.005 * self.normal()).exp()) as u64;
         run.cpu_user_ns = Some((2e8 * (0.5 * self.slowness + 0.03 * self.normal()).exp()) as u64);
@@ -75,8 +103,13 @@ impl Machine {
     }
 
     /// Rounds of these modes, by turns.
-    pub(super) fn rounds(&mut self, modes: &[&str], rounds: u32) -> Vec<Run> {
+    pub(crate) fn rounds(&mut self, modes: &[&str], rounds: u32) -> Vec<Run> {
         let bases: Vec<Run> = modes.iter().map(|mode| Run { mode: (*mode).to_owned(), ..BASE.clone() }).collect();
-        (1..=rounds).flat_map(|round| bases.iter().map(|base| self.run(base, round)).collect::<Vec<_>>()).collect()
+        let mut runs = Vec::new();
+        for round in 1..=rounds {
+            runs.extend(bases.iter().map(|base| self.run(base, round)));
+            self.cold = 0.0;
+        }
+        runs
     }
 }

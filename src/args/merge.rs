@@ -1,0 +1,105 @@
+//! `pollscope merge`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use clap::error::ErrorKind;
+
+use super::Refusal;
+use super::outputs::{CliCommon, Outputs};
+use super::values::{batch, duration, interval, parse_merge_mode};
+use crate::pipeline::sink::Mode;
+
+/// What `merge` is to do.
+#[derive(Debug)]
+pub struct MergeRequest {
+    /// The files to merge; at least one.
+    pub inputs: Vec<PathBuf>,
+    /// The merged file.
+    pub output: PathBuf,
+    /// How it is written.
+    pub mode: Mode,
+    /// Whether to go on until interrupted.
+    pub follow: bool,
+    /// How long a tail sleeps when there is no new data.
+    pub interval: Duration,
+    /// Lines written at once, at most.
+    pub batch: usize,
+    /// Whether to overwrite an output that exists.
+    pub force: bool,
+    /// Whether to add to an output that exists.
+    pub append: bool,
+    /// What counts as a slow poll.
+    pub slow_poll: Duration,
+    /// What is written.
+    pub outputs: Outputs,
+    /// Where tokio-console may look.
+    pub console: Option<SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CliMerge {
+    /// The files to merge: regular files, each once, read from their beginning
+    #[arg(value_name = "INPUT", required = true)]
+    inputs: Vec<PathBuf>,
+    /// The merged file; it must not exist, unless --force or --append is given
+    #[arg(short, long, value_name = "OUT")]
+    output: PathBuf,
+    /// How to write: naive (on the loop), offloaded (a writer thread), spawn-blocking or tokio-fs
+    #[arg(long, value_name = "MODE", default_value = "offloaded", value_parser = parse_merge_mode)]
+    mode: Mode,
+    /// Go on at the inputs' ends until Ctrl-C; then drain, confirm and report
+    #[arg(short, long)]
+    follow: bool,
+    /// How long to wait before looking again for new data
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = interval)]
+    interval: Duration,
+    /// How many lines to write at once, if they were read at once
+    #[arg(long, value_name = "LINES", default_value = "100000", value_parser = batch)]
+    batch: usize,
+    /// Overwrite the output if it exists
+    #[arg(long, conflicts_with = "append")]
+    force: bool,
+    /// Add to the output if it exists
+    #[arg(long)]
+    append: bool,
+    /// What counts as a slow poll
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration)]
+    slow: Duration,
+    #[command(flatten)]
+    common: CliCommon,
+}
+
+impl CliMerge {
+    /// What no single argument shows.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        if self.output == Path::new("-") {
+            return Err((
+                ErrorKind::ValueValidation,
+                "cannot merge into stdout: a merge is confirmed by reading its output again; name a file, or `./-` for one of \
+                 that name",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl From<CliMerge> for MergeRequest {
+    fn from(merge: CliMerge) -> MergeRequest {
+        MergeRequest {
+            inputs: merge.inputs,
+            output: merge.output,
+            mode: merge.mode,
+            follow: merge.follow,
+            interval: merge.interval,
+            batch: merge.batch,
+            force: merge.force,
+            append: merge.append,
+            slow_poll: merge.slow,
+            outputs: merge.common.outputs.outputs(),
+            console: merge.common.console,
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! `pollscope report`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::outputs::{CliOutputs, Outputs};
+
+/// What `report` is to do.
+#[derive(Debug)]
+pub struct ReportRequest {
+    /// The saved recording; `-` is stdin.
+    pub file: PathBuf,
+    /// What is written.
+    pub outputs: Outputs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CliReport {
+    /// What `--json` or `--html` wrote, or an HdrHistogram interval log; `-` is stdin
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Write the report to this file instead of stdout
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    outputs: CliOutputs,
+}
+
+impl From<CliReport> for ReportRequest {
+    fn from(report: CliReport) -> ReportRequest {
+        let mut outputs = report.outputs.outputs();
+        if let Some(path) = report.output {
+            outputs.stdout = None;
+            outputs.files.push((report.outputs.format, path));
+        }
+        ReportRequest { file: report.file, outputs }
+    }
+}

@@ -1,0 +1,78 @@
+//! What a single argument may be, and the message for what it may not.
+
+use std::time::Duration;
+
+use crate::gate::Gate;
+use crate::pipeline::sink::Mode;
+use crate::report::{Format, comparison};
+use crate::scenario::wire::Override;
+use crate::units::parse_duration;
+
+pub(super) fn parse_format(text: &str) -> Result<Format, String> {
+    let known = Format::ALL.map(Format::as_str).join("`, `");
+    Format::from_name(text).ok_or_else(|| format!("there is no such format; choose of `{known}`"))
+}
+
+pub(super) fn parse_comparison_format(text: &str) -> Result<comparison::Format, String> {
+    let known = comparison::Format::ALL.map(comparison::Format::as_str).join("`, `");
+    comparison::Format::from_name(text).ok_or_else(|| format!("there is no such format; choose of `{known}`"))
+}
+
+/// A name that makes a file's name on any system, and stays in its folder.
+pub(super) fn baseline(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if (1..=64).contains(&text.len()) && text.chars().all(is_plain) && !text.starts_with(['.', '-']) {
+        return Ok(text.to_owned());
+    }
+    Err("a baseline's name has 1 to 64 letters, digits, `-`, `_` and `.`, and begins with a letter or digit".to_owned())
+}
+
+pub(super) fn parse_gate(text: &str) -> Result<Gate, String> {
+    Gate::parse(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn parse_mode(text: &str) -> Result<Mode, String> {
+    let known = Mode::ALL.map(Mode::as_str).join("`, `");
+    Mode::from_name(text).ok_or_else(|| format!("there is no such mode; choose of `{known}`"))
+}
+
+pub(super) fn parse_modes(text: &str) -> Result<String, String> {
+    if text == "all" { Ok(text.to_owned()) } else { parse_mode(text).map(|mode| mode.as_str().to_owned()) }
+}
+
+pub(super) fn parse_merge_mode(text: &str) -> Result<Mode, String> {
+    match parse_mode(text)? {
+        Mode::BlockInPlace => {
+            Err("`merge` runs on a current-thread runtime, which has no workers to give tasks to".to_owned())
+        }
+        mode => Ok(mode),
+    }
+}
+
+pub(super) fn batch(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(lines @ 1..=1_000_000) => Ok(lines),
+        _ => Err("write a number of lines, from 1 to 1000000".to_owned()),
+    }
+}
+
+pub(super) fn parse_override(text: &str) -> Result<Override, String> {
+    Override::parse(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    bounded(text, Duration::from_micros(1), "the threshold")
+}
+
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    bounded(text, Duration::from_millis(1), "the interval")
+}
+
+fn bounded(text: &str, least: Duration, what: &str) -> Result<Duration, String> {
+    let duration = parse_duration(text).map_err(|error| error.to_string())?;
+    if (least..=Duration::from_secs(3600)).contains(&duration) {
+        Ok(duration)
+    } else {
+        Err(format!("{what} must be from {} to 1h", crate::units::setting_duration(least)))
+    }
+}
