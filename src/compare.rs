@@ -85,7 +85,7 @@ pub struct Comparison {
 pub struct Row {
     /// Which.
     pub metric: &'static Metric,
-    /// The first side's value, in the metric's unit: the geometric mean of its rounds, of counts the mean.
+    /// The first side's value, in the metric's unit: the geometric mean of its rounds, of slow polls the mean.
     pub a: f64,
     /// The second side's.
     pub b: f64,

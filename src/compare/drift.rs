@@ -3,7 +3,7 @@
 use super::metric::METRICS;
 use super::{Metric, Note, Side, interval};
 
-/// How rarely rounds without a trend may be said to have one: 12 metrics are tested on both sides.
+/// How rarely rounds without a trend may be said to have one: 14 metrics are tested on both sides.
 const Z_TREND: f64 = 2.807;
 /// With fewer, no order of rounds is rare enough.
 const LEAST_TO_TELL: usize = 4;

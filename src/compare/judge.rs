@@ -2,7 +2,7 @@
 
 use super::interval::{Estimate, apart, counts_differ_by_chance, mean, of_samples, paired};
 use super::metric::Of;
-use super::{Basis, LEAST_ROUNDS, Metric, Rounds, Row, Side, Unit, Verdict};
+use super::{Basis, LEAST_ROUNDS, Metric, Rounds, Row, Side, Verdict};
 use crate::recording::Dist;
 
 /// Without rounds, what a percentile must differ by beyond both intervals: the noise between runs is not in them.
@@ -15,11 +15,7 @@ const LEAST_PAIRS: usize = 5;
 /// One metric of both sides, one of `family` shown together; `None` where a side does not know it.
 pub(super) fn row(metric: &'static Metric, a: &Side, b: &Side, lie: Rounds, family: usize) -> Option<Row> {
     let values = Values::of(metric, a, b, lie)?;
-    Some(if metric.unit == Unit::Count {
-        counted(metric, &values, family)
-    } else {
-        timed(metric, a, b, &values, family)
-    })
+    Some(if metric.of == Of::Slow { counted(metric, &values, family) } else { timed(metric, a, b, &values, family) })
 }
 
 /// What each round that knows it says.

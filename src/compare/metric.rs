@@ -1,7 +1,7 @@
 //! What is compared, and from which change on it matters.
 
 use crate::recording::{Dist, Run};
-use crate::units::{format_bytes, format_ns, format_percent};
+use crate::units::{format_bytes, format_count, format_ns, format_percent};
 
 /// Something that two sides are compared in.
 #[derive(Debug, PartialEq)]
@@ -53,11 +53,12 @@ impl Unit {
     /// use pollscope::compare::Unit;
     /// assert_eq!(Unit::Ns.show(161e6), "161 ms");
     /// assert_eq!(Unit::Count.show(5.5), "5.5");
+    /// assert_eq!(Unit::Count.show(11_908.3), "11,908");
     /// ```
     pub fn show(self, value: f64) -> String {
         match self {
             Unit::Ns => format_ns(value.round() as u64),
-            Unit::Count if value.fract() == 0.0 => crate::units::format_count(value as u64),
+            Unit::Count if value.fract() == 0.0 || value >= 100.0 => format_count(value.round() as u64),
             Unit::Count => format!("{value:.1}"),
             Unit::BytesPerSecond => format!("{}/s", format_bytes(value.round() as u64)),
             Unit::Fraction => format_percent(value),

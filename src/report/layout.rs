@@ -102,11 +102,6 @@ impl Line {
         self
     }
 
-    /// Whether a sign is in its text.
-    pub(super) fn contains(&self, sign: char) -> bool {
-        self.spans.iter().any(|(_, text)| text.contains(sign))
-    }
-
     /// Display columns.
     pub(super) fn width(&self) -> usize {
         self.spans.iter().map(|(_, text)| width(text)).sum()

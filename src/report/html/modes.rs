@@ -22,9 +22,24 @@ pub(super) fn price(page: &Page) -> Option<Markup> {
             Cell::number(Some(pooled.polls.count()), format_count),
             Cell::number(Some(pooled.elapsed_ns()), format_ns),
             Cell::number(pooled.unanswered(), format_count),
+            Cell::number(pooled.cpu_ns(), format_ns),
+            Cell::number(pooled.context_switches(), format_count),
+            Cell::number(pooled.pool_wait.as_ref().and_then(|dist| dist.shown_quantile_ns(0.99)), format_ns),
         ]
     };
-    let head = ["mode", "throughput", "write p50", "write p99", "loop busy", "polls", "elapsed", "unanswered"];
+    let head = [
+        "mode",
+        "throughput",
+        "write p50",
+        "write p99",
+        "loop busy",
+        "polls",
+        "elapsed",
+        "unanswered",
+        "CPU time",
+        "switches",
+        "pool wait p99",
+    ];
     let rows: Vec<Vec<Cell>> = page.modes.iter().enumerate().map(row).collect();
     (!rows.is_empty()).then(|| {
         html! {

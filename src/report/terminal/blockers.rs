@@ -10,6 +10,8 @@ use crate::units::{format_count, format_ns, format_percent};
 const ROWS: usize = 6;
 const NUMBER: usize = 9;
 const COUNT: usize = 7;
+/// `≤ 34.0 ms`, and a gap.
+const WAITED: usize = NUMBER + 1;
 /// The longest name of a call that is shown whole: `clock_nanosleep`.
 const CALL: usize = 15;
 /// Columns that a line of code is to have before the call gets any.
@@ -57,7 +59,8 @@ impl Table {
         let mode = if page.is_narrow() { 0 } else { page.mode_columns() };
         let has_time = !page.is_narrow();
         let has_share = page.width >= ROOMY;
-        let numbers = COUNT + NUMBER * (1 + if has_time { 2 } else { 0 } + usize::from(has_share));
+        let waited = if has_time { WAITED } else { 0 };
+        let numbers = COUNT + waited + NUMBER * (1 + usize::from(has_time) + usize::from(has_share));
         let room = page.width.saturating_sub(mode + CAUSE + numbers);
         let call = Some(longest_call.min(CALL) + 2).filter(|call| room >= PLACE + call).unwrap_or(0);
         let place = room - call;
@@ -72,7 +75,7 @@ impl Table {
         let line = if self.has_time { line.right(Ink::Dim, "time", NUMBER) } else { line };
         let line = if self.has_share { line.right(Ink::Dim, "of run", NUMBER) } else { line };
         let line = line.right(Ink::Dim, "worst", NUMBER);
-        if self.has_time { line.right(Ink::Dim, "waited", NUMBER) } else { line }
+        if self.has_time { line.right(Ink::Dim, "waited", WAITED) } else { line }
     }
 
     fn row(&self, start: Line, mode: &Pooled, blocker: &Blocker) -> Line {
@@ -92,6 +95,6 @@ impl Table {
             (_, Some(most)) => format!("≤ {}", format_ns(most)),
             _ => Page::or_unknown(None),
         };
-        if self.has_time { line.right(Ink::Plain, &waited, NUMBER) } else { line }
+        if self.has_time { line.right(Ink::Plain, &waited, WAITED) } else { line }
     }
 }

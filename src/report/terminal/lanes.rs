@@ -6,9 +6,9 @@ use crate::pooled::Pooled;
 use crate::recording::{Interval, Run};
 use crate::units::{format_round_ns, plural};
 
-/// From the lowest step to what is slow; each step begins at twice the duration of the one before.
+/// Each begins at twice the duration of the one before.
 const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-const SLOW: usize = STEPS.len() - 1;
+const HIGHEST: usize = STEPS.len() - 1;
 const UNKNOWN: char = '?';
 /// As in the durations, which stand above.
 const LABEL: usize = 18;
@@ -33,20 +33,26 @@ const LANES: [Lane; 2] = [
 
 pub(super) fn section(page: &Page) -> Vec<Line> {
     let Some(chart) = Chart::of(page) else { return Vec::new() };
-    let mut lanes = Vec::new();
-    for lane in LANES.iter().filter(|lane| page.modes.iter().any(lane.is_measured)) {
-        lanes.extend(chart.lanes(lane));
-    }
-    if lanes.is_empty() {
+    let shown = LANES.iter().filter(|lane| page.modes.iter().any(lane.is_measured));
+    let shown: Vec<(&str, Vec<Vec<Cell>>)> = shown.map(|lane| (lane.name, chart.cells_of_all(lane))).collect();
+    if shown.is_empty() {
         return Vec::new();
     }
-    let is_unknown = lanes.iter().any(|line| line.contains(UNKNOWN));
+    let cells = || shown.iter().flat_map(|(_, modes)| modes.iter().flatten());
+    let worst = cells().map(|cell| if let Cell::Worst(ns) = cell { *ns } else { 0 }).max().unwrap_or(0);
+    let scale = Scale::of(page.modes[0].threshold_ns(), worst);
     let title = "Over time";
     let prefix = Line::new().text(Ink::Title, title).blank(chart.before.saturating_sub(title.len()).max(2));
     let mut lines = paragraph(prefix, Ink::Dim, &chart.says(), page.width);
-    lines.extend(lanes);
+    for (name, modes) in &shown {
+        lines.extend(chart.lanes(name, modes, &scale));
+    }
     lines.push(chart.axis());
-    lines.extend(chart.legend(is_unknown));
+    let mut says = scale.says();
+    if cells().any(|cell| *cell == Cell::Unknown) {
+        says += &format!(", {UNKNOWN} not known");
+    }
+    lines.extend(paragraph(Line::new(), Ink::Dim, &says, page.width));
     lines
 }
 
@@ -71,7 +77,6 @@ struct Chart<'p> {
     cells: u64,
     /// Columns that the lanes could have.
     room: u64,
-    threshold_ns: u64,
 }
 
 impl<'p> Chart<'p> {
@@ -81,8 +86,7 @@ impl<'p> Chart<'p> {
         let before = if page.is_narrow() { 2 } else { LABEL } + page.mode_columns();
         let room = (page.width.saturating_sub(before) as u64).clamp(1, MOST_CELLS);
         let cell_ns = round_up(longest_ns.div_ceil(room), &[10, 12, 15, 20, 25, 30, 40, 50, 60, 80]);
-        let threshold_ns = page.modes[0].threshold_ns();
-        Some(Chart { page, before, cell_ns, cells: longest_ns.div_ceil(cell_ns), room, threshold_ns })
+        Some(Chart { page, before, cell_ns, cells: longest_ns.div_ceil(cell_ns), room })
     }
 
     fn says(&self) -> String {
@@ -91,35 +95,28 @@ impl<'p> Chart<'p> {
         format!("the worst of each {}{of}", format_round_ns(self.cell_ns))
     }
 
-    fn lanes(&self, lane: &Lane) -> Vec<Line> {
+    fn lanes(&self, name: &str, modes: &[Vec<Cell>], scale: &Scale) -> Vec<Line> {
         let mut lines = Vec::new();
         let is_narrow = self.page.is_narrow();
         if is_narrow {
-            lines.push(Line::new().text(Ink::Bold, lane.name));
+            lines.push(Line::new().text(Ink::Bold, name));
         }
-        for (index, mode) in self.page.modes.iter().enumerate() {
-            let label = if index == 0 && !is_narrow { lane.name } else { "" };
+        for (index, (mode, cells)) in self.page.modes.iter().zip(modes).enumerate() {
+            let label = if index == 0 && !is_narrow { name } else { "" };
             let columns = self.page.mode_columns();
             let line = Line::new().left(Ink::Bold, label, self.before - columns);
             let line = line.left(Ink::Mode(index), if columns == 0 { "" } else { mode.name }, columns);
-            lines.push(self.lane(line, index, mode, lane));
+            lines.push(match mode.rounds.iter().all(|run| run.intervals.is_empty()) {
+                true => line.text(Ink::Dim, "— the recording has no intervals"),
+                false => cells.iter().fold(line, |line, cell| scale.draw(line, index, *cell)),
+            });
         }
         lines
     }
 
-    fn lane(&self, line: Line, index: usize, mode: &Pooled, lane: &Lane) -> Line {
-        if mode.rounds.iter().all(|run| run.intervals.is_empty()) {
-            return line.text(Ink::Dim, "— the recording has no intervals");
-        }
-        self.cells_of(mode, lane).into_iter().fold(line, |line, cell| match cell {
-            Cell::Over => line.blank(1),
-            Cell::Unknown => line.text(Ink::Dim, UNKNOWN.encode_utf8(&mut [0; 4])),
-            Cell::Worst(ns) => {
-                let step = step(ns, self.threshold_ns);
-                let ink = if step == SLOW { Ink::Bad } else { Ink::Mode(index) };
-                line.text(ink, STEPS[step].encode_utf8(&mut [0; 4]))
-            }
-        })
+    /// Of each mode.
+    fn cells_of_all(&self, lane: &Lane) -> Vec<Vec<Cell>> {
+        self.page.modes.iter().map(|mode| self.cells_of(mode, lane)).collect()
     }
 
     /// All rounds lie over one another.
@@ -162,24 +159,58 @@ impl<'p> Chart<'p> {
         }
         Line::indent(self.before).text(Ink::Dim, &out)
     }
-
-    fn legend(&self, is_unknown: bool) -> Vec<Line> {
-        let lowest = format_round_ns(self.threshold_ns >> (SLOW - 1));
-        let slow = format_round_ns(self.threshold_ns);
-        let mut text = format!(
-            "{} under {lowest}, each step twice as long (log scale), {} slow: {slow} or more",
-            STEPS[0], STEPS[SLOW]
-        );
-        if is_unknown {
-            text += &format!(", {UNKNOWN} not known");
-        }
-        paragraph(Line::new(), Ink::Dim, &text, self.page.width)
-    }
 }
 
-/// The step of a duration.
-fn step(ns: u64, threshold_ns: u64) -> usize {
-    (1..=SLOW).rev().find(|step| ns >= threshold_ns >> (SLOW - step)).unwrap_or(0)
+/// Which steps stand for which durations.
+struct Scale {
+    /// Where the highest step begins.
+    highest_ns: u64,
+    /// The step that begins where polls are slow.
+    slow: usize,
+}
+
+impl Scale {
+    /// What is slow is the highest step, unless the worst is so much longer that it takes some more.
+    fn of(threshold_ns: u64, worst_ns: u64) -> Scale {
+        let times = |doublings: usize| threshold_ns.saturating_mul(1 << doublings);
+        let doublings = (1..HIGHEST).rev().find(|more| times(*more) <= worst_ns).unwrap_or(0);
+        Scale { highest_ns: times(doublings), slow: HIGHEST - doublings }
+    }
+
+    /// Where a step but the lowest begins.
+    fn begins_ns(&self, step: usize) -> u64 {
+        self.highest_ns >> (HIGHEST - step)
+    }
+
+    fn step(&self, ns: u64) -> usize {
+        (1..=HIGHEST).rev().find(|step| ns >= self.begins_ns(*step)).unwrap_or(0)
+    }
+
+    fn draw(&self, line: Line, mode: usize, cell: Cell) -> Line {
+        match cell {
+            Cell::Over => line.blank(1),
+            Cell::Unknown => line.text(Ink::Dim, UNKNOWN.encode_utf8(&mut [0; 4])),
+            Cell::Worst(ns) => {
+                let step = self.step(ns);
+                let ink = if step >= self.slow { Ink::Bad } else { Ink::Mode(mode) };
+                line.text(ink, STEPS[step].encode_utf8(&mut [0; 4]))
+            }
+        }
+    }
+
+    fn says(&self) -> String {
+        let begins = |step: usize| format_round_ns(self.begins_ns(step));
+        let [lowest, highest, slow] = [0, HIGHEST, self.slow].map(|step| STEPS[step]);
+        let (under, most, slow_from) = (begins(1), begins(HIGHEST), begins(self.slow));
+        match self.slow {
+            HIGHEST => {
+                format!("{lowest} under {under}, each step twice as long (log scale), {highest} slow: {most} or more")
+            }
+            _ => format!(
+                "{lowest} under {under}, each step twice as long (log scale), {slow} slow: {slow_from}, {highest} {most} or more"
+            ),
+        }
+    }
 }
 
 /// The least round number that is no less: one of `steps` (tenths, from 10 on) times a power of ten.
@@ -294,9 +325,32 @@ mod tests {
             (100 * MS, '█'),
             (u64::MAX, '█'),
         ] {
-            assert_eq!(STEPS[step(ns, 100 * MS)], sign, "{ns}");
+            assert_eq!(STEPS[Scale::of(100 * MS, 199 * MS).step(ns)], sign, "{ns}");
         }
-        assert_eq!(STEPS[step(0, 0)], '█', "everything is slow");
+    }
+
+    #[test]
+    fn what_is_far_beyond_slow_has_steps_of_its_own() {
+        for (worst_ms, slow, highest_ms) in [
+            (0, '█', 100),
+            (199, '█', 100),
+            (200, '▇', 200),
+            (500, '▆', 400),
+            (6_399, '▃', 3_200),
+            (6_400, '▂', 6_400),
+            (3_600_000, '▂', 6_400),
+        ] {
+            let scale = Scale::of(100 * MS, worst_ms * MS);
+            assert_eq!((STEPS[scale.slow], scale.highest_ns), (slow, highest_ms * MS), "{worst_ms}");
+            assert_eq!(scale.begins_ns(scale.slow), 100 * MS, "{worst_ms}");
+            assert_eq!((scale.step(100 * MS) >= scale.slow, scale.step(100 * MS - 1) < scale.slow), (true, true));
+        }
+        assert!(Scale::of(0, 0).step(0) >= Scale::of(0, 0).slow, "everything is slow");
+        assert_eq!(
+            Scale::of(100 * MS, 500 * MS).says(),
+            "▁ under 6.25 ms, each step twice as long (log scale), ▆ slow: 100 ms, █ 400 ms or more"
+        );
+        assert!(Scale::of(u64::MAX, u64::MAX).says().ends_with("or more"));
     }
 
     #[test]
@@ -377,7 +431,7 @@ mod tests {
     #[test]
     fn without_unicode_the_steps_keep_their_order() {
         let style = Style { width: 60, color: false, unicode: false };
-        let lags: [&[u64]; 8] = [&[1], &[2], &[4], &[7], &[13], &[30], &[60], &[200]];
+        let lags: [&[u64]; 8] = [&[1], &[2], &[4], &[7], &[13], &[30], &[60], &[150]];
         let intervals: Vec<(&[u64], &[u64])> = lags.iter().map(|lag| (*lag, &[1][..])).collect();
         let lane = section_of(vec![run("naive", &intervals)], style).remove(2);
         let mut signs: Vec<char> = lane.trim().chars().collect();

@@ -140,13 +140,15 @@ impl<'p> Chart<'p> {
         let title = "Poll times (log)";
         let line = self.compose((Ink::Dim, if self.is_butterfly() { "from" } else { "" }), |mode, mirrored| {
             let name = self.page.modes[mode].name;
-            let room = self.cell.saturating_sub(if mirrored { title.len() + 1 } else { 1 });
+            // Where the title stands over the labels, it is longer than they are.
+            let lead = if self.is_butterfly() || mode > 0 { 0 } else { (title.len() + 1).saturating_sub(self.label) };
+            let room = self.cell.saturating_sub(if mirrored { title.len() + 1 } else { 1 + lead });
             let text = match self.page.modes.len() {
                 1 => polls(mode),
                 _ => format!("{name}: {}", polls(mode)),
             };
             let text = if width(&text) > room { name } else { &text };
-            Line::new().text(Ink::Mode(mode), &cut(text, room))
+            Line::indent(lead).text(Ink::Mode(mode), &cut(text, room))
         });
         line.over_start(Ink::Title, title)
     }

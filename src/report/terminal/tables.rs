@@ -179,6 +179,7 @@ pub(super) fn slow_polls(page: &Page) -> Vec<Line> {
         slow.truncate(SLOWEST);
         let of = match (slow.len(), mode.slow_total()) {
             (0, total) if kept.is_empty() => format!("none kept of {}", format_count(total)),
+            (0, total) => format!("none of {} among the longest", format_count(total)),
             (shown, total) if shown as u64 == total => "longest first".to_owned(),
             (shown, total) => format!("the longest {shown} of {}", format_count(total)),
         };

@@ -291,6 +291,15 @@ fn poll_times_stand_back_to_back_with_slow_polls_below_the_line() {
 }
 
 #[test]
+fn the_title_of_the_poll_times_of_one_mode_is_whole() {
+    let recording = fixture::recording_of(vec![fixture::run("naive")]);
+    assert!(part(&recording, 60, "Poll times").starts_with("Poll times (log) 11,910 polls\n"));
+    let modes = ["a", "b", "c"].map(fixture::run).to_vec();
+    let header = part(&fixture::recording_of(modes), 100, "Poll times");
+    assert!(header.starts_with("Poll times (log) a: 11,910 polls         b: 11,910 polls"), "{header}");
+}
+
+#[test]
 fn findings_look_like_a_compiler_s() {
     let recording = fixture::recording_of(vec![fixture::run("naive"), fixture::run("offloaded")]);
     assert_eq!(

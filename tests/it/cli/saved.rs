@@ -96,8 +96,9 @@ fn what_other_tools_read_is_written() {
     let trace: serde_json::Value = serde_json::from_slice(&folder.read("trace")).unwrap();
     let slow = trace["traceEvents"].as_array().unwrap().iter().filter(|event| event["cat"] == "slow-poll").count();
     let recording: serde_json::Value = serde_json::from_slice(&folder.read("json")).unwrap();
+    // On a busy machine the offloaded mode has some too.
     let runs = recording["runs"].as_array().unwrap().iter();
-    assert_eq!(slow, runs.map(|run| run["slow_polls"].as_array().map_or(0, Vec::len)).sum::<usize>());
+    assert_eq!(slow, runs.map(|run| run["slow_polls"].as_array().unwrap().len()).sum::<usize>());
 }
 
 #[test]
