@@ -6,7 +6,7 @@
 pub mod blob;
 mod packed;
 
-use packed::{Packed, Unpacking};
+use packed::{Packed, Packing, Unpacking};
 
 /// The highest value that a [`Dist`] can hold: one hour, in nanoseconds.
 pub const MAX_NS: u64 = 3_600_000_000_000;
@@ -131,6 +131,11 @@ impl Dist {
         match (&self.held, &other.held) {
             (Held::Packed(ours), Held::Packed(theirs)) if self.digits == other.digits => {
                 self.held = Held::Packed(packed::merged(ours, theirs));
+            }
+            (Held::Packed(ours), _) => {
+                let mut theirs = Packing::default();
+                other.buckets().for_each(|bucket| theirs.add(index(self.digits, bucket.low_ns), bucket.count));
+                self.held = Held::Packed(packed::merged(ours, &theirs.finish()));
             }
             _ => other.buckets().for_each(|bucket| self.put(bucket.low_ns, bucket.count)),
         }

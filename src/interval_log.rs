@@ -15,6 +15,8 @@ use crate::dist::{Dist, blob};
 
 /// No line that can be decoded is longer, in bytes.
 const LONGEST_LINE: u64 = 16 << 20;
+/// Bytes that histograms may take besides one for each byte of the log.
+const FREE: usize = 8 << 20;
 /// A tag's bytes.
 const LONGEST_TAG: usize = 1_000;
 const MOST_TAGS: usize = 10_000;
@@ -106,12 +108,13 @@ pub fn is_log(start: &[u8]) -> bool {
 /// ```
 ///
 /// # Errors
-/// See [`LogError`]. Nothing that a line says makes it take more than about 64 MiB.
+/// See [`LogError`]. Nothing that lines say makes it take more than about 64 MiB beyond the log's size.
 pub fn read(mut file: impl BufRead) -> Result<IntervalLog, LogError> {
     let mut tags: Vec<Tagged> = Vec::new();
-    let mut places = HashMap::new();
+    let mut places: HashMap<Option<String>, usize> = HashMap::new();
     let mut is_torn = false;
     let mut line = Vec::new();
+    let (mut room, mut held) = (FREE, 0);
     for number in 1.. {
         line.clear();
         if (&mut file).take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
@@ -121,11 +124,19 @@ pub fn read(mut file: impl BufRead) -> Result<IntervalLog, LogError> {
         if !is_whole && line.len() as u64 == LONGEST_LINE {
             return Err(LogError::Line(number, "it is longer than 16 MiB".to_owned()));
         }
-        let added = match interval(&line) {
+        room += line.len();
+        let added = match interval(&line, room.saturating_sub(held)) {
             Ok(None) => continue,
             Ok(Some(interval)) => match places.get(&interval.tag) {
-                Some(place) => add(&mut tags[*place], interval),
+                Some(place) => {
+                    let same = &mut tags[*place];
+                    held -= same.values.size();
+                    let added = add(same, interval);
+                    held += same.values.size();
+                    added
+                }
                 None => {
+                    held += interval.values.size();
                     places.insert(interval.tag.clone(), tags.len());
                     tags.push(interval);
                     Ok(())
@@ -158,8 +169,8 @@ fn add(same: &mut Tagged, interval: Tagged) -> Result<(), String> {
     Ok(())
 }
 
-/// What a line says; `None` for a comment, the legend and a blank one.
-fn interval(line: &[u8]) -> Result<Option<Tagged>, String> {
+/// What a line says, whose histogram has so much room; `None` for a comment, the legend and a blank one.
+fn interval(line: &[u8], room: usize) -> Result<Option<Tagged>, String> {
     let line = String::from_utf8_lossy(line);
     let line = line.trim_start_matches('\u{feff}').trim();
     if line.is_empty() || line.starts_with('#') || line.starts_with("\"StartTimestamp\"") {
@@ -178,7 +189,7 @@ fn interval(line: &[u8]) -> Result<Option<Tagged>, String> {
     };
     let (start_ns, length_ns) = (nanos(start)?, nanos(length)?);
     let bytes = BASE64_STANDARD.decode(histogram).map_err(|_| "its histogram is not base64")?;
-    let values = blob::decode_any(&bytes).map_err(|error| error.to_string())?;
+    let values = blob::decode_any_at_most(&bytes, room).map_err(|error| error.to_string())?;
     if values.count() >= MOST || values.sum_ns >= MOST {
         return Err("its values add up to more than 146 years' nanoseconds".to_owned());
     }

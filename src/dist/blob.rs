@@ -148,7 +148,7 @@ pub(crate) fn decode_at_most(bytes: &[u8], most: usize) -> Result<Dist, BlobErro
         if low_ns > MAX_NS {
             return Err(BlobError::Header("values beyond an hour"));
         }
-        packing.push(super::index(header.digits, low_ns), count);
+        packing.add(super::index(header.digits, low_ns), count);
         if packing.size() > most {
             return Err(BlobError::Large);
         }
@@ -158,7 +158,8 @@ pub(crate) fn decode_at_most(bytes: &[u8], most: usize) -> Result<Dist, BlobErro
         Ok(())
     })?;
     dist.held = Held::Packed(packing.finish());
-    Ok(dist)
+    // The last bucket is counted only now.
+    if dist.size() > most { Err(BlobError::Large) } else { Ok(dist) }
 }
 
 /// What any implementation of HdrHistogram made, whatever its lowest and highest value. A bucket's values are counted where its
@@ -182,17 +183,28 @@ pub(crate) fn decode_at_most(bytes: &[u8], most: usize) -> Result<Dist, BlobErro
 /// # Errors
 /// As [`decode`], but for the bounds.
 pub fn decode_any(bytes: &[u8]) -> Result<Dist, BlobError> {
+    decode_any_at_most(bytes, usize::MAX)
+}
+
+/// [`decode_any`] of what takes at most so many bytes.
+pub(crate) fn decode_any_at_most(bytes: &[u8], most: usize) -> Result<Dist, BlobError> {
     let (header, counts) = open(bytes)?;
     let mut dist = Dist::empty(header.digits);
+    let mut packing = Packing::default();
     each_bucket(&header, counts, |low_ns, high_ns, count| {
-        dist.put(high_ns.min(MAX_NS), count);
+        packing.add(super::index(header.digits, high_ns.min(MAX_NS)), count);
+        if packing.size() > most {
+            return Err(BlobError::Large);
+        }
         dist.clamped += if low_ns > MAX_NS { count } else { 0 };
         dist.sum_ns = dist.sum_ns.saturating_add(low_ns.midpoint(high_ns).saturating_mul(count));
         dist.min_ns = dist.min_ns.or(Some(low_ns));
         dist.max_ns = Some(high_ns);
         Ok(())
     })?;
-    Ok(dist)
+    dist.held = Held::Packed(packing.finish());
+    // The last bucket is counted only now.
+    if dist.size() > most { Err(BlobError::Large) } else { Ok(dist) }
 }
 
 /// The header, if it can be believed, and what is behind it.

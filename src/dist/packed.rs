@@ -7,7 +7,7 @@
 pub(super) struct Packed(Box<[u8]>);
 
 impl Packed {
-    /// What of [`Packing::push`] was given.
+    /// Index and count of each.
     pub(super) fn iter(&self) -> Unpacking<'_> {
         Unpacking { bytes: &self.0, next: 0 }
     }
@@ -22,24 +22,40 @@ impl Packed {
 #[derive(Debug, Default)]
 pub(super) struct Packing {
     bytes: Vec<u8>,
+    /// Behind those that are in `bytes`.
     next: u64,
+    /// Of which there may be more.
+    last: Option<(u64, u64)>,
 }
 
 impl Packing {
-    /// Adds a bucket behind those before it.
-    pub(super) fn push(&mut self, index: u64, count: u64) {
-        debug_assert!(index >= self.next && count > 0);
-        write(&mut self.bytes, index - self.next);
-        write(&mut self.bytes, count);
-        self.next = index + 1;
+    /// Adds to the last bucket, or a bucket behind it.
+    pub(super) fn add(&mut self, index: u64, count: u64) {
+        match &mut self.last {
+            Some((last, sum)) if *last == index => *sum = sum.saturating_add(count),
+            _ => {
+                self.flush();
+                self.last = Some((index, count));
+            }
+        }
     }
 
-    /// How many bytes so far.
+    fn flush(&mut self) {
+        if let Some((index, count)) = self.last.take() {
+            debug_assert!(index >= self.next && count > 0);
+            write(&mut self.bytes, index - self.next);
+            write(&mut self.bytes, count);
+            self.next = index + 1;
+        }
+    }
+
+    /// How many bytes so far, but for the last bucket's.
     pub(super) fn size(&self) -> usize {
         self.bytes.len()
     }
 
-    pub(super) fn finish(self) -> Packed {
+    pub(super) fn finish(mut self) -> Packed {
+        self.flush();
         Packed(self.bytes.into())
     }
 }
@@ -74,7 +90,7 @@ pub(super) fn merged(a: &Packed, b: &Packed) -> Packed {
         };
         a.next_if(|next| next.0 == index);
         b.next_if(|next| next.0 == index);
-        packing.push(index, count);
+        packing.add(index, count);
     }
 }
 
@@ -105,7 +121,7 @@ mod tests {
 
     fn packed(buckets: &[(u64, u64)]) -> Packed {
         let mut packing = Packing::default();
-        buckets.iter().for_each(|(index, count)| packing.push(*index, *count));
+        buckets.iter().for_each(|(index, count)| packing.add(*index, *count));
         packing.finish()
     }
 
@@ -114,6 +130,7 @@ mod tests {
         let buckets = [(0, 1), (1, u64::MAX), (130, 127), (131, 128), (1 << 40, 3)];
         assert_eq!(packed(&buckets).iter().collect::<Vec<_>>(), buckets);
         assert_eq!(packed(&[]).iter().next(), None);
+        assert_eq!(packed(&[(3, 1), (3, 2), (4, 1)]).iter().collect::<Vec<_>>(), [(3, 3), (4, 1)]);
         assert_eq!(packed(&buckets[..1]).size(), 2);
     }
 

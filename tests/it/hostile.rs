@@ -58,7 +58,7 @@ fn check(name: &str, content: impl AsRef<[u8]>, why: &str) {
     } else {
         assert_eq!(code, 1, "{name}: {stderr}");
         assert!(
-            stderr.starts_with("error: cannot read recording `file`: ") && stderr.contains(why),
+            stderr.starts_with("error: cannot read ") && stderr.contains(" `file`: ") && stderr.contains(why),
             "{name}: {stderr}"
         );
         assert!(stderr.len() < 600 && stderr.lines().count() == 1, "{name}: {stderr}");
@@ -304,4 +304,16 @@ fn many_histograms() {
         with("\"intervals\":[]", &format!("\"intervals\":[{intervals}]"))
     };
     check_sizes("bombs", of_size, "far more than their text", "far more than their text");
+}
+
+#[test]
+fn interval_logs() {
+    // Of each of 2,000 tags a histogram that takes a thousand times its text.
+    let bomb = BASE64_STANDARD.encode(compressed(&blob(1_000_000, &vec![2; 1_000_000])));
+    for size in [1 << 20, 70 << 20] {
+        let lines = text_of(size, |i| format!("\nTag={i},0.1,1.0,1.0,{bomb}")).replace(",\nTag", "\nTag");
+        check("bombs in a log", format!("#{lines}\n"), "far more than their text");
+    }
+    let lines: String = (0..20).map(|i| format!("Tag={},0.1,1.0,1.0,{bomb}\n", i % 3)).collect();
+    check("of few tags", format!("#\n{lines}"), "");
 }
