@@ -35,6 +35,8 @@ pub struct MergeRequest {
     pub slow_poll: Duration,
     /// What is written.
     pub outputs: Outputs,
+    /// How long it may go on once asked to end.
+    pub grace: Duration,
     /// Where tokio-console may look.
     pub console: Option<SocketAddr>,
 }
@@ -99,6 +101,7 @@ impl From<CliMerge> for MergeRequest {
             append: merge.append,
             slow_poll: merge.slow,
             outputs: merge.common.outputs.outputs(),
+            grace: merge.common.grace,
             console: merge.common.console,
         }
     }

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{parse_format, parse_gate};
+use super::values::{grace, parse_format, parse_gate};
 use crate::export::console::DEFAULT_ADDRESS;
 use crate::gate::Gate;
 use crate::report::Format;
@@ -77,6 +78,9 @@ pub(super) struct CliOutputs {
 pub(super) struct CliCommon {
     #[command(flatten)]
     pub(super) outputs: CliOutputs,
+    /// How long finishing and confirming may take after Ctrl-C or SIGTERM, before what is known is reported
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = grace)]
+    pub(super) grace: Duration,
     /// Let tokio-console look at the run, at this address
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_ADDRESS)]
     pub(super) console: Option<SocketAddr>,

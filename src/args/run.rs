@@ -21,6 +21,8 @@ pub struct RunRequest {
     pub overrides: Vec<Override>,
     /// What is written.
     pub outputs: Outputs,
+    /// How long it may go on once asked to end.
+    pub grace: Duration,
     /// Where tokio-console may look.
     pub console: Option<SocketAddr>,
     /// The name to save the recording under, to be compared with.
@@ -111,6 +113,7 @@ impl From<CliRun> for RunRequest {
             overrides: run.overrides(),
             scenarios: run.scenarios,
             outputs: run.common.outputs.outputs(),
+            grace: run.common.grace,
             console: run.common.console,
             save_baseline: run.save_baseline,
             baseline: run.baseline,

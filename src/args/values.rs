@@ -68,6 +68,10 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     bounded(text, Duration::from_millis(1), "the interval")
 }
 
+pub(super) fn grace(text: &str) -> Result<Duration, String> {
+    bounded(text, Duration::ZERO, "it")
+}
+
 fn bounded(text: &str, least: Duration, what: &str) -> Result<Duration, String> {
     let duration = parse_duration(text).map_err(|error| error.to_string())?;
     if (least..=Duration::from_secs(3600)).contains(&duration) {

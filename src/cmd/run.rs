@@ -1,6 +1,7 @@
 //! `pollscope run`: scenarios, one after the other.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::baseline::Baseline;
 use super::output::{Terminal, refuse_unwritable, refuse_used};
@@ -34,7 +35,7 @@ pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit,
     if altered && !terminal.quiet {
         say("note: the expectations are not judged: the settings are not those that they were written for");
     }
-    let session = Session::start(request.console, terminal)?;
+    let session = Session::start(request.console, request.grace, terminal)?;
     let mut exit = Exit::Pass;
     for scenario in &scenarios {
         let (ended, recording) = session.run(scenario, !altered, &request.outputs)?;
@@ -59,13 +60,14 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     pub(super) fn start(
         console: Option<std::net::SocketAddr>,
+        grace: Duration,
         terminal: &'a Terminal,
     ) -> Result<Session<'a>, CmdError> {
         if let Some(address) = console {
             console::start(address).map_err(CmdError::Console)?;
         }
         let shutdown = Shutdown::default();
-        let caught = signals::catch(&shutdown).map_err(CmdError::Signals)?;
+        let caught = signals::catch(&shutdown, grace).map_err(CmdError::Signals)?;
         Ok(Session { shutdown, caught, terminal, console_on: console.is_some(), said: Said::default() })
     }
 

@@ -1,9 +1,10 @@
-//! Ctrl-C once: drain, confirm, report. Twice: report now. Once more: end. SIGTERM and SIGHUP likewise.
+//! Ctrl-C once: drain, confirm, report, within a time of grace. Twice: report now. Once more: end. SIGTERM and SIGHUP likewise.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -12,6 +13,7 @@ use signal_hook::low_level::emulate_default_handler;
 use crate::exit::Exit;
 use crate::shutdown::{Phase, Shutdown};
 use crate::stderr::say;
+use crate::units::setting_duration;
 
 /// The signals that came, if any.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +23,8 @@ pub(super) struct Caught(Arc<State>);
 struct State {
     first: AtomicI32,
     reporting: AtomicBool,
+    /// From the first signal to a report of what is known then.
+    grace: Duration,
 }
 
 impl Caught {
@@ -56,6 +60,28 @@ impl Caught {
             let _ = emulate_default_handler(signal);
         }
         shutdown.escalate();
+        if phase == Phase::Run && !reporting {
+            self.be_patient(shutdown);
+        }
+    }
+
+    /// Reports at once when the time of grace is over: a disk that hangs must not keep the report back.
+    fn be_patient(&self, shutdown: &Shutdown) {
+        let (state, asked) = (Arc::clone(&self.0), shutdown.clone());
+        let patience = thread::Builder::new().name("grace".to_owned()).spawn(move || {
+            thread::sleep(state.grace);
+            if asked.phase() == Phase::Drain && !state.reporting.load(Ordering::Relaxed) {
+                say(&format!(
+                    "not finished within {}: reporting at once; once more to end without",
+                    setting_duration(state.grace)
+                ));
+                asked.request(Phase::Abort);
+            }
+        });
+        if patience.is_err() {
+            // Without the thread nobody would ever be impatient.
+            shutdown.request(Phase::Abort);
+        }
     }
 }
 
@@ -65,9 +91,9 @@ pub(super) fn outlive_size_limit() -> io::Result<()> {
 }
 
 /// Turns signals into requests to end, from now on.
-pub(super) fn catch(shutdown: &Shutdown) -> io::Result<Caught> {
+pub(super) fn catch(shutdown: &Shutdown, grace: Duration) -> io::Result<Caught> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    let caught = Caught::default();
+    let caught = Caught(Arc::new(State { grace, ..State::default() }));
     let (taking, shutdown) = (caught.clone(), shutdown.clone());
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for signal in signals.forever() {

@@ -119,6 +119,24 @@ fn twice_reports_although_the_loop_is_blocked() {
 }
 
 #[test]
+fn once_is_enough_when_the_time_of_grace_is_over() {
+    for (mode, grace) in [("naive", "300ms"), ("offloaded", "0s")] {
+        let folder = Folder::new();
+        folder.write("a", "1\n");
+        folder.fifo("nobody-reads");
+        let child =
+            spawn(&folder, &format!("merge a -o nobody-reads --append --mode {mode} --grace {grace} --json json"));
+        pause();
+        send(&child, Signal::TERM);
+        let output = finish(child);
+        let said = format!("not finished within {grace}: reporting at once");
+        assert_ends(&output, 143, &["stopping", &said]);
+        assert!(stdout(&output).contains("the workload was abandoned"), "{}", stdout(&output));
+        assert_eq!(folder.names(), ["a", "json", "nobody-reads"]);
+    }
+}
+
+#[test]
 fn twice_does_not_wait_for_the_confirmation() {
     let folder = Folder::new();
     let fifo = "--set merge.sink.kind=fifo --set merge.sink.every=1h --set merge.sink.pause=3599999ms";
