@@ -19,6 +19,7 @@ const PLACE: usize = 32;
 /// From this width on, the share of the run's time is shown as well.
 const ROOMY: usize = 116;
 const CAUSE: usize = 15;
+const TITLE: &str = "Who blocked the loop";
 
 /// Nothing where no line was seen: the slow polls themselves say as much.
 pub(super) fn who_blocked(page: &Page) -> Vec<Line> {
@@ -50,6 +51,7 @@ struct Table {
     mode: usize,
     place: usize,
     call: usize,
+    cause: usize,
     has_time: bool,
     has_share: bool,
 }
@@ -61,17 +63,20 @@ impl Table {
         let has_share = page.width >= ROOMY;
         let waited = if has_time { WAITED } else { 0 };
         let numbers = COUNT + waited + NUMBER * (1 + usize::from(has_time) + usize::from(has_share));
-        let room = page.width.saturating_sub(mode + CAUSE + numbers);
+        let room = page.width.saturating_sub(mode + numbers);
+        // The title, and a gap, stand over the place.
+        let cause = if room >= TITLE.len() + 2 + CAUSE { CAUSE } else { 0 };
+        let room = room - cause;
         let call = Some(longest_call.min(CALL) + 2).filter(|call| room >= PLACE + call).unwrap_or(0);
         let place = room - call;
-        Table { mode, place, call, has_time, has_share }
+        Table { mode, place, call, cause, has_time, has_share }
     }
 
     fn header(&self) -> Line {
-        let title = "Who blocked the loop";
-        let line = Line::new().text(Ink::Title, title).blank((self.mode + self.place).saturating_sub(title.len()));
+        let line = Line::new().text(Ink::Title, TITLE).blank((self.mode + self.place).saturating_sub(TITLE.len()));
         let line = line.left(Ink::Dim, if self.call > 0 { "in" } else { "" }, self.call);
-        let line = line.left(Ink::Dim, "cause", CAUSE).right(Ink::Dim, "polls", COUNT);
+        let line =
+            line.left(Ink::Dim, if self.cause > 0 { "cause" } else { "" }, self.cause).right(Ink::Dim, "polls", COUNT);
         let line = if self.has_time { line.right(Ink::Dim, "time", NUMBER) } else { line };
         let line = if self.has_share { line.right(Ink::Dim, "of run", NUMBER) } else { line };
         let line = line.right(Ink::Dim, "worst", NUMBER);
@@ -83,7 +88,7 @@ impl Table {
         let line = start
             .left(Ink::Plain, &cut_start(&place, self.place.saturating_sub(2)), self.place)
             .left(Ink::Plain, &cut(blocker.call.unwrap_or(""), self.call.saturating_sub(2)), self.call)
-            .left(Ink::Bad, blocker.cause.unwrap_or("unknown"), CAUSE)
+            .left(Ink::Bad, blocker.cause.unwrap_or("unknown"), self.cause)
             .right(Ink::Plain, &format_count(blocker.polls), COUNT);
         let line = if self.has_time { line.right(Ink::Plain, &format_ns(blocker.total_ns), NUMBER) } else { line };
         let elapsed: u64 = mode.rounds.iter().map(|run| run.elapsed_ns).sum();

@@ -1,5 +1,6 @@
 use super::*;
 use crate::fixture;
+use crate::recording::Run;
 
 const WIDTHS: [usize; 7] = [1, 19, 40, 60, 83, 100, 200];
 
@@ -42,7 +43,24 @@ fn shapes() -> Vec<(&'static str, Recording)> {
         ("dropped", of(vec![dropped, fixture::run("offloaded")])),
         ("nothing", of(Vec::new())),
         ("hostile", hostile()),
+        ("intervals", of(vec![sliced(&[0, 1_000, 2_000]), fixture::run("offloaded")])),
+        ("intervals of any order", of(vec![sliced(&[9_000_000_000, 0, 5, 5]), sliced(&[3_019, 3_020, 3_021])])),
+        ("a nanosecond", of(vec![Run { elapsed_ns: 1, ..sliced(&[0]) }])),
+        ("a century", of(vec![Run { elapsed_ns: 1 << 61, ..sliced(&[0, 1 << 40]) }])),
     ]
+}
+
+/// A run with intervals that start at these milliseconds.
+fn sliced(starts_ms: &[u64]) -> Run {
+    let mut run = fixture::blocked("naive", &[503_123_456]);
+    let slice = |ms: &u64| crate::recording::Interval {
+        start_ns: ms * fixture::MS,
+        polls: run.polls.clone(),
+        lag: run.lag.clone(),
+        busy_ns: run.loop_busy_ns,
+    };
+    run.intervals = starts_ms.iter().map(slice).collect();
+    run
 }
 
 /// A recording whose every name wants to take over the terminal.
