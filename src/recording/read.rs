@@ -273,8 +273,15 @@ fn total(run: &Run) -> u128 {
     let dist = |dist: &Dist| {
         [dist.sum_ns, dist.count(), dist.max_ns.unwrap_or(0), dist.clamped].map(u128::from).iter().sum::<u128>()
     };
-    let measured =
-        [&run.schedule_latency, &run.lag, &run.lag_raw, &run.response_time, &run.write_latency, &run.busy_stretches];
+    let measured = [
+        &run.schedule_latency,
+        &run.lag,
+        &run.lag_raw,
+        &run.response_time,
+        &run.write_latency,
+        &run.pool_wait,
+        &run.busy_stretches,
+    ];
     let dists = measured.into_iter().flatten().chain([&run.polls]).chain(run.sites.iter().map(|site| &site.polls));
     let intervals = run.intervals.iter().flat_map(|interval| [Some(&interval.polls), interval.lag.as_ref()]).flatten();
     let polls = run.slow_polls.iter().flat_map(|poll| {
@@ -282,7 +289,8 @@ fn total(run: &Run) -> u128 {
             [blame.tasks, blame.wait_ns, blame.late_tasks, blame.wait_most_ns, blame.lifo_tasks]
         });
         let parts = [poll.cpu_ns, poll.run_delay_ns, poll.off_cpu_ns].map(|part| part.unwrap_or(0));
-        [poll.start_ns, poll.duration_ns].into_iter().chain(blame).chain(parts)
+        let waiter = poll.worst_waiter.as_ref().map_or([0; 2], |waiter| [waiter.ready_ns, waiter.polled_ns]);
+        [poll.start_ns, poll.duration_ns].into_iter().chain(blame).chain(parts).chain(waiter)
     });
     let charges = run.ledger.iter().flat_map(|ledger| &ledger.charges);
     let charges = charges.flat_map(|charge| [charge.tasks, charge.wait_ns, charge.late_tasks, charge.wait_most_ns]);
@@ -300,6 +308,10 @@ fn total(run: &Run) -> u128 {
         run.runtime.workers,
         run.unanswered.unwrap_or(0),
         run.throughput_bytes_per_s.unwrap_or(0),
+        run.cpu_user_ns.unwrap_or(0),
+        run.cpu_system_ns.unwrap_or(0),
+        run.context_switches_voluntary.unwrap_or(0),
+        run.context_switches_involuntary.unwrap_or(0),
         run.ledger.as_ref().map_or(0, |ledger| ledger.unattributed_ns),
     ];
     let sites = run.sites.iter().map(|site| site.slow);

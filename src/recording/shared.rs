@@ -157,11 +157,16 @@ impl<'de> Deserialize<'de> for Shared<Syscall> {
 
 /// A stack; for `deserialize_with`.
 pub(super) fn stack<'de, D: Deserializer<'de>>(from: D) -> Result<Shared<[Frame]>, D::Error> {
-    let frames: Vec<Frame> = bounded::list::<D, Frame, 4_096>(from)?;
+    // All are read in one place: lists that grow between texts that stay would leave holes that nothing fits.
+    let place = KNOWN.with_borrow_mut(|known| known.as_mut().map(|known| std::mem::take(&mut known.frames)));
+    let mut frames: Vec<Frame> = bounded::list_in::<D, Frame, 4_096>(from, place.unwrap_or_default())?;
     let held = size_of_val(&*frames);
     // It was taken for the list; what stays of it is shared.
     bounded::give_back(held);
-    known(|known| &mut known.stacks, &*frames, || frames.iter().cloned().collect(), held)
+    let stack = known(|known| &mut known.stacks, &*frames, || frames.iter().cloned().collect(), held);
+    frames.clear();
+    KNOWN.with_borrow_mut(|known| known.as_mut().map(|known| known.frames = frames));
+    stack
 }
 
 /// What was read of late, each at the place that its hash gives it.
@@ -169,6 +174,8 @@ struct Known {
     texts: Vec<Option<Text>>,
     calls: Vec<Option<Shared<Syscall>>>,
     stacks: Vec<Option<Shared<[Frame]>>>,
+    /// Where frames are read, one stack after the other.
+    frames: Vec<Frame>,
 }
 
 /// Of each table, at most and at least; powers of two.
@@ -187,7 +194,8 @@ thread_local! {
 pub(super) fn sharing<T>(length: u64, read: impl FnOnce() -> T) -> T {
     let (most, least) = PLACES;
     let places = usize::try_from(length / TEXT_OF_PLACE).unwrap_or(most).clamp(least, most).next_power_of_two();
-    let known = Known { texts: vec![None; places], calls: vec![None; places], stacks: vec![None; places] };
+    let known =
+        Known { texts: vec![None; places], calls: vec![None; places], stacks: vec![None; places], frames: Vec::new() };
     let before = KNOWN.replace(Some(known));
     let done = read();
     KNOWN.replace(before);

@@ -11,8 +11,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::blockers::Blocker;
-use crate::dist::Dist;
-use crate::recording::{Charge, Finding, Frame, Gate, Interval, Run, Site, SlowPoll};
+use crate::recording::{Charge, Dist, Finding, Frame, Gate, Interval, Run, Site, SlowPoll};
 
 thread_local! {
     /// How many bytes may still be taken. Serde passes nothing down to where lists are read and histograms inflated.
@@ -98,25 +97,33 @@ impl Element for Interval {
 }
 
 impl Element for Site {
+    /// Rounds are put together, in another of each site.
     fn besides(&self) -> usize {
-        texts(self.task_name.iter().chain([&self.spawned_at]))
+        2 * texts(self.task_name.iter().chain([&self.spawned_at])) + size_of::<Site>() + self.polls.size()
     }
 }
 
 impl Element for Charge {
+    /// Rounds are put together, in another of each charge, and found by their places.
     fn besides(&self) -> usize {
-        0
+        2 * size_of::<Charge>()
     }
 }
 
 impl Element for Run {
+    /// Rounds are put together, in another of each distribution.
     fn besides(&self) -> usize {
-        texts(self.interrupted.iter().chain([
-            &self.mode,
-            &self.started_at,
-            &self.runtime.flavor,
-            &self.coverage.source,
-        ]))
+        let Run { mode, started_at, runtime, coverage, interrupted, .. } = self;
+        let texts = texts([mode, started_at, &runtime.flavor, &coverage.source].into_iter().chain(interrupted));
+        let measured = [
+            &self.schedule_latency,
+            &self.lag,
+            &self.lag_raw,
+            &self.response_time,
+            &self.write_latency,
+            &self.busy_stretches,
+        ];
+        texts + measured.into_iter().flatten().chain([&self.polls]).map(Dist::size).sum::<usize>()
     }
 }
 
@@ -136,7 +143,17 @@ impl Element for Gate {
 pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de> + Element, const N: usize>(
     from: D,
 ) -> Result<Vec<T>, D::Error> {
-    struct List<T, const N: usize>(PhantomData<T>);
+    let mut list = list_in::<D, T, N>(from, Vec::new())?;
+    list.shrink_to_fit();
+    Ok(list)
+}
+
+/// The same in the place of an empty list.
+pub(crate) fn list_in<'de, D: Deserializer<'de>, T: Deserialize<'de> + Element, const N: usize>(
+    from: D,
+    place: Vec<T>,
+) -> Result<Vec<T>, D::Error> {
+    struct List<T, const N: usize>(Vec<T>);
 
     impl<'de, T: Deserialize<'de> + Element, const N: usize> Visitor<'de> for List<T, N> {
         type Value = Vec<T>;
@@ -145,9 +162,9 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de> + Element, con
             write!(f, "a list of at most {N}")
         }
 
-        fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
-            let mut list = Vec::new();
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut elements: A) -> Result<Vec<T>, A::Error> {
             while let Some(element) = elements.next_element::<T>()? {
+                let List(list) = &mut self;
                 if list.len() == N {
                     return Err(A::Error::invalid_length(N + 1, &self));
                 }
@@ -158,12 +175,11 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de> + Element, con
                 }
                 list.push(element);
             }
-            list.shrink_to_fit();
-            Ok(list)
+            Ok(self.0)
         }
     }
 
-    from.deserialize_seq(List::<T, N>(PhantomData))
+    from.deserialize_seq(List::<T, N>(place))
 }
 
 /// At most `N` values by name.

@@ -64,9 +64,8 @@ impl<'de> Deserialize<'de> for Dist {
 impl Read {
     fn dist(self) -> Result<Dist, String> {
         let bytes = BASE64_STANDARD.decode(self.histogram).map_err(|_| "a histogram is not base64".to_owned())?;
-        let mut dist = blob::decode_at_most(&bytes, bounded::left() / 2).map_err(|error| error.to_string())?;
-        // Rounds are added up in another of that size.
-        bounded::take::<de::value::Error>(2 * dist.size()).map_err(|error| error.to_string())?;
+        let mut dist = blob::decode_at_most(&bytes, bounded::left()).map_err(|error| error.to_string())?;
+        bounded::take_allocation::<de::value::Error>(dist.size()).map_err(|error| error.to_string())?;
         let count = dist.count();
         if count != self.count {
             return Err(format!("a distribution's count is {}, and its histogram holds {count}", self.count));

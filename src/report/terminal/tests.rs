@@ -58,6 +58,8 @@ fn sliced(starts_ms: &[u64]) -> Run {
         polls: run.polls.clone(),
         lag: run.lag.clone(),
         busy_ns: run.loop_busy_ns,
+        longest_stretch_ns: None,
+        queued: None,
     };
     run.intervals = starts_ms.iter().map(slice).collect();
     run
