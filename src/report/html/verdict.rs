@@ -21,7 +21,7 @@ pub(super) fn card(page: &Page) -> Markup {
     html! {
         p.brand { "pollscope · " (name(&scenario.name)) }
         // Of slow polls it says no more than how many there were.
-        h1 { (sentence(&verdict(&totals(page.recording)))) }
+        h1 { (prose(&verdict(&totals(page.recording)))) }
         p.question { (prose(&first_sentence(&scenario.why))) }
         @for (run, why) in early.take(20) {
             p { b { "Ended early" } ": " (name(&run.mode)) ", round " (run.round) ": " (sentence(why)) }
