@@ -260,6 +260,9 @@ fn check_sizes(name: &str, of_size: impl Fn(usize) -> String, small: &str, large
 fn many_slow_polls() {
     check_sizes("least", |size| of_many_polls(size, |_| least("null", "")), "", MORE_THAN_TEXT);
     check_sizes("a line each", |size| of_many_polls(size, |i| least(&format!("\"{i}\""), "")), "", MORE_THAN_TEXT);
+    let waiter = r#""blame":null,"worst_waiter":{"task_id":0,"spawned_at":"a","ready_ns":0,"polled_ns":0}"#;
+    let waited_for = |_| least("null", "").replace("\"blame\":null", waiter);
+    check_sizes("a waiter each", |size| of_many_polls(size, waited_for), "", MORE_THAN_TEXT);
 }
 
 #[test]
@@ -288,8 +291,8 @@ fn many_texts_metrics_and_charges() {
 
 #[test]
 fn many_runs_whole_and_torn() {
-    check("runs", of_runs(70 << 20, "", ""), "");
-    let torn = of_runs(70 << 20, "", "");
+    check("runs", of_runs(40 << 20, "", ""), "");
+    let torn = of_runs(40 << 20, "", "");
     check("torn", &torn[..torn.len() - 3_000], TORN);
 }
 

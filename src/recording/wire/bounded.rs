@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::blockers::Blocker;
-use crate::recording::{Charge, Dist, Finding, Frame, Gate, Interval, Run, Site, SlowPoll};
+use crate::recording::{Charge, Dist, Finding, Frame, Gate, Interval, Run, Site, SlowPoll, Waiter};
 
 thread_local! {
     /// How many bytes may still be taken. Serde passes nothing down to where lists are read and histograms inflated.
@@ -84,9 +84,11 @@ impl Element for Frame {
 }
 
 impl Element for SlowPoll {
-    /// What a report takes to group them, at most: each a row of its own.
+    /// With what a report takes to group them, at most: each a row of its own.
     fn besides(&self) -> usize {
-        size_of::<Blocker>() + 64
+        let waiter = self.worst_waiter.as_deref();
+        let waiter = waiter.map_or(0, |waiter| allocated(size_of::<Waiter>()) + texts([&waiter.spawned_at]));
+        waiter + size_of::<Blocker>() + 64
     }
 }
 
@@ -122,6 +124,7 @@ impl Element for Run {
             &self.response_time,
             &self.write_latency,
             &self.busy_stretches,
+            &self.pool_wait,
         ];
         texts + measured.into_iter().flatten().chain([&self.polls]).map(Dist::size).sum::<usize>()
     }
