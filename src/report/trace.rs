@@ -48,25 +48,39 @@ use waits::Waits;
 pub fn render(recording: &Recording) -> String {
     let timeline = Timeline::of(&recording.runs);
     let runs = || recording.runs.iter().zip(1u64..);
-    let mut events: Vec<(u64, Value)> = Vec::new();
+    let mut events = Events::default();
     let mut names: Vec<Value> = Vec::new();
     let mut flows = 0;
     for ((run, pid), start_ns) in runs().zip(&timeline.starts_ns) {
         let waits = Waits::of(run);
         names.extend(self::names(run, pid, &waits));
-        events.extend(run.slow_polls.iter().map(|slow| slow_poll(slow, pid, *start_ns)));
+        run.slow_polls.iter().for_each(|slow| slow_poll(slow, pid, *start_ns, &mut events));
         waits.push(run, pid, *start_ns, &mut flows, &mut events);
         counters(run, pid, *start_ns, &mut events);
     }
     // Stable: of one moment, what was pushed first.
-    events.sort_by_key(|(ns, _)| *ns);
-    let all = names.into_iter().chain(events.into_iter().map(|(_, event)| event));
-    let lines: Vec<String> = all.map(|event| event.to_string()).collect();
+    events.0.sort_by_key(|(ns, _)| *ns);
     let about = json!({
         "made by": format!("pollscope {}", escape(&recording.environment.pollscope)),
         "scenario": escape(&recording.scenario.name),
     });
-    format!("{{\"displayTimeUnit\":\"ms\",\"otherData\":{about},\"traceEvents\":[\n{}\n]}}\n", lines.join(",\n"))
+    let mut trace = format!("{{\"displayTimeUnit\":\"ms\",\"otherData\":{about},\"traceEvents\":[\n");
+    let names = names.into_iter().map(|event| event.to_string().into_boxed_str());
+    for (index, event) in names.chain(events.0.into_iter().map(|(_, event)| event)).enumerate() {
+        trace += if index == 0 { "" } else { ",\n" };
+        trace += &event;
+    }
+    trace + "\n]}\n"
+}
+
+/// Events with their times, in nanoseconds. Kept as text: of a million, the values would take five times as much memory.
+#[derive(Default)]
+struct Events(Vec<(u64, Box<str>)>);
+
+impl Events {
+    fn push(&mut self, ns: u64, event: &Value) {
+        self.0.push((ns, event.to_string().into_boxed_str()));
+    }
 }
 
 /// A thread that is no worker has the lane of number 0.
@@ -106,14 +120,14 @@ fn names(run: &Run, pid: u64, waits: &Waits) -> Vec<Value> {
     events
 }
 
-fn slow_poll(slow: &SlowPoll, pid: u64, run_start_ns: u64) -> (u64, Value) {
+fn slow_poll(slow: &SlowPoll, pid: u64, run_start_ns: u64, events: &mut Events) {
     let ns = run_start_ns.saturating_add(slow.start_ns);
     let name = slow.task_name.as_deref().unwrap_or(&slow.spawned_at);
     let event = json!({
         "ph": "X", "cat": "slow-poll", "name": escape(name), "pid": pid, "tid": lane(slow.worker),
         "ts": micros(ns), "dur": micros(slow.duration_ns), "args": args(slow),
     });
-    (ns, event)
+    events.push(ns, &event);
 }
 
 fn args(slow: &SlowPoll) -> Map<String, Value> {
@@ -136,10 +150,10 @@ fn args(slow: &SlowPoll) -> Map<String, Value> {
     known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
 
-fn counters(run: &Run, pid: u64, run_start_ns: u64, events: &mut Vec<(u64, Value)>) {
+fn counters(run: &Run, pid: u64, run_start_ns: u64, events: &mut Events) {
     let mut push_all = |ns: u64, name: &str, values: Value| {
         let ns = run_start_ns.saturating_add(ns);
-        events.push((ns, json!({"ph": "C", "name": name, "pid": pid, "tid": 0, "ts": micros(ns), "args": values})));
+        events.push(ns, &json!({"ph": "C", "name": name, "pid": pid, "tid": 0, "ts": micros(ns), "args": values}));
     };
     let queued = run.intervals.iter().filter_map(|interval| Some((interval.start_ns, interval.queued?)));
     let none = queued.clone().next_back().map(|(_, last)| Queued { global: 0, local: last.local.map(|_| 0) });

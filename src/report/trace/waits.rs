@@ -3,9 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{lane, micros, poll_lanes};
+use super::{Events, lane, micros, poll_lanes};
 use crate::escape::escape;
 use crate::recording::{Run, SlowPoll, Waiter};
 
@@ -63,7 +63,7 @@ impl<'r> Waits<'r> {
     }
 
     /// A slice for each wait, then a flow to it from each slow poll that it was for.
-    pub(super) fn push(&self, run: &Run, pid: u64, run_start_ns: u64, flows: &mut u64, events: &mut Vec<(u64, Value)>) {
+    pub(super) fn push(&self, run: &Run, pid: u64, run_start_ns: u64, flows: &mut u64, events: &mut Events) {
         let mut shown: BTreeSet<Key> = BTreeSet::new();
         for (slow, waiter) in run.slow_polls.iter().filter_map(|slow| Some((slow, waiter(slow)?))) {
             let tid = self.tid(self.lane_of.get(&key(waiter)).copied().unwrap_or_default());
@@ -76,7 +76,7 @@ impl<'r> Waits<'r> {
                     "ts": micros(ns), "dur": micros(waiter.polled_ns - waiter.ready_ns),
                     "args": { "task_id": waiter.task_id, "spawned_at": escape(&waiter.spawned_at) },
                 });
-                events.push((ns, event));
+                events.push(ns, &event);
             }
             *flows += 1;
             let mut flow = |ph: &str, ns: u64, tid: u64| {
@@ -87,7 +87,7 @@ impl<'r> Waits<'r> {
                     // Of the slice around it, not of the next one.
                     event["bp"] = "e".into();
                 }
-                events.push((at(ns), event));
+                events.push(at(ns), &event);
             };
             flow("s", waiter.ready_ns.max(slow.start_ns), lane(slow.worker));
             flow("f", end_ns(slow), tid);
