@@ -64,6 +64,11 @@ where
     F: Future<Output: Send + 'static> + Send + 'static,
 {
     let answer = runtime.block_on(async { spawn(probe, task).await.unwrap() });
+    // A worker answers for a task before it has left the poll, and can lose its CPU in between.
+    let start = Instant::now();
+    while probe.snapshot().slow_polls_total == 0 && start.elapsed() < Duration::from_secs(3) {
+        thread::sleep(Duration::from_millis(1));
+    }
     let mut polls = slow_polls(probe);
     must(polls.len() == 1, "one slow poll", &polls)?;
     Ok((answer, polls.remove(0)))
