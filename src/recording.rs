@@ -447,6 +447,22 @@ pub struct Queued {
     pub local: Option<u64>,
 }
 
+impl Run {
+    /// What was measured in it as a whole: a distribution that is added to a run belongs here, or reading does not bound it.
+    pub(crate) fn dists(&self) -> impl Iterator<Item = &Dist> {
+        let measured = [
+            &self.schedule_latency,
+            &self.lag,
+            &self.lag_raw,
+            &self.response_time,
+            &self.write_latency,
+            &self.busy_stretches,
+            &self.pool_wait,
+        ];
+        measured.into_iter().flatten().chain([&self.polls])
+    }
+}
+
 impl Interval {
     /// Makes one of this interval and the one after it.
     ///

@@ -97,24 +97,10 @@ pub(crate) fn decode_at_most(bytes: &[u8], most: usize) -> Result<Dist, BlobErro
     if header.low != 1 {
         return Err(BlobError::Header("its lowest value is not 1"));
     }
-    let mut dist = Dist::empty(header.digits);
-    let mut packing = Packing::default();
-    each_bucket(&header, counts, |low_ns, high_ns, count| {
-        if low_ns > MAX_NS {
-            return Err(BlobError::Header("values beyond an hour"));
-        }
-        packing.add(super::index(header.digits, low_ns), count);
-        if packing.size() > most {
-            return Err(BlobError::Large);
-        }
-        dist.sum_ns = dist.sum_ns.saturating_add(low_ns.midpoint(high_ns).saturating_mul(count));
-        dist.min_ns = dist.min_ns.or(Some(low_ns));
-        dist.max_ns = Some(high_ns);
-        Ok(())
-    })?;
-    dist.held = Held::Packed(packing.finish());
-    // The last bucket is counted only now.
-    if dist.size() > most { Err(BlobError::Large) } else { Ok(dist) }
+    gather(&header, counts, most, |_, low_ns, _, _| match low_ns {
+        0..=MAX_NS => Ok(low_ns),
+        _ => Err(BlobError::Header("values beyond an hour")),
+    })
 }
 
 /// What any implementation of HdrHistogram made, whatever its lowest and highest value. A bucket's values are counted where its
@@ -144,14 +130,26 @@ pub fn decode_any(bytes: &[u8]) -> Result<Dist, BlobError> {
 /// [`decode_any`] of what takes at most so many bytes.
 pub(crate) fn decode_any_at_most(bytes: &[u8], most: usize) -> Result<Dist, BlobError> {
     let (header, counts) = open(bytes)?;
+    gather(&header, counts, most, |dist, low_ns, high_ns, count| {
+        dist.clamped += if low_ns > MAX_NS { count } else { 0 };
+        Ok(high_ns.min(MAX_NS))
+    })
+}
+
+/// The buckets, each counted where `place` puts it, given its lowest and highest value and its count.
+fn gather(
+    header: &Header,
+    counts: impl Read,
+    most: usize,
+    place: impl Fn(&mut Dist, u64, u64, u64) -> Result<u64, BlobError>,
+) -> Result<Dist, BlobError> {
     let mut dist = Dist::empty(header.digits);
     let mut packing = Packing::default();
-    each_bucket(&header, counts, |low_ns, high_ns, count| {
-        packing.add(super::index(header.digits, high_ns.min(MAX_NS)), count);
+    each_bucket(header, counts, |low_ns, high_ns, count| {
+        packing.add(super::index(header.digits, place(&mut dist, low_ns, high_ns, count)?), count);
         if packing.size() > most {
             return Err(BlobError::Large);
         }
-        dist.clamped += if low_ns > MAX_NS { count } else { 0 };
         dist.sum_ns = dist.sum_ns.saturating_add(low_ns.midpoint(high_ns).saturating_mul(count));
         dist.min_ns = dist.min_ns.or(Some(low_ns));
         dist.max_ns = Some(high_ns);

@@ -273,16 +273,7 @@ fn total(run: &Run) -> u128 {
     let dist = |dist: &Dist| {
         [dist.sum_ns, dist.count(), dist.max_ns.unwrap_or(0), dist.clamped].map(u128::from).iter().sum::<u128>()
     };
-    let measured = [
-        &run.schedule_latency,
-        &run.lag,
-        &run.lag_raw,
-        &run.response_time,
-        &run.write_latency,
-        &run.pool_wait,
-        &run.busy_stretches,
-    ];
-    let dists = measured.into_iter().flatten().chain([&run.polls]).chain(run.sites.iter().map(|site| &site.polls));
+    let dists = run.dists().chain(run.sites.iter().map(|site| &site.polls));
     let intervals = run.intervals.iter().flat_map(|interval| [Some(&interval.polls), interval.lag.as_ref()]).flatten();
     let polls = run.slow_polls.iter().flat_map(|poll| {
         let blame = poll.blame.map_or([0; 5], |blame| {

@@ -117,16 +117,7 @@ impl Element for Run {
     fn besides(&self) -> usize {
         let Run { mode, started_at, runtime, coverage, interrupted, .. } = self;
         let texts = texts([mode, started_at, &runtime.flavor, &coverage.source].into_iter().chain(interrupted));
-        let measured = [
-            &self.schedule_latency,
-            &self.lag,
-            &self.lag_raw,
-            &self.response_time,
-            &self.write_latency,
-            &self.busy_stretches,
-            &self.pool_wait,
-        ];
-        texts + measured.into_iter().flatten().chain([&self.polls]).map(Dist::size).sum::<usize>()
+        texts + self.dists().map(Dist::size).sum::<usize>()
     }
 }
 
