@@ -41,8 +41,10 @@
 //! there are.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::escape::escape_path;
 use crate::recording::{Merge, Verdict};
@@ -57,18 +59,58 @@ mod tests;
 mod torn;
 
 /// What the merge read of one input.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct InputEvidence {
-    /// Where it is.
+    /// The input, as it was named.
     pub path: PathBuf,
-    /// Bytes read up to the close. What was appended later is not looked at.
-    pub len: u64,
-    /// The device that it was on.
+    /// What was merged of it, in that order: one part, unless other files took the input's place while it was followed. Every
+    /// part ends with a whole line.
+    pub parts: Vec<Part>,
+}
+
+/// Lines of one file.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// How to read them again.
+    pub file: PartFile,
+    /// The device that the file was on.
     pub dev: u64,
     /// Its inode.
     pub ino: u64,
-    /// Whether its last line had no newline; it was delivered with one.
+    /// Where the lines begin, in bytes.
+    pub from: u64,
+    /// Where they end. What was appended later is not looked at.
+    pub to: u64,
+    /// Whether the last line had no newline; it was delivered with one.
     pub unterminated: bool,
+}
+
+/// Where a part of an input can be read again.
+#[derive(Debug, Clone)]
+pub enum PartFile {
+    /// By this name, if it is still the file with that device and inode.
+    Named(PathBuf),
+    /// It was kept open, as its name is another file's now.
+    Kept(Arc<File>),
+    /// Nowhere, and why: "it was cut to 10 bytes".
+    Gone(String),
+}
+
+impl InputEvidence {
+    /// An input that was one file all the time, read from its beginning.
+    pub fn whole(path: PathBuf, len: u64, dev: u64, ino: u64, unterminated: bool) -> InputEvidence {
+        let part = Part { file: PartFile::Named(path.clone()), dev, ino, from: 0, to: len, unterminated };
+        InputEvidence { path, parts: vec![part] }
+    }
+
+    /// How many bytes were merged of it.
+    pub fn bytes(&self) -> u64 {
+        self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.to.saturating_sub(part.from)))
+    }
+
+    fn unterminated(&self) -> u64 {
+        self.parts.iter().filter(|part| part.unterminated).count() as u64
+    }
 }
 
 /// What the merge wrote to.
@@ -98,7 +140,7 @@ pub struct OutputEvidence {
 /// fs::write(&output, "one\n")?;
 /// let (i, o) = (fs::metadata(&input)?, fs::metadata(&output)?);
 ///
-/// let inputs = [InputEvidence { path: input, len: i.len(), dev: i.dev(), ino: i.ino(), unterminated: false }];
+/// let inputs = [InputEvidence::whole(input, i.len(), i.dev(), i.ino(), false)];
 /// let merge = confirm(&inputs, &OutputEvidence { path: output, start: 0, dev: o.dev(), ino: o.ino() });
 /// assert_eq!((merge.verdict, merge.lost), (Verdict::Failed, 1));
 /// assert!(merge.reason.unwrap().ends_with("a.log` is not in the output"));
@@ -110,13 +152,13 @@ pub fn confirm(inputs: &[InputEvidence], output: &OutputEvidence) -> Merge {
         reason: None,
         inputs: inputs.len() as u64,
         lines: 0,
-        bytes: inputs.iter().fold(0, |sum, input| sum.saturating_add(input.len)),
+        bytes: inputs.iter().fold(0, |sum, input| sum.saturating_add(input.bytes())),
         lost: 0,
         duplicated: 0,
         reordered: 0,
         torn: 0,
         foreign: 0,
-        unterminated: inputs.iter().filter(|input| input.unterminated).count() as u64,
+        unterminated: inputs.iter().map(InputEvidence::unterminated).sum(),
     };
     match compare(inputs, output, &mut merge) {
         Ok(differences) if differences.is_empty() => merge.verdict = Verdict::Ok,
@@ -134,7 +176,8 @@ fn compare(inputs: &[InputEvidence], output: &OutputEvidence, merge: &mut Merge)
     if inputs.is_empty() {
         return Err(Changed::new(&output.path, "there were no inputs to hold it against"));
     }
-    let overlaps = |i: &&InputEvidence| (i.dev, i.ino) == (output.dev, output.ino) && i.len > output.start;
+    let is_output = |part: &Part| (part.dev, part.ino) == (output.dev, output.ino) && part.to > output.start;
+    let overlaps = |input: &&InputEvidence| input.parts.iter().any(is_output);
     if let Some(input) = inputs.iter().find(overlaps) {
         return Err(Changed::new(&output.path, format!("it is also the input `{}`", escape_path(&input.path))));
     }

@@ -333,7 +333,7 @@ pub async fn tail<S: Sink>(
     }
     let mut rest = handle.take_rest();
     if !rest.is_empty() {
-        tailed.evidence.unterminated = true;
+        tailed.evidence.parts[0].unterminated = true;
         rest.push(b'\n');
         if let Err(error) = tailed.write(&*sink, Lines::one(rest), &options).await {
             return tailed.end(&handle, Some(TailError::Sink(error)));
@@ -346,7 +346,7 @@ impl Tailed {
     fn new(handle: &Handle) -> Tailed {
         let (dev, ino) = handle.identity();
         Tailed {
-            evidence: InputEvidence { path: handle.path.clone(), len: 0, dev, ino, unterminated: false },
+            evidence: InputEvidence::whole(handle.path.clone(), 0, dev, ino, false),
             lines: 0,
             bytes: 0,
             written_ns: Vec::new(),
@@ -367,7 +367,7 @@ impl Tailed {
     }
 
     fn end(mut self, handle: &Handle, error: Option<TailError>) -> Tailed {
-        self.evidence.len = handle.limit.unwrap_or(handle.offset);
+        self.evidence.parts[0].to = handle.limit.unwrap_or(handle.offset);
         self.error = error;
         self
     }

@@ -6,11 +6,12 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Take};
 use std::ops::ControlFlow;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
 use super::lines::{Key, Line, Lines, Place};
-use super::{InputEvidence, OutputEvidence};
+use super::{InputEvidence, OutputEvidence, Part, PartFile};
 use crate::escape::escape_path;
 
 /// Why nothing can be said: the evidence is not what it was, or cannot be read.
@@ -22,30 +23,65 @@ impl Changed {
     }
 }
 
-/// Calls `each` with every line of an input and its bytes (`None` for a line too long to keep), until it breaks.
+/// Calls `each` with every line of an input and its bytes (`None` for a line too long to keep), until it breaks. Lines are
+/// numbered through all its parts; bytes are the part's file's.
 pub(super) fn read_input(
     input: &InputEvidence,
     key: &Key,
     mut each: impl FnMut(Line, Option<&[u8]>) -> ControlFlow<()>,
 ) -> Result<(), Changed> {
-    let changed = |cause: String| Changed::new(&input.path, cause);
-    let (file, _) = open_same(&input.path, input.dev, input.ino).map_err(changed)?;
-    let mut lines = Lines::new(file.take(input.len));
-    let mut unterminated = false;
-    while let Some(line) = lines.next(key).map_err(|e| changed(e.to_string()))? {
-        unterminated = !line.terminated;
-        if each(line, lines.bytes()).is_break() {
-            return Ok(());
+    let mut number = 1;
+    for part in &input.parts {
+        let changed = |cause: String| Changed::new(&input.path, cause);
+        let file = open_part(part).map_err(changed)?;
+        let mut lines = Lines::starting_at(Place { line: number, byte: part.from }, Section::of(&file, part));
+        let mut unterminated = false;
+        while let Some(line) = lines.next(key).map_err(|e| changed(e.to_string()))? {
+            unterminated = !line.terminated;
+            if each(line, lines.bytes()).is_break() {
+                return Ok(());
+            }
         }
-    }
-    let len = lines.place().byte;
-    if len < input.len {
-        return Err(changed(format!("it has shrunk from {} to {len} bytes since it was merged", input.len)));
-    }
-    if unterminated != input.unterminated {
-        return Err(changed("it was rewritten since it was merged: its last line ends differently".to_owned()));
+        let Place { line, byte } = lines.place();
+        if byte < part.to {
+            return Err(changed(format!("it has shrunk from {} to {byte} bytes since it was merged", part.to)));
+        }
+        if unterminated != part.unterminated {
+            return Err(changed("it was rewritten since it was merged: its last line ends differently".to_owned()));
+        }
+        number = line;
     }
     Ok(())
+}
+
+fn open_part(part: &Part) -> Result<Arc<File>, String> {
+    match &part.file {
+        PartFile::Named(path) => Ok(Arc::new(open_same(path, part.dev, part.ino)?.0)),
+        PartFile::Kept(file) => Ok(Arc::clone(file)),
+        PartFile::Gone(why) => Err(why.clone()),
+    }
+}
+
+/// A part's bytes, wherever the file's own position is.
+struct Section<'a> {
+    file: &'a File,
+    at: u64,
+    to: u64,
+}
+
+impl Section<'_> {
+    fn of<'a>(file: &'a File, part: &Part) -> Section<'a> {
+        Section { file, at: part.from, to: part.to }
+    }
+}
+
+impl Read for Section<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.to.saturating_sub(self.at)).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.file.read_at(&mut buffer[..left], self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
 }
 
 /// The output, open.

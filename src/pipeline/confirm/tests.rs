@@ -31,7 +31,7 @@ impl Bench {
         let inputs = inputs.iter().enumerate().map(|(index, bytes)| {
             let (path, m) = write(&index.to_string(), bytes);
             let unterminated = bytes.last().is_some_and(|last| *last != b'\n');
-            InputEvidence { path, len: m.len(), dev: m.dev(), ino: m.ino(), unterminated }
+            InputEvidence::whole(path, m.len(), m.dev(), m.ino(), unterminated)
         });
         let inputs = inputs.collect();
         let (path, m) = write("out", output);
@@ -320,7 +320,7 @@ fn an_output_that_changed_is_unverifiable() {
     let mut input = bench();
     fs::copy(input.path("out"), input.path("0")).unwrap();
     input.output.path = input.path("0");
-    (input.output.dev, input.output.ino) = (input.inputs[0].dev, input.inputs[0].ino);
+    (input.output.dev, input.output.ino) = (input.inputs[0].parts[0].dev, input.inputs[0].parts[0].ino);
     input.unverifiable("with `0`: it is also the input `0`");
 }
 

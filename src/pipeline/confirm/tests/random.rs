@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use fastrand::Rng;
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::super::{InputEvidence, OutputEvidence, confirm};
+use super::super::{InputEvidence, OutputEvidence, Part, confirm};
 use super::counts;
 use crate::recording::{Merge, Verdict};
 
@@ -59,14 +59,15 @@ impl Case {
             file.write_all(bytes).unwrap();
             let (path, m) = (format!("/proc/self/fd/{}", file.as_raw_fd()).into(), file.metadata().unwrap());
             files.push(file);
-            InputEvidence { path, len: m.len(), dev: m.dev(), ino: m.ino(), unterminated }
+            InputEvidence::whole(path, m.len(), m.dev(), m.ino(), unterminated)
         };
         let input = |(lines, unterminated): (&Vec<Line>, &bool)| {
             let bytes = text(lines);
             evidence(&bytes[..bytes.len() - usize::from(*unterminated)], *unterminated)
         };
         let inputs: Vec<InputEvidence> = self.inputs.iter().zip(&self.unterminated).map(input).collect();
-        let InputEvidence { path, dev, ino, .. } = evidence(output, false);
+        let InputEvidence { path, parts } = evidence(output, false);
+        let Part { dev, ino, .. } = parts[0];
         confirm(&inputs, &OutputEvidence { path, start: 0, dev, ino })
     }
 
