@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use common::{is_measuring, print_setting, quantile};
 use pollscope::pipeline::confirm::{OutputEvidence, confirm};
 use pollscope::pipeline::generate::{Files, Plan};
+use pollscope::pipeline::input::Reading;
 use pollscope::pipeline::merge::{Merged, merge, open_inputs};
 use pollscope::pipeline::sink::{Existing, Mode, OutputSpec};
 use pollscope::pipeline::tail::TailOptions;
@@ -104,7 +105,7 @@ fn write_lines(inputs: &[PathBuf], output: &Path) {
 }
 
 fn merge_once(mode: Mode, batch: usize, inputs: &[PathBuf], output: &Path) -> Merged {
-    let handles = open_inputs(inputs, output).expect("the inputs can be opened");
+    let handles = open_inputs(inputs, output, &Reading::once()).expect("the inputs can be opened");
     let output = OutputSpec { path: output.to_owned(), existing: Existing::Refuse, sync_every: 0 };
     let options = TailOptions { interval: Duration::from_millis(100), batch, stamp_from: None };
     // Closed already: the tails end where the files end.

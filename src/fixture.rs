@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::recording::{
-    Coverage, Dist, Environment, Gate, GateVerdict, Lines, Merge, Recording, Run, RuntimeInfo, ScenarioInfo, Site,
-    SlowPoll, Verdict,
+    Coverage, Dist, Environment, Gate, GateVerdict, InputEvents, Lines, Merge, Recording, Run, RuntimeInfo,
+    ScenarioInfo, Site, SlowPoll, Verdict,
 };
 
 /// Milliseconds in nanoseconds.
@@ -57,6 +57,7 @@ pub(crate) fn run(mode: &str) -> Run {
         merge: Some(merge()),
         interrupted: None,
         errors: Vec::new(),
+        input_events: InputEvents::default(),
         loop_busy_ns: polls.sum_ns,
         polls,
         schedule_latency: Some(dist(3, &[(11_800, 900, 60_000), (110, 60_000, 1_300_000)])),

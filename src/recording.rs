@@ -94,6 +94,9 @@ pub struct Run {
     /// What went wrong with inputs and output; each a whole sentence.
     #[serde(deserialize_with = "wire::bounded::list::<_, _, 10_000>")]
     pub errors: Vec<String>,
+    /// What befell the inputs while they were followed.
+    #[serde(default)]
+    pub input_events: InputEvents,
     /// Poll durations.
     pub polls: Dist,
     /// Wake to poll start; `None` where the build could not see it.
@@ -186,6 +189,31 @@ pub struct Coverage {
     /// Why something is not known of slow polls that could be; each a sentence. Empty when nothing was in the way.
     #[serde(default, deserialize_with = "wire::bounded::list::<_, _, 1_000>")]
     pub missing: Vec<String>,
+}
+
+/// What befell the inputs of a merge while they were followed: rotated, cut, gone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputEvents {
+    /// The first thousand, in their order.
+    #[serde(deserialize_with = "wire::bounded::list::<_, _, 10_000>")]
+    pub events: Vec<InputEvent>,
+    /// How many came after these.
+    pub dropped: u64,
+    /// How many of all may have cost lines: then the merge is not ok, even if all that was read is in the output.
+    pub possible_losses: u64,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputEvent {
+    /// When it was noticed, in nanoseconds since the merge's start.
+    pub at_ns: u64,
+    /// What it was, in a word.
+    pub event: String,
+    /// A whole sentence, with the input.
+    pub text: String,
+    /// Whether lines may have been lost by it.
+    pub may_lose: bool,
 }
 
 /// What became of the lines.

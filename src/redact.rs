@@ -105,6 +105,7 @@ fn option(word: &str) -> Option<String> {
 fn run(mut run: Run) -> Run {
     run.errors.iter_mut().for_each(|error| *error = text(error));
     run.interrupted = run.interrupted.as_deref().map(text);
+    run.input_events.events.iter_mut().for_each(|event| event.text = text(&event.text));
     if let Some(merge) = &mut run.merge {
         merge.reason = merge.reason.as_deref().map(text);
     }
@@ -160,7 +161,7 @@ fn place(place: &str) -> String {
 mod tests {
     use super::*;
     use crate::fixture;
-    use crate::recording::{Charge, Ledger, Merge, Shared, Waiter, wire};
+    use crate::recording::{Charge, InputEvent, Ledger, Merge, Shared, Waiter, wire};
     use crate::report::folded;
     use crate::report::terminal::{Style, render};
 
@@ -184,6 +185,12 @@ mod tests {
         recording.scenario.why = "As in /u/planted/why.".to_owned();
         recording.scenario.settings.insert("files.output".to_owned(), "planted".to_owned());
         let run = &mut recording.runs[0];
+        run.input_events.events = vec![InputEvent {
+            at_ns: 1,
+            event: "cut".to_owned(),
+            text: "input `planted/x y` was cut to 3 bytes".to_owned(),
+            may_lose: true,
+        }];
         run.errors = vec!["cannot write to output `planted/x y`: No space left; free some space".to_owned()];
         run.merge = Some(Merge::unverifiable(1, "line 2 (byte 4) of `planted/a` is torn; `/u/planted` too".to_owned()));
         run.sites[0].spawned_at = "/u/planted/src/main.rs:88".to_owned();

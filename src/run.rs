@@ -20,6 +20,7 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 
 use crate::meter::Metered;
+use crate::pipeline::input::Event;
 use crate::pipeline::merge::PreflightError;
 use crate::pipeline::sink::{Mode, SinkError};
 use crate::recording::{Run, Verdict};
@@ -99,6 +100,8 @@ pub trait Observer {
     fn redacts(&self) -> bool {
         false
     }
+    /// Something befell an input.
+    fn input_event(&mut self, _event: &Event) {}
     /// Called about every 20 ms.
     fn progress(&mut self, progress: Progress);
 }
@@ -157,6 +160,10 @@ impl Observer for Silent<'_> {
 
     fn redacts(&self) -> bool {
         self.0.redacts()
+    }
+
+    fn input_event(&mut self, event: &Event) {
+        self.0.input_event(event);
     }
 
     fn progress(&mut self, progress: Progress) {

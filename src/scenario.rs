@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::gate::Gate;
+use crate::pipeline::input::Watch;
 use crate::pipeline::sink::{Existing, Mode};
 
 /// A question about an event loop, and how it is asked.
@@ -105,6 +106,10 @@ pub struct FilesSettings {
     pub batch: usize,
     /// Whether to go on at the inputs' ends until told to stop.
     pub follow: bool,
+    /// How it is noticed that they grew.
+    pub watch: Watch,
+    /// The longest line that is merged whole, in bytes without its newline.
+    pub max_line: usize,
 }
 
 /// Simulated writers, tailed and merged into one output.

@@ -9,7 +9,8 @@ use clap::error::ErrorKind;
 
 use super::Refusal;
 use super::outputs::{CliCommon, Outputs};
-use super::values::{batch, duration, interval, parse_merge_mode};
+use super::values::{batch, duration, interval, max_line, parse_merge_mode, watch};
+use crate::pipeline::input::Watch;
 use crate::pipeline::sink::Mode;
 
 /// What `merge` is to do.
@@ -27,6 +28,10 @@ pub struct MergeRequest {
     pub interval: Duration,
     /// Lines written at once, at most.
     pub batch: usize,
+    /// How it is noticed that the inputs grew.
+    pub watch: Watch,
+    /// The longest line that is merged whole, in bytes without its newline.
+    pub max_line: usize,
     /// Whether to overwrite an output that exists.
     pub force: bool,
     /// Whether to add to an output that exists.
@@ -43,7 +48,7 @@ pub struct MergeRequest {
 
 #[derive(Debug, Args)]
 pub(super) struct CliMerge {
-    /// The files to merge: regular files, each once, read from their beginning
+    /// The files to merge: regular files, read from their beginning, or FIFOs; each once
     #[arg(value_name = "INPUT", required = true)]
     inputs: Vec<PathBuf>,
     /// The merged file; it must not exist, unless --force or --append is given
@@ -61,6 +66,12 @@ pub(super) struct CliMerge {
     /// How many lines to write at once, if they were read at once
     #[arg(long, value_name = "LINES", default_value = "100000", value_parser = batch)]
     batch: usize,
+    /// How to notice that inputs grew or were replaced: inotify (and looking now and then), or poll (looking)
+    #[arg(long, value_name = "HOW", default_value = "inotify", value_parser = watch, requires = "follow")]
+    watch: Watch,
+    /// The longest line to merge whole; a longer one is split into lines of this length, and counted
+    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = max_line)]
+    max_line: usize,
     /// Overwrite the output if it exists
     #[arg(long, conflicts_with = "append")]
     force: bool,
@@ -97,6 +108,8 @@ impl From<CliMerge> for MergeRequest {
             follow: merge.follow,
             interval: merge.interval,
             batch: merge.batch,
+            watch: merge.watch,
+            max_line: merge.max_line,
             force: merge.force,
             append: merge.append,
             slow_poll: merge.slow,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::gate::Gate;
+use crate::pipeline::input::{LARGEST_MAX_LINE, SMALLEST_MAX_LINE, Watch};
 use crate::pipeline::sink::Mode;
 use crate::report::{Format, comparison};
 use crate::scenario::wire::Override;
@@ -53,6 +54,29 @@ pub(super) fn batch(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(lines @ 1..=1_000_000) => Ok(lines),
         _ => Err("write a number of lines, from 1 to 1000000".to_owned()),
+    }
+}
+
+pub(super) fn watch(text: &str) -> Result<Watch, String> {
+    match text {
+        "inotify" => Ok(Watch::Inotify),
+        "poll" => Ok(Watch::Poll),
+        _ => Err("there is no such way; choose of `inotify`, `poll`".to_owned()),
+    }
+}
+
+pub(super) fn max_line(text: &str) -> Result<usize, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let unit = match unit {
+        "" | "B" => Some(1),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        _ => None,
+    };
+    let bytes = unit.and_then(|unit| number.parse::<usize>().ok()?.checked_mul(unit));
+    match bytes {
+        Some(bytes @ SMALLEST_MAX_LINE..=LARGEST_MAX_LINE) => Ok(bytes),
+        _ => Err("write a length from 16 to 64MiB, such as `4096`, `64KiB` or `1MiB`".to_owned()),
     }
 }
 

@@ -40,6 +40,8 @@ fn scenario(request: &MergeRequest) -> Scenario {
         poll_interval: request.interval,
         batch: request.batch,
         follow: request.follow,
+        watch: request.watch,
+        max_line: request.max_line,
     };
     Scenario {
         name: "merge".to_owned(),

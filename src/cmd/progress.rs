@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::escape::escape;
+use crate::pipeline::input::Event;
 use crate::pipeline::sink::Mode;
 use crate::recording::Run;
 use crate::run::{Observer, Progress};
@@ -74,6 +75,17 @@ impl Observer for OnStderr {
 
     fn redacts(&self) -> bool {
         self.redact
+    }
+
+    fn input_event(&mut self, event: &Event) {
+        let text = event.to_string();
+        let text = if self.redact { crate::redact::text(&text) } else { text };
+        // Quiet or not, a loss is told.
+        if event.what.is_possible_loss() {
+            say(&format!("warning: {}", escape(&text)));
+        } else if !self.quiet {
+            say(&escape(&text));
+        }
     }
 
     fn progress(&mut self, progress: Progress) {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::fixture;
 use crate::recording::GateVerdict::{self, Fail, Inconclusive, Pass};
-use crate::recording::{Coverage, Dist, Lines, Merge, Run, RuntimeInfo, Verdict};
+use crate::recording::{Coverage, Dist, InputEvents, Lines, Merge, Run, RuntimeInfo, Verdict};
 
 const MS: u64 = 1_000_000;
 
@@ -23,6 +23,7 @@ fn run(mode: &str) -> Run {
         merge: Some(Merge { bytes: 65_536, ..fixture::merge() }),
         interrupted: None,
         errors: Vec::new(),
+        input_events: InputEvents::default(),
         polls: dist([MS; 1_000]),
         schedule_latency: Some(dist([])),
         lag: Some(dist((1..=200).map(|ms| ms * MS))),

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::changes::Changes;
+use super::input::{Input, InputError, Reading, Told, Watch, What};
 use super::sink::{BlockInPlace, Mode, Naive, Offloaded, Opened, OutputSpec, Sink, SinkError, SpawnBlocking, TokioFs};
-use super::tail::{Handle, InputError, TailError, TailOptions, Tailed, tail};
+use super::tail::{TailError, TailOptions, Tailed, tail};
 use crate::escape::escape_path;
 use crate::tasks::Tasks;
 
@@ -58,23 +60,29 @@ impl std::error::Error for PreflightError {}
 /// Opens the inputs, and refuses what could not end well. Blocking; nothing is written.
 ///
 /// # Errors
-/// When an input is not a readable regular file, or is named twice, or is the output.
-pub fn open_inputs(inputs: &[PathBuf], output: &Path) -> Result<Vec<Handle>, PreflightError> {
+/// When an input is no readable regular file or FIFO, or is named twice, or is the output.
+pub fn open_inputs(inputs: &[PathBuf], output: &Path, reading: &Reading) -> Result<Vec<Input>, PreflightError> {
     // Through links: an output that links to an input would be that input.
     let output_is = std::fs::metadata(output).ok().map(|metadata| (metadata.dev(), metadata.ino()));
-    let mut handles: Vec<Handle> = Vec::with_capacity(inputs.len());
+    let mut opened: Vec<Input> = Vec::with_capacity(inputs.len());
     let mut seen = std::collections::HashMap::with_capacity(inputs.len());
     for path in inputs {
-        let handle = Handle::open(path).map_err(PreflightError::Input)?;
-        if Some(handle.identity()) == output_is {
+        let input = Input::open(path, reading.clone()).map_err(PreflightError::Input)?;
+        if Some(input.identity()) == output_is {
             return Err(PreflightError::OutputIsInput { output: output.to_owned(), input: path.clone() });
         }
-        if let Some(first) = seen.insert(handle.identity(), path) {
+        if let Some(first) = seen.insert(input.identity(), path) {
             return Err(PreflightError::SameInput { first: first.clone(), second: path.clone() });
         }
-        handles.push(handle);
+        opened.push(input);
     }
-    Ok(handles)
+    if reading.follow && reading.watch == Watch::Inotify {
+        match Changes::start() {
+            Ok(changes) => opened.iter_mut().for_each(|input| input.be_told_by(&changes)),
+            Err(error) => opened.iter().for_each(|input| input.tell(What::NotWatched { why: error.to_string() })),
+        }
+    }
+    Ok(opened)
 }
 
 /// What became of a merge.
@@ -86,6 +94,8 @@ pub struct Merged {
     pub opened: Opened,
     /// The output's first error.
     pub output_error: Option<SinkError>,
+    /// What befell the inputs.
+    pub told: Told,
 }
 
 impl Merged {
@@ -111,7 +121,7 @@ impl Merged {
 pub async fn merge(
     tasks: &Tasks,
     mode: Mode,
-    inputs: Vec<Handle>,
+    inputs: Vec<Input>,
     output: OutputSpec,
     options: TailOptions,
     closed: watch::Receiver<bool>,
@@ -127,17 +137,18 @@ pub async fn merge(
 
 async fn merge_into<S: Sink>(
     tasks: &Tasks,
-    inputs: Vec<Handle>,
+    mut inputs: Vec<Input>,
     output: OutputSpec,
     options: TailOptions,
     closed: watch::Receiver<bool>,
 ) -> Result<Merged, SinkError> {
+    let events = inputs.first().map(Input::events).cloned();
     let (sink, opened) = S::open(output, tasks).await?;
     let sink = Arc::new(sink);
-    let of = inputs.len();
-    let mut tails = Vec::with_capacity(of);
-    for (index, handle) in inputs.into_iter().enumerate() {
-        let future = tail(tasks.clone(), handle.among(of), options.clone(), Arc::clone(&sink), closed.clone());
+    Input::together(&mut inputs, (opened.dev, opened.ino));
+    let mut tails = Vec::with_capacity(inputs.len());
+    for (index, input) in inputs.into_iter().enumerate() {
+        let future = tail(tasks.clone(), input, options.clone(), Arc::clone(&sink), closed.clone());
         tails.push(tasks.spawn(&format!("tail {index}"), future));
     }
     let mut inputs = Vec::with_capacity(tails.len());
@@ -153,5 +164,6 @@ async fn merge_into<S: Sink>(
         Ok(tailed) => tailed,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     });
-    Ok(Merged { inputs: inputs.collect(), opened, output_error })
+    let told = events.map(|events| events.so_far()).unwrap_or_default();
+    Ok(Merged { inputs: inputs.collect(), opened, output_error, told })
 }

@@ -2,9 +2,11 @@
 //!
 //! Reading is off the loop in every mode; only the write side differs. Nothing here knows what measures it.
 
+mod changes;
 pub mod confirm;
 pub mod fifo;
 pub mod generate;
+pub mod input;
 pub mod merge;
 pub mod sink;
 pub mod tail;

@@ -307,7 +307,9 @@ fn total(run: &Run) -> u128 {
     ];
     let sites = run.sites.iter().map(|site| site.slow);
     let starts = run.intervals.iter().flat_map(|interval| [interval.start_ns, interval.busy_ns]);
-    let numbers = polls.chain(charges).chain(merge).chain(whole).chain(sites).chain(starts);
+    let told = run.input_events.events.iter().map(|event| event.at_ns);
+    let told = told.chain([run.input_events.dropped, run.input_events.possible_losses]);
+    let numbers = polls.chain(told).chain(charges).chain(merge).chain(whole).chain(sites).chain(starts);
     numbers.map(u128::from).sum::<u128>() + dists.chain(intervals).map(dist).sum::<u128>()
 }
 

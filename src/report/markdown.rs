@@ -9,6 +9,7 @@ use crate::pooled::{Pooled, pool};
 use crate::recording::{Dist, Finding, GateVerdict, Recording};
 use crate::units::{format_count, format_ns, format_ratio, format_round_ns, plural};
 
+use super::terminal::closing::befell;
 use super::{gates, terminal};
 use text::{Table, fenced, md};
 
@@ -27,6 +28,7 @@ pub fn render(recording: &Recording) -> String {
         price(&modes),
         who_blocked(&modes),
         who_waited(&modes),
+        events(&modes),
         gates_list(recording),
         findings(recording),
         histogram(recording),
@@ -44,6 +46,13 @@ fn heading(recording: &Recording, modes: &[Pooled]) -> String {
         out += &format!("\n{}, {workers}, slow from {slow}\n", md(&runtime.flavor));
     }
     out
+}
+
+/// What befell the inputs.
+fn events(modes: &[Pooled]) -> String {
+    let all = modes.iter().flat_map(|mode| befell(mode).into_iter().map(|text| (mode.name, text)));
+    let all: Vec<String> = all.map(|(mode, text)| format!("- {}: {}\n", md(mode), md(&text))).collect();
+    list("What befell the inputs", all.into_iter())
 }
 
 fn errors(recording: &Recording) -> String {

@@ -6,8 +6,9 @@ use pollscope_probe::{Blame, Call, Charge, Ledger, Site, SlowPoll, Snapshot, Sta
 
 use super::watching::Ended;
 use crate::meter::Metered;
+use crate::pipeline::input::{Event, Told};
 use crate::pipeline::sink::Mode;
-use crate::recording::{self, Coverage, Dist, Lines, Run, RuntimeInfo, Text};
+use crate::recording::{self, Coverage, Dist, InputEvent, InputEvents, Lines, Run, RuntimeInfo, Text};
 use crate::scenario::Settings;
 
 /// Puts the parts together.
@@ -23,9 +24,9 @@ pub(super) fn run(
     let Ended { elapsed, collected, responses, merge, abandoned: _ } = ended;
     let (snapshot, usage) = (&collected.snapshot, metered.usage);
     let bytes = merge.as_ref().and_then(|merge| merge.written_bytes);
-    let (confirmed, write_latency, errors) = match merge {
-        None => (None, None, Vec::new()),
-        Some(merge) => (Some(merge.confirmed), merge.write_latency, merge.errors),
+    let (confirmed, write_latency, errors, told) = match merge {
+        None => (None, None, Vec::new(), Told::default()),
+        Some(merge) => (Some(merge.confirmed), merge.write_latency, merge.errors, merge.told),
     };
     let polls = Dist::from(&snapshot.polls);
     Run {
@@ -41,6 +42,7 @@ pub(super) fn run(
         merge: confirmed,
         interrupted,
         errors,
+        input_events: input_events(&told),
         loop_busy_ns: polls.sum_ns,
         polls,
         schedule_latency: snapshot.schedule_latency.as_ref().map(Dist::from),
@@ -65,6 +67,20 @@ pub(super) fn run(
         ledger: snapshot.ledger.as_ref().map(ledger),
         intervals: collected.intervals,
         runtime_metrics: collected.runtime_metrics,
+    }
+}
+
+fn input_events(told: &Told) -> InputEvents {
+    let event = |event: &Event| InputEvent {
+        at_ns: event.at_ns,
+        event: event.what.as_str().to_owned(),
+        text: event.to_string(),
+        may_lose: event.what.is_possible_loss(),
+    };
+    InputEvents {
+        events: told.events.iter().map(event).collect(),
+        dropped: told.dropped,
+        possible_losses: told.possible_losses,
     }
 }
 

@@ -8,9 +8,10 @@ use tempfile::TempDir;
 use super::{RunError, io_error};
 use crate::pipeline::fifo::{FifoReader, Pauses};
 use crate::pipeline::generate::{Appearances, Files, Generator, Plan};
+use crate::pipeline::input::{Events, Input, Reading, Watch};
 use crate::pipeline::merge::open_inputs;
 use crate::pipeline::sink::{Existing, OutputSpec};
-use crate::pipeline::tail::{Handle, TailOptions};
+use crate::pipeline::tail::TailOptions;
 use crate::scenario::{BlockSettings, FilesSettings, MergeSettings, Settings, SinkSettings, Workload};
 
 /// A run's two halves.
@@ -29,7 +30,7 @@ pub(super) enum Work {
 
 /// A merge that can start.
 pub(super) struct MergeWork {
-    pub(super) inputs: Vec<Handle>,
+    pub(super) inputs: Vec<Input>,
     pub(super) output: OutputSpec,
     pub(super) interval: Duration,
     /// How many lines are written at once, at most.
@@ -48,6 +49,8 @@ impl MergeWork {
 pub(super) struct Outside {
     /// How many inputs are merged; `None` for another workload.
     pub(super) inputs: Option<u64>,
+    /// What befalls the inputs.
+    pub(super) events: Events,
     writers: Writers,
     /// When the inputs are closed, after the start; `None`: only when asked to stop.
     close_after: Option<Duration>,
@@ -71,14 +74,15 @@ impl Prepared {
     }
 
     fn files(files: &FilesSettings) -> Result<Prepared, RunError> {
-        let inputs = open_inputs(&files.inputs, &files.output).map_err(RunError::Preflight)?;
+        let events = Events::from_now();
+        let FilesSettings { follow, watch, max_line, .. } = *files;
+        let reading = Reading { follow, max_line, watch, events: events.clone() };
+        let inputs = open_inputs(&files.inputs, &files.output, &reading).map_err(RunError::Preflight)?;
         let output = OutputSpec { path: files.output.clone(), existing: files.existing, sync_every: 0 };
         let work = MergeWork { inputs, output, interval: files.poll_interval, batch: files.batch, stamps: false };
-        let close_after = (!files.follow).then_some(Duration::ZERO);
-        Ok(Prepared {
-            work: Work::Merge(work),
-            outside: Outside::nothing(Some(files.inputs.len() as u64), close_after),
-        })
+        // What is not followed ends by itself.
+        let outside = Outside { events, ..Outside::nothing(Some(files.inputs.len() as u64), None) };
+        Ok(Prepared { work: Work::Merge(work), outside })
     }
 
     fn simulation(merge: &MergeSettings, seed: u64) -> Result<Prepared, RunError> {
@@ -99,10 +103,13 @@ impl Prepared {
                 (OutputSpec { path, existing: Existing::Fifo, sync_every: 0 }, Some((reader, merged)))
             }
         };
-        let inputs = open_inputs(&files.paths(), &output.path).map_err(RunError::Preflight)?;
+        let events = Events::from_now();
+        let reading = Reading { events: events.clone(), ..Reading::following(Watch::Poll) };
+        let inputs = open_inputs(&files.paths(), &output.path, &reading).map_err(RunError::Preflight)?;
         let work = MergeWork { inputs, output, interval: merge.poll_interval, batch: merge.batch, stamps: true };
         let outside = Outside {
             inputs: Some(merge.inputs as u64),
+            events,
             writers: Writers::Ready(files),
             close_after: Some(merge.close_after),
             fifo,
@@ -114,7 +121,7 @@ impl Prepared {
 
 impl Outside {
     fn nothing(inputs: Option<u64>, close_after: Option<Duration>) -> Outside {
-        Outside { inputs, writers: Writers::None, close_after, fifo: None, folder: None }
+        Outside { inputs, events: Events::from_now(), writers: Writers::None, close_after, fifo: None, folder: None }
     }
 
     /// Starts the simulated writers, if there are any.

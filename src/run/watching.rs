@@ -15,6 +15,7 @@ use super::{Observer, RunError, io_error};
 use crate::escape::escape_path;
 use crate::pipeline::confirm::{InputEvidence, OutputEvidence, confirm};
 use crate::pipeline::generate::Appearances;
+use crate::pipeline::input::Told;
 use crate::pipeline::merge::Merged;
 use crate::recording::{Dist, Merge, Verdict};
 use crate::shutdown::{Phase, Shutdown};
@@ -31,6 +32,8 @@ pub(super) struct Watching {
     close: watch::Sender<bool>,
     origin: Instant,
     elapsed: Option<Duration>,
+    /// How many of the inputs' events were told on.
+    told: usize,
 }
 
 /// What a run left behind, apart from what the probe saw.
@@ -49,6 +52,7 @@ pub(super) struct MergeEnded {
     pub(super) written_bytes: Option<u64>,
     pub(super) write_latency: Option<Dist>,
     pub(super) errors: Vec<String>,
+    pub(super) told: Told,
 }
 
 impl Watching {
@@ -68,7 +72,7 @@ impl Watching {
             let _ = end.connected.send(());
         }
         outside.start(origin)?;
-        Ok(Watching { outside, asking, collector, close, origin, elapsed: None })
+        Ok(Watching { outside, asking, collector, close, origin, elapsed: None, told: 0 })
     }
 
     /// Watches until the loop has ended, or, with `None`, until asked to report at once.
@@ -92,6 +96,10 @@ impl Watching {
                 Err(RecvTimeoutError::Disconnected) => return Err(RunError::Panicked),
             }
             observer.progress(self.collector.tick());
+            for event in self.outside.events.after(self.told) {
+                observer.input_event(&event);
+                self.told += 1;
+            }
             match shutdown.phase() {
                 Phase::Run => {}
                 Phase::Drain => self.outside.stop(),
@@ -114,13 +122,16 @@ impl Watching {
         let (merge, abandoned) = match outcome {
             Some(Outcome::Blocked) => (None, None),
             Some(Outcome::Merged(merged)) => {
-                let inputs = merged.inputs.len() as u64;
+                let (inputs, told) = (merged.inputs.len() as u64, merged.told.clone());
                 match confirm_until(self.outside, merged, shutdown)? {
                     Some(confirmed) => (Some(confirmed), None),
-                    None => (Some(unconfirmed(inputs, "the confirmation")), Some("the confirmation")),
+                    None => (Some(unconfirmed(inputs, "the confirmation", told)), Some("the confirmation")),
                 }
             }
-            None => (self.outside.inputs.map(|inputs| unconfirmed(inputs, "the merge")), Some("the workload")),
+            None => {
+                let told = self.outside.events.so_far();
+                (self.outside.inputs.map(|inputs| unconfirmed(inputs, "the merge", told)), Some("the workload"))
+            }
         };
         Ok(Ended { elapsed, collected: self.collector.end(), responses, merge, abandoned })
     }
@@ -163,8 +174,14 @@ fn ended(outside: &mut Outside, merged: &Merged) -> Result<MergeEnded, RunError>
         confirmed.verdict = if confirmed.verdict == Verdict::Ok { Verdict::Failed } else { confirmed.verdict };
         confirmed.reason = Some(first.clone());
     }
+    if let Some(loss) = merged.told.first_loss.as_ref().filter(|_| confirmed.verdict == Verdict::Ok) {
+        // All that was read is there, but perhaps not all that was written.
+        confirmed.verdict = Verdict::Unverifiable;
+        confirmed.reason = Some(loss.to_string());
+    }
     let write_latency = appearances.map(|appearances| write_latency(&appearances, merged));
-    Ok(MergeEnded { confirmed, written_bytes: Some(merged.bytes()), write_latency, errors })
+    let told = merged.told.clone();
+    Ok(MergeEnded { confirmed, written_bytes: Some(merged.bytes()), write_latency, errors, told })
 }
 
 fn output_evidence(merged: &Merged, behind_fifo: Option<PathBuf>) -> Result<OutputEvidence, String> {
@@ -180,12 +197,13 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> String {
     format!("cannot look at `{}`: {error}", escape_path(path))
 }
 
-fn unconfirmed(inputs: u64, what: &str) -> MergeEnded {
+fn unconfirmed(inputs: u64, what: &str, told: Told) -> MergeEnded {
     MergeEnded {
         confirmed: Merge::unverifiable(inputs, format!("{what} was abandoned before it ended")),
         written_bytes: None,
         write_latency: None,
         errors: Vec::new(),
+        told,
     }
 }
 

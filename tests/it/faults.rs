@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use fuser::Errno;
 use pollscope::pipeline::confirm::{OutputEvidence, confirm};
+use pollscope::pipeline::input::Reading;
 use pollscope::pipeline::merge::{Merged, merge, open_inputs};
 use pollscope::pipeline::sink::{Existing, Mode, OutputSpec, SinkError};
 use pollscope::pipeline::tail::{TailError, TailOptions};
@@ -70,7 +71,7 @@ impl Bench {
     }
 
     fn merge(&self, runtime: &Runtime, mode: Mode, batch: usize) -> Result<Merged, SinkError> {
-        let handles = open_inputs(&self.inputs, &self.out()).expect("the inputs can be opened");
+        let handles = open_inputs(&self.inputs, &self.out(), &Reading::once()).expect("the inputs can be opened");
         let output = OutputSpec { path: self.out(), existing: Existing::Refuse, sync_every: SYNC_EVERY };
         let options = TailOptions { interval: Duration::from_millis(1), batch, stamp_from: None };
         // Closed already: the tails end where the files end.

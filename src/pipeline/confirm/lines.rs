@@ -45,6 +45,7 @@ pub(super) struct Lines<R> {
 }
 
 impl<R: Read> Lines<R> {
+    #[cfg(test)]
     pub(super) fn new(reader: R) -> Lines<R> {
         Lines::starting_at(Place { line: 1, byte: 0 }, reader)
     }

@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::blockers::Blocker;
-use crate::recording::{Charge, Dist, Finding, Frame, Gate, Interval, Run, Site, SlowPoll, Waiter};
+use crate::recording::{Charge, Dist, Finding, Frame, Gate, InputEvent, Interval, Run, Site, SlowPoll, Waiter};
 
 thread_local! {
     /// How many bytes may still be taken. Serde passes nothing down to where lists are read and histograms inflated.
@@ -74,6 +74,12 @@ impl Element for String {
 impl Element for Option<f64> {
     fn besides(&self) -> usize {
         0
+    }
+}
+
+impl Element for InputEvent {
+    fn besides(&self) -> usize {
+        texts([&self.event, &self.text])
     }
 }
 

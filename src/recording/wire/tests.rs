@@ -34,6 +34,16 @@ fn bare_run() -> Run {
         merge: None,
         interrupted: None,
         errors: Vec::new(),
+        input_events: InputEvents {
+            events: vec![InputEvent {
+                at_ns: 5,
+                event: "cut".into(),
+                text: "input `a` was cut".into(),
+                may_lose: true,
+            }],
+            dropped: 0,
+            possible_losses: 1,
+        },
         polls: dist(&[503_123_456]),
         schedule_latency: None,
         lag: None,
@@ -230,7 +240,7 @@ fn every_key_of_the_contract_is_there() {
         ("/scenario/settings", "runtime.workers:text"),
         (
             "/runs/0",
-            "mode:text round:whole runtime:map started_at:text elapsed_ns:whole interrupted:text errors:list coverage:map \
+            "mode:text round:whole runtime:map started_at:text elapsed_ns:whole interrupted:text errors:list input_events:map coverage:map \
              merge:map polls:map schedule_latency:map lag:map lag_raw:map response_time:map unanswered:whole \
              write_latency:map busy_stretches:map loop_busy_ns:whole throughput_bytes_per_s:whole \
              cpu_user_ns:whole cpu_system_ns:whole context_switches_voluntary:whole context_switches_involuntary:whole pool_wait:map \
@@ -244,6 +254,8 @@ fn every_key_of_the_contract_is_there() {
             "verdict:text reason:text inputs:whole lines:whole bytes:whole lost:whole duplicated:whole \
              reordered:whole torn:whole foreign:whole unterminated:whole",
         ),
+        ("/runs/0/input_events", "events:list dropped:whole possible_losses:whole"),
+        ("/runs/0/input_events/events/0", "at_ns:whole event:text text:text may_lose:bool"),
         ("/runs/0/slow_poll_lines", "printed:whole suppressed:whole"),
         (
             "/runs/0/slow_polls/0",

@@ -9,7 +9,7 @@ use crate::findings::{Severity, diagnosis};
 use crate::pooled::Pooled;
 use crate::recording::{Finding, Gate, GateVerdict, Run, Verdict};
 use crate::report::gates::gate_value;
-use crate::report::terminal::closing::{build, confirmed, limits, machine, not_confirmed};
+use crate::report::terminal::closing::{befell, build, confirmed, limits, machine, not_confirmed};
 
 /// Findings shown.
 const FINDINGS: usize = 60;
@@ -24,6 +24,8 @@ pub(super) fn findings(page: &Page) -> Option<Markup> {
         @if !merges.is_empty() {
             h3 { "Is the merge right?" }
             ul.plain { @for (verdict, text) in &merges { li { (mark(of_merge(*verdict))) " " (sentence(text)) } } }
+            @let befell: Vec<String> = page.modes.iter().flat_map(befell).collect();
+            @if !befell.is_empty() { ul.plain { @for text in &befell { li.dim { (sentence(text)) } } } }
         }
     })
 }

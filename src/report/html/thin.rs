@@ -202,6 +202,7 @@ fn without_lists(run: &Run) -> Run {
         merge: run.merge.clone(),
         interrupted: run.interrupted.clone(),
         errors: run.errors.clone(),
+        input_events: run.input_events.clone(),
         polls: run.polls.clone(),
         schedule_latency: run.schedule_latency.clone(),
         lag: run.lag.clone(),

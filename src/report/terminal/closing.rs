@@ -5,8 +5,8 @@ use super::super::layout::{Ink, Line, hanging, paragraph, width};
 use super::Page;
 use crate::findings::{Severity, diagnosis};
 use crate::pooled::Pooled;
-use crate::recording::{Environment, Finding, GateVerdict, Merge, Run, Verdict};
-use crate::units::{format_bytes, format_count, join_and, plural};
+use crate::recording::{Environment, Finding, GateVerdict, InputEvents, Merge, Run, Verdict};
+use crate::units::{format_bytes, format_count, format_ns, join_and, plural};
 
 /// Each finding as a compiler would say it; the advice once for all that share it.
 pub(super) fn findings(page: &Page) -> Vec<Line> {
@@ -65,8 +65,39 @@ pub(super) fn merges(page: &Page) -> Vec<Line> {
             let text = not_confirmed(mode, run, merge);
             lines.extend(paragraph(start(merge.verdict), Ink::Plain, &text, page.width));
         }
+        for text in befell(mode) {
+            lines.extend(paragraph(Line::new().blank(2 + page.mode_columns()), Ink::Dim, &text, page.width));
+        }
     }
     lines
+}
+
+/// How many of a run's events a report for people shows: those that may have cost lines first.
+const EVENTS: usize = 6;
+
+/// What befell the inputs, each a sentence.
+pub(in crate::report) fn befell(mode: &Pooled) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for run in &mode.rounds {
+        let round = if mode.rounds.len() > 1 { format!("round {}: ", run.round) } else { String::new() };
+        let InputEvents { events, dropped, possible_losses } = &run.input_events;
+        let count = events.len() as u64 + dropped;
+        if count == 0 {
+            continue;
+        }
+        let losses = match possible_losses {
+            0 => "none of which cost lines".to_owned(),
+            n => format!("{} of which may have cost lines", format_count(*n)),
+        };
+        sentences.push(format!("{round}{} while the inputs were followed, {losses}", plural(count, "event")));
+        let (worse, others): (Vec<_>, Vec<_>) = events.iter().partition(|event| event.may_lose);
+        let shown = worse.into_iter().chain(others).take(EVENTS);
+        sentences.extend(shown.map(|event| format!("after {}: {}", format_ns(event.at_ns), event.text)));
+        if count > EVENTS as u64 {
+            sentences.push(format!("and {} more", format_count(count - EVENTS as u64)));
+        }
+    }
+    sentences
 }
 
 /// One sentence for all rounds whose merge is ok.

@@ -1,0 +1,242 @@
+//! Being told that files change, by inotify: who waits for new data need not look.
+//!
+//! A thread of its own reads the events. It opens what takes an input's name at once, before that is renamed again, and reads
+//! nothing. What it cannot be told, tails find by looking, only later.
+
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
+use rustix::io::Errno;
+use tokio::sync::Notify;
+
+use super::input::{Identity, identity, open_file};
+
+/// How many files that took an input's name wait for it, at most.
+const WAITING: usize = 64;
+
+/// The thread that is told; it ends when this and all that is watched are dropped.
+#[derive(Debug)]
+pub(super) struct Changes {
+    shared: Arc<Shared>,
+    stop: Arc<Stop>,
+}
+
+/// One input's part.
+#[derive(Debug, Clone)]
+pub(super) struct Watched {
+    shared: Arc<Shared>,
+    input: Arc<Waiting>,
+    _stop: Arc<Stop>,
+}
+
+/// Ends the thread when it is dropped.
+#[derive(Debug)]
+struct Stop(Arc<OwnedFd>);
+
+/// What took an input's name since it was last asked.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Opened, in this order.
+    pub(super) files: Vec<File>,
+    /// How many were gone before they could be opened.
+    pub(super) missed: u64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    inotify: OwnedFd,
+    places: Mutex<Places>,
+}
+
+/// What each watch is for.
+#[derive(Debug, Default)]
+struct Places {
+    /// By a folder's watch and a name in it.
+    names: HashMap<(i32, OsString), Vec<Arc<Waiting>>>,
+    /// By a file's watch.
+    files: HashMap<i32, Arc<Waiting>>,
+    all: Vec<Arc<Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    path: PathBuf,
+    names: Mutex<Names>,
+    changed: Notify,
+}
+
+/// What became of a name since it was last asked.
+#[derive(Debug, Default)]
+struct Names {
+    files: Vec<File>,
+    /// Which these are.
+    opened: Vec<Identity>,
+    /// How often something took the name.
+    arrivals: u64,
+}
+
+impl Changes {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the kernel has no inotify for this user (any more), or no thread.
+    pub(super) fn start() -> io::Result<Changes> {
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
+        let shared = Arc::new(Shared { inotify, places: Mutex::default() });
+        let (of_thread, stopped) = (Arc::clone(&shared), Arc::clone(&stop));
+        thread::Builder::new().name("changes".to_owned()).spawn(move || of_thread.run(&stopped))?;
+        Ok(Changes { shared, stop: Arc::new(Stop(stop)) })
+    }
+
+    /// Begins to watch the file of that name, and the name.
+    ///
+    /// # Errors
+    /// When the kernel watches no more for this user (`fs.inotify.max_user_watches`), or cannot.
+    pub(super) fn watch(&self, path: &Path) -> io::Result<Watched> {
+        let waiting = Waiting { path: path.to_owned(), names: Mutex::default(), changed: Notify::new() };
+        let shared = Arc::clone(&self.shared);
+        let watched = Watched { shared, input: Arc::new(waiting), _stop: Arc::clone(&self.stop) };
+        let name = path.file_name().ok_or(Errno::INVAL)?.to_owned();
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // Under the lock: the thread looks places up.
+        let mut places = self.shared.places();
+        let flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
+        let wd = inotify::add_watch(&self.shared.inotify, folder, flags | WatchFlags::ONLYDIR)?;
+        places.names.entry((wd, name)).or_default().push(Arc::clone(&watched.input));
+        places.all.push(Arc::clone(&watched.input));
+        drop(places);
+        watched.shared.watch_file(&watched.input)?;
+        Ok(watched)
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        // It ends by itself: nothing waits for it.
+        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+    }
+}
+
+impl Watched {
+    /// Waits until something changed since the last wait.
+    pub(super) async fn changed(&self) {
+        self.input.changed.notified().await;
+    }
+
+    pub(super) fn take(&self) -> Taken {
+        let Names { files, opened, arrivals } = std::mem::take(&mut *self.input.names());
+        Taken { files, missed: arrivals.saturating_sub(opened.len() as u64) }
+    }
+
+    /// Watches the file that has the name now. Where that fails, it is found to have grown by looking.
+    pub(super) fn watch_file(&self) {
+        let _ = self.shared.watch_file(&self.input);
+    }
+}
+
+impl Waiting {
+    fn names(&self) -> MutexGuard<'_, Names> {
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens what took the name, or had it, if it is still where the event says.
+    fn open(&self, path: &Path, is_arrival: bool) {
+        let opened = open_file(path).and_then(|file| Ok((identity(&file.metadata()?), file)));
+        let mut names = self.names();
+        match opened {
+            // What cannot be opened is no arrival: the look at the name says why.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return,
+            Ok((identity, file)) if names.files.len() < WAITING && !names.opened.contains(&identity) => {
+                names.files.push(file);
+                names.opened.push(identity);
+            }
+            // Gone, or what took its place in the meantime: then there are more arrivals than files.
+            Ok(_) | Err(_) => {}
+        }
+        names.arrivals += u64::from(is_arrival);
+    }
+}
+
+impl Shared {
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watch_file(&self, input: &Arc<Waiting>) -> io::Result<()> {
+        let mut places = self.places();
+        let wd = inotify::add_watch(&self.inotify, &input.path, WatchFlags::MODIFY | WatchFlags::ATTRIB)?;
+        places.files.insert(wd, Arc::clone(input));
+        Ok(())
+    }
+
+    fn run(&self, stop: &OwnedFd) {
+        let mut buffer = [MaybeUninit::uninit(); 16 << 10];
+        loop {
+            let mut fds = [PollFd::new(&self.inotify, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
+            match poll(&mut fds, None) {
+                Err(Errno::INTR) => continue,
+                Err(_) => return,
+                Ok(_) if !fds[1].revents().is_empty() => return,
+                Ok(_) => self.read(&mut buffer),
+            }
+        }
+    }
+
+    fn read(&self, buffer: &mut [MaybeUninit<u8>]) {
+        let mut events = inotify::Reader::new(&self.inotify, buffer);
+        // Whose name was just taken away from a file, by cookie: the next event says where to.
+        let mut moved: Option<(u32, Vec<Arc<Waiting>>)> = None;
+        while let Ok(event) = events.next() {
+            let kind = event.events();
+            let mut places = self.places();
+            if kind.contains(ReadFlags::QUEUE_OVERFLOW) {
+                // What was lost may have been anything: all look.
+                places.all.iter().for_each(|input| input.changed.notify_one());
+                continue;
+            }
+            if kind.contains(ReadFlags::IGNORED) {
+                places.files.remove(&event.wd());
+                continue;
+            }
+            let Some(name) = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes())) else {
+                if let Some(input) = places.files.get(&event.wd()) {
+                    input.changed.notify_one();
+                }
+                continue;
+            };
+            let inputs = places.names.get(&(event.wd(), name.to_owned())).cloned().unwrap_or_default();
+            drop(places);
+            if kind.contains(ReadFlags::MOVED_TO)
+                && let Some((cookie, inputs)) = moved.take()
+                && cookie == event.cookie()
+            {
+                // It had the name: if nobody knows it, it had it only for a moment.
+                for input in inputs {
+                    let folder = input.path.parent().unwrap_or(Path::new(""));
+                    input.open(&folder.join(name), false);
+                    input.changed.notify_one();
+                }
+            }
+            for input in &inputs {
+                if kind.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
+                    input.open(&input.path, true);
+                }
+                input.changed.notify_one();
+            }
+            if kind.contains(ReadFlags::MOVED_FROM) && !inputs.is_empty() {
+                moved = Some((event.cookie(), inputs));
+            }
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! One of the files that an input is while it is followed.
+
+use std::fs::{File, Metadata};
+use std::io::{self, IoSliceMut, Read, Write};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rustix::io::Errno;
+
+use super::buffer::LineBuffer;
+use crate::pipeline::confirm::PartFile;
+
+/// How many of the bytes before the place that was read to are compared with what is there when more is read.
+const ANCHOR: usize = 256;
+/// How much of what comes through a FIFO is kept to confirm it with, in bytes.
+const SPOOLED: u64 = 256 << 20;
+
+/// Which file it is: device and inode.
+pub(in crate::pipeline) type Identity = (u64, u64);
+
+/// What a look at a file's length and times found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing that contradicts what was read.
+    Same,
+    /// It is shorter than what was read of it.
+    Cut { len: u64 },
+    /// What was read of it is not what it holds.
+    Rewritten,
+}
+
+/// What a read found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// So many bytes.
+    Bytes(usize),
+    /// Nothing more for now.
+    Nothing,
+    /// The end: whoever wrote into the FIFO has closed it.
+    End,
+    /// What was read before is not what it holds.
+    Rewritten,
+}
+
+/// An open file and how far it was read.
+#[derive(Debug)]
+pub(super) struct Generation {
+    file: Arc<File>,
+    pub(super) identity: Identity,
+    pub(super) buffer: LineBuffer,
+    /// How far it was read.
+    offset: u64,
+    /// How far it may be read: its length when it was last looked at.
+    len: u64,
+    /// The last bytes before `offset`.
+    anchor: Vec<u8>,
+    /// When it was last changed, by its own account.
+    changed: (i64, i64, i64, i64),
+    /// When something new was last found in it, or it was opened.
+    pub(super) grew_at: Instant,
+    /// How often it was cut or rewritten: what was read before each is gone.
+    pub(super) epoch: u32,
+    stream: Option<Stream>,
+}
+
+/// What a FIFO needs besides.
+#[derive(Debug)]
+struct Stream {
+    /// A copy of what came, to confirm the merge with, or why there is none.
+    spool: Result<Arc<File>, String>,
+    /// Whether somebody had it open to write.
+    had_writer: bool,
+}
+
+impl Generation {
+    /// An open regular file or FIFO, to be read from its beginning.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    pub(super) fn new(file: File, max_line: usize) -> io::Result<Generation> {
+        let metadata = file.metadata()?;
+        let stream = metadata.file_type().is_fifo().then(|| Stream {
+            spool: tempfile::tempfile().map(Arc::new).map_err(|error| format!("its copy could not be made: {error}")),
+            had_writer: false,
+        });
+        Ok(Generation {
+            identity: identity(&metadata),
+            file: Arc::new(file),
+            buffer: LineBuffer::new(0, max_line),
+            offset: 0,
+            len: 0,
+            anchor: Vec::new(),
+            changed: changed(&metadata),
+            grew_at: Instant::now(),
+            epoch: 0,
+            stream,
+        })
+    }
+
+    pub(super) fn file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    pub(super) fn is_stream(&self) -> bool {
+        self.stream.is_some()
+    }
+
+    /// Whether there is something to read that was seen already.
+    pub(super) fn has_unread(&self) -> bool {
+        self.offset < self.len
+    }
+
+    /// Whether what is left of it can be held against what was read: its last bytes are still there.
+    pub(super) fn holds(&self, (offset, anchor): &(u64, Vec<u8>)) -> bool {
+        let mut there = vec![0; anchor.len()];
+        self.file.read_exact_at(&mut there, offset - anchor.len() as u64).is_ok() && there == *anchor
+    }
+
+    /// How far it was read and the bytes before that.
+    pub(super) fn mark(&self) -> (u64, Vec<u8>) {
+        (self.offset, self.anchor.clone())
+    }
+
+    /// Goes on where it was left, once [`Generation::holds`] says that it is the same.
+    pub(super) fn go_on_at(&mut self, (offset, anchor): (u64, Vec<u8>)) {
+        self.buffer = LineBuffer::new(offset, self.buffer.max_line());
+        (self.offset, self.anchor) = (offset, anchor);
+    }
+
+    /// The same, with what was read of the last line.
+    pub(super) fn go_on_with(&mut self, mark: (u64, Vec<u8>), buffer: LineBuffer) {
+        self.go_on_at(mark);
+        self.buffer = buffer;
+    }
+
+    /// Looks at how long it is; reads up to there are then allowed. With `closely`, what was read last is compared
+    /// although nothing says that it changed.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn look(&mut self, closely: bool) -> Result<Seen, (&'static str, io::Error)> {
+        if self.is_stream() {
+            // So many wait in it. That there are none says nothing of its writers: only a read does.
+            let waiting = rustix::io::ioctl_fionread(&*self.file).map_err(|error| ("look at", error.into()))?;
+            self.len = self.offset + waiting.max(u64::from(!closely));
+            return Ok(Seen::Same);
+        }
+        let metadata = self.file.metadata().map_err(|error| ("look at", error))?;
+        let len = metadata.len();
+        if len < self.offset {
+            return Ok(Seen::Cut { len });
+        }
+        let changed = changed(&metadata);
+        let is_touched = std::mem::replace(&mut self.changed, changed) != changed;
+        // A read of what is new compares on its way.
+        if len == self.offset && (is_touched || closely) && !self.holds(&self.mark()) {
+            return Ok(Seen::Rewritten);
+        }
+        self.len = len;
+        Ok(Seen::Same)
+    }
+
+    /// Reads on, so many bytes at most, and no further than was seen. Never waits.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn read(&mut self, most: usize) -> io::Result<Found> {
+        let most = usize::try_from(self.len - self.offset).map_or(most, |left| left.min(most));
+        if self.is_stream() {
+            return self.read_stream(most);
+        }
+        let mut there = [0; ANCHOR];
+        let there = &mut there[..self.anchor.len()];
+        let room = self.buffer.room(most);
+        let start = self.offset - there.len() as u64;
+        let read =
+            retry(|| rustix::io::preadv(&*self.file, &mut [IoSliceMut::new(there), IoSliceMut::new(room)], start));
+        let new = read.as_ref().map_or(0, |read| read.saturating_sub(there.len()));
+        let is_same = read.as_ref().is_ok_and(|read| *read >= there.len()) && *there == *self.anchor;
+        let is_new = read.is_ok() && is_same;
+        if is_new {
+            remember(&mut self.anchor, &room[..new]);
+        }
+        self.buffer.filled(most, if is_new { new } else { 0 });
+        read?;
+        if !is_same {
+            return Ok(Found::Rewritten);
+        }
+        self.offset += new as u64;
+        if new == 0 {
+            // It became shorter since it was looked at; the next look says so.
+            self.len = self.offset;
+            return Ok(Found::Nothing);
+        }
+        self.grew_at = Instant::now();
+        Ok(Found::Bytes(new))
+    }
+
+    fn read_stream(&mut self, most: usize) -> io::Result<Found> {
+        let stream = self.stream.as_mut().expect("asked by the caller");
+        let room = self.buffer.room(most);
+        let read = loop {
+            match (&*self.file).read(room) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        let new = *read.as_ref().unwrap_or(&0);
+        if new > 0 {
+            stream.keep(self.offset, &room[..new]);
+        }
+        self.buffer.filled(most, new);
+        match read {
+            Ok(0) => {
+                self.len = self.offset;
+                Ok(if stream.had_writer { Found::End } else { Found::Nothing })
+            }
+            Ok(_) => {
+                stream.had_writer = true;
+                self.offset += new as u64;
+                self.grew_at = Instant::now();
+                Ok(Found::Bytes(new))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                stream.had_writer = true;
+                self.len = self.offset;
+                Ok(Found::Nothing)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// It was cut or rewritten: what it holds now is read from its beginning. What was read and not handed out.
+    pub(super) fn restart(&mut self) -> LineBuffer {
+        (self.offset, self.len, self.epoch) = (0, 0, self.epoch + 1);
+        self.anchor.clear();
+        let new = LineBuffer::new(0, self.buffer.max_line());
+        std::mem::replace(&mut self.buffer, new)
+    }
+
+    /// How a confirmation reads it again, although `path` may name another file.
+    pub(super) fn evidence(&self, path: &Path) -> PartFile {
+        match &self.stream {
+            Some(Stream { spool: Ok(spool), .. }) => PartFile::Kept(Arc::clone(spool)),
+            Some(Stream { spool: Err(why), .. }) => PartFile::Gone(format!("it is a FIFO, and {why}")),
+            None => PartFile::Named(path.to_owned()),
+        }
+    }
+}
+
+impl Stream {
+    fn keep(&mut self, offset: u64, bytes: &[u8]) {
+        let Ok(spool) = &self.spool else { return };
+        if offset + bytes.len() as u64 > SPOOLED {
+            self.spool = Err(format!("only {} MiB of what comes through one are kept", SPOOLED >> 20));
+        } else if let Err(error) = (&**spool).write_all(bytes) {
+            self.spool = Err(format!("its copy could not be written: {error}"));
+        }
+    }
+}
+
+pub(in crate::pipeline) fn identity(metadata: &Metadata) -> Identity {
+    (metadata.dev(), metadata.ino())
+}
+
+fn changed(metadata: &Metadata) -> (i64, i64, i64, i64) {
+    (metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec())
+}
+
+fn remember(anchor: &mut Vec<u8>, new: &[u8]) {
+    let kept = ANCHOR.saturating_sub(new.len()).min(anchor.len());
+    anchor.drain(..anchor.len() - kept);
+    anchor.extend_from_slice(&new[new.len().saturating_sub(ANCHOR)..]);
+}
+
+fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return result.map_err(io::Error::from),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(generation: &mut Generation) -> (String, Found) {
+        let mut all = Vec::new();
+        loop {
+            let found = if generation.has_unread() { generation.read(5).unwrap() } else { Found::Nothing };
+            while let Some(lines) = generation.buffer.next_lines(1) {
+                all.extend(lines.bytes);
+            }
+            if !matches!(found, Found::Bytes(_)) {
+                return (String::from_utf8(all).unwrap(), found);
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_read_is_noticed_to_have_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        let opened = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let mut generation = Generation::new(File::open(&path).unwrap(), 1 << 10).unwrap();
+            assert_eq!(generation.look(false).unwrap(), Seen::Same);
+            assert_eq!(read_all(&mut generation), (text.to_owned(), Found::Nothing));
+            generation
+        };
+
+        let mut grown = opened("one\ntwo\n");
+        std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
+        assert_eq!(grown.look(false).unwrap(), Seen::Same);
+        assert_eq!(read_all(&mut grown), ("three\n".to_owned(), Found::Nothing));
+
+        let mut cut = opened("one\ntwo\n");
+        std::fs::write(&path, "one\n").unwrap();
+        assert_eq!(cut.look(false).unwrap(), Seen::Cut { len: 4 });
+
+        let mut replaced = opened("one\ntwo\n");
+        std::fs::write(&path, "ONE\nTWO\n").unwrap();
+        assert_eq!(replaced.look(true).unwrap(), Seen::Rewritten);
+
+        let mut longer = opened("one\ntwo\n");
+        std::fs::write(&path, "ONE\nTWO\nTHREE\n").unwrap();
+        assert_eq!(longer.look(false).unwrap(), Seen::Same);
+        assert_eq!(read_all(&mut longer), (String::new(), Found::Rewritten));
+        longer.restart();
+        assert_eq!(longer.look(false).unwrap(), Seen::Same);
+        assert_eq!(read_all(&mut longer).0, "ONE\nTWO\nTHREE\n");
+    }
+
+    #[test]
+    fn the_anchor_is_the_end_of_what_was_read() {
+        let mut anchor = Vec::new();
+        let mut all = Vec::new();
+        for size in [0, 1, 100, 155, 1, 255, 256, 257, 1_000, 3] {
+            let new: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+            remember(&mut anchor, &new);
+            all.extend(new);
+            assert_eq!(anchor, all[all.len().saturating_sub(ANCHOR)..]);
+        }
+    }
+}
