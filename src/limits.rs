@@ -2,6 +2,7 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::pipeline::input::KEPT_OPEN;
 use crate::scenario::{Settings, Workload};
 
 /// What the program itself, its runtimes and its signal handling keep open, generously.
@@ -20,15 +21,23 @@ pub fn open_files(settings: &Settings) -> u64 {
     OWN + (inputs + connections) as u64
 }
 
-/// Raises the soft limit on open files as far as `needed`.
+/// How many more it can use, though it can do without: files that took the inputs' names, and those before, kept to confirm.
+pub fn more_open_files(settings: &Settings) -> u64 {
+    match &settings.workload {
+        Workload::Files(files) if files.follow => (KEPT_OPEN + 2 * files.inputs.len()) as u64,
+        _ => 0,
+    }
+}
+
+/// Raises the soft limit on open files as far as `needed`, and by `more`, if the hard limit allows that.
 ///
 /// # Errors
 /// With (needed, allowed) when the hard limit is below it.
-pub fn allow_open_files(needed: u64) -> Result<(), (u64, u64)> {
+pub fn allow_open_files(needed: u64, more: u64) -> Result<(), (u64, u64)> {
     let limit = getrlimit(Resource::Nofile);
     // `None` is no limit.
     let Some(soft) = limit.current else { return Ok(()) };
-    if soft >= needed {
+    if soft >= needed + more {
         return Ok(());
     }
     if let Some(hard) = limit.maximum
@@ -36,6 +45,10 @@ pub fn allow_open_files(needed: u64) -> Result<(), (u64, u64)> {
     {
         return Err((needed, hard));
     }
-    let raised = Rlimit { current: Some(needed), ..limit };
-    setrlimit(Resource::Nofile, raised).map_err(|_| (needed, soft))
+    let wanted = limit.maximum.map_or(needed + more, |hard| hard.min(needed + more));
+    let raised = Rlimit { current: Some(wanted), ..limit };
+    match setrlimit(Resource::Nofile, raised) {
+        Err(_) if soft < needed => Err((needed, soft)),
+        _ => Ok(()),
+    }
 }

@@ -88,7 +88,7 @@ impl<'a> Session<'a> {
         outputs: &Outputs,
     ) -> Result<(Exit, Recording), CmdError> {
         let settings = &scenario.settings;
-        limits::allow_open_files(limits::open_files(settings))
+        limits::allow_open_files(limits::open_files(settings), limits::more_open_files(settings))
             .map_err(|(needed, allowed)| CmdError::OpenFiles { needed, allowed })?;
         let mut observer = OnStderr::new(&scenario.name, settings.rounds, self.terminal.quiet)
             .redacting(outputs.redact)

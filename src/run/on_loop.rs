@@ -30,7 +30,7 @@ pub(super) enum Event {
 
 /// What the workload came to.
 pub(super) enum Outcome {
-    Merged(Merged),
+    Merged(Box<Merged>),
     Blocked,
 }
 
@@ -155,7 +155,7 @@ async fn work(
         Work::Merge(work) => {
             let options = work.tail_options(origin);
             let merged = merge(tasks, mode, work.inputs, work.output, options, closed).await;
-            merged.map(Outcome::Merged).map_err(RunError::Output)
+            merged.map(|merged| Outcome::Merged(Box::new(merged))).map_err(RunError::Output)
         }
     }
 }

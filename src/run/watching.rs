@@ -139,7 +139,11 @@ impl Watching {
 
 /// Confirms on a thread of its own: the FIFO's reader may pause for long and the files be large, and a request to report
 /// at once must not wait for either. `None` when that came first.
-fn confirm_until(mut outside: Outside, merged: Merged, shutdown: &Shutdown) -> Result<Option<MergeEnded>, RunError> {
+fn confirm_until(
+    mut outside: Outside,
+    merged: Box<Merged>,
+    shutdown: &Shutdown,
+) -> Result<Option<MergeEnded>, RunError> {
     // Stays here, so that it is removed before the process ends, whatever becomes of the thread.
     let _folder = outside.folder.take();
     let (send, confirmed) = mpsc::channel();
