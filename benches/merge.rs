@@ -16,7 +16,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::{is_measuring, print_setting, quantile};
-use pollscope::pipeline::confirm::{OutputEvidence, confirm};
+use pollscope::pipeline::confirm::{How, OutputEvidence, confirm};
 use pollscope::pipeline::generate::{Files, Plan};
 use pollscope::pipeline::merge::{Merged, merge, open_inputs};
 use pollscope::pipeline::sink::{Existing, Mode, OutputSpec};
@@ -119,7 +119,7 @@ fn check(merged: &Merged) {
     let evidence: Vec<_> = merged.inputs.iter().map(|input| input.evidence.clone()).collect();
     let opened = merged.opened.clone();
     let output = OutputEvidence { path: opened.path, start: opened.start, dev: opened.dev, ino: opened.ino };
-    let found = confirm(&evidence, &output);
+    let found = confirm(&evidence, &output, &How::default());
     assert_eq!(found.verdict, Verdict::Ok, "the merge is not confirmed: {:?}", found.reason);
 }
 

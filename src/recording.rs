@@ -197,8 +197,10 @@ pub struct Merge {
     pub reason: Option<String>,
     /// Inputs read.
     pub inputs: u64,
-    /// Lines in the inputs.
+    /// Lines in the inputs; of a line that was split, each piece.
     pub lines: u64,
+    /// Lines of the inputs that were longer than the merge takes, and split.
+    pub long_lines: u64,
     /// Bytes in the inputs.
     pub bytes: u64,
     /// Lines of the inputs that the output lacks.
@@ -223,6 +225,7 @@ impl Merge {
             reason: Some(reason),
             inputs,
             lines: 0,
+            long_lines: 0,
             bytes: 0,
             lost: 0,
             duplicated: 0,

@@ -6,5 +6,7 @@ pub mod confirm;
 pub mod fifo;
 pub mod generate;
 pub mod merge;
+pub mod pieces;
 pub mod sink;
+pub mod tag;
 pub mod tail;

@@ -13,7 +13,7 @@ use super::on_loop::{EndsOutside, Event, Outcome};
 use super::prepare::Outside;
 use super::{Observer, RunError, io_error};
 use crate::escape::escape_path;
-use crate::pipeline::confirm::{InputEvidence, OutputEvidence, confirm};
+use crate::pipeline::confirm::{How, InputEvidence, OutputEvidence, confirm};
 use crate::pipeline::generate::Appearances;
 use crate::pipeline::merge::Merged;
 use crate::recording::{Dist, Merge, Verdict};
@@ -153,7 +153,7 @@ fn ended(outside: &mut Outside, merged: &Merged) -> Result<MergeEnded, RunError>
     let behind_fifo = outside.file_behind_fifo()?;
     let inputs: Vec<InputEvidence> = merged.inputs.iter().map(|tailed| tailed.evidence.clone()).collect();
     let mut confirmed = match output_evidence(merged, behind_fifo) {
-        Ok(output) => confirm(&inputs, &output),
+        Ok(output) => confirm(&inputs, &output, &How::default()),
         Err(reason) => Merge::unverifiable(inputs.len() as u64, reason),
     };
     let mut errors: Vec<String> = merged.output_error.iter().map(ToString::to_string).collect();

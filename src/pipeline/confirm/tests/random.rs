@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use fastrand::Rng;
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::super::{InputEvidence, OutputEvidence, Part, confirm};
+use super::super::{How, InputEvidence, OutputEvidence, Part, confirm};
 use super::counts;
 use crate::recording::{Merge, Verdict};
 
@@ -68,7 +68,7 @@ impl Case {
         let inputs: Vec<InputEvidence> = self.inputs.iter().zip(&self.unterminated).map(input).collect();
         let InputEvidence { path, parts } = evidence(output, false);
         let Part { dev, ino, .. } = parts[0];
-        confirm(&inputs, &OutputEvidence { path, start: 0, dev, ino })
+        confirm(&inputs, &OutputEvidence { path, start: 0, dev, ino }, &How::default())
     }
 
     #[track_caller]
