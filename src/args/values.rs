@@ -1,12 +1,13 @@
 //! What a single argument may be, and the message for what it may not.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::gate::Gate;
 use crate::pipeline::sink::Mode;
 use crate::report::{Format, comparison};
 use crate::scenario::wire::Override;
-use crate::units::parse_duration;
+use crate::units::{parse_duration, parse_size};
 
 pub(super) fn parse_format(text: &str) -> Result<Format, String> {
     let known = Format::ALL.map(Format::as_str).join("`, `");
@@ -54,6 +55,15 @@ pub(super) fn batch(text: &str) -> Result<usize, String> {
         Ok(lines @ 1..=1_000_000) => Ok(lines),
         _ => Err("write a number of lines, from 1 to 1000000".to_owned()),
     }
+}
+
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn line_length(text: &str) -> Result<NonZeroUsize, String> {
+    let bytes = usize::try_from(size(text)?).unwrap_or(usize::MAX);
+    NonZeroUsize::new(bytes).ok_or_else(|| "a line's pieces must have at least one byte".to_owned())
 }
 
 pub(super) fn parse_override(text: &str) -> Result<Override, String> {

@@ -48,18 +48,17 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::tag::tag;
 use crate::escape::escape_path;
-use crate::recording::{Merge, Verdict};
+use crate::recording::{Confirmation, Merge, Missing, Verdict};
 use count::{Counted, EachOf, Lost, count, count_rest};
 use evidence::Changed;
 pub use evidence::{InputEvidence, OutputEvidence, Part, PartFile};
 use follow::{Followed, follow};
 use inputs::Inputs;
-pub use lines::Place;
-use lines::{Key, Sender};
+use lines::{Key, Place, Sender};
 use output::{Damage, Opened};
 use torn::Suspects;
 
@@ -69,6 +68,7 @@ mod follow;
 mod inputs;
 mod lines;
 mod output;
+pub mod present;
 #[cfg(test)]
 mod tests;
 mod torn;
@@ -80,31 +80,6 @@ pub struct How {
     pub max_line: Option<NonZeroUsize>,
     /// Whether each line of the output begins with its input's [tag](super::tag) and a tab.
     pub tags: bool,
-}
-
-/// What became of a merge, and of each input.
-#[derive(Debug)]
-pub struct Examined {
-    /// What became of the lines.
-    pub merge: Merge,
-    /// The inputs that the output lacks lines of.
-    pub missing: Vec<Missing>,
-}
-
-/// What the output lacks of an input. Which of several inputs that have a lost line lacks it cannot be known: it is said to
-/// be one of which the output shows least.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
-    /// The input, as it was named.
-    pub path: PathBuf,
-    /// How many lines.
-    pub lines: u64,
-    /// Of how many.
-    pub of: u64,
-    /// The first of them.
-    pub from: Place,
-    /// Whether all lines from that one on are missing.
-    pub to_the_end: bool,
 }
 
 /// Finds out what became of every line; the module says how, and what each count means.
@@ -133,38 +108,45 @@ pub fn confirm(inputs: &[InputEvidence], output: &OutputEvidence, how: &How) -> 
 }
 
 /// [`confirm`], and what is missing of which input.
-pub fn examine(inputs: &[InputEvidence], output: &OutputEvidence, how: &How) -> Examined {
+pub fn examine(inputs: &[InputEvidence], output: &OutputEvidence, how: &How) -> Confirmation {
     examine_within(inputs, output, how, count::MOST)
 }
 
 /// With tables of at most `most` different lines.
-fn examine_within(inputs: &[InputEvidence], output: &OutputEvidence, how: &How, most: usize) -> Examined {
+fn examine_within(inputs: &[InputEvidence], output: &OutputEvidence, how: &How, most: usize) -> Confirmation {
     let mut merge = Merge {
         bytes: inputs.iter().fold(0, |sum, input| sum.saturating_add(input.bytes())),
         unterminated: inputs.iter().map(InputEvidence::unterminated).sum(),
         ..Merge::unverifiable(inputs.len() as u64, String::new())
     };
     match compare(inputs, output, how, most, &mut merge) {
-        Ok((differences, missing)) => {
+        Ok(Compared { differences, missing, ends_early }) => {
             merge.verdict = if differences.is_empty() { Verdict::Ok } else { Verdict::Failed };
             merge.reason = (!differences.is_empty()).then(|| differences.join("; "));
-            Examined { merge, missing }
+            Confirmation { merge, missing, ends_early }
         }
         Err(Changed(reason)) => {
             merge.reason = Some(reason);
-            Examined { merge, missing: Vec::new() }
+            Confirmation { merge, missing: Vec::new(), ends_early: false }
         }
     }
 }
 
-/// Fills in the counts, and says each kind of difference in a sentence, and what is missing of which input.
+struct Compared {
+    /// Each kind of difference in a sentence.
+    differences: Vec<String>,
+    missing: Vec<Missing>,
+    ends_early: bool,
+}
+
+/// Fills in the counts.
 fn compare(
     inputs: &[InputEvidence],
     output: &OutputEvidence,
     how: &How,
     most: usize,
     merge: &mut Merge,
-) -> Result<(Vec<String>, Vec<Missing>), Changed> {
+) -> Result<Compared, Changed> {
     if inputs.is_empty() {
         return Err(Changed::new(&output.path, "there were no inputs to hold it against"));
     }
@@ -195,7 +177,8 @@ fn compare(
     if differences.is_empty() && !found.is_clean {
         return Err(opened.changed("it, or an input, was changed while it was checked"));
     }
-    Ok((differences, found.missing(inputs)))
+    let missing = found.missing(inputs);
+    Ok(Compared { differences, ends_early: !missing.is_empty() && found.followed.ends_early, missing })
 }
 
 /// What both passes found.
@@ -278,9 +261,9 @@ impl Found {
     fn missing(&self, inputs: &[InputEvidence]) -> Vec<Missing> {
         let each = inputs.iter().zip(&self.followed.inputs).zip(&self.counted.losses);
         let missing = each.filter_map(|((input, progress), loss)| {
-            let (number, from) = loss.from?;
-            let (lines, of) = (loss.missing, progress.lines);
-            Some(Missing { path: input.path.clone(), lines, of, from, to_the_end: number + lines == of })
+            let (number, Place { line, byte }) = loss.from?;
+            let (input, lines, of) = (input.path.clone(), loss.missing, progress.lines);
+            Some(Missing { input, lines, of, line, byte, to_the_end: number + lines == of })
         });
         missing.collect()
     }

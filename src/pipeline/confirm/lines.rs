@@ -111,11 +111,11 @@ impl Hasher for AsItIs {
 
 /// Where a line is in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub(super) struct Place {
     /// From 1.
-    pub line: u64,
+    pub(super) line: u64,
     /// Of the line's first byte, from 0; of a piece of a line, the piece's.
-    pub byte: u64,
+    pub(super) byte: u64,
 }
 
 /// How a line ended.
