@@ -6,7 +6,7 @@
 use std::ops::{ControlFlow, Range};
 
 use super::evidence::Changed;
-use super::follow::{Followed, Progress};
+use super::follow::{Followed, Progress, Sieve};
 use super::inputs::Inputs;
 use super::lines::{ByLine, Line, LineHash, Place};
 use super::output::Damage;
@@ -85,7 +85,7 @@ pub(super) fn count(
     let (numbers, uneven) = followed.sieve.uneven();
     let room = usize::try_from(followed.lines).unwrap_or(most).min(most) + 1;
     let table = ByLine::with_capacity_and_hasher(room, Default::default());
-    let mut turn = Turn { numbers: &numbers, now: 0..uneven, most, table };
+    let mut turn = Turn { sieve: &followed.sieve, numbers: &numbers, now: 0..uneven, most, table };
     while !turn.now.is_empty() {
         turn.expect(inputs, followed.lines)?;
         turn.see(&mut counted, each_line)?;
@@ -134,6 +134,7 @@ pub(super) fn count_rest(
 
 /// Some buckets, and their lines.
 struct Turn<'a> {
+    sieve: &'a Sieve,
     /// Of each bucket that is uneven, its number among these.
     numbers: &'a [Option<u32>],
     /// Whose turn it is.
@@ -144,7 +145,7 @@ struct Turn<'a> {
 
 impl Turn<'_> {
     fn has(&self, line: LineHash) -> bool {
-        self.numbers[usize::from(line.bucket())].is_some_and(|number| self.now.contains(&number))
+        self.numbers[self.sieve.bucket(line)].is_some_and(|number| self.now.contains(&number))
     }
 
     /// Counts the inputs' lines, `lines` of them, and leaves buckets for later as often as the table has become too large.
@@ -170,8 +171,8 @@ impl Turn<'_> {
         let buckets = self.now.end - self.now.start;
         let stay = (f64::from(buckets) * (share * 0.95).min(0.5)) as u32;
         self.now.end = self.now.start + stay.max(1);
-        let (numbers, now) = (self.numbers, self.now.clone());
-        let stays = |line: LineHash| numbers[usize::from(line.bucket())].is_some_and(|number| now.contains(&number));
+        let (sieve, numbers, now) = (self.sieve, self.numbers, self.now.clone());
+        let stays = |line: LineHash| numbers[sieve.bucket(line)].is_some_and(|number| now.contains(&number));
         // Into an empty table: one with removed entries would grow before it is full.
         let kept: Vec<_> = self.table.drain().filter(|(line, _)| stays(*line)).collect();
         self.table.extend(kept);

@@ -43,14 +43,8 @@ pub(super) fn follow(
     mut each_line: impl FnMut(&mut dyn FnMut(Line, Option<Damage>) -> Result<(), Changed>) -> Result<(), Changed>,
 ) -> Result<Followed, Changed> {
     let cursors = inputs.cursors();
-    let mut front = Front {
-        inputs,
-        cursors,
-        waiting: Waiting::default(),
-        progress: Vec::new(),
-        sieve: Sieve::new(),
-        long_lines: 0,
-    };
+    let sieve = Sieve::new(inputs.bytes());
+    let mut front = Front { inputs, cursors, waiting: Waiting::default(), progress: Vec::new(), sieve, long_lines: 0 };
     front.progress.resize_with(front.cursors.len(), Progress::default);
     front.waiting.next.resize(front.cursors.len(), None);
     for input in 0..front.cursors.len() {
@@ -68,7 +62,7 @@ pub(super) fn follow(
     })?;
     let rest = front.read_the_rest()?;
     let Front { progress, sieve, long_lines, .. } = front;
-    let ends_early = sieve.0 == rest.0;
+    let ends_early = sieve == rest;
     let lines = progress.iter().map(|progress| progress.lines).sum();
     Ok(Followed { inputs: progress, lines, long_lines, cut, first_cut, sieve, ends_early })
 }
@@ -113,7 +107,7 @@ impl Front<'_, '_> {
 
     /// What is left of the inputs that the output does not show: it counts, and must be as it was.
     fn read_the_rest(&mut self) -> Result<Sieve, Changed> {
-        let mut rest = Sieve::new();
+        let mut rest = Sieve::new(self.inputs.bytes());
         for input in 0..self.cursors.len() {
             if let Some((stuck, _)) = self.progress[input].stuck {
                 rest.put(stuck);
@@ -145,26 +139,36 @@ impl Waiting {
 
 /// Where lines are in the inputs and in the output equally often, without a table of all lines.
 ///
-/// Lines are dealt to [`Sieve::BUCKETS`] by their hash. Each bucket is the sum (modulo 2¹²⁸) of the hashes of the inputs'
+/// Lines are dealt to at most 2¹⁶ buckets by their hash. Each bucket is the sum (modulo 2¹²⁸) of the hashes of the inputs'
 /// lines minus that of the output's, so that it is 0 when both have the same lines equally often. It is 0 otherwise by chance:
 /// the odds are 2⁻¹²⁸ when some line's copies differ by an odd number, and 2ᵏ times that when all differ by multiples of 2ᵏ,
 /// which is below 1 in 10²⁶ as long as there are fewer than 2⁴⁰ copies of a line.
-pub(super) struct Sieve(Vec<u128>);
+#[derive(PartialEq, Eq)]
+pub(super) struct Sieve {
+    bits: u32,
+    sums: Vec<u128>,
+}
 
 impl Sieve {
-    pub(super) const BUCKETS: usize = 1 << 16;
+    /// For lines of so many bytes together: 1 MB for many, less for few.
+    fn new(bytes: u64) -> Sieve {
+        let bits = (bytes / 32).max(1).ilog2().clamp(4, 16);
+        Sieve { bits, sums: vec![0; 1 << bits] }
+    }
 
-    fn new() -> Sieve {
-        Sieve(vec![0; Sieve::BUCKETS])
+    pub(super) fn bucket(&self, line: LineHash) -> usize {
+        line.first_bits(self.bits)
     }
 
     fn put(&mut self, line: LineHash) {
-        let sum = &mut self.0[usize::from(line.bucket())];
+        let bucket = self.bucket(line);
+        let sum = &mut self.sums[bucket];
         *sum = sum.wrapping_add(line.number());
     }
 
     fn take(&mut self, line: LineHash) {
-        let sum = &mut self.0[usize::from(line.bucket())];
+        let bucket = self.bucket(line);
+        let sum = &mut self.sums[bucket];
         *sum = sum.wrapping_sub(line.number());
     }
 
@@ -177,7 +181,7 @@ impl Sieve {
                 count - 1
             })
         };
-        let numbers = self.0.iter().map(number).collect();
+        let numbers = self.sums.iter().map(number).collect();
         (numbers, count)
     }
 }

@@ -36,6 +36,11 @@ impl<'a> Inputs<'a> {
         self.evidence.len()
     }
 
+    /// How many bytes were merged of all of them.
+    pub(super) fn bytes(&self) -> u64 {
+        self.evidence.iter().fold(0, |sum, input| sum.saturating_add(input.bytes()))
+    }
+
     pub(super) fn evidence(&self, index: usize) -> &'a InputEvidence {
         &self.evidence[index]
     }

@@ -76,9 +76,9 @@ impl LineHash {
         u128::from(self.0) << 64 | u128::from(self.1)
     }
 
-    /// Sixteen of its bits: none that a table of hashes looks at first.
-    pub(super) fn bucket(self) -> u16 {
-        (self.0 >> 48) as u16
+    /// Its first bits, from 1 to 32 of them: none that a table of hashes looks at.
+    pub(super) fn first_bits(self, bits: u32) -> usize {
+        (self.0 >> (u64::BITS - bits)) as usize
     }
 }
 

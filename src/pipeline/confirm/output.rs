@@ -66,7 +66,8 @@ impl Opened<'_> {
     ) -> Result<(), Changed> {
         let framing = Framing { key, most: None, whose: tags.map_or(Whose::One(Sender::ANYBODY), Whose::Tag) };
         let mut offset = self.evidence.start;
-        let mut lines = Lines::starting_at(Place { line: 1, byte: offset }, PORTION);
+        let portion = usize::try_from(self.metadata.len() - offset).unwrap_or(PORTION).clamp(1, PORTION);
+        let mut lines = Lines::starting_at(Place { line: 1, byte: offset }, portion);
         let mut block = Vec::new();
         let mut glued = self.begins_within_a_line;
         while let Some(line) = lines.next(&framing, &mut block, |buffer| self.read(buffer, &mut offset))? {
