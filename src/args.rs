@@ -1,6 +1,7 @@
 //! The command line: what was typed becomes a plain request, one file a command. With those, the only place that names clap.
 
 mod compare;
+mod confirm;
 mod generate;
 mod merge;
 mod outputs;
@@ -16,6 +17,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use self::compare::CliCompare;
 pub use self::compare::CompareRequest;
+use self::confirm::CliConfirm;
+pub use self::confirm::ConfirmRequest;
 use self::merge::CliMerge;
 pub use self::merge::MergeRequest;
 pub use self::outputs::Outputs;
@@ -45,6 +48,8 @@ pub enum Command {
     Run(RunRequest),
     /// Merge a user's files.
     Merge(MergeRequest),
+    /// Hold a merged file against its inputs.
+    Confirm(ConfirmRequest),
     /// List the scenarios.
     Scenarios,
     /// Show a saved recording.
@@ -103,6 +108,8 @@ enum CliCommand {
     Run(CliRun),
     /// Merge real files into one, measured like a scenario
     Merge(CliMerge),
+    /// Find out whether a merged file holds what its inputs hold, and what it lacks
+    Confirm(CliConfirm),
     /// List the built-in scenarios with their questions
     Scenarios,
     /// Show a saved recording in any format
@@ -157,6 +164,7 @@ fn check(command: &CliCommand) -> Result<(), Refusal> {
     match command {
         CliCommand::Run(run) => run.check(),
         CliCommand::Merge(merge) => merge.check(),
+        CliCommand::Confirm(confirm) => confirm.check(),
         CliCommand::Compare(compare) => compare.check(),
         _ => Ok(()),
     }
@@ -198,6 +206,7 @@ impl From<CliCommand> for Command {
         match command {
             CliCommand::Run(run) => Command::Run(run.into()),
             CliCommand::Merge(merge) => Command::Merge(merge.into()),
+            CliCommand::Confirm(confirm) => Command::Confirm(confirm.into()),
             CliCommand::Scenarios => Command::Scenarios,
             CliCommand::Report(report) => Command::Report(report.into()),
             CliCommand::Compare(compare) => Command::Compare(compare.into()),

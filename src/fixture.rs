@@ -92,6 +92,7 @@ pub(crate) fn merge() -> Merge {
         reason: None,
         inputs: 5,
         lines: 50,
+        long_lines: 0,
         bytes: 1_204,
         lost: 0,
         duplicated: 0,

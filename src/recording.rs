@@ -8,6 +8,7 @@ mod shared;
 pub mod wire;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -225,8 +226,10 @@ pub struct Merge {
     pub reason: Option<String>,
     /// Inputs read.
     pub inputs: u64,
-    /// Lines in the inputs.
+    /// Lines in the inputs; of a line that was split, each piece.
     pub lines: u64,
+    /// Lines of the inputs that were longer than the merge takes, and split.
+    pub long_lines: u64,
     /// Bytes in the inputs.
     pub bytes: u64,
     /// Lines of the inputs that the output lacks.
@@ -251,6 +254,7 @@ impl Merge {
             reason: Some(reason),
             inputs,
             lines: 0,
+            long_lines: 0,
             bytes: 0,
             lost: 0,
             duplicated: 0,
@@ -260,6 +264,35 @@ impl Merge {
             unterminated: 0,
         }
     }
+}
+
+/// What became of a merge, and of each of its inputs: what `pollscope confirm` says. A recording has the merge alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmation {
+    /// What became of the lines.
+    pub merge: Merge,
+    /// The inputs that the output lacks lines of.
+    pub missing: Vec<Missing>,
+    /// Whether the output is what it should be up to where it ends, but for lines that are torn.
+    pub ends_early: bool,
+}
+
+/// What an output lacks of an input. Which of several inputs that have a lost line lacks it cannot be known: it is said to
+/// be one of which the output shows least.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The input, as it was named.
+    pub input: PathBuf,
+    /// How many lines.
+    pub lines: u64,
+    /// Of how many.
+    pub of: u64,
+    /// The first of them, from 1.
+    pub line: u64,
+    /// Where that begins, in bytes from 0.
+    pub byte: u64,
+    /// Whether all lines from that one on are missing.
+    pub to_the_end: bool,
 }
 
 /// Whether the output holds every input's lines, in order, and nothing else.

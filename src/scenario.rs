@@ -5,6 +5,7 @@
 pub mod builtin;
 pub mod wire;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -109,7 +110,9 @@ pub struct FilesSettings {
     /// How it is noticed that they grew.
     pub watch: Watch,
     /// The longest line that is merged whole, in bytes without its newline.
-    pub max_line: usize,
+    pub max_line: NonZeroUsize,
+    /// Whether each line is given its input's tag.
+    pub tag: bool,
 }
 
 /// Simulated writers, tailed and merged into one output.

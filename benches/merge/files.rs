@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pollscope::pipeline::confirm::{OutputEvidence, confirm};
+use pollscope::pipeline::confirm::{How, OutputEvidence, confirm};
 use pollscope::pipeline::generate::{Files, Plan};
 use pollscope::pipeline::input::Reading;
 use pollscope::pipeline::merge::{Merged, merge, open_inputs};
@@ -43,6 +43,6 @@ pub(crate) fn check(merged: &Merged) {
     let evidence: Vec<_> = merged.inputs.iter().map(|input| input.evidence.clone()).collect();
     let opened = merged.opened.clone();
     let output = OutputEvidence { path: opened.path, start: opened.start, dev: opened.dev, ino: opened.ino };
-    let found = confirm(&evidence, &output);
+    let found = confirm(&evidence, &output, &How::default());
     assert_eq!(found.verdict, Verdict::Ok, "the merge is not confirmed: {:?}", found.reason);
 }

@@ -75,6 +75,7 @@ fn p99(inputs: &[PathBuf], output: &Path, mode: Mode, follow: bool) -> u64 {
         follow,
         watch: Watch::Poll,
         max_line: MAX_LINE,
+        tag: false,
     };
     let settings = Settings {
         runtime: RuntimeSettings { flavor: Flavor::CurrentThread, workers: 1 },

@@ -1,6 +1,7 @@
 //! `pollscope merge`.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,7 +32,9 @@ pub struct MergeRequest {
     /// How it is noticed that the inputs grew.
     pub watch: Watch,
     /// The longest line that is merged whole, in bytes without its newline.
-    pub max_line: usize,
+    pub max_line: NonZeroUsize,
+    /// Whether each line is given its input's tag.
+    pub tag: bool,
     /// Whether to overwrite an output that exists.
     pub force: bool,
     /// Whether to add to an output that exists.
@@ -71,7 +74,10 @@ pub(super) struct CliMerge {
     watch: Watch,
     /// The longest line to merge whole; a longer one is split into lines of this length, and counted
     #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = max_line)]
-    max_line: usize,
+    max_line: NonZeroUsize,
+    /// Begin each line with its input's name and a tab: what came from where can then be seen, and confirmed exactly
+    #[arg(long)]
+    tag: bool,
     /// Overwrite the output if it exists
     #[arg(long, conflicts_with = "append")]
     force: bool,
@@ -110,6 +116,7 @@ impl From<CliMerge> for MergeRequest {
             batch: merge.batch,
             watch: merge.watch,
             max_line: merge.max_line,
+            tag: merge.tag,
             force: merge.force,
             append: merge.append,
             slow_poll: merge.slow,

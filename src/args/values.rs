@@ -1,5 +1,6 @@
 //! What a single argument may be, and the message for what it may not.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use crate::gate::Gate;
@@ -7,7 +8,7 @@ use crate::pipeline::input::{LARGEST_MAX_LINE, SMALLEST_MAX_LINE, Watch};
 use crate::pipeline::sink::Mode;
 use crate::report::{Format, comparison};
 use crate::scenario::wire::Override;
-use crate::units::parse_duration;
+use crate::units::{parse_duration, parse_size};
 
 pub(super) fn parse_format(text: &str) -> Result<Format, String> {
     let known = Format::ALL.map(Format::as_str).join("`, `");
@@ -65,19 +66,21 @@ pub(super) fn watch(text: &str) -> Result<Watch, String> {
     }
 }
 
-pub(super) fn max_line(text: &str) -> Result<usize, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let unit = match unit {
-        "" | "B" => Some(1),
-        "KiB" => Some(1 << 10),
-        "MiB" => Some(1 << 20),
-        _ => None,
-    };
-    let bytes = unit.and_then(|unit| number.parse::<usize>().ok()?.checked_mul(unit));
-    match bytes {
-        Some(bytes @ SMALLEST_MAX_LINE..=LARGEST_MAX_LINE) => Ok(bytes),
-        _ => Err("write a length from 16 to 64MiB, such as `4096`, `64KiB` or `1MiB`".to_owned()),
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).map_err(|error| error.to_string())
+}
+
+pub(super) fn line_length(text: &str) -> Result<NonZeroUsize, String> {
+    let bytes = usize::try_from(size(text)?).unwrap_or(usize::MAX);
+    NonZeroUsize::new(bytes).ok_or_else(|| "a line's pieces must have at least one byte".to_owned())
+}
+
+pub(super) fn max_line(text: &str) -> Result<NonZeroUsize, String> {
+    let bytes = line_length(text)?;
+    if (SMALLEST_MAX_LINE..=LARGEST_MAX_LINE).contains(&bytes.get()) {
+        return Ok(bytes);
     }
+    Err("write a length from 16 to 64MiB, such as `4096`, `64KiB` or `1MiB`".to_owned())
 }
 
 pub(super) fn parse_override(text: &str) -> Result<Override, String> {

@@ -42,6 +42,7 @@ fn scenario(request: &MergeRequest) -> Scenario {
         follow: request.follow,
         watch: request.watch,
         max_line: request.max_line,
+        tag: request.tag,
     };
     Scenario {
         name: "merge".to_owned(),

@@ -2,6 +2,7 @@
 
 mod baseline;
 mod compare;
+mod confirm;
 mod doctor;
 mod explain;
 mod merge;
@@ -25,6 +26,7 @@ use crate::exit::Exit;
 use crate::explain::NoExplanation;
 use crate::export::console::ConsoleError;
 use crate::interval_log::LogError;
+use crate::pipeline::confirm::present::PresentError;
 use crate::recording::read::ReadError;
 use crate::redact::text;
 use crate::report::Format;
@@ -39,6 +41,8 @@ pub enum CmdError {
     Scenario(ScenarioError),
     /// The run could not be made.
     Run(RunError),
+    /// The files cannot be held against one another.
+    Confirm(PresentError),
     /// There is no such code.
     Explanation(NoExplanation),
     /// The doctor injected stalls that were not seen as they were.
@@ -129,6 +133,7 @@ impl CmdError {
             CmdError::Write { .. } => Exit::CannotWrite,
             CmdError::Redacted(error) => error.exit(),
             CmdError::Run(_)
+            | CmdError::Confirm(_)
             | CmdError::Console(_)
             | CmdError::StallsMissed { .. }
             | CmdError::OpenFiles { .. }
@@ -149,6 +154,7 @@ impl fmt::Display for CmdError {
             CmdError::Scenario(error) => error.fmt(f),
             CmdError::Run(error) => error.fmt(f),
             CmdError::Redacted(error) => f.write_str(&text(&error.to_string())),
+            CmdError::Confirm(error) => error.fmt(f),
             CmdError::Console(error) => error.fmt(f),
             CmdError::Explanation(error) => error.fmt(f),
             CmdError::StallsMissed { missed, tried } => write!(
@@ -228,6 +234,7 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
         Command::Merge(merge) => hiding(merge.outputs.redact, merge::execute(&merge, &terminal)),
         Command::Report(report) => hiding(report.outputs.redact, report::execute(&report, &terminal)),
         Command::Compare(request) => hiding(request.redact, compare::execute(&request, &terminal)),
+        Command::Confirm(request) => confirm::execute(&request, &terminal),
         Command::Scenarios => scenarios::execute(&terminal),
         Command::Doctor => doctor::execute(&terminal),
         Command::Explain(code) => explain::execute(code.as_deref(), &terminal),

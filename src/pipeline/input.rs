@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::fs::{File, Metadata};
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use rustix::fs::OFlags;
 use super::changes::{Changes, Watched};
 use super::confirm::{InputEvidence, Part, PartFile};
 use super::sink::Lines;
+use super::tag::{tag, tagged};
 use crate::escape::escape_path;
 pub use event::{Event, Events, Told, What};
 use generation::{Found, Generation, Seen};
@@ -39,7 +41,7 @@ const CHUNK: usize = 256 << 10;
 const SMALLEST_CHUNK: usize = 16 << 10;
 const AHEAD: usize = 16 << 20;
 /// How long a line may be to be merged whole, in bytes without its newline, unless set.
-pub const MAX_LINE: usize = 1 << 20;
+pub const MAX_LINE: NonZeroUsize = NonZeroUsize::new(1 << 20).unwrap();
 /// The least that a maximum may be set to, in bytes.
 pub const SMALLEST_MAX_LINE: usize = 16;
 /// The most that it may be set to, in bytes.
@@ -110,8 +112,11 @@ pub enum Looked {
 pub struct Reading {
     /// Whether to go on at their ends, and with the files that take their places.
     pub follow: bool,
-    /// The longest line that is merged whole, in bytes without its newline; at least [`SMALLEST_MAX_LINE`].
-    pub max_line: usize,
+    /// The longest line that is merged whole, in bytes without its newline; at least [`SMALLEST_MAX_LINE`]. A longer one is
+    /// merged in [pieces](super::pieces).
+    pub max_line: NonZeroUsize,
+    /// Whether each line is given its input's [tag](super::tag).
+    pub tag: bool,
     /// How it is noticed that they changed.
     pub watch: Watch,
     /// Who is told what befalls them.
@@ -121,7 +126,7 @@ pub struct Reading {
 impl Reading {
     /// To the inputs' present ends.
     pub fn once() -> Reading {
-        Reading { follow: false, max_line: MAX_LINE, watch: Watch::Poll, events: Events::from_now() }
+        Reading { follow: false, max_line: MAX_LINE, tag: false, watch: Watch::Poll, events: Events::from_now() }
     }
 
     /// On at the inputs' ends, and with the files that take their places.
@@ -148,6 +153,8 @@ struct Room(Arc<AtomicUsize>);
 pub struct Input {
     path: PathBuf,
     reading: Reading,
+    tag: Option<String>,
+    max_line: usize,
     /// How much one look reads at most.
     chunk: usize,
     /// The oldest first; the last is the one that had the name when last looked at.
@@ -221,12 +228,14 @@ impl Input {
             let kind = "file whose length the kernel does not tell, as in /proc";
             return Err(InputError::NotAFile { path: path.to_owned(), kind });
         }
-        let max_line = reading.max_line.max(SMALLEST_MAX_LINE);
+        let max_line = reading.max_line.get().max(SMALLEST_MAX_LINE);
         let file = Generation::new(file, max_line).map_err(|error| failed("look at", error))?;
         Ok(Input {
             path: path.to_owned(),
             chunk: SMALLEST_CHUNK.min(max_line),
-            reading: Reading { max_line, ..reading },
+            tag: reading.tag.then(|| tag(path)),
+            max_line,
+            reading,
             files: VecDeque::from([(0, file)]),
             left: Vec::new(),
             numbers: 1,
@@ -273,7 +282,7 @@ impl Input {
         let chunk = (AHEAD / inputs.len().max(1)).clamp(SMALLEST_CHUNK, CHUNK);
         let room = Room(Arc::new(AtomicUsize::new(KEPT_OPEN)));
         for input in inputs {
-            input.chunk = chunk.min(input.reading.max_line);
+            input.chunk = chunk.min(input.max_line);
             input.room = room.clone();
             input.output = Some(output);
         }
@@ -311,6 +320,14 @@ impl Input {
 
     /// The next whole lines that were read already, with their newlines; so many at most. No system call.
     pub fn next_lines(&mut self, most: usize) -> Option<Lines> {
+        let lines = self.untagged(most)?;
+        Some(match &self.tag {
+            Some(tag) => tagged(tag, &lines),
+            None => lines,
+        })
+    }
+
+    fn untagged(&mut self, most: usize) -> Option<Lines> {
         if let Some(lines) = self.ready.pop_front() {
             return Some(lines);
         }
@@ -429,7 +446,7 @@ impl Input {
         let (number, file) = &self.files[index];
         let (number, epoch, mark) = (*number, file.epoch, file.mark());
         let long_lines = file.buffer.long_lines();
-        let copy = series::copy(&self.path, &mark, &self.known(), self.reading.max_line);
+        let copy = series::copy(&self.path, &mark, &self.known(), self.max_line);
         let why = copy.is_none().then(|| "it was cut or rewritten while it was followed".to_owned());
         if copy.is_none() {
             self.take_rest(index);
@@ -541,7 +558,7 @@ impl Input {
     }
 
     fn add(&mut self, file: File) -> Result<(), InputError> {
-        let mut file = Generation::new(file, self.reading.max_line).map_err(|error| self.failed("look at", error))?;
+        let mut file = Generation::new(file, self.max_line).map_err(|error| self.failed("look at", error))?;
         let before = self.left.iter().rfind(|left| left.identity == file.identity);
         if let Some(left) = before.filter(|left| file.holds(&left.mark)) {
             file.go_on_at(left.mark.clone());

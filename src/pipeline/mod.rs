@@ -8,5 +8,7 @@ pub mod fifo;
 pub mod generate;
 pub mod input;
 pub mod merge;
+pub mod pieces;
 pub mod sink;
+pub mod tag;
 pub mod tail;

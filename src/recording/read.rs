@@ -286,7 +286,7 @@ fn total(run: &Run) -> u128 {
     let charges = run.ledger.iter().flat_map(|ledger| &ledger.charges);
     let charges = charges.flat_map(|charge| [charge.tasks, charge.wait_ns, charge.late_tasks, charge.wait_most_ns]);
     let merge = run.merge.iter().flat_map(|m| {
-        [m.inputs, m.lines, m.bytes, m.lost, m.duplicated, m.reordered, m.torn, m.foreign, m.unterminated]
+        [m.inputs, m.lines, m.long_lines, m.bytes, m.lost, m.duplicated, m.reordered, m.torn, m.foreign, m.unterminated]
     });
     let whole = [
         run.elapsed_ns,

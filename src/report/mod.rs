@@ -1,6 +1,7 @@
 //! Reports: pure functions from a recording to text.
 
 pub mod comparison;
+pub mod confirmation;
 pub mod doctor;
 pub mod explain;
 pub mod folded;

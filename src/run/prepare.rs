@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::{RunError, io_error};
+use crate::pipeline::confirm::How;
 use crate::pipeline::fifo::{FifoReader, Pauses};
 use crate::pipeline::generate::{Appearances, Files, Generator, Plan};
-use crate::pipeline::input::{Events, Input, Reading, Watch};
+use crate::pipeline::input::{Events, Input, MAX_LINE, Reading, Watch};
 use crate::pipeline::merge::open_inputs;
 use crate::pipeline::sink::{Existing, OutputSpec};
 use crate::pipeline::tail::TailOptions;
@@ -51,6 +52,8 @@ pub(super) struct Outside {
     pub(super) inputs: Option<u64>,
     /// What befalls the inputs.
     pub(super) events: Events,
+    /// How the merge is confirmed.
+    pub(super) how: How,
     writers: Writers,
     /// When the inputs are closed, after the start; `None`: only when asked to stop.
     close_after: Option<Duration>,
@@ -75,13 +78,14 @@ impl Prepared {
 
     fn files(files: &FilesSettings) -> Result<Prepared, RunError> {
         let events = Events::from_now();
-        let FilesSettings { follow, watch, max_line, .. } = *files;
-        let reading = Reading { follow, max_line, watch, events: events.clone() };
+        let FilesSettings { follow, watch, max_line, tag, .. } = *files;
+        let reading = Reading { follow, max_line, tag, watch, events: events.clone() };
         let inputs = open_inputs(&files.inputs, &files.output, &reading).map_err(RunError::Preflight)?;
         let output = OutputSpec { path: files.output.clone(), existing: files.existing, sync_every: 0 };
         let work = MergeWork { inputs, output, interval: files.poll_interval, batch: files.batch, stamps: false };
         // What is not followed ends by itself.
-        let outside = Outside { events, ..Outside::nothing(Some(files.inputs.len() as u64), None) };
+        let how = How { max_line: Some(max_line), tags: tag };
+        let outside = Outside { events, how, ..Outside::nothing(Some(files.inputs.len() as u64), None) };
         Ok(Prepared { work: Work::Merge(work), outside })
     }
 
@@ -110,6 +114,7 @@ impl Prepared {
         let outside = Outside {
             inputs: Some(merge.inputs as u64),
             events,
+            how: How { max_line: Some(MAX_LINE), tags: false },
             writers: Writers::Ready(files),
             close_after: Some(merge.close_after),
             fifo,
@@ -121,7 +126,15 @@ impl Prepared {
 
 impl Outside {
     fn nothing(inputs: Option<u64>, close_after: Option<Duration>) -> Outside {
-        Outside { inputs, events: Events::from_now(), writers: Writers::None, close_after, fifo: None, folder: None }
+        Outside {
+            inputs,
+            events: Events::from_now(),
+            how: How::default(),
+            writers: Writers::None,
+            close_after,
+            fifo: None,
+            folder: None,
+        }
     }
 
     /// Starts the simulated writers, if there are any.

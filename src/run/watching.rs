@@ -168,7 +168,7 @@ fn ended(outside: &mut Outside, merged: &Merged) -> Result<MergeEnded, RunError>
     let behind_fifo = outside.file_behind_fifo()?;
     let inputs: Vec<InputEvidence> = merged.inputs.iter().map(|tailed| tailed.evidence.clone()).collect();
     let mut confirmed = match output_evidence(merged, behind_fifo) {
-        Ok(output) => confirm(&inputs, &output),
+        Ok(output) => confirm(&inputs, &output, &outside.how),
         Err(reason) => Merge::unverifiable(inputs.len() as u64, reason),
     };
     let mut errors: Vec<String> = merged.output_error.iter().map(ToString::to_string).collect();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fuser::Errno;
-use pollscope::pipeline::confirm::{OutputEvidence, confirm};
+use pollscope::pipeline::confirm::{How, OutputEvidence, confirm};
 use pollscope::pipeline::input::Reading;
 use pollscope::pipeline::merge::{Merged, merge, open_inputs};
 use pollscope::pipeline::sink::{Existing, Mode, OutputSpec, SinkError};
@@ -106,7 +106,7 @@ impl Bench {
         let evidence: Vec<_> = merged.inputs.iter().map(|input| input.evidence.clone()).collect();
         let opened = merged.opened;
         let output = OutputEvidence { path: opened.path, start: opened.start, dev: opened.dev, ino: opened.ino };
-        let found = confirm(&evidence, &output);
+        let found = confirm(&evidence, &output, &How::default());
         match found.verdict {
             Verdict::Ok => Ok(End::Survived),
             _ => Err(format!("SILENT: no error, and the merge is not whole: {:?}", found.reason)),

@@ -1,6 +1,7 @@
 //! One test binary: the program from outside, and the project's rules.
 
 mod cli;
+mod confirm;
 mod console;
 mod doctor;
 mod explain;

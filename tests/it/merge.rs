@@ -112,7 +112,7 @@ fn finished_files_of_any_content() {
         folder.write("empty", "");
         folder.write("newlines", "\n\n\n");
         folder.write("odd", b"\0\n\r\n\xff\xfe\n\xef\xbb\xbfbom\n\0\0\0\nlast without newline");
-        folder.write("long", [vec![b'x'; 2 << 20], b"\nshort\n".to_vec()].concat());
+        folder.write("long", [vec![b'x'; 1 << 20], b"\nshort\n".to_vec()].concat());
         folder.write("many", numbered("many", 2_000));
         let output = folder.run(&format!("merge empty newlines odd long many -o out --json json --mode {mode}"));
         assert_ends(&output, 0, &[]);

@@ -115,7 +115,7 @@ fn the_poll_path_takes_no_lock() {
 #[test]
 fn every_error_is_said_once_and_nothing_is_printed_elsewhere() {
     let mut sources = files("src", "rs");
-    sources.retain(|path| !path.ends_with("tests.rs"));
+    sources.retain(|path| !path.ends_with("tests.rs") && !path.components().any(|part| part.as_os_str() == "tests"));
     never(&sources, &["println!(", "eprintln!(", "process::exit"], &[]);
 }
 

@@ -1,7 +1,11 @@
 //! Lines as bytes, streamed, each reduced to a 128-bit hash.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::{self, BufRead, BufReader, Read};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher, RandomState};
+use std::num::NonZeroUsize;
+use std::ops::Range;
+
+use memchr::memchr;
 
 /// The most of one line that is in memory at a time. A longer line is hashed in blocks of this size.
 pub(super) const BLOCK: usize = 64 * 1024;
@@ -16,6 +20,93 @@ impl Key {
     pub(super) fn random() -> Key {
         Key(RandomState::new(), RandomState::new())
     }
+
+    fn hasher(&self, sender: Sender) -> LineHasher {
+        let mut hasher = LineHasher(self.0.build_hasher(), self.1.build_hasher());
+        hasher.0.write_u64(sender.0);
+        hasher.1.write_u64(sender.0);
+        hasher
+    }
+}
+
+/// Whose a line is. Equal lines of different senders are different lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sender(u64);
+
+impl Sender {
+    /// Where lines do not say whose they are.
+    pub(super) const ANYBODY: Sender = Sender(0);
+    /// Whoever has no input.
+    const NOBODY: Sender = Sender(u64::MAX);
+
+    pub(super) fn input(index: usize) -> Sender {
+        Sender(index as u64 + 1)
+    }
+}
+
+/// Blocks are cut by their place in the line, never by what a read returned: a `Hasher` does not promise that the same
+/// bytes in other portions hash alike.
+struct LineHasher(DefaultHasher, DefaultHasher);
+
+impl LineHasher {
+    /// Exactly [`BLOCK`] bytes, with more to come or none.
+    fn block(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+        self.1.write(bytes);
+    }
+
+    /// Whatever is left of the line.
+    fn end(mut self, mut bytes: &[u8]) -> LineHash {
+        while let Some((block, rest)) = bytes.split_at_checked(BLOCK) {
+            self.block(block);
+            bytes = rest;
+        }
+        self.block(bytes);
+        LineHash(self.0.finish(), self.1.finish())
+    }
+}
+
+/// A line's hash. It is as good as random, so that a table needs to hash it no further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LineHash(u64, u64);
+
+impl LineHash {
+    /// As one number, for sums.
+    pub(super) fn number(self) -> u128 {
+        u128::from(self.0) << 64 | u128::from(self.1)
+    }
+
+    /// Its first bits, from 1 to 32 of them: none that a table of hashes looks at.
+    pub(super) fn first_bits(self, bits: u32) -> usize {
+        (self.0 >> (u64::BITS - bits)) as usize
+    }
+}
+
+impl Hash for LineHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.1);
+    }
+}
+
+/// A table by lines.
+pub(super) type ByLine<V> = HashMap<LineHash, V, BuildHasherDefault<AsItIs>>;
+
+/// Takes a line's hash as it is.
+#[derive(Default)]
+pub(super) struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a line's hash is one number");
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number;
+    }
 }
 
 /// Where a line is in its file.
@@ -23,36 +114,84 @@ impl Key {
 pub(super) struct Place {
     /// From 1.
     pub(super) line: u64,
-    /// Of the line's first byte, from 0.
+    /// Of the line's first byte, from 0; of a piece of a line, the piece's.
     pub(super) byte: u64,
 }
 
-/// One line, without its newline.
+/// How a line ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Newline,
+    /// It is a piece; another one follows.
+    Cut,
+    /// The end of what was read.
+    NoNewline,
+}
+
+/// One line, or piece of one, without its newline.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Line {
-    pub(super) hash: u128,
+    pub(super) hash: LineHash,
     pub(super) place: Place,
-    /// Whether a newline followed.
-    pub(super) terminated: bool,
+    pub(super) end: End,
+    /// Whether it is the first piece of a line that is longer than it may be.
+    pub(super) is_long: bool,
 }
 
-/// The lines of a reader.
-pub(super) struct Lines<R> {
-    reader: BufReader<R>,
-    block: Vec<u8>,
-    fits: bool,
-    next: Place,
+/// What makes a line.
+pub(super) struct Framing<'a> {
+    pub(super) key: &'a Key,
+    /// The longest that there is; what is longer is several.
+    pub(super) most: Option<NonZeroUsize>,
+    pub(super) whose: Whose<'a>,
 }
 
-impl<R: Read> Lines<R> {
-    #[cfg(test)]
-    pub(super) fn new(reader: R) -> Lines<R> {
-        Lines::starting_at(Place { line: 1, byte: 0 }, reader)
+/// How it is known whose a line is.
+#[derive(Clone, Copy)]
+pub(super) enum Whose<'a> {
+    /// All are this one's.
+    One(Sender),
+    /// By what stands before the first tab; what has no known tag there is nobody's.
+    Tag(&'a HashMap<Vec<u8>, Sender>),
+}
+
+impl Whose<'_> {
+    /// Whose a line with these first bytes is, and where it begins behind its tag.
+    fn sender(self, bytes: &[u8]) -> (Sender, usize) {
+        match self {
+            Whose::One(sender) => (sender, 0),
+            Whose::Tag(tags) => memchr(b'\t', bytes)
+                .and_then(|tab| Some((*tags.get(&bytes[..tab])?, tab + 1)))
+                .unwrap_or((Sender::NOBODY, 0)),
+        }
     }
+}
 
-    /// The lines of a reader that is already at `place` of its file.
-    pub(super) fn starting_at(place: Place, reader: R) -> Lines<R> {
-        Lines { reader: BufReader::with_capacity(BLOCK, reader), block: Vec::new(), fits: true, next: place }
+/// The lines of one file, read through a buffer of its own.
+pub(super) struct Lines {
+    /// How much is read at once.
+    portion: usize,
+    /// Empty before the first read.
+    ahead: Vec<u8>,
+    start: usize,
+    end: usize,
+    next: Place,
+    /// Whether a piece was returned last, with another one to follow.
+    within: bool,
+    last: Last,
+}
+
+/// Where the bytes are of the line that was returned last.
+enum Last {
+    Ahead(Range<usize>),
+    Block,
+    Nowhere,
+}
+
+impl Lines {
+    /// Lines from `place` of a file, read in portions of so many bytes.
+    pub(super) fn starting_at(place: Place, portion: usize) -> Lines {
+        Lines { portion, ahead: Vec::new(), start: 0, end: 0, next: place, within: false, last: Last::Nowhere }
     }
 
     /// Where the next line begins; after the last one, the end of what was read.
@@ -60,67 +199,167 @@ impl<R: Read> Lines<R> {
         self.next
     }
 
-    /// The bytes of the line that `next` returned last; `None` when it was longer than [`BLOCK`].
-    pub(super) fn bytes(&self) -> Option<&[u8]> {
-        self.fits.then_some(&self.block)
+    /// Goes on at this byte of another file.
+    pub(super) fn go_on_at(&mut self, byte: u64) {
+        self.next.byte = byte;
     }
 
-    /// Reads one line; `None` at the end.
-    pub(super) fn next(&mut self, key: &Key) -> io::Result<Option<Line>> {
-        let place = self.next;
-        let mut hashers = (key.0.build_hasher(), key.1.build_hasher());
-        self.block.clear();
-        self.fits = true;
-        // Blocks are cut by their place in the line, never by what a read returned: a `Hasher` does not promise that
-        // the same bytes in other portions hash alike.
-        let terminated = loop {
-            let room = BLOCK - self.block.len();
-            let read = self.reader.by_ref().take(room as u64).read_until(b'\n', &mut self.block)?;
-            self.next.byte += read as u64;
-            if self.block.last() == Some(&b'\n') {
-                self.block.pop();
-                break true;
-            }
-            if self.block.len() < BLOCK {
-                break false;
-            }
-            hashers.0.write(&self.block);
-            hashers.1.write(&self.block);
-            self.block.clear();
-            self.fits = false;
-        };
-        if self.next.byte == place.byte {
+    /// The bytes of the line that `next` returned last, given the same block; `None` when it was longer than that.
+    pub(super) fn bytes<'a>(&'a self, block: &'a [u8]) -> Option<&'a [u8]> {
+        match &self.last {
+            Last::Ahead(range) => Some(&self.ahead[range.clone()]),
+            Last::Block => Some(block),
+            Last::Nowhere => None,
+        }
+    }
+
+    /// Reads one line; `None` at the end. `refill` reads on, and returns 0 at the end; `block` is any buffer.
+    pub(super) fn next<E>(
+        &mut self,
+        framing: &Framing,
+        block: &mut Vec<u8>,
+        mut refill: impl FnMut(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<Option<Line>, E> {
+        if self.start == self.end && !self.fill(&mut refill)? {
             return Ok(None);
         }
-        self.next.line += 1;
-        hashers.0.write(&self.block);
-        hashers.1.write(&self.block);
-        let hash = u128::from(hashers.0.finish()) << 64 | u128::from(hashers.1.finish());
-        Ok(Some(Line { hash, place, terminated }))
+        let most = framing.most.map_or(usize::MAX, NonZeroUsize::get);
+        let ahead = &self.ahead[self.start..self.end];
+        let window = &ahead[..ahead.len().min(most.saturating_add(1))];
+        let (len, end) = match memchr(b'\n', window) {
+            Some(len) => (len, End::Newline),
+            None if window.len() > most => (most, End::Cut),
+            None => return self.collect(framing, most, block, refill).map(Some),
+        };
+        let (sender, tag) = framing.whose.sender(&window[..len.min(BLOCK)]);
+        let hash = framing.key.hasher(sender).end(&window[tag..len]);
+        self.last = if len < BLOCK { Last::Ahead(self.start..self.start + len) } else { Last::Nowhere };
+        self.start += len + usize::from(end == End::Newline);
+        Ok(Some(self.line(hash, len, end)))
+    }
+
+    /// A line that is not in the buffer as a whole: gathered in the block, and hashed whenever that is full.
+    fn collect<E>(
+        &mut self,
+        framing: &Framing,
+        most: usize,
+        block: &mut Vec<u8>,
+        mut refill: impl FnMut(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<Line, E> {
+        block.clear();
+        let mut hasher: Option<LineHasher> = None;
+        let mut len = 0;
+        let end = loop {
+            if self.start == self.end && !self.fill(&mut refill)? {
+                break End::NoNewline;
+            }
+            if len == most {
+                let is_newline = self.ahead[self.start] == b'\n';
+                self.start += usize::from(is_newline);
+                break if is_newline { End::Newline } else { End::Cut };
+            }
+            let room = (BLOCK - block.len()).min(most - len).min(self.end - self.start);
+            let ahead = &self.ahead[self.start..self.start + room];
+            let newline = memchr(b'\n', ahead);
+            let taken = newline.unwrap_or(room);
+            block.extend_from_slice(&ahead[..taken]);
+            len += taken;
+            self.start += taken + usize::from(newline.is_some());
+            if newline.is_some() {
+                break End::Newline;
+            }
+            if block.len() == BLOCK {
+                let hasher = hasher.get_or_insert_with(|| {
+                    let (sender, tag) = framing.whose.sender(block);
+                    block.drain(..tag);
+                    framing.key.hasher(sender)
+                });
+                if block.len() == BLOCK {
+                    hasher.block(block);
+                    block.clear();
+                }
+            }
+        };
+        self.last = if hasher.is_none() { Last::Block } else { Last::Nowhere };
+        let hash = match hasher {
+            Some(hasher) => hasher.end(block),
+            None => {
+                let (sender, tag) = framing.whose.sender(block);
+                framing.key.hasher(sender).end(&block[tag..])
+            }
+        };
+        Ok(self.line(hash, len, end))
+    }
+
+    fn line(&mut self, hash: LineHash, len: usize, end: End) -> Line {
+        let place = self.next;
+        self.next.byte += len as u64 + u64::from(end == End::Newline);
+        self.next.line += u64::from(end != End::Cut);
+        let is_long = end == End::Cut && !self.within;
+        self.within = end == End::Cut;
+        Line { hash, place, end, is_long }
+    }
+
+    fn fill<E>(&mut self, mut refill: impl FnMut(&mut [u8]) -> Result<usize, E>) -> Result<bool, E> {
+        self.ahead.resize(self.portion, 0);
+        (self.start, self.end) = (0, 0);
+        self.end = refill(&mut self.ahead)?;
+        Ok(self.end > 0)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
+    use std::convert::Infallible;
 
-    use super::{BLOCK, Key, Lines};
+    use super::*;
+    use crate::pipeline::pieces::pieces;
 
-    fn lines(key: &Key, reader: impl Read) -> Vec<(u128, u64, u64, bool)> {
-        let mut lines = Lines::new(reader);
-        let next = || lines.next(key).unwrap().map(|l| (l.hash, l.place.line, l.place.byte, l.terminated));
+    struct Read {
+        hash: LineHash,
+        place: Place,
+        end: End,
+        bytes: Option<Vec<u8>>,
+        is_long: bool,
+    }
+
+    fn read(key: &Key, most: usize, whose: Whose, mut text: &[u8], portion: usize) -> Vec<Read> {
+        let framing = Framing { key, most: NonZeroUsize::new(most), whose };
+        let mut lines = Lines::starting_at(Place { line: 1, byte: 0 }, portion);
+        let mut block = Vec::new();
+        let next = || {
+            let refill = |buffer: &mut [u8]| Ok::<usize, Infallible>(std::io::Read::read(&mut text, buffer).unwrap());
+            let Ok(line) = lines.next(&framing, &mut block, refill);
+            line.map(|Line { hash, place, end, is_long }| Read {
+                hash,
+                place,
+                end,
+                is_long,
+                bytes: lines.bytes(&block).map(<[u8]>::to_vec),
+            })
+        };
         std::iter::from_fn(next).collect()
+    }
+
+    const ANY: Whose = Whose::One(Sender::ANYBODY);
+
+    fn lines(key: &Key, text: &[u8]) -> Vec<Read> {
+        read(key, 0, ANY, text, BLOCK)
     }
 
     #[test]
     fn lines_are_bytes_and_have_places() {
         let key = Key::random();
-        let read = lines(&key, &b"a\r\n\n\0\xff\na"[..]);
-        let places: Vec<_> = read.iter().map(|l| (l.1, l.2, l.3)).collect();
-        assert_eq!(places, [(1, 0, true), (2, 3, true), (3, 4, true), (4, 7, false)]);
-        assert_ne!(read[0].0, read[3].0, "the carriage return counts");
-        assert_eq!(read[3].0, lines(&key, &b"a\n"[..])[0].0, "the newline does not");
-        assert_eq!(lines(&key, &b""[..]), []);
+        for portion in [1, 2, 3, 100] {
+            let read = read(&key, 0, ANY, b"a\r\n\n\0\xff\na", portion);
+            let places: Vec<_> = read.iter().map(|l| (l.place.line, l.place.byte, l.end)).collect();
+            let newline = End::Newline;
+            assert_eq!(places, [(1, 0, newline), (2, 3, newline), (3, 4, newline), (4, 7, End::NoNewline)]);
+            assert_ne!(read[0].hash, read[3].hash, "the carriage return counts");
+            assert_eq!(read[3].hash, lines(&key, b"a\n")[0].hash, "the newline does not");
+            assert_eq!(read[2].bytes.as_deref(), Some(&b"\0\xff"[..]));
+        }
+        assert!(lines(&key, b"").is_empty());
     }
 
     #[test]
@@ -129,26 +368,64 @@ mod tests {
         for len in [BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 1, 5 * BLOCK / 2] {
             let line = "x".repeat(len);
             let alone = lines(&key, line.as_bytes());
-            assert_eq!((alone.len(), alone[0].3), (1, false), "{len}");
+            assert_eq!((alone.len(), alone[0].end), (1, End::NoNewline), "{len}");
+            assert_eq!(alone[0].bytes.is_some(), len < BLOCK);
             for before in [1, 100, BLOCK - 2, BLOCK - 1] {
                 let text = format!("{}\n{line}\n{line}y\n", "b".repeat(before));
-                let read = lines(&key, text.as_bytes());
-                assert_eq!(read.len(), 3);
-                assert_eq!(read[1].0, alone[0].0, "{len} after {before}");
-                assert_ne!(read[2].0, alone[0].0);
-                assert_eq!(read[2].2, (before + len + 2) as u64);
+                for portion in [1000, BLOCK, 10 * BLOCK] {
+                    let read = read(&key, 0, ANY, text.as_bytes(), portion);
+                    assert_eq!(read.len(), 3);
+                    assert_eq!(read[1].hash, alone[0].hash, "{len} after {before}");
+                    assert_ne!(read[2].hash, alone[0].hash);
+                    assert_eq!(read[2].place.byte, (before + len + 2) as u64);
+                }
             }
         }
     }
 
     #[test]
-    fn only_short_lines_keep_their_bytes() {
+    fn a_line_behind_its_tag_hashes_as_its_senders() {
         let key = Key::random();
-        let text = format!("{}\nshort\n", "x".repeat(BLOCK));
-        let mut lines = Lines::new(text.as_bytes());
-        lines.next(&key).unwrap();
-        assert_eq!(lines.bytes(), None);
-        lines.next(&key).unwrap();
-        assert_eq!(lines.bytes(), Some(&b"short"[..]));
+        let tags = HashMap::from([(b"a".to_vec(), Sender::input(0)), (b"tag".to_vec(), Sender::input(1))]);
+        for len in [0, 10, BLOCK - 5, BLOCK - 4, BLOCK - 3, BLOCK, BLOCK + 1, 3 * BLOCK] {
+            let line = "x".repeat(len);
+            let own = read(&key, 0, Whose::One(Sender::input(1)), format!("{line}\n").as_bytes(), BLOCK);
+            let text = format!("tag\t{line}\na\t{line}\nb\t{line}\n{line}\n");
+            for portion in [7, 1000, BLOCK, 10 * BLOCK] {
+                let all = read(&key, 0, Whose::Tag(&tags), text.as_bytes(), portion);
+                assert_eq!(all.len(), 4);
+                assert_eq!(all[0].hash, own[0].hash, "{len} in portions of {portion}");
+                assert!(all[1..].iter().all(|other| other.hash != own[0].hash));
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_are_those_that_the_rule_makes() {
+        let key = Key::random();
+        let lens = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK];
+        for most in [1, 3, 4, BLOCK - 1, BLOCK, BLOCK + 1] {
+            // Thousands of pieces of one byte each say no more than a few do.
+            let texts: Vec<Vec<u8>> =
+                lens.iter().filter(|len| **len < 1000 || most > 1000).map(|len| vec![b'x'; *len]).collect();
+            for ends in [true, false] {
+                let mut text = texts.join(&b'\n');
+                text.extend(ends.then_some(b'\n'));
+                let expected: Vec<&[u8]> =
+                    texts.iter().flat_map(|line| pieces(line, NonZeroUsize::new(most))).collect();
+                for portion in [1, 2, 5, BLOCK, 4 * BLOCK] {
+                    let found = read(&key, most, ANY, &text, portion);
+                    let whole: Vec<u8> = expected.join(&b'\n');
+                    let alone = lines(&key, &whole);
+                    let hashes = |all: &[Read]| all.iter().map(|line| line.hash).collect::<Vec<_>>();
+                    assert!(hashes(&found) == hashes(&alone), "{most} in portions of {portion}, newline {ends}");
+                    let long = texts.iter().filter(|line| line.len() > most).count();
+                    assert_eq!(found.iter().filter(|line| line.is_long).count(), long);
+                    assert_eq!(found.last().map(|line| line.place.line), Some(texts.len() as u64));
+                    let terminated = found.last().is_some_and(|line| line.end == End::Newline);
+                    assert_eq!(terminated, ends, "{most} in portions of {portion}");
+                }
+            }
+        }
     }
 }

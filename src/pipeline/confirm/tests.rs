@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::evidence::Opened;
-use super::{InputEvidence, OutputEvidence, confirm};
+use super::output::Opened;
+use super::{How, InputEvidence, OutputEvidence, confirm};
 use crate::recording::{Merge, Verdict};
 
 mod random;
@@ -43,7 +43,7 @@ impl Bench {
     }
 
     fn confirm(&self) -> Merge {
-        confirm(&self.inputs, &self.output)
+        confirm(&self.inputs, &self.output, &How::default())
     }
 
     #[track_caller]

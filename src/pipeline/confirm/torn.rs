@@ -10,11 +10,13 @@
 //! leaves a beginning of its line, so that is torn. A line that only looks like a piece (one letter, say) is
 //! torn too: nobody can tell the difference, and either way the merge has failed.
 //!
-//! It is a second look over the inputs, and bounded: the first [`MOST`] foreign lines, of at most one
-//! [`BLOCK`](super::lines::BLOCK) each and [`ROOM`] together, are looked at, against input lines of at most one block, for
+//! Where lines have tags, lines are meant as they are delivered: with them.
+//!
+//! It is a second look over the inputs, and bounded: the first [`MOST`] foreign lines, of less than one
+//! [`BLOCK`](super::lines::BLOCK) each and [`ROOM`] together, are looked at, against input lines of less than one block, for
 //! at most [`STEPS`] bytes compared. Foreign lines beyond these bounds stay foreign.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many foreign lines are looked at.
 pub(super) const MOST: usize = 256;
@@ -24,6 +26,25 @@ const ROOM: usize = 1 << 20;
 
 /// How many bytes are compared, about two seconds' work.
 const STEPS: u64 = 1 << 30;
+
+/// The first [`MOST`] foreign lines that could be looked at, in whatever order they come.
+#[derive(Default)]
+pub(super) struct Candidates(BTreeMap<u64, Vec<u8>>);
+
+impl Candidates {
+    /// Offers line `number` of the output, when its bytes were kept.
+    pub(super) fn offer(&mut self, number: u64, bytes: Option<&[u8]>) {
+        let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { return };
+        let is_full = self.0.len() == MOST;
+        if is_full && self.0.last_key_value().is_some_and(|(last, _)| *last < number) {
+            return;
+        }
+        if is_full {
+            self.0.pop_last();
+        }
+        self.0.insert(number, bytes.to_vec());
+    }
+}
 
 /// Foreign lines, and what the second look has found out about them.
 #[derive(Default)]
@@ -35,13 +56,16 @@ pub(super) struct Suspects {
 }
 
 impl Suspects {
-    /// Adds line `number` of the output, when its bytes were kept and there is room for them.
-    pub(super) fn push(&mut self, number: u64, bytes: Option<&[u8]>) {
-        let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { return };
-        if self.open.len() < MOST && self.bytes + bytes.len() <= ROOM {
-            self.bytes += bytes.len();
-            self.open.push(Suspect::new(number, bytes));
+    /// Those for which there is room.
+    pub(super) fn new(candidates: Candidates) -> Suspects {
+        let mut suspects = Suspects::default();
+        for (number, bytes) in candidates.0 {
+            if suspects.bytes + bytes.len() <= ROOM {
+                suspects.bytes += bytes.len();
+                suspects.open.push(Suspect::new(number, &bytes));
+            }
         }
+        suspects
     }
 
     /// Whether looking at more input lines can find out more.
@@ -162,16 +186,28 @@ impl Pattern {
 
 #[cfg(test)]
 mod tests {
-    use super::Suspects;
+    use super::{Candidates, MOST, Suspects};
 
     #[track_caller]
     fn check(line: &str, inputs: &[&str], torn: bool) {
-        let mut suspects = Suspects::default();
-        suspects.push(7, Some(line.as_bytes()));
+        let mut candidates = Candidates::default();
+        candidates.offer(7, Some(line.as_bytes()));
+        let mut suspects = Suspects::new(candidates);
         for input in inputs {
             suspects.look_at(input.as_bytes());
         }
         assert_eq!(suspects.torn().contains(&7), torn, "{line:?} among {inputs:?}");
+    }
+
+    #[test]
+    fn the_first_candidates_are_kept_whatever_comes_first() {
+        let mut numbers: Vec<u64> = (0..3 * MOST as u64).collect();
+        fastrand::Rng::with_seed(1).shuffle(&mut numbers);
+        let mut candidates = Candidates::default();
+        for number in numbers {
+            candidates.offer(number, Some(b"x"));
+        }
+        assert!(candidates.0.into_keys().eq(0..MOST as u64));
     }
 
     #[test]

@@ -140,7 +140,10 @@ impl LineBuffer {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
     use super::*;
+    use crate::pipeline::pieces::pieces;
 
     /// What is handed out of a text that is read in chunks of so many bytes.
     fn handed_out(content: &[u8], chunk: usize, most: usize, max_line: usize) -> (Vec<Lines>, Option<Lines>, u64) {
@@ -192,6 +195,9 @@ mod tests {
                 for most in [1, usize::MAX] {
                     let (lines, rest, counted) = handed_out(content.as_bytes(), chunk, most, 4);
                     let all: Vec<u8> = lines.into_iter().chain(rest).flat_map(|lines| lines.bytes).collect();
+                    let in_pieces =
+                        content.split_terminator('\n').flat_map(|line| pieces(line.as_bytes(), NonZeroUsize::new(4)));
+                    assert!(all == in_pieces.flat_map(|piece| [piece, b"\n"].concat()).collect::<Vec<u8>>());
                     assert_eq!(
                         (all.escape_ascii().to_string(), counted),
                         (expected.escape_default().to_string(), long)

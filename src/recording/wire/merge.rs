@@ -10,6 +10,9 @@ struct Wire {
     reason: Option<String>,
     inputs: u64,
     lines: Option<u64>,
+    // Older recordings lack it: no line was split then.
+    #[serde(default)]
+    long_lines: Option<u64>,
     bytes: u64,
     lost: Option<u64>,
     duplicated: Option<u64>,
@@ -27,6 +30,7 @@ impl Serialize for Merge {
             reason: self.reason.clone(),
             inputs: self.inputs,
             lines: counted(self.lines),
+            long_lines: counted(self.long_lines),
             bytes: self.bytes,
             lost: counted(self.lost),
             duplicated: counted(self.duplicated),
@@ -49,6 +53,7 @@ impl<'de> Deserialize<'de> for Merge {
         Ok(Merge {
             verdict: wire.verdict,
             lines: counted(wire.lines, "lines")?,
+            long_lines: wire.long_lines.filter(|_| wire.verdict != Verdict::Unverifiable).unwrap_or(0),
             lost: counted(wire.lost, "lost")?,
             duplicated: counted(wire.duplicated, "duplicated")?,
             reordered: counted(wire.reordered, "reordered")?,

@@ -148,6 +148,7 @@ fn full() -> Recording {
         reason: Some("line 2 (byte 8) of `a.log` is not in the output".into()),
         inputs: 2,
         lines: 100,
+        long_lines: 6,
         bytes: 2600,
         lost: 1,
         duplicated: 2,
@@ -251,7 +252,7 @@ fn every_key_of_the_contract_is_there() {
         ("/runs/0/coverage", "source:text sees:list blind_to:list missing:list"),
         (
             "/runs/0/merge",
-            "verdict:text reason:text inputs:whole lines:whole bytes:whole lost:whole duplicated:whole \
+            "verdict:text reason:text inputs:whole lines:whole long_lines:whole bytes:whole lost:whole duplicated:whole \
              reordered:whole torn:whole foreign:whole unterminated:whole",
         ),
         ("/runs/0/input_events", "events:list dropped:whole possible_losses:whole"),
@@ -350,7 +351,7 @@ fn an_unverifiable_merge_has_no_counts() {
     has(
         &value(&recording),
         "/runs/0/merge",
-        "verdict:text reason:text inputs:whole lines:null bytes:whole lost:null duplicated:null reordered:null \
+        "verdict:text reason:text inputs:whole lines:null long_lines:null bytes:whole lost:null duplicated:null reordered:null \
          torn:null foreign:null unterminated:whole",
     );
 }

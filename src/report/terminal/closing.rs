@@ -110,10 +110,15 @@ pub(in crate::report) fn confirmed(mode: &Pooled) -> Option<String> {
         (rounds, true) => format!(" in {rounds} rounds, each of"),
         (rounds, false) => format!(" in {rounds} rounds, the first of"),
     };
+    Some(is_ok(first, &rounds))
+}
+
+/// That a merge is ok, in these rounds if there were several.
+pub(in crate::report) fn is_ok(merge: &Merge, rounds: &str) -> String {
     let colon = if rounds.is_empty() { ":" } else { "" };
     // In the words of the counts: none lost or torn, none twice, none reordered, and nothing foreign.
     let what = "each whole, once, in order";
-    Some(format!("merge ok{rounds}{colon} {}, {what}{}", size(first), unterminated(first)))
+    format!("merge ok{rounds}{colon} {}, {what}{}", size(merge), as_delivered(merge))
 }
 
 fn size(merge: &Merge) -> String {
@@ -121,15 +126,22 @@ fn size(merge: &Merge) -> String {
     format!("{}, {}, {bytes}", plural(merge.inputs, "input"), plural(merge.lines, "line"))
 }
 
-fn unterminated(merge: &Merge) -> String {
-    match merge.unterminated {
-        0 => String::new(),
-        inputs => format!(" ({} ended without a newline)", plural(inputs, "input")),
-    }
+/// What was not delivered as it was.
+fn as_delivered(merge: &Merge) -> String {
+    let unterminated = || format!("{} ended without a newline", plural(merge.unterminated, "input"));
+    let long = || format!("{} longer than the limit, split", plural(merge.long_lines, "line"));
+    let parts = [(merge.unterminated > 0).then(unterminated), (merge.long_lines > 0).then(long)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
 }
 
 pub(in crate::report) fn not_confirmed(mode: &Pooled, run: &Run, merge: &Merge) -> String {
     let round = if mode.rounds.len() > 1 { format!(" in round {}", run.round) } else { String::new() };
+    is_not_ok(merge, &round)
+}
+
+/// That a merge is not ok, in this round if there were several.
+pub(in crate::report) fn is_not_ok(merge: &Merge, round: &str) -> String {
     let wrong = [
         (merge.lost, "lost"),
         (merge.duplicated, "duplicated"),
@@ -142,7 +154,7 @@ pub(in crate::report) fn not_confirmed(mode: &Pooled, run: &Run, merge: &Merge) 
     let wrong = join_and(&wrong.iter().map(String::as_str).collect::<Vec<_>>());
     let parts = [size(merge), wrong, merge.reason.clone().unwrap_or_default()];
     let parts: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
-    format!("merge {}{round}: {}{}", merge.verdict.as_str(), parts.join("; "), unterminated(merge))
+    format!("merge {}{round}: {}{}", merge.verdict.as_str(), parts.join("; "), as_delivered(merge))
 }
 
 pub(super) fn gates(page: &Page) -> Vec<Line> {

@@ -1,0 +1,257 @@
+//! The second pass, where the first one found a difference: how often each line is in the inputs and in the output.
+//!
+//! Only lines of the sieve's uneven buckets are counted, in a table of at most [`MOST`] different ones. Where there are more,
+//! they are taken in turns, bucket after bucket, each turn with a reading of all files of its own.
+
+use std::ops::{ControlFlow, Range};
+
+use super::evidence::Changed;
+use super::follow::{Followed, Progress, Sieve};
+use super::inputs::Inputs;
+use super::lines::{ByLine, Line, LineHash, Place};
+use super::output::Damage;
+use super::torn::Candidates;
+
+/// How many different lines are counted at once: with one more, a table of 2²¹ places is as full as it may be, at 86 MB.
+pub(super) const MOST: usize = (1 << 21) / 8 * 7 - 1;
+
+/// How often a line should be in the output, and how often it is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Copies {
+    pub(super) expected: u64,
+    pub(super) seen: u64,
+    /// How many of those that are lost have been said to be some input's.
+    said: u64,
+}
+
+impl Copies {
+    fn lost(self) -> u64 {
+        self.expected.saturating_sub(self.seen)
+    }
+}
+
+/// A line that is lost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lost {
+    pub(super) place: Place,
+    pub(super) copies: Copies,
+    /// Which of its input's lines it is, from 0.
+    number: u64,
+}
+
+/// What became of an input's lines.
+#[derive(Default)]
+pub(super) struct Loss {
+    /// How many are missing. Which of several inputs that have a line lacks it cannot be known: it is said to be one that
+    /// was not followed so far.
+    pub(super) missing: u64,
+    /// The first of these, and which of its lines it is, from 0.
+    pub(super) from: Option<(u64, Place)>,
+    /// Its first line of which the output has fewer copies than the inputs.
+    pub(super) first: Option<Lost>,
+    /// The line at which it got stuck, if that is such a line.
+    pub(super) stuck: Option<Lost>,
+}
+
+/// What the second pass found.
+#[derive(Default)]
+pub(super) struct Counted {
+    pub(super) lost: u64,
+    pub(super) duplicated: u64,
+    /// Lines of no input, torn or not.
+    pub(super) foreign: u64,
+    /// The first damaged line, apart from those that are cut.
+    pub(super) first: Option<(Place, Damage)>,
+    pub(super) candidates: Candidates,
+    /// By input.
+    pub(super) losses: Vec<Loss>,
+}
+
+/// Takes a line of the output, with what makes it no whole line, and its bytes.
+pub(super) type EachOf<'a> = dyn FnMut(Line, Option<Damage>, Option<&[u8]>) -> Result<(), Changed> + 'a;
+
+/// Reads the output once.
+pub(super) type EachLine<'a> = dyn FnMut(&mut EachOf<'_>) -> Result<(), Changed> + 'a;
+
+/// Counts in tables of at most `most` different lines.
+pub(super) fn count(
+    inputs: &mut Inputs,
+    followed: &Followed,
+    most: usize,
+    each_line: &mut EachLine,
+) -> Result<Counted, Changed> {
+    let mut counted = Counted::default();
+    counted.losses.resize_with(inputs.len(), Loss::default);
+    let (numbers, uneven) = followed.sieve.uneven();
+    let room = usize::try_from(followed.lines).unwrap_or(most).min(most) + 1;
+    let table = ByLine::with_capacity_and_hasher(room, Default::default());
+    let mut turn = Turn { sieve: &followed.sieve, numbers: &numbers, now: 0..uneven, most, table };
+    while !turn.now.is_empty() {
+        turn.expect(inputs, followed.lines)?;
+        turn.see(&mut counted, each_line)?;
+        turn.settle(&mut counted, inputs, &followed.inputs)?;
+        turn.table.clear();
+        // So many buckets fitted; as many are likely to.
+        let buckets = turn.now.end - turn.now.start;
+        turn.now = turn.now.end..uneven.min(turn.now.end.saturating_add(buckets));
+    }
+    Ok(counted)
+}
+
+/// Of an output that ends early, what is left of the inputs is lost; only the lines to be named are counted.
+pub(super) fn count_rest(
+    inputs: &mut Inputs,
+    followed: &Followed,
+    each_line: &mut EachLine,
+) -> Result<Counted, Changed> {
+    let stuck = followed.inputs.iter().filter_map(|input| input.stuck);
+    let mut table: ByLine<Copies> = stuck.map(|(line, _)| (line, Copies::default())).collect();
+    for input in 0..inputs.len() {
+        inputs.each_line(input, |_, line| {
+            if let Some(copies) = table.get_mut(&line.hash) {
+                copies.expected += 1;
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    each_line(&mut |line, cut, _| {
+        if let Some(copies) = table.get_mut(&line.hash).filter(|_| cut.is_none()) {
+            copies.seen += 1;
+        }
+        Ok(())
+    })?;
+    let loss = |input: &Progress| match input.stuck {
+        None => Loss::default(),
+        Some((line, place)) => {
+            let lost = Some(Lost { place, copies: table[&line], number: input.found });
+            Loss { missing: input.lines - input.found, from: Some((input.found, place)), first: lost, stuck: lost }
+        }
+    };
+    let losses: Vec<Loss> = followed.inputs.iter().map(loss).collect();
+    let lost = losses.iter().map(|loss| loss.missing).sum();
+    Ok(Counted { lost, losses, ..Counted::default() })
+}
+
+/// Some buckets, and their lines.
+struct Turn<'a> {
+    sieve: &'a Sieve,
+    /// Of each bucket that is uneven, its number among these.
+    numbers: &'a [Option<u32>],
+    /// Whose turn it is.
+    now: Range<u32>,
+    most: usize,
+    table: ByLine<Copies>,
+}
+
+impl Turn<'_> {
+    fn has(&self, line: LineHash) -> bool {
+        self.numbers[self.sieve.bucket(line)].is_some_and(|number| self.now.contains(&number))
+    }
+
+    /// Counts the inputs' lines, `lines` of them, and leaves buckets for later as often as the table has become too large.
+    fn expect(&mut self, inputs: &mut Inputs, lines: u64) -> Result<(), Changed> {
+        let mut read: u64 = 0;
+        for input in 0..inputs.len() {
+            inputs.each_line(input, |_, line| {
+                read += 1;
+                if self.has(line.hash) {
+                    self.table.entry(line.hash).or_default().expected += 1;
+                    while self.table.len() > self.most && self.now.len() > 1 {
+                        self.shrink(read as f64 / lines.max(1) as f64);
+                    }
+                }
+                ControlFlow::Continue(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Leaves so many buckets that the rest fits, if the lines that are still to come are like the `share` that was read.
+    fn shrink(&mut self, share: f64) {
+        let buckets = self.now.end - self.now.start;
+        let stay = (f64::from(buckets) * (share * 0.95).min(0.5)) as u32;
+        self.now.end = self.now.start + stay.max(1);
+        let (sieve, numbers, now) = (self.sieve, self.numbers, self.now.clone());
+        let stays = |line: LineHash| numbers[sieve.bucket(line)].is_some_and(|number| now.contains(&number));
+        // Into an empty table: one with removed entries would grow before it is full.
+        let kept: Vec<_> = self.table.drain().filter(|(line, _)| stays(*line)).collect();
+        self.table.extend(kept);
+    }
+
+    /// Counts the output's lines.
+    fn see(&mut self, counted: &mut Counted, each_line: &mut EachLine) -> Result<(), Changed> {
+        each_line(&mut |line, cut, bytes| {
+            if cut.is_some() || !self.has(line.hash) {
+                return Ok(());
+            }
+            let damage = match self.table.get_mut(&line.hash) {
+                Some(copies) => {
+                    copies.seen += 1;
+                    if copies.seen <= copies.expected {
+                        return Ok(());
+                    }
+                    counted.duplicated += 1;
+                    Damage::Duplicated
+                }
+                None => {
+                    counted.foreign += 1;
+                    counted.candidates.offer(line.place.line, bytes);
+                    Damage::Foreign
+                }
+            };
+            if counted.first.is_none_or(|(first, _)| line.place < first) {
+                counted.first = Some((line.place, damage));
+            }
+            Ok(())
+        })
+    }
+
+    /// Finds out whose the lost lines are: first among those that come after what was followed of their input.
+    fn settle(&mut self, counted: &mut Counted, inputs: &mut Inputs, progress: &[Progress]) -> Result<(), Changed> {
+        let mut open: u64 = self.table.values().map(|copies| copies.lost()).sum();
+        counted.lost += open;
+        for followed in [false, true] {
+            if open == 0 {
+                break;
+            }
+            for (input, progress) in progress.iter().enumerate() {
+                let loss = &mut counted.losses[input];
+                inputs.each_line(input, |number, line| {
+                    if !self.has(line.hash) {
+                        return ControlFlow::Continue(());
+                    }
+                    let Some(copies) = self.table.get_mut(&line.hash).filter(|copies| copies.lost() > 0) else {
+                        return ControlFlow::Continue(());
+                    };
+                    loss.note(number, line.place, *copies, progress);
+                    if (number < progress.found) == followed && copies.said < copies.lost() {
+                        copies.said += 1;
+                        open -= 1;
+                        loss.miss(number, line.place);
+                    }
+                    ControlFlow::Continue(())
+                })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Loss {
+    fn note(&mut self, number: u64, place: Place, copies: Copies, progress: &Progress) {
+        let lost = Lost { place, copies, number };
+        if self.first.is_none_or(|first| number < first.number) {
+            self.first = Some(lost);
+        }
+        if number == progress.found {
+            self.stuck = Some(lost);
+        }
+    }
+
+    fn miss(&mut self, number: u64, place: Place) {
+        self.missing += 1;
+        if self.from.is_none_or(|(first, _)| number < first) {
+            self.from = Some((number, place));
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The inputs' lines, all of them at once or one input after another, with few files open and little of each in memory.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::ops::ControlFlow;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use super::How;
+use super::evidence::{Changed, InputEvidence, Part, PartFile, open_same};
+use super::lines::{End, Framing, Key, Line, Lines, Place, Sender, Whose};
+use crate::pipeline::tag::tag;
+
+/// How much is read ahead of all inputs together, unless there are very many, and how much of one.
+const AHEAD: usize = 16 << 20;
+const PORTION: usize = 256 << 10;
+const SMALLEST_PORTION: usize = 1 << 10;
+/// How many files are open at once, besides those that the merge kept open.
+const OPEN: usize = 64;
+
+/// The inputs, to be read as often as need be.
+pub(super) struct Inputs<'a> {
+    evidence: &'a [InputEvidence],
+    key: &'a Key,
+    how: &'a How,
+    files: Files,
+    block: Vec<u8>,
+}
+
+impl<'a> Inputs<'a> {
+    pub(super) fn new(evidence: &'a [InputEvidence], key: &'a Key, how: &'a How) -> Inputs<'a> {
+        Inputs { evidence, key, how, files: Files::default(), block: Vec::new() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.evidence.len()
+    }
+
+    /// How many bytes were merged of all of them.
+    pub(super) fn bytes(&self) -> u64 {
+        self.evidence.iter().fold(0, |sum, input| sum.saturating_add(input.bytes()))
+    }
+
+    pub(super) fn evidence(&self, index: usize) -> &'a InputEvidence {
+        &self.evidence[index]
+    }
+
+    /// A place in each, at its beginning; together they read ahead no more than all may.
+    pub(super) fn cursors(&self) -> Vec<Cursor> {
+        let portion = (AHEAD / self.len().max(1)).clamp(SMALLEST_PORTION, PORTION);
+        (0..self.len()).map(|index| self.cursor(index, portion)).collect()
+    }
+
+    fn cursor(&self, input: usize, portion: usize) -> Cursor {
+        let evidence = self.evidence(input);
+        let from = evidence.parts.first().map_or(0, |part| part.from);
+        let portion = portion.min(usize::try_from(evidence.bytes()).unwrap_or(portion)).max(1);
+        let lines = Lines::starting_at(Place { line: 1, byte: from }, portion);
+        Cursor { input, part: 0, offset: from, lines, unterminated: false, read: 0 }
+    }
+
+    /// The next line of an input; `None` at its end.
+    pub(super) fn next(&mut self, cursor: &mut Cursor) -> Result<Option<Line>, Changed> {
+        let evidence = self.evidence(cursor.input);
+        let changed = |cause: String| Changed::new(&evidence.path, cause);
+        let sender = if self.how.tags { Sender::input(cursor.input) } else { Sender::ANYBODY };
+        let framing = Framing { key: self.key, most: self.how.max_line, whose: Whose::One(sender) };
+        while let Some(part) = evidence.parts.get(cursor.part) {
+            let Cursor { input, part: number, offset, lines, .. } = cursor;
+            let refill = |buffer: &mut [u8]| {
+                let left = usize::try_from(part.to.saturating_sub(*offset)).unwrap_or(usize::MAX).min(buffer.len());
+                let read = if left == 0 {
+                    0
+                } else {
+                    self.files.read((*input, *number), part, &mut buffer[..left], *offset)?
+                };
+                *offset += read as u64;
+                Ok(read)
+            };
+            if let Some(line) = lines.next(&framing, &mut self.block, refill).map_err(changed)? {
+                cursor.unterminated = line.end == End::NoNewline;
+                cursor.read += 1;
+                return Ok(Some(line));
+            }
+            let end = lines.place().byte;
+            if end < part.to {
+                return Err(changed(format!("it has shrunk from {} to {end} bytes since it was merged", part.to)));
+            }
+            if cursor.unterminated != part.unterminated {
+                return Err(changed("it was rewritten since it was merged: its last line ends differently".to_owned()));
+            }
+            if part.from >= part.to {
+                // Nothing was read of it, but it must be there all the same.
+                self.files.read((cursor.input, cursor.part), part, &mut [], 0).map_err(changed)?;
+            }
+            cursor.unterminated = false;
+            cursor.part += 1;
+            if let Some(next) = evidence.parts.get(cursor.part) {
+                cursor.offset = next.from;
+                cursor.lines.go_on_at(next.from);
+            }
+        }
+        cursor.lines = Lines::starting_at(cursor.lines.place(), 1);
+        Ok(None)
+    }
+
+    /// Calls `each` with every line of an input, its number among them, and its bytes as they are delivered (`None` for a line
+    /// too long to keep), until it breaks.
+    pub(super) fn each_line(
+        &mut self,
+        input: usize,
+        mut each: impl FnMut(u64, Line) -> ControlFlow<()>,
+    ) -> Result<(), Changed> {
+        let mut cursor = self.cursor(input, PORTION);
+        while let Some(line) = self.next(&mut cursor)? {
+            if each(cursor.read - 1, line).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with the bytes of every line of an input as they are delivered, but for lines too long to keep, until it
+    /// breaks.
+    pub(super) fn each_delivered(
+        &mut self,
+        input: usize,
+        mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Changed> {
+        let mut delivered = Vec::new();
+        if self.how.tags {
+            delivered.extend_from_slice(tag(&self.evidence(input).path).as_bytes());
+            delivered.push(b'\t');
+        }
+        let tag = delivered.len();
+        let mut cursor = self.cursor(input, PORTION);
+        while self.next(&mut cursor)?.is_some() {
+            let Some(bytes) = cursor.lines.bytes(&self.block) else { continue };
+            delivered.truncate(tag);
+            delivered.extend_from_slice(bytes);
+            if each(&delivered).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A place in an input.
+pub(super) struct Cursor {
+    input: usize,
+    part: usize,
+    /// How far its file was read.
+    offset: u64,
+    lines: Lines,
+    /// Whether the last line had no newline.
+    unterminated: bool,
+    /// How many lines were returned.
+    read: u64,
+}
+
+impl Cursor {
+    /// How many lines were read.
+    pub(super) fn read(&self) -> u64 {
+        self.read
+    }
+}
+
+/// Some open files; the one that was used longest ago is closed for another.
+#[derive(Default)]
+struct Files {
+    open: Vec<Open>,
+    now: u64,
+}
+
+struct Open {
+    /// The input, and the part of it.
+    of: (usize, usize),
+    file: Arc<File>,
+    used: u64,
+}
+
+impl Files {
+    fn read(&mut self, of: (usize, usize), part: &Part, buffer: &mut [u8], at: u64) -> Result<usize, String> {
+        let file = match &part.file {
+            PartFile::Kept(file) => file,
+            PartFile::Gone(why) => return Err(why.clone()),
+            PartFile::Named(path) => self.named(of, || Ok(open_same(path, part.dev, part.ino)?.0))?,
+        };
+        loop {
+            match file.read_at(buffer, at) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => return read.map_err(|error: io::Error| error.to_string()),
+            }
+        }
+    }
+
+    fn named(&mut self, of: (usize, usize), open: impl FnOnce() -> Result<File, String>) -> Result<&Arc<File>, String> {
+        self.now += 1;
+        let index = match self.open.iter().position(|open| open.of == of) {
+            Some(index) => index,
+            None => {
+                if self.open.len() == OPEN {
+                    let oldest = (0..OPEN).min_by_key(|index| self.open[*index].used).expect("there are some");
+                    self.open.swap_remove(oldest);
+                }
+                self.open.push(Open { of, file: Arc::new(open()?), used: 0 });
+                self.open.len() - 1
+            }
+        };
+        self.open[index].used = self.now;
+        Ok(&self.open[index].file)
+    }
+}
