@@ -3,11 +3,12 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use super::output::Opened;
-use super::{How, InputEvidence, OutputEvidence, confirm};
+use super::{How, InputEvidence, OutputEvidence, Part, PartFile, confirm, examine};
 use crate::recording::{Merge, Verdict};
 
 mod random;
@@ -294,6 +295,63 @@ fn an_input_that_grew_is_confirmed_up_to_where_it_was_read() {
     fs::write(grown.path("1"), [B, b"b-3 drei\n"].concat()).unwrap();
     let merge = grown.confirm();
     assert_eq!((merge.verdict, merge.lines, merge.unterminated), (Verdict::Ok, 5, 1), "{merge:?}");
+}
+
+#[test]
+fn an_input_that_is_gone_is_unverifiable_even_if_nothing_was_read_of_it() {
+    let bench = Bench::new(&[A, b""], A);
+    fs::remove_file(bench.path("1")).unwrap();
+    bench.unverifiable("with `1`: No such file or directory");
+}
+
+/// `older` was renamed and kept open, `0` followed it.
+fn rotated(first: &[u8], second: &[u8], output: &[u8]) -> Bench {
+    let mut bench = Bench::new(&[second], output);
+    fs::write(bench.path("older"), first).unwrap();
+    let file = fs::File::open(bench.path("older")).unwrap();
+    let m = file.metadata().unwrap();
+    let unterminated = !first.ends_with(b"\n");
+    let older =
+        Part { file: PartFile::Kept(Arc::new(file)), dev: m.dev(), ino: m.ino(), from: 0, to: m.len(), unterminated };
+    fs::rename(bench.path("older"), bench.path("older.1")).unwrap();
+    bench.inputs[0].parts.insert(0, older);
+    bench
+}
+
+#[test]
+fn the_parts_of_an_input_follow_one_another() {
+    let merge = rotated(b"one\ntwo", b"three\nfour", b"one\ntwo\nthree\nfour\n").confirm();
+    assert_eq!((merge.verdict, merge.inputs, merge.lines, merge.unterminated), (Verdict::Ok, 1, 4, 2), "{merge:?}");
+    let reason = "line 4 (byte 6) of `0` is not in the output";
+    fails(&rotated(b"one\ntwo", b"three\nfour", b"one\ntwo\nthree\n"), Counts { lost: 1, ..NONE }, reason);
+    let reason = "line 3 (byte 0) of `0` is out of order: in `out` it does not follow the lines before it";
+    let bench = rotated(b"one\ntwo\n", b"three\n", b"three\none\ntwo\n");
+    fails(&bench, Counts { reordered: 1, ..NONE }, reason);
+
+    let mut from_within = rotated(b"not this\none\n", b"two\nnor this\n", b"one\ntwo\n");
+    from_within.inputs[0].parts[0].from = 9;
+    from_within.inputs[0].parts[1].to = 4;
+    assert_eq!(from_within.confirm().verdict, Verdict::Ok);
+
+    let mut gone = rotated(b"one\n", b"two\n", b"one\ntwo\n");
+    gone.inputs[0].parts[0].file = PartFile::Gone("it was cut to 10 bytes".to_owned());
+    gone.unverifiable("with `0`: it was cut to 10 bytes");
+}
+
+#[test]
+fn what_is_missing_is_said_of_those_that_got_stuck() {
+    let bench = Bench::new(&[b"x\na\n", b"x\nb\nx\n", b"c\nd\n"], b"x\na\nx\nb\nd\n");
+    let confirmation = examine(&bench.inputs, &bench.output, &How::default());
+    let missing = confirmation.missing.iter();
+    let missing: Vec<_> =
+        missing.map(|m| (m.input.file_name().unwrap(), m.lines, m.of, m.line, m.to_the_end)).collect();
+    assert_eq!(missing, [("1".as_ref(), 1, 3, 3, true), ("2".as_ref(), 1, 2, 1, false)]);
+    assert!(!confirmation.ends_early);
+
+    let bench = Bench::new(&[A, B], &CLEAN[..20]);
+    let confirmation = examine(&bench.inputs, &bench.output, &How::default());
+    assert!(confirmation.ends_early, "{confirmation:?}");
+    assert_eq!((confirmation.merge.lost, confirmation.merge.torn, confirmation.missing.len()), (3, 1, 2));
 }
 
 #[test]
