@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::sink::{BlockInPlace, Mode, Naive, Offloaded, Opened, OutputSpec, Sink, SinkError, SpawnBlocking, TokioFs};
+use super::sink::{
+    BlockInPlace, IoUring, Mode, Naive, Offloaded, Opened, OutputSpec, Sink, SinkError, SpawnBlocking, TokioFs,
+};
 use super::tail::{Handle, InputError, TailError, TailOptions, Tailed, tail};
 use crate::escape::escape_path;
 use crate::tasks::Tasks;
@@ -121,6 +123,7 @@ pub async fn merge(
         Mode::Offloaded => merge_into::<Offloaded>(tasks, inputs, output, options, closed).await,
         Mode::SpawnBlocking => merge_into::<SpawnBlocking>(tasks, inputs, output, options, closed).await,
         Mode::TokioFs => merge_into::<TokioFs>(tasks, inputs, output, options, closed).await,
+        Mode::IoUring => merge_into::<IoUring>(tasks, inputs, output, options, closed).await,
         Mode::BlockInPlace => merge_into::<BlockInPlace>(tasks, inputs, output, options, closed).await,
     }
 }

@@ -17,6 +17,7 @@ use crate::pipeline::confirm::{InputEvidence, OutputEvidence, confirm};
 use crate::pipeline::generate::Appearances;
 use crate::pipeline::merge::Merged;
 use crate::recording::{Dist, Merge, Verdict};
+use crate::ring::{Ring, Rings};
 use crate::shutdown::{Phase, Shutdown};
 use crate::witness::responder::{Asking, Client, Responses};
 
@@ -31,6 +32,8 @@ pub(super) struct Watching {
     close: watch::Sender<bool>,
     origin: Instant,
     elapsed: Option<Duration>,
+    rings: Option<Rings>,
+    ring: Option<Ring>,
 }
 
 /// What a run left behind, apart from what the probe saw.
@@ -39,6 +42,8 @@ pub(super) struct Ended {
     pub(super) collected: Collected,
     pub(super) responses: Option<Responses>,
     pub(super) merge: Option<MergeEnded>,
+    /// What became of the runtime's io_uring, if it may have had one.
+    pub(super) ring: Option<Ring>,
     /// What was given up to report at once.
     pub(super) abandoned: Option<&'static str>,
 }
@@ -59,6 +64,7 @@ impl Watching {
         collector: Collector,
         close: watch::Sender<bool>,
         origin: Instant,
+        rings: Option<Rings>,
     ) -> Result<Watching, RunError> {
         let mut asking = None;
         if let Some(end) = ends.client {
@@ -68,7 +74,7 @@ impl Watching {
             let _ = end.connected.send(());
         }
         outside.start(origin)?;
-        Ok(Watching { outside, asking, collector, close, origin, elapsed: None })
+        Ok(Watching { outside, asking, collector, close, origin, elapsed: None, rings, ring: None })
     }
 
     /// Watches until the loop has ended, or, with `None`, until asked to report at once.
@@ -87,6 +93,7 @@ impl Watching {
                         asking.stop();
                     }
                 }
+                Ok(Event::Ring(ring)) => self.ring = Some(ring),
                 Ok(Event::Finished(outcome)) => return outcome.map(Some),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(RunError::Panicked),
@@ -105,6 +112,8 @@ impl Watching {
 
     /// Gathers what is left; of an abandoned workload (`None`), what is known.
     pub(super) fn end(mut self, outcome: Option<Outcome>, shutdown: &Shutdown) -> Result<Ended, RunError> {
+        // Of an abandoned runtime, which is still there.
+        let ring = self.ring.take().or_else(|| self.rings.as_ref().map(Rings::since));
         let elapsed = self.elapsed.unwrap_or_else(|| self.origin.elapsed());
         let responses = match (self.asking.take(), &outcome) {
             (None, _) => None,
@@ -122,7 +131,7 @@ impl Watching {
             }
             None => (self.outside.inputs.map(|inputs| unconfirmed(inputs, "the merge")), Some("the workload")),
         };
-        Ok(Ended { elapsed, collected: self.collector.end(), responses, merge, abandoned })
+        Ok(Ended { elapsed, collected: self.collector.end(), responses, merge, ring, abandoned })
     }
 }
 

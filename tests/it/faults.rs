@@ -2,6 +2,7 @@
 //! from n on, in every mode. Lines may be lost then, but never silently.
 
 mod disk;
+mod ring;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -56,6 +57,11 @@ fn faults() -> Vec<(&'static str, Call, Fault, u64, End)> {
         ("open: EIO", Call::Create, error(Errno::EIO), 0, End::Reported),
         ("open: ENOSPC", Call::Create, error(Errno::ENOSPC), 0, End::Reported),
     ]
+}
+
+/// Says what is not tested here, and why.
+fn skip(what: &str, why: &str) {
+    println!("SKIP: {what}: {why}");
 }
 
 struct Bench {
@@ -161,7 +167,7 @@ fn no_fault_of_the_disk_is_silent() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let bench = match bench(folder.path()) {
         Ok(bench) => bench,
-        Err(why) => return println!("SKIP: no disk can be made to fail here: {why}"),
+        Err(why) => return skip("a disk that fails", &why),
     };
     println!("{:<16} {:>9} {:>9} {:>9} {:>7}", "", "injected", "survived", "reported", "silent");
     let mut injected = 0;
