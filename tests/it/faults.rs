@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fuser::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use pollscope::pipeline::confirm::{OutputEvidence, confirm};
-use pollscope::pipeline::merge::{Merged, merge, open_inputs};
+use pollscope::pipeline::merge::{self, Merged, open_inputs};
 use pollscope::pipeline::sink::{Existing, Mode, OutputSpec, SinkError};
 use pollscope::pipeline::tail::{TailError, TailOptions};
 use pollscope::recording::Verdict;
@@ -81,7 +83,7 @@ impl Bench {
         let options = TailOptions { interval: Duration::from_millis(1), batch, stamp_from: None };
         // Closed already: the tails end where the files end.
         let (_close, closed) = tokio::sync::watch::channel(true);
-        runtime.block_on(merge(&Tasks::unmeasured(), mode, handles, output, options, closed))
+        runtime.block_on(merge::merge(&Tasks::unmeasured(), mode, handles, output, options, closed))
     }
 
     /// One merge with one plan: `None` when nothing went wrong any more.
@@ -143,16 +145,23 @@ impl Bench {
     }
 }
 
-/// A place of this test's own to mount at, which goes with its threads; `None` where that is not allowed.
-fn bench(folder: &Path) -> Result<Bench, String> {
-    use nix::mount::{MsFlags, mount};
-    use nix::sched::{CloneFlags, unshare};
+/// Mounts of this thread's own, which go with it and the programs that it starts; an error where that is not allowed.
+fn private_mounts() -> Result<(), String> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|error| format!("no mount namespace: {error}"))?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).map_err(|error| format!("no mounts: {error}"))?;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).map_err(|error| format!("no mounts: {error}"))
+}
+
+/// A disk mounted at `disk` in a folder, for this thread alone.
+fn disk(folder: &Path, victim: &'static str) -> Result<Disk, String> {
+    private_mounts()?;
     let at = folder.join("disk");
     std::fs::create_dir(&at).expect("a folder can be made");
-    let disk = Disk::mount(&at).map_err(|error| format!("no FUSE: {error}"))?;
+    Disk::mount(&at, victim).map_err(|error| format!("no FUSE: {error}"))
+}
+
+fn bench(folder: &Path) -> Result<Bench, String> {
+    let disk = disk(folder, "out")?;
     let inputs = (0..INPUTS).map(|input| {
         let path = folder.join(format!("input{input}"));
         let lines: String = (0..LINES).map(|line| format!("{input}-{} {line} of it\n", "x".repeat(line))).collect();
