@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::collect::{Collected, Collector};
@@ -23,6 +24,8 @@ use crate::witness::responder::{Asking, Client, Responses};
 
 /// How often it looks whether there is something to do.
 const TICK: Duration = Duration::from_millis(20);
+/// How long the removal of a simulation's folder may keep back a report that was asked for at once.
+const REMOVAL: Duration = Duration::from_millis(500);
 
 /// The watching side of a run.
 pub(super) struct Watching {
@@ -112,6 +115,8 @@ impl Watching {
 
     /// Gathers what is left; of an abandoned workload (`None`), what is known.
     pub(super) fn end(mut self, outcome: Option<Outcome>, shutdown: &Shutdown) -> Result<Ended, RunError> {
+        // Stays here, so that it is removed before the process ends, whatever becomes of the threads that use it.
+        let folder = self.outside.folder.take();
         // Of an abandoned runtime, which is still there.
         let ring = self.ring.take().or_else(|| self.rings.as_ref().map(Rings::since));
         let elapsed = self.elapsed.unwrap_or_else(|| self.origin.elapsed());
@@ -131,15 +136,40 @@ impl Watching {
             }
             None => (self.outside.inputs.map(|inputs| unconfirmed(inputs, "the merge")), Some("the workload")),
         };
-        Ok(Ended { elapsed, collected: self.collector.end(), responses, merge, ring, abandoned })
+        let collected = self.collector.end();
+        if let Some(folder) = folder {
+            remove(folder, shutdown);
+        }
+        Ok(Ended { elapsed, collected, responses, merge, ring, abandoned })
+    }
+}
+
+/// Removes the folder of a simulation. On a disk that hangs that hangs too, and the report must not wait for it: once asked to
+/// report at once, it is given little time.
+fn remove(folder: TempDir, shutdown: &Shutdown) {
+    let (send, removed) = mpsc::channel();
+    let thread = thread::Builder::new().name("remove".to_owned());
+    let spawned = thread.spawn(move || {
+        drop(folder);
+        // An error means that nobody waits for it any more.
+        let _ = send.send(());
+    });
+    if spawned.is_err() {
+        // The folder was dropped with the closure.
+        return;
+    }
+    let mut left = REMOVAL;
+    while removed.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+        if shutdown.phase() == Phase::Abort {
+            let Some(less) = left.checked_sub(TICK) else { return };
+            left = less;
+        }
     }
 }
 
 /// Confirms on a thread of its own: the FIFO's reader may pause for long and the files be large, and a request to report
 /// at once must not wait for either. `None` when that came first.
 fn confirm_until(mut outside: Outside, merged: Merged, shutdown: &Shutdown) -> Result<Option<MergeEnded>, RunError> {
-    // Stays here, so that it is removed before the process ends, whatever becomes of the thread.
-    let _folder = outside.folder.take();
     let (send, confirmed) = mpsc::channel();
     let thread = thread::Builder::new().name("confirm".to_owned());
     let spawned = thread.spawn(move || {

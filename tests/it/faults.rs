@@ -2,6 +2,7 @@
 //! from n on, in every mode. Lines may be lost then, but never silently.
 
 mod disk;
+mod hang;
 mod ring;
 
 use std::path::{Path, PathBuf};
@@ -94,6 +95,14 @@ struct Tally(Vec<(&'static str, &'static str, Result<End, String>)>);
 impl Tally {
     fn count(&mut self, fault: &'static str, mode: Mode, end: Result<End, String>) {
         self.0.push((fault, mode.as_str(), end));
+    }
+
+    /// That all ended so.
+    #[track_caller]
+    fn assert_all(&self, expected: End) {
+        let wrong = self.0.iter().filter(|(_, _, end)| *end != Ok(expected));
+        let wrong: Vec<_> = wrong.map(|(fault, mode, end)| format!("{mode}: {fault}: {end:?}")).collect();
+        assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), self.0.len(), wrong.join("\n"));
     }
 
     /// What is wrong is counted as silent when it was that.
