@@ -3,6 +3,7 @@
 
 mod disk;
 mod hang;
+mod places;
 mod ring;
 
 use std::path::{Path, PathBuf};
