@@ -17,6 +17,7 @@ use pollscope::pipeline::merge::{self, Merged, open_inputs};
 use pollscope::pipeline::sink::{Existing, Mode, OutputSpec, SinkError};
 use pollscope::pipeline::tail::{TailError, TailOptions};
 use pollscope::recording::Verdict;
+use pollscope::ring::IS_BUILT;
 use pollscope::tasks::Tasks;
 use tokio::runtime::{Builder, Runtime};
 
@@ -133,6 +134,11 @@ impl Tally {
         row("all", &|_, _| true);
         text
     }
+}
+
+/// What the program of this build can be asked for.
+fn modes() -> impl Iterator<Item = Mode> {
+    Mode::ALL.into_iter().filter(|&mode| mode != Mode::IoUring || IS_BUILT)
 }
 
 /// Says what is not tested here, and why.

@@ -6,12 +6,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pollscope::pipeline::sink::Mode;
-use pollscope::ring::IS_BUILT;
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::disk::{Call, Disk, Fault, Plan};
-use super::{End, Tally, disk, skip};
+use super::{End, Tally, disk, modes, skip};
 use crate::support::{Folder, finish, send, wait_until};
 
 /// What a loaded machine may add to a deadline.
@@ -32,10 +31,6 @@ enum Asked {
     Once,
     /// By two: it does not wait for that.
     Twice,
-}
-
-fn modes() -> impl Iterator<Item = Mode> {
-    Mode::ALL.into_iter().filter(|&mode| mode != Mode::IoUring || IS_BUILT)
 }
 
 /// Runs a command whose output is `victim` on the disk, in which one call hangs, and ends it by signals: what came of it.

@@ -8,21 +8,20 @@ use std::process::{Output, Stdio};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use pollscope::pipeline::sink::Mode;
-use pollscope::ring::IS_BUILT;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{End, Tally, private_mounts, skip};
+use super::{End, Tally, modes, private_mounts, skip};
 use crate::support::{Folder, assert_ends, finish, send, stderr, wait_until};
 
 /// Those of `merge`: a current-thread runtime has no workers to give tasks to.
-fn modes() -> impl Iterator<Item = Mode> {
-    Mode::ALL.into_iter().filter(|&mode| mode != Mode::BlockInPlace && (mode != Mode::IoUring || IS_BUILT))
+fn merge_modes() -> impl Iterator<Item = Mode> {
+    modes().filter(|&mode| mode != Mode::BlockInPlace)
 }
 
 /// The same in every mode, each in a thread of its own; what came of it.
 fn in_every_mode(test: fn(Mode, &mut Tally)) -> Tally {
-    let threads = modes().map(|mode| {
+    let threads = merge_modes().map(|mode| {
         std::thread::spawn(move || {
             let mut tally = Tally::default();
             test(mode, &mut tally);
@@ -93,7 +92,7 @@ fn an_input_is_never_written_to() {
         is_mounted = false;
     }
     let mut tally = Tally::default();
-    for mode in modes() {
+    for mode in merge_modes() {
         let folder = inputs();
         symlink("a", folder.path("link")).expect("a link");
         fs::hard_link(folder.path("a"), folder.path("hard")).expect("a hard link");
