@@ -59,7 +59,7 @@ impl fmt::Display for Ring {
                 write!(f, "what the kernel did in tokio's io_uring: 1 call, which opened the output; {pool}")
             }
             Ring::Used(Some(calls)) => write!(f, "what the kernel did in tokio's io_uring: {calls} calls"),
-            Ring::Used(None) => write!(f, "what the kernel did in tokio's io_uring, which opened the output; {pool}"),
+            Ring::Used(None) => f.write_str("what the kernel did in tokio's io_uring: it does not say how many calls"),
             Ring::Refused(why) => write!(
                 f,
                 "tokio's io_uring was not used, as the kernel refuses one ({why}): the output was opened on tokio's blocking \

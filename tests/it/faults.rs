@@ -7,6 +7,7 @@ mod places;
 mod ring;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fuser::Errno;
@@ -141,9 +142,11 @@ fn modes() -> impl Iterator<Item = Mode> {
     Mode::ALL.into_iter().filter(|&mode| mode != Mode::IoUring || IS_BUILT)
 }
 
-/// Says what is not tested here, and why.
+/// Says what is not tested here, and why, and counts it.
 fn skip(what: &str, why: &str) {
-    println!("SKIP: {what}: {why}");
+    static SKIPPED: AtomicU64 = AtomicU64::new(0);
+    let skipped = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
+    println!("SKIP: {what}: {why} ({skipped} skipped so far)");
 }
 
 struct Bench {
