@@ -187,7 +187,8 @@ pub struct Coverage {
     /// Each a short phrase.
     #[serde(deserialize_with = "wire::bounded::list::<_, _, 1_000>")]
     pub blind_to: Vec<String>,
-    /// Why something is not known of slow polls that could be; each a sentence. Empty when nothing was in the way.
+    /// Why something is not known of slow polls that could be, or a mode did not have what it is named after; each a sentence.
+    /// Empty when nothing was in the way.
     #[serde(default, deserialize_with = "wire::bounded::list::<_, _, 1_000>")]
     pub missing: Vec<String>,
 }

@@ -24,6 +24,7 @@ use crate::pipeline::input::Event;
 use crate::pipeline::merge::PreflightError;
 use crate::pipeline::sink::{Mode, SinkError};
 use crate::recording::{Run, Verdict};
+use crate::ring::Rings;
 use crate::scenario::{Flavor, RuntimeSettings, Settings};
 use crate::shutdown::{Phase, Shutdown};
 use crate::tasks::Tasks;
@@ -183,7 +184,7 @@ pub fn run_once(
     observer: &mut dyn Observer,
 ) -> Result<Run, RunError> {
     let Prepared { work, outside } = Prepared::make(settings)?;
-    let mut runtime = runtime_builder(settings.runtime);
+    let mut runtime = runtime_builder(settings.runtime, mode);
     let (started_at, origin) = (SystemTime::now(), Instant::now());
     let probe = Probe::builder()
         .slow_poll(settings.slow_poll)
@@ -204,12 +205,23 @@ pub fn run_once(
     let collector = Collector::new(settings.sample_every, origin, probe.clone(), witnesses.lag.clone());
     let (close, closed) = watch::channel(false);
     let (events, received) = mpsc::channel();
-    let on_loop = OnLoop { probe: probe.clone(), tasks, work, mode, closed, origin, witnesses: ends_on_loop, events };
+    let rings = (mode == Mode::IoUring).then(Rings::now);
+    let on_loop = OnLoop {
+        probe: probe.clone(),
+        tasks,
+        work,
+        mode,
+        closed,
+        origin,
+        witnesses: ends_on_loop,
+        rings: rings.clone(),
+        events,
+    };
     // Never joined: a thread that is stuck in a system call cannot be. Its `Finished` is as good.
     let spawned = thread::Builder::new().name("loop".to_owned()).spawn(move || on_loop.run(runtime));
     spawned.map_err(io_error("start the thread `loop`"))?;
 
-    let mut watching = Watching::start(witnesses, outside, collector, close, origin)?;
+    let mut watching = Watching::start(witnesses, outside, collector, close, origin, rings)?;
     let outcome = watching.until_finished(&received, shutdown, observer)?;
     // What threads used is known of those that have ended: all have, unless the workload was abandoned.
     let usage = if outcome.is_some() { meter.read().usage } else { None };
@@ -224,7 +236,7 @@ pub fn run_once(
     Ok(assemble::run(settings, mode, round, started_at, interrupted, ended, metered))
 }
 
-fn runtime_builder(settings: RuntimeSettings) -> Builder {
+fn runtime_builder(settings: RuntimeSettings, mode: Mode) -> Builder {
     let mut builder = match settings.flavor {
         Flavor::CurrentThread => Builder::new_current_thread(),
         Flavor::MultiThread => Builder::new_multi_thread(),
@@ -232,6 +244,10 @@ fn runtime_builder(settings: RuntimeSettings) -> Builder {
     if settings.flavor == Flavor::MultiThread {
         builder.worker_threads(settings.workers);
     }
-    builder.enable_all();
+    match mode {
+        // Tokio's io_uring among all, where this build has it.
+        Mode::IoUring => builder.enable_all(),
+        _ => builder.enable_io().enable_time(),
+    };
     builder
 }

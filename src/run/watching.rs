@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::collect::{Collected, Collector};
@@ -18,11 +19,14 @@ use crate::pipeline::generate::Appearances;
 use crate::pipeline::input::Told;
 use crate::pipeline::merge::Merged;
 use crate::recording::{Dist, Merge, Verdict};
+use crate::ring::{Ring, Rings};
 use crate::shutdown::{Phase, Shutdown};
 use crate::witness::responder::{Asking, Client, Responses};
 
 /// How often it looks whether there is something to do.
 const TICK: Duration = Duration::from_millis(20);
+/// How long the removal of a simulation's folder may keep back a report that was asked for at once.
+const REMOVAL: Duration = Duration::from_millis(500);
 
 /// The watching side of a run.
 pub(super) struct Watching {
@@ -32,6 +36,8 @@ pub(super) struct Watching {
     close: watch::Sender<bool>,
     origin: Instant,
     elapsed: Option<Duration>,
+    rings: Option<Rings>,
+    ring: Option<Ring>,
     /// How many of the inputs' events were told on.
     told: usize,
 }
@@ -42,6 +48,8 @@ pub(super) struct Ended {
     pub(super) collected: Collected,
     pub(super) responses: Option<Responses>,
     pub(super) merge: Option<MergeEnded>,
+    /// What became of the runtime's io_uring, if it may have had one.
+    pub(super) ring: Option<Ring>,
     /// What was given up to report at once.
     pub(super) abandoned: Option<&'static str>,
 }
@@ -63,6 +71,7 @@ impl Watching {
         collector: Collector,
         close: watch::Sender<bool>,
         origin: Instant,
+        rings: Option<Rings>,
     ) -> Result<Watching, RunError> {
         let mut asking = None;
         if let Some(end) = ends.client {
@@ -72,7 +81,7 @@ impl Watching {
             let _ = end.connected.send(());
         }
         outside.start(origin)?;
-        Ok(Watching { outside, asking, collector, close, origin, elapsed: None, told: 0 })
+        Ok(Watching { outside, asking, collector, close, origin, elapsed: None, rings, ring: None, told: 0 })
     }
 
     /// Watches until the loop has ended, or, with `None`, until asked to report at once.
@@ -91,6 +100,7 @@ impl Watching {
                         asking.stop();
                     }
                 }
+                Ok(Event::Ring(ring)) => self.ring = Some(ring),
                 Ok(Event::Finished(outcome)) => return outcome.map(Some),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(RunError::Panicked),
@@ -113,6 +123,10 @@ impl Watching {
 
     /// Gathers what is left; of an abandoned workload (`None`), what is known.
     pub(super) fn end(mut self, outcome: Option<Outcome>, shutdown: &Shutdown) -> Result<Ended, RunError> {
+        // Stays here, so that it is removed before the process ends, whatever becomes of the threads that use it.
+        let folder = self.outside.folder.take();
+        // Of an abandoned runtime, which is still there.
+        let ring = self.ring.take().or_else(|| self.rings.as_ref().map(Rings::since));
         let elapsed = self.elapsed.unwrap_or_else(|| self.origin.elapsed());
         let responses = match (self.asking.take(), &outcome) {
             (None, _) => None,
@@ -133,7 +147,34 @@ impl Watching {
                 (self.outside.inputs.map(|inputs| unconfirmed(inputs, "the merge", told)), Some("the workload"))
             }
         };
-        Ok(Ended { elapsed, collected: self.collector.end(), responses, merge, abandoned })
+        let collected = self.collector.end();
+        if let Some(folder) = folder {
+            remove(folder, shutdown);
+        }
+        Ok(Ended { elapsed, collected, responses, merge, ring, abandoned })
+    }
+}
+
+/// Removes the folder of a simulation. On a disk that hangs that hangs too, and the report must not wait for it: once asked to
+/// report at once, it is given little time.
+fn remove(folder: TempDir, shutdown: &Shutdown) {
+    let (send, removed) = mpsc::channel();
+    let thread = thread::Builder::new().name("remove".to_owned());
+    let spawned = thread.spawn(move || {
+        drop(folder);
+        // An error means that nobody waits for it any more.
+        let _ = send.send(());
+    });
+    if spawned.is_err() {
+        // The folder was dropped with the closure.
+        return;
+    }
+    let mut left = REMOVAL;
+    while removed.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+        if shutdown.phase() == Phase::Abort {
+            let Some(less) = left.checked_sub(TICK) else { return };
+            left = less;
+        }
     }
 }
 
@@ -144,8 +185,6 @@ fn confirm_until(
     merged: Box<Merged>,
     shutdown: &Shutdown,
 ) -> Result<Option<MergeEnded>, RunError> {
-    // Stays here, so that it is removed before the process ends, whatever becomes of the thread.
-    let _folder = outside.folder.take();
     let (send, confirmed) = mpsc::channel();
     let thread = thread::Builder::new().name("confirm".to_owned());
     let spawned = thread.spawn(move || {

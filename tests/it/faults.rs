@@ -2,17 +2,24 @@
 //! from n on, in every mode. Lines may be lost then, but never silently.
 
 mod disk;
+mod hang;
+mod places;
+mod ring;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fuser::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use pollscope::pipeline::confirm::{How, OutputEvidence, confirm};
 use pollscope::pipeline::input::Reading;
-use pollscope::pipeline::merge::{Merged, merge, open_inputs};
+use pollscope::pipeline::merge::{self, Merged, open_inputs};
 use pollscope::pipeline::sink::{Existing, Mode, OutputSpec, SinkError};
 use pollscope::pipeline::tail::{TailError, TailOptions};
 use pollscope::recording::Verdict;
+use pollscope::ring::IS_BUILT;
 use pollscope::tasks::Tasks;
 use tokio::runtime::{Builder, Runtime};
 
@@ -28,35 +35,119 @@ const SYNC_EVERY: u64 = 4;
 enum End {
     /// The merge is whole all the same, and no error is told.
     Survived,
-    /// An error names what went wrong.
+    /// An error names what went wrong, or the report says that nothing is confirmed.
     Reported,
 }
 
-/// What goes wrong, for how many calls beyond the first, and how a merge then ends.
-fn faults() -> Vec<(&'static str, Call, Fault, u64, End)> {
-    let always = u64::MAX;
-    let error = Fault::Error;
+/// What goes wrong, and how a merge then ends.
+struct Injection {
+    name: &'static str,
+    call: Call,
+    fault: Fault,
+    /// For how many calls beyond the first.
+    more: u64,
+    /// At which call it is tried last. Late ones take their time: `POLLSCOPE_ALL_FAULTS` has them all at each call.
+    last: u64,
+    end: End,
+}
+
+/// Far more calls than a merge here makes.
+const CALLS: u64 = 1_000;
+
+fn injections() -> Vec<Injection> {
+    let (error, ms) = (Fault::Error, |ms| Fault::Late(Duration::from_millis(ms)));
+    let (write, sync, close, open) = (Call::Write, Call::Sync, Call::Flush, Call::Create);
+    let (once, always) = (0, u64::MAX);
+    let all = std::env::var_os("POLLSCOPE_ALL_FAULTS").is_some();
+    let few = |calls| if all { CALLS } else { calls };
+    let of = |name, call, fault, more, last, end| Injection { name, call, fault, more, last, end };
     vec![
-        ("write: EIO once", Call::Write, error(Errno::EIO), 0, End::Reported),
-        ("write: EIO from then on", Call::Write, error(Errno::EIO), always, End::Reported),
-        ("write: ENOSPC once", Call::Write, error(Errno::ENOSPC), 0, End::Reported),
-        ("write: ENOSPC from then on", Call::Write, error(Errno::ENOSPC), always, End::Reported),
-        ("write: EFBIG from then on", Call::Write, error(Errno::EFBIG), always, End::Reported),
-        ("write: EROFS from then on", Call::Write, error(Errno::EROFS), always, End::Reported),
-        ("write: EAGAIN once", Call::Write, error(Errno::EAGAIN), 0, End::Reported),
-        ("write: EINTR once", Call::Write, error(Errno::EINTR), 0, End::Survived),
-        ("write: EINTR ten times", Call::Write, error(Errno::EINTR), 9, End::Survived),
-        ("write: half of it, once", Call::Write, Fault::Short, 0, End::Survived),
-        ("write: half of it, from then on", Call::Write, Fault::Short, always, End::Survived),
-        ("write: 5 ms late", Call::Write, Fault::Late(Duration::from_millis(5)), 0, End::Survived),
-        ("sync: EIO once", Call::Sync, error(Errno::EIO), 0, End::Reported),
-        ("sync: EIO from then on", Call::Sync, error(Errno::EIO), always, End::Reported),
-        ("sync: ENOSPC once", Call::Sync, error(Errno::ENOSPC), 0, End::Reported),
-        ("close: EIO", Call::Flush, error(Errno::EIO), 0, End::Reported),
-        ("close: ENOSPC", Call::Flush, error(Errno::ENOSPC), 0, End::Reported),
-        ("open: EIO", Call::Create, error(Errno::EIO), 0, End::Reported),
-        ("open: ENOSPC", Call::Create, error(Errno::ENOSPC), 0, End::Reported),
+        of("write: EIO once", write, error(Errno::EIO), once, CALLS, End::Reported),
+        of("write: EIO from then on", write, error(Errno::EIO), always, CALLS, End::Reported),
+        of("write: ENOSPC once", write, error(Errno::ENOSPC), once, CALLS, End::Reported),
+        of("write: ENOSPC from then on", write, error(Errno::ENOSPC), always, CALLS, End::Reported),
+        of("write: EFBIG from then on", write, error(Errno::EFBIG), always, CALLS, End::Reported),
+        of("write: EROFS from then on", write, error(Errno::EROFS), always, CALLS, End::Reported),
+        of("write: EDQUOT from then on", write, error(Errno::EDQUOT), always, CALLS, End::Reported),
+        of("write: EAGAIN once", write, error(Errno::EAGAIN), once, CALLS, End::Reported),
+        of("write: EINTR once", write, error(Errno::EINTR), once, CALLS, End::Survived),
+        of("write: EINTR ten times", write, error(Errno::EINTR), 9, CALLS, End::Survived),
+        of("write: half of it, once", write, Fault::Short, once, CALLS, End::Survived),
+        of("write: half of it, from then on", write, Fault::Short, always, CALLS, End::Survived),
+        of("write: 10 ms late", write, ms(10), once, few(6), End::Survived),
+        of("write: 10 ms late, from then on", write, ms(10), always, few(2), End::Survived),
+        of("write: 100 ms late", write, ms(100), once, few(2), End::Survived),
+        of("write: 500 ms late", write, ms(500), once, few(1), End::Survived),
+        of("sync: EIO once", sync, error(Errno::EIO), once, CALLS, End::Reported),
+        of("sync: EIO from then on", sync, error(Errno::EIO), always, CALLS, End::Reported),
+        of("sync: ENOSPC once", sync, error(Errno::ENOSPC), once, CALLS, End::Reported),
+        of("sync: 100 ms late", sync, ms(100), once, few(1), End::Survived),
+        of("close: EIO", close, error(Errno::EIO), once, CALLS, End::Reported),
+        of("close: ENOSPC", close, error(Errno::ENOSPC), once, CALLS, End::Reported),
+        of("close: 100 ms late", close, ms(100), once, few(1), End::Survived),
+        of("open: EIO", open, error(Errno::EIO), once, CALLS, End::Reported),
+        of("open: ENOSPC", open, error(Errno::ENOSPC), once, CALLS, End::Reported),
+        of("open: EROFS", open, error(Errno::EROFS), once, CALLS, End::Reported),
+        of("open: 100 ms late", open, ms(100), once, few(1), End::Survived),
     ]
+}
+
+/// How often merges ended how, by what went wrong and by mode, in the order in which they came.
+#[derive(Default)]
+struct Tally(Vec<(&'static str, &'static str, Result<End, String>)>);
+
+impl Tally {
+    fn count(&mut self, fault: &'static str, mode: Mode, end: Result<End, String>) {
+        self.0.push((fault, mode.as_str(), end));
+    }
+
+    /// That all ended so.
+    #[track_caller]
+    fn assert_all(&self, expected: End) {
+        let wrong = self.0.iter().filter(|(_, _, end)| *end != Ok(expected));
+        let wrong: Vec<_> = wrong.map(|(fault, mode, end)| format!("{mode}: {fault}: {end:?}")).collect();
+        assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), self.0.len(), wrong.join("\n"));
+    }
+
+    /// What is wrong is counted as silent when it was that.
+    fn table(&self) -> String {
+        let mut text = format!("| {:<31} | injected | survived | reported | silent |\n|---|---|---|---|---|\n", "");
+        let mut row = |name: &str, is: &dyn Fn(&str, &str) -> bool| {
+            let ends = || self.0.iter().filter(|(fault, mode, _)| is(fault, mode)).map(|(_, _, end)| end);
+            let count = |end| ends().filter(|it| **it == Ok(end)).count();
+            let silent = ends().filter(|it| it.as_ref().is_err_and(|why| why.starts_with("SILENT"))).count();
+            let (survived, reported) = (count(End::Survived), count(End::Reported));
+            let line =
+                format!("| {name:<31} | {:>8} | {survived:>8} | {reported:>8} | {silent:>6} |\n", ends().count());
+            text.push_str(&line);
+        };
+        let mut named = Vec::new();
+        for &(fault, ..) in &self.0 {
+            if !named.contains(&fault) {
+                named.push(fault);
+                row(fault, &|it, _| it == fault);
+            }
+        }
+        for mode in Mode::ALL.map(Mode::as_str) {
+            if self.0.iter().any(|(_, it, _)| *it == mode) {
+                row(&format!("`{mode}`"), &|_, it| it == mode);
+            }
+        }
+        row("all", &|_, _| true);
+        text
+    }
+}
+
+/// What the program of this build can be asked for.
+fn modes() -> impl Iterator<Item = Mode> {
+    Mode::ALL.into_iter().filter(|&mode| mode != Mode::IoUring || IS_BUILT)
+}
+
+/// Says what is not tested here, and why, and counts it.
+fn skip(what: &str, why: &str) {
+    static SKIPPED: AtomicU64 = AtomicU64::new(0);
+    let skipped = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
+    println!("SKIP: {what}: {why} ({skipped} skipped so far)");
 }
 
 struct Bench {
@@ -76,7 +167,7 @@ impl Bench {
         let options = TailOptions { interval: Duration::from_millis(1), batch, stamp_from: None };
         // Closed already: the tails end where the files end.
         let (_close, closed) = tokio::sync::watch::channel(true);
-        runtime.block_on(merge(&Tasks::unmeasured(), mode, handles, output, options, closed))
+        runtime.block_on(merge::merge(&Tasks::unmeasured(), mode, handles, output, options, closed))
     }
 
     /// One merge with one plan: `None` when nothing went wrong any more.
@@ -138,16 +229,23 @@ impl Bench {
     }
 }
 
-/// A place of this test's own to mount at, which goes with its threads; `None` where that is not allowed.
-fn bench(folder: &Path) -> Result<Bench, String> {
-    use nix::mount::{MsFlags, mount};
-    use nix::sched::{CloneFlags, unshare};
+/// Mounts of this thread's own, which go with it and the programs that it starts; an error where that is not allowed.
+fn private_mounts() -> Result<(), String> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|error| format!("no mount namespace: {error}"))?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).map_err(|error| format!("no mounts: {error}"))?;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).map_err(|error| format!("no mounts: {error}"))
+}
+
+/// A disk mounted at `disk` in a folder, for this thread alone.
+fn disk(folder: &Path, victim: &'static str) -> Result<Disk, String> {
+    private_mounts()?;
     let at = folder.join("disk");
     std::fs::create_dir(&at).expect("a folder can be made");
-    let disk = Disk::mount(&at).map_err(|error| format!("no FUSE: {error}"))?;
+    Disk::mount(&at, victim).map_err(|error| format!("no FUSE: {error}"))
+}
+
+fn bench(folder: &Path) -> Result<Bench, String> {
+    let disk = disk(folder, "out")?;
     let inputs = (0..INPUTS).map(|input| {
         let path = folder.join(format!("input{input}"));
         let lines: String = (0..LINES).map(|line| format!("{input}-{} {line} of it\n", "x".repeat(line))).collect();
@@ -162,35 +260,33 @@ fn no_fault_of_the_disk_is_silent() {
     let folder = tempfile::tempdir().expect("a folder can be made");
     let bench = match bench(folder.path()) {
         Ok(bench) => bench,
-        Err(why) => return println!("SKIP: no disk can be made to fail here: {why}"),
+        Err(why) => return skip("a disk that fails", &why),
     };
-    println!("{:<16} {:>9} {:>9} {:>9} {:>7}", "", "injected", "survived", "reported", "silent");
-    let mut injected = 0;
-    let mut wrong = Vec::new();
-    for mode in Mode::ALL {
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-        let (mut survived, mut reported, mut silent) = (0u64, 0u64, 0u64);
-        for batch in [1, 3] {
-            for (name, call, fault, more, expected) in faults() {
-                for at in 1.. {
-                    let Some(end) = bench.inject(&runtime, mode, batch, Plan { call, fault, at, more }) else { break };
-                    match &end {
-                        Ok(End::Survived) => survived += 1,
-                        Ok(End::Reported) => reported += 1,
-                        Err(why) => silent += u64::from(why.starts_with("SILENT")),
-                    }
-                    if end != Ok(expected) {
-                        let what = format!("{mode}, {batch} lines a write, {name} at call {at}");
-                        wrong.push(format!("{what}: {end:?}, and not {expected:?}"));
-                    }
-                    assert!(at < 1_000, "{name} never ends");
-                }
-            }
+    let (mut tally, mut wrong) = (Tally::default(), Vec::new());
+    for injection in injections() {
+        for mode in Mode::ALL {
+            sweep(&bench, mode, &injection, &mut tally, &mut wrong);
         }
-        let all = survived + reported + silent;
-        println!("{:<16} {all:>9} {survived:>9} {reported:>9} {silent:>7}", mode.as_str());
-        injected += all;
     }
+    println!("{}", tally.table());
+    let injected = tally.0.len();
     assert!(wrong.is_empty(), "{} of {injected}:\n{}", wrong.len(), wrong.join("\n"));
     assert!(injected >= 1_000, "only {injected} faults");
+}
+
+/// One fault in one mode, at call 1, 2, 3, … until a merge does not come so far, one line a write and three.
+fn sweep(bench: &Bench, mode: Mode, injection: &Injection, tally: &mut Tally, wrong: &mut Vec<String>) {
+    let &Injection { name, call, fault, more, last, end: expected } = injection;
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    for batch in [1, 3] {
+        for at in 1..=last {
+            let Some(end) = bench.inject(&runtime, mode, batch, Plan { call, fault, at, more }) else { break };
+            assert!(at < CALLS, "{name} never ends");
+            if end != Ok(expected) {
+                wrong
+                    .push(format!("{mode}, {batch} lines a write, {name} at call {at}: {end:?}, and not {expected:?}"));
+            }
+            tally.count(name, mode, end);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Where merged lines go, and how they get there.
 
 mod block_in_place;
+mod io_uring;
 mod naive;
 mod offloaded;
 mod output;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use block_in_place::BlockInPlace;
+pub use io_uring::IoUring;
 pub use naive::Naive;
 pub use offloaded::Offloaded;
 pub use output::{Existing, Opened, OutputSpec};
@@ -37,13 +39,16 @@ pub enum Mode {
     SpawnBlocking,
     /// A file of `tokio::fs`, flushed after every write.
     TokioFs,
+    /// The same, opened by Tokio's io_uring where the build and the kernel have one.
+    IoUring,
     /// Blocking calls on a worker that gave its other tasks away; only on the multi-thread scheduler.
     BlockInPlace,
 }
 
 impl Mode {
     /// Every mode, in the order in which reports show them.
-    pub const ALL: [Mode; 5] = [Mode::Naive, Mode::Offloaded, Mode::SpawnBlocking, Mode::TokioFs, Mode::BlockInPlace];
+    pub const ALL: [Mode; 6] =
+        [Mode::Naive, Mode::Offloaded, Mode::SpawnBlocking, Mode::TokioFs, Mode::IoUring, Mode::BlockInPlace];
 
     /// The word used on the command line, in scenarios and in the JSON.
     pub fn as_str(self) -> &'static str {
@@ -52,6 +57,7 @@ impl Mode {
             Mode::Offloaded => "offloaded",
             Mode::SpawnBlocking => "spawn-blocking",
             Mode::TokioFs => "tokio-fs",
+            Mode::IoUring => "io-uring",
             Mode::BlockInPlace => "block-in-place",
         }
     }

@@ -20,7 +20,7 @@ pub struct SpawnBlocking {
 }
 
 /// What becomes of a closure that never ran.
-fn shutting_down() -> io::Error {
+pub(super) fn shutting_down() -> io::Error {
     io::Error::other("the runtime is shutting down")
 }
 

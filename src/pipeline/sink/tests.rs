@@ -14,12 +14,13 @@ macro_rules! in_every_mode {
         $test::<Offloaded>(&runtime());
         $test::<SpawnBlocking>(&runtime());
         $test::<TokioFs>(&runtime());
+        $test::<IoUring>(&runtime());
         $test::<BlockInPlace>(&runtime());
     }};
 }
 
 fn runtime() -> Runtime {
-    Builder::new_multi_thread().worker_threads(3).enable_time().build().unwrap()
+    Builder::new_multi_thread().worker_threads(3).enable_all().build().unwrap()
 }
 
 fn spec(path: &Path, existing: Existing) -> OutputSpec {

@@ -27,13 +27,20 @@ struct Written {
     is_open: bool,
 }
 
+impl TokioFs {
+    /// Around an output that was opened just now.
+    pub(super) fn around(output: Output, spec: OutputSpec, tasks: &Tasks) -> (TokioFs, Opened) {
+        let opened = output.opened().clone();
+        let (file, rest) = output.split();
+        let written = Mutex::new(Written { output: rest.with(File::from_std(file)), is_open: false });
+        (TokioFs { spec, tasks: tasks.clone(), written }, opened)
+    }
+}
+
 impl Sink for TokioFs {
     async fn open(spec: OutputSpec, tasks: &Tasks) -> Result<(TokioFs, Opened), SinkError> {
-        let (file, rest) = open_off_loop(&spec, tasks).await?.split();
-        let output = rest.with(File::from_std(file));
-        let opened = output.opened().clone();
-        let written = Mutex::new(Written { output, is_open: false });
-        Ok((TokioFs { spec, tasks: tasks.clone(), written }, opened))
+        let output = open_off_loop(&spec, tasks).await?;
+        Ok(TokioFs::around(output, spec, tasks))
     }
 
     async fn write(&self, lines: Lines) -> Result<(), SinkError> {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::pipeline::sink::Mode;
+use crate::ring::IS_BUILT;
 use crate::scenario::builtin::BUILTIN;
 use crate::scenario::{BlockHow, Flavor, SinkSettings, Workload};
 
@@ -169,6 +170,22 @@ fn a_bad_expectation_is_shown_where_it_is() {
     let shown = parse("mine", text, &[]).expect_err("no statistic").to_string();
     assert!(shown.contains("mine:6:3") && shown.contains("\n  lag < 10ms\n  ^^^\n"), "{shown}");
     bad("", &["expect.gates=lag < 10ms"], &["cannot apply `--set expect.gates=lag < 10ms`", "is a distribution"]);
+}
+
+#[test]
+fn a_mode_that_cannot_be_is_refused_and_not_among_all() {
+    let all = |overrides: &[&str]| good("", &[&["modes=all"], overrides].concat()).settings.modes;
+    let multi_thread = "runtime.flavor=multi_thread";
+    assert!(!all(&[]).contains(&Mode::BlockInPlace) && all(&[multi_thread]).contains(&Mode::BlockInPlace));
+    bad("", &["modes=block-in-place"], &["has `block-in-place`, which needs other workers", multi_thread]);
+    bad("[block]", &["modes=tokio-fs"], &["has `tokio-fs`, which writes files", "choose `spawn-blocking`"]);
+    assert_eq!(all(&[]).contains(&Mode::IoUring), IS_BUILT);
+    if IS_BUILT {
+        assert_eq!(good("", &["modes=io-uring"]).settings.modes, [Mode::IoUring]);
+        bad("[block]", &["modes=io-uring"], &["has `io-uring`, which writes files"]);
+    } else {
+        bad("", &["modes=io-uring"], &["has `io-uring`, which needs Linux and a build with `--cfg tokio_unstable`"]);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! A disk that fails when told: a FUSE file system of one file, kept in memory, whose n-th call of a kind goes wrong.
+//! A disk that fails when told: a FUSE file system, kept in memory, of whose one file the n-th call of a kind goes wrong.
 
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -8,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
-    INodeNo, LockOwner, OpenFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite,
-    Request, TimeOrNow, WriteFlags,
+    INodeNo, LockOwner, OpenFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
+    ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
 /// A kind of call that can go wrong.
@@ -30,6 +31,8 @@ pub(super) enum Fault {
     Short,
     /// It works, late.
     Late(Duration),
+    /// It does not return until the disk is healed.
+    Hang,
 }
 
 /// Which calls go wrong: the `at`-th of the kind, counted from 1, and so many after it.
@@ -41,15 +44,27 @@ pub(super) struct Plan {
     pub(super) more: u64,
 }
 
-#[derive(Debug, Default)]
-struct State {
-    /// The file's, a new one for each file, so that nothing is remembered of the last.
-    ino: u64,
+/// A file or, without content, a folder.
+#[derive(Debug)]
+struct Node {
+    parent: u64,
+    name: OsString,
     content: Option<Vec<u8>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The last inode given out: no file has the number of one that was there before, so that nothing is remembered of it.
+    last: u64,
+    nodes: BTreeMap<u64, Node>,
+    /// The name of the file whose calls go wrong.
+    victim: &'static str,
     plan: Option<Plan>,
     /// Calls of the planned kind so far, and how many of them went wrong.
     calls: u64,
     faults: u64,
+    /// Calls that have not returned.
+    held: Vec<Box<dyn FnOnce() + Send>>,
 }
 
 /// The disk, mounted; unmounted when dropped.
@@ -58,13 +73,14 @@ pub(super) struct Disk {
     _session: BackgroundSession,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 struct Shared(Arc<Mutex<State>>);
 
 impl Disk {
-    pub(super) fn mount(at: &Path) -> std::io::Result<Disk> {
+    /// Mounts a disk on which the calls of files of that name go wrong.
+    pub(super) fn mount(at: &Path, victim: &'static str) -> std::io::Result<Disk> {
         let state = Shared::default();
-        state.lock().ino = 1;
+        *state.lock() = State { last: INodeNo::ROOT.0, victim, ..State::default() };
         let session = fuser::spawn_mount(state.clone(), at, &Config::default())?;
         Ok(Disk { state, _session: session })
     }
@@ -72,19 +88,34 @@ impl Disk {
     /// An empty disk on which calls go wrong as planned.
     pub(super) fn reset(&self, plan: Plan) {
         let mut state = self.state.lock();
-        *state = State { ino: state.ino + 1, plan: Some(plan), ..State::default() };
+        *state = State { last: state.last, victim: state.victim, plan: Some(plan), ..State::default() };
     }
 
-    /// From now on nothing goes wrong; how often something did.
+    /// From now on nothing goes wrong, and what hung goes on; how often something went wrong.
     pub(super) fn heal(&self) -> u64 {
         let mut state = self.state.lock();
         state.plan = None;
-        state.faults
+        let (faults, held) = (state.faults, std::mem::take(&mut state.held));
+        drop(state);
+        held.into_iter().for_each(|call| call());
+        faults
     }
 
-    /// What the file holds; `None` where there is none.
+    /// How often something went wrong so far.
+    pub(super) fn faults(&self) -> u64 {
+        self.state.lock().faults
+    }
+
+    /// What the file holds whose calls go wrong; `None` where there is none.
     pub(super) fn content(&self) -> Option<Vec<u8>> {
-        self.state.lock().content.clone()
+        let state = self.state.lock();
+        state.nodes.values().find(|node| node.name == state.victim)?.content.clone()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.heal();
     }
 }
 
@@ -93,28 +124,42 @@ impl Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A call comes in: what goes wrong with it.
-    fn fault(&self, call: Call) -> Option<Fault> {
+    /// A call comes in: `answer` is told what goes wrong with it, now or later.
+    fn meets(&self, call: Call, file: &OsStr, answer: impl FnOnce(Option<Fault>) + Send + 'static) {
         let mut state = self.lock();
-        let plan = state.plan.filter(|plan| plan.call == call)?;
-        state.calls += 1;
-        let goes_wrong = (plan.at..=plan.at.saturating_add(plan.more)).contains(&state.calls);
-        state.faults += u64::from(goes_wrong);
-        drop(state);
-        match goes_wrong.then_some(plan.fault)? {
-            Fault::Late(by) => {
-                thread::sleep(by);
-                None
-            }
-            fault => Some(fault),
+        let plan = state.plan.filter(|plan| plan.call == call && file == state.victim);
+        state.calls += u64::from(plan.is_some());
+        let calls = state.calls;
+        let fault = plan.filter(|plan| (plan.at..=plan.at.saturating_add(plan.more)).contains(&calls));
+        state.faults += u64::from(fault.is_some());
+        if let Some(Plan { fault: Fault::Hang, .. }) = fault {
+            state.held.push(Box::new(move || answer(None)));
+            return;
         }
+        drop(state);
+        if let Some(Plan { fault: Fault::Late(by), .. }) = fault {
+            thread::sleep(by);
+        }
+        answer(fault.map(|plan| plan.fault));
     }
 
-    /// The error of a call that can be nothing but right or wrong.
-    fn error(&self, call: Call) -> Result<(), Errno> {
-        match self.fault(call) {
-            Some(Fault::Error(error)) => Err(error),
-            _ => Ok(()),
+    /// A call that can be nothing but right or wrong.
+    fn succeeds(&self, call: Call, ino: INodeNo, reply: ReplyEmpty) {
+        let name = self.lock().name(ino);
+        self.meets(call, &name, move |fault| match fault {
+            Some(Fault::Error(error)) => reply.error(error),
+            _ => reply.ok(),
+        });
+    }
+
+    fn remove(&self, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        let mut state = self.lock();
+        match state.find(parent, name) {
+            Some(ino) => {
+                state.nodes.remove(&ino);
+                reply.ok();
+            }
+            None => reply.error(Errno::ENOENT),
         }
     }
 }
@@ -122,47 +167,65 @@ impl Shared {
 /// Nothing is remembered by the kernel.
 const TTL: Duration = Duration::ZERO;
 
-fn attributes(ino: u64, kind: FileType, size: u64) -> FileAttr {
-    FileAttr {
-        ino: INodeNo(ino),
-        size,
-        blocks: size.div_ceil(512),
-        atime: UNIX_EPOCH,
-        mtime: UNIX_EPOCH,
-        ctime: UNIX_EPOCH,
-        crtime: UNIX_EPOCH,
-        kind,
-        perm: if kind == FileType::Directory { 0o755 } else { 0o644 },
-        nlink: 1,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        flags: 0,
-        blksize: 4096,
-    }
-}
-
 impl State {
-    fn file(&self) -> Option<FileAttr> {
-        let size = self.content.as_ref()?.len() as u64;
-        Some(attributes(self.ino, FileType::RegularFile, size))
+    fn add(&mut self, parent: INodeNo, name: &OsStr, content: Option<Vec<u8>>) -> FileAttr {
+        self.last += 1;
+        self.nodes.insert(self.last, Node { parent: parent.0, name: name.to_owned(), content });
+        self.attributes(INodeNo(self.last)).expect("it was made just now")
+    }
+
+    fn find(&self, parent: INodeNo, name: &OsStr) -> Option<u64> {
+        let mut nodes = self.nodes.iter();
+        nodes.find(|(_, node)| node.parent == parent.0 && node.name == name).map(|(&ino, _)| ino)
+    }
+
+    fn name(&self, ino: INodeNo) -> OsString {
+        self.nodes.get(&ino.0).map(|node| node.name.clone()).unwrap_or_default()
+    }
+
+    fn attributes(&self, ino: INodeNo) -> Option<FileAttr> {
+        let content = if ino == INodeNo::ROOT { None } else { self.nodes.get(&ino.0)?.content.as_ref() };
+        let size = content.map_or(0, |content| content.len() as u64);
+        Some(FileAttr {
+            ino,
+            size,
+            blocks: size.div_ceil(512),
+            atime: UNIX_EPOCH,
+            mtime: UNIX_EPOCH,
+            ctime: UNIX_EPOCH,
+            crtime: UNIX_EPOCH,
+            kind: if content.is_some() { FileType::RegularFile } else { FileType::Directory },
+            perm: if content.is_some() { 0o644 } else { 0o755 },
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            flags: 0,
+            blksize: 4096,
+        })
+    }
+
+    /// Takes the first of these bytes.
+    fn take(&mut self, ino: INodeNo, offset: u64, data: &[u8], taken: usize) {
+        let Some(content) = self.nodes.get_mut(&ino.0).and_then(|node| node.content.as_mut()) else { return };
+        let end = offset as usize + taken;
+        content.resize(content.len().max(end), 0);
+        content[offset as usize..end].copy_from_slice(&data[..taken]);
     }
 }
 
 impl Filesystem for Shared {
-    fn lookup(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
-        match self.lock().file() {
-            Some(file) => reply.entry(&TTL, &file, Generation(0)),
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let state = self.lock();
+        match state.find(parent, name).and_then(|ino| state.attributes(INodeNo(ino))) {
+            Some(found) => reply.entry(&TTL, &found, Generation(0)),
             None => reply.error(Errno::ENOENT),
         }
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        if ino == INodeNo::ROOT {
-            return reply.attr(&TTL, &attributes(1, FileType::Directory, 0));
-        }
-        match self.lock().file() {
-            Some(file) => reply.attr(&TTL, &file),
+        match self.lock().attributes(ino) {
+            Some(found) => reply.attr(&TTL, &found),
             None => reply.error(Errno::ENOENT),
         }
     }
@@ -185,20 +248,44 @@ impl Filesystem for Shared {
         _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        if let (Some(size), Some(content)) = (size, &mut self.lock().content) {
+        if let (Some(size), Some(Node { content: Some(content), .. })) = (size, self.lock().nodes.get_mut(&ino.0)) {
             content.resize(size as usize, 0);
         }
         self.getattr(request, ino, handle, reply);
     }
 
-    fn create(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
-        if let Err(error) = self.error(Call::Create) {
-            return reply.error(error);
+    fn mkdir(&self, _: &Request, parent: INodeNo, name: &OsStr, _: u32, _: u32, reply: ReplyEntry) {
+        reply.entry(&TTL, &self.lock().add(parent, name, None), Generation(0));
+    }
+
+    fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.remove(parent, name, reply);
+    }
+
+    fn rmdir(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
+        self.remove(parent, name, reply);
+    }
+
+    fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        // What comes after what was listed last, by number: entries go while a folder is read.
+        for (&found, node) in self.lock().nodes.range(offset + 1..).filter(|(_, node)| node.parent == ino.0) {
+            let kind = if node.content.is_some() { FileType::RegularFile } else { FileType::Directory };
+            if reply.add(INodeNo(found), found, kind, &node.name) {
+                break;
+            }
         }
-        let mut state = self.lock();
-        state.content = Some(Vec::new());
-        let file = state.file().expect("it was made just now");
-        reply.created(&TTL, &file, Generation(0), FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
+        reply.ok();
+    }
+
+    fn create(&self, _: &Request, parent: INodeNo, name: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
+        let (disk, file) = (self.clone(), name.to_owned());
+        self.meets(Call::Create, name, move |fault| {
+            if let Some(Fault::Error(error)) = fault {
+                return reply.error(error);
+            }
+            let made = disk.lock().add(parent, &file, Some(Vec::new()));
+            reply.created(&TTL, &made, Generation(0), FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
+        });
     }
 
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
@@ -209,7 +296,7 @@ impl Filesystem for Shared {
     fn read(
         &self,
         _: &Request,
-        _: INodeNo,
+        ino: INodeNo,
         _: FileHandle,
         offset: u64,
         size: u32,
@@ -218,7 +305,7 @@ impl Filesystem for Shared {
         reply: ReplyData,
     ) {
         let state = self.lock();
-        let content = state.content.as_deref().unwrap_or_default();
+        let content = state.nodes.get(&ino.0).and_then(|node| node.content.as_deref()).unwrap_or_default();
         let from = content.len().min(offset as usize);
         reply.data(&content[from..content.len().min(from + size as usize)]);
     }
@@ -226,7 +313,7 @@ impl Filesystem for Shared {
     fn write(
         &self,
         _: &Request,
-        _: INodeNo,
+        ino: INodeNo,
         _: FileHandle,
         offset: u64,
         data: &[u8],
@@ -235,30 +322,23 @@ impl Filesystem for Shared {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let taken = match self.fault(Call::Write) {
-            Some(Fault::Error(error)) => return reply.error(error),
-            Some(Fault::Short) => data.len().div_ceil(2),
-            _ => data.len(),
-        };
-        let mut state = self.lock();
-        let content = state.content.get_or_insert_default();
-        let end = offset as usize + taken;
-        content.resize(content.len().max(end), 0);
-        content[offset as usize..end].copy_from_slice(&data[..taken]);
-        reply.written(taken as u32);
+        let (disk, data, name) = (self.clone(), data.to_vec(), self.lock().name(ino));
+        self.meets(Call::Write, &name, move |fault| {
+            let taken = match fault {
+                Some(Fault::Error(error)) => return reply.error(error),
+                Some(Fault::Short) => data.len().div_ceil(2),
+                _ => data.len(),
+            };
+            disk.lock().take(ino, offset, &data, taken);
+            reply.written(taken as u32);
+        });
     }
 
-    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        match self.error(Call::Flush) {
-            Ok(()) => reply.ok(),
-            Err(error) => reply.error(error),
-        }
+    fn flush(&self, _: &Request, ino: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        self.succeeds(Call::Flush, ino, reply);
     }
 
-    fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        match self.error(Call::Sync) {
-            Ok(()) => reply.ok(),
-            Err(error) => reply.error(error),
-        }
+    fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        self.succeeds(Call::Sync, ino, reply);
     }
 }
