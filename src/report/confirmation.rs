@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::layout::{Ink, Line, paragraph};
 use super::terminal::Style;
-use super::terminal::closing::{is_not_ok, is_ok};
+use super::terminal::closing::{not_ok_words, ok_words};
 use crate::escape::escape_path;
 use crate::recording::{Confirmation, Missing, Verdict};
 use crate::units::{format_count, plural};
@@ -23,9 +23,9 @@ pub fn text(confirmation: &Confirmation, output: &Path, style: &Style) -> String
     let title = Line::new().text(Ink::Title, "pollscope confirm").blank(1).text(Ink::Bold, &escape_path(output));
     let merge = &confirmation.merge;
     let (ink, sign, ascii, says) = match merge.verdict {
-        Verdict::Ok => (Ink::Good, "✓ ", "ok ", is_ok(merge, "")),
-        Verdict::Failed => (Ink::Bad, "✗ ", "FAIL ", is_not_ok(merge, "")),
-        Verdict::Unverifiable => (Ink::Warn, "~ ", "~ ", is_not_ok(merge, "")),
+        Verdict::Ok => (Ink::Good, "✓ ", "ok ", ok_words(merge, "")),
+        Verdict::Failed => (Ink::Bad, "✗ ", "FAIL ", not_ok_words(merge, "")),
+        Verdict::Unverifiable => (Ink::Warn, "~ ", "~ ", not_ok_words(merge, "")),
     };
     let sign = Line::new().text(ink, if style.unicode { sign } else { ascii });
     let mut lines = vec![title];
@@ -54,9 +54,8 @@ fn missing(all: &[Missing]) -> Vec<String> {
 
 fn one(missing: &Missing) -> String {
     let Missing { input, lines, of, line, byte, to_the_end } = missing;
-    let is_all = lines == of;
     let (input, lines, all) = (escape_path(input), format_count(*lines), plural(*of, "line"));
-    if is_all {
+    if is_all(missing) {
         format!("all {all} of `{input}`")
     } else if *to_the_end {
         format!("{lines} of {all} of `{input}`: all from line {line} (byte {byte}) on")
@@ -65,12 +64,19 @@ fn one(missing: &Missing) -> String {
     }
 }
 
+fn is_all(missing: &Missing) -> bool {
+    missing.lines == missing.of
+}
+
 /// What to do next.
 fn advice(confirmation: &Confirmation) -> Option<String> {
     let merge = &confirmation.merge;
     let again = "merge again, into a new file or with `--force`";
     match merge.verdict {
         Verdict::Ok => None,
+        Verdict::Failed if merge.torn == 0 && confirmation.ends_early && confirmation.missing.iter().all(is_all) => {
+            Some(format!("the output has nothing of these inputs: if they were among those that were merged, {again}"))
+        }
         Verdict::Failed if confirmation.ends_early => {
             let torn = if merge.torn > 0 { " but for the torn line" } else { "" };
             Some(format!(

@@ -83,7 +83,9 @@ fn a_merge_that_was_cut_short_says_what_is_missing_of_which_input() {
     assert_eq!((&json["missing"][1]["line"], &json["missing"][1]["to_the_end"]), (&32.into(), &true.into()));
 
     folder.write("empty", "");
-    assert!(says(&folder, "confirm a b -o empty", 3).contains("missing all 100 lines of `a` all 100 lines of `b`"));
+    let said = says(&folder, "confirm a b -o empty", 3);
+    assert!(said.contains("missing all 100 lines of `a` all 100 lines of `b`"), "{said}");
+    assert!(said.contains("the output has nothing of these inputs"), "{said}");
     let dropped: Vec<u8> = out.split_inclusive(|b| *b == b'\n').filter(|l| *l != b"b 7\n").flatten().copied().collect();
     folder.write("dropped", dropped);
     let said = says(&folder, "confirm a b -o dropped", 3);

@@ -106,6 +106,9 @@ pub(super) fn count_rest(
 ) -> Result<Counted, Changed> {
     let stuck = followed.inputs.iter().filter_map(|input| input.stuck);
     let mut table: ByLine<Copies> = stuck.map(|(line, _)| (line, Copies::default())).collect();
+    if table.is_empty() {
+        return Ok(Counted::default());
+    }
     for input in 0..inputs.len() {
         inputs.each_line(input, |_, line| {
             if let Some(copies) = table.get_mut(&line.hash) {

@@ -110,11 +110,11 @@ pub(in crate::report) fn confirmed(mode: &Pooled) -> Option<String> {
         (rounds, true) => format!(" in {rounds} rounds, each of"),
         (rounds, false) => format!(" in {rounds} rounds, the first of"),
     };
-    Some(is_ok(first, &rounds))
+    Some(ok_words(first, &rounds))
 }
 
 /// That a merge is ok, in these rounds if there were several.
-pub(in crate::report) fn is_ok(merge: &Merge, rounds: &str) -> String {
+pub(in crate::report) fn ok_words(merge: &Merge, rounds: &str) -> String {
     let colon = if rounds.is_empty() { ":" } else { "" };
     // In the words of the counts: none lost or torn, none twice, none reordered, and nothing foreign.
     let what = "each whole, once, in order";
@@ -137,11 +137,11 @@ fn as_delivered(merge: &Merge) -> String {
 
 pub(in crate::report) fn not_confirmed(mode: &Pooled, run: &Run, merge: &Merge) -> String {
     let round = if mode.rounds.len() > 1 { format!(" in round {}", run.round) } else { String::new() };
-    is_not_ok(merge, &round)
+    not_ok_words(merge, &round)
 }
 
 /// That a merge is not ok, in this round if there were several.
-pub(in crate::report) fn is_not_ok(merge: &Merge, round: &str) -> String {
+pub(in crate::report) fn not_ok_words(merge: &Merge, round: &str) -> String {
     let wrong = [
         (merge.lost, "lost"),
         (merge.duplicated, "duplicated"),

@@ -228,9 +228,11 @@ fn names_from_outside_move_no_cursor() {
     let folder = Folder::new();
     let odd = "it's \u{1b}[31m\u{202e}\n\u{7}";
     let shown = "it's \\u{1b}[31m\\u{202e}\\n\\u{7}";
-    let cases: [(&[&str], i32); 5] = [
+    let cases: [(&[&str], i32); 7] = [
         (&["merge", odd, "-o", "out"], 1),
         (&["merge", "a", "-o", odd], 1),
+        (&["confirm", odd, "-o", "a"], 1),
+        (&["confirm", "a", "-o", odd], 1),
         (&["run", odd], 2),
         (&["run", &format!("/{odd}")], 2),
         (&["run", "--set", odd], 2),
@@ -243,7 +245,7 @@ fn names_from_outside_move_no_cursor() {
         let output = run(&mut folder.command(args));
         eprintln!("{}", stderr(&output));
         assert_ends(&output, code, &[]);
-        if args[0] == "merge" {
+        if ["merge", "confirm"].contains(&args[0]) {
             assert_ends(&output, code, &[shown]);
         }
     }
