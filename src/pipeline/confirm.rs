@@ -39,11 +39,12 @@
 //! # Memory and time
 //!
 //! Memory depends on the number of inputs, not on that of lines. A first pass (`confirm/follow.rs`) reads all inputs and the
-//! output side by side, once, and is all that a clean merge takes: 1 MB of sums, some 200 bytes for every input, and up to 16
-//! MiB read ahead of all inputs together, or 1 KiB of each where that is more. Only where it finds a difference does a second
-//! pass (`confirm/count.rs`) read them again and count lines, those alone that may differ, in a table of at most 1.8 million
-//! different ones (86 MB); where there are more, they are taken in turns. Foreign lines take up to some 36 MB more, for at most 256 of them.
-//! Every line costs a constant time in each pass, however many inputs there are. At most 64 inputs are open at once.
+//! output side by side, once, and is all that a clean merge takes: 2 MB of sums, some 300 bytes for every input, and up to 16
+//! MiB read ahead of all inputs together, or 1 KiB of each where that is more. An output that only ends early needs no more
+//! memory, but another reading. Only for other differences does a second pass (`confirm/count.rs`) count lines, those alone
+//! that may differ, in a table of at most 1.8 million different ones (86 MB); where there are more, they are taken in turns,
+//! each with a reading of its own. Foreign lines take up to some 36 MB more, for at most 256 of them. Every line costs a
+//! constant time in each reading, however many inputs there are. At most 64 inputs are open at once.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;

@@ -7,7 +7,8 @@ use std::process::Stdio;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{Folder, assert_ends, finish, run, send, stderr, stdout, wait_until};
+use crate::peak;
+use crate::support::{DEADLINE, Folder, assert_ends, finish, run, send, stderr, stdout, wait_until};
 
 /// `<name> 1` to `<name> n`, each with its newline.
 fn numbered(name: &str, lines: usize) -> String {
@@ -220,6 +221,26 @@ fn it_fits_a_narrow_page_and_a_dumb_terminal() {
     assert!(stdout(&output).is_ascii() && stdout(&output).contains("FAIL merge failed"), "{}", stdout(&output));
     let output = run(&mut folder.command("confirm a b -o cut --color always".split(' ')));
     assert!(stdout(&output).contains('\u{1b}'));
+}
+
+/// A table of all lines would take some 100 MB.
+#[test]
+fn memory_does_not_grow_with_the_lines() {
+    let folder = Folder::new();
+    let names = ["a", "b", "c", "d"];
+    let all: Vec<String> = names.iter().map(|name| numbered(name, 250_000)).collect();
+    names.iter().zip(&all).for_each(|(name, lines)| drop(folder.write(name, lines)));
+    let out = all.concat();
+    folder.write("whole", &out);
+    folder.write("cut", &out[..out.len() / 2]);
+    folder.write("dropped", out.replacen("c 77\n", "", 1));
+    for (file, code) in [("whole", 0), ("cut", 3), ("dropped", 3)] {
+        let mut command = folder.command(["confirm", "a", "b", "c", "d", "-o", file]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        let (status, peak) = peak::wait(&mut child, DEADLINE).expect("it ends");
+        assert_eq!(status.code(), Some(code), "{file}");
+        assert!(peak < 48 << 20, "{file}: {peak} bytes");
+    }
 }
 
 #[test]
