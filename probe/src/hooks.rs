@@ -14,9 +14,6 @@ use crate::thread;
 /// Whether this build has `--cfg tokio_unstable`, and so sees every poll of every spawned task.
 pub const TOKIO_UNSTABLE: bool = cfg!(tokio_unstable);
 
-/// Whether wake-to-poll times are recorded.
-pub(crate) const SCHEDULE_LATENCY: bool = TOKIO_UNSTABLE;
-
 type ThreadHook = Box<dyn Fn() + Send + Sync>;
 #[cfg(tokio_unstable)]
 type TaskHook = Box<dyn Fn(&tokio::runtime::TaskMeta<'_>) + Send + Sync>;
@@ -88,7 +85,9 @@ fn install_task_hooks(
         thread::begin(shared, crate::watch::task_number(meta.id()), meta.spawned_at(), latency_ns);
     }
 
-    builder.track_task_schedule_latency();
+    if shared.tracks_waits {
+        builder.track_task_schedule_latency();
+    }
     // Two closures each, so that a runtime without callbacks of its own does not ask for them at every poll.
     let probe = Arc::clone(shared);
     match before_poll {
@@ -195,23 +194,22 @@ pub(crate) fn install_chained(builder: &mut Builder, chained: Chained) {
 }
 
 /// What this build sees.
-pub(crate) fn coverage() -> Coverage {
+pub(crate) fn coverage(tracks_waits: bool) -> Coverage {
     let blocking_pool = "closures on the blocking pool (they do not run on the loop)";
     if TOKIO_UNSTABLE {
-        Coverage {
-            source: Source::Hooks,
-            sees: vec![
-                "every poll of every spawned task",
-                "wake-to-poll times of spawned tasks",
-                "watched futures",
-                "busy stretches of each worker",
-            ],
-            blind_to: vec![
-                "the future given to block_on, unless it is watched",
-                "tasks of a LocalSet, unless they are watched",
-                blocking_pool,
-            ],
+        let mut sees = vec!["every poll of every spawned task"];
+        let mut blind_to = vec![
+            "the future given to block_on, unless it is watched",
+            "tasks of a LocalSet, unless they are watched",
+            blocking_pool,
+        ];
+        if tracks_waits {
+            sees.push("wake-to-poll times of spawned tasks");
+        } else {
+            blind_to.push("wake-to-poll times, and so who waited: they were switched off");
         }
+        sees.extend(["watched futures", "busy stretches of each worker"]);
+        Coverage { source: Source::Hooks, sees, blind_to }
     } else {
         Coverage {
             source: Source::Wrappers,

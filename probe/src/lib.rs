@@ -75,7 +75,7 @@ pub use distribution::{Bucket, Distribution};
 pub use evidence::{Blame, Call, Cause, Evidence, StackFrame, Waited};
 pub use hooks::{TOKIO_UNSTABLE, queued_on_workers};
 pub use notes::CaptureNote;
-pub use probe::{DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Probe, ProbeBuilder};
+pub use probe::{DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Probe, ProbeBuilder, ThresholdError};
 pub use redact::redacted_source;
 pub use snapshot::{Charge, Coverage, Ledger, Lines, Polling, Site, SlowPoll, Snapshot, Source};
 pub use watch::Watch;

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use crate::clock::Clock;
 use crate::duration;
 use crate::env;
-use crate::hooks::{self, Chained};
+use crate::hooks::{self, Chained, TOKIO_UNSTABLE};
 use crate::reporter::{Callback, Control, LineWriter, Reporter};
 use crate::shared::Shared;
 use crate::snapshot::{SlowPoll, Snapshot};
@@ -73,6 +73,7 @@ impl Probe {
             slow_poll: DEFAULT_SLOW_POLL,
             keep_slow_polls: DEFAULT_KEPT_SLOW_POLLS,
             redact_paths: false,
+            schedule_latency: true,
             callback: None,
             writer: None,
             #[cfg(feature = "capture")]
@@ -113,6 +114,33 @@ impl Probe {
         hooks::spawn(name, self.watch(future).named(name))
     }
 
+    /// From now on a poll is slow that lasts at least this long; also one that goes on already. What was counted before stays as it is:
+    /// [`Snapshot::threshold_ns`] is the last threshold.
+    ///
+    /// # Errors
+    /// When the threshold is 0, or the probe is off: asyncio ignores that silently, and nobody notices that nothing is reported.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use pollscope_probe::{Probe, ThresholdError};
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().install(&mut runtime)?;
+    /// probe.set_slow_poll(Duration::from_millis(5))?;
+    /// runtime.build()?.block_on(probe.watch(async { std::thread::sleep(Duration::from_millis(6)) }));
+    /// assert_eq!(probe.snapshot().slow_polls_total, 1);
+    /// assert_eq!(probe.set_slow_poll(Duration::ZERO), Err(ThresholdError::Zero));
+    /// assert_eq!(Probe::off().set_slow_poll(Duration::from_millis(5)), Err(ThresholdError::Off));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn set_slow_poll(&self, threshold: Duration) -> Result<(), ThresholdError> {
+        let inner = self.inner.as_ref().ok_or(ThresholdError::Off)?;
+        if threshold.is_zero() {
+            return Err(ThresholdError::Zero);
+        }
+        inner.shared.set_threshold_ns(duration::to_ns(threshold));
+        Ok(())
+    }
+
     /// What was seen so far. It takes no lock that a worker takes at a poll. Empty when the probe is off.
     pub fn snapshot(&self) -> Snapshot {
         match &self.inner {
@@ -135,6 +163,7 @@ pub struct ProbeBuilder {
     slow_poll: Duration,
     keep_slow_polls: usize,
     redact_paths: bool,
+    schedule_latency: bool,
     callback: Option<Callback>,
     writer: Option<LineWriter>,
     #[cfg(feature = "capture")]
@@ -180,6 +209,29 @@ impl std::error::Error for InstallError {
         }
     }
 }
+
+/// Why a threshold was not changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ThresholdError {
+    /// It is 0: every poll would be slow.
+    Zero,
+    /// The probe measures nothing, so no poll can be slow.
+    Off,
+}
+
+impl fmt::Display for ThresholdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ThresholdError::Zero => "cannot set the slow-poll threshold to `0`: every poll would be slow; give at least 1 ns",
+            ThresholdError::Off => {
+                "cannot set the slow-poll threshold: the probe is off; install it, with `POLLSCOPE=1` if it follows the environment"
+            }
+        })
+    }
+}
+
+impl std::error::Error for ThresholdError {}
 
 impl ProbeBuilder {
     /// A builder that follows the environment: `POLLSCOPE=1` switches the probe on and its lines to stderr,
@@ -239,6 +291,22 @@ impl ProbeBuilder {
         ProbeBuilder { redact_paths: on, ..self }
     }
 
+    /// Whether wake-to-poll times are recorded: [`Snapshot::schedule_latency`], and from them who waited for a slow poll
+    /// ([`SlowPoll::blame`], [`Snapshot::ledger`]). They cost two more clock reads a poll, Tokio's own. On unless switched off; a
+    /// build without `--cfg tokio_unstable` has none.
+    ///
+    /// ```
+    /// # use pollscope_probe::Probe;
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().schedule_latency(false).install(&mut runtime)?;
+    /// runtime.build()?.block_on(async { tokio::spawn(async {}).await })?;
+    /// assert!(probe.snapshot().schedule_latency.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn schedule_latency(self, on: bool) -> ProbeBuilder {
+        ProbeBuilder { schedule_latency: on, ..self }
+    }
+
     /// Whether a watchdog thread looks at polls that are late while they still run: the blocking line, the system call, the
     /// cause; from the first late poll on, another names what it saw. On unless switched off. It is what installs a signal
     /// handler when a late poll is first found computing, and removes it soon after the last probe of the process was dropped.
@@ -286,6 +354,7 @@ impl ProbeBuilder {
         let threshold_ns = duration::to_ns(self.slow_poll);
         let mut shared = Shared::new(Clock::monotonic(), threshold_ns, self.keep_slow_polls);
         shared.redacted = self.redact_paths;
+        shared.tracks_waits = TOKIO_UNSTABLE && self.schedule_latency;
         let shared = Arc::new(shared);
         let control = Arc::new(Control::default());
         let reporter = Reporter { shared: Arc::clone(&shared), callback: self.callback, writer: self.writer };

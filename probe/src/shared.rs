@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::clock::Clock;
 use crate::evidence::{Blame, Cause, Evidence};
 use crate::histogram::Sum;
-use crate::hooks;
+use crate::hooks::{self, TOKIO_UNSTABLE};
 use crate::journal::{Journal, Key, Watched};
 use crate::names::{NameId, Names};
 use crate::notes::Notes;
@@ -29,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) notes: Arc<Notes>,
     /// Whether paths are hidden.
     pub(crate) redacted: bool,
+    /// Whether wake-to-poll times are recorded.
+    pub(crate) tracks_waits: bool,
     #[cfg(feature = "capture")]
     pub(crate) alarm: crate::watchdog::Alarm,
     threshold_ns: AtomicU64,
@@ -86,6 +88,7 @@ impl Shared {
             names: Names::default(),
             notes: Arc::default(),
             redacted: false,
+            tracks_waits: TOKIO_UNSTABLE,
             #[cfg(feature = "capture")]
             alarm: Default::default(),
             threshold_ns: AtomicU64::new(threshold_ns),
@@ -103,13 +106,19 @@ impl Shared {
         self.threshold_ns.load(Relaxed)
     }
 
+    pub(crate) fn set_threshold_ns(&self, threshold_ns: u64) {
+        self.threshold_ns.store(threshold_ns, Relaxed);
+        #[cfg(feature = "capture")]
+        self.alarm.interrupt();
+    }
+
     /// A slot for a thread that polls for the first time.
     pub(crate) fn take_slot(&self) -> Arc<Slot> {
         let mut slots = lock(&self.slots);
         if let Some(slot) = slots.free.pop() {
             return slot;
         }
-        let slot = Arc::new(Slot::new(slots.all.len()));
+        let slot = Arc::new(Slot::new(slots.all.len(), self.tracks_waits));
         slots.all.push(Arc::clone(&slot));
         slot
     }
@@ -232,7 +241,7 @@ impl Shared {
         let total = journal.taken() + ring_dropped;
         let suppressed = self.lines_suppressed.load(Relaxed) + ring_dropped + journal.queue_dropped();
         let slow_polls = journal.list(&blame_in(&with_blames, now_ns));
-        let schedule_latency = hooks::SCHEDULE_LATENCY.then(|| schedule.distribution());
+        let schedule_latency = self.tracks_waits.then(|| schedule.distribution());
         let charged_ns: u64 = charges.iter().map(|charge| charge.wait_ns).sum();
         let ledger = schedule_latency
             .as_ref()
@@ -253,7 +262,7 @@ impl Shared {
             names_refused: self.names.refused(),
             callback_panics: self.callback_panics.load(Relaxed),
             capture_notes: self.notes.all(),
-            coverage: hooks::coverage(),
+            coverage: hooks::coverage(self.tracks_waits),
         }
     }
 

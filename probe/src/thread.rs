@@ -182,7 +182,7 @@ impl Entry {
         self.slot.record_slow(frame, now_ns, ns, handed_over);
         if handed_over {
             self.hand_over(frame.start_ns);
-        } else if hooks::SCHEDULE_LATENCY {
+        } else if self.slot.tracks_waits {
             let Frame { task, location: spawned_at, start_ns, .. } = *frame;
             let culprit = Culprit { task, spawned_at, start_ns, end_ns: now_ns };
             self.culprits.begin(&self.slot.blames, culprit, hooks::is_alone());

@@ -43,6 +43,8 @@ pub(crate) struct PollingNow {
 pub(crate) struct Slot {
     /// Its place among the probe's slots.
     pub(crate) number: usize,
+    /// Whether wake-to-poll times come with its polls.
+    pub(crate) tracks_waits: bool,
     /// The operating system's id of the thread; 0 where nobody needs it, and when the thread ended.
     pub(crate) tid: AtomicU32,
     /// Whether the thread may begin a poll without saying so before; while it waits for events, it may not.
@@ -70,9 +72,10 @@ pub(crate) struct Frame {
 }
 
 impl Slot {
-    pub(crate) fn new(number: usize) -> Slot {
+    pub(crate) fn new(number: usize, tracks_waits: bool) -> Slot {
         Slot {
             number,
+            tracks_waits,
             tid: AtomicU32::new(0),
             is_awake: AtomicBool::new(false),
             polling: Polling::default(),

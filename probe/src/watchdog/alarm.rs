@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{Acquire, Release, SeqCst};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,8 @@ pub(crate) struct Alarm {
     thread: OnceLock<Thread>,
     is_asleep: AtomicBool,
     is_stopped: AtomicBool,
+    /// Whether the time to wait until may be another now.
+    is_changed: AtomicBool,
 }
 
 impl Alarm {
@@ -49,12 +51,18 @@ impl Alarm {
         }
     }
 
-    /// Whether it is time to end; waits until then, or for so long.
+    /// When to look may have changed: the thread asks again.
+    pub(crate) fn interrupt(&self) {
+        self.is_changed.store(true, Release);
+        self.unpark();
+    }
+
+    /// Whether it is time to end; waits until then, or for so long, or until it is interrupted.
     pub(super) fn wait(&self, ns: u64) -> bool {
         let (start, length) = (Instant::now(), Duration::from_nanos(ns));
         while !self.is_stopped.load(Acquire) {
             let left = length.saturating_sub(start.elapsed());
-            if left.is_zero() {
+            if left.is_zero() || self.is_changed.swap(false, AcqRel) {
                 return false;
             }
             thread::park_timeout(left);
