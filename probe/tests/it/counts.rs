@@ -1,12 +1,14 @@
 //! No poll is missed and none is counted twice: exact agreement with independent witnesses.
 
+use std::time::Duration;
+
 use pollscope_probe::TOKIO_UNSTABLE;
 use tokio::runtime::{Builder, LocalOptions, Runtime};
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, yield_now};
 use tokio_metrics::TaskMonitor;
 
-use crate::support::{Numbers, Witness, current_thread, multi_thread, patient, spawn};
+use crate::support::{Numbers, Witness, block, current_thread, multi_thread, patient, spawn};
 
 /// Many tasks that yield, sleep and end at different times; every poll is seen by both witnesses.
 fn many_tasks(runtime: Runtime, probe: &pollscope_probe::Probe) {
@@ -184,4 +186,46 @@ fn a_build_without_hooks_says_so() {
     let coverage = probe.snapshot().coverage;
     let helps = coverage.blind_to.iter().filter(|what| what.contains("build with --cfg tokio_unstable")).count();
     assert_eq!(helps, if TOKIO_UNSTABLE { 0 } else { 2 }, "{coverage:?}");
+}
+
+/// Without wake-to-poll times nobody is known to have waited, which is not that nobody did.
+#[test]
+fn without_schedule_latency_who_waited_is_unknown() {
+    for waits in [true, false] {
+        let (runtime, probe) = current_thread(patient().slow_poll(Duration::from_millis(20)).schedule_latency(waits));
+        runtime.block_on(async {
+            let tasks: Vec<_> = (0..3).map(|_| spawn(&probe, async { block(30) })).collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+        });
+        drop(runtime);
+        let snapshot = probe.snapshot();
+        let knows = waits && TOKIO_UNSTABLE;
+        assert_eq!(snapshot.slow_polls_total, 3);
+        assert_eq!((snapshot.schedule_latency.is_some(), snapshot.ledger.is_some()), (knows, knows));
+        assert_eq!(snapshot.slow_polls.iter().any(|poll| poll.blame.is_some()), knows);
+        assert_eq!(snapshot.coverage.sees.contains(&"wake-to-poll times of spawned tasks"), knows);
+    }
+}
+
+/// The poll that goes on when the threshold is lowered is slow by the new one, and looked at.
+#[test]
+fn the_threshold_can_be_lowered_while_a_poll_goes_on() {
+    let (runtime, probe) = current_thread(patient());
+    let of_other = probe.clone();
+    runtime.block_on(async {
+        spawn(&probe, async move {
+            let lower = std::thread::spawn(move || of_other.set_slow_poll(Duration::from_millis(20)));
+            lower.join().unwrap().unwrap();
+            block(200)
+        })
+        .await
+        .unwrap();
+    });
+    drop(runtime);
+    assert!(probe.finish(Duration::from_secs(9)));
+    let snapshot = probe.snapshot();
+    assert_eq!((snapshot.slow_polls_total, snapshot.threshold_ns), (1, 20_000_000));
+    assert_eq!(snapshot.slow_polls[0].evidence.cause.is_some(), pollscope_probe::CAPTURE, "{snapshot:?}");
 }
