@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use common::{is_measuring, print_setting, quantile};
 use criterion::{Criterion, Throughput};
 use pollscope::tasks::Tasks;
-use pollscope_probe::{Probe, TOKIO_UNSTABLE};
+use pollscope_probe::{Probe, ProbeBuilder, TOKIO_UNSTABLE};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinHandle, yield_now};
 
@@ -118,16 +118,18 @@ impl NoScheduleLatency for Builder {
 
 fn variants(builder: impl Fn() -> Builder) -> Vec<Variant> {
     let build = |mut builder: Builder| builder.build().expect("a runtime can be built");
-    let probed = |name, captures, measured: fn(Probe) -> Measured| {
+    let probed_by = |name, probe: ProbeBuilder, measured: fn(Probe) -> Measured| {
         let mut builder = builder();
-        let probe = Probe::builder().capture(captures).install(&mut builder).expect("the default threshold is not 0");
+        let probe = probe.install(&mut builder).expect("the default threshold is not 0");
         Variant { name, runtime: build(builder), measured: measured(probe) }
     };
+    let probed = |name, captures, measured| probed_by(name, Probe::builder().capture(captures), measured);
     let mut tracked = builder();
     tracked.track_task_schedule_latency();
     let mut variants = vec![
         Variant { name: "bare", runtime: build(builder()), measured: Measured::No },
         Variant { name: "schedule latency tracked", runtime: build(tracked), measured: Measured::No },
+        probed_by("probe, no schedule latency", Probe::builder().schedule_latency(false), Measured::All),
         probed(WITHOUT_CAPTURE, false, Measured::All),
         probed(WITH_CAPTURE, true, Measured::All),
         probed("probe, tasks watched and named", true, Measured::Named),

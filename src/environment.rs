@@ -1,5 +1,7 @@
 //! The machine and the build, for the record.
 
+use pollscope_probe::ClockSource;
+
 use crate::export::console;
 use crate::recording::Environment;
 
@@ -15,7 +17,10 @@ pub fn environment(console_on: bool, command: Vec<String>) -> Environment {
         os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         kernel: uname.release().to_str().ok().map(str::to_owned),
         cpus: std::thread::available_parallelism().ok().map(|cpus| cpus.get() as u64),
-        clock: "CLOCK_MONOTONIC".to_owned(),
+        clock: match ClockSource::here() {
+            ClockSource::Tsc => "tsc, checked against CLOCK_MONOTONIC".to_owned(),
+            clock => clock.as_str().to_owned(),
+        },
         tokio_unstable: pollscope_probe::TOKIO_UNSTABLE,
         console_compiled: console::COMPILED,
         console_on,

@@ -71,6 +71,7 @@ pub const CAPTURE: bool = pollscope_stacks::SUPPORTED;
 #[cfg(not(feature = "capture"))]
 pub const CAPTURE: bool = false;
 
+pub use clock::ClockSource;
 pub use distribution::{Bucket, Distribution};
 pub use evidence::{Blame, Call, Cause, Evidence, StackFrame, Waited};
 pub use hooks::{TOKIO_UNSTABLE, queued_on_workers};

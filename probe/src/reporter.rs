@@ -141,8 +141,10 @@ impl Reporter {
     fn run(mut self, control: &Control) {
         let mut limiter = Limiter::new(self.shared.redacted);
         let mut answered = 0;
+        let mut checked_ns = Some(0);
         loop {
             let (asked, stop) = control.next(self.tick(control));
+            checked_ns = checked_ns.and_then(|last_ns| self.shared.clock.check(last_ns));
             let finish = stop || asked > answered;
             self.deliver(&mut limiter, finish);
             for line in limiter.close(self.shared.clock.now_ns(), finish) {

@@ -248,6 +248,7 @@ impl Shared {
             .map(|latency| Ledger { charges, unattributed_ns: latency.sum_ns.saturating_sub(charged_ns) });
         Snapshot {
             at_ns: now_ns - 1,
+            clock: self.clock.source(),
             threshold_ns: self.threshold_ns(),
             polls: polls.distribution(),
             schedule_latency,

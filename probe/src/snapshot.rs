@@ -4,6 +4,7 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+use crate::clock::ClockSource;
 use crate::distribution::Distribution;
 use crate::escape::Escaped;
 use crate::evidence::{Blame, Evidence};
@@ -20,6 +21,8 @@ use crate::redact::redacted_source;
 pub struct Snapshot {
     /// When it was taken: nanoseconds since the installation.
     pub at_ns: u64,
+    /// Which clock it is measured with now.
+    pub clock: ClockSource,
     /// What counts as a slow poll (`>=`), in nanoseconds.
     pub threshold_ns: u64,
     /// How long polls lasted: a poll's own time, without that of polls that ran within it.
