@@ -17,7 +17,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::OFlags;
 
@@ -26,13 +26,15 @@ use super::confirm::{InputEvidence, Part, PartFile};
 use super::sink::Lines;
 use crate::escape::escape_path;
 pub use event::{Event, Events, Told, What};
-use generation::{Found, Generation, Seen};
+use generation::{Found, Generation, Seen, holds};
 pub(super) use generation::{Identity, identity};
 
 mod buffer;
 mod event;
 mod generation;
 mod series;
+#[cfg(test)]
+mod tests;
 
 /// How much one look at a file reads at most, and what all inputs together read ahead at most, unless they are very many.
 const CHUNK: usize = 256 << 10;
@@ -160,6 +162,8 @@ pub struct Input {
     /// The last lines of files that were left without a newline.
     ready: VecDeque<Lines>,
     name: Name,
+    /// When the newest file was last seen to have the name.
+    named_at: SystemTime,
     changes: Option<Watched>,
     room: Room,
     /// The output: it must not become an input.
@@ -210,6 +214,7 @@ impl Input {
         let failed = |operation, error| InputError::Io { operation, path: path.to_owned(), error: Arc::new(error) };
         // Asked twice: opening a socket fails without saying that it is one, opening a device may have effects, and what was
         // asked about may be gone at the open.
+        let named_at = SystemTime::now();
         refuse_special(path, &path.metadata().map_err(|error| failed("open", error))?)?;
         let file = open_file(path).map_err(|error| failed("open", error))?;
         let metadata = file.metadata().map_err(|error| failed("look at", error))?;
@@ -233,6 +238,7 @@ impl Input {
             marks: Vec::new(),
             ready: VecDeque::new(),
             name: Name::Fine,
+            named_at,
             changes: None,
             room: Room(Arc::new(AtomicUsize::new(KEPT_OPEN))),
             output: None,
@@ -380,8 +386,11 @@ impl Input {
                 Ok(Found::End) => self.is_last_round |= !self.reading.follow,
                 Ok(Found::Rewritten) => {
                     let offset = file.offset();
-                    let index = self.restart(index, |copy| What::Rewritten { offset, copy });
-                    self.look_at(index, false)?;
+                    let index = self.restart(index, |copy| What::Rewritten { offset, copy })?;
+                    // What it holds now may be later than all that was seen of those before it.
+                    for older in (0..index).rev() {
+                        self.look_at(older, false)?;
+                    }
                 }
             }
         }
@@ -402,34 +411,38 @@ impl Input {
 
     fn look_at(&mut self, index: usize, closely: bool) -> Result<(), InputError> {
         let file = &mut self.files[index].1;
+        let offset = file.offset();
         match file.look(closely) {
-            Ok(Seen::Same) => return Ok(()),
+            Ok(Seen::Same) => {}
             Ok(Seen::Cut { len }) => {
-                let offset = file.offset();
-                self.restart(index, |copy| What::Cut { offset, len, copy });
+                self.restart(index, |copy| What::Cut { offset, len, copy })?;
             }
             Ok(Seen::Rewritten) => {
-                let offset = file.offset();
-                self.restart(index, |copy| What::Rewritten { offset, copy });
+                self.restart(index, |copy| What::Rewritten { offset, copy })?;
             }
             Err((operation, error)) => return Err(self.failed(operation, error)),
-        }
-        // It is another file now, and there may be a copy: both are new.
-        for index in (0..self.files.len()).rev() {
-            if let Err((operation, error)) = self.files[index].1.look(false) {
-                return Err(self.failed(operation, error));
-            }
         }
         Ok(())
     }
 
     /// What was read of a file is not there any more: what it holds now is read from its beginning; before it, the rest of
-    /// what it held, from a copy, if there is one. Where the file is among the files then.
-    fn restart(&mut self, index: usize, what: impl FnOnce(Option<PathBuf>) -> What) -> usize {
+    /// what it held, from a copy, if there is one. Both are looked at. Where the older of them is among the files then.
+    fn restart(&mut self, mut index: usize, what: impl FnOnce(Option<PathBuf>) -> What) -> Result<usize, InputError> {
         let (number, file) = &self.files[index];
-        let (number, epoch, mark) = (*number, file.epoch, file.mark());
+        let (number, epoch, mark, identity) = (*number, file.epoch, file.mark(), file.identity);
         let long_lines = file.buffer.long_lines();
-        let copy = series::copy(&self.path, &mark, &self.known(), self.reading.max_line);
+        let copy = series::copy(&self.path, &mark, identity, self.reading.max_line);
+        if let Some((_, copy)) = &copy
+            && let Some(overwritten) = self.files.iter().position(|(_, file)| file.identity == copy.identity)
+        {
+            self.take_rest(overwritten);
+            let (number, file) = self.files.remove(overwritten).expect("it was found there");
+            self.long_lines += file.buffer.long_lines();
+            for mark in self.marks.iter_mut().filter(|mark| mark.number == number) {
+                mark.gone.get_or_insert_with(|| "a copy was written over it".to_owned());
+            }
+            index -= usize::from(overwritten < index);
+        }
         let why = copy.is_none().then(|| "it was cut or rewritten while it was followed".to_owned());
         if copy.is_none() {
             self.take_rest(index);
@@ -444,11 +457,23 @@ impl Input {
         }
         let buffer = self.files[index].1.restart();
         self.tell(what(copy.as_ref().map(|(path, _)| path.clone())));
-        let Some((_, mut copy)) = copy else { return index };
-        copy.go_on_with(mark, buffer);
-        self.files.insert(index, (numbers, copy));
-        self.numbers += 1;
-        index + 1
+        self.look_anew(index)?;
+        if let Some((_, mut copy)) = copy {
+            copy.go_on_with(mark, buffer);
+            self.files.insert(index, (numbers, copy));
+            self.numbers += 1;
+            self.look_anew(index)?;
+        }
+        Ok(index)
+    }
+
+    /// Looks at a file of which nothing was read, or what was read was just found to be there.
+    fn look_anew(&mut self, index: usize) -> Result<(), InputError> {
+        match self.files[index].1.look(false) {
+            // What happened to it since, the next round finds.
+            Ok(_) => Ok(()),
+            Err((operation, error)) => Err(self.failed(operation, error)),
+        }
     }
 
     /// The files that it is and was.
@@ -475,6 +500,7 @@ impl Input {
         for _ in 0..taken.missed {
             self.tell(What::Missed);
         }
+        let now = SystemTime::now();
         let name = match self.path.metadata() {
             Ok(metadata) if identity(&metadata) == self.identity() => Name::Fine,
             Ok(metadata) => match refuse_special(&self.path, &metadata) {
@@ -490,6 +516,9 @@ impl Input {
             },
             Err(error) => Name::of(&error),
         };
+        if name == Name::Fine {
+            self.named_at = now;
+        }
         self.name = match (std::mem::replace(&mut self.name, Name::Fine), name) {
             (Name::Missing(since, false), Name::Missing(..)) if since.elapsed() >= LONG_MISSING => {
                 self.tell(What::Missing);
@@ -520,14 +549,18 @@ impl Input {
         if let Some(known) = self.files.iter().position(|(_, file)| file.identity == found) {
             if has_name && known + 1 < self.files.len() {
                 // A link that was switched back.
+                self.files.back_mut().expect("an input has a file").1.grew_at = Instant::now();
                 let file = self.files.remove(known).expect("it was found there");
                 self.files.push_back(file);
                 self.tell(What::Replaced);
             }
             return Ok(());
         }
+        // However long it was quiet: its writer may not know yet that its name is another's.
+        self.files.back_mut().expect("an input has a file").1.grew_at = Instant::now();
         if has_name {
-            for (path, between) in series::between(&self.path, self.current().file(), &file, &self.known()) {
+            let known = self.known();
+            for (path, between) in series::between(&self.path, (self.current(), self.named_at), &file, &known) {
                 self.tell(What::FoundBetween { path });
                 self.add(between)?;
             }
@@ -608,6 +641,9 @@ impl Input {
 impl Left {
     fn part_file(&self, path: &Path, has_name: bool) -> PartFile {
         match (&self.evidence, &self.kept) {
+            (PartFile::Named(_), Some(kept)) if !holds(kept, &self.mark) => {
+                PartFile::Gone("a file that it was has been cut or rewritten since it was read".to_owned())
+            }
             (PartFile::Named(_), Some(kept)) if !has_name => PartFile::Kept(Arc::clone(kept)),
             (PartFile::Named(_), None) if !has_name => match series::find(path, self.identity) {
                 Some(path) => PartFile::Named(path),
