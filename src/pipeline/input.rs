@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::OFlags;
 
-use super::changes::{Changes, Watched};
+use super::changes::{Changes, Taken, Watched};
 use super::confirm::{InputEvidence, Part, PartFile};
 use super::sink::Lines;
 use crate::escape::escape_path;
@@ -429,9 +429,17 @@ impl Input {
     /// what it held, from a copy, if there is one. Both are looked at. Where the older of them is among the files then.
     fn restart(&mut self, mut index: usize, what: impl FnOnce(Option<PathBuf>) -> What) -> Result<usize, InputError> {
         let (number, file) = &self.files[index];
-        let (number, epoch, mark, identity) = (*number, file.epoch, file.mark(), file.identity);
+        let (number, epoch, mark) = (*number, file.epoch, file.mark());
         let long_lines = file.buffer.long_lines();
-        let copy = series::copy(&self.path, &mark, identity, self.reading.max_line);
+        // A file is no copy of itself; another one is, if it is not what it was.
+        let is_as_it_was = |file: &File, mark: &(u64, Vec<u8>)| mark.0 > 0 && holds(file, mark);
+        let known = |(other, file): &(usize, Generation)| {
+            (file.identity, *other == number || is_as_it_was(file.file(), &file.mark()))
+        };
+        let left =
+            |left: &Left| (left.identity, left.kept.as_ref().is_none_or(|kept| is_as_it_was(kept, &left.mark)));
+        let known: Vec<(Identity, bool)> = self.files.iter().map(known).chain(self.left.iter().map(left)).collect();
+        let copy = series::copy(&self.path, &mark, self.named_at, &known, self.reading.max_line);
         if let Some((_, copy)) = &copy
             && let Some(overwritten) = self.files.iter().position(|(_, file)| file.identity == copy.identity)
         {
@@ -494,12 +502,7 @@ impl Input {
 
     fn look_at_name(&mut self) -> Result<(), InputError> {
         let taken = self.changes.as_ref().map(Watched::take).unwrap_or_default();
-        for file in taken.files {
-            self.adopt(file, false)?;
-        }
-        for _ in 0..taken.missed {
-            self.tell(What::Missed);
-        }
+        self.adopt_taken(taken)?;
         let now = SystemTime::now();
         let name = match self.path.metadata() {
             Ok(metadata) if identity(&metadata) == self.identity() => Name::Fine,
@@ -539,6 +542,30 @@ impl Input {
         Ok(())
     }
 
+    /// Takes on what took the name and was told of. Of several it is not sure in which order they were opened; some may have
+    /// been opened too late, and are found by other names.
+    fn adopt_taken(&mut self, taken: Taken) -> Result<(), InputError> {
+        let Taken { files, mut missed } = taken;
+        if files.len() as u64 + missed > 1 && let Ok(newest) = open_file(&self.path) {
+            let taken: Vec<Identity> = files.iter().flat_map(File::metadata).map(|file| identity(&file)).collect();
+            let (current, known) = (self.current(), self.known());
+            for (path, between) in series::between(&self.path, (current, self.named_at), &newest, &known) {
+                if !between.metadata().is_ok_and(|between| taken.contains(&identity(&between))) {
+                    self.tell(What::FoundBetween { path });
+                    missed = missed.saturating_sub(1);
+                }
+                self.adopt(between, false)?;
+            }
+        }
+        for file in files {
+            self.adopt(file, false)?;
+        }
+        for _ in 0..missed {
+            self.tell(What::Missed);
+        }
+        Ok(())
+    }
+
     /// Takes a file on that has or had the name, unless it is one that is known. With `has_name`, it is the one that has it now.
     fn adopt(&mut self, file: File, has_name: bool) -> Result<(), InputError> {
         let Ok(metadata) = file.metadata() else { return Ok(()) };
@@ -575,9 +602,13 @@ impl Input {
 
     fn add(&mut self, file: File) -> Result<(), InputError> {
         let mut file = Generation::new(file, self.reading.max_line).map_err(|error| self.failed("look at", error))?;
-        let before = self.left.iter().rfind(|left| left.identity == file.identity);
-        if let Some(left) = before.filter(|left| file.holds(&left.mark)) {
-            file.go_on_at(left.mark.clone());
+        match self.left.iter().rfind(|left| left.identity == file.identity) {
+            Some(left) if file.holds(&left.mark) => file.go_on_at(left.mark.clone()),
+            // Only of one that was kept open it is certain that it is the same.
+            Some(Left { mark: (offset, _), kept: Some(_), .. }) => {
+                self.tell(What::Rewritten { offset: *offset, copy: None });
+            }
+            _ => {}
         }
         self.files.push_back((self.numbers, file));
         self.numbers += 1;

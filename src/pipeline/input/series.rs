@@ -4,10 +4,17 @@ use std::cmp::Reverse;
 use std::fs::{self, File, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+
+use memchr::memchr;
 
 use super::generation::{Generation, Identity, begin_alike, identity};
 use super::open_file;
+
+/// How many bytes of a line tell it from others.
+const TELLING: usize = 16;
+/// How far the clock by which files come into being may be behind.
+const TICK: Duration = Duration::from_millis(20);
 
 /// Files that had the name after `old`, which was last seen to have it at `named_at`, and before `new`, the oldest first: of
 /// those whose names are made from `path`'s, the ones that came into being in between. Where `old` still has such a name, names say
@@ -77,19 +84,27 @@ fn age(path: &Path, name: &Path) -> (Option<u64>, Reverse<Vec<u8>>) {
     (number, Reverse(made.to_vec()))
 }
 
-/// A copy of a file that was cut or rewritten, made before that: it holds what was read of it last, in the same place. It may be
-/// written over a file that is known.
+/// A copy of a file that was cut or rewritten, made since it was last looked at, at `since`: it holds what was read of it last, in
+/// the same place. It may be written over one of the files that are `known`.
 pub(super) fn copy(
     path: &Path,
     mark: &(u64, Vec<u8>),
-    of: Identity,
+    since: SystemTime,
+    known: &[(Identity, bool)],
     max_line: usize,
 ) -> Option<(PathBuf, Generation)> {
-    if mark.1.is_empty() {
+    // Less than a line may begin any file.
+    if mark.1.len() < TELLING && memchr(b'\n', &mark.1).is_none() {
         return None;
     }
-    let others = series(path).into_iter().filter(|(_, m)| m.is_file() && identity(m) != of);
-    others.filter(|(_, metadata)| metadata.len() >= mark.0).find_map(|(path, _)| {
+    let is_new = |metadata: &Metadata| match known.iter().find(|(known, _)| *known == identity(metadata)) {
+        Some((_, is_as_it_was)) => !is_as_it_was,
+        None => [metadata.created(), metadata.modified()].iter().flatten().any(|made| *made + TICK >= since),
+    };
+    let mut copies = series(path);
+    copies.retain(|(_, metadata)| metadata.is_file() && metadata.len() >= mark.0 && is_new(metadata));
+    copies.sort_by_cached_key(|(name, _)| age(path, name));
+    copies.into_iter().find_map(|(path, _)| {
         let copy = Generation::new(open_file(&path).ok()?, max_line).ok()?;
         copy.holds(mark).then_some((path, copy))
     })

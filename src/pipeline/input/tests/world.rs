@@ -125,8 +125,18 @@ impl World {
         self.folder.join(format!("a.log.{number}"))
     }
 
+    pub(super) fn is_link(&self) -> bool {
+        self.is_link
+    }
+
     pub(super) fn is_readable(&self) -> bool {
         self.holder.is_some()
+    }
+
+    /// Which file has the name, and what all hold.
+    pub(super) fn state(&self) -> String {
+        let of = |file: &LogFile| file.content.escape_ascii().to_string();
+        format!("{:?} of {:?}", self.holder, self.files.iter().map(of).collect::<Vec<_>>())
     }
 
     fn next(&mut self) -> u64 {
@@ -392,6 +402,10 @@ impl World {
 
     pub(super) fn write_newlines(&mut self, newlines: usize) {
         if let Some(file) = self.holder {
+            // Two files that hold newlines only cannot be told from a file and its copy.
+            if self.files[file].content.is_empty() {
+                self.write_line(None, 3);
+            }
             self.write(file, &vec![b'\n'; newlines]);
         }
     }
@@ -515,7 +529,8 @@ impl World {
                 changed.removed.iter().for_each(|text| self.texts[*text].is_owed = false);
             } else if let Some((copied, copy, len)) = changed.copied.filter(|_| changed.times == 1) {
                 // The copy has it, if it is still there.
-                if len >= changed.read.len() && !changed.read.is_empty() && self.rotated.contains(&copy) {
+                let is_telling = changed.read.len() >= 16 || changed.read.contains(&b'\n');
+                if len >= changed.read.len() && is_telling && self.rotated.contains(&copy) {
                     copied.iter().for_each(|text| self.texts[*text].is_removed = false);
                 }
             }
