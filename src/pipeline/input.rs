@@ -545,16 +545,24 @@ impl Input {
     /// Takes on what took the name and was told of. Of several it is not sure in which order they were opened; some may have
     /// been opened too late, and are found by other names.
     fn adopt_taken(&mut self, taken: Taken) -> Result<(), InputError> {
-        let Taken { files, mut missed } = taken;
-        if files.len() as u64 + missed > 1 && let Ok(newest) = open_file(&self.path) {
-            let taken: Vec<Identity> = files.iter().flat_map(File::metadata).map(|file| identity(&file)).collect();
+        let Taken { mut files, mut missed } = taken;
+        if files.len() as u64 + missed > 1
+            && let Ok(newest) = open_file(&self.path)
+        {
+            files.sort_by_key(|file| file.metadata().and_then(|metadata| metadata.created()).ok());
+            let which = |file: &File| file.metadata().ok().map(|metadata| identity(&metadata));
             let (current, known) = (self.current(), self.known());
-            for (path, between) in series::between(&self.path, (current, self.named_at), &newest, &known) {
-                if !between.metadata().is_ok_and(|between| taken.contains(&identity(&between))) {
+            let between = series::between(&self.path, (current, self.named_at), &newest, &known);
+            // From the newest on, each before the one that came after it.
+            let mut next = files.len();
+            for (path, file) in between.into_iter().rev() {
+                if let Some(place) = files.iter().position(|told| which(told) == which(&file)) {
+                    next = place;
+                } else if !files.iter().any(|told| generation::is_copy_of(&file, told)) {
                     self.tell(What::FoundBetween { path });
                     missed = missed.saturating_sub(1);
+                    files.insert(next, file);
                 }
-                self.adopt(between, false)?;
             }
         }
         for file in files {

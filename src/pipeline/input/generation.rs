@@ -124,11 +124,10 @@ impl Generation {
         holds(&self.file, mark)
     }
 
-    /// Whether a file of that length is a copy of this one, as it is or as it was: it holds what was read of this one, or a part
-    /// of what this one holds.
-    pub(super) fn is_copied_in(&self, file: &File, len: u64) -> bool {
-        let is_part = || self.file.metadata().is_ok_and(|metadata| len <= metadata.len()) && begin_alike(&self.file, file);
-        (!self.anchor.is_empty() && holds(file, &self.mark())) || is_part()
+    /// Whether a file is a copy of this one, as it is or as it was: it holds what was read of this one, or a part of what this
+    /// one holds.
+    pub(super) fn is_copied_in(&self, file: &File) -> bool {
+        (!self.anchor.is_empty() && holds(file, &self.mark())) || is_copy_of(file, &self.file)
     }
 
     /// How far it was read and the bytes before that.
@@ -290,6 +289,12 @@ pub(super) fn begin_alike(one: &File, other: &File) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a file has nothing that the other does not have.
+pub(super) fn is_copy_of(file: &File, of: &File) -> bool {
+    let len = |file: &File| file.metadata().map_or(0, |metadata| metadata.len());
+    len(file) <= len(of) && begin_alike(file, of)
 }
 
 pub(in crate::pipeline) fn identity(metadata: &Metadata) -> Identity {

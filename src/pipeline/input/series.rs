@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use memchr::memchr;
 
-use super::generation::{Generation, Identity, begin_alike, identity};
+use super::generation::{Generation, Identity, begin_alike, identity, is_copy_of};
 use super::open_file;
 
 /// How many bytes of a line tell it from others.
@@ -48,9 +48,9 @@ pub(super) fn between(
             open_file(&name).ok().filter(|file| file.metadata().is_ok_and(|m| identity(&m) == identity(&metadata)));
         let Some(file) = opened else { continue };
         // A copy is older by its name than what it was made of.
-        let is_copy = by_name.is_none() && old.is_copied_in(&file, metadata.len());
+        let is_copy = by_name.is_none() && old.is_copied_in(&file);
         if !is_copy && !(born == to && begin_alike(&file, new)) {
-            found.push(Candidate { born, name, len: metadata.len(), file });
+            found.push(Candidate { born, name, file });
         }
     }
     found.sort_by_key(|found| (found.born, Reverse(age(path, &found.name))));
@@ -64,7 +64,6 @@ pub(super) fn between(
 struct Candidate {
     born: SystemTime,
     name: PathBuf,
-    len: u64,
     file: File,
 }
 
@@ -72,7 +71,7 @@ impl Candidate {
     /// A copy has no more than what it was made of, came into being later, and `is_older` by its name.
     fn is_copy_of(&self, other: &Candidate, is_older: bool) -> bool {
         let is_later = self.born > other.born || (self.born == other.born && is_older);
-        is_later && self.len <= other.len && begin_alike(&self.file, &other.file)
+        is_later && is_copy_of(&self.file, &other.file)
     }
 }
 

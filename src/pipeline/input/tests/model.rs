@@ -141,12 +141,7 @@ fn act(world: &mut World, rng: &mut Rng) {
             "rotate".to_owned()
         }
         23 => {
-            // A link that is switched twice at once leaves no trace of the first time.
-            for _ in 0..2 - u8::from(world.is_link()) {
-                world.rotate();
-                world.create();
-                world.write_line(None, 3);
-            }
+            world.rotate_twice();
             "rotate twice".to_owned()
         }
         24 => {
@@ -200,7 +195,18 @@ fn act(world: &mut World, rng: &mut Rng) {
         }
         _ => return,
     };
-    world.actions.push(format!("{what}: {}", world.state()));
+    world.actions.push(what);
+}
+
+/// A user has few of them, and one is given back when its thread has noticed that it is not needed.
+fn changes() -> Changes {
+    let start = Instant::now();
+    loop {
+        match Changes::start() {
+            Err(_) if start.elapsed() < DEADLINE => thread::yield_now(),
+            changes => return changes.unwrap(),
+        }
+    }
 }
 
 impl Reader {
@@ -208,10 +214,11 @@ impl Reader {
         let watch = if is_watched { Watch::Inotify } else { Watch::Poll };
         let mut input = Input::open(&world.path(), Reading { max_line, ..Reading::following(watch) }).unwrap();
         let marker = is_watched.then(|| {
-            let changes = Changes::start().unwrap();
-            input.be_told_by(&changes);
+            let changes = changes();
+            // Before anything is watched: it is told once for each time that it is made from then on.
             let path = world.path().with_file_name("marker");
             fs::write(&path, "").unwrap();
+            input.be_told_by(&changes);
             let watched = changes.watch(&path).unwrap();
             (changes, watched, path)
         });
