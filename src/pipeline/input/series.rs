@@ -17,8 +17,8 @@ const TELLING: usize = 16;
 const TICK: Duration = Duration::from_millis(20);
 
 /// Files that had the name after `old`, which was last seen to have it at `named_at`, and before `new`, the oldest first: of
-/// those whose names are made from `path`'s, the ones that came into being in between. Where `old` still has such a name, names say
-/// what is newer than it; otherwise only what came into being after `named_at` is. Copies are none
+/// those whose names are made from `path`'s, the ones that came into being in between. Where `old` still has such a name, names may
+/// say what is newer than it; otherwise only what came into being after `named_at` is. Copies are none
 /// of them. Which files these are, nobody can tell where files do not say when they came into being.
 pub(super) fn between(
     path: &Path,
@@ -35,11 +35,9 @@ pub(super) fn between(
         let Ok(born) = metadata.created() else { continue };
         let by_name = old_name.as_ref().map(|old| (age(path, old), age(path, &name)));
         let by_name = by_name.filter(|(old, other)| old.0.is_some() == other.0.is_some());
-        let is_newer = match &by_name {
-            // The clock ticks slowly: both may have come into being in one moment.
-            Some((old, other)) => from <= born && other < old,
-            None => from.max(named_at) < born,
-        };
+        // The clock ticks slowly: both may have come into being in one moment.
+        let is_newer_by_name = by_name.is_some_and(|(old, other)| from <= born && other < old);
+        let is_newer = is_newer_by_name || from.max(named_at) < born;
         if !metadata.is_file() || known.contains(&identity(&metadata)) || !is_newer || born > to {
             continue;
         }
@@ -48,7 +46,7 @@ pub(super) fn between(
             open_file(&name).ok().filter(|file| file.metadata().is_ok_and(|m| identity(&m) == identity(&metadata)));
         let Some(file) = opened else { continue };
         // A copy is older by its name than what it was made of.
-        let is_copy = by_name.is_none() && old.is_copied_in(&file);
+        let is_copy = !is_newer_by_name && old.is_copied_in(&file);
         if !is_copy && !(born == to && begin_alike(&file, new)) {
             found.push(Candidate { born, name, file });
         }
