@@ -13,8 +13,9 @@ use super::open_file;
 
 /// How many bytes of a line tell it from others.
 const TELLING: usize = 16;
-/// How far the clock by which files come into being may be behind.
-const TICK: Duration = Duration::from_millis(20);
+/// How long before a file is cut its copy may have been completed, at most. An older one is that of another time, even if it
+/// begins with the same lines.
+const BEFORE_THE_CUT: Duration = Duration::from_secs(10);
 
 /// Files that had the name after `old`, which was last seen to have it at `named_at`, and before `new`, the oldest first: of
 /// those whose names are made from `path`'s, the ones that came into being in between. Where `old` still has such a name, names may
@@ -81,7 +82,7 @@ fn age(path: &Path, name: &Path) -> (Option<u64>, Reverse<Vec<u8>>) {
     (number, Reverse(made.to_vec()))
 }
 
-/// A copy of a file that was cut or rewritten, made since it was last looked at, at `since`: it holds what was read of it last, in
+/// A copy of a file that was cut or rewritten, made not long before it was last looked at, at `since`, or after that: it holds what was read of it last, in
 /// the same place. It may be written over one of the files that are `known`.
 pub(super) fn copy(
     path: &Path,
@@ -96,7 +97,7 @@ pub(super) fn copy(
     }
     let is_new = |metadata: &Metadata| match known.iter().find(|(known, _)| *known == identity(metadata)) {
         Some((_, is_as_it_was)) => !is_as_it_was,
-        None => [metadata.created(), metadata.modified()].iter().flatten().any(|made| *made + TICK >= since),
+        None => [metadata.created(), metadata.modified()].iter().flatten().any(|made| *made + BEFORE_THE_CUT >= since),
     };
     let mut copies = series(path);
     copies.retain(|(_, metadata)| metadata.is_file() && metadata.len() >= mark.0 && is_new(metadata));
