@@ -7,7 +7,33 @@
 //! A writer that goes from one file to the next has written all of the old one before the first line of the new one. So
 //! in each round the newest file's length is looked at first and the oldest's last, and then they are read from the oldest to
 //! the newest, each as far as was seen: no line of the new file is read before one that was in the old file when it was written.
-//! The old file is looked at for some seconds more, as a writer may learn late that its file was renamed.
+//! The old file is looked at for some seconds more, as a writer may learn late that its file was renamed. What it writes then
+//! comes in its order, but perhaps before lines of the new file that are older; and a last line without its newline comes when the
+//! file is left, in case it is still completed.
+//!
+//! # What is told
+//!
+//! Every line that was whole in a file of that name is handed out once, or a possible loss is told. A file that was cut
+//! or rewritten is read again from its beginning: lines that it still has come again, and only these. A copy made
+//! before that, in the name's folder and with a name made from it, is read to its end first.
+//!
+//! # What cannot be known
+//!
+//! Lines are missing silently only where a file left no trace of them:
+//!
+//! - It had the name between two looks only, and cannot be found: it was deleted, has a name that is not made from the input's (`a.log`
+//!   and `a.log.1`, `a.log-20261122`), belongs to a link that was switched and back, came into being in the same tick of the clock (4 to 10
+//!   ms) as the last look and the file before it was deleted, or is on a file system that does not say when
+//!   files came into being; or nothing has taken the name since. Of one that begins as a longer one does, the other is taken for a copy.
+//!   With inotify such files are opened while they have the name, and that one could not be is told as a loss; rather one too
+//!   many than one too few: a file that takes the name twice in between counts as missed once.
+//! - They were written and taken away again between two looks, and all that was read before is still there.
+//! - They were rewritten, and the last 256 bytes before the place up to which it was read are what they were.
+//! - They were written into a file that lost its name more than five seconds ago and did not grow since; or that was, besides, one
+//!   of more than 256 such files, and its inode was given to another one, which begins with the same lines.
+//!
+//! Two files that changed names within one tick, faster than they could be opened, may come in the wrong order if one was deleted.
+//! `tests/model.rs` holds all this against random histories.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -315,7 +341,8 @@ impl Input {
         self.reading.events.tell(&self.path, what);
     }
 
-    /// The next whole lines that were read already, with their newlines; so many at most. No system call.
+    /// The next whole lines that were read already, with their newlines; so many at most. All are to be taken before the next
+    /// look. No system call.
     pub fn next_lines(&mut self, most: usize) -> Option<Lines> {
         if let Some(lines) = self.ready.pop_front() {
             return Some(lines);
@@ -436,8 +463,7 @@ impl Input {
         let known = |(other, file): &(usize, Generation)| {
             (file.identity, *other == number || is_as_it_was(file.file(), &file.mark()))
         };
-        let left =
-            |left: &Left| (left.identity, left.kept.as_ref().is_none_or(|kept| is_as_it_was(kept, &left.mark)));
+        let left = |left: &Left| (left.identity, left.kept.as_ref().is_none_or(|kept| is_as_it_was(kept, &left.mark)));
         let known: Vec<(Identity, bool)> = self.files.iter().map(known).chain(self.left.iter().map(left)).collect();
         let copy = series::copy(&self.path, &mark, self.named_at, &known, self.reading.max_line);
         if let Some((_, copy)) = &copy

@@ -61,7 +61,7 @@ def run(command, rotation):
             write(path, rotation)
             # Far more than anyone's interval.
             time.sleep(3)
-            follower.send_signal(signal.SIGINT)
+            follower.send_signal(signal.SIGTERM)
             follower.wait()
         lines = open(out, "rb").read().split(b"\n")[:-1]
     expected = [f"line {number}".encode() for number in range(LINES)]
@@ -75,10 +75,12 @@ def run(command, rotation):
 def main():
     program = shutil.which(sys.argv[1]) or sys.argv[1]
     merge = [program, "merge", "--follow", "{log}", "-o", "{out}", "--watch"]
+    # By default it looks once a second, and whether the name is another file's when five looks found nothing new.
+    polling = ["tail", "-n", "+1", "-F", "---disable-inotify"]
     followers = {
         "tail -F": ["tail", "-n", "+1", "-F", "{log}"],
-        "tail -F ---disable-inotify": ["tail", "-n", "+1", "-F", "---disable-inotify", "{log}"],
-        "tail -F ---disable-inotify -s 0.1": ["tail", "-n", "+1", "-F", "---disable-inotify", "-s", "0.1", "{log}"],
+        "tail -F, polling": [*polling, "{log}"],
+        "tail -F, polling, at its most eager": [*polling, "-s", "0.1", "--max-unchanged-stats=1", "{log}"],
         "pollscope merge --follow --watch inotify": [*merge, "inotify"],
         "pollscope merge --follow --watch poll": [*merge, "poll"],
     }

@@ -48,7 +48,8 @@ pub(super) fn between(
         let Some(file) = opened else { continue };
         // A copy is older by its name than what it was made of.
         let is_copy = !is_newer_by_name && old.is_copied_in(&file);
-        if !is_copy && !(born == to && begin_alike(&file, new)) {
+        let is_copy = is_copy || (born == to && begin_alike(&file, new));
+        if !is_copy {
             found.push(Candidate { born, name, file });
         }
     }

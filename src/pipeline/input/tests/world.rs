@@ -566,7 +566,10 @@ impl World {
             let is_owed = |text: &&&Text| text.is_owed && self.files[text.file].is_known;
             let owed = of.iter().filter(is_owed).filter(|text| !text.is_removed).count() as u64;
             if is_complete && count < owed {
-                return Err(format!("`{}` was handed out {count} times, not {owed}, and no loss explains it", show(line)));
+                return Err(format!(
+                    "`{}` was handed out {count} times, not {owed}, and no loss explains it",
+                    show(line)
+                ));
             }
             let with_removed = of.iter().filter(is_owed).count() as u64;
             if is_complete && count < with_removed && losses == 0 {
@@ -591,7 +594,11 @@ impl World {
         for text in &self.texts {
             let bytes = text.bytes.as_slice();
             // What was taken away in place comes from a copy, if it comes, and that may be found later.
-            if text.is_removed || texts[bytes].len() > 1 || counts.get(bytes) != Some(&1) || self.tails.contains(bytes) && text.survived > 0 {
+            if text.is_removed
+                || texts[bytes].len() > 1
+                || counts.get(bytes) != Some(&1)
+                || self.tails.contains(bytes) && text.survived > 0
+            {
                 continue;
             }
             let place = places[bytes];
