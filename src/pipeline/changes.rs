@@ -155,8 +155,8 @@ impl Waiting {
         let opened = open_file(path).and_then(|file| Ok((identity(&file.metadata()?), file)));
         let mut names = self.names();
         match opened {
-            // What cannot be opened is no arrival: the look at the name says why.
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return,
+            // What cannot be opened is no arrival, nor a link to nothing: the look at the name says why.
+            Err(error) if error.kind() != io::ErrorKind::NotFound || path.is_symlink() => return,
             Ok((identity, file)) if names.files.len() < WAITING && !names.opened.contains(&identity) => {
                 names.files.push(file);
                 names.opened.push(identity);
@@ -182,21 +182,22 @@ impl Shared {
 
     fn run(&self, stop: &OwnedFd) {
         let mut buffer = [MaybeUninit::uninit(); 16 << 10];
+        let mut moved = None;
         loop {
             let mut fds = [PollFd::new(&self.inotify, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
             match poll(&mut fds, None) {
                 Err(Errno::INTR) => continue,
                 Err(_) => return,
                 Ok(_) if !fds[1].revents().is_empty() => return,
-                Ok(_) => self.read(&mut buffer),
+                Ok(_) => self.read(&mut buffer, &mut moved),
             }
         }
     }
 
-    fn read(&self, buffer: &mut [MaybeUninit<u8>]) {
+    /// Reads all events that there are. `moved`: whose name was just taken away from a file, by cookie; the next event says
+    /// where to, and may come later.
+    fn read(&self, buffer: &mut [MaybeUninit<u8>], moved: &mut Option<(u32, Vec<Arc<Waiting>>)>) {
         let mut events = inotify::Reader::new(&self.inotify, buffer);
-        // Whose name was just taken away from a file, by cookie: the next event says where to.
-        let mut moved: Option<(u32, Vec<Arc<Waiting>>)> = None;
         while let Ok(event) = events.next() {
             let kind = event.events();
             let mut places = self.places();
@@ -235,7 +236,7 @@ impl Shared {
                 input.changed.notify_one();
             }
             if kind.contains(ReadFlags::MOVED_FROM) && !inputs.is_empty() {
-                moved = Some((event.cookie(), inputs));
+                *moved = Some((event.cookie(), inputs));
             }
         }
     }

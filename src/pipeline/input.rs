@@ -7,7 +7,33 @@
 //! A writer that goes from one file to the next has written all of the old one before the first line of the new one. So
 //! in each round the newest file's length is looked at first and the oldest's last, and then they are read from the oldest to
 //! the newest, each as far as was seen: no line of the new file is read before one that was in the old file when it was written.
-//! The old file is looked at for some seconds more, as a writer may learn late that its file was renamed.
+//! The old file is looked at for some seconds more, as a writer may learn late that its file was renamed. What it writes then
+//! comes in its order, but perhaps before lines of the new file that are older; and a last line without its newline comes when the
+//! file is left, in case it is still completed.
+//!
+//! # What is told
+//!
+//! Every line that was whole in a file of that name is handed out once, or a possible loss is told. A file that was cut
+//! or rewritten is read again from its beginning: lines that it still has come again, and only these. A copy made
+//! before that, in the name's folder and with a name made from it, is read to its end first.
+//!
+//! # What cannot be known
+//!
+//! Lines are missing silently only where a file left no trace of them:
+//!
+//! - It had the name between two looks only, and cannot be found: it was deleted, has a name that is not made from the input's (`a.log`
+//!   and `a.log.1`, `a.log-20261122`), belongs to a link that was switched and back, came into being in the same tick of the clock (4 to 10
+//!   ms) as the last look and the file before it was deleted, or is on a file system that does not say when
+//!   files came into being; or nothing has taken the name since. Of one that begins as a longer one does, the other is taken for a copy.
+//!   With inotify such files are opened while they have the name, and that one could not be is told as a loss; rather one too
+//!   many than one too few: a file that takes the name twice in between counts as missed once.
+//! - They were written and taken away again between two looks, and all that was read before is still there.
+//! - They were rewritten, and the last 256 bytes before the place up to which it was read are what they were.
+//! - They were written into a file that lost its name more than five seconds ago and did not grow since; or that was, besides, one
+//!   of more than 256 such files, and its inode was given to another one, which begins with the same lines.
+//!
+//! Two files that changed names within one tick, faster than they could be opened, may come in the wrong order if one was deleted.
+//! `tests/model.rs` holds all this against random histories.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,23 +44,25 @@ use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::OFlags;
 
-use super::changes::{Changes, Watched};
+use super::changes::{Changes, Taken, Watched};
 use super::confirm::{InputEvidence, Part, PartFile};
 use super::sink::Lines;
 use super::tag::{tag, tagged};
 use crate::escape::escape_path;
 pub use event::{Event, Events, Told, What};
-use generation::{Found, Generation, Seen};
+use generation::{Found, Generation, Seen, holds};
 pub(super) use generation::{Identity, identity};
 
 mod buffer;
 mod event;
 mod generation;
 mod series;
+#[cfg(test)]
+mod tests;
 
 /// How much one look at a file reads at most, and what all inputs together read ahead at most, unless they are very many.
 const CHUNK: usize = 256 << 10;
@@ -167,6 +195,8 @@ pub struct Input {
     /// The last lines of files that were left without a newline.
     ready: VecDeque<Lines>,
     name: Name,
+    /// When the newest file was last seen to have the name.
+    named_at: SystemTime,
     changes: Option<Watched>,
     room: Room,
     /// The output: it must not become an input.
@@ -205,6 +235,8 @@ struct Mark {
     to: u64,
     identity: Identity,
     unterminated: bool,
+    /// Whether the last of them is a piece of a line that goes on: it was delivered with a newline that the file has not.
+    is_within_line: bool,
     gone: Option<String>,
 }
 
@@ -217,6 +249,7 @@ impl Input {
         let failed = |operation, error| InputError::Io { operation, path: path.to_owned(), error: Arc::new(error) };
         // Asked twice: opening a socket fails without saying that it is one, opening a device may have effects, and what was
         // asked about may be gone at the open.
+        let named_at = SystemTime::now();
         refuse_special(path, &path.metadata().map_err(|error| failed("open", error))?)?;
         let file = open_file(path).map_err(|error| failed("open", error))?;
         let metadata = file.metadata().map_err(|error| failed("look at", error))?;
@@ -242,6 +275,7 @@ impl Input {
             marks: Vec::new(),
             ready: VecDeque::new(),
             name: Name::Fine,
+            named_at,
             changes: None,
             room: Room(Arc::new(AtomicUsize::new(KEPT_OPEN))),
             output: None,
@@ -318,7 +352,8 @@ impl Input {
         self.reading.events.tell(&self.path, what);
     }
 
-    /// The next whole lines that were read already, with their newlines; so many at most. No system call.
+    /// The next whole lines that were read already, with their newlines; so many at most. All are to be taken before the next
+    /// look. No system call.
     pub fn next_lines(&mut self, most: usize) -> Option<Lines> {
         let lines = self.untagged(most)?;
         Some(match &self.tag {
@@ -348,7 +383,7 @@ impl Input {
         match self.marks.last_mut() {
             Some(last) if last.goes_on_with(&mark) => {
                 last.to = mark.to;
-                last.unterminated = mark.unterminated;
+                (last.unterminated, last.is_within_line) = (mark.unterminated, mark.is_within_line);
             }
             _ => self.marks.push(mark),
         }
@@ -397,8 +432,11 @@ impl Input {
                 Ok(Found::End) => self.is_last_round |= !self.reading.follow,
                 Ok(Found::Rewritten) => {
                     let offset = file.offset();
-                    let index = self.restart(index, |copy| What::Rewritten { offset, copy });
-                    self.look_at(index, false)?;
+                    let index = self.restart(index, |copy| What::Rewritten { offset, copy })?;
+                    // What it holds now may be later than all that was seen of those before it.
+                    for older in (0..index).rev() {
+                        self.look_at(older, false)?;
+                    }
                 }
             }
         }
@@ -419,34 +457,45 @@ impl Input {
 
     fn look_at(&mut self, index: usize, closely: bool) -> Result<(), InputError> {
         let file = &mut self.files[index].1;
+        let offset = file.offset();
         match file.look(closely) {
-            Ok(Seen::Same) => return Ok(()),
+            Ok(Seen::Same) => {}
             Ok(Seen::Cut { len }) => {
-                let offset = file.offset();
-                self.restart(index, |copy| What::Cut { offset, len, copy });
+                self.restart(index, |copy| What::Cut { offset, len, copy })?;
             }
             Ok(Seen::Rewritten) => {
-                let offset = file.offset();
-                self.restart(index, |copy| What::Rewritten { offset, copy });
+                self.restart(index, |copy| What::Rewritten { offset, copy })?;
             }
             Err((operation, error)) => return Err(self.failed(operation, error)),
-        }
-        // It is another file now, and there may be a copy: both are new.
-        for index in (0..self.files.len()).rev() {
-            if let Err((operation, error)) = self.files[index].1.look(false) {
-                return Err(self.failed(operation, error));
-            }
         }
         Ok(())
     }
 
     /// What was read of a file is not there any more: what it holds now is read from its beginning; before it, the rest of
-    /// what it held, from a copy, if there is one. Where the file is among the files then.
-    fn restart(&mut self, index: usize, what: impl FnOnce(Option<PathBuf>) -> What) -> usize {
+    /// what it held, from a copy, if there is one. Both are looked at. Where the older of them is among the files then.
+    fn restart(&mut self, mut index: usize, what: impl FnOnce(Option<PathBuf>) -> What) -> Result<usize, InputError> {
         let (number, file) = &self.files[index];
         let (number, epoch, mark) = (*number, file.epoch, file.mark());
         let long_lines = file.buffer.long_lines();
-        let copy = series::copy(&self.path, &mark, &self.known(), self.max_line);
+        // A file is no copy of itself; another one is, if it is not what it was.
+        let is_as_it_was = |file: &File, mark: &(u64, Vec<u8>)| mark.0 > 0 && holds(file, mark);
+        let known = |(other, file): &(usize, Generation)| {
+            (file.identity, *other == number || is_as_it_was(file.file(), &file.mark()))
+        };
+        let left = |left: &Left| (left.identity, left.kept.as_ref().is_none_or(|kept| is_as_it_was(kept, &left.mark)));
+        let known: Vec<(Identity, bool)> = self.files.iter().map(known).chain(self.left.iter().map(left)).collect();
+        let copy = series::copy(&self.path, &mark, self.named_at, &known, self.max_line);
+        if let Some((_, copy)) = &copy
+            && let Some(overwritten) = self.files.iter().position(|(_, file)| file.identity == copy.identity)
+        {
+            self.take_rest(overwritten);
+            let (number, file) = self.files.remove(overwritten).expect("it was found there");
+            self.long_lines += file.buffer.long_lines();
+            for mark in self.marks.iter_mut().filter(|mark| mark.number == number) {
+                mark.gone.get_or_insert_with(|| "a copy was written over it".to_owned());
+            }
+            index -= usize::from(overwritten < index);
+        }
         let why = copy.is_none().then(|| "it was cut or rewritten while it was followed".to_owned());
         if copy.is_none() {
             self.take_rest(index);
@@ -461,11 +510,23 @@ impl Input {
         }
         let buffer = self.files[index].1.restart();
         self.tell(what(copy.as_ref().map(|(path, _)| path.clone())));
-        let Some((_, mut copy)) = copy else { return index };
-        copy.go_on_with(mark, buffer);
-        self.files.insert(index, (numbers, copy));
-        self.numbers += 1;
-        index + 1
+        self.look_anew(index)?;
+        if let Some((_, mut copy)) = copy {
+            copy.go_on_with(mark, buffer);
+            self.files.insert(index, (numbers, copy));
+            self.numbers += 1;
+            self.look_anew(index)?;
+        }
+        Ok(index)
+    }
+
+    /// Looks at a file of which nothing was read, or what was read was just found to be there.
+    fn look_anew(&mut self, index: usize) -> Result<(), InputError> {
+        match self.files[index].1.look(false) {
+            // What happened to it since, the next round finds.
+            Ok(_) => Ok(()),
+            Err((operation, error)) => Err(self.failed(operation, error)),
+        }
     }
 
     /// The files that it is and was.
@@ -486,12 +547,8 @@ impl Input {
 
     fn look_at_name(&mut self) -> Result<(), InputError> {
         let taken = self.changes.as_ref().map(Watched::take).unwrap_or_default();
-        for file in taken.files {
-            self.adopt(file, false)?;
-        }
-        for _ in 0..taken.missed {
-            self.tell(What::Missed);
-        }
+        self.adopt_taken(taken)?;
+        let now = SystemTime::now();
         let name = match self.path.metadata() {
             Ok(metadata) if identity(&metadata) == self.identity() => Name::Fine,
             Ok(metadata) => match refuse_special(&self.path, &metadata) {
@@ -507,6 +564,9 @@ impl Input {
             },
             Err(error) => Name::of(&error),
         };
+        if name == Name::Fine {
+            self.named_at = now;
+        }
         self.name = match (std::mem::replace(&mut self.name, Name::Fine), name) {
             (Name::Missing(since, false), Name::Missing(..)) if since.elapsed() >= LONG_MISSING => {
                 self.tell(What::Missing);
@@ -527,6 +587,38 @@ impl Input {
         Ok(())
     }
 
+    /// Takes on what took the name and was told of. Of several it is not sure in which order they were opened; some may have
+    /// been opened too late, and are found by other names.
+    fn adopt_taken(&mut self, taken: Taken) -> Result<(), InputError> {
+        let Taken { mut files, mut missed } = taken;
+        if files.len() as u64 + missed > 1
+            && let Ok(newest) = open_file(&self.path)
+        {
+            files.sort_by_key(|file| file.metadata().and_then(|metadata| metadata.created()).ok());
+            let which = |file: &File| file.metadata().ok().map(|metadata| identity(&metadata));
+            let (current, known) = (self.current(), self.known());
+            let between = series::between(&self.path, (current, self.named_at), &newest, &known);
+            // From the newest on, each before the one that came after it.
+            let mut next = files.len();
+            for (path, file) in between.into_iter().rev() {
+                if let Some(place) = files.iter().position(|told| which(told) == which(&file)) {
+                    next = place;
+                } else if !files.iter().any(|told| generation::is_copy_of(&file, told)) {
+                    self.tell(What::FoundBetween { path });
+                    missed = missed.saturating_sub(1);
+                    files.insert(next, file);
+                }
+            }
+        }
+        for file in files {
+            self.adopt(file, false)?;
+        }
+        for _ in 0..missed {
+            self.tell(What::Missed);
+        }
+        Ok(())
+    }
+
     /// Takes a file on that has or had the name, unless it is one that is known. With `has_name`, it is the one that has it now.
     fn adopt(&mut self, file: File, has_name: bool) -> Result<(), InputError> {
         let Ok(metadata) = file.metadata() else { return Ok(()) };
@@ -537,14 +629,18 @@ impl Input {
         if let Some(known) = self.files.iter().position(|(_, file)| file.identity == found) {
             if has_name && known + 1 < self.files.len() {
                 // A link that was switched back.
+                self.files.back_mut().expect("an input has a file").1.grew_at = Instant::now();
                 let file = self.files.remove(known).expect("it was found there");
                 self.files.push_back(file);
                 self.tell(What::Replaced);
             }
             return Ok(());
         }
+        // However long it was quiet: its writer may not know yet that its name is another's.
+        self.files.back_mut().expect("an input has a file").1.grew_at = Instant::now();
         if has_name {
-            for (path, between) in series::between(&self.path, self.current().file(), &file, &self.known()) {
+            let known = self.known();
+            for (path, between) in series::between(&self.path, (self.current(), self.named_at), &file, &known) {
                 self.tell(What::FoundBetween { path });
                 self.add(between)?;
             }
@@ -559,9 +655,13 @@ impl Input {
 
     fn add(&mut self, file: File) -> Result<(), InputError> {
         let mut file = Generation::new(file, self.max_line).map_err(|error| self.failed("look at", error))?;
-        let before = self.left.iter().rfind(|left| left.identity == file.identity);
-        if let Some(left) = before.filter(|left| file.holds(&left.mark)) {
-            file.go_on_at(left.mark.clone());
+        match self.left.iter().rfind(|left| left.identity == file.identity) {
+            Some(left) if file.holds(&left.mark) => file.go_on_at(left.mark.clone()),
+            // Only of one that was kept open it is certain that it is the same.
+            Some(Left { mark: (offset, _), kept: Some(_), .. }) => {
+                self.tell(What::Rewritten { offset: *offset, copy: None });
+            }
+            _ => {}
         }
         self.files.push_back((self.numbers, file));
         self.numbers += 1;
@@ -593,7 +693,8 @@ impl Input {
     /// What a confirmation compares the output with: all lines that were read whole, handed out or not.
     pub(super) fn evidence(mut self) -> InputEvidence {
         while let Some((number, file)) = self.files.pop_front() {
-            self.mark(Mark::of(number, &file, file.buffer.at(), file.buffer.whole_to()));
+            let rest = Mark::of(number, &file, file.buffer.at(), file.buffer.whole_to());
+            self.mark(Mark { is_within_line: false, ..rest });
             let kept = Some(Arc::clone(file.file()));
             let evidence = file.evidence(&self.path);
             self.left.push(Left { number, identity: file.identity, mark: file.mark(), kept, evidence });
@@ -603,7 +704,16 @@ impl Input {
         {
             let identity = last.identity;
             let (number, epoch) = (last.number, 0);
-            self.marks.push(Mark { number, epoch, from: 0, to: 0, identity, unterminated: false, gone: None });
+            self.marks.push(Mark {
+                number,
+                epoch,
+                from: 0,
+                to: 0,
+                identity,
+                unterminated: false,
+                is_within_line: false,
+                gone: None,
+            });
         }
         let has_name = self.path.metadata().ok().map(|metadata| identity(&metadata));
         let parts = self.marks.iter().map(|mark| {
@@ -615,7 +725,8 @@ impl Input {
                     left.part_file(&self.path, !self.reading.follow || has_name == Some(left.identity))
                 }
             };
-            let Mark { from, to, unterminated, identity: (dev, ino), .. } = *mark;
+            let Mark { from, to, unterminated, is_within_line, identity: (dev, ino), .. } = *mark;
+            let unterminated = unterminated || is_within_line;
             Part { file, dev, ino, from, to, unterminated }
         });
         InputEvidence { parts: parts.collect(), path: self.path.clone() }
@@ -625,6 +736,9 @@ impl Input {
 impl Left {
     fn part_file(&self, path: &Path, has_name: bool) -> PartFile {
         match (&self.evidence, &self.kept) {
+            (PartFile::Named(_), Some(kept)) if !holds(kept, &self.mark) => {
+                PartFile::Gone("a file that it was has been cut or rewritten since it was read".to_owned())
+            }
             (PartFile::Named(_), Some(kept)) if !has_name => PartFile::Kept(Arc::clone(kept)),
             (PartFile::Named(_), None) if !has_name => match series::find(path, self.identity) {
                 Some(path) => PartFile::Named(path),
@@ -637,7 +751,16 @@ impl Left {
 
 impl Mark {
     fn of(number: usize, file: &Generation, from: u64, to: u64) -> Mark {
-        Mark { number, epoch: file.epoch, from, to, identity: file.identity, unterminated: false, gone: None }
+        Mark {
+            number,
+            epoch: file.epoch,
+            from,
+            to,
+            identity: file.identity,
+            unterminated: false,
+            is_within_line: file.buffer.is_within_line(),
+            gone: None,
+        }
     }
 
     fn goes_on_with(&self, next: &Mark) -> bool {

@@ -18,5 +18,6 @@ mod readme;
 mod scenarios;
 mod secrets;
 mod support;
+mod tails;
 mod tidy;
 mod trace_rules;

@@ -132,6 +132,11 @@ impl LineBuffer {
         Some(Lines::one(rest))
     }
 
+    /// Whether what was handed out last is a piece of a line that goes on.
+    pub(super) fn is_within_line(&self) -> bool {
+        self.is_splitting
+    }
+
     /// Where the last whole line ends that is in here, in the file.
     pub(super) fn whole_to(&self) -> u64 {
         self.at + memrchr(b'\n', &self.bytes[self.taken..]).map_or(0, |newline| newline as u64 + 1)

@@ -142,7 +142,7 @@ pub struct Told {
     /// How many of all may have cost lines.
     pub possible_losses: u64,
     /// The first of these.
-    pub first_loss: Option<Event>,
+    pub first_loss: Option<Box<Event>>,
 }
 
 impl Events {
@@ -157,7 +157,7 @@ impl Events {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if event.what.is_possible_loss() {
             told.possible_losses += 1;
-            told.first_loss.get_or_insert_with(|| event.clone());
+            told.first_loss.get_or_insert_with(|| Box::new(event.clone()));
         }
         if told.events.len() < KEPT {
             told.events.push(event);

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use memchr::memchr;
 use rustix::io::Errno;
 
 use super::buffer::LineBuffer;
@@ -14,6 +15,8 @@ use crate::pipeline::confirm::PartFile;
 
 /// How many of the bytes before the place that was read to are compared with what is there when more is read.
 const ANCHOR: usize = 256;
+/// How many of their first bytes are compared to tell whether one file is a copy of another.
+const COMPARED: usize = 64 << 10;
 /// How much of what comes through a FIFO is kept to confirm it with, in bytes.
 const SPOOLED: u64 = 256 << 20;
 
@@ -117,9 +120,14 @@ impl Generation {
     }
 
     /// Whether what is left of it can be held against what was read: its last bytes are still there.
-    pub(super) fn holds(&self, (offset, anchor): &(u64, Vec<u8>)) -> bool {
-        let mut there = vec![0; anchor.len()];
-        self.file.read_exact_at(&mut there, offset - anchor.len() as u64).is_ok() && there == *anchor
+    pub(super) fn holds(&self, mark: &(u64, Vec<u8>)) -> bool {
+        holds(&self.file, mark)
+    }
+
+    /// Whether a file is a copy of this one, as it is or as it was: it holds what was read of this one, or a part of what this
+    /// one holds.
+    pub(super) fn is_copied_in(&self, file: &File) -> bool {
+        (!self.anchor.is_empty() && holds(file, &self.mark())) || is_copy_of(file, &self.file)
     }
 
     /// How far it was read and the bytes before that.
@@ -263,6 +271,30 @@ impl Stream {
             self.spool = Err(format!("its copy could not be written: {error}"));
         }
     }
+}
+
+/// Whether these bytes end there in a file.
+pub(super) fn holds(file: &File, (offset, bytes): &(u64, Vec<u8>)) -> bool {
+    let mut there = vec![0; bytes.len()];
+    file.read_exact_at(&mut there, offset - bytes.len() as u64).is_ok() && there == *bytes
+}
+
+/// Whether one of them is a copy of the other, as far as their beginnings say: they have a line in common, or more.
+pub(super) fn begin_alike(one: &File, other: &File) -> bool {
+    let (mut of_one, mut of_other) = (vec![0; COMPARED], vec![0; COMPARED]);
+    match (one.read_at(&mut of_one, 0), other.read_at(&mut of_other, 0)) {
+        (Ok(one), Ok(other)) => {
+            let both = one.min(other);
+            memchr(b'\n', &of_one[..both]).is_some() && of_one[..both] == of_other[..both]
+        }
+        _ => false,
+    }
+}
+
+/// Whether a file has nothing that the other does not have.
+pub(super) fn is_copy_of(file: &File, of: &File) -> bool {
+    let len = |file: &File| file.metadata().map_or(0, |metadata| metadata.len());
+    len(file) <= len(of) && begin_alike(file, of)
 }
 
 pub(in crate::pipeline) fn identity(metadata: &Metadata) -> Identity {

@@ -1,51 +1,109 @@
 //! Where a renamed file is: rotation gives `a.log` names such as `a.log.1` or `a.log-20261122`, in its folder.
 
+use std::cmp::Reverse;
 use std::fs::{self, File, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use super::generation::{Generation, Identity, identity};
+use memchr::memchr;
+
+use super::generation::{Generation, Identity, begin_alike, identity, is_copy_of};
 use super::open_file;
 
-/// Files that had the name after `old` and before `new`, the oldest first: of those whose names are made from `path`'s, the ones
-/// that came into being in between, provided that `old` itself has such a name now. Which files these are, nobody can
-/// tell where files do not say when they came into being.
-pub(super) fn between(path: &Path, old: &File, new: &File, known: &[Identity]) -> Vec<(PathBuf, File)> {
+/// How many bytes of a line tell it from others.
+const TELLING: usize = 16;
+/// How long before a file is cut its copy may have been completed, at most. An older one is that of another time, even if it
+/// begins with the same lines.
+const BEFORE_THE_CUT: Duration = Duration::from_secs(10);
+
+/// Files that had the name after `old`, which was last seen to have it at `named_at`, and before `new`, the oldest first: of
+/// those whose names are made from `path`'s, the ones that came into being in between. Where `old` still has such a name, names may
+/// say what is newer than it; otherwise only what came into being after `named_at` is. Copies are none
+/// of them. Which files these are, nobody can tell where files do not say when they came into being.
+pub(super) fn between(
+    path: &Path,
+    (old, named_at): (&Generation, SystemTime),
+    new: &File,
+    known: &[Identity],
+) -> Vec<(PathBuf, File)> {
     let born = |file: &File| file.metadata().ok().and_then(|metadata| metadata.created().ok());
-    let (Some(from), Some(to), Ok(old)) = (born(old), born(new), old.metadata()) else { return Vec::new() };
+    let (Some(from), Some(to)) = (born(old.file()), born(new)) else { return Vec::new() };
     let series = series(path);
-    if !series.iter().any(|(_, metadata)| identity(metadata) == identity(&old)) {
-        return Vec::new();
-    }
-    let is_between = |metadata: &Metadata| metadata.created().is_ok_and(|born| from < born && born < to);
-    let mut found: Vec<(SystemTime, PathBuf, File)> = Vec::new();
-    for (path, metadata) in series {
-        if metadata.is_file() && !known.contains(&identity(&metadata)) && is_between(&metadata) {
-            // What cannot be opened was not another process's file in this place: its writer is this file's.
-            let opened =
-                open_file(&path).ok().filter(|file| file.metadata().is_ok_and(|m| identity(&m) == identity(&metadata)));
-            if let (Ok(born), Some(file)) = (metadata.created(), opened) {
-                found.push((born, path, file));
-            }
+    let old_name = series.iter().find(|(_, metadata)| identity(metadata) == old.identity).map(|(path, _)| path.clone());
+    let mut found: Vec<Candidate> = Vec::new();
+    for (name, metadata) in series {
+        let Ok(born) = metadata.created() else { continue };
+        let by_name = old_name.as_ref().map(|old| (age(path, old), age(path, &name)));
+        let by_name = by_name.filter(|(old, other)| old.0.is_some() == other.0.is_some());
+        // The clock ticks slowly: both may have come into being in one moment.
+        let is_newer_by_name = by_name.is_some_and(|(old, other)| from <= born && other < old);
+        let is_newer = is_newer_by_name || from.max(named_at) < born;
+        if !metadata.is_file() || known.contains(&identity(&metadata)) || !is_newer || born > to {
+            continue;
+        }
+        // What cannot be opened was not another process's file in this place: its writer is this file's.
+        let opened =
+            open_file(&name).ok().filter(|file| file.metadata().is_ok_and(|m| identity(&m) == identity(&metadata)));
+        let Some(file) = opened else { continue };
+        // A copy is older by its name than what it was made of.
+        let is_copy = !is_newer_by_name && old.is_copied_in(&file);
+        let is_copy = is_copy || (born == to && begin_alike(&file, new));
+        if !is_copy {
+            found.push(Candidate { born, name, file });
         }
     }
-    found.sort_by_key(|(born, ..)| *born);
-    found.into_iter().map(|(_, path, file)| (path, file)).collect()
+    found.sort_by_key(|found| (found.born, Reverse(age(path, &found.name))));
+    let is_copy = |index: usize| (0..found.len()).any(|of| found[index].is_copy_of(&found[of], index < of));
+    let are_copies: Vec<bool> = (0..found.len()).map(is_copy).collect();
+    let found = found.into_iter().zip(are_copies).filter(|(_, is_copy)| !is_copy);
+    found.map(|(found, _)| (found.name, found.file)).collect()
 }
 
-/// A copy of a file that was cut or rewritten, made before that: it holds what was read of it last, in the same place.
+/// What may have had the name.
+struct Candidate {
+    born: SystemTime,
+    name: PathBuf,
+    file: File,
+}
+
+impl Candidate {
+    /// A copy has no more than what it was made of, came into being later, and `is_older` by its name.
+    fn is_copy_of(&self, other: &Candidate, is_older: bool) -> bool {
+        let is_later = self.born > other.born || (self.born == other.born && is_older);
+        is_later && is_copy_of(&self.file, &other.file)
+    }
+}
+
+/// What orders names made from `path`'s by their age, the newest first: numbers count from the newest, dates from the oldest.
+fn age(path: &Path, name: &Path) -> (Option<u64>, Reverse<Vec<u8>>) {
+    let of = path.file_name().map_or(0, |name| name.len());
+    let made = name.file_name().map(OsStrExt::as_bytes).and_then(|name| name.get(of + 1..)).unwrap_or_default();
+    let number = std::str::from_utf8(made).ok().filter(|made| made.len() < 6).and_then(|made| made.parse().ok());
+    (number, Reverse(made.to_vec()))
+}
+
+/// A copy of a file that was cut or rewritten, made not long before it was last looked at, at `since`, or after that: it holds what was read of it last, in
+/// the same place. It may be written over one of the files that are `known`.
 pub(super) fn copy(
     path: &Path,
     mark: &(u64, Vec<u8>),
-    known: &[Identity],
+    since: SystemTime,
+    known: &[(Identity, bool)],
     max_line: usize,
 ) -> Option<(PathBuf, Generation)> {
-    if mark.1.is_empty() {
+    // Less than a line may begin any file.
+    if mark.1.len() < TELLING && memchr(b'\n', &mark.1).is_none() {
         return None;
     }
-    let others = series(path).into_iter().filter(|(_, m)| m.is_file() && !known.contains(&identity(m)));
-    others.filter(|(_, metadata)| metadata.len() >= mark.0).find_map(|(path, _)| {
+    let is_new = |metadata: &Metadata| match known.iter().find(|(known, _)| *known == identity(metadata)) {
+        Some((_, is_as_it_was)) => !is_as_it_was,
+        None => [metadata.created(), metadata.modified()].iter().flatten().any(|made| *made + BEFORE_THE_CUT >= since),
+    };
+    let mut copies = series(path);
+    copies.retain(|(_, metadata)| metadata.is_file() && metadata.len() >= mark.0 && is_new(metadata));
+    copies.sort_by_cached_key(|(name, _)| age(path, name));
+    copies.into_iter().find_map(|(path, _)| {
         let copy = Generation::new(open_file(&path).ok()?, max_line).ok()?;
         copy.holds(mark).then_some((path, copy))
     })

@@ -1,0 +1,4 @@
+//! Inputs against a model of the logs that they are.
+
+mod model;
+mod world;

@@ -1,0 +1,537 @@
+//! What `merge --follow` promises of files that are rotated, cut and replaced while they are read.
+//!
+//! `POLLSCOPE_TAILS_RUNS=20` repeats the runs with a busy writer, and prints a row for each.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::{Folder, assert_ends, finish, pid, run, send, stderr, wait_until};
+
+const WATCHES: [&str; 2] = ["poll", "inotify"];
+/// How many lines a busy writer writes, and how many a second.
+const LINES: u64 = 30_000;
+const RATE: u64 = 7_000;
+const BETWEEN_ROTATIONS: Duration = Duration::from_millis(400);
+
+fn follow(folder: &Folder, inputs: &[&str], watch: &str) -> Child {
+    let mut command = folder.command(["merge", "--follow", "-o", "out", "--json", "json", "--interval", "5ms"]);
+    command.args(["--watch", watch]).args(inputs);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+}
+
+fn recording(folder: &Folder) -> Value {
+    let recording: Value = serde_json::from_slice(&folder.read("json")).expect("it is JSON");
+    recording["runs"][0].clone()
+}
+
+fn lines(bytes: &[u8]) -> Vec<&[u8]> {
+    bytes.strip_suffix(b"\n").map(|all| all.split(|&byte| byte == b'\n').collect()).unwrap_or_default()
+}
+
+fn append(path: &Path, bytes: impl AsRef<[u8]>) {
+    let mut file = File::options().append(true).create(true).open(path).expect("it opens");
+    file.write_all(bytes.as_ref()).expect("written");
+}
+
+/// `a.log` is `a.log.1` then, and that `a.log.2`.
+fn rotated(path: &Path, number: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+fn make_room(path: &Path) {
+    for number in (1..20).rev() {
+        let _ = fs::rename(rotated(path, number), rotated(path, number + 1));
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rotation {
+    Rename,
+    CopyAndCut,
+}
+
+/// Writes `<name> 0`, `<name> 1`, …, each in a write of its own, and rotates the file meanwhile.
+fn write_busily(path: &Path, name: &str, rotation: Rotation) {
+    let (start, mut rotations) = (Instant::now(), 0);
+    let open = || File::options().append(true).create(true).open(path).expect("it opens");
+    let mut file = open();
+    for number in 0..LINES {
+        file.write_all(format!("{name} {number} {}\n", "x".repeat(number as usize % 60)).as_bytes()).expect("written");
+        while start.elapsed() < Duration::from_micros(number * 1_000_000 / RATE) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if start.elapsed() > BETWEEN_ROTATIONS * (rotations + 1) {
+            rotations += 1;
+            make_room(path);
+            match rotation {
+                Rotation::Rename => {
+                    fs::rename(path, rotated(path, 1)).expect("renamed");
+                    file = open();
+                }
+                Rotation::CopyAndCut => {
+                    // As logrotate does it, besides the writer.
+                    let path = path.to_owned();
+                    thread::spawn(move || {
+                        fs::copy(&path, rotated(&path, 1)).expect("copied");
+                        File::options().write(true).open(&path).and_then(|file| file.set_len(0)).expect("cut");
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// What a merge made of a busy writer's lines.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Damage {
+    lost: u64,
+    duplicated: u64,
+    reordered: u64,
+    torn: u64,
+}
+
+fn damage(merged: &[u8], names: &[&str]) -> Damage {
+    let mut damage = Damage::default();
+    let mut next: HashMap<&str, u64> = names.iter().map(|name| (*name, 0)).collect();
+    let mut seen: HashMap<&str, Vec<bool>> = names.iter().map(|name| (*name, vec![false; LINES as usize])).collect();
+    for line in lines(merged) {
+        let line = std::str::from_utf8(line).unwrap_or_default();
+        let mut parts = line.split(' ');
+        let (name, number) = (parts.next().unwrap_or_default(), parts.next().and_then(|number| number.parse().ok()));
+        let rest = parts.next();
+        let (Some(seen), Some(number)) = (seen.get_mut(name), number.filter(|number: &u64| *number < LINES)) else {
+            damage.torn += 1;
+            continue;
+        };
+        damage.torn += u64::from(rest != Some(&"x".repeat(number as usize % 60)));
+        damage.duplicated += u64::from(std::mem::replace(&mut seen[number as usize], true));
+        damage.reordered += u64::from(number < next[name]);
+        next.insert(names.iter().find(|known| **known == name).expect("it is known"), number + 1);
+    }
+    damage.lost = seen.values().flatten().filter(|seen| !**seen).count() as u64;
+    damage
+}
+
+fn busy_run(watch: &str, rotation: Rotation) -> (Damage, Value, std::process::Output) {
+    let folder = Folder::new();
+    let names = ["a", "b"];
+    let inputs = names.map(|name| folder.write(format!("{name}.log"), ""));
+    let child = follow(&folder, &["a.log", "b.log"], watch);
+    wait_until("the output", || folder.path("out").exists());
+    thread::scope(|scope| {
+        for (path, name) in inputs.iter().zip(names) {
+            scope.spawn(move || write_busily(path, name, rotation));
+        }
+    });
+    // The last copy may still be made.
+    thread::sleep(Duration::from_millis(50));
+    send(&child, Signal::INT);
+    let output = finish(child);
+    (damage(&folder.read("out"), &names), recording(&folder), output)
+}
+
+/// So many runs for each way to watch, some at the same time.
+fn busy_runs(rotation: Rotation, check: impl Fn(&Damage, &Value, &std::process::Output) + Sync) {
+    let runs = std::env::var("POLLSCOPE_TAILS_RUNS").map_or(1, |runs| runs.parse().expect("it is a number"));
+    thread::scope(|scope| {
+        for watch in WATCHES {
+            let check = &check;
+            scope.spawn(move || {
+                for run in 1..=runs {
+                    let (damage, recording, output) = busy_run(watch, rotation);
+                    let (verdict, events) = (&recording["merge"]["verdict"], &recording["input_events"]);
+                    println!("{rotation:?} {watch} {run}: {damage:?} {verdict} {}", events["possible_losses"]);
+                    check(&damage, &recording, &output);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_busy_log_that_is_renamed_loses_nothing() {
+    busy_runs(Rotation::Rename, |damage, recording, output| {
+        assert_ends(output, 130, &[]);
+        assert_eq!(*damage, Damage::default());
+        assert_eq!(recording["merge"]["verdict"], "ok");
+        assert_eq!(recording["merge"]["lines"], 2 * LINES);
+    });
+}
+
+#[test]
+fn a_busy_log_that_is_copied_and_cut_loses_nothing_silently() {
+    busy_runs(Rotation::CopyAndCut, |damage, recording, output| {
+        assert_ends(output, 3, &["was cut to", "lines written after the copy may be lost"]);
+        assert_eq!((damage.duplicated, damage.reordered, damage.torn), (0, 0, 0), "{damage:?}");
+        assert_eq!(recording["merge"]["verdict"], "unverifiable");
+        assert!(recording["input_events"]["possible_losses"].as_u64() > Some(0), "{recording}");
+    });
+}
+
+/// 10,000,000 lines of 1,000 inputs. It prints what it took: `cargo test --release --test it
+/// tails::ten_million -- --ignored --nocapture`.
+#[test]
+#[ignore = "it writes a quarter of a gigabyte"]
+fn ten_million_lines_of_a_thousand_inputs() {
+    let folder = Folder::new();
+    let names: Vec<String> = (0..1_000).map(|number| format!("input{number:03}")).collect();
+    let mut total = 0;
+    for name in &names {
+        let text: String = (0..10_000).map(|number| format!("{name} {number}\n")).collect();
+        total += text.len() as u64;
+        folder.write(name, text);
+    }
+    let start = Instant::now();
+    let mut command = folder.command(["merge", "-o", "out", "--json", "json"]);
+    let mut child = command.args(&names).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let status = format!("/proc/{}/status", pid(&child).as_raw_nonzero());
+    let (mut peak, mut merged) = (String::new(), None);
+    while child.try_wait().expect("it can be waited for").is_none() {
+        let now = fs::read_to_string(&status).unwrap_or_default();
+        if let Some(line) = now.lines().find(|line| line.starts_with("VmHWM")) {
+            peak = line.to_owned();
+        }
+        if fs::metadata(folder.path("out")).is_ok_and(|out| out.len() == total) {
+            merged.get_or_insert_with(|| (start.elapsed(), peak.clone()));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let took = start.elapsed();
+    assert_ends(&finish(child), 0, &[]);
+    println!("{took:?} with the confirmation, merged after {merged:?}; {peak}");
+    let merge = &recording(&folder)["merge"];
+    assert_eq!((&merge["verdict"], &merge["lines"]), (&"ok".into(), &10_000_000.into()));
+    let mut next: HashMap<String, u64> = HashMap::new();
+    for line in folder.read("out").split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        let (name, number) = std::str::from_utf8(line).expect("text").split_once(' ').expect("two words");
+        let next = next.entry(name.to_owned()).or_default();
+        assert_eq!(number.parse(), Ok(*next), "{name}");
+        *next += 1;
+    }
+    assert!(next.len() == 1_000 && next.values().all(|next| *next == 10_000));
+}
+
+/// What befalls `a.log`, which holds `1` and `2` that were merged, and what must come of it.
+struct Fault {
+    name: &'static str,
+    befalls: fn(&Folder, &Path),
+    /// The lines of `a.log` in the output, in their order.
+    delivers: &'static [&'static [u8]],
+    /// What is said of it, and whether that is a possible loss.
+    says: &'static str,
+    is_loss: bool,
+}
+
+const NONE: &str = "";
+
+const FAULTS: &[Fault] = &[
+    Fault {
+        name: "half a line now, the rest later",
+        befalls: |_, log| {
+            append(log, "hal");
+            thread::sleep(Duration::from_millis(30));
+            append(log, "f\n");
+        },
+        delivers: &[b"1", b"2", b"half"],
+        says: NONE,
+        is_loss: false,
+    },
+    Fault {
+        name: "odd bytes",
+        befalls: |_, log| append(log, b"\xff\xfe\n\0\n\r\n\n\xef\xbb\xbfbom\n"),
+        delivers: &[b"1", b"2", b"\xff\xfe", b"\0", b"\r", b"", b"\xef\xbb\xbfbom"],
+        says: NONE,
+        is_loss: false,
+    },
+    Fault {
+        name: "renamed",
+        befalls: |_, log| {
+            append(log, "3\n");
+            fs::rename(log, rotated(log, 1)).expect("renamed");
+            append(log, "4\n");
+        },
+        delivers: &[b"1", b"2", b"3", b"4"],
+        says: NONE,
+        is_loss: false,
+    },
+    Fault {
+        name: "renamed twice",
+        befalls: |_, log| {
+            fs::rename(log, rotated(log, 1)).expect("renamed");
+            append(log, "3\n");
+            make_room(log);
+            fs::rename(log, rotated(log, 1)).expect("renamed");
+            append(log, "4\n");
+        },
+        delivers: &[b"1", b"2", b"3", b"4"],
+        says: NONE,
+        is_loss: false,
+    },
+    Fault {
+        name: "renamed, and its writer learns it late",
+        befalls: |_, log| {
+            fs::rename(log, rotated(log, 1)).expect("renamed");
+            append(log, "");
+            thread::sleep(Duration::from_millis(100));
+            append(&rotated(log, 1), "3\n");
+        },
+        delivers: &[b"1", b"2", b"3"],
+        says: NONE,
+        is_loss: false,
+    },
+    Fault {
+        name: "deleted",
+        befalls: |_, log| {
+            append(log, "3\n");
+            fs::remove_file(log).expect("removed");
+        },
+        delivers: &[b"1", b"2", b"3"],
+        says: NONE,
+        is_loss: false,
+    },
+    Fault {
+        name: "deleted and made anew",
+        befalls: |_, log| {
+            append(log, "3\n");
+            fs::remove_file(log).expect("removed");
+            append(log, "4\n");
+        },
+        delivers: &[b"1", b"2", b"3", b"4"],
+        says: "is another file now",
+        is_loss: false,
+    },
+    Fault {
+        name: "cut",
+        befalls: |_, log| {
+            fs::write(log, "").expect("cut");
+            thread::sleep(Duration::from_millis(100));
+            append(log, "3\n");
+        },
+        delivers: &[b"1", b"2", b"3"],
+        says: "was cut to 0 bytes after 4 were read",
+        is_loss: true,
+    },
+    Fault {
+        name: "copied and cut",
+        befalls: |_, log| {
+            append(log, "3\n");
+            fs::copy(log, rotated(log, 1)).expect("copied");
+            fs::write(log, "").expect("cut");
+            append(log, "4\n");
+        },
+        delivers: &[b"1", b"2", b"3", b"4"],
+        says: "may be lost",
+        is_loss: true,
+    },
+    Fault {
+        name: "rewritten with the same size",
+        befalls: |_, log| fs::write(log, "3\n4\n").expect("written"),
+        delivers: &[b"1", b"2", b"3", b"4"],
+        says: "was rewritten after 4 bytes were read",
+        is_loss: true,
+    },
+    Fault {
+        name: "rewritten with more",
+        befalls: |_, log| fs::write(log, "3\n4\n5\n").expect("written"),
+        delivers: &[b"1", b"2", b"3", b"4", b"5"],
+        says: "may be lost",
+        is_loss: true,
+    },
+    Fault {
+        name: "a link that is switched",
+        befalls: |folder, log| {
+            fs::rename(log, folder.path("target1")).expect("renamed");
+            folder.write("target2", "4\n");
+            symlink("target1", log).expect("linked");
+            append(log, "3\n");
+            thread::sleep(Duration::from_millis(100));
+            symlink("target2", folder.path("link")).expect("linked");
+            fs::rename(folder.path("link"), log).expect("switched");
+        },
+        delivers: &[b"1", b"2", b"3", b"4"],
+        says: "is another file now",
+        is_loss: false,
+    },
+    Fault {
+        name: "a folder in its place, and back",
+        befalls: |folder, log| {
+            fs::rename(log, folder.path("elsewhere")).expect("renamed");
+            fs::create_dir(log).expect("made");
+            thread::sleep(Duration::from_millis(100));
+            append(&folder.path("elsewhere"), "3\n");
+            fs::remove_dir(log).expect("removed");
+            append(log, "4\n");
+        },
+        delivers: &[b"1", b"2", b"3", b"4"],
+        says: "cannot be read now: it is a directory",
+        is_loss: false,
+    },
+    Fault {
+        name: "a link to the output",
+        befalls: |folder, log| {
+            fs::rename(log, folder.path("elsewhere")).expect("renamed");
+            symlink("out", log).expect("linked");
+            thread::sleep(Duration::from_millis(100));
+            append(&folder.path("elsewhere"), "3\n");
+        },
+        delivers: &[b"1", b"2", b"3"],
+        says: "cannot be read now: it is the output",
+        is_loss: false,
+    },
+];
+
+#[test]
+fn whatever_befalls_a_log_its_lines_are_merged_or_a_loss_is_told() {
+    thread::scope(|scope| {
+        for watch in WATCHES {
+            scope.spawn(move || FAULTS.iter().for_each(|fault| check(fault, watch)));
+        }
+    });
+}
+
+fn check(fault: &Fault, watch: &str) {
+    let name = format!("{} ({watch})", fault.name);
+    let folder = Folder::new();
+    let log = folder.write("a.log", "1\n2\n");
+    folder.write("other", "other 1\n");
+    let child = follow(&folder, &["a.log", "other"], watch);
+    let merged = || folder.read("out");
+    wait_until(&format!("what there was: {name}"), || {
+        folder.path("out").exists() && lines(&merged()).len() == 3 && merged().ends_with(b"\n")
+    });
+    (fault.befalls)(&folder, &log);
+    append(&folder.path("other"), "other 2\n");
+    let of_log = |merged: &[u8]| {
+        let of_log = lines(merged).into_iter().filter(|line| !line.starts_with(b"other"));
+        of_log.map(|line| line.escape_ascii().to_string()).collect::<Vec<_>>()
+    };
+    let all = fault.delivers.iter().map(|line| line.escape_ascii().to_string()).collect::<Vec<_>>();
+    wait_until(&format!("all lines: {name}"), || of_log(&merged()).len() >= all.len());
+    wait_until(&format!("the other's lines: {name}"), || merged().windows(8).any(|part| part == b"other 2\n"));
+    send(&child, Signal::INT);
+    let output = finish(child);
+    let losses = &recording(&folder)["input_events"]["possible_losses"];
+    let said = stderr(&output);
+    assert_eq!(of_log(&merged()), all, "{name}\n{said}");
+    assert!(said.contains(fault.says), "{name}: no `{}` in\n{said}", fault.says);
+    assert_eq!(losses.as_u64().unwrap_or(0) > 0, fault.is_loss, "{name}\n{said}");
+    assert_ends(&output, if fault.is_loss { 3 } else { 130 }, &[]);
+    let verdict = if fault.is_loss { "unverifiable" } else { "ok" };
+    assert_eq!(recording(&folder)["merge"]["verdict"], verdict, "{name}");
+}
+
+#[test]
+fn what_was_appended_before_the_close_is_merged_with_its_unterminated_last_line() {
+    for watch in WATCHES {
+        let folder = Folder::new();
+        let log = folder.write("a.log", "1\n");
+        let child = follow(&folder, &["a.log"], watch);
+        wait_until("the first line", || folder.path("out").exists() && folder.read("out") == b"1\n");
+        append(&log, "2\nlast");
+        send(&child, Signal::INT);
+        assert_ends(&finish(child), 130, &[]);
+        assert_eq!(folder.read("out"), b"1\n2\nlast\n");
+        let merge = &recording(&folder)["merge"];
+        assert_eq!((&merge["verdict"], &merge["unterminated"]), (&"ok".into(), &1.into()));
+    }
+}
+
+#[test]
+fn a_fifo_ends_with_its_writers_and_is_confirmed() {
+    let folder = Folder::new();
+    let fifo = folder.fifo("a");
+    let mut command = folder.command(["merge", "a", "-o", "out", "--json", "json"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    append(&fifo, "1\n2\nlast");
+    assert_ends(&finish(child), 0, &[]);
+    assert_eq!(folder.read("out"), b"1\n2\nlast\n");
+    assert_eq!(recording(&folder)["merge"]["verdict"], "ok");
+}
+
+#[test]
+fn a_followed_fifo_has_one_writer_after_the_other() {
+    for watch in WATCHES {
+        let folder = Folder::new();
+        let fifo = folder.fifo("a");
+        let child = follow(&folder, &["a"], watch);
+        for writer in 1..=3 {
+            append(&fifo, format!("{writer}\n"));
+            wait_until("its line", || {
+                folder.path("out").exists() && folder.read("out").ends_with(format!("{writer}\n").as_bytes())
+            });
+        }
+        send(&child, Signal::INT);
+        assert_ends(&finish(child), 130, &[]);
+        assert_eq!(folder.read("out"), b"1\n2\n3\n");
+        assert_eq!(recording(&folder)["merge"]["verdict"], "ok");
+    }
+}
+
+/// The program as a user without rights, or as one who may not be told of changes.
+fn follow_as(folder: &Folder, program: &str, before: &[&str]) -> Child {
+    let follow = folder.command(["merge", "--follow", "-o", "out", "--json", "json", "--interval", "5ms", "a.log"]);
+    let mut command = Command::new(program);
+    command.args(before).arg(follow.get_program()).args(follow.get_args());
+    command.current_dir(folder.path(".")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().expect("it starts")
+}
+
+#[test]
+fn a_log_that_may_not_be_read_after_its_rotation_is_waited_for() {
+    let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let is_possible = run(Command::new("setpriv").args(nobody).arg("true")).status.success();
+    if !is_possible || !rustix::process::geteuid().is_root() {
+        return println!("SKIP: only root can become another user, with `setpriv`");
+    }
+    let folder = Folder::new();
+    fs::set_permissions(folder.path("."), PermissionsExt::from_mode(0o777)).expect("set");
+    let log = folder.write("a.log", "1\n");
+    // The program may be where others may not go.
+    fs::copy(env!("CARGO_BIN_EXE_pollscope"), folder.path("program")).expect("copied");
+    let program = folder.path("program").into_os_string().into_string().expect("text");
+    let args = ["merge", "--follow", "-o", "out", "--json", "json", "--interval", "5ms", "a.log"];
+    let mut command = Command::new("setpriv");
+    command.args(nobody).arg(program).args(args).current_dir(folder.path("."));
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    wait_until("the first line", || folder.path("out").exists() && folder.read("out") == b"1\n");
+    fs::rename(&log, rotated(&log, 1)).expect("renamed");
+    fs::write(folder.path("new"), "2\n").expect("written");
+    fs::set_permissions(folder.path("new"), PermissionsExt::from_mode(0o600)).expect("set");
+    fs::rename(folder.path("new"), &log).expect("renamed");
+    thread::sleep(Duration::from_millis(200));
+    fs::set_permissions(&log, PermissionsExt::from_mode(0o644)).expect("set");
+    wait_until("the line that may be read now", || folder.read("out") == b"1\n2\n");
+    send(&child, Signal::INT);
+    assert_ends(&finish(child), 130, &["cannot be read now: Permission denied", "is back"]);
+    assert_eq!(recording(&folder)["merge"]["verdict"], "ok");
+}
+
+#[test]
+fn who_may_not_be_told_of_changes_looks() {
+    let script = "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\"";
+    let is_possible = run(Command::new("unshare").args(["-Ur", "sh", "-c", script, "true"])).status.success();
+    if !is_possible {
+        return println!("SKIP: the number of inotify instances cannot be limited, which takes user namespaces");
+    }
+    let folder = Folder::new();
+    let log = folder.write("a.log", "1\n");
+    let child = follow_as(&folder, "unshare", &["-Ur", "sh", "-c", script]);
+    wait_until("the first line", || folder.path("out").exists() && folder.read("out") == b"1\n");
+    fs::rename(&log, rotated(&log, 1)).expect("renamed");
+    append(&log, "2\n");
+    wait_until("the second line", || folder.read("out") == b"1\n2\n");
+    send(&child, Signal::INT);
+    assert_ends(&finish(child), 130, &["cannot be watched by inotify", "it is looked at instead"]);
+    assert_eq!(recording(&folder)["merge"]["verdict"], "ok");
+}
