@@ -10,6 +10,7 @@ mod faults;
 mod formats;
 mod hostile;
 mod hung_stderr;
+mod kills;
 mod merge;
 mod obstructed;
 mod page;
