@@ -246,6 +246,9 @@ fn asked(case: &Case) -> Came {
         (Some(code), _) => code,
         // Before signals are caught there is nothing to finish.
         (None, Some(15)) if !exists("out") && !exists("json") => return Ok("ended before it began"),
+        (None, Some(_)) if said.starts_with("ending after this report; once more to end at once\n") => {
+            return Ok("asked twice while it reported: ended, as it said");
+        }
         (_, signal) => return Err(format!("signal {signal:?} ended it: {said}")),
     };
     // That of the first signal; of two that come before the first is looked at, either may be that.

@@ -1,5 +1,6 @@
 //! One test binary: the program from outside, and the project's rules.
 
+mod bad_input;
 mod cli;
 mod confirm;
 mod console;
