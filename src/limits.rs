@@ -79,6 +79,8 @@ pub fn try_threads(needed: usize) -> io::Result<()> {
     });
     let threads: Vec<_> = threads.collect();
     drop(waiting);
-    let ended = threads.into_iter().map(|thread| thread.map(|thread| thread.join()));
-    ended.fold(Ok(()), |all, one| all.and(one.map(drop)))
+    // All of them end before the next is started.
+    let ended: Vec<io::Result<()>> =
+        threads.into_iter().map(|thread| thread.map(|thread| drop(thread.join()))).collect();
+    ended.into_iter().collect()
 }
