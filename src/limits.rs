@@ -1,12 +1,19 @@
-//! How many files may be open at once.
+//! How many files may be open at once, and whether there may be as many threads as a run needs.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::pipeline::input::KEPT_OPEN;
-use crate::scenario::{Settings, Workload};
+use crate::scenario::{Flavor, Settings, Workload};
 
 /// What the program itself, its runtimes and its signal handling keep open, generously.
 const OWN: u64 = 64;
+
+/// The threads of a run, as in ARCHITECTURE.md, and one of the pool: Tokio does with one when it can have no more.
+const OWN_THREADS: usize = 12;
 
 /// How many files a run of these settings has open at once, at most.
 pub fn open_files(settings: &Settings) -> u64 {
@@ -51,4 +58,29 @@ pub fn allow_open_files(needed: u64, more: u64) -> Result<(), (u64, u64)> {
         Err(_) if soft < needed => Err((needed, soft)),
         _ => Ok(()),
     }
+}
+
+/// How many threads a run of these settings has at once, at least.
+pub fn threads(settings: &Settings) -> usize {
+    let workers = if settings.runtime.flavor == Flavor::MultiThread { settings.runtime.workers } else { 0 };
+    OWN_THREADS + workers
+}
+
+/// Whether so many threads can be had at once, found out by having them. Without one, Tokio panics in the middle of a run.
+///
+/// # Errors
+/// When one cannot be started.
+pub fn try_threads(needed: usize) -> io::Result<()> {
+    let wait = Arc::new(Mutex::new(()));
+    let waiting = wait.lock().unwrap_or_else(PoisonError::into_inner);
+    let threads = (0..needed).map(|_| {
+        let wait = Arc::clone(&wait);
+        thread::Builder::new().spawn(move || drop(wait.lock()))
+    });
+    let threads: Vec<_> = threads.collect();
+    drop(waiting);
+    // All of them end before the next is started.
+    let ended: Vec<io::Result<()>> =
+        threads.into_iter().map(|thread| thread.map(|thread| drop(thread.join()))).collect();
+    ended.into_iter().collect()
 }

@@ -61,6 +61,13 @@ pub enum CmdError {
         /// How many are allowed.
         allowed: u64,
     },
+    /// There cannot be as many threads as are needed.
+    Threads {
+        /// How many are needed.
+        needed: usize,
+        /// What the system said.
+        error: std::io::Error,
+    },
     /// Signals cannot be caught.
     Signals(std::io::Error),
     /// A report would take the place of a file that the same command reads or merges into.
@@ -137,6 +144,7 @@ impl CmdError {
             | CmdError::Console(_)
             | CmdError::StallsMissed { .. }
             | CmdError::OpenFiles { .. }
+            | CmdError::Threads { .. }
             | CmdError::Signals(_)
             | CmdError::Read { .. }
             | CmdError::NoBaseline { .. }
@@ -165,6 +173,10 @@ impl fmt::Display for CmdError {
             CmdError::OpenFiles { needed, allowed } => write!(
                 f,
                 "cannot have {needed} files open at once: the limit is {allowed}; raise it (`ulimit -Hn`), or use fewer inputs"
+            ),
+            CmdError::Threads { needed, error } => write!(
+                f,
+                "cannot start {needed} threads: {error}; raise the limit (`ulimit -u`, or the control group's on pids)"
             ),
             CmdError::Signals(error) => write!(f, "cannot catch signals: {error}"),
             CmdError::ReportIsUsed { report, file } => write!(

@@ -90,6 +90,8 @@ impl<'a> Session<'a> {
         let settings = &scenario.settings;
         limits::allow_open_files(limits::open_files(settings), limits::more_open_files(settings))
             .map_err(|(needed, allowed)| CmdError::OpenFiles { needed, allowed })?;
+        let needed = limits::threads(settings);
+        limits::try_threads(needed).map_err(|error| CmdError::Threads { needed, error })?;
         let mut observer = OnStderr::new(&scenario.name, settings.rounds, self.terminal.quiet)
             .redacting(outputs.redact)
             .saying(&self.said);

@@ -23,6 +23,8 @@ pub(super) struct Caught(Arc<State>);
 struct State {
     first: AtomicI32,
     reporting: AtomicBool,
+    /// Whether the last signal was answered with: once more to end.
+    ends_next: AtomicBool,
     /// From the first signal to a report of what is known then.
     grace: Duration,
 }
@@ -38,7 +40,7 @@ impl Caught {
         }
     }
 
-    /// Says whether reports are being written: a second signal then has nothing to hurry, and ends the program.
+    /// Says whether reports are being written: a first signal then has nothing to finish, and a second one nothing to hurry.
     pub(super) fn reporting(&self, now: bool) {
         self.0.reporting.store(now, Ordering::Relaxed);
     }
@@ -47,7 +49,9 @@ impl Caught {
         let _ = self.0.first.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
         let phase = shutdown.phase();
         let reporting = self.0.reporting.load(Ordering::Relaxed);
-        let ends = phase == Phase::Abort || (reporting && phase == Phase::Drain);
+        // Never a surprise: a second signal that was meant to hurry the report must not cost it, if it is being written by then.
+        let ends = phase == Phase::Abort || self.0.ends_next.load(Ordering::Relaxed);
+        self.0.ends_next.store(reporting || phase != Phase::Run, Ordering::Relaxed);
         let told = match phase {
             _ if ends => "ending at once: what was not yet written is lost",
             Phase::Run if reporting => "ending after this report; once more to end at once",

@@ -4,6 +4,7 @@
 mod disk;
 mod hang;
 mod places;
+mod reading;
 mod ring;
 
 use std::path::{Path, PathBuf};

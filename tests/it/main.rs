@@ -1,5 +1,6 @@
 //! One test binary: the program from outside, and the project's rules.
 
+mod bad_input;
 mod cli;
 mod confirm;
 mod console;
@@ -10,6 +11,7 @@ mod faults;
 mod formats;
 mod hostile;
 mod hung_stderr;
+mod kills;
 mod merge;
 mod obstructed;
 mod page;

@@ -17,6 +17,7 @@ use fuser::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
     Create,
+    Read,
     Write,
     Sync,
     /// What `close` asks for.
@@ -89,6 +90,12 @@ impl Disk {
     pub(super) fn reset(&self, plan: Plan) {
         let mut state = self.state.lock();
         *state = State { last: state.last, victim: state.victim, plan: Some(plan), ..State::default() };
+    }
+
+    /// From now on calls go wrong as planned; what is on the disk stays.
+    pub(super) fn plan(&self, plan: Plan) {
+        let mut state = self.state.lock();
+        (state.plan, state.calls, state.faults) = (Some(plan), 0, 0);
     }
 
     /// From now on nothing goes wrong, and what hung goes on; how often something went wrong.
@@ -304,10 +311,18 @@ impl Filesystem for Shared {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let state = self.lock();
-        let content = state.nodes.get(&ino.0).and_then(|node| node.content.as_deref()).unwrap_or_default();
-        let from = content.len().min(offset as usize);
-        reply.data(&content[from..content.len().min(from + size as usize)]);
+        let (disk, name) = (self.clone(), self.lock().name(ino));
+        self.meets(Call::Read, &name, move |fault| {
+            if let Some(Fault::Error(error)) = fault {
+                return reply.error(error);
+            }
+            let state = disk.lock();
+            let content = state.nodes.get(&ino.0).and_then(|node| node.content.as_deref()).unwrap_or_default();
+            let from = content.len().min(offset as usize);
+            let found = &content[from..content.len().min(from + size as usize)];
+            let taken = if matches!(fault, Some(Fault::Short)) { found.len().div_ceil(2) } else { found.len() };
+            reply.data(&found[..taken]);
+        });
     }
 
     fn write(
