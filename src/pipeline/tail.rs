@@ -73,7 +73,10 @@ pub async fn tail<S: Sink>(
     let path = input.path().to_owned();
     let changes = input.changes().cloned();
     // Where the runtime cannot tell that it is ready, it is looked at like a file.
-    #[expect(deprecated, reason = "its successor is unsafe for types that close what they lend; an open file does not")]
+    #[expect(
+        deprecated,
+        reason = "its successor takes unchecked code, for types that close what they lend; an open file does not"
+    )]
     let fifo = input.fifo().and_then(|fifo| AsyncFd::with_interest(Arc::clone(fifo), Interest::READABLE).ok());
     loop {
         while let Some(lines) = input.next_lines(options.batch) {
