@@ -627,6 +627,8 @@ impl Input {
             return Ok(());
         }
         if let Some(known) = self.files.iter().position(|(_, file)| file.identity == found) {
+            // It had the name until just now.
+            self.files[known].1.grew_at = Instant::now();
             if has_name && known + 1 < self.files.len() {
                 // A link that was switched back.
                 self.files.back_mut().expect("an input has a file").1.grew_at = Instant::now();
