@@ -51,6 +51,8 @@ struct Node {
     parent: u64,
     name: OsString,
     content: Option<Vec<u8>>,
+    /// The process that made it, if known.
+    owner: Option<u32>,
 }
 
 #[derive(Default)]
@@ -171,13 +173,19 @@ impl Shared {
     }
 }
 
+/// The process of the thread that calls.
+fn process_of(request: &Request) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", request.pid())).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Tgid:"))?.trim().parse().ok()
+}
+
 /// Nothing is remembered by the kernel.
 const TTL: Duration = Duration::ZERO;
 
 impl State {
     fn add(&mut self, parent: INodeNo, name: &OsStr, content: Option<Vec<u8>>) -> FileAttr {
         self.last += 1;
-        self.nodes.insert(self.last, Node { parent: parent.0, name: name.to_owned(), content });
+        self.nodes.insert(self.last, Node { parent: parent.0, name: name.to_owned(), content, owner: None });
         self.attributes(INodeNo(self.last)).expect("it was made just now")
     }
 
@@ -284,13 +292,16 @@ impl Filesystem for Shared {
         reply.ok();
     }
 
-    fn create(&self, _: &Request, parent: INodeNo, name: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
-        let (disk, file) = (self.clone(), name.to_owned());
+    fn create(&self, request: &Request, parent: INodeNo, name: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
+        let (disk, file, owner) = (self.clone(), name.to_owned(), process_of(request));
         self.meets(Call::Create, name, move |fault| {
             if let Some(Fault::Error(error)) = fault {
                 return reply.error(error);
             }
-            let made = disk.lock().add(parent, &file, Some(Vec::new()));
+            let mut state = disk.lock();
+            let made = state.add(parent, &file, Some(Vec::new()));
+            state.nodes.entry(made.ino.0).and_modify(|node| node.owner = owner);
+            drop(state);
             reply.created(&TTL, &made, Generation(0), FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
         });
     }
@@ -349,7 +360,12 @@ impl Filesystem for Shared {
         });
     }
 
-    fn flush(&self, _: &Request, ino: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+    fn flush(&self, request: &Request, ino: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        // A child closes its copy when it becomes another program: that is not the close that a merge makes.
+        let owner = self.lock().nodes.get(&ino.0).and_then(|node| node.owner);
+        if owner.is_some() && process_of(request).is_some_and(|process| Some(process) != owner) {
+            return reply.ok();
+        }
         self.succeeds(Call::Flush, ino, reply);
     }
 
