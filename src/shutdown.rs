@@ -9,6 +9,8 @@ pub enum Phase {
     Run,
     /// Take nothing new in, finish what was accepted, confirm, report.
     Drain,
+    /// Read no further, though there be more: finish what was read, confirm, report.
+    Finish,
     /// Report what is known, now.
     Abort,
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use pollscope::pipeline::confirm::{How, OutputEvidence, confirm};
@@ -29,7 +30,7 @@ pub(crate) fn filled(folder: &Path, inputs: usize, lines: u64, letters: usize) -
 pub(crate) fn merge_once(mode: Mode, batch: usize, inputs: &[PathBuf], output: &Path) -> Merged {
     let inputs = open_inputs(inputs, output, &Reading::once()).expect("the inputs can be opened");
     let output = OutputSpec { path: output.to_owned(), existing: Existing::Refuse, sync_every: 0 };
-    let options = TailOptions { interval: Duration::from_millis(100), batch, stamp_from: None };
+    let options = TailOptions { interval: Duration::from_millis(100), batch, stamp_from: None, enough: Arc::default() };
     let (_close, closed) = watch::channel(false);
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
     runtime

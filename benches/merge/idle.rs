@@ -1,6 +1,7 @@
 //! What inputs cost in which nothing happens: CPU time and memory.
 
 use std::fs;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -43,7 +44,12 @@ fn one(name: &str, watch: Watch, inputs: usize) {
         thread::spawn(move || {
             let opened = open_inputs(&paths, &output, &Reading::following(watch)).expect("the inputs can be opened");
             let spec = OutputSpec { path: output, existing: Existing::Refuse, sync_every: 0 };
-            let options = TailOptions { interval: Duration::from_millis(100), batch: 100_000, stamp_from: None };
+            let options = TailOptions {
+                interval: Duration::from_millis(100),
+                batch: 100_000,
+                stamp_from: None,
+                enough: Arc::default(),
+            };
             let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
             let tasks = Tasks::unmeasured();
             runtime.block_on(merge(&tasks, Mode::Offloaded, opened, spec, options, closed)).expect("it can be opened")

@@ -75,7 +75,7 @@ impl<'a> Session<'a> {
     pub(super) fn exit(&self, exit: Exit) -> Exit {
         match (exit, self.shutdown.phase()) {
             // Abandoned, a merge is not confirmed: that is no news.
-            (Exit::Error, _) | (Exit::NotConfirmed, Phase::Run | Phase::Drain) => exit,
+            (Exit::Error, _) | (Exit::NotConfirmed, Phase::Run | Phase::Drain | Phase::Finish) => exit,
             _ => self.caught.exit().unwrap_or(exit),
         }
     }

@@ -15,6 +15,9 @@ use crate::shutdown::{Phase, Shutdown};
 use crate::stderr::say;
 use crate::units::setting_duration;
 
+/// Which part of the time of grace inputs are still read.
+const READING: u32 = 10;
+
 /// The signals that came, if any.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Caught(Arc<State>);
@@ -56,7 +59,7 @@ impl Caught {
             _ if ends => "ending at once: what was not yet written is lost",
             Phase::Run if reporting => "ending after this report; once more to end at once",
             Phase::Run => "stopping: finishing and confirming what was accepted; once more to report at once",
-            Phase::Drain | Phase::Abort => "reporting at once; once more to end without",
+            Phase::Drain | Phase::Finish | Phase::Abort => "reporting at once; once more to end without",
         };
         say(told);
         if ends {
@@ -73,8 +76,11 @@ impl Caught {
     fn be_patient(&self, shutdown: &Shutdown) {
         let (state, asked) = (Arc::clone(&self.0), shutdown.clone());
         let patience = thread::Builder::new().name("grace".to_owned()).spawn(move || {
-            thread::sleep(state.grace);
-            if asked.phase() == Phase::Drain && !state.reporting.load(Ordering::Relaxed) {
+            // A merge that is far behind must not spend all of it reading: confirming takes several times as long.
+            thread::sleep(state.grace / READING);
+            asked.request(Phase::Finish);
+            thread::sleep(state.grace - state.grace / READING);
+            if asked.phase() < Phase::Abort && !state.reporting.load(Ordering::Relaxed) {
                 say(&format!(
                     "not finished within {}: reporting at once; once more to end without",
                     setting_duration(state.grace)

@@ -112,7 +112,8 @@ impl fmt::Display for InputError {
                 match error.kind() {
                     io::ErrorKind::NotFound => f.write_str("; name a file that exists, even if it is still empty"),
                     io::ErrorKind::PermissionDenied => f.write_str("; make it readable for this user"),
-                    _ => Ok(()),
+                    _ if *operation == "open" => f.write_str("; name a file that can be opened"),
+                    _ => f.write_str("; what was read of it is in the output, the rest is not"),
                 }
             }
             InputError::NotAFile { path, kind } => {
@@ -332,6 +333,13 @@ impl Input {
         match changes.watch(&self.path) {
             Ok(watched) => self.changes = Some(watched),
             Err(error) => self.tell(What::NotWatched { why: error.to_string() }),
+        }
+    }
+
+    /// Tells what was seen and is left unread.
+    pub(super) fn tell_unread(&self) {
+        for (_, file) in self.files.iter().filter(|(_, file)| file.has_unread() && !file.is_stream()) {
+            self.tell(What::LeftUnread { offset: file.offset(), len: file.len() });
         }
     }
 

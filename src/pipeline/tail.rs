@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
@@ -58,6 +59,8 @@ pub struct TailOptions {
     pub batch: usize,
     /// When set, the moment from which write times are counted, one for every line.
     pub stamp_from: Option<Instant>,
+    /// Set once no more is to be read, though there be more: what was read is written, and is all.
+    pub enough: Arc<AtomicBool>,
 }
 
 /// Follows an input until its end, or until `closed` turns true: lines are read off the loop, then written, in order, once.
@@ -84,6 +87,10 @@ pub async fn tail<S: Sink>(
             yield_now().await;
         }
         if is_over {
+            return written.end(input, None);
+        }
+        if options.enough.load(Ordering::Relaxed) {
+            input.tell_unread();
             return written.end(input, None);
         }
         // Told before it is looked at: what comes after the look is then told again.

@@ -1,6 +1,8 @@
 //! What a run needs before its loop starts: files, a FIFO and its reader, open inputs.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -38,11 +40,17 @@ pub(super) struct MergeWork {
     pub(super) batch: usize,
     /// Whether each line's write is to be timed.
     pub(super) stamps: bool,
+    pub(super) enough: Arc<AtomicBool>,
 }
 
 impl MergeWork {
     pub(super) fn tail_options(&self, origin: Instant) -> TailOptions {
-        TailOptions { interval: self.interval, batch: self.batch, stamp_from: self.stamps.then_some(origin) }
+        TailOptions {
+            interval: self.interval,
+            batch: self.batch,
+            stamp_from: self.stamps.then_some(origin),
+            enough: Arc::clone(&self.enough),
+        }
     }
 }
 
@@ -52,6 +60,8 @@ pub(super) struct Outside {
     pub(super) inputs: Option<u64>,
     /// What befalls the inputs.
     pub(super) events: Events,
+    /// Whether no more of the inputs is to be read.
+    pub(super) enough: Arc<AtomicBool>,
     /// How the merge is confirmed.
     pub(super) how: How,
     writers: Writers,
@@ -82,10 +92,22 @@ impl Prepared {
         let reading = Reading { follow, max_line, tag, watch, events: events.clone() };
         let inputs = open_inputs(&files.inputs, &files.output, &reading).map_err(RunError::Preflight)?;
         let output = OutputSpec { path: files.output.clone(), existing: files.existing, sync_every: 0 };
-        let work = MergeWork { inputs, output, interval: files.poll_interval, batch: files.batch, stamps: false };
+        let work = MergeWork {
+            inputs,
+            output,
+            interval: files.poll_interval,
+            batch: files.batch,
+            stamps: false,
+            enough: Arc::default(),
+        };
         // What is not followed ends by itself.
         let how = How { max_line: Some(max_line), tags: tag };
-        let outside = Outside { events, how, ..Outside::nothing(Some(files.inputs.len() as u64), None) };
+        let outside = Outside {
+            events,
+            how,
+            enough: Arc::clone(&work.enough),
+            ..Outside::nothing(Some(files.inputs.len() as u64), None)
+        };
         Ok(Prepared { work: Work::Merge(work), outside })
     }
 
@@ -110,10 +132,18 @@ impl Prepared {
         let events = Events::from_now();
         let reading = Reading { events: events.clone(), ..Reading::following(Watch::Poll) };
         let inputs = open_inputs(&files.paths(), &output.path, &reading).map_err(RunError::Preflight)?;
-        let work = MergeWork { inputs, output, interval: merge.poll_interval, batch: merge.batch, stamps: true };
+        let work = MergeWork {
+            inputs,
+            output,
+            interval: merge.poll_interval,
+            batch: merge.batch,
+            stamps: true,
+            enough: Arc::default(),
+        };
         let outside = Outside {
             inputs: Some(merge.inputs as u64),
             events,
+            enough: Arc::clone(&work.enough),
             how: How { max_line: Some(MAX_LINE), tags: false },
             writers: Writers::Ready(files),
             close_after: Some(merge.close_after),
@@ -129,6 +159,7 @@ impl Outside {
         Outside {
             inputs,
             events: Events::from_now(),
+            enough: Arc::default(),
             how: How::default(),
             writers: Writers::None,
             close_after,

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -113,6 +114,10 @@ impl Watching {
             match shutdown.phase() {
                 Phase::Run => {}
                 Phase::Drain => self.outside.stop(),
+                Phase::Finish => {
+                    self.outside.stop();
+                    self.outside.enough.store(true, Ordering::Relaxed);
+                }
                 Phase::Abort => return Ok(None),
             }
             if !*self.close.borrow() && self.outside.is_over(self.origin.elapsed()) {

@@ -165,7 +165,8 @@ impl Bench {
     fn merge(&self, runtime: &Runtime, mode: Mode, batch: usize) -> Result<Merged, SinkError> {
         let handles = open_inputs(&self.inputs, &self.out(), &Reading::once()).expect("the inputs can be opened");
         let output = OutputSpec { path: self.out(), existing: Existing::Refuse, sync_every: SYNC_EVERY };
-        let options = TailOptions { interval: Duration::from_millis(1), batch, stamp_from: None };
+        let options =
+            TailOptions { interval: Duration::from_millis(1), batch, stamp_from: None, enough: Default::default() };
         // Closed already: the tails end where the files end.
         let (_close, closed) = tokio::sync::watch::channel(true);
         runtime.block_on(merge::merge(&Tasks::unmeasured(), mode, handles, output, options, closed))

@@ -59,6 +59,13 @@ pub enum What {
         /// Why.
         why: String,
     },
+    /// There was no more time to read what was seen of it: it is where it was.
+    LeftUnread {
+        /// How far it was read.
+        offset: u64,
+        /// Its length when it was last looked at.
+        len: u64,
+    },
     /// The kernel does not tell when it changes: it is looked at.
     NotWatched {
         /// Why.
@@ -80,6 +87,7 @@ impl What {
             What::Missing => "missing",
             What::Unreadable { .. } => "unreadable",
             What::NotWatched { .. } => "not-watched",
+            What::LeftUnread { .. } => "left-unread",
             What::Back => "back",
         }
     }
@@ -112,6 +120,12 @@ impl fmt::Display for Event {
             )?,
             What::Missing => f.write_str("is gone; waiting for it to come back")?,
             What::Unreadable { why } => write!(f, "cannot be read now: {why}; trying again")?,
+            What::LeftUnread { offset, len } => write!(
+                f,
+                "was read up to byte {} of {} when there was no more time; the rest is not in the output",
+                format_count(*offset),
+                format_count(*len)
+            )?,
             What::NotWatched { why } => write!(f, "cannot be watched by inotify: {why}; it is looked at instead")?,
             What::Back => f.write_str("is back")?,
         }

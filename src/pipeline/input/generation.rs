@@ -110,6 +110,11 @@ impl Generation {
         self.offset
     }
 
+    /// How long it was when it was last looked at.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
     pub(super) fn is_stream(&self) -> bool {
         self.stream.is_some()
     }
@@ -189,6 +194,16 @@ impl Generation {
         let start = self.offset - there.len() as u64;
         let read =
             retry(|| rustix::io::preadv(&*self.file, &mut [IoSliceMut::new(there), IoSliceMut::new(room)], start));
+        let is_whole = read.as_ref().is_ok_and(|read| *read > there.len());
+        // A file system may give less than was asked for, and then no byte that is new: what is there is asked for by itself.
+        let read = match read {
+            Ok(_) if !is_whole && most > 0 => match self.file.read_exact_at(there, start) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+                Err(error) => Err(error),
+                Ok(()) => read_at(&self.file, room, self.offset).map(|new| there.len() + new),
+            },
+            read => read,
+        };
         let new = read.as_ref().map_or(0, |read| read.saturating_sub(there.len()));
         let is_same = read.as_ref().is_ok_and(|read| *read >= there.len()) && *there == *self.anchor;
         let is_new = read.is_ok() && is_same;
@@ -309,6 +324,15 @@ fn remember(anchor: &mut Vec<u8>, new: &[u8]) {
     let kept = ANCHOR.saturating_sub(new.len()).min(anchor.len());
     anchor.drain(..anchor.len() - kept);
     anchor.extend_from_slice(&new[new.len().saturating_sub(ANCHOR)..]);
+}
+
+fn read_at(file: &File, room: &mut [u8], offset: u64) -> io::Result<usize> {
+    loop {
+        match file.read_at(room, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
 }
 
 fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {

@@ -136,7 +136,6 @@ fn an_input_that_cannot_be_read_is_named_and_the_others_go_on() {
 
 /// A read need not give all that was asked for and is there.
 #[test]
-#[ignore = "a read of a regular file that gives no more than the anchor before it is taken for its end: lines are lost, and it is ok"]
 fn reads_that_are_always_short_cost_no_line() {
     let folder = Folder::new();
     let disk = match inputs(&folder) {
