@@ -50,12 +50,13 @@ use rustix::fs::OFlags;
 
 use super::changes::{Changes, Taken, Watched};
 use super::confirm::{InputEvidence, Part, PartFile};
+use super::lookout::Lookout;
 use super::sink::Lines;
 use super::tag::{tag, tagged};
 use crate::escape::escape_path;
 pub use event::{Event, Events, Told, What};
-use generation::{Found, Generation, Seen, holds};
-pub(super) use generation::{Identity, identity};
+use generation::{Found, Generation, holds};
+pub(super) use generation::{Identity, Seen, identity};
 
 mod buffer;
 mod event;
@@ -199,6 +200,7 @@ pub struct Input {
     /// When the newest file was last seen to have the name.
     named_at: SystemTime,
     changes: Option<Watched>,
+    lookout: Lookout,
     room: Room,
     /// The output: it must not become an input.
     output: Option<Identity>,
@@ -278,6 +280,7 @@ impl Input {
             name: Name::Fine,
             named_at,
             changes: None,
+            lookout: Lookout::default(),
             room: Room(Arc::new(AtomicUsize::new(KEPT_OPEN))),
             output: None,
             is_last_round: false,
@@ -301,6 +304,13 @@ impl Input {
         Some(self.current()).filter(|file| file.is_stream()).map(Generation::file)
     }
 
+    /// What was seen of it last, if one file is all that it is, and its name is that file's: then it need not be looked at before
+    /// that is another.
+    pub(super) fn seen(&self) -> Option<Seen> {
+        let file = self.current();
+        (self.files.len() == 1 && self.name == Name::Fine && !file.is_stream()).then(|| file.seen())
+    }
+
     /// How long nothing new was found.
     pub fn idle_for(&self) -> Duration {
         // A file without a name is not watched, and may grow any moment.
@@ -316,11 +326,18 @@ impl Input {
     pub(super) fn together(inputs: &mut [Input], output: Identity) {
         let chunk = (AHEAD / inputs.len().max(1)).clamp(SMALLEST_CHUNK, CHUNK);
         let room = Room(Arc::new(AtomicUsize::new(KEPT_OPEN)));
+        let lookout = Lookout::default();
         for input in inputs {
             input.chunk = chunk.min(input.max_line);
             input.room = room.clone();
+            input.lookout = lookout.clone();
             input.output = Some(output);
         }
+    }
+
+    /// Who looks at it while it is idle.
+    pub(super) fn lookout(&self) -> &Lookout {
+        &self.lookout
     }
 
     /// Who tells it of changes.
@@ -467,11 +484,11 @@ impl Input {
         let file = &mut self.files[index].1;
         let offset = file.offset();
         match file.look(closely) {
-            Ok(Seen::Same) => {}
-            Ok(Seen::Cut { len }) => {
+            Ok(generation::Looked::Same) => {}
+            Ok(generation::Looked::Cut { len }) => {
                 self.restart(index, |copy| What::Cut { offset, len, copy })?;
             }
-            Ok(Seen::Rewritten) => {
+            Ok(generation::Looked::Rewritten) => {
                 self.restart(index, |copy| What::Rewritten { offset, copy })?;
             }
             Err((operation, error)) => return Err(self.failed(operation, error)),

@@ -7,6 +7,7 @@ pub mod confirm;
 pub mod fifo;
 pub mod generate;
 pub mod input;
+mod lookout;
 pub mod merge;
 pub mod pieces;
 pub mod sink;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
@@ -18,9 +18,11 @@ use super::input::{Input, InputError, Looked};
 use super::sink::{Lines, Sink, SinkError};
 use crate::tasks::Tasks;
 
-/// How long it sleeps at most, unless its interval is longer: after long without new data, and if it is told of changes besides.
+/// How long it sleeps at most, unless its interval is longer: after long without new data, and if somebody else looks.
 const LONGEST_SLEEP: Duration = Duration::from_millis(2_500);
-const LONGEST_SLEEP_IF_TOLD: Duration = Duration::from_secs(10);
+const LONGEST_SLEEP_IF_TOLD: Duration = Duration::from_secs(60);
+/// After how long without new data somebody else looks.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// What became of one input.
 #[derive(Debug)]
@@ -75,6 +77,7 @@ pub async fn tail<S: Sink>(
     let (mut written, mut is_over) = (Written::default(), false);
     let path = input.path().to_owned();
     let changes = input.changes().cloned();
+    let lookout = input.lookout().clone();
     // Where the runtime cannot tell that it is ready, it is looked at like a file.
     #[expect(deprecated, reason = "its successor wants a promise that an open file keeps by itself")]
     let fifo = input.fifo().and_then(|fifo| AsyncFd::with_interest(Arc::clone(fifo), Interest::READABLE).ok());
@@ -122,16 +125,30 @@ pub async fn tail<S: Sink>(
                         continue;
                     }
                 }
-                let longest = if changes.is_some() { LONGEST_SLEEP_IF_TOLD } else { LONGEST_SLEEP };
-                let asleep = (input.idle_for() / 10).min(longest).max(options.interval);
+                let idle = input.idle_for();
+                let watched = input.seen().filter(|_| idle >= IDLE.max(options.interval));
+                let watched = watched.and_then(|seen| lookout.wait(&path, seen, idle));
+                let asleep = match watched {
+                    Some(_) => LONGEST_SLEEP_IF_TOLD,
+                    None => (idle / 10).min(LONGEST_SLEEP),
+                };
                 tokio::select! {
                     // An error means that nobody is left who could close it: that is a close.
                     _ = closed.wait_for(|&closed| closed) => {}
-                    () = sleep(asleep) => {}
+                    () = sleep(asleep.max(options.interval)) => {}
                     () = told(changes.as_ref()) => {}
+                    () = changed(watched) => {}
                 }
             }
         }
+    }
+}
+
+async fn changed(watched: Option<oneshot::Receiver<()>>) {
+    match watched {
+        // An error is a thread that ended: then it is looked at, too.
+        Some(watched) => drop(watched.await),
+        None => pending().await,
     }
 }
 

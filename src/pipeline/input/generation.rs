@@ -23,9 +23,22 @@ const SPOOLED: u64 = 256 << 20;
 /// Which file it is: device and inode.
 pub(in crate::pipeline) type Identity = (u64, u64);
 
+/// Which file has a name, how long it is and when it was changed; `None`: nothing that can be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::pipeline) struct Seen(Option<(Identity, u64, Times)>);
+
+type Times = (i64, i64, i64, i64);
+
+impl Seen {
+    /// Asks the file system. Blocking.
+    pub(in crate::pipeline) fn of(path: &Path) -> Seen {
+        Seen(path.metadata().ok().map(|metadata| (identity(&metadata), metadata.len(), changed(&metadata))))
+    }
+}
+
 /// What a look at a file's length and times found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum Looked {
     /// Nothing that contradicts what was read.
     Same,
     /// It is shorter than what was read of it.
@@ -60,7 +73,7 @@ pub(super) struct Generation {
     /// The last bytes before `offset`.
     anchor: Vec<u8>,
     /// When it was last changed, by its own account.
-    changed: (i64, i64, i64, i64),
+    changed: Times,
     /// When something new was last found in it, or it was opened.
     pub(super) grew_at: Instant,
     /// How often it was cut or rewritten: what was read before each is gone.
@@ -110,6 +123,11 @@ impl Generation {
         self.offset
     }
 
+    /// What was seen of it last.
+    pub(super) fn seen(&self) -> Seen {
+        Seen(Some((self.identity, self.len, self.changed)))
+    }
+
     /// How long it was when it was last looked at.
     pub(super) fn len(&self) -> u64 {
         self.len
@@ -157,26 +175,26 @@ impl Generation {
     ///
     /// # Errors
     /// What the kernel says.
-    pub(super) fn look(&mut self, closely: bool) -> Result<Seen, (&'static str, io::Error)> {
+    pub(super) fn look(&mut self, closely: bool) -> Result<Looked, (&'static str, io::Error)> {
         if self.is_stream() {
             // So many wait in it. That there are none says nothing of its writers: only a read does.
             let waiting = rustix::io::ioctl_fionread(&*self.file).map_err(|error| ("look at", error.into()))?;
             self.len = self.offset + waiting.max(u64::from(!closely));
-            return Ok(Seen::Same);
+            return Ok(Looked::Same);
         }
         let metadata = self.file.metadata().map_err(|error| ("look at", error))?;
         let len = metadata.len();
         if len < self.offset {
-            return Ok(Seen::Cut { len });
+            return Ok(Looked::Cut { len });
         }
         let changed = changed(&metadata);
         let is_touched = std::mem::replace(&mut self.changed, changed) != changed;
         // A read of what is new compares on its way.
         if len == self.offset && (is_touched || closely) && !self.holds(&self.mark()) {
-            return Ok(Seen::Rewritten);
+            return Ok(Looked::Rewritten);
         }
         self.len = len;
-        Ok(Seen::Same)
+        Ok(Looked::Same)
     }
 
     /// Reads on, so many bytes at most, and no further than was seen. Never waits.
@@ -316,7 +334,7 @@ pub(in crate::pipeline) fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }
 
-fn changed(metadata: &Metadata) -> (i64, i64, i64, i64) {
+fn changed(metadata: &Metadata) -> Times {
     (metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec())
 }
 
@@ -368,30 +386,30 @@ mod tests {
         let opened = |text: &str| {
             std::fs::write(&path, text).unwrap();
             let mut generation = Generation::new(File::open(&path).unwrap(), 1 << 10).unwrap();
-            assert_eq!(generation.look(false).unwrap(), Seen::Same);
+            assert_eq!(generation.look(false).unwrap(), Looked::Same);
             assert_eq!(read_all(&mut generation), (text.to_owned(), Found::Nothing));
             generation
         };
 
         let mut grown = opened("one\ntwo\n");
         std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
-        assert_eq!(grown.look(false).unwrap(), Seen::Same);
+        assert_eq!(grown.look(false).unwrap(), Looked::Same);
         assert_eq!(read_all(&mut grown), ("three\n".to_owned(), Found::Nothing));
 
         let mut cut = opened("one\ntwo\n");
         std::fs::write(&path, "one\n").unwrap();
-        assert_eq!(cut.look(false).unwrap(), Seen::Cut { len: 4 });
+        assert_eq!(cut.look(false).unwrap(), Looked::Cut { len: 4 });
 
         let mut replaced = opened("one\ntwo\n");
         std::fs::write(&path, "ONE\nTWO\n").unwrap();
-        assert_eq!(replaced.look(true).unwrap(), Seen::Rewritten);
+        assert_eq!(replaced.look(true).unwrap(), Looked::Rewritten);
 
         let mut longer = opened("one\ntwo\n");
         std::fs::write(&path, "ONE\nTWO\nTHREE\n").unwrap();
-        assert_eq!(longer.look(false).unwrap(), Seen::Same);
+        assert_eq!(longer.look(false).unwrap(), Looked::Same);
         assert_eq!(read_all(&mut longer), (String::new(), Found::Rewritten));
         longer.restart();
-        assert_eq!(longer.look(false).unwrap(), Seen::Same);
+        assert_eq!(longer.look(false).unwrap(), Looked::Same);
         assert_eq!(read_all(&mut longer).0, "ONE\nTWO\nTHREE\n");
     }
 

@@ -1,0 +1,126 @@
+//! Looking at files for those who wait for them to change: one thread for all, as to hand each look to the blocking pool costs
+//! thirty times the look.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::input::Seen;
+
+/// Files that are due within so long are looked at together.
+const TOGETHER: Duration = Duration::from_millis(100);
+/// How long there is between two looks at a file, at most: a tenth of the time for which nothing happened.
+const SELDOM: Duration = Duration::from_millis(2_500);
+
+/// The thread, while anybody waits.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lookout(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: Vec<Waiting>,
+    is_running: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    path: PathBuf,
+    seen: Seen,
+    /// How long it was idle, when it began to be looked at.
+    idle: Duration,
+    since: Instant,
+    due: Instant,
+    tell: oneshot::Sender<()>,
+}
+
+impl Lookout {
+    /// Told when the name is another file's, or the file is not as it was seen. It was idle for so long. `None` where there is no
+    /// thread to be had: then nobody looks.
+    pub(super) fn wait(&self, path: &Path, seen: Seen, idle: Duration) -> Option<oneshot::Receiver<()>> {
+        let (tell, told) = oneshot::channel();
+        let since = Instant::now();
+        let waiting = Waiting { path: path.to_owned(), seen, idle, since, due: since, tell };
+        let mut state = self.lock();
+        if !state.is_running {
+            let of_thread = self.clone();
+            thread::Builder::new().name("lookout".to_owned()).spawn(move || of_thread.run()).ok()?;
+            state.is_running = true;
+        }
+        state.waiting.push(Waiting { due: since + waiting.pause(), ..waiting });
+        Some(told)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until nobody waits.
+    fn run(&self) {
+        loop {
+            thread::sleep(TOGETHER);
+            let now = Instant::now();
+            let due: Vec<Waiting> = {
+                let mut state = self.lock();
+                state.waiting.retain(|waiting| !waiting.tell.is_closed());
+                if state.waiting.is_empty() {
+                    state.is_running = false;
+                    return;
+                }
+                state.waiting.extract_if(.., |waiting| waiting.due <= now).collect()
+            };
+            // Not under the lock: a look can take long, and whoever comes to wait is on the loop.
+            let as_before = due.into_iter().filter_map(|waiting| {
+                if Seen::of(&waiting.path) == waiting.seen {
+                    return Some(Waiting { due: now + waiting.pause(), ..waiting });
+                }
+                let _ = waiting.tell.send(());
+                None
+            });
+            let as_before: Vec<Waiting> = as_before.collect();
+            self.lock().waiting.extend(as_before);
+        }
+    }
+}
+
+impl Waiting {
+    fn pause(&self) -> Duration {
+        ((self.idle + self.since.elapsed()) / 10).min(SELDOM)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn whoever_waits_is_told_of_a_change_and_the_thread_ends_with_the_last() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["grows", "replaced", "removed", "appears", "stays"].map(|name| folder.path().join(name));
+        for path in &paths[..3] {
+            fs::write(path, "a\n").unwrap();
+        }
+        fs::write(&paths[4], "a\n").unwrap();
+        let lookout = Lookout::default();
+        let told = paths.clone().map(|path| lookout.wait(&path, Seen::of(&path), Duration::ZERO).unwrap());
+        fs::write(&paths[0], "a\nb\n").unwrap();
+        fs::write(folder.path().join("new"), "a\n").unwrap();
+        fs::rename(folder.path().join("new"), &paths[1]).unwrap();
+        fs::remove_file(&paths[2]).unwrap();
+        fs::write(&paths[3], "a\n").unwrap();
+        let [grows, replaced, removed, appears, mut stays] = told;
+        for told in [grows, replaced, removed, appears] {
+            assert_eq!(told.blocking_recv(), Ok(()));
+        }
+        assert_eq!(stays.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+        drop(stays);
+        while lookout.lock().is_running {
+            thread::yield_now();
+        }
+        assert!(lookout.wait(&paths[0], Seen::of(&paths[0]), Duration::ZERO).is_some(), "it starts again");
+    }
+}
