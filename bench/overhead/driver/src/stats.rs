@@ -1,11 +1,12 @@
 //! The middle of few values, and how sure it is.
 
-/// The value that the fraction `q` of all does not exceed; `None` of none.
+/// The value that the fraction `q` of all does not exceed, between the two nearest of them; `None` of none.
 pub(crate) fn quantile(values: &[f64], q: f64) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let last = sorted.len().checked_sub(1)?;
-    sorted.get((last as f64 * q).round() as usize).copied()
+    let place = sorted.len().checked_sub(1)? as f64 * q;
+    let [low, high] = [place.floor(), place.ceil()].map(|index| sorted[index as usize]);
+    Some(low + (high - low) * place.fract())
 }
 
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
@@ -45,9 +46,9 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_are_values() {
+    fn quantiles_are_between_values() {
         let values = [5.0, 1.0, 4.0, 2.0, 3.0];
-        assert_eq!([0.0, 0.25, 0.5, 1.0].map(|q| quantile(&values, q).unwrap()), [1.0, 2.0, 3.0, 5.0]);
+        assert_eq!([0.0, 0.25, 0.5, 0.875, 1.0].map(|q| quantile(&values, q).unwrap()), [1.0, 2.0, 3.0, 4.5, 5.0]);
         assert_eq!(median(&[]), None);
     }
 }
