@@ -16,7 +16,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use rustix::time::Timespec;
 
 use crate::catalog::{Instrument, Load, Metric};
-use crate::program::{Programs, Service};
+use crate::program::{Programs, Service, Trouble};
 use crate::results::Sample;
 use crate::stats::quantile;
 
@@ -47,7 +47,7 @@ fn pin(set: Option<&CpuSet>) {
 }
 
 /// Starts the service on its CPUs; this thread is where it was afterwards.
-fn start(programs: &Programs, instrument: &Instrument, service_cpus: Option<&CpuSet>) -> Result<Service, String> {
+fn start(programs: &Programs, instrument: &Instrument, service_cpus: Option<&CpuSet>) -> Result<Service, Trouble> {
     let command = programs.command(instrument)?;
     let before = sched_getaffinity(None).ok();
     pin(service_cpus);
@@ -63,7 +63,7 @@ pub(crate) fn measure(
     load: Load,
     rate: f64,
     length: Duration,
-) -> Result<Sample, String> {
+) -> Result<Sample, Trouble> {
     let cpus = cpus();
     let (service_cpus, client_cpus) = cpus
         .as_ref()

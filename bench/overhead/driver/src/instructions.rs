@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::process::{Command, Stdio};
 
 use crate::catalog::{Instrument, Load};
-use crate::program::{Programs, number};
+use crate::program::{Programs, Trouble, number};
 
 const UNITS: [u64; 2] = [20_000, 60_000];
 
@@ -46,12 +46,12 @@ impl Counter {
         output.status.success().then(|| (count, String::from_utf8_lossy(&output.stdout).into_owned()))
     }
 
-    pub(crate) fn per_poll(self, programs: &Programs, instrument: &Instrument) -> Result<f64, String> {
+    pub(crate) fn per_poll(self, programs: &Programs, instrument: &Instrument) -> Result<f64, Trouble> {
         let command = programs.command(instrument)?;
         let run = |units: u64| -> Result<(f64, f64), String> {
             let arguments = [Load::Yield1.name().into(), units.to_string().into()];
             let command: Vec<OsString> = command.iter().cloned().chain(arguments).collect();
-            let (count, output) = self.count(&command).ok_or("it does not run under the counter")?;
+            let (count, output) = self.count(&command).ok_or("it does not run under the counter".to_owned())?;
             Ok((count, number(&output, "done", "polls")?))
         };
         let [few, many] = [run(UNITS[0])?, run(UNITS[1])?];

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use catalog::{INSTRUMENTS, Instrument, LOADS, Load, Metric, instrument};
 use instructions::Counter;
-use program::Programs;
+use program::{Programs, Trouble};
 use results::Results;
 
 const USAGE: &str = "\
@@ -90,15 +90,15 @@ fn chosen<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<&'static Instr
 }
 
 /// Requests a second at half load: half of what a bare service can answer, the same for all.
-fn half_load(plan: &Plan) -> Result<f64, String> {
-    let bare = instrument("bare").ok_or("there is no bare instrument")?;
+fn half_load(plan: &Plan) -> Result<f64, Trouble> {
+    let bare = instrument("bare").expect("it is in the catalog");
     let full = |_| echo::measure(&plan.programs, bare, Load::EchoFull, 0.0, plan.echo);
     let full: Vec<f64> =
-        (0..3).map(full).map(|sample| Ok(sample?[&Metric::Throughput])).collect::<Result<_, String>>()?;
-    stats::median(&full).map(|full| full / 2.0).ok_or_else(|| "nothing was measured".to_owned())
+        (0..3).map(full).map(|sample| Ok(sample?[&Metric::Throughput])).collect::<Result<_, Trouble>>()?;
+    stats::median(&full).map(|full| full / 2.0).ok_or_else(|| "nothing was measured".to_owned().into())
 }
 
-fn measure(plan: &Plan) -> Result<Results, String> {
+fn measure(plan: &Plan) -> Result<Results, Trouble> {
     let mut results = Results::default();
     for load in &plan.loads {
         let rate = if *load == Load::EchoHalf { half_load(plan)? } else { 0.0 };
@@ -134,7 +134,7 @@ fn count_instructions(plan: &Plan, results: &mut Results) {
     }
     for instrument in plan.instruments.iter().filter(|instrument| instrument.package.is_some()) {
         eprint!("\rinstructions of {:<24}", instrument.name);
-        let count = counter.ok_or_else(|| "there is no counter".to_owned());
+        let count = counter.ok_or_else(|| Trouble::Unavailable("there is no counter".to_owned()));
         results.add_instructions(instrument, count.and_then(|counter| counter.per_poll(&plan.programs, instrument)));
     }
     eprintln!();
@@ -159,5 +159,10 @@ fn main() -> ExitCode {
     };
     table::print(&results, &plan.loads, &plan.instruments);
     claims::print(&claims::check(&results, &plan.loads));
-    ExitCode::SUCCESS
+    let mut is_whole = true;
+    for (load, instrument, trouble) in results.failures() {
+        eprintln!("error: {instrument} under {}: {trouble}", load.name());
+        is_whole = false;
+    }
+    if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

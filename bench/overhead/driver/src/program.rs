@@ -1,6 +1,7 @@
 //! Running an instrument's program, and reading what it prints.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +10,30 @@ use std::time::Duration;
 
 use crate::catalog::{Instrument, Load, Metric};
 use crate::results::Sample;
+
+/// Why there is no figure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The instrument is not to be had here.
+    Unavailable(String),
+    /// It should have worked: the program failed, or its instrument was blind.
+    Failed(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Unavailable(reason) => f.write_str(reason),
+            Trouble::Failed(reason) => write!(f, "FAILED, {reason}"),
+        }
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(reason: String) -> Trouble {
+        Trouble::Failed(reason)
+    }
+}
 
 /// Where programs are.
 #[derive(Debug)]
@@ -21,12 +46,12 @@ pub(crate) struct Programs {
 
 impl Programs {
     /// A command and its first arguments.
-    pub(crate) fn command(&self, instrument: &Instrument) -> Result<Vec<OsString>, String> {
+    pub(crate) fn command(&self, instrument: &Instrument) -> Result<Vec<OsString>, Trouble> {
         let program = match instrument.package {
             None => vec!["python3".into(), self.python.clone().into_os_string()],
             Some(package) => {
                 if let Some((_, reason)) = self.unbuilt.iter().find(|(unbuilt, _)| unbuilt == package) {
-                    return Err(reason.clone());
+                    return Err(Trouble::Unavailable(reason.clone()));
                 }
                 vec![self.folder.join(format!("overhead-{package}")).into_os_string()]
             }
@@ -34,7 +59,7 @@ impl Programs {
         Ok(program.into_iter().chain([instrument.name.into()]).collect())
     }
 
-    pub(crate) fn storm(&self, instrument: &Instrument, load: Load, units: u64) -> Result<Sample, String> {
+    pub(crate) fn storm(&self, instrument: &Instrument, load: Load, units: u64) -> Result<Sample, Trouble> {
         let command = self.command(instrument)?;
         let output = run(&command, &[load.name(), &units.to_string()])?;
         let [wall, cpu] = ["ns", "cpu_ns"].map(|key| number(&output, "storm", key));
@@ -43,21 +68,24 @@ impl Programs {
 }
 
 /// What a program printed, if it ended well; the last line of what it said otherwise.
-pub(crate) fn run(command: &[OsString], arguments: &[&str]) -> Result<String, String> {
+pub(crate) fn run(command: &[OsString], arguments: &[&str]) -> Result<String, Trouble> {
     let output = Command::new(&command[0]).args(&command[1..]).args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("cannot run `{}`: {error}", command[0].display()))?;
     judge(&output)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn judge(output: &Output) -> Result<(), String> {
+fn judge(output: &Output) -> Result<(), Trouble> {
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
     // 3 is a program's way to say that the instrument is not to be had; everything else is a failure.
-    Err(if output.status.code() == Some(3) { said.to_owned() } else { format!("failed, {}: {said}", output.status) })
+    Err(match output.status.code() {
+        Some(3) => Trouble::Unavailable(said.to_owned()),
+        _ => Trouble::Failed(format!("{}: {said}", output.status)),
+    })
 }
 
 /// The value of `key=` in the line that begins with `word`.
@@ -81,7 +109,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn start(command: &[OsString]) -> Result<Service, String> {
+    pub(crate) fn start(command: &[OsString]) -> Result<Service, Trouble> {
         let piped = [Stdio::piped(), Stdio::piped(), Stdio::piped()];
         let [stdin, stdout, stderr] = piped;
         let program = &command[0];
@@ -95,7 +123,7 @@ impl Service {
             Some(address) => Ok(Service { child, stdout, address }),
             None => {
                 let output = child.wait_with_output().map_err(|error| error.to_string())?;
-                Err(judge(&output).err().unwrap_or_else(|| "it printed no address".to_owned()))
+                Err(judge(&output).err().unwrap_or_else(|| Trouble::Failed("it printed no address".to_owned())))
             }
         }
     }
@@ -109,7 +137,7 @@ impl Service {
     }
 
     /// Ends it: whether its instrument was awake.
-    pub(crate) fn stop(mut self) -> Result<(), String> {
+    pub(crate) fn stop(mut self) -> Result<(), Trouble> {
         drop(self.child.stdin.take());
         let mut rest = String::new();
         let _ = self.stdout.read_to_string(&mut rest);

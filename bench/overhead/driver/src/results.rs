@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::catalog::{Instrument, Load, Metric};
+use crate::program::Trouble;
 
 /// One run of one program.
 pub(crate) type Sample = BTreeMap<Metric, f64>;
@@ -11,26 +12,28 @@ pub(crate) type Sample = BTreeMap<Metric, f64>;
 pub(crate) struct Results {
     /// By round.
     samples: BTreeMap<(Load, &'static str), Vec<Option<Sample>>>,
-    /// Why there is nothing.
-    missing: BTreeMap<(Load, &'static str), String>,
-    instructions: BTreeMap<&'static str, Result<f64, String>>,
+    /// Every run without a sample, and why.
+    troubles: Vec<(Load, &'static str, Trouble)>,
+    instructions: BTreeMap<&'static str, Result<f64, Trouble>>,
 }
 
 impl Results {
-    pub(crate) fn add(&mut self, load: Load, instrument: &Instrument, sample: Result<Sample, String>) {
+    pub(crate) fn add(&mut self, load: Load, instrument: &Instrument, sample: Result<Sample, Trouble>) {
         let key = (load, instrument.name);
-        let sample = sample.map_err(|reason| self.missing.insert(key, reason)).ok();
+        let sample = sample.map_err(|trouble| self.troubles.push((load, instrument.name, trouble))).ok();
         self.samples.entry(key).or_default().push(sample);
     }
 
-    pub(crate) fn missing(&self, load: Load, instrument: &str) -> Option<&str> {
-        self.missing
-            .iter()
-            .find(|((of, name), _)| *of == load && *name == instrument)
-            .map(|(_, reason)| reason.as_str())
+    pub(crate) fn trouble(&self, load: Load, instrument: &str) -> Option<&Trouble> {
+        self.troubles.iter().find(|(of, name, _)| *of == load && *name == instrument).map(|(.., trouble)| trouble)
     }
 
-    pub(crate) fn add_instructions(&mut self, instrument: &Instrument, count: Result<f64, String>) {
+    /// What should have worked and did not, however often it did otherwise.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = &(Load, &'static str, Trouble)> {
+        self.troubles.iter().filter(|(.., trouble)| matches!(trouble, Trouble::Failed(_)))
+    }
+
+    pub(crate) fn add_instructions(&mut self, instrument: &Instrument, count: Result<f64, Trouble>) {
         self.instructions.insert(instrument.name, count);
     }
 
@@ -39,9 +42,9 @@ impl Results {
     }
 
     /// Why nobody's instructions are known.
-    pub(crate) fn no_instructions(&self) -> Option<&str> {
+    pub(crate) fn no_instructions(&self) -> Option<&Trouble> {
         let known = self.instructions.values().any(Result::is_ok);
-        self.instructions.values().find_map(|count| count.as_ref().err()).filter(|_| !known).map(String::as_str)
+        self.instructions.values().find_map(|count| count.as_ref().err()).filter(|_| !known)
     }
 
     fn value(&self, load: Load, instrument: &str, metric: Metric, round: usize) -> Option<f64> {

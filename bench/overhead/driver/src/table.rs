@@ -4,10 +4,12 @@ use crate::catalog::{Instrument, Load, Metric};
 use crate::results::Results;
 use crate::stats::{median, quantile};
 
+/// Where instructions are shown: they are counted once.
+const COUNTED: (Load, Metric) = (Load::Yield1, Metric::Cpu);
+
 pub(crate) fn print(results: &Results, loads: &[Load], instruments: &[&Instrument]) {
-    let widths = "instructions where they are counted: added to a poll, in user space";
-    println!("medians of all rounds; differences and ratios to the base within a round, with the middle half of them");
-    println!("{widths}; the base is bare, for asyncio-debug asyncio");
+    println!("medians of all rounds; differences and ratios to the base within a round, with the middle half of");
+    println!("them; the base is bare, for asyncio-debug asyncio; instructions: added to a poll, in user space");
     for load in loads {
         for metric in load.metrics() {
             section(results, *load, *metric, instruments);
@@ -19,10 +21,9 @@ pub(crate) fn print(results: &Results, loads: &[Load], instruments: &[&Instrumen
 fn section(results: &Results, load: Load, metric: Metric, instruments: &[&Instrument]) {
     let title = format!("{}: {}", load.name(), metric.title(load));
     println!();
-    println!(
-        "{title:<44} {:>9} {:>25} {:>24} {:>12}",
-        "median", "added (middle half)", "ratio (middle half)", "instructions"
-    );
+    let instructions = if (load, metric) == COUNTED { "instructions" } else { "" };
+    let columns = ["median", "added (middle half)", "ratio (middle half)", instructions];
+    println!("{title:<44} {:>9} {:>25} {:>24} {:>13}", columns[0], columns[1], columns[2], columns[3]);
     for instrument in instruments.iter().filter(|instrument| load.suits(instrument)) {
         println!("  {:<42} {}", instrument.name, row(results, load, metric, instrument));
     }
@@ -30,7 +31,8 @@ fn section(results: &Results, load: Load, metric: Metric, instruments: &[&Instru
 
 fn row(results: &Results, load: Load, metric: Metric, instrument: &Instrument) -> String {
     let Some(middle) = median(&results.values(load, instrument.name, metric)) else {
-        return format!("n/a: {}", results.missing(load, instrument.name).unwrap_or("not measured"));
+        let reason = results.trouble(load, instrument.name).map_or("not measured".to_owned(), ToString::to_string);
+        return format!("n/a: {reason}");
     };
     let middle_text = shown(middle);
     let added = results.rounds_of(load, |round| results.added(load, instrument, metric, round));
@@ -43,15 +45,14 @@ fn row(results: &Results, load: Load, metric: Metric, instrument: &Instrument) -
         let [low, middle, high] = [0.25, 0.5, 0.75].map(|q| quantile(values, q).map_or("n/a".to_owned(), show));
         format!("{middle} ({low} to {high})")
     };
-    let instructions = match (load, metric) {
-        (Load::Yield1, Metric::Cpu) => {
-            let added = results.instructions(instrument.name).zip(results.instructions(instrument.base));
-            added.map_or("n/a".to_owned(), |(count, base)| format!("{:.0}", count - base))
-        }
-        _ => String::new(),
+    let instructions = if (load, metric) == COUNTED {
+        let added = results.instructions(instrument.name).zip(results.instructions(instrument.base));
+        added.map_or("n/a".to_owned(), |(count, base)| format!("{:.0}", count - base))
+    } else {
+        String::new()
     };
     let three = |value: f64| format!("{value:.3}");
-    format!("{middle_text:>9} {:>25} {:>24} {instructions:>12}", half(&added, shown), half(&ratio, three))
+    format!("{middle_text:>9} {:>25} {:>24} {instructions:>13}", half(&added, shown), half(&ratio, three))
 }
 
 fn shown(value: f64) -> String {
