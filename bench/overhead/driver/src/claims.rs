@@ -40,6 +40,8 @@ const TRACKING: &str = "tokio-tracking";
 const PAIRS: usize = 30;
 /// An interval that is wider than this has 1.0 in it whatever the truth is.
 const WIDEST: f64 = 0.25;
+/// A client that is late itself by more than this part of the response time says nothing good of the service.
+const LATEST: f64 = 0.2;
 /// With less of its time taken, the worker was not what limited the throughput.
 const SATURATED: f64 = 0.9;
 
@@ -86,11 +88,7 @@ pub(crate) fn check(results: &Results, loads: &[Load]) -> Vec<Claim> {
                     results.rounds_of(*load, |round| results.ratio(*load, CAPTURE, LATENCY, Metric::Cpu, round));
                 claims.push(includes_one(format!("3 {}: a poll with capture armed / unarmed", load.name()), &ratio, 0));
             }
-            Load::EchoHalf => {
-                let ratio =
-                    results.rounds_of(*load, |round| results.ratio(*load, CAPTURE, "bare", Metric::P999, round));
-                claims.push(includes_one(format!("4 {}: p99.9 {CAPTURE} / bare", load.name()), &ratio, PAIRS));
-            }
+            Load::EchoHalf => claims.push(response(results)),
             Load::EchoFull => claims.push(throughput(results)),
             Load::Spawn1 | Load::Spawn4 => {}
         }
@@ -98,15 +96,25 @@ pub(crate) fn check(results: &Results, loads: &[Load]) -> Vec<Claim> {
     claims
 }
 
+fn response(results: &Results) -> Claim {
+    let load = Load::EchoHalf;
+    let ratio = results.rounds_of(load, |round| results.ratio(load, CAPTURE, "bare", Metric::P999, round));
+    let mut claim = includes_one(format!("4 {}: p99.9 {CAPTURE} / bare", load.name()), &ratio, PAIRS);
+    let late = results.rounds_of(load, |round| results.ratio_of(load, "bare", Metric::Lateness, Metric::P999, round));
+    if claim.verdict == Verdict::Yes && median(&late).is_none_or(|part| part > LATEST) {
+        claim.verdict = Verdict::Open;
+    }
+    claim
+}
+
 fn throughput(results: &Results) -> Claim {
     let load = Load::EchoFull;
     let ratio = results.rounds_of(load, |round| results.ratio(load, CAPTURE, "bare", Metric::Throughput, round));
     let utilization = median(&results.values(load, "bare", Metric::Utilization));
     let verdict = match median(&ratio) {
-        Some(_) if utilization.is_none_or(|part| part < SATURATED) => Verdict::Open,
-        Some(middle) if middle >= 0.99 => Verdict::Yes,
-        Some(_) => Verdict::No,
-        None => Verdict::Open,
+        Some(middle) if middle < 0.99 => Verdict::No,
+        Some(_) if utilization.is_some_and(|part| part >= SATURATED) => Verdict::Yes,
+        _ => Verdict::Open,
     };
     let what = format!("4 {}: throughput {CAPTURE} / bare", load.name());
     Claim { what, figure: figure(&ratio), target: ">= 0.990, saturated".to_owned(), verdict }
@@ -200,23 +208,25 @@ mod tests {
         assert_eq!(verdict(&check(&results(6, &added), &[Load::Yield1]), "3 yield-1"), Verdict::No);
     }
 
-    /// Throughput that something else limited, and ratios that are all over the place.
+    /// Throughput that something else limited, a client that was late, and ratios that are all over the place.
     #[test]
     fn noise_leaves_a_claim_open() {
-        let verdicts = |utilization: f64, spread: f64| {
+        let verdicts = |utilization: f64, late: f64, spread: f64| {
             let mut results = Results::default();
             for round in 0..40 {
                 for name in ["bare", CAPTURE] {
                     let p999 = if name == CAPTURE && round % 2 == 0 { 100.0 + spread } else { 100.0 };
                     let full = Sample::from([(Metric::Throughput, 1e5), (Metric::Utilization, utilization)]);
                     results.add(Load::EchoFull, instrument(name).unwrap(), Ok(full));
-                    results.add(Load::EchoHalf, instrument(name).unwrap(), Ok(Sample::from([(Metric::P999, p999)])));
+                    let half = Sample::from([(Metric::P999, p999), (Metric::Lateness, late)]);
+                    results.add(Load::EchoHalf, instrument(name).unwrap(), Ok(half));
                 }
             }
             let claims = check(&results, &[Load::EchoFull, Load::EchoHalf]);
             [verdict(&claims, "4 echo-full"), verdict(&claims, "4 echo-half")]
         };
-        assert_eq!(verdicts(0.95, 10.0), [Verdict::Yes; 2]);
-        assert_eq!(verdicts(0.5, 60.0), [Verdict::Open; 2]);
+        assert_eq!(verdicts(0.95, 5.0, 10.0), [Verdict::Yes; 2]);
+        assert_eq!(verdicts(0.5, 5.0, 60.0), [Verdict::Open; 2]);
+        assert_eq!(verdicts(0.95, 50.0, 10.0), [Verdict::Yes, Verdict::Open]);
     }
 }

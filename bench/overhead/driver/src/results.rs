@@ -76,4 +76,9 @@ impl Results {
     pub(crate) fn ratio(&self, load: Load, instrument: &str, to: &str, metric: Metric, round: usize) -> Option<f64> {
         Some(self.value(load, instrument, metric, round)? / self.value(load, to, metric, round)?)
     }
+
+    /// One metric beside another, of the same run.
+    pub(crate) fn ratio_of(&self, load: Load, instrument: &str, of: Metric, to: Metric, round: usize) -> Option<f64> {
+        Some(self.value(load, instrument, of, round)? / self.value(load, instrument, to, round)?)
+    }
 }
