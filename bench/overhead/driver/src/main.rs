@@ -1,0 +1,168 @@
+//! Runs the instruments' programs by turns, and prints what each adds. Started by `run`, which builds them.
+
+mod catalog;
+mod claims;
+mod echo;
+mod instructions;
+mod program;
+mod results;
+mod stats;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use catalog::{INSTRUMENTS, Instrument, LOADS, Load, Metric, instrument};
+use instructions::Counter;
+use program::{Programs, Trouble};
+use results::Results;
+
+const USAGE: &str = "\
+usage: bench/overhead/run [--rounds N] [--loads A,B] [--instruments A,B] [--quick]
+
+  --rounds N         rounds, each of which runs every instrument once [default: 30, with --quick 3]
+  --loads A,B        yield-1, yield-4, spawn-1, spawn-4, echo-full, echo-half [default: all]
+  --instruments A,B  see the table; an instrument's base is always with it [default: all]
+  --quick            small loads: whether everything runs, in less than two minutes";
+
+#[derive(Debug)]
+struct Plan {
+    rounds: usize,
+    loads: Vec<Load>,
+    instruments: Vec<&'static Instrument>,
+    yields: u64,
+    echo: Duration,
+    programs: Programs,
+}
+
+fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Plan, String> {
+    let mut arguments = arguments.into_iter();
+    let programs = Programs { folder: PathBuf::new(), python: PathBuf::new(), unbuilt: Vec::new() };
+    let (mut rounds, mut is_quick) = (None, false);
+    let mut plan = Plan {
+        rounds: 30,
+        loads: LOADS.to_vec(),
+        instruments: INSTRUMENTS.iter().collect(),
+        yields: 500_000,
+        echo: Duration::from_secs(1),
+        programs,
+    };
+    while let Some(option) = arguments.next() {
+        if option == "--quick" {
+            is_quick = true;
+            continue;
+        }
+        let value = arguments.next().ok_or_else(|| format!("`{option}` is no option, or has no value"))?;
+        let names = || value.split(',');
+        match option.as_str() {
+            "--rounds" => {
+                rounds = Some(value.parse().ok().filter(|n| *n > 0).ok_or(format!("`{value}` is no number of rounds"))?)
+            }
+            "--loads" => {
+                let load =
+                    |name| LOADS.into_iter().find(|load| load.name() == name).ok_or(format!("`{name}` is no load"));
+                plan.loads = names().map(load).collect::<Result<_, _>>()?;
+            }
+            "--instruments" => plan.instruments = chosen(names())?,
+            "--programs" => plan.programs.folder = value.into(),
+            "--python" => plan.programs.python = value.into(),
+            "--unbuilt" => {
+                let (package, reason) = value.split_once('=').ok_or("`--unbuilt` takes PACKAGE=REASON")?;
+                plan.programs.unbuilt.push((package.to_owned(), reason.to_owned()));
+            }
+            _ => return Err(format!("`{option}` is no option")),
+        }
+    }
+    if is_quick {
+        (plan.rounds, plan.yields, plan.echo) = (3, 50_000, Duration::from_millis(200));
+    }
+    plan.rounds = rounds.unwrap_or(plan.rounds);
+    Ok(plan)
+}
+
+/// In the table's order, each with its base.
+fn chosen<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<&'static Instrument>, String> {
+    let find = |name| instrument(name).ok_or_else(|| format!("`{name}` is no instrument"));
+    let asked = names.map(find).collect::<Result<Vec<_>, _>>()?;
+    let is_chosen = |name| asked.iter().any(|asked| asked.name == name || asked.base == name);
+    Ok(INSTRUMENTS.iter().filter(|instrument| is_chosen(instrument.name)).collect())
+}
+
+/// Requests a second at half load: half of what a bare service can answer, the same for all.
+fn half_load(plan: &Plan) -> Result<f64, Trouble> {
+    let bare = instrument("bare").expect("it is in the catalog");
+    let full = |_| echo::measure(&plan.programs, bare, Load::EchoFull, 0.0, plan.echo);
+    let full: Vec<f64> =
+        (0..3).map(full).map(|sample| Ok(sample?[&Metric::Throughput])).collect::<Result<_, Trouble>>()?;
+    stats::median(&full).map(|full| full / 2.0).ok_or_else(|| "nothing was measured".to_owned().into())
+}
+
+fn measure(plan: &Plan) -> Result<Results, Trouble> {
+    let mut results = Results::default();
+    for load in &plan.loads {
+        let rate = if *load == Load::EchoHalf { half_load(plan)? } else { 0.0 };
+        let instruments: Vec<_> = plan.instruments.iter().filter(|instrument| load.suits(instrument)).collect();
+        for round in 0..plan.rounds {
+            eprint!("\r{}: round {} of {} ", load.name(), round + 1, plan.rounds);
+            for index in 0..instruments.len() {
+                // Nobody is always the one after the slowest.
+                let instrument = instruments[(index + round) % instruments.len()];
+                let sample = match load.is_echo() {
+                    true => echo::measure(&plan.programs, instrument, *load, rate, plan.echo),
+                    false => plan.programs.storm(instrument, *load, load.units(instrument, plan.yields)),
+                };
+                results.add(*load, instrument, sample);
+            }
+        }
+        eprintln!();
+        if *load == Load::EchoHalf {
+            println!("half load: {rate:.0} requests/s");
+        }
+    }
+    if plan.loads.contains(&Load::Yield1) {
+        count_instructions(plan, &mut results);
+    }
+    Ok(results)
+}
+
+fn count_instructions(plan: &Plan, results: &mut Results) {
+    let counter = Counter::find();
+    match counter {
+        None => println!("instructions: n/a, neither `perf stat -e instructions:u` nor valgrind works here"),
+        Some(counter) => println!("instructions: counted by {counter:?}"),
+    }
+    for instrument in plan.instruments.iter().filter(|instrument| instrument.package.is_some()) {
+        eprint!("\rinstructions of {:<24}", instrument.name);
+        let count = counter.ok_or_else(|| Trouble::Unavailable("there is no counter".to_owned()));
+        results.add_instructions(instrument, count.and_then(|counter| counter.per_poll(&plan.programs, instrument)));
+    }
+    eprintln!();
+}
+
+fn main() -> ExitCode {
+    let plan = match parse(std::env::args().skip(1)) {
+        Ok(plan) => plan,
+        Err(error) => {
+            eprintln!("error: {error}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    println!("{} rounds; {} yields a storm, {:?} an echo; by turns:", plan.rounds, plan.yields, plan.echo);
+    plan.instruments.iter().for_each(|instrument| println!("  {:<20} {}", instrument.name, instrument.what));
+    let results = match measure(&plan) {
+        Ok(results) => results,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    table::print(&results, &plan.loads, &plan.instruments);
+    claims::print(&claims::check(&results, &plan.loads));
+    let mut is_whole = true;
+    for (load, instrument, trouble) in results.failures() {
+        eprintln!("error: {instrument} under {}: {trouble}", load.name());
+        is_whole = false;
+    }
+    if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

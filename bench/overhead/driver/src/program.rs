@@ -1,0 +1,160 @@
+//! Running an instrument's program, and reading what it prints.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::time::Duration;
+
+use crate::catalog::{Instrument, Load, Metric};
+use crate::results::Sample;
+
+/// Why there is no figure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The instrument is not to be had here.
+    Unavailable(String),
+    /// It should have worked: the program failed, or its instrument was blind.
+    Failed(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Unavailable(reason) => f.write_str(reason),
+            Trouble::Failed(reason) => write!(f, "FAILED, {reason}"),
+        }
+    }
+}
+
+impl From<String> for Trouble {
+    fn from(reason: String) -> Trouble {
+        Trouble::Failed(reason)
+    }
+}
+
+/// Where programs are.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    pub(crate) folder: PathBuf,
+    pub(crate) python: PathBuf,
+    /// Packages that could not be built, and why.
+    pub(crate) unbuilt: Vec<(String, String)>,
+}
+
+impl Programs {
+    /// A command and its first arguments.
+    pub(crate) fn command(&self, instrument: &Instrument) -> Result<Vec<OsString>, Trouble> {
+        let program = match instrument.package {
+            None => vec!["python3".into(), self.python.clone().into_os_string()],
+            Some(package) => {
+                if let Some((_, reason)) = self.unbuilt.iter().find(|(unbuilt, _)| unbuilt == package) {
+                    return Err(Trouble::Unavailable(reason.clone()));
+                }
+                vec![self.folder.join(format!("overhead-{package}")).into_os_string()]
+            }
+        };
+        Ok(program.into_iter().chain([instrument.name.into()]).collect())
+    }
+
+    pub(crate) fn storm(&self, instrument: &Instrument, load: Load, units: u64) -> Result<Sample, Trouble> {
+        let command = self.command(instrument)?;
+        let output = run(&command, &[load.name(), &units.to_string()])?;
+        let [wall, cpu] = ["ns", "cpu_ns"].map(|key| number(&output, "storm", key));
+        Ok(Sample::from([(Metric::Wall, wall?), (Metric::Cpu, cpu?)]))
+    }
+}
+
+/// What a program printed, if it ended well; the last line of what it said otherwise.
+pub(crate) fn run(command: &[OsString], arguments: &[&str]) -> Result<String, Trouble> {
+    let output = Command::new(&command[0]).args(&command[1..]).args(arguments).stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("cannot run `{}`: {error}", command[0].display()))?;
+    judge(&output)?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn judge(output: &Output) -> Result<(), Trouble> {
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    // 3 is a program's way to say that the instrument is not to be had; everything else is a failure.
+    Err(match output.status.code() {
+        Some(3) => Trouble::Unavailable(said.to_owned()),
+        _ => Trouble::Failed(format!("{}: {said}", output.status)),
+    })
+}
+
+/// The value of `key=` in the line that begins with `word`.
+pub(crate) fn number(output: &str, word: &str, key: &str) -> Result<f64, String> {
+    field(output, word, key)
+        .and_then(|value| value.parse().ok())
+        .ok_or_else(|| format!("it printed no `{word} {key}=`"))
+}
+
+fn field<'a>(output: &'a str, word: &str, key: &str) -> Option<&'a str> {
+    let line = output.lines().find(|line| line.split(' ').next() == Some(word))?;
+    line.split(' ').find_map(|part| part.strip_prefix(key)?.strip_prefix('='))
+}
+
+/// An echo service that runs.
+#[derive(Debug)]
+pub(crate) struct Service {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    pub(crate) address: SocketAddr,
+}
+
+impl Service {
+    pub(crate) fn start(command: &[OsString]) -> Result<Service, Trouble> {
+        let piped = [Stdio::piped(), Stdio::piped(), Stdio::piped()];
+        let [stdin, stdout, stderr] = piped;
+        let program = &command[0];
+        let child =
+            Command::new(program).args(&command[1..]).arg("echo").stdin(stdin).stdout(stdout).stderr(stderr).spawn();
+        let mut child = child.map_err(|error| format!("cannot run `{}`: {error}", program.display()))?;
+        let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut line = String::new();
+        let _ = stdout.read_line(&mut line);
+        match field(line.trim_end(), "listening", "address").and_then(|address| address.parse().ok()) {
+            Some(address) => Ok(Service { child, stdout, address }),
+            None => {
+                let output = child.wait_with_output().map_err(|error| error.to_string())?;
+                Err(judge(&output).err().unwrap_or_else(|| Trouble::Failed("it printed no address".to_owned())))
+            }
+        }
+    }
+
+    /// CPU time of its worker, which is its main thread.
+    pub(crate) fn worker_cpu(&self) -> Result<Duration, String> {
+        let path = format!("/proc/{0}/task/{0}/schedstat", self.child.id());
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("cannot read `{path}`: {error}"))?;
+        let ns = text.split(' ').next().and_then(|ns| ns.parse().ok());
+        ns.map(Duration::from_nanos).ok_or_else(|| format!("cannot read `{path}`: it holds no number"))
+    }
+
+    /// Ends it: whether its instrument was awake.
+    pub(crate) fn stop(mut self) -> Result<(), Trouble> {
+        drop(self.child.stdin.take());
+        let mut rest = String::new();
+        let _ = self.stdout.read_to_string(&mut rest);
+        judge(&self.child.wait_with_output().map_err(|error| error.to_string())?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_by_line_and_key() {
+        let output = "storm ns=12.5 cpu_ns=7 units=3\ndone tasks=1 polls=2 seen=Polls(2)\n";
+        assert_eq!(number(output, "storm", "ns"), Ok(12.5));
+        assert_eq!(number(output, "storm", "cpu_ns"), Ok(7.0));
+        assert_eq!(number(output, "done", "polls"), Ok(2.0));
+        assert!(number(output, "done", "ns").is_err() && number(output, "sto", "ns").is_err());
+    }
+}

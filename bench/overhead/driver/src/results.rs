@@ -1,0 +1,84 @@
+//! What was measured: plain data in the middle.
+
+use std::collections::BTreeMap;
+
+use crate::catalog::{Instrument, Load, Metric};
+use crate::program::Trouble;
+
+/// One run of one program.
+pub(crate) type Sample = BTreeMap<Metric, f64>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Results {
+    /// By round.
+    samples: BTreeMap<(Load, &'static str), Vec<Option<Sample>>>,
+    /// Every run without a sample, and why.
+    troubles: Vec<(Load, &'static str, Trouble)>,
+    instructions: BTreeMap<&'static str, Result<f64, Trouble>>,
+}
+
+impl Results {
+    pub(crate) fn add(&mut self, load: Load, instrument: &Instrument, sample: Result<Sample, Trouble>) {
+        let key = (load, instrument.name);
+        let sample = sample.map_err(|trouble| self.troubles.push((load, instrument.name, trouble))).ok();
+        self.samples.entry(key).or_default().push(sample);
+    }
+
+    pub(crate) fn trouble(&self, load: Load, instrument: &str) -> Option<&Trouble> {
+        self.troubles.iter().find(|(of, name, _)| *of == load && *name == instrument).map(|(.., trouble)| trouble)
+    }
+
+    /// What should have worked and did not, however often it did otherwise.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = &(Load, &'static str, Trouble)> {
+        self.troubles.iter().filter(|(.., trouble)| matches!(trouble, Trouble::Failed(_)))
+    }
+
+    pub(crate) fn add_instructions(&mut self, instrument: &Instrument, count: Result<f64, Trouble>) {
+        self.instructions.insert(instrument.name, count);
+    }
+
+    pub(crate) fn instructions(&self, instrument: &str) -> Option<f64> {
+        self.instructions.get(instrument)?.as_ref().ok().copied()
+    }
+
+    /// Why nobody's instructions are known.
+    pub(crate) fn no_instructions(&self) -> Option<&Trouble> {
+        let known = self.instructions.values().any(Result::is_ok);
+        self.instructions.values().find_map(|count| count.as_ref().err()).filter(|_| !known)
+    }
+
+    fn value(&self, load: Load, instrument: &str, metric: Metric, round: usize) -> Option<f64> {
+        let (_, rounds) = self.samples.iter().find(|((of, name), _)| *of == load && *name == instrument)?;
+        rounds.get(round)?.as_ref()?.get(&metric).copied()
+    }
+
+    fn rounds(&self, load: Load) -> usize {
+        self.samples.iter().filter(|((of, _), _)| *of == load).map(|(_, rounds)| rounds.len()).max().unwrap_or(0)
+    }
+
+    /// All rounds' values.
+    pub(crate) fn values(&self, load: Load, instrument: &str, metric: Metric) -> Vec<f64> {
+        self.rounds_of(load, |round| self.value(load, instrument, metric, round))
+    }
+
+    /// Something of each round that has it: differences and ratios are taken within a round.
+    pub(crate) fn rounds_of(&self, load: Load, f: impl Fn(usize) -> Option<f64>) -> Vec<f64> {
+        (0..self.rounds(load)).filter_map(f).collect()
+    }
+
+    /// What an instrument adds to its base in one round.
+    pub(crate) fn added(&self, load: Load, instrument: &Instrument, metric: Metric, round: usize) -> Option<f64> {
+        let base = self.value(load, instrument.base, metric, round)?;
+        Some(self.value(load, instrument.name, metric, round)? - base)
+    }
+
+    /// Its ratio to another in one round.
+    pub(crate) fn ratio(&self, load: Load, instrument: &str, to: &str, metric: Metric, round: usize) -> Option<f64> {
+        Some(self.value(load, instrument, metric, round)? / self.value(load, to, metric, round)?)
+    }
+
+    /// One metric beside another, of the same run.
+    pub(crate) fn ratio_of(&self, load: Load, instrument: &str, of: Metric, to: Metric, round: usize) -> Option<f64> {
+        Some(self.value(load, instrument, of, round)? / self.value(load, instrument, to, round)?)
+    }
+}

@@ -1,0 +1,78 @@
+//! What needs nothing but Tokio: no instrument, hooks that do nothing, two clock reads, Tokio's own histogram.
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use overhead_load::{Instrument, Seen};
+use tokio::runtime::{Builder, Runtime};
+
+#[derive(Clone)]
+enum Plain {
+    Bare,
+    /// Holds what the hooks hold, so that it can tell whether the runtime still holds them.
+    EmptyHooks(Arc<()>),
+    /// `Instant::now()` before and after every poll, from hooks that do nothing else.
+    TwoClockReads(Arc<()>),
+    PollHistogram,
+}
+
+/// Hooks that the runtime drops, with what they hold, when it is dropped or others replace them.
+fn hook(builder: &mut Builder, held: &Arc<()>, f: impl Fn() + Copy + Send + Sync + 'static) {
+    let [before, after] = [Arc::clone(held), Arc::clone(held)];
+    builder.on_before_task_poll(move |_| {
+        let _ = &before;
+        f();
+    });
+    builder.on_after_task_poll(move |_| {
+        let _ = &after;
+        f();
+    });
+}
+
+impl Instrument for Plain {
+    fn runtime(&mut self, mut builder: Builder) -> Runtime {
+        match self {
+            Plain::Bare => {}
+            Plain::EmptyHooks(held) => hook(&mut builder, held, || {}),
+            Plain::TwoClockReads(held) => hook(&mut builder, held, || _ = black_box(Instant::now())),
+            Plain::PollHistogram => _ = builder.enable_metrics_poll_time_histogram(),
+        }
+        builder.build().expect("a runtime can be built")
+    }
+
+    fn seen(self, runtime: Runtime) -> Seen {
+        match self {
+            Plain::Bare => Seen::Nothing,
+            Plain::EmptyHooks(held) | Plain::TwoClockReads(held) => {
+                assert!(Arc::strong_count(&held) >= 3, "the runtime does not hold the hooks");
+                Seen::Present
+            }
+            Plain::PollHistogram => {
+                let metrics = runtime.metrics();
+                // Workers hand in their counts when they end.
+                drop(runtime);
+                assert!(metrics.poll_time_histogram_enabled());
+                let workers = 0..metrics.num_workers();
+                let buckets = || 0..metrics.poll_time_histogram_num_buckets();
+                let polls = |worker| buckets().map(move |bucket| (worker, bucket));
+                let polls = workers.flat_map(polls);
+                let counts = polls.map(|(worker, bucket)| metrics.poll_time_histogram_bucket_count(worker, bucket));
+                Seen::MergedPolls(counts.sum())
+            }
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    overhead_load::main(|name| {
+        Some(Ok(match name {
+            "bare" => Plain::Bare,
+            "empty-hooks" => Plain::EmptyHooks(Arc::default()),
+            "two-clock-reads" => Plain::TwoClockReads(Arc::default()),
+            "tokio-histogram" => Plain::PollHistogram,
+            _ => return None,
+        }))
+    })
+}

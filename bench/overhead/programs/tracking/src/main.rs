@@ -1,0 +1,39 @@
+//! Tokio's schedule-latency tracking, with nobody who reads it.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use overhead_load::{Instrument, Seen};
+use tokio::runtime::{Builder, Runtime};
+
+#[derive(Clone)]
+struct Tracking;
+
+/// With a hook it can be seen; the measured runtime has none.
+fn is_tracked() -> bool {
+    let known = Arc::new(AtomicU64::new(0));
+    let mut builder = Builder::new_current_thread();
+    let hook = Arc::clone(&known);
+    builder.track_task_schedule_latency().on_before_task_poll(move |meta| {
+        hook.fetch_add(u64::from(meta.schedule_latency().is_some()), Relaxed);
+    });
+    let runtime = builder.build().expect("a runtime can be built");
+    runtime.block_on(async { tokio::spawn(async {}).await.expect("an empty task does not panic") });
+    known.load(Relaxed) == 1
+}
+
+impl Instrument for Tracking {
+    fn runtime(&mut self, mut builder: Builder) -> Runtime {
+        assert!(is_tracked(), "this build of tokio does not track schedule latency");
+        builder.track_task_schedule_latency().build().expect("a runtime can be built")
+    }
+
+    fn seen(self, _: Runtime) -> Seen {
+        Seen::Present
+    }
+}
+
+fn main() -> ExitCode {
+    overhead_load::main(|name| (name == "tokio-tracking").then_some(Ok(Tracking)))
+}
