@@ -1,4 +1,4 @@
-//! The probe: without its watchdog, and with it.
+//! The probe: poll durations alone, with schedule latency, and with its watchdog.
 
 use std::process::ExitCode;
 
@@ -8,13 +8,14 @@ use tokio::runtime::{Builder, Runtime};
 
 #[derive(Clone)]
 struct Pollscope {
+    latency: bool,
     captures: bool,
     probe: Probe,
 }
 
 impl Instrument for Pollscope {
     fn runtime(&mut self, mut builder: Builder) -> Runtime {
-        let probe = Probe::builder().capture(self.captures).install(&mut builder);
+        let probe = Probe::builder().schedule_latency(self.latency).capture(self.captures).install(&mut builder);
         self.probe = probe.expect("the default threshold is not 0");
         builder.build().expect("a runtime can be built")
     }
@@ -24,17 +25,18 @@ impl Instrument for Pollscope {
         drop(runtime);
         let snapshot = self.probe.snapshot();
         let latencies = snapshot.schedule_latency.map(|latencies| latencies.count());
-        assert_eq!(latencies, Some(snapshot.polls.count()), "a poll has no schedule latency");
-        Seen::Polls(snapshot.polls.count())
+        let polls = snapshot.polls.count();
+        assert_eq!(latencies, self.latency.then_some(polls), "schedule latencies are not what was asked for");
+        Seen::Polls(polls)
     }
 }
 
 fn main() -> ExitCode {
-    let pollscope = |captures| Some(Ok(Pollscope { captures, probe: Probe::off() }));
+    let pollscope = |latency, captures| Some(Ok(Pollscope { latency, captures, probe: Probe::off() }));
     overhead_load::main(|name| match name {
-        "pollscope-durations" => Some(Err("the probe has no switch for schedule latency".to_owned())),
-        "pollscope-latency" => pollscope(false),
-        "pollscope-capture" => pollscope(true),
+        "pollscope-durations" => pollscope(false, false),
+        "pollscope-latency" => pollscope(true, false),
+        "pollscope-capture" => pollscope(true, true),
         _ => None,
     })
 }
