@@ -50,6 +50,7 @@ mod location;
 mod names;
 mod notes;
 mod probe;
+mod prometheus;
 mod redact;
 mod reporter;
 mod ring;
