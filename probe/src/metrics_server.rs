@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::probe::Probe;
 use crate::prometheus::Exposition;
+use crate::redact::place;
 use crate::snapshot::Snapshot;
 
 /// How long a client may take for its request, and as long again for the answer.
@@ -112,7 +113,8 @@ impl Probe {
     /// Serves this probe's metrics in Prometheus' text format at `http://ADDRESS/metrics`, from a thread of its own, until the
     /// server is dropped: see [`Snapshot::to_prometheus`] for what is in them. The server is a handle of the probe.
     ///
-    /// Listen on the loopback, as here, unless those who can reach another address may know the spawn sites.
+    /// Listen on the loopback, as here, unless those who can reach another address may know the spawn sites;
+    /// [`redact_paths`](crate::ProbeBuilder::redact_paths) keeps their folders out.
     ///
     /// ```
     /// # use std::io::{Read, Write};
@@ -133,7 +135,13 @@ impl Probe {
     /// When the address cannot be listened on, or the thread cannot be started.
     pub fn serve_prometheus(&self, address: impl Into<SocketAddr>) -> io::Result<MetricsServer> {
         let probe = self.clone();
-        MetricsServer::start(address, move || Some(probe.snapshot()))
+        MetricsServer::start(address, move || {
+            let mut snapshot = probe.snapshot();
+            if probe.redacts() {
+                snapshot.sites.iter_mut().for_each(|site| site.spawned_at = site.spawned_at.as_deref().map(place));
+            }
+            Some(snapshot)
+        })
     }
 }
 

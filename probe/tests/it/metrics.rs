@@ -109,7 +109,11 @@ fn hostile_clients_hold_up_nobody() {
         // Headers without end; more and more who say nothing.
         scope.spawn(|| {
             let mut client = connect(address);
-            while !over.load(Relaxed) && client.write_all(&[b'x'; 4096]).is_ok() {}
+            while !over.load(Relaxed) {
+                if client.write_all(&[b'x'; 4096]).is_err() {
+                    break;
+                }
+            }
         });
         let mut silent = Vec::new();
         for _ in 0..50 {
