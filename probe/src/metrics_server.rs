@@ -22,8 +22,6 @@ use crate::snapshot::Snapshot;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The longest request's head, in bytes.
 const MOST_HEAD: usize = 8 * 1024;
-/// Clients at one time; the oldest goes when another comes.
-const MOST_CLIENTS: usize = 64;
 /// How often clients are looked at that are not ready.
 const TICK: Duration = Duration::from_millis(5);
 /// How long to wait when no client can be accepted, for want of descriptors say.
@@ -46,6 +44,9 @@ pub struct MetricsServer {
 }
 
 impl MetricsServer {
+    /// Clients at one time, each with an open descriptor; the oldest goes when another comes.
+    pub const MOST_CLIENTS: usize = 32;
+
     /// Starts to serve what `source` gives whenever it is asked; nothing, with 503, while it gives `None`. For one probe
     /// [`Probe::serve_prometheus`] does.
     ///
@@ -185,7 +186,7 @@ impl Serving {
             Err(error) => return Err(error),
         };
         stream.set_nonblocking(true)?;
-        if self.clients.len() == MOST_CLIENTS {
+        if self.clients.len() == MetricsServer::MOST_CLIENTS {
             self.clients.remove(0);
         }
         self.clients.push(Client { stream, since: Instant::now(), stage: Stage::Asking(Vec::new()) });

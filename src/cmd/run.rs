@@ -61,7 +61,7 @@ pub(super) struct Session<'a> {
     said: Said,
     current: Current,
     /// Serves until the session is over.
-    _metrics: Option<MetricsServer>,
+    metrics: Option<MetricsServer>,
 }
 
 /// What a session is to do besides its runs.
@@ -101,7 +101,7 @@ impl<'a> Session<'a> {
             say(&format!("metrics on http://{}/metrics", metrics.local_addr()));
         }
         let said = Said::default();
-        Ok(Session { shutdown, caught, terminal, console_on: console.is_some(), said, current, _metrics: metrics })
+        Ok(Session { shutdown, caught, terminal, console_on: console.is_some(), said, current, metrics })
     }
 
     /// The exit code after runs that came to `exit`: that of a signal, which must not hide a failure that it did not cause.
@@ -121,7 +121,8 @@ impl<'a> Session<'a> {
         outputs: &Outputs,
     ) -> Result<(Exit, Recording), CmdError> {
         let settings = &scenario.settings;
-        limits::allow_open_files(limits::open_files(settings), limits::more_open_files(settings))
+        let clients = if self.metrics.is_some() { MetricsServer::MOST_CLIENTS as u64 } else { 0 };
+        limits::allow_open_files(limits::open_files(settings), limits::more_open_files(settings) + clients)
             .map_err(|(needed, allowed)| CmdError::OpenFiles { needed, allowed })?;
         let needed = limits::threads(settings);
         limits::try_threads(needed).map_err(|error| CmdError::Threads { needed, error })?;

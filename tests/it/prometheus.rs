@@ -292,6 +292,9 @@ fn its_own_tool_takes_every_expression() {
     };
     let alerts = check(&root().join("contrib/alerts.yml"));
     assert!(alerts.contains("SUCCESS: 5 rules found"), "{alerts}");
+    let mut test = Command::new("promtool");
+    let tested = run(test.args(["test", "rules"]).arg(root().join("contrib/alerts-test.yml")));
+    assert!(tested.status.success(), "{}{}", stdout(&tested), stderr(&tested));
     let expressions = [dashboard(), queries()].concat();
     let mut rules = "groups:\n  - name: all\n    rules:\n".to_owned();
     for (index, expression) in expressions.iter().enumerate() {
