@@ -83,8 +83,10 @@ impl MetricsServer {
             clients: Vec::new(),
         };
         let run = move || {
-            let _alive: mpsc::Sender<()> = alive;
             serving.run();
+            // First the listener and the source, then word that they are gone.
+            drop(serving);
+            drop::<mpsc::Sender<()>>(alive);
         };
         thread::Builder::new().name("pollscope-serve".to_owned()).spawn(run).map_err(refused)?;
         Ok(MetricsServer { address, stop, ended })

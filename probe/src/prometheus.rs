@@ -50,6 +50,7 @@ impl Snapshot {
     /// | `pollscope_schedule_latency_seconds` | histogram: wake to poll start; absent where it cannot be seen |
     /// | `pollscope_busy_stretch_seconds` | histogram: a worker's unpark to its next park |
     /// | `pollscope_poll_longest_seconds` | gauge: the longest poll; absent before the first |
+    /// | `pollscope_poll_under_way_seconds` | gauge: for how long the oldest poll that is under way has been; 0 when none is |
     /// | `pollscope_slow_poll_threshold_seconds` | gauge: what counts as a slow poll |
     /// | `pollscope_slow_polls_total` | counter: slow polls |
     /// | `pollscope_slow_polls_dropped_total` | counter: those that are listed nowhere, for want of room |
@@ -115,6 +116,9 @@ impl Exposition {
         if let Some(longest) = snapshot.polls.max_ns {
             text.gauge("poll_longest_seconds", "The longest poll.", seconds(longest));
         }
+        let under_way = snapshot.polling.iter().map(|polling| polling.for_ns).max();
+        let help = "For how long the oldest poll that is under way has been; 0 when none is.";
+        text.gauge("poll_under_way_seconds", help, seconds(under_way.unwrap_or(0)));
         let threshold = "From how long on a poll is slow.";
         text.gauge("slow_poll_threshold_seconds", threshold, seconds(snapshot.threshold_ns));
         for (name, help, count) in [

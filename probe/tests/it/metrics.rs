@@ -60,6 +60,30 @@ fn a_scrape_has_the_metrics() {
     );
 }
 
+/// What a task could not: tell of the loop while it is blocked.
+#[test]
+fn a_blocked_loop_is_scraped_all_the_same() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let probe = Probe::builder().install(&mut runtime).unwrap();
+    let server = probe.serve_prometheus(LOOPBACK).unwrap();
+    let (go_on, blocked) = std::sync::mpsc::channel::<()>();
+    let task = probe.watch(async move { blocked.recv().unwrap() });
+    let under_way = || {
+        let answer = ask(server.local_addr(), GET);
+        let of_name = answer.lines().find_map(|line| line.strip_prefix("pollscope_poll_under_way_seconds "));
+        of_name.unwrap().parse::<f64>().unwrap()
+    };
+    assert_eq!(under_way(), 0.0);
+    let looping = thread::spawn(move || runtime.build().unwrap().block_on(task));
+    let start = Instant::now();
+    while under_way() < 0.05 {
+        assert!(start.elapsed() < DEADLINE);
+    }
+    go_on.send(()).unwrap();
+    looping.join().unwrap();
+    assert_eq!(under_way(), 0.0);
+}
+
 #[test]
 fn other_requests_are_refused() {
     let server = Probe::off().serve_prometheus(LOOPBACK).unwrap();
@@ -152,7 +176,11 @@ fn dropping_it_ends_it() {
         let start = Instant::now();
         drop(server);
         assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-        TcpListener::bind(address).expect("the address is free again");
+        // Another test can be given the port meanwhile, for as long as it takes.
+        while TcpListener::bind(address).is_err() {
+            assert!(start.elapsed() < DEADLINE, "the address is not free again");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
