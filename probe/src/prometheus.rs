@@ -68,7 +68,8 @@ impl Snapshot {
     /// therefore be counted at the next, and none is counted too low.
     ///
     /// At most 50 spawn sites have a label of their own: those with the most slow polls, and among equals the most time. The rest is
-    /// `site="other"`.
+    /// `site="other"`. With more sites than that, ranks can change from one snapshot to the next, and what leaves `other` looks
+    /// like a restart to Prometheus; a [`crate::MetricsServer`] lets a site keep its label.
     ///
     /// ```
     /// # use std::time::Duration;
