@@ -150,7 +150,7 @@ fn syscall(call: &Syscall) -> Syscall {
 }
 
 /// `file:line`.
-fn place(place: &str) -> String {
+pub(crate) fn place(place: &str) -> String {
     match place.rsplit_once(':') {
         Some((file, line)) => format!("{}:{line}", redacted_source(file)),
         None => redacted_source(place).into_owned(),

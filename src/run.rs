@@ -101,6 +101,10 @@ pub trait Observer {
     fn redacts(&self) -> bool {
         false
     }
+    /// What the probe of a run sees can be asked for from now on, and not after [`Observer::end_measuring`].
+    fn begin_measuring(&mut self, _probe: &Probe) {}
+    /// The run's probe saw all that it will.
+    fn end_measuring(&mut self) {}
     /// Something befell an input.
     fn input_event(&mut self, _event: &Event) {}
     /// Called about every 20 ms.
@@ -163,6 +167,14 @@ impl Observer for Silent<'_> {
         self.0.redacts()
     }
 
+    fn begin_measuring(&mut self, probe: &Probe) {
+        self.0.begin_measuring(probe);
+    }
+
+    fn end_measuring(&mut self) {
+        self.0.end_measuring();
+    }
+
     fn input_event(&mut self, event: &Event) {
         self.0.input_event(event);
     }
@@ -194,6 +206,7 @@ pub fn run_once(
         .slow_poll_lines(observer.slow_poll_lines())
         .install(&mut runtime)
         .map_err(RunError::Install)?;
+    observer.begin_measuring(&probe);
     let tasks = Tasks::measured_by(&probe);
     let meter = tasks.meter().clone();
     runtime.on_thread_stop({
@@ -227,6 +240,7 @@ pub fn run_once(
     let usage = if outcome.is_some() { meter.read().usage } else { None };
     let metered = Metered { usage, ..meter.read() };
     probe.finish(LAST_LINES);
+    observer.end_measuring();
     let ended = watching.end(outcome, shutdown)?;
     let interrupted = match (shutdown.phase(), ended.abandoned) {
         (_, Some(what)) => Some(format!("asked to report at once: {what} was abandoned")),

@@ -29,6 +29,8 @@
 //! [watched](Probe::watch) and each worker's busy stretches; [`Coverage`] says which. Durations are exact on every machine; where
 //! something stands in the way of seeing what a slow poll did, it is `None`, and a [`CaptureNote`] says why, once.
 //!
+//! [`Probe::serve_prometheus`] serves it all to Prometheus.
+//!
 //! In your own tests, [`testing`] fails a future that holds up its loop.
 //!
 //! Memory is bounded: a thread that polls takes 0.8 MB for its histograms, and 37 kB for each of at most 257 rows of
@@ -47,9 +49,11 @@ mod journal;
 mod ledger;
 mod lines;
 mod location;
+mod metrics_server;
 mod names;
 mod notes;
 mod probe;
+mod prometheus;
 mod redact;
 mod reporter;
 mod ring;
@@ -75,6 +79,7 @@ pub use clock::ClockSource;
 pub use distribution::{Bucket, Distribution};
 pub use evidence::{Blame, Call, Cause, Evidence, StackFrame, Waited};
 pub use hooks::{TOKIO_UNSTABLE, queued_on_workers};
+pub use metrics_server::MetricsServer;
 pub use notes::CaptureNote;
 pub use probe::{DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Probe, ProbeBuilder, ThresholdError};
 pub use redact::redacted_source;

@@ -149,6 +149,11 @@ impl Probe {
         }
     }
 
+    /// Whether paths are hidden.
+    pub(crate) fn redacts(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.shared.redacted)
+    }
+
     /// Waits until the callback was called and the line written, or counted as suppressed, for every slow poll that has
     /// ended, and says in a line what the rate limit held back so far. Whether that was done within `timeout`.
     pub fn finish(&self, timeout: Duration) -> bool {

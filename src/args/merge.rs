@@ -47,6 +47,8 @@ pub struct MergeRequest {
     pub grace: Duration,
     /// Where tokio-console may look.
     pub console: Option<SocketAddr>,
+    /// Where Prometheus may scrape.
+    pub prometheus: Option<SocketAddr>,
 }
 
 #[derive(Debug, Args)]
@@ -124,6 +126,7 @@ impl From<CliMerge> for MergeRequest {
             outputs: merge.common.outputs.outputs(),
             grace: merge.common.grace,
             console: merge.common.console,
+            prometheus: merge.common.prometheus,
         }
     }
 }

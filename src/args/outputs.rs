@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::values::{grace, parse_format, parse_gate};
+use super::values::{grace, parse_format, parse_gate, serving};
 use crate::export::console::DEFAULT_ADDRESS;
 use crate::gate::Gate;
 use crate::report::Format;
@@ -84,6 +84,9 @@ pub(super) struct CliCommon {
     /// Let tokio-console look at the run, at this address
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_ADDRESS)]
     pub(super) console: Option<SocketAddr>,
+    /// Serve the current run's metrics to Prometheus at http://ADDR/metrics; a port alone is one of 127.0.0.1, and 0 any that is free
+    #[arg(long, value_name = "ADDR", value_parser = serving)]
+    pub(super) prometheus: Option<SocketAddr>,
 }
 
 impl CliOutputs {

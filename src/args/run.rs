@@ -25,6 +25,8 @@ pub struct RunRequest {
     pub grace: Duration,
     /// Where tokio-console may look.
     pub console: Option<SocketAddr>,
+    /// Where Prometheus may scrape.
+    pub prometheus: Option<SocketAddr>,
     /// The name to save the recording under, to be compared with.
     pub save_baseline: Option<String>,
     /// The name of the saved recording to compare with.
@@ -116,6 +118,7 @@ impl From<CliRun> for RunRequest {
             outputs: run.common.outputs.outputs(),
             grace: run.common.grace,
             console: run.common.console,
+            prometheus: run.common.prometheus,
             save_baseline: run.save_baseline,
             baseline: run.baseline,
         }

@@ -1,5 +1,6 @@
 //! What a single argument may be, and the message for what it may not.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -91,6 +92,17 @@ pub(super) fn parse_override(text: &str) -> Result<Override, String> {
     Override::parse(text).map_err(|error| error.to_string())
 }
 
+/// `9464`, `:9464`, `localhost:9464` or any address with its port.
+pub(super) fn serving(text: &str) -> Result<SocketAddr, String> {
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let on_loopback = text.strip_prefix("localhost:").or(text.strip_prefix(':')).unwrap_or(text);
+    let address = match on_loopback.parse() {
+        Ok(port) if is_port(on_loopback) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        _ => text.parse().ok(),
+    };
+    address.ok_or_else(|| "write a port, or an address and a port: `9464`, `127.0.0.1:9464`, `[::1]:9464`".to_owned())
+}
+
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     bounded(text, Duration::from_micros(1), "the threshold")
 }
@@ -109,5 +121,30 @@ fn bounded(text: &str, least: Duration, what: &str) -> Result<Duration, String> 
         Ok(duration)
     } else {
         Err(format!("{what} must be from {} to 1h", crate::units::setting_duration(least)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_alone_is_on_the_loopback() {
+        for (text, address) in [
+            ("9464", "127.0.0.1:9464"),
+            (":9464", "127.0.0.1:9464"),
+            ("0", "127.0.0.1:0"),
+            ("localhost:9464", "127.0.0.1:9464"),
+            ("0.0.0.0:9464", "0.0.0.0:9464"),
+            ("[::1]:9464", "[::1]:9464"),
+        ] {
+            assert_eq!(serving(text), Ok(address.parse().expect("an address")), "{text}");
+        }
+        for text in [
+            "", ":", "65536", "-1", "+80", " 80", "80 ", "1.2.3.4", "1.2.3.4:", "::1:80:", "[::1]", "host:80", "::80",
+            "٣",
+        ] {
+            assert!(serving(text).is_err(), "{text}");
+        }
     }
 }

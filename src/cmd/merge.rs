@@ -18,7 +18,7 @@ pub(super) fn execute(request: &MergeRequest, terminal: &Terminal) -> Result<Exi
     let used = request.inputs.iter().chain([&request.output]).map(PathBuf::as_path);
     refuse_used(&request.outputs, used)?;
     refuse_unwritable(&request.outputs)?;
-    let session = Session::start(request.console, request.grace, terminal)?;
+    let session = Session::start(&request.into(), terminal)?;
     if request.follow && !terminal.quiet && is_terminal() {
         say("following; Ctrl-C ends it, confirms the merge and reports");
     }

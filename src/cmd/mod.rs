@@ -25,6 +25,7 @@ use crate::escape::{escape, escape_path};
 use crate::exit::Exit;
 use crate::explain::NoExplanation;
 use crate::export::console::ConsoleError;
+use crate::export::prometheus::ServeError;
 use crate::interval_log::LogError;
 use crate::pipeline::confirm::present::PresentError;
 use crate::recording::read::ReadError;
@@ -54,6 +55,8 @@ pub enum CmdError {
     },
     /// tokio-console cannot look.
     Console(ConsoleError),
+    /// Metrics cannot be served.
+    Metrics(ServeError),
     /// More files are needed open at once than the system allows.
     OpenFiles {
         /// How many are needed.
@@ -142,6 +145,7 @@ impl CmdError {
             CmdError::Run(_)
             | CmdError::Confirm(_)
             | CmdError::Console(_)
+            | CmdError::Metrics(_)
             | CmdError::StallsMissed { .. }
             | CmdError::OpenFiles { .. }
             | CmdError::Threads { .. }
@@ -164,6 +168,7 @@ impl fmt::Display for CmdError {
             CmdError::Redacted(error) => f.write_str(&text(&error.to_string())),
             CmdError::Confirm(error) => error.fmt(f),
             CmdError::Console(error) => error.fmt(f),
+            CmdError::Metrics(error) => error.fmt(f),
             CmdError::Explanation(error) => error.fmt(f),
             CmdError::StallsMissed { missed, tried } => write!(
                 f,

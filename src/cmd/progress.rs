@@ -4,7 +4,10 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use pollscope_probe::Probe;
+
 use crate::escape::escape;
+use crate::export::prometheus::Current;
 use crate::pipeline::input::Event;
 use crate::pipeline::sink::Mode;
 use crate::recording::Run;
@@ -19,6 +22,7 @@ pub(super) struct OnStderr {
     quiet: bool,
     redact: bool,
     said: Said,
+    current: Current,
     running: String,
     line: ProgressLine,
 }
@@ -33,7 +37,16 @@ impl OnStderr {
     pub(super) fn new(name: &str, rounds: u32, quiet: bool) -> OnStderr {
         let name = escape(name).into_owned();
         let line = ProgressLine::new(quiet);
-        OnStderr { name, rounds, quiet, redact: false, said: Said::default(), running: String::new(), line }
+        OnStderr {
+            name,
+            rounds,
+            quiet,
+            redact: false,
+            said: Said::default(),
+            current: Current::default(),
+            running: String::new(),
+            line,
+        }
     }
 
     /// Whether paths are hidden.
@@ -44,6 +57,11 @@ impl OnStderr {
     /// Says nothing of what is in the way that was said before.
     pub(super) fn saying(self, said: &Said) -> OnStderr {
         OnStderr { said: Arc::clone(said), ..self }
+    }
+
+    /// Says whose probe is the current one.
+    pub(super) fn showing(self, current: &Current) -> OnStderr {
+        OnStderr { current: current.clone(), ..self }
     }
 
     /// Takes the line of progress away.
@@ -75,6 +93,14 @@ impl Observer for OnStderr {
 
     fn redacts(&self) -> bool {
         self.redact
+    }
+
+    fn begin_measuring(&mut self, probe: &Probe) {
+        self.current.begin(probe);
+    }
+
+    fn end_measuring(&mut self) {
+        self.current.end();
     }
 
     fn input_event(&mut self, event: &Event) {

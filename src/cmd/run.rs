@@ -1,16 +1,20 @@
 //! `pollscope run`: scenarios, one after the other.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
+
+use pollscope_probe::MetricsServer;
 
 use super::baseline::Baseline;
 use super::output::{Terminal, refuse_unwritable, refuse_used};
 use super::progress::{OnStderr, Said};
 use super::{CmdError, signals};
-use crate::args::{Outputs, RunRequest};
+use crate::args::{MergeRequest, Outputs, RunRequest};
 use crate::environment::environment;
 use crate::exit::Exit;
 use crate::export::console;
+use crate::export::prometheus::{Current, serve};
 use crate::findings::findings;
 use crate::limits;
 use crate::recording::{Gate, GateVerdict, Recording, Run, ScenarioInfo, Verdict};
@@ -35,7 +39,7 @@ pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit,
     if altered && !terminal.quiet {
         say("note: the expectations are not judged: the settings are not those that they were written for");
     }
-    let session = Session::start(request.console, request.grace, terminal)?;
+    let session = Session::start(&request.into(), terminal)?;
     let mut exit = Exit::Pass;
     for scenario in &scenarios {
         let (ended, recording) = session.run(scenario, !altered, &request.outputs)?;
@@ -55,20 +59,49 @@ pub(super) struct Session<'a> {
     terminal: &'a Terminal,
     console_on: bool,
     said: Said,
+    current: Current,
+    /// Serves until the session is over.
+    metrics: Option<MetricsServer>,
+}
+
+/// What a session is to do besides its runs.
+pub(super) struct Wanted {
+    console: Option<SocketAddr>,
+    prometheus: Option<SocketAddr>,
+    redact: bool,
+    grace: Duration,
+}
+
+impl From<&RunRequest> for Wanted {
+    fn from(run: &RunRequest) -> Wanted {
+        let RunRequest { console, prometheus, grace, ref outputs, .. } = *run;
+        Wanted { console, prometheus, redact: outputs.redact, grace }
+    }
+}
+
+impl From<&MergeRequest> for Wanted {
+    fn from(merge: &MergeRequest) -> Wanted {
+        let MergeRequest { console, prometheus, grace, ref outputs, .. } = *merge;
+        Wanted { console, prometheus, redact: outputs.redact, grace }
+    }
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn start(
-        console: Option<std::net::SocketAddr>,
-        grace: Duration,
-        terminal: &'a Terminal,
-    ) -> Result<Session<'a>, CmdError> {
+    pub(super) fn start(wanted: &Wanted, terminal: &'a Terminal) -> Result<Session<'a>, CmdError> {
+        let &Wanted { console, prometheus, redact, grace } = wanted;
+        let current = Current::default();
+        let serve = |address| serve(address, current.clone(), redact).map_err(CmdError::Metrics);
+        let metrics = prometheus.map(serve).transpose()?;
         if let Some(address) = console {
             console::start(address).map_err(CmdError::Console)?;
         }
         let shutdown = Shutdown::default();
         let caught = signals::catch(&shutdown, grace).map_err(CmdError::Signals)?;
-        Ok(Session { shutdown, caught, terminal, console_on: console.is_some(), said: Said::default() })
+        if let Some(metrics) = metrics.as_ref().filter(|_| !terminal.quiet) {
+            say(&format!("metrics on http://{}/metrics", metrics.local_addr()));
+        }
+        let said = Said::default();
+        Ok(Session { shutdown, caught, terminal, console_on: console.is_some(), said, current, metrics })
     }
 
     /// The exit code after runs that came to `exit`: that of a signal, which must not hide a failure that it did not cause.
@@ -88,13 +121,15 @@ impl<'a> Session<'a> {
         outputs: &Outputs,
     ) -> Result<(Exit, Recording), CmdError> {
         let settings = &scenario.settings;
-        limits::allow_open_files(limits::open_files(settings), limits::more_open_files(settings))
+        let clients = if self.metrics.is_some() { MetricsServer::MOST_CLIENTS as u64 } else { 0 };
+        limits::allow_open_files(limits::open_files(settings), limits::more_open_files(settings) + clients)
             .map_err(|(needed, allowed)| CmdError::OpenFiles { needed, allowed })?;
         let needed = limits::threads(settings);
         limits::try_threads(needed).map_err(|error| CmdError::Threads { needed, error })?;
         let mut observer = OnStderr::new(&scenario.name, settings.rounds, self.terminal.quiet)
             .redacting(outputs.redact)
-            .saying(&self.said);
+            .saying(&self.said)
+            .showing(&self.current);
         let runs = run_all(settings, &self.shutdown, &mut observer);
         observer.finish();
         let runs = runs.map_err(CmdError::Run)?;

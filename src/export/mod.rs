@@ -1,3 +1,4 @@
 //! Other tools' ways to look at a run.
 
 pub mod console;
+pub mod prometheus;

@@ -16,6 +16,7 @@ mod merge;
 mod obstructed;
 mod page;
 mod peak;
+mod prometheus;
 mod readme;
 mod scenarios;
 mod secrets;

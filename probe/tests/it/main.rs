@@ -8,6 +8,7 @@ mod durations;
 mod environment;
 mod identities;
 mod interrupted;
+mod metrics;
 mod nested;
 mod portable;
 mod reporting;

@@ -166,6 +166,24 @@ fn too_few_file_descriptors() {
 }
 
 #[test]
+fn an_address_that_metrics_cannot_be_served_on() {
+    let occupied = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = occupied.local_addr().expect("its address").to_string();
+    let folder = input();
+    // 192.0.2.0/24 is nobody's: an address for documents.
+    for (address, cause) in [(&*address, "Address already in use"), ("192.0.2.1:0", "Cannot assign requested address")]
+    {
+        let cannot = format!("cannot serve metrics on `{address}`: {cause}");
+        for command in ["merge a -o out", "run"] {
+            let output = folder.run(&format!("{command} --prometheus {address}"));
+            assert_ends(&output, 1, &[&cannot, "; name a free address of this machine with `--prometheus ADDR`"]);
+            assert!(output.stdout.is_empty());
+            assert_eq!(folder.names(), ["a"]);
+        }
+    }
+}
+
+#[test]
 fn an_occupied_console_address() {
     let occupied = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = occupied.local_addr().expect("its address").to_string();

@@ -1,0 +1,412 @@
+//! A page of metrics over HTTP, on a thread of its own.
+//!
+//! One thread serves all clients, none of which it waits for: a client that sends or reads slowly is looked at every few
+//! milliseconds until its time is up, and costs the others nothing. While there is none the thread sleeps in `accept`.
+
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::probe::Probe;
+use crate::prometheus::Exposition;
+use crate::redact::place;
+use crate::snapshot::Snapshot;
+
+/// How long a client may take for its request, and as long again for the answer.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest request's head, in bytes.
+const MOST_HEAD: usize = 8 * 1024;
+/// How often clients are looked at that are not ready.
+const TICK: Duration = Duration::from_millis(5);
+/// How long to wait when no client can be accepted, for want of descriptors say.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What is read of one client before the next one's turn.
+const TURN: usize = 64 * 1024;
+/// How long the end of the thread is waited for.
+const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// Serves metrics in Prometheus' text format at `/metrics`, until it is dropped.
+///
+/// Only `GET /metrics` is answered with 200; a request's head has 8 KiB at most, and a client two seconds for it and two for
+/// the answer. Whoever can reach the address can read the metrics: spawn sites are in them.
+#[derive(Debug)]
+pub struct MetricsServer {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    /// Ends when the thread does.
+    ended: Receiver<()>,
+}
+
+impl MetricsServer {
+    /// Clients at one time, each with an open descriptor; the oldest goes when another comes.
+    pub const MOST_CLIENTS: usize = 32;
+
+    /// Starts to serve what `source` gives whenever it is asked; nothing, with 503, while it gives `None`. For one probe
+    /// [`Probe::serve_prometheus`] does.
+    ///
+    /// ```
+    /// use pollscope_probe::{MetricsServer, Probe};
+    /// let server = MetricsServer::start(([127, 0, 0, 1], 0), || Some(Probe::off().snapshot()))?;
+    /// let address = server.local_addr();
+    /// assert!(address.ip().is_loopback() && address.port() != 0);
+    /// let error = MetricsServer::start(address, || None).unwrap_err();
+    /// assert!(error.to_string().starts_with(&format!("cannot serve metrics on `{address}`: ")));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the address cannot be listened on, or the thread cannot be started.
+    pub fn start(
+        address: impl Into<SocketAddr>,
+        source: impl FnMut() -> Option<Snapshot> + Send + 'static,
+    ) -> io::Result<MetricsServer> {
+        let address = address.into();
+        let refused = |error: io::Error| {
+            let what = format!("cannot serve metrics on `{address}`: {error}; name a free address, or port 0 for any");
+            io::Error::new(error.kind(), what)
+        };
+        let listener = TcpListener::bind(address).map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let (alive, ended) = mpsc::channel();
+        let mut serving = Serving {
+            listener,
+            stop: Arc::clone(&stop),
+            source: Box::new(source),
+            exposition: Exposition::default(),
+            clients: Vec::new(),
+        };
+        let run = move || {
+            serving.run();
+            // First the listener and the source, then word that they are gone.
+            drop(serving);
+            drop::<mpsc::Sender<()>>(alive);
+        };
+        thread::Builder::new().name("pollscope-serve".to_owned()).spawn(run).map_err(refused)?;
+        Ok(MetricsServer { address, stop, ended })
+    }
+
+    /// Where it listens: with the port that it was given, if it was asked for any.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for MetricsServer {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        let here = match self.address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        // Out of `accept`. If this fails there are others to be accepted.
+        let _ = TcpStream::connect_timeout(&SocketAddr::new(here, self.address.port()), LAST_WAIT);
+        let _ = self.ended.recv_timeout(LAST_WAIT);
+    }
+}
+
+impl Probe {
+    /// Serves this probe's metrics in Prometheus' text format at `http://ADDRESS/metrics`, from a thread of its own, until the
+    /// server is dropped: see [`Snapshot::to_prometheus`] for what is in them. The server is a handle of the probe.
+    ///
+    /// Listen on the loopback, as here, unless those who can reach another address may know the spawn sites;
+    /// [`redact_paths`](crate::ProbeBuilder::redact_paths) keeps their folders out.
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use pollscope_probe::Probe;
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().install(&mut runtime)?;
+    /// let server = probe.serve_prometheus(([127, 0, 0, 1], 0))?; // or port 9464, say
+    ///
+    /// let mut client = std::net::TcpStream::connect(server.local_addr())?;
+    /// client.write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n")?;
+    /// let mut answer = String::new();
+    /// client.read_to_string(&mut answer)?;
+    /// assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\npollscope_slow_polls_total 0\n"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the address cannot be listened on, or the thread cannot be started.
+    pub fn serve_prometheus(&self, address: impl Into<SocketAddr>) -> io::Result<MetricsServer> {
+        let probe = self.clone();
+        MetricsServer::start(address, move || {
+            let mut snapshot = probe.snapshot();
+            if probe.redacts() {
+                snapshot.sites.iter_mut().for_each(|site| site.spawned_at = site.spawned_at.as_deref().map(place));
+            }
+            Some(snapshot)
+        })
+    }
+}
+
+/// What the thread has.
+struct Serving {
+    listener: TcpListener,
+    stop: Arc<AtomicBool>,
+    source: Box<dyn FnMut() -> Option<Snapshot> + Send>,
+    exposition: Exposition,
+    clients: Vec<Client>,
+}
+
+impl Serving {
+    fn run(&mut self) {
+        loop {
+            let accepted = self.accept();
+            if self.stop.load(Relaxed) {
+                return;
+            }
+            match accepted {
+                Ok(true) => {}
+                Ok(false) => thread::sleep(TICK),
+                Err(_) => thread::sleep(PAUSE),
+            }
+            let mut clients = std::mem::take(&mut self.clients);
+            clients.retain_mut(|client| client.go_on(|request| self.answer(request)));
+            self.clients = clients;
+        }
+    }
+
+    /// Takes those who wait; whether there was one. With no client, it sleeps until there is one.
+    fn accept(&mut self) -> io::Result<bool> {
+        self.listener.set_nonblocking(!self.clients.is_empty())?;
+        let stream = match self.listener.accept() {
+            Ok((stream, _)) => stream,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            // It went away before it was its turn.
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        stream.set_nonblocking(true)?;
+        if self.clients.len() == MetricsServer::MOST_CLIENTS {
+            self.clients.remove(0);
+        }
+        self.clients.push(Client { stream, since: Instant::now(), stage: Stage::Asking(Vec::new()) });
+        Ok(true)
+    }
+
+    fn answer(&mut self, status: Status) -> Vec<u8> {
+        let metrics = match status {
+            Status::Ok => catch_unwind(AssertUnwindSafe(|| {
+                let snapshot = (self.source)();
+                snapshot.map(|snapshot| self.exposition.text(&snapshot))
+            })),
+            _ => Ok(None),
+        };
+        match (status, metrics) {
+            (_, Ok(Some(text))) => response(Status::Ok, &text),
+            (Status::Ok, Ok(None)) => response(Status::Unavailable, ""),
+            (Status::Ok, Err(_)) => response(Status::Failed, ""),
+            (status, _) => response(status, ""),
+        }
+    }
+}
+
+/// One connection.
+struct Client {
+    stream: TcpStream,
+    /// When its stage began; for the last, when the one before did.
+    since: Instant,
+    stage: Stage,
+}
+
+enum Stage {
+    /// Its request's head, so far.
+    Asking(Vec<u8>),
+    /// What it is answered, and how much of that was sent.
+    Hearing(Vec<u8>, usize),
+    /// All is sent: what it still says is read, for a connection that is closed before is reset, and the answer lost.
+    Leaving,
+}
+
+impl Client {
+    /// Does what can be done without waiting; whether there is more to do.
+    fn go_on(&mut self, mut answer: impl FnMut(Status) -> Vec<u8>) -> bool {
+        if self.since.elapsed() > PATIENCE {
+            return false;
+        }
+        loop {
+            let done = match &mut self.stage {
+                Stage::Asking(head) => ask(&mut self.stream, head).map(|status| {
+                    status.map(|status| {
+                        self.since = Instant::now();
+                        Stage::Hearing(answer(status), 0)
+                    })
+                }),
+                Stage::Hearing(text, sent) => {
+                    hear(&mut self.stream, text, sent).map(|done| done.then_some(Stage::Leaving))
+                }
+                Stage::Leaving => leave(&mut self.stream).map(|()| None),
+            };
+            match done {
+                Ok(Some(next)) => self.stage = next,
+                Ok(None) => return true,
+                Err(error) => return error.kind() == ErrorKind::Interrupted,
+            }
+        }
+    }
+}
+
+/// What was read now; `None` where nothing is there.
+fn read<'b>(stream: &mut TcpStream, buffer: &'b mut [u8]) -> io::Result<Option<&'b [u8]>> {
+    match stream.read(buffer) {
+        Ok(count) => Ok(Some(&buffer[..count])),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads on in a request's head: what to answer, once that is known.
+fn ask(stream: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<Option<Status>> {
+    let mut buffer = [0; 1024];
+    loop {
+        match read(stream, &mut buffer)? {
+            None => return Ok(None),
+            Some([]) if head.is_empty() => return Err(ErrorKind::UnexpectedEof.into()),
+            Some([]) => return Ok(Some(Status::Bad)),
+            Some(bytes) => head.extend_from_slice(bytes),
+        }
+        if let Some(status) = judge(head) {
+            return Ok(Some(status));
+        }
+    }
+}
+
+/// Sends on; whether all is sent.
+fn hear(stream: &mut TcpStream, text: &[u8], sent: &mut usize) -> io::Result<bool> {
+    while *sent < text.len() {
+        match stream.write(&text[*sent..]) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => *sent += count,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    stream.shutdown(std::net::Shutdown::Write)?;
+    Ok(true)
+}
+
+/// Reads what comes, up to the end, which is an error.
+fn leave(stream: &mut TcpStream) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    for _ in 0..TURN / buffer.len() {
+        match read(stream, &mut buffer)? {
+            None => return Ok(()),
+            Some([]) => return Err(ErrorKind::UnexpectedEof.into()),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// How a request is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Status {
+    Ok,
+    Bad,
+    NotFound,
+    NotAllowed,
+    TooLarge,
+    Failed,
+    Unavailable,
+}
+
+impl Status {
+    fn line(self) -> &'static str {
+        match self {
+            Status::Ok => "200 OK",
+            Status::Bad => "400 Bad Request",
+            Status::NotFound => "404 Not Found",
+            Status::NotAllowed => "405 Method Not Allowed",
+            Status::TooLarge => "431 Request Header Fields Too Large",
+            Status::Failed => "500 Internal Server Error",
+            Status::Unavailable => "503 Service Unavailable",
+        }
+    }
+
+    fn advice(self) -> &'static str {
+        match self {
+            Status::Ok => "",
+            Status::Bad => "this is no request of HTTP/1",
+            Status::NotFound => "metrics are at /metrics",
+            Status::NotAllowed => "only GET is answered",
+            Status::TooLarge => "a request's head has 8 KiB at most",
+            Status::Failed => "the metrics could not be had",
+            Status::Unavailable => "nothing is measured at the moment",
+        }
+    }
+}
+
+/// What a request's head asks for; `None` while it is not whole.
+fn judge(head: &[u8]) -> Option<Status> {
+    let ends = |end: &[u8]| head.windows(end.len()).position(|bytes| bytes == end);
+    match ends(b"\r\n\r\n").or_else(|| ends(b"\n\n")) {
+        None if head.len() > MOST_HEAD => return Some(Status::TooLarge),
+        None => return None,
+        Some(end) if end > MOST_HEAD => return Some(Status::TooLarge),
+        Some(_) => {}
+    }
+    let line = head.split(|&byte| byte == b'\n').next().and_then(|line| std::str::from_utf8(line).ok());
+    let words: Vec<&str> = line.unwrap_or_default().trim_end_matches('\r').split(' ').collect();
+    let [method, target, version] = words[..] else { return Some(Status::Bad) };
+    let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+    let path = target.split('?').next().unwrap_or_default();
+    Some(match (is_method && matches!(version, "HTTP/1.1" | "HTTP/1.0"), path, method) {
+        (false, ..) => Status::Bad,
+        (_, "/metrics", "GET") => Status::Ok,
+        (_, "/metrics", _) => Status::NotAllowed,
+        _ => Status::NotFound,
+    })
+}
+
+fn response(status: Status, metrics: &str) -> Vec<u8> {
+    let advice = if status == Status::Ok { String::new() } else { format!("{}\n", status.advice()) };
+    let body = if status == Status::Ok { metrics } else { &advice };
+    let kind =
+        if status == Status::Ok { "text/plain; version=0.0.4; charset=utf-8" } else { "text/plain; charset=utf-8" };
+    let mut text = format!("HTTP/1.1 {}\r\nContent-Type: {kind}\r\n", status.line());
+    if status == Status::NotAllowed {
+        text.push_str("Allow: GET\r\n");
+    }
+    write!(text, "Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len()).expect("a string takes any text");
+    text.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_told_apart() {
+        for (head, status) in [
+            ("GET /metrics HTTP/1.1\r\n", None),
+            ("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", Some(Status::Ok)),
+            ("GET /metrics?x=1 HTTP/1.0\n\n", Some(Status::Ok)),
+            ("GET / HTTP/1.1\r\n\r\n", Some(Status::NotFound)),
+            ("GET /metrics/ HTTP/1.1\r\n\r\n", Some(Status::NotFound)),
+            ("GET /../metrics HTTP/1.1\r\n\r\n", Some(Status::NotFound)),
+            ("HEAD /metrics HTTP/1.1\r\n\r\n", Some(Status::NotAllowed)),
+            ("POST /metrics HTTP/1.1\r\n\r\n", Some(Status::NotAllowed)),
+            ("get /metrics HTTP/1.1\r\n\r\n", Some(Status::Bad)),
+            ("GET /metrics HTTP/2\r\n\r\n", Some(Status::Bad)),
+            ("GET  /metrics HTTP/1.1\r\n\r\n", Some(Status::Bad)),
+            ("GET /metrics\r\n\r\n", Some(Status::Bad)),
+            ("\r\n\r\n", Some(Status::Bad)),
+        ] {
+            assert_eq!(judge(head.as_bytes()), status, "{head:?}");
+        }
+        assert_eq!(judge(b"\xff\xfe \0\n\n"), Some(Status::Bad));
+        assert_eq!(judge(&[b'a'; MOST_HEAD]), None);
+        assert_eq!(judge(&[b'a'; MOST_HEAD + 1]), Some(Status::TooLarge));
+    }
+}

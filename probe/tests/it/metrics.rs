@@ -1,0 +1,209 @@
+//! The page of metrics, and clients that mean no good.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pollscope_probe::{MetricsServer, Probe};
+
+/// Far beyond what a scrape takes: turns a hang into a failure.
+const DEADLINE: Duration = Duration::from_secs(30);
+const LOOPBACK: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
+const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n";
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(address).expect("it listens");
+    client.set_read_timeout(Some(DEADLINE)).unwrap();
+    client.set_write_timeout(Some(DEADLINE)).unwrap();
+    client
+}
+
+fn hear(mut client: TcpStream) -> String {
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).expect("an answer that ends");
+    answer
+}
+
+fn ask(address: SocketAddr, request: &[u8]) -> String {
+    let mut client = connect(address);
+    client.write_all(request).expect("it reads");
+    hear(client)
+}
+
+fn measured() -> Probe {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let probe = Probe::builder().slow_poll(Duration::from_millis(1)).install(&mut runtime).unwrap();
+    let task = probe.watch(async { thread::sleep(Duration::from_millis(3)) });
+    runtime.build().unwrap().block_on(task);
+    probe
+}
+
+#[test]
+fn a_scrape_has_the_metrics() {
+    let probe = measured();
+    let server = probe.serve_prometheus(LOOPBACK).unwrap();
+    let answer = ask(server.local_addr(), GET);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    for line in [
+        "Content-Type: text/plain; version=0.0.4; charset=utf-8",
+        "Connection: close",
+        &format!("Content-Length: {}", body.len()),
+    ] {
+        assert!(head.lines().any(|l| l == line), "no `{line}` in:\n{head}");
+    }
+    assert!(
+        body.contains("\npollscope_poll_duration_seconds_count 1\n")
+            && body.contains("\npollscope_slow_polls_total 1\n")
+    );
+}
+
+/// What a task could not: tell of the loop while it is blocked.
+#[test]
+fn a_blocked_loop_is_scraped_all_the_same() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let probe = Probe::builder().install(&mut runtime).unwrap();
+    let server = probe.serve_prometheus(LOOPBACK).unwrap();
+    let (go_on, blocked) = std::sync::mpsc::channel::<()>();
+    let task = probe.watch(async move { blocked.recv().unwrap() });
+    let under_way = || {
+        let answer = ask(server.local_addr(), GET);
+        let of_name = answer.lines().find_map(|line| line.strip_prefix("pollscope_poll_under_way_seconds "));
+        of_name.unwrap().parse::<f64>().unwrap()
+    };
+    assert_eq!(under_way(), 0.0);
+    let looping = thread::spawn(move || runtime.build().unwrap().block_on(task));
+    let start = Instant::now();
+    while under_way() < 0.05 {
+        assert!(start.elapsed() < DEADLINE);
+    }
+    go_on.send(()).unwrap();
+    looping.join().unwrap();
+    assert_eq!(under_way(), 0.0);
+}
+
+#[test]
+fn other_requests_are_refused() {
+    let server = Probe::off().serve_prometheus(LOOPBACK).unwrap();
+    let large = [b"GET /metrics HTTP/1.1\r\nX: ".as_slice(), &vec![b'x'; 1 << 20], b"\r\n\r\n"].concat();
+    let rows: [(&[u8], &str); 5] = [
+        (b"GET /other HTTP/1.1\r\n\r\n", "404 "),
+        (b"POST /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc", "405 "),
+        (b"\x16\x03\x01\0\n\n", "400 "),
+        (b"GET /metrics HTTP/9\r\n\r\n", "400 "),
+        (&large, "431 "),
+    ];
+    for (request, status) in rows {
+        let answer = ask(server.local_addr(), request);
+        let start = String::from_utf8_lossy(&request[..request.len().min(40)]);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{start:?}: {answer}");
+    }
+    // Half of a request, and then nothing more.
+    let mut client = connect(server.local_addr());
+    client.write_all(b"garbage").unwrap();
+    client.shutdown(std::net::Shutdown::Write).unwrap();
+    assert!(hear(client).starts_with("HTTP/1.1 400 "));
+}
+
+/// Each of the hostile clients would take far longer than a scrape; the number of scrapes makes it certain that some
+/// were answered in the midst of them.
+#[test]
+fn hostile_clients_hold_up_nobody() {
+    let server = measured().serve_prometheus(LOOPBACK).unwrap();
+    let address = server.local_addr();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // One byte a second; it is closed upon long before its request is whole.
+        let slow = scope.spawn(|| {
+            let mut client = connect(address);
+            let start = Instant::now();
+            for byte in GET {
+                if client.write_all(&[*byte]).is_err() {
+                    break;
+                }
+                thread::sleep(Duration::from_secs(1));
+            }
+            start.elapsed()
+        });
+        // Ask, and never read.
+        let mut deaf: Vec<TcpStream> = (0..10).map(|_| connect(address)).collect();
+        deaf.iter_mut().for_each(|client| client.write_all(GET).unwrap());
+        // Headers without end; more and more who say nothing.
+        scope.spawn(|| {
+            let mut client = connect(address);
+            while !over.load(Relaxed) {
+                if client.write_all(&[b'x'; 4096]).is_err() {
+                    break;
+                }
+            }
+        });
+        let mut silent = Vec::new();
+        for _ in 0..50 {
+            silent.extend((0..4).map(|_| connect(address)));
+            let start = Instant::now();
+            let answer = ask(address, GET);
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("} 1\n"), "{answer}");
+            assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        }
+        over.store(true, Relaxed);
+        let lasted = slow.join().unwrap();
+        assert!(lasted < Duration::from_secs(10), "{lasted:?}");
+    });
+    assert!(ask(address, GET).starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[test]
+fn a_slow_client_has_two_seconds() {
+    let server = measured().serve_prometheus(LOOPBACK).unwrap();
+    let mut slow = connect(server.local_addr());
+    let start = Instant::now();
+    slow.write_all(b"GET /metr").unwrap();
+    let scrape = ask(server.local_addr(), GET);
+    assert!(scrape.starts_with("HTTP/1.1 200 OK\r\n") && start.elapsed() < Duration::from_secs(2), "{scrape}");
+    assert_eq!(slow.read(&mut [0]).unwrap_or(0), 0);
+    let lasted = start.elapsed();
+    assert!(lasted >= Duration::from_millis(1_900) && lasted < Duration::from_secs(10), "{lasted:?}");
+}
+
+#[test]
+fn dropping_it_ends_it() {
+    for clients in [0, 3] {
+        let server = Probe::off().serve_prometheus(LOOPBACK).unwrap();
+        let address = server.local_addr();
+        let _clients: Vec<TcpStream> = (0..clients).map(|_| connect(address)).collect();
+        let start = Instant::now();
+        drop(server);
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        // Another test can be given the port meanwhile, for as long as it takes.
+        while TcpListener::bind(address).is_err() {
+            assert!(start.elapsed() < DEADLINE, "the address is not free again");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn an_address_in_use_is_refused_with_its_name() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = Probe::off().serve_prometheus(address).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    assert!(error.to_string().starts_with(&format!("cannot serve metrics on `{address}`: ")), "{error}");
+}
+
+#[test]
+fn a_source_without_metrics_is_no_harm() {
+    let mut times = 0;
+    let source = move || {
+        times += 1;
+        assert!(times != 2, "on purpose");
+        (times == 3).then(|| Probe::off().snapshot())
+    };
+    let server = MetricsServer::start(LOOPBACK, source).unwrap();
+    for status in ["503 ", "500 ", "200 "] {
+        let answer = ask(server.local_addr(), GET);
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+}

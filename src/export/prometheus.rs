@@ -1,0 +1,124 @@
+//! Prometheus: serves what the current run's probe sees, while it runs and afterwards, until the next begins.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pollscope_probe::{MetricsServer, Probe, Snapshot};
+
+use crate::redact::place;
+
+/// Why metrics are not served.
+#[derive(Debug)]
+pub struct ServeError {
+    /// As it was asked for.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub error: io::Error,
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cannot = format!("cannot serve metrics on `{}`: ", self.address);
+        // The server says as much, but advises those who write a program.
+        let error = self.error.to_string();
+        let cause =
+            error.strip_prefix(&cannot).and_then(|rest| rest.rsplit_once(';')).map_or(&*error, |(cause, _)| cause);
+        write!(f, "{cannot}{cause}; name a free address of this machine with `--prometheus ADDR`, or port 0 for any")
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+/// Which probe is asked.
+#[derive(Debug, Clone, Default)]
+pub struct Current(Arc<Mutex<What>>);
+
+#[derive(Debug, Default)]
+enum What {
+    /// No run began yet.
+    #[default]
+    Nothing,
+    Running(Probe),
+    /// What was seen last: its probe is gone, and with it its threads.
+    Ended(Box<Snapshot>),
+}
+
+impl Current {
+    fn lock(&self) -> MutexGuard<'_, What> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A run begins.
+    pub fn begin(&self, probe: &Probe) {
+        *self.lock() = What::Running(probe.clone());
+    }
+
+    /// It ended.
+    pub fn end(&self) {
+        let mut current = self.lock();
+        if let What::Running(probe) = &*current {
+            *current = What::Ended(Box::new(probe.snapshot()));
+        }
+    }
+
+    fn snapshot(&self) -> Option<Snapshot> {
+        match &*self.lock() {
+            What::Nothing => None,
+            What::Running(probe) => Some(probe.snapshot()),
+            What::Ended(snapshot) => Some(Snapshot::clone(snapshot)),
+        }
+    }
+}
+
+/// Begins to serve whatever probe is current at the time, without paths if they are to be hidden.
+///
+/// # Errors
+/// When the address cannot be listened on.
+pub fn serve(address: SocketAddr, current: Current, redact: bool) -> Result<MetricsServer, ServeError> {
+    let source = move || {
+        let mut snapshot = current.snapshot()?;
+        if redact {
+            for site in &mut snapshot.sites {
+                site.spawned_at = site.spawned_at.as_deref().map(place);
+            }
+        }
+        Some(snapshot)
+    };
+    MetricsServer::start(address, source).map_err(|error| ServeError { address, error })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_shown_until_the_next_begins() {
+        let current = Current::default();
+        assert!(current.snapshot().is_none());
+        current.end();
+        assert!(current.snapshot().is_none());
+        let run = || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let probe = Probe::builder().install(&mut runtime).expect("a probe");
+            current.begin(&probe);
+            runtime.build().expect("a runtime").block_on(probe.watch(async {}));
+        };
+        for _ in 0..2 {
+            run();
+            assert_eq!(current.snapshot().map(|snapshot| snapshot.polls.count()), Some(1));
+            current.end();
+            assert_eq!(current.snapshot().map(|snapshot| snapshot.polls.count()), Some(1));
+        }
+    }
+
+    #[test]
+    fn the_advice_is_the_programs() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("its address");
+        let error = serve(address, Current::default(), false).expect_err("it is taken").to_string();
+        assert!(error.starts_with(&format!("cannot serve metrics on `{address}`: Address already in use")), "{error}");
+        assert_eq!(error.matches("cannot").count() + error.matches(';').count(), 2, "{error}");
+    }
+}
