@@ -18,3 +18,5 @@ mod threads;
 mod tidy;
 #[cfg(all(feature = "capture", target_os = "linux", target_arch = "x86_64", not(pollscope_portable)))]
 mod watchdog;
+#[cfg(all(feature = "capture", target_os = "linux", target_arch = "x86_64", not(pollscope_portable)))]
+mod web;
