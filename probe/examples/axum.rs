@@ -10,6 +10,7 @@ use axum::Router;
 use axum::routing::get;
 use pollscope_probe::Probe;
 use tokio::net::TcpListener;
+use tokio::runtime::Builder;
 
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -32,10 +33,7 @@ async fn serve() -> std::io::Result<()> {
     axum::serve(listener, Router::new().route("/blocks", get(blocks)).route("/waits", get(waits))).await
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    let lines = Probe::builder().slow_poll(Duration::from_millis(10)).slow_poll_lines(std::io::stderr());
-    let probe = lines.install(builder.enable_all())?;
-    builder.build()?.block_on(probe.watch(serve()))?;
-    Ok(())
+fn main() -> std::io::Result<()> {
+    let probe = Probe::builder().slow_poll(Duration::from_millis(10)).slow_poll_lines(std::io::stderr());
+    probe.run(Builder::new_multi_thread().enable_all(), serve())?
 }

@@ -42,8 +42,11 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// When the last handle is dropped, lines that were not yet written are, for at most one second.
+/// When the last handle is dropped, lines that were not yet written are, for at most one second; callbacks and lines end with it.
+/// So keep one until the runtime is gone: what it still polls after that is slow for nobody. A process can have any number of
+/// runtimes, each with a probe of its own: nothing is shared between them.
 #[derive(Debug, Clone)]
+#[must_use = "when the last handle is dropped, callbacks and lines end"]
 pub struct Probe {
     inner: Option<Arc<Inner>>,
 }
@@ -150,7 +153,8 @@ impl Probe {
     }
 
     /// Waits until the callback was called and the line written, or counted as suppressed, for every slow poll that has
-    /// ended, and says in a line what the rate limit held back so far. Whether that was done within `timeout`.
+    /// ended, and says in a line what the rate limit held back so far. Whether that was done within `timeout`. In the callback it is
+    /// `false` at once: what it waits for comes after the callback.
     pub fn finish(&self, timeout: Duration) -> bool {
         self.inner.as_ref().is_none_or(|inner| inner.control.finish(timeout))
     }
@@ -207,6 +211,17 @@ impl std::error::Error for InstallError {
             InstallError::ZeroThreshold => None,
             InstallError::Thread(error) => Some(error),
         }
+    }
+}
+
+/// For a `main` that returns [`io::Result`]: the kind is that of the thread's error, or [`io::ErrorKind::InvalidInput`].
+impl From<InstallError> for io::Error {
+    fn from(error: InstallError) -> io::Error {
+        let kind = match &error {
+            InstallError::ZeroThreshold => io::ErrorKind::InvalidInput,
+            InstallError::Thread(error) => error.kind(),
+        };
+        io::Error::new(kind, error)
     }
 }
 
@@ -337,9 +352,45 @@ impl ProbeBuilder {
         self
     }
 
+    /// Builds the runtime with the probe in it, runs the future on it, watched, and shuts both down: in place of `#[tokio::main]`,
+    /// whose body is the future. It returns the future's output.
+    ///
+    /// As with `#[tokio::main]`, tasks that are still there are dropped, and what runs on the blocking pool is waited for. Then the
+    /// last slow polls are delivered, for at most a second; also when the future panics. Where you need the [`Probe`], to name
+    /// tasks or to read a [`Snapshot`], [`install`](ProbeBuilder::install) it, and drop the runtime before it.
+    ///
+    /// ```
+    /// use pollscope_probe::ProbeBuilder;
+    /// use tokio::runtime::Builder;
+    ///
+    /// async fn serve() -> u16 {
+    ///     tokio::spawn(async { 8080 }).await.unwrap()
+    /// }
+    ///
+    /// fn main() -> std::io::Result<()> {
+    ///     let port = ProbeBuilder::from_env().run(Builder::new_multi_thread().enable_all(), serve())?;
+    ///     assert_eq!(port, 8080);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`install`](ProbeBuilder::install), or when the runtime cannot be built. The future was not polled then.
+    ///
+    /// # Panics
+    /// When the future does, and within a runtime, as [`block_on`](tokio::runtime::Runtime::block_on).
+    #[track_caller]
+    pub fn run<F: Future>(self, runtime: &mut tokio::runtime::Builder, future: F) -> io::Result<F::Output> {
+        // In this order, the runtime is gone before the probe, whichever way this ends.
+        let probe = self.install(runtime)?;
+        let runtime = runtime.build()?;
+        Ok(runtime.block_on(probe.watch(future)))
+    }
+
     /// Installs the probe into a runtime that is about to be built. It takes the builder's places for
     /// `on_thread_park`, `on_thread_unpark`, `on_before_task_poll` and `on_after_task_poll`: a callback of yours belongs
-    /// into this builder, and one set on the runtime's builder afterwards replaces the probe's.
+    /// into this builder, and one set on the runtime's builder afterwards replaces the probe's. So does another probe: the one
+    /// installed last measures, the other sees only what it watches. All runtimes that the builder then builds share the probe.
     ///
     /// # Errors
     /// When the threshold is 0, or a thread of the probe's own cannot be started.

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use crate::lines::Limiter;
@@ -46,6 +46,8 @@ struct State {
     /// How many times it was asked to deliver everything, and did.
     asked: u64,
     done: u64,
+    /// The reporter's own thread, which must not wait for itself.
+    thread: Option<ThreadId>,
 }
 
 pub(crate) struct Reporter {
@@ -102,6 +104,8 @@ impl Control {
 
     fn wait(&self, mut state: MutexGuard<'_, State>, timeout: Duration, done: impl Fn(&State) -> bool) -> bool {
         let start = Instant::now();
+        // From within a callback it never comes.
+        let timeout = if state.thread == Some(thread::current().id()) { Duration::ZERO } else { timeout };
         while !done(&state) {
             let left = timeout.saturating_sub(start.elapsed());
             if left.is_zero() || state.stopped {
@@ -139,6 +143,7 @@ impl Reporter {
     }
 
     fn run(mut self, control: &Control) {
+        control.lock().thread = Some(thread::current().id());
         let mut limiter = Limiter::new(self.shared.redacted);
         let mut answered = 0;
         let mut checked_ns = Some(0);

@@ -8,6 +8,7 @@ mod durations;
 mod environment;
 mod identities;
 mod interrupted;
+mod lifetimes;
 mod nested;
 mod portable;
 mod reporting;
