@@ -40,6 +40,8 @@ mod distribution;
 pub mod duration;
 mod env;
 pub mod escape;
+#[cfg(feature = "tracing")]
+pub mod events;
 mod evidence;
 pub mod histogram;
 mod hooks;

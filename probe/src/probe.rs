@@ -78,6 +78,8 @@ impl Probe {
             redact_paths: false,
             schedule_latency: true,
             callback: None,
+            #[cfg(feature = "tracing")]
+            events: false,
             writer: None,
             #[cfg(feature = "capture")]
             watchdog: Some(crate::watchdog::Options::default()),
@@ -169,6 +171,8 @@ pub struct ProbeBuilder {
     redact_paths: bool,
     schedule_latency: bool,
     callback: Option<Callback>,
+    #[cfg(feature = "tracing")]
+    events: bool,
     writer: Option<LineWriter>,
     #[cfg(feature = "capture")]
     watchdog: Option<crate::watchdog::Options>,
@@ -278,6 +282,15 @@ impl ProbeBuilder {
     /// one that blocks holds back further calls and lines, and nothing else.
     pub fn on_slow_poll(self, f: impl FnMut(&SlowPoll) + Send + 'static) -> ProbeBuilder {
         ProbeBuilder { callback: Some(Box::new(f)), ..self }
+    }
+
+    /// Whether every slow poll is an event for `tracing`: at level `WARN`, of target [`TARGET`](crate::events::TARGET), on the same
+    /// thread, after the callback. [`events`](crate::events) has its fields. They go to the subscriber of the thread that
+    /// installs the probe, if it has one of its own then; else to the process's, which may be set later. One that panics is
+    /// counted with [`Snapshot::callback_panics`], one that blocks holds back what a callback would. Off unless asked for.
+    #[cfg(feature = "tracing")]
+    pub fn tracing(self, on: bool) -> ProbeBuilder {
+        ProbeBuilder { events: on, ..self }
     }
 
     /// Where a line for every slow poll goes, at most five a minute and spawn site, each in one `write` and flushed. On the same
@@ -408,7 +421,13 @@ impl ProbeBuilder {
         shared.tracks_waits = TOKIO_UNSTABLE && self.schedule_latency;
         let shared = Arc::new(shared);
         let control = Arc::new(Control::default());
-        let reporter = Reporter { shared: Arc::clone(&shared), callback: self.callback, writer: self.writer };
+        let reporter = Reporter {
+            shared: Arc::clone(&shared),
+            callback: self.callback,
+            #[cfg(feature = "tracing")]
+            events: self.events.then(|| crate::events::Events::here(self.redact_paths)),
+            writer: self.writer,
+        };
         reporter.spawn(Arc::clone(&control)).map_err(InstallError::Thread)?;
         #[cfg(feature = "capture")]
         let watchdog = match self.watchdog {

@@ -53,6 +53,8 @@ struct State {
 pub(crate) struct Reporter {
     pub(crate) shared: Arc<Shared>,
     pub(crate) callback: Option<Callback>,
+    #[cfg(feature = "tracing")]
+    pub(crate) events: Option<crate::events::Events>,
     pub(crate) writer: Option<LineWriter>,
 }
 
@@ -195,6 +197,12 @@ impl Reporter {
         for poll in polls {
             if let Some(callback) = &mut self.callback
                 && catch_unwind(AssertUnwindSafe(|| callback(&poll))).is_err()
+            {
+                self.shared.callback_panics.fetch_add(1, Relaxed);
+            }
+            #[cfg(feature = "tracing")]
+            if let Some(events) = &self.events
+                && catch_unwind(AssertUnwindSafe(|| events.emit(&poll))).is_err()
             {
                 self.shared.callback_panics.fetch_add(1, Relaxed);
             }

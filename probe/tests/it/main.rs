@@ -6,6 +6,8 @@ mod chained;
 mod counts;
 mod durations;
 mod environment;
+#[cfg(feature = "tracing")]
+mod events;
 mod identities;
 mod interrupted;
 mod lifetimes;
