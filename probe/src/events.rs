@@ -74,6 +74,7 @@ impl Events {
         let evidence = &poll.evidence;
         // An `Option` that is `None` is a field that is not there.
         tracing::event!(
+            name: "slow_poll",
             target: TARGET,
             parent: None,
             tracing::Level::WARN,

@@ -165,6 +165,27 @@ fn a_callback_that_waits_for_all_callbacks_is_told_at_once_that_it_cannot() {
     assert!(probe.finish(LONG), "others are told as always");
 }
 
+/// It holds back further calls, and at the end a second of whoever drops the probe; never the loop.
+#[test]
+fn a_callback_that_blocks_holds_up_no_poll() {
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (began, begins) = std::sync::mpsc::channel();
+    let (runtime, probe) = current_thread(strict().on_slow_poll(move |_| {
+        let _ = began.send(());
+        let _ = released.recv();
+    }));
+    runtime.block_on(async { spawn(&probe, three_polls()).await.unwrap() });
+    begins.recv_timeout(LONG).unwrap();
+    for _ in 0..1_000 {
+        runtime.block_on(async { spawn(&probe, three_polls()).await.unwrap() });
+    }
+    assert_eq!(probe.snapshot().slow_polls_total, 3_003);
+    let start = Instant::now();
+    drop(probe);
+    assert!(start.elapsed() < LONG / 2);
+    drop(release);
+}
+
 #[test]
 fn of_two_probes_on_one_builder_the_last_measures() {
     let mut builder = Builder::new_current_thread();
