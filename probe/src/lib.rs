@@ -29,10 +29,17 @@
 //! [watched](Probe::watch) and each worker's busy stretches; [`Coverage`] says which. Durations are exact on every machine; where
 //! something stands in the way of seeing what a slow poll did, it is `None`, and a [`CaptureNote`] says why, once.
 //!
+//! In place of `#[tokio::main]`, [`ProbeBuilder::run`] does all of the above in one call. [`Probe`] says what ends when.
+//!
 //! In your own tests, [`testing`] fails a future that holds up its loop.
 //!
 //! Memory is bounded: a thread that polls takes 0.8 MB for its histograms, and 37 kB for each of at most 257 rows of
 //! spawn sites. It is not a profiler, and it does not see closures on the blocking pool.
+
+/// What the README shows compiles and runs.
+#[cfg(all(doctest, feature = "capture"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod blame;
 mod clock;

@@ -201,6 +201,17 @@ fn of_two_probes_on_one_builder_the_last_measures() {
     assert_eq!(second.snapshot().schedule_latency, None, "though the first asked Tokio for it");
 }
 
+#[test]
+fn a_park_callback_set_before_is_replaced() {
+    let mut builder = Builder::new_current_thread();
+    let parked = Arc::new(AtomicU64::new(0));
+    let parks = Arc::clone(&parked);
+    builder.on_thread_park(move || _ = parks.fetch_add(1, Relaxed));
+    let run = strict().run(builder.enable_time(), async { tokio::time::sleep(Duration::from_millis(2)).await });
+    assert!(run.is_ok());
+    assert_eq!(parked.load(Relaxed), 0);
+}
+
 /// What a service sets afterwards replaces the probe's: it measures less, and nothing else happens.
 #[test]
 fn a_park_callback_set_afterwards_takes_the_place_of_the_probes() {
