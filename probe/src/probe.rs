@@ -293,8 +293,8 @@ impl ProbeBuilder {
         ProbeBuilder { events: on, ..self }
     }
 
-    /// Where a line for every slow poll goes, at most five a minute and spawn site, each in one `write` and flushed. On the same
-    /// thread. A line that cannot be written, or makes the writer panic, counts as suppressed. Where something stands in the way of
+    /// Where a line for every slow poll goes, at most five a minute, spawn site and function that blocked, each in one `write` and
+    /// flushed. On the same thread. A line that cannot be written, or makes the writer panic, counts as suppressed. Where something stands in the way of
     /// seeing what slow polls do, one more line says why, once: see [`CaptureNote`](crate::CaptureNote).
     pub fn slow_poll_lines(self, writer: impl Write + Send + 'static) -> ProbeBuilder {
         ProbeBuilder { writer: Some(Box::new(writer)), ..self }
