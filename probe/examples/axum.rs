@@ -1,7 +1,7 @@
 //! A web server with two handlers that block its event loop, and one that does not:
 //! `cargo run --release -p pollscope-probe --example axum`, and then, elsewhere, `curl localhost:3000/blocks`.
 //!
-//! On stderr: the slow poll, and the line in the handler. Every connection's task is spawned inside hyper-util, so where it was
+//! On stderr: the slow poll, and the line in the handler. Every connection's task is spawned at one place inside axum, so where it was
 //! spawned says nothing. `PORT` sets another port.
 
 use std::time::{Duration, Instant};
