@@ -1,7 +1,7 @@
 //! Slow polls as events of `tracing`: see [`ProbeBuilder::tracing`](crate::ProbeBuilder::tracing). With the cargo feature `tracing`.
 //!
 //! One event for each slow poll, without the limit that lines have: level `WARN`, target [`TARGET`], in no span. Its message is the
-//! line of [`SlowPoll`](crate::SlowPoll)'s `Display`. It is emitted by the thread `pollscope-report` when what can be found out is
+//! line of [`SlowPoll`]'s `Display`. It is emitted by the thread `pollscope-report` when what can be found out is
 //! there, some 100 ms after the poll's end: never by a worker, and never in the span that the task was in.
 //!
 //! These fields and their types stay as they are; more may come. What is not known is not there: no field is 0 or empty for it.
