@@ -286,6 +286,43 @@ mod tests {
         assert_eq!(calls.len(), 6);
     }
 
+    /// A runtime whose task hooks somebody set after the probe's, and what the probe saw of a thousand polls.
+    fn replaced(before: bool, after: bool) -> crate::Snapshot {
+        let mut runtime = Builder::new_current_thread();
+        let probe = Probe::builder().slow_poll(std::time::Duration::from_millis(1)).install(&mut runtime).unwrap();
+        if before {
+            runtime.on_before_task_poll(|_| {});
+        }
+        if after {
+            runtime.on_after_task_poll(|_| {});
+        }
+        let runtime = runtime.build().unwrap();
+        let root = probe.watch(async {
+            for _ in 0..1_000 {
+                tokio::spawn(async {}).await.unwrap();
+            }
+        });
+        runtime.block_on(root);
+        drop(runtime);
+        // A stall that there was none of would be said after ten thresholds.
+        std::thread::sleep(std::time::Duration::from_millis(30));
+        assert!(probe.finish(std::time::Duration::from_secs(60)));
+        probe.snapshot()
+    }
+
+    #[test]
+    fn a_hook_set_afterwards_is_said_where_it_stops_the_measuring() {
+        for (before, after) in [(true, false), (true, true), (false, true)] {
+            let snapshot = replaced(before, after);
+            let said = snapshot.capture_notes.contains(&crate::CaptureNote::HookReplaced);
+            assert_eq!(said, !before && after);
+            assert!(snapshot.polling.is_empty(), "{:?}", snapshot.polling);
+            if !said {
+                assert_eq!(snapshot.sites.len(), 1, "the watched root alone: {:?}", snapshot.sites);
+            }
+        }
+    }
+
     /// Unwinding through the hook, past the task: the loop is gone, and no poll stays open.
     #[test]
     fn a_panic_of_a_users_task_hook_leaves_no_poll_open() {

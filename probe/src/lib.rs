@@ -29,6 +29,7 @@
 //! [watched](Probe::watch) and each worker's busy stretches; [`Coverage`] says which. Durations are exact on every machine; where
 //! something stands in the way of seeing what a slow poll did, it is `None`, and a [`CaptureNote`] says why, once.
 //!
+//! In place of `#[tokio::main]`, [`ProbeBuilder::run`] does all of the above in one call. [`Probe`] says what ends when.
 //! [`Probe::serve_prometheus`] serves it all to Prometheus.
 //!
 //! In your own tests, [`testing`] fails a future that holds up its loop.
@@ -36,12 +37,19 @@
 //! Memory is bounded: a thread that polls takes 0.8 MB for its histograms, and 37 kB for each of at most 257 rows of
 //! spawn sites. It is not a profiler, and it does not see closures on the blocking pool.
 
+/// What the README shows compiles and runs.
+#[cfg(all(doctest, feature = "capture"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 mod blame;
 mod clock;
 mod distribution;
 pub mod duration;
 mod env;
 pub mod escape;
+#[cfg(feature = "tracing")]
+pub mod events;
 mod evidence;
 pub mod histogram;
 mod hooks;

@@ -1,4 +1,7 @@
-//! Which slow polls get a line of their own: at most five a minute and spawn site, the others counted in one line.
+//! Which slow polls get a line of their own: at most five a minute, spawn site and function, the others counted in one line.
+//!
+//! The function is the one that blocked, where it is known: a web server spawns all its connections at one place, and the lines of one
+//! handler must not hide another.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +9,12 @@ use crate::escape::Escaped;
 use crate::redact::redacted_source;
 use crate::snapshot::SlowPoll;
 
-/// Lines a minute and spawn site.
+/// Lines a minute, spawn site and function.
 const PER_MINUTE: u32 = 5;
 const MINUTE_NS: u64 = 60_000_000_000;
 
-/// A place in the source, as sites are told apart; equal content counts as equal.
-type Place = (&'static str, u32);
+/// A place in the source, as sites are told apart, equal content counting as equal; and the function that blocked.
+type Place = (&'static str, u32, Option<String>);
 
 #[derive(Debug, Default)]
 pub(crate) struct Limiter {
@@ -36,11 +39,8 @@ impl Limiter {
     pub(crate) fn line(&mut self, poll: &SlowPoll) -> Option<String> {
         let at = poll.spawned_at;
         let now_ns = poll.start_ns.saturating_add(poll.duration_ns);
-        let window = self.windows.entry((at.file(), at.line())).or_insert(Window {
-            since_ns: now_ns,
-            printed: 0,
-            suppressed: 0,
-        });
+        let place = (at.file(), at.line(), poll.evidence.function.clone());
+        let window = self.windows.entry(place).or_insert(Window { since_ns: now_ns, printed: 0, suppressed: 0 });
         if window.printed == PER_MINUTE {
             window.suppressed += 1;
             return None;
@@ -53,12 +53,16 @@ impl Limiter {
     /// Saying it early gives no site a new share of lines.
     pub(crate) fn close(&mut self, now_ns: u64, say_all: bool) -> Vec<String> {
         let mut lines = Vec::new();
-        self.windows.retain(|(file, line), window| {
+        self.windows.retain(|(file, line, function), window| {
             let open = now_ns.saturating_sub(window.since_ns) < MINUTE_NS;
             if (say_all || !open) && window.suppressed > 0 {
                 let file = if self.redacted { redacted_source(file) } else { (*file).into() };
                 let (file, more) = (Escaped(&file), std::mem::take(&mut window.suppressed));
-                lines.push(format!("WARN slow poll: suppressed {more} more of tasks spawned at {file}:{line}\n"));
+                let function =
+                    function.as_ref().map_or(String::new(), |function| format!(", in {}", Escaped(function)));
+                lines.push(format!(
+                    "WARN slow poll: suppressed {more} more of tasks spawned at {file}:{line}{function}\n"
+                ));
             }
             open
         });
@@ -114,6 +118,22 @@ mod tests {
         assert!(closed[0].starts_with("WARN slow poll: suppressed 7 more of tasks spawned at "), "{closed:?}");
         assert!(limiter.line(&at(61_000)).is_some(), "a new minute");
         assert!(limiter.close(0, true).is_empty(), "nothing was suppressed since");
+    }
+
+    /// As handlers of one web server.
+    #[test]
+    fn one_function_does_not_hide_another_of_the_same_site() {
+        let mut limiter = Limiter::default();
+        let in_function = |function: &str, ms: u64| {
+            let mut poll = poll(ms * 1_000_000);
+            poll.evidence.function = Some(function.to_owned());
+            poll
+        };
+        assert_eq!((0..7).filter_map(|ms| limiter.line(&in_function("app::often", ms))).count(), 5);
+        assert_eq!((7..9).filter_map(|ms| limiter.line(&in_function("app::seldom", ms))).count(), 2);
+        let [line] = &limiter.close(MINUTE_NS * 2, false)[..] else { panic!("one was suppressed") };
+        assert!(line.starts_with("WARN slow poll: suppressed 2 more of tasks spawned at "), "{line}");
+        assert!(line.ends_with(", in app::often\n"), "{line}");
     }
 
     #[test]

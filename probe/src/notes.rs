@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 const MOST: usize = 16;
 
 /// Why the probe cannot see, or not fully, what slow polls do. Their number and their durations are exact all the same; what
-/// is missing of their [`Evidence`](crate::Evidence) is `None`.
+/// is missing of their [`Evidence`](crate::Evidence) is `None`. One reason is worse: [`CaptureNote::HookReplaced`].
 ///
 /// Its `Display` is one line: what cannot be done, why, and what to do about it. It names no path but those of `/proc`.
 ///
@@ -50,6 +50,9 @@ pub enum CaptureNote {
     ProgramUnreadable(String),
     /// The thread that looks panicked; nothing is looked at any more.
     WatchdogPanicked,
+    /// Polls begin and do not end: an `on_after_task_poll` callback was set on the runtime's builder after the probe was
+    /// installed. The one reason for which polls are not counted.
+    HookReplaced,
 }
 
 const DURATIONS_STAY: &str = "slow polls keep their durations";
@@ -137,6 +140,10 @@ impl fmt::Display for CaptureNote {
                 "cannot see what blocks any longer: the thread that looks panicked; {DURATIONS_STAY}, and the panic is worth a \
                  report"
             ),
+            CaptureNote::HookReplaced => f.write_str(
+                "cannot measure polls: another `on_after_task_poll` took the probe's place; give that callback to \
+                 `ProbeBuilder::on_after_task_poll`, which calls both",
+            ),
         }
     }
 }
@@ -154,7 +161,6 @@ struct Kept {
 
 impl Notes {
     /// Keeps a reason, if there is one and it is not known.
-    #[cfg_attr(not(any(test, feature = "capture")), expect(dead_code, reason = "the watchdog's"))]
     pub(crate) fn add(&self, note: impl Into<Option<CaptureNote>>) {
         let Some(note) = note.into() else { return };
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -223,9 +229,11 @@ mod tests {
             Stripped,
             ProgramUnreadable(why()),
             WatchdogPanicked,
+            HookReplaced,
         ] {
             let line = note.to_string();
-            assert!(line.starts_with("cannot ") && line.contains(": ") && line.contains(DURATIONS_STAY), "{line}");
+            assert!(line.starts_with("cannot ") && line.contains(": ") && line.contains("; "), "{line}");
+            assert!(line.contains(DURATIONS_STAY) != (note == HookReplaced), "{line}");
             assert!(!line.contains('\n') && !line.contains("  "), "{line}");
         }
     }

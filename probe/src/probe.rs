@@ -42,8 +42,11 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// When the last handle is dropped, lines that were not yet written are, for at most one second.
+/// When the last handle is dropped, lines that were not yet written are, for at most one second; callbacks and lines end with it.
+/// So keep one until the runtime is gone: what it still polls after that is slow for nobody. A process can have any number of
+/// runtimes, each with a probe of its own: nothing is shared between them.
 #[derive(Debug, Clone)]
+#[must_use = "when the last handle is dropped, callbacks and lines end"]
 pub struct Probe {
     inner: Option<Arc<Inner>>,
 }
@@ -75,6 +78,8 @@ impl Probe {
             redact_paths: false,
             schedule_latency: true,
             callback: None,
+            #[cfg(feature = "tracing")]
+            events: false,
             writer: None,
             #[cfg(feature = "capture")]
             watchdog: Some(crate::watchdog::Options::default()),
@@ -155,7 +160,8 @@ impl Probe {
     }
 
     /// Waits until the callback was called and the line written, or counted as suppressed, for every slow poll that has
-    /// ended, and says in a line what the rate limit held back so far. Whether that was done within `timeout`.
+    /// ended, and says in a line what the rate limit held back so far. Whether that was done within `timeout`. In the callback it is
+    /// `false` at once: what it waits for comes after the callback.
     pub fn finish(&self, timeout: Duration) -> bool {
         self.inner.as_ref().is_none_or(|inner| inner.control.finish(timeout))
     }
@@ -170,6 +176,8 @@ pub struct ProbeBuilder {
     redact_paths: bool,
     schedule_latency: bool,
     callback: Option<Callback>,
+    #[cfg(feature = "tracing")]
+    events: bool,
     writer: Option<LineWriter>,
     #[cfg(feature = "capture")]
     watchdog: Option<crate::watchdog::Options>,
@@ -212,6 +220,17 @@ impl std::error::Error for InstallError {
             InstallError::ZeroThreshold => None,
             InstallError::Thread(error) => Some(error),
         }
+    }
+}
+
+/// For a `main` that returns [`io::Result`]: the kind is that of the thread's error, or [`io::ErrorKind::InvalidInput`].
+impl From<InstallError> for io::Error {
+    fn from(error: InstallError) -> io::Error {
+        let kind = match &error {
+            InstallError::ZeroThreshold => io::ErrorKind::InvalidInput,
+            InstallError::Thread(error) => error.kind(),
+        };
+        io::Error::new(kind, error)
     }
 }
 
@@ -270,8 +289,17 @@ impl ProbeBuilder {
         ProbeBuilder { callback: Some(Box::new(f)), ..self }
     }
 
-    /// Where a line for every slow poll goes, at most five a minute and spawn site, each in one `write` and flushed. On the same
-    /// thread. A line that cannot be written, or makes the writer panic, counts as suppressed. Where something stands in the way of
+    /// Whether every slow poll is an event for `tracing`: at level `WARN`, of target [`TARGET`](crate::events::TARGET), on the same
+    /// thread, after the callback. [`events`](crate::events) has its fields. They go to the subscriber of the thread that
+    /// installs the probe, if it has one of its own then; else to the process's, which may be set later. One that panics is
+    /// counted with [`Snapshot::callback_panics`], one that blocks holds back what a callback would. Off unless asked for.
+    #[cfg(feature = "tracing")]
+    pub fn tracing(self, on: bool) -> ProbeBuilder {
+        ProbeBuilder { events: on, ..self }
+    }
+
+    /// Where a line for every slow poll goes, at most five a minute, spawn site and function that blocked, each in one `write` and
+    /// flushed. On the same thread. A line that cannot be written, or makes the writer panic, counts as suppressed. Where something stands in the way of
     /// seeing what slow polls do, one more line says why, once: see [`CaptureNote`](crate::CaptureNote).
     pub fn slow_poll_lines(self, writer: impl Write + Send + 'static) -> ProbeBuilder {
         ProbeBuilder { writer: Some(Box::new(writer)), ..self }
@@ -342,9 +370,45 @@ impl ProbeBuilder {
         self
     }
 
+    /// Builds the runtime with the probe in it, runs the future on it, watched, and shuts both down: in place of `#[tokio::main]`,
+    /// whose body is the future. It returns the future's output.
+    ///
+    /// As with `#[tokio::main]`, tasks that are still there are dropped, and what runs on the blocking pool is waited for. Then the
+    /// last slow polls are delivered, for at most a second; also when the future panics. Where you need the [`Probe`], to name
+    /// tasks or to read a [`Snapshot`], [`install`](ProbeBuilder::install) it, and drop the runtime before it.
+    ///
+    /// ```
+    /// use pollscope_probe::ProbeBuilder;
+    /// use tokio::runtime::Builder;
+    ///
+    /// async fn serve() -> u16 {
+    ///     tokio::spawn(async { 8080 }).await.unwrap()
+    /// }
+    ///
+    /// fn main() -> std::io::Result<()> {
+    ///     let port = ProbeBuilder::from_env().run(Builder::new_multi_thread().enable_all(), serve())?;
+    ///     assert_eq!(port, 8080);
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`install`](ProbeBuilder::install), or when the runtime cannot be built. The future was not polled then.
+    ///
+    /// # Panics
+    /// When the future does, and within a runtime, as [`block_on`](tokio::runtime::Runtime::block_on).
+    #[track_caller]
+    pub fn run<F: Future>(self, runtime: &mut tokio::runtime::Builder, future: F) -> io::Result<F::Output> {
+        // In this order, the runtime is gone before the probe, whichever way this ends.
+        let probe = self.install(runtime)?;
+        let runtime = runtime.build()?;
+        Ok(runtime.block_on(probe.watch(future)))
+    }
+
     /// Installs the probe into a runtime that is about to be built. It takes the builder's places for
     /// `on_thread_park`, `on_thread_unpark`, `on_before_task_poll` and `on_after_task_poll`: a callback of yours belongs
-    /// into this builder, and one set on the runtime's builder afterwards replaces the probe's.
+    /// into this builder, and one set on the runtime's builder afterwards replaces the probe's. So does another probe: the one
+    /// installed last measures, the other sees only what it watches. All runtimes that the builder then builds share the probe.
     ///
     /// # Errors
     /// When the threshold is 0, or a thread of the probe's own cannot be started.
@@ -362,7 +426,13 @@ impl ProbeBuilder {
         shared.tracks_waits = TOKIO_UNSTABLE && self.schedule_latency;
         let shared = Arc::new(shared);
         let control = Arc::new(Control::default());
-        let reporter = Reporter { shared: Arc::clone(&shared), callback: self.callback, writer: self.writer };
+        let reporter = Reporter {
+            shared: Arc::clone(&shared),
+            callback: self.callback,
+            #[cfg(feature = "tracing")]
+            events: self.events.then(|| crate::events::Events::here(self.redact_paths)),
+            writer: self.writer,
+        };
         reporter.spawn(Arc::clone(&control)).map_err(InstallError::Thread)?;
         #[cfg(feature = "capture")]
         let watchdog = match self.watchdog {

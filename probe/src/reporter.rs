@@ -4,7 +4,7 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use crate::lines::Limiter;
@@ -46,11 +46,15 @@ struct State {
     /// How many times it was asked to deliver everything, and did.
     asked: u64,
     done: u64,
+    /// The reporter's own thread, which must not wait for itself.
+    thread: Option<ThreadId>,
 }
 
 pub(crate) struct Reporter {
     pub(crate) shared: Arc<Shared>,
     pub(crate) callback: Option<Callback>,
+    #[cfg(feature = "tracing")]
+    pub(crate) events: Option<crate::events::Events>,
     pub(crate) writer: Option<LineWriter>,
 }
 
@@ -102,6 +106,8 @@ impl Control {
 
     fn wait(&self, mut state: MutexGuard<'_, State>, timeout: Duration, done: impl Fn(&State) -> bool) -> bool {
         let start = Instant::now();
+        // From within a callback it never comes.
+        let timeout = if state.thread == Some(thread::current().id()) { Duration::ZERO } else { timeout };
         while !done(&state) {
             let left = timeout.saturating_sub(start.elapsed());
             if left.is_zero() || state.stopped {
@@ -139,6 +145,7 @@ impl Reporter {
     }
 
     fn run(mut self, control: &Control) {
+        control.lock().thread = Some(thread::current().id());
         let mut limiter = Limiter::new(self.shared.redacted);
         let mut answered = 0;
         let mut checked_ns = Some(0);
@@ -190,6 +197,12 @@ impl Reporter {
         for poll in polls {
             if let Some(callback) = &mut self.callback
                 && catch_unwind(AssertUnwindSafe(|| callback(&poll))).is_err()
+            {
+                self.shared.callback_panics.fetch_add(1, Relaxed);
+            }
+            #[cfg(feature = "tracing")]
+            if let Some(events) = &self.events
+                && catch_unwind(AssertUnwindSafe(|| events.emit(&poll))).is_err()
             {
                 self.shared.callback_panics.fetch_add(1, Relaxed);
             }

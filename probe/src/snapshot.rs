@@ -50,7 +50,7 @@ pub struct Snapshot {
     pub polling: Vec<Polling>,
     /// Named tasks that count as unnamed, because the table of names is full.
     pub names_refused: u64,
-    /// Panics of the slow-poll callback, caught.
+    /// Panics of the slow-poll callback, and of what subscribes to its events, caught.
     pub callback_panics: u64,
     /// Why something is missing from what is known of slow polls, each reason once, at most 16; since the installation, also
     /// in a difference. Empty when nothing was in the way, or no poll was late yet.

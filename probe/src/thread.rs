@@ -8,12 +8,16 @@ use std::sync::{Arc, Weak};
 use crate::blame::{Culprit, Culprits, Waiter};
 use crate::hooks;
 use crate::names::{NameId, UNNAMED};
+use crate::notes::CaptureNote;
 use crate::shared::Shared;
 use crate::worker::{Frame, Slot};
 
 thread_local! {
     static THREAD: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
 }
+
+/// So many polls are within one another at most. Each takes an executor within a poll, and what nests deeper was never closed.
+const MOST_OPEN: usize = 64;
 
 /// This thread's place in one probe.
 struct Entry {
@@ -22,6 +26,8 @@ struct Entry {
     slot: Arc<Slot>,
     /// The open polls, outermost first; more than one where an executor runs within a poll.
     frames: Vec<Frame>,
+    /// Whether there are so many of them that no further poll is followed.
+    gave_up: bool,
     /// When the thread was unparked, or first polled; 0 while it is parked.
     busy_since_ns: u64,
     /// What the thread was then.
@@ -87,6 +93,7 @@ fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
         shared: Arc::downgrade(shared),
         slot,
         frames: Vec::with_capacity(8),
+        gave_up: false,
         busy_since_ns: 0,
         busy_as: None,
         culprits: Culprits::new(),
@@ -136,8 +143,20 @@ impl Entry {
         }
     }
 
+    /// Whether the poll is open, and so has to be closed.
     #[inline]
-    fn open(&mut self, shared: &Shared, now_ns: u64, task: u64, location: &'static Location<'static>, name: NameId) {
+    fn open(
+        &mut self,
+        shared: &Shared,
+        now_ns: u64,
+        task: u64,
+        location: &'static Location<'static>,
+        name: NameId,
+    ) -> bool {
+        if self.frames.len() >= MOST_OPEN {
+            self.give_up(shared);
+            return false;
+        }
         if self.busy_since_ns == 0 {
             self.start_stretch(shared, now_ns);
         } else if self.busy_as.is_none() && self.frames.is_empty() {
@@ -146,6 +165,17 @@ impl Entry {
         let frame = Frame { start_ns: now_ns, task, name, location, nested_ns: 0 };
         self.slot.show(&frame);
         self.frames.push(frame);
+        true
+    }
+
+    /// Polls begin here, and none ends: somebody else has the hook that says so, and what this thread does is not known.
+    #[cold]
+    fn give_up(&mut self, shared: &Shared) {
+        if !std::mem::replace(&mut self.gave_up, true) {
+            self.slot.show_idle();
+            self.rest();
+            shared.notes.add(CaptureNote::HookReplaced);
+        }
     }
 
     #[inline]
@@ -232,8 +262,7 @@ pub(crate) fn begin_watched(
         if entry.name(task, name) {
             return false;
         }
-        entry.open(shared, shared.clock.now_ns(), task, location, name);
-        true
+        entry.open(shared, shared.clock.now_ns(), task, location, name)
     })
     .unwrap_or(false)
 }
@@ -378,6 +407,20 @@ mod tests {
         assert_eq!(polling.iter().map(|p| (p.task_id, p.for_ns)).collect::<Vec<_>>(), [(Some(3), 40 * MS)]);
         end(&shared);
         assert!(shared.snapshot().polling.is_empty());
+    }
+
+    /// As when the hook for a poll's end was replaced: no memory without end, and no stall that is none.
+    #[test]
+    fn polls_that_never_end_are_given_up_and_it_is_said_once() {
+        let shared = shared();
+        for task in 1..10_000 {
+            begin(&shared, task, Location::caller(), None);
+        }
+        let open = with_entry(&shared, |entry| entry.frames.len());
+        let snapshot = shared.snapshot();
+        assert_eq!((open, snapshot.polls.count(), snapshot.polling.len()), (Some(MOST_OPEN), 0, 0));
+        assert_eq!(snapshot.capture_notes, [CaptureNote::HookReplaced]);
+        assert!(!begin_watched(&shared, 0, Location::caller(), UNNAMED), "nothing to close");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use pollscope_probe::{CAPTURE, ProbeBuilder};
+use pollscope_probe::{CAPTURE, InstallError, Probe, ProbeBuilder};
 
 use crate::support::{block, current_thread};
 
@@ -77,4 +77,28 @@ fn a_threshold_that_is_no_duration_is_said_and_the_default_holds() {
     let (out, err) = run_host("20", &[("POLLSCOPE", "1"), ("POLLSCOPE_SLOW_POLL", "10")]);
     assert!(out.contains("polls=1"), "{out}");
     assert!(err.starts_with("WARN pollscope: ignored `POLLSCOPE_SLOW_POLL=10`"), "{err}");
+}
+
+/// No thread has room for a stack of this size. The runtime is as it was, and can be built and used.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_thread_that_cannot_be_started() {
+    const ALONE: &str = "PROBE_TEST_NO_THREADS";
+    if std::env::var_os(ALONE).is_none() {
+        let output = Command::new(std::env::current_exe().unwrap())
+            // One at a time, a test runs on the first thread.
+            .args(["--exact", "environment::a_thread_that_cannot_be_started", "--test-threads=1"])
+            .env(ALONE, "1")
+            .env("RUST_MIN_STACK", (1_u64 << 60).to_string())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let error = Probe::builder().install(&mut builder).unwrap_err();
+    assert!(matches!(error, InstallError::Thread(_)), "{error:?}");
+    assert!(error.to_string().contains("the runtime is not measured, raise the limit on threads"), "{error}");
+    assert!(Probe::builder().run(&mut builder, async {}).is_err());
+    assert_eq!(builder.build().unwrap().block_on(async { tokio::spawn(async { 42 }).await.unwrap() }), 42);
 }

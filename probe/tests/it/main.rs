@@ -6,8 +6,11 @@ mod chained;
 mod counts;
 mod durations;
 mod environment;
+#[cfg(feature = "tracing")]
+mod events;
 mod identities;
 mod interrupted;
+mod lifetimes;
 mod metrics;
 mod nested;
 mod portable;
@@ -19,3 +22,5 @@ mod threads;
 mod tidy;
 #[cfg(all(feature = "capture", target_os = "linux", target_arch = "x86_64", not(pollscope_portable)))]
 mod watchdog;
+#[cfg(all(feature = "capture", target_os = "linux", target_arch = "x86_64", not(pollscope_portable)))]
+mod web;

@@ -31,19 +31,39 @@ fn the_probe_depends_on_an_allow_list() {
         "tokio",
     ];
     assert_eq!(with_capture, allowed);
+    let with_tracing = crates(&["--features", "tracing"]);
+    let more: Vec<&String> = with_tracing.iter().filter(|name| !with_capture.contains(name)).collect();
+    assert_eq!(more, ["once_cell", "tracing", "tracing-core"]);
 }
 
-fn crates(features: &[&str]) -> Vec<String> {
+/// Tokio's own feature of that name costs every poll something.
+#[test]
+fn events_do_not_turn_on_tokios() {
+    let on = |asked| {
+        let tree = tree(&["--format", "{p} {f}", "--features", asked]);
+        let tokio =
+            tree.lines().find(|line| line.starts_with("tokio v")).unwrap_or_else(|| panic!("{tree}")).to_owned();
+        tokio.split([' ', ',']).any(|feature| feature == "tracing")
+    };
+    assert!(on("task-names"));
+    assert!(!on("tracing"));
+}
+
+fn tree(options: &[&str]) -> String {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["tree", "-p", "pollscope-probe", "-e", "normal", "--prefix", "none", "--offline"])
-        .args(features)
+        .args(options)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
-    let tree = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn crates(features: &[&str]) -> Vec<String> {
+    let tree = tree(features);
     let mut crates: Vec<String> = tree.lines().filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect();
     crates.sort_unstable();
     crates.dedup();
-    assert!(!crates.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     crates
 }
