@@ -30,3 +30,14 @@ pub(crate) fn quantile(values: impl IntoIterator<Item = f64>, q: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values[((values.len() - 1) as f64 * q).round() as usize]
 }
+
+/// KiB of this process that are in memory.
+///
+/// # Panics
+/// Without `/proc`.
+#[allow(dead_code, reason = "not every benchmark looks")]
+pub(crate) fn rss_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}

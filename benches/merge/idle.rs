@@ -14,7 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 
-use crate::common::is_measuring;
+use crate::common::{is_measuring, rss_kib};
 use crate::files::filled;
 
 /// How long nothing happens before it is measured, and while.
@@ -38,7 +38,7 @@ fn one(name: &str, watch: Watch, inputs: usize) {
     let bytes: u64 = paths.iter().map(|path| fs::metadata(path).map_or(0, |metadata| metadata.len())).sum();
     let output = folder.path().join("merged");
     let (close, closed) = watch::channel(false);
-    let before = resident();
+    let before = rss_kib();
     let merging = {
         let output = output.clone();
         thread::spawn(move || {
@@ -63,7 +63,7 @@ fn one(name: &str, watch: Watch, inputs: usize) {
         let start = cpu();
         thread::sleep(MEASURE);
         let share = (cpu() - start).as_secs_f64() / MEASURE.as_secs_f64();
-        let each = (resident().saturating_sub(before)) as f64 / 1024.0 / inputs as f64;
+        let each = rss_kib().saturating_sub(before) as f64 / inputs as f64;
         println!("{name}: {:.2} % of a core, {each:.1} KiB of memory an input", 100.0 * share);
     }
     close.send_replace(true);
@@ -74,11 +74,4 @@ fn one(name: &str, watch: Watch, inputs: usize) {
 fn cpu() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-/// Bytes of this process that are in memory.
-fn resident() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").parse::<u64>().map_or(0, |kib| kib * 1024)
 }

@@ -5,6 +5,7 @@ use std::mem;
 use std::ptr;
 use std::time::{Duration, Instant};
 
+use crate::common::rss_kib;
 use crate::heap;
 
 /// At one moment.
@@ -19,12 +20,6 @@ impl Host {
     pub(crate) fn now() -> Host {
         Host { live_bytes: heap::live_bytes(), rss_kib: rss_kib(), fds: fds(), threads: threads().len() }
     }
-}
-
-fn rss_kib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("/proc is mounted");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
 /// Without the one that reads the folder.

@@ -10,6 +10,7 @@ use tempfile::NamedTempFile;
 
 use super::{CmdError, summary};
 use crate::args::{Color, Outputs};
+use crate::pipeline::folder_of;
 use crate::recording::Recording;
 use crate::report::terminal::Style;
 use crate::report::{Format, files, render};
@@ -133,7 +134,7 @@ fn try_path(path: &Path) -> io::Result<()> {
 
 /// An empty file in the folder of `path`, removed when dropped.
 fn beside(path: &Path) -> io::Result<NamedTempFile> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     // Asked first: tempfile's own error would name a file that nobody knows.
     fs::metadata(folder)?;
     NamedTempFile::new_in(folder).map_err(|error| io::Error::from(error.kind()))

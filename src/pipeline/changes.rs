@@ -19,6 +19,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::sync::Notify;
 
+use super::folder_of;
 use super::input::{Identity, identity, open_file};
 
 /// How many files that took an input's name wait for it, at most.
@@ -108,11 +109,10 @@ impl Changes {
         let shared = Arc::clone(&self.shared);
         let watched = Watched { shared, input: Arc::new(waiting), _stop: Arc::clone(&self.stop) };
         let name = path.file_name().ok_or(Errno::INVAL)?.to_owned();
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // Under the lock: the thread looks places up.
         let mut places = self.shared.places();
         let flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
-        let wd = inotify::add_watch(&self.shared.inotify, folder, flags | WatchFlags::ONLYDIR)?;
+        let wd = inotify::add_watch(&self.shared.inotify, folder_of(path), flags | WatchFlags::ONLYDIR)?;
         places.names.entry((wd, name)).or_default().push(Arc::clone(&watched.input));
         places.all.push(Arc::clone(&watched.input));
         drop(places);
@@ -224,8 +224,7 @@ impl Shared {
             {
                 // It had the name: if nobody knows it, it had it only for a moment.
                 for input in inputs {
-                    let folder = input.path.parent().unwrap_or(Path::new(""));
-                    input.open(&folder.join(name), false);
+                    input.open(&input.path.with_file_name(name), false);
                     input.changed.notify_one();
                 }
             }

@@ -712,9 +712,7 @@ impl Input {
         let (number, file) = self.files.pop_front().expect("it was just put there");
         self.long_lines += file.buffer.long_lines();
         let kept = (self.reading.follow && self.room.take()).then(|| Arc::clone(file.file()));
-        let left =
-            Left { number, identity: file.identity, mark: file.mark(), kept, evidence: file.evidence(&self.path) };
-        self.left.push(left);
+        self.left.push(Left::of(number, &file, kept, &self.path));
     }
 
     /// What a confirmation compares the output with: all lines that were read whole, handed out or not.
@@ -723,8 +721,7 @@ impl Input {
             let rest = Mark::of(number, &file, file.buffer.at(), file.buffer.whole_to());
             self.mark(Mark { is_within_line: false, ..rest });
             let kept = Some(Arc::clone(file.file()));
-            let evidence = file.evidence(&self.path);
-            self.left.push(Left { number, identity: file.identity, mark: file.mark(), kept, evidence });
+            self.left.push(Left::of(number, &file, kept, &self.path));
         }
         if self.marks.is_empty()
             && let Some(last) = self.left.last()
@@ -761,6 +758,10 @@ impl Input {
 }
 
 impl Left {
+    fn of(number: usize, file: &Generation, kept: Option<Arc<File>>, path: &Path) -> Left {
+        Left { number, identity: file.identity, mark: file.mark(), kept, evidence: file.evidence(path) }
+    }
+
     fn part_file(&self, path: &Path, has_name: bool) -> PartFile {
         match (&self.evidence, &self.kept) {
             (PartFile::Named(_), Some(kept)) if !holds(kept, &self.mark) => {

@@ -2,6 +2,8 @@
 //!
 //! Reading is off the loop in every mode; only the write side differs. Nothing here knows what measures it.
 
+use std::path::Path;
+
 mod changes;
 pub mod confirm;
 pub mod fifo;
@@ -13,3 +15,8 @@ pub mod pieces;
 pub mod sink;
 pub mod tag;
 pub mod tail;
+
+/// The folder that a name is in.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}

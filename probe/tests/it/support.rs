@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use pollscope_probe::{Probe, ProbeBuilder, TOKIO_UNSTABLE};
+use pollscope_probe::{CAPTURE, Probe, ProbeBuilder, SlowPoll, TOKIO_UNSTABLE};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
@@ -32,6 +32,19 @@ pub(crate) fn install(mut builder: Builder, probe: ProbeBuilder) -> (Runtime, Pr
 /// A probe for which nothing is slow.
 pub(crate) fn patient() -> ProbeBuilder {
     Probe::builder().slow_poll(LONG)
+}
+
+/// The slow polls, with what was seen of them: the first names of a program's functions can take a while.
+pub(crate) fn slow_polls(probe: &Probe) -> Vec<SlowPoll> {
+    let start = Instant::now();
+    loop {
+        assert!(probe.finish(LONG));
+        let polls = probe.snapshot().slow_polls;
+        if !CAPTURE || polls.iter().all(|poll| poll.evidence.captures > 0) || start.elapsed() > Duration::from_secs(3) {
+            return polls;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Spawns a task that the probe sees: by the hooks alone where there are any, else watched.

@@ -21,7 +21,7 @@ use pollscope_probe::{Blame, Cause, Charge, Probe, ProbeBuilder, SlowPoll, TOKIO
 use pollscope_stacks::fault;
 use tokio::runtime::Runtime;
 
-use crate::support::{LONG, block, current_thread, multi_thread, spawn, spin};
+use crate::support::{LONG, block, current_thread, multi_thread, slow_polls, spawn, spin};
 
 const THRESHOLD: Duration = Duration::from_millis(20);
 const BLOCK: Duration = Duration::from_millis(90);
@@ -43,19 +43,6 @@ fn must(holds: bool, what: &str, seen: impl std::fmt::Debug) -> Result<(), Strin
 /// `file:line` as evidence gives it.
 fn here(line: u32) -> Option<String> {
     Some(format!("tests/it/watchdog.rs:{line}"))
-}
-
-/// The slow polls, with what was seen of them: the first names of a program's functions can take a while.
-fn slow_polls(probe: &Probe) -> Vec<SlowPoll> {
-    let start = Instant::now();
-    loop {
-        assert!(probe.finish(LONG));
-        let polls = probe.snapshot().slow_polls;
-        if polls.iter().all(|poll| poll.evidence.captures > 0) || start.elapsed() > Duration::from_secs(3) {
-            return polls;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Runs a task that blocks, and gives what it answers and its slow poll.

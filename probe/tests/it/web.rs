@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
@@ -11,7 +11,7 @@ use pollscope_probe::{Cause, Probe, SlowPoll, TOKIO_UNSTABLE};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
-use crate::support::LONG;
+use crate::support::{LONG, slow_polls};
 
 const BLOCK: Duration = Duration::from_millis(90);
 /// Where the handler blocks.
@@ -40,7 +40,7 @@ fn request(address: SocketAddr, path: &str) -> String {
 }
 
 /// What a server shows of a few requests, one of which blocks.
-fn slow_polls(mut builder: Builder) -> Vec<SlowPoll> {
+fn served(mut builder: Builder) -> Vec<SlowPoll> {
     let probe = Probe::builder()
         .slow_poll(Duration::from_millis(30))
         .source_root(env!("CARGO_MANIFEST_DIR"))
@@ -66,15 +66,7 @@ fn slow_polls(mut builder: Builder) -> Vec<SlowPoll> {
     }
     drop(stop);
     server.join().unwrap();
-    let start = Instant::now();
-    loop {
-        assert!(probe.finish(LONG));
-        let polls = probe.snapshot().slow_polls;
-        if polls.iter().all(|poll| poll.evidence.captures > 0) || start.elapsed() > Duration::from_secs(3) {
-            return polls;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    slow_polls(&probe)
 }
 
 #[test]
@@ -83,7 +75,7 @@ fn the_blocking_line_is_the_handlers() {
         let mut seen = Vec::new();
         // A busy machine can take the CPU away, which is then what was slow.
         let found = (0..3).any(|_| {
-            seen = slow_polls(flavour());
+            seen = served(flavour());
             is_the_handlers(&seen)
         });
         assert!(found, "{seen:#?}");

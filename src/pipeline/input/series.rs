@@ -10,6 +10,7 @@ use memchr::memchr;
 
 use super::generation::{Generation, Identity, begin_alike, identity, is_copy_of};
 use super::open_file;
+use crate::pipeline::folder_of;
 
 /// How many bytes of a line tell it from others.
 const TELLING: usize = 16;
@@ -117,8 +118,7 @@ pub(super) fn find(path: &Path, wanted: Identity) -> Option<PathBuf> {
 /// The files in the folder whose names begin with `path`'s and go on with `.` or `-` and a digit; compressed ones are copies.
 fn series(path: &Path) -> Vec<(PathBuf, Metadata)> {
     let Some(name) = path.file_name().map(OsStrExt::as_bytes) else { return Vec::new() };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let Ok(entries) = fs::read_dir(folder_of(path)) else { return Vec::new() };
     let is_of = |of: &[u8]| {
         let rest = of.strip_prefix(name).unwrap_or_default();
         matches!(rest, [b'.' | b'-', digit, ..] if digit.is_ascii_digit())
