@@ -60,6 +60,7 @@ mod location;
 mod metrics_server;
 mod names;
 mod notes;
+mod polling;
 mod probe;
 mod prometheus;
 mod redact;

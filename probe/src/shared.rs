@@ -12,11 +12,12 @@ use crate::hooks::{self, TOKIO_UNSTABLE};
 use crate::journal::{Journal, Key, Watched};
 use crate::names::{NameId, Names};
 use crate::notes::Notes;
+use crate::polling::PollingNow;
 use crate::redact;
 use crate::ring::RawSlowPoll;
 use crate::site::NAME_MIXED;
 use crate::snapshot::{Charge, Ledger, Lines, Polling, Site, SlowPoll, Snapshot, TaskName};
-use crate::worker::{PollingNow, Slot};
+use crate::worker::Slot;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -268,7 +269,7 @@ impl Shared {
     }
 
     fn polling(&self, slots: &[Arc<Slot>], now_ns: u64) -> Vec<Polling> {
-        let polling = slots.iter().filter_map(|slot| slot.polling());
+        let polling = slots.iter().filter_map(|slot| slot.polling.now());
         polling
             .map(|now| Polling {
                 task_id: (now.task != 0).then_some(now.task),

@@ -9,8 +9,9 @@ use crate::blame::{Culprit, Culprits, Waiter};
 use crate::hooks;
 use crate::names::{NameId, UNNAMED};
 use crate::notes::CaptureNote;
+use crate::polling::Frame;
 use crate::shared::Shared;
-use crate::worker::{Frame, Slot};
+use crate::worker::Slot;
 
 thread_local! {
     static THREAD: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
@@ -57,7 +58,7 @@ impl Turn {
 impl Drop for Entry {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
-            self.slot.show_idle();
+            self.slot.polling.show_idle();
             self.rest();
             self.slot.tid.store(0, std::sync::atomic::Ordering::Relaxed);
             shared.return_slot(&self.slot);
@@ -163,7 +164,7 @@ impl Entry {
             self.wake(shared);
         }
         let frame = Frame { start_ns: now_ns, task, name, location, nested_ns: 0 };
-        self.slot.show(&frame);
+        self.slot.polling.show(&frame);
         self.frames.push(frame);
         true
     }
@@ -172,7 +173,7 @@ impl Entry {
     #[cold]
     fn give_up(&mut self, shared: &Shared) {
         if !std::mem::replace(&mut self.gave_up, true) {
-            self.slot.show_idle();
+            self.slot.polling.show_idle();
             self.rest();
             shared.notes.add(CaptureNote::HookReplaced);
         }
@@ -190,7 +191,7 @@ impl Entry {
         }
         match self.frames.last_mut() {
             None => {
-                self.slot.show_idle();
+                self.slot.polling.show_idle();
                 // Nobody says when a thread that is no worker waits.
                 if self.busy_as.is_none() {
                     self.rest();
@@ -198,7 +199,7 @@ impl Entry {
             }
             Some(outer) => {
                 outer.nested_ns = outer.nested_ns.saturating_add(elapsed);
-                self.slot.show(outer);
+                self.slot.polling.show(outer);
             }
         }
     }
@@ -286,7 +287,7 @@ impl Entry {
             Some(frame) if frame.task == task => {
                 if frame.name == UNNAMED && name != UNNAMED {
                     frame.name = name;
-                    self.slot.show_name(name);
+                    self.slot.polling.show_name(name);
                 }
                 true
             }

@@ -184,7 +184,7 @@ impl Watching {
 
     /// Whether every thread waits for events, with nothing left to find out or to tell.
     fn is_all_quiet(&self) -> bool {
-        let is_quiet = |slot: &Arc<Slot>| !slot.is_awake.load(SeqCst) && slot.is_polling(0) && slot.ring.is_empty();
+        let is_quiet = |slot: &Arc<Slot>| !slot.is_awake.load(SeqCst) && slot.polling.is_in(0) && slot.ring.is_empty();
         self.threads.values().all(|thread| thread.stall.is_none())
             && self.shared.slots().iter().all(is_quiet)
             && self.shared.is_quiet()
@@ -195,7 +195,7 @@ impl Watching {
         // Looking at the slot before this one may have taken milliseconds.
         let now_ns = self.shared.clock.now_ns();
         let thread = self.threads.entry(slot.number).or_default();
-        let polling = slot.polling();
+        let polling = slot.polling.now();
         let since_ns = polling.map(|polling| polling.since_ns);
         if let Some(stall) = thread.stall.take_if(|stall| Some(stall.start_ns) != since_ns)
             && stall.is_begun
@@ -203,7 +203,7 @@ impl Watching {
             self.naming.add(Job::Ended(slot.number, Box::new(stall.end(now_ns))));
         }
         let tid = slot.tid.load(Relaxed);
-        let Some(polling) = polling.filter(|polling| slot.is_polling(polling.since_ns)) else {
+        let Some(polling) = polling.filter(|polling| slot.polling.is_in(polling.since_ns)) else {
             thread.read(slot, tid, now_ns);
             return u64::MAX;
         };
@@ -225,7 +225,7 @@ impl Watching {
             if !std::mem::replace(&mut stall.is_begun, true) {
                 self.shared.watched(|watched| watched.begin((slot.number, polling.since_ns)));
             }
-            let goes_on = || slot.is_polling(polling.since_ns);
+            let goes_on = || slot.polling.is_in(polling.since_ns);
             let shot = stall.look(&mut self.camera, threshold_ns, || self.shared.clock.now_ns(), goes_on);
             shot.into_iter().for_each(|shot| self.naming.add(Job::Shot(shot)));
             next_ns = now_ns + END_TICK_NS;
@@ -245,7 +245,7 @@ impl Watching {
             }
             let evidence = stall.latest();
             // It may be over by now.
-            if let Some(polling) = slot.polling().filter(|polling| polling.since_ns == stall.start_ns) {
+            if let Some(polling) = slot.polling.now().filter(|polling| polling.since_ns == stall.start_ns) {
                 stall.is_said = true;
                 let age_ns = self.shared.clock.now_ns().saturating_sub(stall.from_ns);
                 self.shared.say_still(&polling, age_ns, &evidence);

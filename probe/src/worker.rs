@@ -3,41 +3,14 @@
 //! A slot belongs to a thread, not to a worker index: `block_in_place` hands a worker's core to another thread in the
 //! middle of a poll, and two threads must never write the same counters.
 
-use std::panic::Location;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use crate::blame::Blames;
 use crate::histogram::Fine;
 use crate::ledger::Ledger;
-use crate::location::LocationCell;
-use crate::names::NameId;
+use crate::polling::{Frame, Polling};
 use crate::ring::{RawSlowPoll, Ring};
 use crate::site::Sites;
-
-/// The poll that a thread is in.
-#[derive(Debug, Default)]
-struct Polling {
-    /// 0: none.
-    since_ns: AtomicU64,
-    task: AtomicU64,
-    name: AtomicU32,
-    location: LocationCell,
-    /// How much of it so far were polls within it.
-    nested_ns: AtomicU64,
-}
-
-/// A copy of [`Polling`] that was read whole.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PollingNow {
-    pub(crate) since_ns: u64,
-    pub(crate) task: u64,
-    pub(crate) name: NameId,
-    pub(crate) location: &'static Location<'static>,
-    /// Time spent in polls within it; it is theirs.
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
-    pub(crate) nested_ns: u64,
-}
 
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -49,7 +22,8 @@ pub(crate) struct Slot {
     pub(crate) tid: AtomicU32,
     /// Whether the thread may begin a poll without saying so before; while it waits for events, it may not.
     pub(crate) is_awake: AtomicBool,
-    polling: Polling,
+    /// What it polls now.
+    pub(crate) polling: Polling,
     pub(crate) polls: Fine,
     pub(crate) schedule_latency: Fine,
     pub(crate) busy_stretches: Fine,
@@ -57,18 +31,6 @@ pub(crate) struct Slot {
     pub(crate) ring: Ring,
     pub(crate) blames: Blames,
     pub(crate) ledger: Ledger,
-}
-
-/// An open poll, kept by its thread.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Frame {
-    pub(crate) start_ns: u64,
-    /// 0 where there is no task.
-    pub(crate) task: u64,
-    pub(crate) name: NameId,
-    pub(crate) location: &'static Location<'static>,
-    /// Time spent in polls within this one; it is theirs.
-    pub(crate) nested_ns: u64,
 }
 
 impl Slot {
@@ -87,46 +49,6 @@ impl Slot {
             blames: Blames::new(),
             ledger: Ledger::new(),
         }
-    }
-
-    #[inline]
-    pub(crate) fn show(&self, frame: &Frame) {
-        // Each a release: a reader that sees one of them sees the 0 before it as well, and takes nothing mixed.
-        self.polling.since_ns.store(0, Relaxed);
-        self.polling.task.store(frame.task, Release);
-        self.polling.name.store(frame.name, Release);
-        self.polling.location.store(frame.location);
-        self.polling.nested_ns.store(frame.nested_ns, Release);
-        self.polling.since_ns.store(frame.start_ns, Release);
-    }
-
-    #[inline]
-    pub(crate) fn show_name(&self, name: NameId) {
-        self.polling.name.store(name, Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn show_idle(&self) {
-        self.polling.since_ns.store(0, Release);
-    }
-
-    /// What the thread polls now; `None` when nothing, or when that changed while it was read.
-    pub(crate) fn polling(&self) -> Option<PollingNow> {
-        let since_ns = self.polling.since_ns.load(Acquire);
-        let now = PollingNow {
-            since_ns,
-            task: self.polling.task.load(Acquire),
-            name: self.polling.name.load(Acquire),
-            location: self.polling.location.load()?,
-            nested_ns: self.polling.nested_ns.load(Acquire),
-        };
-        (since_ns != 0 && self.polling.since_ns.load(Acquire) == since_ns).then_some(now)
-    }
-
-    /// Whether the thread is still in the poll that began then.
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
-    pub(crate) fn is_polling(&self, since_ns: u64) -> bool {
-        self.polling.since_ns.load(Acquire) == since_ns
     }
 
     /// A number that stays as it is while the thread does nothing that is measured.
