@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::clock::Clock;
 use crate::evidence::{Blame, Cause, Evidence};
@@ -21,10 +21,15 @@ use crate::worker::Slot;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
+/// What every poll reads is first, in that order.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Shared {
     pub(crate) id: u64,
+    threshold_ns: AtomicU64,
     pub(crate) clock: Clock,
+    /// Whether the runtime is a current-thread one; a builder's runtimes are all of one kind.
+    is_alone: OnceLock<bool>,
     pub(crate) names: Names,
     /// Why something is missing from evidence.
     pub(crate) notes: Arc<Notes>,
@@ -34,7 +39,6 @@ pub(crate) struct Shared {
     pub(crate) tracks_waits: bool,
     #[cfg(feature = "capture")]
     pub(crate) alarm: crate::watchdog::Alarm,
-    threshold_ns: AtomicU64,
     slots: Mutex<Slots>,
     journal: Mutex<Journal>,
     /// Slow polls that found no room in their ring; written under the journal's lock.
@@ -85,14 +89,15 @@ impl Shared {
     pub(crate) fn new(clock: Clock, threshold_ns: u64, keep_slow_polls: usize) -> Shared {
         Shared {
             id: NEXT_ID.fetch_add(1, Relaxed),
+            threshold_ns: AtomicU64::new(threshold_ns),
             clock,
+            is_alone: OnceLock::new(),
             names: Names::default(),
             notes: Arc::default(),
             redacted: false,
             tracks_waits: TOKIO_UNSTABLE,
             #[cfg(feature = "capture")]
             alarm: Default::default(),
-            threshold_ns: AtomicU64::new(threshold_ns),
             slots: Mutex::default(),
             journal: Mutex::new(Journal::new(keep_slow_polls)),
             ring_dropped: AtomicU64::new(0),
@@ -111,6 +116,12 @@ impl Shared {
         self.threshold_ns.store(threshold_ns, Relaxed);
         #[cfg(feature = "capture")]
         self.alarm.interrupt();
+    }
+
+    /// Whether the probe's workers are each the only one of their runtime; it is asked once, on one of them.
+    #[inline]
+    pub(crate) fn is_alone(&self, ask: impl FnOnce() -> bool) -> bool {
+        *self.is_alone.get_or_init(ask)
     }
 
     /// A slot for a thread that polls for the first time.

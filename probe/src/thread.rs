@@ -20,38 +20,54 @@ thread_local! {
 /// So many polls are within one another at most. Each takes an executor within a poll, and what nests deeper was never closed.
 const MOST_OPEN: usize = 64;
 
-/// This thread's place in one probe.
+/// This thread's place in one probe. What every poll touches is in its first cache line.
+#[repr(C, align(64))]
 struct Entry {
     probe: u64,
-    shared: Weak<Shared>,
     slot: Arc<Slot>,
-    /// The open polls, outermost first; more than one where an executor runs within a poll.
-    frames: Vec<Frame>,
-    /// Whether there are so many of them that no further poll is followed.
+    /// The innermost open poll.
+    current: Option<Frame>,
+    /// Whether it was said that polls may begin.
+    is_awake: bool,
+    /// Whether the thread was a worker when that was said.
+    is_worker: bool,
+    /// Whether there are tasks that may have waited for a slow poll.
+    has_culprits: bool,
+    /// Whether there are so many open polls that no further one is followed.
     gave_up: bool,
     /// When the thread was unparked, or first polled; 0 while it is parked.
     busy_since_ns: u64,
     /// What the thread was then.
     busy_as: Option<Turn>,
+    /// The open polls around the innermost one, outermost first; where an executor runs within a poll.
+    outer: Vec<Frame>,
     /// The last slow polls, while there may be tasks that waited for them.
     culprits: Culprits,
+    shared: Weak<Shared>,
 }
 
 /// Which worker the thread is, and how often that worker had parked. While both stay the same, no other thread ran that
 /// worker into a park: `block_in_place` hands a worker to another thread, and not every build can tell when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Turn {
-    worker: usize,
-    parks: u64,
+enum Turn {
+    /// Of a current-thread runtime: it cannot be handed over, and Tokio need not be asked twice a park.
+    Only,
+    Worker {
+        worker: usize,
+        parks: u64,
+    },
 }
 
 impl Turn {
     /// `None` on a thread that is not a worker.
-    fn now() -> Option<Turn> {
+    fn now(shared: &Shared) -> Option<Turn> {
         let worker = tokio::runtime::worker_index()?;
+        if shared.is_alone(hooks::is_alone) {
+            return Some(Turn::Only);
+        }
         let metrics = tokio::runtime::Handle::try_current().ok()?.metrics();
         // The current handle can be another runtime's, where user code entered one.
-        (worker < metrics.num_workers()).then(|| Turn { worker, parks: metrics.worker_park_count(worker) })
+        (worker < metrics.num_workers()).then(|| Turn::Worker { worker, parks: metrics.worker_park_count(worker) })
     }
 }
 
@@ -91,28 +107,32 @@ fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
     slot.tid.store(pollscope_stacks::thread::ThreadRef::current().tid, std::sync::atomic::Ordering::Relaxed);
     entries.push(Entry {
         probe: shared.id,
-        shared: Arc::downgrade(shared),
         slot,
-        frames: Vec::with_capacity(8),
+        current: None,
+        is_awake: false,
+        is_worker: false,
+        has_culprits: false,
         gave_up: false,
         busy_since_ns: 0,
         busy_as: None,
+        outer: Vec::with_capacity(MOST_OPEN),
         culprits: Culprits::new(),
+        shared: Arc::downgrade(shared),
     });
     entries.len() - 1
 }
 
 impl Entry {
-    #[cold]
     fn start_stretch(&mut self, shared: &Shared, now_ns: u64) {
         self.busy_since_ns = now_ns;
-        self.busy_as = Turn::now();
+        self.busy_as = Turn::now(shared);
+        self.is_worker = self.busy_as.is_some();
         self.wake(shared);
     }
 
     /// Says that polls may begin from now on.
-    #[cold]
-    fn wake(&self, shared: &Shared) {
+    fn wake(&mut self, shared: &Shared) {
+        self.is_awake = true;
         self.slot.is_awake.store(true, SeqCst);
         #[cfg(feature = "capture")]
         shared.alarm.ring();
@@ -121,15 +141,26 @@ impl Entry {
     }
 
     /// Says that no poll begins before [`Entry::wake`].
-    fn rest(&self) {
+    fn rest(&mut self) {
+        self.is_awake = false;
         self.slot.is_awake.store(false, Release);
     }
 
+    /// A poll begins on a thread that did not say so.
+    #[cold]
+    fn awaken(&mut self, shared: &Shared, now_ns: u64) {
+        if self.busy_since_ns == 0 {
+            self.start_stretch(shared, now_ns);
+        } else {
+            self.wake(shared);
+        }
+    }
+
     /// A stretch whose worker went on elsewhere, to park there, is nobody's.
-    fn end_stretch(&mut self, now_ns: u64) {
+    fn end_stretch(&mut self, shared: &Shared, now_ns: u64) {
         let since = std::mem::take(&mut self.busy_since_ns);
         self.rest();
-        if since != 0 && self.busy_as == Turn::now() {
+        if since != 0 && self.busy_as == Turn::now(shared) {
             self.slot.busy_stretches.record(now_ns.saturating_sub(since));
         }
     }
@@ -154,54 +185,68 @@ impl Entry {
         location: &'static Location<'static>,
         name: NameId,
     ) -> bool {
-        if self.frames.len() >= MOST_OPEN {
-            self.give_up(shared);
-            return false;
+        if !self.is_awake {
+            self.awaken(shared, now_ns);
         }
-        if self.busy_since_ns == 0 {
-            self.start_stretch(shared, now_ns);
-        } else if self.busy_as.is_none() && self.frames.is_empty() {
-            self.wake(shared);
+        if self.current.is_some() && !self.nest(shared) {
+            return false;
         }
         let frame = Frame { start_ns: now_ns, task, name, location, nested_ns: 0 };
         self.slot.polling.show(&frame);
-        self.frames.push(frame);
+        self.current = Some(frame);
+        true
+    }
+
+    /// A poll is to begin within the innermost open one: whether it can be followed.
+    #[cold]
+    fn nest(&mut self, shared: &Shared) -> bool {
+        if self.outer.len() + 1 >= MOST_OPEN {
+            self.give_up(shared);
+            return false;
+        }
+        self.outer.extend(self.current);
         true
     }
 
     /// Polls begin here, and none ends: somebody else has the hook that says so, and what this thread does is not known.
-    #[cold]
     fn give_up(&mut self, shared: &Shared) {
+        // Each such poll says first that the thread is awake.
+        self.rest();
         if !std::mem::replace(&mut self.gave_up, true) {
             self.slot.polling.show_idle();
-            self.rest();
             shared.notes.add(CaptureNote::HookReplaced);
         }
     }
 
     #[inline]
     fn close(&mut self, now_ns: u64, threshold_ns: u64) {
-        let Some(frame) = self.frames.pop() else { return };
+        let Some(frame) = self.current.take() else { return };
         let elapsed = now_ns.saturating_sub(frame.start_ns);
         let ns = elapsed.saturating_sub(frame.nested_ns);
         self.slot.record(&frame, ns);
-        self.culprits.polled(now_ns);
+        if self.has_culprits {
+            self.culprits.polled(now_ns);
+        }
         if ns >= threshold_ns {
             self.close_slow(&frame, now_ns, ns);
         }
-        match self.frames.last_mut() {
-            None => {
-                self.slot.polling.show_idle();
-                // Nobody says when a thread that is no worker waits.
-                if self.busy_as.is_none() {
-                    self.rest();
-                }
-            }
-            Some(outer) => {
-                outer.nested_ns = outer.nested_ns.saturating_add(elapsed);
-                self.slot.polling.show(outer);
-            }
+        if !self.outer.is_empty() {
+            return self.resume(elapsed);
         }
+        self.slot.polling.show_idle();
+        // Nobody says when a thread that is no worker waits.
+        if !self.is_worker {
+            self.rest();
+        }
+    }
+
+    /// The poll goes on in which others ran for so long.
+    #[cold]
+    fn resume(&mut self, elapsed: u64) {
+        let Some(mut outer) = self.outer.pop() else { return };
+        outer.nested_ns = outer.nested_ns.saturating_add(elapsed);
+        self.slot.polling.show(&outer);
+        self.current = Some(outer);
     }
 }
 
@@ -209,7 +254,7 @@ impl Entry {
     #[cold]
     fn close_slow(&mut self, frame: &Frame, now_ns: u64, ns: u64) {
         // Tokio answers under a lock: only a slow poll may ask.
-        let handed_over = self.frames.is_empty() && hooks::handed_over();
+        let handed_over = self.outer.is_empty() && hooks::handed_over();
         self.slot.record_slow(frame, now_ns, ns, handed_over);
         if handed_over {
             self.hand_over(frame.start_ns);
@@ -217,7 +262,17 @@ impl Entry {
             let Frame { task, location: spawned_at, start_ns, .. } = *frame;
             let culprit = Culprit { task, spawned_at, start_ns, end_ns: now_ns };
             self.culprits.begin(&self.slot.blames, culprit, hooks::is_alone());
+            self.has_culprits = true;
         }
+    }
+}
+
+impl Entry {
+    /// A task is polled that may have waited for a slow poll.
+    #[cold]
+    fn charge(&mut self, waiter: Waiter) {
+        self.culprits.poll(&self.slot.blames, &self.slot.ledger, waiter);
+        self.has_culprits = self.culprits.are_open();
     }
 }
 
@@ -233,10 +288,9 @@ pub(crate) fn begin(
         let now_ns = shared.clock.now_ns();
         if let Some(ns) = schedule_latency_ns {
             entry.slot.schedule_latency.record(ns);
-            if entry.culprits.are_open() {
+            if entry.has_culprits {
                 let ready_ns = now_ns.saturating_sub(ns);
-                let waiter = Waiter { task, spawned_at: location, ready_ns, polled_ns: now_ns };
-                entry.culprits.poll(&entry.slot.blames, &entry.slot.ledger, waiter);
+                entry.charge(Waiter { task, spawned_at: location, ready_ns, polled_ns: now_ns });
             }
         }
         entry.open(shared, now_ns, task, location, UNNAMED);
@@ -283,7 +337,7 @@ impl Entry {
     /// Whether the innermost open poll is this task's; it gets the name unless it has one.
     #[inline]
     fn name(&mut self, task: u64, name: NameId) -> bool {
-        match self.frames.last_mut() {
+        match &mut self.current {
             Some(frame) if frame.task == task => {
                 if frame.name == UNNAMED && name != UNNAMED {
                     frame.name = name;
@@ -300,8 +354,11 @@ impl Entry {
 pub(crate) fn park(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| {
-        entry.end_stretch(now_ns);
-        entry.culprits.park(&entry.slot.blames, now_ns);
+        entry.end_stretch(shared, now_ns);
+        if entry.has_culprits {
+            entry.culprits.park(&entry.slot.blames, now_ns);
+            entry.has_culprits = entry.culprits.are_open();
+        }
     });
 }
 
@@ -309,8 +366,8 @@ pub(crate) fn park(shared: &Arc<Shared>) {
 pub(crate) fn leave(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| {
-        if entry.frames.is_empty() && entry.busy_as.is_some() {
-            entry.end_stretch(now_ns);
+        if entry.current.is_none() && entry.is_worker {
+            entry.end_stretch(shared, now_ns);
         }
     });
 }
@@ -320,7 +377,10 @@ pub(crate) fn unpark(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| {
         entry.start_stretch(shared, now_ns);
-        entry.culprits.unpark(&entry.slot.blames, now_ns);
+        if entry.has_culprits {
+            entry.culprits.unpark(&entry.slot.blames, now_ns);
+            entry.has_culprits = entry.culprits.are_open();
+        }
     });
 }
 
@@ -417,7 +477,7 @@ mod tests {
         for task in 1..10_000 {
             begin(&shared, task, Location::caller(), None);
         }
-        let open = with_entry(&shared, |entry| entry.frames.len());
+        let open = with_entry(&shared, |entry| entry.outer.len() + usize::from(entry.current.is_some()));
         let snapshot = shared.snapshot();
         assert_eq!((open, snapshot.polls.count(), snapshot.polling.len()), (Some(MOST_OPEN), 0, 0));
         assert_eq!(snapshot.capture_notes, [CaptureNote::HookReplaced]);
