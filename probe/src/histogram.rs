@@ -14,19 +14,20 @@ use crate::distribution::{Bucket, Distribution};
 pub const HIGHEST_NS: u64 = 3_600_000_000_000;
 
 /// Buckets that agree to three significant digits. 33,421 of them, 8 bytes each.
-pub(crate) type Fine = Buckets<11>;
+pub(crate) type Fine = Buckets<11, 33_422>;
 /// Buckets that agree to two significant digits. 4,562 of them, 8 bytes each.
-pub(crate) type Coarse = Buckets<8>;
+pub(crate) type Coarse = Buckets<8, 4_563>;
 
-/// `2^BITS` is the first power of two that is at least `2 · 10^digits`, as in HdrHistogram.
+/// `2^BITS` is the first power of two that is at least `2 · 10^digits`, as in HdrHistogram. There are `CELLS - 1` buckets, as a
+/// test proves. What is here, but for its cells, is half a cache line.
 #[derive(Debug)]
-pub(crate) struct Buckets<const BITS: u32> {
-    counts: Box<[AtomicU64]>,
+pub(crate) struct Buckets<const BITS: u32, const CELLS: usize> {
+    /// The last one counts what was clamped.
+    cells: Box<[AtomicU64; CELLS]>,
     sum: AtomicU64,
     /// `u64::MAX` while empty.
     min: AtomicU64,
     max: AtomicU64,
-    clamped: AtomicU64,
 }
 
 /// Adds to a counter that only this thread writes: a plain load and store, no locked instruction.
@@ -35,18 +36,19 @@ pub(crate) fn add_single_writer(counter: &AtomicU64, n: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
 }
 
-impl<const BITS: u32> Buckets<BITS> {
+impl<const BITS: u32, const CELLS: usize> Buckets<BITS, CELLS> {
     const HALF: usize = 1 << (BITS - 1);
-    const LEN: usize = Self::index(HIGHEST_NS) + 1;
+    const LEN: usize = CELLS - 1;
     const DIGITS: u8 = if BITS == 11 { 3 } else { 2 };
 
     pub(crate) fn new() -> Self {
+        // By way of a slice, as an array would be on the stack first.
+        let cells: Box<[AtomicU64]> = (0..CELLS).map(|_| AtomicU64::new(0)).collect();
         Buckets {
-            counts: (0..Self::LEN).map(|_| AtomicU64::new(0)).collect(),
+            cells: cells.try_into().expect("there are as many"),
             sum: AtomicU64::new(0),
             min: AtomicU64::new(u64::MAX),
             max: AtomicU64::new(0),
-            clamped: AtomicU64::new(0),
         }
     }
 
@@ -65,11 +67,9 @@ impl<const BITS: u32> Buckets<BITS> {
     /// Counts one value. Only one thread at a time may call it: concurrent calls lose counts.
     #[inline]
     pub(crate) fn record(&self, ns: u64) {
-        let clamped = ns.clamp(1, HIGHEST_NS);
-        if clamped != ns {
-            add_single_writer(&self.clamped, 1);
-        }
-        add_single_writer(&self.counts[Self::index(clamped)], 1);
+        let is_within = ns.wrapping_sub(1) < HIGHEST_NS;
+        let index = if is_within { Self::index(ns) } else { self.clamp(ns) };
+        add_single_writer(&self.cells[index], 1);
         add_single_writer(&self.sum, ns);
         if ns < self.min.load(Relaxed) {
             self.min.store(ns, Relaxed);
@@ -77,6 +77,17 @@ impl<const BITS: u32> Buckets<BITS> {
         if ns > self.max.load(Relaxed) {
             self.max.store(ns, Relaxed);
         }
+    }
+
+    /// The bucket of a value outside of the range, which is counted as such.
+    #[cold]
+    fn clamp(&self, ns: u64) -> usize {
+        add_single_writer(self.clamped(), 1);
+        Self::index(ns.clamp(1, HIGHEST_NS))
+    }
+
+    fn clamped(&self) -> &AtomicU64 {
+        &self.cells[Self::LEN]
     }
 
     /// All values, added up: it changes with every one but 0.
@@ -89,8 +100,11 @@ impl<const BITS: u32> Buckets<BITS> {
     }
 }
 
+/// The sum of several [`Coarse`].
+pub(crate) type CoarseSum = Sum<8, 4_563>;
+
 /// The sum of several [`Buckets`], on its way to a [`Distribution`].
-pub(crate) struct Sum<const BITS: u32> {
+pub(crate) struct Sum<const BITS: u32, const CELLS: usize> {
     counts: Vec<u64>,
     sum_ns: u64,
     min_ns: Option<u64>,
@@ -98,36 +112,34 @@ pub(crate) struct Sum<const BITS: u32> {
     clamped: u64,
 }
 
-impl<const BITS: u32> Sum<BITS> {
+impl<const BITS: u32, const CELLS: usize> Sum<BITS, CELLS> {
     pub(crate) fn new() -> Self {
-        Sum { counts: vec![0; Buckets::<BITS>::LEN], sum_ns: 0, min_ns: None, max_ns: None, clamped: 0 }
+        let counts = vec![0; Buckets::<BITS, CELLS>::LEN];
+        Sum { counts, sum_ns: 0, min_ns: None, max_ns: None, clamped: 0 }
     }
 
-    pub(crate) fn add(&mut self, buckets: &Buckets<BITS>) {
+    pub(crate) fn add(&mut self, buckets: &Buckets<BITS, CELLS>) {
         if buckets.is_empty() {
             return;
         }
-        for (total, count) in self.counts.iter_mut().zip(&buckets.counts) {
+        for (total, count) in self.counts.iter_mut().zip(&*buckets.cells) {
             *total += count.load(Relaxed);
         }
         self.sum_ns = self.sum_ns.saturating_add(buckets.sum.load(Relaxed));
         let min = buckets.min.load(Relaxed);
         self.min_ns = Some(self.min_ns.map_or(min, |m| m.min(min)));
         self.max_ns = self.max_ns.max(Some(buckets.max.load(Relaxed)));
-        self.clamped += buckets.clamped.load(Relaxed);
+        self.clamped += buckets.clamped().load(Relaxed);
     }
 
     pub(crate) fn distribution(&self) -> Distribution {
+        let lowest = Buckets::<BITS, CELLS>::lowest;
         let buckets: Vec<Bucket> = (0..self.counts.len())
             .filter(|&index| self.counts[index] > 0)
-            .map(|index| Bucket {
-                low_ns: Buckets::<BITS>::lowest(index),
-                high_ns: Buckets::<BITS>::lowest(index + 1) - 1,
-                count: self.counts[index],
-            })
+            .map(|index| Bucket { low_ns: lowest(index), high_ns: lowest(index + 1) - 1, count: self.counts[index] })
             .collect();
         Distribution {
-            digits: Buckets::<BITS>::DIGITS,
+            digits: Buckets::<BITS, CELLS>::DIGITS,
             buckets,
             sum_ns: self.sum_ns,
             min_ns: self.min_ns,
@@ -181,18 +193,19 @@ mod tests {
 
     #[test]
     fn buckets_tile_the_range() {
-        fn check<const BITS: u32>() {
-            for index in 0..Buckets::<BITS>::LEN {
-                let (low, next) = (Buckets::<BITS>::lowest(index), Buckets::<BITS>::lowest(index + 1));
-                assert_eq!(Buckets::<BITS>::index(low), index);
-                assert_eq!(Buckets::<BITS>::index(next - 1), index);
-                let digits = i32::from(Buckets::<BITS>::DIGITS);
+        fn check<const BITS: u32, const CELLS: usize>() {
+            assert_eq!(Buckets::<BITS, CELLS>::index(HIGHEST_NS) + 1, Buckets::<BITS, CELLS>::LEN);
+            for index in 0..Buckets::<BITS, CELLS>::LEN {
+                let (low, next) = (Buckets::<BITS, CELLS>::lowest(index), Buckets::<BITS, CELLS>::lowest(index + 1));
+                assert_eq!(Buckets::<BITS, CELLS>::index(low), index);
+                assert_eq!(Buckets::<BITS, CELLS>::index(next - 1), index);
+                let digits = i32::from(Buckets::<BITS, CELLS>::DIGITS);
                 assert!((next - low - 1) as f64 <= low as f64 / 10f64.powi(digits), "bucket {index} is too wide");
             }
         }
-        check::<11>();
-        check::<8>();
-        assert_eq!((Fine::LEN, Coarse::LEN), (33_421, 4_562));
+        check::<11, 33_422>();
+        check::<8, 4_563>();
+        assert_eq!(std::mem::size_of::<Fine>(), 32);
     }
 
     #[test]

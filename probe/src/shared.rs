@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::clock::Clock;
 use crate::evidence::{Blame, Cause, Evidence};
-use crate::histogram::Sum;
+use crate::histogram::{CoarseSum, Sum};
 use crate::hooks::{self, TOKIO_UNSTABLE};
 use crate::journal::{Journal, Key, Watched};
 use crate::names::{NameId, Names};
@@ -294,7 +294,7 @@ impl Shared {
     /// All threads' rows, by line: one place can have several `Location`s in a binary, and one line several places.
     fn sites(&self, slots: &[Arc<Slot>]) -> Vec<Site> {
         struct Total {
-            polls: Sum<8>,
+            polls: CoarseSum,
             slow: u64,
             name: Option<NameId>,
         }
@@ -302,7 +302,7 @@ impl Shared {
         for row in slots.iter().flat_map(|slot| slot.sites.rows()) {
             let Some((polls, name)) = row.read() else { continue };
             let place = row.location.load().map(|l| (l.file(), l.line()));
-            let total = totals.entry(place).or_insert_with(|| Total { polls: Sum::new(), slow: 0, name: None });
+            let total = totals.entry(place).or_insert_with(|| Total { polls: CoarseSum::new(), slow: 0, name: None });
             total.polls.add(polls);
             total.slow += row.slow.load(Relaxed);
             total.name = match total.name {

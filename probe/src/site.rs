@@ -18,13 +18,17 @@ const NAME_UNSET: u32 = u32::MAX;
 /// The row's name once two tasks of different names were polled.
 pub(crate) const NAME_MIXED: u32 = u32::MAX - 1;
 
+/// All but the buckets is in one cache line.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Row {
     pub(crate) location: LocationCell,
     name: AtomicU32,
     polls: OnceLock<Coarse>,
     pub(crate) slow: AtomicU64,
 }
+
+const _: () = assert!(size_of::<Row>() == 64);
 
 impl Row {
     fn new() -> Row {
@@ -58,13 +62,15 @@ impl Row {
 
 #[derive(Debug)]
 pub(crate) struct Sites {
-    rows: Box<[Row]>,
-    other: Row,
+    rows: Box<[Row; CAPACITY]>,
+    other: Box<Row>,
 }
 
 impl Sites {
     pub(crate) fn new() -> Sites {
-        Sites { rows: (0..CAPACITY).map(|_| Row::new()).collect(), other: Row::new() }
+        // By way of a slice, as an array would be on the stack first.
+        let rows: Box<[Row]> = (0..CAPACITY).map(|_| Row::new()).collect();
+        Sites { rows: rows.try_into().expect("there are as many"), other: Box::new(Row::new()) }
     }
 
     /// The row of a site, made on its first poll; the `other` row when there is no place for it.
@@ -88,7 +94,7 @@ impl Sites {
 
     /// Every row that was polled, and last the `other` row, which has no location.
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().chain([&self.other])
+        self.rows.iter().chain([&*self.other])
     }
 }
 

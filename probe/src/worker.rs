@@ -3,6 +3,7 @@
 //! A slot belongs to a thread, not to a worker index: `block_in_place` hands a worker's core to another thread in the
 //! middle of a poll, and two threads must never write the same counters.
 
+use std::mem::offset_of;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use crate::blame::Blames;
@@ -12,26 +13,30 @@ use crate::polling::{Frame, Polling};
 use crate::ring::{RawSlowPoll, Ring};
 use crate::site::Sites;
 
+/// What every poll touches is in its first two cache lines, and no other thread's are.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Slot {
-    /// Its place among the probe's slots.
-    pub(crate) number: usize,
-    /// Whether wake-to-poll times come with its polls.
-    pub(crate) tracks_waits: bool,
+    /// What it polls now.
+    pub(crate) polling: Polling,
+    pub(crate) sites: Sites,
     /// The operating system's id of the thread; 0 where nobody needs it, and when the thread ended.
     pub(crate) tid: AtomicU32,
     /// Whether the thread may begin a poll without saying so before; while it waits for events, it may not.
     pub(crate) is_awake: AtomicBool,
-    /// What it polls now.
-    pub(crate) polling: Polling,
+    /// Whether wake-to-poll times come with its polls.
+    pub(crate) tracks_waits: bool,
     pub(crate) polls: Fine,
     pub(crate) schedule_latency: Fine,
     pub(crate) busy_stretches: Fine,
-    pub(crate) sites: Sites,
+    /// Its place among the probe's slots.
+    pub(crate) number: usize,
     pub(crate) ring: Ring,
     pub(crate) blames: Blames,
     pub(crate) ledger: Ledger,
 }
+
+const _: () = assert!(offset_of!(Slot, polls) == 64 && offset_of!(Slot, busy_stretches) == 128);
 
 impl Slot {
     pub(crate) fn new(number: usize, tracks_waits: bool) -> Slot {
