@@ -1,4 +1,5 @@
-//! What needs nothing but Tokio: no instrument, hooks that do nothing, two clock reads, Tokio's own histogram.
+//! What needs nothing but Tokio: no instrument, a second thread, hooks that do nothing, two clock reads, Tokio's own
+//! histogram.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -15,6 +16,10 @@ enum Plain {
     EmptyHooks(Arc<()>),
     /// `Instant::now()` before and after every poll, from hooks that do nothing else.
     TwoClockReads(Arc<()>),
+    /// The processor's counter instead.
+    TwoCounterReads(Arc<()>),
+    /// Nothing, and a thread that sleeps: glibc and Linux spare a process of one thread some of a system call's work.
+    SecondThread,
     PollHistogram,
 }
 
@@ -37,6 +42,12 @@ impl Instrument for Plain {
             Plain::Bare => {}
             Plain::EmptyHooks(held) => hook(&mut builder, held, || {}),
             Plain::TwoClockReads(held) => hook(&mut builder, held, || _ = black_box(Instant::now())),
+            Plain::TwoCounterReads(held) => {
+                let clock: &'static quanta::Clock = Box::leak(Box::new(quanta::Clock::new()));
+                assert!(clock.delta_as_nanos(0, 1 << 40) != 1 << 40, "there is no counter that can be trusted");
+                hook(&mut builder, held, || _ = black_box(clock.raw()));
+            }
+            Plain::SecondThread => _ = std::thread::spawn(std::thread::park),
             Plain::PollHistogram => _ = builder.enable_metrics_poll_time_histogram(),
         }
         builder.build().expect("a runtime can be built")
@@ -44,8 +55,8 @@ impl Instrument for Plain {
 
     fn seen(self, runtime: Runtime) -> Seen {
         match self {
-            Plain::Bare => Seen::Nothing,
-            Plain::EmptyHooks(held) | Plain::TwoClockReads(held) => {
+            Plain::Bare | Plain::SecondThread => Seen::Nothing,
+            Plain::EmptyHooks(held) | Plain::TwoClockReads(held) | Plain::TwoCounterReads(held) => {
                 assert!(Arc::strong_count(&held) >= 3, "the runtime does not hold the hooks");
                 Seen::Present
             }
@@ -71,6 +82,8 @@ fn main() -> ExitCode {
             "bare" => Plain::Bare,
             "empty-hooks" => Plain::EmptyHooks(Arc::default()),
             "two-clock-reads" => Plain::TwoClockReads(Arc::default()),
+            "two-counter-reads" => Plain::TwoCounterReads(Arc::default()),
+            "second-thread" => Plain::SecondThread,
             "tokio-histogram" => Plain::PollHistogram,
             _ => return None,
         }))

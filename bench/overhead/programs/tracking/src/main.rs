@@ -1,5 +1,7 @@
-//! Tokio's schedule-latency tracking, with nobody who reads it.
+//! Tokio's schedule-latency tracking, with nobody who reads it; and with hooks that read the processor's counter before and after
+//! each poll, which nobody can do without who measures both.
 
+use std::hint::black_box;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -8,7 +10,9 @@ use overhead_load::{Instrument, Seen};
 use tokio::runtime::{Builder, Runtime};
 
 #[derive(Clone)]
-struct Tracking;
+struct Tracking {
+    reads_counter: bool,
+}
 
 /// With a hook it can be seen; the measured runtime has none.
 fn is_tracked() -> bool {
@@ -26,6 +30,12 @@ fn is_tracked() -> bool {
 impl Instrument for Tracking {
     fn runtime(&mut self, mut builder: Builder) -> Runtime {
         assert!(is_tracked(), "this build of tokio does not track schedule latency");
+        if self.reads_counter {
+            let clock: &'static quanta::Clock = Box::leak(Box::new(quanta::Clock::new()));
+            assert!(clock.delta_as_nanos(0, 1 << 40) != 1 << 40, "there is no counter that can be trusted");
+            builder.on_before_task_poll(|_| _ = black_box(clock.raw()));
+            builder.on_after_task_poll(|_| _ = black_box(clock.raw()));
+        }
         builder.track_task_schedule_latency().build().expect("a runtime can be built")
     }
 
@@ -35,5 +45,10 @@ impl Instrument for Tracking {
 }
 
 fn main() -> ExitCode {
-    overhead_load::main(|name| (name == "tokio-tracking").then_some(Ok(Tracking)))
+    let tracking = |reads_counter| Some(Ok(Tracking { reads_counter }));
+    overhead_load::main(|name| match name {
+        "tokio-tracking" => tracking(false),
+        "tracking-and-counter" => tracking(true),
+        _ => None,
+    })
 }
