@@ -47,7 +47,7 @@ impl ClockSource {
 /// A monotonic clock. It starts at 1, so that 0 can mean "not polling".
 #[derive(Debug)]
 pub(crate) struct Clock {
-    /// What is added to its time.
+    /// What is added to its time: 1, and what it was found to be behind.
     offset_ns: AtomicI64,
     /// Whether the operating system's clock is used: there is no counter, or it was found wrong.
     is_os: AtomicBool,
@@ -57,11 +57,12 @@ pub(crate) struct Clock {
     manual: Option<std::sync::atomic::AtomicU64>,
 }
 
-/// The counter, and its reading at the origin.
+/// The counter, its reading at the origin, and how many nanoseconds are 2^32 of its ticks.
 #[derive(Debug)]
 struct Ticks {
-    clock: quanta::Clock,
     origin: u64,
+    scale: u64,
+    clock: quanta::Clock,
 }
 
 impl Ticks {
@@ -75,13 +76,16 @@ impl Ticks {
         }
         let clock = quanta::Clock::new();
         // What is not scaled is no counter, but the clock that stands in for it.
-        let is_counter = clock.delta_as_nanos(0, 1 << 40) != 1 << 40;
-        is_counter.then(|| Ticks { origin: clock.raw(), clock })
+        let scale = clock.delta_as_nanos(0, 1 << 32);
+        (scale != 1 << 32).then(|| Ticks { origin: clock.raw(), scale, clock })
     }
 
+    /// Less than one part in 10^9 of what the crate says it is, and one multiplication. 0 where a processor's counter is behind the
+    /// one that was read at the origin.
     #[inline]
     fn elapsed_ns(&self) -> u64 {
-        self.clock.delta_as_nanos(self.origin, self.clock.raw())
+        let ticks = self.clock.raw().saturating_sub(self.origin);
+        ((u128::from(ticks) * u128::from(self.scale)) >> 32) as u64
     }
 }
 
@@ -92,7 +96,7 @@ impl Clock {
 
     fn with(ticks: Option<Ticks>) -> Clock {
         Clock {
-            offset_ns: AtomicI64::new(0),
+            offset_ns: AtomicI64::new(1),
             is_os: AtomicBool::new(ticks.is_none()),
             ticks,
             origin: Instant::now(),
@@ -123,10 +127,10 @@ impl Clock {
             Some(ticks) if !self.is_os.load(Relaxed) => ticks.elapsed_ns(),
             _ => self.os_ns(),
         };
-        elapsed_ns.saturating_add_signed(self.offset_ns.load(Relaxed)).saturating_add(1)
+        // 2^63 ns are 292 years.
+        (elapsed_ns as i64).wrapping_add(self.offset_ns.load(Relaxed)).max(1) as u64
     }
 
-    /// 2^64 ns are 584 years.
     fn os_ns(&self) -> u64 {
         self.origin.elapsed().as_nanos() as u64
     }
@@ -140,7 +144,7 @@ impl Clock {
     /// done now; `None` when there is nothing to do any more. One thread at a time.
     pub(crate) fn check(&self, last_ns: u64) -> Option<u64> {
         let ticks = self.ticks.as_ref().filter(|_| !self.is_os.load(Relaxed))?;
-        let (before, os_ns, after) = (ticks.elapsed_ns(), self.os_ns(), ticks.elapsed_ns());
+        let (before, os_ns, after) = (ticks.elapsed_ns(), self.os_ns() + 1, ticks.elapsed_ns());
         if after - before > ONE_MOMENT_NS {
             // Something came between them: the next time will do.
             return Some(last_ns);
@@ -150,7 +154,7 @@ impl Clock {
         let off_ns = os_ns as i64 - now_ns as i64;
         if off_ns.unsigned_abs() > MOST_OFF_NS + os_ns.saturating_sub(last_ns) / 1_000 {
             // Time goes on from where it was, and never back.
-            self.offset_ns.store((now_ns as i64 - os_ns as i64).max(0), Relaxed);
+            self.offset_ns.store((now_ns as i64 - os_ns as i64).max(1), Relaxed);
             self.is_os.store(true, Relaxed);
             return None;
         }

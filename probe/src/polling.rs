@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use crate::location::LocationCell;
 use crate::names::NameId;
 
-/// An open poll, kept by its thread.
+/// An open poll, as its thread knows it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame {
     pub(crate) start_ns: u64,
@@ -44,15 +44,36 @@ pub(crate) struct PollingNow {
 }
 
 impl Polling {
+    /// Shows a poll where none is shown.
     #[inline]
-    pub(crate) fn show(&self, frame: &Frame) {
+    pub(crate) fn begin(&self, frame: &Frame) {
         // Each a release: a reader that sees one of them sees the 0 before it as well, and takes nothing mixed.
-        self.since_ns.store(0, Relaxed);
         self.task.store(frame.task, Release);
         self.name.store(frame.name, Release);
         self.location.store(frame.location);
         self.nested_ns.store(frame.nested_ns, Release);
         self.since_ns.store(frame.start_ns, Release);
+    }
+
+    /// What is shown. For the thread itself: no other can rely on its being whole.
+    #[inline]
+    pub(crate) fn frame(&self) -> Option<Frame> {
+        let start_ns = self.since_ns.load(Relaxed);
+        if start_ns == 0 {
+            return None;
+        }
+        Some(Frame {
+            start_ns,
+            task: self.task.load(Relaxed),
+            name: self.name.load(Relaxed),
+            location: self.location.load()?,
+            nested_ns: self.nested_ns.load(Relaxed),
+        })
+    }
+
+    #[inline]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.since_ns.load(Relaxed) == 0
     }
 
     #[inline]

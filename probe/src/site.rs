@@ -79,6 +79,13 @@ impl Sites {
         // Locations are 24 bytes apart at least; the multiplier is 2^64 divided by the golden ratio.
         let hash = (std::ptr::from_ref(location) as u64 >> 3).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let home = (hash >> 32) as usize;
+        let row = &self.rows[home % CAPACITY];
+        if row.location.is(location) { row } else { self.find(location, home) }
+    }
+
+    /// The row of a site that is not in its own place, or not there yet.
+    #[cold]
+    fn find(&self, location: &'static Location<'static>, home: usize) -> &Row {
         for step in 0..REACH {
             let row = &self.rows[(home + step) % CAPACITY];
             if row.location.is(location) {

@@ -25,15 +25,13 @@ const MOST_OPEN: usize = 64;
 struct Entry {
     probe: u64,
     slot: Arc<Slot>,
-    /// The innermost open poll.
-    current: Option<Frame>,
     /// Whether it was said that polls may begin.
     is_awake: bool,
     /// Whether the thread was a worker when that was said.
     is_worker: bool,
     /// Whether there are tasks that may have waited for a slow poll.
     has_culprits: bool,
-    /// Whether there are so many open polls that no further one is followed.
+    /// Whether there were so many open polls that no further one is followed.
     gave_up: bool,
     /// When the thread was unparked, or first polled; 0 while it is parked.
     busy_since_ns: u64,
@@ -89,17 +87,26 @@ fn with_entry<R>(shared: &Arc<Shared>, f: impl FnOnce(&mut Entry) -> R) -> Optio
     THREAD
         .try_with(|thread| {
             let mut entries = thread.try_borrow_mut().ok()?;
-            let index = match entries.iter().position(|entry| entry.probe == shared.id) {
-                Some(index) => index,
-                None => register(&mut entries, shared),
+            let entry = match entries.first_mut() {
+                Some(first) if first.probe == shared.id => first,
+                _ => find(&mut entries, shared),
             };
-            Some(f(&mut entries[index]))
+            Some(f(entry))
         })
         .ok()
         .flatten()
 }
 
+/// The thread's entry where it is not the first one, or is not there yet.
 #[cold]
+fn find<'a>(entries: &'a mut Vec<Entry>, shared: &Arc<Shared>) -> &'a mut Entry {
+    let index = match entries.iter().position(|entry| entry.probe == shared.id) {
+        Some(index) => index,
+        None => register(entries, shared),
+    };
+    &mut entries[index]
+}
+
 fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
     entries.retain(|entry| entry.shared.strong_count() > 0);
     let slot = shared.take_slot();
@@ -108,7 +115,6 @@ fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
     entries.push(Entry {
         probe: shared.id,
         slot,
-        current: None,
         is_awake: false,
         is_worker: false,
         has_culprits: false,
@@ -130,8 +136,11 @@ impl Entry {
         self.wake(shared);
     }
 
-    /// Says that polls may begin from now on.
+    /// Says that polls may begin from now on, if they can be followed.
     fn wake(&mut self, shared: &Shared) {
+        if self.gave_up {
+            return;
+        }
         self.is_awake = true;
         self.slot.is_awake.store(true, SeqCst);
         #[cfg(feature = "capture")]
@@ -146,14 +155,15 @@ impl Entry {
         self.slot.is_awake.store(false, Release);
     }
 
-    /// A poll begins on a thread that did not say so.
+    /// A poll begins on a thread that did not say so: whether it can be followed.
     #[cold]
-    fn awaken(&mut self, shared: &Shared, now_ns: u64) {
+    fn awaken(&mut self, shared: &Shared, now_ns: u64) -> bool {
         if self.busy_since_ns == 0 {
             self.start_stretch(shared, now_ns);
         } else {
             self.wake(shared);
         }
+        self.is_awake
     }
 
     /// A stretch whose worker went on elsewhere, to park there, is nobody's.
@@ -185,50 +195,47 @@ impl Entry {
         location: &'static Location<'static>,
         name: NameId,
     ) -> bool {
-        if !self.is_awake {
-            self.awaken(shared, now_ns);
-        }
-        if self.current.is_some() && !self.nest(shared) {
+        if !self.is_awake && !self.awaken(shared, now_ns) {
             return false;
         }
-        let frame = Frame { start_ns: now_ns, task, name, location, nested_ns: 0 };
-        self.slot.polling.show(&frame);
-        self.current = Some(frame);
+        if !self.slot.polling.is_idle() && !self.nest(shared) {
+            return false;
+        }
+        self.slot.polling.begin(&Frame { start_ns: now_ns, task, name, location, nested_ns: 0 });
         true
     }
 
-    /// A poll is to begin within the innermost open one: whether it can be followed.
+    /// A poll begins within the innermost open one: whether it can be followed.
     #[cold]
     fn nest(&mut self, shared: &Shared) -> bool {
         if self.outer.len() + 1 >= MOST_OPEN {
             self.give_up(shared);
             return false;
         }
-        self.outer.extend(self.current);
+        self.outer.extend(self.slot.polling.frame());
+        self.slot.polling.show_idle();
         true
     }
 
     /// Polls begin here, and none ends: somebody else has the hook that says so, and what this thread does is not known.
     fn give_up(&mut self, shared: &Shared) {
-        // Each such poll says first that the thread is awake.
+        self.gave_up = true;
+        self.slot.polling.show_idle();
         self.rest();
-        if !std::mem::replace(&mut self.gave_up, true) {
-            self.slot.polling.show_idle();
-            shared.notes.add(CaptureNote::HookReplaced);
-        }
+        shared.notes.add(CaptureNote::HookReplaced);
     }
 
     #[inline]
     fn close(&mut self, now_ns: u64, threshold_ns: u64) {
-        let Some(frame) = self.current.take() else { return };
+        let Some(frame) = self.slot.polling.frame() else { return };
         let elapsed = now_ns.saturating_sub(frame.start_ns);
         let ns = elapsed.saturating_sub(frame.nested_ns);
-        self.slot.record(&frame, ns);
+        self.slot.record(frame.location, frame.name, ns);
         if self.has_culprits {
             self.culprits.polled(now_ns);
         }
         if ns >= threshold_ns {
-            self.close_slow(&frame, now_ns, ns);
+            self.close_slow(now_ns, ns);
         }
         if !self.outer.is_empty() {
             return self.resume(elapsed);
@@ -245,21 +252,22 @@ impl Entry {
     fn resume(&mut self, elapsed: u64) {
         let Some(mut outer) = self.outer.pop() else { return };
         outer.nested_ns = outer.nested_ns.saturating_add(elapsed);
-        self.slot.polling.show(&outer);
-        self.current = Some(outer);
+        self.slot.polling.show_idle();
+        self.slot.polling.begin(&outer);
     }
 }
 
 impl Entry {
     #[cold]
-    fn close_slow(&mut self, frame: &Frame, now_ns: u64, ns: u64) {
+    fn close_slow(&mut self, now_ns: u64, ns: u64) {
+        let Some(frame) = self.slot.polling.frame() else { return };
         // Tokio answers under a lock: only a slow poll may ask.
         let handed_over = self.outer.is_empty() && hooks::handed_over();
-        self.slot.record_slow(frame, now_ns, ns, handed_over);
+        self.slot.record_slow(&frame, now_ns, ns, handed_over);
         if handed_over {
             self.hand_over(frame.start_ns);
         } else if self.slot.tracks_waits {
-            let Frame { task, location: spawned_at, start_ns, .. } = *frame;
+            let Frame { task, location: spawned_at, start_ns, .. } = frame;
             let culprit = Culprit { task, spawned_at, start_ns, end_ns: now_ns };
             self.culprits.begin(&self.slot.blames, culprit, hooks::is_alone());
             self.has_culprits = true;
@@ -337,16 +345,12 @@ impl Entry {
     /// Whether the innermost open poll is this task's; it gets the name unless it has one.
     #[inline]
     fn name(&mut self, task: u64, name: NameId) -> bool {
-        match &mut self.current {
-            Some(frame) if frame.task == task => {
-                if frame.name == UNNAMED && name != UNNAMED {
-                    frame.name = name;
-                    self.slot.polling.show_name(name);
-                }
-                true
-            }
-            _ => false,
+        let polling = &self.slot.polling;
+        let Some(frame) = polling.frame().filter(|frame| frame.task == task) else { return false };
+        if frame.name == UNNAMED && name != UNNAMED {
+            polling.show_name(name);
         }
+        true
     }
 }
 
@@ -366,7 +370,7 @@ pub(crate) fn park(shared: &Arc<Shared>) {
 pub(crate) fn leave(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| {
-        if entry.current.is_none() && entry.is_worker {
+        if entry.slot.polling.is_idle() && entry.is_worker {
             entry.end_stretch(shared, now_ns);
         }
     });
@@ -477,9 +481,9 @@ mod tests {
         for task in 1..10_000 {
             begin(&shared, task, Location::caller(), None);
         }
-        let open = with_entry(&shared, |entry| entry.outer.len() + usize::from(entry.current.is_some()));
+        let open = with_entry(&shared, |entry| entry.outer.len() + usize::from(!entry.slot.polling.is_idle()));
         let snapshot = shared.snapshot();
-        assert_eq!((open, snapshot.polls.count(), snapshot.polling.len()), (Some(MOST_OPEN), 0, 0));
+        assert_eq!((open, snapshot.polls.count(), snapshot.polling.len()), (Some(MOST_OPEN - 1), 0, 0));
         assert_eq!(snapshot.capture_notes, [CaptureNote::HookReplaced]);
         assert!(!begin_watched(&shared, 0, Location::caller(), UNNAMED), "nothing to close");
     }

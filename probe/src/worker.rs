@@ -4,11 +4,13 @@
 //! middle of a poll, and two threads must never write the same counters.
 
 use std::mem::offset_of;
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
 use crate::blame::Blames;
 use crate::histogram::Fine;
 use crate::ledger::Ledger;
+use crate::names::NameId;
 use crate::polling::{Frame, Polling};
 use crate::ring::{RawSlowPoll, Ring};
 use crate::site::Sites;
@@ -64,9 +66,9 @@ impl Slot {
 
     /// Counts a poll; `ns` is its own time, without the polls within it.
     #[inline]
-    pub(crate) fn record(&self, frame: &Frame, ns: u64) {
+    pub(crate) fn record(&self, location: &'static Location<'static>, name: NameId, ns: u64) {
         self.polls.record(ns);
-        self.sites.row(frame.location).record(ns, frame.name);
+        self.sites.row(location).record(ns, name);
     }
 
     /// Counts as slow, and reports, a poll that was recorded and ended at `end_ns`.
