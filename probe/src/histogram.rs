@@ -67,16 +67,31 @@ impl<const BITS: u32, const CELLS: usize> Buckets<BITS, CELLS> {
     /// Counts one value. Only one thread at a time may call it: concurrent calls lose counts.
     #[inline]
     pub(crate) fn record(&self, ns: u64) {
+        self.count(ns);
+        if self.is_extreme(ns) {
+            self.widen(ns);
+        }
+    }
+
+    /// Counts one value, which is no new extreme.
+    #[inline]
+    pub(crate) fn count(&self, ns: u64) {
         let is_within = ns.wrapping_sub(1) < HIGHEST_NS;
         let index = if is_within { Self::index(ns) } else { self.clamp(ns) };
         add_single_writer(&self.cells[index], 1);
         add_single_writer(&self.sum, ns);
-        if ns < self.min.load(Relaxed) {
-            self.min.store(ns, Relaxed);
-        }
-        if ns > self.max.load(Relaxed) {
-            self.max.store(ns, Relaxed);
-        }
+    }
+
+    /// Whether no value so far was as low, or none as high.
+    #[inline]
+    pub(crate) fn is_extreme(&self, ns: u64) -> bool {
+        ns < self.min.load(Relaxed) || ns > self.max.load(Relaxed)
+    }
+
+    #[cold]
+    pub(crate) fn widen(&self, ns: u64) {
+        self.min.store(self.min.load(Relaxed).min(ns), Relaxed);
+        self.max.store(self.max.load(Relaxed).max(ns), Relaxed);
     }
 
     /// The bucket of a value outside of the range, which is counted as such.

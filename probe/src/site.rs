@@ -40,14 +40,20 @@ impl Row {
         }
     }
 
-    /// Counts a poll. The first one of a site allocates its buckets.
+    /// Counts a poll: whether it is an extreme of its site's. The first one of a site allocates its buckets.
     #[inline]
-    pub(crate) fn record(&self, ns: u64, name: NameId) {
+    pub(crate) fn record(&self, ns: u64, name: NameId) -> bool {
         let known = self.name.load(Relaxed);
         if known != name && known != NAME_MIXED {
             self.name.store(if known == NAME_UNSET { name } else { NAME_MIXED }, Relaxed);
         }
-        self.polls.get_or_init(Coarse::new).record(ns);
+        let polls = self.polls.get_or_init(Coarse::new);
+        polls.count(ns);
+        let is_extreme = polls.is_extreme(ns);
+        if is_extreme {
+            polls.widen(ns);
+        }
+        is_extreme
     }
 
     pub(crate) fn record_slow(&self) {
@@ -118,7 +124,7 @@ mod tests {
         let sites = Sites::new();
         let locations = locations(4 * CAPACITY);
         for _ in 0..2 {
-            locations.iter().for_each(|location| sites.row(location).record(100, 0));
+            locations.iter().for_each(|location| _ = sites.row(location).record(100, 0));
         }
         let count = |row: &Row| {
             let mut sum = crate::histogram::Sum::new();

@@ -27,10 +27,8 @@ struct Entry {
     slot: Arc<Slot>,
     /// Whether it was said that polls may begin.
     is_awake: bool,
-    /// Whether the thread was a worker when that was said.
-    is_worker: bool,
-    /// Whether there are tasks that may have waited for a slow poll.
-    has_culprits: bool,
+    /// What is not so at most polls' ends.
+    unusual: Unusual,
     /// Whether there were so many open polls that no further one is followed.
     gave_up: bool,
     /// When the thread was unparked, or first polled; 0 while it is parked.
@@ -42,6 +40,24 @@ struct Entry {
     /// The last slow polls, while there may be tasks that waited for them.
     culprits: Culprits,
     shared: Weak<Shared>,
+}
+
+/// What is asked at the end of every poll, in one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Unusual {
+    /// There are tasks that may have waited for a slow poll.
+    culprits: bool,
+    /// There are polls around the innermost one.
+    nested: bool,
+    /// The thread was no worker when it said that it is awake.
+    no_worker: bool,
+}
+
+impl Unusual {
+    #[inline]
+    fn is_any(self) -> bool {
+        self.culprits | self.nested | self.no_worker
+    }
 }
 
 /// Which worker the thread is, and how often that worker had parked. While both stay the same, no other thread ran that
@@ -116,8 +132,7 @@ fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
         probe: shared.id,
         slot,
         is_awake: false,
-        is_worker: false,
-        has_culprits: false,
+        unusual: Unusual::default(),
         gave_up: false,
         busy_since_ns: 0,
         busy_as: None,
@@ -132,7 +147,7 @@ impl Entry {
     fn start_stretch(&mut self, shared: &Shared, now_ns: u64) {
         self.busy_since_ns = now_ns;
         self.busy_as = Turn::now(shared);
-        self.is_worker = self.busy_as.is_some();
+        self.unusual.no_worker = self.busy_as.is_none();
         self.wake(shared);
     }
 
@@ -213,6 +228,7 @@ impl Entry {
             return false;
         }
         self.outer.extend(self.slot.polling.frame());
+        self.unusual.nested = true;
         self.slot.polling.show_idle();
         true
     }
@@ -231,29 +247,31 @@ impl Entry {
         let elapsed = now_ns.saturating_sub(frame.start_ns);
         let ns = elapsed.saturating_sub(frame.nested_ns);
         self.slot.record(frame.location, frame.name, ns);
-        if self.has_culprits {
-            self.culprits.polled(now_ns);
-        }
         if ns >= threshold_ns {
             self.close_slow(now_ns, ns);
         }
-        if !self.outer.is_empty() {
-            return self.resume(elapsed);
-        }
         self.slot.polling.show_idle();
-        // Nobody says when a thread that is no worker waits.
-        if !self.is_worker {
-            self.rest();
+        if self.unusual.is_any() {
+            self.close_unusual(now_ns, elapsed);
         }
     }
 
-    /// The poll goes on in which others ran for so long.
+    /// The poll that ended took so long, polls within it included.
     #[cold]
-    fn resume(&mut self, elapsed: u64) {
-        let Some(mut outer) = self.outer.pop() else { return };
-        outer.nested_ns = outer.nested_ns.saturating_add(elapsed);
-        self.slot.polling.show_idle();
-        self.slot.polling.begin(&outer);
+    fn close_unusual(&mut self, now_ns: u64, elapsed: u64) {
+        if self.unusual.culprits {
+            self.culprits.polled(now_ns);
+        }
+        match self.outer.pop() {
+            Some(mut outer) => {
+                outer.nested_ns = outer.nested_ns.saturating_add(elapsed);
+                self.slot.polling.begin(&outer);
+                self.unusual.nested = !self.outer.is_empty();
+            }
+            // Nobody says when a thread that is no worker waits.
+            None if self.unusual.no_worker => self.rest(),
+            None => {}
+        }
     }
 }
 
@@ -270,7 +288,7 @@ impl Entry {
             let Frame { task, location: spawned_at, start_ns, .. } = frame;
             let culprit = Culprit { task, spawned_at, start_ns, end_ns: now_ns };
             self.culprits.begin(&self.slot.blames, culprit, hooks::is_alone());
-            self.has_culprits = true;
+            self.unusual.culprits = true;
         }
     }
 }
@@ -280,7 +298,7 @@ impl Entry {
     #[cold]
     fn charge(&mut self, waiter: Waiter) {
         self.culprits.poll(&self.slot.blames, &self.slot.ledger, waiter);
-        self.has_culprits = self.culprits.are_open();
+        self.unusual.culprits = self.culprits.are_open();
     }
 }
 
@@ -296,7 +314,7 @@ pub(crate) fn begin(
         let now_ns = shared.clock.now_ns();
         if let Some(ns) = schedule_latency_ns {
             entry.slot.schedule_latency.record(ns);
-            if entry.has_culprits {
+            if entry.unusual.culprits {
                 let ready_ns = now_ns.saturating_sub(ns);
                 entry.charge(Waiter { task, spawned_at: location, ready_ns, polled_ns: now_ns });
             }
@@ -305,8 +323,8 @@ pub(crate) fn begin(
     });
 }
 
-/// The innermost open poll ends.
-#[inline]
+/// The innermost open poll ends. One copy of it, so that all of it is in that.
+#[inline(never)]
 pub(crate) fn end(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| entry.close(now_ns, shared.threshold_ns()));
@@ -359,9 +377,9 @@ pub(crate) fn park(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| {
         entry.end_stretch(shared, now_ns);
-        if entry.has_culprits {
+        if entry.unusual.culprits {
             entry.culprits.park(&entry.slot.blames, now_ns);
-            entry.has_culprits = entry.culprits.are_open();
+            entry.unusual.culprits = entry.culprits.are_open();
         }
     });
 }
@@ -370,7 +388,7 @@ pub(crate) fn park(shared: &Arc<Shared>) {
 pub(crate) fn leave(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| {
-        if entry.slot.polling.is_idle() && entry.is_worker {
+        if entry.slot.polling.is_idle() && !entry.unusual.no_worker {
             entry.end_stretch(shared, now_ns);
         }
     });
@@ -381,9 +399,9 @@ pub(crate) fn unpark(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| {
         entry.start_stretch(shared, now_ns);
-        if entry.has_culprits {
+        if entry.unusual.culprits {
             entry.culprits.unpark(&entry.slot.blames, now_ns);
-            entry.has_culprits = entry.culprits.are_open();
+            entry.unusual.culprits = entry.culprits.are_open();
         }
     });
 }

@@ -67,8 +67,11 @@ impl Slot {
     /// Counts a poll; `ns` is its own time, without the polls within it.
     #[inline]
     pub(crate) fn record(&self, location: &'static Location<'static>, name: NameId, ns: u64) {
-        self.polls.record(ns);
-        self.sites.row(location).record(ns, name);
+        self.polls.count(ns);
+        // No extreme of its site's is none of all.
+        if self.sites.row(location).record(ns, name) {
+            self.polls.widen(ns);
+        }
     }
 
     /// Counts as slow, and reports, a poll that was recorded and ended at `end_ns`.
