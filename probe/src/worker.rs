@@ -3,14 +3,13 @@
 //! A slot belongs to a thread, not to a worker index: `block_in_place` hands a worker's core to another thread in the
 //! middle of a poll, and two threads must never write the same counters.
 
-use std::sync::atomic::{AtomicBool, AtomicU32};
-
 use crate::blame::Blames;
 use crate::histogram::Fine;
 use crate::ledger::Ledger;
 use crate::polling::{Frame, Polling};
 use crate::ring::{RawSlowPoll, Ring};
 use crate::site::Sites;
+use crate::sync::atomic::{AtomicBool, AtomicU32};
 
 #[derive(Debug)]
 pub(crate) struct Slot {
