@@ -6,12 +6,20 @@
 //! maximum and sum are kept beside the buckets.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::distribution::{Bucket, Distribution};
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+#[cfg(all(test, pollscope_loom))]
+mod model;
 
 /// The highest value that has a bucket: one hour, in nanoseconds.
+#[cfg(not(all(test, pollscope_loom)))]
 pub const HIGHEST_NS: u64 = 3_600_000_000_000;
+/// The highest value that has a bucket in models, which look at each of them.
+#[cfg(all(test, pollscope_loom))]
+pub const HIGHEST_NS: u64 = 3;
 
 /// Buckets that agree to three significant digits. 33,421 of them, 8 bytes each.
 pub(crate) type Fine = Buckets<11>;
@@ -71,11 +79,12 @@ impl<const BITS: u32> Buckets<BITS> {
         }
         add_single_writer(&self.counts[Self::index(clamped)], 1);
         add_single_writer(&self.sum, ns);
-        if ns < self.min.load(Relaxed) {
-            self.min.store(ns, Relaxed);
-        }
         if ns > self.max.load(Relaxed) {
             self.max.store(ns, Relaxed);
+        }
+        if ns < self.min.load(Relaxed) {
+            // Last, and a release: who finds that there is a value finds it in everything above.
+            self.min.store(ns, Release);
         }
     }
 
@@ -85,7 +94,7 @@ impl<const BITS: u32> Buckets<BITS> {
     }
 
     fn is_empty(&self) -> bool {
-        self.min.load(Relaxed) == u64::MAX
+        self.min.load(Acquire) == u64::MAX
     }
 }
 
@@ -167,7 +176,8 @@ impl Writer {
 }
 
 impl Reader {
-    /// What was recorded so far. A value that is being recorded meanwhile may be in the buckets but not yet in the sum.
+    /// What was recorded so far. A value that is being recorded meanwhile may be in some of the buckets, the sum, the minimum and
+    /// the maximum, and not yet in the others; but the first is in all of them, or nothing is there.
     pub fn read(&self) -> Distribution {
         let mut sum = Sum::new();
         sum.add(&self.0);
