@@ -9,16 +9,20 @@
 //! waited for was asked for before it; it waited at most as long as the poll lasted.
 
 use std::panic::Location;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU64, fence};
 
 use crate::evidence::{Blame, Waited};
 use crate::histogram::add_single_writer;
 use crate::ledger::Ledger;
 use crate::location::LocationCell;
+use crate::sync::MODELLED;
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::atomic::{AtomicU64, fence};
+
+#[cfg(all(test, pollscope_loom))]
+mod model;
 
 /// The latest slow polls of a thread that are still told apart.
-const CAPACITY: usize = 64;
+const CAPACITY: usize = if MODELLED { 1 } else { 64 };
 /// How many slow polls in a row, without a park, can have victims in common.
 const OPEN: usize = 8;
 /// After so many polls that did not wait for it, a slow poll is taken to have no further victims, even if the thread never
@@ -91,7 +95,8 @@ impl Worst {
             polled_ns: since_installation(&self.polled_ns),
         };
         fence(Acquire);
-        (is_known && version.is_multiple_of(2) && self.version.load(Relaxed) == version).then_some(waited)
+        // An acquire: who finds it replaced because its cell is another slow poll's finds that of the cell as well.
+        (is_known && version.is_multiple_of(2) && self.version.load(Acquire) == version).then_some(waited)
     }
 }
 
@@ -107,6 +112,8 @@ impl Blames {
     /// What is known of the slow poll that began at `start_ns`, and whether more can come.
     pub(crate) fn read(&self, start_ns: u64, now_ns: u64) -> Option<(Blame, bool)> {
         let cell = self.0.iter().find(|cell| cell.start_ns.load(Acquire) == start_ns)?;
+        // First: who finds it closed finds everybody who was added before.
+        let closes_ns = cell.closes_ns.load(Acquire);
         let (ready, late) = (cell.tasks.load(Acquire), cell.late_tasks.load(Acquire));
         let wait_ns = cell.wait_ns.load(Acquire);
         let blame = Blame {
@@ -117,7 +124,6 @@ impl Blames {
             lifo_tasks: cell.lifo_tasks.load(Acquire),
             worst: cell.worst.read(),
         };
-        let closes_ns = cell.closes_ns.load(Acquire);
         // It may have been given to a later slow poll meanwhile.
         (cell.start_ns.load(Relaxed) == start_ns).then_some((blame, closes_ns != 0 && now_ns >= closes_ns))
     }
@@ -191,8 +197,10 @@ impl Culprits {
         }
         let cell = &blames.0[self.next_cell];
         cell.start_ns.store(0, Relaxed);
+        // Who sees anything that is stored from here on, now or when somebody is added, sees that it is another slow poll's.
+        fence(Release);
         let counters = [&cell.tasks, &cell.lifo_tasks, &cell.wait_ns, &cell.late_tasks, &cell.late_ns, &cell.closes_ns];
-        counters.into_iter().for_each(|counter| counter.store(0, Release));
+        counters.into_iter().for_each(|counter| counter.store(0, Relaxed));
         cell.worst.take(None, 0);
         cell.start_ns.store(culprit.start_ns, Release);
         self.open.push((culprit, self.next_cell));

@@ -6,17 +6,29 @@
 //! maximum and sum are kept beside the buckets.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crate::distribution::{Bucket, Distribution};
+use crate::sync::MODELLED;
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+#[cfg(all(test, pollscope_loom))]
+mod model;
 
 /// The highest value that has a bucket: one hour, in nanoseconds.
+#[cfg(not(all(test, pollscope_loom)))]
 pub const HIGHEST_NS: u64 = 3_600_000_000_000;
+/// The highest value that has a bucket in models, which look at each of them.
+#[cfg(all(test, pollscope_loom))]
+pub const HIGHEST_NS: u64 = 3;
+
+/// Cells of both kinds of buckets: one more than there are buckets.
+const CELLS: [usize; 2] = if MODELLED { [5, 5] } else { [33_422, 4_563] };
 
 /// Buckets that agree to three significant digits. 33,421 of them, 8 bytes each.
-pub(crate) type Fine = Buckets<11, 33_422>;
+pub(crate) type Fine = Buckets<11, { CELLS[0] }>;
 /// Buckets that agree to two significant digits. 4,562 of them, 8 bytes each.
-pub(crate) type Coarse = Buckets<8, 4_563>;
+pub(crate) type Coarse = Buckets<8, { CELLS[1] }>;
 
 /// `2^BITS` is the first power of two that is at least `2 · 10^digits`, as in HdrHistogram. There are `CELLS - 1` buckets, as a
 /// test proves. What is here, but for its cells, is half a cache line.
@@ -90,8 +102,9 @@ impl<const BITS: u32, const CELLS: usize> Buckets<BITS, CELLS> {
 
     #[cold]
     pub(crate) fn widen(&self, ns: u64) {
-        self.min.store(self.min.load(Relaxed).min(ns), Relaxed);
         self.max.store(self.max.load(Relaxed).max(ns), Relaxed);
+        // Last, and a release: who finds that there is a value finds it in everything above.
+        self.min.store(self.min.load(Relaxed).min(ns), Release);
     }
 
     /// The bucket of a value outside of the range, which is counted as such.
@@ -111,12 +124,12 @@ impl<const BITS: u32, const CELLS: usize> Buckets<BITS, CELLS> {
     }
 
     fn is_empty(&self) -> bool {
-        self.min.load(Relaxed) == u64::MAX
+        self.min.load(Acquire) == u64::MAX
     }
 }
 
 /// The sum of several [`Coarse`].
-pub(crate) type CoarseSum = Sum<8, 4_563>;
+pub(crate) type CoarseSum = Sum<8, { CELLS[1] }>;
 
 /// The sum of several [`Buckets`], on its way to a [`Distribution`].
 pub(crate) struct Sum<const BITS: u32, const CELLS: usize> {
@@ -194,7 +207,8 @@ impl Writer {
 }
 
 impl Reader {
-    /// What was recorded so far. A value that is being recorded meanwhile may be in the buckets but not yet in the sum.
+    /// What was recorded so far. A value that is being recorded meanwhile may be in some of the buckets, the sum, the minimum and
+    /// the maximum, and not yet in the others; but the first is in all of them, or nothing is there.
     pub fn read(&self) -> Distribution {
         let mut sum = Sum::new();
         sum.add(&self.0);

@@ -1,14 +1,18 @@
 //! Who waited for whom, by spawn site: bounded, with an `other` row for the pairs beyond it.
 
 use std::panic::Location;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::histogram::add_single_writer;
 use crate::location::LocationCell;
+use crate::sync::MODELLED;
+use crate::sync::atomic::Ordering::{Acquire, Release};
+use crate::sync::atomic::{AtomicU64, fence};
+
+#[cfg(all(test, pollscope_loom))]
+mod model;
 
 /// Pairs that a thread tells apart.
-const CAPACITY: usize = 64;
+const CAPACITY: usize = if MODELLED { 2 } else { 64 };
 
 /// What tasks of one site waited for slow polls of another, or of the same.
 #[derive(Debug, Default)]
@@ -41,7 +45,7 @@ impl Row {
     }
 
     pub(crate) fn is_charged(&self) -> bool {
-        self.tasks.load(Relaxed) + self.late_tasks.load(Relaxed) > 0
+        self.tasks.load(Acquire) + self.late_tasks.load(Acquire) > 0
     }
 }
 
@@ -63,6 +67,8 @@ impl Ledger {
             if row.culprit.is_empty() {
                 row.waiter.store(waiter);
                 row.culprit.store(culprit);
+                // Who sees what is counted there sees the places.
+                fence(Release);
                 return row;
             }
             if row.culprit.is(culprit) && row.waiter.is(waiter) {
@@ -81,6 +87,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::atomic::Ordering::Relaxed;
 
     #[test]
     fn pairs_beyond_the_table_share_a_row_and_nothing_is_lost() {

@@ -69,6 +69,7 @@ mod ring;
 mod shared;
 mod site;
 mod snapshot;
+mod sync;
 pub mod testing;
 mod thread;
 mod watch;

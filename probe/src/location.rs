@@ -2,7 +2,8 @@
 
 use std::panic::Location;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+
+use crate::sync::atomic::{AtomicPtr, Ordering};
 
 /// An optional `&'static Location`, readable while it is being replaced.
 #[derive(Debug, Default)]

@@ -1,11 +1,14 @@
 //! What a thread polls now: written by it alone, without a lock, and read whole by any other or not at all.
 
 use std::panic::Location;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::location::LocationCell;
 use crate::names::NameId;
+use crate::sync::atomic::AtomicU64;
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+#[cfg(all(test, pollscope_loom))]
+mod model;
 
 /// An open poll, as its thread knows it.
 #[derive(Debug, Clone, Copy)]
@@ -19,16 +22,21 @@ pub(crate) struct Frame {
     pub(crate) nested_ns: u64,
 }
 
+/// The half of `count_and_name` that is the name.
+const NAME: u64 = u32::MAX as u64;
+
 /// The poll that a thread is in.
 #[derive(Debug, Default)]
 pub(crate) struct Polling {
     /// 0: none.
     since_ns: AtomicU64,
     task: AtomicU64,
-    name: AtomicU32,
     location: LocationCell,
     /// How much of it so far were polls within it.
     nested_ns: AtomicU64,
+    /// The name, and in the upper half how often something was shown: a poll that is shown again, after one within it, begins
+    /// when it began before.
+    count_and_name: AtomicU64,
 }
 
 /// A copy of [`Polling`] that was read whole.
@@ -47,11 +55,13 @@ impl Polling {
     /// Shows a poll where none is shown.
     #[inline]
     pub(crate) fn begin(&self, frame: &Frame) {
-        // Each a release: a reader that sees one of them sees the 0 before it as well, and takes nothing mixed.
+        let counted = (self.count_and_name.load(Relaxed) | NAME).wrapping_add(1);
+        // Each a release: a reader that sees one of them sees the 0 before it as well, and the time after that only with the
+        // next count, which is stored when everything else is.
         self.task.store(frame.task, Release);
-        self.name.store(frame.name, Release);
         self.location.store(frame.location);
         self.nested_ns.store(frame.nested_ns, Release);
+        self.count_and_name.store(counted | u64::from(frame.name), Release);
         self.since_ns.store(frame.start_ns, Release);
     }
 
@@ -65,7 +75,7 @@ impl Polling {
         Some(Frame {
             start_ns,
             task: self.task.load(Relaxed),
-            name: self.name.load(Relaxed),
+            name: (self.count_and_name.load(Relaxed) & NAME) as NameId,
             location: self.location.load()?,
             nested_ns: self.nested_ns.load(Relaxed),
         })
@@ -78,7 +88,8 @@ impl Polling {
 
     #[inline]
     pub(crate) fn show_name(&self, name: NameId) {
-        self.name.store(name, Relaxed);
+        let count = self.count_and_name.load(Relaxed) & !NAME;
+        self.count_and_name.store(count | u64::from(name), Release);
     }
 
     #[inline]
@@ -88,15 +99,17 @@ impl Polling {
 
     /// What the thread polls now; `None` when nothing, or when that changed while it was read.
     pub(crate) fn now(&self) -> Option<PollingNow> {
-        let since_ns = self.since_ns.load(Acquire);
+        let count_and_name = self.count_and_name.load(Acquire);
         let now = PollingNow {
-            since_ns,
             task: self.task.load(Acquire),
-            name: self.name.load(Acquire),
+            name: (count_and_name & NAME) as NameId,
             location: self.location.load()?,
             nested_ns: self.nested_ns.load(Acquire),
+            // After the others: 0 while they change.
+            since_ns: self.since_ns.load(Acquire),
         };
-        (since_ns != 0 && self.since_ns.load(Acquire) == since_ns).then_some(now)
+        let is_same = self.count_and_name.load(Relaxed) & !NAME == count_and_name & !NAME;
+        (now.since_ns != 0 && is_same).then_some(now)
     }
 
     /// Whether the thread is still in the poll that began then.

@@ -1,15 +1,19 @@
 //! Slow polls on their way from the thread that was slow to the reporter: one writer, one reader, no lock.
 
 use std::panic::Location;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use crate::histogram::add_single_writer;
 use crate::location::LocationCell;
 use crate::names::NameId;
+use crate::sync::MODELLED;
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::atomic::{AtomicU32, AtomicU64};
+
+#[cfg(all(test, pollscope_loom))]
+mod model;
 
 /// Slow polls that wait for the reporter, at most; further ones are counted as dropped.
-pub(crate) const CAPACITY: usize = 256;
+pub(crate) const CAPACITY: usize = if MODELLED { 2 } else { 256 };
 /// No worker index.
 const NO_WORKER: u32 = u32::MAX;
 

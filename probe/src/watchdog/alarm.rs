@@ -3,11 +3,15 @@
 //! A thread says that it is awake, then looks whether the watchdog sleeps; the watchdog says that it sleeps, then looks whether
 //! a thread is awake. In one order for all of them (`SeqCst`) at least one sees the other, so that no poll begins unwatched.
 
-use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
-use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
+
+use crate::sync::OnceLock;
+use crate::sync::atomic::Ordering::{AcqRel, Acquire, Release, SeqCst};
+use crate::sync::atomic::{AtomicBool, fence};
+use crate::sync::thread::{self, Thread};
+
+#[cfg(all(test, pollscope_loom))]
+mod model;
 
 #[derive(Debug, Default)]
 pub(crate) struct Alarm {
@@ -22,6 +26,7 @@ impl Alarm {
     /// The calling thread is the one that sleeps.
     pub(super) fn is_mine(&self) {
         let _ = self.thread.set(thread::current());
+        fence(SeqCst);
     }
 
     /// Asks the thread to end.
@@ -45,7 +50,9 @@ impl Alarm {
         }
     }
 
+    /// Wakes the thread, or, while nobody knows which it is, has it see what was said before when it is about to wait.
     fn unpark(&self) {
+        fence(SeqCst);
         if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
