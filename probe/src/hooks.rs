@@ -31,7 +31,8 @@ pub(crate) struct Chained {
 
 #[cfg(tokio_unstable)]
 impl crate::ProbeBuilder {
-    /// Your own [`Builder::on_before_task_poll`] callback, called before the poll's clock starts.
+    /// Your own [`Builder::on_before_task_poll`] callback, called before the poll's clock starts. Only in a build with
+    /// `--cfg tokio_unstable`, as Tokio's.
     pub fn on_before_task_poll<F>(mut self, f: F) -> Self
     where
         F: Fn(&tokio::runtime::TaskMeta<'_>) + Send + Sync + 'static,
@@ -40,7 +41,7 @@ impl crate::ProbeBuilder {
         self
     }
 
-    /// Your own [`Builder::on_after_task_poll`] callback, called after the poll's clock stopped.
+    /// Your own [`Builder::on_after_task_poll`] callback, called after the poll's clock stopped. Likewise.
     pub fn on_after_task_poll<F>(mut self, f: F) -> Self
     where
         F: Fn(&tokio::runtime::TaskMeta<'_>) + Send + Sync + 'static,
