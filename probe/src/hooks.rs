@@ -324,6 +324,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn hooks_set_before_are_replaced() {
+        let calls = Arc::new(Mutex::new(0));
+        let mut runtime = Builder::new_current_thread();
+        let (before, after) = (Arc::clone(&calls), Arc::clone(&calls));
+        runtime.on_before_task_poll(move |_| *before.lock().unwrap() += 1);
+        runtime.on_after_task_poll(move |_| *after.lock().unwrap() += 1);
+        let probe = Probe::builder().install(&mut runtime).unwrap();
+        let runtime = runtime.build().unwrap();
+        runtime.block_on(async { tokio::spawn(async {}).await.unwrap() });
+        assert_eq!((probe.snapshot().polls.count(), *calls.lock().unwrap()), (1, 0));
+    }
+
     /// Unwinding through the hook, past the task: the loop is gone, and no poll stays open.
     #[test]
     fn a_panic_of_a_users_task_hook_leaves_no_poll_open() {
