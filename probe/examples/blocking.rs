@@ -1,4 +1,4 @@
-//! Blocks an event loop in four ways while a probe watches: `cargo run --release -p pollscope-probe --example blocking`.
+//! Blocks an event loop in three ways while a probe watches: `cargo run --release -p pollscope-probe --example blocking`.
 //!
 //! On stderr: for each the slow poll, where it blocked, in what, and who waited.
 

@@ -26,11 +26,11 @@ pub struct Distribution {
     pub digits: u8,
     /// The buckets that hold something, lowest first.
     pub buckets: Vec<Bucket>,
-    /// The exact sum.
+    /// The exact sum, in nanoseconds.
     pub sum_ns: u64,
-    /// The exact minimum; `None` when empty. After [`Distribution::since`]: see there.
+    /// The exact minimum, in nanoseconds; `None` when empty. After [`Distribution::since`]: see there.
     pub min_ns: Option<u64>,
-    /// The exact maximum; `None` when empty. After [`Distribution::since`]: see there.
+    /// The exact maximum, in nanoseconds; `None` when empty. After [`Distribution::since`]: see there.
     pub max_ns: Option<u64>,
     /// Values outside 1 ns to 1 h. They are in the first or the last bucket.
     pub clamped: u64,
@@ -60,7 +60,13 @@ impl Distribution {
         found.map(|bucket| bucket.high_ns)
     }
 
-    /// How many values are at least `ns`, counting a bucket that holds `ns` in full.
+    /// How many values are at least `ns` nanoseconds, counting a bucket that holds `ns` in full: never too few.
+    ///
+    /// ```
+    /// let (mut writer, reader) = pollscope_probe::histogram::pair();
+    /// (1..=100).for_each(|ms| writer.record(ms * 1_000_000));
+    /// assert_eq!(reader.read().count_from(91_000_000), 10);
+    /// ```
     pub fn count_from(&self, ns: u64) -> u64 {
         self.buckets.iter().filter(|bucket| bucket.high_ns >= ns).map(|bucket| bucket.count).sum()
     }

@@ -28,7 +28,11 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The word used in reports.
+    /// The word used in reports and events.
+    ///
+    /// ```
+    /// assert_eq!(pollscope_probe::Cause::BlockingCall.as_str(), "blocking-call");
+    /// ```
     pub fn as_str(self) -> &'static str {
         match self {
             Cause::BlockingCall => "blocking-call",

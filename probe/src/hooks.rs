@@ -31,7 +31,8 @@ pub(crate) struct Chained {
 
 #[cfg(tokio_unstable)]
 impl crate::ProbeBuilder {
-    /// Your own [`Builder::on_before_task_poll`] callback, called before the poll's clock starts.
+    /// Your own [`Builder::on_before_task_poll`] callback, called before the poll's clock starts. Only in a build with
+    /// `--cfg tokio_unstable`, as Tokio's.
     pub fn on_before_task_poll<F>(mut self, f: F) -> Self
     where
         F: Fn(&tokio::runtime::TaskMeta<'_>) + Send + Sync + 'static,
@@ -40,7 +41,7 @@ impl crate::ProbeBuilder {
         self
     }
 
-    /// Your own [`Builder::on_after_task_poll`] callback, called after the poll's clock stopped.
+    /// Your own [`Builder::on_after_task_poll`] callback, called after the poll's clock stopped. Likewise.
     pub fn on_after_task_poll<F>(mut self, f: F) -> Self
     where
         F: Fn(&tokio::runtime::TaskMeta<'_>) + Send + Sync + 'static,
@@ -321,6 +322,19 @@ mod tests {
                 assert_eq!(snapshot.sites.len(), 1, "the watched root alone: {:?}", snapshot.sites);
             }
         }
+    }
+
+    #[test]
+    fn hooks_set_before_are_replaced() {
+        let calls = Arc::new(Mutex::new(0));
+        let mut runtime = Builder::new_current_thread();
+        let (before, after) = (Arc::clone(&calls), Arc::clone(&calls));
+        runtime.on_before_task_poll(move |_| *before.lock().unwrap() += 1);
+        runtime.on_after_task_poll(move |_| *after.lock().unwrap() += 1);
+        let probe = Probe::builder().install(&mut runtime).unwrap();
+        let runtime = runtime.build().unwrap();
+        runtime.block_on(async { tokio::spawn(async {}).await.unwrap() });
+        assert_eq!((probe.snapshot().polls.count(), *calls.lock().unwrap()), (1, 0));
     }
 
     /// Unwinding through the hook, past the task: the loop is gone, and no poll stays open.

@@ -37,6 +37,8 @@
 //! Memory is bounded: a thread that polls takes 0.8 MB for its histograms, and 37 kB for each of at most 257 rows of
 //! spawn sites. It is not a profiler, and it does not see closures on the blocking pool.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 /// What the README shows compiles and runs.
 #[cfg(all(doctest, feature = "capture"))]
 #[doc = include_str!("../README.md")]

@@ -100,6 +100,17 @@ impl Probe {
     /// Measures the polls of a future that the hooks cannot see: the one given to `block_on` (the body of
     /// `#[tokio::main]`), a task of a `LocalSet`, or any task in a build without `--cfg tokio_unstable`.
     /// Around a task that the hooks do see it adds nothing but its name.
+    ///
+    /// ```
+    /// # use pollscope_probe::Probe;
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().install(&mut runtime)?;
+    /// let runtime = runtime.build()?;
+    /// assert_eq!(runtime.block_on(probe.watch(async { 42 })), 42);
+    /// runtime.block_on(async {}); // not watched, and so not seen
+    /// assert_eq!(probe.snapshot().polls.count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn watch<F: Future>(&self, future: F) -> Watch<F> {
         Watch::new(future, self.inner.as_ref().map(|inner| Arc::clone(&inner.shared)), Location::caller())
@@ -107,6 +118,16 @@ impl Probe {
 
     /// Spawns a watched and named task on the current runtime. The name is in slow polls, and, with the feature
     /// `task-names`, in tokio-console.
+    ///
+    /// ```
+    /// # use pollscope_probe::Probe;
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().install(&mut runtime)?;
+    /// let runtime = runtime.build()?;
+    /// runtime.block_on(async { probe.spawn("indexer", async {}).await })?;
+    /// assert_eq!(probe.snapshot().sites[0].task_name.as_deref(), Some("indexer"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Panics
     /// Outside a runtime, as `tokio::spawn`.
@@ -161,7 +182,7 @@ impl Probe {
 
     /// Waits until the callback was called and the line written, or counted as suppressed, for every slow poll that has
     /// ended, and says in a line what the rate limit held back so far. Whether that was done within `timeout`. In the callback it is
-    /// `false` at once: what it waits for comes after the callback.
+    /// `false` at once: what it waits for comes after the callback. Where the probe is off there is nothing to wait for: `true`.
     pub fn finish(&self, timeout: Duration) -> bool {
         self.inner.as_ref().is_none_or(|inner| inner.control.finish(timeout))
     }
@@ -260,7 +281,8 @@ impl std::error::Error for ThresholdError {}
 impl ProbeBuilder {
     /// A builder that follows the environment: `POLLSCOPE=1` switches the probe on and its lines to stderr,
     /// `POLLSCOPE_SLOW_POLL=50ms` sets the threshold. Without the switch, [`ProbeBuilder::install`] gives
-    /// [`Probe::off`]. What was set but cannot be followed, such as a threshold without the switch, is said on stderr.
+    /// [`Probe::off`]. What was set but cannot be followed, such as a threshold without the switch, is said on stderr. What you then
+    /// set on the builder replaces what the environment said; the switch stays.
     pub fn from_env() -> ProbeBuilder {
         let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let request = env::read(variable("POLLSCOPE").as_deref(), variable("POLLSCOPE_SLOW_POLL").as_deref());
@@ -278,6 +300,18 @@ impl ProbeBuilder {
     }
 
     /// How many slow polls a snapshot lists, about 100 bytes each; those beyond are counted. 1,024 unless set.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use pollscope_probe::Probe;
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().slow_poll(Duration::from_nanos(1)).keep_slow_polls(2).install(&mut runtime)?;
+    /// let runtime = runtime.build()?;
+    /// (0..5).for_each(|_| runtime.block_on(probe.watch(async {})));
+    /// let snapshot = probe.snapshot();
+    /// assert_eq!((snapshot.slow_polls.len(), snapshot.slow_polls_dropped, snapshot.slow_polls_total), (2, 3, 5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn keep_slow_polls(self, most: usize) -> ProbeBuilder {
         ProbeBuilder { keep_slow_polls: most, ..self }
     }
@@ -285,6 +319,23 @@ impl ProbeBuilder {
     /// Called for every slow poll, some 100 ms after its end at most unless something is still being found out of it, on a thread of
     /// the probe's own. A panic in it is caught and counted;
     /// one that blocks holds back further calls and lines, and nothing else.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use pollscope_probe::Probe;
+    /// let (tell, told) = std::sync::mpsc::channel();
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder()
+    ///     .slow_poll(Duration::from_millis(5))
+    ///     .on_slow_poll(move |poll| _ = tell.send((poll.duration_ns, poll.to_string())))
+    ///     .install(&mut runtime)?;
+    /// runtime.build()?.block_on(probe.watch(async { std::thread::sleep(Duration::from_millis(6)) }));
+    /// assert!(probe.finish(Duration::from_secs(9)));
+    /// let (duration_ns, line) = told.recv()?;
+    /// assert!(duration_ns >= 6_000_000);
+    /// assert!(line.starts_with("Executing <Task root, spawned at "));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_slow_poll(self, f: impl FnMut(&SlowPoll) + Send + 'static) -> ProbeBuilder {
         ProbeBuilder { callback: Some(Box::new(f)), ..self }
     }
@@ -343,13 +394,25 @@ impl ProbeBuilder {
     /// Whether a watchdog thread looks at polls that are late while they still run: the blocking line, the system call, the
     /// cause; from the first late poll on, another names what it saw. On unless switched off. It is what installs a signal
     /// handler when a late poll is first found computing, and removes it soon after the last probe of the process was dropped.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use pollscope_probe::Probe;
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().slow_poll(Duration::from_millis(5)).capture(false).install(&mut runtime)?;
+    /// runtime.build()?.block_on(probe.watch(async { std::thread::sleep(Duration::from_millis(6)) }));
+    /// let evidence = &probe.snapshot().slow_polls[0].evidence;
+    /// assert_eq!((evidence.captures, evidence.cause, &evidence.blocking_line), (0, None, &None));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(feature = "capture")]
     pub fn capture(self, on: bool) -> ProbeBuilder {
         ProbeBuilder { watchdog: on.then(|| self.watchdog.unwrap_or_default()), ..self }
     }
 
     /// A folder of your workspace as the compiler saw it, such as `env!("CARGO_MANIFEST_DIR")`: paths are shown from there on, and
-    /// a blocking line in it is preferred over one in another crate. Without any, all code that Cargo did not fetch is yours.
+    /// a blocking line in it is preferred over one in another crate. Without any, all code that Cargo did not fetch is yours. Each call
+    /// adds one.
     #[cfg(feature = "capture")]
     pub fn source_root(mut self, folder: impl Into<std::path::PathBuf>) -> ProbeBuilder {
         if let Some(watchdog) = &mut self.watchdog {
@@ -358,13 +421,28 @@ impl ProbeBuilder {
         self
     }
 
-    /// Your own `on_thread_park` callback: the probe takes the runtime's only place for one, and calls yours from there.
+    /// Your own [`on_thread_park`](tokio::runtime::Builder::on_thread_park) callback: the probe takes the runtime's only place for one,
+    /// and calls yours from there; also when the probe is off. A second call replaces the first, as with the runtime's builder.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    /// # use std::time::Duration;
+    /// # use pollscope_probe::Probe;
+    /// let parked = Arc::new(AtomicU32::new(0));
+    /// let parks = Arc::clone(&parked);
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().on_thread_park(move || _ = parks.fetch_add(1, Relaxed)).install(&mut runtime)?;
+    /// runtime.enable_time().build()?.block_on(async { tokio::time::sleep(Duration::from_millis(2)).await });
+    /// assert!(parked.load(Relaxed) > 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn on_thread_park(mut self, f: impl Fn() + Send + Sync + 'static) -> ProbeBuilder {
         self.chained.park = Some(Box::new(f));
         self
     }
 
-    /// Your own `on_thread_unpark` callback.
+    /// Your own [`on_thread_unpark`](tokio::runtime::Builder::on_thread_unpark) callback, likewise.
     pub fn on_thread_unpark(mut self, f: impl Fn() + Send + Sync + 'static) -> ProbeBuilder {
         self.chained.unpark = Some(Box::new(f));
         self

@@ -67,9 +67,15 @@ impl Snapshot {
     /// counted at the first bound that its highest value does not pass. A value that is less than 0.1% below a bound may
     /// therefore be counted at the next, and none is counted too low.
     ///
-    /// At most 50 spawn sites have a label of their own: those with the most slow polls, and among equals the most time. The rest is
-    /// `site="other"`. With more sites than that, ranks can change from one snapshot to the next, and what leaves `other` looks
-    /// like a restart to Prometheus; a [`crate::MetricsServer`] lets a site keep its label.
+    /// However much a service spawns, the text has a bound. At most 50 spawn sites have a label of their own: those with the most slow
+    /// polls, and among equals the most time. The rest is `site="other"`. With more sites than that, ranks can change from one snapshot
+    /// to the next, and what leaves `other` looks like a restart to Prometheus; a [`crate::MetricsServer`] lets a site keep its label.
+    ///
+    /// A label is a path as the compiler had it. [`redact_paths`](crate::ProbeBuilder::redact_paths) hides its folders in what the probe
+    /// serves itself; here [`redacted_source`](crate::redacted_source) can, in [`Snapshot::sites`], before the text is made.
+    ///
+    /// In a handler, leave the snapshot and its text to `spawn_blocking`, as the example `metrics` does: they add up the histograms of
+    /// all threads.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -44,6 +44,15 @@ impl<F> Watch<F> {
     }
 
     /// Gives the task a name. Up to 16,384 names are kept; tasks with further ones count as unnamed, and are counted.
+    ///
+    /// ```
+    /// # use pollscope_probe::Probe;
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().install(&mut runtime)?;
+    /// runtime.build()?.block_on(probe.watch(async {}).named("main"));
+    /// assert_eq!(probe.snapshot().sites[0].task_name.as_deref(), Some("main"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn named(mut self, name: &str) -> Watch<F> {
         if let Some(shared) = &self.shared {
             self.name = shared.names.intern(name);

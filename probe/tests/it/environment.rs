@@ -79,6 +79,14 @@ fn a_threshold_that_is_no_duration_is_said_and_the_default_holds() {
     assert!(err.starts_with("WARN pollscope: ignored `POLLSCOPE_SLOW_POLL=10`"), "{err}");
 }
 
+#[test]
+fn a_switch_that_is_none_is_said_and_nothing_is_measured() {
+    let (out, err) = run_host("20", &[("POLLSCOPE", "yes")]);
+    assert!(out.contains("polls=0"), "{out}");
+    assert!(err.starts_with("WARN pollscope: ignored `POLLSCOPE=yes`"), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+}
+
 /// No thread has room for a stack of this size. The runtime is as it was, and can be built and used.
 #[cfg(target_os = "linux")]
 #[test]
@@ -100,5 +108,44 @@ fn a_thread_that_cannot_be_started() {
     assert!(matches!(error, InstallError::Thread(_)), "{error:?}");
     assert!(error.to_string().contains("the runtime is not measured, raise the limit on threads"), "{error}");
     assert!(Probe::builder().run(&mut builder, async {}).is_err());
+    let error = Probe::off().serve_prometheus(([127, 0, 0, 1], 0)).unwrap_err();
+    assert!(error.to_string().starts_with("cannot serve metrics on `127.0.0.1:"), "{error}");
     assert_eq!(builder.build().unwrap().block_on(async { tokio::spawn(async { 42 }).await.unwrap() }), 42);
+}
+
+/// There is room for the stack of one thread of the two: the one that was started ends again.
+#[cfg(all(target_os = "linux", feature = "capture"))]
+#[test]
+fn a_second_thread_that_cannot_be_started() {
+    const ALONE: &str = "PROBE_TEST_ONE_THREAD";
+    const STACK: u64 = 1 << 30;
+    if std::env::var_os(ALONE).is_none() {
+        let output = Command::new(std::env::current_exe().unwrap())
+            // One at a time, a test runs on the first thread.
+            .args(["--exact", "environment::a_second_thread_that_cannot_be_started", "--test-threads=1"])
+            .env(ALONE, "1")
+            .env("RUST_MIN_STACK", STACK.to_string())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+    // SAFETY: nothing is read or written but the limit, which this process has for itself.
+    let limited = unsafe {
+        let most = pages * libc::sysconf(libc::_SC_PAGESIZE) as u64 + STACK * 3 / 2;
+        libc::setrlimit(libc::RLIMIT_AS, &libc::rlimit { rlim_cur: most, rlim_max: most })
+    };
+    assert_eq!(limited, 0);
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let error = Probe::builder().install(&mut builder).unwrap_err();
+    assert!(matches!(error, InstallError::Thread(_)), "{error:?}");
+    assert_eq!(builder.build().unwrap().block_on(async { tokio::spawn(async { 42 }).await.unwrap() }), 42);
+    let start = std::time::Instant::now();
+    // One is enough without the thread that looks, once the first one is gone and the system has its stack back.
+    while Probe::builder().capture(false).install(&mut builder).is_err() {
+        assert!(start.elapsed() < crate::support::LONG, "the thread that was started is still there");
+        std::thread::yield_now();
+    }
 }

@@ -239,4 +239,26 @@ fn a_park_callback_set_afterwards_takes_the_place_of_the_probes() {
     assert!(parked.load(Relaxed) > 0);
     assert!(probe.snapshot().polls.count() >= 2);
     assert!(TOKIO_UNSTABLE || probe.snapshot().sites.len() == 1);
+    assert_eq!(probe.snapshot().busy_stretches.count(), 0);
+}
+
+#[test]
+fn an_unpark_callback_set_afterwards_takes_the_place_of_the_probes() {
+    let mut builder = Builder::new_current_thread();
+    let probe = strict().install(&mut builder).unwrap();
+    let unparked = Arc::new(AtomicU64::new(0));
+    let unparks = Arc::clone(&unparked);
+    builder.on_thread_unpark(move || _ = unparks.fetch_add(1, Relaxed));
+    let runtime = builder.enable_time().build().unwrap();
+    let sleeps = async {
+        for _ in 0..5 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    runtime.block_on(async { spawn(&probe, sleeps).await.unwrap() });
+    drop(runtime);
+    assert!(unparked.load(Relaxed) >= 5);
+    assert!(probe.snapshot().polls.count() >= 6);
+    // Each begins with a poll then.
+    assert!(probe.snapshot().busy_stretches.count() >= 5);
 }

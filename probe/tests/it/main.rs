@@ -8,6 +8,7 @@ mod durations;
 mod environment;
 #[cfg(feature = "tracing")]
 mod events;
+mod examples;
 mod identities;
 mod interrupted;
 mod lifetimes;

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use pollscope_probe::{Probe, ProbeBuilder, Snapshot};
+use pollscope_probe::{InstallError, Probe, ProbeBuilder, Snapshot, ThresholdError};
 use tokio::task::yield_now;
 
 use crate::support::{LONG, current_thread, multi_thread, spawn};
@@ -237,6 +237,14 @@ fn many_threads_finish_at_once() {
 #[test]
 fn a_threshold_of_zero_is_refused() {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    let refused = Probe::builder().slow_poll(Duration::ZERO).install(&mut builder);
-    assert!(refused.unwrap_err().to_string().contains("give at least 1 ns"));
+    let refused = Probe::builder().slow_poll(Duration::ZERO).install(&mut builder).unwrap_err();
+    assert!(matches!(refused, InstallError::ZeroThreshold), "{refused:?}");
+    assert!(refused.to_string().contains("give at least 1 ns"));
+    assert_eq!(builder.build().unwrap().block_on(async { 42 }), 42, "the runtime's builder is as it was");
+
+    let (runtime, probe) = current_thread(strict());
+    assert_eq!(probe.set_slow_poll(Duration::ZERO), Err(ThresholdError::Zero));
+    assert_eq!(Probe::off().set_slow_poll(LONG), Err(ThresholdError::Off));
+    runtime.block_on(polls(&probe, 3));
+    assert_eq!(probe.snapshot().slow_polls_total, 3, "the threshold is what it was");
 }

@@ -74,7 +74,11 @@ fn origin_of_file(file: &str, function: &str, rules: &Rules) -> Origin {
         Origin::System
     } else if registry(file).or_else(|| checkout(file)).is_some() || file.contains("/vendor/") {
         if runtime(module(file)) { Origin::Runtime } else { Origin::Dependency }
-    } else if !function.starts_with('<') && split_path(function).0.is_some() && rules.is_runtime(&plain(function)) {
+    } else if !function.starts_with('<')
+        && split_path(function).0.is_some()
+        && rules.is_runtime(&plain(function))
+        && is_library(file)
+    {
         Origin::Runtime
     } else if rules.roots.iter().any(|root| Path::new(file).starts_with(root)) {
         Origin::Workspace
@@ -85,6 +89,12 @@ fn origin_of_file(file: &str, function: &str, rules: &Rules) -> Origin {
     } else {
         Origin::Dependency
     }
+}
+
+/// Not so an example, a test or a benchmark: each is a crate of its own, and may be called what it is about.
+fn is_library(file: &str) -> bool {
+    let inside = file.rsplit_once("/src/").map(|(_, inside)| inside);
+    inside.is_some_and(|inside| !inside.split('/').any(|folder| matches!(folder, "examples" | "tests" | "benches")))
 }
 
 /// Without a file it is not known which crates are of the workspace. C has no paths.
@@ -247,6 +257,8 @@ mod tests {
         check("sleep", "/t/lib/rustlib/src/rust/library/std/src/thread/functions.rs", Origin::System);
         check("__futex_wait", "/build/glibc/nptl/futex.c", Origin::System);
         check("tokio::runtime::f", "/x/forks/tokio/src/runtime/mod.rs", Origin::Runtime);
+        check("axum::handler::{async_fn#0}", "/x/shop/examples/axum.rs", Origin::Workspace);
+        check("axum::handler::{async_fn#0}", "/usr/src/shop/examples/axum.rs", Origin::Workspace);
         check("tokio::runtime::f", "", Origin::Runtime);
         check("futures_util::future::f", "", Origin::Runtime);
         check("shop::db::query", "", Origin::Dependency);
