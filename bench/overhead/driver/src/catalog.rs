@@ -4,6 +4,8 @@
 #[derive(Debug)]
 pub(crate) struct Instrument {
     pub(crate) name: &'static str,
+    /// What its program calls it.
+    pub(crate) argument: &'static str,
     /// The package of its program; `None` for Python.
     pub(crate) package: Option<&'static str>,
     /// What it is compared with.
@@ -12,15 +14,20 @@ pub(crate) struct Instrument {
 }
 
 const fn rust(name: &'static str, package: &'static str, what: &'static str) -> Instrument {
-    Instrument { name, package: Some(package), base: "bare", what }
+    Instrument { name, argument: name, package: Some(package), base: "bare", what }
 }
 
 const fn python(name: &'static str, what: &'static str) -> Instrument {
-    Instrument { name, package: None, base: "asyncio", what }
+    Instrument { name, argument: name, package: None, base: "asyncio", what }
 }
 
-pub(crate) const INSTRUMENTS: [Instrument; 14] = [
+pub(crate) const INSTRUMENTS: [Instrument; 15] = [
     rust("bare", "plain", "a runtime that nobody looks at"),
+    // A claim is only as good as these two are the same.
+    Instrument {
+        argument: "bare",
+        ..rust("bare-again", "plain", "bare once more: how far apart two of the same come out")
+    },
     rust("empty-hooks", "plain", "hooks before and after each poll that do nothing"),
     rust("two-clock-reads", "plain", "hooks that call Instant::now() and nothing else: no poll can be timed with less"),
     rust("tokio-histogram", "plain", "Builder::enable_metrics_poll_time_histogram"),
@@ -113,6 +120,8 @@ pub(crate) enum Metric {
     Lateness,
     /// The part of the time that the worker's thread ran. Not shown as a row.
     Utilization,
+    /// CPU time of all of a service's threads while another was asked, as a part of that time. Not shown as a row.
+    Idle,
 }
 
 impl Metric {
@@ -129,6 +138,7 @@ impl Metric {
             Metric::P999 => "p99.9, us",
             Metric::Lateness => "client's lateness, us",
             Metric::Utilization => "worker's utilization",
+            Metric::Idle => "CPU time while idle",
         }
     }
 }

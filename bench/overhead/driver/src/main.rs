@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use catalog::{INSTRUMENTS, Instrument, LOADS, Load, Metric, instrument};
+use echo::{Cpus, Cut};
 use instructions::Counter;
 use program::{Programs, Trouble};
 use results::Results;
@@ -32,7 +33,7 @@ struct Plan {
     loads: Vec<Load>,
     instruments: Vec<&'static Instrument>,
     yields: u64,
-    echo: Duration,
+    cut: Cut,
     programs: Programs,
 }
 
@@ -45,7 +46,7 @@ fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Plan, String> {
         loads: LOADS.to_vec(),
         instruments: INSTRUMENTS.iter().collect(),
         yields: 500_000,
-        echo: Duration::from_secs(1),
+        cut: Cut { cycles: 32, slice: Duration::from_millis(25) },
         programs,
     };
     while let Some(option) = arguments.next() {
@@ -75,7 +76,7 @@ fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Plan, String> {
         }
     }
     if is_quick {
-        (plan.rounds, plan.yields, plan.echo) = (3, 50_000, Duration::from_millis(200));
+        (plan.rounds, plan.yields, plan.cut.cycles) = (3, 50_000, 4);
     }
     plan.rounds = rounds.unwrap_or(plan.rounds);
     Ok(plan)
@@ -92,27 +93,43 @@ fn chosen<'a>(names: impl Iterator<Item = &'a str>) -> Result<Vec<&'static Instr
 /// Requests a second at half load: half of what a bare service can answer, the same for all.
 fn half_load(plan: &Plan) -> Result<f64, Trouble> {
     let bare = instrument("bare").expect("it is in the catalog");
-    let full = |_| echo::measure(&plan.programs, bare, Load::EchoFull, 0.0, plan.echo);
-    let full: Vec<f64> =
-        (0..3).map(full).map(|sample| Ok(sample?[&Metric::Throughput])).collect::<Result<_, Trouble>>()?;
-    stats::median(&full).map(|full| full / 2.0).ok_or_else(|| "nothing was measured".to_owned().into())
+    let mut full = Vec::new();
+    for seed in 0..10 {
+        match echo::round(&plan.programs, &[bare], Load::EchoFull, 0.0, plan.cut, seed).samples.remove(0) {
+            Ok(sample) => full.push(sample[&Metric::Throughput]),
+            // The machine was too busy in that round.
+            Err(Trouble::Unavailable(_)) => {}
+            Err(failed) => return Err(failed),
+        }
+        if full.len() == 3 {
+            break;
+        }
+    }
+    let nothing = || Trouble::Unavailable("the machine was too busy to find out what half of the load is".to_owned());
+    stats::median(&full).map(|full| full / 2.0).ok_or_else(nothing)
 }
 
-fn measure(plan: &Plan) -> Result<Results, Trouble> {
+fn measure(plan: &Plan) -> Results {
     let mut results = Results::default();
     for load in &plan.loads {
-        let rate = if *load == Load::EchoHalf { half_load(plan)? } else { 0.0 };
-        let instruments: Vec<_> = plan.instruments.iter().filter(|instrument| load.suits(instrument)).collect();
+        let instruments: Vec<_> =
+            plan.instruments.iter().copied().filter(|instrument| load.suits(instrument)).collect();
+        let rate = match load {
+            Load::EchoHalf => half_load(plan),
+            _ => Ok(0.0),
+        };
+        let rate = match rate {
+            Ok(rate) => rate,
+            Err(trouble) => {
+                instruments.iter().for_each(|instrument| results.add(*load, instrument, Err(trouble.clone())));
+                continue;
+            }
+        };
         for round in 0..plan.rounds {
             eprint!("\r{}: round {} of {} ", load.name(), round + 1, plan.rounds);
-            for index in 0..instruments.len() {
-                // Nobody is always the one after the slowest.
-                let instrument = instruments[(index + round) % instruments.len()];
-                let sample = match load.is_echo() {
-                    true => echo::measure(&plan.programs, instrument, *load, rate, plan.echo),
-                    false => plan.programs.storm(instrument, *load, load.units(instrument, plan.yields)),
-                };
-                results.add(*load, instrument, sample);
+            match load.is_echo() {
+                true => echo_round(plan, &mut results, *load, &instruments, rate, round),
+                false => storm_round(plan, &mut results, *load, &instruments, round),
             }
         }
         eprintln!();
@@ -123,7 +140,23 @@ fn measure(plan: &Plan) -> Result<Results, Trouble> {
     if plan.loads.contains(&Load::Yield1) {
         count_instructions(plan, &mut results);
     }
-    Ok(results)
+    results
+}
+
+fn storm_round(plan: &Plan, results: &mut Results, load: Load, instruments: &[&Instrument], round: usize) {
+    for index in 0..instruments.len() {
+        // Nobody is always the one after the slowest.
+        let instrument = instruments[(index + round) % instruments.len()];
+        results.add(load, instrument, plan.programs.storm(instrument, load, load.units(instrument, plan.yields)));
+    }
+}
+
+fn echo_round(plan: &Plan, results: &mut Results, load: Load, instruments: &[&Instrument], rate: f64, round: usize) {
+    let measured = echo::round(&plan.programs, instruments, load, rate, plan.cut, round as u64);
+    results.add_cycles(load, measured.cycles, measured.left_out);
+    for (instrument, sample) in instruments.iter().zip(measured.samples) {
+        results.add(load, instrument, sample);
+    }
 }
 
 fn count_instructions(plan: &Plan, results: &mut Results) {
@@ -148,15 +181,17 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    println!("{} rounds; {} yields a storm, {:?} an echo; by turns:", plan.rounds, plan.yields, plan.echo);
+    let Cut { cycles, slice } = plan.cut;
+    println!("{} rounds; {} yields a storm; {cycles} slices of {slice:?} an echo", plan.rounds, plan.yields);
+    match Cpus::here() {
+        Some(Cpus { others, worker, clients: [one, two], cores }) => println!(
+            "echo: the worker on CPU {worker}, its other threads on {others}, the client on {one} and {two}; {cores} cores"
+        ),
+        None => println!("echo: nothing is pinned, as there are fewer than four CPUs: it is noisy"),
+    }
+    println!("by turns:");
     plan.instruments.iter().for_each(|instrument| println!("  {:<20} {}", instrument.name, instrument.what));
-    let results = match measure(&plan) {
-        Ok(results) => results,
-        Err(error) => {
-            eprintln!("error: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
+    let results = measure(&plan);
     table::print(&results, &plan.loads, &plan.instruments);
     claims::print(&claims::check(&results, &plan.loads));
     let mut is_whole = true;

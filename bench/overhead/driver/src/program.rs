@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::Duration;
 
+use rustix::thread::Pid;
+
 use crate::catalog::{Instrument, Load, Metric};
+use crate::echo::{Cpus, pin};
 use crate::results::Sample;
 
 /// Why there is no figure.
@@ -56,7 +59,7 @@ impl Programs {
                 vec![self.folder.join(format!("overhead-{package}")).into_os_string()]
             }
         };
-        Ok(program.into_iter().chain([instrument.name.into()]).collect())
+        Ok(program.into_iter().chain([instrument.argument.into()]).collect())
     }
 
     pub(crate) fn storm(&self, instrument: &Instrument, load: Load, units: u64) -> Result<Sample, Trouble> {
@@ -128,21 +131,63 @@ impl Service {
         }
     }
 
-    /// CPU time of its worker, which is its main thread.
-    pub(crate) fn worker_cpu(&self) -> Result<Duration, String> {
-        let path = format!("/proc/{0}/task/{0}/schedstat", self.child.id());
-        let text = std::fs::read_to_string(&path).map_err(|error| format!("cannot read `{path}`: {error}"))?;
-        let ns = text.split(' ').next().and_then(|ns| ns.parse().ok());
-        ns.map(Duration::from_nanos).ok_or_else(|| format!("cannot read `{path}`: it holds no number"))
+    /// Times of its worker, which is its main thread. While it runs they may be milliseconds behind.
+    pub(crate) fn worker(&self) -> Result<Times, String> {
+        times(&self.thread_path(self.child.id()))
+    }
+
+    /// CPU time of all its threads.
+    pub(crate) fn cpu(&self) -> Result<Duration, String> {
+        // One that has just ended has no more.
+        Ok(self.threads()?.filter_map(|thread| Some(times(&self.thread_path(thread)).ok()?.ran)).sum())
+    }
+
+    fn threads(&self) -> Result<impl Iterator<Item = u32>, String> {
+        let path = format!("/proc/{}/task", self.child.id());
+        let threads = std::fs::read_dir(&path).map_err(|error| format!("cannot read `{path}`: {error}"))?;
+        Ok(threads.filter_map(|thread| thread.ok()?.file_name().to_str()?.parse().ok()))
+    }
+
+    fn thread_path(&self, thread: u32) -> String {
+        format!("/proc/{}/task/{thread}/schedstat", self.child.id())
+    }
+
+    /// Its worker on a CPU of its own, and its other threads on another.
+    pub(crate) fn place(&self, cpus: Cpus) -> Result<(), String> {
+        for thread in self.threads()? {
+            let cpu = if thread == self.child.id() { cpus.worker } else { cpus.others };
+            pin(Pid::from_raw(thread as i32), &[cpu]);
+        }
+        Ok(())
+    }
+
+    /// Lets it end without waiting for that.
+    pub(crate) fn tell_to_stop(&mut self) {
+        drop(self.child.stdin.take());
     }
 
     /// Ends it: whether its instrument was awake.
     pub(crate) fn stop(mut self) -> Result<(), Trouble> {
-        drop(self.child.stdin.take());
+        self.tell_to_stop();
         let mut rest = String::new();
         let _ = self.stdout.read_to_string(&mut rest);
         judge(&self.child.wait_with_output().map_err(|error| error.to_string())?)
     }
+}
+
+/// What a thread did since it began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Times {
+    pub(crate) ran: Duration,
+    /// It could have run, but others had the CPU.
+    pub(crate) waited: Duration,
+}
+
+fn times(path: &str) -> Result<Times, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("cannot read `{path}`: {error}"))?;
+    let mut times = text.split(' ').map_while(|ns| ns.parse().ok().map(Duration::from_nanos));
+    let both = times.next().zip(times.next());
+    both.map(|(ran, waited)| Times { ran, waited }).ok_or_else(|| format!("cannot read `{path}`: it holds no times"))
 }
 
 #[cfg(test)]

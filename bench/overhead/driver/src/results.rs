@@ -14,6 +14,8 @@ pub(crate) struct Results {
     samples: BTreeMap<(Load, &'static str), Vec<Option<Sample>>>,
     /// Every run without a sample, and why.
     troubles: Vec<(Load, &'static str, Trouble)>,
+    /// Cycles of all rounds that count, and that were left out.
+    cycles: BTreeMap<Load, (usize, usize)>,
     instructions: BTreeMap<&'static str, Result<f64, Trouble>>,
 }
 
@@ -22,6 +24,16 @@ impl Results {
         let key = (load, instrument.name);
         let sample = sample.map_err(|trouble| self.troubles.push((load, instrument.name, trouble))).ok();
         self.samples.entry(key).or_default().push(sample);
+    }
+
+    pub(crate) fn add_cycles(&mut self, load: Load, kept: usize, left_out: usize) {
+        let cycles = self.cycles.entry(load).or_default();
+        *cycles = (cycles.0 + kept, cycles.1 + left_out);
+    }
+
+    /// Those that count, and those that were left out.
+    pub(crate) fn cycles(&self, load: Load) -> (usize, usize) {
+        self.cycles.get(&load).copied().unwrap_or_default()
     }
 
     pub(crate) fn trouble(&self, load: Load, instrument: &str) -> Option<&Trouble> {
@@ -75,10 +87,5 @@ impl Results {
     /// Its ratio to another in one round.
     pub(crate) fn ratio(&self, load: Load, instrument: &str, to: &str, metric: Metric, round: usize) -> Option<f64> {
         Some(self.value(load, instrument, metric, round)? / self.value(load, to, metric, round)?)
-    }
-
-    /// One metric beside another, of the same run.
-    pub(crate) fn ratio_of(&self, load: Load, instrument: &str, of: Metric, to: Metric, round: usize) -> Option<f64> {
-        Some(self.value(load, instrument, of, round)? / self.value(load, instrument, to, round)?)
     }
 }

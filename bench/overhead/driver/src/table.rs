@@ -90,4 +90,22 @@ fn footnotes(results: &Results, load: Load, instruments: &[&Instrument]) {
         }
         _ => {}
     }
+    if load.is_echo() {
+        echo_footnotes(results, load, instruments);
+    }
+}
+
+/// What was left out, and what services took that nobody asked.
+fn echo_footnotes(results: &Results, load: Load, instruments: &[&Instrument]) {
+    let (kept, left_out) = results.cycles(load);
+    println!(
+        "  {left_out} of {} cycles were left out, for all alike: the machine held up the client or a worker",
+        kept + left_out
+    );
+    let idle = |instrument: &&Instrument| {
+        let part = median(&results.values(load, instrument.name, Metric::Idle))?;
+        Some(format!("{} {:.2} %", instrument.name, part * 100.0))
+    };
+    let idle: Vec<String> = instruments.iter().filter_map(idle).collect();
+    println!("  a service's CPU time while others were asked, as a part of that time: {}", idle.join(", "));
 }
