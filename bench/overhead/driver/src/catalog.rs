@@ -21,17 +21,24 @@ const fn python(name: &'static str, what: &'static str) -> Instrument {
     Instrument { name, argument: name, package: None, base: "asyncio", what }
 }
 
-pub(crate) const INSTRUMENTS: [Instrument; 15] = [
+pub(crate) const INSTRUMENTS: [Instrument; 18] = [
     rust("bare", "plain", "a runtime that nobody looks at"),
     // A claim is only as good as these two are the same.
     Instrument {
         argument: "bare",
         ..rust("bare-again", "plain", "bare once more: how far apart two of the same come out")
     },
+    rust(
+        "second-thread",
+        "plain",
+        "bare, and a thread that sleeps: a process of one thread is spared some of a system call",
+    ),
     rust("empty-hooks", "plain", "hooks before and after each poll that do nothing"),
     rust("two-clock-reads", "plain", "hooks that call Instant::now() and nothing else: no poll can be timed with less"),
+    rust("two-counter-reads", "plain", "hooks that read the processor's counter and nothing else"),
     rust("tokio-histogram", "plain", "Builder::enable_metrics_poll_time_histogram"),
     rust("tokio-tracking", "tracking", "Builder::track_task_schedule_latency, read by nobody"),
+    rust("tracking-and-counter", "tracking", "both: less cannot measure durations and schedule latency"),
     rust("pollscope-durations", "pollscope", "the probe without schedule latency and capture"),
     rust("pollscope-latency", "pollscope", "the probe with schedule latency, without capture"),
     rust("pollscope-capture", "pollscope", "the probe as it is by default: schedule latency, watchdog and capture"),
