@@ -10,48 +10,60 @@ use super::{Blames, Culprit, Culprits, Waiter};
 use crate::ledger::Ledger;
 use crate::sync::model::explore_reader;
 
-/// One after the other in the only cell, with so many who waited for the first: the first is asked for meanwhile.
-fn read_first_of_two(waiters: u64) {
-    let place = Location::caller();
-    let culprit = |task, start_ns| Culprit { task, spawned_at: place, start_ns, end_ns: start_ns + 100 };
-    let waiter = |task, ready_ns| Waiter { task, spawned_at: place, ready_ns, polled_ns: ready_ns + 1000 };
+/// Two slow polls, one after the other in the only cell, with so many who waited for each. One of them is asked for meanwhile.
+fn read_one_of_two(waiters: [u64; 2], asked: usize) {
     let blames = Arc::new(Blames::new());
     let reading = Arc::clone(&blames);
-    let reader = thread::spawn(move || {
-        let Some((blame, is_closed)) = reading.read(1_000, u64::MAX) else { return };
-        // They waited for 10, 20, … of it.
-        let all_ns = (1..=waiters).map(|n| n * 10).sum();
-        assert!(
-            blame.tasks <= waiters && blame.lifo_tasks <= 1 && blame.wait_ns <= all_ns && blame.late_tasks == 0,
-            "{blame:?}"
-        );
-        if let Some(worst) = blame.worst {
-            assert!((11..=10 + waiters).contains(&worst.task_id), "{worst:?}");
-            let ready_ns = 1_100 - 10 * (worst.task_id - 10) - 1;
-            assert_eq!((worst.ready_ns, worst.polled_ns), (ready_ns, ready_ns + 1_000), "{worst:?}");
+    let reader = thread::spawn(move || check(&reading, asked, waiters[asked]));
+    let (ledger, mut culprits, place) = (Ledger::new(), Culprits::new(), Location::caller());
+    for (start_ns, waiters) in STARTS_NS.into_iter().zip(waiters) {
+        let culprit = Culprit { task: 1, spawned_at: place, start_ns, end_ns: start_ns + 100 };
+        culprits.begin(&blames, culprit, false);
+        // They wait for 10, 20, … of it.
+        for n in 1..=waiters {
+            let ready_ns = start_ns + 100 - 10 * n;
+            let waiter = Waiter { task: start_ns + n, spawned_at: place, ready_ns, polled_ns: ready_ns + 1_000 };
+            culprits.poll(&blames, &ledger, waiter);
         }
-        if is_closed {
-            assert_eq!((blame.tasks, blame.lifo_tasks, blame.wait_ns), (waiters, 1, all_ns), "closed");
-            assert_eq!(blame.worst.map(|worst| worst.task_id), Some(10 + waiters), "closed");
-        }
-    });
-    let (ledger, mut culprits) = (Ledger::new(), Culprits::new());
-    culprits.begin(&blames, culprit(1, 1_000), false);
-    for n in 1..=waiters {
-        culprits.poll(&blames, &ledger, waiter(10 + n, 1_100 - 10 * n));
+        culprits.park(&blames, start_ns + 200);
     }
-    culprits.park(&blames, 1_200);
-    culprits.begin(&blames, culprit(2, 3_000), false);
-    culprits.poll(&blames, &ledger, waiter(99, 3_030));
     reader.join().unwrap();
+}
+
+const STARTS_NS: [u64; 2] = [1_000, 3_000];
+
+fn check(blames: &Blames, asked: usize, waiters: u64) {
+    let start_ns = STARTS_NS[asked];
+    let Some((blame, is_closed)) = blames.read(start_ns, u64::MAX) else { return };
+    let all_ns = (1..=waiters).map(|n| n * 10).sum();
+    assert!(
+        blame.tasks <= waiters && blame.lifo_tasks <= 1 && blame.wait_ns <= all_ns && blame.late_tasks == 0,
+        "{blame:?}"
+    );
+    if let Some(worst) = blame.worst {
+        let n = worst.task_id.wrapping_sub(start_ns);
+        assert!((1..=waiters).contains(&n), "another's: {worst:?}");
+        // Since the installation, which was at 1.
+        let ready_ns = start_ns + 100 - 10 * n - 1;
+        assert_eq!((worst.ready_ns, worst.polled_ns), (ready_ns, ready_ns + 1_000), "not whole: {worst:?}");
+    }
+    if is_closed {
+        assert_eq!((blame.tasks, blame.lifo_tasks, blame.wait_ns), (waiters, waiters.min(1), all_ns), "closed");
+        assert_eq!(blame.worst.map(|worst| worst.task_id - start_ns), (waiters > 0).then_some(waiters), "closed");
+    }
 }
 
 #[test]
 fn a_cell_that_is_given_to_the_next() {
-    explore_reader("blame: a cell that is given to the next slow poll", || read_first_of_two(1));
+    explore_reader("blame: a cell that is given to the next slow poll", || read_one_of_two([1, 2], 0));
+}
+
+#[test]
+fn a_cell_that_was_anothers() {
+    explore_reader("blame: a cell that was another slow poll's", || read_one_of_two([2, 1], 1));
 }
 
 #[test]
 fn one_who_waited_longer() {
-    explore_reader("blame: one who waited longer", || read_first_of_two(2));
+    explore_reader("blame: one who waited longer", || read_one_of_two([2, 0], 0));
 }

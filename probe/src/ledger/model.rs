@@ -41,6 +41,7 @@ fn a_charged_row_has_its_places() {
         ledger.row(places[0], places[0]).charge(10);
         ledger.row(places[0], places[1]).charge_late(20);
         ledger.row(places[0], places[2]).charge(30);
+        assert_eq!(ledger.rows().map(|row| row.places().is_some()).collect::<Vec<_>>(), [true, true, false]);
         reader.join().unwrap();
     });
 }
@@ -72,6 +73,8 @@ fn a_polled_site_has_its_place_and_its_name() {
         sites.row(location).record(2, 7);
         sites.row(location).record(3, 8);
         sites.row(location).record_slow();
+        let row = sites.row(location);
+        assert!(row.read().is_some_and(|(polls, name)| polls.sum_ns() == 5 && name == NAME_MIXED));
         reader.join().unwrap();
     });
 }

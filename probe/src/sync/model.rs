@@ -82,26 +82,37 @@ pub(crate) mod atomic {
     }
 
     /// With `SeqCst` as the standard library means it. Loom takes such a load or store for an acquire or a release; what it does
-    /// give one order for all threads is what reads and writes at once. So a load that is `SeqCst` writes back what it read, and
-    /// every store reads: but no load releases by that, and no store acquires. It orders nothing else.
+    /// give one order for all threads is what reads and writes at once. So a load that is `SeqCst` writes back what it read,
+    /// unless that was stored otherwise, and every store reads: but no load releases by that, and no store acquires.
     #[derive(Debug, Default)]
-    pub(crate) struct AtomicBool(loom::sync::atomic::AtomicBool);
+    pub(crate) struct AtomicBool {
+        value: loom::sync::atomic::AtomicBool,
+        /// Whether what was stored last is in the one order.
+        is_ordered: std::sync::atomic::AtomicBool,
+    }
 
     impl AtomicBool {
         pub(crate) fn new(value: bool) -> AtomicBool {
-            AtomicBool(value.into())
+            AtomicBool { value: value.into(), ..AtomicBool::default() }
         }
 
         pub(crate) fn load(&self, ordering: Ordering) -> bool {
-            if ordering == SeqCst { self.0.fetch_or(false, Acquire) } else { self.0.load(ordering) }
+            match ordering {
+                SeqCst if self.is_ordered.load(Relaxed) => self.value.fetch_or(false, Acquire),
+                SeqCst => self.value.load(Acquire),
+                _ => self.value.load(ordering),
+            }
         }
 
         pub(crate) fn store(&self, value: bool, ordering: Ordering) {
-            self.0.swap(value, if ordering == SeqCst { Release } else { ordering });
+            self.value.swap(value, if ordering == SeqCst { Release } else { ordering });
+            self.is_ordered.store(ordering == SeqCst, Relaxed);
         }
 
         pub(crate) fn swap(&self, value: bool, ordering: Ordering) -> bool {
-            self.0.swap(value, ordering)
+            let before = self.value.swap(value, ordering);
+            self.is_ordered.store(ordering == SeqCst, Relaxed);
+            before
         }
     }
 }
