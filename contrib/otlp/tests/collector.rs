@@ -111,7 +111,7 @@ impl Service {
         let mut child = Command::new(env!("CARGO_BIN_EXE_pollscope-otlp"))
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{collector}"))
             .env("PORT", "0")
-            .env_remove("http_proxy")
+            .env("NO_PROXY", "127.0.0.1")
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

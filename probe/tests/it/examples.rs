@@ -1,4 +1,4 @@
-//! The examples, run as they are: `cargo test` builds them.
+//! The examples, run as they are: `cargo test` builds them. With `--test it` it does not, and these tests run what was built last.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use pollscope_probe::{CAPTURE, TOKIO_UNSTABLE};
 
 use crate::support::LONG;
 
-/// An example's program, beside the folder of this one; without it (`cargo test --test it` builds none), says so.
+/// An example's program, beside the folder of this one; without it, says so.
 fn program(example: &str) -> Option<PathBuf> {
     let this = std::env::current_exe().unwrap();
     let program =
@@ -68,16 +68,9 @@ impl Server {
         (head.to_owned(), body.to_owned())
     }
 
-    /// What it says on stderr, until it says `what` or nothing more.
-    fn says(&self, what: &str) -> Vec<String> {
-        let mut said = Vec::new();
-        while let Ok(line) = self.stderr.recv_timeout(Duration::from_secs(2)) {
-            said.push(line);
-            if said.last().is_some_and(|line| line.contains(what)) {
-                break;
-            }
-        }
-        said
+    /// Whether it says such a line on stderr before it says nothing more.
+    fn says(&self, what: impl Fn(&str) -> bool) -> bool {
+        std::iter::from_fn(|| self.stderr.recv_timeout(Duration::from_secs(2)).ok()).any(|line| what(&line))
     }
 }
 
@@ -161,44 +154,46 @@ fn under_wrk_a_web_server_names_the_lines_that_block() {
     for path in ["blocks", "computes"] {
         let Some(server) = Server::start("axum") else { return };
         let url = format!("http://{}/{path}", server.address);
-        if !TOKIO_UNSTABLE {
-            // The connection's task is spawned by axum, so nobody can watch it.
-            wrk(&url);
-            assert_eq!(server.says("slow poll: "), [""; 0]);
-            continue;
-        }
         let (place, lines) = ("examples/axum.rs:", lines_of(include_str!("../../examples/axum.rs"), path));
-        let what = if CAPTURE { place } else { "WARN slow poll: Executing <Task " };
-        // A busy machine can take the CPU away, which is then what was slow.
-        let said: Vec<String> = (0..5)
-            .map(|_| {
-                wrk(&url);
-                server.says(what)
-            })
-            .find(|said| said.iter().any(|line| line.contains(what)))
-            .unwrap_or_else(|| panic!("`{what}` is not said of {path}"));
-        let said = said.last().unwrap();
-        assert!(!CAPTURE || lines.contains(&line_number(said, place)), "{path}: {said}");
+        let is_named = |line: &str| match CAPTURE {
+            // What was seen of a slow poll stands below its own line.
+            true => line.starts_with("     ") && line.contains(place) && lines.contains(&line_number(line, place)),
+            false => line.starts_with("WARN slow poll: Executing <Task ") && line.contains("/axum-"),
+        };
+        let run = || {
+            wrk(&url);
+            server.says(is_named)
+        };
+        if TOKIO_UNSTABLE {
+            // A busy machine can take the CPU away, which is then what was slow.
+            assert!((0..5).any(|_| run()), "no line of `{path}` is named");
+        } else {
+            // The connection's task is spawned by axum, so nobody can watch it.
+            assert!(!run());
+        }
     }
 }
 
 #[test]
 fn each_way_to_block_is_told_with_its_line() {
     let Some(program) = program("blocking") else { return };
-    let output = Command::new(program).output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && out.ends_with(" slow polls\n"), "{out}{err}");
-    for name in ["sleeps", "computes", "locks"] {
-        assert!(err.contains(&format!(" {name}, spawned at ")), "{name}: {err}");
-    }
-    if CAPTURE {
-        let source = include_str!("../../examples/blocking.rs");
-        for (function, cause) in [("sleeps", "blocked in "), ("locks", "blocked in futex")] {
-            let of_function = |line: &str| {
-                line.contains("examples/blocking.rs:")
-                    && lines_of(source, function).contains(&line_number(line, "examples/blocking.rs:"))
-            };
-            assert!(err.lines().any(|line| line.contains(cause) && of_function(line)), "{function}: {err}");
+    let source = include_str!("../../examples/blocking.rs");
+    let place = "examples/blocking.rs:";
+    let mut said = String::new();
+    let mut is_told = || {
+        let output = Command::new(&program).output().unwrap();
+        let out = String::from_utf8_lossy(&output.stdout);
+        said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && out.ends_with(" slow polls\n"), "{out}{said}");
+        for name in ["sleeps", "computes", "locks"] {
+            assert!(said.contains(&format!(" {name}, spawned at ")), "{name}: {said}");
         }
-    }
+        [("sleeps", "blocked in "), ("locks", "blocked in futex")].iter().all(|(function, cause)| {
+            let is_named = |line: &str| lines_of(source, function).contains(&line_number(line, place));
+            said.lines().filter(|line| line.contains(cause) && line.contains(place)).any(is_named)
+        })
+    };
+    // A busy machine may have the names when the program is over.
+    let is_told = (0..3).any(|_| is_told());
+    assert!(!CAPTURE || is_told, "{said}");
 }
