@@ -1,11 +1,12 @@
-//! Whether a probe can be left on: `cargo bench --bench soak -- [--minutes N] [false-reports|host-safety|all]`.
+//! Whether a probe can be left on: `cargo bench --bench soak -- [--minutes N] [false-reports|host-safety|memory|all]`.
 //!
 //! *False reports*: cooperative tasks that note how long each of their own polls took, by their own clock; a slow poll of which
 //! the task knows nothing is a false report. *Host safety*: whatever a program may do while stacks are copied as often as can
 //! be: panics, aborted tasks, libraries that come and go, allocators under stress, new processes, runtimes dropped in the middle of
-//! a poll; afterwards memory, files, threads and signal handlers are what they were.
+//! a poll; afterwards memory, files, threads and signal handlers are what they were. *Memory*: whether it grows with polls, tasks,
+//! spawn sites, slow polls, names and runtimes, tens of millions and a million of them.
 //!
-//! 20 s each unless told otherwise. Ends with 1 when something is wrong, which is said, and with 2 when asked for what there is not.
+//! The first two take 20 s each unless told otherwise. Ends with 1 when something is wrong, which is said, and with 2 when asked for what there is not.
 
 #[allow(dead_code, reason = "shared with other benchmarks")]
 mod common;
@@ -26,8 +27,17 @@ mod library;
 #[cfg(target_os = "linux")]
 #[path = "soak/loads.rs"]
 mod loads;
+#[cfg(target_os = "linux")]
+#[path = "soak/many_sites.rs"]
+mod many_sites;
+#[cfg(target_os = "linux")]
+#[path = "soak/memory.rs"]
+mod memory;
 #[path = "soak/progress.rs"]
 mod progress;
+#[cfg(target_os = "linux")]
+#[path = "soak/reading.rs"]
+mod reading;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -45,12 +55,13 @@ struct Request {
     length: Duration,
     false_reports: bool,
     host_safety: bool,
+    memory: bool,
 }
 
 impl Request {
     fn read(words: impl Iterator<Item = String>) -> Result<Request, String> {
         let length = if is_measuring() { DEFAULT } else { SHORTEST };
-        let mut request = Request { length, false_reports: true, host_safety: true };
+        let mut request = Request { length, false_reports: true, host_safety: true, memory: true };
         // Cargo adds `--bench` itself.
         let mut words = words.filter(|word| word != "--bench");
         while let Some(word) = words.next() {
@@ -60,11 +71,12 @@ impl Request {
                     let length = minutes.and_then(|minutes| Duration::try_from_secs_f64(minutes * 60.0).ok());
                     request.length = length.ok_or("cannot read `--minutes`: give a number, such as 10 or 0.5")?;
                 }
-                "false-reports" => request.host_safety = false,
-                "host-safety" => request.false_reports = false,
+                "false-reports" => (request.host_safety, request.memory) = (false, false),
+                "host-safety" => (request.false_reports, request.memory) = (false, false),
+                "memory" => (request.false_reports, request.host_safety) = (false, false),
                 "all" => {}
                 other => {
-                    let known = "`--minutes N`, `false-reports`, `host-safety` or `all`";
+                    let known = "`--minutes N`, `false-reports`, `host-safety`, `memory` or `all`";
                     return Err(format!("cannot understand `{other}`: give {known}"));
                 }
             }
@@ -92,7 +104,9 @@ fn main() -> ExitCode {
         }
     };
     print_setting();
-    println!("{:.0} s each", request.length.as_secs_f64());
+    if request.false_reports || request.host_safety {
+        println!("{:.0} s each", request.length.as_secs_f64());
+    }
     progress::watch();
     let mut failures = Vec::new();
     if request.false_reports {
@@ -102,9 +116,13 @@ fn main() -> ExitCode {
     if request.host_safety {
         failures.extend(host_safety::run(request.length));
     }
+    #[cfg(target_os = "linux")]
+    if request.memory {
+        failures.extend(memory::run());
+    }
     #[cfg(not(target_os = "linux"))]
-    if request.host_safety {
-        println!("\nhost safety: skipped: only on Linux");
+    if request.host_safety || request.memory {
+        println!("\nhost safety, memory: skipped: only on Linux");
     }
     println!();
     failures.iter().for_each(|failure| println!("FAILED: {failure}"));

@@ -27,6 +27,22 @@ fn fds() -> usize {
     fs::read_dir("/proc/self/fd").expect("/proc is mounted").count() - 1
 }
 
+/// Makes every page resident that the process may write to, its threads' stacks included: what becomes resident afterwards is new.
+/// Kernels before 5.14 cannot, and are asked in vain.
+pub(crate) fn make_resident() {
+    let maps = fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
+    for line in maps.lines() {
+        let mut fields = line.split_ascii_whitespace();
+        let (Some(range), Some("rw-p")) = (fields.next(), fields.next()) else { continue };
+        let address = |text: &str| usize::from_str_radix(text, 16).ok();
+        let Some((start, end)) = range.split_once('-').and_then(|(start, end)| address(start).zip(address(end))) else {
+            continue;
+        };
+        // SAFETY: it changes no content, and what is not mapped any more is an error.
+        unsafe { libc::madvise(start as *mut libc::c_void, end - start, libc::MADV_POPULATE_WRITE) };
+    }
+}
+
 /// The names of all threads.
 pub(crate) fn threads() -> Vec<String> {
     let tasks = fs::read_dir("/proc/self/task").expect("/proc is mounted").flatten();

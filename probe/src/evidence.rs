@@ -91,6 +91,7 @@ pub struct Evidence {
     /// That frame's function.
     pub function: Option<String>,
     /// The frames from the blocking thread's innermost up to the poll, inlined ones included. Shared, as every snapshot has it.
+    /// Of one that takes more than 64 KiB, a frame in the middle says how many were left out.
     pub stack: Arc<[StackFrame]>,
     /// Whether the stack was followed to the thread's first frame; `None` when there is no stack.
     pub stack_complete: Option<bool>,

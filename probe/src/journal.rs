@@ -16,6 +16,8 @@ const BLAME_PATIENCE_NS: u64 = 150_000_000;
 const EVIDENCE_PATIENCE_NS: u64 = 1_000_000_000;
 /// How long evidence is kept for a poll that never comes, because it was not slow by itself or was dropped.
 const ORPHAN_NS: u64 = 10_000_000_000;
+/// Of how many such polls at most; the oldest goes first.
+const ORPHANS: usize = 256;
 /// Lines about polls that still go on that wait for a writer, at most; what more there would have been is counted.
 const SAID_CAPACITY: usize = 32;
 
@@ -53,6 +55,10 @@ impl Watched {
         let known = self.found.get(&key).map_or(0, |(known, _)| known.captures);
         if evidence.captures >= known {
             self.found.insert(key, (evidence, now_ns));
+        }
+        if self.found.len() > ORPHANS {
+            let oldest = self.found.iter().min_by_key(|(_, (_, at_ns))| *at_ns).map(|(key, _)| *key);
+            oldest.into_iter().for_each(|key| _ = self.found.remove(&key));
         }
     }
 }
@@ -302,6 +308,38 @@ mod tests {
         journal.add((0, 5), 100, poll(1));
         assert_eq!(journal.list(&|_| None)[0].evidence.cause, Some(Cause::Cpu));
         assert!(journal.watched.found.is_empty() && journal.watched.active.is_empty());
+    }
+
+    /// As of polls that found no room in their ring while the watchdog looked at them.
+    #[test]
+    fn what_is_seen_of_polls_that_never_come_is_bounded() {
+        let mut journal = Journal::new(10);
+        for n in 0..10 * ORPHANS as u64 {
+            journal.watched.begin((0, n + 1));
+            journal.seen((0, n + 1), seen(Cause::Cpu, 1), n);
+        }
+        assert_eq!((journal.watched.found.len(), journal.watched.active.len()), (ORPHANS, 0));
+        journal.add((0, 10 * ORPHANS as u64), 100, poll(1));
+        assert_eq!(journal.list(&|_| None)[0].evidence.cause, Some(Cause::Cpu), "the latest are kept");
+    }
+
+    /// Nobody takes what is waiting, the list is full, and the watchdog is at work on all: everything is counted all the same.
+    #[test]
+    fn slow_polls_beyond_the_list_and_the_queue_are_counted() {
+        let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
+        let total = QUEUE_CAPACITY as u64 + 1_000;
+        for n in 1..=total {
+            journal.watched.begin((0, n));
+            journal.add((0, n), n, poll(n));
+        }
+        assert_eq!((journal.taken(), journal.queue_dropped(), journal.list(nobody).len()), (total, 1_000, 10));
+        assert_eq!((journal.waiting.len(), journal.late.len()), (QUEUE_CAPACITY, 0));
+        assert_eq!(journal.deliver(total, true, nobody).len(), QUEUE_CAPACITY);
+        assert_eq!(journal.late.len(), 10, "of those that are listed");
+        (1..=total).for_each(|n| journal.seen((0, n), seen(Cause::Cpu, 1), n));
+        assert!(journal.late.is_empty() && journal.is_quiet());
+        assert!(journal.watched.found.len() <= ORPHANS);
+        assert!(journal.list(nobody).iter().all(|poll| poll.evidence.cause == Some(Cause::Cpu)));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! handler must not hide another.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::escape::Escaped;
 use crate::redact::redacted_source;
@@ -11,6 +12,8 @@ use crate::snapshot::SlowPoll;
 
 /// Lines a minute, spawn site and function.
 const PER_MINUTE: u32 = 5;
+/// Places that are told apart within a minute; those beyond share one.
+const MOST_PLACES: usize = 1_024;
 const MINUTE_NS: u64 = 60_000_000_000;
 
 /// A place in the source, as sites are told apart, equal content counting as equal; and the function that blocked.
@@ -19,6 +22,8 @@ type Place = (&'static str, u32, Option<String>);
 #[derive(Debug, Default)]
 pub(crate) struct Limiter {
     windows: BTreeMap<Place, Window>,
+    /// That of the places beyond.
+    others: Option<Window>,
     /// Whether the folders of spawn sites are hidden.
     redacted: bool,
 }
@@ -39,8 +44,7 @@ impl Limiter {
     pub(crate) fn line(&mut self, poll: &SlowPoll) -> Option<String> {
         let at = poll.spawned_at;
         let now_ns = poll.start_ns.saturating_add(poll.duration_ns);
-        let place = (at.file(), at.line(), poll.evidence.function.clone());
-        let window = self.windows.entry(place).or_insert(Window { since_ns: now_ns, printed: 0, suppressed: 0 });
+        let window = self.window((at.file(), at.line(), poll.evidence.function.clone()), now_ns);
         if window.printed == PER_MINUTE {
             window.suppressed += 1;
             return None;
@@ -49,12 +53,22 @@ impl Limiter {
         Some(format!("WARN slow poll: {}\n{}", poll.executing(self.redacted), details(poll)))
     }
 
+    /// The window of a place, opened if it has none.
+    fn window(&mut self, place: Place, now_ns: u64) -> &mut Window {
+        let new = Window { since_ns: now_ns, printed: 0, suppressed: 0 };
+        let is_full = self.windows.len() >= MOST_PLACES;
+        match self.windows.entry(place) {
+            Entry::Vacant(_) if is_full => self.others.get_or_insert(new),
+            entry => entry.or_insert(new),
+        }
+    }
+
     /// Closes the windows that are a minute old; one line for each of them that suppressed something, or for each of all.
     /// Saying it early gives no site a new share of lines.
     pub(crate) fn close(&mut self, now_ns: u64, say_all: bool) -> Vec<String> {
         let mut lines = Vec::new();
         self.windows.retain(|(file, line, function), window| {
-            let open = now_ns.saturating_sub(window.since_ns) < MINUTE_NS;
+            let open = window.is_open(now_ns);
             if (say_all || !open) && window.suppressed > 0 {
                 let file = if self.redacted { redacted_source(file) } else { (*file).into() };
                 let (file, more) = (Escaped(&file), std::mem::take(&mut window.suppressed));
@@ -66,7 +80,23 @@ impl Limiter {
             }
             open
         });
+        if let Some(others) = &mut self.others {
+            let open = others.is_open(now_ns);
+            if (say_all || !open) && others.suppressed > 0 {
+                let more = std::mem::take(&mut others.suppressed);
+                lines.push(format!("WARN slow poll: suppressed {more} more of tasks spawned at many other places\n"));
+            }
+            if !open {
+                self.others = None;
+            }
+        }
         lines
+    }
+}
+
+impl Window {
+    fn is_open(&self, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.since_ns) < MINUTE_NS
     }
 }
 
@@ -134,6 +164,25 @@ mod tests {
         let [line] = &limiter.close(MINUTE_NS * 2, false)[..] else { panic!("one was suppressed") };
         assert!(line.starts_with("WARN slow poll: suppressed 2 more of tasks spawned at "), "{line}");
         assert!(line.ends_with(", in app::often\n"), "{line}");
+    }
+
+    #[test]
+    fn places_beyond_the_table_share_their_lines_and_none_is_lost() {
+        let mut limiter = Limiter::default();
+        let beyond = 100;
+        let at = |place: usize| {
+            let mut poll = poll(0);
+            poll.evidence.function = Some(format!("app::f{place}"));
+            poll
+        };
+        let printed = (0..MOST_PLACES + beyond).filter_map(|place| limiter.line(&at(place))).count();
+        assert_eq!((printed, limiter.windows.len()), (MOST_PLACES + PER_MINUTE as usize, MOST_PLACES));
+        assert!(limiter.line(&at(0)).is_some(), "who has a place keeps its lines");
+        assert_eq!(limiter.close(MINUTE_NS - 1, false), [""; 0]);
+        let suppressed = beyond - PER_MINUTE as usize;
+        let said = format!("WARN slow poll: suppressed {suppressed} more of tasks spawned at many other places\n");
+        assert_eq!(limiter.close(MINUTE_NS, false), [said]);
+        assert!(limiter.windows.is_empty() && limiter.others.is_none());
     }
 
     #[test]

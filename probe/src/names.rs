@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Names kept; tasks with further ones count as unnamed.
 const CAPACITY: usize = 16_384;
+/// Their bytes, all together.
+const MOST_BYTES: usize = 1 << 20;
 
 /// A name's number; 0 is no name.
 pub(crate) type NameId = u32;
@@ -19,6 +21,7 @@ pub(crate) struct Names(Mutex<Table>);
 struct Table {
     ids: HashMap<Arc<str>, NameId>,
     names: Vec<Arc<str>>,
+    bytes: usize,
     refused: u64,
 }
 
@@ -28,10 +31,11 @@ impl Names {
         if let Some(&id) = table.ids.get(name) {
             return id;
         }
-        if table.names.len() == CAPACITY {
+        if table.names.len() == CAPACITY || name.len() > MOST_BYTES - table.bytes {
             table.refused += 1;
             return UNNAMED;
         }
+        table.bytes += name.len();
         let name: Arc<str> = name.into();
         table.names.push(Arc::clone(&name));
         let id = table.names.len() as NameId;
@@ -63,5 +67,16 @@ mod tests {
         assert_eq!(names.refused(), 3);
         assert_eq!(names.get(names.intern("task 7")).as_deref(), Some("task 7"));
         assert_eq!(names.get(UNNAMED), None);
+    }
+
+    /// As names that hold a request would be.
+    #[test]
+    fn long_names_are_refused_once_their_bytes_are_too_many() {
+        let names = Names::default();
+        let long = |n: usize| format!("{n:02}{}", "x".repeat(MOST_BYTES / 8 - 2));
+        let kept = (0..20).filter(|n| names.intern(&long(*n)) != UNNAMED).count();
+        assert_eq!((kept, names.refused()), (8, 12));
+        assert_ne!(names.intern(&long(0)), UNNAMED, "one that is known is not refused");
+        assert_eq!((names.intern("a"), names.refused()), (UNNAMED, 13));
     }
 }

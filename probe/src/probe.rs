@@ -16,6 +16,7 @@ use crate::hooks::{self, Chained, TOKIO_UNSTABLE};
 use crate::reporter::{Callback, Control, LineWriter, Reporter};
 use crate::shared::Shared;
 use crate::snapshot::{SlowPoll, Snapshot};
+use crate::thread;
 use crate::watch::Watch;
 
 /// What counts as a slow poll unless the builder is told otherwise: asyncio's `slow_callback_duration`.
@@ -62,6 +63,7 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        thread::forget(&self.shared);
         self.control.stop(LAST_LINES);
         #[cfg(feature = "capture")]
         drop(self.watchdog.take());
@@ -299,7 +301,7 @@ impl ProbeBuilder {
         ProbeBuilder { slow_poll: threshold, ..self }
     }
 
-    /// How many slow polls a snapshot lists, about 100 bytes each; those beyond are counted. 1,024 unless set.
+    /// How many slow polls a snapshot lists, 424 bytes each, and with a stack some 10 kB; those beyond are counted. 1,024 unless set.
     ///
     /// ```
     /// # use std::time::Duration;

@@ -10,12 +10,12 @@ use crate::evidence::{Blame, Cause, Evidence};
 use crate::histogram::{CoarseSum, Sum};
 use crate::hooks::{self, TOKIO_UNSTABLE};
 use crate::journal::{Journal, Key, Watched};
-use crate::names::{NameId, Names};
+use crate::names::Names;
 use crate::notes::Notes;
 use crate::polling::PollingNow;
 use crate::redact;
 use crate::ring::RawSlowPoll;
-use crate::site::NAME_MIXED;
+use crate::site::{NAME_MIXED, Row};
 use crate::snapshot::{Charge, Ledger, Lines, Polling, Site, SlowPoll, Snapshot, TaskName};
 use crate::worker::Slot;
 
@@ -291,33 +291,37 @@ impl Shared {
             .collect()
     }
 
-    /// All threads' rows, by line: one place can have several `Location`s in a binary, and one line several places.
+    /// All threads' rows, by line: one place can have several `Location`s in a binary, and one line several places. A line at a time:
+    /// the buckets of all at once could take more than the threads themselves.
     fn sites(&self, slots: &[Arc<Slot>]) -> Vec<Site> {
-        struct Total {
-            polls: CoarseSum,
-            slow: u64,
-            name: Option<NameId>,
-        }
-        let mut totals: BTreeMap<Option<(&str, u32)>, Total> = BTreeMap::new();
-        for row in slots.iter().flat_map(|slot| slot.sites.rows()) {
+        let rows = slots.iter().flat_map(|slot| slot.sites.rows());
+        let place = |row: &Row| row.location.load().map(|l| (l.file(), l.line()));
+        let mut rows: Vec<_> = rows.filter(|row| row.read().is_some()).map(|row| (place(row), row)).collect();
+        rows.sort_by_key(|(place, _)| *place);
+        let by_line = rows.chunk_by(|(place, _), (next, _)| place == next);
+        let mut sites: Vec<Site> = by_line.map(|rows| self.site(rows)).collect();
+        sites.sort_by_key(|site| std::cmp::Reverse(site.polls.sum_ns));
+        sites
+    }
+
+    /// The rows of one line.
+    fn site(&self, rows: &[(Option<(&str, u32)>, &Row)]) -> Site {
+        let (mut sum, mut slow, mut shared_name) = (CoarseSum::new(), 0, None);
+        for (_, row) in rows {
             let Some((polls, name)) = row.read() else { continue };
-            let place = row.location.load().map(|l| (l.file(), l.line()));
-            let total = totals.entry(place).or_insert_with(|| Total { polls: CoarseSum::new(), slow: 0, name: None });
-            total.polls.add(polls);
-            total.slow += row.slow.load(Relaxed);
-            total.name = match total.name {
+            sum.add(polls);
+            slow += row.slow.load(Relaxed);
+            shared_name = match shared_name {
                 Some(known) if known != name => Some(NAME_MIXED),
                 _ => Some(name),
             };
         }
-        let sites = totals.into_iter().map(|(place, total)| Site {
+        let place = rows.first().and_then(|(place, _)| *place);
+        Site {
             spawned_at: place.map(|(file, line)| format!("{file}:{line}")),
-            task_name: total.name.and_then(|name| self.names.get(name)),
-            polls: total.polls.distribution(),
-            slow: total.slow,
-        });
-        let mut sites: Vec<Site> = sites.collect();
-        sites.sort_by_key(|site| std::cmp::Reverse(site.polls.sum_ns));
-        sites
+            task_name: shared_name.and_then(|name| self.names.get(name)),
+            polls: sum.distribution(),
+            slow,
+        }
     }
 }

@@ -139,6 +139,18 @@ mod tests {
         assert!(count(&sites.other) > 0);
     }
 
+    /// As of a program with a million lines that spawn: the memory is that of the table, and every poll is counted.
+    #[test]
+    fn a_million_sites_take_no_more_than_the_table() {
+        let (sites, total) = (Sites::new(), 1_000_000);
+        locations(total).iter().for_each(|location| _ = sites.row(location).record(100, 0));
+        let tables: Vec<&Coarse> = sites.rows().filter_map(|row| row.read().map(|(polls, _)| polls)).collect();
+        assert_eq!(tables.len(), CAPACITY + 1, "each site with a place, and the others");
+        let mut sum = crate::histogram::Sum::new();
+        tables.into_iter().for_each(|polls| sum.add(polls));
+        assert_eq!(sum.distribution().count(), total as u64);
+    }
+
     #[test]
     fn a_row_keeps_the_name_that_all_its_tasks_share() {
         let sites = Sites::new();

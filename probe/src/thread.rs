@@ -394,6 +394,16 @@ pub(crate) fn leave(shared: &Arc<Shared>) {
     });
 }
 
+/// This thread gives back its place in a probe whose last handle is gone, unless it is in a poll. Those of other threads are
+/// given back when they end, or first poll under another probe.
+pub(crate) fn forget(shared: &Shared) {
+    let _ = THREAD.try_with(|thread| {
+        if let Ok(mut entries) = thread.try_borrow_mut() {
+            entries.retain(|entry| entry.probe != shared.id || !entry.slot.polling.is_idle());
+        }
+    });
+}
+
 /// The thread goes on after waiting for events: a busy stretch begins.
 pub(crate) fn unpark(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
@@ -511,6 +521,28 @@ mod tests {
         let shared = shared();
         name(&shared, 7, shared.names.intern("dropped"));
         assert_eq!(shared.slot_count(), 0);
+    }
+
+    #[test]
+    fn a_thread_that_forgets_a_probe_gives_its_slot_back() {
+        let (shared, other) = (shared(), shared());
+        for shared in [&shared, &other] {
+            begin(shared, 1, Location::caller(), None);
+            forget(shared);
+            end(shared);
+            assert_eq!(shared.snapshot().polls.count(), 1, "not in a poll");
+        }
+        let slot = Arc::downgrade(&shared.slots()[0]);
+        forget(&shared);
+        assert_eq!(slot.strong_count(), 1 + 1, "the probe's, twice");
+        begin(&shared, 2, Location::caller(), None);
+        end(&shared);
+        assert_eq!((shared.slot_count(), shared.snapshot().polls.count()), (1, 2), "it goes on where it was");
+        forget(&shared);
+        drop(shared);
+        assert!(slot.upgrade().is_none());
+        let kept = THREAD.with(|thread| thread.borrow().iter().map(|entry| entry.probe).collect::<Vec<_>>());
+        assert_eq!(kept, [other.id]);
     }
 
     #[test]

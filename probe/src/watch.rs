@@ -43,7 +43,7 @@ impl<F> Watch<F> {
         Watch { future, shared, name: UNNAMED, location }
     }
 
-    /// Gives the task a name. Up to 16,384 names are kept; tasks with further ones count as unnamed, and are counted.
+    /// Gives the task a name. Up to 16,384 names are kept, of a mebibyte in all; tasks with further ones count as unnamed, and are counted.
     ///
     /// ```
     /// # use pollscope_probe::Probe;

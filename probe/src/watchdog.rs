@@ -10,6 +10,7 @@ mod naming;
 mod reasons;
 mod shot;
 mod stall;
+mod trim;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -1,8 +1,7 @@
 //! From an address to the functions and the lines that it is in, inlined ones included.
 //!
-//! Each file is opened once and its DWARF is read where an address asks for it; each address is looked up once. What
-//! a file can tell depends on how it was built: [`Symbolizer::modules`] says what was found, and
-//! [`DebugInfo::advice`] the one line of a profile that would find more.
+//! Each file is opened once and its DWARF is read where an address asks for it; up to 16,384 addresses are remembered. A file that is no longer mapped is closed. What a file can tell depends on how it was built:
+//! [`Symbolizer::modules`] says what was found, and [`DebugInfo::advice`] the one line of a profile that would find more.
 //!
 //! Not supported: split DWARF (`split-debuginfo = "packed"` or `"unpacked"`; its lines are found, its inlined functions
 //! are not), compressed debug sections, and code without a file, such as the vDSO's or a JIT compiler's.
@@ -32,7 +31,7 @@ pub(crate) use shorten::{checkout, registry, standard_library};
 use module::Module;
 
 /// So many addresses are remembered; then all are forgotten. A program's stacks go through far fewer.
-const REMEMBERED: usize = 1 << 16;
+const REMEMBERED: usize = 1 << 14;
 
 /// One function at an address: the one that the instruction is in, or one that this was inlined into.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -138,9 +137,7 @@ impl Symbolizer {
             return symbols.clone();
         }
         let symbols = Arc::new(self.look_up(address));
-        if self.known.len() >= REMEMBERED {
-            self.forget();
-        }
+        self.make_room();
         self.known.insert(address, symbols.clone());
         symbols
     }
@@ -166,11 +163,10 @@ impl Symbolizer {
     /// When the process is gone, or not ours to look at.
     pub fn refresh(&mut self) -> io::Result<()> {
         self.forget();
-        self.maps = Maps::read(self.pid)?;
-        Ok(())
+        self.read_maps()
     }
 
-    /// What the files contain that addresses were looked up in so far, by name.
+    /// What the files contain that addresses were looked up in so far, by name; without those that were unmapped since.
     pub fn modules(&self) -> Vec<ModuleInfo> {
         let mut modules: Vec<ModuleInfo> =
             self.modules.iter().map(|((name, _), module)| module.info(name.clone())).collect();
@@ -181,6 +177,24 @@ impl Symbolizer {
     fn forget(&mut self) {
         self.known.clear();
         self.jumps.clear();
+    }
+
+    fn make_room(&mut self) {
+        if self.known.len().max(self.jumps.len()) >= REMEMBERED {
+            self.forget();
+        }
+    }
+
+    /// Files that are no longer mapped are closed: a program may load any number of libraries, one after another.
+    fn read_maps(&mut self) -> io::Result<()> {
+        self.maps = Maps::read(self.pid)?;
+        let mapped = self.maps.all();
+        // A process that ended has no mappings, and whoever asks what its files told still wants to know.
+        if mapped.is_empty() {
+            return Ok(());
+        }
+        self.modules.retain(|(name, inode), _| mapped.iter().any(|m| m.inode == *inode && m.name == *name));
+        Ok(())
     }
 
     fn look_up(&mut self, address: u64) -> Symbols {
@@ -206,6 +220,7 @@ impl Symbolizer {
             return jumps.clone();
         }
         let jumps = self.find_jumps(inner, returns_to).unwrap_or_default();
+        self.make_room();
         self.jumps.insert((inner, returns_to), jumps.clone());
         jumps
     }
@@ -231,7 +246,7 @@ impl Symbolizer {
     /// The mapping of an address; one that is not known yet may have been made since the maps were read.
     fn mapping(&mut self, address: u64) -> Option<Mapping> {
         if self.maps.find(address).is_none() {
-            self.maps = Maps::read(self.pid).ok()?;
+            self.read_maps().ok()?;
         }
         self.maps.find(address).cloned()
     }

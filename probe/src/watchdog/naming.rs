@@ -18,7 +18,8 @@ use super::stall::Ended;
 use crate::journal::Watched;
 use crate::shared::Shared;
 
-/// Jobs that wait for the thread, at most. A stall makes a few; what finds no room goes without names.
+/// Jobs that wait for the thread, or without one for the watchdog, at most. A stall makes a few; what finds no room goes without
+/// names.
 const CAPACITY: usize = 1_024;
 
 /// A shot, and what it shows once it was named.
@@ -95,7 +96,10 @@ impl Naming {
     }
 
     pub(super) fn add(&mut self, job: Job) {
-        self.jobs.push_back(job);
+        match self.jobs.len() < CAPACITY {
+            true => self.jobs.push_back(job),
+            false => job.run_unnamed(&self.shared),
+        }
     }
 
     /// Hands over what is to be named, and starts the thread if this is the first. Without a thread it names one job itself, so
@@ -189,6 +193,18 @@ mod tests {
         assert!(is_awaited(&naming.shared));
         assert!(!naming.hand_over());
         assert!(!is_awaited(&naming.shared));
+    }
+
+    /// Stalls can end faster than one thread, which looks at them too, finds names.
+    #[test]
+    fn without_a_thread_what_finds_no_room_goes_unnamed() {
+        let mut naming = naming(Some(Means::Inline(Box::new(Namer::new(Vec::new(), Arc::default(), false)))));
+        (0..2 * CAPACITY).for_each(|_| naming.add(Job::Shot(Arc::default())));
+        assert_eq!(naming.jobs.len(), CAPACITY);
+        let last = (KEY.0, KEY.1 + 1);
+        naming.shared.watched(|watched| watched.begin(last));
+        naming.add(Job::Ended(last.0, Box::new(Stall::new(last.1, 0, 0, None, 0).end(9))));
+        naming.shared.watched(|watched| assert!(!watched.is_at_work_on(&last), "nobody waits for it"));
     }
 
     #[test]

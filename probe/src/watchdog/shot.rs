@@ -13,7 +13,7 @@ use pollscope_stacks::thread::{State, ThreadRef};
 use pollscope_stacks::unwind::Stack;
 
 use super::glance::off_cpu;
-use super::reasons;
+use super::{reasons, trim};
 use crate::evidence::{Call, Cause, StackFrame};
 use crate::notes::Notes;
 
@@ -180,8 +180,8 @@ impl Namer {
         Picture {
             special: special(&found, panic.is_some()),
             blocking_line,
-            function: line.and_then(|frame| frame.function.clone()),
-            stack: frames,
+            function: line.and_then(|frame| frame.function.as_deref()).map(trim::name),
+            stack: trim::stack(frames),
             complete: Some(stack.is_complete()),
             shot: shot.clone(),
         }
@@ -189,7 +189,7 @@ impl Namer {
 
     fn frame(&self, frame: &Frame) -> StackFrame {
         let file = frame.file.as_deref().map(|file| shorten(file, &self.shown_from).to_owned());
-        StackFrame { function: frame.function.clone(), file, line: frame.line }
+        StackFrame { function: frame.function.as_deref().map(trim::name), file, line: frame.line }
     }
 
     fn place(&self, frame: &Frame) -> Option<String> {

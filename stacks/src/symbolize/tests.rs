@@ -62,6 +62,34 @@ fn what_is_not_code_is_unknown() {
     assert!(gone.refresh().is_err());
 }
 
+#[test]
+fn addresses_are_remembered_up_to_a_number() {
+    let mut symbolizer = Symbolizer::new(None);
+    let of_outer = |symbolizer: &mut Symbolizer| symbolizer.symbolize(CodeAddress::Exact(outer_address()));
+    let first = of_outer(&mut symbolizer);
+    for n in 0..REMEMBERED as u64 + 100 {
+        symbolizer.known.insert(n, Arc::clone(&first));
+        symbolizer.jumps.insert((n, n), Vec::new());
+        symbolizer.make_room();
+        assert!(symbolizer.known.len().max(symbolizer.jumps.len()) <= REMEMBERED);
+    }
+    assert_eq!(of_outer(&mut symbolizer), first, "what was forgotten is looked up again");
+    assert_eq!(symbolizer.modules.len(), 1, "in the file that is open");
+}
+
+#[test]
+fn a_file_that_is_no_longer_mapped_is_closed() {
+    let mut symbolizer = Symbolizer::new(None);
+    symbolizer.symbolize(CodeAddress::Exact(outer_address()));
+    let mut unloaded = symbolizer.mapping(outer_address()).unwrap();
+    unloaded.name = "/tmp/unloaded.so".to_owned();
+    symbolizer.module(&unloaded);
+    assert_eq!(symbolizer.modules().len(), 2);
+    symbolizer.refresh().unwrap();
+    let names: Vec<String> = symbolizer.modules().into_iter().map(|module| module.name).collect();
+    assert_eq!(names, [std::env::current_exe().unwrap().to_str().unwrap()]);
+}
+
 /// A copy of this program in a folder of its own.
 fn copy(folder: &Path, name: &str, tool: Option<&[&str]>) -> PathBuf {
     let (program, copy) = (std::env::current_exe().unwrap(), folder.join(name));

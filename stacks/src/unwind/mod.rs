@@ -107,6 +107,9 @@ impl Stack {
     }
 }
 
+/// So many instructions are remembered of each kind; then all are forgotten. A program's stacks go through far fewer.
+const REMEMBERED: usize = 1 << 14;
+
 /// The unwinding tables of one process, read as they are needed and kept.
 #[derive(Debug, Default)]
 pub struct Unwinder {
@@ -155,7 +158,18 @@ impl Unwinder {
     /// The innermost function, if it has no table and calls the kernel, as hand-written wrappers of system calls do, is
     /// taken to have the return address on the top of its stack.
     pub fn unwind(&mut self, registers: &Registers, memory: &mut dyn Memory) -> Stack {
+        self.make_room();
         search::Search::new(self, memory).stack(registers)
+    }
+
+    fn make_room(&mut self) {
+        let longest = [self.rows.len(), self.call_sites.len(), self.depths.len(), self.tail_calls.len()];
+        if longest.into_iter().any(|length| length >= REMEMBERED) {
+            self.rows.clear();
+            self.call_sites.clear();
+            self.depths.clear();
+            self.tail_calls.clear();
+        }
     }
 
     /// The rules at an instruction; `None` where there are none.
