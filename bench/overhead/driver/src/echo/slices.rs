@@ -11,7 +11,7 @@ const LATE_NS: f64 = 100_000.0;
 /// So large a part of a slice's requests may be late.
 const LATE_PART: f64 = 0.001;
 /// For longer than this the client must not forget to look for answers, at half load: each that is there waits meanwhile.
-const PAUSE_NS: f64 = 100_000.0;
+const PAUSE_NS: f64 = 200_000.0;
 /// At saturation there are others to be answered meanwhile, but at some time all wait for the client.
 const PAUSE_FULL_NS: f64 = 1_000_000.0;
 /// For so large a part of a slice others may have the worker's CPU. The instrument's own threads are on another.
@@ -144,10 +144,10 @@ mod tests {
         let paused = |pause_ns| Slice { pause_ns, ..fine.clone() };
         let waited = |us| Slice { waited: Duration::from_micros(us), ..fine.clone() };
         let is_spoiled = |slice: &Slice| [Load::EchoFull, Load::EchoHalf].map(|load| slice.is_spoiled(load));
-        for slice in [&fine, &late(2), &paused(9e4), &waited(390)] {
+        for slice in [&fine, &late(2), &paused(1.9e5), &waited(390)] {
             assert_eq!(is_spoiled(slice), [false; 2], "{slice:?}");
         }
-        assert_eq!(is_spoiled(&paused(2e5)), [false, true]);
+        assert_eq!(is_spoiled(&paused(2.1e5)), [false, true]);
         for slice in [&late(3), &paused(2e6), &waited(410)] {
             assert_eq!(is_spoiled(slice), [true; 2]);
         }
