@@ -91,11 +91,14 @@ pub(crate) fn check(results: &Results, loads: &[Load]) -> Vec<Claim> {
                 claims.push(includes_one(format!("3 {}: a poll with capture armed / unarmed", load.name()), &ratio, 0));
             }
             Load::EchoHalf => {
-                claims.push(response(results));
+                claims.extend([DURATIONS, CAPTURE].map(|name| response(results, name)));
                 claims.push(beside_a_thread(results, *load, "p99.9", Metric::P999));
             }
             Load::EchoFull => {
-                claims.push(throughput(results));
+                claims.extend([DURATIONS, CAPTURE].map(|name| throughput(results, name)));
+                let ratio = |round| results.ratio(*load, TRACKING, "bare", Metric::Throughput, round);
+                let what = format!("throughput {TRACKING} / bare");
+                claims.push(for_information(*load, &what, &results.rounds_of(*load, ratio)));
                 claims.push(beside_a_thread(results, *load, "throughput", Metric::Throughput));
             }
             Load::Spawn1 | Load::Spawn4 => {}
@@ -104,10 +107,10 @@ pub(crate) fn check(results: &Results, loads: &[Load]) -> Vec<Claim> {
     claims
 }
 
-fn response(results: &Results) -> Claim {
+fn response(results: &Results, name: &str) -> Claim {
     let load = Load::EchoHalf;
-    let ratio = results.rounds_of(load, |round| results.ratio(load, CAPTURE, "bare", Metric::P999, round));
-    let mut claim = includes_one(format!("4 {}: p99.9 {CAPTURE} / bare", load.name()), &ratio, PAIRS);
+    let ratio = results.rounds_of(load, |round| results.ratio(load, name, "bare", Metric::P999, round));
+    let mut claim = includes_one(format!("4 {}: p99.9 {name} / bare", load.name()), &ratio, PAIRS);
     if !is_told_by_most(results, load) {
         claim.verdict = Verdict::Open;
     }
@@ -120,9 +123,9 @@ fn is_told_by_most(results: &Results, load: Load) -> bool {
     kept >= left_out
 }
 
-fn throughput(results: &Results) -> Claim {
+fn throughput(results: &Results, name: &str) -> Claim {
     let load = Load::EchoFull;
-    let ratio = results.rounds_of(load, |round| results.ratio(load, CAPTURE, "bare", Metric::Throughput, round));
+    let ratio = results.rounds_of(load, |round| results.ratio(load, name, "bare", Metric::Throughput, round));
     let utilization = median(&results.values(load, "bare", Metric::Utilization));
     let verdict = match median(&ratio) {
         _ if !is_told_by_most(results, load) => Verdict::Open,
@@ -130,7 +133,7 @@ fn throughput(results: &Results) -> Claim {
         Some(_) if utilization.is_some_and(|part| part >= SATURATED) => Verdict::Yes,
         _ => Verdict::Open,
     };
-    let what = format!("4 {}: throughput {CAPTURE} / bare", load.name());
+    let what = format!("4 {}: throughput {name} / bare", load.name());
     Claim { what, figure: figure(&ratio), target: ">= 0.990, saturated".to_owned(), verdict }
 }
 
@@ -251,7 +254,7 @@ mod tests {
                 }
             }
             let claims = check(&results, &[Load::EchoFull, Load::EchoHalf]);
-            [verdict(&claims, "4 echo-full"), verdict(&claims, "4 echo-half")]
+            ["throughput", "p99.9"].map(|what| verdict(&claims, &format!("{what} {CAPTURE}")))
         };
         assert_eq!(verdicts(0.95, 32, 10.0), [Verdict::Yes; 2]);
         assert_eq!(verdicts(0.5, 5, 60.0), [Verdict::Open; 2]);
