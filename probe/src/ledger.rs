@@ -5,7 +5,7 @@ use std::panic::Location;
 use crate::histogram::add_single_writer;
 use crate::location::LocationCell;
 use crate::sync::MODELLED;
-use crate::sync::atomic::Ordering::{Acquire, Release};
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicU64, fence};
 
 #[cfg(all(test, pollscope_loom))]
@@ -30,7 +30,8 @@ impl Row {
     /// A task waited so long.
     pub(crate) fn charge(&self, wait_ns: u64) {
         add_single_writer(&self.tasks, 1);
-        add_single_writer(&self.wait_ns, wait_ns);
+        // A release: who reads it reads the latency as well that it is a part of.
+        self.wait_ns.store(self.wait_ns.load(Relaxed).wrapping_add(wait_ns), Release);
     }
 
     /// A task waited at most so long.
@@ -87,7 +88,6 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::atomic::Ordering::Relaxed;
 
     #[test]
     fn pairs_beyond_the_table_share_a_row_and_nothing_is_lost() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::clock::Clock;
@@ -74,7 +74,7 @@ fn charges(slots: &[Arc<Slot>]) -> Vec<Charge> {
             [0, 1].map(|which| places.map(|places| places[which]).map(|(file, line)| format!("{file}:{line}")));
         let new = || Charge { culprit, waiter, tasks: 0, wait_ns: 0, late_tasks: 0, wait_most_ns: 0 };
         let charge = totals.entry(places).or_insert_with(new);
-        let (wait_ns, late) = (row.wait_ns.load(Relaxed), row.late_tasks.load(Relaxed));
+        let (wait_ns, late) = (row.wait_ns.load(Acquire), row.late_tasks.load(Relaxed));
         charge.tasks += row.tasks.load(Relaxed) + late;
         charge.wait_ns += wait_ns;
         charge.late_tasks += late;

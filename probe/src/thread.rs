@@ -2,7 +2,6 @@
 
 use std::cell::RefCell;
 use std::panic::Location;
-use std::sync::atomic::Ordering::{Release, SeqCst};
 use std::sync::{Arc, Weak};
 
 use crate::blame::{Culprit, Culprits, Waiter};
@@ -157,7 +156,7 @@ impl Entry {
             return;
         }
         self.is_awake = true;
-        self.slot.is_awake.store(true, SeqCst);
+        self.slot.awake.wake();
         #[cfg(feature = "capture")]
         shared.alarm.ring();
         #[cfg(not(feature = "capture"))]
@@ -167,7 +166,7 @@ impl Entry {
     /// Says that no poll begins before [`Entry::wake`].
     fn rest(&mut self) {
         self.is_awake = false;
-        self.slot.is_awake.store(false, Release);
+        self.slot.awake.rest();
     }
 
     /// A poll begins on a thread that did not say so: whether it can be followed.

@@ -15,7 +15,7 @@ mod trim;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use pollscope_stacks::schedule::ask_for_short_slices;
@@ -185,7 +185,7 @@ impl Watching {
 
     /// Whether every thread waits for events, with nothing left to find out or to tell.
     fn is_all_quiet(&self) -> bool {
-        let is_quiet = |slot: &Arc<Slot>| !slot.is_awake.load(SeqCst) && slot.polling.is_in(0) && slot.ring.is_empty();
+        let is_quiet = |slot: &Arc<Slot>| !slot.awake.is_awake() && slot.polling.is_in(0) && slot.ring.is_empty();
         self.threads.values().all(|thread| thread.stall.is_none())
             && self.shared.slots().iter().all(is_quiet)
             && self.shared.is_quiet()

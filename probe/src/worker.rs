@@ -13,7 +13,30 @@ use crate::polling::{Frame, Polling};
 use crate::ring::{RawSlowPoll, Ring};
 use crate::site::Sites;
 use crate::sync::MODELLED;
+use crate::sync::atomic::Ordering::{Release, SeqCst};
 use crate::sync::atomic::{AtomicBool, AtomicU32};
+
+/// Whether a thread may begin a poll without saying so before; while it waits for events, it may not.
+#[derive(Debug, Default)]
+pub(crate) struct Awake(AtomicBool);
+
+impl Awake {
+    /// It may from now on. The watchdog, which may be asleep, is to be told after this.
+    #[inline]
+    pub(crate) fn wake(&self) {
+        self.0.store(true, SeqCst);
+    }
+
+    #[inline]
+    pub(crate) fn rest(&self) {
+        self.0.store(false, Release);
+    }
+
+    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
+    pub(crate) fn is_awake(&self) -> bool {
+        self.0.load(SeqCst)
+    }
+}
 
 /// What every poll touches is in its first two cache lines, and no other thread's are.
 #[derive(Debug)]
@@ -24,8 +47,7 @@ pub(crate) struct Slot {
     pub(crate) sites: Sites,
     /// The operating system's id of the thread; 0 where nobody needs it, and when the thread ended.
     pub(crate) tid: AtomicU32,
-    /// Whether the thread may begin a poll without saying so before; while it waits for events, it may not.
-    pub(crate) is_awake: AtomicBool,
+    pub(crate) awake: Awake,
     /// Whether wake-to-poll times come with its polls.
     pub(crate) tracks_waits: bool,
     pub(crate) polls: Fine,
@@ -47,7 +69,7 @@ impl Slot {
             number,
             tracks_waits,
             tid: AtomicU32::new(0),
-            is_awake: AtomicBool::new(false),
+            awake: Awake::default(),
             polling: Polling::default(),
             polls: Fine::new(),
             schedule_latency: Fine::new(),

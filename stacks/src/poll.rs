@@ -93,7 +93,7 @@ impl PollStack {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     /// Crates, or modules (`shop::metrics`), that run the user's code rather than doing its work; with a `*` at its end a name stands for
-    /// all crates that begin so.
+    /// all crates that begin so, among those that Cargo fetched.
     pub runtime_crates: Vec<String>,
     /// Parts of source paths of which the same is true, such as `/shop/metrics/src/`.
     pub runtime_paths: Vec<String>,
@@ -143,6 +143,11 @@ impl Rules {
             Some(beginning) => path.starts_with(beginning),
             None => is_below(path, name),
         })
+    }
+
+    /// The same of what Cargo did not fetch: a crate of the user's own may well be called `tower_defense`.
+    fn is_named_runtime(&self, path: &str) -> bool {
+        self.runtime_crates.iter().any(|name| is_below(path, name.trim_end_matches('*')))
     }
 }
 

@@ -92,10 +92,6 @@ pub(crate) mod atomic {
     }
 
     impl AtomicBool {
-        pub(crate) fn new(value: bool) -> AtomicBool {
-            AtomicBool { value: value.into(), ..AtomicBool::default() }
-        }
-
         pub(crate) fn load(&self, ordering: Ordering) -> bool {
             match ordering {
                 SeqCst if self.is_ordered.load(Relaxed) => self.value.fetch_or(false, Acquire),

@@ -76,7 +76,7 @@ fn origin_of_file(file: &str, function: &str, rules: &Rules) -> Origin {
         if runtime(module(file)) { Origin::Runtime } else { Origin::Dependency }
     } else if !function.starts_with('<')
         && split_path(function).0.is_some()
-        && rules.is_runtime(&plain(function))
+        && rules.is_named_runtime(&plain(function))
         && is_library(file)
     {
         Origin::Runtime
@@ -258,6 +258,8 @@ mod tests {
         check("__futex_wait", "/build/glibc/nptl/futex.c", Origin::System);
         check("tokio::runtime::f", "/x/forks/tokio/src/runtime/mod.rs", Origin::Runtime);
         check("axum::handler::{async_fn#0}", "/x/shop/examples/axum.rs", Origin::Workspace);
+        check("tower_defense::turn", "/x/tower_defense/src/lib.rs", Origin::Workspace);
+        check("tower::buffer::poll", "/x/patched/tower/src/buffer.rs", Origin::Runtime);
         check("axum::handler::{async_fn#0}", "/usr/src/shop/examples/axum.rs", Origin::Workspace);
         check("tokio::runtime::f", "", Origin::Runtime);
         check("futures_util::future::f", "", Origin::Runtime);

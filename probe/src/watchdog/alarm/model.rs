@@ -7,14 +7,15 @@ use loom::sync::Notify;
 use loom::thread;
 
 use super::Alarm;
-use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicBool, AtomicU64};
 use crate::sync::model::explore_orders;
+use crate::worker::Awake;
 
 /// A worker, as the watchdog sees it.
 #[derive(Default)]
 struct Worker {
-    is_awake: AtomicBool,
+    awake: Awake,
     is_polling: AtomicBool,
     slow_polls: AtomicU64,
 }
@@ -22,18 +23,17 @@ struct Worker {
 impl Worker {
     /// As in `Entry::wake`.
     fn wake(&self, alarm: &Alarm) {
-        self.is_awake.store(true, SeqCst);
+        self.awake.wake();
         alarm.ring();
     }
 
-    /// As in `Entry::rest`.
     fn rest(&self) {
-        self.is_awake.store(false, Release);
+        self.awake.rest();
     }
 
     /// As in `Watching::is_all_quiet`.
     fn is_quiet(&self) -> bool {
-        !self.is_awake.load(SeqCst) && !self.is_polling.load(Acquire) && self.slow_polls.load(Acquire) == 0
+        !self.awake.is_awake() && !self.is_polling.load(Acquire) && self.slow_polls.load(Acquire) == 0
     }
 }
 
