@@ -167,11 +167,11 @@ pub(crate) struct Culprits {
 }
 
 impl Culprits {
-    /// None. Room for all is made here, as nothing may be allocated later.
-    pub(crate) fn new() -> Culprits {
+    /// None; the first one gets this cell. Room for all is made here, as nothing may be allocated later.
+    pub(crate) fn new(next_cell: usize) -> Culprits {
         Culprits {
             open: Vec::with_capacity(OPEN),
-            next_cell: 0,
+            next_cell,
             is_alone: false,
             is_next: false,
             victimless: 0,
@@ -304,6 +304,12 @@ impl Culprits {
         self.open.iter().for_each(|(_, cell)| blames.0[*cell].closes_ns.store(0, Release));
     }
 
+    /// The thread ends: which cell is the next.
+    pub(crate) fn end(&mut self, blames: &Blames, now_ns: u64) -> usize {
+        self.close(blames, now_ns);
+        self.next_cell
+    }
+
     /// Nobody is left who could have waited.
     fn close(&mut self, blames: &Blames, now_ns: u64) {
         self.open.drain(..).for_each(|(_, cell)| blames.0[cell].closes_ns.store(now_ns, Release));
@@ -329,7 +335,7 @@ mod tests {
 
     impl Bench {
         fn new() -> Bench {
-            Bench { blames: Blames::new(), ledger: Ledger::new(), culprits: Culprits::new() }
+            Bench { blames: Blames::new(), ledger: Ledger::new(), culprits: Culprits::new(0) }
         }
 
         fn slow(&mut self, task: u64, start_ns: u64, end_ns: u64, is_alone: bool) {

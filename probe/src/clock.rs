@@ -6,7 +6,7 @@
 
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicI64;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::Instant;
 
 /// How far the counter may be off since it was last held against the other clock: this much, and a thousandth of the time.
@@ -49,6 +49,8 @@ impl ClockSource {
 pub(crate) struct Clock {
     /// What is added to its time: 1, and what it was found to be behind.
     offset_ns: AtomicI64,
+    /// What is added to the operating system's, once that is used: 1, and what the counter was ahead.
+    os_offset_ns: AtomicI64,
     /// Whether the operating system's clock is used: there is no counter, or it was found wrong.
     is_os: AtomicBool,
     ticks: Option<Ticks>,
@@ -80,7 +82,7 @@ impl Ticks {
         (scale != 1 << 32).then(|| Ticks { origin: clock.raw(), scale, clock })
     }
 
-    /// Less than one part in 10^9 of what the crate says it is, and one multiplication. 0 where a processor's counter is behind the
+    /// Some parts in 10^10 less than the crate says, for one multiplication. 0 where a processor's counter is behind the
     /// one that was read at the origin.
     #[inline]
     fn elapsed_ns(&self) -> u64 {
@@ -97,6 +99,7 @@ impl Clock {
     fn with(ticks: Option<Ticks>) -> Clock {
         Clock {
             offset_ns: AtomicI64::new(1),
+            os_offset_ns: AtomicI64::new(1),
             is_os: AtomicBool::new(ticks.is_none()),
             ticks,
             origin: Instant::now(),
@@ -123,12 +126,12 @@ impl Clock {
         if let Some(manual) = &self.manual {
             return manual.load(Relaxed);
         }
-        let elapsed_ns = match &self.ticks {
-            Some(ticks) if !self.is_os.load(Relaxed) => ticks.elapsed_ns(),
-            _ => self.os_ns(),
+        let (elapsed_ns, offset_ns) = match &self.ticks {
+            Some(ticks) if !self.is_os.load(Acquire) => (ticks.elapsed_ns(), &self.offset_ns),
+            _ => (self.os_ns(), &self.os_offset_ns),
         };
         // 2^63 ns are 292 years.
-        (elapsed_ns as i64).wrapping_add(self.offset_ns.load(Relaxed)).max(1) as u64
+        (elapsed_ns as i64).wrapping_add(offset_ns.load(Relaxed)).max(1) as u64
     }
 
     fn os_ns(&self) -> u64 {
@@ -154,8 +157,8 @@ impl Clock {
         let off_ns = os_ns as i64 - now_ns as i64;
         if off_ns.unsigned_abs() > MOST_OFF_NS + os_ns.saturating_sub(last_ns) / 1_000 {
             // Time goes on from where it was, and never back.
-            self.offset_ns.store((now_ns as i64 - os_ns as i64).max(1), Relaxed);
-            self.is_os.store(true, Relaxed);
+            self.os_offset_ns.store((now_ns as i64 - os_ns as i64).max(1), Relaxed);
+            self.is_os.store(true, Release);
             return None;
         }
         self.offset_ns.store(offset_ns + off_ns, Relaxed);

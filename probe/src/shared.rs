@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
 use crate::evidence::{Blame, Cause, Evidence};
@@ -21,15 +21,13 @@ use crate::worker::Slot;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
-/// What every poll reads is first, in that order.
+/// What every poll reads is first, in that order, and not beside the counts of its handles.
 #[derive(Debug)]
-#[repr(C)]
+#[repr(C, align(64))]
 pub(crate) struct Shared {
     pub(crate) id: u64,
     threshold_ns: AtomicU64,
     pub(crate) clock: Clock,
-    /// Whether the runtime is a current-thread one; a builder's runtimes are all of one kind.
-    is_alone: OnceLock<bool>,
     pub(crate) names: Names,
     /// Why something is missing from evidence.
     pub(crate) notes: Arc<Notes>,
@@ -91,7 +89,6 @@ impl Shared {
             id: NEXT_ID.fetch_add(1, Relaxed),
             threshold_ns: AtomicU64::new(threshold_ns),
             clock,
-            is_alone: OnceLock::new(),
             names: Names::default(),
             notes: Arc::default(),
             redacted: false,
@@ -116,12 +113,6 @@ impl Shared {
         self.threshold_ns.store(threshold_ns, Relaxed);
         #[cfg(feature = "capture")]
         self.alarm.interrupt();
-    }
-
-    /// Whether the probe's workers are each the only one of their runtime; it is asked once, on one of them.
-    #[inline]
-    pub(crate) fn is_alone(&self, ask: impl FnOnce() -> bool) -> bool {
-        *self.is_alone.get_or_init(ask)
     }
 
     /// A slot for a thread that polls for the first time.

@@ -16,7 +16,8 @@ thread_local! {
     static THREAD: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
 }
 
-/// So many polls are within one another at most. Each takes an executor within a poll, and what nests deeper was never closed.
+/// So many polls are within one another at most. Each takes an executor within a poll, and what nests deeper was never closed:
+/// the thread is given up.
 const MOST_OPEN: usize = 64;
 
 /// This thread's place in one probe. What every poll touches is in its first cache line.
@@ -60,27 +61,21 @@ impl Unusual {
 }
 
 /// Which worker the thread is, and how often that worker had parked. While both stay the same, no other thread ran that
-/// worker into a park: `block_in_place` hands a worker to another thread, and not every build can tell when.
+/// worker into a park: `block_in_place` hands a worker to another thread, `block_on` on another one takes a current-thread
+/// runtime's, and not every build can tell when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// Of a current-thread runtime: it cannot be handed over, and Tokio need not be asked twice a park.
-    Only,
-    Worker {
-        worker: usize,
-        parks: u64,
-    },
+struct Turn {
+    worker: usize,
+    parks: u64,
 }
 
 impl Turn {
     /// `None` on a thread that is not a worker.
-    fn now(shared: &Shared) -> Option<Turn> {
+    fn now() -> Option<Turn> {
         let worker = tokio::runtime::worker_index()?;
-        if shared.is_alone(hooks::is_alone) {
-            return Some(Turn::Only);
-        }
         let metrics = tokio::runtime::Handle::try_current().ok()?.metrics();
         // The current handle can be another runtime's, where user code entered one.
-        (worker < metrics.num_workers()).then(|| Turn::Worker { worker, parks: metrics.worker_park_count(worker) })
+        (worker < metrics.num_workers()).then(|| Turn { worker, parks: metrics.worker_park_count(worker) })
     }
 }
 
@@ -89,6 +84,8 @@ impl Drop for Entry {
         if let Some(shared) = self.shared.upgrade() {
             self.slot.polling.show_idle();
             self.rest();
+            let next = self.culprits.end(&self.slot.blames, shared.clock.now_ns());
+            self.slot.next_blame.store(next, std::sync::atomic::Ordering::Relaxed);
             self.slot.tid.store(0, std::sync::atomic::Ordering::Relaxed);
             shared.return_slot(&self.slot);
         }
@@ -127,6 +124,8 @@ fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
     let slot = shared.take_slot();
     #[cfg(feature = "capture")]
     slot.tid.store(pollscope_stacks::thread::ThreadRef::current().tid, std::sync::atomic::Ordering::Relaxed);
+    // What the thread before left there is still to be told.
+    let culprits = Culprits::new(slot.next_blame.load(std::sync::atomic::Ordering::Relaxed));
     entries.push(Entry {
         probe: shared.id,
         slot,
@@ -136,7 +135,7 @@ fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
         busy_since_ns: 0,
         busy_as: None,
         outer: Vec::with_capacity(MOST_OPEN),
-        culprits: Culprits::new(),
+        culprits,
         shared: Arc::downgrade(shared),
     });
     entries.len() - 1
@@ -145,7 +144,7 @@ fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
 impl Entry {
     fn start_stretch(&mut self, shared: &Shared, now_ns: u64) {
         self.busy_since_ns = now_ns;
-        self.busy_as = Turn::now(shared);
+        self.busy_as = Turn::now();
         self.unusual.no_worker = self.busy_as.is_none();
         self.wake(shared);
     }
@@ -181,10 +180,10 @@ impl Entry {
     }
 
     /// A stretch whose worker went on elsewhere, to park there, is nobody's.
-    fn end_stretch(&mut self, shared: &Shared, now_ns: u64) {
+    fn end_stretch(&mut self, now_ns: u64) {
         let since = std::mem::take(&mut self.busy_since_ns);
         self.rest();
-        if since != 0 && self.busy_as == Turn::now(shared) {
+        if since != 0 && self.busy_as == Turn::now() {
             self.slot.busy_stretches.record(now_ns.saturating_sub(since));
         }
     }
@@ -375,7 +374,7 @@ impl Entry {
 pub(crate) fn park(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| {
-        entry.end_stretch(shared, now_ns);
+        entry.end_stretch(now_ns);
         if entry.unusual.culprits {
             entry.culprits.park(&entry.slot.blames, now_ns);
             entry.unusual.culprits = entry.culprits.are_open();
@@ -388,7 +387,7 @@ pub(crate) fn leave(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| {
         if entry.slot.polling.is_idle() && !entry.unusual.no_worker {
-            entry.end_stretch(shared, now_ns);
+            entry.end_stretch(now_ns);
         }
     });
 }
@@ -542,6 +541,30 @@ mod tests {
         assert!(slot.upgrade().is_none());
         let kept = THREAD.with(|thread| thread.borrow().iter().map(|entry| entry.probe).collect::<Vec<_>>());
         assert_eq!(kept, [other.id]);
+    }
+
+    /// The next thread of a slot has cells of its own for who waited.
+    #[cfg(tokio_unstable)]
+    #[test]
+    fn who_waited_for_a_thread_that_ended_is_kept() {
+        let shared = shared();
+        let slow_poll = |task| {
+            let shared = Arc::clone(&shared);
+            let polls = move || {
+                begin(&shared, task, Location::caller(), Some(0));
+                shared.clock.advance(200 * MS);
+                end(&shared);
+                begin(&shared, task + 1, Location::caller(), Some(150 * MS));
+                end(&shared);
+            };
+            std::thread::spawn(polls).join().unwrap();
+        };
+        slow_poll(1);
+        slow_poll(11);
+        assert_eq!(shared.slot_count(), 1);
+        let polls = shared.snapshot().slow_polls;
+        let waited = |poll: &crate::SlowPoll| poll.blame.as_ref().map(|blame| (blame.tasks, blame.wait_ns / MS));
+        assert_eq!(polls.iter().map(waited).collect::<Vec<_>>(), [Some((1, 150)); 2]);
     }
 
     #[test]

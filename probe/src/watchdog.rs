@@ -38,6 +38,8 @@ const END_TICK_NS: u64 = 2_000_000;
 const FOUND_AHEAD_NS: u64 = 1_000_000;
 /// The shortest time between two looks when nothing is late.
 const SHORTEST_IDLE_NS: u64 = 1_000_000;
+/// And the longest: a threshold can be any number.
+const LONGEST_IDLE_NS: u64 = 3_600_000_000_000;
 /// How often the clocks of threads on which nothing is late are read.
 const READ_EVERY_NS: u64 = 50_000_000;
 /// How often it reads for how long it waited for a CPU itself.
@@ -171,7 +173,7 @@ impl Watching {
     /// How long to wait when nothing is late.
     fn idle_ns(&self) -> u64 {
         let threshold_ns = self.shared.threshold_ns();
-        (threshold_ns - FOUND_AHEAD_NS.min(threshold_ns / 10)).max(SHORTEST_IDLE_NS)
+        (threshold_ns - FOUND_AHEAD_NS.min(threshold_ns / 10)).clamp(SHORTEST_IDLE_NS, LONGEST_IDLE_NS)
     }
 
     /// Whether no thread did anything that is measured for a while.

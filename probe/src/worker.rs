@@ -57,6 +57,8 @@ pub(crate) struct Slot {
     pub(crate) number: usize,
     pub(crate) ring: Ring,
     pub(crate) blames: Blames,
+    /// Which of its cells is the next, for the next thread.
+    pub(crate) next_blame: std::sync::atomic::AtomicUsize,
     pub(crate) ledger: Ledger,
 }
 
@@ -77,6 +79,7 @@ impl Slot {
             sites: Sites::new(),
             ring: Ring::new(),
             blames: Blames::new(),
+            next_blame: Default::default(),
             ledger: Ledger::new(),
         }
     }

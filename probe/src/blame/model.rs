@@ -15,7 +15,7 @@ fn read_one_of_two(waiters: [u64; 2], asked: usize) {
     let blames = Arc::new(Blames::new());
     let reading = Arc::clone(&blames);
     let reader = thread::spawn(move || check(&reading, asked, waiters[asked]));
-    let (ledger, mut culprits, place) = (Ledger::new(), Culprits::new(), Location::caller());
+    let (ledger, mut culprits, place) = (Ledger::new(), Culprits::new(0), Location::caller());
     for ((start_ns, unit_ns), waiters) in STARTS_NS.into_iter().zip(UNITS_NS).zip(waiters) {
         let culprit = Culprit { task: 1, spawned_at: place, start_ns, end_ns: start_ns + 100 };
         culprits.begin(&blames, culprit, false);

@@ -34,6 +34,21 @@ fn a_root_that_never_waits_is_a_stretch() {
     assert!((inner_ns..=outer_ns).contains(&stretches.sum_ns));
 }
 
+/// A current-thread runtime has one worker, but no thread of its own: what others did with it meanwhile is not this thread's.
+#[test]
+fn the_time_in_which_another_thread_drove_the_runtime_is_in_no_stretch() {
+    let (runtime, probe) = current_thread(patient());
+    // The roots are not watched, so that nobody says when a thread leaves the loop.
+    let drive =
+        || runtime.block_on(async { tokio::spawn(tokio::time::sleep(Duration::from_millis(1))).await.unwrap() });
+    runtime.block_on(async { tokio::spawn(async {}).await.unwrap() });
+    std::thread::scope(|scope| scope.spawn(drive).join().unwrap());
+    let idle_ns = block(IDLE_MS);
+    drive();
+    let stretches = probe.snapshot().busy_stretches;
+    assert!(stretches.count() >= 1 && stretches.max_ns < Some(idle_ns), "{stretches:?}");
+}
+
 /// The thread that waits in `block_on` for four workers is not one of them.
 #[test]
 fn a_thread_that_is_no_worker_has_no_stretch() {
@@ -96,6 +111,24 @@ fn the_wait_of_a_thread_that_gave_its_worker_away_is_in_no_stretch() {
         let mut idle_ns = 0;
         for _ in 0..3 {
             give_away().await.unwrap();
+            idle_ns = block(IDLE_MS);
+        }
+        idle_ns
+    });
+    drop(runtime);
+    let stretches = probe.snapshot().busy_stretches;
+    assert!(stretches.max_ns < Some(idle_ns), "{stretches:?}");
+}
+
+/// A future can be watched on a runtime that the probe was not installed on: that is not what its own workers are.
+#[test]
+fn a_future_watched_elsewhere_says_nothing_of_the_workers() {
+    let (runtime, probe) = multi_thread(1, patient());
+    Builder::new_current_thread().build().unwrap().block_on(probe.watch(async {}));
+    let idle_ns = runtime.block_on(async {
+        let mut idle_ns = 0;
+        for _ in 0..3 {
+            spawn(&probe, async { block_in_place(|| block(5)) }).await.unwrap();
             idle_ns = block(IDLE_MS);
         }
         idle_ns

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pollscope_probe::{Evidence, SlowPoll};
+use pollscope_probe::{CaptureNote, Evidence, SlowPoll};
 use tokio::task::LocalSet;
 
 use super::{THRESHOLD, eventually, must, run, slow_polls, watching};
@@ -28,6 +28,17 @@ impl Kept {
     fn all(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
+}
+
+/// Who wants only durations may set any threshold.
+#[test]
+fn the_longest_threshold_that_there_is_stops_nothing() {
+    let (runtime, probe) = current_thread(watching().slow_poll(Duration::MAX));
+    runtime.block_on(async { spawn(&probe, async { block(100) }).await.unwrap() });
+    drop(runtime);
+    let snapshot = probe.snapshot();
+    assert_eq!((snapshot.slow_polls_total, snapshot.polls.count()), (0, 1));
+    assert!(!snapshot.capture_notes.contains(&CaptureNote::WatchdogPanicked), "{:?}", snapshot.capture_notes);
 }
 
 #[test]
