@@ -30,5 +30,6 @@ pub fn parse(text: &str) -> Option<Duration> {
 
 /// A duration as nanoseconds; one of more than 584 years as that.
 pub(crate) fn to_ns(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    let seconds = duration.as_secs().checked_mul(1_000_000_000);
+    seconds.and_then(|ns| ns.checked_add(duration.subsec_nanos().into())).unwrap_or(u64::MAX)
 }

@@ -19,6 +19,8 @@ use crate::site::{NAME_MIXED, Row};
 use crate::snapshot::{Charge, Ledger, Lines, Polling, Site, SlowPoll, Snapshot, TaskName};
 use crate::worker::Slot;
 
+const SEVERAL: u64 = u64::MAX;
+
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 /// What every poll reads is first, in that order, and not beside the counts of its handles.
@@ -28,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) id: u64,
     threshold_ns: AtomicU64,
     pub(crate) clock: Clock,
+    /// The slot of the only thread so far that was a worker, and 1; 0: none was; `SEVERAL` were.
+    only_worker: AtomicU64,
     pub(crate) names: Names,
     /// Why something is missing from evidence.
     pub(crate) notes: Arc<Notes>,
@@ -89,6 +93,7 @@ impl Shared {
             id: NEXT_ID.fetch_add(1, Relaxed),
             threshold_ns: AtomicU64::new(threshold_ns),
             clock,
+            only_worker: AtomicU64::new(0),
             names: Names::default(),
             notes: Arc::default(),
             redacted: false,
@@ -113,6 +118,21 @@ impl Shared {
         self.threshold_ns.store(threshold_ns, Relaxed);
         #[cfg(feature = "capture")]
         self.alarm.interrupt();
+    }
+
+    /// Whether no thread but this slot's, which is a worker now, was one so far.
+    #[inline]
+    pub(crate) fn is_only_worker(&self, slot: usize) -> bool {
+        let this = slot as u64 + 1;
+        match self.only_worker.load(Relaxed) {
+            SEVERAL => false,
+            only if only == this => true,
+            0 if self.only_worker.compare_exchange(0, this, Relaxed, Relaxed).is_ok() => true,
+            _ => {
+                self.only_worker.store(SEVERAL, Relaxed);
+                false
+            }
+        }
     }
 
     /// A slot for a thread that polls for the first time.

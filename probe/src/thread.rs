@@ -64,18 +64,25 @@ impl Unusual {
 /// worker into a park: `block_in_place` hands a worker to another thread, `block_on` on another one takes a current-thread
 /// runtime's, and not every build can tell when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Turn {
-    worker: usize,
-    parks: u64,
+enum Turn {
+    /// No other thread was any worker so far: there is nothing to ask. As soon as one is, no such turn is worth anything.
+    Only,
+    Worker {
+        worker: usize,
+        parks: u64,
+    },
 }
 
 impl Turn {
     /// `None` on a thread that is not a worker.
-    fn now() -> Option<Turn> {
+    fn now(shared: &Shared, slot: &Slot) -> Option<Turn> {
         let worker = tokio::runtime::worker_index()?;
+        if shared.is_only_worker(slot.number) {
+            return Some(Turn::Only);
+        }
         let metrics = tokio::runtime::Handle::try_current().ok()?.metrics();
         // The current handle can be another runtime's, where user code entered one.
-        (worker < metrics.num_workers()).then(|| Turn { worker, parks: metrics.worker_park_count(worker) })
+        (worker < metrics.num_workers()).then(|| Turn::Worker { worker, parks: metrics.worker_park_count(worker) })
     }
 }
 
@@ -144,7 +151,7 @@ fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
 impl Entry {
     fn start_stretch(&mut self, shared: &Shared, now_ns: u64) {
         self.busy_since_ns = now_ns;
-        self.busy_as = Turn::now();
+        self.busy_as = Turn::now(shared, &self.slot);
         self.unusual.no_worker = self.busy_as.is_none();
         self.wake(shared);
     }
@@ -180,10 +187,10 @@ impl Entry {
     }
 
     /// A stretch whose worker went on elsewhere, to park there, is nobody's.
-    fn end_stretch(&mut self, now_ns: u64) {
+    fn end_stretch(&mut self, shared: &Shared, now_ns: u64) {
         let since = std::mem::take(&mut self.busy_since_ns);
         self.rest();
-        if since != 0 && self.busy_as == Turn::now() {
+        if since != 0 && self.busy_as == Turn::now(shared, &self.slot) {
             self.slot.busy_stretches.record(now_ns.saturating_sub(since));
         }
     }
@@ -374,7 +381,7 @@ impl Entry {
 pub(crate) fn park(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| {
-        entry.end_stretch(now_ns);
+        entry.end_stretch(shared, now_ns);
         if entry.unusual.culprits {
             entry.culprits.park(&entry.slot.blames, now_ns);
             entry.unusual.culprits = entry.culprits.are_open();
@@ -387,7 +394,7 @@ pub(crate) fn leave(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| {
         if entry.slot.polling.is_idle() && !entry.unusual.no_worker {
-            entry.end_stretch(now_ns);
+            entry.end_stretch(shared, now_ns);
         }
     });
 }

@@ -156,13 +156,12 @@ impl Symbolizer {
         all.into_iter().map(|address| (address, self.symbolize(address))).collect()
     }
 
-    /// Reads anew what is mapped where, and forgets every address. For a program that unloads libraries; one that only
-    /// loads more needs no call.
+    /// Reads anew what is mapped where, and forgets every address if something is no longer where it was: another library may be in
+    /// its place. For a program that unloads libraries; one that only loads more needs no call.
     ///
     /// # Errors
     /// When the process is gone, or not ours to look at.
     pub fn refresh(&mut self) -> io::Result<()> {
-        self.forget();
         self.read_maps()
     }
 
@@ -187,13 +186,18 @@ impl Symbolizer {
 
     /// Files that are no longer mapped are closed: a program may load any number of libraries, one after another.
     fn read_maps(&mut self) -> io::Result<()> {
-        self.maps = Maps::read(self.pid)?;
+        let before = std::mem::replace(&mut self.maps, Maps::read(self.pid)?);
         let mapped = self.maps.all();
         // A process that ended has no mappings, and whoever asks what its files told still wants to know.
         if mapped.is_empty() {
             return Ok(());
         }
+        let is_moved = |mapping: &Mapping| mapping.inode != 0 && !mapped.contains(mapping);
+        let has_moved = before.all().iter().any(is_moved);
         self.modules.retain(|(name, inode), _| mapped.iter().any(|m| m.inode == *inode && m.name == *name));
+        if has_moved {
+            self.forget();
+        }
         Ok(())
     }
 

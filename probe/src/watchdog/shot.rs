@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pollscope_stacks::capture::{Capture, CaptureError, Capturer};
 use pollscope_stacks::poll::{self, Kind, PollStack, Rules};
@@ -22,6 +22,8 @@ use crate::notes::Notes;
 const SAMPLE_PATIENCE: Duration = Duration::from_millis(5);
 /// How long threads may take, in the end, to take signals that came when they had no CPU.
 const LAST_SIGNALS: Duration = Duration::from_secs(10);
+/// How often what is mapped where is read anew, while there is something to name.
+const REFRESH_EVERY: Duration = Duration::from_secs(1);
 /// How often a look is begun anew at once, when the thread begins or ceases to run in the middle of it.
 const ATTEMPTS: u32 = 4;
 
@@ -142,6 +144,8 @@ impl Camera {
 pub(super) struct Namer {
     symbolizer: Symbolizer,
     rules: Rules,
+    /// When it last asked what is mapped where.
+    refreshed: Option<Instant>,
     /// Paths are shown from these folders on.
     shown_from: Vec<PathBuf>,
     /// Why something is missing.
@@ -157,6 +161,7 @@ impl Namer {
             shown_from,
             notes,
             symbolizer: Symbolizer::new(None),
+            refreshed: None,
             rules: Rules { roots: source_roots, ..Rules::default() },
         }
     }
@@ -164,6 +169,7 @@ impl Namer {
     /// Names what a shot shows. The first time in a program it reads debug information, for some 50 ms.
     pub(super) fn develop(&mut self, shot: &Shot) -> Picture {
         let Some(stack) = &shot.stack else { return Picture::unnamed(shot) };
+        self.refresh();
         let symbols = self.symbolizer.symbolize_stack(&stack.frames);
         let panic = symbols.iter().rposition(|(_, symbols)| symbols.frames.iter().any(panics));
         let found = poll::find(&symbols, &self.rules);
@@ -184,6 +190,15 @@ impl Namer {
             stack: trim::stack(frames),
             complete: Some(stack.is_complete()),
             shot: shot.clone(),
+        }
+    }
+
+    /// Now and then: since the last time a library may have been unloaded, and another one be in its place.
+    fn refresh(&mut self) {
+        if self.refreshed.is_none_or(|at| at.elapsed() >= REFRESH_EVERY) {
+            self.refreshed = Some(Instant::now());
+            // What cannot be read now was not before: a note says so.
+            let _ = self.symbolizer.refresh();
         }
     }
 

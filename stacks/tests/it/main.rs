@@ -9,3 +9,4 @@ mod process;
 mod running;
 mod support;
 mod tokio_worker;
+mod unloaded;
