@@ -10,7 +10,7 @@ use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 #[cfg(all(test, pollscope_loom))]
 mod model;
 
-/// An open poll, as its thread knows it.
+/// An open poll.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame {
     pub(crate) start_ns: u64,
@@ -37,18 +37,6 @@ pub(crate) struct Polling {
     /// The name, and in the upper half how often something was shown: a poll that is shown again, after one within it, begins
     /// when it began before.
     count_and_name: AtomicU64,
-}
-
-/// A copy of [`Polling`] that was read whole.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PollingNow {
-    pub(crate) since_ns: u64,
-    pub(crate) task: u64,
-    pub(crate) name: NameId,
-    pub(crate) location: &'static Location<'static>,
-    /// Time spent in polls within it; it is theirs.
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
-    pub(crate) nested_ns: u64,
 }
 
 impl Polling {
@@ -98,18 +86,18 @@ impl Polling {
     }
 
     /// What the thread polls now; `None` when nothing, or when that changed while it was read.
-    pub(crate) fn now(&self) -> Option<PollingNow> {
+    pub(crate) fn now(&self) -> Option<Frame> {
         let count_and_name = self.count_and_name.load(Acquire);
-        let now = PollingNow {
+        let now = Frame {
             task: self.task.load(Acquire),
             name: (count_and_name & NAME) as NameId,
             location: self.location.load()?,
             nested_ns: self.nested_ns.load(Acquire),
             // After the others: 0 while they change.
-            since_ns: self.since_ns.load(Acquire),
+            start_ns: self.since_ns.load(Acquire),
         };
         let is_same = self.count_and_name.load(Relaxed) & !NAME == count_and_name & !NAME;
-        (now.since_ns != 0 && is_same).then_some(now)
+        (now.start_ns != 0 && is_same).then_some(now)
     }
 
     /// Whether the thread is still in the poll that began then.

@@ -12,7 +12,7 @@ use crate::hooks::{self, TOKIO_UNSTABLE};
 use crate::journal::{Journal, Key, Watched};
 use crate::names::Names;
 use crate::notes::Notes;
-use crate::polling::PollingNow;
+use crate::polling::Frame;
 use crate::redact;
 use crate::ring::RawSlowPoll;
 use crate::site::{NAME_MIXED, Row};
@@ -183,7 +183,7 @@ impl Shared {
 
     /// Says of a poll that it still goes on; the reporter writes it.
     #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
-    pub(crate) fn say_still(&self, polling: &PollingNow, age_ns: u64, evidence: &Evidence) {
+    pub(crate) fn say_still(&self, polling: &Frame, age_ns: u64, evidence: &Evidence) {
         let task = TaskName {
             task_id: (polling.task != 0).then_some(polling.task),
             name: self.names.get(polling.name).as_deref(),
@@ -297,7 +297,7 @@ impl Shared {
                 task_id: (now.task != 0).then_some(now.task),
                 task_name: self.names.get(now.name),
                 spawned_at: now.location,
-                for_ns: now_ns.saturating_sub(now.since_ns),
+                for_ns: now_ns.saturating_sub(now.start_ns),
             })
             .collect()
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use super::{Frame, Polling, PollingNow};
+use super::{Frame, Polling};
 use crate::sync::model::explore_reader;
 
 /// A poll of a task, with a place of its own.
@@ -20,8 +20,8 @@ fn show(polling: &Polling, frame: &Frame) {
     polling.begin(frame);
 }
 
-fn same(now: &PollingNow, shown: &Frame) -> bool {
-    (now.since_ns, now.task, now.name, now.nested_ns) == (shown.start_ns, shown.task, shown.name, shown.nested_ns)
+fn same(now: &Frame, shown: &Frame) -> bool {
+    (now.start_ns, now.task, now.name, now.nested_ns) == (shown.start_ns, shown.task, shown.name, shown.nested_ns)
         && std::ptr::eq(now.location, shown.location)
 }
 
