@@ -10,6 +10,7 @@
 
 use std::panic::Location;
 
+use crate::clock::Moment;
 use crate::evidence::{Blame, Waited};
 use crate::histogram::add_single_writer;
 use crate::ledger::Ledger;
@@ -38,7 +39,7 @@ const LONGEST_WINDOW_NS: u64 = 1_000_000;
 #[derive(Debug, Default)]
 struct Cell {
     /// Its start; 0 for none.
-    start_ns: AtomicU64,
+    start: AtomicU64,
     tasks: AtomicU64,
     lifo_tasks: AtomicU64,
     wait_ns: AtomicU64,
@@ -109,9 +110,9 @@ impl Blames {
         Blames((0..CAPACITY).map(|_| Cell::default()).collect())
     }
 
-    /// What is known of the slow poll that began at `start_ns`, and whether more can come.
-    pub(crate) fn read(&self, start_ns: u64, now_ns: u64) -> Option<(Blame, bool)> {
-        let cell = self.0.iter().find(|cell| cell.start_ns.load(Acquire) == start_ns)?;
+    /// What is known of the slow poll that began then, and whether more can come.
+    pub(crate) fn read(&self, start: Moment, now_ns: u64) -> Option<(Blame, bool)> {
+        let cell = self.0.iter().find(|cell| cell.start.load(Acquire) == start.0)?;
         // First: who finds it closed finds everybody who was added before.
         let closes_ns = cell.closes_ns.load(Acquire);
         let (ready, late) = (cell.tasks.load(Acquire), cell.late_tasks.load(Acquire));
@@ -125,7 +126,7 @@ impl Blames {
             worst: cell.worst.read(),
         };
         // It may have been given to a later slow poll meanwhile.
-        (cell.start_ns.load(Relaxed) == start_ns).then_some((blame, closes_ns != 0 && now_ns >= closes_ns))
+        (cell.start.load(Relaxed) == start.0).then_some((blame, closes_ns != 0 && now_ns >= closes_ns))
     }
 }
 
@@ -134,6 +135,7 @@ impl Blames {
 pub(crate) struct Culprit {
     pub(crate) task: u64,
     pub(crate) spawned_at: &'static Location<'static>,
+    pub(crate) start: Moment,
     pub(crate) start_ns: u64,
     pub(crate) end_ns: u64,
 }
@@ -196,13 +198,13 @@ impl Culprits {
             blames.0[cell].closes_ns.store(culprit.end_ns, Release);
         }
         let cell = &blames.0[self.next_cell];
-        cell.start_ns.store(0, Relaxed);
+        cell.start.store(Moment::NONE.0, Relaxed);
         // Who sees anything that is stored from here on, now or when somebody is added, sees that it is another slow poll's.
         fence(Release);
         let counters = [&cell.tasks, &cell.lifo_tasks, &cell.wait_ns, &cell.late_tasks, &cell.late_ns, &cell.closes_ns];
         counters.into_iter().for_each(|counter| counter.store(0, Relaxed));
         cell.worst.take(None, 0);
-        cell.start_ns.store(culprit.start_ns, Release);
+        cell.start.store(culprit.start.0, Release);
         self.open.push((culprit, self.next_cell));
         self.next_cell = (self.next_cell + 1) % CAPACITY;
         (self.is_alone, self.is_next, self.victimless) = (is_alone, true, 0);
@@ -339,7 +341,7 @@ mod tests {
         }
 
         fn slow(&mut self, task: u64, start_ns: u64, end_ns: u64, is_alone: bool) {
-            let culprit = Culprit { task, spawned_at: Location::caller(), start_ns, end_ns };
+            let culprit = Culprit { task, spawned_at: Location::caller(), start: Moment(start_ns), start_ns, end_ns };
             self.culprits.begin(&self.blames, culprit, is_alone);
         }
 
@@ -351,17 +353,17 @@ mod tests {
 
         /// But for the worst.
         fn blame(&self, start_ns: u64) -> Blame {
-            Blame { worst: None, ..self.blames.read(start_ns, u64::MAX).expect("a slow poll").0 }
+            Blame { worst: None, ..self.blames.read(Moment(start_ns), u64::MAX).expect("a slow poll").0 }
         }
 
         /// The task that waited longest, from when to when.
         fn worst(&self, start_ns: u64) -> Option<(u64, u64, u64)> {
-            let worst = self.blames.read(start_ns, u64::MAX).expect("a slow poll").0.worst;
+            let worst = self.blames.read(Moment(start_ns), u64::MAX).expect("a slow poll").0.worst;
             worst.map(|worst| (worst.task_id, worst.ready_ns, worst.polled_ns))
         }
 
         fn is_closed(&self, start_ns: u64, now_ns: u64) -> bool {
-            self.blames.read(start_ns, now_ns).expect("a slow poll").1
+            self.blames.read(Moment(start_ns), now_ns).expect("a slow poll").1
         }
     }
 
@@ -377,7 +379,7 @@ mod tests {
             bench.poll(task, ready_ns, 302);
         }
         assert_eq!(bench.blame(100), ready(2, 250));
-        assert!(bench.blames.read(7, 0).is_none());
+        assert!(bench.blames.read(Moment(7), 0).is_none());
         let charged: u64 = bench.ledger.rows().map(|row| row.wait_ns.load(Relaxed)).sum();
         assert_eq!(charged, 250);
     }
@@ -516,7 +518,7 @@ mod tests {
         for n in 1..=CAPACITY as u64 + 1 {
             bench.slow(1, n * 10, n * 10 + 5, true);
         }
-        assert!(bench.blames.read(10, u64::MAX).is_none());
+        assert!(bench.blames.read(Moment(10), u64::MAX).is_none());
         assert!(bench.is_closed(20, u64::MAX), "no more than {OPEN} are open");
         for n in 0..u64::from(VICTIMLESS) {
             bench.poll(1, 10_000 + n, 10_000 + n);

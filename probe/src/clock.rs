@@ -1,4 +1,4 @@
-//! The one `now()`: nanoseconds since the probe was installed.
+//! The one clock: moments, which are cheap to read, and what they are in nanoseconds since the probe was installed.
 //!
 //! Where the kernel itself keeps time by the processor's time stamp counter, it is read directly: that takes a third of the
 //! time. The crate `quanta` reads it. Once a second it is held against the operating system's clock: small differences are
@@ -16,6 +16,30 @@ const MOST_OFF_NS: u64 = 1_000_000;
 const BASELINE: Duration = Duration::from_millis(10);
 /// How long reading both clocks may take to be one moment.
 const ONE_MOMENT_NS: u64 = 2_000;
+
+/// A moment as it was read. What it is in nanoseconds is worked out only where that is asked for, and can change by as much as the
+/// clock is corrected: an open poll is known by its moment.
+///
+/// Its two uppermost bits say what it is: 0 and 1, ticks of the counter, [`LEAD`] at the origin; 2, nanoseconds of the operating
+/// system's clock; 3, ticks of a counter that was behind by more than that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Moment(pub(crate) u64);
+
+/// How far the kind of a moment is from its lowest bit.
+const KIND: u32 = 62;
+const OS: u64 = 2;
+const BEHIND: u64 = 3;
+/// The counter of another processor may be behind by so much, and a moment is still not 0.
+const LEAD: u64 = 1 << 32;
+
+impl Moment {
+    /// No moment: no clock reads it.
+    pub(crate) const NONE: Moment = Moment(0);
+
+    fn kind(self) -> u64 {
+        self.0 >> KIND
+    }
+}
 
 /// Which clock durations are measured with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +71,7 @@ impl ClockSource {
     }
 }
 
-/// A monotonic clock. It starts at 1, so that 0 can mean "not polling".
+/// A monotonic clock. Its nanoseconds start at 1, so that 0 can mean that there was nothing.
 #[derive(Debug)]
 pub(crate) struct Clock {
     /// What is added to its time: 1, and what it was found to be behind.
@@ -62,10 +86,10 @@ pub(crate) struct Clock {
     manual: Option<std::sync::atomic::AtomicU64>,
 }
 
-/// The counter, its reading at the origin, and how many nanoseconds are 2^32 of its ticks.
+/// The counter, its reading [`LEAD`] ticks before the origin, and how many nanoseconds are 2^32 of its ticks.
 #[derive(Debug)]
 struct Ticks {
-    origin: u64,
+    base: u64,
     scale: u64,
     clock: quanta::Clock,
 }
@@ -111,15 +135,23 @@ impl Ticks {
             return None;
         }
         let scale = *SCALE.get_or_init(|| scale(&clock));
-        Some(Ticks { origin: clock.raw(), scale, clock })
+        Some(Ticks { base: clock.raw().wrapping_sub(LEAD), scale, clock })
     }
 
-    /// One multiplication, which takes some parts in 10^10 away. 0 where a processor's counter is behind the
-    /// one that was read at the origin.
     #[inline]
-    fn elapsed_ns(&self) -> u64 {
-        let ticks = self.clock.raw().saturating_sub(self.origin);
+    fn now(&self) -> Moment {
+        Moment(self.clock.raw().wrapping_sub(self.base))
+    }
+
+    /// One multiplication, which takes some parts in 10^10 away.
+    #[inline]
+    fn in_ns(&self, ticks: u64) -> u64 {
         ((u128::from(ticks) * u128::from(self.scale)) >> 32) as u64
+    }
+
+    /// Nanoseconds since the origin; 0 where a processor's counter is behind the one that was read there.
+    fn ns_at(&self, moment: Moment) -> u64 {
+        if moment.kind() == BEHIND { 0 } else { self.in_ns(moment.0.saturating_sub(LEAD)) }
     }
 }
 
@@ -153,17 +185,50 @@ impl Clock {
     }
 
     #[inline]
-    pub(crate) fn now_ns(&self) -> u64 {
+    pub(crate) fn now(&self) -> Moment {
+        match &self.ticks {
+            Some(ticks) if !self.is_os.load(Acquire) => ticks.now(),
+            _ => self.os_now(),
+        }
+    }
+
+    #[cold]
+    fn os_now(&self) -> Moment {
         #[cfg(test)]
         if let Some(manual) = &self.manual {
-            return manual.load(Relaxed);
+            return Moment(OS << KIND | (manual.load(Relaxed) - 1));
         }
+        // 2^62 ns are 146 years.
+        Moment(OS << KIND | self.os_ns())
+    }
+
+    /// A moment in nanoseconds, by what is known of the clocks now.
+    pub(crate) fn ns_at(&self, moment: Moment) -> u64 {
         let (elapsed_ns, offset_ns) = match &self.ticks {
-            Some(ticks) if !self.is_os.load(Acquire) => (ticks.elapsed_ns(), &self.offset_ns),
-            _ => (self.os_ns(), &self.os_offset_ns),
+            Some(ticks) if moment.kind() != OS => (ticks.ns_at(moment), &self.offset_ns),
+            _ => (moment.0 & !(BEHIND << KIND), &self.os_offset_ns),
         };
-        // 2^63 ns are 292 years.
         (elapsed_ns as i64).wrapping_add(offset_ns.load(Relaxed)).max(1) as u64
+    }
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.ns_at(self.now())
+    }
+
+    /// From one moment to a later one, in nanoseconds; 0 if that is not later.
+    #[inline]
+    pub(crate) fn elapsed_ns(&self, start: Moment, end: Moment) -> u64 {
+        let ticks = end.0.wrapping_sub(start.0);
+        match &self.ticks {
+            // Neither is the operating system's, and the second is later.
+            Some(counter) if (ticks | end.0) >> KIND == 0 => counter.in_ns(ticks),
+            _ => self.elapsed_otherwise_ns(start, end),
+        }
+    }
+
+    #[cold]
+    fn elapsed_otherwise_ns(&self, start: Moment, end: Moment) -> u64 {
+        self.ns_at(end).saturating_sub(self.ns_at(start))
     }
 
     fn os_ns(&self) -> u64 {
@@ -179,13 +244,14 @@ impl Clock {
     /// done now; `None` when there is nothing to do any more. One thread at a time.
     pub(crate) fn check(&self, last_ns: u64) -> Option<u64> {
         let ticks = self.ticks.as_ref().filter(|_| !self.is_os.load(Relaxed))?;
-        let (before, os_ns, after) = (ticks.elapsed_ns(), self.os_ns() + 1, ticks.elapsed_ns());
-        if after - before > ONE_MOMENT_NS {
+        let now_ns = || ticks.ns_at(ticks.now());
+        let (before, os_ns, after) = (now_ns(), self.os_ns() + 1, now_ns());
+        if after.saturating_sub(before) > ONE_MOMENT_NS {
             // Something came between them: the next time will do.
             return Some(last_ns);
         }
         let offset_ns = self.offset_ns.load(Relaxed);
-        let now_ns = (before + (after - before) / 2).saturating_add_signed(offset_ns);
+        let now_ns = (before + after.saturating_sub(before) / 2).saturating_add_signed(offset_ns);
         let off_ns = os_ns as i64 - now_ns as i64;
         if off_ns.unsigned_abs() > MOST_OFF_NS + os_ns.saturating_sub(last_ns) / 1_000 {
             // Time goes on from where it was, and never back.
@@ -206,8 +272,8 @@ mod tests {
     fn ahead(ns: u64) -> Option<Clock> {
         let ticks = Ticks::start()?;
         let per_second = (1u64 << 40) as f64 / ticks.clock.delta_as_nanos(0, 1 << 40) as f64;
-        let origin = ticks.origin - (ns as f64 * per_second) as u64;
-        Some(Clock::with(Some(Ticks { origin, ..ticks })))
+        let base = ticks.base.wrapping_sub((ns as f64 * per_second) as u64);
+        Some(Clock::with(Some(Ticks { base, ..ticks })))
     }
 
     #[test]
@@ -237,12 +303,30 @@ mod tests {
     }
 
     #[test]
+    fn a_counter_that_goes_back_takes_no_time_and_breaks_nothing() {
+        let Some(clock) = ahead(0) else { return };
+        let now = clock.now();
+        let before_the_origin = Moment(LEAD - 1);
+        let far_behind = Moment(0u64.wrapping_sub(9));
+        for earlier in [before_the_origin, far_behind] {
+            assert_eq!((clock.ns_at(earlier), clock.elapsed_ns(now, earlier)), (1, 0));
+            assert!(clock.elapsed_ns(earlier, now) >= clock.ns_at(now) - 1);
+        }
+        assert_eq!(clock.elapsed_ns(Moment(now.0 + 1), now), 0);
+    }
+
+    /// Nor is a poll that was open meanwhile any longer, or shorter, than it was.
+    #[test]
     fn a_counter_that_is_far_off_is_given_up_and_time_goes_on() {
         let Some(clock) = ahead(3_000_000_000) else { return };
-        let before = clock.now_ns();
+        let (start, before) = (clock.now(), clock.now_ns());
         while clock.check(0).is_some() {}
         assert_eq!(clock.source(), ClockSource::Os);
-        let after = clock.now_ns();
+        let (after, end) = (clock.now_ns(), clock.now());
+        let elapsed_ns = clock.elapsed_ns(start, end);
+        assert_eq!(elapsed_ns, clock.ns_at(end) - clock.ns_at(start));
+        assert!((after - before..1_000_000_000).contains(&elapsed_ns), "{elapsed_ns} {before} {after}");
+        assert_eq!(clock.elapsed_ns(end, start), 0);
         assert!(after >= before && before > 2_900_000_000, "{before} {after}");
         assert_eq!(clock.check(0), None);
     }

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use crate::clock::Moment;
 use crate::evidence::{Blame, Cause, Evidence};
 use crate::snapshot::SlowPoll;
 
@@ -22,7 +23,7 @@ const ORPHANS: usize = 256;
 const SAID_CAPACITY: usize = 32;
 
 /// Which poll: the slot's number, and the poll's start.
-pub(crate) type Key = (usize, u64);
+pub(crate) type Key = (usize, Moment);
 
 /// What the watchdog is at work on, and what it found.
 #[derive(Debug, Default)]
@@ -251,10 +252,10 @@ mod tests {
     #[test]
     fn delivery_waits_for_the_watchdog_and_the_list_does_not() {
         let mut journal = Journal::new(10);
-        let (key, nobody): (Key, BlameOf<'_>) = ((0, 5), &|_| None);
+        let (key, nobody): (Key, BlameOf<'_>) = ((0, Moment(5)), &|_| None);
         journal.watched.begin(key);
         journal.add(key, 100, poll(1));
-        journal.add((0, 50), 101, poll(2));
+        journal.add((0, Moment(50)), 101, poll(2));
         assert_eq!(journal.list(nobody).len(), 2);
         assert!(journal.deliver(102, false, nobody).is_empty(), "in order: the second waits for the first");
         journal.seen(key, seen(Cause::Lock, 1), 103);
@@ -271,10 +272,10 @@ mod tests {
     #[test]
     fn what_is_seen_after_the_delivery_still_reaches_the_list() {
         let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
-        journal.watched.begin((0, 5));
-        journal.add((0, 5), 100, poll(1));
+        journal.watched.begin((0, Moment(5)));
+        journal.add((0, Moment(5)), 100, poll(1));
         assert_eq!(journal.deliver(101, true, nobody)[0].evidence, Evidence::default());
-        journal.seen((0, 5), seen(Cause::Lock, 1), 102);
+        journal.seen((0, Moment(5)), seen(Cause::Lock, 1), 102);
         let listed = &journal.list(nobody)[0].evidence;
         assert_eq!(listed.cause, Some(Cause::Lock));
         assert_eq!((listed.cpu_ns, listed.run_delay_ns), (Some(1), Some(0)), "no more than the poll lasted");
@@ -285,13 +286,13 @@ mod tests {
     #[test]
     fn what_was_known_once_is_not_forgotten() {
         let mut journal = Journal::new(10);
-        journal.watched.begin((0, 5));
-        journal.add((0, 5), 100, poll(1));
-        journal.seen((0, 5), seen(Cause::Cpu, 1), 102);
+        journal.watched.begin((0, Moment(5)));
+        journal.add((0, Moment(5)), 100, poll(1));
+        journal.seen((0, Moment(5)), seen(Cause::Cpu, 1), 102);
         let waited = Blame { tasks: 2, wait_ns: 9, wait_most_ns: 9, ..Blame::default() };
         assert_eq!(journal.list(&|_| Some((waited, true)))[0].blame, Some(waited));
         let (later, nobody): (u64, BlameOf<'_>) = (100 * ORPHAN_NS, &|_| None);
-        journal.seen((9, 9), seen(Cause::Cpu, 1), later);
+        journal.seen((9, Moment(9)), seen(Cause::Cpu, 1), later);
         let delivered = journal.deliver(later, false, nobody);
         assert_eq!((delivered[0].evidence.cause, delivered[0].blame), (Some(Cause::Cpu), Some(waited)));
         assert_eq!(journal.list(nobody), delivered);
@@ -302,10 +303,10 @@ mod tests {
     fn the_look_that_saw_most_of_a_poll_counts() {
         let mut journal = Journal::new(10);
         for (cause, captures) in [(Cause::Lock, 1), (Cause::Cpu, 3), (Cause::BlockingCall, 1)] {
-            journal.watched.begin((0, 5));
-            journal.seen((0, 5), seen(cause, captures), 10);
+            journal.watched.begin((0, Moment(5)));
+            journal.seen((0, Moment(5)), seen(cause, captures), 10);
         }
-        journal.add((0, 5), 100, poll(1));
+        journal.add((0, Moment(5)), 100, poll(1));
         assert_eq!(journal.list(&|_| None)[0].evidence.cause, Some(Cause::Cpu));
         assert!(journal.watched.found.is_empty() && journal.watched.active.is_empty());
     }
@@ -315,11 +316,11 @@ mod tests {
     fn what_is_seen_of_polls_that_never_come_is_bounded() {
         let mut journal = Journal::new(10);
         for n in 0..10 * ORPHANS as u64 {
-            journal.watched.begin((0, n + 1));
-            journal.seen((0, n + 1), seen(Cause::Cpu, 1), n);
+            journal.watched.begin((0, Moment(n + 1)));
+            journal.seen((0, Moment(n + 1)), seen(Cause::Cpu, 1), n);
         }
         assert_eq!((journal.watched.found.len(), journal.watched.active.len()), (ORPHANS, 0));
-        journal.add((0, 10 * ORPHANS as u64), 100, poll(1));
+        journal.add((0, Moment(10 * ORPHANS as u64)), 100, poll(1));
         assert_eq!(journal.list(&|_| None)[0].evidence.cause, Some(Cause::Cpu), "the latest are kept");
     }
 
@@ -329,14 +330,14 @@ mod tests {
         let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
         let total = QUEUE_CAPACITY as u64 + 1_000;
         for n in 1..=total {
-            journal.watched.begin((0, n));
-            journal.add((0, n), n, poll(n));
+            journal.watched.begin((0, Moment(n)));
+            journal.add((0, Moment(n)), n, poll(n));
         }
         assert_eq!((journal.taken(), journal.queue_dropped(), journal.list(nobody).len()), (total, 1_000, 10));
         assert_eq!((journal.waiting.len(), journal.late.len()), (QUEUE_CAPACITY, 0));
         assert_eq!(journal.deliver(total, true, nobody).len(), QUEUE_CAPACITY);
         assert_eq!(journal.late.len(), 10, "of those that are listed");
-        (1..=total).for_each(|n| journal.seen((0, n), seen(Cause::Cpu, 1), n));
+        (1..=total).for_each(|n| journal.seen((0, Moment(n)), seen(Cause::Cpu, 1), n));
         assert!(journal.late.is_empty() && journal.is_quiet());
         assert!(journal.watched.found.len() <= ORPHANS);
         assert!(journal.list(nobody).iter().all(|poll| poll.evidence.cause == Some(Cause::Cpu)));
@@ -355,15 +356,15 @@ mod tests {
     #[test]
     fn nobody_waits_for_ever() {
         let mut journal = Journal::new(0);
-        journal.watched.begin((0, 5));
-        journal.add((0, 5), 0, poll(1));
+        journal.watched.begin((0, Moment(5)));
+        journal.add((0, Moment(5)), 0, poll(1));
         assert!(journal.deliver(EVIDENCE_PATIENCE_NS - 1, false, &|_| None).is_empty());
         assert_eq!(journal.deliver(EVIDENCE_PATIENCE_NS, false, &|_| None).len(), 1);
-        journal.watched.begin((0, 8));
-        journal.add((0, 8), 0, poll(2));
+        journal.watched.begin((0, Moment(8)));
+        journal.add((0, Moment(8)), 0, poll(2));
         journal.watched.abandon();
         assert_eq!(journal.deliver(1, false, &|_| None).len(), 1, "the watchdog is gone");
-        journal.add((0, 6), 0, poll(3));
+        journal.add((0, Moment(6)), 0, poll(3));
         let open: BlameOf<'_> = &|_| Some((Blame::default(), false));
         assert!(journal.deliver(BLAME_PATIENCE_NS - 1, false, open).is_empty());
         assert_eq!(journal.deliver(0, true, open)[0].blame, Some(Blame::default()));

@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 
+use crate::clock::Moment;
 use crate::location::LocationCell;
 use crate::names::NameId;
 use crate::sync::atomic::AtomicU64;
@@ -13,7 +14,7 @@ mod model;
 /// An open poll.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame {
-    pub(crate) start_ns: u64,
+    pub(crate) start: Moment,
     /// 0 where there is no task.
     pub(crate) task: u64,
     pub(crate) name: NameId,
@@ -29,7 +30,7 @@ const NAME: u64 = u32::MAX as u64;
 #[derive(Debug, Default)]
 pub(crate) struct Polling {
     /// 0: none.
-    since_ns: AtomicU64,
+    since: AtomicU64,
     task: AtomicU64,
     location: LocationCell,
     /// How much of it so far were polls within it.
@@ -50,18 +51,18 @@ impl Polling {
         self.location.store(frame.location);
         self.nested_ns.store(frame.nested_ns, Release);
         self.count_and_name.store(counted | u64::from(frame.name), Release);
-        self.since_ns.store(frame.start_ns, Release);
+        self.since.store(frame.start.0, Release);
     }
 
     /// What is shown. For the thread itself: no other can rely on its being whole.
     #[inline]
     pub(crate) fn frame(&self) -> Option<Frame> {
-        let start_ns = self.since_ns.load(Relaxed);
-        if start_ns == 0 {
+        let start = Moment(self.since.load(Relaxed));
+        if start == Moment::NONE {
             return None;
         }
         Some(Frame {
-            start_ns,
+            start,
             task: self.task.load(Relaxed),
             name: (self.count_and_name.load(Relaxed) & NAME) as NameId,
             location: self.location.load()?,
@@ -71,7 +72,7 @@ impl Polling {
 
     #[inline]
     pub(crate) fn is_idle(&self) -> bool {
-        self.since_ns.load(Relaxed) == 0
+        self.since.load(Relaxed) == Moment::NONE.0
     }
 
     #[inline]
@@ -82,7 +83,7 @@ impl Polling {
 
     #[inline]
     pub(crate) fn show_idle(&self) {
-        self.since_ns.store(0, Release);
+        self.since.store(Moment::NONE.0, Release);
     }
 
     /// What the thread polls now; `None` when nothing, or when that changed while it was read.
@@ -94,15 +95,15 @@ impl Polling {
             location: self.location.load()?,
             nested_ns: self.nested_ns.load(Acquire),
             // After the others: 0 while they change.
-            start_ns: self.since_ns.load(Acquire),
+            start: Moment(self.since.load(Acquire)),
         };
         let is_same = self.count_and_name.load(Relaxed) & !NAME == count_and_name & !NAME;
-        (now.start_ns != 0 && is_same).then_some(now)
+        (now.start != Moment::NONE && is_same).then_some(now)
     }
 
-    /// Whether the thread is still in the poll that began then.
+    /// Whether the thread is still in the poll that began then; [`Moment::NONE`]: in none.
     #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
-    pub(crate) fn is_in(&self, since_ns: u64) -> bool {
-        self.since_ns.load(Acquire) == since_ns
+    pub(crate) fn is_in(&self, start: Moment) -> bool {
+        self.since.load(Acquire) == start.0
     }
 }

@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 
+use crate::clock::Moment;
 use crate::histogram::add_single_writer;
 use crate::location::LocationCell;
 use crate::names::NameId;
@@ -27,6 +28,8 @@ pub(crate) struct RawSlowPoll {
     pub(crate) worker: Option<u32>,
     /// Whether the worker was given to another thread in it.
     pub(crate) handed_over: bool,
+    /// Which of the thread's polls it was.
+    pub(crate) start: Moment,
     pub(crate) start_ns: u64,
     pub(crate) end_ns: u64,
     /// Its own time: less than from start to end when other polls ran within it.
@@ -40,6 +43,7 @@ struct Cell {
     location: LocationCell,
     worker: AtomicU32,
     handed_over: AtomicU32,
+    start: AtomicU64,
     start_ns: AtomicU64,
     end_ns: AtomicU64,
     duration_ns: AtomicU64,
@@ -76,6 +80,7 @@ impl Ring {
         cell.location.store(poll.location);
         cell.worker.store(poll.worker.unwrap_or(NO_WORKER), Relaxed);
         cell.handed_over.store(u32::from(poll.handed_over), Relaxed);
+        cell.start.store(poll.start.0, Relaxed);
         cell.start_ns.store(poll.start_ns, Relaxed);
         cell.end_ns.store(poll.end_ns, Relaxed);
         cell.duration_ns.store(poll.duration_ns, Relaxed);
@@ -95,6 +100,7 @@ impl Ring {
                     location,
                     worker: (worker != NO_WORKER).then_some(worker),
                     handed_over: cell.handed_over.load(Relaxed) == 1,
+                    start: Moment(cell.start.load(Relaxed)),
                     start_ns: cell.start_ns.load(Relaxed),
                     end_ns: cell.end_ns.load(Relaxed),
                     duration_ns: cell.duration_ns.load(Relaxed),
@@ -125,6 +131,7 @@ mod tests {
             location: Location::caller(),
             worker: None,
             handed_over: false,
+            start: Moment(n + 1),
             start_ns: n,
             end_ns: n * 4,
             duration_ns: n * 3,
@@ -151,7 +158,10 @@ mod tests {
             loop {
                 let finished = writer.is_finished();
                 ring.drain(|poll| {
-                    assert_eq!((poll.start_ns, poll.duration_ns), (poll.task, poll.task * 3));
+                    assert_eq!(
+                        (poll.start.0, poll.start_ns, poll.duration_ns),
+                        (poll.task + 1, poll.task, poll.task * 3)
+                    );
                     assert!(poll.task > last);
                     last = poll.task;
                     seen += 1;

@@ -63,7 +63,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Who waited for a poll, by its thread's slot.
 fn blame_in(slots: &[Arc<Slot>], now_ns: u64) -> impl Fn(Key) -> Option<(Blame, bool)> {
-    move |(slot, start_ns)| slots.get(slot)?.blames.read(start_ns, now_ns)
+    move |(slot, start)| slots.get(slot)?.blames.read(start, now_ns)
 }
 
 /// All threads' rows, by line, the longest waits first.
@@ -211,7 +211,7 @@ impl Shared {
         raw.sort_by_key(|(_, poll)| poll.end_ns);
         for (slot, poll) in raw {
             let id = journal.next_id();
-            journal.add((slot, poll.start_ns), poll.end_ns, self.slow_poll(id, &poll));
+            journal.add((slot, poll.start), poll.end_ns, self.slow_poll(id, &poll));
         }
         slots
     }
@@ -297,7 +297,7 @@ impl Shared {
                 task_id: (now.task != 0).then_some(now.task),
                 task_name: self.names.get(now.name),
                 spawned_at: now.location,
-                for_ns: now_ns.saturating_sub(now.start_ns),
+                for_ns: now_ns.saturating_sub(self.clock.ns_at(now.start)),
             })
             .collect()
     }

@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::{Arc, Weak};
 
 use crate::blame::{Culprit, Culprits, Waiter};
+use crate::clock::Moment;
 use crate::hooks;
 use crate::names::{NameId, UNNAMED};
 use crate::notes::CaptureNote;
@@ -177,9 +178,9 @@ impl Entry {
 
     /// A poll begins on a thread that did not say so: whether it can be followed.
     #[cold]
-    fn awaken(&mut self, shared: &Shared, now_ns: u64) -> bool {
+    fn awaken(&mut self, shared: &Shared, now: Moment) -> bool {
         if self.busy_since_ns == 0 {
-            self.start_stretch(shared, now_ns);
+            self.start_stretch(shared, shared.clock.ns_at(now));
         } else {
             self.wake(shared);
         }
@@ -210,18 +211,18 @@ impl Entry {
     fn open(
         &mut self,
         shared: &Shared,
-        now_ns: u64,
+        now: Moment,
         task: u64,
         location: &'static Location<'static>,
         name: NameId,
     ) -> bool {
-        if !self.is_awake && !self.awaken(shared, now_ns) {
+        if !self.is_awake && !self.awaken(shared, now) {
             return false;
         }
         if !self.slot.polling.is_idle() && !self.nest(shared) {
             return false;
         }
-        self.slot.polling.begin(&Frame { start_ns: now_ns, task, name, location, nested_ns: 0 });
+        self.slot.polling.begin(&Frame { start: now, task, name, location, nested_ns: 0 });
         true
     }
 
@@ -247,29 +248,29 @@ impl Entry {
     }
 
     #[inline]
-    fn close(&mut self, now_ns: u64, threshold_ns: u64) {
+    fn close(&mut self, shared: &Shared, now: Moment) {
         let Some(frame) = self.slot.polling.frame() else { return };
-        let elapsed = now_ns.saturating_sub(frame.start_ns);
-        let ns = elapsed.saturating_sub(frame.nested_ns);
+        let elapsed_ns = shared.clock.elapsed_ns(frame.start, now);
+        let ns = elapsed_ns.saturating_sub(frame.nested_ns);
         self.slot.record(frame.location, frame.name, ns);
-        if ns >= threshold_ns {
-            self.close_slow(now_ns, ns);
+        if ns >= shared.threshold_ns() {
+            self.close_slow(shared.clock.ns_at(now), elapsed_ns, ns);
         }
         self.slot.polling.show_idle();
         if self.unusual.is_any() {
-            self.close_unusual(now_ns, elapsed);
+            self.close_unusual(shared, now, elapsed_ns);
         }
     }
 
     /// The poll that ended took so long, polls within it included.
     #[cold]
-    fn close_unusual(&mut self, now_ns: u64, elapsed: u64) {
+    fn close_unusual(&mut self, shared: &Shared, now: Moment, elapsed_ns: u64) {
         if self.unusual.culprits {
-            self.culprits.polled(now_ns);
+            self.culprits.polled(shared.clock.ns_at(now));
         }
         match self.outer.pop() {
             Some(mut outer) => {
-                outer.nested_ns = outer.nested_ns.saturating_add(elapsed);
+                outer.nested_ns = outer.nested_ns.saturating_add(elapsed_ns);
                 self.slot.polling.begin(&outer);
                 self.unusual.nested = !self.outer.is_empty();
             }
@@ -281,17 +282,20 @@ impl Entry {
 }
 
 impl Entry {
+    /// The poll that ends took so long, polls within it included, and so long without them.
     #[cold]
-    fn close_slow(&mut self, now_ns: u64, ns: u64) {
+    fn close_slow(&mut self, end_ns: u64, elapsed_ns: u64, ns: u64) {
         let Some(frame) = self.slot.polling.frame() else { return };
         // Tokio answers under a lock: only a slow poll may ask.
         let handed_over = self.outer.is_empty() && hooks::handed_over();
-        self.slot.record_slow(&frame, now_ns, ns, handed_over);
+        // Not what its beginning is by now: the clock may have been corrected since, and the time between is measured.
+        let start_ns = end_ns.saturating_sub(elapsed_ns).max(1);
+        self.slot.record_slow(&frame, start_ns, end_ns, ns, handed_over);
         if handed_over {
-            self.hand_over(frame.start_ns);
+            self.hand_over(start_ns);
         } else if self.slot.tracks_waits {
-            let Frame { task, location: spawned_at, start_ns, .. } = frame;
-            let culprit = Culprit { task, spawned_at, start_ns, end_ns: now_ns };
+            let Frame { task, location: spawned_at, start, .. } = frame;
+            let culprit = Culprit { task, spawned_at, start, start_ns, end_ns };
             self.culprits.begin(&self.slot.blames, culprit, hooks::is_alone());
             self.unusual.culprits = true;
         }
@@ -316,23 +320,24 @@ pub(crate) fn begin(
     schedule_latency_ns: Option<u64>,
 ) {
     with_entry(shared, |entry| {
-        let now_ns = shared.clock.now_ns();
+        let now = shared.clock.now();
         if let Some(ns) = schedule_latency_ns {
             entry.slot.schedule_latency.record(ns);
             if entry.unusual.culprits {
+                let now_ns = shared.clock.ns_at(now);
                 let ready_ns = now_ns.saturating_sub(ns);
                 entry.charge(Waiter { task, spawned_at: location, ready_ns, polled_ns: now_ns });
             }
         }
-        entry.open(shared, now_ns, task, location, UNNAMED);
+        entry.open(shared, now, task, location, UNNAMED);
     });
 }
 
 /// The innermost open poll ends. One copy of it, so that all of it is in that.
 #[inline(never)]
 pub(crate) fn end(shared: &Arc<Shared>) {
-    let now_ns = shared.clock.now_ns();
-    with_entry(shared, |entry| entry.close(now_ns, shared.threshold_ns()));
+    let now = shared.clock.now();
+    with_entry(shared, |entry| entry.close(shared, now));
 }
 
 /// A watched future of `task` is about to be polled. When the innermost open poll is that task's, it only gets
@@ -348,7 +353,7 @@ pub(crate) fn begin_watched(
         if entry.name(task, name) {
             return false;
         }
-        entry.open(shared, shared.clock.now_ns(), task, location, name)
+        entry.open(shared, shared.clock.now(), task, location, name)
     })
     .unwrap_or(false)
 }

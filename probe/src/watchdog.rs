@@ -21,6 +21,7 @@ use std::thread;
 use pollscope_stacks::schedule::ask_for_short_slices;
 use pollscope_stacks::thread::{Schedule, Scheduled, ThreadRef, read_schedule};
 
+use crate::clock::Moment;
 use crate::journal::Watched;
 use crate::notes::CaptureNote;
 use crate::reporter::Control;
@@ -187,7 +188,8 @@ impl Watching {
 
     /// Whether every thread waits for events, with nothing left to find out or to tell.
     fn is_all_quiet(&self) -> bool {
-        let is_quiet = |slot: &Arc<Slot>| !slot.awake.is_awake() && slot.polling.is_in(0) && slot.ring.is_empty();
+        let is_quiet =
+            |slot: &Arc<Slot>| !slot.awake.is_awake() && slot.polling.is_in(Moment::NONE) && slot.ring.is_empty();
         self.threads.values().all(|thread| thread.stall.is_none())
             && self.shared.slots().iter().all(is_quiet)
             && self.shared.is_quiet()
@@ -199,26 +201,27 @@ impl Watching {
         let now_ns = self.shared.clock.now_ns();
         let thread = self.threads.entry(slot.number).or_default();
         let polling = slot.polling.now();
-        let since_ns = polling.map(|polling| polling.start_ns);
-        if let Some(stall) = thread.stall.take_if(|stall| Some(stall.start_ns) != since_ns)
+        let start = polling.map(|polling| polling.start);
+        if let Some(stall) = thread.stall.take_if(|stall| Some(stall.start) != start)
             && stall.is_begun
         {
             self.naming.add(Job::Ended(slot.number, Box::new(stall.end(now_ns))));
         }
         let tid = slot.tid.load(Relaxed);
-        let Some(polling) = polling.filter(|polling| slot.polling.is_in(polling.start_ns)) else {
+        let Some(polling) = polling.filter(|polling| slot.polling.is_in(polling.start)) else {
             thread.read(slot, tid, now_ns);
             return u64::MAX;
         };
         // The slot's thread is in that poll before and after its id was read: it is its id.
-        let from_ns = polling.start_ns.saturating_add(polling.nested_ns);
+        let start_ns = self.shared.clock.ns_at(polling.start);
+        let from_ns = start_ns.saturating_add(polling.nested_ns);
         let age_ns = now_ns.saturating_sub(from_ns);
         if age_ns < threshold_ns / 2 {
             thread.read(slot, tid, now_ns);
             return (from_ns + threshold_ns / 2).max(now_ns);
         }
         let before = thread.before.and_then(|(of, reading)| (of == tid).then_some(reading));
-        let begin = || Stall::new(polling.start_ns, polling.nested_ns, tid, before, now_ns);
+        let begin = || Stall::new(polling.start, start_ns, polling.nested_ns, tid, before, now_ns);
         let stall = thread.stall.get_or_insert_with(begin);
         stall.from_ns = from_ns;
         stall.suspended_ns += self.suspended_ns.min(age_ns);
@@ -226,9 +229,9 @@ impl Watching {
         let mut next_ns = u64::MAX;
         if age_ns >= threshold_ns {
             if !std::mem::replace(&mut stall.is_begun, true) {
-                self.shared.watched(|watched| watched.begin((slot.number, polling.start_ns)));
+                self.shared.watched(|watched| watched.begin((slot.number, polling.start)));
             }
-            let goes_on = || slot.polling.is_in(polling.start_ns);
+            let goes_on = || slot.polling.is_in(polling.start);
             let shot = stall.look(&mut self.camera, threshold_ns, || self.shared.clock.now_ns(), goes_on);
             shot.into_iter().for_each(|shot| self.naming.add(Job::Shot(shot)));
             next_ns = now_ns + END_TICK_NS;
@@ -248,7 +251,7 @@ impl Watching {
             }
             let evidence = stall.latest();
             // It may be over by now.
-            if let Some(polling) = slot.polling.now().filter(|polling| polling.start_ns == stall.start_ns) {
+            if let Some(polling) = slot.polling.now().filter(|polling| polling.start == stall.start) {
                 stall.is_said = true;
                 let age_ns = self.shared.clock.now_ns().saturating_sub(stall.from_ns);
                 self.shared.say_still(&polling, age_ns, &evidence);

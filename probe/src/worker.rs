@@ -100,9 +100,9 @@ impl Slot {
         }
     }
 
-    /// Counts as slow, and reports, a poll that was recorded and ended at `end_ns`.
+    /// Counts as slow, and reports, a poll that was recorded; `ns` is its own time.
     #[cold]
-    pub(crate) fn record_slow(&self, frame: &Frame, end_ns: u64, ns: u64, handed_over: bool) {
+    pub(crate) fn record_slow(&self, frame: &Frame, start_ns: u64, end_ns: u64, ns: u64, handed_over: bool) {
         self.sites.row(frame.location).record_slow();
         self.ring.push(RawSlowPoll {
             task: frame.task,
@@ -110,7 +110,8 @@ impl Slot {
             location: frame.location,
             worker: tokio::runtime::worker_index().and_then(|index| u32::try_from(index).ok()),
             handed_over,
-            start_ns: frame.start_ns,
+            start: frame.start,
+            start_ns,
             end_ns,
             duration_ns: ns,
         });

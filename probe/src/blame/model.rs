@@ -7,6 +7,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::{Blames, Culprit, Culprits, Waiter};
+use crate::clock::Moment;
 use crate::ledger::Ledger;
 use crate::sync::model::explore_reader;
 
@@ -17,7 +18,7 @@ fn read_one_of_two(waiters: [u64; 2], asked: usize) {
     let reader = thread::spawn(move || check(&reading, asked, waiters[asked]));
     let (ledger, mut culprits, place) = (Ledger::new(), Culprits::new(0), Location::caller());
     for ((start_ns, unit_ns), waiters) in STARTS_NS.into_iter().zip(UNITS_NS).zip(waiters) {
-        let culprit = Culprit { task: 1, spawned_at: place, start_ns, end_ns: start_ns + 100 };
+        let culprit = Culprit { task: 1, spawned_at: place, start: Moment(start_ns), start_ns, end_ns: start_ns + 100 };
         culprits.begin(&blames, culprit, false);
         for n in 1..=waiters {
             let ready_ns = start_ns + 100 - unit_ns * n;
@@ -35,7 +36,7 @@ const UNITS_NS: [u64; 2] = [10, 40];
 
 fn check(blames: &Blames, asked: usize, waiters: u64) {
     let (start_ns, unit_ns) = (STARTS_NS[asked], UNITS_NS[asked]);
-    let Some((blame, is_closed)) = blames.read(start_ns, u64::MAX) else { return };
+    let Some((blame, is_closed)) = blames.read(Moment(start_ns), u64::MAX) else { return };
     let all_ns = (1..=waiters).map(|n| n * unit_ns).sum();
     assert!(
         blame.tasks <= waiters && blame.lifo_tasks <= 1 && blame.wait_ns <= all_ns && blame.late_tasks == 0,

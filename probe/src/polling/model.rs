@@ -7,11 +7,12 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::{Frame, Polling};
+use crate::clock::Moment;
 use crate::sync::model::explore_reader;
 
 /// A poll of a task, with a place of its own.
-fn frame(task: u64, start_ns: u64, location: &'static Location<'static>) -> Frame {
-    Frame { start_ns, task, name: task as u32 + 100, location, nested_ns: 0 }
+fn frame(task: u64, start: u64, location: &'static Location<'static>) -> Frame {
+    Frame { start: Moment(start), task, name: task as u32 + 100, location, nested_ns: 0 }
 }
 
 /// As a thread shows one poll after the other, or one within another.
@@ -21,7 +22,7 @@ fn show(polling: &Polling, frame: &Frame) {
 }
 
 fn same(now: &Frame, shown: &Frame) -> bool {
-    (now.start_ns, now.task, now.name, now.nested_ns) == (shown.start_ns, shown.task, shown.name, shown.nested_ns)
+    (now.start, now.task, now.name, now.nested_ns) == (shown.start, shown.task, shown.name, shown.nested_ns)
         && std::ptr::eq(now.location, shown.location)
 }
 

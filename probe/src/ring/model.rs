@@ -7,6 +7,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::{CAPACITY, RawSlowPoll, Ring};
+use crate::clock::Moment;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::model::explore_orders;
 
@@ -18,6 +19,7 @@ fn poll(n: u64) -> RawSlowPoll {
         location: Location::caller(),
         worker: Some(n as u32),
         handed_over: n % 2 == 1,
+        start: Moment(n + 1),
         start_ns: n,
         end_ns: n * 4,
         duration_ns: n * 3,
@@ -25,9 +27,9 @@ fn poll(n: u64) -> RawSlowPoll {
 }
 
 fn number(poll: &RawSlowPoll) -> u64 {
-    let parts = (poll.name, poll.worker, poll.handed_over, poll.start_ns, poll.end_ns, poll.duration_ns);
+    let parts = (poll.name, poll.worker, poll.handed_over, poll.start.0, poll.start_ns, poll.end_ns, poll.duration_ns);
     let n = poll.task;
-    assert_eq!(parts, (n as u32, Some(n as u32), n % 2 == 1, n, n * 4, n * 3), "not whole");
+    assert_eq!(parts, (n as u32, Some(n as u32), n % 2 == 1, n + 1, n, n * 4, n * 3), "not whole");
     n
 }
 

@@ -55,14 +55,14 @@ impl Job {
     fn run(self, namer: &mut Namer, shared: &Shared) {
         match self {
             Job::Shot(exposure) => _ = exposure.named(namer),
-            Job::Ended(slot, ended) => shared.seen((slot, ended.start_ns()), ended.evidence(Some(namer))),
+            Job::Ended(slot, ended) => shared.seen((slot, ended.start()), ended.evidence(Some(namer))),
         }
     }
 
     /// What can be said without names.
     fn run_unnamed(self, shared: &Shared) {
         if let Job::Ended(slot, ended) = self {
-            shared.seen((slot, ended.start_ns()), ended.evidence(None));
+            shared.seen((slot, ended.start()), ended.evidence(None));
         }
     }
 }
@@ -151,9 +151,10 @@ mod tests {
 
     use super::super::stall::Stall;
     use super::*;
-    use crate::clock::Clock;
+    use crate::clock::{Clock, Moment};
+    use crate::journal::Key;
 
-    const KEY: (usize, u64) = (3, 7);
+    const KEY: Key = (3, Moment(7));
 
     fn naming(means: Option<Means>) -> Naming {
         let shared = Arc::new(Shared::new(Clock::monotonic(), 1, 1));
@@ -161,7 +162,7 @@ mod tests {
         let mut naming = Naming::new(shared, Vec::new());
         naming.means = means;
         naming.add(Job::Shot(Arc::default()));
-        naming.add(Job::Ended(KEY.0, Box::new(Stall::new(KEY.1, 0, 0, None, 0).end(9))));
+        naming.add(Job::Ended(KEY.0, Box::new(Stall::new(KEY.1, 1, 0, 0, None, 0).end(9))));
         naming
     }
 
@@ -201,9 +202,9 @@ mod tests {
         let mut naming = naming(Some(Means::Inline(Box::new(Namer::new(Vec::new(), Arc::default(), false)))));
         (0..2 * CAPACITY).for_each(|_| naming.add(Job::Shot(Arc::default())));
         assert_eq!(naming.jobs.len(), CAPACITY);
-        let last = (KEY.0, KEY.1 + 1);
+        let last = (KEY.0, Moment(8));
         naming.shared.watched(|watched| watched.begin(last));
-        naming.add(Job::Ended(last.0, Box::new(Stall::new(last.1, 0, 0, None, 0).end(9))));
+        naming.add(Job::Ended(last.0, Box::new(Stall::new(last.1, 1, 0, 0, None, 0).end(9))));
         naming.shared.watched(|watched| assert!(!watched.is_at_work_on(&last), "nobody waits for it"));
     }
 

@@ -7,6 +7,7 @@ use pollscope_stacks::thread::{ThreadRef, read_state};
 use super::glance::Glances;
 use super::naming::Exposure;
 use super::shot::{Camera, Namer, Picture};
+use crate::clock::Moment;
 use crate::evidence::{Call, Cause, Evidence};
 
 /// A thread's clocks at one moment, in nanoseconds.
@@ -27,7 +28,8 @@ const END_SLACK_NS: u64 = 5_000_000;
 const RETRIES: u32 = 5;
 
 pub(super) struct Stall {
-    pub(super) start_ns: u64,
+    pub(super) start: Moment,
+    start_ns: u64,
     /// The start, later by the time spent in polls within it: its age counts from here.
     pub(super) from_ns: u64,
     tid: u32,
@@ -62,8 +64,8 @@ pub(super) struct Ended {
 
 impl Ended {
     /// Which poll it was, of its thread.
-    pub(super) fn start_ns(&self) -> u64 {
-        self.stall.start_ns
+    pub(super) fn start(&self) -> Moment {
+        self.stall.start
     }
 
     /// What was seen of it; without anybody to name it, as far as it was named before.
@@ -118,11 +120,19 @@ struct Split {
 
 impl Stall {
     /// `nested_ns`: how much of the poll so far were polls within it.
-    pub(super) fn new(start_ns: u64, nested_ns: u64, tid: u32, before: Option<Reading>, now_ns: u64) -> Stall {
+    pub(super) fn new(
+        start: Moment,
+        start_ns: u64,
+        nested_ns: u64,
+        tid: u32,
+        before: Option<Reading>,
+        now_ns: u64,
+    ) -> Stall {
         // A reading from within the poll says nothing about its beginning, and one from before nothing about its end.
         let before = before.filter(|reading| reading.at_ns <= start_ns && nested_ns == 0);
         let noticed = Reading::take(tid, now_ns);
         Stall {
+            start,
             start_ns,
             from_ns: start_ns.saturating_add(nested_ns),
             tid,
@@ -282,7 +292,7 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn stall(before: Option<Reading>, noticed: Reading) -> Stall {
-        Stall { before, noticed: Some(noticed), ..Stall::new(100 * MS, 0, 0, None, 0) }
+        Stall { before, noticed: Some(noticed), ..Stall::new(Moment(1), 100 * MS, 0, 0, None, 0) }
     }
 
     fn reading(at: u64, cpu: u64, delay: u64) -> Reading {
@@ -320,7 +330,7 @@ mod tests {
     /// A LocalSet's tasks are polled within its own poll, and are charged themselves.
     #[test]
     fn time_in_nested_polls_does_not_make_a_poll_older() {
-        let outer = Stall::new(100 * MS, 30 * MS, 0, Some(reading(50, 0, 0)), 140 * MS);
+        let outer = Stall::new(Moment(1), 100 * MS, 30 * MS, 0, Some(reading(50, 0, 0)), 140 * MS);
         assert_eq!((outer.start_ns, outer.from_ns, outer.before), (100 * MS, 130 * MS, None));
         assert_eq!(outer.next_look_ns(20 * MS), 150 * MS);
     }

