@@ -21,7 +21,7 @@ const fn python(name: &'static str, what: &'static str) -> Instrument {
     Instrument { name, argument: name, package: None, base: "asyncio", what }
 }
 
-pub(crate) const INSTRUMENTS: [Instrument; 18] = [
+pub(crate) const INSTRUMENTS: [Instrument; 19] = [
     rust("bare", "plain", "a runtime that nobody looks at"),
     // A claim is only as good as these two are the same.
     Instrument {
@@ -44,6 +44,7 @@ pub(crate) const INSTRUMENTS: [Instrument; 18] = [
     rust("tokio-tracking", "tracking", "Builder::track_task_schedule_latency, read by nobody"),
     rust("tracking-and-counter", "tracking", "both: less cannot measure durations and schedule latency"),
     rust("pollscope-durations", "pollscope", "the probe without schedule latency and capture"),
+    rust("pollscope-no-latency", "pollscope", "the probe with watchdog and capture, without schedule latency"),
     rust("pollscope-latency", "pollscope", "the probe with schedule latency, without capture"),
     rust("pollscope-capture", "pollscope", "the probe as it is by default: schedule latency, watchdog and capture"),
     rust("task-monitor", "task-monitor", "tokio-metrics: every task in a TaskMonitor"),

@@ -33,8 +33,11 @@ pub(crate) struct Claim {
 }
 
 const DURATIONS: &str = "pollscope-durations";
+const NO_LATENCY: &str = "pollscope-no-latency";
 const LATENCY: &str = "pollscope-latency";
 const CAPTURE: &str = "pollscope-capture";
+/// What the echo service is asked with.
+const AT_AN_ECHO: [&str; 3] = [DURATIONS, NO_LATENCY, CAPTURE];
 const TRACKING: &str = "tokio-tracking";
 /// Nobody measures both with less.
 const FLOOR: &str = "tracking-and-counter";
@@ -91,11 +94,11 @@ pub(crate) fn check(results: &Results, loads: &[Load]) -> Vec<Claim> {
                 claims.push(includes_one(format!("3 {}: a poll with capture armed / unarmed", load.name()), &ratio, 0));
             }
             Load::EchoHalf => {
-                claims.extend([DURATIONS, CAPTURE].map(|name| response(results, name)));
+                claims.extend(AT_AN_ECHO.map(|name| response(results, name)));
                 claims.push(beside_a_thread(results, *load, "p99.9", Metric::P999));
             }
             Load::EchoFull => {
-                claims.extend([DURATIONS, CAPTURE].map(|name| throughput(results, name)));
+                claims.extend(AT_AN_ECHO.map(|name| throughput(results, name)));
                 let ratio = |round| results.ratio(*load, TRACKING, "bare", Metric::Throughput, round);
                 let what = format!("throughput {TRACKING} / bare");
                 claims.push(for_information(*load, &what, &results.rounds_of(*load, ratio)));

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
     let pollscope = |latency, captures| Some(Ok(Pollscope { latency, captures, probe: Probe::off() }));
     overhead_load::main(|name| match name {
         "pollscope-durations" => pollscope(false, false),
+        "pollscope-no-latency" => pollscope(false, true),
         "pollscope-latency" => pollscope(true, false),
         "pollscope-capture" => pollscope(true, true),
         _ => None,
