@@ -252,8 +252,7 @@ impl Culprits {
         let mut charged = [0; OPEN];
         for (index, (culprit, cell)) in self.open.iter().enumerate() {
             let overlap_ns = culprit.end_ns.saturating_sub(waiter.ready_ns.max(culprit.start_ns));
-            let within =
-                self.open[..index].iter().zip(&charged).filter(|((inner, _), _)| inner.start_ns >= culprit.start_ns);
+            let within = self.open[..index].iter().zip(&charged).filter(|((inner, _), _)| inner.start >= culprit.start);
             let wait_ns = overlap_ns.saturating_sub(within.map(|(_, ns)| ns).sum());
             charged[index] = wait_ns;
             // A task that woke itself waits for others only.
@@ -450,6 +449,18 @@ mod tests {
         bench.slow(2, 100, 300, true);
         bench.poll(3, 100, 301);
         assert_eq!((bench.blame(150), bench.blame(100)), (ready(1, 100), ready(1, 100)));
+    }
+
+    /// The clock was corrected between the two ends: in nanoseconds the outer one seems to have begun after the inner one.
+    #[test]
+    fn a_poll_within_a_poll_is_known_by_its_moment() {
+        let (mut bench, spawned_at) = (Bench::new(), Location::caller());
+        let inner = Culprit { task: 1, spawned_at, start: Moment(101), start_ns: 101, end_ns: 200 };
+        let outer = Culprit { task: 2, spawned_at, start: Moment(100), start_ns: 103, end_ns: 303 };
+        bench.culprits.begin(&bench.blames, inner, true);
+        bench.culprits.begin(&bench.blames, outer, true);
+        bench.poll(3, 50, 304);
+        assert_eq!((bench.blame(101), bench.blame(100)), (ready(1, 99), ready(1, 101)));
     }
 
     /// Timers and sockets: the loop looked for them only after the poll.

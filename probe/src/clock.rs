@@ -18,11 +18,11 @@ const BASELINE: Duration = Duration::from_millis(10);
 const ONE_MOMENT_NS: u64 = 2_000;
 
 /// A moment as it was read. What it is in nanoseconds is worked out only where that is asked for, and can change by as much as the
-/// clock is corrected: an open poll is known by its moment.
+/// clock is corrected: an open poll is known by its moment, and of one thread's moments the later one is the greater.
 ///
 /// Its two uppermost bits say what it is: 0 and 1, ticks of the counter, [`LEAD`] at the origin; 2, nanoseconds of the operating
 /// system's clock; 3, ticks of a counter that was behind by more than that.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Moment(pub(crate) u64);
 
 /// How far the kind of a moment is from its lowest bit.
@@ -33,7 +33,7 @@ const BEHIND: u64 = 3;
 const LEAD: u64 = 1 << 32;
 
 impl Moment {
-    /// No moment: no clock reads it.
+    /// No moment: a counter that is behind by exactly [`LEAD`] would read it.
     pub(crate) const NONE: Moment = Moment(0);
 
     fn kind(self) -> u64 {
