@@ -71,16 +71,17 @@ impl ClockSource {
     }
 }
 
-/// A monotonic clock. Its nanoseconds start at 1, so that 0 can mean that there was nothing.
+/// A monotonic clock. Its nanoseconds start at 1, so that 0 can mean that there was nothing. What reads a moment is first.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Clock {
+    /// Whether the operating system's clock is used: there is no counter, or it was found wrong.
+    is_os: AtomicBool,
+    ticks: Option<Ticks>,
     /// What is added to its time: 1, and what it was found to be behind.
     offset_ns: AtomicI64,
     /// What is added to the operating system's, once that is used: 1, and what the counter was ahead.
     os_offset_ns: AtomicI64,
-    /// Whether the operating system's clock is used: there is no counter, or it was found wrong.
-    is_os: AtomicBool,
-    ticks: Option<Ticks>,
     origin: Instant,
     #[cfg(test)]
     manual: Option<std::sync::atomic::AtomicU64>,
@@ -88,6 +89,7 @@ pub(crate) struct Clock {
 
 /// The counter, its reading [`LEAD`] ticks before the origin, and how many nanoseconds are 2^32 of its ticks.
 #[derive(Debug)]
+#[repr(C)]
 struct Ticks {
     base: u64,
     scale: u64,
