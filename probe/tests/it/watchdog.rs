@@ -297,10 +297,10 @@ fn who_waits_for_a_timer_is_late() {
 }
 
 /// Woken by the slow poll itself, at its very end: nobody waited to speak of, and nobody is late. A thread that loses its CPU
-/// between Tokio's reading of the clock and the probe's makes the wake look later than it was: seldom, and never twice.
+/// between Tokio's reading of the clock and the probe's makes the wake look later than it was, which is seldom.
 #[test]
 fn who_is_woken_at_the_end_of_a_slow_poll_is_not_late() {
-    let late_tasks = || {
+    let is_not_late = || {
         let (runtime, probe) = current_thread(watching());
         let notify = Arc::new(tokio::sync::Notify::new());
         runtime.block_on(async {
@@ -314,10 +314,10 @@ fn who_is_woken_at_the_end_of_a_slow_poll_is_not_late() {
             waiter.await.unwrap();
         });
         drop(runtime);
-        slow_polls(&probe)[0].blame.map_or(0, |blame| blame.late_tasks)
+        let poll = &slow_polls(&probe)[0];
+        must(poll.blame.map_or(0, |blame| blame.late_tasks) == 0, "nobody late", poll)
     };
-    let late_tasks: Vec<u64> = (0..20).map(|_| late_tasks()).collect();
-    assert!(late_tasks.iter().sum::<u64>() <= 1, "{late_tasks:?}");
+    eventually(|| (0..20).try_for_each(|_| is_not_late()));
 }
 
 /// Everything that tasks waited is in the ledger, by who waited for whom, and nothing twice.
