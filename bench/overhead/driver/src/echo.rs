@@ -58,8 +58,8 @@ impl Running {
         rate: f64,
         cpus: Option<Cpus>,
     ) -> Result<Running, Trouble> {
-        let command = programs.command(instrument)?;
-        let service = pinned(cpus.map(|cpus| vec![cpus.others, cpus.worker]), || Service::start(&command))?;
+        let fresh = programs.fresh_command(instrument)?;
+        let service = pinned(cpus.map(|cpus| vec![cpus.others, cpus.worker]), || Service::start(&fresh.command))?;
         let client = match load {
             Load::EchoHalf => Client::at_rate(service.address, rate),
             _ => Client::saturating(service.address),

@@ -3,6 +3,7 @@
 mod catalog;
 mod claims;
 mod echo;
+mod fresh;
 mod instructions;
 mod program;
 mod results;
@@ -194,10 +195,9 @@ fn main() -> ExitCode {
     let results = measure(&plan);
     table::print(&results, &plan.loads, &plan.instruments);
     claims::print(&claims::check(&results, &plan.loads));
-    let mut is_whole = true;
-    for (load, instrument, trouble) in results.failures() {
-        eprintln!("error: {instrument} under {}: {trouble}", load.name());
-        is_whole = false;
+    let failures = results.failures();
+    for ((load, instrument, trouble), runs) in &failures {
+        eprintln!("error: {instrument} under {}, {runs} of its runs: {trouble}", load.name());
     }
-    if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -12,10 +12,11 @@ use rustix::thread::Pid;
 
 use crate::catalog::{Instrument, Load, Metric};
 use crate::echo::{Cpus, pin};
+use crate::fresh::Fresh;
 use crate::results::Sample;
 
 /// Why there is no figure.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Trouble {
     /// The instrument is not to be had here.
     Unavailable(String),
@@ -62,9 +63,15 @@ impl Programs {
         Ok(program.into_iter().chain([instrument.argument.into()]).collect())
     }
 
-    pub(crate) fn storm(&self, instrument: &Instrument, load: Load, units: u64) -> Result<Sample, Trouble> {
+    /// The same for one run, whose program has a file of its own. Python has the one that is there.
+    pub(crate) fn fresh_command(&self, instrument: &Instrument) -> Result<Fresh, Trouble> {
         let command = self.command(instrument)?;
-        let output = run(&command, &[load.name(), &units.to_string()])?;
+        Ok(if instrument.package.is_some() { Fresh::of(command)? } else { Fresh::as_it_is(command) })
+    }
+
+    pub(crate) fn storm(&self, instrument: &Instrument, load: Load, units: u64) -> Result<Sample, Trouble> {
+        let fresh = self.fresh_command(instrument)?;
+        let output = run(&fresh.command, &[load.name(), &units.to_string()])?;
         let [wall, cpu] = ["ns", "cpu_ns"].map(|key| number(&output, "storm", key));
         Ok(Sample::from([(Metric::Wall, wall?), (Metric::Cpu, cpu?)]))
     }

@@ -40,9 +40,15 @@ impl Results {
         self.troubles.iter().find(|(of, name, _)| *of == load && *name == instrument).map(|(.., trouble)| trouble)
     }
 
-    /// What should have worked and did not, however often it did otherwise.
-    pub(crate) fn failures(&self) -> impl Iterator<Item = &(Load, &'static str, Trouble)> {
-        self.troubles.iter().filter(|(.., trouble)| matches!(trouble, Trouble::Failed(_)))
+    /// What should have worked and did not, however often it did otherwise; and how often it did not.
+    pub(crate) fn failures(&self) -> BTreeMap<(Load, &'static str, &Trouble), usize> {
+        let mut failures = BTreeMap::new();
+        for (load, instrument, trouble) in &self.troubles {
+            if matches!(trouble, Trouble::Failed(_)) {
+                *failures.entry((*load, *instrument, trouble)).or_default() += 1;
+            }
+        }
+        failures
     }
 
     pub(crate) fn add_instructions(&mut self, instrument: &Instrument, count: Result<f64, Trouble>) {
@@ -87,5 +93,27 @@ impl Results {
     /// Its ratio to another in one round.
     pub(crate) fn ratio(&self, load: Load, instrument: &str, to: &str, metric: Metric, round: usize) -> Option<f64> {
         Some(self.value(load, instrument, metric, round)? / self.value(load, to, metric, round)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_once_and_how_often_it_was() {
+        let [bare, other] = [0, 1].map(|index| &crate::catalog::INSTRUMENTS[index]);
+        let mut results = Results::default();
+        for round in 0..30 {
+            results.add(Load::Yield1, bare, Err(Trouble::Failed("it ended with 127".to_owned())));
+            let trouble =
+                if round == 0 { Trouble::Failed("blind".to_owned()) } else { Trouble::Unavailable("busy".to_owned()) };
+            results.add(Load::Yield1, other, Err(trouble));
+        }
+        let failures = results.failures().into_iter();
+        let told: Vec<_> = failures.map(|((_, name, trouble), runs)| (name, trouble.to_string(), runs)).collect();
+        let expected =
+            [(bare.name, "FAILED, it ended with 127".to_owned(), 30), (other.name, "FAILED, blind".to_owned(), 1)];
+        assert_eq!(told, expected);
     }
 }
