@@ -1,7 +1,7 @@
 //! The one clock: moments, which are cheap to read, and what they are in nanoseconds since the probe was installed.
 //!
 //! Where the kernel itself keeps time by the processor's time stamp counter, it is read directly: that takes a third of the
-//! time. The crate `quanta` reads it. Once a second it is held against the operating system's clock: small differences are
+//! time. Once a second it is held against the operating system's clock: small differences are
 //! made up for; with a large one the counter is not to be trusted, and the operating system's clock is used from then on.
 
 use std::sync::OnceLock;
@@ -87,35 +87,46 @@ pub(crate) struct Clock {
     manual: Option<std::sync::atomic::AtomicU64>,
 }
 
-/// The counter, its reading [`LEAD`] ticks before the origin, and how many nanoseconds are 2^32 of its ticks.
+/// The counter's reading [`LEAD`] ticks before the origin, and how many nanoseconds are 2^32 of its ticks.
 #[derive(Debug)]
 #[repr(C)]
 struct Ticks {
     base: u64,
     scale: u64,
-    clock: quanta::Clock,
+}
+
+/// The time stamp counter: one instruction, here and not behind a call, whose own line and page of code a poll that comes back
+/// from the kernel would find cold.
+#[inline]
+fn counter() -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: all these processors have it. A thread that is forbidden to read it cannot ask the kernel for the time either where
+    // the kernel keeps it by the counter, and nowhere else is it read.
+    unsafe {
+        std::arch::x86_64::_rdtsc()
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    unreachable!("no kernel keeps time by it here")
 }
 
 /// The same for all of a process: it takes as long to find out as [`BASELINE`].
-static SCALE: OnceLock<u64> = OnceLock::new();
+static SCALE: OnceLock<Option<u64>> = OnceLock::new();
 
-/// How many nanoseconds of the operating system's clock 2^32 ticks are. On a busy machine the crate's own calibration was off by
-/// one part in 2,000: 50 us of a poll of 90 ms.
-fn scale(clock: &quanta::Clock) -> u64 {
-    let (first_ticks, first) = moment(clock);
+/// How many nanoseconds of the operating system's clock 2^32 ticks are; `None` when the counter stood still, or went back.
+fn scale() -> Option<u64> {
+    let (first_ticks, first) = moment();
     while first.elapsed() < BASELINE {
         std::hint::spin_loop();
     }
-    let (ticks, last) = moment(clock);
+    let (ticks, last) = moment();
     let ns = last.duration_since(first).as_nanos() << 32;
-    let scale = ns.checked_div(ticks.saturating_sub(first_ticks).into()).and_then(|scale| u64::try_from(scale).ok());
-    scale.unwrap_or_else(|| clock.delta_as_nanos(0, 1 << 32))
+    ns.checked_div(ticks.saturating_sub(first_ticks).into()).and_then(|scale| u64::try_from(scale).ok())
 }
 
 /// Both clocks at one time, as nearly as they can be read.
-fn moment(clock: &quanta::Clock) -> (u64, Instant) {
+fn moment() -> (u64, Instant) {
     let readings = (0..64).map(|_| {
-        let (before, now, after) = (clock.raw(), Instant::now(), clock.raw());
+        let (before, now, after) = (counter(), Instant::now(), counter());
         (after.saturating_sub(before), before, now)
     });
     let (apart, before, now) = readings.min_by_key(|(apart, ..)| *apart).expect("there are 64");
@@ -128,21 +139,16 @@ impl Ticks {
         // The kernel watches it as nobody else can: across processors, frequencies and virtual machines.
         let kept_by =
             std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource").ok()?;
-        if kept_by.trim() != "tsc" {
+        if !cfg!(target_arch = "x86_64") || kept_by.trim() != "tsc" {
             return None;
         }
-        let clock = quanta::Clock::new();
-        // What is not scaled is no counter, but the clock that stands in for it.
-        if clock.delta_as_nanos(0, 1 << 32) == 1 << 32 {
-            return None;
-        }
-        let scale = *SCALE.get_or_init(|| scale(&clock));
-        Some(Ticks { base: clock.raw().wrapping_sub(LEAD), scale, clock })
+        let scale = (*SCALE.get_or_init(scale))?;
+        Some(Ticks { base: counter().wrapping_sub(LEAD), scale })
     }
 
     #[inline]
     fn now(&self) -> Moment {
-        Moment(self.clock.raw().wrapping_sub(self.base))
+        Moment(counter().wrapping_sub(self.base))
     }
 
     /// One multiplication, which takes some parts in 10^10 away.
@@ -273,8 +279,8 @@ mod tests {
     /// A counter that is ahead by so much at once, where there is one.
     fn ahead(ns: u64) -> Option<Clock> {
         let ticks = Ticks::start()?;
-        let per_second = (1u64 << 40) as f64 / ticks.clock.delta_as_nanos(0, 1 << 40) as f64;
-        let base = ticks.base.wrapping_sub((ns as f64 * per_second) as u64);
+        let per_ns = (1u64 << 32) as f64 / ticks.scale as f64;
+        let base = ticks.base.wrapping_sub((ns as f64 * per_ns) as u64);
         Some(Clock::with(Some(Ticks { base, ..ticks })))
     }
 

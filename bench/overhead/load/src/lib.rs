@@ -7,6 +7,7 @@
 #[cfg(not(tokio_unstable))]
 compile_error!("task hooks need `--cfg tokio_unstable`: build from within this folder, without a RUSTFLAGS variable");
 
+mod counter;
 mod echo;
 mod storm;
 
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
+
+pub use counter::{HAS_COUNTER, counter};
 
 /// Something that looks at a runtime's polls, or nothing.
 pub trait Instrument: Clone + Send + Sync + 'static {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use overhead_load::{Instrument, Seen};
+use overhead_load::{HAS_COUNTER, Instrument, Seen, counter};
 use tokio::runtime::{Builder, Runtime};
 
 #[derive(Clone)]
@@ -31,10 +31,8 @@ impl Instrument for Tracking {
     fn runtime(&mut self, mut builder: Builder) -> Runtime {
         assert!(is_tracked(), "this build of tokio does not track schedule latency");
         if self.reads_counter {
-            let clock: &'static quanta::Clock = Box::leak(Box::new(quanta::Clock::new()));
-            assert!(clock.delta_as_nanos(0, 1 << 40) != 1 << 40, "there is no counter that can be trusted");
-            builder.on_before_task_poll(|_| _ = black_box(clock.raw()));
-            builder.on_after_task_poll(|_| _ = black_box(clock.raw()));
+            builder.on_before_task_poll(|_| _ = black_box(counter()));
+            builder.on_after_task_poll(|_| _ = black_box(counter()));
         }
         builder.track_task_schedule_latency().build().expect("a runtime can be built")
     }
@@ -48,6 +46,7 @@ fn main() -> ExitCode {
     let tracking = |reads_counter| Some(Ok(Tracking { reads_counter }));
     overhead_load::main(|name| match name {
         "tokio-tracking" => tracking(false),
+        "tracking-and-counter" if !HAS_COUNTER => Some(Err("this processor's counter cannot be read".to_owned())),
         "tracking-and-counter" => tracking(true),
         _ => None,
     })
