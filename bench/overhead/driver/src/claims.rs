@@ -120,9 +120,9 @@ fn response(results: &Results, name: &str) -> Claim {
     claim
 }
 
-/// Whether no more cycles were left out than count: more, and what is left is not what a service does on this machine.
+/// Whether no more slices were left out than count: more, and what is left is not what a service does on this machine.
 fn is_told_by_most(results: &Results, load: Load) -> bool {
-    let (kept, left_out) = results.cycles(load);
+    let (kept, left_out) = results.all_slices(load);
     kept >= left_out
 }
 
@@ -246,7 +246,7 @@ mod tests {
             let mut results = Results::default();
             for round in 0..40 {
                 for load in [Load::EchoFull, Load::EchoHalf] {
-                    results.add_cycles(load, 32, left_out);
+                    results.add_slices(load, instrument("bare").unwrap(), (32, left_out));
                 }
                 for name in ["bare", CAPTURE] {
                     let p999 = if name == CAPTURE && round % 2 == 0 { 100.0 + spread } else { 100.0 };

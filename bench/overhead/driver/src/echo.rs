@@ -28,14 +28,15 @@ const RETURN: Duration = Duration::from_millis(2);
 /// After each slice: until the worker has parked, when the kernel knows how long it ran.
 const PARK: Duration = Duration::from_micros(100);
 
-/// What a round came to.
+/// A slice that the machine spoiled is tried again at once, up to so many times in all.
+const TRIES: usize = 4;
+
+/// What a round came to, in the instruments' order.
 #[derive(Debug)]
 pub(crate) struct Round {
-    /// In the instruments' order.
     pub(crate) samples: Vec<Result<Sample, Trouble>>,
-    /// Those that count, and those that were left out.
-    pub(crate) cycles: usize,
-    pub(crate) left_out: usize,
+    /// Slices of each that count, and that were left out.
+    pub(crate) slices: Vec<(usize, usize)>,
 }
 
 /// A service, and its client's side.
@@ -105,42 +106,52 @@ pub(crate) fn round(
         let start = |instrument: &&Instrument| Running::start(programs, instrument, load, rate, cpus);
         let mut services: Vec<_> = instruments.iter().map(start).collect();
         let mut kept: Vec<Vec<Slice>> = services.iter().map(|_| Vec::new()).collect();
+        let mut spoiled = vec![0; services.len()];
         let (mut cycles, mut left_out) = (0, 0);
         let orders = slices::orders(cut.cycles, services.len(), seed);
         while slices::goes_on(cut, cycles, left_out) {
             // One that was left out is repeated in the same order.
-            match cycle(&mut services, &orders[cycles], load, cut) {
-                Some(slices) => {
-                    slices.into_iter().for_each(|(index, slice)| kept[index].push(slice));
-                    cycles += 1;
-                }
-                None => left_out += 1,
+            let (slices, is_whole) = cycle(&mut services, &orders[cycles], load, cut, &mut spoiled);
+            if is_whole {
+                slices.into_iter().for_each(|(index, slice)| kept[index].push(slice));
+                cycles += 1;
+            } else {
+                slices.into_iter().for_each(|(index, _)| spoiled[index] += 1);
+                left_out += 1;
             }
         }
         // All are told before one is waited for.
         services.iter_mut().flatten().for_each(|running| running.service.tell_to_stop());
         let samples = services.into_iter().zip(&kept).map(|(running, slices)| sample(running?, load, slices)).collect();
-        Round { samples, cycles, left_out }
+        Round { samples, slices: kept.iter().map(Vec::len).zip(spoiled).collect() }
     })
 }
 
-/// A slice of every service; `None` when one was spoiled, which leaves out the others' too.
+/// A slice of every service; `false` when one was spoiled in every try, which leaves out the others' too. How many were spoiled
+/// is added up by service.
 fn cycle(
     services: &mut [Result<Running, Trouble>],
     order: &[usize],
     load: Load,
     cut: Cut,
-) -> Option<Vec<(usize, Slice)>> {
+    spoiled: &mut [usize],
+) -> (Vec<(usize, Slice)>, bool) {
     let mut slices = Vec::with_capacity(order.len());
     for index in order {
         let Ok(running) = &mut services[*index] else { continue };
-        match running.slice(cut.slice) {
-            Ok(slice) if slice.is_spoiled(load) => return None,
-            Ok(slice) => slices.push((*index, slice)),
+        match slices::first_unspoiled(TRIES, load, || running.slice(cut.slice)) {
+            Ok((slice, tries)) => {
+                let Some(slice) = slice else {
+                    spoiled[*index] += tries;
+                    return (slices, false);
+                };
+                spoiled[*index] += tries - 1;
+                slices.push((*index, slice));
+            }
             Err(error) => services[*index] = Err(error.into()),
         }
     }
-    Some(slices)
+    (slices, true)
 }
 
 fn sample(running: Running, load: Load, slices: &[Slice]) -> Result<Sample, Trouble> {

@@ -154,9 +154,9 @@ fn storm_round(plan: &Plan, results: &mut Results, load: Load, instruments: &[&I
 
 fn echo_round(plan: &Plan, results: &mut Results, load: Load, instruments: &[&Instrument], rate: f64, round: usize) {
     let measured = echo::round(&plan.programs, instruments, load, rate, plan.cut, round as u64);
-    results.add_cycles(load, measured.cycles, measured.left_out);
-    for (instrument, sample) in instruments.iter().zip(measured.samples) {
+    for ((instrument, sample), slices) in instruments.iter().zip(measured.samples).zip(measured.slices) {
         results.add(load, instrument, sample);
+        results.add_slices(load, instrument, slices);
     }
 }
 

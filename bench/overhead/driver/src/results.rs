@@ -14,8 +14,8 @@ pub(crate) struct Results {
     samples: BTreeMap<(Load, &'static str), Vec<Option<Sample>>>,
     /// Every run without a sample, and why.
     troubles: Vec<(Load, &'static str, Trouble)>,
-    /// Cycles of all rounds that count, and that were left out.
-    cycles: BTreeMap<Load, (usize, usize)>,
+    /// Slices of all rounds that count, and that were left out.
+    slices: BTreeMap<(Load, &'static str), (usize, usize)>,
     instructions: BTreeMap<&'static str, Result<f64, Trouble>>,
 }
 
@@ -26,14 +26,21 @@ impl Results {
         self.samples.entry(key).or_default().push(sample);
     }
 
-    pub(crate) fn add_cycles(&mut self, load: Load, kept: usize, left_out: usize) {
-        let cycles = self.cycles.entry(load).or_default();
-        *cycles = (cycles.0 + kept, cycles.1 + left_out);
+    pub(crate) fn add_slices(&mut self, load: Load, instrument: &Instrument, (kept, left_out): (usize, usize)) {
+        let slices = self.slices.entry((load, instrument.name)).or_default();
+        *slices = (slices.0 + kept, slices.1 + left_out);
     }
 
-    /// Those that count, and those that were left out.
-    pub(crate) fn cycles(&self, load: Load) -> (usize, usize) {
-        self.cycles.get(&load).copied().unwrap_or_default()
+    /// An instrument's: those that count, and those that were left out.
+    pub(crate) fn slices(&self, load: Load, instrument: &str) -> (usize, usize) {
+        let slices = self.slices.iter().find(|((of, name), _)| *of == load && *name == instrument);
+        slices.map(|(_, slices)| *slices).unwrap_or_default()
+    }
+
+    /// All instruments'.
+    pub(crate) fn all_slices(&self, load: Load) -> (usize, usize) {
+        let slices = self.slices.iter().filter(|((of, _), _)| *of == load);
+        slices.fold((0, 0), |all, (_, slices)| (all.0 + slices.0, all.1 + slices.1))
     }
 
     pub(crate) fn trouble(&self, load: Load, instrument: &str) -> Option<&Trouble> {

@@ -97,11 +97,14 @@ fn footnotes(results: &Results, load: Load, instruments: &[&Instrument]) {
 
 /// What was left out, and what services took that nobody asked.
 fn echo_footnotes(results: &Results, load: Load, instruments: &[&Instrument]) {
-    let (kept, left_out) = results.cycles(load);
-    println!(
-        "  {left_out} of {} cycles were left out, for all alike: the machine held up the client or a worker",
-        kept + left_out
-    );
+    let (kept, left_out) = results.all_slices(load);
+    println!("  {left_out} of {} slices were left out: the machine held up the client or a worker", kept + left_out);
+    let part = |instrument: &&Instrument| {
+        let (kept, left_out) = results.slices(load, instrument.name);
+        (kept > 0).then(|| format!("{} {:.1} %", instrument.name, left_out as f64 / (kept + left_out) as f64 * 100.0))
+    };
+    let parts: Vec<String> = instruments.iter().filter_map(part).collect();
+    println!("  of each: {}", parts.join(", "));
     let idle = |instrument: &&Instrument| {
         let part = median(&results.values(load, instrument.name, Metric::Idle))?;
         Some(format!("{} {:.2} %", instrument.name, part * 100.0))

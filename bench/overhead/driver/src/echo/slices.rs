@@ -54,6 +54,21 @@ impl Slice {
     }
 }
 
+/// The first slice that was not spoiled, if one of so many was not; and how many were tried.
+pub(crate) fn first_unspoiled<E>(
+    most: usize,
+    load: Load,
+    mut slice: impl FnMut() -> Result<Slice, E>,
+) -> Result<(Option<Slice>, usize), E> {
+    for tries in 1..=most {
+        let slice = slice()?;
+        if !slice.is_spoiled(load) {
+            return Ok((Some(slice), tries));
+        }
+    }
+    Ok((None, most))
+}
+
 /// The services' order in each cycle: shuffled, and in the next cycle the other way round, so that over two cycles all have the
 /// same place on average. The same for the same `seed`.
 pub(crate) fn orders(cycles: usize, services: usize, seed: u64) -> Vec<Vec<usize>> {
@@ -153,6 +168,19 @@ mod tests {
         }
         // However slow the service is.
         assert!(!Slice { response_ns: vec![1e9; 2_000], ..fine }.is_spoiled(Load::EchoHalf));
+    }
+
+    #[test]
+    fn a_spoiled_slice_is_tried_again() {
+        let pauses = |pauses: &'static [f64]| {
+            let mut pauses = pauses.iter().map(|pause_ns| Slice { pause_ns: *pause_ns, ..slice(10, 0.0) });
+            let tried = first_unspoiled(3, Load::EchoHalf, || pauses.next().ok_or("no more"));
+            tried.map(|(slice, tries)| (slice.map(|slice| slice.pause_ns), tries))
+        };
+        assert_eq!(pauses(&[1.0]), Ok((Some(1.0), 1)));
+        assert_eq!(pauses(&[1e9, 1e9, 2.0]), Ok((Some(2.0), 3)));
+        assert_eq!(pauses(&[1e9, 1e9, 1e9, 2.0]), Ok((None, 3)));
+        assert_eq!(pauses(&[1e9]), Err("no more"));
     }
 
     #[test]
