@@ -175,6 +175,10 @@ fn count_instructions(plan: &Plan, results: &mut Results) {
 }
 
 fn main() -> ExitCode {
+    if std::env::args().skip(1).any(|argument| argument == "--help" || argument == "-h") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     let plan = match parse(std::env::args().skip(1)) {
         Ok(plan) => plan,
         Err(error) => {
