@@ -100,13 +100,13 @@ struct Ticks {
 #[inline]
 fn counter() -> u64 {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: all these processors have it. A thread that is forbidden to read it cannot ask the kernel for the time either where
-    // the kernel keeps it by the counter, and nowhere else is it read.
+    // SAFETY: all these processors have it. It is read only where the kernel keeps time by it: a thread that is forbidden to cannot
+    // ask the vDSO for the time there either.
     unsafe {
         std::arch::x86_64::_rdtsc()
     }
     #[cfg(not(target_arch = "x86_64"))]
-    unreachable!("no kernel keeps time by it here")
+    unreachable!("`Ticks::start` finds none here")
 }
 
 /// The same for all of a process: it takes as long to find out as [`BASELINE`].

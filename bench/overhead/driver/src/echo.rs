@@ -60,7 +60,7 @@ impl Running {
         cpus: Option<Cpus>,
     ) -> Result<Running, Trouble> {
         let fresh = programs.fresh_command(instrument)?;
-        let service = pinned(cpus.map(|cpus| vec![cpus.others, cpus.worker]), || Service::start(&fresh.command))?;
+        let service = pinned(cpus.map(|cpus| vec![cpus.others, cpus.worker]), || Service::start(fresh))?;
         let client = match load {
             Load::EchoHalf => Client::at_rate(service.address, rate),
             _ => Client::saturating(service.address),

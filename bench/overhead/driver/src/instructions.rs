@@ -1,7 +1,7 @@
 //! Instructions of a poll, in user space: by `perf stat` where the machine counts them, else by valgrind's callgrind.
 //!
 //! Two runs of different length, so that all but the polls cancels out. What a program does once may take longer in one run than
-//! in the other: the probe's clock is calibrated by reading it for 10 ms, with as many instructions as the machine is fast in that
+//! in the other: the probe's clock is calibrated for 10 ms, with as many instructions as the machine is fast in that
 //! moment. So callgrind counts only what the thread that polls does in the measured storm, which gives the same figure in every run;
 //! as other threads go by the clock, and valgrind is slow, they would have too large a part of it anyway. Perf cannot leave out the
 //! rest, and counts long runs, the least of several. Callgrind sees no vDSO: a clock read is a system call there, whose

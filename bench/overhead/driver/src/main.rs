@@ -26,7 +26,8 @@ usage: bench/overhead/run [--rounds N] [--loads A,B] [--instruments A,B] [--quic
   --rounds N         rounds, each of which runs every instrument once [default: 30, with --quick 3]
   --loads A,B        yield-1, yield-4, spawn-1, spawn-4, echo-full, echo-half [default: all]
   --instruments A,B  see the table; an instrument's base is always with it [default: all]
-  --quick            small loads: whether everything runs, in less than two minutes";
+  --quick            small loads: whether everything runs, in less than two minutes
+  --help             this";
 
 #[derive(Debug)]
 struct Plan {
@@ -200,8 +201,8 @@ fn main() -> ExitCode {
     table::print(&results, &plan.loads, &plan.instruments);
     claims::print(&claims::check(&results, &plan.loads));
     let failures = results.failures();
-    for ((load, instrument, trouble), runs) in &failures {
-        eprintln!("error: {instrument} under {}, {runs} of its runs: {trouble}", load.name());
+    for ((load, instrument), (trouble, runs)) in &failures {
+        eprintln!("error: {instrument} under {}, {runs} of its runs, the first: {trouble}", load.name());
     }
     if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -16,7 +16,7 @@ use crate::fresh::Fresh;
 use crate::results::Sample;
 
 /// Why there is no figure.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trouble {
     /// The instrument is not to be had here.
     Unavailable(String),
@@ -71,18 +71,25 @@ impl Programs {
 
     pub(crate) fn storm(&self, instrument: &Instrument, load: Load, units: u64) -> Result<Sample, Trouble> {
         let fresh = self.fresh_command(instrument)?;
-        let output = run(&fresh.command, &[load.name(), &units.to_string()])?;
+        let output = run(fresh, &[load.name(), &units.to_string()])?;
         let [wall, cpu] = ["ns", "cpu_ns"].map(|key| number(&output, "storm", key));
         Ok(Sample::from([(Metric::Wall, wall?), (Metric::Cpu, cpu?)]))
     }
 }
 
-/// What a program printed, if it ended well; the last line of what it said otherwise.
-pub(crate) fn run(command: &[OsString], arguments: &[&str]) -> Result<String, Trouble> {
-    let output = Command::new(&command[0]).args(&command[1..]).args(arguments).stdin(Stdio::null()).output();
-    let output = output.map_err(|error| format!("cannot run `{}`: {error}", command[0].display()))?;
+/// What a program printed, if it ended well; the first line of what it said otherwise.
+fn run(fresh: Fresh, arguments: &[&str]) -> Result<String, Trouble> {
+    let child = spawn(fresh, arguments, Stdio::null())?;
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
     judge(&output)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Starts a program. Its copy goes at once: it needs its file no more, and whoever is interrupted leaves none.
+fn spawn(fresh: Fresh, arguments: &[&str], stdin: Stdio) -> Result<Child, String> {
+    let mut command = Command::new(&fresh.command[0]);
+    command.args(&fresh.command[1..]).args(arguments).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().map_err(|error| format!("cannot run `{}`: {error}", fresh.command[0].display()))
 }
 
 fn judge(output: &Output) -> Result<(), Trouble> {
@@ -119,13 +126,8 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn start(command: &[OsString]) -> Result<Service, Trouble> {
-        let piped = [Stdio::piped(), Stdio::piped(), Stdio::piped()];
-        let [stdin, stdout, stderr] = piped;
-        let program = &command[0];
-        let child =
-            Command::new(program).args(&command[1..]).arg("echo").stdin(stdin).stdout(stdout).stderr(stderr).spawn();
-        let mut child = child.map_err(|error| format!("cannot run `{}`: {error}", program.display()))?;
+    pub(crate) fn start(fresh: Fresh) -> Result<Service, Trouble> {
+        let mut child = spawn(fresh, &["echo"], Stdio::piped())?;
         let mut stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut line = String::new();
         let _ = stdout.read_line(&mut line);

@@ -101,7 +101,8 @@ fn echo_footnotes(results: &Results, load: Load, instruments: &[&Instrument]) {
     println!("  {left_out} of {} slices were left out: the machine held up the client or a worker", kept + left_out);
     let part = |instrument: &&Instrument| {
         let (kept, left_out) = results.slices(load, instrument.name);
-        (kept > 0).then(|| format!("{} {:.1} %", instrument.name, left_out as f64 / (kept + left_out) as f64 * 100.0))
+        (kept + left_out > 0)
+            .then(|| format!("{} {:.1} %", instrument.name, left_out as f64 / (kept + left_out) as f64 * 100.0))
     };
     let parts: Vec<String> = instruments.iter().filter_map(part).collect();
     println!("  of each: {}", parts.join(", "));
