@@ -106,52 +106,49 @@ pub(crate) fn round(
         let start = |instrument: &&Instrument| Running::start(programs, instrument, load, rate, cpus);
         let mut services: Vec<_> = instruments.iter().map(start).collect();
         let mut kept: Vec<Vec<Slice>> = services.iter().map(|_| Vec::new()).collect();
-        let mut spoiled = vec![0; services.len()];
+        let mut unused = vec![0; services.len()];
         let (mut cycles, mut left_out) = (0, 0);
         let orders = slices::orders(cut.cycles, services.len(), seed);
         while slices::goes_on(cut, cycles, left_out) {
             // One that was left out is repeated in the same order.
-            let (slices, is_whole) = cycle(&mut services, &orders[cycles], load, cut, &mut spoiled);
-            if is_whole {
-                slices.into_iter().for_each(|(index, slice)| kept[index].push(slice));
-                cycles += 1;
-            } else {
-                slices.into_iter().for_each(|(index, _)| spoiled[index] += 1);
-                left_out += 1;
+            let turns = cycle(&mut services, &orders[cycles], load, cut);
+            let is_whole = turns.iter().all(|turn| turn.slice.is_some());
+            *(if is_whole { &mut cycles } else { &mut left_out }) += 1;
+            for Turn { index, slice, tries } in turns {
+                let slice = slice.filter(|_| is_whole);
+                unused[index] += tries - usize::from(slice.is_some());
+                kept[index].extend(slice);
             }
         }
         // All are told before one is waited for.
         services.iter_mut().flatten().for_each(|running| running.service.tell_to_stop());
         let samples = services.into_iter().zip(&kept).map(|(running, slices)| sample(running?, load, slices)).collect();
-        Round { samples, slices: kept.iter().map(Vec::len).zip(spoiled).collect() }
+        Round { samples, slices: kept.iter().map(Vec::len).zip(unused).collect() }
     })
 }
 
-/// A slice of every service; `false` when one was spoiled in every try, which leaves out the others' too. How many were spoiled
-/// is added up by service.
-fn cycle(
-    services: &mut [Result<Running, Trouble>],
-    order: &[usize],
-    load: Load,
-    cut: Cut,
-    spoiled: &mut [usize],
-) -> (Vec<(usize, Slice)>, bool) {
-    let mut slices = Vec::with_capacity(order.len());
-    for index in order {
-        let Ok(running) = &mut services[*index] else { continue };
+/// A service's turn in a cycle.
+struct Turn {
+    index: usize,
+    /// `None` when every try was spoiled.
+    slice: Option<Slice>,
+    tries: usize,
+}
+
+/// A turn of every service; the last one is that which was spoiled in every try, and leaves out the others' too.
+fn cycle(services: &mut [Result<Running, Trouble>], order: &[usize], load: Load, cut: Cut) -> Vec<Turn> {
+    let mut turns = Vec::with_capacity(order.len());
+    for &index in order {
+        let Ok(running) = &mut services[index] else { continue };
         match slices::first_unspoiled(TRIES, load, || running.slice(cut.slice)) {
-            Ok((slice, tries)) => {
-                let Some(slice) = slice else {
-                    spoiled[*index] += tries;
-                    return (slices, false);
-                };
-                spoiled[*index] += tries - 1;
-                slices.push((*index, slice));
-            }
-            Err(error) => services[*index] = Err(error.into()),
+            Ok((slice, tries)) => turns.push(Turn { index, slice, tries }),
+            Err(error) => services[index] = Err(error.into()),
+        }
+        if turns.last().is_some_and(|turn| turn.slice.is_none()) {
+            break;
         }
     }
-    (slices, true)
+    turns
 }
 
 fn sample(running: Running, load: Load, slices: &[Slice]) -> Result<Sample, Trouble> {

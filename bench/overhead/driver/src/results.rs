@@ -33,8 +33,7 @@ impl Results {
 
     /// An instrument's: those that count, and those that were left out.
     pub(crate) fn slices(&self, load: Load, instrument: &str) -> (usize, usize) {
-        let slices = self.slices.iter().find(|((of, name), _)| *of == load && *name == instrument);
-        slices.map(|(_, slices)| *slices).unwrap_or_default()
+        self.slices.get(&(load, instrument)).copied().unwrap_or_default()
     }
 
     /// All instruments'.
@@ -73,8 +72,7 @@ impl Results {
     }
 
     fn value(&self, load: Load, instrument: &str, metric: Metric, round: usize) -> Option<f64> {
-        let (_, rounds) = self.samples.iter().find(|((of, name), _)| *of == load && *name == instrument)?;
-        rounds.get(round)?.as_ref()?.get(&metric).copied()
+        self.samples.get(&(load, instrument))?.get(round)?.as_ref()?.get(&metric).copied()
     }
 
     fn rounds(&self, load: Load) -> usize {
