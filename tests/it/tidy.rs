@@ -54,14 +54,14 @@ fn never(paths: &[PathBuf], words: &[&str], allowed: &[&str]) {
 }
 
 fn sources() -> Vec<PathBuf> {
-    ["src", "probe/src"].iter().flat_map(|folder| files(folder, "rs")).collect()
+    ["src", "crates/probe/src"].iter().flat_map(|folder| files(folder, "rs")).collect()
 }
 
 #[test]
 fn only_the_hooks_know_the_cfg() {
     let words =
         ["cfg(tokio_unstable", "cfg!(tokio_unstable", "not(tokio_unstable", "(tokio_unstable,", ", tokio_unstable"];
-    never(&sources(), &words, &["probe/src/hooks.rs"]);
+    never(&sources(), &words, &["crates/probe/src/hooks.rs"]);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn clap_stops_in_args() {
 
 #[test]
 fn unsafe_code_is_in_stacks_and_in_two_lines_of_the_poll_path() {
-    let places = ["probe/src/location.rs", "probe/src/clock.rs"];
+    let places = ["crates/probe/src/location.rs", "crates/probe/src/clock.rs"];
     never(&sources(), &["unsafe "], &places);
     for place in places {
         let uses = code(&root().join(place)).matches("unsafe ").count();
@@ -104,14 +104,14 @@ fn unsafe_code_is_in_stacks_and_in_two_lines_of_the_poll_path() {
 
 #[test]
 fn the_probe_neither_prints_nor_exits() {
-    never(&files("probe/src", "rs"), &["print!", "println!", "process::exit", "process::abort", "dbg!"], &[]);
+    never(&files("crates/probe/src", "rs"), &["print!", "println!", "process::exit", "process::abort", "dbg!"], &[]);
 }
 
 /// What runs at every poll, besides Tokio: none of it may lock, wait, log or format.
 #[test]
 fn the_poll_path_takes_no_lock() {
     let path = ["thread.rs", "worker.rs", "polling.rs", "site.rs", "ring.rs", "location.rs", "watch.rs", "clock.rs"]
-        .map(|file| root().join("probe/src").join(file));
+        .map(|file| root().join("crates/probe/src").join(file));
     never(&path, &["Mutex", "RwLock", "Condvar", ".lock()", "format!", "writeln!", "sleep", "tracing::"], &[]);
 }
 
@@ -130,7 +130,7 @@ fn nothing_is_left_undone() {
 #[test]
 fn texts_say_nothing_of_one_machine() {
     let mut all = vec![root().join("README.md"), root().join("ARCHITECTURE.md"), root().join("METHODOLOGY.md")];
-    all.push(root().join("probe/README.md"));
+    all.push(root().join("crates/probe/README.md"));
     all.extend(sources());
     all.extend(files("scenarios", "toml"));
     for path in all {
@@ -145,8 +145,8 @@ fn texts_say_nothing_of_one_machine() {
 fn the_map_is_short_and_names_every_file_of_the_probe() {
     let map = text(&root().join("ARCHITECTURE.md"));
     assert!(map.lines().count() <= 150, "{} lines", map.lines().count());
-    assert!(files("stacks/src", "rs").len() > 10, "stacks is a folder of its own");
-    for path in files("probe/src", "rs") {
+    assert!(files("crates/stacks/src", "rs").len() > 10, "stacks is a folder of its own");
+    for path in files("crates/probe/src", "rs") {
         let name = path.file_name().unwrap().to_str().unwrap();
         assert!(
             ["lib.rs", "tests.rs"].contains(&name) || map.contains(&format!("`{name}`")),

@@ -196,7 +196,7 @@ fn a_slow_poll_is_a_log_record_that_names_its_line() {
 #[test]
 fn what_the_probes_readme_shows_is_of_the_service() {
     let bare = |text: &str| text.split_whitespace().collect::<String>();
-    let readme = include_str!("../../../probe/README.md");
+    let readme = include_str!("../../../crates/probe/README.md");
     let shown = readme.split("```rust,ignore\n").find(|part| part.contains("LogExporter")).expect("a snippet");
     let shown = shown.split("```").next().unwrap();
     for line in shown.lines() {

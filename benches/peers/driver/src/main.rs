@@ -21,7 +21,7 @@ use program::{Programs, Trouble};
 use results::Results;
 
 const USAGE: &str = "\
-usage: bench/overhead/run [--rounds N] [--loads A,B] [--instruments A,B] [--quick]
+usage: benches/peers/run [--rounds N] [--loads A,B] [--instruments A,B] [--quick]
 
   --rounds N         rounds, each of which runs every instrument once [default: 30, with --quick 3]
   --loads A,B        yield-1, yield-4, spawn-1, spawn-4, echo-full, echo-half [default: all]
