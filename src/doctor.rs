@@ -3,6 +3,7 @@
 
 mod blind;
 mod inject;
+pub mod report;
 mod stalls;
 
 pub use blind::BlindSpot;

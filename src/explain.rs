@@ -4,6 +4,8 @@
 
 #![allow(clippy::needless_doctest_main, reason = "the examples are shown as whole programs")]
 
+pub mod page;
+
 use std::fmt;
 
 use crate::escape::escape;

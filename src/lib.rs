@@ -3,35 +3,17 @@
 //! A scenario becomes a recording, a recording becomes findings, findings become pages.
 
 pub mod args;
-pub mod block;
-pub mod blockers;
 pub mod cmd;
-pub mod compare;
-pub mod dist;
 pub mod doctor;
 pub mod environment;
-pub mod escape;
 pub mod exit;
 pub mod explain;
 pub mod export;
-pub mod findings;
-#[cfg(test)]
-mod fixture;
-pub mod gate;
-pub mod interval_log;
-pub mod limits;
-pub mod meter;
-pub mod pipeline;
-pub mod pooled;
-pub mod recording;
-pub mod redact;
-pub mod report;
-pub mod ring;
-pub mod run;
-pub mod scenario;
-pub mod shutdown;
-mod snippet;
 pub mod stderr;
-pub mod tasks;
-pub mod units;
-pub mod witness;
+
+pub use pollscope_lab::{block, limits, meter, pipeline, ring, run, scenario, shutdown, tasks, witness};
+#[cfg(test)]
+use pollscope_record::fixture;
+pub use pollscope_record::{
+    blockers, compare, dist, escape, findings, gate, interval_log, pooled, recording, redact, report, snippet, units,
+};

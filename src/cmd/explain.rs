@@ -5,14 +5,13 @@ use std::path::Path;
 use super::CmdError;
 use super::output::Terminal;
 use crate::exit::Exit;
-use crate::explain::{EXPLANATIONS, find};
-use crate::report::explain;
+use crate::explain::{EXPLANATIONS, find, page};
 
 pub(super) fn execute(code: Option<&str>, terminal: &Terminal) -> Result<Exit, CmdError> {
-    let page = match code {
-        None => explain::list(EXPLANATIONS, &terminal.style()),
-        Some(code) => explain::page(find(code).map_err(CmdError::Explanation)?, &terminal.style()),
+    let text = match code {
+        None => page::list(EXPLANATIONS, &terminal.style()),
+        Some(code) => page::page(find(code).map_err(CmdError::Explanation)?, &terminal.style()),
     };
-    terminal.write(Path::new("-"), &page)?;
+    terminal.write(Path::new("-"), &text)?;
     Ok(Exit::Pass)
 }

@@ -12,7 +12,7 @@ use super::{CmdError, summary};
 use crate::args::{Color, Outputs};
 use crate::pipeline::folder_of;
 use crate::recording::Recording;
-use crate::report::terminal::Style;
+use crate::report::Style;
 use crate::report::{Format, files, render};
 
 /// The width of a report that nobody looks at on a terminal.

@@ -23,4 +23,5 @@ mod secrets;
 mod support;
 mod tails;
 mod tidy;
+#[path = "../../crates/record/src/report/trace/rules.rs"]
 mod trace_rules;

@@ -10,8 +10,8 @@ use crate::compare::synthetic::Machine;
 use crate::compare::{Note, Overall};
 use crate::fixture;
 use crate::recording::{Run, read, wire};
+use crate::report::Style;
 use crate::report::comparison::Format;
-use crate::report::terminal::Style;
 
 const BOTH: [&str; 2] = ["naive", "offloaded"];
 const ROUNDS: u32 = 5;

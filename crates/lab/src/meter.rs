@@ -1,0 +1,81 @@
+//! What a run's own threads used, and how long its closures waited for a thread of the blocking pool.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use pollscope_stacks::usage::Usage;
+
+use pollscope_record::recording::Dist;
+
+/// Adds up what threads say of themselves.
+#[derive(Debug, Clone)]
+pub struct Meter(Arc<Mutex<Metered>>);
+
+/// What was added up.
+#[derive(Debug, Clone)]
+pub struct Metered {
+    /// What all threads used that have ended; `None` where it could not be asked of one.
+    pub usage: Option<Usage>,
+    /// From the call that gives a closure to the pool to the closure's start.
+    pub pool_wait: Dist,
+}
+
+impl Default for Meter {
+    fn default() -> Meter {
+        Meter(Arc::new(Mutex::new(Metered { usage: Some(Usage::default()), pool_wait: Dist::empty(3) })))
+    }
+}
+
+impl Meter {
+    /// Adds what the calling thread used since it began. To be called once by each, as the last thing that it does.
+    pub fn thread_ends(&self) {
+        let used = Usage::of_this_thread();
+        self.with(|metered| metered.usage = metered.usage.zip(used).map(|(all, used)| all + used));
+    }
+
+    /// A closure that adds how long it waited since now, when it starts. It does so on the pool's thread, not on the loop.
+    pub fn waiting<T>(&self, f: impl FnOnce() -> T + Send + 'static) -> impl FnOnce() -> T + Send + 'static {
+        let (meter, asked) = (self.clone(), Instant::now());
+        move || {
+            let waited = u64::try_from(asked.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            meter.with(|metered| metered.pool_wait.record(waited));
+            f()
+        }
+    }
+
+    /// What was added so far.
+    pub fn read(&self) -> Metered {
+        self.with(|metered| metered.clone())
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Metered) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn threads_and_waits_add_up() {
+        let meter = Meter::default();
+        let waiting = meter.waiting(|| 7);
+        thread::sleep(Duration::from_millis(2));
+        assert_eq!((waiting(), meter.read().pool_wait.count()), (7, 1));
+        assert!(meter.read().pool_wait.min_ns >= Some(2_000_000));
+        for _ in 0..2 {
+            let meter = meter.clone();
+            let sleeps = move || {
+                thread::sleep(Duration::from_micros(100));
+                meter.thread_ends();
+            };
+            thread::spawn(sleeps).join().expect("no panic");
+        }
+        let switches = meter.read().usage.map(|usage| usage.voluntary_switches);
+        assert_eq!(switches.is_some_and(|switches| switches >= 2), pollscope_stacks::SUPPORTED, "{switches:?}");
+    }
+}

@@ -1,0 +1,184 @@
+//! Files as they are now, as if a merge had just read and written them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use super::evidence::{InputEvidence, OutputEvidence};
+use pollscope_record::escape::escape_path;
+
+/// Which of the files it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It was merged.
+    Input,
+    /// It was merged into.
+    Output,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Role::Input { "input" } else { "output" })
+    }
+}
+
+/// Why files cannot be held against one another.
+#[derive(Debug)]
+pub enum PresentError {
+    /// One cannot be opened or read.
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// Which one it is.
+        role: Role,
+        /// Its name.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// One is no regular file.
+    NotAFile {
+        /// Which one it is.
+        role: Role,
+        /// Its name.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// One file was named twice.
+    SameInput {
+        /// As it was named first.
+        first: PathBuf,
+        /// As it was named again.
+        second: PathBuf,
+    },
+    /// The output is one of the inputs, by whatever name or link.
+    OutputIsInput {
+        /// The output, as named.
+        output: PathBuf,
+        /// The input, as named.
+        input: PathBuf,
+    },
+    /// The merge's part would begin behind the output's end.
+    NothingLeft {
+        /// The output.
+        output: PathBuf,
+        /// Where the part would begin.
+        start: u64,
+        /// Where the output ends.
+        len: u64,
+    },
+}
+
+impl fmt::Display for PresentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PresentError::Io { operation, role, path, error } => {
+                write!(f, "cannot {operation} {role} `{}`: {error}", escape_path(path))?;
+                match error.kind() {
+                    ErrorKind::NotFound => f.write_str("; name a file that exists"),
+                    ErrorKind::PermissionDenied => f.write_str("; make it readable for this user"),
+                    _ => Ok(()),
+                }
+            }
+            PresentError::NotAFile { role, path, kind } => {
+                let path = escape_path(path);
+                write!(
+                    f,
+                    "cannot confirm with {role} `{path}`: it is a {kind}, which cannot be read again; name regular files"
+                )
+            }
+            PresentError::SameInput { first, second } => {
+                let (first, second) = (escape_path(first), escape_path(second));
+                write!(f, "cannot confirm with input `{first}` twice: `{second}` is the same file; name it once")
+            }
+            PresentError::OutputIsInput { output, input } => {
+                let (output, input) = (escape_path(output), escape_path(input));
+                write!(
+                    f,
+                    "cannot confirm output `{output}`: it is the same file as input `{input}`; name what was merged into"
+                )
+            }
+            PresentError::NothingLeft { output, start, len } => {
+                let output = escape_path(output);
+                write!(
+                    f,
+                    "cannot skip {start} bytes of output `{output}`: it has only {len}; skip what it had before the merge"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for PresentError {}
+
+/// The evidence that files are now, from their beginnings to their ends; the merge's part of the output begins at `start`.
+/// One file is open at a time.
+///
+/// # Errors
+/// When one is not a readable regular file, or is named twice.
+pub fn present(
+    inputs: &[PathBuf],
+    output: &Path,
+    start: u64,
+) -> Result<(Vec<InputEvidence>, OutputEvidence), PresentError> {
+    let (metadata, _) = look_at(output, Role::Output)?;
+    let identity = (metadata.dev(), metadata.ino());
+    if start > metadata.len() {
+        return Err(PresentError::NothingLeft { output: output.to_owned(), start, len: metadata.len() });
+    }
+    let mut seen = HashMap::with_capacity(inputs.len());
+    let mut evidence = Vec::with_capacity(inputs.len());
+    for path in inputs {
+        let (metadata, unterminated) = look_at(path, Role::Input)?;
+        let (len, dev, ino) = (metadata.len(), metadata.dev(), metadata.ino());
+        if (dev, ino) == identity {
+            return Err(PresentError::OutputIsInput { output: output.to_owned(), input: path.clone() });
+        }
+        if let Some(first) = seen.insert((dev, ino), path) {
+            return Err(PresentError::SameInput { first: first.clone(), second: path.clone() });
+        }
+        evidence.push(InputEvidence::whole(path.clone(), len, dev, ino, unterminated));
+    }
+    Ok((evidence, OutputEvidence { path: output.to_owned(), start, dev: identity.0, ino: identity.1 }))
+}
+
+/// A regular file's metadata, and whether its last line has no newline.
+fn look_at(path: &Path, role: Role) -> Result<(Metadata, bool), PresentError> {
+    let failed = |operation| move |error| PresentError::Io { operation, role, path: path.to_owned(), error };
+    let refused = |kind| PresentError::NotAFile { role, path: path.to_owned(), kind };
+    // Asked twice: opening a FIFO or a device may have effects, and what was asked about may be gone at the open.
+    special(&fs::metadata(path).map_err(failed("open"))?).map_or(Ok(()), |kind| Err(refused(kind)))?;
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
+    let file = options.open(path).map_err(failed("open"))?;
+    let metadata = file.metadata().map_err(failed("look at"))?;
+    special(&metadata).map_or(Ok(()), |kind| Err(refused(kind)))?;
+    let last = last_byte(&file, metadata.len()).map_err(failed("read"))?;
+    if metadata.len() == 0 && last.is_some() {
+        return Err(refused("file whose length the kernel does not tell, as in /proc"));
+    }
+    Ok((metadata, last.is_some_and(|last| last != b'\n')))
+}
+
+/// The last byte, or, of a file that says that it is empty, whatever is there.
+fn last_byte(file: &File, len: u64) -> io::Result<Option<u8>> {
+    let mut last = [0];
+    let read = file.read_at(&mut last, len.saturating_sub(1))?;
+    Ok((read == 1).then_some(last[0]))
+}
+
+fn special(metadata: &Metadata) -> Option<&'static str> {
+    match metadata.file_type() {
+        kind if kind.is_file() => None,
+        kind if kind.is_dir() => Some("directory"),
+        kind if kind.is_fifo() => Some("FIFO"),
+        kind if kind.is_socket() => Some("socket"),
+        _ => Some("device"),
+    }
+}

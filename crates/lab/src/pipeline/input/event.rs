@@ -1,0 +1,193 @@
+//! What befell inputs while they were followed: each is told once, and what may have cost lines is said to.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use pollscope_record::escape::escape_path;
+use pollscope_record::units::format_count;
+
+/// How many events are kept; those beyond are counted.
+const KEPT: usize = 1_000;
+
+/// Something that befell an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// When it was noticed, in nanoseconds since the merge's start.
+    pub at_ns: u64,
+    /// Which input, as it was named.
+    pub input: PathBuf,
+    /// What it was.
+    pub what: What,
+}
+
+/// What befell an input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum What {
+    /// Another file has its name now: it was renamed, or deleted and made anew, or a link was switched. What it held
+    /// was read to its end.
+    Replaced,
+    /// A file that had its name between two looks only was found by another name.
+    FoundBetween {
+        /// Where it was found.
+        path: PathBuf,
+    },
+    /// A file that had its name for a moment was gone before it could be opened.
+    Missed,
+    /// It became shorter.
+    Cut {
+        /// How far it was read.
+        offset: u64,
+        /// Its length when that was noticed.
+        len: u64,
+        /// Where a copy was found that has what was cut off: it was read to its end.
+        copy: Option<PathBuf>,
+    },
+    /// It holds something else than what was read of it.
+    Rewritten {
+        /// How far it was read.
+        offset: u64,
+        /// Where a copy was found that has what was there: it was read to its end.
+        copy: Option<PathBuf>,
+    },
+    /// Nothing has its name.
+    Missing,
+    /// What has its name now cannot be read.
+    Unreadable {
+        /// Why.
+        why: String,
+    },
+    /// There was no more time to read what was seen of it: it is where it was.
+    LeftUnread {
+        /// How far it was read.
+        offset: u64,
+        /// Its length when it was last looked at.
+        len: u64,
+    },
+    /// The kernel does not tell when it changes: it is looked at.
+    NotWatched {
+        /// Why.
+        why: String,
+    },
+    /// What had its name can be read again, or is there again.
+    Back,
+}
+
+impl What {
+    /// In a word.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            What::Replaced => "replaced",
+            What::FoundBetween { .. } => "found-between",
+            What::Missed => "missed",
+            What::Cut { .. } => "cut",
+            What::Rewritten { .. } => "rewritten",
+            What::Missing => "missing",
+            What::Unreadable { .. } => "unreadable",
+            What::NotWatched { .. } => "not-watched",
+            What::LeftUnread { .. } => "left-unread",
+            What::Back => "back",
+        }
+    }
+
+    /// Whether lines may have been lost by it.
+    pub fn is_possible_loss(&self) -> bool {
+        matches!(self, What::Missed | What::Cut { .. } | What::Rewritten { .. })
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "input `{}` ", escape_path(&self.input))?;
+        match &self.what {
+            What::Replaced => f.write_str("is another file now; the one before was read to its end")?,
+            What::FoundBetween { path } => {
+                write!(f, "was another file between two looks; it was found as `{}`", escape_path(path))?;
+            }
+            What::Missed => f.write_str("was another file for a moment, which was gone before it could be opened")?,
+            What::Cut { offset, len, copy: _ } => write!(
+                f,
+                "was cut to {} bytes after {} were read; it is read from its beginning",
+                format_count(*len),
+                format_count(*offset)
+            )?,
+            What::Rewritten { offset, copy: _ } => write!(
+                f,
+                "was rewritten after {} bytes were read; it is read from its beginning",
+                format_count(*offset)
+            )?,
+            What::Missing => f.write_str("is gone; waiting for it to come back")?,
+            What::Unreadable { why } => write!(f, "cannot be read now: {why}; trying again")?,
+            What::LeftUnread { offset, len } => write!(
+                f,
+                "was read up to byte {} of {} when there was no more time; the rest is not in the output",
+                format_count(*offset),
+                format_count(*len)
+            )?,
+            What::NotWatched { why } => write!(f, "cannot be watched by inotify: {why}; it is looked at instead")?,
+            What::Back => f.write_str("is back")?,
+        }
+        match &self.what {
+            What::Cut { copy: Some(copy), .. } | What::Rewritten { copy: Some(copy), .. } => {
+                write!(f, ", and its copy `{}` to its end; lines written after the copy may be lost", escape_path(copy))
+            }
+            what if what.is_possible_loss() => f.write_str("; lines may be lost"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The events of a merge; shared by its tails and whoever tells of them.
+#[derive(Debug, Clone)]
+pub struct Events {
+    origin: Instant,
+    told: Arc<Mutex<Told>>,
+}
+
+/// Events so far.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// The first thousand.
+    pub events: Vec<Event>,
+    /// How many came after these.
+    pub dropped: u64,
+    /// How many of all may have cost lines.
+    pub possible_losses: u64,
+    /// The first of these.
+    pub first_loss: Option<Box<Event>>,
+}
+
+impl Events {
+    /// None yet; their times are from now on.
+    pub fn from_now() -> Events {
+        Events { origin: Instant::now(), told: Arc::default() }
+    }
+
+    pub(super) fn tell(&self, input: &Path, what: What) {
+        let at_ns = self.origin.elapsed().as_nanos() as u64;
+        let event = Event { at_ns, input: input.to_owned(), what };
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if event.what.is_possible_loss() {
+            told.possible_losses += 1;
+            told.first_loss.get_or_insert_with(|| Box::new(event.clone()));
+        }
+        if told.events.len() < KEPT {
+            told.events.push(event);
+        } else {
+            told.dropped += 1;
+        }
+    }
+
+    /// All of them.
+    pub fn so_far(&self) -> Told {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Those after the first `known`.
+    pub fn after(&self, known: usize) -> Vec<Event> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.events.get(known..).unwrap_or_default().to_vec()
+    }
+}

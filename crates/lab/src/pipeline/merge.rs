@@ -1,0 +1,172 @@
+//! Several growing files, tailed concurrently into one output.
+
+use std::fmt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::changes::Changes;
+use super::input::{Input, InputError, Reading, Told, Watch, What};
+use super::sink::{
+    BlockInPlace, IoUring, Mode, Naive, Offloaded, Opened, OutputSpec, Sink, SinkError, SpawnBlocking, TokioFs,
+};
+use super::tail::{TailError, TailOptions, Tailed, tail};
+use crate::tasks::Tasks;
+use pollscope_record::escape::escape_path;
+
+/// Why a merge was refused before a byte was written.
+#[derive(Debug)]
+pub enum PreflightError {
+    /// An input's fault.
+    Input(InputError),
+    /// One file was named twice.
+    SameInput {
+        /// As it was named first.
+        first: PathBuf,
+        /// As it was named again.
+        second: PathBuf,
+    },
+    /// The output is one of the inputs, by whatever name or link.
+    OutputIsInput {
+        /// The output, as named.
+        output: PathBuf,
+        /// The input, as named.
+        input: PathBuf,
+    },
+}
+
+impl fmt::Display for PreflightError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PreflightError::Input(error) => error.fmt(f),
+            PreflightError::SameInput { first, second } => write!(
+                f,
+                "cannot merge input `{}` twice: `{}` is the same file; name it once",
+                escape_path(first),
+                escape_path(second)
+            ),
+            PreflightError::OutputIsInput { output, input } => write!(
+                f,
+                "cannot write output `{}`: it is the same file as input `{}`; name another output",
+                escape_path(output),
+                escape_path(input)
+            ),
+        }
+    }
+}
+
+impl std::error::Error for PreflightError {}
+
+/// Opens the inputs, and refuses what could not end well. Blocking; nothing is written.
+///
+/// # Errors
+/// When an input is no readable regular file or FIFO, or is named twice, or is the output.
+pub fn open_inputs(inputs: &[PathBuf], output: &Path, reading: &Reading) -> Result<Vec<Input>, PreflightError> {
+    // Through links: an output that links to an input would be that input.
+    let output_is = std::fs::metadata(output).ok().map(|metadata| (metadata.dev(), metadata.ino()));
+    let mut opened: Vec<Input> = Vec::with_capacity(inputs.len());
+    let mut seen = std::collections::HashMap::with_capacity(inputs.len());
+    for path in inputs {
+        let input = Input::open(path, reading.clone()).map_err(PreflightError::Input)?;
+        if Some(input.identity()) == output_is {
+            return Err(PreflightError::OutputIsInput { output: output.to_owned(), input: path.clone() });
+        }
+        if let Some(first) = seen.insert(input.identity(), path) {
+            return Err(PreflightError::SameInput { first: first.clone(), second: path.clone() });
+        }
+        opened.push(input);
+    }
+    if reading.follow && reading.watch == Watch::Inotify {
+        match Changes::start() {
+            Ok(changes) => opened.iter_mut().for_each(|input| input.be_told_by(&changes)),
+            Err(error) => opened.iter().for_each(|input| input.tell(What::NotWatched { why: error.to_string() })),
+        }
+    }
+    Ok(opened)
+}
+
+/// What became of a merge.
+#[derive(Debug)]
+pub struct Merged {
+    /// In the order of the inputs.
+    pub inputs: Vec<Tailed>,
+    /// Which file the lines went to.
+    pub opened: Opened,
+    /// The output's first error.
+    pub output_error: Option<SinkError>,
+    /// What befell the inputs.
+    pub told: Told,
+}
+
+impl Merged {
+    /// The first error of an input that is not the output's.
+    pub fn input_errors(&self) -> impl Iterator<Item = &InputError> {
+        self.inputs.iter().filter_map(|tailed| match &tailed.error {
+            Some(TailError::Input(error)) => Some(error),
+            _ => None,
+        })
+    }
+
+    /// Bytes whose write was answered.
+    pub fn bytes(&self) -> u64 {
+        self.inputs.iter().map(|tailed| tailed.bytes).sum()
+    }
+}
+
+/// Tails every input into the output, in the given mode, until `closed` turns true and all that was appended before is
+/// written, or the output fails. An input that fails ends alone; the others go on.
+///
+/// # Errors
+/// When the output cannot be opened; nothing is written then.
+pub async fn merge(
+    tasks: &Tasks,
+    mode: Mode,
+    inputs: Vec<Input>,
+    output: OutputSpec,
+    options: TailOptions,
+    closed: watch::Receiver<bool>,
+) -> Result<Merged, SinkError> {
+    match mode {
+        Mode::Naive => merge_into::<Naive>(tasks, inputs, output, options, closed).await,
+        Mode::Offloaded => merge_into::<Offloaded>(tasks, inputs, output, options, closed).await,
+        Mode::SpawnBlocking => merge_into::<SpawnBlocking>(tasks, inputs, output, options, closed).await,
+        Mode::TokioFs => merge_into::<TokioFs>(tasks, inputs, output, options, closed).await,
+        Mode::IoUring => merge_into::<IoUring>(tasks, inputs, output, options, closed).await,
+        Mode::BlockInPlace => merge_into::<BlockInPlace>(tasks, inputs, output, options, closed).await,
+    }
+}
+
+async fn merge_into<S: Sink>(
+    tasks: &Tasks,
+    mut inputs: Vec<Input>,
+    output: OutputSpec,
+    options: TailOptions,
+    closed: watch::Receiver<bool>,
+) -> Result<Merged, SinkError> {
+    let events = inputs.first().map(Input::events).cloned();
+    let (sink, opened) = S::open(output, tasks).await?;
+    let sink = Arc::new(sink);
+    Input::together(&mut inputs, (opened.dev, opened.ino));
+    let mut tails = Vec::with_capacity(inputs.len());
+    for (index, input) in inputs.into_iter().enumerate() {
+        let future = tail(tasks.clone(), input, options.clone(), Arc::clone(&sink), closed.clone());
+        tails.push(tasks.spawn(&format!("tail {index}"), future));
+    }
+    let mut inputs = Vec::with_capacity(tails.len());
+    for tail in tails {
+        // A tail's panic is the pipeline's own fault: it goes on to the caller once the output is closed.
+        inputs.push(tail.await);
+    }
+    let output_error = match Arc::try_unwrap(sink) {
+        Ok(sink) => sink.close().await.err(),
+        Err(_) => unreachable!("every tail has ended and dropped its part of the sink"),
+    };
+    let inputs = inputs.into_iter().map(|joined| match joined {
+        Ok(tailed) => tailed,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    });
+    let told = events.map(|events| events.so_far()).unwrap_or_default();
+    Ok(Merged { inputs: inputs.collect(), opened, output_error, told })
+}

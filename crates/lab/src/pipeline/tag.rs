@@ -1,0 +1,71 @@
+//! Which input a line of a merged file comes from: its tag, a tab, the line.
+
+use std::path::Path;
+
+use super::sink::Lines;
+use pollscope_record::escape::escape;
+
+/// The tag of an input: its path as it was named, without anything that could end a tag or a line, or that a terminal
+/// would obey. Two paths have one tag only if they are the same bytes: what is spelled out begins with a backslash, and so
+/// does a backslash itself.
+///
+/// ```
+/// # use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
+/// use pollscope_lab::pipeline::tag::tag;
+/// assert_eq!(tag(Path::new("logs/größe.log")), "logs/größe.log");
+/// assert_eq!(tag(Path::new("a\tb\n\\n")), "a\\tb\\n\\\\n");
+/// assert_eq!(tag(Path::new(OsStr::from_bytes(b"\xff\x1b"))), "\\xff\\u{1b}");
+/// ```
+pub fn tag(path: &Path) -> String {
+    let mut tag = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        // The escaper leaves backslashes alone, so they are doubled before it adds its own.
+        tag.push_str(&escape(&chunk.valid().replace('\\', "\\\\")));
+        for byte in chunk.invalid() {
+            tag.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    tag
+}
+
+/// The lines, each with that tag and a tab before it.
+///
+/// ```
+/// use pollscope_lab::pipeline::{sink::Lines, tag::tagged};
+/// let lines = Lines { bytes: b"one\n\n".to_vec(), count: 2 };
+/// assert_eq!(tagged("a", &lines).bytes, b"a\tone\na\t\n");
+/// ```
+pub fn tagged(tag: &str, lines: &Lines) -> Lines {
+    let mut bytes = Vec::with_capacity(lines.bytes.len() + lines.count as usize * (tag.len() + 1));
+    for line in lines.bytes.split_inclusive(|&byte| byte == b'\n') {
+        bytes.extend_from_slice(tag.as_bytes());
+        bytes.push(b'\t');
+        bytes.extend_from_slice(line);
+    }
+    Lines { bytes, count: lines.count }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn no_two_paths_have_one_tag() {
+        let pieces: [&[u8]; 10] =
+            [b"a", b"\\", b"n", b"\n", b"\t", b"x", b"ff", b"\xff", b"\xe9", "\u{202e}".as_bytes()];
+        let mut seen: HashMap<String, Vec<u8>> = HashMap::new();
+        for number in 0..10_000 {
+            let digits = [number / 1000, number / 100 % 10, number / 10 % 10, number % 10];
+            let path: Vec<u8> = digits.iter().flat_map(|digit| pieces[*digit].to_vec()).collect();
+            let tag = tag(Path::new(OsStr::from_bytes(&path)));
+            assert!(!tag.contains(char::is_control), "{tag:?}");
+            if let Some(other) = seen.insert(tag.clone(), path.clone()) {
+                assert_eq!(other, path, "{tag:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! A scenario becomes a recording: the workload on a runtime of its own thread, watched from outside.
+//!
+//! The measured loop runs on a thread of its own. Everything that collects runs on the caller's thread, which can therefore
+//! still report when the loop is stuck in a system call.
+
+mod assemble;
+mod collect;
+mod on_loop;
+mod prepare;
+mod watching;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use pollscope_probe::{InstallError, Probe};
+use tokio::runtime::Builder;
+use tokio::sync::watch;
+
+use crate::meter::Metered;
+use crate::pipeline::input::Event;
+use crate::pipeline::merge::PreflightError;
+use crate::pipeline::sink::{Mode, SinkError};
+use crate::ring::Rings;
+use crate::scenario::{Flavor, RuntimeSettings, Settings};
+use crate::shutdown::{Phase, Shutdown};
+use crate::tasks::Tasks;
+use collect::Collector;
+use on_loop::OnLoop;
+use pollscope_record::recording::{Run, Verdict};
+use prepare::Prepared;
+use watching::Watching;
+
+/// Slow polls listed a run; those beyond are counted.
+const KEPT_SLOW_POLLS: usize = 10_000;
+/// How long the last slow-poll lines may take to be written.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
+/// Why there is no run to report.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The inputs or the output were refused before anything was written.
+    Preflight(PreflightError),
+    /// The output could not be opened.
+    Output(SinkError),
+    /// The probe could not be installed.
+    Install(InstallError),
+    /// Something that the run needs could not be had.
+    Io {
+        /// What was tried.
+        operation: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The workload panicked.
+    Panicked,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RunError::Preflight(error) => error.fmt(f),
+            RunError::Output(error) => error.fmt(f),
+            RunError::Install(error) => error.fmt(f),
+            RunError::Io { operation, error } => write!(f, "cannot {operation}: {error}"),
+            RunError::Panicked => f.write_str("the workload panicked; its message is above"),
+        }
+    }
+}
+
+impl std::error::Error for RunError {}
+
+fn io_error(operation: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
+    let operation = operation.into();
+    move |error| RunError::Io { operation, error }
+}
+
+/// What a run looks like from outside while it runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// Since the run's start.
+    pub elapsed: Duration,
+    /// Slow polls so far.
+    pub slow_polls: u64,
+}
+
+/// Who is told what while a run goes on.
+pub trait Observer {
+    /// A run begins.
+    fn begin(&mut self, mode: Mode, round: u32);
+    /// A run begins that will be thrown away; `round` counts those from 1. Its slow-poll lines go nowhere.
+    fn begin_warmup(&mut self, mode: Mode, round: u32);
+    /// Something went wrong in such a run.
+    fn warmup_failed(&mut self, run: &Run);
+    /// Where slow-poll lines go.
+    fn slow_poll_lines(&mut self) -> Box<dyn io::Write + Send>;
+    /// Whether paths are hidden, in those lines and in the run.
+    fn redacts(&self) -> bool {
+        false
+    }
+    /// What the probe of a run sees can be asked for from now on, and not after [`Observer::end_measuring`].
+    fn begin_measuring(&mut self, _probe: &Probe) {}
+    /// The run's probe saw all that it will.
+    fn end_measuring(&mut self) {}
+    /// Something befell an input.
+    fn input_event(&mut self, _event: &Event) {}
+    /// Called about every 20 ms.
+    fn progress(&mut self, progress: Progress);
+}
+
+/// Runs every mode in every round, the rounds interleaved, until done or asked to stop. Warm-up rounds come first, and are in no
+/// result.
+///
+/// # Errors
+/// At the first run that could not be made at all. The runs before it are lost with it, as they answer another question.
+pub fn run_all(settings: &Settings, shutdown: &Shutdown, observer: &mut dyn Observer) -> Result<Vec<Run>, RunError> {
+    for round in 1..=settings.warmup {
+        for &mode in &settings.modes {
+            if shutdown.phase() != Phase::Run {
+                return Ok(Vec::new());
+            }
+            observer.begin_warmup(mode, round);
+            let run = run_once(settings, mode, 0, shutdown, &mut Silent(observer))?;
+            let is_confirmed = run.merge.as_ref().is_none_or(|merge| merge.verdict == Verdict::Ok);
+            if shutdown.phase() == Phase::Run && (!is_confirmed || !run.errors.is_empty()) {
+                observer.warmup_failed(&run);
+            }
+        }
+    }
+    let mut runs = Vec::new();
+    for round in 1..=settings.rounds {
+        for &mode in &settings.modes {
+            if shutdown.phase() != Phase::Run {
+                return Ok(runs);
+            }
+            observer.begin(mode, round);
+            runs.push(run_once(settings, mode, round, shutdown, observer)?);
+        }
+    }
+    Ok(runs)
+}
+
+/// An observer that is shown progress, and no slow polls: nothing would say of which run they are.
+struct Silent<'o>(&'o mut dyn Observer);
+
+impl Observer for Silent<'_> {
+    fn begin(&mut self, mode: Mode, round: u32) {
+        self.0.begin(mode, round);
+    }
+
+    fn begin_warmup(&mut self, mode: Mode, round: u32) {
+        self.0.begin_warmup(mode, round);
+    }
+
+    fn warmup_failed(&mut self, run: &Run) {
+        self.0.warmup_failed(run);
+    }
+
+    fn slow_poll_lines(&mut self) -> Box<dyn io::Write + Send> {
+        Box::new(io::sink())
+    }
+
+    fn redacts(&self) -> bool {
+        self.0.redacts()
+    }
+
+    fn begin_measuring(&mut self, probe: &Probe) {
+        self.0.begin_measuring(probe);
+    }
+
+    fn end_measuring(&mut self) {
+        self.0.end_measuring();
+    }
+
+    fn input_event(&mut self, event: &Event) {
+        self.0.input_event(event);
+    }
+
+    fn progress(&mut self, progress: Progress) {
+        self.0.progress(progress);
+    }
+}
+
+/// Runs one mode once. Blocking.
+///
+/// # Errors
+/// When there is nothing to report: the inputs or the output were refused, or the machine lacks what the run needs.
+pub fn run_once(
+    settings: &Settings,
+    mode: Mode,
+    round: u32,
+    shutdown: &Shutdown,
+    observer: &mut dyn Observer,
+) -> Result<Run, RunError> {
+    let Prepared { work, outside } = Prepared::make(settings)?;
+    let mut runtime = runtime_builder(settings.runtime, mode);
+    let (started_at, origin) = (SystemTime::now(), Instant::now());
+    let probe = Probe::builder()
+        .slow_poll(settings.slow_poll)
+        .keep_slow_polls(KEPT_SLOW_POLLS)
+        .source_root(source_root())
+        .redact_paths(observer.redacts())
+        .slow_poll_lines(observer.slow_poll_lines())
+        .install(&mut runtime)
+        .map_err(RunError::Install)?;
+    observer.begin_measuring(&probe);
+    let tasks = Tasks::measured_by(&probe);
+    let meter = tasks.meter().clone();
+    runtime.on_thread_stop({
+        let meter = meter.clone();
+        move || meter.thread_ends()
+    });
+    let (ends_on_loop, witnesses) = on_loop::witnesses(settings)?;
+    // Before the loop's first poll, so that the intervals add up to the whole.
+    let collector = Collector::new(settings.sample_every, origin, probe.clone(), witnesses.lag.clone());
+    let (close, closed) = watch::channel(false);
+    let (events, received) = mpsc::channel();
+    let rings = (mode == Mode::IoUring).then(Rings::now);
+    let on_loop = OnLoop {
+        probe: probe.clone(),
+        tasks,
+        work,
+        mode,
+        closed,
+        origin,
+        witnesses: ends_on_loop,
+        rings: rings.clone(),
+        events,
+    };
+    // Never joined: a thread that is stuck in a system call cannot be. Its `Finished` is as good.
+    let spawned = thread::Builder::new().name("loop".to_owned()).spawn(move || on_loop.run(runtime));
+    spawned.map_err(io_error("start the thread `loop`"))?;
+
+    let mut watching = Watching::start(witnesses, outside, collector, close, origin, rings)?;
+    let outcome = watching.until_finished(&received, shutdown, observer)?;
+    // What threads used is known of those that have ended: all have, unless the workload was abandoned.
+    let usage = if outcome.is_some() { meter.read().usage } else { None };
+    let metered = Metered { usage, ..meter.read() };
+    probe.finish(LAST_LINES);
+    observer.end_measuring();
+    let ended = watching.end(outcome, shutdown)?;
+    let interrupted = match (shutdown.phase(), ended.abandoned) {
+        (_, Some(what)) => Some(format!("asked to report at once: {what} was abandoned")),
+        (Phase::Run, None) => None,
+        (_, None) => Some("asked to stop: what was accepted was finished and confirmed".to_owned()),
+    };
+    Ok(assemble::run(settings, mode, round, started_at, interrupted, ended, metered))
+}
+
+/// What this crate's sources are shown from: places have the paths that the compiler was given, which begin at the workspace.
+fn source_root() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().nth(2).unwrap_or(package)
+}
+
+fn runtime_builder(settings: RuntimeSettings, mode: Mode) -> Builder {
+    let mut builder = match settings.flavor {
+        Flavor::CurrentThread => Builder::new_current_thread(),
+        Flavor::MultiThread => Builder::new_multi_thread(),
+    };
+    if settings.flavor == Flavor::MultiThread {
+        builder.worker_threads(settings.workers);
+    }
+    match mode {
+        // Tokio's io_uring among all, where this build has it.
+        Mode::IoUring => builder.enable_all(),
+        _ => builder.enable_io().enable_time(),
+    };
+    builder
+}

@@ -1,0 +1,196 @@
+//! What was measured becomes a run of a recording. Pure.
+
+use std::time::{Duration, SystemTime};
+
+use pollscope_probe::{Blame, Call, Charge, Ledger, Site, SlowPoll, Snapshot, StackFrame, Waited};
+
+use super::watching::Ended;
+use crate::meter::Metered;
+use crate::pipeline::input::{Event, Told};
+use crate::pipeline::sink::Mode;
+use crate::ring::Ring;
+use crate::scenario::Settings;
+use pollscope_record::recording::{self, Coverage, Dist, InputEvent, InputEvents, Lines, Run, RuntimeInfo, Text};
+
+/// Puts the parts together.
+pub(super) fn run(
+    settings: &Settings,
+    mode: Mode,
+    round: u32,
+    started_at: SystemTime,
+    interrupted: Option<String>,
+    ended: Ended,
+    metered: Metered,
+) -> Run {
+    let Ended { elapsed, collected, responses, merge, ring, abandoned: _ } = ended;
+    let (snapshot, usage) = (&collected.snapshot, metered.usage);
+    let bytes = merge.as_ref().and_then(|merge| merge.written_bytes);
+    let (confirmed, write_latency, errors, told) = match merge {
+        None => (None, None, Vec::new(), Told::default()),
+        Some(merge) => (Some(merge.confirmed), merge.write_latency, merge.errors, merge.told),
+    };
+    let polls = Dist::from(&snapshot.polls);
+    Run {
+        mode: mode.as_str().to_owned(),
+        round,
+        runtime: RuntimeInfo {
+            flavor: settings.runtime.flavor.as_str().to_owned(),
+            workers: settings.runtime.workers as u64,
+        },
+        started_at: humantime::format_rfc3339_millis(started_at).to_string(),
+        elapsed_ns: nanos(elapsed),
+        coverage: coverage(snapshot, ring),
+        merge: confirmed,
+        interrupted,
+        errors,
+        input_events: input_events(&told),
+        loop_busy_ns: polls.sum_ns,
+        polls,
+        schedule_latency: snapshot.schedule_latency.as_ref().map(Dist::from),
+        lag: collected.lag,
+        lag_raw: collected.lag_raw,
+        response_time: responses.as_ref().map(|responses| Dist::from(&responses.times)),
+        unanswered: responses.map(|responses| responses.unanswered),
+        write_latency,
+        busy_stretches: Some(Dist::from(&snapshot.busy_stretches)),
+        throughput_bytes_per_s: bytes.and_then(|bytes| per_second(bytes, elapsed)),
+        cpu_user_ns: usage.map(|usage| usage.user_ns),
+        cpu_system_ns: usage.map(|usage| usage.system_ns),
+        context_switches_voluntary: usage.map(|usage| usage.voluntary_switches),
+        context_switches_involuntary: usage.map(|usage| usage.involuntary_switches),
+        pool_wait: Some(metered.pool_wait),
+        slow_poll_threshold_ns: snapshot.threshold_ns,
+        slow_polls_total: snapshot.slow_polls_total,
+        slow_polls_dropped: snapshot.slow_polls_dropped,
+        slow_poll_lines: Lines { printed: snapshot.lines.printed, suppressed: snapshot.lines.suppressed },
+        slow_polls: snapshot.slow_polls.iter().map(slow_poll).collect(),
+        sites: snapshot.sites.iter().map(site).collect(),
+        ledger: snapshot.ledger.as_ref().map(ledger),
+        intervals: collected.intervals,
+        runtime_metrics: collected.runtime_metrics,
+    }
+}
+
+fn input_events(told: &Told) -> InputEvents {
+    let event = |event: &Event| InputEvent {
+        at_ns: event.at_ns,
+        event: event.what.as_str().to_owned(),
+        text: event.to_string(),
+        may_lose: event.what.is_possible_loss(),
+    };
+    InputEvents {
+        events: told.events.iter().map(event).collect(),
+        dropped: told.dropped,
+        possible_losses: told.possible_losses,
+    }
+}
+
+fn coverage(snapshot: &Snapshot, ring: Option<Ring>) -> Coverage {
+    let owned = |phrases: &[&str]| phrases.iter().map(|&phrase| phrase.to_owned()).collect();
+    let mut blind_to: Vec<String> = owned(&snapshot.coverage.blind_to);
+    blind_to.push("the writer thread's own loop (it serves nobody else)".to_owned());
+    let mut missing: Vec<String> = snapshot.capture_notes.iter().map(ToString::to_string).collect();
+    match ring {
+        Some(used @ Ring::Used(_)) => blind_to.push(used.to_string()),
+        Some(other) => missing.push(other.to_string()),
+        None => {}
+    }
+    Coverage {
+        source: snapshot.coverage.source.as_str().to_owned(),
+        sees: owned(&snapshot.coverage.sees),
+        blind_to,
+        missing,
+    }
+}
+
+fn slow_poll(poll: &SlowPoll) -> recording::SlowPoll {
+    recording::SlowPoll {
+        id: poll.id,
+        task_id: poll.task_id,
+        task_name: poll.task_name.as_deref().map(Text::from),
+        spawned_at: format!("{}:{}", poll.spawned_at.file(), poll.spawned_at.line()).into(),
+        worker: poll.worker.map(|worker| worker as u64),
+        start_ns: poll.start_ns,
+        duration_ns: poll.duration_ns,
+        cpu_ns: poll.evidence.cpu_ns,
+        run_delay_ns: poll.evidence.run_delay_ns,
+        off_cpu_ns: poll.evidence.off_cpu_ns(poll.duration_ns),
+        cause: poll.evidence.cause.map(|cause| cause.as_str().into()),
+        syscall: poll.evidence.call.as_ref().map(|call| syscall(call).into()),
+        blocking_line: poll.evidence.blocking_line.as_deref().map(Text::from),
+        function: poll.evidence.function.as_deref().map(Text::from),
+        stack: poll.evidence.stack.iter().map(frame).collect(),
+        stack_complete: poll.evidence.stack_complete,
+        blame: poll.blame.map(blame),
+        worst_waiter: poll.blame.and_then(|blame| blame.worst).map(|waited| Box::new(waiter(waited))),
+    }
+}
+
+fn waiter(waited: Waited) -> recording::Waiter {
+    recording::Waiter {
+        task_id: waited.task_id,
+        spawned_at: format!("{}:{}", waited.spawned_at.file(), waited.spawned_at.line()),
+        ready_ns: waited.ready_ns,
+        polled_ns: waited.polled_ns,
+    }
+}
+
+fn blame(blame: Blame) -> recording::Blame {
+    recording::Blame {
+        tasks: blame.tasks,
+        wait_ns: blame.wait_ns,
+        late_tasks: blame.late_tasks,
+        wait_most_ns: blame.wait_most_ns,
+        lifo_tasks: blame.lifo_tasks,
+    }
+}
+
+fn ledger(ledger: &Ledger) -> recording::Ledger {
+    let charge = |charge: &Charge| recording::Charge {
+        culprit: place(&charge.culprit).into(),
+        waiter: place(&charge.waiter).into(),
+        tasks: charge.tasks,
+        wait_ns: charge.wait_ns,
+        late_tasks: charge.late_tasks,
+        wait_most_ns: charge.wait_most_ns,
+    };
+    recording::Ledger { charges: ledger.charges.iter().map(charge).collect(), unattributed_ns: ledger.unattributed_ns }
+}
+
+/// A spawn site, or all those beyond the table's size.
+fn place(place: &Option<String>) -> String {
+    place.clone().unwrap_or_else(|| "other".to_owned())
+}
+
+fn syscall(call: &Call) -> recording::Syscall {
+    recording::Syscall {
+        name: call.name.as_str().into(),
+        fd: call.fd.map(i64::from),
+        path: call.path.as_deref().map(Text::from),
+        bytes: call.bytes,
+        text: call.text.as_str().into(),
+    }
+}
+
+fn frame(frame: &StackFrame) -> recording::Frame {
+    let text = |text: &Option<String>| text.as_deref().map(Text::from);
+    recording::Frame { function: text(&frame.function), file: text(&frame.file), line: frame.line.map(u64::from) }
+}
+
+fn site(site: &Site) -> recording::Site {
+    recording::Site {
+        spawned_at: place(&site.spawned_at),
+        task_name: site.task_name.as_deref().map(str::to_owned),
+        polls: Dist::from(&site.polls),
+        slow: site.slow,
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn per_second(bytes: u64, elapsed: Duration) -> Option<u64> {
+    let rate = bytes as f64 / elapsed.as_secs_f64();
+    rate.is_finite().then_some(rate as u64)
+}

@@ -1,0 +1,267 @@
+//! The outside of a run: closes the inputs when it is time, collects, and confirms what came of it.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+use super::collect::{Collected, Collector};
+use super::on_loop::{EndsOutside, Event, Outcome};
+use super::prepare::Outside;
+use super::{Observer, RunError, io_error};
+use crate::pipeline::confirm::{InputEvidence, OutputEvidence, confirm};
+use crate::pipeline::generate::Appearances;
+use crate::pipeline::input::Told;
+use crate::pipeline::merge::Merged;
+use crate::ring::{Ring, Rings};
+use crate::shutdown::{Phase, Shutdown};
+use crate::witness::responder::{Asking, Client, Responses};
+use pollscope_record::escape::escape_path;
+use pollscope_record::recording::{Dist, Merge, Verdict};
+
+/// How often it looks whether there is something to do.
+const TICK: Duration = Duration::from_millis(20);
+/// How long the removal of a simulation's folder may keep back a report that was asked for at once.
+const REMOVAL: Duration = Duration::from_millis(500);
+
+/// The watching side of a run.
+pub(super) struct Watching {
+    outside: Outside,
+    asking: Option<Asking>,
+    collector: Collector,
+    close: watch::Sender<bool>,
+    origin: Instant,
+    elapsed: Option<Duration>,
+    rings: Option<Rings>,
+    ring: Option<Ring>,
+    /// How many of the inputs' events were told on.
+    told: usize,
+}
+
+/// What a run left behind, apart from what the probe saw.
+pub(super) struct Ended {
+    pub(super) elapsed: Duration,
+    pub(super) collected: Collected,
+    pub(super) responses: Option<Responses>,
+    pub(super) merge: Option<MergeEnded>,
+    /// What became of the runtime's io_uring, if it may have had one.
+    pub(super) ring: Option<Ring>,
+    /// What was given up to report at once.
+    pub(super) abandoned: Option<&'static str>,
+}
+
+/// What a merge left behind.
+pub(super) struct MergeEnded {
+    pub(super) confirmed: Merge,
+    pub(super) written_bytes: Option<u64>,
+    pub(super) write_latency: Option<Dist>,
+    pub(super) errors: Vec<String>,
+    pub(super) told: Told,
+}
+
+impl Watching {
+    /// Connects the client, then lets the simulated writers begin.
+    pub(super) fn start(
+        ends: EndsOutside,
+        mut outside: Outside,
+        collector: Collector,
+        close: watch::Sender<bool>,
+        origin: Instant,
+        rings: Option<Rings>,
+    ) -> Result<Watching, RunError> {
+        let mut asking = None;
+        if let Some(end) = ends.client {
+            let client = Client::connect(end.server, end.settings.connections, end.settings.every);
+            asking = Some(client.and_then(Client::start).map_err(io_error("connect the client to the echo server"))?);
+            // An error means that the loop ended already; its last event says why.
+            let _ = end.connected.send(());
+        }
+        outside.start(origin)?;
+        Ok(Watching { outside, asking, collector, close, origin, elapsed: None, rings, ring: None, told: 0 })
+    }
+
+    /// Watches until the loop has ended, or, with `None`, until asked to report at once.
+    pub(super) fn until_finished(
+        &mut self,
+        events: &Receiver<Event>,
+        shutdown: &Shutdown,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Outcome>, RunError> {
+        loop {
+            match events.recv_timeout(TICK) {
+                Ok(Event::Started(handle)) => self.collector.watch(&handle),
+                Ok(Event::WorkloadDone) => {
+                    self.elapsed = Some(self.origin.elapsed());
+                    if let Some(asking) = &self.asking {
+                        asking.stop();
+                    }
+                }
+                Ok(Event::Ring(ring)) => self.ring = Some(ring),
+                Ok(Event::Finished(outcome)) => return outcome.map(Some),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(RunError::Panicked),
+            }
+            observer.progress(self.collector.tick());
+            for event in self.outside.events.after(self.told) {
+                observer.input_event(&event);
+                self.told += 1;
+            }
+            match shutdown.phase() {
+                Phase::Run => {}
+                Phase::Drain => self.outside.stop(),
+                Phase::Finish => {
+                    self.outside.stop();
+                    self.outside.enough.store(true, Ordering::Relaxed);
+                }
+                Phase::Abort => return Ok(None),
+            }
+            if !*self.close.borrow() && self.outside.is_over(self.origin.elapsed()) {
+                self.close.send_replace(true);
+            }
+        }
+    }
+
+    /// Gathers what is left; of an abandoned workload (`None`), what is known.
+    pub(super) fn end(mut self, outcome: Option<Outcome>, shutdown: &Shutdown) -> Result<Ended, RunError> {
+        // Stays here, so that it is removed before the process ends, whatever becomes of the threads that use it.
+        let folder = self.outside.folder.take();
+        // Of an abandoned runtime, which is still there.
+        let ring = self.ring.take().or_else(|| self.rings.as_ref().map(Rings::since));
+        let elapsed = self.elapsed.unwrap_or_else(|| self.origin.elapsed());
+        let responses = match (self.asking.take(), &outcome) {
+            (None, _) => None,
+            (Some(asking), None) => Some(asking.so_far()),
+            (Some(asking), Some(_)) => Some(asking.finish().map_err(io_error("hear the echo server's answers"))?),
+        };
+        let (merge, abandoned) = match outcome {
+            Some(Outcome::Blocked) => (None, None),
+            Some(Outcome::Merged(merged)) => {
+                let (inputs, told) = (merged.inputs.len() as u64, merged.told.clone());
+                match confirm_until(self.outside, merged, shutdown)? {
+                    Some(confirmed) => (Some(confirmed), None),
+                    None => (Some(unconfirmed(inputs, "the confirmation", told)), Some("the confirmation")),
+                }
+            }
+            None => {
+                let told = self.outside.events.so_far();
+                (self.outside.inputs.map(|inputs| unconfirmed(inputs, "the merge", told)), Some("the workload"))
+            }
+        };
+        let collected = self.collector.end();
+        if let Some(folder) = folder {
+            remove(folder, shutdown);
+        }
+        Ok(Ended { elapsed, collected, responses, merge, ring, abandoned })
+    }
+}
+
+/// Removes the folder of a simulation. On a disk that hangs that hangs too, and the report must not wait for it: once asked to
+/// report at once, it is given little time.
+fn remove(folder: TempDir, shutdown: &Shutdown) {
+    let (send, removed) = mpsc::channel();
+    let thread = thread::Builder::new().name("remove".to_owned());
+    let spawned = thread.spawn(move || {
+        drop(folder);
+        // An error means that nobody waits for it any more.
+        let _ = send.send(());
+    });
+    if spawned.is_err() {
+        // The folder was dropped with the closure.
+        return;
+    }
+    let mut left = REMOVAL;
+    while removed.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+        if shutdown.phase() == Phase::Abort {
+            let Some(less) = left.checked_sub(TICK) else { return };
+            left = less;
+        }
+    }
+}
+
+/// Confirms on a thread of its own: the FIFO's reader may pause for long and the files be large, and a request to report
+/// at once must not wait for either. `None` when that came first.
+fn confirm_until(
+    mut outside: Outside,
+    merged: Box<Merged>,
+    shutdown: &Shutdown,
+) -> Result<Option<MergeEnded>, RunError> {
+    let (send, confirmed) = mpsc::channel();
+    let thread = thread::Builder::new().name("confirm".to_owned());
+    let spawned = thread.spawn(move || {
+        // An error means that nobody waits for it any more.
+        let _ = send.send(ended(&mut outside, &merged));
+    });
+    spawned.map_err(io_error("start the thread `confirm`"))?;
+    loop {
+        match confirmed.recv_timeout(TICK) {
+            Ok(ended) => return ended.map(Some),
+            Err(RecvTimeoutError::Disconnected) => return Err(RunError::Panicked),
+            Err(RecvTimeoutError::Timeout) if shutdown.phase() == Phase::Abort => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+fn ended(outside: &mut Outside, merged: &Merged) -> Result<MergeEnded, RunError> {
+    let appearances = outside.appearances()?;
+    let behind_fifo = outside.file_behind_fifo()?;
+    let inputs: Vec<InputEvidence> = merged.inputs.iter().map(|tailed| tailed.evidence.clone()).collect();
+    let mut confirmed = match output_evidence(merged, behind_fifo) {
+        Ok(output) => confirm(&inputs, &output, &outside.how),
+        Err(reason) => Merge::unverifiable(inputs.len() as u64, reason),
+    };
+    let mut errors: Vec<String> = merged.output_error.iter().map(ToString::to_string).collect();
+    errors.extend(merged.input_errors().map(ToString::to_string));
+    if let Some(first) = errors.first() {
+        // What was written may agree with what was read, but not all that should have been was.
+        confirmed.verdict = if confirmed.verdict == Verdict::Ok { Verdict::Failed } else { confirmed.verdict };
+        confirmed.reason = Some(first.clone());
+    }
+    if let Some(loss) = merged.told.first_loss.as_ref().filter(|_| confirmed.verdict == Verdict::Ok) {
+        // All that was read is there, but perhaps not all that was written.
+        confirmed.verdict = Verdict::Unverifiable;
+        confirmed.reason = Some(loss.to_string());
+    }
+    let write_latency = appearances.map(|appearances| write_latency(&appearances, merged));
+    let told = merged.told.clone();
+    Ok(MergeEnded { confirmed, written_bytes: Some(merged.bytes()), write_latency, errors, told })
+}
+
+fn output_evidence(merged: &Merged, behind_fifo: Option<PathBuf>) -> Result<OutputEvidence, String> {
+    let opened = &merged.opened;
+    let Some(path) = behind_fifo else {
+        return Ok(OutputEvidence { path: opened.path.clone(), start: opened.start, dev: opened.dev, ino: opened.ino });
+    };
+    let metadata = std::fs::metadata(&path).map_err(|error| cannot_read(&path, &error))?;
+    Ok(OutputEvidence { dev: metadata.dev(), ino: metadata.ino(), start: 0, path })
+}
+
+fn cannot_read(path: &Path, error: &std::io::Error) -> String {
+    format!("cannot look at `{}`: {error}", escape_path(path))
+}
+
+fn unconfirmed(inputs: u64, what: &str, told: Told) -> MergeEnded {
+    MergeEnded {
+        confirmed: Merge::unverifiable(inputs, format!("{what} was abandoned before it ended")),
+        written_bytes: None,
+        write_latency: None,
+        errors: Vec::new(),
+        told,
+    }
+}
+
+/// From each line's appearance in its input to the answer of its write.
+fn write_latency(appearances: &Appearances, merged: &Merged) -> Dist {
+    let mut latency = Dist::empty(3);
+    for (appeared, tailed) in appearances.iter().zip(&merged.inputs) {
+        for (appeared, written) in appeared.iter().zip(&tailed.written_ns) {
+            latency.record(written.saturating_sub(*appeared));
+        }
+    }
+    latency
+}

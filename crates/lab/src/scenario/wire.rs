@@ -1,0 +1,387 @@
+//! The TOML twin of a scenario: the file format, and how it becomes a [`Scenario`].
+//!
+//! # The format
+//!
+//! A scenario is one TOML file. `question`, `why` and `[expect]` must be there; everything else has a default.
+//! An unknown key is an error, and so is a value outside its range. Durations are strings of a number and a unit:
+//! `"20us"`, `"1.5ms"`, `"2s"`, `"1h"`.
+//!
+//! | key | value | default |
+//! |---|---|---|
+//! | `question` | the question in one line | – |
+//! | `why` | prose: why it is asked, and what one learns | – |
+//! | `seed` | of everything random; 0 to 2⁶³ − 1 | 1 |
+//! | `rounds` | how often each mode runs; 1 to 100 | 5 |
+//! | `warmup` | rounds before those, which are run and thrown away; 0 to 100 | 1; 0 if `rounds` is 1 |
+//! | `modes` | the modes to compare, in this order, none twice: `naive`, `offloaded`, `spawn-blocking`, `tokio-fs`, `io-uring` (Linux, `--cfg tokio_unstable`), `block-in-place` (`multi_thread`), or `all` that are possible; a list, or one string with commas | `["naive", "offloaded"]` |
+//! | `slow_poll` | what counts as a slow poll (`>=`); 1us to 1h | `"100ms"` |
+//! | `sample_every` | the length of an interval in the recording; 1ms to 1h | `"100ms"` |
+//! | **`[runtime]`** | the runtime that is measured | |
+//! | `runtime.flavor` | `"current_thread"` or `"multi_thread"` | `"current_thread"` |
+//! | `runtime.workers` | threads; 1 to 64, and 1 on `current_thread` | 1; 4 on `multi_thread` |
+//! | **`[expect]`** | what must come out | |
+//! | `expect.gates` | a list of expectations in the grammar of [`pollscope_record::gate`]; at least one | – |
+//!
+//! What runs is either `[merge]` or `[block]`, never both. A file with neither merges, with every default.
+//!
+//! | key | value | default |
+//! |---|---|---|
+//! | **`[merge]`** | simulated writers, tailed and merged into one output | |
+//! | `merge.inputs` | files written and tailed; 1 to 5,000 | 5 |
+//! | `merge.lines` | lines a file; 1 to 10,000,000 | 10 |
+//! | `merge.max_wait` | the longest random wait before a line; 1us to 1h | `"100ms"` |
+//! | `merge.letters` | random letters a line; 1 to 1,000,000 | 10 |
+//! | `merge.poll_interval` | how long a tail sleeps when there is no new data; 1ms to 1h | `"100ms"` |
+//! | `merge.batch` | lines written at once, if they were read at once; 1, line by line, to 1,000,000 | 1 |
+//! | `merge.close_after` | handles are closed this long after the start, or when the writers are done, whichever is later; up to 1h | `"1s"` |
+//! | **`[merge.sink]`** | where the lines go | |
+//! | `merge.sink.kind` | `"file"`: a regular file; `"fifo"`: a FIFO whose reader writes the merged file | `"file"` |
+//! | `merge.sink.sync_every` | only for a file: it is synced to the disk after so many lines, and at the end; 0: never; to 10,000,000 | 0 |
+//! | `merge.sink.pause` | only for a FIFO: the reader stops for this long; less than `every` | `"200ms"` |
+//! | `merge.sink.every` | only for a FIFO: … once in every such period; 1us to 1h | `"500ms"` |
+//! | **`[block]`** | tasks that become ready at the same moment and each block their thread once | |
+//! | `block.tasks` | how many; 1 to 10,000 | 1 |
+//! | `block.duration` | how long each blocks; 1us to 60s | `"500ms"` |
+//! | `block.how` | `"sleep"`: a blocking sleep; `"spin"`: a busy loop | `"sleep"` |
+//! | `block.after` | when they start, after the run's start; up to 1h | `"250ms"` |
+//! | `block.run_for` | how long the whole run lasts, at least; up to 1h | `"1500ms"` |
+//! | **`[witness]`** | what else watches the loop | |
+//! | `witness.lag` | the period of a timer on the loop, 1ms to 1h, or `"off"` | `"10ms"` |
+//! | `witness.response` | the time between two requests to an echo server on the loop, over all connections; 1ms to 1h, or `"off"` | `"10ms"` |
+//! | `witness.connections` | connections of that client; 1 to 1,000 | 1 |
+//!
+//! A merge may write 10 GiB at most: inputs × lines × (letters + 64 bytes for the path and the number).
+//!
+//! # `--set`
+//!
+//! An [`Override`] gives one key another value before the file is checked. When it chooses another kind of sink or the
+//! `current_thread` runtime, what the file says about the replaced choice is forgotten. [`settings_map`] is the way
+//! back: every setting, by the same keys.
+//!
+//! # An example
+//!
+//! ```
+//! use std::time::Duration;
+//! use pollscope_lab::scenario::{Workload, wire};
+//!
+//! let text = r#"
+//! question = "Does one slow reader stop everybody?"
+//! why = """
+//! A pipe holds 64 KiB. When its reader pauses, write(2) waits, and with it everything on the loop.
+//! """
+//! modes = ["naive", "offloaded"]
+//! slow_poll = "50ms"
+//!
+//! [merge]
+//! inputs = 5
+//! lines = 1_000
+//! letters = 1_000
+//! max_wait = "5ms"
+//!
+//! [merge.sink]
+//! kind = "fifo"
+//! pause = "200ms"
+//! every = "500ms"
+//!
+//! [witness]
+//! response = "off"
+//!
+//! [expect]
+//! gates = ["merge.verdict == ok", "naive.slow_polls >= 3", "offloaded.lag.p99 < 0.1 * naive.lag.p99"]
+//! "#;
+//!
+//! let faster = wire::Override::parse("merge.sink.pause=100ms")?;
+//! let scenario = wire::parse("slow-reader", text, &[faster])?;
+//! assert_eq!(scenario.settings.slow_poll, Duration::from_millis(50));
+//! assert_eq!(scenario.expect.len(), 3);
+//! assert_eq!(wire::settings_map(&scenario.settings)["merge.sink.pause"], "100ms");
+//! assert_eq!(scenario.changed, ["merge.sink.pause"]);
+//!
+//! let error = wire::parse("slow-reader", &text.replace("inputs", "inpust"), &[]).unwrap_err().to_string();
+//! assert!(error.contains("did you mean `inputs`?"), "{error}");
+//! # Ok::<(), wire::ScenarioError>(())
+//! ```
+
+mod check;
+mod error;
+mod set;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+pub use self::error::{Place, ScenarioError, TextPlace};
+pub use self::set::{Override, settings_map};
+use self::source::Source;
+use super::{Scenario, builtin};
+use pollscope_record::units::parse_duration;
+
+/// Reads a scenario. `name` is a built-in scenario's name or a file's path, as [`builtin::find`] returns it;
+/// the scenario is called by the file's stem.
+///
+/// # Errors
+/// When the text or an override is not in the format, a value is outside its range, or something that must be there
+/// is not. The message shows the line, or the override.
+pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Scenario, ScenarioError> {
+    let checked = |overrides| {
+        let source = Source { name, text, overrides };
+        let file = source.read()?;
+        check::scenario(builtin::stem(name), file).map_err(|fault| source.explain(fault))
+    };
+    let mut scenario: Scenario = checked(overrides)?;
+    if !overrides.is_empty() {
+        // A file that is valid only with the overrides changes all of it.
+        let written = checked(&[]).map_or_else(|_| BTreeMap::new(), |written| settings_map(&written.settings));
+        let used = settings_map(&scenario.settings);
+        scenario.changed =
+            used.into_iter().filter(|(key, value)| written.get(key) != Some(value)).map(|of| of.0).collect();
+    }
+    Ok(scenario)
+}
+
+/// Every key that holds a value.
+const KEYS: [&str; 30] = [
+    "question",
+    "why",
+    "seed",
+    "rounds",
+    "warmup",
+    "modes",
+    "slow_poll",
+    "sample_every",
+    "runtime.flavor",
+    "runtime.workers",
+    "merge.inputs",
+    "merge.lines",
+    "merge.max_wait",
+    "merge.letters",
+    "merge.poll_interval",
+    "merge.batch",
+    "merge.close_after",
+    "merge.sink.kind",
+    "merge.sink.sync_every",
+    "merge.sink.pause",
+    "merge.sink.every",
+    "block.tasks",
+    "block.duration",
+    "block.how",
+    "block.after",
+    "block.run_for",
+    "witness.lag",
+    "witness.response",
+    "witness.connections",
+    "expect.gates",
+];
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+struct File {
+    question: Option<String>,
+    why: Option<String>,
+    seed: Option<Whole>,
+    rounds: Option<Whole>,
+    warmup: Option<Whole>,
+    modes: Option<Words>,
+    slow_poll: Option<Time>,
+    sample_every: Option<Time>,
+    #[serde(default)]
+    runtime: Runtime,
+    merge: Option<Merge>,
+    block: Option<Block>,
+    #[serde(default)]
+    witness: Witness,
+    #[serde(default)]
+    expect: Expect,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+struct Runtime {
+    flavor: Option<String>,
+    workers: Option<Whole>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+struct Merge {
+    inputs: Option<Whole>,
+    lines: Option<Whole>,
+    max_wait: Option<Time>,
+    letters: Option<Whole>,
+    poll_interval: Option<Time>,
+    batch: Option<Whole>,
+    close_after: Option<Time>,
+    #[serde(default)]
+    sink: Sink,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+struct Sink {
+    kind: Option<String>,
+    sync_every: Option<Whole>,
+    pause: Option<Time>,
+    every: Option<Time>,
+}
+
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+struct Block {
+    tasks: Option<Whole>,
+    duration: Option<Time>,
+    how: Option<String>,
+    after: Option<Time>,
+    run_for: Option<Time>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+struct Witness {
+    lag: Option<TimeOrOff>,
+    response: Option<TimeOrOff>,
+    connections: Option<Whole>,
+}
+
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+struct Expect {
+    gates: Option<Gates>,
+}
+
+/// A whole number, of any size: bounds are checked where their message can name them.
+#[derive(Debug, Clone, Copy)]
+struct Whole(i128);
+
+/// A duration such as `"100ms"`.
+#[derive(Debug, Clone, Copy)]
+struct Time(Duration);
+
+/// A duration, or `"off"`.
+#[derive(Debug, Clone, Copy)]
+struct TimeOrOff(Option<Duration>);
+
+/// A list of words, or one string of them with commas between.
+#[derive(Debug)]
+struct Words(Vec<String>);
+
+/// A list of expectations, or one.
+#[derive(Debug)]
+struct Gates(Vec<String>);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Whole, D::Error> {
+        struct Whole_;
+        impl Visitor<'_> for Whole_ {
+            type Value = Whole;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number")
+            }
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Whole, E> {
+                Ok(Whole(number.into()))
+            }
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Whole, E> {
+                Ok(Whole(number.into()))
+            }
+            fn visit_i128<E: Error>(self, number: i128) -> Result<Whole, E> {
+                Ok(Whole(number))
+            }
+        }
+        deserializer.deserialize_any(Whole_)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+        struct Time_;
+        impl Visitor<'_> for Time_ {
+            type Value = Time;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"100ms\"")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Time, E> {
+                parse_duration(text).map(Time).map_err(E::custom)
+            }
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Time, E> {
+                bare_zero(number, &self).map(Time)
+            }
+        }
+        deserializer.deserialize_any(Time_)
+    }
+}
+
+impl<'de> Deserialize<'de> for TimeOrOff {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TimeOrOff, D::Error> {
+        struct TimeOrOff_;
+        impl Visitor<'_> for TimeOrOff_ {
+            type Value = TimeOrOff;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a duration such as \"10ms\", or \"off\"")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<TimeOrOff, E> {
+                match text {
+                    "off" => Ok(TimeOrOff(None)),
+                    _ => parse_duration(text).map(|time| TimeOrOff(Some(time))).map_err(E::custom),
+                }
+            }
+            fn visit_i64<E: Error>(self, number: i64) -> Result<TimeOrOff, E> {
+                bare_zero(number, &self).map(|time| TimeOrOff(Some(time)))
+            }
+        }
+        deserializer.deserialize_any(TimeOrOff_)
+    }
+}
+
+/// The one number that is a duration without a unit.
+fn bare_zero<E: Error>(number: i64, expected: &dyn serde::de::Expected) -> Result<Duration, E> {
+    match number {
+        0 => Ok(Duration::ZERO),
+        _ => Err(E::invalid_type(serde::de::Unexpected::Signed(number), expected)),
+    }
+}
+
+/// Reads a list of strings, or one string that `split` makes a list of.
+struct Strings {
+    expecting: &'static str,
+    split: fn(&str) -> Vec<String>,
+}
+
+impl<'de> Visitor<'de> for Strings {
+    type Value = Vec<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.expecting)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Vec<String>, E> {
+        Ok((self.split)(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<String>, A::Error> {
+        let mut strings = Vec::new();
+        while let Some(string) = list.next_element()? {
+            strings.push(string);
+        }
+        Ok(strings)
+    }
+}
+
+impl<'de> Deserialize<'de> for Words {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Words, D::Error> {
+        let split = |text: &str| text.split(',').map(|word| word.trim().to_owned()).collect();
+        deserializer
+            .deserialize_any(Strings { expecting: "a list such as [\"naive\", \"offloaded\"]", split })
+            .map(Words)
+    }
+}
+
+impl<'de> Deserialize<'de> for Gates {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Gates, D::Error> {
+        let expecting = "a list such as [\"naive.slow_polls >= 3\"]";
+        deserializer.deserialize_any(Strings { expecting, split: |text| vec![text.to_owned()] }).map(Gates)
+    }
+}

@@ -1,0 +1,149 @@
+//! Why a scenario cannot be used.
+
+use std::fmt;
+
+use pollscope_record::gate::GateError;
+use pollscope_record::snippet::{Snippet, printable};
+
+/// Why a scenario cannot be used. Its message says where, why and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ScenarioError {
+    /// The text is not TOML.
+    Syntax {
+        /// Where.
+        place: Place,
+        /// What TOML expects there.
+        reason: String,
+    },
+    /// A key that no scenario has.
+    UnknownKey {
+        /// Where.
+        place: Place,
+        /// The dotted key.
+        key: String,
+        /// The key that was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// A value of the wrong type, outside its bounds, or at odds with another.
+    Value {
+        /// Where.
+        place: Place,
+        /// The dotted key.
+        key: String,
+        /// What is wrong with its value.
+        reason: String,
+        /// What to do.
+        help: Option<String>,
+    },
+    /// An expectation that is not one.
+    Gate {
+        /// Where.
+        place: Place,
+        /// Why not.
+        error: GateError,
+    },
+    /// A `--set` that is not `key=value`.
+    BadOverride {
+        /// What was typed.
+        text: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// There is no built-in scenario of that name.
+    NotFound {
+        /// What was typed.
+        name: String,
+        /// The name that was probably meant.
+        nearest: Option<&'static str>,
+    },
+    /// A scenario's file cannot be read.
+    Read {
+        /// The file.
+        path: String,
+        /// Why.
+        cause: String,
+    },
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A place in a scenario's text.
+    Text(Box<TextPlace>),
+    /// A scenario's text as a whole: something is missing in it.
+    Scenario(String),
+    /// A `--set`, as it was typed.
+    Set(String),
+}
+
+/// A place in a scenario's text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextPlace {
+    /// The scenario's name or its file.
+    pub(super) name: String,
+    pub(super) snippet: Snippet,
+}
+
+impl Place {
+    /// What cannot be done, up to the colon.
+    fn verb(&self) -> String {
+        let (what, name) = match self {
+            Place::Text(place) => ("read scenario `", &place.name),
+            Place::Scenario(name) => ("read scenario `", name),
+            Place::Set(text) => ("apply `--set ", text),
+        };
+        format!("cannot {what}{}`", printable(name))
+    }
+
+    /// The line and the caret, where there is one, below the message.
+    fn below(&self) -> String {
+        match self {
+            Place::Text(place) => format!("\n{}", place.snippet.with_place(&place.name)),
+            Place::Scenario(_) | Place::Set(_) => String::new(),
+        }
+    }
+}
+
+impl fmt::Display for ScenarioError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ScenarioError::Syntax { place, reason } => {
+                write!(f, "{}: not TOML: {}{}", place.verb(), printable(reason), place.below())
+            }
+            ScenarioError::UnknownKey { place, key, nearest } => {
+                write!(f, "{}: unknown key `{}`{}", place.verb(), printable(key), place.below())?;
+                match nearest {
+                    Some(nearest) => write!(f, "\nhelp: did you mean `{nearest}`?"),
+                    None => write!(f, "\nhelp: `pollscope scenarios` lists scenarios to start from"),
+                }
+            }
+            ScenarioError::Value { place, key, reason, help } => {
+                write!(f, "{}: `{key}` {}{}", place.verb(), printable(reason), place.below())?;
+                match help {
+                    Some(help) => write!(f, "\nhelp: {help}"),
+                    None => Ok(()),
+                }
+            }
+            ScenarioError::Gate { place, error } => write!(f, "{}: {error}{}", place.verb(), place.below()),
+            ScenarioError::BadOverride { text, reason } => {
+                write!(f, "cannot read `--set {}`: {reason}; write `--set key=value`, such as ", printable(text))?;
+                f.write_str("`--set merge.inputs=7`")
+            }
+            ScenarioError::NotFound { name, nearest } => {
+                write!(f, "cannot find scenario `{}`: there is no such built-in scenario", printable(name))?;
+                if let Some(nearest) = nearest {
+                    write!(f, "; did you mean `{nearest}`?")?;
+                }
+                f.write_str(
+                    "\nhelp: list them with `pollscope scenarios`; write a file's path with a `/` or with `.toml`",
+                )
+            }
+            ScenarioError::Read { path, cause } => {
+                write!(f, "cannot read scenario file `{}`: {}", printable(path), printable(cause))
+            }
+        }
+    }
+}
+
+impl std::error::Error for ScenarioError {}

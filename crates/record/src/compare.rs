@@ -1,0 +1,246 @@
+//! Two sets of runs, compared metric by metric: which is better, by how much, and how sure that is. Pure, and the same runs
+//! always give the same answer: the resamples come from a fixed seed.
+//!
+//! Rounds are the unit: a statistic is taken of each round, and the noise between rounds decides what counts as a difference.
+//! METHODOLOGY.md says how ("Comparing"). With fewer than [`LEAST_ROUNDS`] rounds nothing is known of that noise; then a
+//! percentile has the interval that its own samples give it, and only a gap far beyond it counts.
+
+mod drift;
+mod interval;
+mod judge;
+mod metric;
+mod question;
+mod sentence;
+#[cfg(any(test, feature = "fixture"))]
+pub mod synthetic;
+#[cfg(test)]
+mod tests;
+
+pub use metric::{METRICS, Metric, Unit};
+pub use question::{Difference, differences, environments};
+pub use sentence::{conclusion, higher_or_lower, interval_text, noted, regression};
+
+use crate::recording::{Recording, Run};
+
+/// From this many rounds of both sides on, the interval is one between rounds.
+pub const LEAST_ROUNDS: usize = 3;
+/// Further rounds of a mode are not looked at: no scenario has more than 100, but a file may say anything.
+const MOST_ROUNDS: usize = 1_000;
+/// What warnings advise.
+pub const ADVISED_ROUNDS: usize = 10;
+
+/// The runs of one mode that are compared with others.
+#[derive(Debug, Clone)]
+pub struct Side<'a> {
+    /// What sentences call it.
+    pub name: String,
+    /// Its runs that ran to their end, in the order of rounds.
+    pub runs: Vec<&'a Run>,
+    /// How many were cut short, and so left out.
+    pub cut_short: usize,
+}
+
+impl<'a> Side<'a> {
+    /// The runs of `mode` in a recording; `name` is what sentences call them.
+    pub fn of(recording: &'a Recording, mode: &str, name: impl Into<String>) -> Side<'a> {
+        Side::new(recording.runs.iter().filter(|run| run.mode == mode), name)
+    }
+
+    /// These runs.
+    pub fn new(runs: impl Iterator<Item = &'a Run>, name: impl Into<String>) -> Side<'a> {
+        let (runs, cut_short): (Vec<&Run>, Vec<&Run>) =
+            runs.take(MOST_ROUNDS).partition(|run| run.interrupted.is_none());
+        Side { name: name.into(), runs, cut_short: cut_short.len() }
+    }
+}
+
+/// How the rounds of the two sides lie to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rounds {
+    /// Made by turns, so that round 3 of one ran beside round 3 of the other: each pair gives a ratio.
+    Interleaved,
+    /// Made at different times.
+    Apart,
+}
+
+/// What became of a comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// What sentences call the first side.
+    pub a: String,
+    /// What sentences call the second side, whose change is judged.
+    pub b: String,
+    /// Whole rounds of each.
+    pub rounds: [usize; 2],
+    /// How the rounds lie.
+    pub lie: Rounds,
+    /// One for each of [`METRICS`] that both sides know.
+    pub rows: Vec<Row>,
+    /// What to know when reading it, each a sentence with its remedy.
+    pub notes: Vec<Note>,
+}
+
+/// One metric of both sides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Which.
+    pub metric: &'static Metric,
+    /// The first side's value, in the metric's unit: the geometric mean of its rounds, of slow polls the mean.
+    pub a: f64,
+    /// The second side's.
+    pub b: f64,
+    /// Second by first; `None` where one of them is 0.
+    pub ratio: Option<f64>,
+    /// The ends of the ratio's 95 % interval; `None` where there is none.
+    pub interval: Option<[f64; 2]>,
+    /// What the interval was made from.
+    pub basis: Basis,
+    /// What it comes to.
+    pub verdict: Verdict,
+}
+
+/// What an interval was made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// The differences between rounds.
+    Rounds,
+    /// The samples within the runs, which know nothing of the noise between runs.
+    Samples,
+    /// Nothing: there are too few rounds, and no samples.
+    Nothing,
+}
+
+impl Basis {
+    /// The word in the JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Basis::Rounds => "rounds",
+            Basis::Samples => "samples",
+            Basis::Nothing => "none",
+        }
+    }
+}
+
+/// What a comparison of one metric comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The second side is better, beyond noise.
+    Better,
+    /// The second side is worse, beyond noise.
+    Worse,
+    /// A difference that would matter is ruled out, or is smaller than what matters.
+    NoDifference,
+    /// The noise leaves it open.
+    Inconclusive,
+}
+
+impl Verdict {
+    /// The words used in reports and in the JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Better => "better",
+            Verdict::Worse => "worse",
+            Verdict::NoDifference => "no difference",
+            Verdict::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+/// What to know when reading a comparison.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Note {
+    /// Something differs, and what else the machine did can be the reason.
+    Apart,
+    /// A side has so few rounds that the noise between them is unknown.
+    TooFewRounds,
+    /// Metrics that the rounds there are leave open.
+    Open(Vec<&'static str>),
+    /// A metric rose or fell from round to round: side, metric, last third by first third.
+    Trend(String, &'static str, f64),
+    /// Round 1 of a side lies apart from its others: side, metrics.
+    FirstRound(String, Vec<&'static str>),
+    /// Runs of a side that were cut short, and left out.
+    CutShort(String, usize),
+}
+
+impl Comparison {
+    /// What all metrics come to. What the loop's users feel decides before what it costs; it is [`Overall::NoDifference`] where
+    /// none is better or worse and most could have shown it.
+    pub fn verdict(&self) -> Overall {
+        let has =
+            |verdict, price| self.rows.iter().filter(move |row| row.verdict == verdict && row.metric.is_price == price);
+        let count = |price| (has(Verdict::Better, price).count(), has(Verdict::Worse, price).count());
+        let same = [false, true].iter().map(|price| has(Verdict::NoDifference, *price).count()).sum::<usize>();
+        match [count(false), count(true)].into_iter().find(|counts| *counts != (0, 0)) {
+            None if 2 * same > self.rows.len() => Overall::NoDifference,
+            None => Overall::Inconclusive,
+            Some((_, 0)) => Overall::Better,
+            Some((0, _)) => Overall::Worse,
+            Some(_) => Overall::Mixed,
+        }
+    }
+
+    /// The row of a metric, by its key.
+    pub fn row(&self, key: &str) -> Option<&Row> {
+        self.rows.iter().find(|row| row.metric.key == key)
+    }
+}
+
+/// What a whole comparison comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overall {
+    /// Something is better, and nothing worse.
+    Better,
+    /// Something is worse, and nothing better.
+    Worse,
+    /// Some of each.
+    Mixed,
+    /// Nothing differs, as far as can be told.
+    NoDifference,
+    /// Too little is known.
+    Inconclusive,
+}
+
+impl Overall {
+    /// The words in the JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Overall::Better => "better",
+            Overall::Worse => "worse",
+            Overall::Mixed => "mixed",
+            Overall::NoDifference => "no difference",
+            Overall::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+/// Compares two sides. `comparisons` (at least 1) is how many the reader is shown at once: the more there are, the more one
+/// must differ to count.
+///
+/// ```
+/// use pollscope_record::compare::{Overall, Rounds, Side, compare, conclusion};
+/// let nothing = |name| Side::new(std::iter::empty(), name);
+/// let comparison = compare(&nothing("naive"), &nothing("offloaded"), Rounds::Interleaved, 1);
+/// assert_eq!(comparison.verdict(), Overall::Inconclusive);
+/// assert_eq!(conclusion(&comparison), "too little is known to tell naive from offloaded");
+/// ```
+pub fn compare(a: &Side, b: &Side, lie: Rounds, comparisons: usize) -> Comparison {
+    let family = comparisons.max(1) * METRICS.len();
+    let rows: Vec<Row> = METRICS.iter().filter_map(|metric| judge::row(metric, a, b, lie, family)).collect();
+    let rounds = [a.runs.len(), b.runs.len()];
+    let mut notes = Vec::new();
+    let differs = rows.iter().any(|row| matches!(row.verdict, Verdict::Better | Verdict::Worse));
+    notes.extend((differs && lie == Rounds::Apart).then_some(Note::Apart));
+    if rounds.iter().any(|&rounds| rounds < LEAST_ROUNDS) {
+        notes.push(Note::TooFewRounds);
+    } else if rounds.iter().any(|&rounds| rounds < ADVISED_ROUNDS) {
+        let open = rows.iter().filter(|row| row.verdict == Verdict::Inconclusive).map(|row| row.metric.name);
+        let open: Vec<&str> = open.collect();
+        notes.extend((!open.is_empty()).then_some(Note::Open(open)));
+    }
+    for side in [a, b] {
+        notes.extend(drift::notes(side));
+        notes.extend((side.cut_short > 0).then(|| Note::CutShort(side.name.clone(), side.cut_short)));
+    }
+    Comparison { a: a.name.clone(), b: b.name.clone(), rounds, lie, rows, notes }
+}

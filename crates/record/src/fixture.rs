@@ -1,0 +1,182 @@
+//! Hand-made recordings for tests: deterministic, and shaped like real ones.
+
+use std::collections::BTreeMap;
+
+use crate::recording::{
+    Coverage, Dist, Environment, Gate, GateVerdict, InputEvents, Lines, Merge, Recording, Run, RuntimeInfo,
+    ScenarioInfo, Site, SlowPoll, Verdict,
+};
+
+/// Milliseconds in nanoseconds.
+pub const MS: u64 = 1_000_000;
+
+/// A distribution of `groups`: each a count and the two ends that its values are spread between, evenly in log scale.
+pub fn dist(digits: u8, groups: &[(u64, u64, u64)]) -> Dist {
+    let mut dist = Dist::empty(digits);
+    for &(count, low, high) in groups {
+        let (low, high) = ((low as f64).ln(), (high as f64).ln());
+        for i in 0..count {
+            let at = if count == 1 { 1.0 } else { i as f64 / (count - 1) as f64 };
+            dist.record((low + (high - low) * at).exp().round() as u64);
+        }
+    }
+    dist
+}
+
+/// A round that nothing is wrong with.
+pub fn run(mode: &str) -> Run {
+    let tails = dist(2, &[(2_400, 2_000, 30_000), (90, 30_000, 210_000)]);
+    let responder = dist(2, &[(9_000, 4_000, 22_000), (120, 22_000, 900_000)]);
+    let site = |at: &str, name: &str, polls| Site {
+        spawned_at: at.to_owned(),
+        task_name: Some(name.to_owned()),
+        polls,
+        slow: 0,
+    };
+    let sites = vec![
+        site("src/witness/responder.rs:74", "responder", responder),
+        site("src/pipeline/merge.rs:88", "tail", tails),
+        site("src/witness/lag.rs:51", "lag", dist(2, &[(300, 1_500, 9_000)])),
+    ];
+    let mut polls = Dist::empty(3);
+    for site in &sites {
+        polls.add(&site.polls);
+    }
+    Run {
+        mode: mode.to_owned(),
+        round: 1,
+        runtime: RuntimeInfo { flavor: "current_thread".to_owned(), workers: 1 },
+        started_at: "2026-05-04T10:11:12Z".to_owned(),
+        elapsed_ns: 3_020 * MS,
+        coverage: Coverage {
+            source: "hooks".to_owned(),
+            sees: vec!["every poll of every spawned task".to_owned(), "the future given to block_on".to_owned()],
+            blind_to: vec!["tasks of a LocalSet".to_owned()],
+            missing: Vec::new(),
+        },
+        merge: Some(merge()),
+        interrupted: None,
+        errors: Vec::new(),
+        input_events: InputEvents::default(),
+        loop_busy_ns: polls.sum_ns,
+        polls,
+        schedule_latency: Some(dist(3, &[(11_800, 900, 60_000), (110, 60_000, 1_300_000)])),
+        lag: Some(dist(3, &[(290, 60_000, 1_090_000), (10, MS, 2 * MS)])),
+        lag_raw: Some(dist(3, &[(290, 60_000, 1_090_000), (10, MS, 2 * MS)])),
+        response_time: Some(dist(3, &[(590, 80_000, 600_000), (10, 600_000, 5_400_000)])),
+        unanswered: Some(0),
+        write_latency: Some(dist(3, &[(50, 40_000, 190 * MS)])),
+        busy_stretches: Some(dist(3, &[(4_000, 5_000, 900_000)])),
+        throughput_bytes_per_s: Some(1_204),
+        cpu_user_ns: Some(210 * MS),
+        cpu_system_ns: Some(90 * MS),
+        context_switches_voluntary: Some(9_000),
+        context_switches_involuntary: Some(40),
+        pool_wait: Some(dist(3, &[(1_200, 8_000, 300_000)])),
+        slow_poll_threshold_ns: 100 * MS,
+        slow_polls_total: 0,
+        slow_polls_dropped: 0,
+        slow_poll_lines: Lines::default(),
+        slow_polls: Vec::new(),
+        ledger: None,
+        sites,
+        intervals: Vec::new(),
+        runtime_metrics: None,
+    }
+}
+
+/// A merge that is ok.
+pub fn merge() -> Merge {
+    Merge {
+        verdict: Verdict::Ok,
+        reason: None,
+        inputs: 5,
+        lines: 50,
+        long_lines: 0,
+        bytes: 1_204,
+        lost: 0,
+        duplicated: 0,
+        reordered: 0,
+        torn: 0,
+        foreign: 0,
+        unterminated: 0,
+    }
+}
+
+/// A round in which polls of `durations` (nanoseconds) of the tails blocked the loop.
+pub fn blocked(mode: &str, durations: &[u64]) -> Run {
+    let mut run = run(mode);
+    let mut start_ns = 180 * MS;
+    for (i, &duration_ns) in durations.iter().enumerate() {
+        run.polls.record(duration_ns);
+        let tails = &mut run.sites[1];
+        tails.polls.record(duration_ns);
+        tails.slow += 1;
+        run.loop_busy_ns += duration_ns;
+        run.slow_polls.push(SlowPoll {
+            id: i as u64 + 1,
+            task_id: Some(7 + i as u64 % 5),
+            task_name: Some("tail".into()),
+            spawned_at: "src/pipeline/merge.rs:88".into(),
+            worker: Some(0),
+            start_ns,
+            duration_ns,
+            ..SlowPoll::default()
+        });
+        start_ns += duration_ns + 31 * MS;
+        for dist in [&mut run.response_time, &mut run.lag, &mut run.schedule_latency].into_iter().flatten() {
+            for part in 1..=10 {
+                dist.record(duration_ns * part / 10);
+            }
+        }
+        run.lag_raw.as_mut().expect("made above").record(duration_ns);
+        run.busy_stretches.as_mut().expect("made above").record(duration_ns + 40_000);
+    }
+    run.slow_polls_total = durations.len() as u64;
+    run.slow_poll_lines.printed = run.slow_polls_total;
+    run.sites.sort_by_key(|site| std::cmp::Reverse(site.polls.sum_ns));
+    run
+}
+
+/// Two modes; the first was blocked.
+pub fn recording() -> Recording {
+    let blocked = blocked("naive", &[503_123_456, 168_400_000, 168_100_000, 131_000_000, 120_900_000, 104_000_000]);
+    let mut offloaded = run("offloaded");
+    offloaded.write_latency = Some(dist(3, &[(50, 60_000, 184 * MS)]));
+    recording_of(vec![blocked, offloaded])
+}
+
+/// A recording of these runs.
+pub fn recording_of(runs: Vec<Run>) -> Recording {
+    let gate = |expr: &str, verdict, value| Gate { expr: expr.to_owned(), verdict, value };
+    Recording {
+        environment: Environment {
+            pollscope: "0.1.0".to_owned(),
+            tokio: "1.54.0".to_owned(),
+            os: "linux x86_64".to_owned(),
+            kernel: Some("6.8.0".to_owned()),
+            cpus: Some(4),
+            clock: "CLOCK_MONOTONIC".to_owned(),
+            tokio_unstable: true,
+            console_compiled: true,
+            console_on: false,
+            command: vec!["pollscope".to_owned(), "run".to_owned(), "merge".to_owned()],
+        },
+        scenario: ScenarioInfo {
+            name: "merge".to_owned(),
+            why: "What does a write that blocks cost everyone else on the loop? A FIFO whose reader pauses makes it block."
+                .to_owned(),
+            seed: 42,
+            settings: BTreeMap::new(),
+            changed: Vec::new(),
+        },
+        findings: crate::findings::findings(&runs),
+        runs,
+        gates: vec![
+            gate("naive.slow_polls >= 3", GateVerdict::Pass, Some(6.0)),
+            gate("offloaded.slow_polls == 0", GateVerdict::Pass, Some(0.0)),
+            gate("offloaded.lag.p99 < 1ms", GateVerdict::Fail, Some(1_560_000.0)),
+            gate("offloaded.response_time.p999 < 10ms", GateVerdict::Inconclusive, None),
+        ],
+    }
+}

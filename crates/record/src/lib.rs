@@ -1,0 +1,21 @@
+//! What is known of an async service, as plain data, and all that is made of it.
+//!
+//! A [`recording`] says what was seen. [`findings`] say what it means, [`gate`]s whether it is as expected, [`compare`] what
+//! became better or worse, and [`report`] shows it. All of it is pure: the same recording gives the same text. Nothing here reads a
+//! clock, a thread or a file but [`recording::read`], which reads what it is given.
+
+pub mod blockers;
+pub mod compare;
+pub mod dist;
+pub mod escape;
+pub mod findings;
+#[cfg(any(test, feature = "fixture"))]
+pub mod fixture;
+pub mod gate;
+pub mod interval_log;
+pub mod pooled;
+pub mod recording;
+pub mod redact;
+pub mod report;
+pub mod snippet;
+pub mod units;

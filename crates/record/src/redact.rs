@@ -1,0 +1,269 @@
+//! Hides paths in a recording: what `--redact` shows may be shown to anyone who may know the program. Pure.
+//!
+//! Hidden are the paths of system calls, the folders of source files that lie outside the workspace, inputs and outputs in
+//! settings, errors and reasons, and the values on the command line. Places in the workspace, crates and functions, tasks'
+//! names, numbers and durations stay.
+//!
+//! A recording that was made without the probe's own `redact_paths` can have places relative to the folder that it was made in;
+//! they are taken for the workspace's.
+
+use pollscope_probe::redacted_source;
+
+use crate::findings::findings;
+use crate::recording::{Frame, Recording, Run, SlowPoll, Syscall, Text};
+
+/// What stands for a path that is hidden.
+pub const HIDDEN: &str = "<path>";
+/// What stands for a value on the command line.
+pub const VALUE: &str = "<value>";
+
+/// The recording without paths. Its findings are made anew, of what is left.
+pub fn redact(recording: Recording) -> Recording {
+    let Recording { mut environment, mut scenario, runs, gates, findings: _ } = recording;
+    environment.command = command(&environment.command);
+    scenario.why = text(&scenario.why);
+    for (key, value) in &mut scenario.settings {
+        if key == "files.output" || value.contains('/') {
+            HIDDEN.clone_into(value);
+        }
+    }
+    let runs: Vec<Run> = runs.into_iter().map(run).collect();
+    Recording { environment, scenario, findings: findings(&runs), runs, gates }
+}
+
+/// A message without paths: those between backticks, as all messages have them, and those that begin with `/`.
+///
+/// ```
+/// use pollscope_record::redact::text;
+/// assert_eq!(text("cannot open input `a.log`: denied; pass --force"), "cannot open input `<path>`: denied; pass --force");
+/// assert_eq!(text("as in /var/log/x, say"), "as in <path> say");
+/// ```
+pub fn text(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for (index, part) in text.split('`').enumerate() {
+        if index > 0 {
+            shown.push('`');
+        }
+        match index % 2 {
+            0 => shown.push_str(&without_absolute(part)),
+            _ if is_advice(part) => shown.push_str(part),
+            _ => shown.push_str(HIDDEN),
+        }
+    }
+    shown
+}
+
+/// An option or a command that a message names: nothing of the user's.
+fn is_advice(quoted: &str) -> bool {
+    (quoted.starts_with("--") || quoted.starts_with("ulimit -")) && !quoted.contains('/')
+}
+
+fn without_absolute(text: &str) -> String {
+    let is_path = |word: &str| {
+        let word = word.trim_start_matches(['"', '\'', '(', '<', '[']);
+        word.len() > 1 && (word.starts_with('/') || word.starts_with("~/"))
+    };
+    let mut shown = String::with_capacity(text.len());
+    for word in text.split_inclusive(char::is_whitespace) {
+        let bare = word.trim_end();
+        shown.push_str(if is_path(bare) { HIDDEN } else { bare });
+        shown.push_str(&word[bare.len()..]);
+    }
+    shown
+}
+
+/// The program's name, the command's, and which options were given: not with what.
+fn command(typed: &[String]) -> Vec<String> {
+    let options_end = typed.iter().position(|word| word == "--").unwrap_or(typed.len());
+    let shown = typed.iter().enumerate().map(|(index, word)| match index {
+        0 => word.rsplit('/').next().unwrap_or_default().to_owned(),
+        1 if word.bytes().all(|byte| byte.is_ascii_lowercase()) => word.clone(),
+        _ if index > options_end => VALUE.to_owned(),
+        _ => option(word).unwrap_or_else(|| VALUE.to_owned()),
+    });
+    shown.collect()
+}
+
+/// `--json` of `--json=FILE`, `-o` of `-oFILE`; `None` for what is no option.
+fn option(word: &str) -> Option<String> {
+    match word.strip_prefix('-')?.strip_prefix('-') {
+        Some(long) => {
+            let name = long.split_once('=').map_or(long, |(name, _)| name);
+            let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+            is_name.then(|| if name.len() < long.len() { format!("--{name}={VALUE}") } else { word.to_owned() })
+        }
+        // `-` is stdout.
+        None if word == "-" => Some(word.to_owned()),
+        None => {
+            let mut letters = word.chars().skip(1);
+            let letter = letters.next().filter(char::is_ascii_alphabetic)?;
+            Some(if letters.next().is_some() { format!("-{letter}{VALUE}") } else { word.to_owned() })
+        }
+    }
+}
+
+fn run(mut run: Run) -> Run {
+    run.errors.iter_mut().for_each(|error| *error = text(error));
+    run.interrupted = run.interrupted.as_deref().map(text);
+    run.input_events.events.iter_mut().for_each(|event| event.text = text(&event.text));
+    if let Some(merge) = &mut run.merge {
+        merge.reason = merge.reason.as_deref().map(text);
+    }
+    // What is missing is said without paths but those of `/proc`, which every machine has.
+    run.slow_polls = run.slow_polls.into_iter().map(slow_poll).collect();
+    run.sites.iter_mut().for_each(|site| site.spawned_at = place(&site.spawned_at));
+    for charge in run.ledger.iter_mut().flat_map(|ledger| &mut ledger.charges) {
+        (charge.culprit, charge.waiter) = (place(&charge.culprit).into(), place(&charge.waiter).into());
+    }
+    run
+}
+
+fn slow_poll(mut poll: SlowPoll) -> SlowPoll {
+    // What has no path stays shared with other slow polls.
+    let kept = |text: &Text, shown: &str| if **text == *shown { text.clone() } else { shown.into() };
+    poll.spawned_at = kept(&poll.spawned_at, &place(&poll.spawned_at));
+    poll.blocking_line = poll.blocking_line.as_ref().map(|line| kept(line, &place(line)));
+    if let Some(waiter) = &mut poll.worst_waiter {
+        waiter.spawned_at = place(&waiter.spawned_at);
+    }
+    poll.syscall = poll.syscall.map(|call| if has_path(&call) { syscall(&call).into() } else { call });
+    let file = |file: &Text| kept(file, &redacted_source(file));
+    let frame = |frame: &Frame| Frame { file: frame.file.as_ref().map(file), ..frame.clone() };
+    let frames: Vec<Frame> = poll.stack.iter().map(frame).collect();
+    if *poll.stack != *frames {
+        poll.stack = frames.into();
+    }
+    poll
+}
+
+fn has_path(call: &Syscall) -> bool {
+    call.path.as_ref().is_some_and(|path| path.starts_with('/'))
+}
+
+/// One that has a path.
+fn syscall(call: &Syscall) -> Syscall {
+    let text = match (call.text.find('"'), call.text.rfind('"')) {
+        (Some(from), Some(to)) => format!("{}\"{HIDDEN}\"{}", &call.text[..from], &call.text[to + 1..]).into(),
+        _ => call.text.clone(),
+    };
+    Syscall { path: Some(HIDDEN.into()), text, ..call.clone() }
+}
+
+/// `file:line`.
+pub fn place(place: &str) -> String {
+    match place.rsplit_once(':') {
+        Some((file, line)) => format!("{}:{line}", redacted_source(file)),
+        None => redacted_source(place).into_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture;
+    use crate::recording::{Charge, InputEvent, Ledger, Merge, Shared, Waiter, wire};
+    use crate::report::folded;
+    use crate::report::{Style, terminal::render};
+
+    #[test]
+    fn nothing_of_a_folder_is_in_any_output() {
+        let mut recording = fixture::recording();
+        let path = |name: &str| format!("/u/pl an`ted/{name}");
+        let words = [
+            "/u/planted/pollscope",
+            "merge",
+            "planted",
+            "-oplanted",
+            "--json=planted",
+            "--json",
+            "./planted/x",
+            "-",
+            "--",
+            "--planted",
+        ];
+        recording.environment.command = words.map(str::to_owned).to_vec();
+        recording.scenario.why = "As in /u/planted/why.".to_owned();
+        recording.scenario.settings.insert("files.output".to_owned(), "planted".to_owned());
+        let run = &mut recording.runs[0];
+        run.input_events.events = vec![InputEvent {
+            at_ns: 1,
+            event: "cut".to_owned(),
+            text: "input `planted/x y` was cut to 3 bytes".to_owned(),
+            may_lose: true,
+        }];
+        run.errors = vec!["cannot write to output `planted/x y`: No space left; free some space".to_owned()];
+        run.merge = Some(Merge::unverifiable(1, "line 2 (byte 4) of `planted/a` is torn; `/u/planted` too".to_owned()));
+        run.sites[0].spawned_at = "/u/planted/src/main.rs:88".to_owned();
+        let (culprit, waiter) = ("/u/planted/src/main.rs:88".to_owned(), "/u/planted/src/main.rs:89".to_owned());
+        let charge = Charge {
+            culprit: culprit.into(),
+            waiter: waiter.into(),
+            tasks: 1,
+            wait_ns: 1,
+            late_tasks: 0,
+            wait_most_ns: 1,
+        };
+        run.ledger = Some(Ledger { charges: vec![charge], unattributed_ns: 0 });
+        run.slow_polls = vec![SlowPoll {
+            duration_ns: 300_000_000,
+            spawned_at: "/u/planted/src/main.rs:88".into(),
+            cause: Some("blocking-call".into()),
+            blocking_line: Some("/u/planted/src/sink.rs:7".into()),
+            syscall: Some(Shared::from(Syscall {
+                name: "write".into(),
+                fd: Some(9),
+                path: Some(path("out").into()),
+                bytes: Some(64),
+                text: format!("write(fd 9 \"{}\", 64 bytes)", path("planted")).into(),
+            })),
+            stack: vec![Frame { function: None, file: Some("/u/planted/src/sink.rs".into()), line: Some(7) }].into(),
+            worst_waiter: Some(Box::new(Waiter {
+                task_id: 3,
+                spawned_at: "/u/planted/src/main.rs:90".to_owned(),
+                ready_ns: 1,
+                polled_ns: 2,
+            })),
+            ..SlowPoll::default()
+        }];
+        run.slow_polls_total = 1;
+        recording.findings = findings(&recording.runs);
+        let redacted = redact(recording.clone());
+        for (before, after) in [
+            (wire::to_json(&recording).expect("JSON"), wire::to_json(&redacted).expect("JSON")),
+            (folded::render(&recording), folded::render(&redacted)),
+            (
+                render(&recording, &Style { width: 100, color: false, unicode: true }),
+                render(&redacted, &Style { width: 100, color: false, unicode: true }),
+            ),
+        ] {
+            assert!(before.contains("planted"), "{before}");
+            assert!(!after.contains("planted") && !after.contains("pl an"), "{after}");
+        }
+        let poll = &redacted.runs[0].slow_polls[0];
+        assert_eq!(poll.syscall.as_ref().expect("it has one").text.as_str(), r#"write(fd 9 "<path>", 64 bytes)"#);
+        assert_eq!(poll.blocking_line.as_deref(), Some("<path>/sink.rs:7"));
+        let command = redacted.environment.command.join(" ");
+        assert_eq!(command, "pollscope merge <value> -o<value> --json=<value> --json <value> - -- <value>");
+        assert_eq!(
+            redacted.runs[0].errors,
+            ["cannot write to output `<path>`: No space left; free some space".to_owned()]
+        );
+    }
+
+    #[test]
+    fn what_has_no_path_is_left_alone() {
+        let mut recording = fixture::recording();
+        recording.environment.command = ["pollscope", "run"].map(str::to_owned).to_vec();
+        recording.findings = findings(&recording.runs);
+        let json = |recording: &Recording| wire::to_json(recording).expect("JSON");
+        assert_eq!(json(&redact(recording.clone())), json(&recording));
+    }
+
+    #[test]
+    fn advice_stays() {
+        for advice in ["raise the limit (`ulimit -f`), or write elsewhere", "pass `--force`", "1 / 2 and/or"] {
+            assert_eq!(text(advice), advice);
+        }
+        assert_eq!(text("in \"/a b\" and ~/x"), "in <path> b\" and <path>");
+    }
+}

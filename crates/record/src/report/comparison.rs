@@ -1,0 +1,209 @@
+//! A comparison as a page: what was compared, what was expected of it, one table a mode, and what it comes to.
+
+mod json;
+mod markdown;
+#[cfg(test)]
+mod tests;
+
+use super::gates;
+use super::layout::{Ink, Line, paragraph};
+use super::style::Style;
+use crate::compare::{Basis, Comparison, Rounds, Row, Verdict, conclusion, interval_text, noted};
+use crate::recording::Gate;
+use crate::units::{format_ratio, plural};
+
+/// What a comparison is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For a terminal.
+    Text,
+    /// For other tools.
+    Json,
+    /// For a summary in CI or a comment.
+    Markdown,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Format; 3] = [Format::Text, Format::Json, Format::Markdown];
+
+    /// Its name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Text => "text",
+            Format::Json => "json",
+            Format::Markdown => "markdown",
+        }
+    }
+
+    /// The format of that name.
+    pub fn from_name(name: &str) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| format.as_str() == name)
+    }
+}
+
+/// What is reported: comparisons of one or more modes, and what to know of all of them.
+#[derive(Debug)]
+pub struct Compared {
+    /// The scenario's name.
+    pub scenario: String,
+    /// What the sides are, each as `A: file.json`; empty where their names say it.
+    pub sides: Vec<String>,
+    /// Each with the mode that it is of; empty where its sides are modes.
+    pub comparisons: Vec<(String, Comparison)>,
+    /// What else was different, each as `kernel 6.8.0 and 6.18.1`.
+    pub environments: Vec<String>,
+    /// What had to hold of the recording that is judged, each with its verdict.
+    pub gates: Vec<Gate>,
+}
+
+/// A comparison in a format; the style is that of a text.
+///
+/// # Errors
+/// When the JSON cannot be made, which no comparison has been seen to do.
+pub fn render(compared: &Compared, format: Format, style: &Style) -> serde_json::Result<String> {
+    Ok(match format {
+        Format::Text => text(compared, style),
+        Format::Json => json::render(compared)?,
+        Format::Markdown => markdown::render(compared),
+    })
+}
+
+/// Columns of the first three cells, and of the ratio with its interval.
+const NAME: usize = 22;
+const VALUE: usize = 12;
+const RATIO: usize = 30;
+/// Below this many columns a metric takes two lines.
+const NARROW: usize = NAME + 2 * VALUE + RATIO + 14;
+
+fn text(compared: &Compared, style: &Style) -> String {
+    let page = style.width;
+    let mut lines =
+        vec![Line::new().text(Ink::Title, "pollscope compare").blank(1).text(Ink::Bold, &compared.scenario)];
+    for side in &compared.sides {
+        lines.extend(paragraph(Line::new(), Ink::Dim, side, page));
+    }
+    if !compared.gates.is_empty() {
+        lines.push(Line::new());
+        lines.extend(gates::block(&compared.gates, style));
+    }
+    for (mode, comparison) in &compared.comparisons {
+        lines.push(Line::new());
+        lines.extend(table(mode, comparison, page));
+        lines.push(Line::new());
+        lines.extend(paragraph(
+            Line::new().text(Ink::Bold, "▌ "),
+            Ink::Bold,
+            &headed(mode, conclusion(comparison)),
+            page,
+        ));
+    }
+    let warnings = warnings(compared);
+    if !warnings.is_empty() {
+        lines.push(Line::new());
+    }
+    for warning in warnings {
+        lines.extend(paragraph(Line::new().text(Ink::Warn, "warning: "), Ink::Plain, &warning, page));
+    }
+    lines.into_iter().map(|line| line.finish(style) + "\n").collect()
+}
+
+/// A sentence with the mode that it is about, where that is not said already.
+fn headed(mode: &str, sentence: String) -> String {
+    if mode.is_empty() { sentence } else { format!("{mode}: {sentence}") }
+}
+
+/// What to know when reading it; each once.
+fn warnings(compared: &Compared) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if !compared.environments.is_empty() {
+        let what = compared.environments.join(", ");
+        warnings.push(format!(
+            "not made alike: {what}; a difference may come from that: make both on one machine and build"
+        ));
+    }
+    for (mode, comparison) in &compared.comparisons {
+        for sentence in comparison.notes.iter().map(|note| headed(mode, noted(note))) {
+            if !warnings.contains(&sentence) {
+                warnings.push(sentence);
+            }
+        }
+    }
+    warnings
+}
+
+fn table(mode: &str, comparison: &Comparison, page: usize) -> Vec<Line> {
+    let is_narrow = page < NARROW;
+    let [rounds_a, rounds_b] = comparison.rounds;
+    let lie = match comparison.lie {
+        Rounds::Interleaved => "interleaved",
+        Rounds::Apart => "not interleaved",
+    };
+    let rounds = if rounds_a == rounds_b {
+        plural(rounds_a as u64, "round")
+    } else {
+        format!("{rounds_a} and {rounds_b} rounds")
+    };
+    let title = Line::new()
+        .text(Ink::Bold, mode)
+        .blank(usize::from(!mode.is_empty()))
+        .text(Ink::Dim, &format!("{rounds}, {lie}"));
+    let name = if is_narrow { 2 } else { NAME };
+    let header = Line::new()
+        .left(Ink::Title, if is_narrow { "" } else { "metric" }, name)
+        .right(Ink::Mode(0), &comparison.a, VALUE)
+        .right(Ink::Mode(1), &comparison.b, VALUE)
+        .right(Ink::Dim, "ratio [95 % interval]", if is_narrow { RATIO - 4 } else { RATIO })
+        .text(Ink::Dim, if is_narrow { "" } else { "  verdict" });
+    let mut lines = vec![title, header];
+    for row in &comparison.rows {
+        let (ink, verdict) = marked(row.verdict);
+        let verdict = Line::new().text(ink, &verdict);
+        let values = |line: Line, ratio: usize| {
+            let unit = row.metric.unit;
+            line.right(Ink::Plain, &unit.show(row.a), VALUE).right(Ink::Plain, &unit.show(row.b), VALUE).right(
+                Ink::Plain,
+                &ratio_text(row),
+                ratio,
+            )
+        };
+        if is_narrow {
+            lines.push(Line::new().left(Ink::Plain, row.metric.name, NAME).append(verdict));
+            lines.push(values(Line::indent(2), RATIO - 4));
+        } else {
+            lines.push(values(Line::new().left(Ink::Plain, row.metric.name, NAME), RATIO).blank(2).append(verdict));
+        }
+    }
+    if comparison.rows.iter().any(|row| row.basis == Basis::Samples) {
+        lines.extend(paragraph(
+            Line::new(),
+            Ink::Dim,
+            "~ interval of the samples within the runs, not of rounds",
+            page,
+        ));
+    }
+    lines
+}
+
+/// Nothing is said by colour alone.
+fn marked(verdict: Verdict) -> (Ink, String) {
+    let (ink, mark) = match verdict {
+        Verdict::Better => (Ink::Good, "+"),
+        Verdict::Worse => (Ink::Bad, "-"),
+        Verdict::NoDifference => (Ink::Dim, "="),
+        Verdict::Inconclusive => (Ink::Warn, "?"),
+    };
+    (ink, format!("{mark} {}", verdict.as_str()))
+}
+
+fn ratio_text(row: &Row) -> String {
+    let Some(ratio) = row.ratio else { return "—".to_owned() };
+    let exact = if (0.1..10.0).contains(&ratio) { format!("{ratio:.2}x") } else { small_ratio(ratio) };
+    let of_samples = if row.basis == Basis::Samples { "~" } else { "" };
+    row.interval.map_or(exact.clone(), |interval| format!("{exact} {of_samples}{}", interval_text(interval)))
+}
+
+/// [`format_ratio`], but with two digits of what is far below 1.
+fn small_ratio(ratio: f64) -> String {
+    if ratio >= 1.0 { format_ratio(ratio) } else { format!("1/{}", format_ratio(1.0 / ratio).trim_end_matches('x')) }
+}

@@ -1,0 +1,93 @@
+//! Text that Markdown leaves as it is, tables and fences.
+
+use std::fmt::Write;
+
+use crate::escape::escape;
+use crate::report::layout::cut;
+use crate::units::format_count;
+
+/// Columns of a text.
+const TEXT: usize = 600;
+
+/// A text that GitHub shows as it is, in a paragraph or a table's cell: no markup, no HTML, no mention, no reference, no link.
+pub(super) fn md(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let shown = cut(&escape(text), TEXT);
+    for c in shown.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '$' => out.extend(['\\', c]),
+            // GitHub looks for mentions and references in the finished text, behind any escape; a comment parts it.
+            '@' | '#' => _ = write!(out, "{c}<!-- -->"),
+            c => out.push(c),
+        }
+    }
+    out.replace("://", ":<!-- -->//").replace("www.", "www<!-- -->.")
+}
+
+/// Text as it is, in a fence longer than any within.
+pub(super) fn fenced(text: &str) -> String {
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+    let fence = "`".repeat(longest.max(2) + 1);
+    format!("{fence}text\n{}\n{fence}\n", text.trim_end_matches('\n'))
+}
+
+/// A table, whose cells are Markdown already.
+pub(super) struct Table {
+    columns: usize,
+    head: String,
+    rows: String,
+}
+
+impl Table {
+    /// The first `texts` columns are aligned to the left, numbers to the right.
+    pub(super) fn new(columns: &[&str], texts: usize) -> Table {
+        let rule = (0..columns.len()).map(|index| if index < texts { "---|" } else { "---:|" }).collect::<String>();
+        Table { columns: columns.len(), head: format!("| {} |\n|{rule}\n", columns.join(" | ")), rows: String::new() }
+    }
+
+    pub(super) fn row(&mut self, cells: &[String]) {
+        debug_assert_eq!(cells.len(), self.columns, "{cells:?}");
+        self.rows += &format!("| {} |\n", cells.join(" | "));
+    }
+
+    /// A row that says how many are left out, if any are.
+    pub(super) fn more(&mut self, rows: usize) {
+        if rows > 0 {
+            let mut cells = vec![String::new(); self.columns];
+            cells[0] = format!("… and {} more", format_count(rows as u64));
+            self.row(&cells);
+        }
+    }
+
+    /// With a heading; nothing when it has no rows.
+    pub(super) fn section(self, title: &str) -> String {
+        if self.rows.is_empty() { String::new() } else { format!("### {title}\n\n{}{}", self.head, self.rows) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markup_is_text() {
+        for (text, expected) in [
+            ("a|b `c` <b>&", "a\\|b \\`c\\` &lt;b&gt;&amp;"),
+            ("*x* _y_ [z](u) ~q~ $m$ \\", "\\*x\\* \\_y\\_ \\[z\\](u) \\~q\\~ \\$m\\$ \\\\"),
+            ("@team #1", "@<!-- -->team #<!-- -->1"),
+            ("https://a www.b", "https:<!-- -->//a www<!-- -->.b"),
+            ("two\nlines\u{202e}", "two\\\\nlines\\\\u{202e}"),
+        ] {
+            assert_eq!(md(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_fence_is_longer_than_what_it_holds() {
+        assert_eq!(fenced("a\n"), "```text\na\n```\n");
+        assert_eq!(fenced("a ````"), "`````text\na ````\n`````\n");
+    }
+}

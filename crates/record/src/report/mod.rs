@@ -1,0 +1,123 @@
+//! Reports: pure functions from a recording to text.
+
+pub mod comparison;
+pub mod confirmation;
+pub mod folded;
+mod gates;
+pub mod github;
+pub mod hgrm;
+pub mod hlog;
+pub mod html;
+pub mod junit;
+pub mod layout;
+pub mod list;
+pub mod log;
+pub mod markdown;
+mod measures;
+mod style;
+pub mod terminal;
+mod timeline;
+pub mod trace;
+
+use std::path::{Path, PathBuf};
+
+use crate::recording::{Recording, wire};
+pub use style::Style;
+
+/// What a recording is reported as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// For a terminal.
+    Text,
+    /// The recording itself.
+    Json,
+    /// Stacks, for flame-graph tools.
+    Folded,
+    /// An HdrHistogram interval log.
+    Hlog,
+    /// Percentile distributions, for HdrHistogram's plotter.
+    Hgrm,
+    /// A trace for Perfetto and Chrome.
+    Trace,
+    /// Annotations of GitHub Actions.
+    Github,
+    /// JUnit's XML, as Jenkins reads it.
+    Junit,
+    /// Markdown, as GitHub reads it.
+    Markdown,
+    /// A page for a browser, with the recording in it.
+    Html,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Format; 10] = [
+        Format::Text,
+        Format::Json,
+        Format::Html,
+        Format::Folded,
+        Format::Hlog,
+        Format::Hgrm,
+        Format::Trace,
+        Format::Github,
+        Format::Junit,
+        Format::Markdown,
+    ];
+
+    /// Its name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Text => "text",
+            Format::Json => "json",
+            Format::Folded => "folded",
+            Format::Hlog => "hlog",
+            Format::Hgrm => "hgrm",
+            Format::Trace => "trace",
+            Format::Github => "github",
+            Format::Junit => "junit",
+            Format::Markdown => "markdown",
+            Format::Html => "html",
+        }
+    }
+
+    /// The format of that name.
+    pub fn from_name(name: &str) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| format.as_str() == name)
+    }
+}
+
+/// A recording in a format; the style is that of a text.
+///
+/// # Errors
+/// When a histogram cannot be encoded: one of its counts is 2⁶³ or more.
+pub fn render(recording: &Recording, format: Format, style: &Style) -> serde_json::Result<String> {
+    Ok(match format {
+        Format::Text => terminal::render(recording, style),
+        Format::Json => wire::to_json(recording)?,
+        Format::Folded => folded::render(recording),
+        Format::Hlog => hlog::render(recording)?,
+        Format::Hgrm => hgrm::render(&hgrm::of_recording(recording)),
+        Format::Trace => trace::render(recording),
+        Format::Github => github::render(recording),
+        Format::Junit => junit::render(recording),
+        Format::Markdown => markdown::render(recording),
+        Format::Html => html::render(recording)?,
+    })
+}
+
+/// The files of a format that is written to `path`: one of that name, or several beside it where a file holds only a part, as
+/// [`hgrm`] says.
+///
+/// # Errors
+/// As [`render`].
+pub fn files(
+    recording: &Recording,
+    format: Format,
+    path: &Path,
+    style: &Style,
+) -> serde_json::Result<Vec<(PathBuf, String)>> {
+    Ok(match format {
+        Format::Hgrm => hgrm::files(&hgrm::of_recording(recording), path),
+        _ => vec![(path.to_owned(), render(recording, format, style)?)],
+    })
+}

@@ -1,0 +1,163 @@
+//! The report that a terminal shows.
+//!
+//! From the answer down to the evidence: verdict, durations, lanes over time, counts, poll-time histogram, spawn sites, slow
+//! polls, findings, merge, gates, coverage. Every line fits the page; nothing is said by colour alone.
+
+mod blockers;
+pub(super) mod closing;
+mod durations;
+mod lanes;
+mod poll_times;
+mod tables;
+pub(super) mod waits;
+
+#[cfg(test)]
+mod tests;
+
+use super::layout::{Ink, Line, hanging, paragraph};
+use super::style::Style;
+use crate::findings::verdict;
+use crate::pooled::{Pooled, pool};
+use crate::recording::{Recording, SlowPoll};
+use crate::units::{format_round_ns, format_seconds, plural};
+
+/// The report of a recording, each line ended by a newline.
+pub fn render(recording: &Recording, style: &Style) -> String {
+    let page = Page::of(recording, style);
+    let sections = [
+        page.header(),
+        page.verdict(),
+        durations::section(&page),
+        lanes::section(&page),
+        tables::counts(&page),
+        blockers::who_blocked(&page),
+        waits::who_waited(&page),
+        poll_times::section(&page),
+        tables::sites(&page),
+        tables::slow_polls(&page),
+        closing::findings(&page),
+        closing::merges(&page),
+        closing::gates(&page),
+        closing::coverage(&page),
+    ];
+    let mut out = String::new();
+    for section in sections.into_iter().filter(|lines| !lines.is_empty()) {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        for line in section {
+            out.push_str(&line.finish(style));
+            out.push('\n');
+        }
+    }
+    out
+}
+
+/// The histogram of poll times alone, plain, as wide as a page of code.
+pub(super) fn poll_times(recording: &Recording) -> String {
+    let style = Style { width: 100, color: false, unicode: true };
+    poll_times::section(&Page::of(recording, &style)).into_iter().map(|line| line.finish(&style) + "\n").collect()
+}
+
+/// A slow poll in the shape of asyncio's debug mode: `Executing <Task 7 writer, spawned at …> took 0.503 seconds`.
+/// Not escaped: whoever prints it escapes the line.
+pub fn executing(slow: &SlowPoll) -> String {
+    let task = slow.task_id.map_or("block_on future".to_owned(), |id| format!("Task {id}"));
+    let name = slow.task_name.as_ref().map_or(String::new(), |name| format!(" {name}"));
+    let worker = slow.worker.map_or(String::new(), |worker| format!(", worker {worker}"));
+    let seconds = format_seconds(slow.duration_ns);
+    format!("Executing <{task}{name}, spawned at {}{worker}> took {seconds} seconds", slow.spawned_at)
+}
+
+/// What every section is made from.
+struct Page<'a> {
+    recording: &'a Recording,
+    modes: Vec<Pooled<'a>>,
+    width: usize,
+    unicode: bool,
+}
+
+/// Below this many columns, sections put their first column on a line of its own.
+const NARROW: usize = 84;
+/// From this many columns on, tables say more.
+const WIDE: usize = 130;
+
+impl<'a> Page<'a> {
+    fn of(recording: &'a Recording, style: &Style) -> Page<'a> {
+        Page { recording, modes: pool(&recording.runs), width: style.width, unicode: style.unicode }
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.width < NARROW
+    }
+
+    /// Columns for the modes' names; 0 when there is one mode and so nothing to tell apart.
+    fn mode_columns(&self) -> usize {
+        let longest = self.modes.iter().map(|mode| super::layout::width(mode.name)).max().unwrap_or(0);
+        if self.modes.len() < 2 { 0 } else { longest.min(14) + 2 }
+    }
+
+    /// `unknown` where there is no value.
+    fn or_unknown(text: Option<String>) -> String {
+        text.unwrap_or_else(|| "—".to_owned())
+    }
+
+    fn header(&self) -> Vec<Line> {
+        let mut facts = vec![format!("seed {}", self.recording.scenario.seed)];
+        if let Some(mode) = self.modes.first() {
+            let runtime = &mode.rounds[0].runtime;
+            facts.push(format!("{}, {}", runtime.flavor, plural(runtime.workers, "worker")));
+            let rounds = self.modes.iter().map(|mode| mode.rounds.len()).max().unwrap_or(1) as u64;
+            let only = if self.modes.len() == 1 { format!("{} mode, ", mode.name) } else { String::new() };
+            let pooled = if rounds > 1 { " a mode, put together" } else { "" };
+            facts.push(only + &plural(rounds, "round") + &self.warmup() + pooled);
+            facts.push(format!("slow from {}", format_round_ns(mode.threshold_ns())));
+        }
+        let scenario = &self.recording.scenario;
+        let title = Line::new().text(Ink::Title, "pollscope").blank(1).text(Ink::Bold, &scenario.name).blank(1);
+        let mut lines = hanging(title, 2, Ink::Dim, &format!("· {}", facts.join(" · ")), self.width);
+        let question = first_sentence(&scenario.why);
+        if !question.is_empty() {
+            lines.extend(paragraph(Line::new(), Ink::Plain, &question, self.width));
+        }
+        if !scenario.changed.is_empty() {
+            let value = |key: &String| scenario.settings.get(key).map(|value| format!("{key} = {value}"));
+            let changed: Vec<String> = scenario.changed.iter().filter_map(value).collect();
+            let label = Line::new().text(Ink::Warn, "changed: ");
+            lines.extend(paragraph(label, Ink::Plain, &changed.join(", "), self.width));
+        }
+        lines
+    }
+
+    /// The rounds that were thrown away.
+    fn warmup(&self) -> String {
+        let settings = &self.recording.scenario.settings;
+        let rounds = settings.get("warmup").and_then(|rounds| rounds.parse().ok()).filter(|rounds| *rounds > 0_u64);
+        rounds.map_or(String::new(), |rounds| format!(" after {}", plural(rounds, "warm-up round")))
+    }
+
+    fn verdict(&self) -> Vec<Line> {
+        let mark = Line::new().text(Ink::Bold, "▌ ");
+        let mut lines = paragraph(mark, Ink::Bold, &verdict(self.recording), self.width);
+        for run in &self.recording.runs {
+            if let Some(why) = &run.interrupted {
+                let who = format!("{}, round {}, ended early: ", run.mode, run.round);
+                lines.extend(paragraph(Line::indent(2).text(Ink::Warn, &who), Ink::Plain, why, self.width));
+            }
+        }
+        lines
+    }
+}
+
+/// Up to the first full stop or question mark that ends a word, on one line.
+pub(super) fn first_sentence(prose: &str) -> String {
+    let mut sentence = String::new();
+    for word in prose.split_whitespace() {
+        sentence.push_str(if sentence.is_empty() { "" } else { " " });
+        sentence.push_str(word);
+        if word.ends_with(['.', '?', '!']) {
+            break;
+        }
+    }
+    sentence
+}

@@ -1,0 +1,247 @@
+//! The table of injected stalls, and what is not seen here.
+
+use super::{Diagnosis, Injected, Outcome, RETRIES, Row, Seen, Trial};
+use crate::report::Style;
+use crate::report::layout::{Ink, Line, hanging, paragraph};
+use crate::scenario::Flavor;
+use crate::units::{format_ns, plural};
+
+/// From this many columns on, lengths and lines have columns of their own, and the first look has that of the count of looks.
+const WIDE: usize = 100;
+/// Columns of the cells that every page has.
+const STALL: usize = 15;
+const CAUSE: usize = 14;
+/// Columns of a length.
+const LENGTH: usize = 8;
+
+/// The whole page, each line ended by a newline.
+pub fn render(diagnosis: &Diagnosis, style: &Style) -> String {
+    let sections = [header(diagnosis, style), table(diagnosis, style), blind(diagnosis, style)];
+    let page: Vec<String> = sections
+        .into_iter()
+        .filter(|lines| !lines.is_empty())
+        .map(|lines| lines.into_iter().map(|line| line.finish(style) + "\n").collect())
+        .collect();
+    page.join("\n")
+}
+
+fn header(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
+    let title = Line::new().text(Ink::Title, "pollscope").blank(1).text(Ink::Bold, "doctor").blank(1);
+    let (tried, missed) = (diagnosis.tried(), diagnosis.missed());
+    let said = if missed == 0 {
+        format!("· all of {} were seen as they were", plural(tried as u64, "injected stall"))
+    } else {
+        format!("· {missed} of {} missed or seen wrong", plural(tried as u64, "injected stall"))
+    };
+    hanging(title, 2, if missed == 0 { Ink::Good } else { Ink::Bad }, &said, style.width)
+}
+
+fn table(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
+    let is_wide = style.width >= WIDE;
+    let mut lines = vec![table_header(is_wide)];
+    for row in &diagnosis.rows {
+        lines.extend(match &row.outcome {
+            Outcome::NotTried(reason) => {
+                let start = start(row, ("–", "-", Ink::Warn), is_wide, style).text(Ink::Warn, "not tried: ");
+                hanging(start, 4, Ink::Plain, reason, style.width)
+            }
+            Outcome::Tried(trial) => tried(row, trial, is_wide, style),
+        });
+    }
+    let notes = [
+        "error: what the probe measured, less what the blocking code measured itself",
+        if is_wide {
+            "1st look: how long after it had become slow it was looked at"
+        } else {
+            "looks: how often it was looked at"
+        },
+        "many fsyncs: one after the other until the time is over, as none can be made to take so long",
+    ];
+    lines.extend(notes.iter().flat_map(|note| paragraph(Line::new(), Ink::Dim, note, style.width)));
+    lines
+}
+
+fn table_header(is_wide: bool) -> Line {
+    let line = Line::indent(2).left(Ink::Title, "Stall", STALL).left(Ink::Dim, "flavour", flavor_columns(is_wide));
+    let line = if is_wide { line.right(Ink::Dim, "length", LENGTH) } else { line };
+    let line = line.right(Ink::Dim, "error", error_columns(is_wide)).blank(gap(is_wide));
+    let line = line.left(Ink::Dim, "cause", CAUSE).blank(1).left(Ink::Dim, "line", line_columns(is_wide));
+    let look = if is_wide { "1st look" } else { "looks" };
+    line.right(Ink::Dim, look, look_columns(is_wide))
+}
+
+fn flavor_columns(is_wide: bool) -> usize {
+    if is_wide { 15 } else { 8 }
+}
+
+fn error_columns(is_wide: bool) -> usize {
+    if is_wide { 9 } else { 8 }
+}
+
+fn gap(is_wide: bool) -> usize {
+    if is_wide { 2 } else { 1 }
+}
+
+fn line_columns(is_wide: bool) -> usize {
+    if is_wide { 25 } else { 6 }
+}
+
+fn look_columns(is_wide: bool) -> usize {
+    if is_wide { 9 } else { 5 }
+}
+
+/// A row's mark, stall and flavour.
+fn start(row: &Row, (sign, ascii, ink): (&str, &str, Ink), is_wide: bool, style: &Style) -> Line {
+    let flavor = match row.flavor {
+        flavor if is_wide => flavor.as_str(),
+        Flavor::CurrentThread => "current",
+        Flavor::MultiThread => "multi",
+    };
+    let line = Line::new().left(ink, if style.unicode { sign } else { ascii }, 2);
+    line.left(Ink::Plain, row.stall, STALL).left(Ink::Dim, flavor, flavor_columns(is_wide))
+}
+
+fn tried(row: &Row, trial: &Trial, is_wide: bool, style: &Style) -> Vec<Line> {
+    let Trial { injected, seen, retries, missed } = trial;
+    let mark = if missed.is_empty() { ("✓", "+", Ink::Good) } else { ("✗", "x", Ink::Bad) };
+    let line = start(row, mark, is_wide, style);
+    let line = if is_wide { line.right(Ink::Plain, &format_ns(injected.ns), LENGTH) } else { line };
+    let mut lines = vec![match seen {
+        None => line.right(Ink::Bad, "not seen", error_columns(is_wide)),
+        Some(seen) => cells(line, injected, seen, is_wide),
+    }];
+    let mut notes = missed.clone();
+    match retries {
+        0 => {}
+        again if missed.is_empty() => notes.push(format!("only when injected again, {}", times(*again))),
+        _ => notes.push(format!("and when injected again, {}", times(RETRIES))),
+    }
+    if !notes.is_empty() {
+        lines.extend(hanging(Line::indent(4), 4, Ink::Warn, &notes.join("; "), style.width));
+    }
+    lines
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
+}
+
+fn cells(line: Line, injected: &Injected, seen: &Seen, is_wide: bool) -> Line {
+    let judged = |is_right: bool| if is_right { Ink::Plain } else { Ink::Bad };
+    let sign = if seen.ns < injected.ns { "-" } else { "+" };
+    let error = format!("{sign}{}", format_ns(seen.ns.abs_diff(injected.ns)));
+    let is_line_right = seen.line.as_ref() == Some(&injected.line);
+    let at = match &seen.line {
+        None => "—",
+        Some(at) if is_wide => at,
+        Some(_) if is_line_right => "right",
+        Some(_) => "wrong",
+    };
+    let look = match seen.looked_after_ns {
+        _ if !is_wide => seen.captures.to_string(),
+        Some(ns) => format_ns(ns),
+        None => "—".to_owned(),
+    };
+    line.right(Ink::Plain, &error, error_columns(is_wide))
+        .blank(gap(is_wide))
+        .left(judged(seen.cause == Some(injected.cause)), seen.cause.unwrap_or("—"), CAUSE)
+        .blank(1)
+        .left(judged(is_line_right), at, line_columns(is_wide))
+        .right(Ink::Plain, &look, look_columns(is_wide))
+}
+
+fn blind(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
+    if diagnosis.blind.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![Line::new().text(Ink::Title, "Blind to")];
+    for spot in &diagnosis.blind {
+        let start = Line::new().text(Ink::Warn, "- ");
+        lines.extend(hanging(start, 2, Ink::Plain, &format!("{} ({})", spot.what, spot.proof), style.width));
+        if let Some(remedy) = &spot.remedy {
+            lines.extend(paragraph(Line::new().text(Ink::Dim, "  = help: "), Ink::Plain, remedy, style.width));
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::BlindSpot;
+
+    fn diagnosis() -> Diagnosis {
+        let injected = Injected { ns: 120_100_000, cause: "lock", line: "src/doctor/stalls.rs:99".to_owned() };
+        let seen = Seen {
+            ns: 120_112_300,
+            cause: Some("lock"),
+            line: Some(injected.line.clone()),
+            captures: 3,
+            looked_after_ns: Some(352_000),
+            has_names: true,
+            stack_complete: Some(true),
+            cpu_ns: None,
+        };
+        let wrong = Seen { cause: Some("blocking-call"), line: Some("src/doctor.rs:1".to_owned()), ..seen.clone() };
+        let trial = |seen: Option<Seen>, retries, missed: &[&str]| {
+            let missed = missed.iter().map(|&what| what.to_owned()).collect();
+            Outcome::Tried(Box::new(Trial { injected: injected.clone(), seen, retries, missed }))
+        };
+        let row = |stall, flavor, outcome| Row { stall, flavor, outcome };
+        Diagnosis {
+            rows: vec![
+                row("lock", Flavor::CurrentThread, trial(Some(seen), 0, &[])),
+                row(
+                    "block_in_place",
+                    Flavor::MultiThread,
+                    trial(Some(wrong), 2, &["cause blocking-call instead of lock"]),
+                ),
+                row("spin", Flavor::CurrentThread, trial(None, 2, &["no slow poll was seen"])),
+                row("page fault", Flavor::MultiThread, Outcome::NotTried("the kernel forbids it".to_owned())),
+            ],
+            blind: vec![BlindSpot {
+                what: "tasks of a `LocalSet`".to_owned(),
+                proof: "a stall in one was not seen".to_owned(),
+                remedy: Some("watch them".to_owned()),
+            }],
+        }
+    }
+
+    fn page(width: usize, unicode: bool) -> String {
+        render(&diagnosis(), &Style { width, color: false, unicode })
+    }
+
+    #[test]
+    fn a_wide_page_has_lengths_and_lines() {
+        let page = page(100, true);
+        let expected = "\
+pollscope doctor · 2 of 3 injected stalls missed or seen wrong
+
+  Stall          flavour          length    error  cause          line                      1st look
+✓ lock           current_thread   120 ms +12.3 µs  lock           src/doctor/stalls.rs:99     352 µs
+✗ block_in_place multi_thread     120 ms +12.3 µs  blocking-call  src/doctor.rs:1             352 µs
+    cause blocking-call instead of lock; and when injected again, 2 times
+✗ spin           current_thread   120 ms not seen
+    no slow poll was seen; and when injected again, 2 times
+– page fault     multi_thread   not tried: the kernel forbids it
+";
+        assert!(page.starts_with(expected), "{page}");
+        assert!(
+            page.ends_with("- tasks of a `LocalSet` (a stall in one was not seen)\n  = help: watch them\n"),
+            "{page}"
+        );
+    }
+
+    #[test]
+    fn a_narrow_page_keeps_every_row_on_a_line() {
+        let page = page(60, false);
+        let expected = "\
+  Stall          flavour    error cause          line  looks
++ lock           current +12.3 us lock           right     3
+x block_in_place multi   +12.3 us blocking-call  wrong     3
+";
+        assert!(page.contains(expected), "{page}");
+        assert!(page.lines().all(|line| line.len() <= 60), "{page}");
+        assert!(page.contains("- page fault     multi   not tried: the kernel forbids it\n"), "{page}");
+    }
+}
