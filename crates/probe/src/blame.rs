@@ -10,8 +10,9 @@
 
 use std::panic::Location;
 
+use pollscope_base::{Blame, Waited};
+
 use crate::clock::Moment;
-use crate::evidence::{Blame, Waited};
 use crate::histogram::add_single_writer;
 use crate::ledger::Ledger;
 use crate::location::LocationCell;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::duration;
-use crate::escape::Escaped;
+use pollscope_base::duration;
+use pollscope_base::escape::Escaped;
 
 /// What the environment asks for.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -40,8 +40,8 @@
 use tracing::dispatcher::{self, Dispatch};
 use tracing::subscriber::NoSubscriber;
 
-use crate::redact::redacted_source;
 use crate::snapshot::SlowPoll;
+use pollscope_base::redact::redacted_source;
 
 /// The target of every event, for filters: `pollscope=off` silences it.
 pub const TARGET: &str = "pollscope::slow_poll";

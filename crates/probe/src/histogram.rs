@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use crate::distribution::{Bucket, Distribution};
+use pollscope_base::{Bucket, Distribution};
+
 use crate::sync::MODELLED;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -15,9 +16,8 @@ use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 #[cfg(all(test, pollscope_loom))]
 mod model;
 
-/// The highest value that has a bucket: one hour, in nanoseconds.
 #[cfg(not(all(test, pollscope_loom)))]
-pub const HIGHEST_NS: u64 = 3_600_000_000_000;
+pub use pollscope_base::HIGHEST_NS;
 /// The highest value that has a bucket in models, which look at each of them.
 #[cfg(all(test, pollscope_loom))]
 pub const HIGHEST_NS: u64 = 3;
@@ -246,5 +246,31 @@ mod tests {
         let read = reader.read();
         assert_eq!((read.count(), read.clamped), (5, 3));
         assert_eq!((read.min_ns, read.max_ns), (Some(0), Some(1 << 60)));
+    }
+
+    #[test]
+    fn an_extreme_that_was_read_late_belongs_to_no_later_interval() {
+        let (mut writer, reader) = pair();
+        writer.record(500);
+        let mut torn = reader.read();
+        (torn.min_ns, torn.max_ns) = (Some(2_000), Some(400));
+        let nothing = reader.read().since(&torn);
+        assert_eq!((nothing.count(), nothing.min_ns, nothing.max_ns), (0, None, None));
+        writer.record(1_000);
+        torn.max_ns = None;
+        let since = reader.read().since(&torn);
+        assert_eq!((since.count(), since.min_ns, since.max_ns), (1, Some(1_000), Some(1_000)));
+    }
+
+    #[test]
+    fn extremes_beyond_the_buckets_are_exact_in_between() {
+        let (mut writer, reader) = pair();
+        writer.record(5);
+        let earlier = reader.read();
+        writer.record(0);
+        writer.record(HIGHEST_NS * 2);
+        let since = reader.read().since(&earlier);
+        assert_eq!((since.count(), since.clamped), (2, 2));
+        assert_eq!((since.min_ns, since.max_ns), (Some(0), Some(HIGHEST_NS * 2)));
     }
 }

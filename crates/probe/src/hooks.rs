@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
+use pollscope_base::{Coverage, Source};
 use tokio::runtime::Builder;
 use tokio::task::JoinHandle;
 
 use crate::shared::Shared;
-use crate::snapshot::{Coverage, Source};
 use crate::thread;
 
 /// Whether this build has `--cfg tokio_unstable`, and so sees every poll of every spawned task.
@@ -82,7 +82,7 @@ fn install_task_hooks(
     use tokio::runtime::TaskMeta;
 
     fn begin(shared: &Arc<Shared>, meta: &TaskMeta<'_>) {
-        let latency_ns = meta.schedule_latency().map(crate::duration::to_ns);
+        let latency_ns = meta.schedule_latency().map(pollscope_base::duration::to_ns);
         thread::begin(shared, crate::watch::task_number(meta.id()), meta.spawned_at(), latency_ns);
     }
 

@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::clock::Moment;
-use crate::evidence::{Blame, Cause, Evidence};
 use crate::snapshot::SlowPoll;
+use pollscope_base::{Blame, Cause, Evidence};
 
 /// Slow polls that wait for delivery, at most.
 const QUEUE_CAPACITY: usize = 4_096;

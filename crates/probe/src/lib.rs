@@ -46,13 +46,9 @@ struct Readme;
 
 mod blame;
 mod clock;
-mod distribution;
-pub mod duration;
 mod env;
-pub mod escape;
 #[cfg(feature = "tracing")]
 pub mod events;
-mod evidence;
 pub mod histogram;
 mod hooks;
 mod journal;
@@ -65,7 +61,6 @@ mod notes;
 mod polling;
 mod probe;
 mod prometheus;
-mod redact;
 mod reporter;
 mod ring;
 mod shared;
@@ -87,13 +82,28 @@ pub const CAPTURE: bool = pollscope_stacks::SUPPORTED;
 #[cfg(not(feature = "capture"))]
 pub const CAPTURE: bool = false;
 
+/// Durations as people type them.
+pub mod duration {
+    #[doc(inline)]
+    pub use pollscope_base::duration::parse;
+}
+
+/// Names from outside, made safe to show.
+pub mod escape {
+    #[doc(inline)]
+    pub use pollscope_base::escape::escape;
+}
+
 pub use clock::ClockSource;
-pub use distribution::{Bucket, Distribution};
-pub use evidence::{Blame, Call, Cause, Evidence, StackFrame, Waited};
 pub use hooks::{TOKIO_UNSTABLE, queued_on_workers};
 pub use metrics_server::MetricsServer;
-pub use notes::CaptureNote;
+#[doc(inline)]
+pub use pollscope_base::redact::redacted_source;
+#[doc(inline)]
+pub use pollscope_base::{
+    Blame, Bucket, Call, CaptureNote, Cause, Charge, Coverage, Distribution, Evidence, Frame as StackFrame, Ledger,
+    Lines, Source, Waited,
+};
 pub use probe::{DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Probe, ProbeBuilder, ThresholdError};
-pub use redact::redacted_source;
-pub use snapshot::{Charge, Coverage, Ledger, Lines, Polling, Site, SlowPoll, Snapshot, Source};
+pub use snapshot::{Polling, Site, SlowPoll, Snapshot};
 pub use watch::Watch;

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use crate::escape::Escaped;
-use crate::redact::redacted_source;
+use pollscope_base::escape::Escaped;
+use pollscope_base::redact::redacted_source;
+
 use crate::snapshot::SlowPoll;
 
 /// Lines a minute, spawn site and function.
@@ -111,7 +112,7 @@ pub(crate) fn details(poll: &SlowPoll) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::{Blame, Cause, Evidence};
+    use pollscope_base::{Blame, Cause, Evidence};
 
     fn poll(at_ns: u64) -> SlowPoll {
         SlowPoll {

@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 use crate::probe::Probe;
 use crate::prometheus::Exposition;
-use crate::redact::place;
 use crate::snapshot::Snapshot;
+use pollscope_base::redact::redacted_place;
 
 /// How long a client may take for its request, and as long again for the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -141,7 +141,10 @@ impl Probe {
         MetricsServer::start(address, move || {
             let mut snapshot = probe.snapshot();
             if probe.redacts() {
-                snapshot.sites.iter_mut().for_each(|site| site.spawned_at = site.spawned_at.as_deref().map(place));
+                snapshot
+                    .sites
+                    .iter_mut()
+                    .for_each(|site| site.spawned_at = site.spawned_at.as_deref().map(redacted_place));
             }
             Some(snapshot)
         })

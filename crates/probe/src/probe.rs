@@ -7,10 +7,10 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pollscope_base::duration;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::duration;
 use crate::env;
 use crate::hooks::{self, Chained, TOKIO_UNSTABLE};
 use crate::reporter::{Callback, Control, LineWriter, Reporter};

@@ -6,8 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write};
 
-use crate::distribution::Distribution;
-use crate::escape::escape;
+use pollscope_base::Distribution;
+use pollscope_base::escape::escape;
+
 use crate::snapshot::Snapshot;
 
 /// The upper bounds of the histograms' buckets, in nanoseconds: 1, 2 and 5 of every decade from 1 us to 10 s.

@@ -5,18 +5,19 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pollscope_base::redact::redacted_evidence;
+use pollscope_base::{Blame, Cause, Charge, Evidence, Ledger, Lines};
+
 use crate::clock::Clock;
-use crate::evidence::{Blame, Cause, Evidence};
 use crate::histogram::{CoarseSum, Sum};
 use crate::hooks::{self, TOKIO_UNSTABLE};
 use crate::journal::{Journal, Key, Watched};
 use crate::names::Names;
 use crate::notes::Notes;
 use crate::polling::Frame;
-use crate::redact;
 use crate::ring::RawSlowPoll;
 use crate::site::{NAME_MIXED, Row};
-use crate::snapshot::{Charge, Ledger, Lines, Polling, Site, SlowPoll, Snapshot, TaskName};
+use crate::snapshot::{Polling, Site, SlowPoll, Snapshot, TaskName};
 use crate::worker::Slot;
 
 const SEVERAL: u64 = u64::MAX;
@@ -178,7 +179,7 @@ impl Shared {
 
     /// Evidence as it may be shown.
     fn shown(&self, evidence: Evidence) -> Evidence {
-        if self.redacted { redact::evidence(evidence) } else { evidence }
+        if self.redacted { redacted_evidence(evidence) } else { evidence }
     }
 
     /// Says of a poll that it still goes on; the reporter writes it.

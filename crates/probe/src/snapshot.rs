@@ -4,12 +4,11 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+use pollscope_base::escape::Escaped;
+use pollscope_base::redact::redacted_source;
+use pollscope_base::{Blame, CaptureNote, Coverage, Distribution, Evidence, Ledger, Lines};
+
 use crate::clock::ClockSource;
-use crate::distribution::Distribution;
-use crate::escape::Escaped;
-use crate::evidence::{Blame, Evidence};
-use crate::notes::CaptureNote;
-use crate::redact::redacted_source;
 
 /// What a probe saw from its installation on, or, after [`Snapshot::since`], in between.
 ///
@@ -40,11 +39,12 @@ pub struct Snapshot {
     pub slow_polls_dropped: u64,
     /// Slow polls in the order in which they ended, up to the number that the builder was told to keep.
     pub slow_polls: Vec<SlowPoll>,
-    /// Lines written of slow polls.
+    /// Lines written of slow polls. Once [`crate::Probe::finish`] returned `true`, they add up to the slow polls.
     pub lines: Lines,
     /// Polls by spawn site, most time first.
     pub sites: Vec<Site>,
-    /// Who waited for slow polls, by spawn site; `None` where wake-to-poll times cannot be seen.
+    /// Who waited for slow polls, by spawn site; `None` where wake-to-poll times cannot be seen. The `wait_ns` of all its charges
+    /// and its `unattributed_ns` add up to the sum of `schedule_latency`.
     pub ledger: Option<Ledger>,
     /// The polls that were under way.
     pub polling: Vec<Polling>,
@@ -110,15 +110,6 @@ impl Snapshot {
     }
 }
 
-/// Lines written of slow polls. Once [`crate::Probe::finish`] returned `true`, they add up to the slow polls.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Lines {
-    /// Written.
-    pub printed: u64,
-    /// Held back by the rate limit, for want of room or of a writer, or because writing failed.
-    pub suppressed: u64,
-}
-
 /// One poll that lasted at least the threshold.
 ///
 /// Its `Display` is one line in the shape of asyncio's debug mode:
@@ -141,8 +132,24 @@ pub struct SlowPoll {
     /// How long it lasted, in nanoseconds, without the polls that ran within it.
     pub duration_ns: u64,
     /// What was seen of it while it ran; all unknown without the feature `capture`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use pollscope_probe::Probe;
+    ///
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().slow_poll(Duration::from_millis(10)).install(&mut runtime)?;
+    /// runtime.build()?.block_on(probe.watch(async { std::thread::sleep(Duration::from_millis(20)) }));
+    ///
+    /// let slow = &probe.snapshot().slow_polls[0];
+    /// if let Some(after_ns) = slow.evidence.captured_after_ns {
+    ///     assert!((10_000_000..slow.duration_ns).contains(&after_ns));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub evidence: Evidence,
-    /// Who waited for it; `None` in a build that does not see wake-to-poll times.
+    /// Who waited for it; `None` in a build that does not see wake-to-poll times. What others waited for is in
+    /// [`Ledger::unattributed_ns`].
     pub blame: Option<Blame>,
 }
 
@@ -218,60 +225,6 @@ pub struct Site {
     pub slow: u64,
 }
 
-/// Who waited for whom: by the spawn sites of slow polls, and of the tasks that had to wait for them.
-///
-/// All that tasks waited for the loop is in it: the `wait_ns` of all charges and `unattributed_ns` add up to the sum of
-/// [`Snapshot::schedule_latency`].
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Ledger {
-    /// The longest waits first.
-    pub charges: Vec<Charge>,
-    /// What tasks waited otherwise, in nanoseconds: for polls that were not slow, for the scheduler, or, on a multi-thread
-    /// runtime, for a slow poll on another worker than the one that polled them in the end.
-    pub unattributed_ns: u64,
-}
-
-/// What tasks spawned at one place waited for slow polls of tasks spawned at another, or at the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Charge {
-    /// `file:line` of the slow polls' tasks; `None` for the pairs beyond the table's size, all together.
-    pub culprit: Option<String>,
-    /// `file:line` of the tasks that waited; `None` likewise.
-    pub waiter: Option<String>,
-    /// How many polls had to wait; one that waited for two slow polls counts twice.
-    pub tasks: u64,
-    /// How long those that were ready waited, in nanoseconds.
-    pub wait_ns: u64,
-    /// Of `tasks`, the late ones: see [`Blame::late_tasks`].
-    pub late_tasks: u64,
-    /// How long all of them waited at most, in nanoseconds.
-    pub wait_most_ns: u64,
-}
-
-impl Ledger {
-    fn since(&self, earlier: &Ledger) -> Ledger {
-        let before = |charge: &Charge| {
-            earlier.charges.iter().find(|e| (&e.culprit, &e.waiter) == (&charge.culprit, &charge.waiter))
-        };
-        let charges = self.charges.iter().map(|charge| match before(charge) {
-            None => charge.clone(),
-            Some(before) => Charge {
-                tasks: charge.tasks.saturating_sub(before.tasks),
-                wait_ns: charge.wait_ns.saturating_sub(before.wait_ns),
-                late_tasks: charge.late_tasks.saturating_sub(before.late_tasks),
-                wait_most_ns: charge.wait_most_ns.saturating_sub(before.wait_most_ns),
-                ..charge.clone()
-            },
-        });
-        Ledger {
-            charges: charges.filter(|charge| charge.tasks > 0 || charge.wait_most_ns > 0).collect(),
-            unattributed_ns: self.unattributed_ns.saturating_sub(earlier.unattributed_ns),
-        }
-    }
-}
-
 /// A poll that is under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -284,36 +237,6 @@ pub struct Polling {
     pub spawned_at: &'static Location<'static>,
     /// For how long already, in nanoseconds.
     pub for_ns: u64,
-}
-
-/// How a probe learns of polls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// The runtime's task hooks (a build with `--cfg tokio_unstable`), and watched futures.
-    Hooks,
-    /// Watched futures alone, and the workers' park and unpark.
-    Wrappers,
-}
-
-impl Source {
-    /// The word used in reports.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Source::Hooks => "hooks",
-            Source::Wrappers => "wrappers",
-        }
-    }
-}
-
-/// What a probe can and cannot see.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Coverage {
-    /// How it learns of polls.
-    pub source: Source,
-    /// What it sees; each a short phrase.
-    pub sees: Vec<&'static str>,
-    /// What it does not see; each a short phrase.
-    pub blind_to: Vec<&'static str>,
 }
 
 #[cfg(test)]

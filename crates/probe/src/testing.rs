@@ -30,7 +30,8 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle};
 
-use crate::evidence::Cause;
+use pollscope_base::Cause;
+
 use crate::lines::details;
 use crate::probe::Probe;
 use crate::snapshot::{SlowPoll, Snapshot};
@@ -187,8 +188,8 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::evidence::Evidence;
     use crate::shared::Shared;
+    use pollscope_base::Evidence;
 
     const MS: u64 = 1_000_000;
 

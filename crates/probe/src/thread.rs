@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::panic::Location;
 use std::sync::{Arc, Weak};
 
+use pollscope_base::CaptureNote;
+
 use crate::blame::{Culprit, Culprits, Waiter};
 use crate::clock::Moment;
 use crate::hooks;
 use crate::names::{NameId, UNNAMED};
-use crate::notes::CaptureNote;
 use crate::polling::Frame;
 use crate::shared::Shared;
 use crate::worker::Slot;

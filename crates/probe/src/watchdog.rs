@@ -18,12 +18,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
+use pollscope_base::CaptureNote;
 use pollscope_stacks::schedule::ask_for_short_slices;
 use pollscope_stacks::thread::{Schedule, Scheduled, ThreadRef, read_schedule};
 
 use crate::clock::Moment;
 use crate::journal::Watched;
-use crate::notes::CaptureNote;
 use crate::reporter::Control;
 use crate::shared::Shared;
 use crate::worker::Slot;
@@ -313,9 +313,9 @@ mod tests {
 
     use super::*;
     use crate::clock::Clock;
-    use crate::evidence::Evidence;
     use crate::hooks::{self, Chained};
     use crate::watch::Watch;
+    use pollscope_base::Evidence;
 
     /// Has a runtime with nothing to do until its watchdog sleeps, and then block: what was seen of that.
     fn block_after_sleep(mut builder: Builder, in_task: bool) -> Evidence {

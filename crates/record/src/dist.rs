@@ -6,21 +6,9 @@
 pub mod blob;
 mod packed;
 
+pub use pollscope_base::{Bucket, HIGHEST_NS as MAX_NS};
+
 use packed::{Packed, Packing, Unpacking};
-
-/// The highest value that a [`Dist`] can hold: one hour, in nanoseconds.
-pub const MAX_NS: u64 = 3_600_000_000_000;
-
-/// The values of one bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bucket {
-    /// The lowest value that it holds.
-    pub low_ns: u64,
-    /// The highest value that it holds.
-    pub high_ns: u64,
-    /// How many values it holds; at least 1.
-    pub count: u64,
-}
 
 /// A distribution of durations in nanoseconds, in the buckets of an HdrHistogram from 1 ns to 1 h.
 #[derive(Debug, Clone)]
@@ -57,8 +45,8 @@ impl PartialEq for Dist {
 impl Eq for Dist {}
 
 /// An exact copy: the probe's buckets are the histogram's.
-impl From<&pollscope_probe::Distribution> for Dist {
-    fn from(distribution: &pollscope_probe::Distribution) -> Dist {
+impl From<&pollscope_base::Distribution> for Dist {
+    fn from(distribution: &pollscope_base::Distribution) -> Dist {
         let mut dist = Dist::empty(distribution.digits);
         for bucket in &distribution.buckets {
             dist.put(bucket.low_ns, bucket.count);

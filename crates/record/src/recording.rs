@@ -4,6 +4,7 @@
 //! process, so a report can be made at any time, of any recording. [`wire`] is its JSON twin.
 
 pub mod read;
+mod seen;
 mod shared;
 pub mod wire;
 
@@ -13,6 +14,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use crate::dist::{Dist, MAX_NS};
+pub use pollscope_base::Lines;
+pub use seen::place;
 pub use shared::{Shared, Text};
 
 /// One execution of a scenario: every mode, every round.
@@ -317,15 +320,6 @@ impl Verdict {
             Verdict::Unverifiable => "unverifiable",
         }
     }
-}
-
-/// Slow-poll lines printed and held back; together they equal the slow polls.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lines {
-    /// Printed.
-    pub printed: u64,
-    /// Held back by the rate limit, or because a buffer was full.
-    pub suppressed: u64,
 }
 
 /// One poll that lasted at least the threshold.

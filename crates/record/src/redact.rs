@@ -7,13 +7,13 @@
 //! A recording that was made without the probe's own `redact_paths` can have places relative to the folder that it was made in;
 //! they are taken for the workspace's.
 
-use pollscope_probe::redacted_source;
+pub use pollscope_base::redact::HIDDEN;
+pub use pollscope_base::redact::redacted_place as place;
+use pollscope_base::redact::redacted_source;
 
 use crate::findings::findings;
 use crate::recording::{Frame, Recording, Run, SlowPoll, Syscall, Text};
 
-/// What stands for a path that is hidden.
-pub const HIDDEN: &str = "<path>";
 /// What stands for a value on the command line.
 pub const VALUE: &str = "<value>";
 
@@ -147,14 +147,6 @@ fn syscall(call: &Syscall) -> Syscall {
         _ => call.text.clone(),
     };
     Syscall { path: Some(HIDDEN.into()), text, ..call.clone() }
-}
-
-/// `file:line`.
-pub fn place(place: &str) -> String {
-    match place.rsplit_once(':') {
-        Some((file, line)) => format!("{}:{line}", redacted_source(file)),
-        None => redacted_source(place).into_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ fn split_unit(text: &str) -> (&str, &str) {
 /// assert!(parse_duration("15").is_err(), "a number without a unit is refused");
 /// ```
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
-    pollscope_probe::duration::parse(text).ok_or_else(|| UnitError { text: text.to_owned(), wanted: DURATION })
+    pollscope_base::duration::parse(text).ok_or_else(|| UnitError { text: text.to_owned(), wanted: DURATION })
 }
 
 /// Reads a size in bytes such as `64KiB`; `KB` and `MB` are powers of ten.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use pollscope_probe::{Blame, Call, Charge, Ledger, Site, SlowPoll, Snapshot, StackFrame, Waited};
+use pollscope_probe::{Site, SlowPoll, Snapshot};
 
 use super::watching::Ended;
 use crate::meter::Metered;
@@ -10,7 +10,9 @@ use crate::pipeline::input::{Event, Told};
 use crate::pipeline::sink::Mode;
 use crate::ring::Ring;
 use crate::scenario::Settings;
-use pollscope_record::recording::{self, Coverage, Dist, InputEvent, InputEvents, Lines, Run, RuntimeInfo, Text};
+use pollscope_record::recording::{
+    self, Blame, Coverage, Dist, Frame, InputEvent, InputEvents, Ledger, Run, RuntimeInfo, Syscall, Text,
+};
 
 /// Puts the parts together.
 pub(super) fn run(
@@ -62,10 +64,10 @@ pub(super) fn run(
         slow_poll_threshold_ns: snapshot.threshold_ns,
         slow_polls_total: snapshot.slow_polls_total,
         slow_polls_dropped: snapshot.slow_polls_dropped,
-        slow_poll_lines: Lines { printed: snapshot.lines.printed, suppressed: snapshot.lines.suppressed },
+        slow_poll_lines: snapshot.lines,
         slow_polls: snapshot.slow_polls.iter().map(slow_poll).collect(),
         sites: snapshot.sites.iter().map(site).collect(),
-        ledger: snapshot.ledger.as_ref().map(ledger),
+        ledger: snapshot.ledger.as_ref().map(Ledger::from),
         intervals: collected.intervals,
         runtime_metrics: collected.runtime_metrics,
     }
@@ -116,70 +118,19 @@ fn slow_poll(poll: &SlowPoll) -> recording::SlowPoll {
         run_delay_ns: poll.evidence.run_delay_ns,
         off_cpu_ns: poll.evidence.off_cpu_ns(poll.duration_ns),
         cause: poll.evidence.cause.map(|cause| cause.as_str().into()),
-        syscall: poll.evidence.call.as_ref().map(|call| syscall(call).into()),
+        syscall: poll.evidence.call.as_ref().map(|call| Syscall::from(call).into()),
         blocking_line: poll.evidence.blocking_line.as_deref().map(Text::from),
         function: poll.evidence.function.as_deref().map(Text::from),
-        stack: poll.evidence.stack.iter().map(frame).collect(),
+        stack: poll.evidence.stack.iter().map(Frame::from).collect(),
         stack_complete: poll.evidence.stack_complete,
-        blame: poll.blame.map(blame),
-        worst_waiter: poll.blame.and_then(|blame| blame.worst).map(|waited| Box::new(waiter(waited))),
+        blame: poll.blame.map(Blame::from),
+        worst_waiter: poll.blame.and_then(|blame| blame.worst).map(|waited| Box::new(waited.into())),
     }
-}
-
-fn waiter(waited: Waited) -> recording::Waiter {
-    recording::Waiter {
-        task_id: waited.task_id,
-        spawned_at: format!("{}:{}", waited.spawned_at.file(), waited.spawned_at.line()),
-        ready_ns: waited.ready_ns,
-        polled_ns: waited.polled_ns,
-    }
-}
-
-fn blame(blame: Blame) -> recording::Blame {
-    recording::Blame {
-        tasks: blame.tasks,
-        wait_ns: blame.wait_ns,
-        late_tasks: blame.late_tasks,
-        wait_most_ns: blame.wait_most_ns,
-        lifo_tasks: blame.lifo_tasks,
-    }
-}
-
-fn ledger(ledger: &Ledger) -> recording::Ledger {
-    let charge = |charge: &Charge| recording::Charge {
-        culprit: place(&charge.culprit).into(),
-        waiter: place(&charge.waiter).into(),
-        tasks: charge.tasks,
-        wait_ns: charge.wait_ns,
-        late_tasks: charge.late_tasks,
-        wait_most_ns: charge.wait_most_ns,
-    };
-    recording::Ledger { charges: ledger.charges.iter().map(charge).collect(), unattributed_ns: ledger.unattributed_ns }
-}
-
-/// A spawn site, or all those beyond the table's size.
-fn place(place: &Option<String>) -> String {
-    place.clone().unwrap_or_else(|| "other".to_owned())
-}
-
-fn syscall(call: &Call) -> recording::Syscall {
-    recording::Syscall {
-        name: call.name.as_str().into(),
-        fd: call.fd.map(i64::from),
-        path: call.path.as_deref().map(Text::from),
-        bytes: call.bytes,
-        text: call.text.as_str().into(),
-    }
-}
-
-fn frame(frame: &StackFrame) -> recording::Frame {
-    let text = |text: &Option<String>| text.as_deref().map(Text::from);
-    recording::Frame { function: text(&frame.function), file: text(&frame.file), line: frame.line.map(u64::from) }
 }
 
 fn site(site: &Site) -> recording::Site {
     recording::Site {
-        spawned_at: place(&site.spawned_at),
+        spawned_at: recording::place(&site.spawned_at).to_owned(),
         task_name: site.task_name.as_deref().map(str::to_owned),
         polls: Dist::from(&site.polls),
         slow: site.slow,

@@ -6,9 +6,9 @@ use loom::sync::Mutex;
 use loom::thread;
 
 use super::{Coarse as Few, HIGHEST_NS, Sum};
-use crate::distribution::Distribution;
 use crate::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 use crate::sync::model::{explore_orders, explore_reader};
+use pollscope_base::Distribution;
 
 fn read(buckets: &Few) -> Distribution {
     let mut sum = Sum::new();

@@ -2,11 +2,11 @@
 //!
 //! A poll that makes many short blocking calls is seldom in one when its stack is taken; among many glances the call shows.
 
+use pollscope_base::{Call, Cause};
 use pollscope_stacks::syscall::Syscall;
 use pollscope_stacks::thread::State;
 
 use super::shot::call;
-use crate::evidence::{Call, Cause};
 
 /// What was seen, and how often.
 #[derive(Debug, Default)]

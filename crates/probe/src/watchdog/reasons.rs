@@ -3,14 +3,13 @@
 
 use std::io;
 
+use pollscope_base::CaptureNote;
 use pollscope_stacks::capture::{Capture, CaptureError};
 use pollscope_stacks::memory;
 use pollscope_stacks::signal::{InstallError, SampleError};
 use pollscope_stacks::symbolize::{DebugInfo, ModuleInfo};
 use pollscope_stacks::thread::{StateError, ThreadRef, is_for_want_of_descriptors, read_state};
 use pollscope_stacks::unwind::{End, Stack};
-
-use crate::notes::CaptureNote;
 
 pub(super) fn of_error(error: &CaptureError) -> Option<CaptureNote> {
     match error {

@@ -14,8 +14,8 @@ use pollscope_stacks::unwind::Stack;
 
 use super::glance::off_cpu;
 use super::{reasons, trim};
-use crate::evidence::{Call, Cause, StackFrame};
 use crate::notes::Notes;
+use pollscope_base::{Call, Cause, Frame as StackFrame};
 
 /// How long a running thread may take to copy its stack: as long as it is not scheduled. Other threads are not looked at
 /// meanwhile; who was in vain is asked again.

@@ -8,7 +8,7 @@ use super::glance::Glances;
 use super::naming::Exposure;
 use super::shot::{Camera, Namer, Picture};
 use crate::clock::Moment;
-use crate::evidence::{Call, Cause, Evidence};
+use pollscope_base::{Call, Cause, Evidence};
 
 /// A thread's clocks at one moment, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! A recursion can be thousands of frames deep, and the name of a generic function, written out, longer than its code. The
 //! innermost frames say what blocks and the outermost ones what was polled: what is left out is between them, and said.
 
-use crate::evidence::StackFrame;
+use pollscope_base::Frame as StackFrame;
 
 /// A stack takes no more than this, its names included, but for the one frame that says what was left out.
 pub(super) const MOST_BYTES: usize = 64 << 10;

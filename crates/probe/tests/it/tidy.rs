@@ -6,7 +6,7 @@ use std::process::Command;
 #[test]
 fn the_probe_depends_on_an_allow_list() {
     let without_capture = crates(&["--no-default-features"]);
-    assert_eq!(without_capture, ["pin-project-lite", "pollscope-probe", "tokio"]);
+    assert_eq!(without_capture, ["pin-project-lite", "pollscope-base", "pollscope-probe", "tokio"]);
     let with_capture = crates(&[]);
     let allowed = [
         "addr2line",
@@ -18,6 +18,7 @@ fn the_probe_depends_on_an_allow_list() {
         "memmap2",
         "object",
         "pin-project-lite",
+        "pollscope-base",
         "pollscope-probe",
         "pollscope-stacks",
         "rustc-demangle",

@@ -7,7 +7,7 @@ use std::fmt::{self, Write};
 /// `\n`, `\t` or `\u{1b}`. Everything else stays: a path in any script is readable.
 ///
 /// ```
-/// use pollscope_probe::escape::escape;
+/// use pollscope_base::escape::escape;
 /// assert_eq!(escape("write \u{1b}[31mr\u{202e}gpj.log\n"), "write \\u{1b}[31mr\\u{202e}gpj.log\\n");
 /// assert_eq!(escape("日志/größe.log"), "日志/größe.log");
 /// ```
@@ -19,7 +19,12 @@ pub fn escape(text: &str) -> Cow<'_, str> {
 }
 
 /// The same for a text that is being formatted.
-pub(crate) struct Escaped<'a>(pub(crate) &'a str);
+///
+/// ```
+/// assert_eq!(format!("`{}`", pollscope_base::escape::Escaped("a\tb")), r"`a\tb`");
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,18 +2,16 @@
 
 use std::borrow::Cow;
 
-use crate::evidence::{Call, Evidence};
+use crate::{Call, Evidence};
 
 /// What stands for a path that is hidden.
-pub(crate) const HIDDEN: &str = "<path>";
+pub const HIDDEN: &str = "<path>";
 
 /// A source file without the folders that tell where it was built. A relative path stays, and so does what comes after the
-/// folder that Cargo or the compiler keeps others' sources in; of any other, the file's name stays. For callbacks that show
-/// [`SlowPoll::spawned_at`](crate::SlowPoll::spawned_at) as [`ProbeBuilder::redact_paths`](crate::ProbeBuilder::redact_paths)
-/// does.
+/// folder that Cargo or the compiler keeps others' sources in; of any other, the file's name stays.
 ///
 /// ```
-/// use pollscope_probe::redacted_source;
+/// use pollscope_base::redact::redacted_source;
 /// assert_eq!(redacted_source("src/main.rs"), "src/main.rs");
 /// assert_eq!(redacted_source("/u/ann/.cargo/registry/src/index.crates.io-1f2e/mio-1.0.4/src/lib.rs"), "mio-1.0.4/src/lib.rs");
 /// assert_eq!(redacted_source("/rustc/59807616e/library/std/src/sys.rs"), "std/src/sys.rs");
@@ -38,8 +36,8 @@ pub fn redacted_source(file: &str) -> Cow<'_, str> {
     Cow::Owned(name.map_or_else(|| HIDDEN.to_owned(), |name| format!("{HIDDEN}/{name}")))
 }
 
-/// `file:line` likewise.
-pub(crate) fn place(place: &str) -> String {
+/// `file:line` likewise; what ends in no line is taken for a file.
+pub fn redacted_place(place: &str) -> String {
     match place.rsplit_once(':') {
         Some((file, line)) if line.bytes().all(|byte| byte.is_ascii_digit()) => {
             format!("{}:{line}", redacted_source(file))
@@ -49,9 +47,9 @@ pub(crate) fn place(place: &str) -> String {
 }
 
 /// What was seen of a slow poll, without paths.
-pub(crate) fn evidence(mut evidence: Evidence) -> Evidence {
-    evidence.call = evidence.call.map(call);
-    evidence.blocking_line = evidence.blocking_line.as_deref().map(place);
+pub fn redacted_evidence(mut evidence: Evidence) -> Evidence {
+    evidence.call = evidence.call.map(redacted_call);
+    evidence.blocking_line = evidence.blocking_line.as_deref().map(redacted_place);
     evidence.stack = evidence
         .stack
         .iter()
@@ -65,7 +63,7 @@ pub(crate) fn evidence(mut evidence: Evidence) -> Evidence {
 }
 
 /// Descriptor and bytes stay, and so does what has no path, such as `pipe:[12345]`.
-fn call(mut call: Call) -> Call {
+fn redacted_call(mut call: Call) -> Call {
     if call.path.as_ref().is_some_and(|path| path.starts_with('/')) {
         call.path = Some(HIDDEN.to_owned());
         // It is the one part in quotes; those within it are escaped or its own.
@@ -79,12 +77,12 @@ fn call(mut call: Call) -> Call {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::StackFrame;
+    use crate::Frame;
 
     #[test]
     fn a_call_keeps_its_descriptor_and_bytes() {
         let hidden = |path: &str, text: &str| {
-            call(Call {
+            redacted_call(Call {
                 name: "write".to_owned(),
                 fd: Some(9),
                 path: Some(path.to_owned()),
@@ -102,13 +100,13 @@ mod tests {
 
     #[test]
     fn nothing_of_an_absolute_path_stays_but_the_name() {
-        let frame = |file: &str| StackFrame { function: None, file: Some(file.to_owned()), line: Some(7) };
+        let frame = |file: &str| Frame { function: None, file: Some(file.to_owned()), line: Some(7) };
         let seen = Evidence {
             blocking_line: Some("/u/secret/src/sink.rs:41".to_owned()),
             stack: [frame("/u/secret/src/sink.rs"), frame("src/main.rs"), frame(r"C:\u\secret\x.rs")].into(),
             ..Evidence::default()
         };
-        let hidden = evidence(seen);
+        let hidden = redacted_evidence(seen);
         assert_eq!(hidden.blocking_line.as_deref(), Some("<path>/sink.rs:41"));
         let files: Vec<_> = hidden.stack.iter().map(|frame| frame.file.as_deref().unwrap()).collect();
         assert_eq!(files, ["<path>/sink.rs", "src/main.rs", "<path>/x.rs"]);
@@ -118,6 +116,6 @@ mod tests {
             assert_eq!(redacted_source(file), "<path>/x.rs", "{file}");
         }
         assert_eq!(redacted_source("/secret/"), "<path>");
-        assert_eq!(place("/secret/x.rs"), "<path>/x.rs");
+        assert_eq!(redacted_place("/secret/x.rs"), "<path>/x.rs");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// ```
 /// # use std::time::Duration;
-/// use pollscope_probe::duration;
+/// use pollscope_base::duration;
 /// assert_eq!(duration::parse("1.5ms"), Some(Duration::from_micros(1500)));
 /// assert_eq!(duration::parse("15"), None);
 /// ```
@@ -29,7 +29,8 @@ pub fn parse(text: &str) -> Option<Duration> {
 }
 
 /// A duration as nanoseconds; one of more than 584 years as that.
-pub(crate) fn to_ns(duration: Duration) -> u64 {
+#[inline]
+pub fn to_ns(duration: Duration) -> u64 {
     let seconds = duration.as_secs().checked_mul(1_000_000_000);
     seconds.and_then(|ns| ns.checked_add(duration.subsec_nanos().into())).unwrap_or(u64::MAX)
 }

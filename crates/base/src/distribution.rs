@@ -1,6 +1,7 @@
 //! A distribution of durations, as plain data.
 
-use crate::histogram::HIGHEST_NS;
+/// The highest value that has a bucket of its own: one hour, in nanoseconds.
+pub const HIGHEST_NS: u64 = 3_600_000_000_000;
 
 /// How many values fell between two bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +46,11 @@ impl Distribution {
     /// The highest value of the bucket in which the fraction `q` (0 to 1) of all values is reached; `None` when empty.
     ///
     /// ```
-    /// let (mut writer, reader) = pollscope_probe::histogram::pair();
-    /// (1..=100).for_each(|ms| writer.record(ms * 1_000_000));
-    /// let p99 = reader.read().quantile_ns(0.99).unwrap();
-    /// assert!((99_000_000..99_100_000).contains(&p99));
+    /// use pollscope_base::{Bucket, Distribution};
+    /// let bucket = |low_ns, high_ns, count| Bucket { low_ns, high_ns, count };
+    /// let buckets = vec![bucket(1_000, 1_007, 98), bucket(2_000, 2_007, 1), bucket(4_000, 4_015, 1)];
+    /// let distribution = Distribution { digits: 3, buckets, sum_ns: 104_100, min_ns: Some(1_000), max_ns: Some(4_001), clamped: 0 };
+    /// assert_eq!(distribution.quantile_ns(0.99), Some(2_007));
     /// ```
     pub fn quantile_ns(&self, q: f64) -> Option<u64> {
         let rank = ((q.clamp(0.0, 1.0) * self.count() as f64).ceil() as u64).max(1);
@@ -63,9 +65,10 @@ impl Distribution {
     /// How many values are at least `ns` nanoseconds, counting a bucket that holds `ns` in full: never too few.
     ///
     /// ```
-    /// let (mut writer, reader) = pollscope_probe::histogram::pair();
-    /// (1..=100).for_each(|ms| writer.record(ms * 1_000_000));
-    /// assert_eq!(reader.read().count_from(91_000_000), 10);
+    /// use pollscope_base::{Bucket, Distribution};
+    /// let buckets = [100, 104, 108].map(|low_ns| Bucket { low_ns, high_ns: low_ns + 3, count: 5 }).to_vec();
+    /// let distribution = Distribution { digits: 3, buckets, sum_ns: 1_560, min_ns: Some(100), max_ns: Some(108), clamped: 0 };
+    /// assert_eq!(distribution.count_from(106), 10);
     /// ```
     pub fn count_from(&self, ns: u64) -> u64 {
         self.buckets.iter().filter(|bucket| bucket.high_ns >= ns).map(|bucket| bucket.count).sum()
@@ -77,11 +80,11 @@ impl Distribution {
     /// bounds of the outermost bucket that grew.
     ///
     /// ```
-    /// let (mut writer, reader) = pollscope_probe::histogram::pair();
-    /// writer.record(5_000_000);
-    /// let earlier = reader.read();
-    /// writer.record(10);
-    /// let since = reader.read().since(&earlier);
+    /// use pollscope_base::{Bucket, Distribution};
+    /// let bucket = |ns| Bucket { low_ns: ns, high_ns: ns, count: 1 };
+    /// let of = |buckets, sum_ns, min_ns| Distribution { digits: 3, buckets, sum_ns, min_ns, max_ns: Some(500), clamped: 0 };
+    /// let earlier = of(vec![bucket(500)], 500, Some(500));
+    /// let since = of(vec![bucket(10), bucket(500)], 510, Some(10)).since(&earlier);
     /// assert_eq!((since.count(), since.sum_ns, since.max_ns), (1, 10, Some(10)));
     /// ```
     pub fn since(&self, earlier: &Distribution) -> Distribution {
@@ -110,36 +113,5 @@ impl Distribution {
             max_ns,
             clamped: self.clamped.saturating_sub(earlier.clamped),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_extreme_that_was_read_late_belongs_to_no_later_interval() {
-        let (mut writer, reader) = crate::histogram::pair();
-        writer.record(500);
-        let mut torn = reader.read();
-        (torn.min_ns, torn.max_ns) = (Some(2_000), Some(400));
-        let nothing = reader.read().since(&torn);
-        assert_eq!((nothing.count(), nothing.min_ns, nothing.max_ns), (0, None, None));
-        writer.record(1_000);
-        torn.max_ns = None;
-        let since = reader.read().since(&torn);
-        assert_eq!((since.count(), since.min_ns, since.max_ns), (1, Some(1_000), Some(1_000)));
-    }
-
-    #[test]
-    fn extremes_beyond_the_buckets_are_exact_in_between() {
-        let (mut writer, reader) = crate::histogram::pair();
-        writer.record(5);
-        let earlier = reader.read();
-        writer.record(0);
-        writer.record(HIGHEST_NS * 2);
-        let since = reader.read().since(&earlier);
-        assert_eq!((since.count(), since.clamped), (2, 2));
-        assert_eq!((since.min_ns, since.max_ns), (Some(0), Some(HIGHEST_NS * 2)));
     }
 }

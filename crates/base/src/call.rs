@@ -1,0 +1,17 @@
+//! A system call, made readable.
+
+/// A system call that a slow poll was in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Call {
+    /// Its name, or `syscall N` for one without.
+    pub name: String,
+    /// The file descriptor that it works on.
+    pub fd: Option<i32>,
+    /// Where that leads: a path, `pipe:[12345]`, `socket:[12345]`.
+    pub path: Option<String>,
+    /// How many bytes it was asked for.
+    pub bytes: Option<u64>,
+    /// All of it in one line: `write(fd 9 "/var/log/merged", 64 bytes)`.
+    pub text: String,
+}

@@ -1,0 +1,84 @@
+//! Why a poll took long.
+
+/// Why a poll took long: where most of its time went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum Cause {
+    /// Off the CPU in a system call.
+    BlockingCall,
+    /// Off the CPU in a futex: a lock, a condition, a channel, another thread's end.
+    Lock,
+    /// On the CPU.
+    Cpu,
+    /// Off the CPU in a page fault.
+    PageFault,
+    /// Ready to run, but not scheduled.
+    Preempted,
+    /// The whole process was stopped: not the task's fault.
+    Suspended,
+    /// In `block_in_place`: the worker was handed to another thread, and nobody waited.
+    BlockInPlace,
+    /// A panic was being printed or unwound.
+    Panic,
+}
+
+impl Cause {
+    /// All of them.
+    pub const ALL: [Cause; 8] = [
+        Cause::BlockingCall,
+        Cause::Lock,
+        Cause::Cpu,
+        Cause::PageFault,
+        Cause::Preempted,
+        Cause::Suspended,
+        Cause::BlockInPlace,
+        Cause::Panic,
+    ];
+
+    /// The word used in reports, events and recordings.
+    ///
+    /// ```
+    /// assert_eq!(pollscope_base::Cause::BlockingCall.as_str(), "blocking-call");
+    /// ```
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Cause::BlockingCall => "blocking-call",
+            Cause::Lock => "lock",
+            Cause::Cpu => "cpu",
+            Cause::PageFault => "page-fault",
+            Cause::Preempted => "preempted",
+            Cause::Suspended => "suspended",
+            Cause::BlockInPlace => "block-in-place",
+            Cause::Panic => "panic",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A new one fails to compile here until it is listed.
+    #[test]
+    fn all_are_all() {
+        use Cause::{BlockInPlace, BlockingCall, Cpu, Lock, PageFault, Panic, Preempted, Suspended};
+        for (index, cause) in Cause::ALL.into_iter().enumerate() {
+            match cause {
+                BlockingCall | Lock | Cpu | PageFault | Preempted | Suspended | BlockInPlace | Panic => {}
+            }
+            assert_eq!(cause as usize, index);
+        }
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn json_has_the_words_of_reports() {
+        for cause in Cause::ALL {
+            let json = serde_json::to_string(&cause).unwrap();
+            assert_eq!(json, format!("\"{}\"", cause.as_str()));
+            assert_eq!(serde_json::from_str::<Cause>(&json).unwrap(), cause);
+        }
+    }
+}

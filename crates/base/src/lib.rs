@@ -1,0 +1,34 @@
+//! What is known of a slow poll, in plain words: the data that pollscope's probe fills in, that other ways of looking at a process
+//! fill in as well, and that reports read.
+//!
+//! Plain data with public fields, and what is pure about it: nothing here has a clock, a thread, a file or a runtime, and nothing
+//! depends on another crate. What was not seen is `None`. With the feature `serde` what is in recordings reads and writes the words
+//! and keys of their JSON.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![forbid(unsafe_code)]
+
+mod blame;
+mod call;
+mod capture_limits;
+mod cause;
+mod coverage;
+mod distribution;
+pub mod duration;
+pub mod escape;
+mod evidence;
+mod frame;
+mod ledger;
+mod lines;
+pub mod redact;
+
+pub use blame::{Blame, Waited};
+pub use call::Call;
+pub use capture_limits::CaptureNote;
+pub use cause::Cause;
+pub use coverage::{Coverage, Source};
+pub use distribution::{Bucket, Distribution, HIGHEST_NS};
+pub use evidence::Evidence;
+pub use frame::Frame;
+pub use ledger::{Charge, Ledger};
+pub use lines::Lines;
