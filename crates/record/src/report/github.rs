@@ -163,7 +163,7 @@ mod tests {
         let text = render(&blocked_at(&lines));
         assert_eq!(text.lines().count(), MOST + 1);
         let last = text.lines().last().unwrap();
-        assert!(last.starts_with("::notice title=pollscope_record::11 more annotations"), "{last}");
+        assert!(last.starts_with("::notice title=pollscope::11 more annotations"), "{last}");
         let nine = render(&blocked_at(&lines[..MOST]));
         assert_eq!((nine.lines().count(), nine.contains("::notice")), (MOST, false));
     }
