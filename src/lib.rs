@@ -26,7 +26,6 @@ pub mod pooled;
 pub mod recording;
 pub mod redact;
 pub mod report;
-pub mod ring;
 pub mod run;
 pub mod scenario;
 pub mod shutdown;

@@ -9,9 +9,7 @@ use tokio::sync::watch;
 
 use super::changes::Changes;
 use super::input::{Input, InputError, Reading, Told, Watch, What};
-use super::sink::{
-    BlockInPlace, IoUring, Mode, Naive, Offloaded, Opened, OutputSpec, Sink, SinkError, SpawnBlocking, TokioFs,
-};
+use super::sink::{BlockInPlace, Mode, Naive, Offloaded, Opened, OutputSpec, Sink, SinkError, SpawnBlocking, TokioFs};
 use super::tail::{TailError, TailOptions, Tailed, tail};
 use crate::escape::escape_path;
 use crate::tasks::Tasks;
@@ -133,7 +131,6 @@ pub async fn merge(
         Mode::Offloaded => merge_into::<Offloaded>(tasks, inputs, output, options, closed).await,
         Mode::SpawnBlocking => merge_into::<SpawnBlocking>(tasks, inputs, output, options, closed).await,
         Mode::TokioFs => merge_into::<TokioFs>(tasks, inputs, output, options, closed).await,
-        Mode::IoUring => merge_into::<IoUring>(tasks, inputs, output, options, closed).await,
         Mode::BlockInPlace => merge_into::<BlockInPlace>(tasks, inputs, output, options, closed).await,
     }
 }

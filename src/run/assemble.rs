@@ -9,7 +9,6 @@ use crate::meter::Metered;
 use crate::pipeline::input::{Event, Told};
 use crate::pipeline::sink::Mode;
 use crate::recording::{self, Coverage, Dist, InputEvent, InputEvents, Lines, Run, RuntimeInfo, Text};
-use crate::ring::Ring;
 use crate::scenario::Settings;
 
 /// Puts the parts together.
@@ -22,7 +21,7 @@ pub(super) fn run(
     ended: Ended,
     metered: Metered,
 ) -> Run {
-    let Ended { elapsed, collected, responses, merge, ring, abandoned: _ } = ended;
+    let Ended { elapsed, collected, responses, merge, abandoned: _ } = ended;
     let (snapshot, usage) = (&collected.snapshot, metered.usage);
     let bytes = merge.as_ref().and_then(|merge| merge.written_bytes);
     let (confirmed, write_latency, errors, told) = match merge {
@@ -39,7 +38,7 @@ pub(super) fn run(
         },
         started_at: humantime::format_rfc3339_millis(started_at).to_string(),
         elapsed_ns: nanos(elapsed),
-        coverage: coverage(snapshot, ring),
+        coverage: coverage(snapshot),
         merge: confirmed,
         interrupted,
         errors,
@@ -85,21 +84,15 @@ fn input_events(told: &Told) -> InputEvents {
     }
 }
 
-fn coverage(snapshot: &Snapshot, ring: Option<Ring>) -> Coverage {
+fn coverage(snapshot: &Snapshot) -> Coverage {
     let owned = |phrases: &[&str]| phrases.iter().map(|&phrase| phrase.to_owned()).collect();
     let mut blind_to: Vec<String> = owned(&snapshot.coverage.blind_to);
     blind_to.push("the writer thread's own loop (it serves nobody else)".to_owned());
-    let mut missing: Vec<String> = snapshot.capture_notes.iter().map(ToString::to_string).collect();
-    match ring {
-        Some(used @ Ring::Used(_)) => blind_to.push(used.to_string()),
-        Some(other) => missing.push(other.to_string()),
-        None => {}
-    }
     Coverage {
         source: snapshot.coverage.source.as_str().to_owned(),
         sees: owned(&snapshot.coverage.sees),
         blind_to,
-        missing,
+        missing: snapshot.capture_notes.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -20,7 +20,6 @@ use crate::pipeline::generate::Appearances;
 use crate::pipeline::input::Told;
 use crate::pipeline::merge::Merged;
 use crate::recording::{Dist, Merge, Verdict};
-use crate::ring::{Ring, Rings};
 use crate::shutdown::{Phase, Shutdown};
 use crate::witness::responder::{Asking, Client, Responses};
 
@@ -37,8 +36,6 @@ pub(super) struct Watching {
     close: watch::Sender<bool>,
     origin: Instant,
     elapsed: Option<Duration>,
-    rings: Option<Rings>,
-    ring: Option<Ring>,
     /// How many of the inputs' events were told on.
     told: usize,
 }
@@ -49,8 +46,6 @@ pub(super) struct Ended {
     pub(super) collected: Collected,
     pub(super) responses: Option<Responses>,
     pub(super) merge: Option<MergeEnded>,
-    /// What became of the runtime's io_uring, if it may have had one.
-    pub(super) ring: Option<Ring>,
     /// What was given up to report at once.
     pub(super) abandoned: Option<&'static str>,
 }
@@ -72,7 +67,6 @@ impl Watching {
         collector: Collector,
         close: watch::Sender<bool>,
         origin: Instant,
-        rings: Option<Rings>,
     ) -> Result<Watching, RunError> {
         let mut asking = None;
         if let Some(end) = ends.client {
@@ -82,7 +76,7 @@ impl Watching {
             let _ = end.connected.send(());
         }
         outside.start(origin)?;
-        Ok(Watching { outside, asking, collector, close, origin, elapsed: None, rings, ring: None, told: 0 })
+        Ok(Watching { outside, asking, collector, close, origin, elapsed: None, told: 0 })
     }
 
     /// Watches until the loop has ended, or, with `None`, until asked to report at once.
@@ -101,7 +95,6 @@ impl Watching {
                         asking.stop();
                     }
                 }
-                Ok(Event::Ring(ring)) => self.ring = Some(ring),
                 Ok(Event::Finished(outcome)) => return outcome.map(Some),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(RunError::Panicked),
@@ -130,8 +123,6 @@ impl Watching {
     pub(super) fn end(mut self, outcome: Option<Outcome>, shutdown: &Shutdown) -> Result<Ended, RunError> {
         // Stays here, so that it is removed before the process ends, whatever becomes of the threads that use it.
         let folder = self.outside.folder.take();
-        // Of an abandoned runtime, which is still there.
-        let ring = self.ring.take().or_else(|| self.rings.as_ref().map(Rings::since));
         let elapsed = self.elapsed.unwrap_or_else(|| self.origin.elapsed());
         let responses = match (self.asking.take(), &outcome) {
             (None, _) => None,
@@ -156,7 +147,7 @@ impl Watching {
         if let Some(folder) = folder {
             remove(folder, shutdown);
         }
-        Ok(Ended { elapsed, collected, responses, merge, ring, abandoned })
+        Ok(Ended { elapsed, collected, responses, merge, abandoned })
     }
 }
 
