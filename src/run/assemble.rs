@@ -6,7 +6,7 @@ use pollscope_probe::{Blame, Call, Charge, Ledger, Site, SlowPoll, Snapshot, Sta
 
 use super::watching::Ended;
 use crate::meter::Metered;
-use crate::pipeline::input::{Event, Told};
+use crate::pipeline::input::{Event, EventSummary};
 use crate::pipeline::sink::Mode;
 use crate::recording::{self, Coverage, Dist, InputEvent, InputEvents, Lines, Run, RuntimeInfo, Text};
 use crate::scenario::Settings;
@@ -25,7 +25,7 @@ pub(super) fn run(
     let (snapshot, usage) = (&collected.snapshot, metered.usage);
     let bytes = merge.as_ref().and_then(|merge| merge.written_bytes);
     let (confirmed, write_latency, errors, told) = match merge {
-        None => (None, None, Vec::new(), Told::default()),
+        None => (None, None, Vec::new(), EventSummary::default()),
         Some(merge) => (Some(merge.confirmed), merge.write_latency, merge.errors, merge.told),
     };
     let polls = Dist::from(&snapshot.polls);
@@ -70,12 +70,12 @@ pub(super) fn run(
     }
 }
 
-fn input_events(told: &Told) -> InputEvents {
+fn input_events(told: &EventSummary) -> InputEvents {
     let event = |event: &Event| InputEvent {
         at_ns: event.at_ns,
-        event: event.what.as_str().to_owned(),
+        event: event.kind.as_str().to_owned(),
         text: event.to_string(),
-        may_lose: event.what.is_possible_loss(),
+        may_lose: event.kind.is_possible_loss(),
     };
     InputEvents {
         events: told.events.iter().map(event).collect(),

@@ -17,7 +17,7 @@ use super::{Observer, RunError, io_error};
 use crate::escape::escape_path;
 use crate::pipeline::confirm::{InputEvidence, OutputEvidence, confirm};
 use crate::pipeline::generate::Appearances;
-use crate::pipeline::input::Told;
+use crate::pipeline::input::EventSummary;
 use crate::pipeline::merge::Merged;
 use crate::recording::{Dist, Merge, Verdict};
 use crate::shutdown::{Phase, Shutdown};
@@ -56,7 +56,7 @@ pub(super) struct MergeEnded {
     pub(super) written_bytes: Option<u64>,
     pub(super) write_latency: Option<Dist>,
     pub(super) errors: Vec<String>,
-    pub(super) told: Told,
+    pub(super) told: EventSummary,
 }
 
 impl Watching {
@@ -132,7 +132,7 @@ impl Watching {
         let (merge, abandoned) = match outcome {
             Some(Outcome::Blocked) => (None, None),
             Some(Outcome::Merged(merged)) => {
-                let (inputs, told) = (merged.inputs.len() as u64, merged.told.clone());
+                let (inputs, told) = (merged.inputs.len() as u64, merged.events.clone());
                 match confirm_until(self.outside, merged, shutdown)? {
                     Some(confirmed) => (Some(confirmed), None),
                     None => (Some(unconfirmed(inputs, "the confirmation", told)), Some("the confirmation")),
@@ -213,13 +213,13 @@ fn ended(outside: &mut Outside, merged: &Merged) -> Result<MergeEnded, RunError>
         confirmed.verdict = if confirmed.verdict == Verdict::Ok { Verdict::Failed } else { confirmed.verdict };
         confirmed.reason = Some(first.clone());
     }
-    if let Some(loss) = merged.told.first_loss.as_ref().filter(|_| confirmed.verdict == Verdict::Ok) {
+    if let Some(loss) = merged.events.first_loss.as_ref().filter(|_| confirmed.verdict == Verdict::Ok) {
         // All that was read is there, but perhaps not all that was written.
         confirmed.verdict = Verdict::Unverifiable;
         confirmed.reason = Some(loss.to_string());
     }
     let write_latency = appearances.map(|appearances| write_latency(&appearances, merged));
-    let told = merged.told.clone();
+    let told = merged.events.clone();
     Ok(MergeEnded { confirmed, written_bytes: Some(merged.bytes()), write_latency, errors, told })
 }
 
@@ -236,7 +236,7 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> String {
     format!("cannot look at `{}`: {error}", escape_path(path))
 }
 
-fn unconfirmed(inputs: u64, what: &str, told: Told) -> MergeEnded {
+fn unconfirmed(inputs: u64, what: &str, told: EventSummary) -> MergeEnded {
     MergeEnded {
         confirmed: Merge::unverifiable(inputs, format!("{what} was abandoned before it ended")),
         written_bytes: None,

@@ -13,10 +13,11 @@ use std::{env, fs, thread};
 use fastrand::Rng;
 use tempfile::TempDir;
 
-use super::super::{Changes, Input, LINGER, Looked, Reading, SMALLEST_MAX_LINE, Watch};
+use super::super::generations::LINGER;
+use super::super::{Input, Look, Reading, SMALLEST_MAX_LINE, Watch};
 use super::world::World;
-use crate::pipeline::changes::Watched;
 use crate::pipeline::confirm::{How, OutputEvidence, PartFile, confirm};
+use crate::pipeline::inotify::{Inotify, NameWatch};
 use crate::recording::Verdict;
 
 /// Far beyond what anything here takes.
@@ -69,7 +70,7 @@ struct Reader {
     input: Input,
     handed_out: Vec<Vec<u8>>,
     /// Told of what comes last: what came before was then told too.
-    marker: Option<(Changes, Watched, PathBuf)>,
+    marker: Option<(Inotify, NameWatch, PathBuf)>,
 }
 
 fn check(seed: u64, is_watched: bool) -> Result<(), String> {
@@ -99,7 +100,7 @@ fn check(seed: u64, is_watched: bool) -> Result<(), String> {
             reader = Reader::open(&world, max_line, is_watched);
         }
     }
-    while reader.looked(&mut rng, true)? != Looked::End {}
+    while reader.looked(&mut rng, true)? != Look::End {}
     world.was_looked_at();
     reader.check(&world, true).map_err(|failure| failed(&world, &reader, failure))?;
     let told = failed(&world, &reader, String::new());
@@ -200,12 +201,12 @@ fn act(world: &mut World, rng: &mut Rng) {
 }
 
 /// A user has few of them, and one is given back when its thread has noticed that it is not needed.
-fn changes() -> Changes {
+fn inotify() -> Inotify {
     let start = Instant::now();
     loop {
-        match Changes::start() {
+        match Inotify::start() {
             Err(_) if start.elapsed() < DEADLINE => thread::yield_now(),
-            changes => return changes.unwrap(),
+            inotify => return inotify.unwrap(),
         }
     }
 }
@@ -216,24 +217,24 @@ impl Reader {
         let max_line = NonZeroUsize::new(max_line).unwrap();
         let mut input = Input::open(&world.path(), Reading { max_line, ..Reading::following(watch) }).unwrap();
         let marker = is_watched.then(|| {
-            let changes = changes();
+            let inotify = inotify();
             // Before anything is watched: it is told once for each time that it is made from then on.
             let path = world.path().with_file_name("marker");
             fs::write(&path, "").unwrap();
-            input.be_told_by(&changes);
-            let watched = changes.watch(&path).unwrap();
-            (changes, watched, path)
+            input.watch_by(&inotify);
+            let watch = inotify.watch(&path).unwrap();
+            (inotify, watch, path)
         });
         Reader { input, handed_out: Vec::new(), marker }
     }
 
     /// Until the thread has been told of all that was done.
     fn catch_up(&self) -> Result<(), String> {
-        let Some((_, watched, path)) = &self.marker else { return Ok(()) };
+        let Some((_, watch, path)) = &self.marker else { return Ok(()) };
         fs::remove_file(path).unwrap();
         fs::write(path, "").unwrap();
         let start = Instant::now();
-        while watched.take().files.is_empty() {
+        while watch.take().files.is_empty() {
             if start.elapsed() > DEADLINE {
                 return Err("the thread is not told".to_owned());
             }
@@ -247,10 +248,10 @@ impl Reader {
         if rng.u8(..8) == 0 {
             world.actions.push("be quiet".to_owned());
             world.be_quiet();
-            self.input.files.iter_mut().for_each(|(_, file)| file.grew_at -= LINGER);
+            self.input.generations.open.iter_mut().for_each(|file| file.grew_at -= LINGER);
         }
         for look in 1..=looks {
-            if self.looked(rng, false)? == Looked::Nothing {
+            if self.looked(rng, false)? == Look::Nothing {
                 world.actions.push(format!("look {look} times: nothing more"));
                 world.was_looked_at();
                 return Ok(());
@@ -260,7 +261,7 @@ impl Reader {
         Ok(())
     }
 
-    fn looked(&mut self, rng: &mut Rng, closed: bool) -> Result<Looked, String> {
+    fn looked(&mut self, rng: &mut Rng, closed: bool) -> Result<Look, String> {
         let looked = self.input.look(closed).map_err(|error| error.to_string())?;
         while let Some(lines) = self.input.next_lines(rng.usize(1..5)) {
             let bytes = lines.bytes.strip_suffix(b"\n").ok_or("lines end with a newline")?;
@@ -283,7 +284,7 @@ impl Reader {
         fs::write(&output, lines).unwrap();
         let metadata = output.metadata().unwrap();
         let output = OutputEvidence { path: output, start: 0, dev: metadata.dev(), ino: metadata.ino() };
-        let how = How { max_line: NonZeroUsize::new(self.input.max_line), tags: false };
+        let how = How { max_line: Some(self.input.reading.max_line), tags: false };
         let evidence = self.input.evidence();
         let is_gone = evidence.parts.iter().any(|part| matches!(part.file, PartFile::Gone(_)));
         let parts = format!("{evidence:#?}");
