@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_waits_is_told_of_a_change_and_the_thread_ends_with_the_last() {
+    fn a_change_wakes_who_waits_and_the_thread_ends_with_the_last() {
         let folder = tempfile::tempdir().unwrap();
         let paths = ["grows", "replaced", "removed", "appears", "stays"].map(|name| folder.path().join(name));
         for path in &paths[..3] {

@@ -59,7 +59,7 @@ pub(super) enum FileRead {
     Bytes(usize),
     /// Nothing more for now.
     Nothing,
-    /// The end: whoever wrote into the FIFO has closed it.
+    /// The end: all writers have closed the FIFO.
     End,
     /// What was read before is not what it holds.
     Rewritten,

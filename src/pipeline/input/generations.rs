@@ -28,7 +28,7 @@ pub(super) enum ChunkRead {
     Bytes,
     /// Nothing is left of what was seen.
     Nothing,
-    /// The same, and whoever wrote into the FIFO has closed it.
+    /// The same, and all writers have closed the FIFO.
     End,
 }
 

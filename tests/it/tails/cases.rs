@@ -11,10 +11,10 @@ use rustix::process::Signal;
 use super::{WATCHES, append, follow, lines, make_room, recording, rotated};
 use crate::support::{Folder, assert_ends, finish, send, stderr, wait_until};
 
-/// What befalls `a.log`, which holds `1` and `2` that were merged, and what must come of it.
+/// What happens to `a.log`, which holds `1` and `2` that were merged, and what must come of it.
 struct Fault {
     name: &'static str,
-    befalls: fn(&Folder, &Path),
+    happens: fn(&Folder, &Path),
     /// The lines of `a.log` in the output, in their order.
     delivers: &'static [&'static [u8]],
     /// What is said of it, and whether that is a possible loss.
@@ -27,7 +27,7 @@ const NONE: &str = "";
 const FAULTS: &[Fault] = &[
     Fault {
         name: "half a line now, the rest later",
-        befalls: |_, log| {
+        happens: |_, log| {
             append(log, "hal");
             thread::sleep(Duration::from_millis(30));
             append(log, "f\n");
@@ -38,14 +38,14 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "odd bytes",
-        befalls: |_, log| append(log, b"\xff\xfe\n\0\n\r\n\n\xef\xbb\xbfbom\n"),
+        happens: |_, log| append(log, b"\xff\xfe\n\0\n\r\n\n\xef\xbb\xbfbom\n"),
         delivers: &[b"1", b"2", b"\xff\xfe", b"\0", b"\r", b"", b"\xef\xbb\xbfbom"],
         says: NONE,
         is_loss: false,
     },
     Fault {
         name: "renamed",
-        befalls: |_, log| {
+        happens: |_, log| {
             append(log, "3\n");
             fs::rename(log, rotated(log, 1)).expect("renamed");
             append(log, "4\n");
@@ -56,7 +56,7 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "renamed twice",
-        befalls: |_, log| {
+        happens: |_, log| {
             fs::rename(log, rotated(log, 1)).expect("renamed");
             append(log, "3\n");
             make_room(log);
@@ -69,7 +69,7 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "renamed, and its writer learns it late",
-        befalls: |_, log| {
+        happens: |_, log| {
             fs::rename(log, rotated(log, 1)).expect("renamed");
             append(log, "");
             thread::sleep(Duration::from_millis(100));
@@ -81,7 +81,7 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "deleted",
-        befalls: |_, log| {
+        happens: |_, log| {
             append(log, "3\n");
             fs::remove_file(log).expect("removed");
         },
@@ -90,8 +90,8 @@ const FAULTS: &[Fault] = &[
         is_loss: false,
     },
     Fault {
-        name: "deleted and made anew",
-        befalls: |_, log| {
+        name: "deleted and made again",
+        happens: |_, log| {
             append(log, "3\n");
             fs::remove_file(log).expect("removed");
             append(log, "4\n");
@@ -102,7 +102,7 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "cut",
-        befalls: |_, log| {
+        happens: |_, log| {
             fs::write(log, "").expect("cut");
             thread::sleep(Duration::from_millis(100));
             append(log, "3\n");
@@ -113,7 +113,7 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "copied and cut",
-        befalls: |_, log| {
+        happens: |_, log| {
             append(log, "3\n");
             fs::copy(log, rotated(log, 1)).expect("copied");
             fs::write(log, "").expect("cut");
@@ -125,21 +125,21 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "rewritten with the same size",
-        befalls: |_, log| fs::write(log, "3\n4\n").expect("written"),
+        happens: |_, log| fs::write(log, "3\n4\n").expect("written"),
         delivers: &[b"1", b"2", b"3", b"4"],
         says: "was rewritten after 4 bytes were read",
         is_loss: true,
     },
     Fault {
         name: "rewritten with more",
-        befalls: |_, log| fs::write(log, "3\n4\n5\n").expect("written"),
+        happens: |_, log| fs::write(log, "3\n4\n5\n").expect("written"),
         delivers: &[b"1", b"2", b"3", b"4", b"5"],
         says: "may be lost",
         is_loss: true,
     },
     Fault {
         name: "a link that is switched",
-        befalls: |folder, log| {
+        happens: |folder, log| {
             fs::rename(log, folder.path("target1")).expect("renamed");
             folder.write("target2", "4\n");
             symlink("target1", log).expect("linked");
@@ -154,7 +154,7 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "a folder in its place, and back",
-        befalls: |folder, log| {
+        happens: |folder, log| {
             fs::rename(log, folder.path("elsewhere")).expect("renamed");
             fs::create_dir(log).expect("made");
             thread::sleep(Duration::from_millis(100));
@@ -168,7 +168,7 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "a link to the output",
-        befalls: |folder, log| {
+        happens: |folder, log| {
             fs::rename(log, folder.path("elsewhere")).expect("renamed");
             symlink("out", log).expect("linked");
             thread::sleep(Duration::from_millis(100));
@@ -181,7 +181,7 @@ const FAULTS: &[Fault] = &[
 ];
 
 #[test]
-fn whatever_befalls_a_log_its_lines_are_merged_or_a_loss_is_told() {
+fn whatever_happens_to_a_log_its_lines_are_merged_or_a_loss_is_told() {
     thread::scope(|scope| {
         for watch in WATCHES {
             scope.spawn(move || FAULTS.iter().for_each(|fault| check(fault, watch)));
@@ -199,7 +199,7 @@ fn check(fault: &Fault, watch: &str) {
     wait_until(&format!("what there was: {name}"), || {
         folder.path("out").exists() && lines(&merged()).len() == 3 && merged().ends_with(b"\n")
     });
-    (fault.befalls)(&folder, &log);
+    (fault.happens)(&folder, &log);
     append(&folder.path("other"), "other 2\n");
     let of_log = |merged: &[u8]| {
         let of_log = lines(merged).into_iter().filter(|line| !line.starts_with(b"other"));

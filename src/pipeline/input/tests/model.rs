@@ -2,7 +2,7 @@
 //!
 //! A failure names its seed: `POLLSCOPE_MODEL_SEED=7` runs that one, and prints what was done; `POLLSCOPE_MODEL_SEEDS=100000` runs more.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -24,12 +24,12 @@ use crate::recording::Verdict;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 #[test]
-fn whatever_befalls_a_log_is_owed_or_told() {
+fn whatever_happens_to_a_log_is_owed_or_told() {
     check_all(6_000, |seed| check(seed, false));
 }
 
 #[test]
-fn whatever_befalls_a_log_that_is_watched_is_owed_or_told() {
+fn whatever_happens_to_a_log_that_is_watched_is_owed_or_told() {
     check_all(600, |seed| check(seed, true));
 }
 
@@ -96,7 +96,7 @@ fn check(seed: u64, is_watched: bool) -> Result<(), String> {
         if rng.u8(..60) == 0 && world.is_readable() {
             world.actions.push("restart".to_owned());
             reader.check(&world, false).map_err(|failure| failed(&world, &reader, failure))?;
-            world.begin_anew();
+            world.begin_again();
             reader = Reader::open(&world, max_line, is_watched);
         }
     }
@@ -109,7 +109,18 @@ fn check(seed: u64, is_watched: bool) -> Result<(), String> {
 
 fn act(world: &mut World, rng: &mut Rng) {
     let any = rng.usize(..);
-    let what = match rng.u8(..40) {
+    let done = match rng.u8(..40) {
+        action @ 0..=17 => write(world, rng, action, any),
+        action @ (18..=26 | 34..=37) => rotate(world, rng, action, any),
+        action @ (27..=33 | 38) => change_in_place(world, rng, action),
+        _ => return,
+    };
+    world.actions.push(done);
+}
+
+/// Writes on; what was done.
+fn write(world: &mut World, rng: &mut Rng, action: u8, any: usize) -> String {
+    match action {
         0..=9 => {
             let lines = rng.usize(1..4);
             (0..lines).for_each(|_| world.write_line(None, rng.usize(3..12)));
@@ -133,6 +144,13 @@ fn act(world: &mut World, rng: &mut Rng) {
             world.write_line(Some(any), 3);
             "write into any file".to_owned()
         }
+        _ => unreachable!("the caller knows"),
+    }
+}
+
+/// Gives the name to another file, or takes it away; what was done.
+fn rotate(world: &mut World, rng: &mut Rng, action: u8, any: usize) -> String {
+    match action {
         18..=21 => {
             world.rotate();
             world.create();
@@ -159,6 +177,26 @@ fn act(world: &mut World, rng: &mut Rng) {
             world.replace();
             "replace".to_owned()
         }
+        34 => {
+            let by_folder = rng.bool();
+            world.obstruct(by_folder);
+            format!("obstruct, by a folder: {by_folder}")
+        }
+        35 | 36 if !world.is_readable() => {
+            world.create();
+            "create".to_owned()
+        }
+        35..=37 => {
+            world.switch_back(any);
+            "switch the link back".to_owned()
+        }
+        _ => unreachable!("the caller knows"),
+    }
+}
+
+/// Copies, cuts or rewrites the file that has the name; what was done.
+fn change_in_place(world: &mut World, rng: &mut Rng, action: u8) -> String {
+    match action {
         27 => {
             world.cut(0);
             "cut to nothing".to_owned()
@@ -178,26 +216,12 @@ fn act(world: &mut World, rng: &mut Rng) {
             world.rewrite(longer);
             format!("rewrite, longer: {longer}")
         }
-        34 => {
-            let by_folder = rng.bool();
-            world.obstruct(by_folder);
-            format!("obstruct, by a folder: {by_folder}")
-        }
-        35 | 36 if !world.is_readable() => {
-            world.create();
-            "create".to_owned()
-        }
-        35..=37 => {
-            world.switch_back(any);
-            "switch the link back".to_owned()
-        }
         38 => {
             world.back_up();
             "back up".to_owned()
         }
-        _ => return,
-    };
-    world.actions.push(what);
+        _ => unreachable!("the caller knows"),
+    }
 }
 
 /// A user has few of them, and one is given back when its thread has noticed that it is not needed.

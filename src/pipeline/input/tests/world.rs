@@ -1,4 +1,4 @@
-//! A log, its writer and everything that befalls it; and what its reader owes. It knows nothing of how inputs are read.
+//! A log, its writer and everything that happens to it; and what its reader owes. It knows nothing of how inputs are read.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -391,7 +391,7 @@ impl World {
     }
 
     /// A new reader begins with the file that has the name.
-    pub(super) fn begin_anew(&mut self) {
+    pub(super) fn begin_again(&mut self) {
         let holder = self.holder.take().expect("there is something to read");
         let holder = self.files.swap_remove(holder);
         self.files.clear();
