@@ -59,8 +59,7 @@ pub(super) struct CliMerge {
     /// The merged file; it must not exist, unless --force or --append is given
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
-    /// How to write: naive (on the loop), offloaded (a writer thread), spawn-blocking, tokio-fs or
-    /// io-uring
+    /// How to write: naive (on the loop), offloaded (a writer thread), spawn-blocking or tokio-fs
     #[arg(long, value_name = "MODE", default_value = "offloaded", value_parser = parse_merge_mode)]
     mode: Mode,
     /// Go on at the inputs' ends until Ctrl-C; then drain, confirm and report

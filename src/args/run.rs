@@ -38,8 +38,7 @@ pub(super) struct CliRun {
     /// Names of built-in scenarios, or paths of TOML files
     #[arg(value_name = "SCENARIO", default_value = "merge")]
     scenarios: Vec<String>,
-    /// Run only these modes: naive, offloaded, spawn-blocking, tokio-fs, io-uring, block-in-place;
-    /// or all
+    /// Run only these modes: naive, offloaded, spawn-blocking, tokio-fs, block-in-place; or all
     #[arg(long, value_name = "MODE,…", value_delimiter = ',', value_parser = parse_modes)]
     mode: Vec<String>,
     /// Run every mode this often, interleaved: 5 times, unless said here or in the scenario

@@ -8,7 +8,6 @@ use crate::gate::Gate;
 use crate::pipeline::input::{LARGEST_MAX_LINE, SMALLEST_MAX_LINE, Watch};
 use crate::pipeline::sink::Mode;
 use crate::report::{Format, comparison};
-use crate::ring;
 use crate::scenario::wire::Override;
 use crate::units::{parse_duration, parse_size};
 
@@ -50,9 +49,6 @@ pub(super) fn parse_merge_mode(text: &str) -> Result<Mode, String> {
     match parse_mode(text)? {
         Mode::BlockInPlace => {
             Err("`merge` runs on a current-thread runtime, which has no workers to give tasks to".to_owned())
-        }
-        Mode::IoUring if !ring::IS_BUILT => {
-            Err("needs Linux and a build with `--cfg tokio_unstable`, without which Tokio has no io_uring".to_owned())
         }
         mode => Ok(mode),
     }

@@ -107,7 +107,7 @@ impl Observer for OnStderr {
         let text = event.to_string();
         let text = if self.redact { crate::redact::text(&text) } else { text };
         // Quiet or not, a loss is told.
-        if event.what.is_possible_loss() {
+        if event.kind.is_possible_loss() {
             say(&format!("warning: {}", escape(&text)));
         } else if !self.quiet {
             say(&escape(&text));

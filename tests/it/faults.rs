@@ -5,7 +5,6 @@ mod disk;
 mod hang;
 mod places;
 mod reading;
-mod ring;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +19,6 @@ use pollscope::pipeline::merge::{self, Merged, open_inputs};
 use pollscope::pipeline::sink::{Existing, Mode, OutputSpec, SinkError};
 use pollscope::pipeline::tail::{TailError, TailOptions};
 use pollscope::recording::Verdict;
-use pollscope::ring::IS_BUILT;
 use pollscope::tasks::Tasks;
 use tokio::runtime::{Builder, Runtime};
 
@@ -137,11 +135,6 @@ impl Tally {
         row("all", &|_, _| true);
         text
     }
-}
-
-/// What the program of this build can be asked for.
-fn modes() -> impl Iterator<Item = Mode> {
-    Mode::ALL.into_iter().filter(|&mode| mode != Mode::IoUring || IS_BUILT)
 }
 
 /// Says what is not tested here, and why, and counts it.

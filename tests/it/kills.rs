@@ -19,10 +19,7 @@ use serde_json::Value;
 
 use crate::support::{Folder, assert_ends, finish, pid, send, stderr, wait_until};
 
-const MODES: &[&str] = match pollscope::ring::IS_BUILT {
-    true => &["naive", "offloaded", "spawn-blocking", "tokio-fs", "io-uring"],
-    false => &["naive", "offloaded", "spawn-blocking", "tokio-fs"],
-};
+const MODES: &[&str] = &["naive", "offloaded", "spawn-blocking", "tokio-fs"];
 const INPUTS: [&str; 3] = ["a", "b", "c"];
 /// Far more than a merge here needs to finish, on a loaded machine too.
 const GRACE: Duration = Duration::from_secs(30);

@@ -12,10 +12,7 @@ use serde_json::Value;
 
 use crate::support::{Folder, assert_ends, finish, send, stdout, wait_until};
 
-const MODES: &[&str] = match pollscope::ring::IS_BUILT {
-    true => &["naive", "offloaded", "spawn-blocking", "tokio-fs", "io-uring"],
-    false => &["naive", "offloaded", "spawn-blocking", "tokio-fs"],
-};
+const MODES: &[&str] = &["naive", "offloaded", "spawn-blocking", "tokio-fs"];
 
 fn json(folder: &Folder) -> Value {
     serde_json::from_slice(&folder.read("json")).expect("it is JSON")

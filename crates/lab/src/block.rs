@@ -37,7 +37,7 @@ async fn blocker(tasks: Tasks, mode: Mode, how: BlockHow, duration: Duration) {
         Mode::Naive => block_thread(how, duration),
         Mode::BlockInPlace => block_in_place(|| block_thread(how, duration)),
         // Nothing is written here, so that these differ in nothing.
-        Mode::Offloaded | Mode::SpawnBlocking | Mode::TokioFs | Mode::IoUring => {
+        Mode::Offloaded | Mode::SpawnBlocking | Mode::TokioFs => {
             // An error means that the runtime is shutting down.
             let _ = tasks.spawn_blocking(move || block_thread(how, duration)).await;
         }

@@ -7,7 +7,6 @@ pub mod block;
 pub mod limits;
 pub mod meter;
 pub mod pipeline;
-pub mod ring;
 pub mod run;
 pub mod scenario;
 pub mod shutdown;

@@ -24,7 +24,6 @@ use crate::meter::Metered;
 use crate::pipeline::input::Event;
 use crate::pipeline::merge::PreflightError;
 use crate::pipeline::sink::{Mode, SinkError};
-use crate::ring::Rings;
 use crate::scenario::{Flavor, RuntimeSettings, Settings};
 use crate::shutdown::{Phase, Shutdown};
 use crate::tasks::Tasks;
@@ -197,7 +196,7 @@ pub fn run_once(
     observer: &mut dyn Observer,
 ) -> Result<Run, RunError> {
     let Prepared { work, outside } = Prepared::make(settings)?;
-    let mut runtime = runtime_builder(settings.runtime, mode);
+    let mut runtime = runtime_builder(settings.runtime);
     let (started_at, origin) = (SystemTime::now(), Instant::now());
     let probe = Probe::builder()
         .slow_poll(settings.slow_poll)
@@ -219,23 +218,12 @@ pub fn run_once(
     let collector = Collector::new(settings.sample_every, origin, probe.clone(), witnesses.lag.clone());
     let (close, closed) = watch::channel(false);
     let (events, received) = mpsc::channel();
-    let rings = (mode == Mode::IoUring).then(Rings::now);
-    let on_loop = OnLoop {
-        probe: probe.clone(),
-        tasks,
-        work,
-        mode,
-        closed,
-        origin,
-        witnesses: ends_on_loop,
-        rings: rings.clone(),
-        events,
-    };
+    let on_loop = OnLoop { probe: probe.clone(), tasks, work, mode, closed, origin, witnesses: ends_on_loop, events };
     // Never joined: a thread that is stuck in a system call cannot be. Its `Finished` is as good.
     let spawned = thread::Builder::new().name("loop".to_owned()).spawn(move || on_loop.run(runtime));
     spawned.map_err(io_error("start the thread `loop`"))?;
 
-    let mut watching = Watching::start(witnesses, outside, collector, close, origin, rings)?;
+    let mut watching = Watching::start(witnesses, outside, collector, close, origin)?;
     let outcome = watching.until_finished(&received, shutdown, observer)?;
     // What threads used is known of those that have ended: all have, unless the workload was abandoned.
     let usage = if outcome.is_some() { meter.read().usage } else { None };
@@ -257,7 +245,7 @@ fn source_root() -> &'static Path {
     package.ancestors().nth(2).unwrap_or(package)
 }
 
-fn runtime_builder(settings: RuntimeSettings, mode: Mode) -> Builder {
+fn runtime_builder(settings: RuntimeSettings) -> Builder {
     let mut builder = match settings.flavor {
         Flavor::CurrentThread => Builder::new_current_thread(),
         Flavor::MultiThread => Builder::new_multi_thread(),
@@ -265,10 +253,6 @@ fn runtime_builder(settings: RuntimeSettings, mode: Mode) -> Builder {
     if settings.flavor == Flavor::MultiThread {
         builder.worker_threads(settings.workers);
     }
-    match mode {
-        // Tokio's io_uring among all, where this build has it.
-        Mode::IoUring => builder.enable_all(),
-        _ => builder.enable_io().enable_time(),
-    };
+    builder.enable_io().enable_time();
     builder
 }

@@ -58,6 +58,8 @@ fn usage_errors() {
         ("confirm a -o out --skip 1.5", &["cannot read `1.5` as a size"]),
         ("run merge fsync --json x", &["takes one recording"]),
         ("run --mode nonsense", &["there is no such mode; choose of `naive`, `offloaded`"]),
+        ("run --mode io-uring", &["there is no such mode; choose of `naive`, `offloaded`"]),
+        ("merge a -o out --mode io-uring", &["there is no such mode; choose of `naive`, `offloaded`"]),
         ("run --mode ,", &["there is no such mode"]),
         ("run --mode naive,naive", &["`--mode` has a mode twice"]),
         ("run --rounds 0", &["0 is not in 1..=100"]),

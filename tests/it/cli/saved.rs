@@ -22,6 +22,19 @@ fn a_saved_recording_gives_the_same_report() {
 }
 
 #[test]
+fn a_recording_of_a_mode_that_is_no_more_gives_its_report() {
+    let folder = Folder::new();
+    saved(&folder);
+    let json = String::from_utf8(folder.read("json")).expect("text");
+    folder.write("old", json.replace("offloaded", "io-uring"));
+    for format in ["text", "markdown", "junit", "html"] {
+        let output = folder.run(&format!("report old --format {format}"));
+        assert_ends(&output, 0, &[]);
+        assert!(stdout(&output).contains("io-uring"), "{format}");
+    }
+}
+
+#[test]
 fn what_threads_used_and_how_long_the_pool_was_waited_for_is_kept() {
     let folder = Folder::new();
     let set = "--set block.duration=1ms --set block.run_for=20ms --set block.tasks=3";

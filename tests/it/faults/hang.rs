@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::disk::{Call, Disk, Fault, Plan};
-use super::{End, Tally, disk, modes, skip};
+use super::{End, Tally, disk, skip};
 use crate::support::{Folder, finish, send, wait_until};
 
 /// What a loaded machine may add to a deadline.
@@ -115,7 +115,7 @@ fn in_mode(mode: Mode) -> Result<Tally, String> {
 #[test]
 fn a_call_that_never_returns_keeps_no_report_back() {
     // Each in a thread with a disk of its own.
-    let threads: Vec<_> = modes().map(|mode| std::thread::spawn(move || in_mode(mode))).collect();
+    let threads: Vec<_> = Mode::ALL.into_iter().map(|mode| std::thread::spawn(move || in_mode(mode))).collect();
     let mut all = Tally::default();
     for thread in threads {
         match thread.join().expect("no panic") {

@@ -11,12 +11,12 @@ use pollscope::pipeline::sink::Mode;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{End, Tally, modes, private_mounts, skip};
+use super::{End, Tally, private_mounts, skip};
 use crate::support::{Folder, assert_ends, finish, send, stderr, wait_until};
 
 /// Those of `merge`: a current-thread runtime has no workers to give tasks to.
 fn merge_modes() -> impl Iterator<Item = Mode> {
-    modes().filter(|&mode| mode != Mode::BlockInPlace)
+    Mode::ALL.into_iter().filter(|&mode| mode != Mode::BlockInPlace)
 }
 
 /// The same in every mode, each in a thread of its own; what came of it.

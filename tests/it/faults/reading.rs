@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::disk::{Call, Disk, Fault, Plan};
-use super::{End, Tally, disk, modes, skip};
+use super::{End, Tally, disk, skip};
 use crate::support::{Folder, finish, run, send, stderr, stdout, wait_until};
 
 /// What a loaded machine may add to a deadline.
@@ -106,7 +106,7 @@ fn an_input_that_cannot_be_read_is_named_and_the_others_go_on() {
     ];
     let (mut tally, mut wrong) = (Tally::default(), Vec::new());
     for (name, fault, more, expected) in faults {
-        for mode in modes().filter(|&mode| mode != Mode::BlockInPlace) {
+        for mode in Mode::ALL.into_iter().filter(|&mode| mode != Mode::BlockInPlace) {
             // What is read is the same in every mode: only one has all of them.
             let last = if mode == Mode::Offloaded { 1_000 } else { 2 };
             for at in 1..=last {
@@ -195,7 +195,7 @@ fn hangs(mode: Mode, follow: bool, at: u64) -> Result<Result<End, String>, Strin
 
 #[test]
 fn a_read_that_never_returns_holds_up_neither_the_others_nor_the_report() {
-    let modes = modes().filter(|&mode| mode != Mode::BlockInPlace);
+    let modes = Mode::ALL.into_iter().filter(|&mode| mode != Mode::BlockInPlace);
     // Each in a thread with a disk of its own.
     let threads = modes.flat_map(|mode| [(mode, false, 1), (mode, true, 3)]).map(|(mode, follow, at)| {
         let name = if follow { "a read never returns, following" } else { "a read never returns" };

@@ -52,10 +52,10 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::tag::tag;
-use count::{Counted, EachOf, Lost, count, count_rest};
-use evidence::Changed;
+use count::{EachOf, LostLine, SecondPass, count, count_rest};
+use evidence::EvidenceError;
 pub use evidence::{InputEvidence, OutputEvidence, Part, PartFile};
-use follow::{Followed, follow};
+use follow::{FirstPass, follow};
 use inputs::Inputs;
 use lines::{Key, Place, Sender};
 use output::{Damage, Opened};
@@ -121,19 +121,19 @@ fn examine_within(inputs: &[InputEvidence], output: &OutputEvidence, how: &How, 
         ..Merge::unverifiable(inputs.len() as u64, String::new())
     };
     match compare(inputs, output, how, most, &mut merge) {
-        Ok(Compared { differences, missing, ends_early }) => {
+        Ok(Comparison { differences, missing, ends_early }) => {
             merge.verdict = if differences.is_empty() { Verdict::Ok } else { Verdict::Failed };
             merge.reason = (!differences.is_empty()).then(|| differences.join("; "));
             Confirmation { merge, missing, ends_early }
         }
-        Err(Changed(reason)) => {
+        Err(EvidenceError(reason)) => {
             merge.reason = Some(reason);
             Confirmation { merge, missing: Vec::new(), ends_early: false }
         }
     }
 }
 
-struct Compared {
+struct Comparison {
     /// Each kind of difference in a sentence.
     differences: Vec<String>,
     missing: Vec<Missing>,
@@ -147,14 +147,14 @@ fn compare(
     how: &How,
     most: usize,
     merge: &mut Merge,
-) -> Result<Compared, Changed> {
+) -> Result<Comparison, EvidenceError> {
     if inputs.is_empty() {
-        return Err(Changed::new(&output.path, "there were no inputs to hold it against"));
+        return Err(EvidenceError::new(&output.path, "there were no inputs to hold it against"));
     }
     let is_output = |part: &Part| (part.dev, part.ino) == (output.dev, output.ino) && part.to > output.start;
     let overlaps = |input: &&InputEvidence| input.parts.iter().any(is_output);
     if let Some(input) = inputs.iter().find(overlaps) {
-        return Err(Changed::new(&output.path, format!("it is also the input `{}`", escape_path(&input.path))));
+        return Err(EvidenceError::new(&output.path, format!("it is also the input `{}`", escape_path(&input.path))));
     }
     let key = Key::random();
     let tags = how.tags.then(|| {
@@ -162,7 +162,7 @@ fn compare(
     });
     let mut reading = Inputs::new(inputs, &key, how);
     let opened = Opened::new(output)?;
-    let found = Found::look(&mut reading, &opened, &key, tags.as_ref(), most)?;
+    let found = Passes::look(&mut reading, &opened, &key, tags.as_ref(), most)?;
     opened.unchanged()?;
     merge.lines = found.followed.lines;
     merge.long_lines = found.followed.long_lines;
@@ -179,30 +179,30 @@ fn compare(
         return Err(opened.changed("it, or an input, was changed while it was checked"));
     }
     let missing = found.missing(inputs);
-    Ok(Compared { differences, ends_early: !missing.is_empty() && found.followed.ends_early, missing })
+    Ok(Comparison { differences, ends_early: !missing.is_empty() && found.followed.ends_early, missing })
 }
 
 /// What both passes found.
-struct Found {
-    followed: Followed,
-    counted: Counted,
+struct Passes {
+    followed: FirstPass,
+    counted: SecondPass,
     suspects: Suspects,
     /// Whether the first pass found no difference.
     is_clean: bool,
 }
 
-impl Found {
+impl Passes {
     fn look(
         inputs: &mut Inputs,
         output: &Opened,
         key: &Key,
         tags: Option<&HashMap<Vec<u8>, Sender>>,
         most: usize,
-    ) -> Result<Found, Changed> {
+    ) -> Result<Passes, EvidenceError> {
         let followed = follow(inputs, |each| output.each_line(key, tags, |line, cut, _| each(line, cut)))?;
         let is_stuck = followed.inputs.iter().any(|input| input.stuck.is_some());
         let is_clean = !is_stuck && followed.cut == 0 && followed.sieve.uneven().1 == 0;
-        let mut counted = Counted::default();
+        let mut counted = SecondPass::default();
         let mut suspects = Suspects::default();
         if !is_clean {
             let mut each_line = |each: &mut EachOf<'_>| output.each_line(key, tags, each);
@@ -213,7 +213,7 @@ impl Found {
             suspects = Suspects::new(std::mem::take(&mut counted.candidates));
             look_again(inputs, &mut suspects)?;
         }
-        Ok(Found { followed, counted, suspects, is_clean })
+        Ok(Passes { followed, counted, suspects, is_clean })
     }
 
     /// The inputs that are not in order, each with the line at which that shows.
@@ -223,7 +223,7 @@ impl Found {
         (0..self.followed.inputs.len()).filter(is_whole).filter_map(stuck)
     }
 
-    fn describe_damage(&self, output: &Opened) -> Result<Option<String>, Changed> {
+    fn describe_damage(&self, output: &Opened) -> Result<Option<String>, EvidenceError> {
         let both = [self.followed.first_cut, self.counted.first];
         let Some((place, damage)) = both.into_iter().flatten().min_by_key(|(place, _)| *place) else { return Ok(None) };
         let what = match damage {
@@ -245,7 +245,7 @@ impl Found {
         let losses = || inputs.iter().zip(&self.counted.losses);
         let stuck = losses().find_map(|(input, loss)| Some((input, loss.stuck?)));
         let (input, lost) = stuck.or_else(|| losses().find_map(|(input, loss)| Some((input, loss.first?))))?;
-        let Lost { place, copies, .. } = lost;
+        let LostLine { place, copies, .. } = lost;
         let place = describe(place, &input.path);
         Some(match copies.expected {
             1 => format!("{place} is not in the output"),
@@ -271,7 +271,7 @@ impl Found {
 }
 
 /// Holds the inputs' lines against those of the output that are none of them.
-fn look_again(inputs: &mut Inputs, suspects: &mut Suspects) -> Result<(), Changed> {
+fn look_again(inputs: &mut Inputs, suspects: &mut Suspects) -> Result<(), EvidenceError> {
     for input in 0..inputs.len() {
         if !suspects.is_open() {
             break;

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::changes::Changes;
-use super::input::{Input, InputError, Reading, Told, Watch, What};
-use super::sink::{
-    BlockInPlace, IoUring, Mode, Naive, Offloaded, Opened, OutputSpec, Sink, SinkError, SpawnBlocking, TokioFs,
-};
+use super::idle_watcher::IdleWatcher;
+use super::inotify::Inotify;
+use super::input::{EventKind, EventSummary, Input, InputError, Reading, Watch};
+use super::sink::{BlockInPlace, Mode, Naive, Offloaded, Opened, OutputSpec, Sink, SinkError, SpawnBlocking, TokioFs};
 use super::tail::{TailError, TailOptions, Tailed, tail};
+use super::waiting::Waiting;
 use crate::tasks::Tasks;
 use pollscope_record::escape::escape_path;
 
@@ -79,9 +79,11 @@ pub fn open_inputs(inputs: &[PathBuf], output: &Path, reading: &Reading) -> Resu
         opened.push(input);
     }
     if reading.follow && reading.watch == Watch::Inotify {
-        match Changes::start() {
-            Ok(changes) => opened.iter_mut().for_each(|input| input.be_told_by(&changes)),
-            Err(error) => opened.iter().for_each(|input| input.tell(What::NotWatched { why: error.to_string() })),
+        match Inotify::start() {
+            Ok(inotify) => opened.iter_mut().for_each(|input| input.watch_by(&inotify)),
+            Err(error) => {
+                opened.iter().for_each(|input| input.record(EventKind::NotWatched { why: error.to_string() }))
+            }
         }
     }
     Ok(opened)
@@ -96,8 +98,8 @@ pub struct Merged {
     pub opened: Opened,
     /// The output's first error.
     pub output_error: Option<SinkError>,
-    /// What befell the inputs.
-    pub told: Told,
+    /// What happened to the inputs.
+    pub events: EventSummary,
 }
 
 impl Merged {
@@ -133,7 +135,6 @@ pub async fn merge(
         Mode::Offloaded => merge_into::<Offloaded>(tasks, inputs, output, options, closed).await,
         Mode::SpawnBlocking => merge_into::<SpawnBlocking>(tasks, inputs, output, options, closed).await,
         Mode::TokioFs => merge_into::<TokioFs>(tasks, inputs, output, options, closed).await,
-        Mode::IoUring => merge_into::<IoUring>(tasks, inputs, output, options, closed).await,
         Mode::BlockInPlace => merge_into::<BlockInPlace>(tasks, inputs, output, options, closed).await,
     }
 }
@@ -149,9 +150,11 @@ async fn merge_into<S: Sink>(
     let (sink, opened) = S::open(output, tasks).await?;
     let sink = Arc::new(sink);
     Input::together(&mut inputs, (opened.dev, opened.ino));
+    let idle_watcher = IdleWatcher::default();
     let mut tails = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.into_iter().enumerate() {
-        let future = tail(tasks.clone(), input, options.clone(), Arc::clone(&sink), closed.clone());
+        let waiting = Waiting::new(&input, options.interval, idle_watcher.clone());
+        let future = tail(tasks.clone(), input, waiting, options.clone(), Arc::clone(&sink), closed.clone());
         tails.push(tasks.spawn(&format!("tail {index}"), future));
     }
     let mut inputs = Vec::with_capacity(tails.len());
@@ -167,6 +170,7 @@ async fn merge_into<S: Sink>(
         Ok(tailed) => tailed,
         Err(error) => std::panic::resume_unwind(error.into_panic()),
     });
-    let told = events.map(|events| events.so_far()).unwrap_or_default();
-    Ok(Merged { inputs: inputs.collect(), opened, output_error, told })
+    let inputs = inputs.collect();
+    let events = events.map(|events| events.so_far()).unwrap_or_default();
+    Ok(Merged { inputs, opened, output_error, events })
 }

@@ -1,28 +1,18 @@
 //! Following one growing input, line by line, until it ends or its handle is closed.
 
-use std::future::pending;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use tokio::task::yield_now;
-use tokio::time::sleep;
 
-use super::changes::Watched;
 use super::confirm::{InputEvidence, Part, PartFile};
-use super::input::{Input, InputError, Looked};
+use super::input::{Input, InputError, Look};
 use super::sink::{Lines, Sink, SinkError};
+use super::waiting::Waiting;
 use crate::tasks::Tasks;
-
-/// How long it sleeps at most, unless its interval is longer: after long without new data, and if somebody else looks.
-const LONGEST_SLEEP: Duration = Duration::from_millis(2_500);
-const LONGEST_SLEEP_IF_TOLD: Duration = Duration::from_secs(60);
-/// After how long without new data somebody else looks.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// What became of one input.
 #[derive(Debug)]
@@ -67,20 +57,16 @@ pub struct TailOptions {
 
 /// Follows an input until its end, or until `closed` turns true: lines are read off the loop, then written, in order, once.
 /// What was appended before the close is still read; an unterminated last line is delivered then, with a newline.
-pub async fn tail<S: Sink>(
+pub(super) async fn tail<S: Sink>(
     tasks: Tasks,
     mut input: Input,
+    waiting: Waiting,
     options: TailOptions,
     sink: Arc<S>,
     mut closed: watch::Receiver<bool>,
 ) -> Tailed {
     let (mut written, mut is_over) = (Written::default(), false);
     let path = input.path().to_owned();
-    let changes = input.changes().cloned();
-    let lookout = input.lookout().clone();
-    // Where the runtime cannot tell that it is ready, it is looked at like a file.
-    #[expect(deprecated, reason = "its successor wants a promise that an open file keeps by itself")]
-    let fifo = input.fifo().and_then(|fifo| AsyncFd::with_interest(Arc::clone(fifo), Interest::READABLE).ok());
     loop {
         while let Some(lines) = input.next_lines(options.batch) {
             if let Err(error) = written.write(&*sink, lines, &options).await {
@@ -93,18 +79,10 @@ pub async fn tail<S: Sink>(
             return written.end(input, None);
         }
         if options.enough.load(Ordering::Relaxed) {
-            input.tell_unread();
+            input.record_unread();
             return written.end(input, None);
         }
-        // Told before it is looked at: what comes after the look is then told again.
-        let mut ready = match &fifo {
-            None => None,
-            Some(fifo) => tokio::select! {
-                _ = closed.wait_for(|&closed| closed) => None,
-                () = sleep(LONGEST_SLEEP) => None,
-                ready = fifo.readable() => ready.ok(),
-            },
-        };
+        let readiness = waiting.until_readable(&mut closed).await;
         // Looked at before the file: what was appended before the close is then seen for certain.
         let closing = *closed.borrow_and_update();
         let looked = tasks.spawn_blocking(move || {
@@ -115,47 +93,10 @@ pub async fn tail<S: Sink>(
         input = returned;
         match looked {
             Err(error) => return written.end(input, Some(TailError::Input(error))),
-            Ok(Looked::End) => is_over = true,
-            Ok(Looked::Data) => {}
-            Ok(Looked::Nothing) => {
-                if let Some(ready) = &mut ready {
-                    ready.clear_ready();
-                    // Without writers it is ready for ever.
-                    if !ready.ready().is_read_closed() {
-                        continue;
-                    }
-                }
-                let idle = input.idle_for();
-                let watched = input.seen().filter(|_| idle >= IDLE.max(options.interval));
-                let watched = watched.and_then(|seen| lookout.wait(&path, seen, idle));
-                let asleep = match watched {
-                    Some(_) => LONGEST_SLEEP_IF_TOLD,
-                    None => (idle / 10).min(LONGEST_SLEEP),
-                };
-                tokio::select! {
-                    // An error means that nobody is left who could close it: that is a close.
-                    _ = closed.wait_for(|&closed| closed) => {}
-                    () = sleep(asleep.max(options.interval)) => {}
-                    () = told(changes.as_ref()) => {}
-                    () = changed(watched) => {}
-                }
-            }
+            Ok(Look::End) => is_over = true,
+            Ok(Look::Data) => {}
+            Ok(Look::Nothing) => waiting.until_changed(readiness, input.idle(), &mut closed).await,
         }
-    }
-}
-
-async fn changed(watched: Option<oneshot::Receiver<()>>) {
-    match watched {
-        // An error is a thread that ended: then it is looked at, too.
-        Some(watched) => drop(watched.await),
-        None => pending().await,
-    }
-}
-
-async fn told(changes: Option<&Watched>) {
-    match changes {
-        Some(changes) => changes.changed().await,
-        None => pending().await,
     }
 }
 

@@ -6,9 +6,8 @@ use pollscope_probe::{Site, SlowPoll, Snapshot};
 
 use super::watching::Ended;
 use crate::meter::Metered;
-use crate::pipeline::input::{Event, Told};
+use crate::pipeline::input::{Event, EventSummary};
 use crate::pipeline::sink::Mode;
-use crate::ring::Ring;
 use crate::scenario::Settings;
 use pollscope_record::recording::{
     self, Blame, Coverage, Dist, Frame, InputEvent, InputEvents, Ledger, Run, RuntimeInfo, Syscall, Text,
@@ -24,11 +23,11 @@ pub(super) fn run(
     ended: Ended,
     metered: Metered,
 ) -> Run {
-    let Ended { elapsed, collected, responses, merge, ring, abandoned: _ } = ended;
+    let Ended { elapsed, collected, responses, merge, abandoned: _ } = ended;
     let (snapshot, usage) = (&collected.snapshot, metered.usage);
     let bytes = merge.as_ref().and_then(|merge| merge.written_bytes);
     let (confirmed, write_latency, errors, told) = match merge {
-        None => (None, None, Vec::new(), Told::default()),
+        None => (None, None, Vec::new(), EventSummary::default()),
         Some(merge) => (Some(merge.confirmed), merge.write_latency, merge.errors, merge.told),
     };
     let polls = Dist::from(&snapshot.polls);
@@ -41,7 +40,7 @@ pub(super) fn run(
         },
         started_at: humantime::format_rfc3339_millis(started_at).to_string(),
         elapsed_ns: nanos(elapsed),
-        coverage: coverage(snapshot, ring),
+        coverage: coverage(snapshot),
         merge: confirmed,
         interrupted,
         errors,
@@ -73,12 +72,12 @@ pub(super) fn run(
     }
 }
 
-fn input_events(told: &Told) -> InputEvents {
+fn input_events(told: &EventSummary) -> InputEvents {
     let event = |event: &Event| InputEvent {
         at_ns: event.at_ns,
-        event: event.what.as_str().to_owned(),
+        event: event.kind.as_str().to_owned(),
         text: event.to_string(),
-        may_lose: event.what.is_possible_loss(),
+        may_lose: event.kind.is_possible_loss(),
     };
     InputEvents {
         events: told.events.iter().map(event).collect(),
@@ -87,21 +86,15 @@ fn input_events(told: &Told) -> InputEvents {
     }
 }
 
-fn coverage(snapshot: &Snapshot, ring: Option<Ring>) -> Coverage {
+fn coverage(snapshot: &Snapshot) -> Coverage {
     let owned = |phrases: &[&str]| phrases.iter().map(|&phrase| phrase.to_owned()).collect();
     let mut blind_to: Vec<String> = owned(&snapshot.coverage.blind_to);
     blind_to.push("the writer thread's own loop (it serves nobody else)".to_owned());
-    let mut missing: Vec<String> = snapshot.capture_notes.iter().map(ToString::to_string).collect();
-    match ring {
-        Some(used @ Ring::Used(_)) => blind_to.push(used.to_string()),
-        Some(other) => missing.push(other.to_string()),
-        None => {}
-    }
     Coverage {
         source: snapshot.coverage.source.as_str().to_owned(),
         sees: owned(&snapshot.coverage.sees),
         blind_to,
-        missing,
+        missing: snapshot.capture_notes.iter().map(ToString::to_string).collect(),
     }
 }
 

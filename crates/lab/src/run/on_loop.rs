@@ -16,7 +16,6 @@ use super::{RunError, io_error};
 use crate::block;
 use crate::pipeline::merge::{Merged, merge};
 use crate::pipeline::sink::Mode;
-use crate::ring::{Ring, Rings};
 use crate::scenario::{ResponseSettings, Settings};
 use crate::tasks::Tasks;
 use crate::witness::lag::{self, Lag};
@@ -26,8 +25,6 @@ use crate::witness::responder;
 pub(super) enum Event {
     Started(Handle),
     WorkloadDone,
-    /// What became of the runtime's io_uring, if it may have had one.
-    Ring(Ring),
     Finished(Result<Outcome, RunError>),
 }
 
@@ -46,8 +43,6 @@ pub(super) struct OnLoop {
     pub(super) closed: watch::Receiver<bool>,
     pub(super) origin: Instant,
     pub(super) witnesses: EndsOnLoop,
-    /// The io_urings before the runtime, if it may have one.
-    pub(super) rings: Option<Rings>,
     pub(super) events: mpsc::Sender<Event>,
 }
 
@@ -109,16 +104,8 @@ impl OnLoop {
             Err(error) => Err(io_error("build the runtime")(error)),
             Ok(runtime) => {
                 let _ = events.send(Event::Started(runtime.handle().clone()));
-                let (rings, looked) = (self.rings.clone(), events.clone());
                 let root = self.probe.clone().watch(self.root()).named("main");
-                let run = move || {
-                    let outcome = runtime.block_on(root);
-                    // The loop's work is done, and its ring goes with the runtime.
-                    if let Some(rings) = rings {
-                        let _ = looked.send(Event::Ring(rings.since()));
-                    }
-                    outcome
-                };
+                let run = move || runtime.block_on(root);
                 catch_unwind(AssertUnwindSafe(run)).unwrap_or(Err(RunError::Panicked))
             }
         };

@@ -16,9 +16,8 @@ use super::prepare::Outside;
 use super::{Observer, RunError, io_error};
 use crate::pipeline::confirm::{InputEvidence, OutputEvidence, confirm};
 use crate::pipeline::generate::Appearances;
-use crate::pipeline::input::Told;
+use crate::pipeline::input::EventSummary;
 use crate::pipeline::merge::Merged;
-use crate::ring::{Ring, Rings};
 use crate::shutdown::{Phase, Shutdown};
 use crate::witness::responder::{Asking, Client, Responses};
 use pollscope_record::escape::escape_path;
@@ -37,8 +36,6 @@ pub(super) struct Watching {
     close: watch::Sender<bool>,
     origin: Instant,
     elapsed: Option<Duration>,
-    rings: Option<Rings>,
-    ring: Option<Ring>,
     /// How many of the inputs' events were told on.
     told: usize,
 }
@@ -49,8 +46,6 @@ pub(super) struct Ended {
     pub(super) collected: Collected,
     pub(super) responses: Option<Responses>,
     pub(super) merge: Option<MergeEnded>,
-    /// What became of the runtime's io_uring, if it may have had one.
-    pub(super) ring: Option<Ring>,
     /// What was given up to report at once.
     pub(super) abandoned: Option<&'static str>,
 }
@@ -61,7 +56,7 @@ pub(super) struct MergeEnded {
     pub(super) written_bytes: Option<u64>,
     pub(super) write_latency: Option<Dist>,
     pub(super) errors: Vec<String>,
-    pub(super) told: Told,
+    pub(super) told: EventSummary,
 }
 
 impl Watching {
@@ -72,7 +67,6 @@ impl Watching {
         collector: Collector,
         close: watch::Sender<bool>,
         origin: Instant,
-        rings: Option<Rings>,
     ) -> Result<Watching, RunError> {
         let mut asking = None;
         if let Some(end) = ends.client {
@@ -82,7 +76,7 @@ impl Watching {
             let _ = end.connected.send(());
         }
         outside.start(origin)?;
-        Ok(Watching { outside, asking, collector, close, origin, elapsed: None, rings, ring: None, told: 0 })
+        Ok(Watching { outside, asking, collector, close, origin, elapsed: None, told: 0 })
     }
 
     /// Watches until the loop has ended, or, with `None`, until asked to report at once.
@@ -101,7 +95,6 @@ impl Watching {
                         asking.stop();
                     }
                 }
-                Ok(Event::Ring(ring)) => self.ring = Some(ring),
                 Ok(Event::Finished(outcome)) => return outcome.map(Some),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(RunError::Panicked),
@@ -130,8 +123,6 @@ impl Watching {
     pub(super) fn end(mut self, outcome: Option<Outcome>, shutdown: &Shutdown) -> Result<Ended, RunError> {
         // Stays here, so that it is removed before the process ends, whatever becomes of the threads that use it.
         let folder = self.outside.folder.take();
-        // Of an abandoned runtime, which is still there.
-        let ring = self.ring.take().or_else(|| self.rings.as_ref().map(Rings::since));
         let elapsed = self.elapsed.unwrap_or_else(|| self.origin.elapsed());
         let responses = match (self.asking.take(), &outcome) {
             (None, _) => None,
@@ -141,7 +132,7 @@ impl Watching {
         let (merge, abandoned) = match outcome {
             Some(Outcome::Blocked) => (None, None),
             Some(Outcome::Merged(merged)) => {
-                let (inputs, told) = (merged.inputs.len() as u64, merged.told.clone());
+                let (inputs, told) = (merged.inputs.len() as u64, merged.events.clone());
                 match confirm_until(self.outside, merged, shutdown)? {
                     Some(confirmed) => (Some(confirmed), None),
                     None => (Some(unconfirmed(inputs, "the confirmation", told)), Some("the confirmation")),
@@ -156,7 +147,7 @@ impl Watching {
         if let Some(folder) = folder {
             remove(folder, shutdown);
         }
-        Ok(Ended { elapsed, collected, responses, merge, ring, abandoned })
+        Ok(Ended { elapsed, collected, responses, merge, abandoned })
     }
 }
 
@@ -222,13 +213,13 @@ fn ended(outside: &mut Outside, merged: &Merged) -> Result<MergeEnded, RunError>
         confirmed.verdict = if confirmed.verdict == Verdict::Ok { Verdict::Failed } else { confirmed.verdict };
         confirmed.reason = Some(first.clone());
     }
-    if let Some(loss) = merged.told.first_loss.as_ref().filter(|_| confirmed.verdict == Verdict::Ok) {
+    if let Some(loss) = merged.events.first_loss.as_ref().filter(|_| confirmed.verdict == Verdict::Ok) {
         // All that was read is there, but perhaps not all that was written.
         confirmed.verdict = Verdict::Unverifiable;
         confirmed.reason = Some(loss.to_string());
     }
     let write_latency = appearances.map(|appearances| write_latency(&appearances, merged));
-    let told = merged.told.clone();
+    let told = merged.events.clone();
     Ok(MergeEnded { confirmed, written_bytes: Some(merged.bytes()), write_latency, errors, told })
 }
 
@@ -245,7 +236,7 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> String {
     format!("cannot look at `{}`: {error}", escape_path(path))
 }
 
-fn unconfirmed(inputs: u64, what: &str, told: Told) -> MergeEnded {
+fn unconfirmed(inputs: u64, what: &str, told: EventSummary) -> MergeEnded {
     MergeEnded {
         confirmed: Merge::unverifiable(inputs, format!("{what} was abandoned before it ended")),
         written_bytes: None,

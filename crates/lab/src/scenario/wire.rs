@@ -13,7 +13,7 @@
 //! | `seed` | of everything random; 0 to 2⁶³ − 1 | 1 |
 //! | `rounds` | how often each mode runs; 1 to 100 | 5 |
 //! | `warmup` | rounds before those, which are run and thrown away; 0 to 100 | 1; 0 if `rounds` is 1 |
-//! | `modes` | the modes to compare, in this order, none twice: `naive`, `offloaded`, `spawn-blocking`, `tokio-fs`, `io-uring` (Linux, `--cfg tokio_unstable`), `block-in-place` (`multi_thread`), or `all` that are possible; a list, or one string with commas | `["naive", "offloaded"]` |
+//! | `modes` | the modes to compare, in this order, none twice: `naive`, `offloaded`, `spawn-blocking`, `tokio-fs`, `block-in-place` (`multi_thread`), or `all` that are possible; a list, or one string with commas | `["naive", "offloaded"]` |
 //! | `slow_poll` | what counts as a slow poll (`>=`); 1us to 1h | `"100ms"` |
 //! | `sample_every` | the length of an interval in the recording; 1ms to 1h | `"100ms"` |
 //! | **`[runtime]`** | the runtime that is measured | |

@@ -17,8 +17,7 @@
 //!   only the duration is known; its `stack` is then empty.
 //! - `environment.command` is pollscope's own command line, and `settings` has the output's path. Nothing else that a process was
 //!   told, its environment held or a file contained is in a recording: names, paths and places only; `--redact` hides the paths.
-//! - `coverage.missing` says why something of slow polls is `null`, or why a mode went without what it is named after (`io-uring`),
-//!   each reason once; it is empty when nothing was in the way.
+//! - `coverage.missing` says why something of slow polls is `null`, each reason once; it is empty when nothing was in the way.
 //! - `intervals[].queued` is what somebody outside of the loop found at one moment, the interval's beginning; the first has `null`.
 //! - `gates[].verdict` is `pass`, `fail` or `inconclusive`.
 //!

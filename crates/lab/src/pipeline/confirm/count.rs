@@ -5,8 +5,8 @@
 
 use std::ops::{ControlFlow, Range};
 
-use super::evidence::Changed;
-use super::follow::{Followed, Progress, Sieve};
+use super::evidence::EvidenceError;
+use super::follow::{FirstPass, Progress, Sieve};
 use super::inputs::Inputs;
 use super::lines::{ByLine, Line, LineHash, Place};
 use super::output::Damage;
@@ -32,7 +32,7 @@ impl Copies {
 
 /// A line that is lost.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Lost {
+pub(super) struct LostLine {
     pub(super) place: Place,
     pub(super) copies: Copies,
     /// Which of its input's lines it is, from 0.
@@ -48,14 +48,14 @@ pub(super) struct Loss {
     /// The first of these, and which of its lines it is, from 0.
     pub(super) from: Option<(u64, Place)>,
     /// Its first line of which the output has fewer copies than the inputs.
-    pub(super) first: Option<Lost>,
+    pub(super) first: Option<LostLine>,
     /// The line at which it got stuck, if that is such a line.
-    pub(super) stuck: Option<Lost>,
+    pub(super) stuck: Option<LostLine>,
 }
 
 /// What the second pass found.
 #[derive(Default)]
-pub(super) struct Counted {
+pub(super) struct SecondPass {
     pub(super) lost: u64,
     pub(super) duplicated: u64,
     /// Lines of no input, torn or not.
@@ -68,19 +68,19 @@ pub(super) struct Counted {
 }
 
 /// Takes a line of the output, with what makes it no whole line, and its bytes.
-pub(super) type EachOf<'a> = dyn FnMut(Line, Option<Damage>, Option<&[u8]>) -> Result<(), Changed> + 'a;
+pub(super) type EachOf<'a> = dyn FnMut(Line, Option<Damage>, Option<&[u8]>) -> Result<(), EvidenceError> + 'a;
 
 /// Reads the output once.
-pub(super) type EachLine<'a> = dyn FnMut(&mut EachOf<'_>) -> Result<(), Changed> + 'a;
+pub(super) type EachLine<'a> = dyn FnMut(&mut EachOf<'_>) -> Result<(), EvidenceError> + 'a;
 
 /// Counts in tables of at most `most` different lines.
 pub(super) fn count(
     inputs: &mut Inputs,
-    followed: &Followed,
+    followed: &FirstPass,
     most: usize,
     each_line: &mut EachLine,
-) -> Result<Counted, Changed> {
-    let mut counted = Counted::default();
+) -> Result<SecondPass, EvidenceError> {
+    let mut counted = SecondPass::default();
     counted.losses.resize_with(inputs.len(), Loss::default);
     let (numbers, uneven) = followed.sieve.uneven();
     let room = usize::try_from(followed.lines).unwrap_or(most).min(most) + 1;
@@ -101,13 +101,13 @@ pub(super) fn count(
 /// Of an output that ends early, what is left of the inputs is lost; only the lines to be named are counted.
 pub(super) fn count_rest(
     inputs: &mut Inputs,
-    followed: &Followed,
+    followed: &FirstPass,
     each_line: &mut EachLine,
-) -> Result<Counted, Changed> {
+) -> Result<SecondPass, EvidenceError> {
     let stuck = followed.inputs.iter().filter_map(|input| input.stuck);
     let mut table: ByLine<Copies> = stuck.map(|(line, _)| (line, Copies::default())).collect();
     if table.is_empty() {
-        return Ok(Counted::default());
+        return Ok(SecondPass::default());
     }
     for input in 0..inputs.len() {
         inputs.each_line(input, |_, line| {
@@ -126,13 +126,13 @@ pub(super) fn count_rest(
     let loss = |input: &Progress| match input.stuck {
         None => Loss::default(),
         Some((line, place)) => {
-            let lost = Some(Lost { place, copies: table[&line], number: input.found });
+            let lost = Some(LostLine { place, copies: table[&line], number: input.found });
             Loss { missing: input.lines - input.found, from: Some((input.found, place)), first: lost, stuck: lost }
         }
     };
     let losses: Vec<Loss> = followed.inputs.iter().map(loss).collect();
     let lost = losses.iter().map(|loss| loss.missing).sum();
-    Ok(Counted { lost, losses, ..Counted::default() })
+    Ok(SecondPass { lost, losses, ..SecondPass::default() })
 }
 
 /// Some buckets, and their lines.
@@ -152,7 +152,7 @@ impl Turn<'_> {
     }
 
     /// Counts the inputs' lines, `lines` of them, and leaves buckets for later as often as the table has become too large.
-    fn expect(&mut self, inputs: &mut Inputs, lines: u64) -> Result<(), Changed> {
+    fn expect(&mut self, inputs: &mut Inputs, lines: u64) -> Result<(), EvidenceError> {
         let mut read: u64 = 0;
         for input in 0..inputs.len() {
             inputs.each_line(input, |_, line| {
@@ -182,7 +182,7 @@ impl Turn<'_> {
     }
 
     /// Counts the output's lines.
-    fn see(&mut self, counted: &mut Counted, each_line: &mut EachLine) -> Result<(), Changed> {
+    fn see(&mut self, counted: &mut SecondPass, each_line: &mut EachLine) -> Result<(), EvidenceError> {
         each_line(&mut |line, cut, bytes| {
             if cut.is_some() || !self.has(line.hash) {
                 return Ok(());
@@ -210,7 +210,12 @@ impl Turn<'_> {
     }
 
     /// Finds out whose the lost lines are: first among those that come after what was followed of their input.
-    fn settle(&mut self, counted: &mut Counted, inputs: &mut Inputs, progress: &[Progress]) -> Result<(), Changed> {
+    fn settle(
+        &mut self,
+        counted: &mut SecondPass,
+        inputs: &mut Inputs,
+        progress: &[Progress],
+    ) -> Result<(), EvidenceError> {
         let mut open: u64 = self.table.values().map(|copies| copies.lost()).sum();
         counted.lost += open;
         for followed in [false, true] {
@@ -242,7 +247,7 @@ impl Turn<'_> {
 
 impl Loss {
     fn note(&mut self, number: u64, place: Place, copies: Copies, progress: &Progress) {
-        let lost = Lost { place, copies, number };
+        let lost = LostLine { place, copies, number };
         if self.first.is_none_or(|first| number < first.number) {
             self.first = Some(lost);
         }

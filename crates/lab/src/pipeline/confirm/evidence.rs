@@ -80,11 +80,11 @@ pub struct OutputEvidence {
 
 /// Why nothing can be said: the evidence is not what it was, or cannot be read.
 #[derive(Debug)]
-pub(super) struct Changed(pub(super) String);
+pub(super) struct EvidenceError(pub(super) String);
 
-impl Changed {
-    pub(super) fn new(path: &Path, cause: impl Display) -> Changed {
-        Changed(format!("cannot confirm the merge with `{}`: {cause}", escape_path(path)))
+impl EvidenceError {
+    pub(super) fn new(path: &Path, cause: impl Display) -> EvidenceError {
+        EvidenceError(format!("cannot confirm the merge with `{}`: {cause}", escape_path(path)))
     }
 }
 

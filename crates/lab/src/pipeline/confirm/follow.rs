@@ -4,13 +4,13 @@
 //! as early as it can be. Beside that runs a [`Sieve`], which tells later where lines are not as often in the output as in
 //! the inputs. Of an input only its place and what was read ahead is kept.
 
-use super::evidence::Changed;
+use super::evidence::EvidenceError;
 use super::inputs::{Cursor, Inputs};
 use super::lines::{ByLine, Line, LineHash, Place};
 use super::output::Damage;
 
 /// What the first pass found.
-pub(super) struct Followed {
+pub(super) struct FirstPass {
     pub(super) inputs: Vec<Progress>,
     /// Lines in the inputs; of those that were split, each piece.
     pub(super) lines: u64,
@@ -40,11 +40,14 @@ pub(super) struct Progress {
 /// Reads everything once.
 pub(super) fn follow(
     inputs: &mut Inputs,
-    mut each_line: impl FnMut(&mut dyn FnMut(Line, Option<Damage>) -> Result<(), Changed>) -> Result<(), Changed>,
-) -> Result<Followed, Changed> {
+    mut each_line: impl FnMut(
+        &mut dyn FnMut(Line, Option<Damage>) -> Result<(), EvidenceError>,
+    ) -> Result<(), EvidenceError>,
+) -> Result<FirstPass, EvidenceError> {
     let cursors = inputs.cursors();
     let sieve = Sieve::new(inputs.bytes());
-    let mut front = Front { inputs, cursors, waiting: Waiting::default(), progress: Vec::new(), sieve, long_lines: 0 };
+    let mut front =
+        Front { inputs, cursors, waiting: WaitingInputs::default(), progress: Vec::new(), sieve, long_lines: 0 };
     front.progress.resize_with(front.cursors.len(), Progress::default);
     front.waiting.next.resize(front.cursors.len(), None);
     for input in 0..front.cursors.len() {
@@ -64,20 +67,20 @@ pub(super) fn follow(
     let Front { progress, sieve, long_lines, .. } = front;
     let ends_early = sieve == rest;
     let lines = progress.iter().map(|progress| progress.lines).sum();
-    Ok(Followed { inputs: progress, lines, long_lines, cut, first_cut, sieve, ends_early })
+    Ok(FirstPass { inputs: progress, lines, long_lines, cut, first_cut, sieve, ends_early })
 }
 
 struct Front<'a, 'e> {
     inputs: &'a mut Inputs<'e>,
     cursors: Vec<Cursor>,
-    waiting: Waiting,
+    waiting: WaitingInputs,
     progress: Vec<Progress>,
     sieve: Sieve,
     long_lines: u64,
 }
 
 impl Front<'_, '_> {
-    fn wait_for_next(&mut self, input: usize) -> Result<(), Changed> {
+    fn wait_for_next(&mut self, input: usize) -> Result<(), EvidenceError> {
         let next = self.read(input)?;
         self.progress[input].stuck = next.map(|line| (line.hash, line.place));
         if let Some(line) = next {
@@ -86,7 +89,7 @@ impl Front<'_, '_> {
         Ok(())
     }
 
-    fn read(&mut self, input: usize) -> Result<Option<Line>, Changed> {
+    fn read(&mut self, input: usize) -> Result<Option<Line>, EvidenceError> {
         let next = self.inputs.next(&mut self.cursors[input])?;
         if let Some(line) = &next {
             self.sieve.put(line.hash);
@@ -95,7 +98,7 @@ impl Front<'_, '_> {
         Ok(next)
     }
 
-    fn move_on(&mut self, line: LineHash) -> Result<(), Changed> {
+    fn move_on(&mut self, line: LineHash) -> Result<(), EvidenceError> {
         let mut next = self.waiting.first.remove(&line);
         while let Some(input) = next {
             next = self.waiting.next[input].take();
@@ -106,7 +109,7 @@ impl Front<'_, '_> {
     }
 
     /// What is left of the inputs that the output does not show: it counts, and must be as it was.
-    fn read_the_rest(&mut self) -> Result<Sieve, Changed> {
+    fn read_the_rest(&mut self) -> Result<Sieve, EvidenceError> {
         let mut rest = Sieve::new(self.inputs.bytes());
         for input in 0..self.cursors.len() {
             if let Some((stuck, _)) = self.progress[input].stuck {
@@ -124,14 +127,14 @@ impl Front<'_, '_> {
 /// By the line that they wait for: the inputs that this line would move on. A line moves on only inputs that have it, so
 /// there are at most as many moves as the inputs have lines.
 #[derive(Default)]
-struct Waiting {
+struct WaitingInputs {
     /// One of them.
     first: ByLine<usize>,
     /// For each input another one that waits for the same line.
     next: Vec<Option<usize>>,
 }
 
-impl Waiting {
+impl WaitingInputs {
     fn add(&mut self, input: usize, line: LineHash) {
         self.next[input] = self.first.insert(line, input);
     }

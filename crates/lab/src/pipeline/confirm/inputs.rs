@@ -7,8 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::How;
-use super::evidence::{Changed, InputEvidence, Part, PartFile, open_same};
-use super::lines::{End, Framing, Key, Line, Lines, Place, Sender, Whose};
+use super::evidence::{EvidenceError, InputEvidence, Part, PartFile, open_same};
+use super::lines::{Attribution, End, Framing, Key, Line, Lines, Place, Sender};
 use crate::pipeline::tag::tag;
 
 /// How much is read ahead of all inputs together, unless there are very many, and how much of one.
@@ -60,11 +60,11 @@ impl<'a> Inputs<'a> {
     }
 
     /// The next line of an input; `None` at its end.
-    pub(super) fn next(&mut self, cursor: &mut Cursor) -> Result<Option<Line>, Changed> {
+    pub(super) fn next(&mut self, cursor: &mut Cursor) -> Result<Option<Line>, EvidenceError> {
         let evidence = self.evidence(cursor.input);
-        let changed = |cause: String| Changed::new(&evidence.path, cause);
+        let changed = |cause: String| EvidenceError::new(&evidence.path, cause);
         let sender = if self.how.tags { Sender::input(cursor.input) } else { Sender::ANYBODY };
-        let framing = Framing { key: self.key, most: self.how.max_line, whose: Whose::One(sender) };
+        let framing = Framing { key: self.key, most: self.how.max_line, attribution: Attribution::One(sender) };
         while let Some(part) = evidence.parts.get(cursor.part) {
             let Cursor { input, part: number, offset, lines, .. } = cursor;
             let refill = |buffer: &mut [u8]| {
@@ -110,7 +110,7 @@ impl<'a> Inputs<'a> {
         &mut self,
         input: usize,
         mut each: impl FnMut(u64, Line) -> ControlFlow<()>,
-    ) -> Result<(), Changed> {
+    ) -> Result<(), EvidenceError> {
         let mut cursor = self.cursor(input, PORTION);
         while let Some(line) = self.next(&mut cursor)? {
             if each(cursor.read - 1, line).is_break() {
@@ -126,7 +126,7 @@ impl<'a> Inputs<'a> {
         &mut self,
         input: usize,
         mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
-    ) -> Result<(), Changed> {
+    ) -> Result<(), EvidenceError> {
         let mut delivered = Vec::new();
         if self.how.tags {
             delivered.extend_from_slice(tag(&self.evidence(input).path).as_bytes());
@@ -169,11 +169,11 @@ impl Cursor {
 /// Some open files; the one that was used longest ago is closed for another.
 #[derive(Default)]
 struct Files {
-    open: Vec<Open>,
+    open: Vec<OpenFile>,
     now: u64,
 }
 
-struct Open {
+struct OpenFile {
     /// The input, and the part of it.
     of: (usize, usize),
     file: Arc<File>,
@@ -204,7 +204,7 @@ impl Files {
                     let oldest = (0..OPEN).min_by_key(|index| self.open[*index].used).expect("there are some");
                     self.open.swap_remove(oldest);
                 }
-                self.open.push(Open { of, file: Arc::new(open()?), used: 0 });
+                self.open.push(OpenFile { of, file: Arc::new(open()?), used: 0 });
                 self.open.len() - 1
             }
         };

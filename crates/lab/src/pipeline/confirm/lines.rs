@@ -12,7 +12,7 @@ pub(super) const BLOCK: usize = 64 * 1024;
 
 /// What hashes lines: two SipHash functions with random keys of their own, side by side.
 ///
-/// The keys are drawn anew for every check, so nobody can prepare lines that collide. For `n` different lines the odds
+/// The keys are drawn again for every check, so nobody can prepare lines that collide. For `n` different lines the odds
 /// that any two share all 128 bits are about `n² / 2¹²⁹`: 1 in 10²⁰ for a billion lines.
 pub(super) struct Key(RandomState, RandomState);
 
@@ -36,7 +36,7 @@ pub(super) struct Sender(u64);
 impl Sender {
     /// Where lines do not say whose they are.
     pub(super) const ANYBODY: Sender = Sender(0);
-    /// Whoever has no input.
+    /// Of no input.
     const NOBODY: Sender = Sender(u64::MAX);
 
     pub(super) fn input(index: usize) -> Sender {
@@ -89,13 +89,13 @@ impl Hash for LineHash {
 }
 
 /// A table by lines.
-pub(super) type ByLine<V> = HashMap<LineHash, V, BuildHasherDefault<AsItIs>>;
+pub(super) type ByLine<V> = HashMap<LineHash, V, BuildHasherDefault<PassThroughHasher>>;
 
 /// Takes a line's hash as it is.
 #[derive(Default)]
-pub(super) struct AsItIs(u64);
+pub(super) struct PassThroughHasher(u64);
 
-impl Hasher for AsItIs {
+impl Hasher for PassThroughHasher {
     fn finish(&self) -> u64 {
         self.0
     }
@@ -143,24 +143,24 @@ pub(super) struct Framing<'a> {
     pub(super) key: &'a Key,
     /// The longest that there is; what is longer is several.
     pub(super) most: Option<NonZeroUsize>,
-    pub(super) whose: Whose<'a>,
+    pub(super) attribution: Attribution<'a>,
 }
 
 /// How it is known whose a line is.
 #[derive(Clone, Copy)]
-pub(super) enum Whose<'a> {
+pub(super) enum Attribution<'a> {
     /// All are this one's.
     One(Sender),
     /// By what stands before the first tab; what has no known tag there is nobody's.
     Tag(&'a HashMap<Vec<u8>, Sender>),
 }
 
-impl Whose<'_> {
+impl Attribution<'_> {
     /// Whose a line with these first bytes is, and where it begins behind its tag.
     fn sender(self, bytes: &[u8]) -> (Sender, usize) {
         match self {
-            Whose::One(sender) => (sender, 0),
-            Whose::Tag(tags) => memchr(b'\t', bytes)
+            Attribution::One(sender) => (sender, 0),
+            Attribution::Tag(tags) => memchr(b'\t', bytes)
                 .and_then(|tab| Some((*tags.get(&bytes[..tab])?, tab + 1)))
                 .unwrap_or((Sender::NOBODY, 0)),
         }
@@ -178,11 +178,11 @@ pub(super) struct Lines {
     next: Place,
     /// Whether a piece was returned last, with another one to follow.
     within: bool,
-    last: Last,
+    last: LastLine,
 }
 
 /// Where the bytes are of the line that was returned last.
-enum Last {
+enum LastLine {
     Ahead(Range<usize>),
     Block,
     Nowhere,
@@ -191,7 +191,7 @@ enum Last {
 impl Lines {
     /// Lines from `place` of a file, read in portions of so many bytes.
     pub(super) fn starting_at(place: Place, portion: usize) -> Lines {
-        Lines { portion, ahead: Vec::new(), start: 0, end: 0, next: place, within: false, last: Last::Nowhere }
+        Lines { portion, ahead: Vec::new(), start: 0, end: 0, next: place, within: false, last: LastLine::Nowhere }
     }
 
     /// Where the next line begins; after the last one, the end of what was read.
@@ -207,9 +207,9 @@ impl Lines {
     /// The bytes of the line that `next` returned last, given the same block; `None` when it was longer than that.
     pub(super) fn bytes<'a>(&'a self, block: &'a [u8]) -> Option<&'a [u8]> {
         match &self.last {
-            Last::Ahead(range) => Some(&self.ahead[range.clone()]),
-            Last::Block => Some(block),
-            Last::Nowhere => None,
+            LastLine::Ahead(range) => Some(&self.ahead[range.clone()]),
+            LastLine::Block => Some(block),
+            LastLine::Nowhere => None,
         }
     }
 
@@ -231,9 +231,9 @@ impl Lines {
             None if window.len() > most => (most, End::Cut),
             None => return self.collect(framing, most, block, refill).map(Some),
         };
-        let (sender, tag) = framing.whose.sender(&window[..len.min(BLOCK)]);
+        let (sender, tag) = framing.attribution.sender(&window[..len.min(BLOCK)]);
         let hash = framing.key.hasher(sender).end(&window[tag..len]);
-        self.last = if len < BLOCK { Last::Ahead(self.start..self.start + len) } else { Last::Nowhere };
+        self.last = if len < BLOCK { LastLine::Ahead(self.start..self.start + len) } else { LastLine::Nowhere };
         self.start += len + usize::from(end == End::Newline);
         Ok(Some(self.line(hash, len, end)))
     }
@@ -270,7 +270,7 @@ impl Lines {
             }
             if block.len() == BLOCK {
                 let hasher = hasher.get_or_insert_with(|| {
-                    let (sender, tag) = framing.whose.sender(block);
+                    let (sender, tag) = framing.attribution.sender(block);
                     block.drain(..tag);
                     framing.key.hasher(sender)
                 });
@@ -280,11 +280,11 @@ impl Lines {
                 }
             }
         };
-        self.last = if hasher.is_none() { Last::Block } else { Last::Nowhere };
+        self.last = if hasher.is_none() { LastLine::Block } else { LastLine::Nowhere };
         let hash = match hasher {
             Some(hasher) => hasher.end(block),
             None => {
-                let (sender, tag) = framing.whose.sender(block);
+                let (sender, tag) = framing.attribution.sender(block);
                 framing.key.hasher(sender).end(&block[tag..])
             }
         };
@@ -323,8 +323,8 @@ mod tests {
         is_long: bool,
     }
 
-    fn read(key: &Key, most: usize, whose: Whose, mut text: &[u8], portion: usize) -> Vec<Read> {
-        let framing = Framing { key, most: NonZeroUsize::new(most), whose };
+    fn read(key: &Key, most: usize, attribution: Attribution, mut text: &[u8], portion: usize) -> Vec<Read> {
+        let framing = Framing { key, most: NonZeroUsize::new(most), attribution };
         let mut lines = Lines::starting_at(Place { line: 1, byte: 0 }, portion);
         let mut block = Vec::new();
         let next = || {
@@ -341,7 +341,7 @@ mod tests {
         std::iter::from_fn(next).collect()
     }
 
-    const ANY: Whose = Whose::One(Sender::ANYBODY);
+    const ANY: Attribution = Attribution::One(Sender::ANYBODY);
 
     fn lines(key: &Key, text: &[u8]) -> Vec<Read> {
         read(key, 0, ANY, text, BLOCK)
@@ -389,10 +389,10 @@ mod tests {
         let tags = HashMap::from([(b"a".to_vec(), Sender::input(0)), (b"tag".to_vec(), Sender::input(1))]);
         for len in [0, 10, BLOCK - 5, BLOCK - 4, BLOCK - 3, BLOCK, BLOCK + 1, 3 * BLOCK] {
             let line = "x".repeat(len);
-            let own = read(&key, 0, Whose::One(Sender::input(1)), format!("{line}\n").as_bytes(), BLOCK);
+            let own = read(&key, 0, Attribution::One(Sender::input(1)), format!("{line}\n").as_bytes(), BLOCK);
             let text = format!("tag\t{line}\na\t{line}\nb\t{line}\n{line}\n");
             for portion in [7, 1000, BLOCK, 10 * BLOCK] {
-                let all = read(&key, 0, Whose::Tag(&tags), text.as_bytes(), portion);
+                let all = read(&key, 0, Attribution::Tag(&tags), text.as_bytes(), portion);
                 assert_eq!(all.len(), 4);
                 assert_eq!(all[0].hash, own[0].hash, "{len} in portions of {portion}");
                 assert!(all[1..].iter().all(|other| other.hash != own[0].hash));

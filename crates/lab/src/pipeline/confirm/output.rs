@@ -7,8 +7,8 @@ use std::io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
-use super::evidence::{Changed, OutputEvidence, open_same};
-use super::lines::{End, Framing, Key, Line, Lines, Place, Sender, Whose};
+use super::evidence::{EvidenceError, OutputEvidence, open_same};
+use super::lines::{Attribution, End, Framing, Key, Line, Lines, Place, Sender};
 
 const PORTION: usize = 256 << 10;
 
@@ -34,8 +34,8 @@ pub(super) struct Opened<'a> {
 }
 
 impl Opened<'_> {
-    pub(super) fn new(output: &OutputEvidence) -> Result<Opened<'_>, Changed> {
-        let changed = |cause: String| Changed::new(&output.path, cause);
+    pub(super) fn new(output: &OutputEvidence) -> Result<Opened<'_>, EvidenceError> {
+        let changed = |cause: String| EvidenceError::new(&output.path, cause);
         let (file, metadata) = open_same(&output.path, output.dev, output.ino).map_err(changed)?;
         if metadata.len() < output.start {
             let lengths = format!("from {} to {} bytes", output.start, metadata.len());
@@ -48,8 +48,8 @@ impl Opened<'_> {
         Ok(Opened { evidence: output, file, metadata, begins_within_a_line: before != *b"\n" })
     }
 
-    pub(super) fn changed(&self, cause: impl Display) -> Changed {
-        Changed::new(&self.evidence.path, cause)
+    pub(super) fn changed(&self, cause: impl Display) -> EvidenceError {
+        EvidenceError::new(&self.evidence.path, cause)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -62,9 +62,10 @@ impl Opened<'_> {
         &self,
         key: &Key,
         tags: Option<&HashMap<Vec<u8>, Sender>>,
-        mut each: impl FnMut(Line, Option<Damage>, Option<&[u8]>) -> Result<(), Changed>,
-    ) -> Result<(), Changed> {
-        let framing = Framing { key, most: None, whose: tags.map_or(Whose::One(Sender::ANYBODY), Whose::Tag) };
+        mut each: impl FnMut(Line, Option<Damage>, Option<&[u8]>) -> Result<(), EvidenceError>,
+    ) -> Result<(), EvidenceError> {
+        let framing =
+            Framing { key, most: None, attribution: tags.map_or(Attribution::One(Sender::ANYBODY), Attribution::Tag) };
         let mut offset = self.evidence.start;
         let portion = usize::try_from(self.metadata.len() - offset).unwrap_or(PORTION).clamp(1, PORTION);
         let mut lines = Lines::starting_at(Place { line: 1, byte: offset }, portion);
@@ -81,7 +82,7 @@ impl Opened<'_> {
         Ok(())
     }
 
-    fn read(&self, buffer: &mut [u8], offset: &mut u64) -> Result<usize, Changed> {
+    fn read(&self, buffer: &mut [u8], offset: &mut u64) -> Result<usize, EvidenceError> {
         let left = self.metadata.len().saturating_sub(*offset);
         let left = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
         loop {
@@ -97,7 +98,7 @@ impl Opened<'_> {
     }
 
     /// How many newlines stand before this merge's part: what its line numbers lack to be the file's.
-    pub(super) fn lines_before(&self) -> Result<u64, Changed> {
+    pub(super) fn lines_before(&self) -> Result<u64, EvidenceError> {
         let count = || -> io::Result<u64> {
             let mut file = &self.file;
             file.seek(SeekFrom::Start(0))?;
@@ -112,7 +113,7 @@ impl Opened<'_> {
     }
 
     /// That nobody wrote to the output, or put another file in its place, while it was read.
-    pub(super) fn unchanged(&self) -> Result<(), Changed> {
+    pub(super) fn unchanged(&self) -> Result<(), EvidenceError> {
         let now = fs::metadata(&self.evidence.path).map_err(|e| self.changed(e))?;
         let state = |m: &Metadata| (m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec());
         if state(&now) != state(&self.metadata) {

@@ -1,8 +1,8 @@
 //! One of the files that an input is while it is followed.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io::{self, IoSliceMut, Read, Write};
-use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use super::buffer::LineBuffer;
 use crate::pipeline::confirm::PartFile;
+use crate::pipeline::file::{Identity, Times, Version, identity, times};
 
 /// How many of the bytes before the place that was read to are compared with what is there when more is read.
 const ANCHOR: usize = 256;
@@ -20,25 +21,29 @@ const COMPARED: usize = 64 << 10;
 /// How much of what comes through a FIFO is kept to confirm it with, in bytes.
 const SPOOLED: u64 = 256 << 20;
 
-/// Which file it is: device and inode.
-pub(in crate::pipeline) type Identity = (u64, u64);
+/// How far a file was read, and the last bytes before that.
+#[derive(Debug, Clone)]
+pub(super) struct Mark {
+    pub(super) offset: u64,
+    pub(super) bytes: Vec<u8>,
+}
 
-/// Which file has a name, how long it is and when it was changed; `None`: nothing that can be looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::pipeline) struct Seen(Option<(Identity, u64, Times)>);
+impl Mark {
+    /// Whether these bytes end there in a file.
+    pub(super) fn is_in(&self, file: &File) -> bool {
+        let mut there = vec![0; self.bytes.len()];
+        file.read_exact_at(&mut there, self.offset - self.bytes.len() as u64).is_ok() && there == self.bytes
+    }
 
-type Times = (i64, i64, i64, i64);
-
-impl Seen {
-    /// Asks the file system. Blocking.
-    pub(in crate::pipeline) fn of(path: &Path) -> Seen {
-        Seen(path.metadata().ok().map(|metadata| (identity(&metadata), metadata.len(), changed(&metadata))))
+    /// The same, and some of it was read: any file has nothing at its beginning.
+    pub(super) fn identifies(&self, file: &File) -> bool {
+        self.offset > 0 && self.is_in(file)
     }
 }
 
 /// What a look at a file's length and times found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Looked {
+pub(super) enum FileLook {
     /// Nothing that contradicts what was read.
     Same,
     /// It is shorter than what was read of it.
@@ -49,12 +54,12 @@ pub(super) enum Looked {
 
 /// What a read found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum FileRead {
     /// So many bytes.
     Bytes(usize),
     /// Nothing more for now.
     Nothing,
-    /// The end: whoever wrote into the FIFO has closed it.
+    /// The end: all writers have closed the FIFO.
     End,
     /// What was read before is not what it holds.
     Rewritten,
@@ -63,6 +68,8 @@ pub(super) enum Found {
 /// An open file and how far it was read.
 #[derive(Debug)]
 pub(super) struct Generation {
+    /// Its place among all of the input's.
+    pub(super) number: usize,
     file: Arc<File>,
     pub(super) identity: Identity,
     pub(super) buffer: LineBuffer,
@@ -95,20 +102,21 @@ impl Generation {
     ///
     /// # Errors
     /// When it cannot be looked at.
-    pub(super) fn new(file: File, max_line: usize) -> io::Result<Generation> {
+    pub(super) fn new(file: File, number: usize, max_line: usize) -> io::Result<Generation> {
         let metadata = file.metadata()?;
         let stream = metadata.file_type().is_fifo().then(|| Stream {
             spool: tempfile::tempfile().map(Arc::new).map_err(|error| format!("its copy could not be made: {error}")),
             had_writer: false,
         });
         Ok(Generation {
+            number,
             identity: identity(&metadata),
             file: Arc::new(file),
             buffer: LineBuffer::new(0, max_line),
             offset: 0,
             len: 0,
             anchor: Vec::new(),
-            changed: changed(&metadata),
+            changed: times(&metadata),
             grew_at: Instant::now(),
             epoch: 0,
             stream,
@@ -124,8 +132,8 @@ impl Generation {
     }
 
     /// What was seen of it last.
-    pub(super) fn seen(&self) -> Seen {
-        Seen(Some((self.identity, self.len, self.changed)))
+    pub(super) fn version(&self) -> Version {
+        Version::new(self.identity, self.len, self.changed)
     }
 
     /// How long it was when it was last looked at.
@@ -142,30 +150,25 @@ impl Generation {
         self.offset < self.len
     }
 
-    /// Whether what is left of it can be held against what was read: its last bytes are still there.
-    pub(super) fn holds(&self, mark: &(u64, Vec<u8>)) -> bool {
-        holds(&self.file, mark)
-    }
-
     /// Whether a file is a copy of this one, as it is or as it was: it holds what was read of this one, or a part of what this
     /// one holds.
     pub(super) fn is_copied_in(&self, file: &File) -> bool {
-        (!self.anchor.is_empty() && holds(file, &self.mark())) || is_copy_of(file, &self.file)
+        (!self.anchor.is_empty() && self.mark().is_in(file)) || is_copy_of(file, &self.file)
     }
 
     /// How far it was read and the bytes before that.
-    pub(super) fn mark(&self) -> (u64, Vec<u8>) {
-        (self.offset, self.anchor.clone())
+    pub(super) fn mark(&self) -> Mark {
+        Mark { offset: self.offset, bytes: self.anchor.clone() }
     }
 
-    /// Goes on where it was left, once [`Generation::holds`] says that it is the same.
-    pub(super) fn go_on_at(&mut self, (offset, anchor): (u64, Vec<u8>)) {
-        self.buffer = LineBuffer::new(offset, self.buffer.max_line());
-        (self.offset, self.anchor) = (offset, anchor);
+    /// Goes on where it was left, once [`Mark::is_in`] says that it is the same.
+    pub(super) fn go_on_at(&mut self, mark: Mark) {
+        self.buffer = LineBuffer::new(mark.offset, self.buffer.max_line());
+        (self.offset, self.anchor) = (mark.offset, mark.bytes);
     }
 
     /// The same, with what was read of the last line.
-    pub(super) fn go_on_with(&mut self, mark: (u64, Vec<u8>), buffer: LineBuffer) {
+    pub(super) fn go_on_with(&mut self, mark: Mark, buffer: LineBuffer) {
         self.go_on_at(mark);
         self.buffer = buffer;
     }
@@ -175,33 +178,33 @@ impl Generation {
     ///
     /// # Errors
     /// What the kernel says.
-    pub(super) fn look(&mut self, closely: bool) -> Result<Looked, (&'static str, io::Error)> {
+    pub(super) fn look(&mut self, closely: bool) -> Result<FileLook, (&'static str, io::Error)> {
         if self.is_stream() {
             // So many wait in it. That there are none says nothing of its writers: only a read does.
             let waiting = rustix::io::ioctl_fionread(&*self.file).map_err(|error| ("look at", error.into()))?;
             self.len = self.offset + waiting.max(u64::from(!closely));
-            return Ok(Looked::Same);
+            return Ok(FileLook::Same);
         }
         let metadata = self.file.metadata().map_err(|error| ("look at", error))?;
         let len = metadata.len();
         if len < self.offset {
-            return Ok(Looked::Cut { len });
+            return Ok(FileLook::Cut { len });
         }
-        let changed = changed(&metadata);
+        let changed = times(&metadata);
         let is_touched = std::mem::replace(&mut self.changed, changed) != changed;
         // A read of what is new compares on its way.
-        if len == self.offset && (is_touched || closely) && !self.holds(&self.mark()) {
-            return Ok(Looked::Rewritten);
+        if len == self.offset && (is_touched || closely) && !self.mark().is_in(&self.file) {
+            return Ok(FileLook::Rewritten);
         }
         self.len = len;
-        Ok(Looked::Same)
+        Ok(FileLook::Same)
     }
 
     /// Reads on, so many bytes at most, and no further than was seen. Never waits.
     ///
     /// # Errors
     /// What the kernel says.
-    pub(super) fn read(&mut self, most: usize) -> io::Result<Found> {
+    pub(super) fn read(&mut self, most: usize) -> io::Result<FileRead> {
         let most = usize::try_from(self.len - self.offset).map_or(most, |left| left.min(most));
         if self.is_stream() {
             return self.read_stream(most);
@@ -231,19 +234,19 @@ impl Generation {
         self.buffer.filled(most, if is_new { new } else { 0 });
         read?;
         if !is_same {
-            return Ok(Found::Rewritten);
+            return Ok(FileRead::Rewritten);
         }
         self.offset += new as u64;
         if new == 0 {
             // It became shorter since it was looked at; the next look says so.
             self.len = self.offset;
-            return Ok(Found::Nothing);
+            return Ok(FileRead::Nothing);
         }
         self.grew_at = Instant::now();
-        Ok(Found::Bytes(new))
+        Ok(FileRead::Bytes(new))
     }
 
-    fn read_stream(&mut self, most: usize) -> io::Result<Found> {
+    fn read_stream(&mut self, most: usize) -> io::Result<FileRead> {
         let stream = self.stream.as_mut().expect("asked by the caller");
         let room = self.buffer.room(most);
         let read = loop {
@@ -260,18 +263,18 @@ impl Generation {
         match read {
             Ok(0) => {
                 self.len = self.offset;
-                Ok(if stream.had_writer { Found::End } else { Found::Nothing })
+                Ok(if stream.had_writer { FileRead::End } else { FileRead::Nothing })
             }
             Ok(_) => {
                 stream.had_writer = true;
                 self.offset += new as u64;
                 self.grew_at = Instant::now();
-                Ok(Found::Bytes(new))
+                Ok(FileRead::Bytes(new))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 stream.had_writer = true;
                 self.len = self.offset;
-                Ok(Found::Nothing)
+                Ok(FileRead::Nothing)
             }
             Err(error) => Err(error),
         }
@@ -306,12 +309,6 @@ impl Stream {
     }
 }
 
-/// Whether these bytes end there in a file.
-pub(super) fn holds(file: &File, (offset, bytes): &(u64, Vec<u8>)) -> bool {
-    let mut there = vec![0; bytes.len()];
-    file.read_exact_at(&mut there, offset - bytes.len() as u64).is_ok() && there == *bytes
-}
-
 /// Whether one of them is a copy of the other, as far as their beginnings say: they have a line in common, or more.
 pub(super) fn begin_alike(one: &File, other: &File) -> bool {
     let (mut of_one, mut of_other) = (vec![0; COMPARED], vec![0; COMPARED]);
@@ -328,14 +325,6 @@ pub(super) fn begin_alike(one: &File, other: &File) -> bool {
 pub(super) fn is_copy_of(file: &File, of: &File) -> bool {
     let len = |file: &File| file.metadata().map_or(0, |metadata| metadata.len());
     len(file) <= len(of) && begin_alike(file, of)
-}
-
-pub(in crate::pipeline) fn identity(metadata: &Metadata) -> Identity {
-    (metadata.dev(), metadata.ino())
-}
-
-fn changed(metadata: &Metadata) -> Times {
-    (metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec())
 }
 
 fn remember(anchor: &mut Vec<u8>, new: &[u8]) {
@@ -366,14 +355,14 @@ fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
 mod tests {
     use super::*;
 
-    fn read_all(generation: &mut Generation) -> (String, Found) {
+    fn read_all(generation: &mut Generation) -> (String, FileRead) {
         let mut all = Vec::new();
         loop {
-            let found = if generation.has_unread() { generation.read(5).unwrap() } else { Found::Nothing };
+            let found = if generation.has_unread() { generation.read(5).unwrap() } else { FileRead::Nothing };
             while let Some(lines) = generation.buffer.next_lines(1) {
                 all.extend(lines.bytes);
             }
-            if !matches!(found, Found::Bytes(_)) {
+            if !matches!(found, FileRead::Bytes(_)) {
                 return (String::from_utf8(all).unwrap(), found);
             }
         }
@@ -385,31 +374,31 @@ mod tests {
         let path = folder.path().join("a");
         let opened = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            let mut generation = Generation::new(File::open(&path).unwrap(), 1 << 10).unwrap();
-            assert_eq!(generation.look(false).unwrap(), Looked::Same);
-            assert_eq!(read_all(&mut generation), (text.to_owned(), Found::Nothing));
+            let mut generation = Generation::new(File::open(&path).unwrap(), 0, 1 << 10).unwrap();
+            assert_eq!(generation.look(false).unwrap(), FileLook::Same);
+            assert_eq!(read_all(&mut generation), (text.to_owned(), FileRead::Nothing));
             generation
         };
 
         let mut grown = opened("one\ntwo\n");
         std::fs::write(&path, "one\ntwo\nthree\n").unwrap();
-        assert_eq!(grown.look(false).unwrap(), Looked::Same);
-        assert_eq!(read_all(&mut grown), ("three\n".to_owned(), Found::Nothing));
+        assert_eq!(grown.look(false).unwrap(), FileLook::Same);
+        assert_eq!(read_all(&mut grown), ("three\n".to_owned(), FileRead::Nothing));
 
         let mut cut = opened("one\ntwo\n");
         std::fs::write(&path, "one\n").unwrap();
-        assert_eq!(cut.look(false).unwrap(), Looked::Cut { len: 4 });
+        assert_eq!(cut.look(false).unwrap(), FileLook::Cut { len: 4 });
 
         let mut replaced = opened("one\ntwo\n");
         std::fs::write(&path, "ONE\nTWO\n").unwrap();
-        assert_eq!(replaced.look(true).unwrap(), Looked::Rewritten);
+        assert_eq!(replaced.look(true).unwrap(), FileLook::Rewritten);
 
         let mut longer = opened("one\ntwo\n");
         std::fs::write(&path, "ONE\nTWO\nTHREE\n").unwrap();
-        assert_eq!(longer.look(false).unwrap(), Looked::Same);
-        assert_eq!(read_all(&mut longer), (String::new(), Found::Rewritten));
+        assert_eq!(longer.look(false).unwrap(), FileLook::Same);
+        assert_eq!(read_all(&mut longer), (String::new(), FileRead::Rewritten));
         longer.restart();
-        assert_eq!(longer.look(false).unwrap(), Looked::Same);
+        assert_eq!(longer.look(false).unwrap(), FileLook::Same);
         assert_eq!(read_all(&mut longer).0, "ONE\nTWO\nTHREE\n");
     }
 

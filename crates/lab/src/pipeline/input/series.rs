@@ -8,9 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use memchr::memchr;
 
-use super::generation::{Generation, Identity, begin_alike, identity, is_copy_of};
-use super::open_file;
-use crate::pipeline::folder_of;
+use super::generation::{Generation, Mark, begin_alike, is_copy_of};
+use crate::pipeline::file::{Identity, folder_of, identity, open_file};
 
 /// How many bytes of a line tell it from others.
 const TELLING: usize = 16;
@@ -88,13 +87,13 @@ fn age(path: &Path, name: &Path) -> (Option<u64>, Reverse<Vec<u8>>) {
 /// the same place. It may be written over one of the files that are `known`.
 pub(super) fn copy(
     path: &Path,
-    mark: &(u64, Vec<u8>),
+    mark: &Mark,
     since: SystemTime,
     known: &[(Identity, bool)],
-    max_line: usize,
+    new: impl Fn(File) -> Option<Generation>,
 ) -> Option<(PathBuf, Generation)> {
     // Less than a line may begin any file.
-    if mark.1.len() < TELLING && memchr(b'\n', &mark.1).is_none() {
+    if mark.bytes.len() < TELLING && memchr(b'\n', &mark.bytes).is_none() {
         return None;
     }
     let is_new = |metadata: &Metadata| match known.iter().find(|(known, _)| *known == identity(metadata)) {
@@ -102,11 +101,11 @@ pub(super) fn copy(
         None => [metadata.created(), metadata.modified()].iter().flatten().any(|made| *made + BEFORE_THE_CUT >= since),
     };
     let mut copies = series(path);
-    copies.retain(|(_, metadata)| metadata.is_file() && metadata.len() >= mark.0 && is_new(metadata));
+    copies.retain(|(_, metadata)| metadata.is_file() && metadata.len() >= mark.offset && is_new(metadata));
     copies.sort_by_cached_key(|(name, _)| age(path, name));
     copies.into_iter().find_map(|(path, _)| {
-        let copy = Generation::new(open_file(&path).ok()?, max_line).ok()?;
-        copy.holds(mark).then_some((path, copy))
+        let copy = new(open_file(&path).ok()?)?;
+        mark.is_in(copy.file()).then_some((path, copy))
     })
 }
 

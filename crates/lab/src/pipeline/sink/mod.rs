@@ -1,7 +1,6 @@
 //! Where merged lines go, and how they get there.
 
 mod block_in_place;
-mod io_uring;
 mod naive;
 mod offloaded;
 mod output;
@@ -17,7 +16,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use block_in_place::BlockInPlace;
-pub use io_uring::IoUring;
 pub use naive::Naive;
 pub use offloaded::Offloaded;
 pub use output::{Existing, Opened, OutputSpec};
@@ -39,16 +37,13 @@ pub enum Mode {
     SpawnBlocking,
     /// A file of `tokio::fs`, flushed after every write.
     TokioFs,
-    /// The same, opened by Tokio's io_uring where the build and the kernel have one.
-    IoUring,
     /// Blocking calls on a worker that gave its other tasks away; only on the multi-thread scheduler.
     BlockInPlace,
 }
 
 impl Mode {
     /// Every mode, in the order in which reports show them.
-    pub const ALL: [Mode; 6] =
-        [Mode::Naive, Mode::Offloaded, Mode::SpawnBlocking, Mode::TokioFs, Mode::IoUring, Mode::BlockInPlace];
+    pub const ALL: [Mode; 5] = [Mode::Naive, Mode::Offloaded, Mode::SpawnBlocking, Mode::TokioFs, Mode::BlockInPlace];
 
     /// The word used on the command line, in scenarios and in the JSON.
     pub fn as_str(self) -> &'static str {
@@ -57,7 +52,6 @@ impl Mode {
             Mode::Offloaded => "offloaded",
             Mode::SpawnBlocking => "spawn-blocking",
             Mode::TokioFs => "tokio-fs",
-            Mode::IoUring => "io-uring",
             Mode::BlockInPlace => "block-in-place",
         }
     }

@@ -80,33 +80,18 @@ fn as_found(path: &Path, error: io::Error) -> io::Error {
     }
 }
 
-/// How an output is opened, in the standard library's words and in Tokio's, which are the same for two types. A symbolic link
-/// is never followed.
-macro_rules! as_specified {
-    ($options:ident, $existing:expr) => {
-        $options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
-        match $existing {
-            Existing::Refuse => $options.write(true).create_new(true),
-            Existing::Append => $options.append(true).create(true),
-            Existing::Overwrite => $options.write(true).create(true).truncate(true),
-            Existing::Fifo => $options.write(true),
-        };
-    };
-}
-pub(super) use as_specified;
-
 impl Output {
     /// Opens the output; a symbolic link is never followed. Blocking.
     pub(super) fn open(spec: OutputSpec) -> Result<Output, SinkError> {
         let mut options = OpenOptions::new();
-        as_specified!(options, spec.existing);
-        let opened = options.open(&spec.path);
-        Output::opened_as(spec, opened)
-    }
-
-    /// What the opening of an output came to. Blocking.
-    pub(super) fn opened_as(spec: OutputSpec, opened: io::Result<File>) -> Result<Output, SinkError> {
-        let file = opened.map_err(|error| {
+        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
+        match spec.existing {
+            Existing::Refuse => options.write(true).create_new(true),
+            Existing::Append => options.append(true).create(true),
+            Existing::Overwrite => options.write(true).create(true).truncate(true),
+            Existing::Fifo => options.write(true),
+        };
+        let file = options.open(&spec.path).map_err(|error| {
             let operation = if spec.existing == Existing::Refuse { "create" } else { "open" };
             spec.failed(operation, if spec.existing == Existing::Refuse { as_found(&spec.path, error) } else { error })
         })?;

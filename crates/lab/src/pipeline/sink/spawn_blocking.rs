@@ -14,7 +14,7 @@ use crate::tasks::Tasks;
 pub struct SpawnBlocking {
     spec: OutputSpec,
     tasks: Tasks,
-    /// Locked by whoever writes, until its closure is done, even if nobody waits for it any longer: two closures at once could
+    /// Locked by each write until its closure is done, even if nobody waits for it any longer: two closures at once could
     /// change places. `None` once it is closed.
     output: Arc<Mutex<Option<Output>>>,
 }

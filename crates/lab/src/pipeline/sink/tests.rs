@@ -14,7 +14,6 @@ macro_rules! in_every_mode {
         $test::<Offloaded>(&runtime());
         $test::<SpawnBlocking>(&runtime());
         $test::<TokioFs>(&runtime());
-        $test::<IoUring>(&runtime());
         $test::<BlockInPlace>(&runtime());
     }};
 }

@@ -27,20 +27,13 @@ struct Written {
     is_open: bool,
 }
 
-impl TokioFs {
-    /// Around an output that was opened just now.
-    pub(super) fn around(output: Output, spec: OutputSpec, tasks: &Tasks) -> (TokioFs, Opened) {
-        let opened = output.opened().clone();
-        let (file, rest) = output.split();
-        let written = Mutex::new(Written { output: rest.with(File::from_std(file)), is_open: false });
-        (TokioFs { spec, tasks: tasks.clone(), written }, opened)
-    }
-}
-
 impl Sink for TokioFs {
     async fn open(spec: OutputSpec, tasks: &Tasks) -> Result<(TokioFs, Opened), SinkError> {
         let output = open_off_loop(&spec, tasks).await?;
-        Ok(TokioFs::around(output, spec, tasks))
+        let opened = output.opened().clone();
+        let (file, rest) = output.split();
+        let written = Mutex::new(Written { output: rest.with(File::from_std(file)), is_open: false });
+        Ok((TokioFs { spec, tasks: tasks.clone(), written }, opened))
     }
 
     async fn write(&self, lines: Lines) -> Result<(), SinkError> {

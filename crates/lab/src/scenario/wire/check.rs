@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::{Block, File, Gates, Merge, Runtime, Sink, Time, TimeOrOff, Whole, Witness, Words};
 use crate::pipeline::sink::Mode;
-use crate::ring;
 use crate::scenario::{
     BlockHow, BlockSettings, Flavor, MergeSettings, ResponseSettings, RuntimeSettings, Scenario, Settings,
     SinkSettings, WitnessSettings, Workload,
@@ -119,12 +118,7 @@ fn no_mode_here(mode: Mode, flavor: Flavor, workload: &Workload) -> Option<(&'st
             "needs other workers to give its tasks to, and a `current_thread` runtime has none",
             "leave it out, or pass `--set runtime.flavor=multi_thread`",
         )),
-        Mode::IoUring if !ring::IS_BUILT => Some((
-            "needs Linux and a build with `--cfg tokio_unstable`, without which Tokio has no io_uring",
-            "leave it out, or build in the project's folder without a RUSTFLAGS variable, or with RUSTFLAGS=\"--cfg \
-             tokio_unstable\"",
-        )),
-        Mode::TokioFs | Mode::IoUring if matches!(workload, Workload::Block(_)) => {
+        Mode::TokioFs if matches!(workload, Workload::Block(_)) => {
             Some(("writes files, and a `[block]` scenario has none", "leave it out, or choose `spawn-blocking`"))
         }
         _ => None,

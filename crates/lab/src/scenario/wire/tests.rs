@@ -1,6 +1,5 @@
 use super::*;
 use crate::pipeline::sink::Mode;
-use crate::ring::IS_BUILT;
 use crate::scenario::builtin::BUILTIN;
 use crate::scenario::{BlockHow, Flavor, SinkSettings, Workload};
 
@@ -179,13 +178,7 @@ fn a_mode_that_cannot_be_is_refused_and_not_among_all() {
     assert!(!all(&[]).contains(&Mode::BlockInPlace) && all(&[multi_thread]).contains(&Mode::BlockInPlace));
     bad("", &["modes=block-in-place"], &["has `block-in-place`, which needs other workers", multi_thread]);
     bad("[block]", &["modes=tokio-fs"], &["has `tokio-fs`, which writes files", "choose `spawn-blocking`"]);
-    assert_eq!(all(&[]).contains(&Mode::IoUring), IS_BUILT);
-    if IS_BUILT {
-        assert_eq!(good("", &["modes=io-uring"]).settings.modes, [Mode::IoUring]);
-        bad("[block]", &["modes=io-uring"], &["has `io-uring`, which writes files"]);
-    } else {
-        bad("", &["modes=io-uring"], &["has `io-uring`, which needs Linux and a build with `--cfg tokio_unstable`"]);
-    }
+    bad("", &["modes=io-uring"], &["has `io-uring`, which is no mode"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! A failure names its seed: `POLLSCOPE_MODEL_SEED=7` runs that one, and prints what was done; `POLLSCOPE_MODEL_SEEDS=100000` runs more.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -13,22 +13,23 @@ use std::{env, fs, thread};
 use fastrand::Rng;
 use tempfile::TempDir;
 
-use super::super::{Changes, Input, LINGER, Looked, Reading, SMALLEST_MAX_LINE, Watch};
+use super::super::generations::LINGER;
+use super::super::{Input, Look, Reading, SMALLEST_MAX_LINE, Watch};
 use super::world::World;
-use crate::pipeline::changes::Watched;
 use crate::pipeline::confirm::{How, OutputEvidence, PartFile, confirm};
+use crate::pipeline::inotify::{Inotify, NameWatch};
 use pollscope_record::recording::Verdict;
 
 /// Far beyond what anything here takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 #[test]
-fn whatever_befalls_a_log_is_owed_or_told() {
+fn whatever_happens_to_a_log_is_owed_or_told() {
     check_all(6_000, |seed| check(seed, false));
 }
 
 #[test]
-fn whatever_befalls_a_log_that_is_watched_is_owed_or_told() {
+fn whatever_happens_to_a_log_that_is_watched_is_owed_or_told() {
     check_all(600, |seed| check(seed, true));
 }
 
@@ -69,7 +70,7 @@ struct Reader {
     input: Input,
     handed_out: Vec<Vec<u8>>,
     /// Told of what comes last: what came before was then told too.
-    marker: Option<(Changes, Watched, PathBuf)>,
+    marker: Option<(Inotify, NameWatch, PathBuf)>,
 }
 
 fn check(seed: u64, is_watched: bool) -> Result<(), String> {
@@ -95,11 +96,11 @@ fn check(seed: u64, is_watched: bool) -> Result<(), String> {
         if rng.u8(..60) == 0 && world.is_readable() {
             world.actions.push("restart".to_owned());
             reader.check(&world, false).map_err(|failure| failed(&world, &reader, failure))?;
-            world.begin_anew();
+            world.begin_again();
             reader = Reader::open(&world, max_line, is_watched);
         }
     }
-    while reader.looked(&mut rng, true)? != Looked::End {}
+    while reader.looked(&mut rng, true)? != Look::End {}
     world.was_looked_at();
     reader.check(&world, true).map_err(|failure| failed(&world, &reader, failure))?;
     let told = failed(&world, &reader, String::new());
@@ -108,7 +109,18 @@ fn check(seed: u64, is_watched: bool) -> Result<(), String> {
 
 fn act(world: &mut World, rng: &mut Rng) {
     let any = rng.usize(..);
-    let what = match rng.u8(..40) {
+    let done = match rng.u8(..40) {
+        action @ 0..=17 => write(world, rng, action, any),
+        action @ (18..=26 | 34..=37) => rotate(world, rng, action, any),
+        action @ (27..=33 | 38) => change_in_place(world, rng, action),
+        _ => return,
+    };
+    world.actions.push(done);
+}
+
+/// Writes on; what was done.
+fn write(world: &mut World, rng: &mut Rng, action: u8, any: usize) -> String {
+    match action {
         0..=9 => {
             let lines = rng.usize(1..4);
             (0..lines).for_each(|_| world.write_line(None, rng.usize(3..12)));
@@ -132,6 +144,13 @@ fn act(world: &mut World, rng: &mut Rng) {
             world.write_line(Some(any), 3);
             "write into any file".to_owned()
         }
+        _ => unreachable!("the caller knows"),
+    }
+}
+
+/// Gives the name to another file, or takes it away; what was done.
+fn rotate(world: &mut World, rng: &mut Rng, action: u8, any: usize) -> String {
+    match action {
         18..=21 => {
             world.rotate();
             world.create();
@@ -158,6 +177,26 @@ fn act(world: &mut World, rng: &mut Rng) {
             world.replace();
             "replace".to_owned()
         }
+        34 => {
+            let by_folder = rng.bool();
+            world.obstruct(by_folder);
+            format!("obstruct, by a folder: {by_folder}")
+        }
+        35 | 36 if !world.is_readable() => {
+            world.create();
+            "create".to_owned()
+        }
+        35..=37 => {
+            world.switch_back(any);
+            "switch the link back".to_owned()
+        }
+        _ => unreachable!("the caller knows"),
+    }
+}
+
+/// Copies, cuts or rewrites the file that has the name; what was done.
+fn change_in_place(world: &mut World, rng: &mut Rng, action: u8) -> String {
+    match action {
         27 => {
             world.cut(0);
             "cut to nothing".to_owned()
@@ -177,35 +216,21 @@ fn act(world: &mut World, rng: &mut Rng) {
             world.rewrite(longer);
             format!("rewrite, longer: {longer}")
         }
-        34 => {
-            let by_folder = rng.bool();
-            world.obstruct(by_folder);
-            format!("obstruct, by a folder: {by_folder}")
-        }
-        35 | 36 if !world.is_readable() => {
-            world.create();
-            "create".to_owned()
-        }
-        35..=37 => {
-            world.switch_back(any);
-            "switch the link back".to_owned()
-        }
         38 => {
             world.back_up();
             "back up".to_owned()
         }
-        _ => return,
-    };
-    world.actions.push(what);
+        _ => unreachable!("the caller knows"),
+    }
 }
 
 /// A user has few of them, and one is given back when its thread has noticed that it is not needed.
-fn changes() -> Changes {
+fn inotify() -> Inotify {
     let start = Instant::now();
     loop {
-        match Changes::start() {
+        match Inotify::start() {
             Err(_) if start.elapsed() < DEADLINE => thread::yield_now(),
-            changes => return changes.unwrap(),
+            inotify => return inotify.unwrap(),
         }
     }
 }
@@ -216,24 +241,24 @@ impl Reader {
         let max_line = NonZeroUsize::new(max_line).unwrap();
         let mut input = Input::open(&world.path(), Reading { max_line, ..Reading::following(watch) }).unwrap();
         let marker = is_watched.then(|| {
-            let changes = changes();
+            let inotify = inotify();
             // Before anything is watched: it is told once for each time that it is made from then on.
             let path = world.path().with_file_name("marker");
             fs::write(&path, "").unwrap();
-            input.be_told_by(&changes);
-            let watched = changes.watch(&path).unwrap();
-            (changes, watched, path)
+            input.watch_by(&inotify);
+            let watch = inotify.watch(&path).unwrap();
+            (inotify, watch, path)
         });
         Reader { input, handed_out: Vec::new(), marker }
     }
 
     /// Until the thread has been told of all that was done.
     fn catch_up(&self) -> Result<(), String> {
-        let Some((_, watched, path)) = &self.marker else { return Ok(()) };
+        let Some((_, watch, path)) = &self.marker else { return Ok(()) };
         fs::remove_file(path).unwrap();
         fs::write(path, "").unwrap();
         let start = Instant::now();
-        while watched.take().files.is_empty() {
+        while watch.take().files.is_empty() {
             if start.elapsed() > DEADLINE {
                 return Err("the thread is not told".to_owned());
             }
@@ -247,10 +272,10 @@ impl Reader {
         if rng.u8(..8) == 0 {
             world.actions.push("be quiet".to_owned());
             world.be_quiet();
-            self.input.files.iter_mut().for_each(|(_, file)| file.grew_at -= LINGER);
+            self.input.generations.open.iter_mut().for_each(|file| file.grew_at -= LINGER);
         }
         for look in 1..=looks {
-            if self.looked(rng, false)? == Looked::Nothing {
+            if self.looked(rng, false)? == Look::Nothing {
                 world.actions.push(format!("look {look} times: nothing more"));
                 world.was_looked_at();
                 return Ok(());
@@ -260,7 +285,7 @@ impl Reader {
         Ok(())
     }
 
-    fn looked(&mut self, rng: &mut Rng, closed: bool) -> Result<Looked, String> {
+    fn looked(&mut self, rng: &mut Rng, closed: bool) -> Result<Look, String> {
         let looked = self.input.look(closed).map_err(|error| error.to_string())?;
         while let Some(lines) = self.input.next_lines(rng.usize(1..5)) {
             let bytes = lines.bytes.strip_suffix(b"\n").ok_or("lines end with a newline")?;
@@ -283,7 +308,7 @@ impl Reader {
         fs::write(&output, lines).unwrap();
         let metadata = output.metadata().unwrap();
         let output = OutputEvidence { path: output, start: 0, dev: metadata.dev(), ino: metadata.ino() };
-        let how = How { max_line: NonZeroUsize::new(self.input.max_line), tags: false };
+        let how = How { max_line: Some(self.input.reading.max_line), tags: false };
         let evidence = self.input.evidence();
         let is_gone = evidence.parts.iter().any(|part| matches!(part.file, PartFile::Gone(_)));
         let parts = format!("{evidence:#?}");

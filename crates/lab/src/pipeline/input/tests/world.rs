@@ -1,9 +1,12 @@
-//! A log, its writer and everything that befalls it; and what its reader owes. It knows nothing of how inputs are read.
+//! A log, its writer and everything that happens to it; and what its reader owes. It knows nothing of how inputs are read.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
+
+mod debt;
+mod in_place;
 
 /// How many files with older names rotation keeps.
 const ROTATED: usize = 3;
@@ -306,89 +309,6 @@ impl World {
         }
     }
 
-    /// Copies the file and cuts it, with writes in between.
-    pub(super) fn copytruncate(&mut self, in_between: usize, over_the_old_copy: bool) {
-        let Some(file) = self.holder.filter(|_| !self.is_link) else { return };
-        if over_the_old_copy && matches!(self.rotated.first(), Some(Rotated::Copy(_))) {
-            self.rotated[0] = Rotated::Copy(self.next());
-        } else {
-            self.shift();
-        }
-        // In place, if there is one.
-        fs::write(self.rotated_path(1), &self.files[file].content).unwrap();
-        let copied = (0..self.texts.len()).filter(|&text| self.is_inside(text, file)).collect();
-        let len = self.files[file].content.len();
-        for _ in 0..in_between {
-            self.write_line(Some(file), 3);
-        }
-        self.cut(0);
-        let changed = self.files[file].changed.as_mut().expect("it was just cut");
-        changed.copied = Some((copied, self.rotated[0], len));
-    }
-
-    /// Copies the file and leaves it as it is.
-    pub(super) fn back_up(&mut self) {
-        let Some(file) = self.holder.filter(|_| !self.is_link) else { return };
-        self.shift();
-        fs::write(self.rotated_path(1), &self.files[file].content).unwrap();
-    }
-
-    fn is_inside(&self, text: usize, file: usize) -> bool {
-        self.texts[text].file == file && !self.texts[text].is_removed
-    }
-
-    /// Cuts the file to a length between nothing (0) and all (1,000).
-    pub(super) fn cut(&mut self, thousandth: usize) {
-        let Some(file) = self.holder else { return };
-        let to = self.files[file].content.len() * thousandth / 1_000;
-        self.remove_beyond(file, to);
-        let of = &mut self.files[file];
-        of.handle.set_len(to as u64).unwrap();
-        of.content.truncate(to);
-        self.note_rest(file);
-    }
-
-    fn remove_beyond(&mut self, file: usize, to: usize) {
-        self.in_place += 1;
-        let of = &mut self.files[file];
-        of.was_changed = true;
-        let sure = of.sure.min(of.content.len());
-        let new = || InPlace { read: of.content[..sure].to_vec(), removed: Vec::new(), copied: None, times: 0 };
-        let changed = of.changed.get_or_insert_with(new);
-        changed.times += 1;
-        for (index, text) in self.texts.iter_mut().enumerate().filter(|(_, text)| text.file == file) {
-            if !text.is_removed && text.end > to {
-                text.is_removed = true;
-                changed.removed.push(index);
-            } else if !text.is_removed {
-                text.survived += 1;
-            }
-        }
-    }
-
-    /// Writes other lines over those that there are, into the same file: just as many bytes, or more.
-    pub(super) fn rewrite(&mut self, longer: bool) {
-        let Some(file) = self.holder else { return };
-        let len = self.files[file].content.len();
-        if longer {
-            self.cut(0);
-            let line = [self.line(len), b"\n".to_vec()].concat();
-            return self.write(file, &line);
-        }
-        let mut line = self.line(len);
-        line.truncate(len.saturating_sub(1));
-        if line.len() < 12 {
-            return;
-        }
-        line.push(b'\n');
-        self.remove_beyond(file, 0);
-        let of = &mut self.files[file];
-        of.handle.write_all_at(&line, 0).unwrap();
-        of.content.clear();
-        of.line_start = 0;
-        self.hold(file, &line);
-    }
-
     /// Writes a line into the file that has the name, or into an older one.
     pub(super) fn write_line(&mut self, file: Option<usize>, longer_than: usize) {
         let Some(file) = file.map(|file| file % self.files.len()).or(self.holder) else { return };
@@ -471,7 +391,7 @@ impl World {
     }
 
     /// A new reader begins with the file that has the name.
-    pub(super) fn begin_anew(&mut self) {
+    pub(super) fn begin_again(&mut self) {
         let holder = self.holder.take().expect("there is something to read");
         let holder = self.files.swap_remove(holder);
         self.files.clear();
@@ -493,139 +413,5 @@ impl World {
         });
         self.holder = Some(0);
         self.hold(0, &content);
-    }
-
-    // What its reader owes.
-
-    /// A look found nothing more: all files that are still looked at are read to their ends.
-    pub(super) fn was_looked_at(&mut self) {
-        for index in 0..self.files.len() {
-            let file = &self.files[index];
-            if file.is_known || !file.had_name || file.is_left {
-                continue;
-            }
-            // It had the name between two looks: it can be found by a name that was made from it.
-            let is_found = self.holder == Some(index)
-                || (!self.is_link && file.path.is_some() && !self.was_deleted && self.holder.is_some());
-            if is_found {
-                self.files[index].is_known = true;
-            } else if self.holder.is_some() || file.path.is_none() {
-                // It never can be, from now on.
-                self.files[index].is_left = true;
-                self.files[index].is_retired = true;
-                self.texts.iter_mut().filter(|text| text.file == index).for_each(|text| text.is_owed = false);
-            }
-        }
-        if self.holder.is_some() {
-            self.was_deleted = false;
-        }
-        for index in 0..self.files.len() {
-            let file = &mut self.files[index];
-            if file.is_left || !file.is_known {
-                continue;
-            }
-            file.sure = file.content.len();
-            file.is_left = file.is_retired;
-            let Some(changed) = file.changed.take() else { continue };
-            if file.content.starts_with(&changed.read) {
-                // What was read of it is still there: nobody can tell that something stood behind it.
-                changed.removed.iter().for_each(|text| self.texts[*text].is_owed = false);
-            } else if let Some((copied, copy, len)) = changed.copied.filter(|_| changed.times == 1) {
-                // The copy has it, if it is still there.
-                let is_telling = changed.read.len() >= 16 || changed.read.contains(&b'\n');
-                if len >= changed.read.len() && is_telling && self.rotated.contains(&copy) {
-                    copied.iter().for_each(|text| self.texts[*text].is_removed = false);
-                }
-            }
-        }
-    }
-
-    /// Whether a reader that handed out these lines, and told of so many possible losses, did what it should.
-    pub(super) fn check(&self, handed_out: &[Vec<u8>], losses: u64, is_complete: bool) -> Result<(), String> {
-        let mut counts: HashMap<&[u8], u64> = HashMap::new();
-        let mut places: HashMap<&[u8], usize> = HashMap::new();
-        for (place, line) in handed_out.iter().enumerate() {
-            *counts.entry(line).or_default() += 1;
-            places.insert(line, place);
-        }
-        let mut texts: HashMap<&[u8], Vec<&Text>> = HashMap::new();
-        for text in &self.texts {
-            texts.entry(&text.bytes).or_default().push(text);
-        }
-        let show = |line: &[u8]| line.escape_ascii().to_string();
-        for (line, count) in &counts {
-            let of = texts.get(line).map_or(&[][..], Vec::as_slice);
-            // A file that was changed in place is read again from its beginning.
-            let most: u64 = of.iter().map(|text| 1 + if losses > 0 { text.survived } else { 0 }).sum();
-            if *count > most && !self.is_rest(line) {
-                return Err(format!("`{}` was handed out {count} times, and {most} at most are right", show(line)));
-            }
-        }
-        for (line, of) in &texts {
-            let count = counts.get(line).copied().unwrap_or(0);
-            let is_owed = |text: &&&Text| text.is_owed && self.files[text.file].is_known;
-            let owed = of.iter().filter(is_owed).filter(|text| !text.is_removed).count() as u64;
-            if is_complete && count < owed {
-                return Err(format!(
-                    "`{}` was handed out {count} times, not {owed}, and no loss explains it",
-                    show(line)
-                ));
-            }
-            let with_removed = of.iter().filter(is_owed).count() as u64;
-            if is_complete && count < with_removed && losses == 0 {
-                return Err(format!("`{}` was handed out {count} times, not {with_removed}, silently", show(line)));
-            }
-        }
-        // A file that takes the name twice may have been another one the first time: rather one loss too many is told.
-        if losses > 0 && self.in_place == 0 && !(self.sees_every_name && self.is_any_order_right) {
-            return Err(format!("{losses} possible losses were told, and nothing can have been lost"));
-        }
-        self.check_order(&counts, &places, &texts)
-    }
-
-    fn check_order(
-        &self,
-        counts: &HashMap<&[u8], u64>,
-        places: &HashMap<&[u8], usize>,
-        texts: &HashMap<&[u8], Vec<&Text>>,
-    ) -> Result<(), String> {
-        let mut last_of: HashMap<usize, usize> = HashMap::new();
-        let mut last = None;
-        for text in &self.texts {
-            let bytes = text.bytes.as_slice();
-            // What was taken away in place comes from a copy, if it comes, and that may be found later.
-            if text.is_removed
-                || texts[bytes].len() > 1
-                || counts.get(bytes) != Some(&1)
-                || self.tails.contains(bytes) && text.survived > 0
-            {
-                continue;
-            }
-            let place = places[bytes];
-            let show = || bytes.escape_ascii().to_string();
-            if last_of.get(&text.file).is_some_and(|before| *before > place) {
-                return Err(format!("`{}` came before a line that stood before it in its file", show()));
-            }
-            // What is written late into an older file may come before what the newer one has.
-            if text.is_named && last.is_some_and(|last| last > place) && !self.is_any_order_right {
-                return Err(format!("`{}` came before a line that was written before it", show()));
-            }
-            last_of.insert(text.file, place);
-            let file = &self.files[text.file];
-            if text.is_named && !file.was_changed && text.is_owed && !file.is_retired {
-                last = last.max(Some(place));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether it is a line without its end, or one that was completed when its beginning had been handed out long before.
-    fn is_rest(&self, line: &[u8]) -> bool {
-        let is_in = |of: &[u8]| line.is_empty() || of.windows(line.len()).any(|window| window == line);
-        let begins = |of: &[u8]| self.in_place > 0 && of.starts_with(line);
-        self.tails.contains(line)
-            || self.split.iter().any(|of| is_in(of))
-            || self.texts.iter().any(|text| begins(&text.bytes))
-            || self.tails.iter().any(|tail| begins(tail))
     }
 }

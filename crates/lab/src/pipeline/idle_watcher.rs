@@ -1,5 +1,5 @@
-//! Looking at files for those who wait for them to change: one thread for all, as to hand each look to the blocking pool costs
-//! thirty times the look.
+//! Looking at idle files, for the tails that wait for them to change: one thread for all, as to hand each look to the blocking
+//! pool costs thirty times the look.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,27 +8,27 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::input::Seen;
+use super::file::Version;
 
 /// Files that are due within so long are looked at together.
 const TOGETHER: Duration = Duration::from_millis(100);
 /// How long there is between two looks at a file, at most: a tenth of the time for which nothing happened.
 const SELDOM: Duration = Duration::from_millis(2_500);
 
-/// The thread, while anybody waits.
+/// The thread, while a tail waits.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Lookout(Arc<Mutex<State>>);
+pub(super) struct IdleWatcher(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: Vec<Waiting>,
+    waiting: Vec<WatchedFile>,
     is_running: bool,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WatchedFile {
     path: PathBuf,
-    seen: Seen,
+    version: Version,
     /// How long it was idle, when it began to be looked at.
     idle: Duration,
     since: Instant,
@@ -36,20 +36,20 @@ struct Waiting {
     tell: oneshot::Sender<()>,
 }
 
-impl Lookout {
-    /// Told when the name is another file's, or the file is not as it was seen. It was idle for so long. `None` where there is no
-    /// thread to be had: then nobody looks.
-    pub(super) fn wait(&self, path: &Path, seen: Seen, idle: Duration) -> Option<oneshot::Receiver<()>> {
+impl IdleWatcher {
+    /// Sends when the name is another file's, or the file is not as it was seen. It was idle for so long. `None` where no thread
+    /// can be started: then nobody looks.
+    pub(super) fn watch(&self, path: &Path, version: Version, idle: Duration) -> Option<oneshot::Receiver<()>> {
         let (tell, told) = oneshot::channel();
         let since = Instant::now();
-        let waiting = Waiting { path: path.to_owned(), seen, idle, since, due: since, tell };
+        let waiting = WatchedFile { path: path.to_owned(), version, idle, since, due: since, tell };
         let mut state = self.lock();
         if !state.is_running {
             let of_thread = self.clone();
-            thread::Builder::new().name("lookout".to_owned()).spawn(move || of_thread.run()).ok()?;
+            thread::Builder::new().name("idle-watcher".to_owned()).spawn(move || of_thread.run()).ok()?;
             state.is_running = true;
         }
-        state.waiting.push(Waiting { due: since + waiting.pause(), ..waiting });
+        state.waiting.push(WatchedFile { due: since + waiting.pause(), ..waiting });
         Some(told)
     }
 
@@ -57,12 +57,12 @@ impl Lookout {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Until nobody waits.
+    /// Runs until nobody waits.
     fn run(&self) {
         loop {
             thread::sleep(TOGETHER);
             let now = Instant::now();
-            let due: Vec<Waiting> = {
+            let due: Vec<WatchedFile> = {
                 let mut state = self.lock();
                 state.waiting.retain(|waiting| !waiting.tell.is_closed());
                 if state.waiting.is_empty() {
@@ -71,21 +71,21 @@ impl Lookout {
                 }
                 state.waiting.extract_if(.., |waiting| waiting.due <= now).collect()
             };
-            // Not under the lock: a look can take long, and whoever comes to wait is on the loop.
+            // Not under the lock: a look can take long, and a tail that comes to wait is on the loop.
             let as_before = due.into_iter().filter_map(|waiting| {
-                if Seen::of(&waiting.path) == waiting.seen {
-                    return Some(Waiting { due: now + waiting.pause(), ..waiting });
+                if Version::of(&waiting.path) == waiting.version {
+                    return Some(WatchedFile { due: now + waiting.pause(), ..waiting });
                 }
                 let _ = waiting.tell.send(());
                 None
             });
-            let as_before: Vec<Waiting> = as_before.collect();
+            let as_before: Vec<WatchedFile> = as_before.collect();
             self.lock().waiting.extend(as_before);
         }
     }
 }
 
-impl Waiting {
+impl WatchedFile {
     fn pause(&self) -> Duration {
         ((self.idle + self.since.elapsed()) / 10).min(SELDOM)
     }
@@ -98,15 +98,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_waits_is_told_of_a_change_and_the_thread_ends_with_the_last() {
+    fn a_change_wakes_who_waits_and_the_thread_ends_with_the_last() {
         let folder = tempfile::tempdir().unwrap();
         let paths = ["grows", "replaced", "removed", "appears", "stays"].map(|name| folder.path().join(name));
         for path in &paths[..3] {
             fs::write(path, "a\n").unwrap();
         }
         fs::write(&paths[4], "a\n").unwrap();
-        let lookout = Lookout::default();
-        let told = paths.clone().map(|path| lookout.wait(&path, Seen::of(&path), Duration::ZERO).unwrap());
+        let watcher = IdleWatcher::default();
+        let told = paths.clone().map(|path| watcher.watch(&path, Version::of(&path), Duration::ZERO).unwrap());
         fs::write(&paths[0], "a\nb\n").unwrap();
         fs::write(folder.path().join("new"), "a\n").unwrap();
         fs::rename(folder.path().join("new"), &paths[1]).unwrap();
@@ -118,9 +118,9 @@ mod tests {
         }
         assert_eq!(stays.try_recv(), Err(oneshot::error::TryRecvError::Empty));
         drop(stays);
-        while lookout.lock().is_running {
+        while watcher.lock().is_running {
             thread::yield_now();
         }
-        assert!(lookout.wait(&paths[0], Seen::of(&paths[0]), Duration::ZERO).is_some(), "it starts again");
+        assert!(watcher.watch(&paths[0], Version::of(&paths[0]), Duration::ZERO).is_some(), "it starts again");
     }
 }

@@ -1,7 +1,7 @@
-//! Being told that files change, by inotify: who waits for new data need not look.
+//! Changes of files, by inotify: a tail that waits for new data need not look.
 //!
 //! A thread of its own reads the events. It opens what takes an input's name at once, before that is renamed again, and reads
-//! nothing. What it cannot be told, tails find by looking, only later.
+//! nothing. What inotify does not say, tails find by looking, only later.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -19,24 +19,23 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::sync::Notify;
 
-use super::folder_of;
-use super::input::{Identity, identity, open_file};
+use super::file::{Identity, folder_of, identity, open_file};
 
 /// How many files that took an input's name wait for it, at most.
-const WAITING: usize = 64;
+const MOST_WAITING: usize = 64;
 
-/// The thread that is told; it ends when this and all that is watched are dropped.
+/// The thread that reads the events; it ends when this and every [`NameWatch`] are dropped.
 #[derive(Debug)]
-pub(super) struct Changes {
+pub(super) struct Inotify {
     shared: Arc<Shared>,
     stop: Arc<Stop>,
 }
 
-/// One input's part.
+/// One input's part: what happens to its name and to the file that has it.
 #[derive(Debug, Clone)]
-pub(super) struct Watched {
+pub(super) struct NameWatch {
     shared: Arc<Shared>,
-    input: Arc<Waiting>,
+    input: Arc<WatchedInput>,
     _stop: Arc<Stop>,
 }
 
@@ -44,9 +43,9 @@ pub(super) struct Watched {
 #[derive(Debug)]
 struct Stop(Arc<OwnedFd>);
 
-/// What took an input's name since it was last asked.
+/// The files that took an input's name since it was last asked.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub(super) struct NewFiles {
     /// Opened, in this order.
     pub(super) files: Vec<File>,
     /// How many were gone before they could be opened.
@@ -63,61 +62,61 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Places {
     /// By a folder's watch and a name in it.
-    names: HashMap<(i32, OsString), Vec<Arc<Waiting>>>,
+    names: HashMap<(i32, OsString), Vec<Arc<WatchedInput>>>,
     /// By a file's watch.
-    files: HashMap<i32, Arc<Waiting>>,
-    all: Vec<Arc<Waiting>>,
+    files: HashMap<i32, Arc<WatchedInput>>,
+    all: Vec<Arc<WatchedInput>>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WatchedInput {
     path: PathBuf,
-    names: Mutex<Names>,
+    arrivals: Mutex<Arrivals>,
     changed: Notify,
 }
 
 /// What became of a name since it was last asked.
 #[derive(Debug, Default)]
-struct Names {
+struct Arrivals {
     files: Vec<File>,
     /// Which these are.
     opened: Vec<Identity>,
     /// How often something took the name.
-    arrivals: u64,
+    count: u64,
 }
 
-impl Changes {
+impl Inotify {
     /// Starts the thread.
     ///
     /// # Errors
     /// When the kernel has no inotify for this user (any more), or no thread.
-    pub(super) fn start() -> io::Result<Changes> {
+    pub(super) fn start() -> io::Result<Inotify> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let shared = Arc::new(Shared { inotify, places: Mutex::default() });
         let (of_thread, stopped) = (Arc::clone(&shared), Arc::clone(&stop));
-        thread::Builder::new().name("changes".to_owned()).spawn(move || of_thread.run(&stopped))?;
-        Ok(Changes { shared, stop: Arc::new(Stop(stop)) })
+        thread::Builder::new().name("inotify".to_owned()).spawn(move || of_thread.run(&stopped))?;
+        Ok(Inotify { shared, stop: Arc::new(Stop(stop)) })
     }
 
     /// Begins to watch the file of that name, and the name.
     ///
     /// # Errors
     /// When the kernel watches no more for this user (`fs.inotify.max_user_watches`), or cannot.
-    pub(super) fn watch(&self, path: &Path) -> io::Result<Watched> {
-        let waiting = Waiting { path: path.to_owned(), names: Mutex::default(), changed: Notify::new() };
+    pub(super) fn watch(&self, path: &Path) -> io::Result<NameWatch> {
+        let input = WatchedInput { path: path.to_owned(), arrivals: Mutex::default(), changed: Notify::new() };
         let shared = Arc::clone(&self.shared);
-        let watched = Watched { shared, input: Arc::new(waiting), _stop: Arc::clone(&self.stop) };
+        let watch = NameWatch { shared, input: Arc::new(input), _stop: Arc::clone(&self.stop) };
         let name = path.file_name().ok_or(Errno::INVAL)?.to_owned();
         // Under the lock: the thread looks places up.
         let mut places = self.shared.places();
         let flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
         let wd = inotify::add_watch(&self.shared.inotify, folder_of(path), flags | WatchFlags::ONLYDIR)?;
-        places.names.entry((wd, name)).or_default().push(Arc::clone(&watched.input));
-        places.all.push(Arc::clone(&watched.input));
+        places.names.entry((wd, name)).or_default().push(Arc::clone(&watch.input));
+        places.all.push(Arc::clone(&watch.input));
         drop(places);
-        watched.shared.watch_file(&watched.input)?;
-        Ok(watched)
+        watch.shared.watch_file(&watch.input)?;
+        Ok(watch)
     }
 }
 
@@ -128,15 +127,15 @@ impl Drop for Stop {
     }
 }
 
-impl Watched {
+impl NameWatch {
     /// Waits until something changed since the last wait.
     pub(super) async fn changed(&self) {
         self.input.changed.notified().await;
     }
 
-    pub(super) fn take(&self) -> Taken {
-        let Names { files, opened, arrivals } = std::mem::take(&mut *self.input.names());
-        Taken { files, missed: arrivals.saturating_sub(opened.len() as u64) }
+    pub(super) fn take(&self) -> NewFiles {
+        let Arrivals { files, opened, count } = std::mem::take(&mut *self.input.arrivals());
+        NewFiles { files, missed: count.saturating_sub(opened.len() as u64) }
     }
 
     /// Watches the file that has the name now. Where that fails, it is found to have grown by looking.
@@ -145,26 +144,26 @@ impl Watched {
     }
 }
 
-impl Waiting {
-    fn names(&self) -> MutexGuard<'_, Names> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+impl WatchedInput {
+    fn arrivals(&self) -> MutexGuard<'_, Arrivals> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens what took the name, or had it, if it is still where the event says.
     fn open(&self, path: &Path, is_arrival: bool) {
         let opened = open_file(path).and_then(|file| Ok((identity(&file.metadata()?), file)));
-        let mut names = self.names();
+        let mut arrivals = self.arrivals();
         match opened {
             // What cannot be opened is no arrival, nor a link to nothing: the look at the name says why.
             Err(error) if error.kind() != io::ErrorKind::NotFound || path.is_symlink() => return,
-            Ok((identity, file)) if names.files.len() < WAITING && !names.opened.contains(&identity) => {
-                names.files.push(file);
-                names.opened.push(identity);
+            Ok((identity, file)) if arrivals.files.len() < MOST_WAITING && !arrivals.opened.contains(&identity) => {
+                arrivals.files.push(file);
+                arrivals.opened.push(identity);
             }
             // Gone, or what took its place in the meantime: then there are more arrivals than files.
             Ok(_) | Err(_) => {}
         }
-        names.arrivals += u64::from(is_arrival);
+        arrivals.count += u64::from(is_arrival);
     }
 }
 
@@ -173,7 +172,7 @@ impl Shared {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn watch_file(&self, input: &Arc<Waiting>) -> io::Result<()> {
+    fn watch_file(&self, input: &Arc<WatchedInput>) -> io::Result<()> {
         let mut places = self.places();
         let wd = inotify::add_watch(&self.inotify, &input.path, WatchFlags::MODIFY | WatchFlags::ATTRIB)?;
         places.files.insert(wd, Arc::clone(input));
@@ -196,7 +195,7 @@ impl Shared {
 
     /// Reads all events that there are. `moved`: whose name was just taken away from a file, by cookie; the next event says
     /// where to, and may come later.
-    fn read(&self, buffer: &mut [MaybeUninit<u8>], moved: &mut Option<(u32, Vec<Arc<Waiting>>)>) {
+    fn read(&self, buffer: &mut [MaybeUninit<u8>], moved: &mut Option<(u32, Vec<Arc<WatchedInput>>)>) {
         let mut events = inotify::Reader::new(&self.inotify, buffer);
         while let Ok(event) = events.next() {
             let kind = event.events();

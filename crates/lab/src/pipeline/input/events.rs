@@ -1,4 +1,4 @@
-//! What befell inputs while they were followed: each is told once, and what may have cost lines is said to.
+//! What happened to inputs while they were followed. Each event is recorded once, and says whether it may have cost lines.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use pollscope_record::units::format_count;
 /// How many events are kept; those beyond are counted.
 const KEPT: usize = 1_000;
 
-/// Something that befell an input.
+/// Something that happened to an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// When it was noticed, in nanoseconds since the merge's start.
@@ -19,14 +19,14 @@ pub struct Event {
     /// Which input, as it was named.
     pub input: PathBuf,
     /// What it was.
-    pub what: What,
+    pub kind: EventKind,
 }
 
-/// What befell an input.
+/// What happened to an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum What {
-    /// Another file has its name now: it was renamed, or deleted and made anew, or a link was switched. What it held
+pub enum EventKind {
+    /// Another file has its name now: it was renamed, or deleted and made again, or a link was switched. What it held
     /// was read to its end.
     Replaced,
     /// A file that had its name between two looks only was found by another name.
@@ -75,80 +75,82 @@ pub enum What {
     Back,
 }
 
-impl What {
+impl EventKind {
     /// In a word.
     pub fn as_str(&self) -> &'static str {
         match self {
-            What::Replaced => "replaced",
-            What::FoundBetween { .. } => "found-between",
-            What::Missed => "missed",
-            What::Cut { .. } => "cut",
-            What::Rewritten { .. } => "rewritten",
-            What::Missing => "missing",
-            What::Unreadable { .. } => "unreadable",
-            What::NotWatched { .. } => "not-watched",
-            What::LeftUnread { .. } => "left-unread",
-            What::Back => "back",
+            EventKind::Replaced => "replaced",
+            EventKind::FoundBetween { .. } => "found-between",
+            EventKind::Missed => "missed",
+            EventKind::Cut { .. } => "cut",
+            EventKind::Rewritten { .. } => "rewritten",
+            EventKind::Missing => "missing",
+            EventKind::Unreadable { .. } => "unreadable",
+            EventKind::NotWatched { .. } => "not-watched",
+            EventKind::LeftUnread { .. } => "left-unread",
+            EventKind::Back => "back",
         }
     }
 
     /// Whether lines may have been lost by it.
     pub fn is_possible_loss(&self) -> bool {
-        matches!(self, What::Missed | What::Cut { .. } | What::Rewritten { .. })
+        matches!(self, EventKind::Missed | EventKind::Cut { .. } | EventKind::Rewritten { .. })
     }
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "input `{}` ", escape_path(&self.input))?;
-        match &self.what {
-            What::Replaced => f.write_str("is another file now; the one before was read to its end")?,
-            What::FoundBetween { path } => {
+        match &self.kind {
+            EventKind::Replaced => f.write_str("is another file now; the one before was read to its end")?,
+            EventKind::FoundBetween { path } => {
                 write!(f, "was another file between two looks; it was found as `{}`", escape_path(path))?;
             }
-            What::Missed => f.write_str("was another file for a moment, which was gone before it could be opened")?,
-            What::Cut { offset, len, copy: _ } => write!(
+            EventKind::Missed => {
+                f.write_str("was another file for a moment, which was gone before it could be opened")?
+            }
+            EventKind::Cut { offset, len, copy: _ } => write!(
                 f,
                 "was cut to {} bytes after {} were read; it is read from its beginning",
                 format_count(*len),
                 format_count(*offset)
             )?,
-            What::Rewritten { offset, copy: _ } => write!(
+            EventKind::Rewritten { offset, copy: _ } => write!(
                 f,
                 "was rewritten after {} bytes were read; it is read from its beginning",
                 format_count(*offset)
             )?,
-            What::Missing => f.write_str("is gone; waiting for it to come back")?,
-            What::Unreadable { why } => write!(f, "cannot be read now: {why}; trying again")?,
-            What::LeftUnread { offset, len } => write!(
+            EventKind::Missing => f.write_str("is gone; waiting for it to come back")?,
+            EventKind::Unreadable { why } => write!(f, "cannot be read now: {why}; trying again")?,
+            EventKind::LeftUnread { offset, len } => write!(
                 f,
                 "was read up to byte {} of {} when there was no more time; the rest is not in the output",
                 format_count(*offset),
                 format_count(*len)
             )?,
-            What::NotWatched { why } => write!(f, "cannot be watched by inotify: {why}; it is looked at instead")?,
-            What::Back => f.write_str("is back")?,
+            EventKind::NotWatched { why } => write!(f, "cannot be watched by inotify: {why}; it is looked at instead")?,
+            EventKind::Back => f.write_str("is back")?,
         }
-        match &self.what {
-            What::Cut { copy: Some(copy), .. } | What::Rewritten { copy: Some(copy), .. } => {
+        match &self.kind {
+            EventKind::Cut { copy: Some(copy), .. } | EventKind::Rewritten { copy: Some(copy), .. } => {
                 write!(f, ", and its copy `{}` to its end; lines written after the copy may be lost", escape_path(copy))
             }
-            what if what.is_possible_loss() => f.write_str("; lines may be lost"),
+            kind if kind.is_possible_loss() => f.write_str("; lines may be lost"),
             _ => Ok(()),
         }
     }
 }
 
-/// The events of a merge; shared by its tails and whoever tells of them.
+/// The events of a merge; shared by its tails and those who report them.
 #[derive(Debug, Clone)]
 pub struct Events {
     origin: Instant,
-    told: Arc<Mutex<Told>>,
+    summary: Arc<Mutex<EventSummary>>,
 }
 
 /// Events so far.
 #[derive(Debug, Clone, Default)]
-pub struct Told {
+pub struct EventSummary {
     /// The first thousand.
     pub events: Vec<Event>,
     /// How many came after these.
@@ -162,32 +164,32 @@ pub struct Told {
 impl Events {
     /// None yet; their times are from now on.
     pub fn from_now() -> Events {
-        Events { origin: Instant::now(), told: Arc::default() }
+        Events { origin: Instant::now(), summary: Arc::default() }
     }
 
-    pub(super) fn tell(&self, input: &Path, what: What) {
+    pub(super) fn record(&self, input: &Path, kind: EventKind) {
         let at_ns = self.origin.elapsed().as_nanos() as u64;
-        let event = Event { at_ns, input: input.to_owned(), what };
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if event.what.is_possible_loss() {
-            told.possible_losses += 1;
-            told.first_loss.get_or_insert_with(|| Box::new(event.clone()));
+        let event = Event { at_ns, input: input.to_owned(), kind };
+        let mut summary = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
+        if event.kind.is_possible_loss() {
+            summary.possible_losses += 1;
+            summary.first_loss.get_or_insert_with(|| Box::new(event.clone()));
         }
-        if told.events.len() < KEPT {
-            told.events.push(event);
+        if summary.events.len() < KEPT {
+            summary.events.push(event);
         } else {
-            told.dropped += 1;
+            summary.dropped += 1;
         }
     }
 
     /// All of them.
-    pub fn so_far(&self) -> Told {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn so_far(&self) -> EventSummary {
+        self.summary.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Those after the first `known`.
     pub fn after(&self, known: usize) -> Vec<Event> {
-        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.events.get(known..).unwrap_or_default().to_vec()
+        let summary = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
+        summary.events.get(known..).unwrap_or_default().to_vec()
     }
 }

@@ -1,0 +1,49 @@
+//! What an input's name leads to, from one look to the next.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::events::EventKind;
+
+/// How long nothing has the name before that is recorded: between a renaming and what comes after it there is always a moment
+/// without.
+const LONG_MISSING: Duration = Duration::from_secs(1);
+
+/// What a look at the name found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    /// The newest file has it.
+    Fine,
+    /// Nothing has it.
+    Missing { since: Instant, is_recorded: bool },
+    /// What has it cannot be read: why.
+    Unreadable(String),
+}
+
+impl Name {
+    /// Of one that could not be looked at or opened.
+    pub(super) fn of(error: &io::Error) -> Name {
+        match error.kind() {
+            io::ErrorKind::NotFound => Name::Missing { since: Instant::now(), is_recorded: false },
+            _ => Name::Unreadable(error.to_string()),
+        }
+    }
+
+    /// A new look found this; the event that it is, if it is one.
+    pub(super) fn becomes(&mut self, found: Name) -> Option<EventKind> {
+        let (name, event) = match (std::mem::replace(self, Name::Fine), found) {
+            (Name::Missing { since, is_recorded: false }, Name::Missing { .. }) if since.elapsed() >= LONG_MISSING => {
+                (Name::Missing { since, is_recorded: true }, Some(EventKind::Missing))
+            }
+            (before @ Name::Missing { .. }, Name::Missing { .. }) => (before, None),
+            (Name::Unreadable(before), Name::Unreadable(why)) if before == why => (Name::Unreadable(why), None),
+            (_, Name::Unreadable(why)) => (Name::Unreadable(why.clone()), Some(EventKind::Unreadable { why })),
+            (Name::Missing { is_recorded: true, .. } | Name::Unreadable(_), Name::Fine) => {
+                (Name::Fine, Some(EventKind::Back))
+            }
+            (_, found) => (found, None),
+        };
+        *self = name;
+        event
+    }
+}

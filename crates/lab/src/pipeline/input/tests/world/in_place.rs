@@ -1,0 +1,91 @@
+//! What changes a log without giving its name to another file: copies, cuts and rewrites.
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+
+use super::{InPlace, Rotated, World};
+
+impl World {
+    /// Copies the file and cuts it, with writes in between.
+    pub(in crate::pipeline::input::tests) fn copytruncate(&mut self, in_between: usize, over_the_old_copy: bool) {
+        let Some(file) = self.holder.filter(|_| !self.is_link) else { return };
+        if over_the_old_copy && matches!(self.rotated.first(), Some(Rotated::Copy(_))) {
+            self.rotated[0] = Rotated::Copy(self.next());
+        } else {
+            self.shift();
+        }
+        // In place, if there is one.
+        fs::write(self.rotated_path(1), &self.files[file].content).unwrap();
+        let copied = (0..self.texts.len()).filter(|&text| self.is_inside(text, file)).collect();
+        let len = self.files[file].content.len();
+        for _ in 0..in_between {
+            self.write_line(Some(file), 3);
+        }
+        self.cut(0);
+        let changed = self.files[file].changed.as_mut().expect("it was just cut");
+        changed.copied = Some((copied, self.rotated[0], len));
+    }
+
+    /// Copies the file and leaves it as it is.
+    pub(in crate::pipeline::input::tests) fn back_up(&mut self) {
+        let Some(file) = self.holder.filter(|_| !self.is_link) else { return };
+        self.shift();
+        fs::write(self.rotated_path(1), &self.files[file].content).unwrap();
+    }
+
+    fn is_inside(&self, text: usize, file: usize) -> bool {
+        self.texts[text].file == file && !self.texts[text].is_removed
+    }
+
+    /// Cuts the file to a length between nothing (0) and all (1,000).
+    pub(in crate::pipeline::input::tests) fn cut(&mut self, thousandth: usize) {
+        let Some(file) = self.holder else { return };
+        let to = self.files[file].content.len() * thousandth / 1_000;
+        self.remove_beyond(file, to);
+        let of = &mut self.files[file];
+        of.handle.set_len(to as u64).unwrap();
+        of.content.truncate(to);
+        self.note_rest(file);
+    }
+
+    fn remove_beyond(&mut self, file: usize, to: usize) {
+        self.in_place += 1;
+        let of = &mut self.files[file];
+        of.was_changed = true;
+        let sure = of.sure.min(of.content.len());
+        let new = || InPlace { read: of.content[..sure].to_vec(), removed: Vec::new(), copied: None, times: 0 };
+        let changed = of.changed.get_or_insert_with(new);
+        changed.times += 1;
+        for (index, text) in self.texts.iter_mut().enumerate().filter(|(_, text)| text.file == file) {
+            if !text.is_removed && text.end > to {
+                text.is_removed = true;
+                changed.removed.push(index);
+            } else if !text.is_removed {
+                text.survived += 1;
+            }
+        }
+    }
+
+    /// Writes other lines over those that there are, into the same file: just as many bytes, or more.
+    pub(in crate::pipeline::input::tests) fn rewrite(&mut self, longer: bool) {
+        let Some(file) = self.holder else { return };
+        let len = self.files[file].content.len();
+        if longer {
+            self.cut(0);
+            let line = [self.line(len), b"\n".to_vec()].concat();
+            return self.write(file, &line);
+        }
+        let mut line = self.line(len);
+        line.truncate(len.saturating_sub(1));
+        if line.len() < 12 {
+            return;
+        }
+        line.push(b'\n');
+        self.remove_beyond(file, 0);
+        let of = &mut self.files[file];
+        of.handle.write_all_at(&line, 0).unwrap();
+        of.content.clear();
+        of.line_start = 0;
+        self.hold(file, &line);
+    }
+}

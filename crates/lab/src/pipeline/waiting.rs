@@ -1,0 +1,101 @@
+//! How a tail waits for its input to change: for inotify, for the idle watcher, for a FIFO's writer, or for some time.
+
+use std::fs::File;
+use std::future::pending;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::Interest;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tokio::sync::{oneshot, watch};
+use tokio::time::sleep;
+
+use super::idle_watcher::IdleWatcher;
+use super::inotify::NameWatch;
+use super::input::{Idle, Input};
+
+/// How long it sleeps at most, unless its interval is longer: after long without new data, and if the idle watcher looks.
+const LONGEST_SLEEP: Duration = Duration::from_millis(2_500);
+const LONGEST_SLEEP_IF_WATCHED: Duration = Duration::from_secs(60);
+/// After how long without new data the idle watcher looks.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// A FIFO in which something may be found.
+pub(super) type Readiness<'a> = AsyncFdReadyGuard<'a, Arc<File>>;
+
+/// What can wake one input's tail.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    path: PathBuf,
+    interval: Duration,
+    fifo: Option<AsyncFd<Arc<File>>>,
+    name_watch: Option<NameWatch>,
+    idle_watcher: IdleWatcher,
+}
+
+impl Waiting {
+    /// On a runtime.
+    pub(super) fn new(input: &Input, interval: Duration, idle_watcher: IdleWatcher) -> Waiting {
+        // Where the runtime cannot say that it is ready, it is looked at like a file.
+        #[expect(deprecated, reason = "its successor wants a promise that an open file keeps by itself")]
+        let fifo = input.fifo().and_then(|fifo| AsyncFd::with_interest(Arc::clone(fifo), Interest::READABLE).ok());
+        let name_watch = input.name_watch().cloned();
+        Waiting { path: input.path().to_owned(), interval, fifo, name_watch, idle_watcher }
+    }
+
+    /// Before a look at a FIFO: until something may be found in it. Asked before the look, so that what comes after the look
+    /// wakes the next wait.
+    pub(super) async fn until_readable(&self, closed: &mut watch::Receiver<bool>) -> Option<Readiness<'_>> {
+        let fifo = self.fifo.as_ref()?;
+        tokio::select! {
+            _ = closed.wait_for(|&closed| closed) => None,
+            () = sleep(LONGEST_SLEEP) => None,
+            ready = fifo.readable() => ready.ok(),
+        }
+    }
+
+    /// After a look that found nothing: until something may have changed.
+    pub(super) async fn until_changed(
+        &self,
+        readiness: Option<Readiness<'_>>,
+        idle: Idle,
+        closed: &mut watch::Receiver<bool>,
+    ) {
+        if let Some(mut readiness) = readiness {
+            readiness.clear_ready();
+            // Without writers it is ready for ever.
+            if !readiness.ready().is_read_closed() {
+                return;
+            }
+        }
+        let version = idle.version.filter(|_| idle.duration >= IDLE.max(self.interval));
+        let watched = version.and_then(|version| self.idle_watcher.watch(&self.path, version, idle.duration));
+        let asleep = match watched {
+            Some(_) => LONGEST_SLEEP_IF_WATCHED,
+            None => (idle.duration / 10).min(LONGEST_SLEEP),
+        };
+        tokio::select! {
+            // An error means that nobody is left who could close it: that is a close.
+            _ = closed.wait_for(|&closed| closed) => {}
+            () = sleep(asleep.max(self.interval)) => {}
+            () = woken_by_inotify(self.name_watch.as_ref()) => {}
+            () = woken_by_idle_watcher(watched) => {}
+        }
+    }
+}
+
+async fn woken_by_inotify(name_watch: Option<&NameWatch>) {
+    match name_watch {
+        Some(name_watch) => name_watch.changed().await,
+        None => pending().await,
+    }
+}
+
+async fn woken_by_idle_watcher(watched: Option<oneshot::Receiver<()>>) {
+    match watched {
+        // An error is a thread that ended: then it is looked at, too.
+        Some(watched) => drop(watched.await),
+        None => pending().await,
+    }
+}

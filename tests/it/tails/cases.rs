@@ -1,0 +1,221 @@
+//! Each thing that can happen to a followed log, once: what is delivered of it, and what is said.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use super::{WATCHES, append, follow, lines, make_room, recording, rotated};
+use crate::support::{Folder, assert_ends, finish, send, stderr, wait_until};
+
+/// What happens to `a.log`, which holds `1` and `2` that were merged, and what must come of it.
+struct Fault {
+    name: &'static str,
+    happens: fn(&Folder, &Path),
+    /// The lines of `a.log` in the output, in their order.
+    delivers: &'static [&'static [u8]],
+    /// What is said of it, and whether that is a possible loss.
+    says: &'static str,
+    is_loss: bool,
+}
+
+const NONE: &str = "";
+
+const FAULTS: &[Fault] = &[
+    Fault {
+        name: "half a line now, the rest later",
+        happens: |_, log| {
+            append(log, "hal");
+            thread::sleep(Duration::from_millis(30));
+            append(log, "f\n");
+        },
+        delivers: &[b"1", b"2", b"half"],
+        says: NONE,
+        is_loss: false,
+    },
+    Fault {
+        name: "odd bytes",
+        happens: |_, log| append(log, b"\xff\xfe\n\0\n\r\n\n\xef\xbb\xbfbom\n"),
+        delivers: &[b"1", b"2", b"\xff\xfe", b"\0", b"\r", b"", b"\xef\xbb\xbfbom"],
+        says: NONE,
+        is_loss: false,
+    },
+    Fault {
+        name: "renamed",
+        happens: |_, log| {
+            append(log, "3\n");
+            fs::rename(log, rotated(log, 1)).expect("renamed");
+            append(log, "4\n");
+        },
+        delivers: &[b"1", b"2", b"3", b"4"],
+        says: NONE,
+        is_loss: false,
+    },
+    Fault {
+        name: "renamed twice",
+        happens: |_, log| {
+            fs::rename(log, rotated(log, 1)).expect("renamed");
+            append(log, "3\n");
+            make_room(log);
+            fs::rename(log, rotated(log, 1)).expect("renamed");
+            append(log, "4\n");
+        },
+        delivers: &[b"1", b"2", b"3", b"4"],
+        says: NONE,
+        is_loss: false,
+    },
+    Fault {
+        name: "renamed, and its writer learns it late",
+        happens: |_, log| {
+            fs::rename(log, rotated(log, 1)).expect("renamed");
+            append(log, "");
+            thread::sleep(Duration::from_millis(100));
+            append(&rotated(log, 1), "3\n");
+        },
+        delivers: &[b"1", b"2", b"3"],
+        says: NONE,
+        is_loss: false,
+    },
+    Fault {
+        name: "deleted",
+        happens: |_, log| {
+            append(log, "3\n");
+            fs::remove_file(log).expect("removed");
+        },
+        delivers: &[b"1", b"2", b"3"],
+        says: NONE,
+        is_loss: false,
+    },
+    Fault {
+        name: "deleted and made again",
+        happens: |_, log| {
+            append(log, "3\n");
+            fs::remove_file(log).expect("removed");
+            append(log, "4\n");
+        },
+        delivers: &[b"1", b"2", b"3", b"4"],
+        says: "is another file now",
+        is_loss: false,
+    },
+    Fault {
+        name: "cut",
+        happens: |_, log| {
+            fs::write(log, "").expect("cut");
+            thread::sleep(Duration::from_millis(100));
+            append(log, "3\n");
+        },
+        delivers: &[b"1", b"2", b"3"],
+        says: "was cut to 0 bytes after 4 were read",
+        is_loss: true,
+    },
+    Fault {
+        name: "copied and cut",
+        happens: |_, log| {
+            append(log, "3\n");
+            fs::copy(log, rotated(log, 1)).expect("copied");
+            fs::write(log, "").expect("cut");
+            append(log, "4\n");
+        },
+        delivers: &[b"1", b"2", b"3", b"4"],
+        says: "may be lost",
+        is_loss: true,
+    },
+    Fault {
+        name: "rewritten with the same size",
+        happens: |_, log| fs::write(log, "3\n4\n").expect("written"),
+        delivers: &[b"1", b"2", b"3", b"4"],
+        says: "was rewritten after 4 bytes were read",
+        is_loss: true,
+    },
+    Fault {
+        name: "rewritten with more",
+        happens: |_, log| fs::write(log, "3\n4\n5\n").expect("written"),
+        delivers: &[b"1", b"2", b"3", b"4", b"5"],
+        says: "may be lost",
+        is_loss: true,
+    },
+    Fault {
+        name: "a link that is switched",
+        happens: |folder, log| {
+            fs::rename(log, folder.path("target1")).expect("renamed");
+            folder.write("target2", "4\n");
+            symlink("target1", log).expect("linked");
+            append(log, "3\n");
+            thread::sleep(Duration::from_millis(100));
+            symlink("target2", folder.path("link")).expect("linked");
+            fs::rename(folder.path("link"), log).expect("switched");
+        },
+        delivers: &[b"1", b"2", b"3", b"4"],
+        says: "is another file now",
+        is_loss: false,
+    },
+    Fault {
+        name: "a folder in its place, and back",
+        happens: |folder, log| {
+            fs::rename(log, folder.path("elsewhere")).expect("renamed");
+            fs::create_dir(log).expect("made");
+            thread::sleep(Duration::from_millis(100));
+            append(&folder.path("elsewhere"), "3\n");
+            fs::remove_dir(log).expect("removed");
+            append(log, "4\n");
+        },
+        delivers: &[b"1", b"2", b"3", b"4"],
+        says: "cannot be read now: it is a directory",
+        is_loss: false,
+    },
+    Fault {
+        name: "a link to the output",
+        happens: |folder, log| {
+            fs::rename(log, folder.path("elsewhere")).expect("renamed");
+            symlink("out", log).expect("linked");
+            thread::sleep(Duration::from_millis(100));
+            append(&folder.path("elsewhere"), "3\n");
+        },
+        delivers: &[b"1", b"2", b"3"],
+        says: "cannot be read now: it is the output",
+        is_loss: false,
+    },
+];
+
+#[test]
+fn whatever_happens_to_a_log_its_lines_are_merged_or_a_loss_is_told() {
+    thread::scope(|scope| {
+        for watch in WATCHES {
+            scope.spawn(move || FAULTS.iter().for_each(|fault| check(fault, watch)));
+        }
+    });
+}
+
+fn check(fault: &Fault, watch: &str) {
+    let name = format!("{} ({watch})", fault.name);
+    let folder = Folder::new();
+    let log = folder.write("a.log", "1\n2\n");
+    folder.write("other", "other 1\n");
+    let child = follow(&folder, &["a.log", "other"], watch);
+    let merged = || folder.read("out");
+    wait_until(&format!("what there was: {name}"), || {
+        folder.path("out").exists() && lines(&merged()).len() == 3 && merged().ends_with(b"\n")
+    });
+    (fault.happens)(&folder, &log);
+    append(&folder.path("other"), "other 2\n");
+    let of_log = |merged: &[u8]| {
+        let of_log = lines(merged).into_iter().filter(|line| !line.starts_with(b"other"));
+        of_log.map(|line| line.escape_ascii().to_string()).collect::<Vec<_>>()
+    };
+    let all = fault.delivers.iter().map(|line| line.escape_ascii().to_string()).collect::<Vec<_>>();
+    wait_until(&format!("all lines: {name}"), || of_log(&merged()).len() >= all.len());
+    wait_until(&format!("the other's lines: {name}"), || merged().windows(8).any(|part| part == b"other 2\n"));
+    send(&child, Signal::INT);
+    let output = finish(child);
+    let losses = &recording(&folder)["input_events"]["possible_losses"];
+    let said = stderr(&output);
+    assert_eq!(of_log(&merged()), all, "{name}\n{said}");
+    assert!(said.contains(fault.says), "{name}: no `{}` in\n{said}", fault.says);
+    assert_eq!(losses.as_u64().unwrap_or(0) > 0, fault.is_loss, "{name}\n{said}");
+    assert_ends(&output, if fault.is_loss { 3 } else { 130 }, &[]);
+    let verdict = if fault.is_loss { "unverifiable" } else { "ok" };
+    assert_eq!(recording(&folder)["merge"]["verdict"], verdict, "{name}");
+}
