@@ -21,6 +21,7 @@ use self::confirm::CliConfirm;
 pub use self::confirm::ConfirmRequest;
 use self::merge::CliMerge;
 pub use self::merge::MergeRequest;
+pub(crate) use self::outputs::Common;
 pub use self::outputs::Outputs;
 use self::report::CliReport;
 pub use self::report::ReportRequest;
@@ -64,6 +65,24 @@ pub enum Command {
     Schema,
     /// Print a text that is made from the command line's own description.
     Print(String),
+}
+
+impl Command {
+    /// Whether messages hide paths.
+    pub(crate) fn redacts(&self) -> bool {
+        match self {
+            Command::Run(request) => request.common.outputs.redact,
+            Command::Merge(request) => request.common.outputs.redact,
+            Command::Report(request) => request.outputs.redact,
+            Command::Compare(request) => request.redact,
+            Command::Confirm(_)
+            | Command::Scenarios
+            | Command::Doctor
+            | Command::Explain(_)
+            | Command::Schema
+            | Command::Print(_) => false,
+        }
+    }
 }
 
 /// When to use colour.

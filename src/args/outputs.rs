@@ -33,6 +33,18 @@ impl Outputs {
     }
 }
 
+/// What every command that runs something takes.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) outputs: Outputs,
+    /// How long finishing and confirming may take after the first signal.
+    pub(crate) grace: Duration,
+    /// The address for tokio-console.
+    pub(crate) console: Option<SocketAddr>,
+    /// The address for Prometheus.
+    pub(crate) prometheus: Option<SocketAddr>,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct CliOutputs {
     /// What the report is written as
@@ -77,21 +89,35 @@ pub(super) struct CliOutputs {
 #[derive(Debug, Args)]
 pub(super) struct CliCommon {
     #[command(flatten)]
-    pub(super) outputs: CliOutputs,
+    outputs: CliOutputs,
     /// How long finishing and confirming may take after Ctrl-C or SIGTERM, before what is known is reported
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = grace)]
-    pub(super) grace: Duration,
+    grace: Duration,
     /// Let tokio-console look at the run, at this address
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_ADDRESS)]
-    pub(super) console: Option<SocketAddr>,
+    console: Option<SocketAddr>,
     /// Serve the current run's metrics to Prometheus at http://ADDR/metrics; a port alone is one of 127.0.0.1, and 0 any that is free
     #[arg(long, value_name = "ADDR", value_parser = serving)]
-    pub(super) prometheus: Option<SocketAddr>,
+    prometheus: Option<SocketAddr>,
+}
+
+impl CliCommon {
+    /// Whether anything that is asked for holds one recording alone.
+    pub(super) fn takes_one_recording(&self) -> bool {
+        self.outputs.format != Format::Text || self.outputs.files().next().is_some()
+    }
+}
+
+impl From<CliCommon> for Common {
+    fn from(of: CliCommon) -> Common {
+        let CliCommon { outputs, grace, console, prometheus } = of;
+        Common { outputs: outputs.outputs(), grace, console, prometheus }
+    }
 }
 
 impl CliOutputs {
     /// The files that are asked for, each with its format.
-    pub(super) fn files(&self) -> impl Iterator<Item = (Format, &PathBuf)> {
+    fn files(&self) -> impl Iterator<Item = (Format, &PathBuf)> {
         let files = [
             (Format::Json, &self.json),
             (Format::Folded, &self.folded),

@@ -38,7 +38,7 @@ fn usage_errors() {
         ("merge a", &["--output <OUT>"]),
         ("merge a -o out --force --append", &["'--force' cannot be used with '--append'"]),
         ("merge a -o -", &["cannot merge into stdout", "./-"]),
-        ("merge a -o out --mode nonsense", &["there is no such mode; choose of `naive`, `offloaded`"]),
+        ("merge a -o out --mode nonsense", &["there is no such mode; choose one of `naive`, `offloaded`"]),
         ("merge a -o out --console=zzz", &["invalid value 'zzz'", "--console"]),
         ("merge a -o out --prometheus", &["a value is required for '--prometheus <ADDR>'"]),
         (
@@ -57,7 +57,7 @@ fn usage_errors() {
         ("confirm a -o out --skip -1", &["unexpected argument '-1'"]),
         ("confirm a -o out --skip 1.5", &["cannot read `1.5` as a size"]),
         ("run merge fsync --json x", &["takes one recording"]),
-        ("run --mode nonsense", &["there is no such mode; choose of `naive`, `offloaded`"]),
+        ("run --mode nonsense", &["there is no such mode; choose one of `naive`, `offloaded`"]),
         ("run --mode ,", &["there is no such mode"]),
         ("run --mode naive,naive", &["`--mode` has a mode twice"]),
         ("run --rounds 0", &["0 is not in 1..=100"]),
