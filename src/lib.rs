@@ -34,4 +34,5 @@ mod snippet;
 pub mod stderr;
 pub mod tasks;
 pub mod units;
+mod width;
 pub mod witness;

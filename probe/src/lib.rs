@@ -91,7 +91,7 @@ pub use clock::ClockSource;
 pub use distribution::{Bucket, Distribution};
 pub use evidence::{Blame, Call, Cause, Evidence, StackFrame, Waited};
 pub use hooks::{TOKIO_UNSTABLE, queued_on_workers};
-pub use metrics_server::MetricsServer;
+pub use metrics_server::{MetricsServer, ServeError};
 pub use notes::CaptureNote;
 pub use probe::{DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Probe, ProbeBuilder, ThresholdError};
 pub use redact::redacted_source;

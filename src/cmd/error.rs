@@ -23,18 +23,18 @@ use crate::scenario::wire::ScenarioError;
 #[non_exhaustive]
 #[expect(missing_docs, reason = "each variant's message says when it happens")]
 pub enum CmdError {
-    #[error(transparent)]
-    Scenario(ScenarioError),
-    #[error(transparent)]
-    Run(RunError),
-    #[error(transparent)]
-    Confirm(PresentError),
-    #[error(transparent)]
-    Explanation(NoExplanation),
-    #[error(transparent)]
-    Console(ConsoleError),
-    #[error(transparent)]
-    Metrics(ServeError),
+    #[error("{0}")]
+    Scenario(#[source] ScenarioError),
+    #[error("{0}")]
+    Run(#[source] RunError),
+    #[error("{0}")]
+    Confirm(#[source] PresentError),
+    #[error("{0}")]
+    Explanation(#[source] NoExplanation),
+    #[error("{0}")]
+    Console(#[source] ConsoleError),
+    #[error("{0}")]
+    Metrics(#[source] ServeError),
     #[error(
         "cannot vouch for what is seen here: {missed} of {tried} injected stalls were missed or seen wrong; try again on an idle \
          machine, and report the table if they stay"

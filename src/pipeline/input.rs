@@ -124,7 +124,14 @@ impl fmt::Display for InputError {
     }
 }
 
-impl std::error::Error for InputError {}
+impl std::error::Error for InputError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            InputError::Io { error, .. } => Some(&**error),
+            InputError::NotAFile { .. } => None,
+        }
+    }
+}
 
 /// What a look at an input found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,8 @@ use crate::pooled::{Pooled, pool};
 use crate::recording::{Finding, Gate, GateVerdict, Recording};
 use crate::units::{format_ns, plural};
 
-use super::{cut, gates};
+use super::gates;
+use crate::width::cut;
 
 /// GitHub shows ten annotations a step and drops the others: nine, and one that says how many there are more.
 const MOST: usize = 9;

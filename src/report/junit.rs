@@ -18,7 +18,8 @@ use crate::gate;
 use crate::pooled::{Pooled, pool};
 use crate::recording::{Finding, Gate, GateVerdict, Recording, Run};
 
-use super::{cut, gates};
+use super::gates;
+use crate::width::cut;
 
 /// Columns of an attribute.
 const TEXT: usize = 2_000;

@@ -20,8 +20,6 @@ pub mod terminal;
 mod timeline;
 pub mod trace;
 
-pub(crate) use layout::cut;
-
 use std::path::{Path, PathBuf};
 
 use crate::recording::{Recording, wire};
