@@ -22,6 +22,7 @@ pub use self::confirm::ConfirmRequest;
 use self::merge::CliMerge;
 pub use self::merge::MergeRequest;
 pub(crate) use self::outputs::Common;
+use self::outputs::GATES;
 pub use self::outputs::Outputs;
 use self::report::CliReport;
 pub use self::report::ReportRequest;
@@ -124,16 +125,20 @@ enum CliColor {
 #[derive(Debug, Subcommand)]
 enum CliCommand {
     /// Run scenarios and report what each mode does to the loop
+    #[command(after_help = GATES)]
     Run(CliRun),
     /// Merge real files into one, measured like a scenario
+    #[command(after_help = GATES)]
     Merge(CliMerge),
     /// Find out whether a merged file holds what its inputs hold, and what it lacks
     Confirm(CliConfirm),
     /// List the built-in scenarios with their questions
     Scenarios,
     /// Show a saved recording in any format
+    #[command(after_help = GATES)]
     Report(CliReport),
     /// Compare two saved recordings, or the modes of one
+    #[command(after_help = GATES)]
     Compare(CliCompare),
     /// Prove what this machine and build see, with injected stalls
     Doctor,

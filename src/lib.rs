@@ -5,10 +5,11 @@
 pub mod args;
 pub mod block;
 pub mod blockers;
+mod cause;
 pub mod cmd;
 pub mod compare;
 pub mod dist;
-pub mod doctor;
+mod doctor;
 pub mod environment;
 pub mod escape;
 pub mod exit;

@@ -58,6 +58,11 @@ pub enum CaptureNote {
 const DURATIONS_STAY: &str = "slow polls keep their durations";
 const LINE_TABLES: &str = r#"`debug = "line-tables-only"`"#;
 
+impl CaptureNote {
+    /// How the line that says a note begins, as told from the lines of slow polls.
+    pub const LINE_START: &str = "WARN pollscope: ";
+}
+
 impl fmt::Display for CaptureNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -179,7 +184,7 @@ impl Notes {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (said, known) = (kept.said, kept.all.len());
         kept.said = known;
-        kept.all[said..].iter().map(|note| format!("WARN pollscope: {note}\n")).collect()
+        kept.all[said..].iter().map(|note| format!("{}{note}\n", CaptureNote::LINE_START)).collect()
     }
 }
 

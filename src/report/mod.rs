@@ -2,7 +2,7 @@
 
 pub mod comparison;
 pub mod confirmation;
-pub mod doctor;
+pub(crate) mod doctor;
 pub mod explain;
 pub mod folded;
 mod gates;
