@@ -21,6 +21,8 @@ use self::confirm::CliConfirm;
 pub use self::confirm::ConfirmRequest;
 use self::merge::CliMerge;
 pub use self::merge::MergeRequest;
+pub(crate) use self::outputs::Common;
+use self::outputs::GATES;
 pub use self::outputs::Outputs;
 use self::report::CliReport;
 pub use self::report::ReportRequest;
@@ -66,6 +68,24 @@ pub enum Command {
     Print(String),
 }
 
+impl Command {
+    /// Whether messages hide paths.
+    pub(crate) fn redacts(&self) -> bool {
+        match self {
+            Command::Run(request) => request.common.outputs.redact,
+            Command::Merge(request) => request.common.outputs.redact,
+            Command::Report(request) => request.outputs.redact,
+            Command::Compare(request) => request.redact,
+            Command::Confirm(_)
+            | Command::Scenarios
+            | Command::Doctor
+            | Command::Explain(_)
+            | Command::Schema
+            | Command::Print(_) => false,
+        }
+    }
+}
+
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Color {
@@ -105,16 +125,20 @@ enum CliColor {
 #[derive(Debug, Subcommand)]
 enum CliCommand {
     /// Run scenarios and report what each mode does to the loop
+    #[command(after_help = GATES)]
     Run(CliRun),
     /// Merge real files into one, measured like a scenario
+    #[command(after_help = GATES)]
     Merge(CliMerge),
     /// Find out whether a merged file holds what its inputs hold, and what it lacks
     Confirm(CliConfirm),
     /// List the built-in scenarios with their questions
     Scenarios,
     /// Show a saved recording in any format
+    #[command(after_help = GATES)]
     Report(CliReport),
     /// Compare two saved recordings, or the modes of one
+    #[command(after_help = GATES)]
     Compare(CliCompare),
     /// Prove what this machine and build see, with injected stalls
     Doctor,

@@ -3,40 +3,41 @@
 
 mod blind;
 mod inject;
-pub mod report;
+pub(crate) mod report;
 mod stalls;
 
-pub use blind::BlindSpot;
-pub use stalls::{Stall, UNWATCHED};
+pub(crate) use blind::BlindSpot;
+pub(crate) use stalls::{Stall, UNWATCHED};
 
+use crate::cause::Cause;
 use crate::scenario::Flavor;
 
 /// How often a stall that was missed is injected again: a busy machine can hide one.
-pub const RETRIES: u32 = 2;
+pub(crate) const RETRIES: u32 = 2;
 
 /// All that was tried, and what follows.
 #[derive(Debug)]
-pub struct Diagnosis {
+pub(crate) struct Diagnosis {
     /// One for each stall and flavour, in the order of trying.
-    pub rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
     /// What this build and machine do not see.
-    pub blind: Vec<BlindSpot>,
+    pub(crate) blind: Vec<BlindSpot>,
 }
 
 /// One stall on one flavour.
 #[derive(Debug, Clone)]
-pub struct Row {
+pub(crate) struct Row {
     /// Its name in reports.
-    pub stall: &'static str,
+    pub(crate) stall: &'static str,
     /// Which scheduler ran it.
-    pub flavor: Flavor,
+    pub(crate) flavor: Flavor,
     /// What came of it.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
 }
 
 /// What came of a stall.
 #[derive(Debug, Clone)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// It could not be made; why.
     NotTried(String),
     /// It was made.
@@ -45,52 +46,50 @@ pub enum Outcome {
 
 /// A stall that was made, and what was seen of it.
 #[derive(Debug, Clone)]
-pub struct Trial {
+pub(crate) struct Trial {
     /// What the blocking code did and measured itself.
-    pub injected: Injected,
+    pub(crate) injected: Injected,
     /// What the probe said; `None` when it saw no slow poll.
-    pub seen: Option<Seen>,
+    pub(crate) seen: Option<Seen>,
     /// How often it was injected again because it was missed.
-    pub retries: u32,
+    pub(crate) retries: u32,
     /// Each thing that was missed, in words; empty when all is as expected.
-    pub missed: Vec<String>,
+    pub(crate) missed: Vec<String>,
 }
 
 /// What was injected, by a clock outside the probe.
 #[derive(Debug, Clone)]
-pub struct Injected {
+pub(crate) struct Injected {
     /// From just before the blocking call to just after it.
-    pub ns: u64,
+    pub(crate) ns: u64,
     /// The cause to be found.
-    pub cause: &'static str,
+    pub(crate) cause: Cause,
     /// `file:line` of the blocking call.
-    pub line: String,
+    pub(crate) line: String,
 }
 
 /// What the probe said of a stall.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// The slow poll's length.
-    pub ns: u64,
+    pub(crate) ns: u64,
     /// Its cause.
-    pub cause: Option<&'static str>,
+    pub(crate) cause: Option<Cause>,
     /// Its blocking line.
-    pub line: Option<String>,
+    pub(crate) line: Option<String>,
     /// How often the stack was looked at.
-    pub captures: u32,
+    pub(crate) captures: u32,
     /// From the moment that it was slow to the end of the first look that showed something, in nanoseconds.
-    pub looked_after_ns: Option<u64>,
-    /// Whether any function on the stack has a name.
-    pub has_names: bool,
+    pub(crate) looked_after_ns: Option<u64>,
     /// Whether the stack was followed to its end; `None` when there is no stack.
-    pub stack_complete: Option<bool>,
+    pub(crate) stack_complete: Option<bool>,
     /// Time on the CPU; `None` when the kernel did not tell.
-    pub cpu_ns: Option<u64>,
+    pub(crate) cpu_ns: Option<u64>,
 }
 
 impl Row {
     /// What was tried, if anything was.
-    pub fn trial(&self) -> Option<&Trial> {
+    pub(crate) fn trial(&self) -> Option<&Trial> {
         match &self.outcome {
             Outcome::Tried(trial) => Some(trial),
             Outcome::NotTried(_) => None,
@@ -98,25 +97,25 @@ impl Row {
     }
 
     /// Whether something was missed that this build and machine claim to see.
-    pub fn is_missed(&self) -> bool {
+    pub(crate) fn is_missed(&self) -> bool {
         self.trial().is_some_and(|trial| !trial.missed.is_empty())
     }
 }
 
 impl Diagnosis {
     /// How many stalls were injected.
-    pub fn tried(&self) -> usize {
+    pub(crate) fn tried(&self) -> usize {
         self.rows.iter().filter(|row| row.trial().is_some()).count()
     }
 
     /// How many of them were missed, or seen wrong.
-    pub fn missed(&self) -> usize {
+    pub(crate) fn missed(&self) -> usize {
         self.rows.iter().filter(|row| row.is_missed()).count()
     }
 }
 
 /// Injects every stall on both flavours, and says before each which one. It takes some seconds.
-pub fn diagnose(mut on_stall: impl FnMut(&'static str, Flavor)) -> Diagnosis {
+pub(crate) fn diagnose(mut on_stall: impl FnMut(&'static str, Flavor)) -> Diagnosis {
     let machine = blind::Machine::look();
     let mut rows = Vec::new();
     for stall in Stall::ALL {
@@ -156,7 +155,11 @@ fn missed(injected: &Injected, seen: Option<&Seen>, machine: &blind::Machine) ->
         return missed;
     }
     if seen.cause != Some(injected.cause) {
-        missed.push(format!("cause {} instead of {}", seen.cause.unwrap_or("unknown"), injected.cause));
+        missed.push(format!(
+            "cause {} instead of {}",
+            seen.cause.map_or("unknown", Cause::as_str),
+            injected.cause.as_str()
+        ));
     }
     if machine.has_lines && seen.line.as_ref() != Some(&injected.line) {
         missed.push(format!("line {} instead of {}", seen.line.as_deref().unwrap_or("unknown"), injected.line));
@@ -169,17 +172,16 @@ mod tests {
     use super::*;
 
     fn injected() -> Injected {
-        Injected { ns: 120_000_000, cause: "lock", line: "src/a.rs:7".to_owned() }
+        Injected { ns: 120_000_000, cause: Cause::Lock, line: "src/a.rs:7".to_owned() }
     }
 
-    fn seen(cause: Option<&'static str>, line: Option<&str>) -> Seen {
+    fn seen(cause: Option<Cause>, line: Option<&str>) -> Seen {
         Seen {
             ns: 120_010_000,
             cause,
             line: line.map(str::to_owned),
             captures: 3,
             looked_after_ns: Some(90_000),
-            has_names: true,
             stack_complete: Some(true),
             cpu_ns: Some(1),
         }
@@ -189,10 +191,10 @@ mod tests {
     fn what_is_missed_is_said_in_words() {
         let machine = blind::Machine { threads: Ok(()), schedstat: Ok(()), has_lines: true };
         let missed_of = |seen: Option<&Seen>, machine| missed(&injected(), seen, machine).join("; ");
-        assert_eq!(missed_of(Some(&seen(Some("lock"), Some("src/a.rs:7"))), &machine), "");
+        assert_eq!(missed_of(Some(&seen(Some(Cause::Lock), Some("src/a.rs:7"))), &machine), "");
         assert_eq!(missed_of(None, &machine), "no slow poll was seen");
         assert_eq!(
-            missed_of(Some(&seen(Some("cpu"), None)), &machine),
+            missed_of(Some(&seen(Some(Cause::Cpu), None)), &machine),
             "cause cpu instead of lock; line unknown instead of src/a.rs:7"
         );
     }
@@ -200,7 +202,7 @@ mod tests {
     #[test]
     fn what_nobody_claims_to_see_is_not_missed() {
         let machine = blind::Machine { threads: Ok(()), schedstat: Ok(()), has_lines: false };
-        assert!(missed(&injected(), Some(&seen(Some("lock"), None)), &machine).is_empty(), "no line tables");
+        assert!(missed(&injected(), Some(&seen(Some(Cause::Lock), None)), &machine).is_empty(), "no line tables");
         let machine = blind::Machine { threads: Err("cannot".to_owned()), ..machine };
         assert!(missed(&injected(), Some(&seen(None, None)), &machine).is_empty(), "no look at threads");
         assert!(!missed(&injected(), None, &machine).is_empty(), "a slow poll needs no look at threads");

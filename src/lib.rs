@@ -4,7 +4,7 @@
 
 pub mod args;
 pub mod cmd;
-pub mod doctor;
+mod doctor;
 pub mod environment;
 pub mod exit;
 pub mod explain;
@@ -15,5 +15,6 @@ pub use pollscope_lab::{block, limits, meter, pipeline, run, scenario, shutdown,
 #[cfg(test)]
 use pollscope_record::fixture;
 pub use pollscope_record::{
-    blockers, compare, dist, escape, findings, gate, interval_log, pooled, recording, redact, report, snippet, units,
+    blockers, cause, compare, dist, escape, findings, gate, interval_log, pooled, recording, redact, report, snippet,
+    units, width,
 };

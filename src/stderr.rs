@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::report::layout::cut;
+use crate::width::cut;
 
 /// How long a reader may take before the program goes on without it.
 const PATIENCE: Duration = Duration::from_secs(1);

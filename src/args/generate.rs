@@ -27,7 +27,7 @@ pub(super) fn man(mut command: Command, of: Option<&str>) -> Result<String, Stri
         Some(name) if known.iter().any(|known| known == name) => {
             command.find_subcommand(name).expect("one of its names").clone()
         }
-        Some(_) => return Err(format!("there is no such command; choose of `{}`", known.join("`, `"))),
+        Some(_) => return Err(format!("there is no such command; choose one of `{}`", known.join("`, `"))),
     };
     let mut page = Vec::new();
     let rendered: io::Result<()> = Man::new(described).render(&mut page);

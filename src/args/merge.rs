@@ -1,6 +1,5 @@
 //! `pollscope merge`.
 
-use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use clap::Args;
 use clap::error::ErrorKind;
 
 use super::Refusal;
-use super::outputs::{CliCommon, Outputs};
+use super::outputs::{CliCommon, Common};
 use super::values::{batch, duration, interval, max_line, parse_merge_mode, watch};
 use crate::pipeline::input::Watch;
 use crate::pipeline::sink::Mode;
@@ -41,14 +40,7 @@ pub struct MergeRequest {
     pub append: bool,
     /// What counts as a slow poll.
     pub slow_poll: Duration,
-    /// What is written.
-    pub outputs: Outputs,
-    /// How long it may go on once asked to end.
-    pub grace: Duration,
-    /// Where tokio-console may look.
-    pub console: Option<SocketAddr>,
-    /// Where Prometheus may scrape.
-    pub prometheus: Option<SocketAddr>,
+    pub(crate) common: Common,
 }
 
 #[derive(Debug, Args)]
@@ -122,10 +114,7 @@ impl From<CliMerge> for MergeRequest {
             force: merge.force,
             append: merge.append,
             slow_poll: merge.slow,
-            outputs: merge.common.outputs.outputs(),
-            grace: merge.common.grace,
-            console: merge.common.console,
-            prometheus: merge.common.prometheus,
+            common: merge.common.into(),
         }
     }
 }

@@ -33,6 +33,46 @@ impl Outputs {
     }
 }
 
+/// What every command that runs something takes.
+#[derive(Debug)]
+pub(crate) struct Common {
+    pub(crate) outputs: Outputs,
+    /// How long finishing and confirming may take after the first signal.
+    pub(crate) grace: Duration,
+    /// The address for tokio-console.
+    pub(crate) console: Option<SocketAddr>,
+    /// The address for Prometheus.
+    pub(crate) prometheus: Option<SocketAddr>,
+}
+
+/// The grammar of [`Gate`], in lines that a narrow terminal does not wrap.
+pub(super) const GATES: &str = "\
+Gates (--fail-on):
+  GATE    [MODE.]METRIC OP VALUE
+  MODE    a mode's name; without it, the gate must hold in
+          every mode
+  OP      <  <=  >  >=  ==  !=
+  METRIC, and what its VALUE may be:
+    DIST.STAT                 10ms
+    DIST.count, merge.COUNT   3
+    slow_polls                3
+    slow_polls_dropped        3
+    merge.bytes               64KiB or 65536
+    merge.verdict             ok, failed or unverifiable,
+                              only with == and !=
+    busy                      50% or 0.5
+    throughput                1MB/s, 1MB or 1000000
+  VALUE   or [FACTOR *] [MODE.]METRIC
+  DIST    polls, schedule_latency, lag, lag_raw,
+          response_time, write_latency, busy_stretches
+  STAT    min, p50, p90, p99, p999, max, mean
+  COUNT   inputs, lines, lost, duplicated, reordered, torn,
+          foreign
+
+  --fail-on 'lag.p99 < 10ms'
+  --fail-on 'naive.slow_polls >= 3'
+  --fail-on 'offloaded.lag.p99 < 0.1 * naive.lag.p99'";
+
 #[derive(Debug, Args)]
 pub(super) struct CliOutputs {
     /// What the report is written as
@@ -63,7 +103,7 @@ pub(super) struct CliOutputs {
     /// Write the report as Markdown to this file; `-` is stdout
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// End with 99 unless this holds, such as `lag.p99 < 10ms` (repeatable); the grammar is in the README
+    /// End with 99 unless this gate holds, such as 'lag.p99 < 10ms' (repeatable; grammar below)
     #[arg(long, value_name = "GATE", value_parser = parse_gate)]
     fail_on: Vec<Gate>,
     /// End with 97 when the run was too short to tell whether a gate holds
@@ -77,21 +117,35 @@ pub(super) struct CliOutputs {
 #[derive(Debug, Args)]
 pub(super) struct CliCommon {
     #[command(flatten)]
-    pub(super) outputs: CliOutputs,
+    outputs: CliOutputs,
     /// How long finishing and confirming may take after Ctrl-C or SIGTERM, before what is known is reported
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = grace)]
-    pub(super) grace: Duration,
+    grace: Duration,
     /// Let tokio-console look at the run, at this address
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_ADDRESS)]
-    pub(super) console: Option<SocketAddr>,
+    console: Option<SocketAddr>,
     /// Serve the current run's metrics to Prometheus at http://ADDR/metrics; a port alone is one of 127.0.0.1, and 0 any that is free
     #[arg(long, value_name = "ADDR", value_parser = serving)]
-    pub(super) prometheus: Option<SocketAddr>,
+    prometheus: Option<SocketAddr>,
+}
+
+impl CliCommon {
+    /// Whether anything that is asked for holds one recording alone.
+    pub(super) fn takes_one_recording(&self) -> bool {
+        self.outputs.format != Format::Text || self.outputs.files().next().is_some()
+    }
+}
+
+impl From<CliCommon> for Common {
+    fn from(of: CliCommon) -> Common {
+        let CliCommon { outputs, grace, console, prometheus } = of;
+        Common { outputs: outputs.outputs(), grace, console, prometheus }
+    }
 }
 
 impl CliOutputs {
     /// The files that are asked for, each with its format.
-    pub(super) fn files(&self) -> impl Iterator<Item = (Format, &PathBuf)> {
+    fn files(&self) -> impl Iterator<Item = (Format, &PathBuf)> {
         let files = [
             (Format::Json, &self.json),
             (Format::Folded, &self.folded),
@@ -112,6 +166,53 @@ impl CliOutputs {
             gates: self.fail_on.clone(),
             strict: self.strict,
             redact: self.redact,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an error offers between backticks.
+    fn offered(gate: &str) -> Vec<String> {
+        let error = Gate::parse(gate).expect_err("no gate");
+        error.reason().split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_help_has_all_of_the_grammar() {
+        let said: Vec<&str> = GATES.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+        let names = [offered("frobnicate == 3"), offered("lag < 10ms")].concat();
+        assert!(names.len() > 20, "{names:?}");
+        for part in names.iter().flat_map(|name| name.split('.')).filter(|part| *part != "frobnicate") {
+            assert!(said.contains(&part), "`{part}` is missing");
+        }
+        for op in ["<", "<=", ">", ">=", "==", "!="] {
+            assert!(GATES.contains(&format!(" {op} ")) || GATES.contains(&format!(" {op}\n")), "`{op}` is missing");
+        }
+    }
+
+    #[test]
+    fn the_helps_examples_are_gates() {
+        let examples: Vec<&str> =
+            GATES.split("--fail-on '").skip(1).map(|rest| rest.trim_end().trim_end_matches('\'')).collect();
+        assert_eq!(examples.len(), 3);
+        for example in examples {
+            assert_eq!(Gate::parse(example).map(|gate| gate.to_string()), Ok(example.to_owned()));
+        }
+        for value in [
+            "merge.bytes == 64KiB",
+            "merge.bytes == 65536",
+            "busy < 50%",
+            "busy < 0.5",
+            "throughput > 1MB/s",
+            "throughput > 1MB",
+            "throughput > 1000000",
+            "lag.count >= 3",
+            "merge.lost == 3",
+        ] {
+            assert!(Gate::parse(value).is_ok(), "{value}");
         }
     }
 }

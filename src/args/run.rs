@@ -1,15 +1,13 @@
 //! `pollscope run`.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Args;
 use clap::error::ErrorKind;
 
 use super::Refusal;
-use super::outputs::{CliCommon, Outputs};
+use super::outputs::{CliCommon, Common};
 use super::values::{baseline, duration, parse_modes, parse_override};
-use crate::report::Format;
 use crate::scenario::wire::Override;
 
 /// What `run` is to do.
@@ -19,14 +17,7 @@ pub struct RunRequest {
     pub scenarios: Vec<String>,
     /// What the command line sets, in order.
     pub overrides: Vec<Override>,
-    /// What is written.
-    pub outputs: Outputs,
-    /// How long it may go on once asked to end.
-    pub grace: Duration,
-    /// Where tokio-console may look.
-    pub console: Option<SocketAddr>,
-    /// Where Prometheus may scrape.
-    pub prometheus: Option<SocketAddr>,
+    pub(crate) common: Common,
     /// The name to save the recording under, to be compared with.
     pub save_baseline: Option<String>,
     /// The name of the saved recording to compare with.
@@ -66,11 +57,7 @@ pub(super) struct CliRun {
 impl CliRun {
     /// What no single argument shows.
     pub(super) fn check(&self) -> Result<(), Refusal> {
-        let outputs = &self.common.outputs;
-        let is_for_one = outputs.format != Format::Text
-            || outputs.files().next().is_some()
-            || self.save_baseline.is_some()
-            || self.baseline.is_some();
+        let is_for_one = self.common.takes_one_recording() || self.save_baseline.is_some() || self.baseline.is_some();
         if self.scenarios.len() > 1 && is_for_one {
             return Err((
                 ErrorKind::ArgumentConflict,
@@ -114,10 +101,7 @@ impl From<CliRun> for RunRequest {
         RunRequest {
             overrides: run.overrides(),
             scenarios: run.scenarios,
-            outputs: run.common.outputs.outputs(),
-            grace: run.common.grace,
-            console: run.common.console,
-            prometheus: run.common.prometheus,
+            common: run.common.into(),
             save_baseline: run.save_baseline,
             baseline: run.baseline,
         }

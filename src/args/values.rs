@@ -13,12 +13,12 @@ use crate::units::{parse_duration, parse_size};
 
 pub(super) fn parse_format(text: &str) -> Result<Format, String> {
     let known = Format::ALL.map(Format::as_str).join("`, `");
-    Format::from_name(text).ok_or_else(|| format!("there is no such format; choose of `{known}`"))
+    Format::from_name(text).ok_or_else(|| format!("there is no such format; choose one of `{known}`"))
 }
 
 pub(super) fn parse_comparison_format(text: &str) -> Result<comparison::Format, String> {
     let known = comparison::Format::ALL.map(comparison::Format::as_str).join("`, `");
-    comparison::Format::from_name(text).ok_or_else(|| format!("there is no such format; choose of `{known}`"))
+    comparison::Format::from_name(text).ok_or_else(|| format!("there is no such format; choose one of `{known}`"))
 }
 
 /// A name that makes a file's name on any system, and stays in its folder.
@@ -38,7 +38,7 @@ pub(super) fn parse_gate(text: &str) -> Result<Gate, String> {
 
 pub(super) fn parse_mode(text: &str) -> Result<Mode, String> {
     let known = Mode::ALL.map(Mode::as_str).join("`, `");
-    Mode::from_name(text).ok_or_else(|| format!("there is no such mode; choose of `{known}`"))
+    Mode::from_name(text).ok_or_else(|| format!("there is no such mode; choose one of `{known}`"))
 }
 
 pub(super) fn parse_modes(text: &str) -> Result<String, String> {
@@ -65,7 +65,7 @@ pub(super) fn watch(text: &str) -> Result<Watch, String> {
     match text {
         "inotify" => Ok(Watch::Inotify),
         "poll" => Ok(Watch::Poll),
-        _ => Err("there is no such way; choose of `inotify`, `poll`".to_owned()),
+        _ => Err("there is no such way; choose one of `inotify`, `poll`".to_owned()),
     }
 }
 

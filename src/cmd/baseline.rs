@@ -1,23 +1,18 @@
-//! A run saved to be compared with, and later runs compared with it: `.pollscope/NAME.json` in the working directory, where CI
-//! can cache it.
+//! A run saved as `.pollscope/NAME.json` in the working directory, where CI can cache it, and later runs compared with it.
 
 use std::path::{Path, PathBuf};
 
-use super::compare::{hidden, recordings, same_question};
 use super::output::{Terminal, refuse_unwritable};
-use super::report::load;
-use super::{CmdError, run};
+use super::pairing::{Named, compare_pairs, pairs_in_common, same_question};
+use super::{CmdError, load, outcome};
 use crate::args::{Outputs, RunRequest};
-use crate::compare::regression;
-use crate::escape::escape;
 use crate::exit::Exit;
-use crate::pooled::pool;
-use crate::recording::{Recording, Verdict, wire};
+use crate::recording::{Recording, wire};
 use crate::report::{Format, comparison};
 use crate::scenario::Scenario;
 use crate::stderr::say;
 
-/// What the command line wants with baselines; loaded and checked before anything runs.
+/// What the command line asks of baselines, loaded and checked before anything runs.
 pub(super) enum Baseline {
     None,
     Save(PathBuf),
@@ -33,12 +28,13 @@ fn path_of(name: &str) -> PathBuf {
 
 impl Baseline {
     /// # Errors
-    /// When there is no such baseline, it answers another question than the scenario, or none can be written.
+    /// When the baseline does not exist, answers another question than the scenario, or cannot be written.
     pub(super) fn of(request: &RunRequest, scenarios: &[Scenario], terminal: &Terminal) -> Result<Baseline, CmdError> {
+        let outputs = &request.common.outputs;
         if let Some(name) = &request.save_baseline {
             let path = path_of(name);
-            std::fs::create_dir_all(FOLDER).map_err(|error| CmdError::Write { path: path.clone(), error })?;
-            refuse_unwritable(&Outputs { files: vec![(Format::Json, path.clone())], ..request.outputs.clone() })?;
+            std::fs::create_dir_all(FOLDER).map_err(CmdError::unwritable(&path))?;
+            refuse_unwritable([path.as_path()])?;
             return Ok(Baseline::Save(path));
         }
         let Some(name) = &request.baseline else { return Ok(Baseline::None) };
@@ -46,9 +42,9 @@ impl Baseline {
         if !path.exists() {
             return Err(CmdError::NoBaseline { name: name.clone(), path });
         }
-        let saved = load(&path, request.outputs.redact, terminal)?;
+        let saved = load::recording(&path, outputs.redact, terminal)?;
         for scenario in scenarios {
-            same_question(&saved.scenario, &run::scenario_info(scenario), [&path, Path::new(&scenario.name)])?;
+            same_question(&saved.scenario, &outcome::scenario_info(scenario), [&path, Path::new(&scenario.name)])?;
         }
         Ok(Baseline::Compare(path, Box::new(saved)))
     }
@@ -57,69 +53,39 @@ impl Baseline {
     pub(super) fn take(&self, recording: &Recording, outputs: &Outputs, terminal: &Terminal) -> Result<Exit, CmdError> {
         match self {
             Baseline::None => Ok(Exit::Pass),
-            _ if !is_whole(recording) => {
+            _ if !outcome::is_whole(recording) => {
                 say(
                     "warning: the baseline is neither saved nor compared: a run was cut short, failed or is not confirmed",
                 );
                 Ok(Exit::Pass)
             }
             Baseline::Save(path) => {
-                let written = wire::to_json(recording);
-                let text = written.map_err(|error| CmdError::Write { path: path.clone(), error: error.into() })?;
-                terminal.write(path, &text)?;
+                terminal.write(path, &wire::to_json(recording).map_err(CmdError::unwritable(path))?)?;
                 if !terminal.quiet {
                     say(&format!("saved the baseline `{}`", path.display()));
                 }
                 Ok(Exit::Pass)
             }
-            Baseline::Compare(path, saved) => compare(path, saved, recording, outputs, terminal),
+            Baseline::Compare(path, saved) => {
+                let saved = Named { name: "baseline", path, recording: saved };
+                compare(&saved, recording, outputs, terminal)
+            }
         }
     }
 }
 
-/// Whether its numbers are worth keeping.
-fn is_whole(recording: &Recording) -> bool {
-    !recording.runs.is_empty()
-        && recording.runs.iter().all(|run| {
-            let is_confirmed = run.merge.as_ref().is_none_or(|merge| merge.verdict == Verdict::Ok);
-            run.interrupted.is_none() && run.errors.is_empty() && is_confirmed
-        })
-}
-
-fn compare(
-    path: &Path,
-    saved: &Recording,
-    recording: &Recording,
-    outputs: &Outputs,
-    terminal: &Terminal,
-) -> Result<Exit, CmdError> {
-    let known = pool(&saved.runs);
-    let of_both = pool(&recording.runs).into_iter().filter(|mode| known.iter().any(|other| other.name == mode.name));
-    let pairs: Vec<[String; 2]> = of_both.map(|mode| [mode.name, mode.name].map(str::to_owned)).collect();
-    let paths = [path, Path::new("this run")];
-    if pairs.is_empty() {
-        let why = "they have no mode in common; pass `--mode` with one of the baseline's".to_owned();
-        return Err(CmdError::Incomparable { a: path.to_owned(), b: paths[1].to_owned(), why });
-    }
-    let mut compared = recordings(saved, recording, &pairs, ["baseline", "this run"], paths)?;
-    if outputs.redact {
-        compared.sides = hidden(&compared.sides);
-    }
-    // stdout belongs to the report; what is no text has no room for another.
+fn compare(saved: &Named, recording: &Recording, outputs: &Outputs, terminal: &Terminal) -> Result<Exit, CmdError> {
+    let this = Named { name: "this run", path: Path::new("this run"), recording };
+    let compared = compare_pairs(saved, &this, &pairs_in_common(saved, &this)?, outputs.redact)?;
+    // Only a text report on stdout leaves room for another text.
     let has_room = outputs.stdout == Some(Format::Text) && outputs.paths().all(|path| path != Path::new("-"));
     if has_room {
         let text = comparison::render(&compared, comparison::Format::Text, &terminal.style());
-        let text = text.map_err(|error| CmdError::Write { path: "-".into(), error: error.into() })?;
-        terminal.write(Path::new("-"), &format!("\n{text}"))?;
+        terminal.to_stdout(&format!("\n{}", text.map_err(CmdError::unwritable("-"))?))?;
     }
-    let worse: Vec<String> = compared
-        .comparisons
-        .iter()
-        .filter_map(|(mode, comparison)| Some(format!("regression: {}: {}", escape(mode), regression(comparison)?)))
-        .collect();
-    if worse.is_empty() {
-        return Ok(Exit::Pass);
+    let (exit, regressions) = outcome::of_baseline(&compared);
+    if !regressions.is_empty() {
+        say(&regressions.join("\n"));
     }
-    say(&worse.join("\n"));
-    Ok(Exit::Regression)
+    Ok(exit)
 }

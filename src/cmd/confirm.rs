@@ -1,9 +1,9 @@
-//! `pollscope confirm`: whether a merged file holds what its inputs hold now.
+//! `pollscope confirm`: checks that a merged file holds what its inputs hold now.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::CmdError;
-use super::output::{Terminal, refuse_unwritable, refuse_used};
+use super::output::{Terminal, check_reports};
 use crate::args::ConfirmRequest;
 use crate::exit::Exit;
 use crate::pipeline::confirm::examine;
@@ -13,17 +13,15 @@ use crate::report::confirmation::{json, text};
 
 pub(super) fn execute(request: &ConfirmRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
     let ConfirmRequest { inputs, output, how, start, outputs } = request;
-    refuse_used(outputs, inputs.iter().chain([output]).map(PathBuf::as_path))?;
-    refuse_unwritable(outputs)?;
+    check_reports(outputs, inputs.iter().chain([output]).map(PathBuf::as_path))?;
     let (inputs, evidence) = present(inputs, output, *start).map_err(CmdError::Confirm)?;
     let confirmation = examine(&inputs, &evidence, how);
     for path in outputs.paths() {
         let json = json(&confirmation, output);
-        let json = json.map_err(|error| CmdError::Write { path: path.to_owned(), error: error.into() })?;
-        terminal.write(path, &json)?;
+        terminal.write(path, &json.map_err(CmdError::unwritable(path))?)?;
     }
     if outputs.stdout.is_some() {
-        terminal.write(Path::new("-"), &text(&confirmation, output, &terminal.style()))?;
+        terminal.to_stdout(&text(&confirmation, output, &terminal.style()))?;
     }
     Ok(if confirmation.merge.verdict == Verdict::Ok { Exit::Pass } else { Exit::NotConfirmed })
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::CmdError;
-use super::output::{Terminal, refuse_unwritable, refuse_used};
-use super::run::Session;
+use super::output::{Terminal, check_reports};
+use super::session::Session;
 use crate::args::MergeRequest;
 use crate::exit::Exit;
 use crate::pipeline::sink::Existing;
@@ -16,14 +16,12 @@ use crate::stderr::{is_terminal, say};
 
 pub(super) fn execute(request: &MergeRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
     let used = request.inputs.iter().chain([&request.output]).map(PathBuf::as_path);
-    refuse_used(&request.outputs, used)?;
-    refuse_unwritable(&request.outputs)?;
-    let session = Session::start(&request.into(), terminal)?;
+    check_reports(&request.common.outputs, used)?;
+    let session = Session::start(&request.common, terminal)?;
     if request.follow && !terminal.quiet && is_terminal() {
         say("following; Ctrl-C ends it, confirms the merge and reports");
     }
-    let (exit, _) = session.run(&scenario(request), true, &request.outputs)?;
-    // A follower is meant to be interrupted: that alone is no failure, but it is what the exit code says.
+    let (exit, _) = session.run(&scenario(request), true)?;
     Ok(session.exit(exit))
 }
 

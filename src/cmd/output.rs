@@ -66,8 +66,8 @@ impl Terminal {
         for (format, path) in files.chain(stdout) {
             let done =
                 if path == dash { rendered(format, None, &self.style()) } else { rendered(format, Some(path), &FILE) };
-            let done = done.map_err(|error| CmdError::Write { path: path.to_owned(), error: error.into() });
             let done = done
+                .map_err(CmdError::unwritable(path))
                 .and_then(|texts| texts.iter().map(|(path, text)| self.write(path, text)).fold(Ok(()), Result::and));
             written = written.and(done);
         }
@@ -77,7 +77,11 @@ impl Terminal {
     /// Writes a text to a file, or, for `-`, to stdout.
     pub(super) fn write(&self, path: &Path, text: &str) -> Result<(), CmdError> {
         let written = if path == Path::new("-") { to_stdout(text) } else { to_file(path, text) };
-        written.map_err(|error| CmdError::Write { path: path.to_owned(), error })
+        written.map_err(CmdError::unwritable(path))
+    }
+
+    pub(super) fn to_stdout(&self, text: &str) -> Result<(), CmdError> {
+        self.write(Path::new("-"), text)
     }
 }
 
@@ -140,11 +144,17 @@ fn beside(path: &Path) -> io::Result<NamedTempFile> {
     NamedTempFile::new_in(folder).map_err(|error| io::Error::from(error.kind()))
 }
 
+/// Refuses reports that would replace one of the files that the command uses, or that cannot be written.
+pub(super) fn check_reports<'f>(outputs: &Outputs, used: impl IntoIterator<Item = &'f Path>) -> Result<(), CmdError> {
+    refuse_used(outputs, used)?;
+    refuse_unwritable(outputs.paths())
+}
+
 /// Refuses reports that cannot be written, before anything runs for them.
-pub(super) fn refuse_unwritable(outputs: &Outputs) -> Result<(), CmdError> {
-    let files = outputs.paths().filter(|path| *path != Path::new("-") && !is_stdout(path));
+pub(super) fn refuse_unwritable<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Result<(), CmdError> {
+    let files = paths.into_iter().filter(|path| *path != Path::new("-") && !is_stdout(path));
     for path in files {
-        try_path(path).map_err(|error| CmdError::Write { path: path.to_owned(), error })?;
+        try_path(path).map_err(CmdError::unwritable(path))?;
     }
     Ok(())
 }
@@ -166,8 +176,8 @@ fn is_stdout(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|file| stdout.is_ok_and(|out| (file.dev(), file.ino()) == (out.st_dev, out.st_ino)))
 }
 
-/// Refuses a report that would take the place of one of `files`, by whatever name or link.
-pub(super) fn refuse_used<'f>(outputs: &Outputs, files: impl IntoIterator<Item = &'f Path>) -> Result<(), CmdError> {
+/// Refuses a report that would replace one of `files`, under any name or link.
+fn refuse_used<'f>(outputs: &Outputs, files: impl IntoIterator<Item = &'f Path>) -> Result<(), CmdError> {
     let reports: Vec<&Path> = outputs.paths().filter(|path| *path != Path::new("-")).collect();
     for file in files {
         if let Some(report) = reports.iter().find(|report| same_file(report, file)) {

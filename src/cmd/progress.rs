@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pollscope_probe::Probe;
+use pollscope_probe::{CaptureNote, Probe};
 
 use crate::escape::escape;
 use crate::export::prometheus::Current;
@@ -29,9 +29,6 @@ pub(super) struct OnStderr {
 
 /// What the probes of one process said of what stands in their way: each has its own, and one of them is enough.
 pub(super) type Said = Arc<Mutex<HashSet<Vec<u8>>>>;
-
-/// How such a line begins.
-const IN_THE_WAY: &[u8] = b"WARN pollscope: ";
 
 impl OnStderr {
     pub(super) fn new(name: &str, rounds: u32, quiet: bool) -> OnStderr {
@@ -128,7 +125,7 @@ struct AboveProgress(Said);
 impl Write for AboveProgress {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let is_new = || self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(bytes.to_owned());
-        if bytes.starts_with(IN_THE_WAY) && !is_new() {
+        if bytes.starts_with(CaptureNote::LINE_START.as_bytes()) && !is_new() {
             return Ok(bytes.len());
         }
         write_lines(bytes).map(|()| bytes.len())

@@ -20,5 +20,5 @@ pub(super) fn append(recording: &Recording, outputs: &Outputs) -> Result<(), Cmd
     let page = format!("\n{}", markdown::render(recording));
     let file = File::options().append(true).create(true).open(&path);
     let written = file.and_then(|mut file| file.write_all(page.as_bytes()));
-    written.map_err(|error| CmdError::Write { path: PathBuf::from(path), error })
+    written.map_err(CmdError::unwritable(PathBuf::from(path)))
 }

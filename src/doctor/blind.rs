@@ -7,13 +7,13 @@ use super::{Outcome, Row, Seen, Stall, UNWATCHED};
 
 /// Something that is not seen here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BlindSpot {
+pub(crate) struct BlindSpot {
     /// What is not seen, and why.
-    pub what: String,
+    pub(crate) what: String,
     /// How that was found out.
-    pub proof: String,
+    pub(crate) proof: String,
     /// What helps; `None` when nothing does.
-    pub remedy: Option<String>,
+    pub(crate) remedy: Option<String>,
 }
 
 /// What the machine and the binary allow.

@@ -10,6 +10,7 @@ use tokio::task::LocalSet;
 
 use super::stalls::{Block, LENGTH};
 use super::{Injected, Seen, Stall};
+use crate::cause::Cause;
 use crate::scenario::Flavor;
 
 /// What counts as slow: a sixth of a stall, so that it is looked at three times.
@@ -83,11 +84,10 @@ fn seen(slow: &SlowPoll) -> Seen {
     let evidence = &slow.evidence;
     Seen {
         ns: slow.duration_ns,
-        cause: evidence.cause.map(|cause| cause.as_str()),
+        cause: evidence.cause.map(Cause::from),
         line: evidence.blocking_line.clone(),
         captures: evidence.captures,
         looked_after_ns: evidence.captured_after_ns.and_then(|ns| ns.checked_sub(THRESHOLD.as_nanos() as u64)),
-        has_names: evidence.stack.iter().any(|frame| frame.function.is_some()),
         stack_complete: evidence.stack_complete,
         cpu_ns: evidence.cpu_ns,
     }

@@ -1,6 +1,7 @@
 //! The table of injected stalls, and what is not seen here.
 
 use super::{Diagnosis, Injected, Outcome, RETRIES, Row, Seen, Trial};
+use crate::cause::Cause;
 use crate::report::Style;
 use crate::report::layout::{Ink, Line, hanging, paragraph};
 use crate::scenario::Flavor;
@@ -15,7 +16,7 @@ const CAUSE: usize = 14;
 const LENGTH: usize = 8;
 
 /// The whole page, each line ended by a newline.
-pub fn render(diagnosis: &Diagnosis, style: &Style) -> String {
+pub(crate) fn render(diagnosis: &Diagnosis, style: &Style) -> String {
     let sections = [header(diagnosis, style), table(diagnosis, style), blind(diagnosis, style)];
     let page: Vec<String> = sections
         .into_iter()
@@ -144,7 +145,7 @@ fn cells(line: Line, injected: &Injected, seen: &Seen, is_wide: bool) -> Line {
     };
     line.right(Ink::Plain, &error, error_columns(is_wide))
         .blank(gap(is_wide))
-        .left(judged(seen.cause == Some(injected.cause)), seen.cause.unwrap_or("—"), CAUSE)
+        .left(judged(seen.cause == Some(injected.cause)), seen.cause.map_or("—", Cause::as_str), CAUSE)
         .blank(1)
         .left(judged(is_line_right), at, line_columns(is_wide))
         .right(Ink::Plain, &look, look_columns(is_wide))
@@ -171,18 +172,17 @@ mod tests {
     use crate::doctor::BlindSpot;
 
     fn diagnosis() -> Diagnosis {
-        let injected = Injected { ns: 120_100_000, cause: "lock", line: "src/doctor/stalls.rs:99".to_owned() };
+        let injected = Injected { ns: 120_100_000, cause: Cause::Lock, line: "src/doctor/stalls.rs:99".to_owned() };
         let seen = Seen {
             ns: 120_112_300,
-            cause: Some("lock"),
+            cause: Some(Cause::Lock),
             line: Some(injected.line.clone()),
             captures: 3,
             looked_after_ns: Some(352_000),
-            has_names: true,
             stack_complete: Some(true),
             cpu_ns: None,
         };
-        let wrong = Seen { cause: Some("blocking-call"), line: Some("src/doctor.rs:1".to_owned()), ..seen.clone() };
+        let wrong = Seen { cause: Some(Cause::BlockingCall), line: Some("src/doctor.rs:1".to_owned()), ..seen.clone() };
         let trial = |seen: Option<Seen>, retries, missed: &[&str]| {
             let missed = missed.iter().map(|&what| what.to_owned()).collect();
             Outcome::Tried(Box::new(Trial { injected: injected.clone(), seen, retries, missed }))

@@ -13,6 +13,7 @@ use rustix::fs::fstatfs;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::Injected;
+use crate::cause::Cause;
 use crate::scenario::Flavor;
 
 /// How long each stall lasts, or a little longer.
@@ -22,8 +23,7 @@ const TMPFS: u64 = 0x0102_1994;
 
 /// A stall that can be injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[expect(missing_docs, reason = "named by `Stall::name`")]
-pub enum Stall {
+pub(crate) enum Stall {
     Sleep,
     Lock,
     FullPipe,
@@ -39,7 +39,7 @@ pub enum Stall {
 }
 
 /// Stalls where a probe may be blind: what they show when they are not seen, and what helps.
-pub const UNWATCHED: [(Stall, &str, &str); 3] = [
+pub(crate) const UNWATCHED: [(Stall, &str, &str); 3] = [
     (
         Stall::UnwatchedTask,
         "tasks that are not watched: this build lacks `--cfg tokio_unstable`",
@@ -63,7 +63,7 @@ pub(super) type Block = Box<dyn FnOnce() -> Injected + Send>;
 
 impl Stall {
     /// Those that a probe is to see, in the order of reports.
-    pub const ALL: [Stall; 9] = [
+    pub(crate) const ALL: [Stall; 9] = [
         Stall::Sleep,
         Stall::Lock,
         Stall::FullPipe,
@@ -76,7 +76,7 @@ impl Stall {
     ];
 
     /// Its name in reports.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Stall::Sleep => "sleep",
             Stall::Lock => "lock",
@@ -126,20 +126,20 @@ macro_rules! measured {
 }
 
 fn sleep() -> Injected {
-    measured!("blocking-call", thread::sleep(LENGTH))
+    measured!(Cause::BlockingCall, thread::sleep(LENGTH))
 }
 
 fn spin() -> Injected {
     let start = Instant::now();
     let cpu = cpu_time();
-    let injected = measured!("cpu", while start.elapsed() < LENGTH {});
+    let injected = measured!(Cause::Cpu, while start.elapsed() < LENGTH {});
     // It never waits: what it did not compute, another thread did in its place.
     let computed = cpu_time().saturating_sub(cpu).as_nanos() >= u128::from(injected.ns / 2);
-    Injected { cause: if computed { injected.cause } else { "preempted" }, ..injected }
+    Injected { cause: if computed { injected.cause } else { Cause::Preempted }, ..injected }
 }
 
 fn in_place() -> Injected {
-    tokio::task::block_in_place(|| Injected { cause: "block-in-place", ..sleep() })
+    tokio::task::block_in_place(|| Injected { cause: Cause::BlockInPlace, ..sleep() })
 }
 
 /// A mutex that another thread holds, from now until so long after it is asked for.
@@ -157,7 +157,7 @@ fn lock() -> impl FnOnce() -> Injected + Send {
     let _ = told.recv();
     move || {
         let _ = ask.send(());
-        measured!("lock", drop(mutex.lock().unwrap_or_else(PoisonError::into_inner)))
+        measured!(Cause::Lock, drop(mutex.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 }
 
@@ -175,7 +175,7 @@ fn full_pipe() -> io::Result<Block> {
     });
     Ok(Box::new(move || {
         let _ = ask.send(());
-        measured!("blocking-call", writer.write_all(b"x").ok())
+        measured!(Cause::BlockingCall, writer.write_all(b"x").ok())
     }))
 }
 
@@ -190,7 +190,7 @@ fn fsyncs() -> Result<Block, String> {
         let (start, cpu, delay) = (Instant::now(), cpu_time(), run_delay());
         let line = format!("{}:{}", file!(), line!() + 1);
         let sync = |file: &File| (&*file).write_all(b"x").and_then(|()| file.sync_all()).is_ok();
-        let injected = measured!("blocking-call", while start.elapsed() < LENGTH && sync(&file) {});
+        let injected = measured!(Cause::BlockingCall, while start.elapsed() < LENGTH && sync(&file) {});
         let computed = cpu_time().saturating_sub(cpu);
         let waited = run_delay().zip(delay).map(|(now, before)| now.saturating_sub(before));
         Injected { cause: cause_of_syncs(Duration::from_nanos(injected.ns), computed, waited), line, ..injected }
@@ -199,12 +199,12 @@ fn fsyncs() -> Result<Block, String> {
 
 /// A disk that answers at once leaves nothing but computing, and on a busy machine each answer finds the CPU taken: what
 /// took the most of it. `waited` for a CPU, where that is known.
-fn cause_of_syncs(length: Duration, computed: Duration, waited: Option<Duration>) -> &'static str {
+fn cause_of_syncs(length: Duration, computed: Duration, waited: Option<Duration>) -> Cause {
     let blocked = waited.map_or(length, |waited| length.saturating_sub(waited)).saturating_sub(computed);
     match waited {
-        _ if computed >= blocked.max(waited.unwrap_or(computed)) => "cpu",
-        Some(waited) if waited > blocked => "preempted",
-        _ => "blocking-call",
+        _ if computed >= blocked.max(waited.unwrap_or(computed)) => Cause::Cpu,
+        Some(waited) if waited > blocked => Cause::Preempted,
+        _ => Cause::BlockingCall,
     }
 }
 
@@ -232,7 +232,7 @@ fn page_fault() -> Result<Block, String> {
     Ok(Box::new(move || {
         let bytes: &[u8] = &page;
         let _ = ask.send(());
-        measured!("page-fault", black_box(bytes[0]))
+        measured!(Cause::PageFault, black_box(bytes[0]))
     }))
 }
 
@@ -244,11 +244,11 @@ mod tests {
     fn syncs_are_named_after_what_took_the_most_of_them() {
         let ms = Duration::from_millis;
         for (computed, waited, cause) in [
-            (10, Some(20), "blocking-call"),
-            (10, None, "blocking-call"),
-            (10, Some(80), "preempted"),
-            (60, Some(10), "cpu"),
-            (60, None, "cpu"),
+            (10, Some(20), Cause::BlockingCall),
+            (10, None, Cause::BlockingCall),
+            (10, Some(80), Cause::Preempted),
+            (60, Some(10), Cause::Cpu),
+            (60, None, Cause::Cpu),
         ] {
             assert_eq!(cause_of_syncs(ms(120), ms(computed), waited.map(ms)), cause, "{computed} {waited:?}");
         }

@@ -1,6 +1,5 @@
 //! tokio-console: lets its client look at a run while it goes on.
 
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
@@ -11,40 +10,23 @@ pub const DEFAULT_ADDRESS: &str = "127.0.0.1:6669";
 pub const COMPILED: bool = cfg!(feature = "console");
 
 /// Why tokio-console cannot look at this program.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message says when it happens")]
 pub enum ConsoleError {
-    /// The feature `console` was off in this build.
+    #[error("cannot use `--console`: this build lacks the cargo feature `console`; build with --features console")]
     NotCompiled,
-    /// The build lacks `--cfg tokio_unstable`, without which Tokio tells nothing.
+    #[error(
+        "cannot use `--console`: this build lacks `--cfg tokio_unstable`, so Tokio reports no tasks; build in the project's folder \
+         without a RUSTFLAGS variable, or with RUSTFLAGS=\"--cfg tokio_unstable\""
+    )]
     Stable,
-    /// The address cannot be listened on.
+    #[error("cannot listen for tokio-console on `{address}`: {error}; name a free address with --console=ADDR")]
     Address {
-        /// As it was asked for.
         address: SocketAddr,
-        /// What the kernel said.
+        #[source]
         error: io::Error,
     },
 }
-
-impl fmt::Display for ConsoleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ConsoleError::NotCompiled => f.write_str(
-                "cannot follow `--console`: this build lacks the cargo feature `console`; build with --features console",
-            ),
-            ConsoleError::Stable => f.write_str(
-                "cannot follow `--console`: this build lacks `--cfg tokio_unstable`, so Tokio reports no tasks; build in \
-                 the project's folder without a RUSTFLAGS variable, or with RUSTFLAGS=\"--cfg tokio_unstable\"",
-            ),
-            ConsoleError::Address { address, error } => write!(
-                f,
-                "cannot listen for tokio-console on `{address}`: {error}; name a free address with --console=ADDR"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for ConsoleError {}
 
 /// Starts recording for tokio-console and listening for its client, on a thread and a runtime of their own. Once a
 /// process, and before the runtime to look at is built.

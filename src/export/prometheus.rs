@@ -1,6 +1,5 @@
 //! Prometheus: serves what the current run's probe sees, while it runs and afterwards, until the next begins.
 
-use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,27 +8,37 @@ use pollscope_probe::{MetricsServer, Probe, Snapshot};
 
 use crate::redact::place;
 
-/// Why metrics are not served.
-#[derive(Debug)]
-pub struct ServeError {
-    /// As it was asked for.
-    pub address: SocketAddr,
-    /// What the system said.
-    pub error: io::Error,
+/// Why metrics are not served: the probe's reason, with what to do on this program's command line.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant's message says when it happens")]
+pub enum ServeError {
+    #[error(
+        "cannot serve metrics on `{address}`: {error}; name a free address of this machine with `--prometheus ADDR`, or port 0 for any"
+    )]
+    Listen {
+        address: SocketAddr,
+        #[source]
+        error: io::Error,
+    },
+    #[error("cannot serve metrics on `{address}`: cannot start a thread: {error}; raise the limit (`ulimit -u`)")]
+    Thread {
+        address: SocketAddr,
+        #[source]
+        error: io::Error,
+    },
+    #[error(transparent)]
+    Other(pollscope_probe::ServeError),
 }
 
-impl fmt::Display for ServeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cannot = format!("cannot serve metrics on `{}`: ", self.address);
-        // The server says as much, but advises those who write a program.
-        let error = self.error.to_string();
-        let cause =
-            error.strip_prefix(&cannot).and_then(|rest| rest.rsplit_once(';')).map_or(&*error, |(cause, _)| cause);
-        write!(f, "{cannot}{cause}; name a free address of this machine with `--prometheus ADDR`, or port 0 for any")
+impl From<pollscope_probe::ServeError> for ServeError {
+    fn from(error: pollscope_probe::ServeError) -> ServeError {
+        match error {
+            pollscope_probe::ServeError::Listen { address, error } => ServeError::Listen { address, error },
+            pollscope_probe::ServeError::Thread { address, error } => ServeError::Thread { address, error },
+            error => ServeError::Other(error),
+        }
     }
 }
-
-impl std::error::Error for ServeError {}
 
 /// Which probe is asked.
 #[derive(Debug, Clone, Default)]
@@ -86,7 +95,7 @@ pub fn serve(address: SocketAddr, current: Current, redact: bool) -> Result<Metr
         }
         Some(snapshot)
     };
-    MetricsServer::start(address, source).map_err(|error| ServeError { address, error })
+    Ok(MetricsServer::start(address, source)?)
 }
 
 #[cfg(test)]

@@ -139,7 +139,7 @@ fn odd_arguments() {
         ("--max-line 16XB", size),
         ("--max-line -1", "unexpected argument '-1'"),
         ("--max-line", "a value is required for '--max-line <BYTES>'"),
-        ("--follow --watch fanotify", "there is no such way; choose of `inotify`, `poll`"),
+        ("--follow --watch fanotify", "there is no such way; choose one of `inotify`, `poll`"),
         ("--follow --watch", "a value is required for '--watch <HOW>'"),
         ("--watch poll", "--follow"),
         ("--follow --watch poll --watch poll", "cannot be used multiple times"),

@@ -19,7 +19,7 @@ const ALLOWED: u64 = 64 * MIB;
 const POLL: &str = r#"{"id":1,"task_id":null,"task_name":null,"spawned_at":"","worker":null,"start_ns":0,"duration_ns":0,"cpu_ns":null,"run_delay_ns":null,"off_cpu_ns":null,"cause":null,"syscall":null,"blocking_line":null,"stack":[],"stack_complete":null,"blame":null}"#;
 
 /// What is said of a file that ends early, with a report of what is there.
-const TORN: &str = "note: `file` ends early: its runs that are whole are shown, without its gates\n";
+const TORN: &str = "note: `file` ends early: its complete runs are shown, without its gates\n";
 const MORE_THAN_TEXT: &str = "far more memory than its text";
 
 /// How a program ended, and the most memory that it had.

@@ -54,6 +54,11 @@ pub enum CaptureNote {
 const DURATIONS_STAY: &str = "slow polls keep their durations";
 const LINE_TABLES: &str = r#"`debug = "line-tables-only"`"#;
 
+impl CaptureNote {
+    /// How the line that says a note begins, as told from the lines of slow polls.
+    pub const LINE_START: &str = "WARN pollscope: ";
+}
+
 impl fmt::Display for CaptureNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -9,7 +9,6 @@ mod on_loop;
 mod prepare;
 mod watching;
 
-use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::mpsc;
@@ -39,39 +38,31 @@ const KEPT_SLOW_POLLS: usize = 10_000;
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Why there is no run to report.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
     /// The inputs or the output were refused before anything was written.
-    Preflight(PreflightError),
+    #[error("{0}")]
+    Preflight(#[source] PreflightError),
     /// The output could not be opened.
-    Output(SinkError),
+    #[error("{0}")]
+    Output(#[source] SinkError),
     /// The probe could not be installed.
-    Install(InstallError),
-    /// Something that the run needs could not be had.
+    #[error("{0}")]
+    Install(#[source] InstallError),
+    /// The system refused something that the run needs.
+    #[error("cannot {operation}: {error}")]
     Io {
         /// What was tried.
         operation: String,
         /// What the system said.
+        #[source]
         error: io::Error,
     },
     /// The workload panicked.
+    #[error("the workload panicked; its message is above")]
     Panicked,
 }
-
-impl fmt::Display for RunError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RunError::Preflight(error) => error.fmt(f),
-            RunError::Output(error) => error.fmt(f),
-            RunError::Install(error) => error.fmt(f),
-            RunError::Io { operation, error } => write!(f, "cannot {operation}: {error}"),
-            RunError::Panicked => f.write_str("the workload panicked; its message is above"),
-        }
-    }
-}
-
-impl std::error::Error for RunError {}
 
 fn io_error(operation: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {
     let operation = operation.into();

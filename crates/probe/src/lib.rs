@@ -96,7 +96,7 @@ pub mod escape {
 
 pub use clock::ClockSource;
 pub use hooks::{TOKIO_UNSTABLE, queued_on_workers};
-pub use metrics_server::MetricsServer;
+pub use metrics_server::{MetricsServer, ServeError};
 #[doc(inline)]
 pub use pollscope_base::redact::redacted_source;
 #[doc(inline)]

@@ -3,7 +3,7 @@
 //! One thread serves all clients, none of which it waits for: a client that sends or reads slowly is looked at every few
 //! milliseconds until its time is up, and costs the others nothing. While there is none the thread sleeps in `accept`.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,6 +30,58 @@ const PAUSE: Duration = Duration::from_millis(100);
 const TURN: usize = 64 * 1024;
 /// How long the end of the thread is waited for.
 const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// Why metrics are not served.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address cannot be listened on: another program has it, or this machine does not.
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The thread that serves cannot be started.
+    Thread {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ServeError::Listen { address, error } => {
+                write!(f, "cannot serve metrics on `{address}`: {error}; name a free address, or port 0 for any")
+            }
+            ServeError::Thread { address, error } => write!(
+                f,
+                "cannot serve metrics on `{address}`: cannot start a thread: {error}; raise the limit on threads"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ServeError::Listen { error, .. } | ServeError::Thread { error, .. } => Some(error),
+        }
+    }
+}
+
+/// For a `main` that returns [`io::Result`]: the kind is that of the system's error.
+impl From<ServeError> for io::Error {
+    fn from(error: ServeError) -> io::Error {
+        let kind = match &error {
+            ServeError::Listen { error, .. } | ServeError::Thread { error, .. } => error.kind(),
+        };
+        io::Error::new(kind, error)
+    }
+}
 
 /// Serves metrics in Prometheus' text format at `/metrics`, until it is dropped.
 ///
@@ -65,13 +117,10 @@ impl MetricsServer {
     pub fn start(
         address: impl Into<SocketAddr>,
         source: impl FnMut() -> Option<Snapshot> + Send + 'static,
-    ) -> io::Result<MetricsServer> {
-        let address = address.into();
-        let refused = |error: io::Error| {
-            let what = format!("cannot serve metrics on `{address}`: {error}; name a free address, or port 0 for any");
-            io::Error::new(error.kind(), what)
-        };
-        let listener = TcpListener::bind(address).map_err(refused)?;
+    ) -> Result<MetricsServer, ServeError> {
+        let asked = address.into();
+        let refused = |error: io::Error| ServeError::Listen { address: asked, error };
+        let listener = TcpListener::bind(asked).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let stop = Arc::new(AtomicBool::new(false));
         let (alive, ended) = mpsc::channel();
@@ -88,7 +137,10 @@ impl MetricsServer {
             drop(serving);
             drop::<mpsc::Sender<()>>(alive);
         };
-        thread::Builder::new().name("pollscope-serve".to_owned()).spawn(run).map_err(refused)?;
+        thread::Builder::new()
+            .name("pollscope-serve".to_owned())
+            .spawn(run)
+            .map_err(|error| ServeError::Thread { address: asked, error })?;
         Ok(MetricsServer { address, stop, ended })
     }
 
@@ -136,7 +188,7 @@ impl Probe {
     ///
     /// # Errors
     /// When the address cannot be listened on, or the thread cannot be started.
-    pub fn serve_prometheus(&self, address: impl Into<SocketAddr>) -> io::Result<MetricsServer> {
+    pub fn serve_prometheus(&self, address: impl Into<SocketAddr>) -> Result<MetricsServer, ServeError> {
         let probe = self.clone();
         MetricsServer::start(address, move || {
             let mut snapshot = probe.snapshot();
@@ -340,11 +392,11 @@ impl Status {
     fn advice(self) -> &'static str {
         match self {
             Status::Ok => "",
-            Status::Bad => "this is no request of HTTP/1",
-            Status::NotFound => "metrics are at /metrics",
-            Status::NotAllowed => "only GET is answered",
-            Status::TooLarge => "a request's head has 8 KiB at most",
-            Status::Failed => "the metrics could not be had",
+            Status::Bad => "not an HTTP/1 request",
+            Status::NotFound => "the metrics are at /metrics",
+            Status::NotAllowed => "only GET is allowed",
+            Status::TooLarge => "the request's head is longer than 8 KiB",
+            Status::Failed => "cannot read the metrics",
             Status::Unavailable => "nothing is measured at the moment",
         }
     }

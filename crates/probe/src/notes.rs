@@ -38,7 +38,7 @@ impl Notes {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (said, known) = (kept.said, kept.all.len());
         kept.said = known;
-        kept.all[said..].iter().map(|note| format!("WARN pollscope: {note}\n")).collect()
+        kept.all[said..].iter().map(|note| format!("{}{note}\n", CaptureNote::LINE_START)).collect()
     }
 }
 

@@ -11,6 +11,7 @@ mod tests;
 pub use verdict::verdict;
 
 use crate::blockers::{Blocker, blockers};
+use crate::cause::Cause;
 use crate::pooled::{Pooled, pool};
 use crate::recording::{Dist, Finding, Run, Site, Verdict};
 use crate::units::{format_count, format_ns, format_ratio, format_round_ns, plural};
@@ -229,34 +230,34 @@ fn blocked_at(blocker: &Blocker, mode: &Pooled) -> Option<Found> {
         format_ns(blocker.worst_ns),
         blocker.spawned_at
     );
-    let advice = blocker.cause.and_then(advice_for);
+    let advice = blocker.cause.and_then(|word| advice_for(Cause::of(word)));
     Some(Found { at: Some(line.to_owned()), advice, sentence })
 }
 
-/// What to do about a cause.
-fn advice_for(cause: &str) -> Option<&'static str> {
+/// What to do about a cause; the diagnosis's own advice where there is nothing better.
+fn advice_for(cause: Cause) -> Option<&'static str> {
     Some(match cause {
-        "blocking-call" => {
+        Cause::BlockingCall => {
             "move the call off the loop: `tokio::task::spawn_blocking`, Tokio's own async counterpart, or a thread that owns \
              the file (`--mode offloaded`)"
         }
-        "lock" => {
+        Cause::Lock => {
             "hold the lock for less, and never across a blocking call; or let one task or thread own what it guards, and \
              send it messages"
         }
-        "cpu" => {
+        Cause::Cpu => {
             "compute elsewhere: `tokio::task::spawn_blocking` or a pool of threads; or split the work and \
              `tokio::task::yield_now` in between"
         }
-        "page-fault" => {
+        Cause::PageFault => {
             "touch that memory before the loop needs it, or lock it (`mlock`); read mapped files on the blocking pool"
         }
-        "preempted" | "suspended" => NOT_RUNNING,
-        "block-in-place" => {
+        Cause::Preempted | Cause::Suspended => NOT_RUNNING,
+        Cause::BlockInPlace => {
             "nobody was blocked, as the worker was handed to another thread; `spawn_blocking` does without the hand-over"
         }
-        "panic" => "the panic is the fault; printing its backtrace (`RUST_BACKTRACE`) is what took the time",
-        _ => return None,
+        Cause::Panic => "the panic is the fault; printing its backtrace (`RUST_BACKTRACE`) is what took the time",
+        Cause::Other => return None,
     })
 }
 

@@ -5,7 +5,6 @@
 //! what a value is: values are taken for nanoseconds, as tools that follow HdrHistogram's own example write them.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io::{self, BufRead, Read};
 
 use base64::Engine;
@@ -50,39 +49,20 @@ pub struct Tagged {
 }
 
 /// Why a file is no interval log.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// It cannot be read.
-    Io(io::Error),
+    #[error("{0}")]
+    Io(#[from] io::Error),
     /// A line that is not the last is none of the format: its number, from 1, and what is wrong with it.
+    #[error("line {0}: {1}; write the log again, or remove that line")]
     Line(u64, String),
     /// No line of it is a whole interval.
+    #[error("it has no whole interval; let its program log one first")]
     Empty,
     /// It has more than 10,000 tags.
+    #[error("it has more than {MOST_TAGS} tags; give a part of it, such as `grep -e '^#' -e 'Tag=x,'`")]
     TooManyTags,
-}
-
-impl fmt::Display for LogError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            LogError::Io(error) => error.fmt(f),
-            LogError::Line(number, what) => {
-                write!(f, "line {number}: {what}; write the log again, or remove that line")
-            }
-            LogError::Empty => f.write_str("it has no whole interval; let its program log one first"),
-            LogError::TooManyTags => {
-                write!(f, "it has more than {MOST_TAGS} tags; give a part of it, such as `grep -e '^#' -e 'Tag=x,'`")
-            }
-        }
-    }
-}
-
-impl std::error::Error for LogError {}
-
-impl From<io::Error> for LogError {
-    fn from(error: io::Error) -> LogError {
-        LogError::Io(error)
-    }
 }
 
 /// Whether a file that begins so is an interval log: with a comment, the legend, a tag or a time stamp.

@@ -5,6 +5,7 @@
 //! clock, a thread or a file but [`recording::read`], which reads what it is given.
 
 pub mod blockers;
+pub mod cause;
 pub mod compare;
 pub mod dist;
 pub mod escape;
@@ -19,3 +20,4 @@ pub mod redact;
 pub mod report;
 pub mod snippet;
 pub mod units;
+pub mod width;

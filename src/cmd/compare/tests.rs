@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::compare::synthetic::Machine;
-use crate::compare::{Note, Overall};
+use crate::compare::{Comparison, Note, Overall};
 use crate::fixture;
 use crate::recording::{Run, read, wire};
 use crate::report::Style;

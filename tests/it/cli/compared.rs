@@ -44,7 +44,7 @@ fn other_questions_are_refused_with_the_reason() {
     save(&folder, "other", "--mode offloaded");
     for (line, says) in [
         ("compare a slower", &["cannot compare `a` with `slower`: ", "`block.duration` is `20ms` and `30ms`"][..]),
-        ("compare a other", &["the one has the modes `naive`, the other `offloaded`", "`--mode A,B`"]),
+        ("compare a other", &["the first has the modes `naive`, the second `offloaded`", "`--mode A,B`"]),
         ("compare a a --mode naive,offloaded", &["`a` has no mode `offloaded`, but `naive`"]),
         ("compare a", &["cannot compare the modes of `a`: it has only the mode `naive`"]),
         ("compare a missing", &["cannot read recording `missing`: No such file"]),

@@ -139,7 +139,7 @@ fn an_interval_log_is_reported_by_tag() {
 
     for asked in ["--format trace", "--folded out", "--hlog out", "--fail-on lag.p99<1s"] {
         let output = folder.run(&format!("report log {asked}"));
-        assert_ends(&output, 2, &["for interval log `log`: it has distributions only", "`text`, `json`, `hgrm`"]);
+        assert_ends(&output, 2, &["for interval log `log`: it holds only distributions", "`text`, `json`, `hgrm`"]);
     }
 }
 
@@ -150,7 +150,7 @@ fn an_interval_log_may_end_in_the_middle_of_a_line() {
     folder.run("report json --quiet --hlog log");
     let log = folder.read("log");
     folder.write("torn", &log[..log.len() - 30]);
-    assert_ends(&folder.run("report torn"), 0, &["note: `torn` ends early: its intervals that are whole are shown"]);
+    assert_ends(&folder.run("report torn"), 0, &["note: `torn` ends early: its complete intervals are shown"]);
     // Some forty bytes that ask for four gigabytes.
     let blob = "HISTFAAAACB42pNpmSz8HwgYIIAZSjMCmW4GOxYw2H+ACAAA168IRw==";
     folder.write("hostile", format!("#[StartTime: 1 (seconds since epoch)]\n0,1,1,{blob}\n"));

@@ -57,7 +57,14 @@ impl fmt::Display for PreflightError {
     }
 }
 
-impl std::error::Error for PreflightError {}
+impl std::error::Error for PreflightError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            PreflightError::Input(error) => Some(error),
+            PreflightError::SameInput { .. } | PreflightError::OutputIsInput { .. } => None,
+        }
+    }
+}
 
 /// Opens the inputs, and refuses what could not end well. Blocking; nothing is written.
 ///

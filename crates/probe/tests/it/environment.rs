@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use pollscope_probe::{CAPTURE, InstallError, Probe, ProbeBuilder};
+use pollscope_probe::{CAPTURE, InstallError, Probe, ProbeBuilder, ServeError};
 
 use crate::support::{block, current_thread};
 
@@ -109,6 +109,7 @@ fn a_thread_that_cannot_be_started() {
     assert!(error.to_string().contains("the runtime is not measured, raise the limit on threads"), "{error}");
     assert!(Probe::builder().run(&mut builder, async {}).is_err());
     let error = Probe::off().serve_prometheus(([127, 0, 0, 1], 0)).unwrap_err();
+    assert!(matches!(error, ServeError::Thread { .. }), "{error:?}");
     assert!(error.to_string().starts_with("cannot serve metrics on `127.0.0.1:"), "{error}");
     assert_eq!(builder.build().unwrap().block_on(async { tokio::spawn(async { 42 }).await.unwrap() }), 42);
 }

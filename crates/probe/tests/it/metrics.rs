@@ -1,12 +1,13 @@
 //! The page of metrics, and clients that mean no good.
 
-use std::io::{ErrorKind, Read, Write};
+use std::error::Error;
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pollscope_probe::{MetricsServer, Probe};
+use pollscope_probe::{MetricsServer, Probe, ServeError};
 
 /// Far beyond what a scrape takes: turns a hang into a failure.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -189,8 +190,11 @@ fn an_address_in_use_is_refused_with_its_name() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let error = Probe::off().serve_prometheus(address).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    let ServeError::Listen { address: named, error: cause } = &error else { panic!("{error:?}") };
+    assert_eq!((*named, cause.kind()), (address, ErrorKind::AddrInUse));
+    assert_eq!(error.source().map(ToString::to_string), Some(cause.to_string()));
     assert!(error.to_string().starts_with(&format!("cannot serve metrics on `{address}`: ")), "{error}");
+    assert_eq!(io::Error::from(error).kind(), ErrorKind::AddrInUse);
 }
 
 #[test]

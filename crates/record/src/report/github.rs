@@ -11,7 +11,7 @@ use crate::recording::{Finding, Gate, GateVerdict, Recording};
 use crate::units::{format_ns, plural};
 
 use super::gates;
-use super::layout::cut;
+use crate::width::cut;
 
 /// GitHub shows ten annotations a step and drops the others: nine, and one that says how many there are more.
 const MOST: usize = 9;

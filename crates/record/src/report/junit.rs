@@ -19,7 +19,7 @@ use crate::pooled::{Pooled, pool};
 use crate::recording::{Finding, Gate, GateVerdict, Recording, Run};
 
 use super::gates;
-use super::layout::cut;
+use crate::width::cut;
 
 /// Columns of an attribute.
 const TEXT: usize = 2_000;

@@ -4,10 +4,12 @@
 //! when it leaves, so none is ever wider.
 
 use anstyle::{AnsiColor, Effects};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use unicode_width::UnicodeWidthChar;
 
 use super::style::Style;
 use crate::escape::escape;
+use crate::width::take;
+pub use crate::width::{cut, width};
 
 /// What a piece of text is, which decides its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,21 +162,6 @@ impl Line {
     }
 }
 
-/// Display columns of an escaped text.
-pub fn width(text: &str) -> usize {
-    text.width()
-}
-
-/// The start of an escaped text in at most `columns`, with `…` where something is missing.
-pub fn cut(text: &str, columns: usize) -> String {
-    if width(text) <= columns {
-        return text.to_owned();
-    }
-    let mut room = columns.saturating_sub(1);
-    let kept = text.chars().take_while(|&c| take(&mut room, c)).collect::<String>();
-    if columns == 0 { kept } else { kept + "…" }
-}
-
 /// The end of a text in at most `columns`: of a path, the end says more.
 pub fn cut_start(text: &str, columns: usize) -> String {
     let text = escape(text);
@@ -186,14 +173,6 @@ pub fn cut_start(text: &str, columns: usize) -> String {
     // A combining mark at the front would sit on the ellipsis.
     let kept = kept.into_iter().rev().skip_while(|&c| c.width() == Some(0));
     std::iter::once('…').chain(kept).collect()
-}
-
-/// Takes a character's columns from `room`, if it has them.
-fn take(room: &mut usize, c: char) -> bool {
-    let columns = c.width().unwrap_or(0);
-    let fits = columns <= *room;
-    *room -= if fits { columns } else { 0 };
-    fits
 }
 
 /// Text after a prefix, wrapped to `page` columns; the lines after the first hang below its start.

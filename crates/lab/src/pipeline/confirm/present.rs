@@ -115,7 +115,17 @@ impl fmt::Display for PresentError {
     }
 }
 
-impl std::error::Error for PresentError {}
+impl std::error::Error for PresentError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            PresentError::Io { error, .. } => Some(error),
+            PresentError::NotAFile { .. }
+            | PresentError::SameInput { .. }
+            | PresentError::OutputIsInput { .. }
+            | PresentError::NothingLeft { .. } => None,
+        }
+    }
+}
 
 /// The evidence that files are now, from their beginnings to their ends; the merge's part of the output begins at `start`.
 /// One file is open at a time.

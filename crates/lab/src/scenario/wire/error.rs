@@ -146,4 +146,16 @@ impl fmt::Display for ScenarioError {
     }
 }
 
-impl std::error::Error for ScenarioError {}
+impl std::error::Error for ScenarioError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ScenarioError::Gate { error, .. } => Some(error),
+            ScenarioError::Syntax { .. }
+            | ScenarioError::UnknownKey { .. }
+            | ScenarioError::Value { .. }
+            | ScenarioError::BadOverride { .. }
+            | ScenarioError::NotFound { .. }
+            | ScenarioError::Read { .. } => None,
+        }
+    }
+}

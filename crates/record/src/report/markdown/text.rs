@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use crate::escape::escape;
-use crate::report::layout::cut;
 use crate::units::format_count;
+use crate::width::cut;
 
 /// Columns of a text.
 const TEXT: usize = 600;

@@ -1,0 +1,153 @@
+//! Why a command fails, in words, and the exit code that goes with it.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::escape::{escape, escape_path};
+use crate::exit::Exit;
+use crate::explain::NoExplanation;
+use crate::export::console::ConsoleError;
+use crate::export::prometheus::ServeError;
+use crate::interval_log::LogError;
+use crate::pipeline::confirm::present::PresentError;
+use crate::recording::read::ReadError;
+use crate::redact::text;
+use crate::report::{Format, log};
+use crate::run::RunError;
+use crate::scenario::wire::ScenarioError;
+
+/// Why a command fails.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "each variant's message says when it happens")]
+pub enum CmdError {
+    #[error("{0}")]
+    Scenario(#[source] ScenarioError),
+    #[error("{0}")]
+    Run(#[source] RunError),
+    #[error("{0}")]
+    Confirm(#[source] PresentError),
+    #[error("{0}")]
+    Explanation(#[source] NoExplanation),
+    #[error("{0}")]
+    Console(#[source] ConsoleError),
+    #[error("{0}")]
+    Metrics(#[source] ServeError),
+    #[error(
+        "cannot vouch for what is seen here: {missed} of {tried} injected stalls were missed or seen wrong; try again on an idle \
+         machine, and report the table if they stay"
+    )]
+    StallsMissed { missed: usize, tried: usize },
+    #[error(
+        "cannot have {needed} files open at once: the limit is {allowed}; raise it (`ulimit -Hn`), or use fewer inputs"
+    )]
+    OpenFiles { needed: u64, allowed: u64 },
+    #[error("cannot start {needed} threads: {error}; raise the limit (`ulimit -u`, or the control group's on pids)")]
+    Threads {
+        needed: usize,
+        #[source]
+        error: io::Error,
+    },
+    #[error("cannot catch signals: {0}")]
+    Signals(#[source] io::Error),
+    #[error(
+        "cannot write report `{}`: it would replace `{}`, which this command uses; name another file",
+        escape_path(.report),
+        escape_path(.file)
+    )]
+    ReportIsUsed { report: PathBuf, file: PathBuf },
+    #[error("cannot read recording `{}`: {error}", escape_path(.path))]
+    Read {
+        path: PathBuf,
+        #[source]
+        error: ReadError,
+    },
+    #[error("cannot read interval log `{}`: {error}", escape_path(.path))]
+    ReadLog {
+        path: PathBuf,
+        #[source]
+        error: LogError,
+    },
+    #[error(
+        "cannot give `{asked}` for interval log `{}`: it holds only distributions; choose one of `{}`, or give a recording that \
+         `--json` wrote",
+        escape_path(.path),
+        log::FORMATS.map(Format::as_str).join("`, `")
+    )]
+    NotInLog { path: PathBuf, asked: &'static str },
+    #[error(
+        "cannot find baseline `{name}`: there is no `{}` in this folder; make it with `--save-baseline {name}`",
+        escape_path(.path),
+        name = escape(.name)
+    )]
+    NoBaseline { name: String, path: PathBuf },
+    #[error("cannot compare `{}` with `{}`: {}", escape_path(.a), escape_path(.b), escape(.why))]
+    Incomparable { a: PathBuf, b: PathBuf, why: String },
+    #[error("cannot compare the modes of `{}`: {}", escape_path(.path), escape(.why))]
+    Modes { path: PathBuf, why: String },
+    #[error("cannot write {}: {error}{}", target(.path), way_out(.error))]
+    Write {
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
+    /// Has no source: the sources' messages have the paths that this one hides.
+    #[error("{}", text(&.0.to_string()))]
+    Redacted(Box<CmdError>),
+}
+
+impl CmdError {
+    /// Turns what went wrong with writing to `path` into an error that names it; `-` is stdout.
+    pub(super) fn unwritable<E: Into<io::Error>>(path: impl Into<PathBuf>) -> impl FnOnce(E) -> CmdError {
+        let path = path.into();
+        move |error| CmdError::Write { path, error: error.into() }
+    }
+
+    /// The exit code that goes with it.
+    pub fn exit(&self) -> Exit {
+        match self {
+            CmdError::Scenario(_) | CmdError::Explanation(_) | CmdError::NotInLog { .. } => Exit::Usage,
+            CmdError::Write { .. } => Exit::CannotWrite,
+            CmdError::Redacted(error) => error.exit(),
+            CmdError::Run(_)
+            | CmdError::Confirm(_)
+            | CmdError::Console(_)
+            | CmdError::Metrics(_)
+            | CmdError::StallsMissed { .. }
+            | CmdError::OpenFiles { .. }
+            | CmdError::Threads { .. }
+            | CmdError::Signals(_)
+            | CmdError::Read { .. }
+            | CmdError::NoBaseline { .. }
+            | CmdError::Incomparable { .. }
+            | CmdError::Modes { .. }
+            | CmdError::ReadLog { .. }
+            | CmdError::ReportIsUsed { .. } => Exit::Error,
+        }
+    }
+
+    /// The error without paths. A usage error keeps them: it repeats what was typed, and is useless without.
+    pub(super) fn redacted(self) -> CmdError {
+        if self.exit() == Exit::Usage { self } else { CmdError::Redacted(Box::new(self)) }
+    }
+}
+
+fn target(path: &Path) -> String {
+    if path == Path::new("-") { "to stdout".to_owned() } else { format!("report `{}`", escape_path(path)) }
+}
+
+/// What the user can do about a report that cannot be written.
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotFound => "; make its folder first",
+        ErrorKind::PermissionDenied => "; write elsewhere, or make its folder writable for this user",
+        ErrorKind::StorageFull => "; free some space, or write elsewhere",
+        ErrorKind::IsADirectory => "; name a file in it",
+        _ if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
+            "; nobody reads from it: start its reader first"
+        }
+        _ => "",
+    }
+}

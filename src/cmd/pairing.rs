@@ -1,0 +1,142 @@
+//! Which modes are compared with which, and which recordings cannot be compared. Pure.
+
+use std::path::Path;
+
+use super::CmdError;
+use crate::compare::{Rounds, Side, compare, differences, environments};
+use crate::escape::escape_path;
+use crate::pooled::pool;
+use crate::recording::{Recording, ScenarioInfo};
+use crate::redact::HIDDEN;
+use crate::report::comparison::Compared;
+
+/// A recording, and what a comparison calls it.
+#[derive(Clone, Copy)]
+pub(super) struct Named<'a> {
+    pub(super) name: &'a str,
+    pub(super) path: &'a Path,
+    pub(super) recording: &'a Recording,
+}
+
+impl Named<'_> {
+    fn modes(&self) -> Vec<&str> {
+        mode_names(self.recording)
+    }
+
+    /// As a comparison introduces it.
+    fn heading(&self, redact: bool) -> String {
+        if redact { format!("{}: {HIDDEN}", self.name) } else { format!("{}: {}", self.name, self.path.display()) }
+    }
+}
+
+/// A mode of the first recording, and the mode of the second that it is compared with.
+pub(super) type Pair = [String; 2];
+
+fn mode_names(recording: &Recording) -> Vec<&str> {
+    pool(&recording.runs).into_iter().map(|mode| mode.name).collect()
+}
+
+fn quoted(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn refused(paths: [&Path; 2], why: String) -> CmdError {
+    CmdError::Incomparable { a: paths[0].to_owned(), b: paths[1].to_owned(), why }
+}
+
+/// A recording's modes: each but the first compared with the first.
+pub(super) fn modes_of_one(recording: &Recording, chosen: &[String], path: &Path) -> Result<Compared, CmdError> {
+    let known = mode_names(recording);
+    let refused = |why: String| CmdError::Modes { path: path.to_owned(), why };
+    let names: Vec<&str> = if chosen.is_empty() { known.clone() } else { chosen.iter().map(String::as_str).collect() };
+    if let Some(missing) = names.iter().find(|name| !known.contains(name)) {
+        return Err(refused(format!("it has no mode `{missing}`, but {}", quoted(&known))));
+    }
+    let [first, others @ ..] = &names[..] else { return Err(refused("it has no runs".to_owned())) };
+    if others.is_empty() {
+        return Err(refused(format!("it has only the mode `{first}`; name another recording too")));
+    }
+    let side = |mode: &str| Side::of(recording, mode, mode);
+    let each = others
+        .iter()
+        .map(|other| (String::new(), compare(&side(first), &side(other), Rounds::Interleaved, others.len())));
+    Ok(Compared {
+        scenario: recording.scenario.name.clone(),
+        sides: Vec::new(),
+        comparisons: each.collect(),
+        environments: Vec::new(),
+        gates: Vec::new(),
+    })
+}
+
+/// The modes of two recordings that are compared: those of the same name, unless the user chose two.
+pub(super) fn pairs(a: &Named, b: &Named, chosen: &[String]) -> Result<Vec<Pair>, CmdError> {
+    let (of_a, of_b) = (a.modes(), b.modes());
+    let paths = [a.path, b.path];
+    let has = |of: &[&str], mode: &str, path: &Path| {
+        let why = || format!("`{}` has no mode `{mode}`, but {}", escape_path(path), quoted(of));
+        if of.contains(&mode) { Ok(()) } else { Err(refused(paths, why())) }
+    };
+    if let [first, .., last] | [first @ last] = chosen {
+        has(&of_a, first, a.path)?;
+        has(&of_b, last, b.path)?;
+        return Ok(vec![[first.clone(), last.clone()]]);
+    }
+    if of_a.iter().any(|mode| !of_b.contains(mode)) || of_b.iter().any(|mode| !of_a.contains(mode)) {
+        let why = format!(
+            "the first has the modes {}, the second {}; name one of each: `--mode A,B`",
+            quoted(&of_a),
+            quoted(&of_b)
+        );
+        return Err(refused(paths, why));
+    }
+    Ok(of_a.iter().map(|mode| [*mode, *mode].map(str::to_owned)).collect())
+}
+
+/// The modes that both recordings have.
+pub(super) fn pairs_in_common(a: &Named, b: &Named) -> Result<Vec<Pair>, CmdError> {
+    let of_a = a.modes();
+    let of_both = b.modes().into_iter().filter(|mode| of_a.contains(mode));
+    let pairs: Vec<Pair> = of_both.map(|mode| [mode, mode].map(str::to_owned)).collect();
+    if pairs.is_empty() {
+        let why = "they have no mode in common; pass `--mode` with a mode of the baseline".to_owned();
+        return Err(refused([a.path, b.path], why));
+    }
+    Ok(pairs)
+}
+
+/// Compares two recordings in these pairs of modes; `redact` hides their paths.
+///
+/// # Errors
+/// When they answer different questions.
+pub(super) fn compare_pairs(a: &Named, b: &Named, pairs: &[Pair], redact: bool) -> Result<Compared, CmdError> {
+    same_question(&a.recording.scenario, &b.recording.scenario, [a.path, b.path])?;
+    let each = pairs.iter().map(|[mode_a, mode_b]| {
+        let is_one = mode_a == mode_b;
+        let name = |of: &Named, mode: &str| if is_one { of.name.to_owned() } else { format!("{} {mode}", of.name) };
+        let (of_a, of_b) = (name(a, mode_a), name(b, mode_b));
+        let (side_a, side_b) = (Side::of(a.recording, mode_a, of_a), Side::of(b.recording, mode_b, of_b));
+        let heading = if is_one { mode_a.clone() } else { String::new() };
+        (heading, compare(&side_a, &side_b, Rounds::Apart, pairs.len()))
+    });
+    Ok(Compared {
+        scenario: b.recording.scenario.name.clone(),
+        sides: [a, b].map(|of| of.heading(redact)).to_vec(),
+        comparisons: each.collect(),
+        environments: environments(a.recording, b.recording),
+        gates: Vec::new(),
+    })
+}
+
+/// Refuses recordings that answer different questions, and says in what they differ.
+pub(super) fn same_question(a: &ScenarioInfo, b: &ScenarioInfo, paths: [&Path; 2]) -> Result<(), CmdError> {
+    let differences = differences(a, b);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let shown = |value: &Option<String>| value.as_ref().map_or("unset".to_owned(), |value| format!("`{value}`"));
+    let each: Vec<String> =
+        differences.iter().map(|of| format!("`{}` is {} and {}", of.key, shown(&of.a), shown(&of.b))).collect();
+    let why = format!("their settings differ: {}; run both with the same", each.join(", "));
+    Err(refused(paths, why))
+}

@@ -1,0 +1,49 @@
+//! Commands that run no workload of a user's and show a text: `scenarios`, `doctor`, `explain`, `schema`, and what the command line
+//! prints of itself.
+
+use super::CmdError;
+use super::output::Terminal;
+use crate::doctor::{diagnose, report};
+use crate::exit::Exit;
+use crate::explain::{EXPLANATIONS, find, page};
+use crate::recording::wire::JSON_SCHEMA;
+use crate::report::list;
+use crate::scenario::{builtin, wire};
+use crate::stderr::ProgressLine;
+
+pub(super) fn scenarios(terminal: &Terminal) -> Result<Exit, CmdError> {
+    let scenarios = builtin::BUILTIN.iter().map(|(name, toml)| {
+        let scenario = wire::parse(name, toml, &[])?;
+        Ok((scenario.name, scenario.question))
+    });
+    let scenarios: Vec<_> = scenarios.collect::<Result<_, _>>().map_err(CmdError::Scenario)?;
+    text(&list::scenarios(&scenarios, &terminal.style()), terminal)
+}
+
+pub(super) fn doctor(terminal: &Terminal) -> Result<Exit, CmdError> {
+    let mut line = ProgressLine::new(terminal.quiet);
+    let diagnosis = diagnose(|stall, flavor| line.show(|| format!("injecting: {stall}, {}", flavor.as_str())));
+    line.clear();
+    text(&report::render(&diagnosis, &terminal.style()), terminal)?;
+    match diagnosis.missed() {
+        0 => Ok(Exit::Pass),
+        missed => Err(CmdError::StallsMissed { missed, tried: diagnosis.tried() }),
+    }
+}
+
+pub(super) fn explain(code: Option<&str>, terminal: &Terminal) -> Result<Exit, CmdError> {
+    let shown = match code {
+        None => page::list(EXPLANATIONS, &terminal.style()),
+        Some(code) => page::page(find(code).map_err(CmdError::Explanation)?, &terminal.style()),
+    };
+    text(&shown, terminal)
+}
+
+pub(super) fn schema(terminal: &Terminal) -> Result<Exit, CmdError> {
+    text(JSON_SCHEMA, terminal)
+}
+
+pub(super) fn text(text: &str, terminal: &Terminal) -> Result<Exit, CmdError> {
+    terminal.to_stdout(text)?;
+    Ok(Exit::Pass)
+}
