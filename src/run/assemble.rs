@@ -9,7 +9,7 @@ use crate::meter::Metered;
 use crate::pipeline::input::{Event, Told};
 use crate::pipeline::sink::Mode;
 use crate::recording::{
-    self, Blame, Coverage, Dist, Frame, InputEvent, InputEvents, Ledger, Run, RuntimeInfo, Syscall, Text,
+    self, Blame, Cause, Coverage, Dist, Frame, InputEvent, InputEvents, Ledger, Run, RuntimeInfo, Syscall, Text,
 };
 use crate::ring::Ring;
 use crate::scenario::Settings;
@@ -117,7 +117,7 @@ fn slow_poll(poll: &SlowPoll) -> recording::SlowPoll {
         cpu_ns: poll.evidence.cpu_ns,
         run_delay_ns: poll.evidence.run_delay_ns,
         off_cpu_ns: poll.evidence.off_cpu_ns(poll.duration_ns),
-        cause: poll.evidence.cause.map(|cause| cause.as_str().into()),
+        cause: poll.evidence.cause.map(Cause::from),
         syscall: poll.evidence.call.as_ref().map(|call| Syscall::from(call).into()),
         blocking_line: poll.evidence.blocking_line.as_deref().map(Text::from),
         function: poll.evidence.function.as_deref().map(Text::from),
