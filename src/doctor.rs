@@ -9,8 +9,8 @@ mod stalls;
 pub(crate) use blind::BlindSpot;
 pub(crate) use stalls::{Stall, UNWATCHED};
 
-use crate::cause::Cause;
 use crate::scenario::Flavor;
+use pollscope_base::Cause;
 
 /// How often a stall that was missed is injected again: a busy machine can hide one.
 pub(crate) const RETRIES: u32 = 2;

@@ -10,8 +10,8 @@ use tokio::task::LocalSet;
 
 use super::stalls::{Block, LENGTH};
 use super::{Injected, Seen, Stall};
-use crate::cause::Cause;
 use crate::scenario::Flavor;
+use pollscope_base::Cause;
 
 /// What counts as slow: a sixth of a stall, so that it is looked at three times.
 const THRESHOLD: Duration = Duration::from_millis(20);
@@ -84,7 +84,7 @@ fn seen(slow: &SlowPoll) -> Seen {
     let evidence = &slow.evidence;
     Seen {
         ns: slow.duration_ns,
-        cause: evidence.cause.map(Cause::from),
+        cause: evidence.cause,
         line: evidence.blocking_line.clone(),
         captures: evidence.captures,
         looked_after_ns: evidence.captured_after_ns.and_then(|ns| ns.checked_sub(THRESHOLD.as_nanos() as u64)),

@@ -1,11 +1,11 @@
 //! The table of injected stalls, and what is not seen here.
 
 use super::{Diagnosis, Injected, Outcome, RETRIES, Row, Seen, Trial};
-use crate::cause::Cause;
 use crate::report::Style;
 use crate::report::layout::{Ink, Line, hanging, paragraph};
 use crate::scenario::Flavor;
 use crate::units::{format_ns, plural};
+use pollscope_base::Cause;
 
 /// From this many columns on, lengths and lines have columns of their own, and the first look has that of the count of looks.
 const WIDE: usize = 100;

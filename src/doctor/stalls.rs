@@ -13,8 +13,8 @@ use rustix::fs::fstatfs;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::Injected;
-use crate::cause::Cause;
 use crate::scenario::Flavor;
+use pollscope_base::Cause;
 
 /// How long each stall lasts, or a little longer.
 pub(super) const LENGTH: Duration = Duration::from_millis(120);

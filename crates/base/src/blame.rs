@@ -6,7 +6,7 @@ use std::panic::Location;
 /// Who waited while a slow poll held its worker.
 ///
 /// Exact on a current-thread runtime, for spawned tasks. On a multi-thread one it holds those that the same worker polled
-/// afterwards; what others waited for is not in it.
+/// afterwards; what others waited for is in [`Ledger::unattributed_ns`](crate::Ledger::unattributed_ns).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Blame {
     /// Polls that had to wait for it, each counted once. Those that were ready before it ended, and the late ones.

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
-#[non_exhaustive]
+// Not `non_exhaustive`: who decides by cause is to decide about a new one before it compiles again.
 pub enum Cause {
     /// Off the CPU in a system call.
     BlockingCall,

@@ -5,7 +5,6 @@
 //! depends on another crate. What was not seen is `None`. With the feature `serde` what is in recordings reads and writes the words
 //! and keys of their JSON.
 
-#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod blame;

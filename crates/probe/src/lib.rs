@@ -44,8 +44,11 @@
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+#[cfg(feature = "capture")]
+mod alarm;
 mod blame;
 mod clock;
+mod coverage;
 mod env;
 #[cfg(feature = "tracing")]
 pub mod events;
@@ -69,6 +72,7 @@ mod snapshot;
 mod sync;
 pub mod testing;
 mod thread;
+mod tokio_api;
 mod watch;
 #[cfg(feature = "capture")]
 mod watchdog;
@@ -95,7 +99,6 @@ pub mod escape {
 }
 
 pub use clock::ClockSource;
-pub use hooks::{TOKIO_UNSTABLE, queued_on_workers};
 pub use metrics_server::{MetricsServer, ServeError};
 #[doc(inline)]
 pub use pollscope_base::redact::redacted_source;
@@ -106,4 +109,5 @@ pub use pollscope_base::{
 };
 pub use probe::{DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Probe, ProbeBuilder, ThresholdError};
 pub use snapshot::{Polling, Site, SlowPoll, Snapshot};
+pub use tokio_api::{TOKIO_UNSTABLE, queued_on_workers};
 pub use watch::Watch;

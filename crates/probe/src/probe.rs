@@ -12,11 +12,12 @@ use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
 use crate::env;
-use crate::hooks::{self, Chained, TOKIO_UNSTABLE};
+use crate::hooks::{self, Chained};
 use crate::reporter::{Callback, Control, LineWriter, Reporter};
 use crate::shared::Shared;
 use crate::snapshot::{SlowPoll, Snapshot};
 use crate::thread;
+use crate::tokio_api::{self, TOKIO_UNSTABLE};
 use crate::watch::Watch;
 
 /// What counts as a slow poll unless the builder is told otherwise: asyncio's `slow_callback_duration`.
@@ -139,7 +140,7 @@ impl Probe {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        hooks::spawn(name, self.watch(future).named(name))
+        tokio_api::spawn(name, self.watch(future).named(name))
     }
 
     /// From now on a poll is slow that lasts at least this long; also one that goes on already. What was counted before stays as it is:

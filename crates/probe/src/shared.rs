@@ -9,8 +9,8 @@ use pollscope_base::redact::redacted_evidence;
 use pollscope_base::{Blame, Cause, Charge, Evidence, Ledger, Lines};
 
 use crate::clock::Clock;
+use crate::coverage::coverage;
 use crate::histogram::{CoarseSum, Sum};
-use crate::hooks::{self, TOKIO_UNSTABLE};
 use crate::journal::{Journal, Key, Watched};
 use crate::names::Names;
 use crate::notes::Notes;
@@ -18,6 +18,7 @@ use crate::polling::Frame;
 use crate::ring::RawSlowPoll;
 use crate::site::{NAME_MIXED, Row};
 use crate::snapshot::{Polling, Site, SlowPoll, Snapshot, TaskName};
+use crate::tokio_api::TOKIO_UNSTABLE;
 use crate::worker::Slot;
 
 const SEVERAL: u64 = u64::MAX;
@@ -41,7 +42,7 @@ pub(crate) struct Shared {
     /// Whether wake-to-poll times are recorded.
     pub(crate) tracks_waits: bool,
     #[cfg(feature = "capture")]
-    pub(crate) alarm: crate::watchdog::Alarm,
+    pub(crate) alarm: crate::alarm::Alarm,
     slots: Mutex<Slots>,
     journal: Mutex<Journal>,
     /// Slow polls that found no room in their ring; written under the journal's lock.
@@ -287,7 +288,7 @@ impl Shared {
             names_refused: self.names.refused(),
             callback_panics: self.callback_panics.load(Relaxed),
             capture_notes: self.notes.all(),
-            coverage: hooks::coverage(self.tracks_waits),
+            coverage: coverage(self.tracks_waits),
         }
     }
 

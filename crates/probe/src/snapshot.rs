@@ -148,8 +148,7 @@ pub struct SlowPoll {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub evidence: Evidence,
-    /// Who waited for it; `None` in a build that does not see wake-to-poll times. What others waited for is in
-    /// [`Ledger::unattributed_ns`].
+    /// Who waited for it; `None` in a build that does not see wake-to-poll times.
     pub blame: Option<Blame>,
 }
 

@@ -8,10 +8,10 @@ use pollscope_base::CaptureNote;
 
 use crate::blame::{Culprit, Culprits, Waiter};
 use crate::clock::Moment;
-use crate::hooks;
 use crate::names::{NameId, UNNAMED};
 use crate::polling::Frame;
 use crate::shared::Shared;
+use crate::tokio_api;
 use crate::worker::Slot;
 
 thread_local! {
@@ -288,7 +288,7 @@ impl Entry {
     fn close_slow(&mut self, end_ns: u64, elapsed_ns: u64, ns: u64) {
         let Some(frame) = self.slot.polling.frame() else { return };
         // Tokio answers under a lock: only a slow poll may ask.
-        let handed_over = self.outer.is_empty() && hooks::handed_over();
+        let handed_over = self.outer.is_empty() && tokio_api::handed_over();
         // Not what its beginning is by now: the clock may have been corrected since, and the time between is measured.
         let start_ns = end_ns.saturating_sub(elapsed_ns).max(1);
         self.slot.record_slow(&frame, start_ns, end_ns, ns, handed_over);
@@ -297,7 +297,7 @@ impl Entry {
         } else if self.slot.tracks_waits {
             let Frame { task, location: spawned_at, start, .. } = frame;
             let culprit = Culprit { task, spawned_at, start, start_ns, end_ns };
-            self.culprits.begin(&self.slot.blames, culprit, hooks::is_alone());
+            self.culprits.begin(&self.slot.blames, culprit, tokio_api::is_alone());
             self.unusual.culprits = true;
         }
     }

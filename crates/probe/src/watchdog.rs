@@ -4,7 +4,6 @@
 //! /proc, copies its stack and unwinds it: at 1×, 2×, 4×, … the threshold. It never runs on the runtime, and nothing that it
 //! does stops a worker, but for the signal to a thread that runs: it copies the stack there, in about a microsecond.
 
-mod alarm;
 mod glance;
 mod naming;
 mod reasons;
@@ -27,7 +26,6 @@ use crate::journal::Watched;
 use crate::reporter::Control;
 use crate::shared::Shared;
 use crate::worker::Slot;
-pub(crate) use alarm::Alarm;
 use naming::{Job, Naming};
 use shot::Camera;
 use stall::{Reading, Stall};

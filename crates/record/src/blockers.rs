@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::hash::{BuildHasher, RandomState};
 
-use crate::recording::{Blame, SlowPoll};
+use crate::recording::{Blame, Cause, SlowPoll};
 
 /// All slow polls that blocked at one line for one cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct Blocker<'a> {
     /// The function that it is in.
     pub function: Option<&'a str>,
     /// Why they took long; `None` for those of which it is not known.
-    pub cause: Option<&'a str>,
+    pub cause: Option<&'a Cause>,
     /// The system call's name, where they were in one.
     pub call: Option<&'a str>,
     /// Where their tasks were spawned, of the first of them.
@@ -67,13 +67,13 @@ fn key(poll: &SlowPoll) -> [Option<&str>; 4] {
 
 fn blocker<'a>(group: &[Digested<'a>], total_ns: u64) -> Blocker<'a> {
     let (_, _, first) = group[0];
-    let [line, _, cause, call] = key(first);
+    let [line, _, _, call] = key(first);
     let polls = || group.iter().map(|(_, _, poll)| *poll);
     let waited = |of: fn(&Blame) -> u64| polls().filter_map(|poll| poll.blame.as_ref().map(of)).reduce(|a, b| a + b);
     Blocker {
         line,
         function: first.function.as_deref(),
-        cause,
+        cause: first.cause.as_ref(),
         call,
         spawned_at: &first.spawned_at,
         polls: group.len() as u64,

@@ -11,9 +11,10 @@ mod tests;
 pub use verdict::verdict;
 
 use crate::blockers::{Blocker, blockers};
-use crate::cause::Cause;
 use crate::pooled::{Pooled, pool};
-use crate::recording::{Dist, Finding, Run, Site, Verdict};
+use pollscope_base::Cause;
+
+use crate::recording::{self, Dist, Finding, Run, Site, Verdict};
 use crate::units::{format_count, format_ns, format_ratio, format_round_ns, plural};
 
 /// How much a finding matters.
@@ -230,12 +231,13 @@ fn blocked_at(blocker: &Blocker, mode: &Pooled) -> Option<Found> {
         format_ns(blocker.worst_ns),
         blocker.spawned_at
     );
-    let advice = blocker.cause.and_then(|word| advice_for(Cause::of(word)));
+    let advice = blocker.cause.and_then(advice_for);
     Some(Found { at: Some(line.to_owned()), advice, sentence })
 }
 
 /// What to do about a cause; the diagnosis's own advice where there is nothing better.
-fn advice_for(cause: Cause) -> Option<&'static str> {
+fn advice_for(cause: &recording::Cause) -> Option<&'static str> {
+    let recording::Cause::Known(cause) = cause else { return None };
     Some(match cause {
         Cause::BlockingCall => {
             "move the call off the loop: `tokio::task::spawn_blocking`, Tokio's own async counterpart, or a thread that owns \
@@ -257,7 +259,6 @@ fn advice_for(cause: Cause) -> Option<&'static str> {
             "nobody was blocked, as the worker was handed to another thread; `spawn_blocking` does without the hand-over"
         }
         Cause::Panic => "the panic is the fault; printing its backtrace (`RUST_BACKTRACE`) is what took the time",
-        Cause::Other => return None,
     })
 }
 

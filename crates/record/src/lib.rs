@@ -5,7 +5,6 @@
 //! clock, a thread or a file but [`recording::read`], which reads what it is given.
 
 pub mod blockers;
-pub mod cause;
 pub mod compare;
 pub mod dist;
 pub mod escape;

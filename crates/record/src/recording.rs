@@ -3,6 +3,7 @@
 //! Everything either makes one or reads one. It holds no handle, no clock and no path into a running
 //! process, so a report can be made at any time, of any recording. [`wire`] is its JSON twin.
 
+mod cause;
 pub mod read;
 mod seen;
 mod shared;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use crate::dist::{Dist, MAX_NS};
+pub use cause::Cause;
 pub use pollscope_base::Lines;
 pub use seen::place;
 pub use shared::{Shared, Text};
@@ -352,7 +354,7 @@ pub struct SlowPoll {
     /// Where most of its time went: `blocking-call`, `lock`, `cpu`, `page-fault`, `preempted`, `suspended`,
     /// `block-in-place` or `panic`; `None` where it is not known.
     #[serde(deserialize_with = "wire::bounded::present")]
-    pub cause: Option<Text>,
+    pub cause: Option<Cause>,
     /// The system call that it was in.
     #[serde(deserialize_with = "wire::bounded::present")]
     pub syscall: Option<Shared<Syscall>>,

@@ -10,7 +10,7 @@ use crate::pipeline::input::{Event, EventSummary};
 use crate::pipeline::sink::Mode;
 use crate::scenario::Settings;
 use pollscope_record::recording::{
-    self, Blame, Coverage, Dist, Frame, InputEvent, InputEvents, Ledger, Run, RuntimeInfo, Syscall, Text,
+    self, Blame, Cause, Coverage, Dist, Frame, InputEvent, InputEvents, Ledger, Run, RuntimeInfo, Syscall, Text,
 };
 
 /// Puts the parts together.
@@ -110,7 +110,7 @@ fn slow_poll(poll: &SlowPoll) -> recording::SlowPoll {
         cpu_ns: poll.evidence.cpu_ns,
         run_delay_ns: poll.evidence.run_delay_ns,
         off_cpu_ns: poll.evidence.off_cpu_ns(poll.duration_ns),
-        cause: poll.evidence.cause.map(|cause| cause.as_str().into()),
+        cause: poll.evidence.cause.map(Cause::from),
         syscall: poll.evidence.call.as_ref().map(|call| Syscall::from(call).into()),
         blocking_line: poll.evidence.blocking_line.as_deref().map(Text::from),
         function: poll.evidence.function.as_deref().map(Text::from),

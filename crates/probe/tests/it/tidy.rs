@@ -1,5 +1,8 @@
 //! The crate's own rules.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 /// Whoever embeds the probe gets these crates and no others.
@@ -42,6 +45,36 @@ fn events_do_not_turn_on_tokios() {
     };
     assert!(on("task-names"));
     assert!(!on("tracing"));
+}
+
+/// Imports go one way. What is in a file's folder is that file's own affair.
+#[test]
+fn no_file_imports_one_that_imports_it() {
+    let mut imports = BTreeMap::new();
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "rs") || path.ends_with("lib.rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let named = code.flat_map(|line| line.split("crate::").skip(1));
+        let named: BTreeSet<String> =
+            named.map(|rest| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()).collect();
+        imports.insert(path.file_stem().unwrap().to_str().unwrap().to_owned(), named);
+    }
+    assert!(imports["probe"].contains("hooks") && imports["hooks"].contains("shared"), "{imports:?}");
+    loop {
+        let imports_none = |named: &BTreeSet<String>| !named.iter().any(|name| imports.contains_key(name));
+        let leaves: Vec<String> =
+            imports.iter().filter(|(_, named)| imports_none(named)).map(|(file, _)| file.clone()).collect();
+        if leaves.is_empty() {
+            break;
+        }
+        leaves.iter().for_each(|file| _ = imports.remove(file));
+    }
+    assert!(imports.is_empty(), "a circle is in {imports:?}");
 }
 
 fn tree(options: &[&str]) -> String {

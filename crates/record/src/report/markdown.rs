@@ -6,7 +6,7 @@ use super::measures::{Figure, MEASURES, P50, P90, P99, P999, P9999, PRICE, Perce
 use crate::blockers::blockers;
 use crate::findings::{Severity, diagnosis, verdict};
 use crate::pooled::{Pooled, pool};
-use crate::recording::{Dist, Finding, GateVerdict, Recording};
+use crate::recording::{Cause, Dist, Finding, GateVerdict, Recording};
 use crate::units::{format_count, format_ns, format_ratio, format_round_ns, plural};
 
 use super::terminal::closing::befell;
@@ -115,7 +115,7 @@ fn who_blocked(modes: &[Pooled]) -> String {
                 md(mode.name),
                 md(&place),
                 md(blocker.call.unwrap_or_default()),
-                md(blocker.cause.unwrap_or("unknown")),
+                md(blocker.cause.map_or("unknown", Cause::as_str)),
                 format_count(blocker.polls),
                 format_ns(blocker.total_ns),
                 format_ns(blocker.worst_ns),

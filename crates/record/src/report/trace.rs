@@ -133,7 +133,7 @@ fn args(slow: &SlowPoll) -> Map<String, Value> {
     let text = |text: &Option<Text>| text.as_deref().map(|text| Value::from(escape(text)));
     let ms = |ns: Option<u64>| ns.map(|ns| Value::from(ns as f64 / 1e6));
     let known = [
-        ("cause", text(&slow.cause)),
+        ("cause", slow.cause.as_deref().map(|cause| Value::from(escape(cause)))),
         ("syscall", slow.syscall.as_ref().map(|call| Value::from(escape(&call.text)))),
         ("blocking_line", text(&slow.blocking_line)),
         ("function", text(&slow.function)),

@@ -52,7 +52,7 @@ fn longest<'a>(pooled: &Pooled<'a>, blockers: &[Blocker]) -> Vec<Option<&'a Slow
 
 fn is_of(poll: &SlowPoll, blocker: &Blocker) -> bool {
     poll.blocking_line.as_deref() == blocker.line
-        && poll.cause.as_deref() == blocker.cause
+        && poll.cause.as_ref() == blocker.cause
         && poll.syscall.as_ref().map(|call| call.name.as_str()) == blocker.call
         && (blocker.line.is_some() || *poll.spawned_at == *blocker.spawned_at)
 }
@@ -67,7 +67,7 @@ fn blocker_row(index: usize, pooled: &Pooled, blocker: &Blocker, longest: Option
     vec![
         mode(index, pooled.name),
         Cell::markup(line(blocker, longest)),
-        Cell::text(&blocker.cause.map_or_else(|| "unknown".to_owned(), name)),
+        Cell::text(&blocker.cause.map_or_else(|| "unknown".to_owned(), |cause| name(cause))),
         Cell::text(&or_unknown(blocker.call.map(name))),
         Cell::number(Some(blocker.polls), format_count),
         Cell::number(Some(blocker.total_ns), format_ns),

@@ -104,7 +104,7 @@ fn hostile(length: usize) -> Recording {
             let evil = Text::from(evil.as_str());
             poll.task_name = Some(evil.clone());
             poll.spawned_at = evil.clone();
-            poll.cause = Some(evil.clone());
+            poll.cause = Some(evil.clone().into());
             poll.blocking_line = Some(evil.clone());
             poll.stack =
                 vec![Frame { function: Some(evil.clone()), file: Some(evil.clone()), line: Some(1) }; 3].into();

@@ -1,7 +1,9 @@
 //! What of a recording is in its page, when all of it would be too much: fewer stacks, fewer slow polls, fewer intervals.
 
+use std::ops::Deref;
+
 use super::longest::longest;
-use crate::recording::{Frame, Interval, Recording, Run, SlowPoll, Text};
+use crate::recording::{Frame, Interval, Recording, Run, SlowPoll};
 use crate::units::plural;
 
 /// Bytes of JSON a run up to which all slow polls are in a page as they are: a page of two runs, as scenarios have them, is to take
@@ -147,16 +149,16 @@ fn take(room: &mut usize, size: usize, rest: usize) -> bool {
 /// About how many bytes of JSON a slow poll takes without its stack: writing a million of them to find out would take too long.
 fn size(poll: &SlowPoll) -> usize {
     let call = poll.syscall.as_ref().map_or(0, |call| 90 + call.name.len() + call.text.len() + length(&call.path));
-    let texts = [&poll.task_name, &poll.cause, &poll.blocking_line, &poll.function].map(length);
-    SLOW_POLL + poll.spawned_at.len() + texts.iter().sum::<usize>() + call
+    let texts = [&poll.task_name, &poll.blocking_line, &poll.function].map(length);
+    SLOW_POLL + poll.spawned_at.len() + length(&poll.cause) + texts.iter().sum::<usize>() + call
 }
 
 fn stack_size(poll: &SlowPoll) -> usize {
     poll.stack.iter().map(|frame| 50 + length(&frame.function) + length(&frame.file)).sum()
 }
 
-fn length(text: &Option<Text>) -> usize {
-    text.as_ref().map_or(4, |text| text.len() + 2)
+fn length(text: &Option<impl Deref<Target = str>>) -> usize {
+    text.as_deref().map_or(4, |text| text.len() + 2)
 }
 
 /// Each run's intervals, put together until they are few and small enough, and how many became one.

@@ -4,6 +4,7 @@ use super::super::layout::{Ink, Line, cut, cut_start, width};
 use super::Page;
 use crate::blockers::{Blocker, blockers};
 use crate::pooled::Pooled;
+use crate::recording::Cause;
 use crate::units::{format_count, format_ns, format_percent};
 
 /// Rows a mode.
@@ -88,7 +89,7 @@ impl Table {
         let line = start
             .left(Ink::Plain, &cut_start(&place, self.place.saturating_sub(2)), self.place)
             .left(Ink::Plain, &cut(blocker.call.unwrap_or(""), self.call.saturating_sub(2)), self.call)
-            .left(Ink::Bad, blocker.cause.unwrap_or("unknown"), self.cause)
+            .left(Ink::Bad, blocker.cause.map_or("unknown", Cause::as_str), self.cause)
             .right(Ink::Plain, &format_count(blocker.polls), COUNT);
         let line = if self.has_time { line.right(Ink::Plain, &format_ns(blocker.total_ns), NUMBER) } else { line };
         let elapsed: u64 = mode.rounds.iter().map(|run| run.elapsed_ns).sum();

@@ -24,13 +24,13 @@ pub(crate) struct Alarm {
 
 impl Alarm {
     /// The calling thread is the one that sleeps.
-    pub(super) fn is_mine(&self) {
+    pub(crate) fn is_mine(&self) {
         let _ = self.thread.set(thread::current());
         fence(SeqCst);
     }
 
     /// Asks the thread to end.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.is_stopped.store(true, Release);
         self.unpark();
     }
@@ -65,7 +65,7 @@ impl Alarm {
     }
 
     /// Whether it is time to end; waits until then, or for so long, or until it is interrupted.
-    pub(super) fn wait(&self, ns: u64) -> bool {
+    pub(crate) fn wait(&self, ns: u64) -> bool {
         let (start, length) = (Instant::now(), Duration::from_nanos(ns));
         while !self.is_stopped.load(Acquire) {
             let left = length.saturating_sub(start.elapsed());
@@ -78,7 +78,7 @@ impl Alarm {
     }
 
     /// Sleeps until somebody rings, unless a thread is awake: whether it did; whether it is time to end is asked afterwards.
-    pub(super) fn sleep(&self, is_all_quiet: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn sleep(&self, is_all_quiet: impl FnOnce() -> bool) -> bool {
         self.is_asleep.store(true, SeqCst);
         let sleeps = is_all_quiet();
         while sleeps && self.is_asleep.load(SeqCst) && !self.is_stopped.load(Acquire) {
@@ -89,7 +89,7 @@ impl Alarm {
     }
 
     #[cfg(test)]
-    pub(super) fn is_asleep(&self) -> bool {
+    pub(crate) fn is_asleep(&self) -> bool {
         self.is_asleep.load(SeqCst)
     }
 }

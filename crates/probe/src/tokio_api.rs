@@ -1,0 +1,151 @@
+//! What the probe asks Tokio, and what it has Tokio call: all that depends on `--cfg tokio_unstable`.
+//!
+//! The only file that knows the cfg. Every type exists under both; only what fills it differs.
+
+use std::panic::Location;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, RuntimeFlavor, RuntimeMetrics};
+use tokio::task::{Id, JoinHandle};
+
+#[cfg(tokio_unstable)]
+mod task_hooks;
+#[cfg(all(test, tokio_unstable))]
+mod tests;
+
+/// Whether this build has `--cfg tokio_unstable`, and so sees every poll of every spawned task.
+pub const TOKIO_UNSTABLE: bool = cfg!(tokio_unstable);
+
+#[cfg(tokio_unstable)]
+type TaskHook = Box<dyn Fn(&tokio::runtime::TaskMeta<'_>) + Send + Sync>;
+
+/// The user's own callbacks around polls.
+#[derive(Default)]
+pub(crate) struct TaskHooks {
+    #[cfg(tokio_unstable)]
+    before_poll: Option<TaskHook>,
+    #[cfg(tokio_unstable)]
+    after_poll: Option<TaskHook>,
+}
+
+impl TaskHooks {
+    /// Has every poll of a spawned task call `begin`, with the task, its spawn site and how long it was ready, if `tracks_waits`,
+    /// and `end`; and, around these, the user's callbacks. Nothing is called in a build without the cfg.
+    #[cfg(tokio_unstable)]
+    pub(crate) fn install_around(
+        self,
+        builder: &mut Builder,
+        tracks_waits: bool,
+        begin: impl Fn(Id, &'static Location<'static>, Option<Duration>) + Send + Sync + 'static,
+        end: impl Fn() + Send + Sync + 'static,
+    ) {
+        if tracks_waits {
+            builder.track_task_schedule_latency();
+        }
+        let begin =
+            move |meta: &tokio::runtime::TaskMeta<'_>| begin(meta.id(), meta.spawned_at(), meta.schedule_latency());
+        // Two closures each, so that a runtime without callbacks of its own does not ask for them at every poll.
+        match self.before_poll {
+            None => builder.on_before_task_poll(begin),
+            Some(user) => builder.on_before_task_poll(move |meta| {
+                user(meta);
+                begin(meta);
+            }),
+        };
+        match self.after_poll {
+            None => builder.on_after_task_poll(move |_| end()),
+            Some(user) => builder.on_after_task_poll(move |meta| {
+                end();
+                user(meta);
+            }),
+        };
+    }
+
+    /// There is no such callback in this build.
+    #[cfg(not(tokio_unstable))]
+    pub(crate) fn install_around(
+        self,
+        _builder: &mut Builder,
+        _tracks_waits: bool,
+        _begin: impl Fn(Id, &'static Location<'static>, Option<Duration>) + Send + Sync + 'static,
+        _end: impl Fn() + Send + Sync + 'static,
+    ) {
+    }
+
+    /// Puts the user's callbacks alone into the runtime's builder.
+    pub(crate) fn install_alone(self, builder: &mut Builder) {
+        #[cfg(tokio_unstable)]
+        {
+            if let Some(before_poll) = self.before_poll {
+                builder.on_before_task_poll(before_poll);
+            }
+            if let Some(after_poll) = self.after_poll {
+                builder.on_after_task_poll(after_poll);
+            }
+        }
+        #[cfg(not(tokio_unstable))]
+        let _ = builder;
+    }
+}
+
+/// Spawns a task, with a name that tokio-console shows where this build can give it one.
+#[track_caller]
+pub(crate) fn spawn<F>(name: &str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    #[cfg(all(tokio_unstable, feature = "task-names"))]
+    {
+        let spawned = tokio::task::Builder::new().name(name).spawn(future);
+        spawned.expect("a task that is not a blocking one can always be spawned")
+    }
+    #[cfg(not(all(tokio_unstable, feature = "task-names")))]
+    {
+        let _ = name;
+        tokio::spawn(future)
+    }
+}
+
+/// Whether the poll that ends on this thread gave its worker to another thread, by `block_in_place`. Takes a lock of
+/// Tokio's, so it is for slow polls alone.
+/// `false` where this build cannot tell.
+pub(crate) fn handed_over() -> bool {
+    #[cfg(tokio_unstable)]
+    {
+        let Some(worker) = tokio::runtime::worker_index() else { return false };
+        let Ok(runtime) = Handle::try_current() else { return false };
+        let metrics = runtime.metrics();
+        worker < metrics.num_workers() && metrics.worker_thread_id(worker) != Some(std::thread::current().id())
+    }
+    #[cfg(not(tokio_unstable))]
+    false
+}
+
+/// Whether the poll that ends on this thread is of a current-thread runtime: nobody else polls its tasks, or looks for its
+/// events, meanwhile.
+pub(crate) fn is_alone() -> bool {
+    Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread)
+}
+
+/// How many tasks wait in the workers' own queues, all together, at this moment; `None` where this build cannot see it. What is
+/// in a multi-thread worker's LIFO slot is in no queue, and what other threads woke is in the runtime's global one:
+/// [`RuntimeMetrics::global_queue_depth`](tokio::runtime::RuntimeMetrics::global_queue_depth).
+///
+/// ```
+/// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// let queued = pollscope_probe::queued_on_workers(&runtime.metrics());
+/// assert_eq!(queued, pollscope_probe::TOKIO_UNSTABLE.then_some(0));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn queued_on_workers(metrics: &RuntimeMetrics) -> Option<u64> {
+    #[cfg(tokio_unstable)]
+    {
+        Some((0..metrics.num_workers()).map(|worker| metrics.worker_local_queue_depth(worker) as u64).sum())
+    }
+    #[cfg(not(tokio_unstable))]
+    {
+        let _ = metrics;
+        None
+    }
+}
