@@ -47,14 +47,13 @@
 //! constant time in each reading, however many inputs there are. At most 64 inputs are open at once.
 
 use std::collections::HashMap;
-use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::tag::tag;
 use count::{EachOf, LostLine, SecondPass, count, count_rest};
 use evidence::EvidenceError;
-pub use evidence::{InputEvidence, OutputEvidence, Part, PartFile};
+pub use evidence::{How, InputEvidence, OutputEvidence, Part, PartFile};
 use follow::{FirstPass, follow};
 use inputs::Inputs;
 use lines::{Key, Place, Sender};
@@ -73,15 +72,6 @@ pub mod present;
 #[cfg(test)]
 mod tests;
 mod torn;
-
-/// How lines were delivered.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct How {
-    /// The most bytes of a line; a longer one was delivered in [pieces](super::pieces).
-    pub max_line: Option<NonZeroUsize>,
-    /// Whether each line of the output begins with its input's [tag](super::tag) and a tab.
-    pub tags: bool,
-}
 
 /// Finds out what became of every line; the module says how, and what each count means.
 ///

@@ -33,16 +33,16 @@ struct WatchedFile {
     idle: Duration,
     since: Instant,
     due: Instant,
-    tell: oneshot::Sender<()>,
+    wake: oneshot::Sender<()>,
 }
 
 impl IdleWatcher {
     /// Sends when the name is another file's, or the file is not as it was seen. It was idle for so long. `None` where no thread
     /// can be started: then nobody looks.
     pub(super) fn watch(&self, path: &Path, version: Version, idle: Duration) -> Option<oneshot::Receiver<()>> {
-        let (tell, told) = oneshot::channel();
+        let (wake, woken) = oneshot::channel();
         let since = Instant::now();
-        let waiting = WatchedFile { path: path.to_owned(), version, idle, since, due: since, tell };
+        let waiting = WatchedFile { path: path.to_owned(), version, idle, since, due: since, wake };
         let mut state = self.lock();
         if !state.is_running {
             let of_thread = self.clone();
@@ -50,7 +50,7 @@ impl IdleWatcher {
             state.is_running = true;
         }
         state.waiting.push(WatchedFile { due: since + waiting.pause(), ..waiting });
-        Some(told)
+        Some(woken)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -64,7 +64,7 @@ impl IdleWatcher {
             let now = Instant::now();
             let due: Vec<WatchedFile> = {
                 let mut state = self.lock();
-                state.waiting.retain(|waiting| !waiting.tell.is_closed());
+                state.waiting.retain(|waiting| !waiting.wake.is_closed());
                 if state.waiting.is_empty() {
                     state.is_running = false;
                     return;
@@ -76,7 +76,7 @@ impl IdleWatcher {
                 if Version::of(&waiting.path) == waiting.version {
                     return Some(WatchedFile { due: now + waiting.pause(), ..waiting });
                 }
-                let _ = waiting.tell.send(());
+                let _ = waiting.wake.send(());
                 None
             });
             let as_before: Vec<WatchedFile> = as_before.collect();
@@ -106,15 +106,15 @@ mod tests {
         }
         fs::write(&paths[4], "a\n").unwrap();
         let watcher = IdleWatcher::default();
-        let told = paths.clone().map(|path| watcher.watch(&path, Version::of(&path), Duration::ZERO).unwrap());
+        let woken = paths.clone().map(|path| watcher.watch(&path, Version::of(&path), Duration::ZERO).unwrap());
         fs::write(&paths[0], "a\nb\n").unwrap();
         fs::write(folder.path().join("new"), "a\n").unwrap();
         fs::rename(folder.path().join("new"), &paths[1]).unwrap();
         fs::remove_file(&paths[2]).unwrap();
         fs::write(&paths[3], "a\n").unwrap();
-        let [grows, replaced, removed, appears, mut stays] = told;
-        for told in [grows, replaced, removed, appears] {
-            assert_eq!(told.blocking_recv(), Ok(()));
+        let [grows, replaced, removed, appears, mut stays] = woken;
+        for woken in [grows, replaced, removed, appears] {
+            assert_eq!(woken.blocking_recv(), Ok(()));
         }
         assert_eq!(stays.try_recv(), Err(oneshot::error::TryRecvError::Empty));
         drop(stays);

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::{self, File, Metadata, OpenOptions};
+use std::num::NonZeroUsize;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,6 +77,15 @@ pub struct OutputEvidence {
     pub dev: u64,
     /// Its inode.
     pub ino: u64,
+}
+
+/// How lines were delivered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct How {
+    /// The most bytes of a line; a longer one was delivered in [pieces](crate::pipeline::pieces).
+    pub max_line: Option<NonZeroUsize>,
+    /// Whether each line of the output begins with its input's [tag](crate::pipeline::tag) and a tab.
+    pub tags: bool,
 }
 
 /// Why nothing can be said: the evidence is not what it was, or cannot be read.

@@ -6,8 +6,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::How;
-use super::evidence::{EvidenceError, InputEvidence, Part, PartFile, open_same};
+use super::evidence::{EvidenceError, How, InputEvidence, Part, PartFile, open_same};
 use super::lines::{Attribution, End, Framing, Key, Line, Lines, Place, Sender};
 use crate::pipeline::tag::tag;
 
