@@ -11,7 +11,6 @@ use tokio::task::LocalSet;
 use super::stalls::{Block, LENGTH};
 use super::{Injected, Seen, Stall};
 use crate::scenario::Flavor;
-use pollscope_base::Cause;
 
 /// What counts as slow: a sixth of a stall, so that it is looked at three times.
 const THRESHOLD: Duration = Duration::from_millis(20);
