@@ -96,3 +96,18 @@ fn the_guide_names_every_scenario_and_every_format() {
         assert!(named.contains(&name), "{name} is not in the guide");
     }
 }
+
+#[test]
+fn the_guide_knows_only_settings_that_there_are() {
+    let (guide, folder) = (document("docs/guide.md"), Folder::new());
+    let settings =
+        guide.split("### Every setting").nth(1).and_then(|rest| rest.split("### ").next()).expect("a section");
+    let keys: Vec<&str> = settings.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert!(keys.len() >= 28, "{keys:?}");
+    for key in keys {
+        // No setting is a table.
+        let output = folder.command(["run", "merge", "--set", &format!("{key}={{}}")]).output().unwrap();
+        assert_ends(&output, 2, &[]);
+        assert!(!stderr(&output).contains("unknown key"), "{}", stderr(&output));
+    }
+}
