@@ -43,7 +43,7 @@ pub(super) struct CliCompare {
     /// What the comparison is written as
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = parse_comparison_format)]
     format: comparison::Format,
-    /// End with 99 unless this holds of B, or of A where there is no B (repeatable); the grammar is in docs/guide.md
+    /// End with 99 unless this holds of B, or of A where there is no B (repeatable); the grammar is in the README
     #[arg(long, value_name = "GATE", value_parser = parse_gate)]
     fail_on: Vec<Gate>,
     /// End with 97 when a recording is too short to tell whether a gate holds

@@ -63,7 +63,7 @@ pub(super) struct CliOutputs {
     /// Write the report as Markdown to this file; `-` is stdout
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
-    /// End with 99 unless this holds, such as `lag.p99 < 10ms` (repeatable); the grammar is in docs/guide.md
+    /// End with 99 unless this holds, such as `lag.p99 < 10ms` (repeatable); the grammar is in the README
     #[arg(long, value_name = "GATE", value_parser = parse_gate)]
     fail_on: Vec<Gate>,
     /// End with 97 when the run was too short to tell whether a gate holds
