@@ -3,7 +3,7 @@
 //! Every call that blocks and every load that computes runs in a task, on both flavours of runtime, behind futures of
 //! several shapes; what the probe says is compared with what the task itself measured and knows. Tasks that only yield
 //! run between: a slow poll of theirs is a false report. Then how late a line says that a poll still runs, and how late a
-//! stall is looked at while the names of the one before are looked up. Nothing is asserted: the tables are for METHODOLOGY.md.
+//! stall is looked at while the names of the one before are looked up. Nothing is asserted: the tables are for docs/results/accuracy.md.
 //!
 //! With `-- lateness` only the latter. With `--profile bench-lto`, the same of a binary with fat LTO.
 

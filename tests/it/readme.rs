@@ -1,9 +1,18 @@
-//! The README's sample is what the program prints.
+//! What the documents show is what the program prints, and what they promise is there.
 
-use crate::support::{pollscope, root, stdout};
+use std::fs;
 
-fn readme() -> String {
-    std::fs::read_to_string(root().join("README.md")).unwrap()
+use crate::support::{Folder, assert_ends, pollscope, root, stderr, stdout};
+
+fn document(name: &str) -> String {
+    fs::read_to_string(root().join(name)).unwrap()
+}
+
+/// The first block of a document that is fenced as `kind` and holds `part`.
+fn block(document: &str, kind: &str, part: &str) -> String {
+    let blocks = document.split(&format!("```{kind}\n")).skip(1);
+    let block = blocks.filter_map(|rest| rest.split("```").next()).find(|block| block.contains(part));
+    block.unwrap_or_else(|| panic!("no `{kind}` block with {part}")).to_owned()
 }
 
 /// The first column of every line that begins with a word or a mark, its numbers taken out: what does not depend on the
@@ -25,23 +34,80 @@ fn shape(report: &str) -> Vec<String> {
     shape
 }
 
-#[test]
-fn the_sample_has_the_shape_of_the_report() {
-    if !pollscope_probe::TOKIO_UNSTABLE {
-        println!("SKIP: the README shows a build with task hooks");
-        return;
-    }
-    let readme = readme();
-    let sample = readme.split("```text\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a sample");
-    let output = pollscope().args(["run", "slow-sink", "--quiet"]).output().unwrap();
-    assert_eq!(shape(sample), shape(&stdout(&output)));
+/// The whole report, in the guide.
+fn sample() -> String {
+    block(&document("docs/guide.md"), "text", "Coverage")
 }
 
 #[test]
-fn the_first_screen_has_the_two_commands() {
-    let readme = readme();
-    let first: Vec<&str> = readme.lines().take(25).collect();
-    for command in ["cargo run --release -- run slow-sink", "cargo test"] {
-        assert!(first.iter().any(|line| line.trim() == command), "`{command}` is not on the first screen");
+fn the_sample_has_the_shape_of_the_report() {
+    if !pollscope_probe::TOKIO_UNSTABLE {
+        println!("SKIP: the guide shows a build with task hooks");
+        return;
+    }
+    let output = pollscope().args(["run", "slow-sink", "--quiet"]).output().unwrap();
+    assert_eq!(shape(&sample()), shape(&stdout(&output)));
+}
+
+#[test]
+fn the_readme_shows_a_part_of_that_sample() {
+    let (sample, part) = (sample(), block(&document("README.md"), "text", "merge ok"));
+    assert!(part.lines().count() <= 20, "{part}");
+    let mut rest = sample.lines();
+    for line in part.lines().filter(|line| *line != "…") {
+        assert!(rest.any(|whole| whole == line), "not in the guide's sample, or not in its order: {line}");
+    }
+}
+
+#[test]
+fn the_first_screens_have_the_two_commands() {
+    let readme = document("README.md");
+    assert!(readme.lines().count() <= 130, "{} lines", readme.lines().count());
+    let first: Vec<&str> = readme.lines().take(70).collect();
+    let commands = ["cargo run --release -- run slow-sink", "cargo test"];
+    for command in commands {
+        assert!(first.contains(&command), "`{command}` is not on the first screens");
+    }
+    assert_eq!(block(&readme, "sh", commands[0]).lines().collect::<Vec<_>>(), commands);
+}
+
+#[test]
+fn the_scenario_in_the_guide_runs() {
+    let folder = Folder::new();
+    folder.write("guide.toml", block(&document("docs/guide.md"), "toml", "question = "));
+    let output =
+        folder.run("run guide.toml --rounds 1 --mode offloaded --set merge.lines=10 --set merge.close_after=0");
+    assert_ends(&output, 0, &[]);
+}
+
+#[test]
+fn the_guide_names_every_scenario_and_every_format() {
+    let guide = document("docs/guide.md");
+    let named: Vec<&str> = guide.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let folder = Folder::new();
+    let listed = stdout(&folder.run("scenarios"));
+    let refused = stderr(&folder.run("report - --format none"));
+    let scenarios =
+        listed.lines().filter(|line| !line.starts_with(' ')).filter_map(|line| line.split_whitespace().next());
+    let formats = refused.split("choose of").nth(1).expect("the formats").split('`').skip(1).step_by(2);
+    let all: Vec<&str> = scenarios.chain(formats).collect();
+    assert!(all.len() >= 18, "{all:?}");
+    for name in all {
+        assert!(named.contains(&name), "{name} is not in the guide");
+    }
+}
+
+#[test]
+fn the_guide_knows_only_settings_that_there_are() {
+    let (guide, folder) = (document("docs/guide.md"), Folder::new());
+    let settings =
+        guide.split("### Every setting").nth(1).and_then(|rest| rest.split("### ").next()).expect("a section");
+    let keys: Vec<&str> = settings.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert!(keys.len() >= 28, "{keys:?}");
+    for key in keys {
+        // No setting is a table.
+        let output = folder.command(["run", "merge", "--set", &format!("{key}={{}}")]).output().unwrap();
+        assert_ends(&output, 2, &[]);
+        assert!(!stderr(&output).contains("unknown key"), "{}", stderr(&output));
     }
 }

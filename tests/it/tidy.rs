@@ -134,10 +134,47 @@ fn nothing_is_left_undone() {
     never(&sources(), &["todo!", "unimplemented!", "FIXME", "XXX"], &[]);
 }
 
+/// Everything that is written for people to read.
+fn documents() -> Vec<PathBuf> {
+    let mut all = files("docs", "md");
+    let others = ["README", "ARCHITECTURE", "CHANGELOG", "CONTRIBUTING", "SECURITY", "crates/probe/README", "contrib/README"];
+    all.extend(others.map(|name| root().join(format!("{name}.md"))));
+    all
+}
+
+/// The text without what is fenced: that is code, where nothing is a link or a heading.
+fn prose(path: &Path) -> String {
+    text(path).split("\n```").step_by(2).collect()
+}
+
+/// What GitHub makes of a document's headings, to link to.
+fn anchors(path: &Path) -> Vec<String> {
+    let kept =
+        |heading: &str| heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
+    let prose = prose(path);
+    let headings = prose.lines().filter(|line| line.starts_with('#'));
+    headings.map(|line| kept(line.trim_start_matches('#').trim()).to_lowercase().replace(' ', "-")).collect()
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    for path in documents() {
+        let prose = prose(&path);
+        for link in prose.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let (file, wanted) = link.split_once('#').unwrap_or((link, ""));
+            if file.starts_with("http") {
+                continue;
+            }
+            let target = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            assert!(target.exists(), "{}: {link}", path.display());
+            assert!(wanted.is_empty() || anchors(&target).iter().any(|a| a == wanted), "{}: {link}", path.display());
+        }
+    }
+}
+
 #[test]
 fn texts_say_nothing_of_one_machine() {
-    let mut all = vec![root().join("README.md"), root().join("ARCHITECTURE.md"), root().join("METHODOLOGY.md")];
-    all.push(root().join("crates/probe/README.md"));
+    let mut all = documents();
     all.extend(sources());
     all.extend(files("scenarios", "toml"));
     for path in all {

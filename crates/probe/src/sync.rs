@@ -1,5 +1,5 @@
 //! What threads share without a lock is made of these: the standard library's, but in models loom's, which plays every order
-//! of what they do that the memory model allows. METHODOLOGY.md says what the models show.
+//! of what they do that the memory model allows. docs/reliability.md says what the models show.
 
 #[cfg(all(test, pollscope_loom))]
 pub(crate) mod model;

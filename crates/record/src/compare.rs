@@ -2,7 +2,7 @@
 //! always give the same answer: the resamples come from a fixed seed.
 //!
 //! Rounds are the unit: a statistic is taken of each round, and the noise between rounds decides what counts as a difference.
-//! METHODOLOGY.md says how ("Comparing"). With fewer than [`LEAST_ROUNDS`] rounds nothing is known of that noise; then a
+//! docs/how-it-works.md says how. With fewer than [`LEAST_ROUNDS`] rounds nothing is known of that noise; then a
 //! percentile has the interval that its own samples give it, and only a gap far beyond it counts.
 
 mod drift;

@@ -51,7 +51,7 @@ impl Fault {
 /// The longest merge, in bytes.
 const MAX_MERGE_BYTES: u128 = 10 << 30;
 
-/// As many as a comparison needs to pair them; METHODOLOGY.md says what fewer and more are worth ("Comparing").
+/// As many as a comparison needs to pair them; docs/how-it-works.md says what fewer and more are worth.
 const DEFAULT_ROUNDS: u64 = 5;
 
 /// What is assumed of a line's path and number, which are known only when it is written.
