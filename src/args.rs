@@ -1,4 +1,4 @@
-//! The command line: what was typed becomes a plain request, one file a command. With those, the only place that names clap.
+//! The command line as plain requests, one file per command. clap is named here and in this folder, and nowhere else.
 
 mod compare;
 mod confirm;
@@ -16,55 +16,42 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use self::compare::CliCompare;
-pub use self::compare::CompareRequest;
+pub(crate) use self::compare::CompareRequest;
 use self::confirm::CliConfirm;
-pub use self::confirm::ConfirmRequest;
+pub(crate) use self::confirm::ConfirmRequest;
 use self::merge::CliMerge;
-pub use self::merge::MergeRequest;
-pub(crate) use self::outputs::Common;
+pub(crate) use self::merge::MergeRequest;
 use self::outputs::GATES;
-pub use self::outputs::Outputs;
+pub(crate) use self::outputs::{Common, Outputs};
 use self::report::CliReport;
-pub use self::report::ReportRequest;
+pub(crate) use self::report::ReportRequest;
 use self::run::CliRun;
-pub use self::run::RunRequest;
+pub(crate) use self::run::RunRequest;
 use crate::exit::Exit;
 
-/// What is to be done.
+/// A command with its arguments, and what all commands take.
 #[derive(Debug)]
 pub struct Request {
-    /// Which command, with what.
-    pub command: Command,
-    /// When to use colour.
-    pub color: Color,
-    /// Whether to say nothing on stderr but errors.
-    pub quiet: bool,
-    /// The command line, for the record.
-    pub typed: Vec<String>,
+    pub(crate) command: Command,
+    pub(crate) color: Color,
+    pub(crate) quiet: bool,
+    /// The command line, for the recording.
+    pub(crate) typed: Vec<String>,
 }
 
-/// The commands.
 #[derive(Debug)]
-pub enum Command {
-    /// Run scenarios.
+pub(crate) enum Command {
     Run(RunRequest),
-    /// Merge a user's files.
     Merge(MergeRequest),
-    /// Hold a merged file against its inputs.
     Confirm(ConfirmRequest),
-    /// List the scenarios.
     Scenarios,
-    /// Show a saved recording.
     Report(ReportRequest),
-    /// Compare saved recordings.
     Compare(CompareRequest),
-    /// Prove what is seen here.
     Doctor,
-    /// Explain a code, or list all.
+    /// Without a code, lists them all.
     Explain(Option<String>),
-    /// Print the JSON Schema of recordings.
     Schema,
-    /// Print a text that is made from the command line's own description.
+    /// A text made from the description of the command line: completions, or a manual page.
     Print(String),
 }
 
@@ -86,14 +73,11 @@ impl Command {
     }
 }
 
-/// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Color {
+pub(crate) enum Color {
     /// On a terminal that can show it, unless NO_COLOR is set.
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 
@@ -103,16 +87,16 @@ pub enum Color {
 struct Cli {
     #[command(subcommand)]
     command: CliCommand,
-    /// When to use colour; NO_COLOR and CLICOLOR_FORCE are honoured
+    /// When to use colour; follows NO_COLOR and CLICOLOR_FORCE
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", global = true, display_order = 1000)]
     color: CliColor,
-    /// Say nothing on stderr but errors: no progress, no slow-poll lines
+    /// Print only errors on stderr: no progress, no slow-poll lines
     #[arg(short, long, global = true, display_order = 1000)]
     quiet: bool,
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 pass, 1 error, 2 usage, 3 merge not confirmed, 97 inconclusive (--strict), 98 worse than the baseline, 99 an expectation failed, \
+Exit codes: 0 pass, 1 error, 2 usage, 3 merge not confirmed, 97 inconclusive (--strict), 98 worse than the baseline, 99 a gate failed, \
 110 cannot write output, 129 hung up, 130 interrupted, 143 terminated";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -127,12 +111,12 @@ enum CliCommand {
     /// Run scenarios and report what each mode does to the loop
     #[command(after_help = GATES)]
     Run(CliRun),
-    /// Merge real files into one, measured like a scenario
+    /// Merge files into one, measured like a scenario
     #[command(after_help = GATES)]
     Merge(CliMerge),
-    /// Find out whether a merged file holds what its inputs hold, and what it lacks
+    /// Check that a merged file holds what its inputs hold, and show what it lacks
     Confirm(CliConfirm),
-    /// List the built-in scenarios with their questions
+    /// List the built-in scenarios and their questions
     Scenarios,
     /// Show a saved recording in any format
     #[command(after_help = GATES)]
@@ -140,35 +124,35 @@ enum CliCommand {
     /// Compare two saved recordings, or the modes of one
     #[command(after_help = GATES)]
     Compare(CliCompare),
-    /// Prove what this machine and build see, with injected stalls
+    /// Inject stalls, and show what this build sees of them on this machine
     Doctor,
     /// Explain a finding's code or a cause, and how to fix it
     Explain(CliExplain),
-    /// Print the JSON Schema of the recordings that `--json` writes
+    /// Print the JSON Schema of recordings
     Schema,
-    /// Print a shell's completions, for a file that it reads
+    /// Print shell completions
     Completions(CliCompletions),
-    /// Print a manual page, for `man -l -`
+    /// Print a manual page; show it with `man -l -`
     Man(CliMan),
 }
 
 #[derive(Debug, Args)]
 struct CliExplain {
-    /// Such as PS001 or lock; without it, all are listed
+    /// A code such as PS001, or a cause such as lock; without it, list them all
     #[arg(value_name = "CODE")]
     code: Option<String>,
 }
 
 #[derive(Debug, Args)]
 struct CliCompletions {
-    /// Which shell
+    /// The shell
     #[arg(value_name = "SHELL", value_enum)]
     shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Args)]
 struct CliMan {
-    /// Such as run; without it, the page of the whole program
+    /// A command such as run; without it, the whole program
     #[arg(value_name = "COMMAND", value_parser = parse_man)]
     command: Option<Page>,
 }
@@ -181,7 +165,7 @@ fn parse_man(name: &str) -> Result<Page, String> {
     generate::man(Cli::command(), Some(name)).map(Page)
 }
 
-/// Why arguments cannot be together, each of which alone could be.
+/// Why arguments that are valid alone cannot be combined.
 type Refusal = (ErrorKind, &'static str);
 
 fn check(command: &CliCommand) -> Result<(), Refusal> {
@@ -194,7 +178,7 @@ fn check(command: &CliCommand) -> Result<(), Refusal> {
     }
 }
 
-/// Prints help, the version or a usage error, and says how the program ends after it.
+/// Prints help, the version or a usage error; returns how the program ends then.
 fn print(error: &clap::Error) -> Exit {
     let printed = error.print();
     match printed.and_then(|()| std::io::stdout().flush()) {
@@ -210,7 +194,7 @@ fn print(error: &clap::Error) -> Exit {
 /// Reads the command line.
 ///
 /// # Errors
-/// With how the program ends, when help, the version or a usage error was printed instead.
+/// When it printed help, the version or a usage error instead: how the program ends then.
 pub fn parse(typed: Vec<OsString>) -> Result<Request, Exit> {
     let record = typed.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let cli = Cli::try_parse_from(typed).map_err(|error| print(&error))?;

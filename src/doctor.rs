@@ -1,5 +1,5 @@
-//! What this machine and build can and cannot see, proved: stalls of known kind and length, each in a small run of its
-//! own, and what the probe said of them. Plain data; nothing here prints.
+//! Tests what this build sees on this machine: injects stalls of known kind and length, each in a small run, and compares what the
+//! probe reports. Returns plain data; prints nothing.
 
 mod blind;
 mod inject;
@@ -12,83 +12,71 @@ pub(crate) use stalls::{Stall, UNWATCHED};
 use crate::scenario::Flavor;
 use pollscope_base::Cause;
 
-/// How often a stall that was missed is injected again: a busy machine can hide one.
+/// How often to inject a missed stall again: a busy machine can hide one.
 pub(crate) const RETRIES: u32 = 2;
 
-/// All that was tried, and what follows.
 #[derive(Debug)]
 pub(crate) struct Diagnosis {
-    /// One for each stall and flavour, in the order of trying.
+    /// One per stall and flavour, in the order of injection.
     pub(crate) rows: Vec<Row>,
-    /// What this build and machine do not see.
     pub(crate) blind: Vec<BlindSpot>,
 }
 
-/// One stall on one flavour.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
-    /// Its name in reports.
+    /// The stall's name.
     pub(crate) stall: &'static str,
-    /// Which scheduler ran it.
     pub(crate) flavor: Flavor,
-    /// What came of it.
     pub(crate) outcome: Outcome,
 }
 
-/// What came of a stall.
 #[derive(Debug, Clone)]
 pub(crate) enum Outcome {
-    /// It could not be made; why.
+    /// Why the stall could not be made.
     NotTried(String),
-    /// It was made.
     Tried(Box<Trial>),
 }
 
-/// A stall that was made, and what was seen of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Trial {
-    /// What the blocking code did and measured itself.
+    /// As the blocking code measured it.
     pub(crate) injected: Injected,
-    /// What the probe said; `None` when it saw no slow poll.
+    /// As the probe reported it; `None` if it saw no slow poll.
     pub(crate) seen: Option<Seen>,
     /// How often it was injected again because it was missed.
     pub(crate) retries: u32,
-    /// Each thing that was missed, in words; empty when all is as expected.
+    /// What was missed or seen wrong, in words.
     pub(crate) missed: Vec<String>,
 }
 
-/// What was injected, by a clock outside the probe.
+/// What was injected, timed by a clock outside the probe.
 #[derive(Debug, Clone)]
 pub(crate) struct Injected {
     /// From just before the blocking call to just after it.
     pub(crate) ns: u64,
-    /// The cause to be found.
+    /// The cause that the probe should find.
     pub(crate) cause: Cause,
     /// `file:line` of the blocking call.
     pub(crate) line: String,
 }
 
-/// What the probe said of a stall.
+/// What the probe reported.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
-    /// The slow poll's length.
     pub(crate) ns: u64,
-    /// Its cause.
     pub(crate) cause: Option<Cause>,
-    /// Its blocking line.
     pub(crate) line: Option<String>,
-    /// How often the stack was looked at.
+    /// How often the probe looked at the stack.
     pub(crate) captures: u32,
-    /// From the moment that it was slow to the end of the first look that showed something, in nanoseconds.
+    /// From when the poll became slow to the end of the first look that showed something, in nanoseconds.
     pub(crate) looked_after_ns: Option<u64>,
-    /// Whether the stack was followed to its end; `None` when there is no stack.
+    /// Whether the stack reaches the thread's first frame; `None` without a stack.
     pub(crate) stack_complete: Option<bool>,
-    /// Time on the CPU; `None` when the kernel did not tell.
+    /// Time on the CPU; `None` if the kernel does not say.
     pub(crate) cpu_ns: Option<u64>,
 }
 
 impl Row {
-    /// What was tried, if anything was.
     pub(crate) fn trial(&self) -> Option<&Trial> {
         match &self.outcome {
             Outcome::Tried(trial) => Some(trial),
@@ -96,25 +84,25 @@ impl Row {
         }
     }
 
-    /// Whether something was missed that this build and machine claim to see.
+    /// Whether the probe missed something that it should see here.
     pub(crate) fn is_missed(&self) -> bool {
         self.trial().is_some_and(|trial| !trial.missed.is_empty())
     }
 }
 
 impl Diagnosis {
-    /// How many stalls were injected.
+    /// The number of injected stalls.
     pub(crate) fn tried(&self) -> usize {
         self.rows.iter().filter(|row| row.trial().is_some()).count()
     }
 
-    /// How many of them were missed, or seen wrong.
+    /// The number of stalls that were missed or seen wrong.
     pub(crate) fn missed(&self) -> usize {
         self.rows.iter().filter(|row| row.is_missed()).count()
     }
 }
 
-/// Injects every stall on both flavours, and says before each which one. It takes some seconds.
+/// Injects every stall on both flavours, which takes some seconds; calls `on_stall` before each.
 pub(crate) fn diagnose(mut on_stall: impl FnMut(&'static str, Flavor)) -> Diagnosis {
     let machine = blind::Machine::look();
     let mut rows = Vec::new();
@@ -147,7 +135,7 @@ fn outcome(stall: Stall, flavor: Flavor, machine: &blind::Machine) -> Outcome {
     }
 }
 
-/// What is not as expected, among that which can be seen here.
+/// What differs from what was injected, as far as it can be seen here.
 fn missed(injected: &Injected, seen: Option<&Seen>, machine: &blind::Machine) -> Vec<String> {
     let Some(seen) = seen else { return vec!["no slow poll was seen".to_owned()] };
     let mut missed = Vec::new();

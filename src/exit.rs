@@ -1,31 +1,31 @@
 //! The exit codes, all of them.
 
-/// How the program ends.
+/// The exit code of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Everything asked for was done, and expectations hold.
+    /// The command succeeded, and all gates hold.
     Pass = 0,
     /// Something failed; stderr says what.
     Error = 1,
-    /// The command line was wrong; stderr says how.
+    /// The command line is wrong; stderr says how.
     Usage = 2,
-    /// The merge was not confirmed.
+    /// The merged file does not hold what its inputs hold, or could not be read again.
     NotConfirmed = 3,
-    /// The run was too short to tell whether a gate holds, and `--strict` was asked for.
+    /// With `--strict`: the run is too short to tell whether a gate holds.
     Inconclusive = 97,
-    /// Something is worse than in the baseline, beyond noise.
+    /// The run is worse than the baseline, beyond noise.
     Regression = 98,
-    /// An expectation of a scenario, or a gate of `--fail-on`, does not hold.
+    /// A scenario's expectation or a gate of `--fail-on` does not hold.
     GateFailed = 99,
-    /// A report cannot be written: nothing was run, where that showed beforehand; else the others were written.
+    /// A report cannot be written. If that shows beforehand, nothing runs; otherwise the other reports are written.
     CannotWrite = 110,
-    /// Its terminal was closed (SIGHUP); as when it is interrupted.
+    /// SIGHUP: the terminal was closed. The program ends as it does when interrupted.
     HungUp = 129,
-    /// Interrupted by SIGINT; what was accepted is merged, confirmed and reported. An error or a merge that was not
-    /// confirmed keeps its own code, unless reporting at once was asked for.
+    /// SIGINT: what was accepted is merged, confirmed and reported. An error keeps its own code, and so does a merge that is not
+    /// confirmed, unless a second signal asked to report at once.
     Interrupted = 130,
-    /// Terminated by SIGTERM, likewise.
+    /// SIGTERM: as SIGINT.
     Terminated = 143,
 }
 

@@ -1,4 +1,4 @@
-//! What each finding and each cause means, how to fix it, and an example that compiles.
+//! Explains each finding and each cause: what it means, how to fix it, and an example that compiles.
 //!
 //! The texts are the files in `src/explain`; their examples are this library's tests.
 
@@ -11,7 +11,7 @@ use std::fmt;
 use crate::escape::escape;
 use crate::snippet::nearest;
 
-/// The text of one code.
+/// The explanation of a code.
 #[derive(Debug)]
 pub struct Explanation {
     /// A finding's code, such as `PS001`, or a cause, such as `lock`.
@@ -21,7 +21,7 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// What it is, in a few words: the heading without the code.
+    /// The heading without the code.
     pub fn title(&self) -> &'static str {
         let heading = self.text.lines().next().unwrap_or_default().trim_start_matches("# ");
         heading.split_once(": ").map_or(heading, |(_, title)| title)
@@ -30,7 +30,7 @@ impl Explanation {
 
 macro_rules! explanations {
     ($($module:ident = $code:literal),* $(,)?) => {
-        /// All of them: findings by code, then causes.
+        /// All explanations: findings by code, then causes.
         pub const EXPLANATIONS: &[Explanation] = &[$(Explanation {
             code: $code,
             text: include_str!(concat!("explain/", $code, ".md")),
@@ -59,7 +59,7 @@ explanations! {
     panic = "panic",
 }
 
-/// There is no such code.
+/// Nothing has this code.
 #[derive(Debug)]
 pub struct NoExplanation {
     typed: String,
@@ -68,20 +68,20 @@ pub struct NoExplanation {
 
 impl fmt::Display for NoExplanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot explain `{}`: there is no such code; ", escape(&self.typed))?;
+        write!(f, "cannot explain `{}`: unknown code; ", escape(&self.typed))?;
         match self.nearest {
             Some(nearest) => write!(f, "did you mean `{nearest}`?"),
-            None => f.write_str("`pollscope explain` lists all"),
+            None => f.write_str("`pollscope explain` lists them all"),
         }
     }
 }
 
 impl std::error::Error for NoExplanation {}
 
-/// The explanation with that code, in any case.
+/// Finds an explanation by its code, in upper or lower case.
 ///
 /// # Errors
-/// When there is none; with the nearest, if one is near.
+/// When there is none; the error names the nearest code, if one is near.
 pub fn find(typed: &str) -> Result<&'static Explanation, NoExplanation> {
     let found = EXPLANATIONS.iter().find(|explanation| explanation.code.eq_ignore_ascii_case(typed));
     found.ok_or_else(|| NoExplanation { typed: typed.to_owned(), nearest: nearest_code(typed) })

@@ -10,37 +10,33 @@ use super::values::{parse_comparison_format, parse_gate};
 use crate::gate::Gate;
 use crate::report::comparison;
 
-/// What `compare` is to do.
 #[derive(Debug)]
-pub struct CompareRequest {
-    /// The recording that is compared with.
-    pub a: PathBuf,
-    /// The one that is judged; `None` compares the modes of the first.
-    pub b: Option<PathBuf>,
-    /// The modes to compare: of two recordings the first's and the second's.
-    pub modes: Vec<String>,
-    /// What it is written as.
-    pub format: comparison::Format,
-    /// What must hold of the one that is judged; without a second, of the first.
-    pub gates: Vec<Gate>,
-    /// Whether a gate that is inconclusive decides the exit code.
-    pub strict: bool,
-    /// Whether paths are hidden.
-    pub redact: bool,
+pub(crate) struct CompareRequest {
+    /// The reference.
+    pub(crate) a: PathBuf,
+    /// The recording that is judged; without it, the modes of `a` are compared.
+    pub(crate) b: Option<PathBuf>,
+    /// Of two recordings, a mode of `a` and one of `b`.
+    pub(crate) modes: Vec<String>,
+    pub(crate) format: comparison::Format,
+    /// Judge `b`, or `a` if there is no `b`.
+    pub(crate) gates: Vec<Gate>,
+    pub(crate) strict: bool,
+    pub(crate) redact: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct CliCompare {
-    /// What `--json` wrote: the recording to compare with; `-` is stdin
+    /// The recording to compare with, as `--json` wrote it; `-` is stdin
     #[arg(value_name = "A")]
     a: PathBuf,
-    /// The recording that is judged; without it, the modes of A are compared with its first
+    /// The recording to judge; without it, compare the modes of A with its first mode
     #[arg(value_name = "B")]
     b: Option<PathBuf>,
-    /// Compare these modes: of two recordings A's and B's, such as naive,offloaded
+    /// The modes to compare, such as naive,offloaded: of two recordings, a mode of A and one of B
     #[arg(long, value_name = "MODE,…", value_delimiter = ',')]
     mode: Vec<String>,
-    /// What the comparison is written as
+    /// The format of the comparison
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = parse_comparison_format)]
     format: comparison::Format,
     /// End with 99 unless this gate holds in B, or in A if there is no B (repeatable; grammar below)
@@ -55,7 +51,7 @@ pub(super) struct CliCompare {
 }
 
 impl CliCompare {
-    /// What no single argument shows.
+    /// Checks what clap cannot.
     pub(super) fn check(&self) -> Result<(), Refusal> {
         let stdin = Path::new("-");
         if self.b.is_some() && self.mode.len() > 2 {
@@ -64,7 +60,7 @@ impl CliCompare {
         if self.a == stdin && self.b.as_deref() == Some(stdin) {
             return Err((
                 ErrorKind::ArgumentConflict,
-                "stdin can be only one of the two recordings: name a file for the other",
+                "cannot read both recordings from stdin: name a file for one of them",
             ));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Completions and manual pages, made from the description of the command line, so that they cannot differ from it.
+//! Completions and manual pages, generated from the definition of the command line.
 
 use std::io;
 
@@ -14,20 +14,20 @@ pub(super) fn completions(mut command: Command, shell: Shell) -> String {
     text(script)
 }
 
-/// The page of the program, or of one of its commands, in roff.
+/// The manual page of the program or of a command, in roff.
 ///
 /// # Errors
-/// When there is no such command: the names of those that are.
+/// When there is no such command; the message lists the commands.
 pub(super) fn man(mut command: Command, of: Option<&str>) -> Result<String, String> {
     let known: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
-    // Only what is built knows that `run` is `pollscope-run`.
+    // Names the page of `run` `pollscope-run`.
     command.build();
     let described = match of {
         None => command,
         Some(name) if known.iter().any(|known| known == name) => {
             command.find_subcommand(name).expect("one of its names").clone()
         }
-        Some(_) => return Err(format!("there is no such command; choose one of `{}`", known.join("`, `"))),
+        Some(_) => return Err(format!("unknown command; choose one of `{}`", known.join("`, `"))),
     };
     let mut page = Vec::new();
     let rendered: io::Result<()> = Man::new(described).render(&mut page);

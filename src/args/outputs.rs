@@ -1,4 +1,4 @@
-//! Where reports go, and what decides the exit code: what `run`, `merge` and `report` have in common.
+//! Where reports go and what decides the exit code: the options that `run`, `merge` and `report` share.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,24 +11,22 @@ use crate::export::console::DEFAULT_ADDRESS;
 use crate::gate::Gate;
 use crate::report::Format;
 
-/// Where reports go, and what decides the exit code.
-#[derive(Debug, Clone)]
-pub struct Outputs {
-    /// Files, each in its format; `-` is stdout, instead of the report.
-    pub files: Vec<(Format, PathBuf)>,
-    /// What the report on stdout is written as; `None` where there is none.
-    pub stdout: Option<Format>,
-    /// What must hold, besides what the recording has.
-    pub gates: Vec<Gate>,
-    /// Whether a gate that is inconclusive decides the exit code.
-    pub strict: bool,
-    /// Whether paths are hidden in all of them, and in lines on stderr.
-    pub redact: bool,
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    /// `-` is stdout, in place of the report.
+    pub(crate) files: Vec<(Format, PathBuf)>,
+    /// The format of the report on stdout; `None` for no report.
+    pub(crate) stdout: Option<Format>,
+    /// Judged besides the recording's own gates.
+    pub(crate) gates: Vec<Gate>,
+    /// Whether an inconclusive gate decides the exit code.
+    pub(crate) strict: bool,
+    /// Whether reports and messages hide paths.
+    pub(crate) redact: bool,
 }
 
 impl Outputs {
-    /// All of them.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|(_, path)| path.as_path())
     }
 }
@@ -75,29 +73,29 @@ Gates (--fail-on):
 
 #[derive(Debug, Args)]
 pub(super) struct CliOutputs {
-    /// What the report is written as
+    /// The format of the report
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = parse_format)]
     pub(super) format: Format,
-    /// Write the recording as JSON to this file; `-` is stdout, instead of the report
+    /// Write the recording as JSON to this file; `-` writes it to stdout instead of the report
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write the stacks of slow polls to this file, folded for flame graphs, weighted by milliseconds; `-` is stdout
+    /// Write the stacks of slow polls to this file, folded for flame graphs, in milliseconds; `-` is stdout
     #[arg(long, value_name = "FILE")]
     folded: Option<PathBuf>,
-    /// Write the report as one HTML page to this file, with the recording in it; `-` is stdout
+    /// Write the report as an HTML page with the recording in it to this file; `-` is stdout
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Write an HdrHistogram interval log to this file: polls untagged, each mode and measure by tag; `-` is stdout
+    /// Write an HdrHistogram interval log to this file: polls without a tag, the rest tagged by mode and measure; `-` is stdout
     #[arg(long, value_name = "FILE")]
     hlog: Option<PathBuf>,
-    /// Write poll times by percentile for HdrHistogram's plotter, in ms; of several modes, a file each: FILE.MODE.hgrm; `-` is
-    /// stdout
+    /// Write poll times by percentile for HdrHistogram's plotter to this file, in ms, or FILE.MODE.hgrm for each of several modes;
+    /// `-` is stdout
     #[arg(long, value_name = "FILE")]
     hgrm: Option<PathBuf>,
-    /// Write a trace for Perfetto to this file: slow polls by worker, their causes, who waited, and counters; `-` is stdout
+    /// Write a Perfetto trace to this file: slow polls by worker, their causes, the tasks that waited, counters; `-` is stdout
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// Write gates and findings as JUnit's XML to this file; `-` is stdout
+    /// Write gates and findings as JUnit XML to this file; `-` is stdout
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
     /// Write the report as Markdown to this file; `-` is stdout
@@ -106,10 +104,10 @@ pub(super) struct CliOutputs {
     /// End with 99 unless this gate holds, such as 'lag.p99 < 10ms' (repeatable; grammar below)
     #[arg(long, value_name = "GATE", value_parser = parse_gate)]
     fail_on: Vec<Gate>,
-    /// End with 97 when the run was too short to tell whether a gate holds
+    /// End with 97 if the run is too short to tell whether a gate holds
     #[arg(long)]
     strict: bool,
-    /// Hide paths in reports, files and slow-poll lines: of files written, sources, and the command line's values
+    /// Hide paths in reports, files and messages: paths of files and sources, and values on the command line
     #[arg(long)]
     redact: bool,
 }
@@ -118,13 +116,13 @@ pub(super) struct CliOutputs {
 pub(super) struct CliCommon {
     #[command(flatten)]
     outputs: CliOutputs,
-    /// How long finishing and confirming may take after Ctrl-C or SIGTERM, before what is known is reported
+    /// How long to finish and confirm after Ctrl-C or SIGTERM before reporting what is known
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = grace)]
     grace: Duration,
-    /// Let tokio-console look at the run, at this address
+    /// Let tokio-console observe the run at this address
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_ADDRESS)]
     console: Option<SocketAddr>,
-    /// Serve the current run's metrics to Prometheus at http://ADDR/metrics; a port alone is one of 127.0.0.1, and 0 any that is free
+    /// Serve the run's metrics to Prometheus at http://ADDR/metrics; ADDR may be a port of 127.0.0.1, and 0 picks a free one
     #[arg(long, value_name = "ADDR", value_parser = serving)]
     prometheus: Option<SocketAddr>,
 }
@@ -144,7 +142,6 @@ impl From<CliCommon> for Common {
 }
 
 impl CliOutputs {
-    /// The files that are asked for, each with its format.
     fn files(&self) -> impl Iterator<Item = (Format, &PathBuf)> {
         let files = [
             (Format::Json, &self.json),

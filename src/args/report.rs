@@ -6,18 +6,16 @@ use clap::Args;
 
 use super::outputs::{CliOutputs, Outputs};
 
-/// What `report` is to do.
 #[derive(Debug)]
-pub struct ReportRequest {
-    /// The saved recording; `-` is stdin.
-    pub file: PathBuf,
-    /// What is written.
-    pub outputs: Outputs,
+pub(crate) struct ReportRequest {
+    /// `-` is stdin.
+    pub(crate) file: PathBuf,
+    pub(crate) outputs: Outputs,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct CliReport {
-    /// What `--json` or `--html` wrote, or an HdrHistogram interval log; `-` is stdin
+    /// A recording that `--json` or `--html` wrote, or an HdrHistogram interval log; `-` is stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Write the report to this file instead of stdout

@@ -1,4 +1,4 @@
-//! What a single argument may be, and the message for what it may not.
+//! Parsers of single arguments, with their error messages.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
@@ -13,21 +13,21 @@ use crate::units::{parse_duration, parse_size};
 
 pub(super) fn parse_format(text: &str) -> Result<Format, String> {
     let known = Format::ALL.map(Format::as_str).join("`, `");
-    Format::from_name(text).ok_or_else(|| format!("there is no such format; choose one of `{known}`"))
+    Format::from_name(text).ok_or_else(|| format!("unknown format; choose one of `{known}`"))
 }
 
 pub(super) fn parse_comparison_format(text: &str) -> Result<comparison::Format, String> {
     let known = comparison::Format::ALL.map(comparison::Format::as_str).join("`, `");
-    comparison::Format::from_name(text).ok_or_else(|| format!("there is no such format; choose one of `{known}`"))
+    comparison::Format::from_name(text).ok_or_else(|| format!("unknown format; choose one of `{known}`"))
 }
 
-/// A name that makes a file's name on any system, and stays in its folder.
+/// A name that is safe as the name of a file on any system.
 pub(super) fn baseline(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if (1..=64).contains(&text.len()) && text.chars().all(is_plain) && !text.starts_with(['.', '-']) {
         return Ok(text.to_owned());
     }
-    Err("a baseline's name has 1 to 64 letters, digits, `-`, `_` and `.`, and begins with a letter or digit".to_owned())
+    Err("write 1 to 64 letters, digits, `-`, `_` or `.`, beginning with a letter or digit".to_owned())
 }
 
 pub(super) fn parse_gate(text: &str) -> Result<Gate, String> {
@@ -38,7 +38,7 @@ pub(super) fn parse_gate(text: &str) -> Result<Gate, String> {
 
 pub(super) fn parse_mode(text: &str) -> Result<Mode, String> {
     let known = Mode::ALL.map(Mode::as_str).join("`, `");
-    Mode::from_name(text).ok_or_else(|| format!("there is no such mode; choose one of `{known}`"))
+    Mode::from_name(text).ok_or_else(|| format!("unknown mode; choose one of `{known}`"))
 }
 
 pub(super) fn parse_modes(text: &str) -> Result<String, String> {
@@ -48,7 +48,7 @@ pub(super) fn parse_modes(text: &str) -> Result<String, String> {
 pub(super) fn parse_merge_mode(text: &str) -> Result<Mode, String> {
     match parse_mode(text)? {
         Mode::BlockInPlace => {
-            Err("`merge` runs on a current-thread runtime, which has no workers to give tasks to".to_owned())
+            Err("`merge` runs on a current-thread runtime, which has no other worker to hand tasks to".to_owned())
         }
         mode => Ok(mode),
     }
@@ -65,7 +65,7 @@ pub(super) fn watch(text: &str) -> Result<Watch, String> {
     match text {
         "inotify" => Ok(Watch::Inotify),
         "poll" => Ok(Watch::Poll),
-        _ => Err("there is no such way; choose one of `inotify`, `poll`".to_owned()),
+        _ => Err("unknown way; choose one of `inotify`, `poll`".to_owned()),
     }
 }
 
@@ -75,7 +75,7 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
 
 pub(super) fn line_length(text: &str) -> Result<NonZeroUsize, String> {
     let bytes = usize::try_from(size(text)?).unwrap_or(usize::MAX);
-    NonZeroUsize::new(bytes).ok_or_else(|| "a line's pieces must have at least one byte".to_owned())
+    NonZeroUsize::new(bytes).ok_or_else(|| "a line must have at least one byte".to_owned())
 }
 
 pub(super) fn max_line(text: &str) -> Result<NonZeroUsize, String> {

@@ -1,4 +1,4 @@
-//! `pollscope merge`: a user's own files, measured like a scenario.
+//! `pollscope merge`: the user's files, measured like a scenario.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +19,7 @@ pub(super) fn execute(request: &MergeRequest, terminal: &Terminal) -> Result<Exi
     check_reports(&request.common.outputs, used)?;
     let session = Session::start(&request.common, terminal)?;
     if request.follow && !terminal.quiet && is_terminal() {
-        say("following; Ctrl-C ends it, confirms the merge and reports");
+        say("following the inputs; Ctrl-C ends, confirms and reports");
     }
     let (exit, _) = session.run(&scenario(request), true)?;
     Ok(session.exit(exit))

@@ -1,4 +1,4 @@
-//! Where reports go: stdout and files.
+//! Writes reports to stdout and to files.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -15,12 +15,12 @@ use crate::recording::Recording;
 use crate::report::Style;
 use crate::report::{Format, files, render};
 
-/// The width of a report that nobody looks at on a terminal.
+/// The width of a report that goes to no terminal.
 const PLAIN_WIDTH: usize = 100;
-/// A text report in a file.
+/// The style of a text report in a file.
 const FILE: Style = Style { width: PLAIN_WIDTH, color: false, unicode: true };
 
-/// What was said about the terminal on the command line.
+/// What the command line says about the terminal.
 #[derive(Debug)]
 pub(super) struct Terminal {
     pub(super) color: Color,
@@ -29,7 +29,7 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    /// How a report on stdout is to look.
+    /// The style of a report on stdout.
     pub(super) fn style(&self) -> Style {
         let stdout = io::stdout();
         let color = match self.color {
@@ -43,8 +43,8 @@ impl Terminal {
         Style { width, color, unicode: takes_unicode() }
     }
 
-    /// Writes the outputs that were asked for: files first, then the report on stdout, unless another goes there.
-    /// What can be written is, whatever else cannot; the first failure is the answer.
+    /// Writes the reports: files first, then stdout, unless a file is `-`. A report that cannot be written does not stop the
+    /// others; returns the first failure.
     pub(super) fn report(&self, recording: &Recording, outputs: &Outputs) -> Result<(), CmdError> {
         self.write_all(outputs, |format, path, style| match path {
             Some(path) => files(recording, format, path, style),
@@ -53,7 +53,7 @@ impl Terminal {
         .and(summary::append(recording, outputs))
     }
 
-    /// The same of whatever becomes texts: `rendered` is given a format and a file's path, or `None` for stdout.
+    /// Like [`Terminal::report`], of what `rendered` makes for a format and a file's path, or `None` for stdout.
     pub(super) fn write_all(
         &self,
         outputs: &Outputs,
@@ -85,7 +85,7 @@ impl Terminal {
     }
 }
 
-/// Whether the locale, if it is said, is one of UTF-8, and the terminal not a dumb one.
+/// Whether the terminal is not dumb, and the locale, if set, is UTF-8.
 fn takes_unicode() -> bool {
     if std::env::var_os("TERM").is_some_and(|term| term == "dumb") {
         return false;
@@ -99,7 +99,7 @@ fn takes_unicode() -> bool {
     })
 }
 
-/// A reader that went away has seen what it wanted.
+/// A closed pipe is no error: its reader has seen enough.
 fn to_stdout(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -108,8 +108,7 @@ fn to_stdout(text: &str) -> io::Result<()> {
     }
 }
 
-/// Whole or not at all: written beside the file, then renamed. What is a link or no regular file is never replaced, but
-/// written to as it is.
+/// Writes a whole file or none: writes beside it, then renames. Writes through a link, a FIFO or a device, and never replaces it.
 fn to_file(path: &Path, text: &str) -> io::Result<()> {
     if is_stdout(path) {
         return to_stdout(text);
@@ -119,15 +118,15 @@ fn to_file(path: &Path, text: &str) -> io::Result<()> {
     }
     let mut file = beside(path)?;
     file.write_all(text.as_bytes())?;
-    // A temporary file is private; a report is as readable as any new file.
+    // A temporary file is private; a report should be as readable as any new file.
     let mode = rustix::process::umask(rustix::fs::Mode::empty());
     rustix::process::umask(mode);
     rustix::fs::fchmod(file.as_file(), rustix::fs::Mode::from_raw_mode(0o666 & !mode.as_raw_mode()))?;
     file.persist(path).map(drop).map_err(|error| error.error)
 }
 
-/// Whether a report could be written there, as far as that shows beforehand; nothing is left behind. What a FIFO's reader, a
-/// device or a link's target will take shows only when it is written to.
+/// Checks that a report can be written, as far as that shows beforehand; leaves nothing behind. What a FIFO, a device or a link's
+/// target takes shows only when it is written to.
 fn try_path(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(rustix::io::Errno::ISDIR.into()),
@@ -136,10 +135,10 @@ fn try_path(path: &Path) -> io::Result<()> {
     }
 }
 
-/// An empty file in the folder of `path`, removed when dropped.
+/// An empty file in the folder of `path`, deleted on drop.
 fn beside(path: &Path) -> io::Result<NamedTempFile> {
     let folder = folder_of(path);
-    // Asked first: tempfile's own error would name a file that nobody knows.
+    // First: tempfile's error would name a file that the user does not know.
     fs::metadata(folder)?;
     NamedTempFile::new_in(folder).map_err(|error| io::Error::from(error.kind()))
 }
@@ -159,10 +158,10 @@ pub(super) fn refuse_unwritable<'p>(paths: impl IntoIterator<Item = &'p Path>) -
     Ok(())
 }
 
-/// Writes to what a link points to, to a FIFO or to a device.
+/// Writes to the target of a link, a FIFO or a device.
 fn through(path: &Path, text: &str) -> io::Result<()> {
     let mut options = File::options();
-    // A FIFO that nobody reads is an error, not a reason to wait; one that is read slowly is waited for.
+    // A FIFO without a reader is an error; one with a slow reader is waited for.
     options.write(true).create(true).truncate(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
     let mut file = options.open(path)?;
     let flags = rustix::fs::fcntl_getfl(&file)?;
@@ -170,7 +169,7 @@ fn through(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// Whether it is the file that stdout goes to, as `/dev/stdout` is.
+/// Whether stdout goes to this file, as it does to `/dev/stdout`.
 fn is_stdout(path: &Path) -> bool {
     let stdout = rustix::fs::fstat(io::stdout());
     fs::metadata(path).is_ok_and(|file| stdout.is_ok_and(|out| (file.dev(), file.ino()) == (out.st_dev, out.st_ino)))
@@ -187,7 +186,7 @@ fn refuse_used<'f>(outputs: &Outputs, files: impl IntoIterator<Item = &'f Path>)
     Ok(())
 }
 
-/// Whether both are one regular file, or would be once they are made.
+/// Whether both paths name one regular file, or would once it exists.
 fn same_file(a: &Path, b: &Path) -> bool {
     match (fs::metadata(a), fs::metadata(b)) {
         (Ok(a), Ok(b)) => a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino()),

@@ -1,4 +1,4 @@
-//! What stderr shows while a run goes on: a line of progress on a terminal, and slow polls as they end.
+//! What stderr shows during a run: a progress line on a terminal, and slow polls as they end.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use crate::run::{Observer, Progress};
 use crate::stderr::{ProgressLine, say, write_lines};
 use crate::units::plural;
 
-/// Shows progress on stderr, if that is a terminal and nobody asked for quiet.
+/// Shows progress on stderr, if it is a terminal and `--quiet` is not given.
 pub(super) struct OnStderr {
     name: String,
     rounds: u32,
@@ -27,7 +27,7 @@ pub(super) struct OnStderr {
     line: ProgressLine,
 }
 
-/// What the probes of one process said of what stands in their way: each has its own, and one of them is enough.
+/// The notes that probes of this process printed: every run has a probe, and one line per note is enough.
 pub(super) type Said = Arc<Mutex<HashSet<Vec<u8>>>>;
 
 impl OnStderr {
@@ -46,22 +46,22 @@ impl OnStderr {
         }
     }
 
-    /// Whether paths are hidden.
+    /// Hides paths.
     pub(super) fn redacting(self, redact: bool) -> OnStderr {
         OnStderr { redact, ..self }
     }
 
-    /// Says nothing of what is in the way that was said before.
+    /// Leaves out notes that were printed before.
     pub(super) fn saying(self, said: &Said) -> OnStderr {
         OnStderr { said: Arc::clone(said), ..self }
     }
 
-    /// Says whose probe is the current one.
+    /// Publishes the probe of the current run.
     pub(super) fn showing(self, current: &Current) -> OnStderr {
         OnStderr { current: current.clone(), ..self }
     }
 
-    /// Takes the line of progress away.
+    /// Clears the progress line.
     pub(super) fn finish(&mut self) {
         self.line.clear();
     }
@@ -103,7 +103,7 @@ impl Observer for OnStderr {
     fn input_event(&mut self, event: &Event) {
         let text = event.to_string();
         let text = if self.redact { crate::redact::text(&text) } else { text };
-        // Quiet or not, a loss is told.
+        // `--quiet` does not hide a loss.
         if event.kind.is_possible_loss() {
             say(&format!("warning: {}", escape(&text)));
         } else if !self.quiet {
@@ -119,7 +119,7 @@ impl Observer for OnStderr {
     }
 }
 
-/// stderr, with the line of progress out of the way. The probe writes whole lines in one call.
+/// stderr, above the progress line. The probe writes whole lines in one call.
 struct AboveProgress(Said);
 
 impl Write for AboveProgress {
@@ -136,12 +136,12 @@ impl Write for AboveProgress {
     }
 }
 
-/// Takes no line, so that all of them count as suppressed.
+/// Takes no line, so that every line counts as suppressed.
 struct Nowhere;
 
 impl Write for Nowhere {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(io::Error::other("quiet was asked for"))
+        Err(io::Error::other("`--quiet` is given"))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,5 +1,4 @@
-//! Commands that run no workload of a user's and show a text: `scenarios`, `doctor`, `explain`, `schema`, and what the command line
-//! prints of itself.
+//! Commands that only show a text: `scenarios`, `doctor`, `explain`, `schema`, `completions` and `man`.
 
 use super::CmdError;
 use super::output::Terminal;

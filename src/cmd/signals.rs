@@ -1,4 +1,4 @@
-//! Ctrl-C once: drain, confirm, report, within a time of grace. Twice: report now. Once more: end. SIGTERM and SIGHUP likewise.
+//! Ctrl-C once: drain, confirm and report, within a grace period. Twice: report now. Three times: end. SIGTERM and SIGHUP likewise.
 
 use std::io;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use crate::shutdown::{Phase, Shutdown};
 use crate::stderr::say;
 use crate::units::setting_duration;
 
-/// Which part of the time of grace inputs are still read.
+/// The part of the grace period in which inputs are still read: one in this many.
 const READING: u32 = 10;
 
-/// The signals that came, if any.
+/// The signals that were caught.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Caught(Arc<State>);
 
@@ -26,9 +26,9 @@ pub(super) struct Caught(Arc<State>);
 struct State {
     first: AtomicI32,
     reporting: AtomicBool,
-    /// Whether the last signal was answered with: once more to end.
+    /// Whether the next signal ends the program, as the last message said.
     ends_next: AtomicBool,
-    /// From the first signal to a report of what is known then.
+    /// From the first signal to a report of what is known by then.
     grace: Duration,
 }
 
@@ -43,7 +43,7 @@ impl Caught {
         }
     }
 
-    /// Says whether reports are being written: a first signal then has nothing to finish, and a second one nothing to hurry.
+    /// Sets whether reports are being written: then a first signal has nothing to finish, and a second nothing to hurry.
     pub(super) fn reporting(&self, now: bool) {
         self.0.reporting.store(now, Ordering::Relaxed);
     }
@@ -52,18 +52,18 @@ impl Caught {
         let _ = self.0.first.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed);
         let phase = shutdown.phase();
         let reporting = self.0.reporting.load(Ordering::Relaxed);
-        // Never a surprise: a second signal that was meant to hurry the report must not cost it, if it is being written by then.
+        // A second signal that was meant to hurry the report must not lose it, if it is being written by then.
         let ends = phase == Phase::Abort || self.0.ends_next.load(Ordering::Relaxed);
         self.0.ends_next.store(reporting || phase != Phase::Run, Ordering::Relaxed);
-        let told = match phase {
-            _ if ends => "ending at once: what was not yet written is lost",
+        let message = match phase {
+            _ if ends => "ending at once: what is not written yet is lost",
             Phase::Run if reporting => "ending after this report; once more to end at once",
             Phase::Run => "stopping: finishing and confirming what was accepted; once more to report at once",
-            Phase::Drain | Phase::Finish | Phase::Abort => "reporting at once; once more to end without",
+            Phase::Drain | Phase::Finish | Phase::Abort => "reporting at once; once more to end without a report",
         };
-        say(told);
+        say(message);
         if ends {
-            // As if it had never been caught. Should even that fail, the program goes on, and the next signal tries again.
+            // As if the signal were not caught. If this fails, the program goes on, and the next signal tries again.
             let _ = emulate_default_handler(signal);
         }
         shutdown.escalate();
@@ -72,35 +72,35 @@ impl Caught {
         }
     }
 
-    /// Reports at once when the time of grace is over: a disk that hangs must not keep the report back.
+    /// Reports when the grace period is over: a disk that hangs must not hold back the report.
     fn be_patient(&self, shutdown: &Shutdown) {
         let (state, asked) = (Arc::clone(&self.0), shutdown.clone());
         let patience = thread::Builder::new().name("grace".to_owned()).spawn(move || {
-            // A merge that is far behind must not spend all of it reading: confirming takes several times as long.
+            // A merge that is far behind must not spend all of it on reading: confirming takes several times as long.
             thread::sleep(state.grace / READING);
             asked.request(Phase::Finish);
             thread::sleep(state.grace - state.grace / READING);
             if asked.phase() < Phase::Abort && !state.reporting.load(Ordering::Relaxed) {
                 say(&format!(
-                    "not finished within {}: reporting at once; once more to end without",
+                    "not finished within {}: reporting at once; once more to end without a report",
                     setting_duration(state.grace)
                 ));
                 asked.request(Phase::Abort);
             }
         });
         if patience.is_err() {
-            // Without the thread nobody would ever be impatient.
+            // Without the thread, nothing would end the grace period.
             shutdown.request(Phase::Abort);
         }
     }
 }
 
-/// Lets a write beyond the limit on a file's size fail like any other, and be reported, instead of ending the program.
+/// Lets a write beyond the limit on file size fail with an error instead of a signal that ends the program.
 pub(super) fn outlive_size_limit() -> io::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
-/// Turns signals into requests to end, from now on.
+/// Turns signals into requests to end.
 pub(super) fn catch(shutdown: &Shutdown, grace: Duration) -> io::Result<Caught> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     let caught = Caught(Arc::new(State { grace, ..State::default() }));

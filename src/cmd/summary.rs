@@ -1,4 +1,4 @@
-//! The summary of a step in GitHub Actions: a file that its runner names, and shows as Markdown.
+//! The step summary of GitHub Actions: a Markdown file that the runner names and shows.
 
 use std::fs::File;
 use std::io::Write;
@@ -9,14 +9,14 @@ use crate::args::Outputs;
 use crate::recording::Recording;
 use crate::report::{Format, markdown};
 
-/// Appends the report, where annotations are asked for and the environment names the file: a step has one for all that it runs.
+/// Appends the report to the step summary, if `github` is one of the formats. All commands of a step share one file.
 pub(super) fn append(recording: &Recording, outputs: &Outputs) -> Result<(), CmdError> {
     let mut formats = outputs.files.iter().map(|(format, _)| *format).chain(outputs.stdout);
     let Some(path) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|path| !path.is_empty()) else { return Ok(()) };
     if !formats.any(|format| format == Format::Github) {
         return Ok(());
     }
-    // What another program wrote before need not end its last line.
+    // Another program may have left its last line open.
     let page = format!("\n{}", markdown::render(recording));
     let file = File::options().append(true).create(true).open(&path);
     let written = file.and_then(|mut file| file.write_all(page.as_bytes()));

@@ -1,36 +1,34 @@
-//! What this build and machine do not see, with the remedy.
+//! What this build does not see on this machine, and the remedies.
 
 use std::fs;
 use std::io;
 
 use super::{Outcome, Row, Seen, Stall, UNWATCHED};
 
-/// Something that is not seen here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BlindSpot {
     /// What is not seen, and why.
     pub(crate) what: String,
-    /// How that was found out.
+    /// What showed it.
     pub(crate) proof: String,
-    /// What helps; `None` when nothing does.
+    /// What helps; `None` if nothing does.
     pub(crate) remedy: Option<String>,
 }
 
-/// What the machine and the binary allow.
 #[derive(Debug)]
 pub(super) struct Machine {
-    /// Whether `/proc` tells what a thread does; if not, why.
+    /// Whether `/proc` says what a thread does; if not, why.
     pub(super) threads: Result<(), String>,
-    /// Whether `/proc` tells how long a thread ran; if not, why.
+    /// Whether `/proc` says how long a thread ran; if not, why.
     pub(super) schedstat: Result<(), String>,
-    /// Whether the binary was compiled with tables of lines.
+    /// Whether the binary has line tables.
     pub(super) has_lines: bool,
 }
 
 impl Machine {
     pub(super) fn look() -> Machine {
         let threads = if !pollscope_probe::CAPTURE {
-            Err("this is no build for Linux on x86-64".to_owned())
+            Err("this build is not for Linux on x86-64".to_owned())
         } else {
             fs::read("/proc/thread-self/syscall").map(drop).map_err(unreadable("/proc/thread-self/syscall"))
         };
@@ -38,14 +36,14 @@ impl Machine {
         let schedstat = match schedstat {
             Err(error) => Err(unreadable("/proc/thread-self/schedstat")(error)),
             Ok(text) if text.split_whitespace().all(|number| number == "0") => {
-                Err("`/proc/thread-self/schedstat` holds nothing but 0".to_owned())
+                Err("`/proc/thread-self/schedstat` is all 0".to_owned())
             }
             Ok(_) => Ok(()),
         };
         Machine { threads, schedstat, has_lines: has_lines() }
     }
 
-    /// Whether a thread can be looked at, so that causes and lines are to be expected.
+    /// Whether the probe can look at a thread, and so should find causes and lines.
     pub(super) fn shows_threads(&self) -> bool {
         self.threads.is_ok()
     }
@@ -55,12 +53,12 @@ fn unreadable(path: &'static str) -> impl Fn(io::Error) -> String {
     move |error| format!("cannot read `{path}`: {error}")
 }
 
-/// Whether a backtrace of this binary knows a line of this file.
+/// Whether a backtrace names a line of this file. The standard library shows its frames only as text.
 fn has_lines() -> bool {
     std::backtrace::Backtrace::force_capture().to_string().contains("blind.rs:")
 }
 
-/// What nobody saw, by trying, and what nobody can see.
+/// What the probe did not see when tried, and what it cannot see here.
 pub(super) fn blind_spots(
     rows: &[Row],
     unwatched: &[(Stall, Result<bool, String>)],
@@ -81,7 +79,7 @@ pub(super) fn blind_spots(
         }
     }
     blind.extend(not_tried.into_iter().map(|(stall, reason)| BlindSpot {
-        what: format!("whether a {stall} is seen: it was not tried"),
+        what: format!("whether a {stall} is seen: not tried"),
         proof: reason.to_owned(),
         remedy: None,
     }));
@@ -105,8 +103,8 @@ fn counted(seen: &[&Seen], is: impl Fn(&Seen) -> bool, what: &str) -> String {
 fn of_threads(seen: &[&Seen], machine: &Machine) -> Option<BlindSpot> {
     let why = machine.threads.as_ref().err()?;
     let remedy = if pollscope_probe::CAPTURE {
-        "let whoever runs the program read its file (mode 755, no setuid, no capabilities: else the kernel closes it even to itself), \
-         on a kernel with CONFIG_HAVE_ARCH_TRACEHOOK, in a container that lets /proc be read"
+        "make the program's file readable for its user (mode 755, no setuid, no capabilities: otherwise the kernel hides the process \
+         even from itself), on a kernel with CONFIG_HAVE_ARCH_TRACEHOOK, in a container where /proc can be read"
     } else {
         "measure on Linux on x86-64; durations, spawn sites and who waited are exact everywhere"
     };
@@ -119,18 +117,18 @@ fn of_threads(seen: &[&Seen], machine: &Machine) -> Option<BlindSpot> {
 
 fn of_lines(seen: &[&Seen], machine: &Machine) -> Option<BlindSpot> {
     (machine.shows_threads() && !machine.has_lines).then(|| BlindSpot {
-        what: "the blocking line: this binary has no tables of lines".to_owned(),
+        what: "the blocking line: this binary has no line tables".to_owned(),
         proof: counted(seen, |seen| seen.line.is_some(), "a line was named"),
-        remedy: Some("`debug = \"line-tables-only\"` in the profile that it is built with, and no `strip`".to_owned()),
+        remedy: Some("build with `debug = \"line-tables-only\"` and without `strip` in the profile".to_owned()),
     })
 }
 
 fn of_clocks(seen: &[&Seen], machine: &Machine) -> Option<BlindSpot> {
     let why = machine.schedstat.as_ref().err()?;
     Some(BlindSpot {
-        what: format!("time on the CPU, so that the cause is less sure, and `preempted` never found: {why}"),
+        what: format!("time on the CPU, so causes are less certain, and `preempted` is never found: {why}"),
         proof: counted(seen, |seen| seen.cpu_ns.is_some_and(|ns| ns > 0), "time on the CPU was known"),
-        remedy: Some("a kernel with CONFIG_SCHED_INFO".to_owned()),
+        remedy: Some("use a kernel with CONFIG_SCHED_INFO".to_owned()),
     })
 }
 
@@ -138,7 +136,7 @@ fn of_stacks(seen: &[&Seen]) -> Option<BlindSpot> {
     let is_cut = |seen: &Seen| seen.stack_complete == Some(false);
     seen.iter().any(|seen| is_cut(seen)).then(|| BlindSpot {
         what: "the outermost frames of some stacks".to_owned(),
-        proof: counted(seen, is_cut, "a stack was not followed to its thread's first frame"),
+        proof: counted(seen, is_cut, "a stack did not reach its thread's first frame"),
         remedy: None,
     })
 }

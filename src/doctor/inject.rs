@@ -1,4 +1,4 @@
-//! One stall in a runtime of its own, under a probe.
+//! Injects one stall, in a separate runtime with a probe.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -12,17 +12,17 @@ use super::stalls::{Block, LENGTH};
 use super::{Injected, Seen, Stall};
 use crate::scenario::Flavor;
 
-/// What counts as slow: a sixth of a stall, so that it is looked at three times.
+/// The slow-poll threshold: a sixth of a stall, so that the probe looks at it three times.
 const THRESHOLD: Duration = Duration::from_millis(20);
-/// How long the probe may take to say what it saw of a slow poll: it reads debug information first, slowly in a debug build.
+/// How long to wait for evidence: the probe reads debug information first, slowly in a debug build.
 const EVIDENCE_PATIENCE: Duration = Duration::from_secs(2);
-/// How long it may take to list a slow poll that has ended.
+/// How long to wait for a slow poll that has ended.
 const POLL_PATIENCE: Duration = Duration::from_millis(50);
 
-/// What was injected, and what the probe saw of it.
+/// Injects a stall; returns what was injected and what the probe saw of it.
 ///
 /// # Errors
-/// When the stall or the runtime cannot be made; with the reason.
+/// When the stall or the runtime cannot be made: the reason.
 pub(super) fn inject(stall: Stall, flavor: Flavor) -> Result<(Injected, Option<Seen>), String> {
     let mut builder = match flavor {
         Flavor::CurrentThread => Builder::new_current_thread(),
@@ -37,11 +37,11 @@ pub(super) fn inject(stall: Stall, flavor: Flavor) -> Result<(Injected, Option<S
     let block = stall.prepare()?;
     let injected = run(stall, &runtime, &probe, block);
     drop(runtime);
-    let injected = injected.ok_or("the stall did not come to its end")?;
+    let injected = injected.ok_or("the stall did not end")?;
     Ok((injected, wait_for_evidence(&probe)))
 }
 
-/// The longest slow poll, as soon as something is known of it beyond its length.
+/// Waits for the longest slow poll, and for evidence of it.
 fn wait_for_evidence(probe: &Probe) -> Option<Seen> {
     let start = Instant::now();
     loop {
@@ -68,7 +68,7 @@ fn run(stall: Stall, runtime: &Runtime, probe: &Probe, block: Block) -> Option<I
         Stall::UnwatchedRoot => runtime.block_on(blocks),
         Stall::LocalSet => LocalSet::new().block_on(runtime, local(probe.watch(blocks))),
         Stall::UnwatchedLocal => LocalSet::new().block_on(runtime, local(blocks)),
-        // Spawned from outside, so that the scheduler polls it, and not the thread that waits for it.
+        // Spawned from outside, so that the scheduler polls it, not the thread that waits for it.
         Stall::UnwatchedTask => _ = runtime.block_on(runtime.spawn(blocks)),
         _ => _ = runtime.block_on(async { probe.spawn(stall.name(), blocks).await }),
     }

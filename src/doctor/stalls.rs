@@ -1,4 +1,4 @@
-//! The stalls: each blocks its thread for a known time in a known way, on a line that it names.
+//! Stalls that block their thread for a known time, in a known way, on a known line.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -16,12 +16,11 @@ use super::Injected;
 use crate::scenario::Flavor;
 use pollscope_base::Cause;
 
-/// How long each stall lasts, or a little longer.
+/// The shortest time that a stall lasts.
 pub(super) const LENGTH: Duration = Duration::from_millis(120);
-/// The file-system type of a tmpfs, where there is no disk to wait for.
+/// The file-system type of tmpfs, which never waits for a disk.
 const TMPFS: u64 = 0x0102_1994;
 
-/// A stall that can be injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stall {
     Sleep,
@@ -38,7 +37,7 @@ pub(crate) enum Stall {
     UnwatchedRoot,
 }
 
-/// Stalls where a probe may be blind: what they show when they are not seen, and what helps.
+/// Stalls that a probe may not see: each with what that shows, and what helps.
 pub(crate) const UNWATCHED: [(Stall, &str, &str); 3] = [
     (
         Stall::UnwatchedTask,
@@ -62,7 +61,7 @@ pub(crate) const UNWATCHED: [(Stall, &str, &str); 3] = [
 pub(super) type Block = Box<dyn FnOnce() -> Injected + Send>;
 
 impl Stall {
-    /// Those that a probe is to see, in the order of reports.
+    /// The stalls that a probe should see, in the order of reports.
     pub(crate) const ALL: [Stall; 9] = [
         Stall::Sleep,
         Stall::Lock,
@@ -75,7 +74,6 @@ impl Stall {
         Stall::Root,
     ];
 
-    /// Its name in reports.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Stall::Sleep => "sleep",
@@ -98,10 +96,10 @@ impl Stall {
         self != Stall::BlockInPlace || flavor == Flavor::MultiThread
     }
 
-    /// Makes everything ready, so that the poll does nothing but block.
+    /// Prepares everything, so that the poll only blocks.
     ///
     /// # Errors
-    /// When it cannot be made to block here; with the reason.
+    /// When it cannot block on this machine: the reason.
     pub(super) fn prepare(self) -> Result<Block, String> {
         match self {
             Stall::Lock => Ok(Box::new(lock())),
@@ -115,7 +113,7 @@ impl Stall {
     }
 }
 
-/// What one line did: its length by this thread's own clock, and where it is.
+/// Runs a blocking expression; gives its length, by this thread's clock, and its line.
 macro_rules! measured {
     ($cause:expr, $blocks:expr) => {{
         let start = Instant::now();
@@ -133,7 +131,7 @@ fn spin() -> Injected {
     let start = Instant::now();
     let cpu = cpu_time();
     let injected = measured!(Cause::Cpu, while start.elapsed() < LENGTH {});
-    // It never waits: what it did not compute, another thread did in its place.
+    // A spin never waits: when it did not compute, another thread did.
     let computed = cpu_time().saturating_sub(cpu).as_nanos() >= u128::from(injected.ns / 2);
     Injected { cause: if computed { injected.cause } else { Cause::Preempted }, ..injected }
 }
@@ -142,7 +140,7 @@ fn in_place() -> Injected {
     tokio::task::block_in_place(|| Injected { cause: Cause::BlockInPlace, ..sleep() })
 }
 
-/// A mutex that another thread holds, from now until so long after it is asked for.
+/// A mutex that another thread holds until [`LENGTH`] after this thread asks for it.
 fn lock() -> impl FnOnce() -> Injected + Send {
     let mutex = Arc::new(Mutex::new(()));
     let theirs = Arc::clone(&mutex);
@@ -161,7 +159,7 @@ fn lock() -> impl FnOnce() -> Injected + Send {
     }
 }
 
-/// A pipe with no room for another byte, until so long after one is to be written.
+/// A full pipe, which is emptied [`LENGTH`] after this thread writes to it.
 fn full_pipe() -> io::Result<Block> {
     let (read, write) = rustix::pipe::pipe()?;
     let size = rustix::pipe::fcntl_getpipe_size(&write)?;
@@ -179,7 +177,7 @@ fn full_pipe() -> io::Result<Block> {
     }))
 }
 
-/// A file that is written to and synced until the time is over: no single sync can be made to take so long.
+/// A file that is written and synced until the time is over: no single sync can be made to take that long.
 fn fsyncs() -> Result<Block, String> {
     let cannot = |error: io::Error| format!("cannot make a file to sync: {error}");
     let file = tempfile::tempfile().map_err(cannot)?;
@@ -197,8 +195,8 @@ fn fsyncs() -> Result<Block, String> {
     }))
 }
 
-/// A disk that answers at once leaves nothing but computing, and on a busy machine each answer finds the CPU taken: what
-/// took the most of it. `waited` for a CPU, where that is known.
+/// What took most of the time: a fast disk leaves only computing, and on a busy machine each sync waits for a CPU.
+/// `waited` is the wait for a CPU, if known.
 fn cause_of_syncs(length: Duration, computed: Duration, waited: Option<Duration>) -> Cause {
     let blocked = waited.map_or(length, |waited| length.saturating_sub(waited)).saturating_sub(computed);
     match waited {
@@ -214,19 +212,19 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 
-/// How long this thread was ready to run and had no CPU; `None` where the kernel does not tell.
+/// How long this thread was ready to run and had no CPU; `None` if the kernel does not say.
 fn run_delay() -> Option<Duration> {
     read_schedule(&ThreadRef::current()).ok().map(|schedule| Duration::from_nanos(schedule.run_delay_ns))
 }
 
-/// A page that comes so long after it is asked for.
+/// A page that arrives [`LENGTH`] after this thread touches it.
 fn page_fault() -> Result<Block, String> {
     let (page, supplier) = fault::late_page().map_err(|error| error.to_string())?;
     let (ask, asked) = mpsc::channel();
     thread::spawn(move || {
         let _ = asked.recv();
         thread::sleep(LENGTH);
-        // If that fails it is gone, and the page comes.
+        // If that fails, the supplier is gone, and the page arrives.
         let _ = supplier.supply();
     });
     Ok(Box::new(move || {

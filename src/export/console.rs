@@ -1,15 +1,15 @@
-//! tokio-console: lets its client look at a run while it goes on.
+//! Lets tokio-console observe a run.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-/// Where tokio-console looks unless told otherwise.
+/// tokio-console's default address.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:6669";
 
-/// Whether console-subscriber was compiled in; it turns on tokio's `tracing` feature, which costs every poll a little.
+/// Whether console-subscriber is compiled in. It turns on Tokio's `tracing` feature, which costs every poll a little.
 pub const COMPILED: bool = cfg!(feature = "console");
 
-/// Why tokio-console cannot look at this program.
+/// Why tokio-console cannot observe this program.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant's message says when it happens")]
 pub enum ConsoleError {
@@ -28,11 +28,11 @@ pub enum ConsoleError {
     },
 }
 
-/// Starts recording for tokio-console and listening for its client, on a thread and a runtime of their own. Once a
-/// process, and before the runtime to look at is built.
+/// Records for tokio-console and listens for its client, on a separate thread and runtime. Call it once per process, before the
+/// runtime to observe is built.
 ///
 /// # Errors
-/// When this build cannot, or the address is taken.
+/// When this build cannot, or the address is in use.
 pub fn start(address: SocketAddr) -> Result<(), ConsoleError> {
     if !COMPILED {
         return Err(ConsoleError::NotCompiled);
@@ -40,7 +40,7 @@ pub fn start(address: SocketAddr) -> Result<(), ConsoleError> {
     if !pollscope_probe::TOKIO_UNSTABLE {
         return Err(ConsoleError::Stable);
     }
-    // console-subscriber would panic on its own thread, where nobody could say it well.
+    // console-subscriber would panic on its own thread instead.
     TcpListener::bind(address).map(drop).map_err(|error| ConsoleError::Address { address, error })?;
     #[cfg(feature = "console")]
     record(address);
@@ -55,7 +55,7 @@ fn record(address: SocketAddr) {
     let layer = console_subscriber::ConsoleLayer::builder()
         .with_default_env()
         .server_addr(address)
-        // Polls of more than a second, which its histogram cuts off by default, are what one looks for here.
+        // By default its histogram cuts off polls of more than a second: the polls that matter here.
         .poll_duration_histogram_max(std::time::Duration::from_secs(64))
         .spawn();
     tracing_subscriber::registry().with(layer).init();

@@ -1,4 +1,4 @@
-//! Other tools' ways to look at a run.
+//! Lets other tools observe a run.
 
 pub mod console;
 pub mod prometheus;

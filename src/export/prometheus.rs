@@ -1,4 +1,4 @@
-//! Prometheus: serves what the current run's probe sees, while it runs and afterwards, until the next begins.
+//! Serves a run's metrics to Prometheus, during the run and afterwards, until the next run begins.
 
 use std::io;
 use std::net::SocketAddr;
@@ -40,9 +40,9 @@ impl From<pollscope_probe::ServeError> for ServeError {
     }
 }
 
-/// Which probe is asked.
+/// The probe of the current run, or what it saw last.
 #[derive(Debug, Clone, Default)]
-pub struct Current(Arc<Mutex<What>>);
+pub(crate) struct Current(Arc<Mutex<What>>);
 
 #[derive(Debug, Default)]
 enum What {
@@ -50,7 +50,7 @@ enum What {
     #[default]
     Nothing,
     Running(Probe),
-    /// What was seen last: its probe is gone, and with it its threads.
+    /// The last snapshot: the probe and its threads are gone.
     Ended(Box<Snapshot>),
 }
 
@@ -59,13 +59,11 @@ impl Current {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A run begins.
-    pub fn begin(&self, probe: &Probe) {
+    pub(crate) fn begin(&self, probe: &Probe) {
         *self.lock() = What::Running(probe.clone());
     }
 
-    /// It ended.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         let mut current = self.lock();
         if let What::Running(probe) = &*current {
             *current = What::Ended(Box::new(probe.snapshot()));
@@ -81,11 +79,11 @@ impl Current {
     }
 }
 
-/// Begins to serve whatever probe is current at the time, without paths if they are to be hidden.
+/// Serves the metrics of the current run; `redact` hides paths.
 ///
 /// # Errors
-/// When the address cannot be listened on.
-pub fn serve(address: SocketAddr, current: Current, redact: bool) -> Result<MetricsServer, ServeError> {
+/// When the address cannot be listened on, or the thread cannot be started.
+pub(crate) fn serve(address: SocketAddr, current: Current, redact: bool) -> Result<MetricsServer, ServeError> {
     let source = move || {
         let mut snapshot = current.snapshot()?;
         if redact {

@@ -131,7 +131,7 @@ fn odd_arguments() {
     let batch = "write a number of lines, from 1 to 1000000";
     let interval = "the interval must be from 1ms to 1h";
     let rows: &[(&str, &str)] = &[
-        ("--max-line 0", "a line's pieces must have at least one byte"),
+        ("--max-line 0", "a line must have at least one byte"),
         ("--max-line 15", max_line),
         ("--max-line 67108865", max_line),
         ("--max-line 99999999999999999999999", size),
@@ -139,7 +139,7 @@ fn odd_arguments() {
         ("--max-line 16XB", size),
         ("--max-line -1", "unexpected argument '-1'"),
         ("--max-line", "a value is required for '--max-line <BYTES>'"),
-        ("--follow --watch fanotify", "there is no such way; choose one of `inotify`, `poll`"),
+        ("--follow --watch fanotify", "unknown way; choose one of `inotify`, `poll`"),
         ("--follow --watch", "a value is required for '--watch <HOW>'"),
         ("--watch poll", "--follow"),
         ("--follow --watch poll --watch poll", "cannot be used multiple times"),

@@ -10,7 +10,8 @@ fn document(name: &str) -> String {
 
 /// The first block of a document that is fenced as `kind` and holds `part`.
 fn block(document: &str, kind: &str, part: &str) -> String {
-    let blocks = document.split(&format!("```{kind}\n")).skip(1);
+    let fence = format!("```{kind}\n");
+    let blocks = document.split(&fence).skip(1);
     let block = blocks.filter_map(|rest| rest.split("```").next()).find(|block| block.contains(part));
     block.unwrap_or_else(|| panic!("no `{kind}` block with {part}")).to_owned()
 }

@@ -137,7 +137,8 @@ fn nothing_is_left_undone() {
 /// Everything that is written for people to read.
 fn documents() -> Vec<PathBuf> {
     let mut all = files("docs", "md");
-    let others = ["README", "ARCHITECTURE", "CHANGELOG", "CONTRIBUTING", "SECURITY", "crates/probe/README", "contrib/README"];
+    let others =
+        ["README", "ARCHITECTURE", "CHANGELOG", "CONTRIBUTING", "SECURITY", "crates/probe/README", "contrib/README"];
     all.extend(others.map(|name| root().join(format!("{name}.md"))));
     all
 }

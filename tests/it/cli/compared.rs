@@ -85,6 +85,6 @@ fn a_baseline_is_kept_and_compared_with() {
     assert!(!stdout(&output).contains("pollscope compare"), "stdout is the recording's");
     let other = folder.run(&format!("run slow-coroutine {SHORT} --set block.tasks=2 --baseline main"));
     assert_ends(&other, 1, &["cannot compare `.pollscope/main.json`", "`block.tasks` is `1` and `2`"]);
-    assert_ends(&run("--baseline ../main"), 2, &["a baseline's name"]);
+    assert_ends(&run("--baseline ../main"), 2, &["write 1 to 64 letters"]);
     assert_ends(&run("--baseline a --save-baseline b"), 2, &["cannot be used with"]);
 }
