@@ -16,8 +16,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{is_measuring, print_setting};
-use pollscope::recording::read::read;
 use pollscope::report::Format;
+use pollscope::saved::read;
 
 /// A recording of one slow poll.
 const ONE: &str = include_str!("../fuzz/seeds/recording/one-mode");

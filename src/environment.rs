@@ -13,7 +13,7 @@ pub fn environment(console_on: bool, command: Vec<String>) -> Environment {
     let uname = rustix::system::uname();
     Environment {
         pollscope: env!("CARGO_PKG_VERSION").to_owned(),
-        tokio: TOKIO_VERSION.to_owned(),
+        tokio: Some(TOKIO_VERSION.to_owned()),
         os: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
         kernel: uname.release().to_str().ok().map(str::to_owned),
         cpus: std::thread::available_parallelism().ok().map(|cpus| cpus.get() as u64),
@@ -21,9 +21,9 @@ pub fn environment(console_on: bool, command: Vec<String>) -> Environment {
             ClockSource::Tsc => "tsc, checked against CLOCK_MONOTONIC".to_owned(),
             clock => clock.as_str().to_owned(),
         },
-        tokio_unstable: pollscope_probe::TOKIO_UNSTABLE,
-        console_compiled: console::COMPILED,
-        console_on,
+        tokio_unstable: Some(pollscope_probe::TOKIO_UNSTABLE),
+        console_compiled: Some(console::COMPILED),
+        console_on: Some(console_on),
         command,
     }
 }

@@ -15,6 +15,6 @@ pub use pollscope_lab::{block, limits, meter, pipeline, run, scenario, shutdown,
 #[cfg(test)]
 use pollscope_record::fixture;
 pub use pollscope_record::{
-    blockers, compare, dist, escape, findings, gate, interval_log, pooled, recording, redact, report, snippet, units,
-    width,
+    blockers, compare, dist, escape, findings, gate, interval_log, pooled, recording, redact, report, saved, snippet,
+    units, width,
 };

@@ -31,9 +31,7 @@ pub(super) fn baseline(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn parse_gate(text: &str) -> Result<Gate, String> {
-    let known = Mode::ALL.map(Mode::as_str);
-    let gate = Gate::parse(text).and_then(|gate| gate.check_groups(&known).map(|()| gate));
-    gate.map_err(|error| error.to_string())
+    Gate::parse(text).map_err(|error| error.to_string())
 }
 
 pub(super) fn parse_mode(text: &str) -> Result<Mode, String> {

@@ -44,7 +44,8 @@ impl Baseline {
         }
         let saved = load::recording(&path, outputs.redact, terminal)?;
         for scenario in scenarios {
-            same_question(&saved.scenario, &outcome::scenario_info(scenario), [&path, Path::new(&scenario.name)])?;
+            let asked = outcome::scenario_info(scenario);
+            same_question(saved.scenario.as_ref(), Some(&asked), [&path, Path::new(&scenario.name)])?;
         }
         Ok(Baseline::Compare(path, Box::new(saved)))
     }

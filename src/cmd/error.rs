@@ -10,12 +10,13 @@ use crate::exit::Exit;
 use crate::explain::NoExplanation;
 use crate::export::console::ConsoleError;
 use crate::export::prometheus::ServeError;
+use crate::gate::GateError;
 use crate::interval_log::LogError;
 use crate::pipeline::confirm::present::PresentError;
-use crate::recording::read::ReadError;
 use crate::redact::text;
 use crate::report::{Format, log};
 use crate::run::RunError;
+use crate::saved::ReadError;
 use crate::scenario::wire::ScenarioError;
 
 /// Why a command fails.
@@ -25,6 +26,8 @@ use crate::scenario::wire::ScenarioError;
 pub enum CmdError {
     #[error("{0}")]
     Scenario(#[source] ScenarioError),
+    #[error("{0}")]
+    Gate(#[source] GateError),
     #[error("{0}")]
     Run(#[source] RunError),
     #[error("{0}")]
@@ -108,7 +111,9 @@ impl CmdError {
     /// The exit code that goes with it.
     pub fn exit(&self) -> Exit {
         match self {
-            CmdError::Scenario(_) | CmdError::Explanation(_) | CmdError::NotInLog { .. } => Exit::Usage,
+            CmdError::Scenario(_) | CmdError::Gate(_) | CmdError::Explanation(_) | CmdError::NotInLog { .. } => {
+                Exit::Usage
+            }
             CmdError::Write { .. } => Exit::CannotWrite,
             CmdError::Redacted(error) => error.exit(),
             CmdError::Run(_)

@@ -9,8 +9,8 @@ use super::output::Terminal;
 use crate::escape::escape_path;
 use crate::interval_log::{self, IntervalLog, is_log};
 use crate::recording::Recording;
-use crate::recording::read::{ReadError, read};
 use crate::redact::HIDDEN;
+use crate::saved::{ReadError, read};
 use crate::stderr::say;
 
 /// What a file may hold.

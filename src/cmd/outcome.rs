@@ -1,8 +1,13 @@
 //! What runs and recordings come to: the recording, its exit code, and whether it is worth keeping. Pure.
 
+use std::collections::BTreeSet;
+
+use super::CmdError;
 use crate::compare::regression;
 use crate::escape::escape;
 use crate::exit::Exit;
+use crate::gate;
+use crate::pipeline::sink::Mode;
 use crate::recording::{Gate, GateVerdict, Recording, Run, ScenarioInfo, Verdict};
 use crate::report::comparison::Compared;
 use crate::scenario::{Scenario, wire};
@@ -29,6 +34,14 @@ pub(super) fn of_recording(recording: &Recording, strict: bool) -> Exit {
     } else {
         of_gates(&recording.gates, strict)
     }
+}
+
+/// That gates speak of groups that there are: those of the recording, and the modes of the lab, which it may not have run.
+pub(super) fn check_groups(gates: &[gate::Gate], recording: Option<&Recording>) -> Result<(), CmdError> {
+    let of_recording = recording.iter().flat_map(|recording| &recording.runs).map(|run| run.group.as_str());
+    let known: BTreeSet<&str> = of_recording.chain(Mode::ALL.map(Mode::as_str)).collect();
+    let known: Vec<&str> = known.into_iter().collect();
+    gates.iter().try_for_each(|gate| gate.check_groups(&known)).map_err(CmdError::Gate)
 }
 
 /// How a command ends in which only gates can fail.
@@ -76,7 +89,7 @@ pub(super) fn after_signal(exit: Exit, phase: Phase, signal: Option<Exit>) -> Ex
 
 /// Whether a recording can be a baseline, or be compared with one.
 pub(super) fn is_whole(recording: &Recording) -> bool {
-    let is_whole = |run: &Run| run.interrupted.is_none() && run.errors.is_empty() && is_confirmed(run);
+    let is_whole = |run: &Run| run.early_end().is_none() && run.errors.is_empty() && is_confirmed(run);
     !recording.runs.is_empty() && recording.runs.iter().all(is_whole)
 }
 

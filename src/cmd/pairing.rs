@@ -61,7 +61,7 @@ pub(super) fn modes_of_one(recording: &Recording, chosen: &[String], path: &Path
         .iter()
         .map(|other| (String::new(), compare(&side(first), &side(other), Rounds::Interleaved, others.len())));
     Ok(Compared {
-        scenario: recording.scenario.name.clone(),
+        scenario: recording.name().to_owned(),
         sides: Vec::new(),
         comparisons: each.collect(),
         environments: Vec::new(),
@@ -110,7 +110,7 @@ pub(super) fn pairs_in_common(a: &Named, b: &Named) -> Result<Vec<Pair>, CmdErro
 /// # Errors
 /// When they answer different questions.
 pub(super) fn compare_pairs(a: &Named, b: &Named, pairs: &[Pair], redact: bool) -> Result<Compared, CmdError> {
-    same_question(&a.recording.scenario, &b.recording.scenario, [a.path, b.path])?;
+    same_question(a.recording.scenario.as_ref(), b.recording.scenario.as_ref(), [a.path, b.path])?;
     let each = pairs.iter().map(|[mode_a, mode_b]| {
         let is_one = mode_a == mode_b;
         let name = |of: &Named, mode: &str| if is_one { of.name.to_owned() } else { format!("{} {mode}", of.name) };
@@ -120,7 +120,7 @@ pub(super) fn compare_pairs(a: &Named, b: &Named, pairs: &[Pair], redact: bool) 
         (heading, compare(&side_a, &side_b, Rounds::Apart, pairs.len()))
     });
     Ok(Compared {
-        scenario: b.recording.scenario.name.clone(),
+        scenario: b.recording.name().to_owned(),
         sides: [a, b].map(|of| of.heading(redact)).to_vec(),
         comparisons: each.collect(),
         environments: environments(a.recording, b.recording),
@@ -129,7 +129,11 @@ pub(super) fn compare_pairs(a: &Named, b: &Named, pairs: &[Pair], redact: bool) 
 }
 
 /// Refuses recordings that answer different questions, and says in what they differ.
-pub(super) fn same_question(a: &ScenarioInfo, b: &ScenarioInfo, paths: [&Path; 2]) -> Result<(), CmdError> {
+pub(super) fn same_question(
+    a: Option<&ScenarioInfo>,
+    b: Option<&ScenarioInfo>,
+    paths: [&Path; 2],
+) -> Result<(), CmdError> {
     let differences = differences(a, b);
     if differences.is_empty() {
         return Ok(());

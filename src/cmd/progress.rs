@@ -81,7 +81,7 @@ impl Observer for OnStderr {
         let reason = run.merge.iter().filter_map(|merge| merge.reason.as_ref());
         let why: Vec<&str> = run.errors.iter().chain(reason).map(String::as_str).collect();
         let why = if self.redact { crate::redact::text(&why.join("; ")) } else { why.join("; ") };
-        say(&format!("warning: a warm-up run of {} went wrong: {}", escape(&run.mode), escape(&why)));
+        say(&format!("warning: a warm-up run of {} went wrong: {}", escape(&run.group), escape(&why)));
     }
 
     fn slow_poll_lines(&mut self) -> Box<dyn Write + Send> {

@@ -20,6 +20,7 @@ pub(super) fn execute(request: &ReportRequest, terminal: &Terminal) -> Result<Ex
 }
 
 fn report(mut recording: Recording, outputs: &Outputs, terminal: &Terminal) -> Result<Exit, CmdError> {
+    outcome::check_groups(&outputs.gates, Some(&recording))?;
     let gates = outputs.gates.iter().map(|gate| gate.judge(&recording.runs));
     recording.gates.extend(gates);
     let recording = if outputs.redact { redact(recording) } else { recording };

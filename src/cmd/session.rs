@@ -33,6 +33,7 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(super) fn start(common: &'a Common, terminal: &'a Terminal) -> Result<Session<'a>, CmdError> {
+        outcome::check_groups(&common.outputs.gates, None)?;
         let current = Current::default();
         let serve = |address| serve(address, current.clone(), common.outputs.redact).map_err(CmdError::Metrics);
         let metrics = common.prometheus.map(serve).transpose()?;
@@ -88,7 +89,7 @@ impl<'a> Session<'a> {
         let gates = expected.iter().chain(&outputs.gates).map(|gate| gate.judge(&runs)).collect();
         let recording = Recording {
             environment: environment(self.common.console.is_some(), self.terminal.typed.clone()),
-            scenario: outcome::scenario_info(scenario),
+            scenario: Some(outcome::scenario_info(scenario)),
             findings: findings(&runs),
             runs,
             gates,

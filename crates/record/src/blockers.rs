@@ -61,7 +61,7 @@ pub fn blockers<'a>(polls: impl IntoIterator<Item = &'a SlowPoll>) -> Vec<Blocke
 /// What tells groups apart: where no line is known, the spawn site does.
 fn key(poll: &SlowPoll) -> [Option<&str>; 4] {
     let line = poll.blocking_line.as_deref();
-    let site = line.is_none().then_some(&*poll.spawned_at);
+    let site = line.is_none().then_some(poll.spawn_site());
     [line, site, poll.cause.as_deref(), poll.syscall.as_ref().map(|call| call.name.as_str())]
 }
 
@@ -75,7 +75,7 @@ fn blocker<'a>(group: &[Digested<'a>], total_ns: u64) -> Blocker<'a> {
         function: first.function.as_deref(),
         cause: first.cause.as_ref(),
         call,
-        spawned_at: &first.spawned_at,
+        spawned_at: first.spawn_site(),
         polls: group.len() as u64,
         total_ns,
         worst_ns: polls().map(|poll| poll.duration_ns).max().unwrap_or_default(),
@@ -94,7 +94,7 @@ mod tests {
         let poll = |line: Option<&str>, spawned_at: &str, ns, blame| SlowPoll {
             blocking_line: line.map(Into::into),
             cause: line.map(|_| "lock".into()),
-            spawned_at: spawned_at.into(),
+            spawned_at: Some(spawned_at.into()),
             duration_ns: ns,
             blame,
             ..SlowPoll::default()

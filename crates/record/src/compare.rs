@@ -43,13 +43,13 @@ pub struct Side<'a> {
 impl<'a> Side<'a> {
     /// The runs of `mode` in a recording; `name` is what sentences call them.
     pub fn of(recording: &'a Recording, mode: &str, name: impl Into<String>) -> Side<'a> {
-        Side::new(recording.runs.iter().filter(|run| run.mode == mode), name)
+        Side::new(recording.runs.iter().filter(|run| run.group == mode), name)
     }
 
     /// These runs.
     pub fn new(runs: impl Iterator<Item = &'a Run>, name: impl Into<String>) -> Side<'a> {
         let (runs, cut_short): (Vec<&Run>, Vec<&Run>) =
-            runs.take(MOST_ROUNDS).partition(|run| run.interrupted.is_none());
+            runs.take(MOST_ROUNDS).partition(|run| run.early_end().is_none());
         Side { name: name.into(), runs, cut_short: cut_short.len() }
     }
 }

@@ -149,7 +149,7 @@ pub fn findings(runs: &[Run]) -> Vec<Finding> {
         for mode in &modes {
             findings.extend((diagnosis.check)(mode, &modes).into_iter().map(|found| Finding {
                 code: diagnosis.code.to_owned(),
-                mode: mode.name.to_owned(),
+                group: mode.name.to_owned(),
                 sentence: format!("{}: {}", mode.name, found.sentence),
                 advice: found.advice.unwrap_or(diagnosis.advice).to_owned(),
                 at: found.at,
@@ -188,7 +188,7 @@ fn slow_polls(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
     if !seen.is_empty() {
         return seen;
     }
-    let mut sites: Vec<&Site> = mode.sites.iter().filter(|site| site.slow > 0).collect();
+    let mut sites: Vec<&Site> = mode.known_sites().iter().filter(|site| site.slow > 0).collect();
     sites.sort_by_key(|site| std::cmp::Reverse(site.slow));
     if sites.is_empty() {
         let worst = mode.longest_poll_ns().map_or(String::new(), |ns| format!(", the worst {}", format_ns(ns)));
@@ -301,7 +301,7 @@ fn held_without_slow_poll(mode: &Pooled) -> Option<Held> {
         let lag = longest(&run.lag).max(longest(&run.lag_raw));
         let (ns, was_felt) = (lag.or(busy)?, lag.is_some());
         let was_busy = busy.is_none_or(|busy| busy >= ns / 2);
-        let held = Held { ns, was_felt, was_busy, longest_poll_ns: run.polls.max_ns };
+        let held = Held { ns, was_felt, was_busy, longest_poll_ns: run.polls.as_ref().and_then(|polls| polls.max_ns) };
         (run.slow_polls_total == 0 && ns >= run.slow_poll_threshold_ns).then_some(held)
     };
     mode.rounds.iter().filter_map(of_round).max_by_key(|held| held.ns)
@@ -404,7 +404,7 @@ fn proof_of_harmlessness(mode: &Pooled, all: &[Pooled]) -> Option<String> {
 
 /// Whether not one poll was seen, so that silence says nothing.
 fn is_unmeasured(mode: &Pooled) -> bool {
-    mode.polls.count() == 0 && mode.slow_total() == 0
+    mode.polls.as_ref().is_none_or(|polls| polls.count() == 0) && mode.slow_total() == 0
 }
 
 /// Whether the mode did not keep the loop responsive.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::recording::{
-    Coverage, Dist, Environment, Gate, GateVerdict, InputEvents, Lines, Merge, Recording, Run, RuntimeInfo,
-    ScenarioInfo, Site, SlowPoll, Verdict,
+    Completeness, Coverage, Dist, Ended, Environment, Gate, GateVerdict, InputEvents, Lines, Merge, Recording, Run,
+    RuntimeInfo, ScenarioInfo, ScenarioRun, Site, SlowPoll, Subject, Verdict,
 };
 
 /// Milliseconds in nanoseconds.
@@ -21,6 +21,47 @@ pub fn dist(digits: u8, groups: &[(u64, u64, u64)]) -> Dist {
         }
     }
     dist
+}
+
+/// A mode of a scenario, in its first round, on one thread.
+pub fn scenario_run(mode: &str) -> Subject {
+    let runtime = RuntimeInfo { flavor: "current_thread".to_owned(), workers: 1 };
+    Subject::Scenario(ScenarioRun { mode: mode.to_owned(), round: 1, runtime })
+}
+
+/// The subject of a scenario's run.
+///
+/// # Panics
+/// When it is another run; like the functions below when what they give is not known.
+pub fn subject(run: &mut Run) -> &mut ScenarioRun {
+    let Subject::Scenario(subject) = &mut run.subject else { panic!("a scenario's run") };
+    subject
+}
+
+/// A scenario's run in another round.
+pub fn in_round(mut run: Run, round: u32) -> Run {
+    subject(&mut run).round = round;
+    run
+}
+
+/// A run that was interrupted.
+pub fn interrupt(run: &mut Run, why: &str) {
+    (run.ended, run.ended_why) = (Ended::Interrupted, Some(why.to_owned()));
+}
+
+/// The polls of a run.
+pub fn polls(run: &mut Run) -> &mut Dist {
+    run.polls.as_mut().expect("polls")
+}
+
+/// The spawn sites of a run.
+pub fn sites(run: &mut Run) -> &mut Vec<Site> {
+    run.sites.as_mut().expect("sites")
+}
+
+/// The scenario of a recording.
+pub fn scenario(recording: &mut Recording) -> &mut ScenarioInfo {
+    recording.scenario.as_mut().expect("a scenario")
 }
 
 /// A round that nothing is wrong with.
@@ -43,9 +84,8 @@ pub fn run(mode: &str) -> Run {
         polls.add(&site.polls);
     }
     Run {
-        mode: mode.to_owned(),
-        round: 1,
-        runtime: RuntimeInfo { flavor: "current_thread".to_owned(), workers: 1 },
+        group: mode.to_owned(),
+        subject: scenario_run(mode),
         started_at: "2026-05-04T10:11:12Z".to_owned(),
         elapsed_ns: 3_020 * MS,
         coverage: Coverage {
@@ -53,13 +93,16 @@ pub fn run(mode: &str) -> Run {
             sees: vec!["every poll of every spawned task".to_owned(), "the future given to block_on".to_owned()],
             blind_to: vec!["tasks of a LocalSet".to_owned()],
             missing: Vec::new(),
+            looks_per_s: None,
         },
         merge: Some(merge()),
-        interrupted: None,
+        ended: Ended::Done,
+        ended_why: None,
         errors: Vec::new(),
         input_events: InputEvents::default(),
-        loop_busy_ns: polls.sum_ns,
-        polls,
+        loop_busy_ns: Some(polls.sum_ns),
+        busy_share: None,
+        polls: Some(polls),
         schedule_latency: Some(dist(3, &[(11_800, 900, 60_000), (110, 60_000, 1_300_000)])),
         lag: Some(dist(3, &[(290, 60_000, 1_090_000), (10, MS, 2 * MS)])),
         lag_raw: Some(dist(3, &[(290, 60_000, 1_090_000), (10, MS, 2 * MS)])),
@@ -75,11 +118,14 @@ pub fn run(mode: &str) -> Run {
         pool_wait: Some(dist(3, &[(1_200, 8_000, 300_000)])),
         slow_poll_threshold_ns: 100 * MS,
         slow_polls_total: 0,
+        slow_polls_are: Completeness::All,
         slow_polls_dropped: 0,
-        slow_poll_lines: Lines::default(),
+        slow_poll_lines: Some(Lines::default()),
         slow_polls: Vec::new(),
+        stalls_open: Vec::new(),
         ledger: None,
-        sites,
+        sites: Some(sites),
+        pool: None,
         intervals: Vec::new(),
         runtime_metrics: None,
     }
@@ -108,16 +154,16 @@ pub fn blocked(mode: &str, durations: &[u64]) -> Run {
     let mut run = run(mode);
     let mut start_ns = 180 * MS;
     for (i, &duration_ns) in durations.iter().enumerate() {
-        run.polls.record(duration_ns);
-        let tails = &mut run.sites[1];
+        run.polls.as_mut().expect("made above").record(duration_ns);
+        let tails = &mut run.sites.as_mut().expect("made above")[1];
         tails.polls.record(duration_ns);
         tails.slow += 1;
-        run.loop_busy_ns += duration_ns;
+        run.loop_busy_ns = run.loop_busy_ns.map(|ns| ns + duration_ns);
         run.slow_polls.push(SlowPoll {
             id: i as u64 + 1,
             task_id: Some(7 + i as u64 % 5),
             task_name: Some("tail".into()),
-            spawned_at: "src/pipeline/merge.rs:88".into(),
+            spawned_at: Some("src/pipeline/merge.rs:88".into()),
             worker: Some(0),
             start_ns,
             duration_ns,
@@ -133,8 +179,8 @@ pub fn blocked(mode: &str, durations: &[u64]) -> Run {
         run.busy_stretches.as_mut().expect("made above").record(duration_ns + 40_000);
     }
     run.slow_polls_total = durations.len() as u64;
-    run.slow_poll_lines.printed = run.slow_polls_total;
-    run.sites.sort_by_key(|site| std::cmp::Reverse(site.polls.sum_ns));
+    run.slow_poll_lines = Some(Lines { printed: run.slow_polls_total, suppressed: 0 });
+    run.sites.as_mut().expect("made above").sort_by_key(|site| std::cmp::Reverse(site.polls.sum_ns));
     run
 }
 
@@ -148,28 +194,28 @@ pub fn recording() -> Recording {
 
 /// A recording of these runs.
 pub fn recording_of(runs: Vec<Run>) -> Recording {
-    let gate = |expr: &str, verdict, value| Gate { expr: expr.to_owned(), verdict, value };
+    let gate = |expr: &str, verdict, value| Gate { expr: expr.to_owned(), verdict, value, why: None };
     Recording {
         environment: Environment {
             pollscope: "0.1.0".to_owned(),
-            tokio: "1.54.0".to_owned(),
+            tokio: Some("1.54.0".to_owned()),
             os: "linux x86_64".to_owned(),
             kernel: Some("6.8.0".to_owned()),
             cpus: Some(4),
             clock: "CLOCK_MONOTONIC".to_owned(),
-            tokio_unstable: true,
-            console_compiled: true,
-            console_on: false,
+            tokio_unstable: Some(true),
+            console_compiled: Some(true),
+            console_on: Some(false),
             command: vec!["pollscope".to_owned(), "run".to_owned(), "merge".to_owned()],
         },
-        scenario: ScenarioInfo {
+        scenario: Some(ScenarioInfo {
             name: "merge".to_owned(),
             why: "What does a write that blocks cost everyone else on the loop? A FIFO whose reader pauses makes it block."
                 .to_owned(),
             seed: 42,
             settings: BTreeMap::new(),
             changed: Vec::new(),
-        },
+        }),
         findings: crate::findings::findings(&runs),
         runs,
         gates: vec![

@@ -219,7 +219,8 @@ Tag=A,1.134,0.999,0.442,HISTFAAAAEJ42pNpmSzMwMAgxwABTBDKT4GBgdnNYMcCBvsPEBEWLj45
         let (recording, log) = (recording(), read(log().as_bytes()).unwrap());
         let [naive, offloaded] = &recording.runs[..] else { panic!("two runs") };
         let polls = of(&log, None);
-        assert_eq!((polls.lines, polls.values.count()), (2, naive.polls.count() + offloaded.polls.count()));
+        let count = |run: &crate::recording::Run| run.polls.as_ref().unwrap().count();
+        assert_eq!((polls.lines, polls.values.count()), (2, count(naive) + count(offloaded)));
         assert_eq!((polls.start_ns, polls.end_ns), (0, 6_040_000_000));
         let response = &of(&log, Some("offloaded.response_time")).values;
         assert!(response.buckets().eq(offloaded.response_time.as_ref().unwrap().buckets()));

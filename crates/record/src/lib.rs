@@ -2,7 +2,7 @@
 //!
 //! A [`recording`] says what was seen. [`findings`] say what it means, [`gate`]s whether it is as expected, [`compare`] what
 //! became better or worse, and [`report`] shows it. All of it is pure: the same recording gives the same text. Nothing here reads a
-//! clock, a thread or a file but [`recording::read`], which reads what it is given.
+//! clock, a thread or a file but [`saved`], which reads what it is given.
 
 pub mod blockers;
 pub mod compare;
@@ -17,6 +17,7 @@ pub mod pooled;
 pub mod recording;
 pub mod redact;
 pub mod report;
+pub mod saved;
 pub mod snippet;
 pub mod units;
 pub mod width;

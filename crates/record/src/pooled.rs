@@ -1,20 +1,20 @@
-//! The rounds of a mode, put together: what findings and reports speak of.
+//! The runs of a group, put together: what findings and reports speak of.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::recording::{Dist, Ledger, Run, Site, SlowPoll, Verdict};
+use crate::recording::{Completeness, Dist, Ledger, Run, Site, SlowPoll, Verdict};
 
-/// All rounds of one mode as if they had been one.
+/// All runs of one group as if they had been one.
 #[derive(Debug, Clone)]
 pub struct Pooled<'a> {
-    /// The mode's name.
+    /// The group's name.
     pub name: &'a str,
-    /// Its rounds, in the order in which they ran; never empty.
+    /// Its runs, in the order in which they ran; never empty.
     pub rounds: Vec<&'a Run>,
-    /// Poll durations of all rounds.
-    pub polls: Dist,
-    /// Wake to poll start; like all that follow, of the rounds that measured it, and `None` when none did.
+    /// Poll durations of all rounds; like all that follow, of the rounds that measured it, and `None` when none did.
+    pub polls: Option<Dist>,
+    /// Wake to poll start.
     pub schedule_latency: Option<Dist>,
     /// How late a periodic timer fired, corrected for coordinated omission.
     pub lag: Option<Dist>,
@@ -29,20 +29,20 @@ pub struct Pooled<'a> {
     /// From a call of `spawn_blocking` to its closure's start; empty where the pool was not used.
     pub pool_wait: Option<Dist>,
     /// Polls by spawn site, most time first.
-    pub sites: Vec<Site>,
+    pub sites: Option<Vec<Site>>,
     /// Who waited for whom, the longest waits first.
     pub ledger: Option<Ledger>,
 }
 
-/// Groups runs by mode, in the order in which modes first ran.
+/// Puts runs together by group, in the order in which groups first ran.
 pub fn pool(runs: &[Run]) -> Vec<Pooled<'_>> {
     let mut names: Vec<&str> = Vec::new();
     for run in runs {
-        if !names.contains(&run.mode.as_str()) {
-            names.push(&run.mode);
+        if !names.contains(&run.group.as_str()) {
+            names.push(&run.group);
         }
     }
-    names.into_iter().map(|name| Pooled::of(name, runs.iter().filter(|run| run.mode == name).collect())).collect()
+    names.into_iter().map(|name| Pooled::of(name, runs.iter().filter(|run| run.group == name).collect())).collect()
 }
 
 impl<'a> Pooled<'a> {
@@ -50,7 +50,7 @@ impl<'a> Pooled<'a> {
         let sum = |of: fn(&Run) -> Option<&Dist>| sum(rounds.iter().filter_map(|run| of(run)));
         Pooled {
             name,
-            polls: sum(|run| Some(&run.polls)).expect("a mode has at least one round"),
+            polls: sum(|run| run.polls.as_ref()),
             schedule_latency: sum(|run| run.schedule_latency.as_ref()),
             lag: sum(|run| run.lag.as_ref()),
             lag_raw: sum(|run| run.lag_raw.as_ref()),
@@ -62,6 +62,16 @@ impl<'a> Pooled<'a> {
             ledger: pool_ledgers(rounds.iter().filter_map(|run| run.ledger.as_ref())),
             rounds,
         }
+    }
+
+    /// Its spawn sites; none where they are not known.
+    pub fn known_sites(&self) -> &[Site] {
+        self.sites.as_deref().unwrap_or_default()
+    }
+
+    /// Its first run: what reports say of the subject.
+    pub fn first(&self) -> &'a Run {
+        self.rounds[0]
     }
 
     /// What counted as slow, in nanoseconds; all rounds of a scenario share it.
@@ -81,27 +91,44 @@ impl<'a> Pooled<'a> {
 
     /// Slow-poll lines that were held back.
     pub fn lines_suppressed(&self) -> u64 {
-        self.rounds.iter().map(|run| run.slow_poll_lines.suppressed).sum()
+        self.rounds.iter().map(|run| run.slow_poll_lines.map_or(0, |lines| lines.suppressed)).sum()
     }
 
-    /// The slow polls that were kept, each with its round.
+    /// The slow polls that were kept, each with its round, from 1.
     pub fn slow_polls(&self) -> impl Iterator<Item = (u32, &'a SlowPoll)> + '_ {
-        self.rounds.iter().flat_map(|run| run.slow_polls.iter().map(move |slow| (run.round, slow)))
+        (1..).zip(&self.rounds).flat_map(|(nth, run)| {
+            let round = run.subject.round().unwrap_or(nth);
+            run.slow_polls.iter().map(move |slow| (round, slow))
+        })
     }
 
-    /// The longest poll, in nanoseconds: exact, and `None` when there was no poll.
+    /// Whether there may have been more slow polls than those that were counted.
+    pub fn slow_is_at_least(&self) -> bool {
+        self.rounds.iter().any(|run| run.slow_polls_are == Completeness::AtLeast)
+    }
+
+    /// The longest poll, in nanoseconds: exact, and `None` when there was no poll, or polls are not seen one by one.
     pub fn longest_poll_ns(&self) -> Option<u64> {
-        self.polls.max_ns
+        self.polls.as_ref()?.max_ns
     }
 
-    /// The part of all workers' time that polls took, 0 to 1; `None` when no time passed.
+    /// The part of all workers' time that polls took, 0 to 1; `None` when no time passed, or it is not known of a round.
     pub fn busy_fraction(&self) -> Option<f64> {
-        let available: f64 = self.rounds.iter().map(|run| run.elapsed_ns as f64 * run.runtime.workers as f64).sum();
-        (available > 0.0).then(|| self.busy_ns() as f64 / available)
+        let available: Option<f64> = self.rounds.iter().map(|run| run.available_ns()).sum();
+        match (self.busy_ns(), available) {
+            (Some(busy), Some(available)) => Some(busy as f64 / available),
+            _ => {
+                let weighted =
+                    |run: &&Run| Some((run.busy_share?.value * run.elapsed_ns as f64, run.elapsed_ns as f64));
+                let shares: Vec<(f64, f64)> = self.rounds.iter().map(weighted).collect::<Option<_>>()?;
+                let (busy, elapsed) = shares.iter().fold((0.0, 0.0), |sum, share| (sum.0 + share.0, sum.1 + share.1));
+                (elapsed > 0.0).then_some(busy / elapsed)
+            }
+        }
     }
 
-    /// The sum of all poll durations, in nanoseconds.
-    pub fn busy_ns(&self) -> u64 {
+    /// The sum of all poll durations, in nanoseconds; `None` where it is not known of a round.
+    pub fn busy_ns(&self) -> Option<u64> {
         self.rounds.iter().map(|run| run.loop_busy_ns).sum()
     }
 
@@ -142,7 +169,8 @@ impl<'a> Pooled<'a> {
 
     /// Values beyond what histograms hold, over all that the mode measured.
     pub fn clamped(&self) -> u64 {
-        let others = [
+        let measured = [
+            &self.polls,
             &self.schedule_latency,
             &self.lag,
             &self.lag_raw,
@@ -151,7 +179,7 @@ impl<'a> Pooled<'a> {
             &self.busy_stretches,
             &self.pool_wait,
         ];
-        self.polls.clamped + others.into_iter().flatten().map(|dist| dist.clamped).sum::<u64>()
+        measured.into_iter().flatten().map(|dist| dist.clamped).sum()
     }
 
     /// Rounds whose merge is not ok; empty where nothing was merged.
@@ -175,11 +203,12 @@ fn sum<'d>(dists: impl Iterator<Item = &'d Dist>) -> Option<Dist> {
     })
 }
 
-/// Sites of the same place become one; its name survives where all rounds agree on it.
-fn pool_sites(rounds: &[&Run]) -> Vec<Site> {
+/// Sites of the same place become one; its name survives where all rounds agree on it. `None` where no round knows its sites.
+fn pool_sites(rounds: &[&Run]) -> Option<Vec<Site>> {
+    rounds.iter().find(|run| run.sites.is_some())?;
     let mut pooled: Vec<Site> = Vec::new();
     let mut places = HashMap::new();
-    for site in rounds.iter().flat_map(|run| &run.sites) {
+    for site in rounds.iter().flat_map(|run| run.known_sites()) {
         match places.entry(&site.spawned_at) {
             Entry::Vacant(place) => {
                 place.insert(pooled.len());
@@ -196,7 +225,7 @@ fn pool_sites(rounds: &[&Run]) -> Vec<Site> {
         }
     }
     pooled.sort_by_key(|site| std::cmp::Reverse(site.polls.sum_ns));
-    pooled
+    Some(pooled)
 }
 
 /// The same culprits and waiters become one charge.
@@ -253,9 +282,10 @@ mod tests {
             pooled.iter().map(|mode| (mode.name, mode.rounds.len())).collect::<Vec<_>>(),
             [("naive", 2), ("offloaded", 1)]
         );
-        assert_eq!(pooled[0].polls.count(), 2 * runs[0].polls.count());
-        assert_eq!(pooled[0].sites.len(), runs[0].sites.len());
-        assert_eq!(pooled[0].sites[0].polls.count(), 2 * runs[0].sites[0].polls.count());
+        let count = |polls: &Option<Dist>| polls.as_ref().unwrap().count();
+        assert_eq!(count(&pooled[0].polls), 2 * count(&runs[0].polls));
+        assert_eq!(pooled[0].known_sites().len(), runs[0].known_sites().len());
+        assert_eq!(pooled[0].known_sites()[0].polls.count(), 2 * runs[0].known_sites()[0].polls.count());
     }
 
     #[test]

@@ -1,33 +1,42 @@
-//! A recording: what one execution of a scenario measured, as plain data.
+//! A recording: what was seen of a service, a process or a scenario, as plain data.
 //!
-//! Everything either makes one or reads one. It holds no handle, no clock and no path into a running
-//! process, so a report can be made at any time, of any recording. [`wire`] is its JSON twin.
+//! Everything either makes one or reads one. It holds no handle, no clock and no path into a running process, so a report can be
+//! made at any time, of any recording. What is not known is `None`, never 0. [`wire`] is its JSON twin.
 
 mod cause;
+mod merge;
 pub mod read;
 mod seen;
-mod shared;
+pub(crate) mod shared;
+mod slow_poll;
+mod subject;
+mod verdicts;
+mod waits;
 pub mod wire;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::dist::{Dist, MAX_NS};
 pub use cause::Cause;
+pub use merge::{Confirmation, InputEvent, InputEvents, Merge, Missing, Verdict};
 pub use pollscope_base::Lines;
 pub use seen::place;
 pub use shared::{Shared, Text};
+pub use slow_poll::{Detail, Frame, Holder, Place, Precision, SlowPoll, Span, Syscall};
+pub use subject::{RuntimeInfo, ScenarioRun, Subject, Target};
+pub use verdicts::{Finding, Gate, GateVerdict};
+pub use waits::{Blame, Charge, Ledger, Waiter};
 
-/// One execution of a scenario: every mode, every round.
+/// What was seen: one or more runs, and what they mean.
 #[derive(Debug, Clone)]
 pub struct Recording {
     /// Where and with what it was made.
     pub environment: Environment,
-    /// What was asked.
-    pub scenario: ScenarioInfo,
-    /// One entry a mode and round, in the order in which they ran.
+    /// What was asked; `None` of a service or a process.
+    pub scenario: Option<ScenarioInfo>,
+    /// In the order in which they began.
     pub runs: Vec<Run>,
     /// What [`crate::findings`] made of the runs.
     pub findings: Vec<Finding>,
@@ -35,33 +44,45 @@ pub struct Recording {
     pub gates: Vec<Gate>,
 }
 
-/// The machine and the build.
+impl Recording {
+    /// What it is called: the scenario's name, or that of the first run's service or process.
+    pub fn name(&self) -> &str {
+        let of_run = || self.runs.first().map_or("empty", |run| run.subject.name().unwrap_or(&run.group));
+        self.scenario.as_ref().map_or_else(of_run, |scenario| &scenario.name)
+    }
+}
+
+/// The machine and the build of the instrument.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Environment {
     /// pollscope's version.
     pub pollscope: String,
-    /// Tokio's version.
-    pub tokio: String,
+    /// The version of Tokio that the lab was built with; `None` where the lab did not make the recording.
+    #[serde(default)]
+    pub tokio: Option<String>,
     /// Operating system and architecture, such as `linux x86_64`.
     pub os: String,
-    /// The kernel's release; `None` where it could not be asked.
+    /// The kernel's release; `None` where the system did not tell.
     pub kernel: Option<String>,
-    /// Processors that this process may use; `None` where it could not be asked.
+    /// Processors that this process may use; `None` where the system did not tell.
     pub cpus: Option<u64>,
     /// The clock that durations were read from.
     pub clock: String,
-    /// Whether the build had `--cfg tokio_unstable`.
-    pub tokio_unstable: bool,
+    /// Whether the lab's build had `--cfg tokio_unstable`; like the next two, `None` where the lab did not make the recording.
+    #[serde(default)]
+    pub tokio_unstable: Option<bool>,
     /// Whether console-subscriber was compiled in (and so tokio's `tracing` feature was on).
-    pub console_compiled: bool,
+    #[serde(default)]
+    pub console_compiled: Option<bool>,
     /// Whether console-subscriber was recording.
-    pub console_on: bool,
+    #[serde(default)]
+    pub console_on: Option<bool>,
     /// The command line as it was typed, paths included; with `--redact`, without the values.
     #[serde(deserialize_with = "wire::bounded::list::<_, _, 10_000>")]
     pub command: Vec<String>,
 }
 
-/// The question that was asked.
+/// The question that a scenario asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ScenarioInfo {
     /// Its name.
@@ -78,33 +99,31 @@ pub struct ScenarioInfo {
     pub changed: Vec<String>,
 }
 
-/// One mode, run once.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// One stretch of time of one subject.
+#[derive(Debug, Clone)]
 pub struct Run {
-    /// `naive`, `offloaded`, …
-    pub mode: String,
-    /// From 1.
-    pub round: u32,
-    /// Which runtime was measured.
-    pub runtime: RuntimeInfo,
+    /// What gates, comparison and reports put runs together by: a mode of the lab, the label of a service.
+    pub group: String,
+    /// What was looked at.
+    pub subject: Subject,
     /// RFC 3339, UTC.
     pub started_at: String,
-    /// From the runtime's start to the end of its workload, in nanoseconds.
+    /// From the subject's start, or the first look at it, to the last, in nanoseconds.
     pub elapsed_ns: u64,
-    /// Which polls the instrument could see.
+    /// How it ended.
+    pub ended: Ended,
+    /// Why it ended early, in words; `None` for one that ran to its end, or where nobody knows.
+    pub ended_why: Option<String>,
+    /// What the instrument could see.
     pub coverage: Coverage,
-    /// What became of the lines; `None` for a workload that merges nothing.
+    /// What became of the lines; `None` for a subject that merges nothing.
     pub merge: Option<Merge>,
-    /// Why the run ended early; `None` for one that ran to its end.
-    pub interrupted: Option<String>,
     /// What went wrong with inputs and output; each a whole sentence.
-    #[serde(deserialize_with = "wire::bounded::list::<_, _, 10_000>")]
     pub errors: Vec<String>,
-    /// What befell the inputs while they were followed.
-    #[serde(default)]
+    /// What happened to the inputs while they were followed.
     pub input_events: InputEvents,
-    /// Poll durations.
-    pub polls: Dist,
+    /// Poll durations; `None` where polls are not seen one by one, as from outside.
+    pub polls: Option<Dist>,
     /// Wake to poll start; `None` where the build could not see it.
     pub schedule_latency: Option<Dist>,
     /// How late a periodic timer fired, corrected for coordinated omission.
@@ -119,11 +138,16 @@ pub struct Run {
     pub write_latency: Option<Dist>,
     /// From a worker's unpark to its next park: how long it went without being idle.
     pub busy_stretches: Option<Dist>,
-    /// The sum of all poll durations.
-    pub loop_busy_ns: u64,
-    /// Merged bytes a second; `None` for a workload that merges nothing.
+    /// How long closures waited for a thread of the blocking pool: from the call of `spawn_blocking` to the closure's start. Empty
+    /// when there was none.
+    pub pool_wait: Option<Dist>,
+    /// The sum of all poll durations; `None` where polls are not seen one by one.
+    pub loop_busy_ns: Option<u64>,
+    /// The part of all workers' time that polls took, where it is not [`Run::loop_busy_ns`] that tells.
+    pub busy_share: Option<BusyShare>,
+    /// Merged bytes a second; `None` for a subject that merges nothing.
     pub throughput_bytes_per_s: Option<u64>,
-    /// CPU time outside the kernel of the runtime's threads and of those that write for it; `None` where it could not be asked.
+    /// CPU time outside the kernel of the runtime's threads and of those that write for it; `None` where the system did not tell.
     /// Neither the simulation nor the instruments are in it, nor in the next three.
     pub cpu_user_ns: Option<u64>,
     /// CPU time in the kernel.
@@ -132,35 +156,49 @@ pub struct Run {
     pub context_switches_voluntary: Option<u64>,
     /// How often the CPU was taken from them.
     pub context_switches_involuntary: Option<u64>,
-    /// How long closures waited for a thread of the blocking pool: from the call of `spawn_blocking` to the closure's start. Empty
-    /// when there was none.
-    #[serde(default, deserialize_with = "wire::bounded::waits")]
-    pub pool_wait: Option<Dist>,
     /// What counted as slow (`>=`).
     pub slow_poll_threshold_ns: u64,
-    /// All slow polls, counted exactly.
+    /// Slow polls: all, counted exactly, or those that were seen. See `slow_polls_are`.
     pub slow_polls_total: u64,
+    /// Whether there may have been more.
+    pub slow_polls_are: Completeness,
     /// Slow polls that are not in `slow_polls`, for want of room.
     pub slow_polls_dropped: u64,
-    /// Slow-poll lines printed and held back by the rate limit.
-    pub slow_poll_lines: Lines,
+    /// Slow-poll lines printed and held back by the rate limit; `None` where nobody prints lines.
+    pub slow_poll_lines: Option<Lines>,
     /// The slow polls, in the order in which they ended.
-    #[serde(deserialize_with = "wire::bounded::list::<_, _, 10_000_000>")]
     pub slow_polls: Vec<SlowPoll>,
-    /// Polls by spawn site, most time first.
-    #[serde(deserialize_with = "wire::bounded::list::<_, _, 100_000>")]
-    pub sites: Vec<Site>,
+    /// Polls that were late already and had not ended when the run did. They are not in the total.
+    pub stalls_open: Vec<SlowPoll>,
+    /// Polls by spawn site, most time first; `None` where polls are not seen one by one.
+    pub sites: Option<Vec<Site>>,
     /// Who waited for whom; `None` where that cannot be seen.
     pub ledger: Option<Ledger>,
+    /// The blocking pool at the end of the run; `None` where it cannot be seen.
+    pub pool: Option<Pool>,
     /// The run in slices.
-    #[serde(deserialize_with = "wire::bounded::list::<_, _, 10_000_000>")]
     pub intervals: Vec<Interval>,
     /// What tokio-metrics reported, by name.
-    #[serde(deserialize_with = "wire::bounded::metrics")]
     pub runtime_metrics: Option<BTreeMap<String, f64>>,
 }
 
 impl Run {
+    /// Why it ended early; `None` for one that ran to its end.
+    pub fn early_end(&self) -> Option<&str> {
+        let by_itself = match self.ended {
+            Ended::Done => return None,
+            Ended::Interrupted => "interrupted",
+            Ended::Gone => "the process is gone",
+            Ended::Torn => "the recording breaks off",
+        };
+        Some(self.ended_why.as_deref().unwrap_or(by_itself))
+    }
+
+    /// Its group, and its round if it has one: `naive, round 2`.
+    pub fn label(&self) -> String {
+        self.subject.round().map_or_else(|| self.group.clone(), |round| format!("{}, round {round}", self.group))
+    }
+
     /// CPU time of the threads that it is known of, in and outside the kernel.
     pub fn cpu_ns(&self) -> Option<u64> {
         Some(self.cpu_user_ns?.saturating_add(self.cpu_system_ns?))
@@ -170,19 +208,81 @@ impl Run {
     pub fn context_switches(&self) -> Option<u64> {
         Some(self.context_switches_voluntary?.saturating_add(self.context_switches_involuntary?))
     }
+
+    /// The time that all workers together had, in nanoseconds; `None` where their number is not known, or no time passed.
+    pub fn available_ns(&self) -> Option<f64> {
+        let available = self.elapsed_ns as f64 * self.subject.workers()? as f64;
+        (available > 0.0).then_some(available)
+    }
+
+    /// What was measured in it as a whole: a distribution that is added to a run belongs here, or reading does not bound it.
+    pub(crate) fn dists(&self) -> impl Iterator<Item = &Dist> {
+        let measured = [
+            &self.polls,
+            &self.schedule_latency,
+            &self.lag,
+            &self.lag_raw,
+            &self.response_time,
+            &self.write_latency,
+            &self.busy_stretches,
+            &self.pool_wait,
+        ];
+        measured.into_iter().flatten()
+    }
+
+    /// Its spawn sites; none where they are not known.
+    pub fn known_sites(&self) -> &[Site] {
+        self.sites.as_deref().unwrap_or_default()
+    }
 }
 
-/// Which runtime was measured.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RuntimeInfo {
-    /// `current_thread` or `multi_thread`.
-    pub flavor: String,
-    /// Worker threads.
-    pub workers: u64,
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ended {
+    /// It ran to its end.
+    Done,
+    /// Somebody ended it early.
+    Interrupted,
+    /// The process that was looked at ended.
+    Gone,
+    /// The recording breaks off; how the run ended is not known.
+    Torn,
+}
+
+/// Whether a list has all that there was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Completeness {
+    /// All, counted exactly.
+    All,
+    /// Those that were seen.
+    AtLeast,
+}
+
+/// The part of all workers' time that polls took.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct BusyShare {
+    /// From 0 to 1.
+    pub value: f64,
+    /// What it was found by.
+    pub how: BusyBy,
+}
+
+/// What a [`BusyShare`] was found by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BusyBy {
+    /// The durations of all polls.
+    Polls,
+    /// The part of all looks that saw a poll.
+    Looks,
+    /// The workers' time on the CPU.
+    Cpu,
 }
 
 /// What the instrument saw, and where it was blind.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {
     /// `hooks`, `wrappers` or `attached`.
     pub source: String,
@@ -196,274 +296,22 @@ pub struct Coverage {
     /// Empty when nothing was in the way.
     #[serde(default, deserialize_with = "wire::bounded::list::<_, _, 1_000>")]
     pub missing: Vec<String>,
+    /// How often a second each thread was looked at; `None` where every poll is seen.
+    #[serde(default)]
+    pub looks_per_s: Option<f64>,
 }
 
-/// What befell the inputs of a merge while they were followed: rotated, cut, gone.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InputEvents {
-    /// The first thousand, in their order.
-    #[serde(deserialize_with = "wire::bounded::list::<_, _, 10_000>")]
-    pub events: Vec<InputEvent>,
-    /// How many came after these.
-    pub dropped: u64,
-    /// How many of all may have cost lines: then the merge is not ok, even if all that was read is in the output.
-    pub possible_losses: u64,
-}
-
-/// One of them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InputEvent {
-    /// When it was noticed, in nanoseconds since the merge's start.
-    pub at_ns: u64,
-    /// What it was, in a word.
-    pub event: String,
-    /// A whole sentence, with the input.
-    pub text: String,
-    /// Whether lines may have been lost by it.
-    pub may_lose: bool,
-}
-
-/// What became of the lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Merge {
-    /// Never ok by default.
-    pub verdict: Verdict,
-    /// Why the verdict is not ok: file, line and byte of the first difference, or what changed.
-    pub reason: Option<String>,
-    /// Inputs read.
-    pub inputs: u64,
-    /// Lines in the inputs; of a line that was split, each piece.
-    pub lines: u64,
-    /// Lines of the inputs that were longer than the merge takes, and split.
-    pub long_lines: u64,
-    /// Bytes in the inputs.
-    pub bytes: u64,
-    /// Lines of the inputs that the output lacks.
-    pub lost: u64,
-    /// Copies in the output beyond those in the inputs.
-    pub duplicated: u64,
-    /// Inputs whose lines are all there, in another order.
-    pub reordered: u64,
-    /// Output lines that are a piece of an input's line.
-    pub torn: u64,
-    /// Output lines that belong to no input.
-    pub foreign: u64,
-    /// Inputs whose last line had no newline; it was delivered with one.
-    pub unterminated: u64,
-}
-
-impl Merge {
-    /// A merge of which nothing is known but why; the counts are none.
-    pub fn unverifiable(inputs: u64, reason: String) -> Merge {
-        Merge {
-            verdict: Verdict::Unverifiable,
-            reason: Some(reason),
-            inputs,
-            lines: 0,
-            long_lines: 0,
-            bytes: 0,
-            lost: 0,
-            duplicated: 0,
-            reordered: 0,
-            torn: 0,
-            foreign: 0,
-            unterminated: 0,
-        }
-    }
-}
-
-/// What became of a merge, and of each of its inputs: what `pollscope confirm` says. A recording has the merge alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Confirmation {
-    /// What became of the lines.
-    pub merge: Merge,
-    /// The inputs that the output lacks lines of.
-    pub missing: Vec<Missing>,
-    /// Whether the output is what it should be up to where it ends, but for lines that are torn.
-    pub ends_early: bool,
-}
-
-/// What an output lacks of an input. Which of several inputs that have a lost line lacks it cannot be known: it is said to
-/// be one of which the output shows least.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
-    /// The input, as it was named.
-    pub input: PathBuf,
-    /// How many lines.
-    pub lines: u64,
-    /// Of how many.
-    pub of: u64,
-    /// The first of them, from 1.
-    pub line: u64,
-    /// Where that begins, in bytes from 0.
-    pub byte: u64,
-    /// Whether all lines from that one on are missing.
-    pub to_the_end: bool,
-}
-
-/// Whether the output holds every input's lines, in order, and nothing else.
+/// The threads of the blocking pool, and what waits for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// It does.
-    Ok,
-    /// It does not.
-    Failed,
-    /// The evidence changed, or cannot be read again.
-    Unverifiable,
-}
-
-impl Verdict {
-    /// The word used in reports and in the JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Verdict::Ok => "ok",
-            Verdict::Failed => "failed",
-            Verdict::Unverifiable => "unverifiable",
-        }
-    }
-}
-
-/// One poll that lasted at least the threshold.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SlowPoll {
-    /// From 1, in the order in which they ended.
-    pub id: u64,
-    /// Tokio's task id; `None` for the future given to `block_on`.
-    #[serde(deserialize_with = "wire::bounded::present")]
-    pub task_id: Option<u64>,
-    /// The task's name, where it has one.
-    #[serde(deserialize_with = "wire::bounded::present")]
-    pub task_name: Option<Text>,
-    /// `file:line` of the spawn.
-    pub spawned_at: Text,
-    /// The worker's index; `None` for a thread that is not a worker.
-    #[serde(deserialize_with = "wire::bounded::present")]
-    pub worker: Option<u64>,
-    /// Since the run's start.
-    pub start_ns: u64,
-    /// How long the poll lasted.
-    pub duration_ns: u64,
-    /// Time on the CPU; `None` where it is not known.
-    #[serde(deserialize_with = "wire::bounded::present")]
-    pub cpu_ns: Option<u64>,
-    /// Time ready to run, without a CPU; `None` where it is not known.
-    pub run_delay_ns: Option<u64>,
-    /// The rest of its time, off the CPU; `None` where it is not known.
-    pub off_cpu_ns: Option<u64>,
-    /// Where most of its time went: `blocking-call`, `lock`, `cpu`, `page-fault`, `preempted`, `suspended`,
-    /// `block-in-place` or `panic`; `None` where it is not known.
-    #[serde(deserialize_with = "wire::bounded::present")]
-    pub cause: Option<Cause>,
-    /// The system call that it was in.
-    #[serde(deserialize_with = "wire::bounded::present")]
-    pub syscall: Option<Shared<Syscall>>,
-    /// `file:line` of the innermost frame of the user's code.
-    #[serde(deserialize_with = "wire::bounded::present")]
-    pub blocking_line: Option<Text>,
-    /// That frame's function.
-    pub function: Option<Text>,
-    /// Innermost first, up to the poll.
-    #[serde(deserialize_with = "shared::stack")]
-    pub stack: Shared<[Frame]>,
-    /// Whether the stack was followed to the thread's first frame; `None` when there is none.
-    #[serde(deserialize_with = "wire::bounded::present")]
-    pub stack_complete: Option<bool>,
-    /// Who waited for it; `None` where that cannot be seen.
-    #[serde(deserialize_with = "wire::bounded::present")]
-    pub blame: Option<Blame>,
-    /// Of the tasks that were ready before it ended and ran after it on the same thread, the one that waited longest for it;
-    /// `None` where there was none, or it cannot be seen. In a box, as a file may hold very many slow polls without one.
-    pub worst_waiter: Option<Box<Waiter>>,
-}
-
-/// A task that waited, from its wake to its poll.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Waiter {
-    /// Tokio's task id.
-    pub task_id: u64,
-    /// `file:line` of the spawn.
-    pub spawned_at: String,
-    /// When it became ready, since the run's start.
-    pub ready_ns: u64,
-    /// When it was polled, since the run's start.
-    pub polled_ns: u64,
-}
-
-/// A system call that a slow poll was in.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Syscall {
-    /// Its name.
-    pub name: Text,
-    /// The file descriptor that it works on.
-    pub fd: Option<i64>,
-    /// Where that leads.
-    pub path: Option<Text>,
-    /// How many bytes it was asked for.
-    pub bytes: Option<u64>,
-    /// All of it in one line: `write(fd 9 "/var/log/merged", 64 bytes)`.
-    pub text: Text,
-}
-
-/// One frame of a stack.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Frame {
-    /// The function.
-    #[serde(deserialize_with = "wire::bounded::present")]
-    pub function: Option<Text>,
-    /// Its source file.
-    #[serde(deserialize_with = "wire::bounded::present")]
-    pub file: Option<Text>,
-    /// The line in it.
-    #[serde(deserialize_with = "wire::bounded::present")]
-    pub line: Option<u64>,
-}
-
-/// Who waited while a slow poll held its worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blame {
-    /// Tasks that had to wait for it and ran after it on the same thread: those that were ready before it ended, and the late
-    /// ones.
-    pub tasks: u64,
-    /// How long those that were ready waited for it, added up, in nanoseconds.
-    pub wait_ns: u64,
-    /// Of `tasks`, those that waited for a timer or a socket, at which the loop looked again only after the poll. When their
-    /// events came cannot be known.
-    pub late_tasks: u64,
-    /// How long all of `tasks` waited at most, in nanoseconds.
-    pub wait_most_ns: u64,
-    /// Of `tasks`, the one that became ready during the poll and ran right after it, on a multi-thread runtime: no other worker
-    /// takes what is in the LIFO slot.
-    pub lifo_tasks: u64,
-}
-
-/// Who waited for whom, by spawn site. All that tasks waited for the loop is in it: what was charged and `unattributed_ns` add
-/// up to the sum of the schedule latency.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ledger {
-    /// The longest waits first.
-    #[serde(deserialize_with = "wire::bounded::list::<_, _, 100_000>")]
-    pub charges: Vec<Charge>,
-    /// What tasks waited otherwise, in nanoseconds: for polls that were not slow, or, on a multi-thread runtime, for a slow poll
-    /// on another worker than the one that ran them in the end.
-    pub unattributed_ns: u64,
-}
-
-/// What tasks of one spawn site waited for slow polls of another, or of the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Charge {
-    /// `file:line` of the slow polls' tasks, or `other`.
-    pub culprit: Text,
-    /// `file:line` of the tasks that waited, or `other`.
-    pub waiter: Text,
-    /// How many had to wait; one that waited for two slow polls counts twice.
-    pub tasks: u64,
-    /// How long those that were ready waited, in nanoseconds.
-    pub wait_ns: u64,
-    /// Of `tasks`, the late ones: see [`Blame`].
-    pub late_tasks: u64,
-    /// How long all of them waited at most, in nanoseconds.
-    pub wait_most_ns: u64,
+pub struct Pool {
+    /// Threads.
+    pub threads: Option<u64>,
+    /// Those that run a closure.
+    pub busy: Option<u64>,
+    /// Closures that wait for a thread.
+    pub queued: Option<u64>,
+    /// The most that waited at once.
+    pub queued_most: Option<u64>,
 }
 
 /// All polls of the tasks spawned at one place.
@@ -484,16 +332,24 @@ pub struct Site {
 pub struct Interval {
     /// Since the run's start.
     pub start_ns: u64,
-    /// Polls that ended in it.
-    pub polls: Dist,
+    /// Polls that ended in it; `None` where polls are not seen one by one.
+    #[serde(deserialize_with = "wire::bounded::present")]
+    pub polls: Option<Dist>,
     /// Timer firings in it, corrected.
     pub lag: Option<Dist>,
     /// The sum of `polls`.
-    pub busy_ns: u64,
+    #[serde(deserialize_with = "wire::bounded::present")]
+    pub busy_ns: Option<u64>,
     /// The longest busy stretch that ended in it, to within its bucket; `None` where none did, or that is not known.
     pub longest_stretch_ns: Option<u64>,
     /// What waited to be polled at its beginning; `None` where nobody looked.
     pub queued: Option<Queued>,
+    /// The blocking pool at its beginning; `None` where nobody looked.
+    #[serde(default)]
+    pub pool: Option<Pool>,
+    /// Slow polls that ended in it; `None` where they are not known by interval.
+    #[serde(default)]
+    pub slow: Option<u64>,
 }
 
 /// Tasks that are ready and wait in a queue, at one moment.
@@ -505,22 +361,6 @@ pub struct Queued {
     pub local: Option<u64>,
 }
 
-impl Run {
-    /// What was measured in it as a whole: a distribution that is added to a run belongs here, or reading does not bound it.
-    pub(crate) fn dists(&self) -> impl Iterator<Item = &Dist> {
-        let measured = [
-            &self.schedule_latency,
-            &self.lag,
-            &self.lag_raw,
-            &self.response_time,
-            &self.write_latency,
-            &self.busy_stretches,
-            &self.pool_wait,
-        ];
-        measured.into_iter().flatten().chain([&self.polls])
-    }
-}
-
 impl Interval {
     /// Makes one of this interval and the one after it.
     ///
@@ -529,58 +369,29 @@ impl Interval {
     /// let interval = |start_ns, longest_stretch_ns| {
     ///     let mut polls = Dist::empty(3);
     ///     polls.record(10);
-    ///     Interval { start_ns, polls, lag: None, busy_ns: 10, longest_stretch_ns, queued: None }
+    ///     let (polls, busy_ns) = (Some(polls), Some(10));
+    ///     Interval { start_ns, polls, lag: None, busy_ns, longest_stretch_ns, queued: None, pool: None, slow: Some(0) }
     /// };
     /// let mut joined = interval(0, None);
     /// joined.join(&interval(100, Some(25)));
-    /// assert_eq!((joined.start_ns, joined.polls.count(), joined.busy_ns), (0, 2, 20));
-    /// assert_eq!(joined.longest_stretch_ns, Some(25));
+    /// assert_eq!((joined.start_ns, joined.busy_ns, joined.slow), (0, Some(20), Some(0)));
+    /// assert_eq!((joined.polls.unwrap().count(), joined.longest_stretch_ns), (2, Some(25)));
     /// ```
     pub fn join(&mut self, next: &Interval) {
-        self.polls.add(&next.polls);
-        self.busy_ns = self.busy_ns.saturating_add(next.busy_ns);
-        match (&mut self.lag, &next.lag) {
-            (Some(lag), Some(more)) => lag.add(more),
-            (none, more) => *none = none.take().or_else(|| more.clone()),
-        }
+        add(&mut self.polls, next.polls.as_ref());
+        add(&mut self.lag, next.lag.as_ref());
+        let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
+        self.busy_ns = sum(self.busy_ns, next.busy_ns);
+        self.slow = sum(self.slow, next.slow);
         self.longest_stretch_ns = self.longest_stretch_ns.max(next.longest_stretch_ns);
     }
 }
 
-/// A diagnosis.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finding {
-    /// Such as `PS001`; stable.
-    pub code: String,
-    /// The mode that it was found in.
-    pub mode: String,
-    /// What was found.
-    pub sentence: String,
-    /// What to do.
-    pub advice: String,
-    /// `file:line`, where one is to blame.
-    pub at: Option<String>,
-}
-
-/// An expectation and how it went.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Gate {
-    /// As it was written.
-    pub expr: String,
-    /// How it went.
-    pub verdict: GateVerdict,
-    /// The value on its left side; `None` where it was not measured.
-    pub value: Option<f64>,
-}
-
-/// How an expectation went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum GateVerdict {
-    /// It holds.
-    Pass,
-    /// It does not.
-    Fail,
-    /// What it speaks of was not measured, or not well enough.
-    Inconclusive,
+/// Adds what is known of both, or keeps what is known of one.
+fn add(dist: &mut Option<Dist>, more: Option<&Dist>) {
+    match (&mut *dist, more) {
+        (Some(dist), Some(more)) => dist.add(more),
+        (None, more) => *dist = more.cloned(),
+        (Some(_), None) => {}
+    }
 }

@@ -12,19 +12,21 @@ pub use pollscope_base::redact::redacted_place as place;
 use pollscope_base::redact::redacted_source;
 
 use crate::findings::findings;
-use crate::recording::{Frame, Recording, Run, SlowPoll, Syscall, Text};
+use crate::recording::{Frame, Place, Recording, Run, Shared, SlowPoll, Subject, Syscall, Text};
 
 /// What stands for a value on the command line.
 pub const VALUE: &str = "<value>";
 
-/// The recording without paths. Its findings are made anew, of what is left.
+/// The recording without paths. Its findings are made again, of what is left.
 pub fn redact(recording: Recording) -> Recording {
     let Recording { mut environment, mut scenario, runs, gates, findings: _ } = recording;
     environment.command = command(&environment.command);
-    scenario.why = text(&scenario.why);
-    for (key, value) in &mut scenario.settings {
-        if key == "files.output" || value.contains('/') {
-            HIDDEN.clone_into(value);
+    if let Some(scenario) = &mut scenario {
+        scenario.why = text(&scenario.why);
+        for (key, value) in &mut scenario.settings {
+            if key == "files.output" || value.contains('/') {
+                HIDDEN.clone_into(value);
+            }
         }
     }
     let runs: Vec<Run> = runs.into_iter().map(run).collect();
@@ -104,14 +106,19 @@ fn option(word: &str) -> Option<String> {
 
 fn run(mut run: Run) -> Run {
     run.errors.iter_mut().for_each(|error| *error = text(error));
-    run.interrupted = run.interrupted.as_deref().map(text);
+    run.ended_why = run.ended_why.as_deref().map(text);
+    if let Subject::Service(target) | Subject::Process(target) = &mut run.subject {
+        target.exe = target.exe.as_ref().map(|_| HIDDEN.to_owned());
+        target.profile_note = target.profile_note.as_deref().map(text);
+    }
     run.input_events.events.iter_mut().for_each(|event| event.text = text(&event.text));
     if let Some(merge) = &mut run.merge {
         merge.reason = merge.reason.as_deref().map(text);
     }
     // What is missing is said without paths but those of `/proc`, which every machine has.
     run.slow_polls = run.slow_polls.into_iter().map(slow_poll).collect();
-    run.sites.iter_mut().for_each(|site| site.spawned_at = place(&site.spawned_at));
+    run.stalls_open = run.stalls_open.into_iter().map(slow_poll).collect();
+    run.sites.iter_mut().flatten().for_each(|site| site.spawned_at = place(&site.spawned_at));
     for charge in run.ledger.iter_mut().flat_map(|ledger| &mut ledger.charges) {
         (charge.culprit, charge.waiter) = (place(&charge.culprit).into(), place(&charge.waiter).into());
     }
@@ -119,21 +126,55 @@ fn run(mut run: Run) -> Run {
 }
 
 fn slow_poll(mut poll: SlowPoll) -> SlowPoll {
-    // What has no path stays shared with other slow polls.
-    let kept = |text: &Text, shown: &str| if **text == *shown { text.clone() } else { shown.into() };
-    poll.spawned_at = kept(&poll.spawned_at, &place(&poll.spawned_at));
-    poll.blocking_line = poll.blocking_line.as_ref().map(|line| kept(line, &place(line)));
+    poll.spawned_at = poll.spawned_at.as_ref().map(kept_place);
+    poll.blocking_line = poll.blocking_line.as_ref().map(kept_place);
     if let Some(waiter) = &mut poll.worst_waiter {
         waiter.spawned_at = place(&waiter.spawned_at);
     }
-    poll.syscall = poll.syscall.map(|call| if has_path(&call) { syscall(&call).into() } else { call });
-    let file = |file: &Text| kept(file, &redacted_source(file));
-    let frame = |frame: &Frame| Frame { file: frame.file.as_ref().map(file), ..frame.clone() };
-    let frames: Vec<Frame> = poll.stack.iter().map(frame).collect();
-    if *poll.stack != *frames {
-        poll.stack = frames.into();
+    poll.syscall = poll.syscall.map(shared_call);
+    poll.stack = stack(poll.stack);
+    if let Some(detail) = &mut poll.detail {
+        detail.caller = detail.caller.as_ref().map(kept_place);
+        detail.more_places = std::mem::take(&mut detail.more_places).into_iter().map(seen_place).collect();
+        if let Some(holder) = &mut detail.holder {
+            holder.line = holder.line.as_ref().map(kept_place);
+            holder.doing = holder.doing.as_ref().map(|doing| text(doing).into());
+        }
+        for value in detail.span.iter_mut().flat_map(|span| span.fields.values_mut()) {
+            *value = text(value);
+        }
     }
     poll
+}
+
+fn seen_place(of: Place) -> Place {
+    Place {
+        line: of.line.as_ref().map(kept_place),
+        caller: of.caller.as_ref().map(kept_place),
+        syscall: of.syscall.map(shared_call),
+        stack: stack(of.stack),
+        ..of
+    }
+}
+
+/// What has no path stays shared with other slow polls.
+fn kept(text: &Text, shown: &str) -> Text {
+    if **text == *shown { text.clone() } else { shown.into() }
+}
+
+fn kept_place(line: &Text) -> Text {
+    kept(line, &place(line))
+}
+
+fn shared_call(call: Shared<Syscall>) -> Shared<Syscall> {
+    if has_path(&call) { syscall(&call).into() } else { call }
+}
+
+fn stack(stack: Shared<[Frame]>) -> Shared<[Frame]> {
+    let file = |file: &Text| kept(file, &redacted_source(file));
+    let frame = |frame: &Frame| Frame { file: frame.file.as_ref().map(file), ..frame.clone() };
+    let frames: Vec<Frame> = stack.iter().map(frame).collect();
+    if *stack == *frames { stack } else { frames.into() }
 }
 
 fn has_path(call: &Syscall) -> bool {
@@ -174,8 +215,8 @@ mod tests {
             "--planted",
         ];
         recording.environment.command = words.map(str::to_owned).to_vec();
-        recording.scenario.why = "As in /u/planted/why.".to_owned();
-        recording.scenario.settings.insert("files.output".to_owned(), "planted".to_owned());
+        crate::fixture::scenario(&mut recording).why = "As in /u/planted/why.".to_owned();
+        crate::fixture::scenario(&mut recording).settings.insert("files.output".to_owned(), "planted".to_owned());
         let run = &mut recording.runs[0];
         run.input_events.events = vec![InputEvent {
             at_ns: 1,
@@ -185,7 +226,7 @@ mod tests {
         }];
         run.errors = vec!["cannot write to output `planted/x y`: No space left; free some space".to_owned()];
         run.merge = Some(Merge::unverifiable(1, "line 2 (byte 4) of `planted/a` is torn; `/u/planted` too".to_owned()));
-        run.sites[0].spawned_at = "/u/planted/src/main.rs:88".to_owned();
+        crate::fixture::sites(run)[0].spawned_at = "/u/planted/src/main.rs:88".to_owned();
         let (culprit, waiter) = ("/u/planted/src/main.rs:88".to_owned(), "/u/planted/src/main.rs:89".to_owned());
         let charge = Charge {
             culprit: culprit.into(),
@@ -198,10 +239,11 @@ mod tests {
         run.ledger = Some(Ledger { charges: vec![charge], unattributed_ns: 0 });
         run.slow_polls = vec![SlowPoll {
             duration_ns: 300_000_000,
-            spawned_at: "/u/planted/src/main.rs:88".into(),
+            spawned_at: Some("/u/planted/src/main.rs:88".into()),
             cause: Some("blocking-call".into()),
             blocking_line: Some("/u/planted/src/sink.rs:7".into()),
             syscall: Some(Shared::from(Syscall {
+                peer: None,
                 name: "write".into(),
                 fd: Some(9),
                 path: Some(path("out").into()),

@@ -10,7 +10,8 @@ use crate::pipeline::input::{Event, EventSummary};
 use crate::pipeline::sink::Mode;
 use crate::scenario::Settings;
 use pollscope_record::recording::{
-    self, Blame, Cause, Coverage, Dist, Frame, InputEvent, InputEvents, Ledger, Run, RuntimeInfo, Syscall, Text,
+    self, Blame, Cause, Completeness, Coverage, Dist, Frame, InputEvent, InputEvents, Ledger, Run, RuntimeInfo,
+    ScenarioRun, Subject, Syscall, Text,
 };
 
 /// Puts the parts together.
@@ -32,21 +33,26 @@ pub(super) fn run(
     };
     let polls = Dist::from(&snapshot.polls);
     Run {
-        mode: mode.as_str().to_owned(),
-        round,
-        runtime: RuntimeInfo {
-            flavor: settings.runtime.flavor.as_str().to_owned(),
-            workers: settings.runtime.workers as u64,
-        },
+        group: mode.as_str().to_owned(),
+        subject: Subject::Scenario(ScenarioRun {
+            mode: mode.as_str().to_owned(),
+            round,
+            runtime: RuntimeInfo {
+                flavor: settings.runtime.flavor.as_str().to_owned(),
+                workers: settings.runtime.workers as u64,
+            },
+        }),
         started_at: humantime::format_rfc3339_millis(started_at).to_string(),
         elapsed_ns: nanos(elapsed),
         coverage: coverage(snapshot),
         merge: confirmed,
-        interrupted,
+        ended: if interrupted.is_some() { recording::Ended::Interrupted } else { recording::Ended::Done },
+        ended_why: interrupted,
         errors,
         input_events: input_events(&told),
-        loop_busy_ns: polls.sum_ns,
-        polls,
+        loop_busy_ns: Some(polls.sum_ns),
+        busy_share: None,
+        polls: Some(polls),
         schedule_latency: snapshot.schedule_latency.as_ref().map(Dist::from),
         lag: collected.lag,
         lag_raw: collected.lag_raw,
@@ -62,11 +68,14 @@ pub(super) fn run(
         pool_wait: Some(metered.pool_wait),
         slow_poll_threshold_ns: snapshot.threshold_ns,
         slow_polls_total: snapshot.slow_polls_total,
+        slow_polls_are: Completeness::All,
         slow_polls_dropped: snapshot.slow_polls_dropped,
-        slow_poll_lines: snapshot.lines,
+        slow_poll_lines: Some(snapshot.lines),
         slow_polls: snapshot.slow_polls.iter().map(slow_poll).collect(),
-        sites: snapshot.sites.iter().map(site).collect(),
+        stalls_open: Vec::new(),
+        sites: Some(snapshot.sites.iter().map(site).collect()),
         ledger: snapshot.ledger.as_ref().map(Ledger::from),
+        pool: None,
         intervals: collected.intervals,
         runtime_metrics: collected.runtime_metrics,
     }
@@ -88,13 +97,12 @@ fn input_events(told: &EventSummary) -> InputEvents {
 
 fn coverage(snapshot: &Snapshot) -> Coverage {
     let owned = |phrases: &[&str]| phrases.iter().map(|&phrase| phrase.to_owned()).collect();
-    let mut blind_to: Vec<String> = owned(&snapshot.coverage.blind_to);
-    blind_to.push("the writer thread's own loop (it serves nobody else)".to_owned());
     Coverage {
         source: snapshot.coverage.source.as_str().to_owned(),
         sees: owned(&snapshot.coverage.sees),
-        blind_to,
+        blind_to: owned(&snapshot.coverage.blind_to),
         missing: snapshot.capture_notes.iter().map(ToString::to_string).collect(),
+        looks_per_s: None,
     }
 }
 
@@ -103,7 +111,7 @@ fn slow_poll(poll: &SlowPoll) -> recording::SlowPoll {
         id: poll.id,
         task_id: poll.task_id,
         task_name: poll.task_name.as_deref().map(Text::from),
-        spawned_at: format!("{}:{}", poll.spawned_at.file(), poll.spawned_at.line()).into(),
+        spawned_at: Some(format!("{}:{}", poll.spawned_at.file(), poll.spawned_at.line()).into()),
         worker: poll.worker.map(|worker| worker as u64),
         start_ns: poll.start_ns,
         duration_ns: poll.duration_ns,
@@ -118,6 +126,7 @@ fn slow_poll(poll: &SlowPoll) -> recording::SlowPoll {
         stack_complete: poll.evidence.stack_complete,
         blame: poll.blame.map(Blame::from),
         worst_waiter: poll.blame.and_then(|blame| blame.worst).map(|waited| Box::new(waited.into())),
+        detail: None,
     }
 }
 

@@ -105,11 +105,13 @@ impl Collector {
             .map(|queues| Queued { global: queues.global_queue_depth() as u64, local: queued_on_workers(queues) });
         self.intervals.push(Interval {
             start_ns: self.last.at_ns,
-            busy_ns: polls.sum_ns,
-            polls,
+            busy_ns: Some(polls.sum_ns),
+            polls: Some(polls),
             lag,
             longest_stretch_ns: since_last.busy_stretches.max_ns,
             queued: std::mem::replace(&mut self.queued, queued),
+            pool: None,
+            slow: Some(snapshot.slow_polls_total.saturating_sub(self.last.slow_polls_total)),
         });
         self.last = snapshot;
         if let Some(metrics) = self.metrics.as_mut().and_then(Iterator::next) {

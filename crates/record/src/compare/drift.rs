@@ -25,7 +25,7 @@ pub(super) fn notes(side: &Side) -> Vec<Note> {
 
 /// The logarithms of a metric's rounds; none where one is not known or 0, or the first is missing.
 fn logs(metric: &Metric, side: &Side) -> Vec<f64> {
-    let is_whole = side.runs.first().is_some_and(|run| run.round == 1);
+    let is_whole = side.runs.first().is_some_and(|run| run.subject.round().is_none_or(|round| round == 1));
     let values: Option<Vec<f64>> = side.runs.iter().map(|run| metric.value(run)).collect();
     let values = values.filter(|values| is_whole && values.iter().all(|value| *value > 0.0)).unwrap_or_default();
     values.into_iter().map(f64::ln).collect()

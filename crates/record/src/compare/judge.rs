@@ -29,7 +29,10 @@ struct Values {
 impl Values {
     fn of(metric: &Metric, a: &Side, b: &Side, lie: Rounds) -> Option<Values> {
         let known = |side: &Side| -> Vec<(u32, f64)> {
-            side.runs.iter().filter_map(|run| Some((run.round, metric.value(run)?))).collect()
+            (1..)
+                .zip(&side.runs)
+                .filter_map(|(nth, run)| Some((run.subject.round().unwrap_or(nth), metric.value(run)?)))
+                .collect()
         };
         let (all_a, all_b) = (known(a), known(b));
         let values = |all: &[(u32, f64)]| all.iter().map(|(_, value)| *value).collect::<Vec<f64>>();

@@ -1,6 +1,6 @@
 //! What is compared, and from which change on it matters.
 
-use crate::recording::{Dist, Run};
+use crate::recording::{Completeness, Dist, Run};
 use crate::units::{format_bytes, format_count, format_ns, format_percent};
 
 /// Something that two sides are compared in.
@@ -91,7 +91,7 @@ pub(super) enum DistOf {
 impl DistOf {
     pub(super) fn of(self, run: &Run) -> Option<&Dist> {
         match self {
-            DistOf::Polls => Some(&run.polls),
+            DistOf::Polls => run.polls.as_ref(),
             DistOf::ScheduleLatency => run.schedule_latency.as_ref(),
             DistOf::Lag => run.lag.as_ref(),
             DistOf::ResponseTime => run.response_time.as_ref(),
@@ -154,11 +154,11 @@ impl Metric {
     /// Its value in a run; `None` where it was not measured, or, but for counts, is 0.
     pub fn value(&self, run: &Run) -> Option<f64> {
         let value = match self.of {
-            Of::Slow => return Some(run.slow_polls_total as f64),
+            Of::Slow => return (run.slow_polls_are == Completeness::All).then_some(run.slow_polls_total as f64),
             Of::Quantile(dist, 1.0) => dist.of(run)?.max_ns? as f64,
             Of::Quantile(dist, quantile) => dist.of(run)?.shown_quantile_ns(quantile)? as f64,
             Of::Throughput => run.throughput_bytes_per_s? as f64,
-            Of::Busy => run.loop_busy_ns as f64 / (run.elapsed_ns as f64 * run.runtime.workers as f64),
+            Of::Busy => run.loop_busy_ns? as f64 / run.available_ns()?,
             Of::Elapsed => run.elapsed_ns as f64,
             Of::Cpu => run.cpu_ns()? as f64,
             Of::ContextSwitches => run.context_switches()? as f64,

@@ -19,8 +19,17 @@ pub struct Difference {
 const ALIKE: [&str; 6] = ["rounds", "warmup", "modes", "seed", "sample_every", "files.output"];
 
 /// The settings that make two recordings answers to different questions, by key; empty where they can be compared.
-pub fn differences(a: &ScenarioInfo, b: &ScenarioInfo) -> Vec<Difference> {
+///
+/// What is no scenario's asks nothing in particular: of two services nothing differs, and a service is no scenario.
+pub fn differences(a: Option<&ScenarioInfo>, b: Option<&ScenarioInfo>) -> Vec<Difference> {
     let mut found = Vec::new();
+    let (Some(a), Some(b)) = (a, b) else {
+        let [a, b] = [a, b].map(|of| of.map(|scenario| scenario.name.clone()));
+        if a != b {
+            found.push(Difference { key: "scenario".to_owned(), a, b });
+        }
+        return found;
+    };
     let mut differ = |key: &str, a: Option<&String>, b: Option<&String>| {
         if a != b {
             found.push(Difference { key: key.to_owned(), a: a.cloned(), b: b.cloned() });
@@ -39,20 +48,25 @@ pub fn differences(a: &ScenarioInfo, b: &ScenarioInfo) -> Vec<Difference> {
 /// Paths and hosts are not in it: a recording has none that tells machines of the same kind apart.
 pub fn environments(a: &Recording, b: &Recording) -> Vec<String> {
     let unknown = || "unknown".to_owned();
-    let on = |is_on: bool| if is_on { "with" } else { "without" }.to_owned();
+    let on = |is_on: Option<bool>| match is_on {
+        Some(true) => "with".to_owned(),
+        Some(false) => "without".to_owned(),
+        None => unknown(),
+    };
     type Of<'o> = &'o dyn Fn(&Environment) -> String;
     let facts: [(&str, Of); 8] = [
         ("system", &|of| of.os.clone()),
         ("kernel", &|of| of.kernel.clone().unwrap_or_else(unknown)),
         ("CPUs", &|of| of.cpus.map_or_else(unknown, |cpus| cpus.to_string())),
         ("pollscope", &|of| of.pollscope.clone()),
-        ("tokio", &|of| of.tokio.clone()),
+        ("tokio", &|of| of.tokio.clone().unwrap_or_else(unknown)),
         ("tokio_unstable", &|of| on(of.tokio_unstable)),
         ("console compiled in", &|of| on(of.console_compiled)),
         ("console on", &|of| on(of.console_on)),
     ];
     let of_both = |(name, of): (&str, Of)| differing(name, of(&a.environment), of(&b.environment));
-    let seeds = differing("seed", a.scenario.seed.to_string(), b.scenario.seed.to_string());
+    let seed = |of: &Recording| of.scenario.as_ref().map_or_else(unknown, |scenario| scenario.seed.to_string());
+    let seeds = differing("seed", seed(a), seed(b));
     facts.into_iter().filter_map(of_both).chain(seeds).collect()
 }
 

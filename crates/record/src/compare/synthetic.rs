@@ -21,7 +21,7 @@ pub struct Machine {
 }
 
 /// What all rounds have in common; the sites are nothing that is compared.
-static BASE: LazyLock<Run> = LazyLock::new(|| Run { sites: Vec::new(), ..fixture::run("naive") });
+static BASE: LazyLock<Run> = LazyLock::new(|| Run { sites: Some(Vec::new()), ..fixture::run("naive") });
 
 /// How much of its slowness a run passes on.
 const INHERITED: f64 = 0.6;
@@ -74,17 +74,17 @@ impl Machine {
         self.heat += self.heating;
         self.slowness = self.drift + self.heat + self.cold;
         let mut run = base.clone();
-        run.round = round;
+        fixture::subject(&mut run).round = round;
         let mut stalls = Vec::new();
-        if run.mode == "naive" {
+        if run.group == "naive" {
             for _ in 0..5 + self.random.u64(..3) {
                 stalls.push(((2e8f64).ln() + 0.1 * self.normal()).exp() as u64);
             }
         }
         let wait =
             |dist: &mut Dist| stalls.iter().for_each(|&ns| (1..=10).for_each(|part| dist.record(ns * part / 10)));
-        run.polls = self.latencies(3, 1_000, 6e3, 0.8);
-        stalls.iter().for_each(|&ns| run.polls.record(ns));
+        let mut polls = self.latencies(3, 1_000, 6e3, 0.8);
+        stalls.iter().for_each(|&ns| polls.record(ns));
         for (dist, middle_ns) in [(&mut run.response_time, 2e5), (&mut run.lag, 1e6), (&mut run.schedule_latency, 8e3)]
         {
             let mut made = self.latencies(3, 300, middle_ns, 0.4);
@@ -95,7 +95,8 @@ impl Machine {
         run.slow_polls_total = stalls.len() as u64;
         let listed = |(id, &duration_ns)| SlowPoll { id, duration_ns, ..SlowPoll::default() };
         run.slow_polls = (1..).zip(&stalls).map(listed).collect();
-        run.loop_busy_ns = run.polls.sum_ns;
+        run.loop_busy_ns = Some(polls.sum_ns);
+        run.polls = Some(polls);
         run.elapsed_ns = (3e9 * (0.2 * self.slowness + 0.005 * self.normal()).exp()) as u64;
         run.cpu_user_ns = Some((2e8 * (0.5 * self.slowness + 0.03 * self.normal()).exp()) as u64);
         run.context_switches_voluntary = Some((9e3 * (0.05 * self.normal()).exp()) as u64);
@@ -105,7 +106,7 @@ impl Machine {
 
     /// Rounds of these modes, by turns.
     pub fn rounds(&mut self, modes: &[&str], rounds: u32) -> Vec<Run> {
-        let bases: Vec<Run> = modes.iter().map(|mode| Run { mode: (*mode).to_owned(), ..BASE.clone() }).collect();
+        let bases: Vec<Run> = modes.iter().map(|mode| Run { group: (*mode).to_owned(), ..BASE.clone() }).collect();
         let mut runs = Vec::new();
         for round in 1..=rounds {
             runs.extend(bases.iter().map(|base| self.run(base, round)));

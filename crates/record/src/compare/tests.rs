@@ -3,7 +3,7 @@ use super::*;
 use crate::fixture;
 
 fn side<'a>(runs: &'a [Run], mode: &str, name: &str) -> Side<'a> {
-    Side::new(runs.iter().filter(|run| run.mode == mode), name)
+    Side::new(runs.iter().filter(|run| run.group == mode), name)
 }
 
 /// How many of 100 comparisons come to that.
@@ -121,7 +121,7 @@ fn more_cpu_time_and_more_switches_are_worse_and_a_price() {
 fn what_a_side_does_not_know_is_not_compared() {
     let mut runs = Machine::new(1).rounds(&["naive", "offloaded"], 3);
     runs.iter_mut().for_each(|run| run.lag = None);
-    runs[0].interrupted = Some("asked to stop".to_owned());
+    fixture::interrupt(&mut runs[0], "asked to stop");
     let naive = side(&runs, "naive", "naive");
     let comparison = compare(&naive, &side(&runs, "offloaded", "offloaded"), Rounds::Interleaved, 1);
     assert!(comparison.row("lag.p99").is_none() && comparison.row("polls.p99").is_some());
@@ -132,7 +132,7 @@ fn what_a_side_does_not_know_is_not_compared() {
 
 #[test]
 fn a_drift_and_a_cold_first_round_are_named() {
-    let mut runs: Vec<Run> = (1..=9).map(|round| Run { round, ..fixture::run("naive") }).collect();
+    let mut runs: Vec<Run> = (1..=9).map(|round| fixture::in_round(fixture::run("naive"), round)).collect();
     for (run, percent) in runs.iter_mut().zip([100, 105, 111, 118, 126, 135, 145, 156, 168]) {
         run.elapsed_ns = 10_000_000 * percent;
     }
@@ -141,8 +141,8 @@ fn a_drift_and_a_cold_first_round_are_named() {
     assert!(
         noted(&runs).iter().any(|note| matches!(note, Note::Trend(side, _, change) if side == "A" && *change > 1.0))
     );
-    for run in &mut runs {
-        run.elapsed_ns = if run.round == 1 { 2_000_000_000 } else { 1_000_000_000 + u64::from(run.round) };
+    for (round, run) in (1..).zip(&mut runs) {
+        run.elapsed_ns = if round == 1 { 2_000_000_000 } else { 1_000_000_000 + round };
     }
     let first = noted(&runs).into_iter().find(|note| matches!(note, Note::FirstRound(side, _) if side == "A"));
     let sentence = sentence::noted(&first.expect("round 1 is twice the others"));
@@ -160,10 +160,10 @@ fn other_settings_are_another_question() {
     let a = fixture::recording();
     let mut b = a.clone();
     for (key, value) in [("rounds", "5"), ("merge.inputs", "9")] {
-        b.scenario.settings.insert(key.to_owned(), value.to_owned());
+        fixture::scenario(&mut b).settings.insert(key.to_owned(), value.to_owned());
     }
     b.environment.kernel = None;
-    let found = differences(&a.scenario, &b.scenario);
+    let found = differences(a.scenario.as_ref(), b.scenario.as_ref());
     assert_eq!(found, [Difference { key: "merge.inputs".to_owned(), a: None, b: Some("9".to_owned()) }]);
     assert_eq!(environments(&a, &b), ["kernel 6.8.0 and unknown"]);
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::fixture::{MS, blocked, dist, recording_of, run};
+use crate::fixture::{self, MS, blocked, dist, recording_of, run};
 use crate::recording::Merge;
 
 /// The findings as `CODE sentence`.
@@ -8,7 +8,7 @@ fn found(runs: &[Run]) -> Vec<String> {
 }
 
 fn codes(runs: &[Run]) -> Vec<String> {
-    findings(runs).into_iter().map(|finding| format!("{} {}", finding.code, finding.mode)).collect()
+    findings(runs).into_iter().map(|finding| format!("{} {}", finding.code, finding.group)).collect()
 }
 
 fn verdict_of(runs: Vec<Run>) -> String {
@@ -19,7 +19,7 @@ fn verdict_of(runs: Vec<Run>) -> String {
 fn crowded(mode: &str) -> Run {
     let mut run = run(mode);
     for _ in 0..30 {
-        run.polls.record(10_100_000);
+        fixture::polls(&mut run).record(10_100_000);
     }
     run.lag.as_mut().unwrap().record(301 * MS);
     run.busy_stretches.as_mut().unwrap().record(303 * MS);
@@ -61,10 +61,12 @@ fn ps001_names_the_spawn_site_once_a_mode() {
 #[test]
 fn ps001_names_three_sites_at_most_the_most_frequent_first() {
     let mut run = blocked("naive", &[110 * MS]);
-    let tails = run.sites.iter().position(|site| site.slow > 0).unwrap();
+    let sites = fixture::sites(&mut run);
+    let tails = sites.iter().position(|site| site.slow > 0).unwrap();
+    let polls = sites[tails].polls.clone();
     for (line, slow) in [(1, 4), (2, 3), (3, 9), (4, 2)] {
         let spawned_at = format!("src/x.rs:{line}");
-        run.sites.push(Site { spawned_at, task_name: None, slow, polls: run.sites[tails].polls.clone() });
+        fixture::sites(&mut run).push(Site { spawned_at, task_name: None, slow, polls: polls.clone() });
         run.slow_polls_total += slow;
     }
     let at: Vec<_> = findings(&[run]).into_iter().filter(|f| f.code == "PS001").map(|f| f.at.unwrap()).collect();
@@ -74,11 +76,11 @@ fn ps001_names_three_sites_at_most_the_most_frequent_first() {
 #[test]
 fn ps001_works_without_sites_and_blames_no_line_for_the_other_row() {
     let mut run = blocked("naive", &[110 * MS]);
-    for site in &mut run.sites {
+    for site in fixture::sites(&mut run) {
         site.spawned_at = "other".to_owned();
     }
     assert_eq!(findings(std::slice::from_ref(&run))[0].at, None);
-    run.sites.clear();
+    fixture::sites(&mut run).clear();
     assert_eq!(found(&[run])[0], "PS001 naive: 1 slow poll, the worst 110 ms");
 }
 
@@ -208,7 +210,7 @@ fn ps008_says_so_when_blocking_did_no_harm() {
 #[test]
 fn silence_of_an_instrument_that_saw_nothing_is_no_verdict() {
     let mut unseen = run("naive");
-    unseen.polls = Dist::empty(3);
+    unseen.polls = Some(Dist::empty(3));
     assert_eq!(found(&[unseen.clone(), run("offloaded")]), [""; 0]);
     assert_eq!(verdict_of(vec![unseen.clone()]), "nothing was measured");
     assert!(verdict_of(vec![unseen, run("offloaded")]).ends_with("; no poll was seen (naive)"));
@@ -248,7 +250,7 @@ fn the_verdict_compares_modes() {
          offloaded (kept others waiting 301 ms without one slow poll)"
     );
     let mut early = run("offloaded");
-    early.interrupted = Some("SIGINT".to_owned());
+    fixture::interrupt(&mut early, "SIGINT");
     assert!(verdict_of(vec![early]).ends_with("; ended early (offloaded)"));
 }
 
@@ -257,7 +259,7 @@ fn the_verdict_of_several_rounds_has_an_interval() {
     let stall = |ms: u64| blocked("naive", &[ms * MS; 6]);
     let runs = (1..=3).flat_map(|round| {
         let rounds = [stall(160 + 10 * u64::from(round)), run("offloaded")];
-        rounds.map(|run| Run { round, ..run })
+        rounds.map(|run| fixture::in_round(run, round))
     });
     let sentence = verdict_of(runs.collect());
     assert!(sentence.contains("not: response p99 ") && sentence.contains("x lower ["), "{sentence}");

@@ -31,7 +31,7 @@ pub fn verdict(recording: &Recording) -> String {
     if !unconfirmed.is_empty() {
         sentence += &format!("; but the merge is not confirmed ({unconfirmed})");
     }
-    let early = names(modes.iter().filter(|mode| mode.rounds.iter().any(|run| run.interrupted.is_some())));
+    let early = names(modes.iter().filter(|mode| mode.rounds.iter().any(|run| run.early_end().is_some())));
     if !early.is_empty() {
         sentence += &format!("; ended early ({early})");
     }

@@ -1,8 +1,8 @@
 //! What became of an expectation.
 
 use super::Gate;
-use super::metric::{Metric, Op, Quantity, Right, Stat};
-use crate::recording::{self, Dist, GateVerdict, Run, Verdict};
+use super::metric::{CountName, Metric, Op, Quantity, Right, Stat};
+use crate::recording::{self, Completeness, Dist, GateVerdict, Run, Verdict};
 
 /// The half-width, in standard errors, of a 95 % interval.
 const Z_95: f64 = 1.96;
@@ -13,10 +13,46 @@ struct Measured {
     value: f64,
     low: f64,
     high: f64,
+    /// Whether it is a count of what was seen, of which there may have been more.
+    is_at_least: bool,
 }
 
-/// A verdict, and the left side's value that decided it.
-type Outcome = (GateVerdict, Option<f64>);
+/// A verdict, the left side's value that decided it, and, of one that is inconclusive, why.
+type Outcome = (GateVerdict, Option<f64>, Option<Doubt>);
+
+/// Why a gate is inconclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    /// The group that it speaks of is not in the recording.
+    NotRun,
+    /// A run of the group ended early.
+    CutShort,
+    /// What it speaks of was not measured, or cannot be known of this subject.
+    NotKnown,
+    /// The groups on its two sides ran different numbers of rounds.
+    UnequalRounds,
+    /// The values that the interval holds are on both sides of the limit.
+    TooFewSamples,
+    /// Only a lower bound of the count is known.
+    AtLeast,
+}
+
+impl Doubt {
+    fn as_str(self) -> &'static str {
+        match self {
+            Doubt::NotRun => "the recording has no such group",
+            Doubt::CutShort => "a run ended early",
+            Doubt::NotKnown => "not measured",
+            Doubt::UnequalRounds => "the two groups ran different numbers of rounds",
+            Doubt::TooFewSamples => "too few samples to tell",
+            Doubt::AtLeast => "there may have been more than were seen",
+        }
+    }
+}
+
+fn doubt(value: Option<f64>, doubt: Doubt) -> Outcome {
+    (GateVerdict::Inconclusive, value, Some(doubt))
+}
 
 impl Gate {
     /// Whether the runs are as expected. Pure: the same runs give the same verdict.
@@ -26,20 +62,24 @@ impl Gate {
             None => distinct_groups(runs),
         };
         let outcomes = groups.into_iter().map(|group| self.judge_group(group, runs));
-        let (verdict, value) = worst(self.op, outcomes).unwrap_or((GateVerdict::Inconclusive, None));
-        recording::Gate { expr: self.text.clone(), verdict, value }
+        let (verdict, value, why) = worst(self.op, outcomes).unwrap_or(doubt(None, Doubt::NotRun));
+        let why = why.map(|why| why.as_str().to_owned());
+        recording::Gate { expr: self.text.clone(), verdict, value, why }
     }
 
     fn judge_group(&self, group: &str, runs: &[Run]) -> Outcome {
-        let Some(rounds) = rounds_of(group, runs) else { return (GateVerdict::Inconclusive, None) };
+        let rounds = match rounds_of(group, runs) {
+            Ok(rounds) => rounds,
+            Err(why) => return doubt(None, why),
+        };
         match &self.right {
             Right::Verdict(wanted) => self.judge_verdict(&rounds, *wanted),
             Right::Number(limit) => {
                 let limit = *limit;
-                let limit = Measured { value: limit, low: limit, high: limit };
-                let Some(values) = each(self.left.quantity, &rounds) else { return (GateVerdict::Inconclusive, None) };
+                let limit = exact(limit);
+                let Some(values) = each(self.left.quantity, &rounds) else { return doubt(None, Doubt::NotKnown) };
                 let outcomes = values.into_iter().map(|left| compare(self.op, left, limit));
-                worst(self.op, outcomes).unwrap_or((GateVerdict::Inconclusive, None))
+                worst(self.op, outcomes).unwrap_or(doubt(None, Doubt::NotKnown))
             }
             Right::Times(factor, other) => self.judge_ratio(&rounds, *factor, other, group, runs),
         }
@@ -48,23 +88,26 @@ impl Gate {
     fn judge_verdict(&self, rounds: &[&Run], wanted: Verdict) -> Outcome {
         let verdicts: Option<Vec<Verdict>> =
             rounds.iter().map(|run| run.merge.as_ref().map(|merge| merge.verdict)).collect();
-        let Some(verdicts) = verdicts else { return (GateVerdict::Inconclusive, None) };
-        (pass_if(verdicts.iter().all(|verdict| (*verdict == wanted) == (self.op == Op::Equal))), None)
+        let Some(verdicts) = verdicts else { return doubt(None, Doubt::NotKnown) };
+        (pass_if(verdicts.iter().all(|verdict| (*verdict == wanted) == (self.op == Op::Equal))), None, None)
     }
 
     fn judge_ratio(&self, rounds: &[&Run], factor: f64, other: &Metric, group: &str, runs: &[Run]) -> Outcome {
-        let Some(left) = total(self.left.quantity, rounds) else { return (GateVerdict::Inconclusive, None) };
+        let Some(left) = total(self.left.quantity, rounds) else { return doubt(None, Doubt::NotKnown) };
         let other_group = other.group.as_ref().map_or(group, |group| &group.name);
-        let other_rounds = rounds_of(other_group, runs);
-        // Sums over unequally many rounds say nothing about each other.
-        let other_rounds = other_rounds.filter(|other| other.len() == rounds.len());
-        match other_rounds.and_then(|rounds| total(other.quantity, &rounds)) {
+        let other_rounds = match rounds_of(other_group, runs) {
+            // Sums over unequally many rounds say nothing about each other.
+            Ok(other) if other.len() != rounds.len() => return doubt(Some(left.value), Doubt::UnequalRounds),
+            Ok(other) => other,
+            Err(why) => return doubt(Some(left.value), why),
+        };
+        match total(other.quantity, &other_rounds) {
             Some(right) => {
-                let right =
-                    Measured { value: factor * right.value, low: factor * right.low, high: factor * right.high };
+                let (value, low, high) = (factor * right.value, factor * right.low, factor * right.high);
+                let right = Measured { value, low, high, is_at_least: right.is_at_least };
                 compare(self.op, left, right)
             }
-            None => (GateVerdict::Inconclusive, Some(left.value)),
+            None => doubt(Some(left.value), Doubt::NotKnown),
         }
     }
 }
@@ -73,7 +116,7 @@ fn pass_if(holds: bool) -> GateVerdict {
     if holds { GateVerdict::Pass } else { GateVerdict::Fail }
 }
 
-/// Fails only when no values within the intervals would pass.
+/// Fails only when no values within the intervals would pass. A count of what was seen passes only when more would pass as well.
 fn compare(op: Op, left: Measured, right: Measured) -> Outcome {
     let could_hold = match op {
         Op::Less | Op::LessOrEqual => op.holds(left.low, right.high),
@@ -81,14 +124,21 @@ fn compare(op: Op, left: Measured, right: Measured) -> Outcome {
         Op::Equal => left.low <= right.high && right.low <= left.high,
         Op::NotEqual => op.holds(left.value, right.value),
     };
-    let verdict = if op.holds(left.value, right.value) {
-        GateVerdict::Pass
-    } else if could_hold {
-        GateVerdict::Inconclusive
-    } else {
-        GateVerdict::Fail
+    let may_be_more = left.is_at_least || right.is_at_least;
+    let holds = op.holds(left.value, right.value);
+    let holds_with_more = match op {
+        Op::Greater | Op::GreaterOrEqual => !right.is_at_least,
+        Op::Less | Op::LessOrEqual => !left.is_at_least,
+        Op::Equal | Op::NotEqual => false,
     };
-    (verdict, Some(left.value))
+    let value = Some(left.value);
+    match (holds, could_hold) {
+        (true, _) if may_be_more && !holds_with_more => doubt(value, Doubt::AtLeast),
+        (true, _) => (GateVerdict::Pass, value, None),
+        (false, true) if may_be_more => doubt(value, Doubt::AtLeast),
+        (false, true) => doubt(value, Doubt::TooFewSamples),
+        (false, false) => (GateVerdict::Fail, value, None),
+    }
 }
 
 /// The outcome that decides: a failed one before an inconclusive one, and the value furthest on the wrong side.
@@ -113,21 +163,25 @@ fn worst(op: Op, outcomes: impl Iterator<Item = Outcome>) -> Option<Outcome> {
 fn distinct_groups(runs: &[Run]) -> Vec<&str> {
     let mut groups: Vec<&str> = Vec::new();
     for run in runs {
-        if !groups.contains(&run.mode.as_str()) {
-            groups.push(&run.mode);
+        if !groups.contains(&run.group.as_str()) {
+            groups.push(&run.group);
         }
     }
     groups
 }
 
-/// The rounds of a group; `None` when there is none, or one was cut short.
-fn rounds_of<'a>(group: &str, runs: &'a [Run]) -> Option<Vec<&'a Run>> {
-    let rounds: Vec<&Run> = runs.iter().filter(|run| run.mode == group).collect();
-    (!rounds.is_empty() && rounds.iter().all(|run| run.interrupted.is_none())).then_some(rounds)
+/// The rounds of a group, if there is one, and none was cut short.
+fn rounds_of<'a>(group: &str, runs: &'a [Run]) -> Result<Vec<&'a Run>, Doubt> {
+    let rounds: Vec<&Run> = runs.iter().filter(|run| run.group == group).collect();
+    match rounds.as_slice() {
+        [] => Err(Doubt::NotRun),
+        some if some.iter().any(|run| run.early_end().is_some()) => Err(Doubt::CutShort),
+        _ => Ok(rounds),
+    }
 }
 
 fn exact(value: f64) -> Measured {
-    Measured { value, low: value, high: value }
+    Measured { value, low: value, high: value, is_at_least: false }
 }
 
 /// A count in every round; anything else over all rounds.
@@ -149,13 +203,16 @@ fn total(quantity: Quantity, rounds: &[&Run]) -> Option<Measured> {
         }
         Quantity::Count(name) => {
             let counts: Option<Vec<u64>> = rounds.iter().map(|run| name.of(run)).collect();
-            Some(exact(counts?.iter().map(|count| *count as f64).sum()))
+            let count = exact(counts?.iter().map(|count| *count as f64).sum());
+            let is_at_least =
+                name == CountName::SlowPolls && rounds.iter().any(|run| run.slow_polls_are == Completeness::AtLeast);
+            Some(if is_at_least { Measured { high: f64::INFINITY, is_at_least, ..count } } else { count })
         }
         Quantity::Verdict => None,
         Quantity::Busy => {
-            let busy: f64 = rounds.iter().map(|run| run.loop_busy_ns as f64).sum();
+            let busy: Option<u64> = rounds.iter().map(|run| run.loop_busy_ns).sum();
             let elapsed: f64 = rounds.iter().map(|run| run.elapsed_ns as f64).sum();
-            (elapsed > 0.0).then(|| exact(busy / elapsed))
+            busy.filter(|_| elapsed > 0.0).map(|busy| exact(busy as f64 / elapsed))
         }
         Quantity::Throughput => {
             let rates: Option<Vec<u64>> = rounds.iter().map(|run| run.throughput_bytes_per_s).collect();
@@ -198,5 +255,6 @@ fn quantile(dist: &Dist, q: f64) -> Option<Measured> {
         value: at(q)?,
         low: at((low_rank / n).max(0.0))?,
         high: if high_rank > n { f64::INFINITY } else { at(high_rank / n)? },
+        is_at_least: false,
     })
 }

@@ -81,7 +81,7 @@ pub(super) enum DistName {
 impl DistName {
     pub(super) fn of(self, run: &Run) -> Option<&Dist> {
         match self {
-            DistName::Polls => Some(&run.polls),
+            DistName::Polls => run.polls.as_ref(),
             DistName::ScheduleLatency => run.schedule_latency.as_ref(),
             DistName::Lag => run.lag.as_ref(),
             DistName::LagRaw => run.lag_raw.as_ref(),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::fixture;
 use crate::recording::GateVerdict::{self, Fail, Inconclusive, Pass};
-use crate::recording::{Coverage, Dist, InputEvents, Lines, Merge, Run, RuntimeInfo, Verdict};
+use crate::recording::{Completeness, Coverage, Dist, Ended, InputEvents, Lines, Merge, Run, Verdict};
 
 const MS: u64 = 1_000_000;
 
@@ -14,17 +14,17 @@ fn dist(values: impl IntoIterator<Item = u64>) -> Dist {
 /// A run of a mode: 1,000 polls of 1 ms, one lag value of every millisecond up to 200, no response time.
 fn run(mode: &str) -> Run {
     Run {
-        mode: mode.to_owned(),
-        round: 1,
-        runtime: RuntimeInfo { flavor: "current_thread".to_owned(), workers: 1 },
+        group: mode.to_owned(),
+        subject: fixture::scenario_run(mode),
         started_at: "2025-01-01T00:00:00Z".to_owned(),
         elapsed_ns: 4_000 * MS,
         coverage: Coverage::default(),
         merge: Some(Merge { bytes: 65_536, ..fixture::merge() }),
-        interrupted: None,
+        ended: Ended::Done,
+        ended_why: None,
         errors: Vec::new(),
         input_events: InputEvents::default(),
-        polls: dist([MS; 1_000]),
+        polls: Some(dist([MS; 1_000])),
         schedule_latency: Some(dist([])),
         lag: Some(dist((1..=200).map(|ms| ms * MS))),
         lag_raw: None,
@@ -32,7 +32,8 @@ fn run(mode: &str) -> Run {
         unanswered: None,
         write_latency: None,
         busy_stretches: None,
-        loop_busy_ns: 1_000 * MS,
+        loop_busy_ns: Some(1_000 * MS),
+        busy_share: None,
         throughput_bytes_per_s: Some(2_000_000),
         cpu_user_ns: None,
         cpu_system_ns: None,
@@ -42,10 +43,13 @@ fn run(mode: &str) -> Run {
         slow_poll_threshold_ns: 100 * MS,
         slow_polls_total: 3,
         slow_polls_dropped: 0,
-        slow_poll_lines: Lines::default(),
+        slow_polls_are: Completeness::All,
+        slow_poll_lines: Some(Lines::default()),
+        stalls_open: Vec::new(),
+        pool: None,
         ledger: None,
         slow_polls: Vec::new(),
-        sites: Vec::new(),
+        sites: Some(Vec::new()),
         intervals: Vec::new(),
         runtime_metrics: None,
     }
@@ -183,7 +187,8 @@ fn what_was_not_measured_is_inconclusive() {
     check(&runs, "schedule_latency.count == 0", Pass, Some(0.0));
     check(&runs, "naive.slow_polls > offloaded.slow_polls", Inconclusive, Some(3.0));
     check(&[], "slow_polls == 0", Inconclusive, None);
-    let cut_short = Run { interrupted: Some("interrupted".to_owned()), ..run("naive") };
+    let mut cut_short = run("naive");
+    fixture::interrupt(&mut cut_short, "interrupted");
     check(&[cut_short], "slow_polls == 3", Inconclusive, None);
 }
 

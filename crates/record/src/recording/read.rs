@@ -1,4 +1,4 @@
-//! Reading a saved recording: a JSON file, or a page that carries one. It may be torn, foreign or made to do harm.
+//! Reading a recording's JSON. It may be torn, foreign or made to do harm.
 //!
 //! What is read takes little more memory than it takes in the file, whatever it says; and what it says is checked before anybody
 //! adds it up.
@@ -12,8 +12,6 @@ use super::wire;
 use super::wire::bounded::within;
 use super::{Dist, Recording, Run};
 
-/// What a page's recording stands behind.
-pub const PAGE_MARK: &str = "<script type=\"application/json\" id=\"recording\">";
 /// No sum of durations in a recording reaches it: 146 years.
 const MOST: u128 = 1 << 62;
 
@@ -21,8 +19,8 @@ const MOST: u128 = 1 << 62;
 const LONGEST_TEXT: usize = 1 << 20;
 /// Bytes of memory that what is read may take besides one for each byte of the file. Real recordings take less than their text.
 const FREE: u64 = 32 << 20;
-/// A mode is one of pollscope's; reports have a row for each.
-const MOST_MODES: usize = 64;
+/// Reports have a row for each group.
+const MOST_GROUPS: usize = 64;
 
 /// A recording that was read.
 #[derive(Debug, Clone)]
@@ -57,7 +55,14 @@ impl fmt::Display for ReadError {
     }
 }
 
-impl std::error::Error for ReadError {}
+impl std::error::Error for ReadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            ReadError::Io(error) => Some(error),
+            ReadError::Format(_) | ReadError::Torn | ReadError::Impossible(_) => None,
+        }
+    }
+}
 
 impl From<io::Error> for ReadError {
     fn from(error: io::Error) -> ReadError {
@@ -65,24 +70,16 @@ impl From<io::Error> for ReadError {
     }
 }
 
-/// Reads a recording. A file that ends early gives the runs that are whole, if there are any.
-///
-/// ```
-/// use pollscope_record::recording::read::{ReadError, read};
-/// let error = read(std::io::Cursor::new("{}")).unwrap_err();
-/// assert!(matches!(error, ReadError::Format(_)));
-/// ```
+/// Reads the recording that begins at byte `start` of a file. A file that ends early gives the runs that are whole, if there are any,
+/// without findings and gates.
 ///
 /// # Errors
 /// See [`ReadError`].
-pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
-    let mut file = BufReader::with_capacity(64 << 10, file);
+pub(crate) fn read_at(file: &mut (impl BufRead + Seek), start: u64) -> Result<Saved, ReadError> {
     let length = file.seek(SeekFrom::End(0))?;
-    file.seek(SeekFrom::Start(0))?;
     let room = usize::try_from(FREE + length).unwrap_or(usize::MAX);
-    let start = if is_page(&mut file)? { after_mark(&mut file)? } else { 0 };
     file.seek(SeekFrom::Start(start))?;
-    let texts = BufReader::with_capacity(64 << 10, Texts::of(&mut file));
+    let texts = BufReader::with_capacity(64 << 10, Texts::of(&mut *file));
     let (recording, is_torn) = match within(room, || sharing(length, || wire::from_json(texts))) {
         Ok(recording) => (recording, false),
         Err(error) if error.io_error_kind() == Some(io::ErrorKind::InvalidData) => {
@@ -91,14 +88,11 @@ pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
         Err(error) if error.is_io() => return Err(ReadError::Io(error.into())),
         Err(error) if error.is_eof() => {
             file.seek(SeekFrom::Start(start))?;
-            let whole = whole_runs(&mut file)?.ok_or(ReadError::Torn)?;
+            let whole = whole_runs(file)?.ok_or(ReadError::Torn)?;
             file.seek(SeekFrom::Start(start))?;
-            let closed = (&mut file).take(whole).chain(&b"],\"findings\":[],\"gates\":[]}"[..]);
+            let closed = (&mut *file).take(whole).chain(&b"],\"findings\":[],\"gates\":[]}"[..]);
             let closed = BufReader::with_capacity(64 << 10, closed);
-            let mut recording = within(room, || sharing(length, || wire::from_json(closed))).map_err(format_error)?;
-            check(&recording).map_err(ReadError::Impossible)?;
-            recording.findings = crate::findings::findings(&recording.runs);
-            (recording, true)
+            (within(room, || sharing(length, || wire::from_json(closed))).map_err(format_error)?, true)
         }
         Err(error) => return Err(format_error(error)),
     };
@@ -111,35 +105,6 @@ fn format_error(error: serde_json::Error) -> ReadError {
     // A name out of a hostile file can be as long as the file.
     let shown: String = text.chars().take(200).collect();
     ReadError::Format(if shown.len() < text.len() { shown + "…" } else { text })
-}
-
-/// Whether the first character is that of a page.
-fn is_page(file: &mut impl BufRead) -> io::Result<bool> {
-    let start = file.fill_buf()?;
-    let first = start.iter().find(|byte| !byte.is_ascii_whitespace() && !b"\xef\xbb\xbf".contains(byte));
-    Ok(first == Some(&b'<'))
-}
-
-/// The offset behind the mark.
-fn after_mark(file: &mut impl BufRead) -> Result<u64, ReadError> {
-    let mark = PAGE_MARK.as_bytes();
-    let (mut offset, mut matched) = (0, 0);
-    loop {
-        let chunk = file.fill_buf()?;
-        if chunk.is_empty() {
-            return Err(ReadError::Format("it is a page without a recording".to_owned()));
-        }
-        for (index, byte) in chunk.iter().enumerate() {
-            // The mark's first byte occurs in it only once, so a mismatch can only be a new beginning.
-            matched = if *byte == mark[matched] { matched + 1 } else { usize::from(*byte == mark[0]) };
-            if matched == mark.len() {
-                return Ok(offset + index as u64 + 1);
-            }
-        }
-        let length = chunk.len();
-        offset += length as u64;
-        file.consume(length);
-    }
 }
 
 /// JSON, up to a text that is too long.
@@ -252,17 +217,17 @@ fn check(recording: &Recording) -> Result<(), &'static str> {
     if total >= MOST {
         return Err("its durations or counts add up to more than 146 years' nanoseconds");
     }
-    let mut modes = BTreeSet::new();
+    let mut groups = BTreeSet::new();
     for run in &recording.runs {
-        modes.insert(&run.mode);
-        if modes.len() > MOST_MODES {
-            return Err("it has more than 64 modes");
+        groups.insert(&run.group);
+        if groups.len() > MOST_GROUPS {
+            return Err("it has more than 64 groups");
         }
         if run.slow_polls.len() as u64 + run.slow_polls_dropped != run.slow_polls_total {
             return Err("its slow polls are not as many as it says");
         }
-        if run.mode.is_empty() {
-            return Err("one of its modes has no name");
+        if run.group.is_empty() {
+            return Err("one of its groups has no name");
         }
     }
     Ok(())
@@ -273,9 +238,10 @@ fn total(run: &Run) -> u128 {
     let dist = |dist: &Dist| {
         [dist.sum_ns, dist.count(), dist.max_ns.unwrap_or(0), dist.clamped].map(u128::from).iter().sum::<u128>()
     };
-    let dists = run.dists().chain(run.sites.iter().map(|site| &site.polls));
-    let intervals = run.intervals.iter().flat_map(|interval| [Some(&interval.polls), interval.lag.as_ref()]).flatten();
-    let polls = run.slow_polls.iter().flat_map(|poll| {
+    let dists = run.dists().chain(run.known_sites().iter().map(|site| &site.polls));
+    let intervals =
+        run.intervals.iter().flat_map(|interval| [interval.polls.as_ref(), interval.lag.as_ref()]).flatten();
+    let polls = run.slow_polls.iter().chain(&run.stalls_open).flat_map(|poll| {
         let blame = poll.blame.map_or([0; 5], |blame| {
             [blame.tasks, blame.wait_ns, blame.late_tasks, blame.wait_most_ns, blame.lifo_tasks]
         });
@@ -290,13 +256,13 @@ fn total(run: &Run) -> u128 {
     });
     let whole = [
         run.elapsed_ns,
-        run.loop_busy_ns,
+        run.loop_busy_ns.unwrap_or(0),
         run.slow_polls_total,
         run.slow_polls_dropped,
-        run.slow_poll_lines.printed,
-        run.slow_poll_lines.suppressed,
+        run.slow_poll_lines.map_or(0, |lines| lines.printed),
+        run.slow_poll_lines.map_or(0, |lines| lines.suppressed),
         run.slow_poll_threshold_ns,
-        run.runtime.workers,
+        run.subject.workers().unwrap_or(0),
         run.unanswered.unwrap_or(0),
         run.throughput_bytes_per_s.unwrap_or(0),
         run.cpu_user_ns.unwrap_or(0),
@@ -305,130 +271,13 @@ fn total(run: &Run) -> u128 {
         run.context_switches_involuntary.unwrap_or(0),
         run.ledger.as_ref().map_or(0, |ledger| ledger.unattributed_ns),
     ];
-    let sites = run.sites.iter().map(|site| site.slow);
-    let starts = run.intervals.iter().flat_map(|interval| [interval.start_ns, interval.busy_ns]);
+    let sites = run.known_sites().iter().map(|site| site.slow);
+    let starts = run
+        .intervals
+        .iter()
+        .flat_map(|interval| [interval.start_ns, interval.busy_ns.unwrap_or(0), interval.slow.unwrap_or(0)]);
     let told = run.input_events.events.iter().map(|event| event.at_ns);
     let told = told.chain([run.input_events.dropped, run.input_events.possible_losses]);
     let numbers = polls.chain(told).chain(charges).chain(merge).chain(whole).chain(sites).chain(starts);
     numbers.map(u128::from).sum::<u128>() + dists.chain(intervals).map(dist).sum::<u128>()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Cursor;
-
-    use super::*;
-    use crate::fixture;
-
-    fn saved(text: impl AsRef<[u8]>) -> Result<Saved, ReadError> {
-        read(Cursor::new(text.as_ref().to_vec()))
-    }
-
-    fn json() -> String {
-        wire::to_json(&fixture::recording()).unwrap()
-    }
-
-    #[test]
-    fn what_was_written_is_read_back_whole() {
-        let read = saved(json()).unwrap();
-        assert!(!read.is_torn);
-        assert_eq!(wire::to_json(&read.recording).unwrap(), json());
-    }
-
-    /// Found by fuzzing: it was read as 0.9872981294820717.
-    #[test]
-    fn a_number_is_read_as_it_was_written() {
-        let mut recording = fixture::recording();
-        recording.gates[0].value = Some(0.987_298_129_482_071_6);
-        let value = saved(wire::to_json(&recording).unwrap()).unwrap().recording.gates[0].value;
-        assert_eq!(value, recording.gates[0].value);
-    }
-
-    #[test]
-    fn a_page_gives_its_recording() {
-        let json = wire::to_compact_json(&fixture::recording()).unwrap();
-        let page = format!("<!doctype html><script>let a;</script>{PAGE_MARK}{json}</script></html>");
-        assert_eq!(wire::to_json(&saved(page).unwrap().recording).unwrap(), self::json());
-        assert!(matches!(saved("<html></html>"), Err(ReadError::Format(_))));
-    }
-
-    #[test]
-    fn a_torn_file_gives_the_runs_that_are_whole() {
-        let json = json();
-        let whole = fixture::recording();
-        assert!(whole.runs.len() > 1);
-        let (mut none, mut some) = (0, 0);
-        for end in (0..json.trim_end().len()).step_by(97) {
-            match saved(&json[..end]) {
-                Err(ReadError::Torn) => none += 1,
-                Ok(read) => {
-                    some += 1;
-                    assert!(read.is_torn && !read.recording.runs.is_empty());
-                    let first = serde_json::to_string(&read.recording.runs[0]).unwrap();
-                    assert_eq!(first, serde_json::to_string(&whole.runs[0]).unwrap());
-                }
-                Err(error) => panic!("at {end}: {error}"),
-            }
-        }
-        assert!(none > 0 && some > 0, "{none} {some}");
-    }
-
-    /// Found by fuzzing: its findings added up what had not been checked.
-    #[test]
-    fn a_torn_file_is_checked_too() {
-        let mut recording = fixture::recording();
-        recording.runs = vec![fixture::run("naive"), fixture::run("naive"), fixture::run("naive")];
-        recording.runs[0].polls.clamped = u64::MAX;
-        recording.runs[1].polls.clamped = u64::MAX;
-        let json = wire::to_json(&recording).unwrap();
-        assert!(matches!(saved(&json[..json.len() - 1_000]), Err(ReadError::Impossible(_))));
-    }
-
-    #[test]
-    fn what_is_foreign_says_what_it_is_not() {
-        let json = json();
-        for (text, expected) in [
-            ("[1]", "expected a string"),
-            ("{\"a\":1}", "missing field `schema`"),
-            ("nonsense", "expected ident"),
-            (&json.replace("recording/1", "recording/2"), "its schema is `pollscope.recording/2`"),
-            (&json.replacen("\"round\": 1", "\"round\": -1", 1), "invalid value: integer `-1`"),
-            (&json.replacen("\"round\": 1", "\"round\": NaN", 1), "expected value"),
-            (&"[".repeat(100_000), "expected a string"),
-        ] {
-            let error = saved(text).unwrap_err().to_string();
-            assert!(error.contains(expected) && error.len() < 400, "{expected}: {error}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_is_refused() {
-        let changed = |change: fn(&mut Recording)| {
-            let mut recording = fixture::recording();
-            change(&mut recording);
-            saved(wire::to_json(&recording).unwrap())
-        };
-        let refused = |change| matches!(changed(change), Err(ReadError::Impossible(_)));
-        assert!(refused(|recording| recording.runs[0].elapsed_ns = u64::MAX));
-        assert!(refused(|recording| recording.runs[0].slow_polls_dropped += 1));
-        assert!(refused(|recording| recording.runs[0].mode.clear()));
-        // Found by fuzzing.
-        assert!(refused(|recording| recording.runs[0].polls.clamped = u64::MAX));
-        assert!(refused(|recording| recording.runs[0].merge.as_mut().unwrap().unterminated = u64::MAX));
-        for change in [(|recording| recording.runs[0].polls.max_ns = Some(1)) as fn(&mut Recording), |recording| {
-            recording.runs[0].polls.min_ns = None
-        }] {
-            assert!(matches!(changed(change), Err(ReadError::Format(_))));
-        }
-    }
-
-    #[test]
-    fn an_element_takes_no_more_room_than_its_text() {
-        let json = json();
-        let frames = format!("\"stack\": [{}", "{},".repeat(5));
-        assert!(saved(json.replacen("\"stack\": [", &frames, 1)).unwrap_err().to_string().contains("missing field"));
-        let errors = format!("\"errors\": [{}\"\"", "\"\",".repeat(10_000));
-        let error = saved(json.replacen("\"errors\": [", &errors, 1)).unwrap_err().to_string();
-        assert!(error.contains("a list of at most 10000"), "{error}");
-    }
 }

@@ -10,6 +10,7 @@ impl From<&base::Call> for Syscall {
             name: call.name.as_str().into(),
             fd: call.fd.map(i64::from),
             path: text(&call.path),
+            peer: None,
             bytes: call.bytes,
             text: call.text.as_str().into(),
         }

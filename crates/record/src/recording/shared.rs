@@ -156,7 +156,7 @@ impl<'de> Deserialize<'de> for Shared<Syscall> {
 }
 
 /// A stack; for `deserialize_with`.
-pub(super) fn stack<'de, D: Deserializer<'de>>(from: D) -> Result<Shared<[Frame]>, D::Error> {
+pub(crate) fn stack<'de, D: Deserializer<'de>>(from: D) -> Result<Shared<[Frame]>, D::Error> {
     // All are read in one place: lists that grow between texts that stay would leave holes that nothing fits.
     let place = KNOWN.with_borrow_mut(|known| known.as_mut().map(|known| std::mem::take(&mut known.frames)));
     let mut frames: Vec<Frame> = bounded::list_in::<D, Frame, 4_096>(from, place.unwrap_or_default())?;

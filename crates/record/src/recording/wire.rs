@@ -1,4 +1,4 @@
-//! The JSON twin of a recording: the format `pollscope.recording/1`, and how one is written.
+//! The JSON twin of a recording: the format `pollscope.recording/2`, and how one is written. Version 1 is read as well.
 //!
 //! This is the format's specification. Keys may be added to it; none is renamed, and each keeps its meaning and its unit.
 //!
@@ -13,8 +13,12 @@
 //! keys of the types of the same name in [`crate::recording`], which say what each means. Where the JSON says more or less:
 //!
 //! - `merge.verdict` is `ok`, `failed` or `unverifiable`. In an unverifiable merge the counts of lines are `null`: they
-//!   were not found out. So are `cpu_ns`, `run_delay_ns`, `off_cpu_ns`, `cause`, `syscall`, `blocking_line`, `stack_complete`, `blame` and `worst_waiter` of a slow poll of which
-//!   only the duration is known; its `stack` is then empty.
+//!   were not found out. So are `cpu_ns`, `run_delay_ns`, `off_cpu_ns`, `cause`, `stack_complete`, `blame` and `worst_waiter` of a
+//!   slow poll of which only the duration is known; its `places` are then empty.
+//! - `subject.kind` is `scenario`, `service` or `process`. Of a process that was looked at from outside, `polls`, `sites`,
+//!   `schedule_latency`, `ledger` and `blame` are `null`, and `slow_polls_are` is `at_least`.
+//! - A slow poll's `places` are where it was seen, most time first; a place's `stack` is a number in the run's `stacks`.
+//! - `start_is` and `end_is` are `exact`, or `{"within_ns": n}`.
 //! - `environment.command` is pollscope's own command line, and `settings` has the output's path. Nothing else that a process was
 //!   told, its environment held or a file contained is in a recording: names, paths and places only; `--redact` hides the paths.
 //! - `coverage.missing` says why something of slow polls is `null`, each reason once; it is empty when nothing was in the way.
@@ -37,7 +41,7 @@
 //!
 //! # What holds
 //!
-//! `slow_polls_total` = the sum of `sites[].slow` = the length of `slow_polls` + `slow_polls_dropped` = `slow_poll_lines.printed` +
+//! Where the source is hooks: `slow_polls_total` = the sum of `sites[].slow` = the length of `slow_polls` + `slow_polls_dropped` = `slow_poll_lines.printed` +
 //! `slow_poll_lines.suppressed`; the sum of `ledger.charges[].wait_ns` + `ledger.unattributed_ns` = the sum of the schedule latency;
 //! `cpu_ns` + `run_delay_ns` + `off_cpu_ns` = `duration_ns` of a slow poll; and `polls.count` = the sum of `sites[].polls.count`. Slow polls are counted exactly, not
 //! read off the histogram, which agrees to within the bucket that holds the threshold.
@@ -46,25 +50,36 @@
 //!
 //! One poll of 503 ms, in a run that merged nothing and whose build saw no schedule latency. Histograms are shortened.
 //!
+//! # Version 1
+//!
+//! `mode`, `round` and `runtime` are now in `subject` and `group`, `interrupted` in `ended` and `ended_why`, and what a slow poll's
+//! `blocking_line`, `function`, `syscall` and `stack` were is in its first place.
+//!
 #![doc = "```json"]
 #![doc = include_str!("wire/example.json")]
 #![doc = "```"]
 
+use std::cell::Cell;
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Environment, Finding, Gate, Recording, Run, ScenarioInfo};
+use super::{Environment, Finding, Gate, Recording, Run, ScenarioInfo, SlowPoll};
 
 pub(crate) mod bounded;
 mod dist;
 mod merge;
+mod stacks;
+mod v1;
+mod v2;
 
 #[cfg(test)]
 mod tests;
 
 /// The format's name and version: the value of the key `schema`.
-pub const SCHEMA: &str = "pollscope.recording/1";
+pub const SCHEMA: &str = "pollscope.recording/2";
+/// The version before, which is still read.
+const SCHEMA_1: &str = "pollscope.recording/1";
 
 /// The JSON Schema (draft 2020-12) of the format: what `pollscope schema` prints. A key that the first version had is required;
 /// one that was added since is described, and may be missing.
@@ -97,13 +112,17 @@ pub fn write_json(recording: &Recording, mut writer: impl io::Write) -> io::Resu
     writer.flush()
 }
 
-/// Reads what [`to_json`] wrote, and nothing behind it. What it says is not checked: see [`super::read`], which is for files.
+/// Reads what [`to_json`] wrote, or an earlier version of pollscope, and nothing behind it. What it says is not checked: see
+/// [`super::read`], which is for files.
 ///
 /// # Errors
-/// When it is not JSON, not a recording, or one of another version.
+/// When it is not JSON, not a recording, or one of a later version.
 pub fn from_json(reader: impl io::Read) -> serde_json::Result<Recording> {
     let mut json = serde_json::Deserializer::from_reader(reader);
-    let Document { schema: _, environment, scenario, runs, findings, gates } = Document::deserialize(&mut json)?;
+    let before = VERSION.get();
+    let read = Document::deserialize(&mut json);
+    VERSION.set(before);
+    let Document { schema: _, environment, scenario, runs, findings, gates } = read?;
     Ok(Recording { environment, scenario, runs, findings, gates })
 }
 
@@ -111,7 +130,7 @@ pub fn from_json(reader: impl io::Read) -> serde_json::Result<Recording> {
 struct Written<'a> {
     schema: &'static str,
     environment: &'a Environment,
-    scenario: &'a ScenarioInfo,
+    scenario: &'a Option<ScenarioInfo>,
     runs: &'a [Run],
     findings: &'a [Finding],
     gates: &'a [Gate],
@@ -129,7 +148,8 @@ struct Document {
     #[expect(dead_code, reason = "its value decides whether the rest is read")]
     schema: Schema,
     environment: Environment,
-    scenario: ScenarioInfo,
+    #[serde(deserialize_with = "bounded::present")]
+    scenario: Option<ScenarioInfo>,
     #[serde(deserialize_with = "bounded::list::<_, _, 100_000>")]
     runs: Vec<Run>,
     #[serde(deserialize_with = "bounded::list::<_, _, 100_000>")]
@@ -138,16 +158,57 @@ struct Document {
     gates: Vec<Gate>,
 }
 
-/// The first key, so that nothing of another version is read.
+/// The format's versions that are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+thread_local! {
+    /// The version of the document that is being read: serde passes nothing down to where runs are read.
+    static VERSION: Cell<Version> = const { Cell::new(Version::Two) };
+}
+
+/// The first key, so that nothing of a later version is read.
 struct Schema;
 
 impl<'de> Deserialize<'de> for Schema {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Schema, D::Error> {
         let schema = String::deserialize(deserializer)?;
-        if schema == SCHEMA {
-            return Ok(Schema);
+        let version = match schema.as_str() {
+            SCHEMA_1 => Version::One,
+            SCHEMA => Version::Two,
+            _ => {
+                let shown: String = schema.chars().take(60).collect();
+                return Err(serde::de::Error::custom(format_args!(
+                    "its schema is `{shown}`, and this pollscope reads `{SCHEMA}` and earlier ones"
+                )));
+            }
+        };
+        VERSION.set(version);
+        Ok(Schema)
+    }
+}
+
+impl<'de> Deserialize<'de> for Run {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Run, D::Error> {
+        match VERSION.get() {
+            Version::One => v1::Run1::deserialize(from).map(Run::from),
+            Version::Two => v2::Run2::read(from),
         }
-        let shown: String = schema.chars().take(60).collect();
-        Err(serde::de::Error::custom(format_args!("its schema is `{shown}`, and this pollscope reads `{SCHEMA}`")))
+    }
+}
+
+impl<'de> Deserialize<'de> for SlowPoll {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<SlowPoll, D::Error> {
+        match VERSION.get() {
+            Version::One => v1::SlowPoll1::deserialize(from).map(SlowPoll::from),
+            Version::Two => {
+                let poll = v2::SlowPoll2::deserialize(from)?;
+                stacks::next_poll();
+                Ok(poll.into())
+            }
+        }
     }
 }

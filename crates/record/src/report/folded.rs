@@ -11,14 +11,14 @@ pub fn render(recording: &Recording) -> String {
     let mut weights: BTreeMap<String, u64> = BTreeMap::new();
     for run in &recording.runs {
         for poll in &run.slow_polls {
-            *weights.entry(format!("{};{}", frame_text(&run.mode), stack(poll))).or_default() += poll.duration_ns;
+            *weights.entry(format!("{};{}", frame_text(&run.group), stack(poll))).or_default() += poll.duration_ns;
         }
     }
     weights.into_iter().map(|(stack, ns)| format!("{stack} {}\n", ns.div_ceil(1_000_000))).collect()
 }
 
 fn stack(poll: &SlowPoll) -> String {
-    let mut frames = vec![frame_text(&format!("spawned at {}", poll.spawned_at))];
+    let mut frames = vec![frame_text(&format!("spawned at {}", poll.spawn_site()))];
     frames.extend(poll.stack.iter().rev().map(|frame| frame_text(&name(frame))));
     frames.extend(poll.syscall.as_ref().map(|call| frame_text(&call.name)));
     frames.join(";")
@@ -47,7 +47,7 @@ mod tests {
         let frame = |function: &str| Frame { function: Some(function.into()), file: None, line: None };
         let poll = |ns, stack: Vec<Frame>| SlowPoll {
             duration_ns: ns,
-            spawned_at: "a.rs:1".into(),
+            spawned_at: Some("a.rs:1".into()),
             stack: stack.into(),
             ..SlowPoll::default()
         };
@@ -56,7 +56,7 @@ mod tests {
             poll(2_500_000, vec![frame("write"), frame("main;x")]),
             poll(1, Vec::new()),
         ];
-        let mode = &recording.runs[0].mode;
+        let mode = &recording.runs[0].group;
         assert_eq!(
             render(&recording),
             format!("{mode};spawned at a.rs:1 1\n{mode};spawned at a.rs:1;main:x;write 4\n")

@@ -35,9 +35,12 @@ pub(super) fn block(gates: &[Gate], style: &Style) -> Vec<Line> {
 /// says it all.
 pub(super) fn value(gate: &Gate) -> String {
     match (gate.value, gate.verdict) {
-        (None, GateVerdict::Inconclusive) => "— not measured".to_owned(),
+        (None, GateVerdict::Inconclusive) => format!("— {}", gate.why.as_deref().unwrap_or("not measured")),
         (None, _) => String::new(),
-        (Some(value), GateVerdict::Inconclusive) => format!("{} inconclusive", gate_value(gate, value)),
+        (Some(value), GateVerdict::Inconclusive) => {
+            let why = gate.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+            format!("{} inconclusive{why}", gate_value(gate, value))
+        }
         (Some(value), _) => gate_value(gate, value),
     }
 }

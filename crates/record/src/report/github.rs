@@ -21,11 +21,11 @@ const MESSAGE: usize = 1_000;
 /// One line an annotation, errors first: at most nine, then a notice that counts the others.
 pub fn render(recording: &Recording) -> String {
     let mut all: Vec<Annotation> = recording.gates.iter().filter_map(of_gate).collect();
-    all.extend(recording.runs.iter().flat_map(|run| run.errors.iter().map(|error| of_error(&run.mode, error))));
+    all.extend(recording.runs.iter().flat_map(|run| run.errors.iter().map(|error| of_error(&run.group, error))));
     all.extend(recording.findings.iter().filter_map(of_finding));
     for mode in &pool(&recording.runs) {
         let is_said = |at: Option<&str>| {
-            recording.findings.iter().any(|finding| finding.mode == mode.name && finding.at.as_deref() == at)
+            recording.findings.iter().any(|finding| finding.group == mode.name && finding.at.as_deref() == at)
         };
         let polls = blockers(mode.slow_polls().map(|(_, poll)| poll));
         all.extend(polls.iter().filter_map(|blocker| of_blocker(mode, blocker).filter(|said| !is_said(said.at))));
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn no_name_begins_a_command() {
         let mut recording = blocked_at(&["x\n::error::y%0A,:\r.rs:7".to_owned()]);
-        recording.gates = vec![Gate { expr: "a\n::b%".to_owned(), verdict: GateVerdict::Fail, value: None }];
+        recording.gates = vec![Gate { expr: "a\n::b%".to_owned(), verdict: GateVerdict::Fail, value: None, why: None }];
         let text = render(&recording);
         assert_eq!(text.lines().count(), 2, "{text}");
         assert!(text.lines().all(|line| line.starts_with("::")), "{text}");

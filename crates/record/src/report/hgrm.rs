@@ -25,9 +25,9 @@ const UNIT_NS: f64 = 1e6;
 /// One distribution and its name: a mode's, or a tag's.
 pub type Named = (String, Dist);
 
-/// The poll durations of each mode.
+/// The poll durations of each group, where they are known.
 pub fn of_recording(recording: &Recording) -> Vec<Named> {
-    pool(&recording.runs).into_iter().map(|mode| (mode.name.to_owned(), mode.polls)).collect()
+    pool(&recording.runs).into_iter().filter_map(|mode| Some((mode.name.to_owned(), mode.polls?))).collect()
 }
 
 /// All of them in one text: one alone as it is, several each behind a comment with its name.

@@ -57,7 +57,7 @@ pub fn render(recording: &Recording) -> serde_json::Result<String> {
 }
 
 fn write_run(log: &mut String, run: &Run, start_ns: u64) -> serde_json::Result<()> {
-    let named = |measure: &str| format!("Tag={},", tag(&format!("{}.{measure}", run.mode)));
+    let named = |measure: &str| format!("Tag={},", tag(&format!("{}.{measure}", run.group)));
     let whole = Interval {
         start_ns: 0,
         polls: run.polls.clone(),
@@ -65,6 +65,8 @@ fn write_run(log: &mut String, run: &Run, start_ns: u64) -> serde_json::Result<(
         busy_ns: run.loop_busy_ns,
         longest_stretch_ns: None,
         queued: None,
+        pool: None,
+        slow: None,
     };
     let intervals = if run.intervals.is_empty() { std::slice::from_ref(&whole) } else { &run.intervals };
     for (measure, dist) in measures(run) {
@@ -73,8 +75,10 @@ fn write_run(log: &mut String, run: &Run, start_ns: u64) -> serde_json::Result<(
     for (index, interval) in intervals.iter().enumerate() {
         let next = intervals.get(index + 1).map_or(run.elapsed_ns, |next| next.start_ns);
         let span = (start_ns.saturating_add(interval.start_ns), next.saturating_sub(interval.start_ns));
-        let polls = line(span, &interval.polls)?;
-        log.push_str(&format!("{polls}{}{polls}", named("polls")));
+        if let Some(polls) = &interval.polls {
+            let polls = line(span, polls)?;
+            log.push_str(&format!("{polls}{}{polls}", named("polls")));
+        }
         if let Some(lag) = &interval.lag {
             log.push_str(&format!("{}{}", named("lag"), line(span, lag)?));
         }
@@ -92,7 +96,7 @@ fn measures(run: &Run) -> impl Iterator<Item = (String, &Dist)> {
         ("busy_stretches", &run.busy_stretches),
     ];
     let measured = measured.into_iter().filter_map(|(name, dist)| Some((name.to_owned(), dist.as_ref()?)));
-    measured.chain(run.sites.iter().map(|site| (format!("site.{}", site.spawned_at), &site.polls)))
+    measured.chain(run.known_sites().iter().map(|site| (format!("site.{}", site.spawned_at), &site.polls)))
 }
 
 fn line((start_ns, length_ns): (u64, u64), dist: &Dist) -> serde_json::Result<String> {
@@ -125,14 +129,16 @@ mod tests {
         second.started_at = "2026-05-04T10:11:20Z".to_owned();
         let slice = |start_ns, count| Interval {
             start_ns,
-            polls: dist(3, &[(count, 1_000, 2_000_000)]),
+            polls: Some(dist(3, &[(count, 1_000, 2_000_000)])),
             lag: Some(dist(3, &[(count, 1_000, MS)])),
-            busy_ns: 0,
+            busy_ns: Some(0),
+            pool: None,
+            slow: None,
             longest_stretch_ns: None,
             queued: None,
         };
         recording.runs[0].intervals = vec![slice(2 * MS, 10), slice(1_000 * MS, 20), slice(2_000 * MS, 30)];
-        recording.runs[1].mode = "off, loaded\n".to_owned();
+        recording.runs[1].group = "off, loaded\n".to_owned();
         recording.runs.push(second);
         recording
     }
@@ -158,7 +164,7 @@ mod tests {
         let lines = read(&render(&recording).unwrap());
         let untagged: Vec<_> =
             lines.iter().filter(|line| line.2.is_empty()).map(|line| (line.0, line.1, line.3)).collect();
-        let polls = |run: usize| recording.runs[run].polls.count();
+        let polls = |run: usize| recording.runs[run].polls.as_ref().unwrap().count();
         assert_eq!(
             untagged,
             [(2, 998, 10), (1_000, 1_000, 20), (2_000, 1_020, 30), (3_020, 3_020, polls(1)), (8_000, 3_020, polls(2))]

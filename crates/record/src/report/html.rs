@@ -28,9 +28,10 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::escape::escape;
 use crate::pooled::{Pooled, pool};
 use crate::recording::Recording;
-use crate::recording::read::PAGE_MARK;
 use island::Island;
 
+/// What a page's recording stands behind.
+pub const PAGE_MARK: &str = "<script type=\"application/json\" id=\"recording\">";
 /// The chart library's first: the page has the last word.
 const STYLES: [&str; 2] = [include_str!("html/vendor/uplot.min.css"), include_str!("html/page.css")];
 const SCRIPTS: [&str; 3] =
@@ -64,7 +65,7 @@ pub fn render(recording: &Recording) -> serde_json::Result<String> {
     let island = Island::of(recording)?;
     let page = Page { recording, modes: pool(&recording.runs), island: &island };
     let body = page.body().into_string();
-    let title = format!("{} — pollscope", text::name(&recording.scenario.name));
+    let title = format!("{} — pollscope", text::name(recording.name()));
     let head = html! {
         meta charset="utf-8";
         meta name="viewport" content="width=device-width, initial-scale=1";

@@ -38,7 +38,7 @@ pub fn render(recording: &Recording) -> String {
     if !rest.cases.is_empty() {
         suites.insert(0, rest);
     }
-    let class = format!("pollscope.{}", recording.scenario.name.replace('.', "-"));
+    let class = format!("pollscope.{}", recording.name().replace('.', "-"));
     let count = |of: fn(&Outcome) -> bool| suites.iter().map(|suite| suite.count(of)).sum::<usize>();
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     out += &format!(
@@ -92,7 +92,7 @@ impl Outcome {
 impl Suite {
     /// Its findings, or that there are none: a suite without a case is an error to some readers.
     fn of(recording: &Recording, mode: &Pooled) -> Suite {
-        let findings = recording.findings.iter().filter(|finding| finding.mode == mode.name);
+        let findings = recording.findings.iter().filter(|finding| finding.group == mode.name);
         let mut cases: Vec<Case> = mode.rounds.iter().flat_map(|run| Case::of_run(run)).collect();
         cases.extend(findings.filter_map(Case::of_finding));
         if cases.is_empty() {
@@ -139,9 +139,11 @@ impl Suite {
 
 impl Case {
     fn of_run(run: &Run) -> impl Iterator<Item = Case> + '_ {
-        let case = |what, outcome| Case { name: format!("round {} {what}", run.round), outcome };
+        let round = run.subject.round().map_or(String::new(), |round| format!("round {round} "));
+        let case = move |what: &str, outcome| Case { name: format!("{round}{what}"), outcome };
+        let early = run.early_end().map(|why| case("ended early", Outcome::Skipped(why.to_owned())));
         let errors = run.errors.iter().map(move |error| case("had an error", Outcome::Failure("run", error.clone())));
-        errors.chain(run.interrupted.iter().map(move |why| case("ended early", Outcome::Skipped(why.clone()))))
+        errors.chain(early)
     }
 
     fn of_gate(gate: &Gate) -> Case {
@@ -253,7 +255,7 @@ mod tests {
         let merge = run.merge.as_mut().unwrap();
         (merge.verdict, merge.lost) = (crate::recording::Verdict::Failed, 1);
         run.errors.push("cannot read `a`".to_owned());
-        run.interrupted = Some("SIGINT".to_owned());
+        fixture::interrupt(&mut run, "SIGINT");
         let text = render(&fixture::recording_of(vec![run]));
         assert!(text.contains("<failure type=\"finding\" message=\"naive: "), "{text}");
         assert!(
@@ -270,10 +272,10 @@ mod tests {
             .filter_map(char::from_u32)
             .collect();
         let mut recording = fixture::recording();
-        recording.scenario.name = odd.clone();
+        fixture::scenario(&mut recording).name = odd.clone();
         recording.gates[0].expr = format!("]]>{odd}");
         for run in &mut recording.runs {
-            (run.mode, run.started_at) = (odd.clone(), odd.clone());
+            (run.group, run.started_at) = (odd.clone(), odd.clone());
         }
         recording.findings = crate::findings::findings(&recording.runs);
         let text = render(&recording);

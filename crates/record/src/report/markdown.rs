@@ -38,12 +38,11 @@ pub fn render(recording: &Recording) -> String {
 }
 
 fn heading(recording: &Recording, modes: &[Pooled]) -> String {
-    let mut out = format!("## pollscope {}\n\n**{}**\n", md(&recording.scenario.name), md(&verdict(recording)));
+    let mut out = format!("## pollscope {}\n\n**{}**\n", md(recording.name()), md(&verdict(recording)));
     if let Some(mode) = modes.first() {
-        let runtime = &mode.rounds[0].runtime;
-        let workers = plural(runtime.workers, "worker");
-        let slow = format_round_ns(mode.threshold_ns());
-        out += &format!("\n{}, {workers}, slow from {slow}\n", md(&runtime.flavor));
+        let runtimes = mode.first().subject.runtimes().iter();
+        let runtimes = runtimes.map(|of| format!("{}, {}, ", md(&of.flavor), plural(of.workers, "worker")));
+        out += &format!("\n{}slow from {}\n", runtimes.collect::<String>(), format_round_ns(mode.threshold_ns()));
     }
     out
 }
@@ -56,9 +55,8 @@ fn events(modes: &[Pooled]) -> String {
 }
 
 fn errors(recording: &Recording) -> String {
-    let all = recording.runs.iter().flat_map(|run| run.errors.iter().map(|error| (&run.mode, run.round, error)));
-    let all: Vec<String> =
-        all.map(|(mode, round, error)| format!("- {}, round {round}: {}\n", md(mode), md(error))).collect();
+    let all = recording.runs.iter().flat_map(|run| run.errors.iter().map(|error| (run.label(), error)));
+    let all: Vec<String> = all.map(|(run, error)| format!("- {}: {}\n", md(&run), md(error))).collect();
     list("Errors", all.into_iter())
 }
 

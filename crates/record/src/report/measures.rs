@@ -11,7 +11,7 @@ pub(super) type Measure = (&'static str, fn(&Pooled<'_>) -> Option<Dist>);
 pub(super) const RAW_LAG: &str = "raw";
 
 pub(super) const MEASURES: [Measure; 7] = [
-    ("poll time", |mode| Some(mode.polls.clone())),
+    ("poll time", |mode| mode.polls.clone()),
     ("schedule latency", |mode| mode.schedule_latency.clone()),
     ("loop lag", |mode| mode.lag.clone()),
     (RAW_LAG, |mode| mode.lag_raw.clone()),

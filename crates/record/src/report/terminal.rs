@@ -66,7 +66,7 @@ pub fn executing(slow: &SlowPoll) -> String {
     let name = slow.task_name.as_ref().map_or(String::new(), |name| format!(" {name}"));
     let worker = slow.worker.map_or(String::new(), |worker| format!(", worker {worker}"));
     let seconds = format_seconds(slow.duration_ns);
-    format!("Executing <{task}{name}, spawned at {}{worker}> took {seconds} seconds", slow.spawned_at)
+    format!("Executing <{task}{name}, spawned at {}{worker}> took {seconds} seconds", slow.spawn_site())
 }
 
 /// What every section is made from.
@@ -103,19 +103,20 @@ impl<'a> Page<'a> {
     }
 
     fn header(&self) -> Vec<Line> {
-        let mut facts = vec![format!("seed {}", self.recording.scenario.seed)];
+        let mut facts = Vec::new();
+        facts.extend(self.recording.scenario.as_ref().map(|scenario| format!("seed {}", scenario.seed)));
         if let Some(mode) = self.modes.first() {
-            let runtime = &mode.rounds[0].runtime;
-            facts.push(format!("{}, {}", runtime.flavor, plural(runtime.workers, "worker")));
+            let runtimes = mode.first().subject.runtimes().iter();
+            facts.extend(runtimes.map(|of| format!("{}, {}", of.flavor, plural(of.workers, "worker"))));
             let rounds = self.modes.iter().map(|mode| mode.rounds.len()).max().unwrap_or(1) as u64;
             let only = if self.modes.len() == 1 { format!("{} mode, ", mode.name) } else { String::new() };
             let pooled = if rounds > 1 { " a mode, put together" } else { "" };
             facts.push(only + &plural(rounds, "round") + &self.warmup() + pooled);
             facts.push(format!("slow from {}", format_round_ns(mode.threshold_ns())));
         }
-        let scenario = &self.recording.scenario;
-        let title = Line::new().text(Ink::Title, "pollscope").blank(1).text(Ink::Bold, &scenario.name).blank(1);
+        let title = Line::new().text(Ink::Title, "pollscope").blank(1).text(Ink::Bold, self.recording.name()).blank(1);
         let mut lines = hanging(title, 2, Ink::Dim, &format!("· {}", facts.join(" · ")), self.width);
+        let Some(scenario) = &self.recording.scenario else { return lines };
         let question = first_sentence(&scenario.why);
         if !question.is_empty() {
             lines.extend(paragraph(Line::new(), Ink::Plain, &question, self.width));
@@ -131,8 +132,11 @@ impl<'a> Page<'a> {
 
     /// The rounds that were thrown away.
     fn warmup(&self) -> String {
-        let settings = &self.recording.scenario.settings;
-        let rounds = settings.get("warmup").and_then(|rounds| rounds.parse().ok()).filter(|rounds| *rounds > 0_u64);
+        let settings = self.recording.scenario.as_ref().map(|scenario| &scenario.settings);
+        let rounds = settings
+            .and_then(|settings| settings.get("warmup"))
+            .and_then(|rounds| rounds.parse().ok())
+            .filter(|rounds| *rounds > 0_u64);
         rounds.map_or(String::new(), |rounds| format!(" after {}", plural(rounds, "warm-up round")))
     }
 
@@ -140,8 +144,8 @@ impl<'a> Page<'a> {
         let mark = Line::new().text(Ink::Bold, "▌ ");
         let mut lines = paragraph(mark, Ink::Bold, &verdict(self.recording), self.width);
         for run in &self.recording.runs {
-            if let Some(why) = &run.interrupted {
-                let who = format!("{}, round {}, ended early: ", run.mode, run.round);
+            if let Some(why) = run.early_end() {
+                let who = format!("{}, ended early: ", run.label());
                 lines.extend(paragraph(Line::indent(2).text(Ink::Warn, &who), Ink::Plain, why, self.width));
             }
         }

@@ -61,7 +61,7 @@ pub fn render(recording: &Recording) -> String {
     events.0.sort_by_key(|(ns, _)| *ns);
     let about = json!({
         "made by": format!("pollscope {}", escape(&recording.environment.pollscope)),
-        "scenario": escape(&recording.scenario.name),
+        "scenario": escape(recording.name()),
     });
     let mut trace = format!("{{\"displayTimeUnit\":\"ms\",\"otherData\":{about},\"traceEvents\":[\n");
     let names = names.into_iter().map(|event| event.to_string().into_boxed_str());
@@ -93,7 +93,7 @@ fn micros(ns: u64) -> f64 {
 
 /// The lanes of polls, in their order.
 fn poll_lanes(run: &Run) -> Vec<u64> {
-    let mut lanes: Vec<u64> = (1..=run.runtime.workers.min(1_024)).collect();
+    let mut lanes: Vec<u64> = (1..=run.subject.workers().unwrap_or(0).min(1_024)).collect();
     lanes.extend(run.slow_polls.iter().map(|slow| lane(slow.worker)));
     lanes.sort_unstable();
     lanes.dedup();
@@ -103,7 +103,8 @@ fn poll_lanes(run: &Run) -> Vec<u64> {
 fn names(run: &Run, pid: u64, waits: &Waits) -> Vec<Value> {
     let meta =
         |name: &str, tid: u64, args: Value| json!({"ph": "M", "name": name, "pid": pid, "tid": tid, "args": args});
-    let process = format!("{} round {}", escape(&run.mode), run.round);
+    let round = run.subject.round().map_or(String::new(), |round| format!(" round {round}"));
+    let process = format!("{}{round}", escape(&run.group));
     let mut events = vec![
         meta("process_name", 0, json!({ "name": process })),
         meta("process_sort_index", 0, json!({ "sort_index": pid })),
@@ -121,7 +122,7 @@ fn names(run: &Run, pid: u64, waits: &Waits) -> Vec<Value> {
 
 fn slow_poll(slow: &SlowPoll, pid: u64, run_start_ns: u64, events: &mut Events) {
     let ns = run_start_ns.saturating_add(slow.start_ns);
-    let name = slow.task_name.as_deref().unwrap_or(&slow.spawned_at);
+    let name = slow.task_name.as_deref().unwrap_or(slow.spawn_site());
     let event = json!({
         "ph": "X", "cat": "slow-poll", "name": escape(name), "pid": pid, "tid": lane(slow.worker),
         "ts": micros(ns), "dur": micros(slow.duration_ns), "args": args(slow),
@@ -137,7 +138,7 @@ fn args(slow: &SlowPoll) -> Map<String, Value> {
         ("syscall", slow.syscall.as_ref().map(|call| Value::from(escape(&call.text)))),
         ("blocking_line", text(&slow.blocking_line)),
         ("function", text(&slow.function)),
-        ("spawned_at", Some(Value::from(escape(&slow.spawned_at)))),
+        ("spawned_at", text(&slow.spawned_at)),
         ("task_id", slow.task_id.map(Value::from)),
         ("cpu_ms", ms(slow.cpu_ns)),
         ("run_delay_ms", ms(slow.run_delay_ns)),
@@ -169,9 +170,12 @@ fn counters(run: &Run, pid: u64, run_start_ns: u64, events: &mut Events) {
         let next = run.intervals.get(index + 1).map_or(run.elapsed_ns, |next| next.start_ns);
         let length_ns = next.saturating_sub(interval.start_ns) as f64;
         if length_ns > 0.0 {
-            push(interval.start_ns, "polls per second", interval.polls.count() as f64 * 1e9 / length_ns);
-            let workers = run.runtime.workers.max(1) as f64;
-            push(interval.start_ns, "busy %", 100.0 * interval.busy_ns as f64 / length_ns / workers);
+            if let Some(polls) = &interval.polls {
+                push(interval.start_ns, "polls per second", polls.count() as f64 * 1e9 / length_ns);
+            }
+            if let (Some(busy), Some(workers)) = (interval.busy_ns, run.subject.workers()) {
+                push(interval.start_ns, "busy %", 100.0 * busy as f64 / length_ns / workers.max(1) as f64);
+            }
         }
         if knows_stretches {
             // Where none ended, the counter must not go on with the last one.

@@ -10,8 +10,9 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::blockers::Blocker;
-use crate::recording::{Charge, Dist, Finding, Frame, Gate, InputEvent, Interval, Run, Site, SlowPoll, Waiter};
+use crate::recording::{
+    Charge, Detail, Dist, Finding, Frame, Gate, InputEvent, Interval, Place, Run, RuntimeInfo, Site, SlowPoll, Waiter,
+};
 
 thread_local! {
     /// How many bytes may still be taken. Serde passes nothing down to where lists are read and histograms inflated.
@@ -52,6 +53,9 @@ pub(crate) fn give_back(bytes: usize) {
 fn allocated(size: usize) -> usize {
     if size == 0 { 0 } else { (size + 8).next_multiple_of(16).max(32) }
 }
+
+/// What a report takes to group a slow poll, at most: a row of its own.
+const GROUPED: usize = 256;
 
 /// What an element of a list takes beside its size, and beside what the lists, histograms and shared texts in it took when they
 /// were read.
@@ -94,7 +98,25 @@ impl Element for SlowPoll {
     fn besides(&self) -> usize {
         let waiter = self.worst_waiter.as_deref();
         let waiter = waiter.map_or(0, |waiter| allocated(size_of::<Waiter>()) + texts([&waiter.spawned_at]));
-        waiter + size_of::<Blocker>() + 64
+        let detail = self.detail.as_deref();
+        let detail = detail.map_or(0, |detail| {
+            let fields = detail.span.iter().flat_map(|span| &span.fields);
+            let fields = fields.map(|(key, value)| texts([key, value]) + 2 * size_of::<(String, String)>());
+            allocated(size_of::<Detail>()) + fields.sum::<usize>()
+        });
+        waiter + detail + GROUPED
+    }
+}
+
+impl Element for Place {
+    fn besides(&self) -> usize {
+        0
+    }
+}
+
+impl Element for RuntimeInfo {
+    fn besides(&self) -> usize {
+        texts([&self.flavor])
     }
 }
 
@@ -121,21 +143,22 @@ impl Element for Charge {
 impl Element for Run {
     /// Rounds are put together, in another of each distribution.
     fn besides(&self) -> usize {
-        let Run { mode, started_at, runtime, coverage, interrupted, .. } = self;
-        let texts = texts([mode, started_at, &runtime.flavor, &coverage.source].into_iter().chain(interrupted));
+        let Run { group, started_at, coverage, ended_why, .. } = self;
+        // A mode is a group as well.
+        let texts = texts([group, group, started_at, &coverage.source].into_iter().chain(ended_why));
         texts + self.dists().map(Dist::size).sum::<usize>()
     }
 }
 
 impl Element for Finding {
     fn besides(&self) -> usize {
-        texts(self.at.iter().chain([&self.code, &self.mode, &self.sentence, &self.advice]))
+        texts(self.at.iter().chain([&self.code, &self.group, &self.sentence, &self.advice]))
     }
 }
 
 impl Element for Gate {
     fn besides(&self) -> usize {
-        texts([&self.expr])
+        texts(self.why.iter().chain([&self.expr]))
     }
 }
 

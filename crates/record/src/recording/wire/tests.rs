@@ -9,6 +9,7 @@ use hdrhistogram::serialization::Deserializer;
 use serde_json::Value;
 
 use super::{to_json, write_json};
+use crate::fixture;
 use crate::recording::*;
 
 fn dist(values: &[u64]) -> Dist {
@@ -20,9 +21,8 @@ fn dist(values: &[u64]) -> Dist {
 /// A run of which as much as possible is unknown.
 fn bare_run() -> Run {
     Run {
-        mode: "naive".into(),
-        round: 1,
-        runtime: RuntimeInfo { flavor: "current_thread".into(), workers: 1 },
+        group: "naive".into(),
+        subject: fixture::scenario_run("naive"),
         started_at: "2025-01-31T12:00:00Z".into(),
         elapsed_ns: 1_004_000_000,
         coverage: Coverage {
@@ -30,9 +30,11 @@ fn bare_run() -> Run {
             sees: vec!["spawned tasks".into()],
             blind_to: vec!["the future given to block_on".into()],
             missing: Vec::new(),
+            looks_per_s: None,
         },
         merge: None,
-        interrupted: None,
+        ended: Ended::Done,
+        ended_why: None,
         errors: Vec::new(),
         input_events: InputEvents {
             events: vec![InputEvent {
@@ -44,7 +46,7 @@ fn bare_run() -> Run {
             dropped: 0,
             possible_losses: 1,
         },
-        polls: dist(&[503_123_456]),
+        polls: Some(dist(&[503_123_456])),
         schedule_latency: None,
         lag: None,
         lag_raw: None,
@@ -52,7 +54,8 @@ fn bare_run() -> Run {
         unanswered: None,
         write_latency: None,
         busy_stretches: None,
-        loop_busy_ns: 503_123_456,
+        loop_busy_ns: Some(503_123_456),
+        busy_share: None,
         throughput_bytes_per_s: None,
         cpu_user_ns: None,
         cpu_system_ns: None,
@@ -62,12 +65,15 @@ fn bare_run() -> Run {
         slow_poll_threshold_ns: 100_000_000,
         slow_polls_total: 1,
         slow_polls_dropped: 0,
-        slow_poll_lines: Lines { printed: 1, suppressed: 0 },
+        slow_polls_are: Completeness::All,
+        slow_poll_lines: Some(Lines { printed: 1, suppressed: 0 }),
+        stalls_open: Vec::new(),
+        pool: None,
         slow_polls: vec![SlowPoll {
             id: 1,
             task_id: Some(7),
             task_name: None,
-            spawned_at: "src/main.rs:29".into(),
+            spawned_at: Some("src/main.rs:29".into()),
             worker: Some(0),
             start_ns: 500_000_000,
             duration_ns: 503_123_456,
@@ -79,6 +85,7 @@ fn bare_run() -> Run {
                 name: "write".into(),
                 fd: Some(9),
                 path: Some("/var/log/merged".into()),
+                peer: None,
                 bytes: Some(64),
                 text: "write(fd 9 \"/var/log/merged\", 64 bytes)".into(),
             })),
@@ -93,13 +100,14 @@ fn bare_run() -> Run {
             stack_complete: Some(true),
             blame: Some(Blame { tasks: 5, wait_ns: 7, late_tasks: 1, wait_most_ns: 8, lifo_tasks: 0 }),
             worst_waiter: None,
+            detail: None,
         }],
-        sites: vec![Site {
+        sites: Some(vec![Site {
             spawned_at: "src/main.rs:29".into(),
             task_name: None,
             polls: dist(&[503_123_456]),
             slow: 1,
-        }],
+        }]),
         ledger: None,
         intervals: vec![],
         runtime_metrics: None,
@@ -110,32 +118,37 @@ fn bare() -> Recording {
     Recording {
         environment: Environment {
             pollscope: "0.1.0".into(),
-            tokio: "1.54.0".into(),
+            tokio: Some("1.54.0".into()),
             os: "linux x86_64".into(),
             kernel: Some("6.12.0".into()),
             cpus: Some(4),
             clock: "CLOCK_MONOTONIC".into(),
-            tokio_unstable: false,
-            console_compiled: true,
-            console_on: false,
+            tokio_unstable: Some(false),
+            console_compiled: Some(true),
+            console_on: Some(false),
             command: vec!["pollscope".into(), "run".into(), "sleep".into()],
         },
-        scenario: ScenarioInfo {
+        scenario: Some(ScenarioInfo {
             name: "sleep".into(),
             why: "Does a blocking sleep show?".into(),
             seed: 1,
             settings: BTreeMap::from([("runtime.workers".into(), "1".into())]),
             changed: Vec::new(),
-        },
+        }),
         runs: vec![bare_run()],
         findings: vec![Finding {
             code: "PS001".into(),
-            mode: "naive".into(),
+            group: "naive".into(),
             sentence: "one poll held the loop for 503 ms".into(),
             advice: "move what blocks off the loop".into(),
             at: Some("src/main.rs:29".into()),
         }],
-        gates: vec![Gate { expr: "naive.slow_polls >= 1".into(), verdict: GateVerdict::Pass, value: Some(1.0) }],
+        gates: vec![Gate {
+            expr: "naive.slow_polls >= 1".into(),
+            verdict: GateVerdict::Pass,
+            value: Some(1.0),
+            why: None,
+        }],
     }
 }
 
@@ -157,7 +170,7 @@ fn full() -> Recording {
         foreign: 5,
         unterminated: 1,
     });
-    run.interrupted = Some("SIGINT".into());
+    fixture::interrupt(run, "SIGINT");
     let (culprit, waiter) = ("src/main.rs:29".into(), "src/main.rs:30".into());
     let charge = Charge { culprit, waiter, tasks: 5, wait_ns: 7, late_tasks: 1, wait_most_ns: 8 };
     run.ledger = Some(Ledger { charges: vec![charge], unattributed_ns: 9 });
@@ -183,12 +196,14 @@ fn full() -> Recording {
     let waiter =
         Waiter { task_id: 9, spawned_at: "src/main.rs:31".into(), ready_ns: 600_000_000, polled_ns: 1_003_200_000 };
     run.slow_polls[0].worst_waiter = Some(Box::new(waiter));
-    run.sites[0].task_name = Some("writer".into());
+    fixture::sites(run)[0].task_name = Some("writer".into());
     run.intervals = vec![Interval {
         start_ns: 0,
-        polls: dist(&[5]),
+        polls: Some(dist(&[5])),
         lag: Some(dist(&[6])),
-        busy_ns: 5,
+        busy_ns: Some(5),
+        pool: None,
+        slow: Some(0),
         longest_stretch_ns: Some(7),
         queued: Some(Queued { global: 2, local: None }),
     }];
@@ -241,15 +256,15 @@ fn every_key_of_the_contract_is_there() {
         ("/scenario/settings", "runtime.workers:text"),
         (
             "/runs/0",
-            "mode:text round:whole runtime:map started_at:text elapsed_ns:whole interrupted:text errors:list input_events:map coverage:map \
+            "group:text subject:map started_at:text elapsed_ns:whole ended:text ended_why:text errors:list input_events:map coverage:map \
              merge:map polls:map schedule_latency:map lag:map lag_raw:map response_time:map unanswered:whole \
-             write_latency:map busy_stretches:map loop_busy_ns:whole throughput_bytes_per_s:whole \
+             write_latency:map busy_stretches:map loop_busy_ns:whole busy_share:null throughput_bytes_per_s:whole \
              cpu_user_ns:whole cpu_system_ns:whole context_switches_voluntary:whole context_switches_involuntary:whole pool_wait:map \
-             slow_poll_threshold_ns:whole slow_polls_total:whole slow_polls_dropped:whole slow_poll_lines:map \
-             slow_polls:list sites:list ledger:map intervals:list runtime_metrics:map",
+             slow_poll_threshold_ns:whole slow_polls_total:whole slow_polls_are:text slow_polls_dropped:whole slow_poll_lines:map \
+             stacks:map slow_polls:list stalls_open:list sites:list ledger:map pool:null intervals:list runtime_metrics:map",
         ),
-        ("/runs/0/runtime", "flavor:text workers:whole"),
-        ("/runs/0/coverage", "source:text sees:list blind_to:list missing:list"),
+        ("/runs/0/subject", "kind:text mode:text round:whole flavor:text workers:whole"),
+        ("/runs/0/coverage", "source:text sees:list blind_to:list missing:list looks_per_s:null"),
         (
             "/runs/0/merge",
             "verdict:text reason:text inputs:whole lines:whole long_lines:whole bytes:whole lost:whole duplicated:whole \
@@ -260,15 +275,19 @@ fn every_key_of_the_contract_is_there() {
         ("/runs/0/slow_poll_lines", "printed:whole suppressed:whole"),
         (
             "/runs/0/slow_polls/0",
-            "id:whole task_id:whole task_name:text spawned_at:text worker:whole start_ns:whole duration_ns:whole \
-             cpu_ns:whole run_delay_ns:whole off_cpu_ns:whole cause:text syscall:map blocking_line:text function:text stack:list stack_complete:bool \
-             blame:map worst_waiter:map",
+            "id:whole task_id:whole task_name:text spawned_at:text future:null span:null runtime:null worker:whole \
+             start_ns:whole duration_ns:whole start_is:text end_is:text cpu_ns:whole run_delay_ns:whole off_cpu_ns:whole \
+             cause:text places:list holder:null stack_complete:bool blame:map worst_waiter:map",
         ),
-        ("/runs/0/slow_polls/0/syscall", "name:text fd:whole path:text bytes:whole text:text"),
-        ("/runs/0/slow_polls/0/stack/0", "function:text file:text line:whole"),
+        (
+            "/runs/0/slow_polls/0/places/0",
+            "line:text caller:null function:text syscall:map looks:null share_ns:null stack:whole",
+        ),
+        ("/runs/0/slow_polls/0/places/0/syscall", "name:text fd:whole path:text peer:null bytes:whole text:text"),
+        ("/runs/0/stacks/1/0", "function:text file:text line:whole"),
         (
             "/runs/0/slow_polls/0/blame",
-            "tasks:whole wait_ns:whole late_tasks:whole wait_most_ns:whole lifo_tasks:whole",
+            "tasks:whole waits:whole wait_ns:whole late_tasks:whole wait_most_ns:whole lifo_tasks:whole",
         ),
         ("/runs/0/ledger", "charges:list unattributed_ns:whole"),
         (
@@ -276,12 +295,15 @@ fn every_key_of_the_contract_is_there() {
             "culprit:text waiter:text tasks:whole wait_ns:whole late_tasks:whole wait_most_ns:whole",
         ),
         ("/runs/0/sites/0", "spawned_at:text task_name:text polls:map slow:whole"),
-        ("/runs/0/intervals/0", "start_ns:whole polls:map lag:map busy_ns:whole longest_stretch_ns:whole queued:map"),
+        (
+            "/runs/0/intervals/0",
+            "start_ns:whole polls:map lag:map busy_ns:whole longest_stretch_ns:whole queued:map pool:null slow:whole",
+        ),
         ("/runs/0/intervals/0/queued", "global:whole local:null"),
         ("/runs/0/slow_polls/0/worst_waiter", "task_id:whole spawned_at:text ready_ns:whole polled_ns:whole"),
         ("/runs/0/runtime_metrics", "workers_count:float busy_ratio:null mean_polls_per_park:null"),
-        ("/findings/0", "code:text mode:text sentence:text advice:text at:text"),
-        ("/gates/0", "expr:text verdict:text value:float"),
+        ("/findings/0", "code:text group:text sentence:text advice:text at:text"),
+        ("/gates/0", "expr:text verdict:text value:float why:null"),
     ];
     for (at, keys) in table {
         has(&json, at, keys);
@@ -291,7 +313,7 @@ fn every_key_of_the_contract_is_there() {
     for at in distributions.split_whitespace() {
         has(&json, &format!("/runs/0/{at}"), DIST);
     }
-    assert_eq!(json["schema"], "pollscope.recording/1");
+    assert_eq!(json["schema"], "pollscope.recording/2");
 }
 
 #[test]
@@ -320,7 +342,7 @@ fn what_is_unknown_is_null() {
     let poll = &mut recording.runs[0].slow_polls[0];
     (poll.task_id, poll.worker) = (None, None);
     let json = value(&recording);
-    let run = "interrupted merge schedule_latency lag lag_raw response_time unanswered write_latency busy_stretches \
+    let run = "ended_why merge schedule_latency lag lag_raw response_time unanswered write_latency busy_stretches \
                throughput_bytes_per_s cpu_user_ns cpu_system_ns context_switches_voluntary context_switches_involuntary \
                pool_wait runtime_metrics slow_polls/0/task_id slow_polls/0/task_name slow_polls/0/worker \
                sites/0/task_name";
@@ -381,13 +403,14 @@ fn the_histogram_comes_back_with_the_same_percentiles() {
     let mut rng = fastrand::Rng::with_seed(7);
     let values: Vec<u64> = (0..10_000).map(|_| rng.u64(1..5_000_000_000)).collect();
     let mut recording = bare();
-    recording.runs[0].polls = dist(&values);
-    recording.runs[0].polls.record(0);
-    recording.runs[0].polls.record(2 * MAX_NS);
+    let mut polls = dist(&values);
+    polls.record(0);
+    polls.record(2 * MAX_NS);
+    recording.runs[0].polls = Some(polls);
     let json = value(&recording);
     let polls = &json["runs"][0]["polls"];
     let histogram = decode(polls);
-    assert_eq!(histogram.len(), recording.runs[0].polls.count());
+    assert_eq!(histogram.len(), fixture::polls(&mut recording.runs[0]).count());
     assert_eq!(polls["count"], histogram.len());
     for (key, quantile) in [("p50_ns", 0.5), ("p90_ns", 0.9), ("p99_ns", 0.99), ("p999_ns", 0.999)] {
         assert_eq!(polls[key], histogram.value_at_quantile(quantile), "{key}");
@@ -399,7 +422,7 @@ fn the_histogram_comes_back_with_the_same_percentiles() {
 #[test]
 fn an_empty_distribution_has_no_percentiles() {
     let mut recording = bare();
-    recording.runs[0].polls = Dist::empty(3);
+    recording.runs[0].polls = Some(Dist::empty(3));
     let json = value(&recording);
     has(
         &json,

@@ -7,10 +7,10 @@ fn compared() -> Compared {
     let runs: Vec<Run> = (1..=5u32)
         .flat_map(|round| {
             let stall = (160 + 10 * u64::from(round % 3)) * fixture::MS;
-            [fixture::blocked("naive", &[stall; 6]), fixture::run("offloaded")].map(|run| Run { round, ..run })
+            [fixture::blocked("naive", &[stall; 6]), fixture::run("offloaded")].map(|run| fixture::in_round(run, round))
         })
         .collect();
-    let side = |mode: &str| Side::new(runs.iter().filter(|run| run.mode == mode), mode);
+    let side = |mode: &str| Side::new(runs.iter().filter(|run| run.group == mode), mode);
     let comparison = compare(&side("naive"), &side("offloaded"), Rounds::Interleaved, 1);
     Compared {
         scenario: "merge".to_owned(),

@@ -54,7 +54,7 @@ fn is_of(poll: &SlowPoll, blocker: &Blocker) -> bool {
     poll.blocking_line.as_deref() == blocker.line
         && poll.cause.as_ref() == blocker.cause
         && poll.syscall.as_ref().map(|call| call.name.as_str()) == blocker.call
-        && (blocker.line.is_some() || *poll.spawned_at == *blocker.spawned_at)
+        && (blocker.line.is_some() || poll.spawn_site() == blocker.spawned_at)
 }
 
 fn blocker_row(index: usize, pooled: &Pooled, blocker: &Blocker, longest: Option<&SlowPoll>) -> Vec<Cell> {

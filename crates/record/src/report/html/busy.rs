@@ -7,6 +7,7 @@ use super::chart::{RIGHT, at, figure};
 use super::table::{Cell, class, mode, table};
 use super::text::{name, or_unknown, place};
 use crate::pooled::Pooled;
+use crate::recording::Run;
 use crate::units::{format_count, format_ns, format_percent, plural};
 
 /// Spawn sites shown of each mode.
@@ -30,13 +31,15 @@ struct Split {
 }
 
 impl Split {
-    fn of(mode: &Pooled) -> Split {
-        Split {
+    /// `None` where the time that polls took is not known.
+    fn of(mode: &Pooled) -> Option<Split> {
+        let of_run = |run: &&Run| Some(run.elapsed_ns.saturating_mul(run.subject.workers()?));
+        Some(Split {
             slow_ns: mode.slow_polls().map(|(_, poll)| poll.duration_ns).sum(),
-            busy_ns: mode.busy_ns(),
-            available_ns: mode.rounds.iter().map(|run| run.elapsed_ns.saturating_mul(run.runtime.workers)).sum(),
+            busy_ns: mode.busy_ns()?,
+            available_ns: mode.rounds.iter().map(of_run).sum::<Option<u64>>()?,
             is_slow_known: mode.slow_dropped() == 0,
-        }
+        })
     }
 
     fn share(&self, ns: u64) -> Option<f64> {
@@ -45,7 +48,10 @@ impl Split {
 }
 
 fn bar(index: usize, mode: &Pooled) -> Markup {
-    let split = Split::of(mode);
+    let Some(split) = Split::of(mode) else {
+        let share = mode.busy_fraction().map_or("not known".to_owned(), format_percent);
+        return html! { div { h3.mode.(class(index)) { (name(mode.name)) } p.dim { "the loop was busy: " (share) } } };
+    };
     let rest_ns = split.busy_ns.saturating_sub(split.slow_ns);
     let idle_ns = split.available_ns.saturating_sub(split.busy_ns);
     let percent = |ns| or_unknown(split.share(ns).map(format_percent));
@@ -89,14 +95,14 @@ fn sites(page: &Page) -> Markup {
     let mut left_out = 0;
     for (index, pooled) in page.modes.iter().enumerate() {
         let split = Split::of(pooled);
-        left_out += pooled.sites.len().saturating_sub(SITES) as u64;
-        for site in pooled.sites.iter().take(SITES) {
+        left_out += pooled.known_sites().len().saturating_sub(SITES) as u64;
+        for site in pooled.known_sites().iter().take(SITES) {
             rows.push(vec![
                 mode(index, pooled.name),
                 Cell::markup(html! { code { (place(&site.spawned_at)) } }),
                 Cell::text(&or_unknown(site.task_name.as_deref().map(name))),
                 Cell::number(Some(site.polls.sum_ns), format_ns),
-                Cell::number(split.share(site.polls.sum_ns), format_percent),
+                Cell::number(split.as_ref().and_then(|split| split.share(site.polls.sum_ns)), format_percent),
                 Cell::number(Some(site.polls.count()), format_count),
                 Cell::number(Some(site.slow), format_count),
                 Cell::number(site.polls.shown_quantile_ns(0.99), format_ns),

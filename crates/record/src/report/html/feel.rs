@@ -31,5 +31,5 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
 
 /// Where a mode's first round is among the runs.
 fn first_run(page: &Page, mode: usize) -> Option<usize> {
-    page.recording.runs.iter().position(|run| run.mode == page.modes[mode].name)
+    page.recording.runs.iter().position(|run| run.group == page.modes[mode].name)
 }

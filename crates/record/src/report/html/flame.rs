@@ -100,7 +100,7 @@ impl<'a> Node<'a> {
         let call = poll.syscall.as_ref().map(|call| Kind::Function(&call.name));
         let mut node = self;
         node.count(poll);
-        for kind in std::iter::once(Kind::Spawned(&poll.spawned_at)).chain(frames).take(DEEPEST).chain(call) {
+        for kind in std::iter::once(Kind::Spawned(poll.spawn_site())).chain(frames).take(DEEPEST).chain(call) {
             node = node.below.entry(kind).or_default();
             node.count(poll);
         }

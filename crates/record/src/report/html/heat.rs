@@ -10,6 +10,7 @@ use super::chart::{LEFT, Log, RIGHT, Time, at, figure};
 use super::table::class;
 use super::text::name;
 use crate::pooled::Pooled;
+use crate::recording::Dist;
 use crate::units::{format_count, format_round_ns};
 
 /// Columns, unless there are fewer intervals.
@@ -23,8 +24,8 @@ const SHADES: [&str; 6] = ["h0", "h1", "h2", "h3", "h4", "h5"];
 
 pub(super) fn section(page: &Page) -> Option<Markup> {
     let intervals = || page.recording.runs.iter().flat_map(|run| &run.intervals);
-    let longest = intervals().filter_map(|interval| interval.polls.max_ns).max()?;
-    let shortest = intervals().filter_map(|interval| interval.polls.min_ns).min()?.max(100);
+    let longest = intervals().filter_map(|interval| interval.polls.as_ref()?.max_ns).max()?;
+    let shortest = intervals().filter_map(|interval| interval.polls.as_ref()?.min_ns).min()?.max(100);
     let scale = Log::new(shortest, longest, BOTTOM, TOP);
     let time = Time::of(page);
     let columns = page.recording.runs.iter().map(|run| run.intervals.len() as u64).max()?.clamp(1, COLUMNS);
@@ -67,7 +68,8 @@ fn map(index: usize, mode: &Pooled, scale: &Log, time: &Time, columns: u64) -> M
         }
         (time.axis(BOTTOM + 2.0))
     };
-    let says = format!("{}: {} polls by time and duration", name(mode.name), format_count(mode.polls.count()));
+    let count = mode.polls.as_ref().map_or("no known".to_owned(), |polls| format_count(polls.count()));
+    let says = format!("{}: {count} polls by time and duration", name(mode.name));
     figure(html! { h3.mode.(class(index)) { (name(mode.name)) } }, &says, 258.0, content)
 }
 
@@ -77,7 +79,7 @@ fn cells(mode: &Pooled, time: &Time, columns: u64) -> BTreeMap<(u64, u32), u64> 
     for interval in mode.rounds.iter().flat_map(|run| &run.intervals) {
         let column = u128::from(interval.start_ns) * u128::from(columns) / u128::from(time.end_ns());
         let column = (column as u64).min(columns - 1);
-        for bucket in interval.polls.buckets() {
+        for bucket in interval.polls.iter().flat_map(Dist::buckets) {
             let row = ((bucket.low_ns.max(1) as f64).log10() * ROWS).floor() as u32;
             *cells.entry((column, row)).or_insert(0u64) += bucket.count;
         }

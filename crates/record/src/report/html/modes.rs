@@ -6,7 +6,7 @@ use super::table::{Cell, mode, table};
 use super::text::or_unknown;
 use super::{Page, percentiles};
 use crate::pooled::Pooled;
-use crate::recording::Run;
+use crate::recording::{Dist, Run};
 use crate::units::{format_bytes, format_count, format_ns, format_percent};
 
 /// Throughput, write latency and what the loop did for it.
@@ -19,7 +19,7 @@ pub(super) fn price(page: &Page) -> Option<Markup> {
             Cell::number(written.and_then(|dist| dist.shown_quantile_ns(0.5)), format_ns),
             Cell::number(written.and_then(|dist| dist.shown_quantile_ns(0.99)), format_ns),
             Cell::number(pooled.busy_fraction(), format_percent),
-            Cell::number(Some(pooled.polls.count()), format_count),
+            Cell::number(pooled.polls.as_ref().map(Dist::count), format_count),
             Cell::number(Some(pooled.elapsed_ns()), format_ns),
             Cell::number(pooled.unanswered(), format_count),
             Cell::number(pooled.cpu_ns(), format_ns),
@@ -57,18 +57,19 @@ fn per_second(bytes: u64) -> String {
 
 /// Every run by itself, in the order in which they ran.
 pub(super) fn rounds(page: &Page) -> Option<Markup> {
-    let index_of = |run: &Run| page.modes.iter().position(|mode| mode.name == run.mode).unwrap_or_default();
+    let index_of = |run: &Run| page.modes.iter().position(|mode| mode.name == run.group).unwrap_or_default();
     let row = |run: &Run| {
-        let p99 = |dist: &Option<crate::recording::Dist>| dist.as_ref().and_then(|dist| dist.shown_quantile_ns(0.99));
-        let available = run.elapsed_ns as f64 * run.runtime.workers as f64;
+        let p99 = |dist: &Option<Dist>| dist.as_ref().and_then(|dist| dist.shown_quantile_ns(0.99));
+        let busy = || Some(run.loop_busy_ns? as f64 / run.available_ns()?);
+        let busy = busy().or_else(|| Some(run.busy_share?.value));
         vec![
-            mode(index_of(run), &run.mode),
-            Cell::number(Some(u64::from(run.round)), format_count),
+            mode(index_of(run), &run.group),
+            Cell::number(run.subject.round().map(u64::from), format_count),
             Cell::number(Some(run.slow_polls_total), format_count),
-            Cell::number(run.polls.max_ns, format_ns),
+            Cell::number(run.polls.as_ref().and_then(|polls| polls.max_ns), format_ns),
             Cell::number(p99(&run.lag), format_ns),
             Cell::number(p99(&run.response_time), format_ns),
-            Cell::number((available > 0.0).then(|| run.loop_busy_ns as f64 / available), format_percent),
+            Cell::number(busy, format_percent),
             Cell::number(run.throughput_bytes_per_s, per_second),
             Cell::number(Some(run.elapsed_ns), format_ns),
             Cell::text(&or_unknown(run.merge.as_ref().map(|merge| merge.verdict.as_str().to_owned()))),

@@ -33,7 +33,7 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
     let plots = [
         ("Loop lag", lag),
         ("Response time", curves(page, |mode| mode.response_time.clone(), false)),
-        ("Poll time", curves(page, |mode| Some(mode.polls.clone()), false)),
+        ("Poll time", curves(page, |mode| mode.polls.clone(), false)),
     ];
     (!page.modes.is_empty()).then(|| {
         html! {

@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::fixture;
-use crate::recording::read::read;
 use crate::recording::{Frame, Interval, Ledger, SlowPoll, Syscall, Text, wire};
+use crate::saved::read;
 
 /// A page without its data, its style and its script.
 fn markup(page: &str) -> String {
@@ -30,7 +30,9 @@ fn rich() -> Recording {
             start_ns,
             polls: run.polls.clone(),
             lag: run.lag.clone(),
-            busy_ns: run.polls.sum_ns,
+            busy_ns: run.loop_busy_ns,
+            pool: None,
+            slow: None,
             longest_stretch_ns: None,
             queued: None,
         };
@@ -54,7 +56,7 @@ fn rich() -> Recording {
             poll.blocking_line = Some("src/sink.rs:41".into());
             poll.cause = Some("blocking-call".into());
             let text = "write(fd 9 \"/var/log/merged\", 64 bytes)".into();
-            let call = Syscall { name: "write".into(), fd: Some(9), path: None, bytes: Some(64), text };
+            let call = Syscall { name: "write".into(), fd: Some(9), path: None, peer: None, bytes: Some(64), text };
             poll.syscall = Some(call.into());
         }
     }
@@ -68,21 +70,24 @@ fn hostile(length: usize) -> Recording {
         "é".repeat(length)
     );
     let mut recording = rich();
-    recording.scenario.name = evil.clone();
-    recording.scenario.why = evil.clone();
-    recording.scenario.changed = vec![evil.clone()];
-    recording.scenario.settings.insert(evil.clone(), evil.clone());
+    let scenario = fixture::scenario(&mut recording);
+    scenario.name = evil.clone();
+    scenario.why = evil.clone();
+    scenario.changed = vec![evil.clone()];
+    scenario.settings.insert(evil.clone(), evil.clone());
     let environment = &mut recording.environment;
-    for text in [&mut environment.pollscope, &mut environment.tokio, &mut environment.os, &mut environment.clock] {
+    for text in
+        [&mut environment.pollscope, environment.tokio.as_mut().unwrap(), &mut environment.os, &mut environment.clock]
+    {
         *text = evil.clone();
     }
     environment.command = vec![evil.clone()];
     for run in &mut recording.runs {
         run.slow_polls_dropped = run.slow_polls_total - run.slow_polls.len() as u64;
-        run.mode += &evil;
+        run.group += &evil;
         run.started_at = evil.clone();
-        run.runtime.flavor = evil.clone();
-        run.interrupted = Some(evil.clone());
+        fixture::subject(run).runtime.flavor = evil.clone();
+        fixture::interrupt(run, &evil);
         run.errors.push(evil.clone());
         let coverage = &mut run.coverage;
         coverage.source = evil.clone();
@@ -93,7 +98,7 @@ fn hostile(length: usize) -> Recording {
             merge.verdict = crate::recording::Verdict::Failed;
             merge.reason = Some(evil.clone());
         }
-        for site in &mut run.sites {
+        for site in fixture::sites(run) {
             site.task_name = Some(evil.clone());
             site.spawned_at += &evil;
         }
@@ -103,12 +108,12 @@ fn hostile(length: usize) -> Recording {
         for poll in &mut run.slow_polls {
             let evil = Text::from(evil.as_str());
             poll.task_name = Some(evil.clone());
-            poll.spawned_at = evil.clone();
+            poll.spawned_at = Some(evil.clone());
             poll.cause = Some(evil.clone().into());
             poll.blocking_line = Some(evil.clone());
             poll.stack =
                 vec![Frame { function: Some(evil.clone()), file: Some(evil.clone()), line: Some(1) }; 3].into();
-            let call = Syscall { name: evil.clone(), fd: Some(9), path: None, bytes: None, text: evil };
+            let call = Syscall { name: evil.clone(), fd: Some(9), path: None, peer: None, bytes: None, text: evil };
             poll.syscall = Some(call.into());
         }
     }
@@ -238,9 +243,11 @@ fn a_page_of_very_many_slow_polls_takes_at_most_3_mb() {
     let wide = fixture::dist(3, &[(300, 1_000, 100_000_000)]);
     let interval = |i: u64| Interval {
         start_ns: i * 1_000_000,
-        polls: wide.clone(),
+        polls: Some(wide.clone()),
         lag: Some(wide.clone()),
-        busy_ns: 1,
+        busy_ns: Some(1),
+        pool: None,
+        slow: None,
         longest_stretch_ns: None,
         queued: None,
     };
@@ -250,7 +257,10 @@ fn a_page_of_very_many_slow_polls_takes_at_most_3_mb() {
     let back = &read_back(&page).runs[0];
     assert!(back.slow_polls_dropped > 0 && back.slow_polls.len() > 200, "{}", back.slow_polls.len());
     assert!(page.contains("slow polls of it are left out") && page.contains("intervals in a row became one"));
-    assert_eq!(back.intervals.iter().map(|interval| interval.polls.count()).sum::<u64>(), 2_000 * wide.count());
+    assert_eq!(
+        back.intervals.iter().map(|interval| interval.polls.as_ref().unwrap().count()).sum::<u64>(),
+        2_000 * wide.count()
+    );
 }
 
 #[test]
@@ -264,7 +274,7 @@ fn a_page_of_many_slow_polls_is_small_and_says_what_is_left_out() {
     (run.slow_polls_total, run.slow_polls_dropped) = (many + 5, 5);
     run.intervals = (0..2_500).map(|i| Interval { start_ns: i * 1_200_000, ..run.intervals[0].clone() }).collect();
     let intervals = run.intervals.len() as u64;
-    let polls = run.intervals[0].polls.count() * intervals;
+    let polls = run.intervals[0].polls.as_ref().unwrap().count() * intervals;
     let page = render(&recording).unwrap();
     assert!(page.len() <= 3_000_000, "{}", page.len());
     let back = read_back(&page);
@@ -276,5 +286,5 @@ fn a_page_of_many_slow_polls_is_small_and_says_what_is_left_out() {
     assert!(back.slow_polls.iter().any(|poll| poll.id == many), "the longest");
     assert!(back.slow_polls.iter().any(|poll| poll.id < many / 10), "a sample of the others");
     assert!(back.slow_polls.is_sorted_by_key(|poll| poll.id));
-    assert_eq!(back.intervals.iter().map(|interval| interval.polls.count()).sum::<u64>(), polls);
+    assert_eq!(back.intervals.iter().map(|interval| interval.polls.as_ref().unwrap().count()).sum::<u64>(), polls);
 }

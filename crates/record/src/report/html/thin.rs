@@ -130,7 +130,7 @@ impl<'a> Keep<'a> {
         if self.parts[index][at] != Part::Nothing {
             return;
         }
-        let stack = (run.mode.as_str(), &*poll.stack);
+        let stack = (run.group.as_str(), &*poll.stack);
         let is_new = poll.stack.is_empty() || !self.stacks.contains(&stack);
         if take(&mut self.room, size(poll) + if is_new { stack_size(poll) } else { 0 }, rest) {
             self.parts[index][at] = if is_new { Part::Whole } else { Part::WithoutStack };
@@ -150,7 +150,7 @@ fn take(room: &mut usize, size: usize, rest: usize) -> bool {
 fn size(poll: &SlowPoll) -> usize {
     let call = poll.syscall.as_ref().map_or(0, |call| 90 + call.name.len() + call.text.len() + length(&call.path));
     let texts = [&poll.task_name, &poll.blocking_line, &poll.function].map(length);
-    SLOW_POLL + poll.spawned_at.len() + length(&poll.cause) + texts.iter().sum::<usize>() + call
+    SLOW_POLL + poll.spawn_site().len() + length(&poll.cause) + texts.iter().sum::<usize>() + call
 }
 
 fn stack_size(poll: &SlowPoll) -> usize {
@@ -176,7 +176,7 @@ fn joined_to_fit(runs: &[Run]) -> (usize, Vec<Vec<Interval>>) {
 
 /// About how many bytes of JSON an interval takes.
 fn interval_size(interval: &Interval) -> usize {
-    let dists = [Some(&interval.polls), interval.lag.as_ref()];
+    let dists = [interval.polls.as_ref(), interval.lag.as_ref()];
     60 + dists.into_iter().flatten().map(|dist| 250 + 3 * dist.buckets().count()).sum::<usize>()
 }
 
@@ -195,14 +195,14 @@ fn joined(intervals: &[Interval], size: usize) -> Vec<Interval> {
 /// A run but for its long lists.
 fn without_lists(run: &Run) -> Run {
     Run {
-        mode: run.mode.clone(),
-        round: run.round,
-        runtime: run.runtime.clone(),
+        group: run.group.clone(),
+        subject: run.subject.clone(),
         started_at: run.started_at.clone(),
         elapsed_ns: run.elapsed_ns,
         coverage: run.coverage.clone(),
         merge: run.merge.clone(),
-        interrupted: run.interrupted.clone(),
+        ended: run.ended,
+        ended_why: run.ended_why.clone(),
         errors: run.errors.clone(),
         input_events: run.input_events.clone(),
         polls: run.polls.clone(),
@@ -214,6 +214,7 @@ fn without_lists(run: &Run) -> Run {
         write_latency: run.write_latency.clone(),
         busy_stretches: run.busy_stretches.clone(),
         loop_busy_ns: run.loop_busy_ns,
+        busy_share: run.busy_share,
         throughput_bytes_per_s: run.throughput_bytes_per_s,
         cpu_user_ns: run.cpu_user_ns,
         cpu_system_ns: run.cpu_system_ns,
@@ -222,11 +223,14 @@ fn without_lists(run: &Run) -> Run {
         pool_wait: run.pool_wait.clone(),
         slow_poll_threshold_ns: run.slow_poll_threshold_ns,
         slow_polls_total: run.slow_polls_total,
+        slow_polls_are: run.slow_polls_are,
         slow_polls_dropped: run.slow_polls_dropped,
         slow_poll_lines: run.slow_poll_lines,
         slow_polls: Vec::new(),
+        stalls_open: run.stalls_open.clone(),
         sites: run.sites.clone(),
         ledger: run.ledger.clone(),
+        pool: run.pool,
         intervals: Vec::new(),
         runtime_metrics: run.runtime_metrics.clone(),
     }

@@ -29,7 +29,7 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
     let time = Time::of(page);
     let threshold_ns = page.modes[0].threshold_ns();
     let measured = page.recording.runs.iter().flat_map(|run| &run.intervals);
-    let worst = measured.flat_map(|interval| [interval.polls.max_ns, interval.lag.as_ref().and_then(|lag| lag.max_ns)]);
+    let worst = measured.flat_map(|interval| [interval.worst_poll(), interval.worst_lag()]);
     let scale = (1_000, worst.flatten().max().unwrap_or(0).max(threshold_ns).max(10_000_000));
     Some(html! {
         p.still { "Each bar is the worst of its moment, on a logarithmic scale; the dashed line is what counts as slow. In a gap nothing ended. All modes have the \
@@ -64,7 +64,7 @@ fn controls() -> Markup {
 
 /// Where the drawn rounds of a mode are among the recording's runs.
 fn drawn_runs(page: &Page, mode: &Pooled) -> String {
-    let runs = page.recording.runs.iter().enumerate().filter(|(_, run)| run.mode == mode.name);
+    let runs = page.recording.runs.iter().enumerate().filter(|(_, run)| run.group == mode.name);
     runs.take(ROUNDS).map(|(index, _)| index.to_string()).collect::<Vec<_>>().join(" ")
 }
 
@@ -116,7 +116,7 @@ type Worst = fn(&Interval) -> Option<u64>;
 
 impl Interval {
     fn worst_poll(&self) -> Option<u64> {
-        self.polls.max_ns
+        self.polls.as_ref()?.max_ns
     }
 
     fn worst_lag(&self) -> Option<u64> {
@@ -127,7 +127,8 @@ impl Interval {
 fn lane(index: usize, run: &Run, time: &Time, label: &str, worst: Worst, scale: Log) -> Markup {
     let bottom = scale.place(1.0);
     let threshold = scale.place(run.slow_poll_threshold_ns as f64);
-    let round = if run.round > 1 { format!(", round {}", run.round) } else { String::new() };
+    let round = run.subject.round().filter(|round| *round > 1);
+    let round = round.map_or(String::new(), |round| format!(", round {round}"));
     let is_known = run.intervals.iter().any(|interval| worst(interval).is_some());
     html! {
         text.dim x=(at(LEFT)) y=(at(scale.place(f64::MAX) - 5.0)) {

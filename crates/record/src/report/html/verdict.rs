@@ -13,18 +13,20 @@ use crate::report::terminal::first_sentence;
 use crate::units::{format_count, format_ns, format_percent, format_round_ns, plural};
 
 pub(super) fn card(page: &Page) -> Markup {
-    let scenario = &page.recording.scenario;
-    let early = page.recording.runs.iter().filter_map(|run| Some((run, run.interrupted.as_ref()?)));
-    let changed = scenario.changed.iter().take(50).filter_map(|key| Some((key, scenario.settings.get(key)?)));
+    let scenario = page.recording.scenario.as_ref();
+    let early = page.recording.runs.iter().filter_map(|run| Some((run, run.early_end()?)));
+    let changed =
+        scenario.iter().flat_map(|scenario| scenario.changed.iter().map(|key| (key, scenario.settings.get(key))));
+    let changed = changed.take(50).filter_map(|(key, value)| Some((key, value?)));
     let changed: Vec<String> = changed.map(|(key, value)| format!("{key} = {value}")).collect();
     let errors = page.recording.runs.iter().flat_map(|run| &run.errors).take(20);
     html! {
-        p.brand { "pollscope · " (name(&scenario.name)) }
+        p.brand { "pollscope · " (name(page.recording.name())) }
         // Of slow polls it says no more than how many there were.
         h1 { (prose(&verdict(&totals(page.recording)))) }
-        p.question { (prose(&first_sentence(&scenario.why))) }
+        @if let Some(scenario) = scenario { p.question { (prose(&first_sentence(&scenario.why))) } }
         @for (run, why) in early.take(20) {
-            p { b { "Ended early" } ": " (name(&run.mode)) ", round " (run.round) ": " (sentence(why)) }
+            p { b { "Ended early" } ": " (name(&run.label())) ": " (sentence(why)) }
         }
         @for error in errors { p { b { "Error" } ": " (sentence(error)) } }
         (summary(page))
@@ -35,10 +37,12 @@ pub(super) fn card(page: &Page) -> Markup {
 }
 
 fn facts(page: &Page) -> String {
-    let mut facts = vec![format!("seed {}", page.recording.scenario.seed)];
+    let mut facts = Vec::new();
+    facts.extend(page.recording.scenario.as_ref().map(|scenario| format!("seed {}", scenario.seed)));
     if let Some(mode) = page.modes.first() {
         let run = mode.rounds[0];
-        facts.push(format!("{}, {}", name(&run.runtime.flavor), plural(run.runtime.workers, "worker")));
+        let runtimes = run.subject.runtimes().iter();
+        facts.extend(runtimes.map(|of| format!("{}, {}", name(&of.flavor), plural(of.workers, "worker"))));
         facts.push(format!("{} a mode", plural(mode.rounds.len() as u64, "round")));
         facts.push(format!("slow from {}", format_round_ns(mode.threshold_ns())));
         facts.push(format!("started {}", name(&run.started_at)));

@@ -47,7 +47,7 @@ fn it_answers_shows_and_advises_in_this_order() {
 fn every_row_of_a_table_has_as_many_cells_as_its_head() {
     let mut recording = fixture::recording();
     for run in &mut recording.runs {
-        run.mode = format!("a|b`{}", run.mode);
+        run.group = format!("a|b`{}", run.group);
         for poll in &mut run.slow_polls {
             poll.blocking_line = Some("x|y\n|.rs:1".into());
         }
@@ -71,7 +71,7 @@ fn every_row_of_a_table_has_as_many_cells_as_its_head() {
 #[test]
 fn a_name_cannot_end_the_histogram_or_become_markup() {
     let mut recording = fixture::recording();
-    recording.runs[0].mode = "````\n</details><script>@all".to_owned();
+    recording.runs[0].group = "````\n</details><script>@all".to_owned();
     recording.findings.clear();
     let page = render(&recording);
     let fence = "`".repeat(5);

@@ -79,7 +79,7 @@ const EVENTS: usize = 6;
 pub(in crate::report) fn befell(mode: &Pooled) -> Vec<String> {
     let mut sentences = Vec::new();
     for run in &mode.rounds {
-        let round = if mode.rounds.len() > 1 { format!("round {}: ", run.round) } else { String::new() };
+        let round = if mode.rounds.len() > 1 { round_of(run, "round ", ": ") } else { String::new() };
         let InputEvents { events, dropped, possible_losses } = &run.input_events;
         let count = events.len() as u64 + dropped;
         if count == 0 {
@@ -136,7 +136,7 @@ fn as_delivered(merge: &Merge) -> String {
 }
 
 pub(in crate::report) fn not_confirmed(mode: &Pooled, run: &Run, merge: &Merge) -> String {
-    let round = if mode.rounds.len() > 1 { format!(" in round {}", run.round) } else { String::new() };
+    let round = if mode.rounds.len() > 1 { round_of(run, " in round ", "") } else { String::new() };
     not_ok_words(merge, &round)
 }
 
@@ -213,16 +213,25 @@ pub(super) fn coverage(page: &Page) -> Vec<Line> {
     lines
 }
 
+/// The round of a run that has one, between two texts.
+fn round_of(run: &Run, before: &str, after: &str) -> String {
+    run.subject.round().map_or(String::new(), |round| format!("{before}{round}{after}"))
+}
+
 /// The versions that it was made with.
 pub(in crate::report) fn build(environment: &Environment) -> String {
-    let unstable = if environment.tokio_unstable { "with" } else { "without" };
-    let console = match (environment.console_compiled, environment.console_on) {
+    let tokio = environment.tokio.as_ref().map(|tokio| match environment.tokio_unstable {
+        Some(true) => format!("tokio {tokio} with tokio_unstable"),
+        Some(false) => format!("tokio {tokio} without tokio_unstable"),
+        None => format!("tokio {tokio}"),
+    });
+    let console = environment.console_compiled.map(|compiled| match (compiled, environment.console_on) {
         (false, _) => "console not compiled in",
-        (true, false) => "console compiled in, off",
-        (true, true) => "console on: its tracing costs every poll a little",
-    };
-    let (pollscope, tokio) = (&environment.pollscope, &environment.tokio);
-    format!("pollscope {pollscope}, tokio {tokio} {unstable} tokio_unstable, {console}")
+        (true, Some(true)) => "console on: its tracing costs every poll a little",
+        (true, _) => "console compiled in, off",
+    });
+    let facts = [Some(format!("pollscope {}", environment.pollscope)), tokio, console.map(str::to_owned)];
+    facts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// What it was made on.

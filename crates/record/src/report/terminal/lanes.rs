@@ -28,7 +28,11 @@ struct Lane {
 
 const LANES: [Lane; 2] = [
     Lane { name: "loop lag", is_measured: |mode| mode.lag.is_some(), pieces: lags },
-    Lane { name: "longest poll", is_measured: |mode| mode.polls.count() > 0, pieces: polls },
+    Lane {
+        name: "longest poll",
+        is_measured: |mode| mode.polls.as_ref().is_some_and(|polls| polls.count() > 0),
+        pieces: polls,
+    },
 ];
 
 pub(super) fn section(page: &Page) -> Vec<Line> {
@@ -253,11 +257,12 @@ fn polls(run: &Run) -> Vec<Piece> {
     let threshold_ns = run.slow_poll_threshold_ns;
     let mut pieces = Vec::with_capacity(run.intervals.len() + run.slow_polls.len());
     for (interval, end_ns) in intervals(run) {
-        let short = interval.polls.buckets().take_while(|bucket| bucket.low_ns < threshold_ns).last();
+        let Some(polls) = &interval.polls else { continue };
+        let short = polls.buckets().take_while(|bucket| bucket.low_ns < threshold_ns).last();
         let short_ns = short.map_or(0, |bucket| bucket.high_ns.min(threshold_ns - 1));
         pieces.push((interval.start_ns, end_ns, Some(short_ns)));
         // Of one that was not kept, only its interval is known, and that it was under way before its end.
-        if let Some(ns) = interval.polls.max_ns.filter(|ns| run.slow_polls_dropped > 0 && *ns >= threshold_ns) {
+        if let Some(ns) = polls.max_ns.filter(|ns| run.slow_polls_dropped > 0 && *ns >= threshold_ns) {
             pieces.push((interval.start_ns.min(end_ns.saturating_sub(ns)), end_ns, Some(ns)));
         }
     }
@@ -288,8 +293,10 @@ mod tests {
             let polls = ns(polls);
             Interval {
                 start_ns: index * 100 * MS,
-                busy_ns: polls.sum_ns,
-                polls,
+                busy_ns: Some(polls.sum_ns),
+                polls: Some(polls),
+                pool: None,
+                slow: None,
                 lag: Some(ns(lags)),
                 longest_stretch_ns: None,
                 queued: None,

@@ -16,7 +16,7 @@ const LABEL: usize = 10;
 const WIDEST: usize = 120;
 
 pub(super) fn section(page: &Page) -> Vec<Line> {
-    let known = || page.modes.iter().map(|mode| &mode.polls);
+    let known = || page.modes.iter().filter_map(|mode| mode.polls.as_ref());
     let (Some(low), Some(high)) = (known().filter_map(|d| d.min_ns).min(), known().filter_map(|d| d.max_ns).max())
     else {
         return Vec::new();
@@ -74,13 +74,14 @@ fn edges(low: u64, high: u64, threshold: u64) -> Vec<u64> {
 /// Polls by row. The bucket that holds the threshold is divided so that the exact count of slow polls comes out.
 fn rows(mode: &Pooled, edges: &[u64], threshold: u64) -> Vec<u64> {
     let mut rows = vec![0; edges.len() - 1];
-    for bucket in mode.polls.buckets() {
+    let Some(polls) = &mode.polls else { return rows };
+    for bucket in polls.buckets() {
         let row = edges.partition_point(|&edge| edge <= bucket.low_ns).saturating_sub(1).min(rows.len() - 1);
         rows[row] += bucket.count;
     }
     if let Some(slow) = edges.iter().position(|&edge| edge == threshold).filter(|&at| at > 0 && at < rows.len()) {
         let above: u64 = rows[slow..].iter().sum();
-        let in_doubt = mode.polls.count_at(threshold).min(rows[slow - 1]);
+        let in_doubt = polls.count_at(threshold).min(rows[slow - 1]);
         let moved = mode.slow_total().saturating_sub(above).min(in_doubt);
         rows[slow - 1] -= moved;
         rows[slow] += moved;
@@ -136,7 +137,12 @@ impl<'p> Chart<'p> {
     }
 
     fn header(&self) -> Line {
-        let polls = |mode: usize| plural(self.page.modes[mode].polls.count(), "poll");
+        let polls = |mode: usize| {
+            self.page.modes[mode]
+                .polls
+                .as_ref()
+                .map_or("polls not known".to_owned(), |polls| plural(polls.count(), "poll"))
+        };
         let title = "Poll times (log)";
         let line = self.compose((Ink::Dim, if self.is_butterfly() { "from" } else { "" }), |mode, mirrored| {
             let name = self.page.modes[mode].name;
@@ -220,6 +226,6 @@ mod tests {
         let edges = [MS, 100 * MS, 200 * MS, 1_000 * MS];
         assert_eq!(rows(mode, &edges, 100 * MS)[1..], [2, 1]);
         let total: u64 = rows(mode, &edges, 100 * MS).iter().sum();
-        assert_eq!(total, mode.polls.count());
+        assert_eq!(total, mode.polls.as_ref().unwrap().count());
     }
 }

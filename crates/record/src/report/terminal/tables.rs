@@ -11,7 +11,7 @@ const COUNTS: [Figure; 5] = [
     Figure { name: SLOW_POLLS, of: |mode| Some(mode.slow_total() as f64), show: whole },
     Figure { name: "loop busy", of: |mode| mode.busy_fraction(), show: format_percent },
     Figure { name: "busy stretch, max", of: |mode| Some(mode.busy_stretches.as_ref()?.max_ns? as f64), show: nanos },
-    Figure { name: "polls", of: |mode| Some(mode.polls.count() as f64), show: whole },
+    Figure { name: "polls", of: |mode| Some(mode.polls.as_ref()?.count() as f64), show: whole },
     Figure { name: "unanswered", of: |mode| Some(mode.unanswered()? as f64), show: whole },
 ];
 
@@ -87,7 +87,7 @@ fn count_row(page: &Page, figure: &Figure) -> Line {
 const SITES: usize = 5;
 
 pub(super) fn sites(page: &Page) -> Vec<Line> {
-    if page.modes.iter().all(|mode| mode.sites.is_empty()) {
+    if page.modes.iter().all(|mode| mode.known_sites().is_empty()) {
         return Vec::new();
     }
     let table = SiteTable::of(page);
@@ -96,13 +96,13 @@ pub(super) fn sites(page: &Page) -> Vec<Line> {
         if page.is_narrow() && table.mode == 0 && page.modes.len() > 1 {
             lines.push(Line::new().text(Ink::Mode(index), mode.name));
         }
-        for (row, site) in mode.sites.iter().take(SITES).enumerate() {
+        for (row, site) in mode.known_sites().iter().take(SITES).enumerate() {
             let name = if row == 0 { mode.name } else { "" };
             let line = Line::new().left(Ink::Mode(index), if table.mode == 0 { "" } else { name }, table.mode);
             lines.push(table.row(line, mode, site));
         }
-        if mode.sites.len() > SITES {
-            let more = format!("and {}", plural((mode.sites.len() - SITES) as u64, "more site"));
+        if mode.known_sites().len() > SITES {
+            let more = format!("and {}", plural((mode.known_sites().len() - SITES) as u64, "more site"));
             lines.push(Line::indent(table.mode.max(2)).text(Ink::Dim, &more));
         }
     }
@@ -123,7 +123,7 @@ impl SiteTable {
         let mode = if page.is_narrow() { 0 } else { page.mode_columns() };
         let has_p99 = !page.is_narrow();
         let numbers = NUMBER * if has_p99 { 5 } else { 4 };
-        let shown = || page.modes.iter().flat_map(|mode| mode.sites.iter().take(SITES));
+        let shown = || page.modes.iter().flat_map(|mode| mode.known_sites().iter().take(SITES));
         let longest_task = shown().filter_map(|site| site.task_name.as_ref()).map(|name| width(name) + 2).max();
         let longest_site = shown().map(|site| width(&site.spawned_at) + 2).max().unwrap_or(0);
         let room = page.width.saturating_sub(mode + numbers);
@@ -156,7 +156,8 @@ impl SiteTable {
             .right(Ink::Plain, &format_count(site.polls.count()), NUMBER);
         let line =
             if self.has_p99 { line.right(Ink::Plain, &ns(site.polls.shown_quantile_ns(0.99)), NUMBER) } else { line };
-        let share = (mode.busy_ns() > 0).then(|| format_percent(site.polls.sum_ns as f64 / mode.busy_ns() as f64));
+        let busy = mode.busy_ns().filter(|busy| *busy > 0);
+        let share = busy.map(|busy| format_percent(site.polls.sum_ns as f64 / busy as f64));
         line.right(Ink::Plain, &ns(site.polls.max_ns), NUMBER)
             .right(if site.slow > 0 { Ink::Bad } else { Ink::Plain }, &format_count(site.slow), NUMBER)
             .right(Ink::Plain, &Page::or_unknown(share), NUMBER)

@@ -21,10 +21,10 @@ fn shapes() -> Vec<(&'static str, Recording)> {
     unknown.throughput_bytes_per_s = None;
     unknown.merge = None;
     let mut empty = unknown.clone();
-    empty.polls = crate::recording::Dist::empty(3);
-    empty.sites.clear();
-    (empty.elapsed_ns, empty.loop_busy_ns) = (0, 0);
-    empty.interrupted = Some("interrupted by SIGINT".to_owned());
+    empty.polls = Some(crate::recording::Dist::empty(3));
+    fixture::sites(&mut empty).clear();
+    (empty.elapsed_ns, empty.loop_busy_ns) = (0, Some(0));
+    fixture::interrupt(&mut empty, "interrupted by SIGINT");
     let mut dropped = fixture::blocked("naive", &[503_123_456]);
     dropped.slow_polls.clear();
     dropped.slow_polls_dropped = 1;
@@ -58,6 +58,8 @@ fn sliced(starts_ms: &[u64]) -> Run {
         polls: run.polls.clone(),
         lag: run.lag.clone(),
         busy_ns: run.loop_busy_ns,
+        pool: None,
+        slow: None,
         longest_stretch_ns: None,
         queued: None,
     };
@@ -70,25 +72,25 @@ fn hostile() -> Recording {
     const EVIL: &str = "\u{1b}]0;owned\u{7}\u{202e}gpj\r\n\t\u{9b}31m日本語\u{fe0f}\u{200d}e\u{301}";
     let mut recording = fixture::recording();
     for run in &mut recording.runs {
-        run.mode = format!("{}{EVIL}", run.mode);
-        run.runtime.flavor.push_str(EVIL);
+        run.group = format!("{}{EVIL}", run.group);
+        fixture::subject(run).runtime.flavor.push_str(EVIL);
         run.coverage.sees.push(EVIL.to_owned());
-        run.interrupted = Some(EVIL.to_owned());
+        fixture::interrupt(run, EVIL);
         if let Some(merge) = &mut run.merge {
             merge.verdict = crate::recording::Verdict::Failed;
             merge.reason = Some(EVIL.repeat(9));
         }
         for slow in &mut run.slow_polls {
             slow.task_name = Some(EVIL.into());
-            slow.spawned_at = format!("{EVIL}:1").into();
+            slow.spawned_at = Some(format!("{EVIL}:1").into());
         }
-        for site in &mut run.sites {
+        for site in fixture::sites(run) {
             site.task_name = Some(EVIL.to_owned());
             site.spawned_at = format!("{EVIL}{}:1", site.spawned_at);
         }
     }
-    recording.scenario.name = EVIL.to_owned();
-    recording.scenario.why = EVIL.to_owned();
+    fixture::scenario(&mut recording).name = EVIL.to_owned();
+    fixture::scenario(&mut recording).why = EVIL.to_owned();
     recording.environment.command = vec![EVIL.to_owned()];
     recording.gates[0].expr = EVIL.to_owned();
     recording.findings = crate::findings::findings(&recording.runs);
@@ -155,8 +157,8 @@ fn settings_that_are_not_the_scenarios_stand_below_its_question() {
     let mut recording = fixture::recording();
     let settings =
         [("merge.inputs", "3"), ("merge.lines", "10")].map(|(key, value)| (key.to_owned(), value.to_owned()));
-    recording.scenario.settings = settings.into();
-    recording.scenario.changed = vec!["merge.inputs".to_owned()];
+    fixture::scenario(&mut recording).settings = settings.into();
+    fixture::scenario(&mut recording).changed = vec!["merge.inputs".to_owned()];
     assert!(part(&recording, 100, "pollscope").ends_with("\nchanged: merge.inputs = 3"));
 }
 

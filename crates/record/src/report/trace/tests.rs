@@ -9,9 +9,11 @@ fn recording() -> Recording {
     let run = &mut recording.runs[0];
     let slice = |start_ns, lag| Interval {
         start_ns,
-        polls: dist(3, &[(50, 1_000, MS)]),
+        polls: Some(dist(3, &[(50, 1_000, MS)])),
         lag,
-        busy_ns: 20 * MS,
+        busy_ns: Some(20 * MS),
+        pool: None,
+        slow: None,
         longest_stretch_ns: (start_ns > 0).then_some(503 * MS),
         queued: (start_ns > 0).then_some(Queued { global: 3, local: Some(4) }),
     };
@@ -19,8 +21,10 @@ fn recording() -> Recording {
     run.slow_polls[1].worker = None;
     run.slow_polls[0].task_name = Some("tail\u{1b}[2J".into());
     run.slow_polls[0].cause = Some("blocking-call".into());
-    run.slow_polls[0].syscall =
-        Some(Syscall { name: "write".into(), fd: None, path: None, bytes: None, text: "write(fd 9)".into() }.into());
+    run.slow_polls[0].syscall = Some(
+        Syscall { name: "write".into(), fd: None, path: None, peer: None, bytes: None, text: "write(fd 9)".into() }
+            .into(),
+    );
     recording
 }
 

@@ -1,0 +1,216 @@
+//! One poll that lasted at least the threshold, and what was seen of it.
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::{Blame, Cause, Shared, Text, Waiter, wire};
+
+/// One poll that lasted at least the threshold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SlowPoll {
+    /// From 1, in the order in which they ended.
+    pub id: u64,
+    /// Tokio's task id; `None` for the future given to `block_on`, or where it is not known.
+    pub task_id: Option<u64>,
+    /// The task's name, where it has one.
+    pub task_name: Option<Text>,
+    /// `file:line` of the spawn; `None` where it is not known, as from outside.
+    pub spawned_at: Option<Text>,
+    /// The worker's index; `None` for a thread that is not a worker.
+    pub worker: Option<u64>,
+    /// Since the run's start.
+    pub start_ns: u64,
+    /// How long the poll lasted; of one that had not ended, up to then.
+    pub duration_ns: u64,
+    /// Time on the CPU; `None` where it is not known.
+    pub cpu_ns: Option<u64>,
+    /// Time ready to run, without a CPU; `None` where it is not known.
+    pub run_delay_ns: Option<u64>,
+    /// The rest of its time, off the CPU; `None` where it is not known.
+    pub off_cpu_ns: Option<u64>,
+    /// Where most of its time went; `None` where it is not known.
+    pub cause: Option<Cause>,
+    /// The system call that it was in, at the place where it was most of its time; like the next three.
+    pub syscall: Option<Shared<Syscall>>,
+    /// `file:line` of the innermost frame of the user's code.
+    pub blocking_line: Option<Text>,
+    /// That frame's function.
+    pub function: Option<Text>,
+    /// Innermost first, up to the poll.
+    pub stack: Shared<[Frame]>,
+    /// Whether the stack was followed to the thread's first frame; `None` when there is none.
+    pub stack_complete: Option<bool>,
+    /// Who waited for it; `None` where that cannot be seen.
+    pub blame: Option<Blame>,
+    /// Of the tasks that were ready before it ended and ran after it on the same thread, the one that waited longest for it;
+    /// `None` where there was none, or it cannot be seen. In a box, as a file may hold very many slow polls without one.
+    pub worst_waiter: Option<Box<Waiter>>,
+    /// What only some instruments know; `None` where nothing of it is known, and both ends are exact. In a box for the same reason.
+    pub detail: Option<Box<Detail>>,
+}
+
+/// What only some instruments know of a slow poll.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Detail {
+    /// The type of the task's future.
+    pub future: Option<Text>,
+    /// The `tracing` span that it was in.
+    pub span: Option<Span>,
+    /// Which of the subject's runtimes, from 0; `None` where there is one, or it is not known.
+    pub runtime: Option<u64>,
+    /// How well the start is known.
+    pub start_is: Precision,
+    /// How well the end is known.
+    pub end_is: Precision,
+    /// `file:line` of the outermost frame of the user's code, of the first place.
+    pub caller: Option<Text>,
+    /// How many looks saw it at the first place; `None` where they were not counted by place.
+    pub looks: Option<u64>,
+    /// How long it was at the first place; `None` where that is not known by place.
+    pub share_ns: Option<u64>,
+    /// The other places that it was seen at, most time first.
+    pub more_places: Vec<Place>,
+    /// Who has what it waited for.
+    pub holder: Option<Holder>,
+}
+
+impl SlowPoll {
+    /// `file:line` of the spawn, or that it is not known.
+    pub fn spawn_site(&self) -> &str {
+        self.spawned_at.as_deref().unwrap_or("not known")
+    }
+}
+
+/// Where a slow poll was seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Place {
+    /// `file:line` of the innermost frame of the user's code.
+    pub line: Option<Text>,
+    /// `file:line` of the outermost frame of the user's code.
+    pub caller: Option<Text>,
+    /// The line's function.
+    pub function: Option<Text>,
+    /// The system call that it was in.
+    pub syscall: Option<Shared<Syscall>>,
+    /// How many looks saw it there.
+    pub looks: Option<u64>,
+    /// How long it was there.
+    pub share_ns: Option<u64>,
+    /// Innermost first, up to the poll.
+    pub stack: Shared<[Frame]>,
+}
+
+/// How well a moment is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As well as the clock.
+    #[default]
+    Exact,
+    /// To within so many nanoseconds.
+    WithinNs(u64),
+}
+
+impl Serialize for Precision {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Precision::Exact => serializer.serialize_str("exact"),
+            Precision::WithinNs(ns) => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("within_ns", ns)?;
+                map.end()
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Precision {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Precision, D::Error> {
+        struct OfPrecision;
+
+        impl<'de> Visitor<'de> for OfPrecision {
+            type Value = Precision;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`exact`, or an object with `within_ns`")
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Precision, E> {
+                if word == "exact" { Ok(Precision::Exact) } else { Err(E::custom("a precision is not `exact`")) }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Precision, A::Error> {
+                match map.next_key::<String>()?.as_deref() {
+                    Some("within_ns") => {
+                        let ns = map.next_value()?;
+                        while map.next_entry::<de::IgnoredAny, de::IgnoredAny>()?.is_some() {}
+                        Ok(Precision::WithinNs(ns))
+                    }
+                    _ => Err(de::Error::missing_field("within_ns")),
+                }
+            }
+        }
+
+        from.deserialize_any(OfPrecision)
+    }
+}
+
+/// A span of `tracing`.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Span {
+    /// Its name.
+    pub name: Text,
+    /// Its fields, by name.
+    #[serde(deserialize_with = "wire::bounded::map::<_, _, 100>")]
+    pub fields: std::collections::BTreeMap<String, String>,
+    /// The trace that it belongs to.
+    pub trace_id: Option<Text>,
+}
+
+/// Who has what a slow poll waited for.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Holder {
+    /// The thread's name.
+    pub thread: Option<Text>,
+    /// Tokio's id of the task that it polls.
+    pub task_id: Option<u64>,
+    /// `file:line` of the user's code that it is at.
+    pub line: Option<Text>,
+    /// What it does there, in words.
+    pub doing: Option<Text>,
+    /// Whether that is known, and not only likely.
+    pub sure: bool,
+}
+
+/// A system call that a slow poll was in.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Syscall {
+    /// Its name.
+    pub name: Text,
+    /// The file descriptor that it works on.
+    pub fd: Option<i64>,
+    /// Where that leads.
+    pub path: Option<Text>,
+    /// The other end of the connection.
+    #[serde(default)]
+    pub peer: Option<Text>,
+    /// How many bytes it was asked for.
+    pub bytes: Option<u64>,
+    /// All of it in one line: `write(fd 9 "/var/log/merged", 64 bytes)`.
+    pub text: Text,
+}
+
+/// One frame of a stack.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+pub struct Frame {
+    /// The function.
+    #[serde(deserialize_with = "wire::bounded::present")]
+    pub function: Option<Text>,
+    /// Its source file.
+    #[serde(deserialize_with = "wire::bounded::present")]
+    pub file: Option<Text>,
+    /// The line in it.
+    #[serde(deserialize_with = "wire::bounded::present")]
+    pub line: Option<u64>,
+}

@@ -1,0 +1,181 @@
+//! Reading what was saved: a JSON file, or a page that carries one.
+
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+
+use crate::findings::findings;
+use crate::recording::read::read_at;
+pub use crate::recording::read::{ReadError, Saved};
+use crate::report::html::PAGE_MARK;
+
+/// Reads a recording. A file that ends early gives the runs that are whole, if there are any, with the findings of those.
+///
+/// ```
+/// use pollscope_record::saved::{ReadError, read};
+/// let error = read(std::io::Cursor::new("{}")).unwrap_err();
+/// assert!(matches!(error, ReadError::Format(_)));
+/// ```
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
+    let mut file = BufReader::with_capacity(64 << 10, file);
+    file.seek(SeekFrom::Start(0))?;
+    let start = if is_page(&mut file)? { after_mark(&mut file)? } else { 0 };
+    let mut saved = read_at(&mut file, start)?;
+    if saved.is_torn {
+        saved.recording.findings = findings(&saved.recording.runs);
+    }
+    Ok(saved)
+}
+
+/// Whether the first character is that of a page.
+fn is_page(file: &mut impl BufRead) -> io::Result<bool> {
+    let start = file.fill_buf()?;
+    let first = start.iter().find(|byte| !byte.is_ascii_whitespace() && !b"\xef\xbb\xbf".contains(byte));
+    Ok(first == Some(&b'<'))
+}
+
+/// The offset behind the mark.
+fn after_mark(file: &mut impl BufRead) -> Result<u64, ReadError> {
+    let mark = PAGE_MARK.as_bytes();
+    let (mut offset, mut matched) = (0, 0);
+    loop {
+        let chunk = file.fill_buf()?;
+        if chunk.is_empty() {
+            return Err(ReadError::Format("it is a page without a recording".to_owned()));
+        }
+        for (index, byte) in chunk.iter().enumerate() {
+            // The mark's first byte occurs in it only once, so a mismatch can only be a new beginning.
+            matched = if *byte == mark[matched] { matched + 1 } else { usize::from(*byte == mark[0]) };
+            if matched == mark.len() {
+                return Ok(offset + index as u64 + 1);
+            }
+        }
+        let length = chunk.len();
+        offset += length as u64;
+        file.consume(length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::fixture;
+    use crate::recording::{Recording, wire};
+
+    fn saved(text: impl AsRef<[u8]>) -> Result<Saved, ReadError> {
+        read(Cursor::new(text.as_ref().to_vec()))
+    }
+
+    fn json() -> String {
+        wire::to_json(&fixture::recording()).unwrap()
+    }
+
+    #[test]
+    fn what_was_written_is_read_back_whole() {
+        let read = saved(json()).unwrap();
+        assert!(!read.is_torn);
+        assert_eq!(wire::to_json(&read.recording).unwrap(), json());
+    }
+
+    /// Found by fuzzing: it was read as 0.9872981294820717.
+    #[test]
+    fn a_number_is_read_as_it_was_written() {
+        let mut recording = fixture::recording();
+        recording.gates[0].value = Some(0.987_298_129_482_071_6);
+        let value = saved(wire::to_json(&recording).unwrap()).unwrap().recording.gates[0].value;
+        assert_eq!(value, recording.gates[0].value);
+    }
+
+    #[test]
+    fn a_page_gives_its_recording() {
+        let json = wire::to_compact_json(&fixture::recording()).unwrap();
+        let page = format!("<!doctype html><script>let a;</script>{PAGE_MARK}{json}</script></html>");
+        assert_eq!(wire::to_json(&saved(page).unwrap().recording).unwrap(), self::json());
+        assert!(matches!(saved("<html></html>"), Err(ReadError::Format(_))));
+    }
+
+    #[test]
+    fn a_torn_file_gives_the_runs_that_are_whole() {
+        let json = json();
+        let whole = fixture::recording();
+        assert!(whole.runs.len() > 1);
+        let (mut none, mut some) = (0, 0);
+        for end in (0..json.trim_end().len()).step_by(97) {
+            match saved(&json[..end]) {
+                Err(ReadError::Torn) => none += 1,
+                Ok(read) => {
+                    some += 1;
+                    assert!(read.is_torn && !read.recording.runs.is_empty());
+                    let first = serde_json::to_string(&read.recording.runs[0]).unwrap();
+                    assert_eq!(first, serde_json::to_string(&whole.runs[0]).unwrap());
+                }
+                Err(error) => panic!("at {end}: {error}"),
+            }
+        }
+        assert!(none > 0 && some > 0, "{none} {some}");
+    }
+
+    /// Found by fuzzing: its findings added up what had not been checked.
+    #[test]
+    fn a_torn_file_is_checked_too() {
+        let mut recording = fixture::recording();
+        recording.runs = vec![fixture::run("naive"), fixture::run("naive"), fixture::run("naive")];
+        fixture::polls(&mut recording.runs[0]).clamped = u64::MAX;
+        fixture::polls(&mut recording.runs[1]).clamped = u64::MAX;
+        let json = wire::to_json(&recording).unwrap();
+        assert!(matches!(saved(&json[..json.len() - 1_000]), Err(ReadError::Impossible(_))));
+    }
+
+    #[test]
+    fn what_is_foreign_says_what_it_is_not() {
+        let json = json();
+        for (text, expected) in [
+            ("[1]", "expected a string"),
+            ("{\"a\":1}", "missing field `schema`"),
+            ("nonsense", "expected ident"),
+            (&json.replace("recording/2", "recording/3"), "its schema is `pollscope.recording/3`"),
+            (&json.replacen("\"round\": 1", "\"round\": -1", 1), "invalid value: integer `-1`"),
+            (&json.replacen("\"round\": 1", "\"round\": NaN", 1), "expected value"),
+            (&"[".repeat(100_000), "expected a string"),
+        ] {
+            let error = saved(text).unwrap_err().to_string();
+            assert!(error.contains(expected) && error.len() < 400, "{expected}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let changed = |change: fn(&mut Recording)| {
+            let mut recording = fixture::recording();
+            change(&mut recording);
+            saved(wire::to_json(&recording).unwrap())
+        };
+        let refused = |change| matches!(changed(change), Err(ReadError::Impossible(_)));
+        assert!(refused(|recording| recording.runs[0].elapsed_ns = u64::MAX));
+        assert!(refused(|recording| recording.runs[0].slow_polls_dropped += 1));
+        assert!(refused(|recording| recording.runs[0].group.clear()));
+        // Found by fuzzing.
+        assert!(refused(|recording| fixture::polls(&mut recording.runs[0]).clamped = u64::MAX));
+        assert!(refused(|recording| recording.runs[0].merge.as_mut().unwrap().unterminated = u64::MAX));
+        for change in
+            [(|recording| fixture::polls(&mut recording.runs[0]).max_ns = Some(1)) as fn(&mut Recording), |recording| {
+                fixture::polls(&mut recording.runs[0]).min_ns = None
+            }]
+        {
+            assert!(matches!(changed(change), Err(ReadError::Format(_))));
+        }
+    }
+
+    #[test]
+    fn an_element_takes_no_more_room_than_its_text() {
+        let json = json();
+        let places = format!("\"places\": [{}", "{},".repeat(5));
+        assert!(saved(json.replacen("\"places\": [", &places, 1)).unwrap_err().to_string().contains("missing field"));
+        let errors = format!("\"errors\": [{}\"\"", "\"\",".repeat(10_000));
+        let error = saved(json.replacen("\"errors\": [", &errors, 1)).unwrap_err().to_string();
+        assert!(error.contains("a list of at most 10000"), "{error}");
+    }
+}
