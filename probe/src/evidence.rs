@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::escape::Escaped;
+use crate::missing::Missing;
 
 /// Why a poll took long: where most of its time went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,6 +117,8 @@ pub struct Evidence {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub captured_after_ns: Option<u64>,
+    /// Why it has no line, where that is for want of time; `None` also while it is being found out.
+    pub missing: Option<Missing>,
 }
 
 /// Who waited while a slow poll held its worker.
@@ -190,6 +193,13 @@ impl Evidence {
             parts.iter().filter_map(|(what, ns)| Some(format!("{what} {}", seconds((*ns)?)))).collect();
         let split = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
         Some(format!("{what}{at}{split}"))
+    }
+
+    /// The sentence, and why it has no line: what stands below a slow poll's own line. `None` when neither is known.
+    pub(crate) fn account(&self, duration_ns: u64) -> Option<String> {
+        let missing = self.missing.map(|missing| missing.to_string());
+        let known: Vec<String> = [self.sentence(duration_ns), missing].into_iter().flatten().collect();
+        (!known.is_empty()).then(|| known.join("; "))
     }
 }
 

@@ -1,20 +1,23 @@
 //! Slow polls that left their rings: listed at once, and delivered when what belongs to them is known.
 //!
 //! What the watchdog saw and who waited come a moment after a slow poll ended. Whoever lists slow polls gets them at once, with
-//! what is known; callbacks and lines wait a little.
+//! what is known; callbacks and lines wait: a little for who waited, and for as long as the watchdog and what names its looks are
+//! there for what was seen, within a bound. What did not come by then is told with the reason.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use crate::clock::Moment;
 use crate::evidence::{Blame, Cause, Evidence};
+use crate::missing::{Missing, Shortfalls};
 use crate::snapshot::SlowPoll;
 
 /// Slow polls that wait for delivery, at most.
 const QUEUE_CAPACITY: usize = 4_096;
 /// How long delivery waits for tasks that may still turn out to have waited, after the end of the poll.
 const BLAME_PATIENCE_NS: u64 = 150_000_000;
-/// How long delivery waits for a watchdog that is at work on the poll.
-const EVIDENCE_PATIENCE_NS: u64 = 1_000_000_000;
+/// How long after the end of a poll delivery waits for what the watchdog saw of it, while that is on its way. The first names
+/// of a debug build take seconds on a busy machine.
+pub(crate) const EVIDENCE_PATIENCE_NS: u64 = 10_000_000_000;
 /// How long evidence is kept for a poll that never comes, because it was not slow by itself or was dropped.
 const ORPHAN_NS: u64 = 10_000_000_000;
 /// Of how many such polls at most; the oldest goes first.
@@ -28,25 +31,41 @@ pub(crate) type Key = (usize, Moment);
 /// What the watchdog is at work on, and what it found.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
-    active: HashSet<Key>,
+    /// With what can be said without names, once the poll is over.
+    active: HashMap<Key, Option<Evidence>>,
+    /// Whether there is a watchdog that looks.
+    looks: bool,
     found: HashMap<Key, (Evidence, u64)>,
 }
 
 #[cfg_attr(not(any(test, feature = "capture")), expect(dead_code, reason = "for the watchdog"))]
 impl Watched {
+    /// There is a watchdog from now on.
+    pub(crate) fn start(&mut self) {
+        self.looks = true;
+    }
+
     /// The watchdog begins to look at a poll.
     pub(crate) fn begin(&mut self, key: Key) {
-        self.active.insert(key);
+        self.active.insert(key, None);
+    }
+
+    /// What was seen of a poll that is over, before it is named.
+    pub(crate) fn unnamed(&mut self, key: Key, evidence: Evidence) {
+        if let Some(known) = self.active.get_mut(&key) {
+            *known = Some(evidence);
+        }
     }
 
     #[cfg(test)]
     #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog's tests"))]
     pub(crate) fn is_at_work_on(&self, key: &Key) -> bool {
-        self.active.contains(key)
+        self.active.contains_key(key)
     }
 
     /// The watchdog is gone, and finds out no more.
     pub(crate) fn abandon(&mut self) {
+        self.looks = false;
         self.active.clear();
     }
 
@@ -72,6 +91,8 @@ struct Waiting {
     poll: SlowPoll,
     /// Its place in the list, if there was room.
     listed: Option<usize>,
+    /// Whether the watchdog was heard of it: of what it saw, or that it saw nothing.
+    is_settled: bool,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +107,8 @@ pub(crate) struct Journal {
     pub(crate) watched: Watched,
     /// Delivered and listed before the watchdog was done with them: their place in the list.
     late: HashMap<Key, usize>,
+    /// Those that were delivered without what could be known.
+    pub(crate) shortfalls: Shortfalls,
     /// Lines about polls that still go on, and how many found no room.
     said: Vec<String>,
     unsaid: u64,
@@ -106,7 +129,9 @@ impl Journal {
 
     pub(crate) fn add(&mut self, key: Key, end_ns: u64, mut poll: SlowPoll) {
         self.taken += 1;
-        if let Some((evidence, _)) = self.watched.found.remove(&key) {
+        let found = self.watched.found.remove(&key);
+        let is_settled = found.is_some();
+        if let Some((evidence, _)) = found {
             learn(&mut poll, evidence);
         }
         let listed = (self.list.len() < self.capacity).then_some(self.list.len());
@@ -114,7 +139,7 @@ impl Journal {
             self.list.push(poll.clone());
         }
         if self.waiting.len() < QUEUE_CAPACITY {
-            self.waiting.push_back(Waiting { key, end_ns, poll, listed });
+            self.waiting.push_back(Waiting { key, end_ns, poll, listed, is_settled });
         } else {
             self.queue_dropped += 1;
             self.await_late(key, listed);
@@ -133,15 +158,41 @@ impl Journal {
             learn(&mut self.list[place], evidence.clone());
         }
         match waiting {
-            Some(waiting) => learn(&mut waiting.poll, evidence),
+            Some(waiting) => {
+                learn(&mut waiting.poll, evidence);
+                waiting.is_settled = true;
+            }
             None if listed.is_none() => self.watched.keep(key, evidence, now_ns),
             None => {}
         }
     }
 
+    /// The watchdog began a look at all threads at that time. What was over by then, and of which it knows nothing, it missed.
+    pub(crate) fn looked(&mut self, at_ns: u64, threshold_ns: u64, without_cpu_ns: Option<u64>) {
+        for waiting in &mut self.waiting {
+            if waiting.is_settled || waiting.end_ns > at_ns || self.watched.active.contains_key(&waiting.key) {
+                continue;
+            }
+            waiting.is_settled = true;
+            let slow_ns = (waiting.end_ns - waiting.poll.duration_ns.min(waiting.end_ns)).saturating_add(threshold_ns);
+            let late_ns = at_ns.saturating_sub(slow_ns);
+            let without_cpu_ns = without_cpu_ns.map(|ns| ns.min(late_ns));
+            waiting.poll.evidence.missing = Some(Missing::WatchdogLate { late_ns, without_cpu_ns });
+            if let Some(place) = waiting.listed {
+                self.list[place].evidence.missing = waiting.poll.evidence.missing;
+            }
+        }
+    }
+
+    /// Whether a slow poll waits for the watchdog's next look.
+    pub(crate) fn awaits_look(&self) -> bool {
+        let awaits = |waiting: &Waiting| !waiting.is_settled && !self.watched.active.contains_key(&waiting.key);
+        self.watched.looks && self.waiting.iter().any(awaits)
+    }
+
     /// The list is still to hear what the watchdog finds out of a poll that is not waited for.
     fn await_late(&mut self, key: Key, listed: Option<usize>) {
-        if let Some(place) = listed.filter(|_| self.watched.active.contains(&key)) {
+        if let Some(place) = listed.filter(|_| self.watched.active.contains_key(&key)) {
             self.late.insert(key, place);
         }
     }
@@ -193,13 +244,20 @@ impl Journal {
         let mut delivered = Vec::new();
         while let Some(first) = self.waiting.front() {
             let age_ns = now_ns.saturating_sub(first.end_ns);
-            let watched = self.watched.active.contains(&first.key) && age_ns < EVIDENCE_PATIENCE_NS;
+            let is_awaited = self.watched.active.contains_key(&first.key) || self.watched.looks && !first.is_settled;
+            let watched = is_awaited && age_ns < EVIDENCE_PATIENCE_NS;
             let blamed = blame(first.key).is_some_and(|(_, closed)| !closed) && age_ns < BLAME_PATIENCE_NS;
             if !force && (watched || blamed) {
                 break;
             }
             let Some(mut first) = self.waiting.pop_front() else { break };
             charge(&mut first.poll, first.key, blame);
+            if is_awaited {
+                self.tell_without(&mut first, age_ns);
+            }
+            if let Some(missing) = first.poll.evidence.missing {
+                self.shortfalls.count(missing);
+            }
             self.await_late(first.key, first.listed);
             if let Some(place) = first.listed {
                 if first.poll.blame.is_none() {
@@ -210,6 +268,20 @@ impl Journal {
             delivered.push(first.poll);
         }
         delivered
+    }
+
+    /// What the watchdog saw is not waited for any longer: what is known without it, and why there is no more.
+    fn tell_without(&self, waiting: &mut Waiting, after_ns: u64) {
+        match self.watched.active.get(&waiting.key) {
+            Some(Some(unnamed)) => {
+                let late = unnamed.blocking_line.is_none().then_some(Missing::NamesLate { after_ns });
+                let missing = unnamed.missing.or(late);
+                learn(&mut waiting.poll, Evidence { missing, ..unnamed.clone() });
+            }
+            // What was seen of it before, as of a poll with others in it, stays.
+            Some(None) if waiting.is_settled => {}
+            Some(None) | None => waiting.poll.evidence.missing = Some(Missing::WatchdogAwaited { after_ns }),
+        }
     }
 }
 
@@ -274,7 +346,9 @@ mod tests {
         let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
         journal.watched.begin((0, Moment(5)));
         journal.add((0, Moment(5)), 100, poll(1));
-        assert_eq!(journal.deliver(101, true, nobody)[0].evidence, Evidence::default());
+        let awaited = Some(Missing::WatchdogAwaited { after_ns: 1 });
+        let told = Evidence { missing: awaited, ..Evidence::default() };
+        assert_eq!(journal.deliver(101, true, nobody)[0].evidence, told);
         journal.seen((0, Moment(5)), seen(Cause::Lock, 1), 102);
         let listed = &journal.list(nobody)[0].evidence;
         assert_eq!(listed.cause, Some(Cause::Lock));
@@ -341,6 +415,78 @@ mod tests {
         assert!(journal.late.is_empty() && journal.is_quiet());
         assert!(journal.watched.found.len() <= ORPHANS);
         assert!(journal.list(nobody).iter().all(|poll| poll.evidence.cause == Some(Cause::Cpu)));
+    }
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// A poll that the watchdog looked at, and that is over; not named yet.
+    fn unnamed(journal: &mut Journal, key: Key) {
+        journal.watched.begin(key);
+        journal.add(key, 100, poll(1));
+        journal.watched.unnamed(key, seen(Cause::Lock, 1));
+    }
+
+    fn named() -> Evidence {
+        Evidence { blocking_line: Some("src/main.rs:7".to_owned()), ..seen(Cause::Lock, 1) }
+    }
+
+    #[test]
+    fn names_that_take_seconds_come_with_the_delivery() {
+        let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
+        unnamed(&mut journal, (0, Moment(5)));
+        assert!(journal.deliver(3 * SECOND, false, nobody).is_empty());
+        journal.seen((0, Moment(5)), named(), 3 * SECOND);
+        let told = journal.deliver(3 * SECOND, false, nobody);
+        assert_eq!((told[0].evidence.blocking_line.as_deref(), told[0].evidence.missing), (Some("src/main.rs:7"), None));
+        assert_eq!(journal.shortfalls.all(), []);
+    }
+
+    #[test]
+    fn names_that_do_not_come_leave_what_is_known_and_the_reason() {
+        let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
+        unnamed(&mut journal, (0, Moment(5)));
+        assert!(journal.deliver(99 + EVIDENCE_PATIENCE_NS, false, nobody).is_empty());
+        let told = journal.deliver(100 + EVIDENCE_PATIENCE_NS, false, nobody);
+        let missing = Missing::NamesLate { after_ns: EVIDENCE_PATIENCE_NS };
+        assert_eq!((told[0].evidence.cause, told[0].evidence.missing), (Some(Cause::Lock), Some(missing)));
+        assert_eq!(journal.list(nobody), told);
+        journal.seen((0, Moment(5)), named(), 100 * SECOND);
+        let listed = &journal.list(nobody)[0].evidence;
+        assert_eq!((listed.blocking_line.as_deref(), listed.missing), (Some("src/main.rs:7"), None), "they came after all");
+        assert_eq!(journal.shortfalls.all().iter().map(|of| (of.polls, of.worst)).collect::<Vec<_>>(), [(1, missing)]);
+    }
+
+    /// It became slow 10 ms before its end; the watchdog came 70 ms after that.
+    #[test]
+    fn a_poll_that_the_watchdog_missed_is_told_with_how_late_it_came() {
+        const MS: u64 = 1_000_000;
+        let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
+        journal.watched.start();
+        journal.add((0, Moment(5)), 500 * MS, SlowPoll { duration_ns: 110 * MS, ..poll(1) });
+        assert!(journal.deliver(501 * MS, false, nobody).is_empty(), "it may still have been seen");
+        journal.looked(499 * MS, 100 * MS, None);
+        assert!(journal.awaits_look(), "that look began before its end");
+        journal.looked(570 * MS, 100 * MS, Some(200 * MS));
+        assert!(!journal.awaits_look());
+        let told = journal.deliver(571 * MS, false, nobody);
+        let missing = Missing::WatchdogLate { late_ns: 80 * MS, without_cpu_ns: Some(80 * MS) };
+        assert_eq!(told[0].evidence.missing, Some(missing));
+        assert_eq!(journal.list(nobody), told);
+        assert_eq!(journal.shortfalls.all().iter().map(|of| of.polls).collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn a_watchdog_that_does_not_come_back_is_not_waited_for_without_end() {
+        let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
+        journal.watched.start();
+        journal.add((0, Moment(5)), 0, poll(1));
+        assert!(journal.deliver(EVIDENCE_PATIENCE_NS - 1, false, nobody).is_empty());
+        let told = journal.deliver(EVIDENCE_PATIENCE_NS, false, nobody);
+        let missing = Missing::WatchdogAwaited { after_ns: EVIDENCE_PATIENCE_NS };
+        assert_eq!(told[0].evidence.missing, Some(missing));
+        journal.add((0, Moment(6)), 0, poll(2));
+        journal.watched.abandon();
+        assert_eq!(journal.deliver(1, false, nobody)[0].evidence.missing, None, "it is gone, and a note says so");
     }
 
     #[test]

@@ -19,9 +19,13 @@ const IDLE_TICK: Duration = Duration::from_millis(100);
 /// The same where a watchdog looks as well, and wakes it: what is left is to close the limit's minutes.
 const WATCHED_TICK: Duration = Duration::from_secs(1);
 
-/// How long finishing waits for what is still being found out about slow polls. The first names of a program's functions take
-/// longest. Less than the second that the last handle waits for its last lines.
-const PATIENCE: Duration = Duration::from_millis(800);
+/// How long finishing waits at least for what is still being found out about slow polls, however short its own time is: whoever
+/// asks often, without waiting, does not cost lines their evidence.
+const LEAST_PATIENCE: Duration = Duration::from_millis(800);
+/// What is left of the time in which to finish when that is over: for writing the lines.
+const TO_WRITE: Duration = Duration::from_millis(200);
+/// Longer than anybody waits, and short enough to be added to any time.
+const LONGEST: Duration = Duration::from_secs(86_400);
 
 pub(crate) type Callback = Box<dyn FnMut(&SlowPoll) + Send>;
 pub(crate) type LineWriter = Box<dyn Write + Send>;
@@ -46,6 +50,10 @@ struct State {
     /// How many times it was asked to deliver everything, and did.
     asked: u64,
     done: u64,
+    /// Until when what is asked for waits for evidence.
+    patient_until: Option<Instant>,
+    /// When the reporter last waited for evidence.
+    waited_at: Option<Instant>,
     /// The reporter's own thread, which must not wait for itself.
     thread: Option<ThreadId>,
 }
@@ -63,21 +71,38 @@ impl Control {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks for everything that is known to be delivered; whether it was, within `timeout`.
+    /// Asks for everything that is known to be delivered; whether it was, within `timeout`. What is still being found out is
+    /// waited for until shortly before its end.
     pub(crate) fn finish(&self, timeout: Duration) -> bool {
         let mut state = self.lock();
+        let is_first = state.asked == state.done;
         state.asked += 1;
         let mine = state.asked;
+        let until = Instant::now() + patience(timeout);
+        state.patient_until = state.patient_until.filter(|_| !is_first).max(Some(until));
         self.changed.notify_all();
-        self.wait(state, timeout, |state| state.done >= mine)
+        self.wait(state, |start, _| timeout.saturating_sub(start.elapsed()), |state| state.done >= mine)
     }
 
-    /// Asks the thread to end, after a last delivery; whether it did, within `timeout`.
-    pub(crate) fn stop(&self, timeout: Duration) -> bool {
+    /// Asks the thread to end, after a last delivery, which waits for evidence that is on its way for `evidence` at most; whether
+    /// it did. Apart from that it may take `lines`.
+    pub(crate) fn stop(&self, lines: Duration, evidence: Duration) -> bool {
         let mut state = self.lock();
         state.stop = true;
+        state.patient_until = Some(Instant::now() + evidence.min(LONGEST));
         self.changed.notify_all();
-        self.wait(state, timeout, |state| state.stopped)
+        let left = |start: Instant, state: &State| {
+            let since = state.waited_at.map_or(start, |at| at.max(start));
+            lines.saturating_sub(since.elapsed())
+        };
+        self.wait(state, left, |state| state.stopped)
+    }
+
+    /// The reporter waits for evidence; whether it has waited for long enough.
+    fn is_patience_over(&self) -> bool {
+        let (mut state, now) = (self.lock(), Instant::now());
+        state.waited_at = Some(now);
+        state.patient_until.is_none_or(|until| now >= until)
     }
 
     /// Has the reporter look at once. Not for workers: it is a system call.
@@ -104,13 +129,19 @@ impl Control {
         }
     }
 
-    fn wait(&self, mut state: MutexGuard<'_, State>, timeout: Duration, done: impl Fn(&State) -> bool) -> bool {
+    /// Waits until it is done, or no time is left.
+    fn wait(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        left: impl Fn(Instant, &State) -> Duration,
+        done: impl Fn(&State) -> bool,
+    ) -> bool {
         let start = Instant::now();
         // From within a callback it never comes.
-        let timeout = if state.thread == Some(thread::current().id()) { Duration::ZERO } else { timeout };
+        let is_own = state.thread == Some(thread::current().id());
         while !done(&state) {
-            let left = timeout.saturating_sub(start.elapsed());
-            if left.is_zero() || state.stopped {
+            let left = left(start, &state);
+            if is_own || left.is_zero() || state.stopped {
                 return done(&state);
             }
             state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -138,6 +169,11 @@ impl Control {
     }
 }
 
+/// How long what is to be finished in that time waits for evidence.
+fn patience(timeout: Duration) -> Duration {
+    (timeout - TO_WRITE.min(timeout / 5)).clamp(LEAST_PATIENCE, LONGEST)
+}
+
 impl Reporter {
     /// Starts the thread.
     pub(crate) fn spawn(self, control: Arc<Control>) -> std::io::Result<()> {
@@ -153,7 +189,7 @@ impl Reporter {
             let (asked, stop) = control.next(self.tick(control));
             checked_ns = checked_ns.and_then(|last_ns| self.shared.clock.check(last_ns));
             let finish = stop || asked > answered;
-            self.deliver(&mut limiter, finish);
+            self.deliver(&mut limiter, finish.then_some(control));
             for line in limiter.close(self.shared.clock.now_ns(), finish) {
                 self.write(&line);
             }
@@ -177,13 +213,16 @@ impl Reporter {
         Duration::from_nanos(half_ns).clamp(TICK, longest)
     }
 
-    /// Delivers what need not wait; all, if it is to finish, after a little patience.
-    fn deliver(&mut self, limiter: &mut Limiter, finish: bool) {
+    /// Delivers what need not wait; all, if it is to finish, once patience is over.
+    fn deliver(&mut self, limiter: &mut Limiter, finish: Option<&Control>) {
         let mut delivered = self.deliver_ready(limiter, false);
-        let start = Instant::now();
-        while finish && !delivered {
-            thread::sleep(Duration::from_millis(1));
-            delivered = self.deliver_ready(limiter, start.elapsed() >= PATIENCE);
+        let Some(control) = finish else { return };
+        while !delivered {
+            let force = control.is_patience_over();
+            if !force {
+                thread::sleep(Duration::from_millis(1));
+            }
+            delivered = self.deliver_ready(limiter, force);
         }
     }
 

@@ -16,7 +16,7 @@ use crate::polling::Frame;
 use crate::redact;
 use crate::ring::RawSlowPoll;
 use crate::site::{NAME_MIXED, Row};
-use crate::snapshot::{Charge, Ledger, Lines, Polling, Site, SlowPoll, Snapshot, TaskName};
+use crate::snapshot::{Charge, Coverage, Ledger, Lines, Polling, Site, SlowPoll, Snapshot, TaskName};
 use crate::worker::Slot;
 
 const SEVERAL: u64 = u64::MAX;
@@ -176,6 +176,21 @@ impl Shared {
         journal.seen(key, evidence, self.clock.now_ns());
     }
 
+    /// Tells the journal what is known of a poll that is over, while its names are still to come.
+    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "the watchdog's"))]
+    pub(crate) fn unnamed(&self, key: Key, evidence: Evidence) {
+        let evidence = self.shown(evidence);
+        lock(&self.journal).watched.unnamed(key, evidence);
+    }
+
+    /// Tells the journal that the watchdog looked at all threads, from that time on, and for how long it had had no CPU before.
+    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "the watchdog's"))]
+    pub(crate) fn looked(&self, at_ns: u64, without_cpu_ns: Option<u64>) {
+        let mut journal = lock(&self.journal);
+        self.drain(&mut journal);
+        journal.looked(at_ns, self.threshold_ns(), without_cpu_ns);
+    }
+
     /// Evidence as it may be shown.
     fn shown(&self, evidence: Evidence) -> Evidence {
         if self.redacted { redact::evidence(evidence) } else { evidence }
@@ -238,6 +253,11 @@ impl Shared {
         let slots = self.drain(&mut journal);
         let now_ns = self.clock.now_ns();
         let delivered = journal.deliver(now_ns, force, &blame_in(&slots, now_ns));
+        #[cfg(feature = "capture")]
+        if journal.awaits_look() {
+            self.alarm.ring();
+            self.alarm.interrupt();
+        }
         // Of one moment with the polls: none of these is over yet, or only just.
         (journal.take_said(), delivered, journal.is_delivered())
     }
@@ -264,6 +284,7 @@ impl Shared {
         let total = journal.taken() + ring_dropped;
         let suppressed = self.lines_suppressed.load(Relaxed) + ring_dropped + journal.queue_dropped();
         let slow_polls = journal.list(&blame_in(&with_blames, now_ns));
+        let coverage = Coverage { missing: journal.shortfalls.all(), ..hooks::coverage(self.tracks_waits) };
         let schedule_latency = self.tracks_waits.then(|| schedule.distribution());
         let charged_ns: u64 = charges.iter().map(|charge| charge.wait_ns).sum();
         let ledger = schedule_latency
@@ -286,7 +307,7 @@ impl Shared {
             names_refused: self.names.refused(),
             callback_panics: self.callback_panics.load(Relaxed),
             capture_notes: self.notes.all(),
-            coverage: hooks::coverage(self.tracks_waits),
+            coverage,
         }
     }
 

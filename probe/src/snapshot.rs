@@ -8,6 +8,7 @@ use crate::clock::ClockSource;
 use crate::distribution::Distribution;
 use crate::escape::Escaped;
 use crate::evidence::{Blame, Evidence};
+use crate::missing::Shortfall;
 use crate::notes::CaptureNote;
 use crate::redact::redacted_source;
 
@@ -314,6 +315,9 @@ pub struct Coverage {
     pub sees: Vec<&'static str>,
     /// What it does not see; each a short phrase.
     pub blind_to: Vec<&'static str>,
+    /// How many slow polls were told without their line because something came too late, one for each reason; since the
+    /// installation, also in a difference. What stands in the way of every look is in [`Snapshot::capture_notes`].
+    pub missing: Vec<Shortfall>,
 }
 
 #[cfg(test)]

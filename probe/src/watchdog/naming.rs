@@ -2,7 +2,8 @@
 //! hundreds: meanwhile the watchdog goes on looking.
 //!
 //! It is started at the first stall, gets each shot as soon as it was taken, and ends with the watchdog, which it never keeps
-//! waiting: whoever wants a name that is not there yet does without.
+//! waiting: whoever wants a name that is not there yet does without. Delivery alone waits, as long as the thread is there: see
+//! `journal.rs`.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,7 +16,8 @@ use std::thread;
 
 use super::shot::{Namer, Picture, Shot};
 use super::stall::Ended;
-use crate::journal::Watched;
+use crate::missing::Missing;
+use crate::notes::CaptureNote;
 use crate::shared::Shared;
 
 /// Jobs that wait for the thread, or without one for the watchdog, at most. A stall makes a few; what finds no room goes without
@@ -52,17 +54,21 @@ pub(super) enum Job {
 }
 
 impl Job {
-    fn run(self, namer: &mut Namer, shared: &Shared) {
+    fn run(&self, namer: &mut Namer, shared: &Shared) {
         match self {
             Job::Shot(exposure) => _ = exposure.named(namer),
-            Job::Ended(slot, ended) => shared.seen((slot, ended.start()), ended.evidence(Some(namer))),
+            Job::Ended(slot, ended) => shared.seen((*slot, ended.start()), ended.evidence(Some(namer))),
         }
     }
 
-    /// What can be said without names.
-    fn run_unnamed(self, shared: &Shared) {
+    /// What can be said without names, and why there are none, if that is not said elsewhere.
+    fn run_unnamed(&self, why: Option<Missing>, shared: &Shared) {
         if let Job::Ended(slot, ended) = self {
-            shared.seen((slot, ended.start()), ended.evidence(None));
+            let mut evidence = ended.evidence(None);
+            if evidence.blocking_line.is_none() {
+                evidence.missing = evidence.missing.or(why);
+            }
+            shared.seen((*slot, ended.start()), evidence);
         }
     }
 }
@@ -96,10 +102,13 @@ impl Naming {
     }
 
     pub(super) fn add(&mut self, job: Job) {
-        match self.jobs.len() < CAPACITY {
-            true => self.jobs.push_back(job),
-            false => job.run_unnamed(&self.shared),
+        if self.jobs.len() == CAPACITY {
+            return job.run_unnamed(Some(Missing::TooManyToName), &self.shared);
         }
+        if let Job::Ended(slot, ended) = &job {
+            self.shared.unnamed((*slot, ended.start()), ended.evidence(None));
+        }
+        self.jobs.push_back(job);
     }
 
     /// Hands over what is to be named, and starts the thread if this is the first. Without a thread it names one job itself, so
@@ -113,7 +122,8 @@ impl Naming {
                 }
                 Means::Thread(thread) => match thread.try_send(job) {
                     Ok(()) => {}
-                    Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job.run_unnamed(&self.shared),
+                    Err(TrySendError::Full(job)) => job.run_unnamed(Some(Missing::TooManyToName), &self.shared),
+                    Err(TrySendError::Disconnected(job)) => job.run_unnamed(None, &self.shared),
                 },
             }
         }
@@ -125,12 +135,7 @@ fn start(shared: &Arc<Shared>, source_roots: &[PathBuf], is_over: &Arc<AtomicBoo
     let (give, jobs) = sync_channel(CAPACITY);
     let new_namer = || Namer::new(source_roots.to_vec(), Arc::clone(&shared.notes), shared.redacted);
     let (namer, its, is_over) = (new_namer(), Arc::clone(shared), Arc::clone(is_over));
-    let run = move || {
-        // As with the watchdog itself: the host goes on, and nobody waits any longer. What it had is gone with it.
-        if catch_unwind(AssertUnwindSafe(|| work(jobs, namer, &its, &is_over))).is_err() {
-            its.watched(Watched::abandon);
-        }
-    };
+    let run = move || work(jobs, namer, &its, &is_over);
     match thread::Builder::new().name("pollscope-name".to_owned()).spawn(run) {
         Ok(_) => Means::Thread(give),
         Err(_) => Means::Inline(Box::new(new_namer())),
@@ -138,10 +143,18 @@ fn start(shared: &Arc<Shared>, source_roots: &[PathBuf], is_over: &Arc<AtomicBoo
 }
 
 /// Until the watchdog is gone. What it handed over last is then not named any more: the probe was dropped, after it had waited for
-/// names.
-fn work(jobs: Receiver<Job>, mut namer: Namer, shared: &Shared, is_over: &AtomicBool) {
+/// names. Neither is anything after a panic, which may have left what it knows of modules in disorder.
+fn work(jobs: Receiver<Job>, namer: Namer, shared: &Shared, is_over: &AtomicBool) {
+    let mut namer = Some(namer);
     for job in jobs {
-        if is_over.load(Relaxed) { job.run_unnamed(shared) } else { job.run(&mut namer, shared) }
+        if let Some(names) = namer.as_mut().filter(|_| !is_over.load(Relaxed)) {
+            if catch_unwind(AssertUnwindSafe(|| job.run(names, shared))).is_ok() {
+                continue;
+            }
+            shared.notes.add(CaptureNote::NamingPanicked);
+            namer = None;
+        }
+        job.run_unnamed(None, shared);
     }
 }
 
