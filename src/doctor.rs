@@ -10,7 +10,7 @@ pub use stalls::{Stall, UNWATCHED};
 
 use crate::scenario::Flavor;
 
-/// How often a stall that was missed is injected again: a busy machine can hide one.
+/// How often a stall that was missed, or not seen in time, is injected again: a busy machine can hide one.
 pub const RETRIES: u32 = 2;
 
 /// All that was tried, and what follows.
@@ -49,10 +49,12 @@ pub struct Trial {
     pub injected: Injected,
     /// What the probe said; `None` when it saw no slow poll.
     pub seen: Option<Seen>,
-    /// How often it was injected again because it was missed.
+    /// How often it was injected again because it was missed, or not seen in time.
     pub retries: u32,
-    /// Each thing that was missed, in words; empty when all is as expected.
+    /// Each thing that was missed, in words; empty when what was seen is as expected.
     pub missed: Vec<String>,
+    /// Why not all was seen, when that came too late on this machine: no fault of what is known, and no miss.
+    pub too_slow: Option<String>,
 }
 
 /// What was injected, by a clock outside the probe.
@@ -85,6 +87,8 @@ pub struct Seen {
     pub stack_complete: Option<bool>,
     /// Time on the CPU; `None` when the kernel did not tell.
     pub cpu_ns: Option<u64>,
+    /// What came too late to be told of it, in words; `None` when nothing did.
+    pub late: Option<String>,
 }
 
 impl Row {
@@ -100,6 +104,11 @@ impl Row {
     pub fn is_missed(&self) -> bool {
         self.trial().is_some_and(|trial| !trial.missed.is_empty())
     }
+
+    /// Whether nothing was missed, but something came too late to be seen on this machine.
+    pub fn is_too_slow(&self) -> bool {
+        self.trial().is_some_and(|trial| trial.missed.is_empty() && trial.too_slow.is_some())
+    }
 }
 
 impl Diagnosis {
@@ -111,6 +120,11 @@ impl Diagnosis {
     /// How many of them were missed, or seen wrong.
     pub fn missed(&self) -> usize {
         self.rows.iter().filter(|row| row.is_missed()).count()
+    }
+
+    /// How many were not seen in full, as this machine was too slow.
+    pub fn too_slow(&self) -> usize {
+        self.rows.iter().filter(|row| row.is_too_slow()).count()
     }
 }
 
@@ -139,28 +153,30 @@ fn outcome(stall: Stall, flavor: Flavor, machine: &blind::Machine) -> Outcome {
             Ok(tried) => tried,
             Err(reason) => return Outcome::NotTried(reason),
         };
-        let missed = missed(&injected, seen.as_ref(), machine);
-        if missed.is_empty() || retries == RETRIES {
-            return Outcome::Tried(Box::new(Trial { injected, seen, retries, missed }));
+        let (missed, too_slow) = judged(&injected, seen.as_ref(), machine);
+        if missed.is_empty() && too_slow.is_none() || retries == RETRIES {
+            return Outcome::Tried(Box::new(Trial { injected, seen, retries, missed, too_slow }));
         }
         retries += 1;
     }
 }
 
-/// What is not as expected, among that which can be seen here.
-fn missed(injected: &Injected, seen: Option<&Seen>, machine: &blind::Machine) -> Vec<String> {
-    let Some(seen) = seen else { return vec!["no slow poll was seen".to_owned()] };
-    let mut missed = Vec::new();
+/// What is not as expected, among that which can be seen here; and what came too late, if something is not known for that reason
+/// alone. What is known and wrong is missed, however slow the machine is.
+fn judged(injected: &Injected, seen: Option<&Seen>, machine: &blind::Machine) -> (Vec<String>, Option<String>) {
+    let Some(seen) = seen else { return (vec!["no slow poll was seen".to_owned()], None) };
     if !machine.shows_threads() {
-        return missed;
+        return (Vec::new(), None);
     }
-    if seen.cause != Some(injected.cause) {
-        missed.push(format!("cause {} instead of {}", seen.cause.unwrap_or("unknown"), injected.cause));
-    }
-    if machine.has_lines && seen.line.as_ref() != Some(&injected.line) {
-        missed.push(format!("line {} instead of {}", seen.line.as_deref().unwrap_or("unknown"), injected.line));
-    }
-    missed
+    let cause = (seen.cause != Some(injected.cause)).then(|| ("cause", seen.cause, injected.cause));
+    let is_line_due = machine.has_lines && seen.line.as_ref() != Some(&injected.line);
+    let line = is_line_due.then(|| ("line", seen.line.as_deref(), injected.line.as_str()));
+    let differs: Vec<_> = [cause, line].into_iter().flatten().collect();
+    let is_late = |known: &Option<&str>| known.is_none() && seen.late.is_some();
+    let too_slow = seen.late.clone().filter(|_| differs.iter().any(|(_, known, _)| is_late(known)));
+    let missed = differs.iter().filter(|(_, known, _)| !is_late(known));
+    let missed = missed.map(|(what, known, is)| format!("{what} {} instead of {is}", known.unwrap_or("unknown")));
+    (missed.collect(), too_slow)
 }
 
 #[cfg(test)]
@@ -181,13 +197,14 @@ mod tests {
             has_names: true,
             stack_complete: Some(true),
             cpu_ns: Some(1),
+            late: None,
         }
     }
 
     #[test]
     fn what_is_missed_is_said_in_words() {
         let machine = blind::Machine { threads: Ok(()), schedstat: Ok(()), has_lines: true };
-        let missed_of = |seen: Option<&Seen>, machine| missed(&injected(), seen, machine).join("; ");
+        let missed_of = |seen: Option<&Seen>, machine| judged(&injected(), seen, machine).0.join("; ");
         assert_eq!(missed_of(Some(&seen(Some("lock"), Some("src/a.rs:7"))), &machine), "");
         assert_eq!(missed_of(None, &machine), "no slow poll was seen");
         assert_eq!(
@@ -197,11 +214,29 @@ mod tests {
     }
 
     #[test]
+    fn what_came_too_late_is_not_missed_and_what_is_wrong_is() {
+        let machine = blind::Machine { threads: Ok(()), schedstat: Ok(()), has_lines: true };
+        let why = "no line: names were still being read 10.0 s after the poll's end";
+        let judge = |cause, line| {
+            let late = Seen { late: Some(why.to_owned()), ..seen(cause, line) };
+            let (missed, too_slow) = judged(&injected(), Some(&late), &machine);
+            (missed.join("; "), too_slow.is_some())
+        };
+        assert_eq!(judge(None, None), (String::new(), true));
+        assert_eq!(judge(Some("lock"), None), (String::new(), true));
+        assert_eq!(judge(Some("cpu"), None), ("cause cpu instead of lock".to_owned(), true));
+        assert_eq!(judge(None, Some("src/a.rs:8")), ("line src/a.rs:8 instead of src/a.rs:7".to_owned(), true));
+        assert_eq!(judge(Some("lock"), Some("src/a.rs:7")), (String::new(), false), "it came all the same");
+        let unexplained = judged(&injected(), Some(&seen(None, None)), &machine);
+        assert_eq!((unexplained.0.len(), unexplained.1), (2, None), "what nobody explains is missed");
+    }
+
+    #[test]
     fn what_nobody_claims_to_see_is_not_missed() {
         let machine = blind::Machine { threads: Ok(()), schedstat: Ok(()), has_lines: false };
-        assert!(missed(&injected(), Some(&seen(Some("lock"), None)), &machine).is_empty(), "no line tables");
+        assert!(judged(&injected(), Some(&seen(Some("lock"), None)), &machine).0.is_empty(), "no line tables");
         let machine = blind::Machine { threads: Err("cannot".to_owned()), ..machine };
-        assert!(missed(&injected(), Some(&seen(None, None)), &machine).is_empty(), "no look at threads");
-        assert!(!missed(&injected(), None, &machine).is_empty(), "a slow poll needs no look at threads");
+        assert!(judged(&injected(), Some(&seen(None, None)), &machine).0.is_empty(), "no look at threads");
+        assert!(!judged(&injected(), None, &machine).0.is_empty(), "a slow poll needs no look at threads");
     }
 }

@@ -1,4 +1,5 @@
-//! `pollscope doctor`: what this machine and build can and cannot see.
+//! `pollscope doctor`: what this machine and build can and cannot see. It fails for what was missed or seen wrong; what came too late
+//! on this machine is no miss, and the report's last line says that it was not found out.
 
 use std::path::Path;
 

@@ -1,8 +1,7 @@
 //! One stall in a runtime of its own, under a probe.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pollscope_probe::{Probe, SlowPoll};
 use tokio::runtime::{Builder, Runtime};
@@ -14,10 +13,8 @@ use crate::scenario::Flavor;
 
 /// What counts as slow: a sixth of a stall, so that it is looked at three times.
 const THRESHOLD: Duration = Duration::from_millis(20);
-/// How long the probe may take to say what it saw of a slow poll: it reads debug information first, slowly in a debug build.
-const EVIDENCE_PATIENCE: Duration = Duration::from_secs(2);
-/// How long it may take to list a slow poll that has ended.
-const POLL_PATIENCE: Duration = Duration::from_millis(50);
+/// How long the probe may take to tell what it saw of a slow poll: longer than it waits for that itself.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What was injected, and what the probe saw of it.
 ///
@@ -38,22 +35,11 @@ pub(super) fn inject(stall: Stall, flavor: Flavor) -> Result<(Injected, Option<S
     let injected = run(stall, &runtime, &probe, block);
     drop(runtime);
     let injected = injected.ok_or("the stall did not come to its end")?;
-    Ok((injected, wait_for_evidence(&probe)))
-}
-
-/// The longest slow poll, as soon as something is known of it beyond its length.
-fn wait_for_evidence(probe: &Probe) -> Option<Seen> {
-    let start = Instant::now();
-    loop {
-        let snapshot = probe.snapshot();
-        let longest = snapshot.slow_polls.iter().max_by_key(|slow| slow.duration_ns);
-        let seen = longest.filter(|slow| u128::from(slow.duration_ns) >= LENGTH.as_nanos() / 2).map(seen);
-        let patience = if seen.is_some() { EVIDENCE_PATIENCE } else { POLL_PATIENCE };
-        if seen.as_ref().is_some_and(|seen| seen.captures > 0) || start.elapsed() >= patience {
-            return seen;
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
+    // The runtime's end was the end of all its polls: each is told with what was seen of it, or why nothing was.
+    probe.finish(PATIENCE);
+    let snapshot = probe.snapshot();
+    let longest = snapshot.slow_polls.iter().max_by_key(|slow| slow.duration_ns);
+    Ok((injected, longest.filter(|slow| u128::from(slow.duration_ns) >= LENGTH.as_nanos() / 2).map(seen)))
 }
 
 fn run(stall: Stall, runtime: &Runtime, probe: &Probe, block: Block) -> Option<Injected> {
@@ -90,5 +76,6 @@ fn seen(slow: &SlowPoll) -> Seen {
         has_names: evidence.stack.iter().any(|frame| frame.function.is_some()),
         stack_complete: evidence.stack_complete,
         cpu_ns: evidence.cpu_ns,
+        late: evidence.missing.map(|missing| missing.to_string()),
     }
 }

@@ -90,6 +90,7 @@ fn coverage(snapshot: &Snapshot, ring: Option<Ring>) -> Coverage {
     let mut blind_to: Vec<String> = owned(&snapshot.coverage.blind_to);
     blind_to.push("the writer thread's own loop (it serves nobody else)".to_owned());
     let mut missing: Vec<String> = snapshot.capture_notes.iter().map(ToString::to_string).collect();
+    missing.extend(snapshot.coverage.missing.iter().map(ToString::to_string));
     match ring {
         Some(used @ Ring::Used(_)) => blind_to.push(used.to_string()),
         Some(other) => missing.push(other.to_string()),
