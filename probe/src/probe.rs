@@ -309,7 +309,7 @@ impl ProbeBuilder {
         ProbeBuilder { slow_poll: threshold, ..self }
     }
 
-    /// How many slow polls a snapshot lists, 424 bytes each, and with a stack some 10 kB; those beyond are counted. 1,024 unless set.
+    /// How many slow polls a snapshot lists, 448 bytes each, and with a stack some 10 kB; those beyond are counted. 1,024 unless set.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -527,7 +527,11 @@ impl ProbeBuilder {
             None => None,
             Some(options) => {
                 let started = crate::watchdog::spawn(Arc::clone(&shared), Arc::clone(&control), options);
-                Some(started.inspect_err(|_| _ = control.stop(LAST_LINES, Duration::ZERO)).map_err(InstallError::Thread)?)
+                Some(
+                    started
+                        .inspect_err(|_| _ = control.stop(LAST_LINES, Duration::ZERO))
+                        .map_err(InstallError::Thread)?,
+                )
             }
         };
         hooks::install(runtime, &shared, self.chained);

@@ -162,6 +162,10 @@ fn work(jobs: Receiver<Job>, namer: Namer, shared: &Shared, is_over: &AtomicBool
 mod tests {
     use std::time::{Duration, Instant};
 
+    use pollscope_stacks::SUPPORTED;
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::super::shot::Camera;
     use super::super::stall::Stall;
     use super::*;
     use crate::clock::{Clock, Moment};
@@ -219,6 +223,120 @@ mod tests {
         naming.shared.watched(|watched| watched.begin(last));
         naming.add(Job::Ended(last.0, Box::new(Stall::new(last.1, 1, 0, 0, None, 0).end(9))));
         naming.shared.watched(|watched| assert!(!watched.is_at_work_on(&last), "nobody waits for it"));
+    }
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// The stack of a thread that is blocked.
+    fn exposure() -> Arc<Exposure> {
+        let (tell, told) = channel();
+        let (release, released) = channel::<()>();
+        let blocked = thread::spawn(move || {
+            tell.send(pollscope_stacks::thread::ThreadRef::current().tid).unwrap();
+            let _ = released.recv();
+        });
+        let tid = told.recv().unwrap();
+        let mut camera = Camera::new(Arc::default());
+        let start = Instant::now();
+        let shot = loop {
+            let shot = camera.shoot(tid, 0).filter(|shot| shot.off_cpu.is_some() && shot.stack.is_some());
+            if let Some(shot) = shot {
+                break shot;
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "it does not block");
+            thread::sleep(Duration::from_millis(1));
+        };
+        drop(release);
+        blocked.join().unwrap();
+        Arc::new(Exposure::new(shot))
+    }
+
+    /// A slow poll that was looked at, handed to a thread that names nothing before it may, or panics.
+    fn named_by(before: impl FnMut() + Send + 'static) -> Naming {
+        let shared = Arc::new(Shared::new(Clock::manual(), 1, 10));
+        let key = shared.slow_poll_watched(5);
+        let mut naming = Naming::new(Arc::clone(&shared), Vec::new());
+        let (give, jobs) = sync_channel(CAPACITY);
+        let mut namer = Namer::new(Vec::new(), Arc::default(), false);
+        namer.before = Some(Box::new(before));
+        let is_over = Arc::clone(&naming.is_over);
+        thread::spawn(move || work(jobs, namer, &shared, &is_over));
+        naming.means = Some(Means::Thread(give));
+        let exposure = exposure();
+        naming.add(Job::Shot(Arc::clone(&exposure)));
+        naming.add(Job::Ended(key.0, Box::new(Ended::with(key.1, vec![exposure]))));
+        naming.hand_over();
+        naming
+    }
+
+    fn slow_namer() -> (Naming, Sender<()>) {
+        let (release, released) = channel::<()>();
+        (named_by(move || _ = released.recv()), release)
+    }
+
+    fn wait_until_named(shared: &Shared) {
+        let start = Instant::now();
+        while !shared.is_quiet() && shared.snapshot().slow_polls[0].evidence.stack.is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(60), "it is not named");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn names_that_take_three_seconds_are_told() {
+        if !SUPPORTED {
+            return;
+        }
+        let (naming, release) = slow_namer();
+        let shared = &naming.shared;
+        shared.clock.advance(3 * SECOND);
+        assert!(shared.take_queue(false).1.is_empty(), "they are on their way");
+        drop(release);
+        wait_until_named(shared);
+        let told = shared.take_queue(false).1;
+        let evidence = &told[0].evidence;
+        assert_eq!((evidence.captures, evidence.missing), (1, None));
+        assert!(evidence.stack.iter().any(|frame| frame.function.is_some()), "{evidence:#?}");
+        assert_eq!(shared.snapshot().coverage.missing, []);
+    }
+
+    #[test]
+    fn names_that_do_not_come_are_told_as_the_reason() {
+        if !SUPPORTED {
+            return;
+        }
+        let (naming, release) = slow_namer();
+        let shared = &naming.shared;
+        shared.clock.advance(11 * SECOND);
+        let told = shared.take_queue(false).1;
+        let evidence = &told[0].evidence;
+        assert_eq!((evidence.captures, evidence.stack.len()), (1, 0));
+        assert!(evidence.call.is_some() && evidence.cause.is_some(), "what needs no names is there: {evidence:#?}");
+        assert_eq!(evidence.missing, Some(Missing::NamesLate { after_ns: 11 * SECOND }));
+        assert_eq!(shared.snapshot().coverage.missing.iter().map(|of| of.polls).collect::<Vec<_>>(), [1]);
+        drop(release);
+        wait_until_named(shared);
+        assert_eq!(shared.snapshot().slow_polls[0].evidence.missing, None, "a later snapshot has them");
+    }
+
+    #[test]
+    fn a_panic_costs_names_and_nothing_else() {
+        if !SUPPORTED {
+            return;
+        }
+        let naming = named_by(|| std::panic::resume_unwind(Box::new("on purpose")));
+        let shared = &naming.shared;
+        // Who waited is known by then.
+        shared.clock.advance(SECOND);
+        let start = Instant::now();
+        let mut told = Vec::new();
+        while told.is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(60), "somebody waits for it");
+            told = shared.take_queue(false).1;
+        }
+        let evidence = &told[0].evidence;
+        assert!(evidence.call.is_some() && evidence.stack.is_empty(), "{evidence:#?}");
+        assert_eq!(shared.snapshot().capture_notes, [CaptureNote::NamingPanicked]);
     }
 
     #[test]

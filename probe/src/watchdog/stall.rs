@@ -67,6 +67,14 @@ pub(super) struct Ended {
     end_ns: u64,
 }
 
+#[cfg(test)]
+impl Ended {
+    /// Of a stall that was seen so.
+    pub(super) fn with(start: Moment, shots: Vec<Arc<Exposure>>) -> Ended {
+        Ended { stall: Stall { shots, ..Stall::new(start, 0, 0, 0, None, 0) }, clocks: None, end_ns: 1 }
+    }
+}
+
 impl Ended {
     /// Which poll it was, of its thread.
     pub(super) fn start(&self) -> Moment {
