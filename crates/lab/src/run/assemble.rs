@@ -90,11 +90,12 @@ fn coverage(snapshot: &Snapshot) -> Coverage {
     let owned = |phrases: &[&str]| phrases.iter().map(|&phrase| phrase.to_owned()).collect();
     let mut blind_to: Vec<String> = owned(&snapshot.coverage.blind_to);
     blind_to.push("the writer thread's own loop (it serves nobody else)".to_owned());
+    let limits = snapshot.capture_notes.iter().map(ToString::to_string);
     Coverage {
         source: snapshot.coverage.source.as_str().to_owned(),
         sees: owned(&snapshot.coverage.sees),
         blind_to,
-        missing: snapshot.capture_notes.iter().map(ToString::to_string).collect(),
+        missing: limits.chain(snapshot.coverage.missing.iter().map(ToString::to_string)).collect(),
     }
 }
 
