@@ -168,9 +168,9 @@ fn judged(injected: &Injected, seen: Option<&Seen>, machine: &blind::Machine) ->
     if !machine.shows_threads() {
         return (Vec::new(), None);
     }
-    let cause = (seen.cause != Some(injected.cause)).then(|| ("cause", seen.cause, injected.cause));
+    let cause = (seen.cause != Some(injected.cause)).then_some(("cause", seen.cause, injected.cause));
     let is_line_due = machine.has_lines && seen.line.as_ref() != Some(&injected.line);
-    let line = is_line_due.then(|| ("line", seen.line.as_deref(), injected.line.as_str()));
+    let line = is_line_due.then_some(("line", seen.line.as_deref(), injected.line.as_str()));
     let differs: Vec<_> = [cause, line].into_iter().flatten().collect();
     let is_late = |known: &Option<&str>| known.is_none() && seen.late.is_some();
     let too_slow = seen.late.clone().filter(|_| differs.iter().any(|(_, known, _)| is_late(known)));
