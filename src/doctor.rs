@@ -157,9 +157,9 @@ fn judged(injected: &Injected, seen: Option<&Seen>, machine: &blind::Machine) ->
         return (Vec::new(), None);
     }
     let cause = seen.cause.map(Cause::as_str);
-    let cause = (cause != Some(injected.cause.as_str())).then(|| ("cause", cause, injected.cause.as_str()));
+    let cause = (cause != Some(injected.cause.as_str())).then_some(("cause", cause, injected.cause.as_str()));
     let is_line_due = machine.has_lines && seen.line.as_ref() != Some(&injected.line);
-    let line = is_line_due.then(|| ("line", seen.line.as_deref(), injected.line.as_str()));
+    let line = is_line_due.then_some(("line", seen.line.as_deref(), injected.line.as_str()));
     let differs: Vec<_> = [cause, line].into_iter().flatten().collect();
     let is_late = |known: &Option<&str>| known.is_none() && seen.late.is_some();
     let too_slow = seen.late.clone().filter(|_| differs.iter().any(|(_, known, _)| is_late(known)));
