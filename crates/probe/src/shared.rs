@@ -153,21 +153,6 @@ impl Shared {
         lock(&self.slots).free.push(Arc::clone(slot));
     }
 
-    /// A slow poll on this thread, of so long by a manual clock, that a watchdog is at work on.
-    #[cfg(test)]
-    pub(crate) fn slow_poll_watched(self: &Arc<Self>, ns: u64) -> Key {
-        let mut key = None;
-        let poll = async {
-            self.clock.advance(ns);
-            key = self.slots().iter().find_map(|slot| Some((slot.number, slot.polling.now()?.start)));
-            key.into_iter().for_each(|key| self.watched(|watched| watched.begin(key)));
-        };
-        let watched = crate::watch::Watch::new(poll, Some(Arc::clone(self)), std::panic::Location::caller());
-        let polled = std::pin::pin!(watched).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
-        assert!(polled.is_ready());
-        key.expect("it was polled")
-    }
-
     #[cfg(test)]
     pub(crate) fn slot_count(&self) -> usize {
         lock(&self.slots).all.len()
