@@ -12,7 +12,7 @@ pub(crate) use stalls::{Stall, UNWATCHED};
 use crate::scenario::Flavor;
 use pollscope_base::Cause;
 
-/// How often to inject a missed stall again: a busy machine can hide one.
+/// How often to inject a stall again that was missed, or seen too late: a busy machine can hide one.
 pub(crate) const RETRIES: u32 = 2;
 
 #[derive(Debug)]
@@ -43,10 +43,12 @@ pub(crate) struct Trial {
     pub(crate) injected: Injected,
     /// As the probe reported it; `None` if it saw no slow poll.
     pub(crate) seen: Option<Seen>,
-    /// How often it was injected again because it was missed.
+    /// How often it was injected again because it was missed, or seen too late.
     pub(crate) retries: u32,
     /// What was missed or seen wrong, in words.
     pub(crate) missed: Vec<String>,
+    /// Why not everything was seen, if it came too late on this machine: this is no miss.
+    pub(crate) too_slow: Option<String>,
 }
 
 /// What was injected, timed by a clock outside the probe.
@@ -74,6 +76,8 @@ pub(crate) struct Seen {
     pub(crate) stack_complete: Option<bool>,
     /// Time on the CPU; `None` if the kernel does not say.
     pub(crate) cpu_ns: Option<u64>,
+    /// What came too late to be reported, in words.
+    pub(crate) late: Option<String>,
 }
 
 impl Row {
@@ -88,6 +92,11 @@ impl Row {
     pub(crate) fn is_missed(&self) -> bool {
         self.trial().is_some_and(|trial| !trial.missed.is_empty())
     }
+
+    /// Whether nothing was missed, but something came too late to be seen on this machine.
+    pub(crate) fn is_too_slow(&self) -> bool {
+        self.trial().is_some_and(|trial| trial.missed.is_empty() && trial.too_slow.is_some())
+    }
 }
 
 impl Diagnosis {
@@ -99,6 +108,11 @@ impl Diagnosis {
     /// The number of stalls that were missed or seen wrong.
     pub(crate) fn missed(&self) -> usize {
         self.rows.iter().filter(|row| row.is_missed()).count()
+    }
+
+    /// How many were not seen in full, as this machine was too slow.
+    pub(crate) fn too_slow(&self) -> usize {
+        self.rows.iter().filter(|row| row.is_too_slow()).count()
     }
 }
 
@@ -127,32 +141,31 @@ fn outcome(stall: Stall, flavor: Flavor, machine: &blind::Machine) -> Outcome {
             Ok(tried) => tried,
             Err(reason) => return Outcome::NotTried(reason),
         };
-        let missed = missed(&injected, seen.as_ref(), machine);
-        if missed.is_empty() || retries == RETRIES {
-            return Outcome::Tried(Box::new(Trial { injected, seen, retries, missed }));
+        let (missed, too_slow) = judged(&injected, seen.as_ref(), machine);
+        if missed.is_empty() && too_slow.is_none() || retries == RETRIES {
+            return Outcome::Tried(Box::new(Trial { injected, seen, retries, missed, too_slow }));
         }
         retries += 1;
     }
 }
 
-/// What differs from what was injected, as far as it can be seen here.
-fn missed(injected: &Injected, seen: Option<&Seen>, machine: &blind::Machine) -> Vec<String> {
-    let Some(seen) = seen else { return vec!["no slow poll was seen".to_owned()] };
-    let mut missed = Vec::new();
+/// What differs from what was injected, as far as it can be seen here; and what came too late, if something is unknown for that
+/// reason alone. What is known and wrong is missed, however slow the machine is.
+fn judged(injected: &Injected, seen: Option<&Seen>, machine: &blind::Machine) -> (Vec<String>, Option<String>) {
+    let Some(seen) = seen else { return (vec!["no slow poll was seen".to_owned()], None) };
     if !machine.shows_threads() {
-        return missed;
+        return (Vec::new(), None);
     }
-    if seen.cause != Some(injected.cause) {
-        missed.push(format!(
-            "cause {} instead of {}",
-            seen.cause.map_or("unknown", Cause::as_str),
-            injected.cause.as_str()
-        ));
-    }
-    if machine.has_lines && seen.line.as_ref() != Some(&injected.line) {
-        missed.push(format!("line {} instead of {}", seen.line.as_deref().unwrap_or("unknown"), injected.line));
-    }
-    missed
+    let cause = seen.cause.map(Cause::as_str);
+    let cause = (cause != Some(injected.cause.as_str())).then_some(("cause", cause, injected.cause.as_str()));
+    let is_line_due = machine.has_lines && seen.line.as_ref() != Some(&injected.line);
+    let line = is_line_due.then_some(("line", seen.line.as_deref(), injected.line.as_str()));
+    let differs: Vec<_> = [cause, line].into_iter().flatten().collect();
+    let is_late = |known: &Option<&str>| known.is_none() && seen.late.is_some();
+    let too_slow = seen.late.clone().filter(|_| differs.iter().any(|(_, known, _)| is_late(known)));
+    let missed = differs.iter().filter(|(_, known, _)| !is_late(known));
+    let missed = missed.map(|(what, known, is)| format!("{what} {} instead of {is}", known.unwrap_or("unknown")));
+    (missed.collect(), too_slow)
 }
 
 #[cfg(test)]
@@ -172,13 +185,14 @@ mod tests {
             looked_after_ns: Some(90_000),
             stack_complete: Some(true),
             cpu_ns: Some(1),
+            late: None,
         }
     }
 
     #[test]
     fn what_is_missed_is_said_in_words() {
         let machine = blind::Machine { threads: Ok(()), schedstat: Ok(()), has_lines: true };
-        let missed_of = |seen: Option<&Seen>, machine| missed(&injected(), seen, machine).join("; ");
+        let missed_of = |seen: Option<&Seen>, machine| judged(&injected(), seen, machine).0.join("; ");
         assert_eq!(missed_of(Some(&seen(Some(Cause::Lock), Some("src/a.rs:7"))), &machine), "");
         assert_eq!(missed_of(None, &machine), "no slow poll was seen");
         assert_eq!(
@@ -188,11 +202,29 @@ mod tests {
     }
 
     #[test]
+    fn what_came_too_late_is_not_missed_and_what_is_wrong_is() {
+        let machine = blind::Machine { threads: Ok(()), schedstat: Ok(()), has_lines: true };
+        let why = "no line: names were still being read 10.0 s after the poll's end";
+        let judge = |cause, line| {
+            let late = Seen { late: Some(why.to_owned()), ..seen(cause, line) };
+            let (missed, too_slow) = judged(&injected(), Some(&late), &machine);
+            (missed.join("; "), too_slow.is_some())
+        };
+        assert_eq!(judge(None, None), (String::new(), true));
+        assert_eq!(judge(Some(Cause::Lock), None), (String::new(), true));
+        assert_eq!(judge(Some(Cause::Cpu), None), ("cause cpu instead of lock".to_owned(), true));
+        assert_eq!(judge(None, Some("src/a.rs:8")), ("line src/a.rs:8 instead of src/a.rs:7".to_owned(), true));
+        assert_eq!(judge(Some(Cause::Lock), Some("src/a.rs:7")), (String::new(), false), "it came all the same");
+        let unexplained = judged(&injected(), Some(&seen(None, None)), &machine);
+        assert_eq!((unexplained.0.len(), unexplained.1), (2, None), "what nobody explains is missed");
+    }
+
+    #[test]
     fn what_nobody_claims_to_see_is_not_missed() {
         let machine = blind::Machine { threads: Ok(()), schedstat: Ok(()), has_lines: false };
-        assert!(missed(&injected(), Some(&seen(Some(Cause::Lock), None)), &machine).is_empty(), "no line tables");
+        assert!(judged(&injected(), Some(&seen(Some(Cause::Lock), None)), &machine).0.is_empty(), "no line tables");
         let machine = blind::Machine { threads: Err("cannot".to_owned()), ..machine };
-        assert!(missed(&injected(), Some(&seen(None, None)), &machine).is_empty(), "no look at threads");
-        assert!(!missed(&injected(), None, &machine).is_empty(), "a slow poll needs no look at threads");
+        assert!(judged(&injected(), Some(&seen(None, None)), &machine).0.is_empty(), "no look at threads");
+        assert!(!judged(&injected(), None, &machine).0.is_empty(), "a slow poll needs no look at threads");
     }
 }

@@ -1,8 +1,7 @@
 //! Injects one stall, in a separate runtime with a probe.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pollscope_probe::{Probe, SlowPoll};
 use tokio::runtime::{Builder, Runtime};
@@ -14,10 +13,8 @@ use crate::scenario::Flavor;
 
 /// The slow-poll threshold: a sixth of a stall, so that the probe looks at it three times.
 const THRESHOLD: Duration = Duration::from_millis(20);
-/// How long to wait for evidence: the probe reads debug information first, slowly in a debug build.
-const EVIDENCE_PATIENCE: Duration = Duration::from_secs(2);
-/// How long to wait for a slow poll that has ended.
-const POLL_PATIENCE: Duration = Duration::from_millis(50);
+/// How long to wait for what the probe saw of a slow poll: longer than the probe waits for it.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Injects a stall; returns what was injected and what the probe saw of it.
 ///
@@ -38,22 +35,11 @@ pub(super) fn inject(stall: Stall, flavor: Flavor) -> Result<(Injected, Option<S
     let injected = run(stall, &runtime, &probe, block);
     drop(runtime);
     let injected = injected.ok_or("the stall did not end")?;
-    Ok((injected, wait_for_evidence(&probe)))
-}
-
-/// Waits for the longest slow poll, and for evidence of it.
-fn wait_for_evidence(probe: &Probe) -> Option<Seen> {
-    let start = Instant::now();
-    loop {
-        let snapshot = probe.snapshot();
-        let longest = snapshot.slow_polls.iter().max_by_key(|slow| slow.duration_ns);
-        let seen = longest.filter(|slow| u128::from(slow.duration_ns) >= LENGTH.as_nanos() / 2).map(seen);
-        let patience = if seen.is_some() { EVIDENCE_PATIENCE } else { POLL_PATIENCE };
-        if seen.as_ref().is_some_and(|seen| seen.captures > 0) || start.elapsed() >= patience {
-            return seen;
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
+    // The runtime's end was the end of all its polls: each is told with what was seen of it, or why nothing was.
+    probe.finish(PATIENCE);
+    let snapshot = probe.snapshot();
+    let longest = snapshot.slow_polls.iter().max_by_key(|slow| slow.duration_ns);
+    Ok((injected, longest.filter(|slow| u128::from(slow.duration_ns) >= LENGTH.as_nanos() / 2).map(seen)))
 }
 
 fn run(stall: Stall, runtime: &Runtime, probe: &Probe, block: Block) -> Option<Injected> {
@@ -89,5 +75,6 @@ fn seen(slow: &SlowPoll) -> Seen {
         looked_after_ns: evidence.captured_after_ns.and_then(|ns| ns.checked_sub(THRESHOLD.as_nanos() as u64)),
         stack_complete: evidence.stack_complete,
         cpu_ns: evidence.cpu_ns,
+        late: evidence.missing.map(|missing| missing.to_string()),
     }
 }

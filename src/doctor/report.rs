@@ -17,7 +17,8 @@ const LENGTH: usize = 8;
 
 /// The whole page, each line ended by a newline.
 pub(crate) fn render(diagnosis: &Diagnosis, style: &Style) -> String {
-    let sections = [header(diagnosis, style), table(diagnosis, style), blind(diagnosis, style)];
+    let sections =
+        [header(diagnosis, style), table(diagnosis, style), blind(diagnosis, style), too_slow(diagnosis, style)];
     let page: Vec<String> = sections
         .into_iter()
         .filter(|lines| !lines.is_empty())
@@ -29,12 +30,28 @@ pub(crate) fn render(diagnosis: &Diagnosis, style: &Style) -> String {
 fn header(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
     let title = Line::new().text(Ink::Title, "pollscope").blank(1).text(Ink::Bold, "doctor").blank(1);
     let (tried, missed) = (diagnosis.tried(), diagnosis.missed());
-    let said = if missed == 0 {
-        format!("· all of {} were seen as they were", plural(tried as u64, "injected stall"))
-    } else {
-        format!("· {missed} of {} missed or seen wrong", plural(tried as u64, "injected stall"))
+    let too_slow = diagnosis.too_slow();
+    let stalls = plural(tried as u64, "injected stall");
+    let (ink, said) = match (missed, too_slow) {
+        (0, 0) => (Ink::Good, format!("· all of {stalls} were seen as they were")),
+        (0, _) => (Ink::Warn, format!("· none of {stalls} missed, {too_slow} too slow here")),
+        (_, 0) => (Ink::Bad, format!("· {missed} of {stalls} missed or seen wrong")),
+        (..) => (Ink::Bad, format!("· {missed} of {stalls} missed or seen wrong, {too_slow} too slow here")),
     };
-    hanging(title, 2, if missed == 0 { Ink::Good } else { Ink::Bad }, &said, style.width)
+    hanging(title, 2, ink, &said, style.width)
+}
+
+/// What was not found out, as the last word.
+fn too_slow(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
+    let stalls = match diagnosis.too_slow() {
+        0 => return Vec::new(),
+        count => plural(count as u64, "stall"),
+    };
+    let says = format!(
+        "{stalls} could not be judged: what was seen came too late on this machine, which is no miss; try again when it has a \
+         free CPU, or with a release build"
+    );
+    hanging(Line::new().text(Ink::Warn, "too slow here: "), 2, Ink::Plain, &says, style.width)
 }
 
 fn table(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
@@ -103,8 +120,12 @@ fn start(row: &Row, (sign, ascii, ink): (&str, &str, Ink), is_wide: bool, style:
 }
 
 fn tried(row: &Row, trial: &Trial, is_wide: bool, style: &Style) -> Vec<Line> {
-    let Trial { injected, seen, retries, missed } = trial;
-    let mark = if missed.is_empty() { ("✓", "+", Ink::Good) } else { ("✗", "x", Ink::Bad) };
+    let Trial { injected, seen, retries, missed, too_slow } = trial;
+    let mark = match (missed.is_empty(), too_slow) {
+        (true, None) => ("✓", "+", Ink::Good),
+        (true, Some(_)) => ("~", "~", Ink::Warn),
+        (false, _) => ("✗", "x", Ink::Bad),
+    };
     let line = start(row, mark, is_wide, style);
     let line = if is_wide { line.right(Ink::Plain, &format_ns(injected.ns), LENGTH) } else { line };
     let mut lines = vec![match seen {
@@ -112,9 +133,12 @@ fn tried(row: &Row, trial: &Trial, is_wide: bool, style: &Style) -> Vec<Line> {
         Some(seen) => cells(line, injected, seen, is_wide),
     }];
     let mut notes = missed.clone();
+    notes.extend(too_slow.iter().map(|why| format!("too slow here: {why}")));
     match retries {
         0 => {}
-        again if missed.is_empty() => notes.push(format!("only when injected again, {}", times(*again))),
+        again if missed.is_empty() && too_slow.is_none() => {
+            notes.push(format!("only when injected again, {}", times(*again)))
+        }
         _ => notes.push(format!("and when injected again, {}", times(RETRIES))),
     }
     if !notes.is_empty() {
@@ -181,11 +205,12 @@ mod tests {
             looked_after_ns: Some(352_000),
             stack_complete: Some(true),
             cpu_ns: None,
+            late: None,
         };
         let wrong = Seen { cause: Some(Cause::BlockingCall), line: Some("src/doctor.rs:1".to_owned()), ..seen.clone() };
         let trial = |seen: Option<Seen>, retries, missed: &[&str]| {
             let missed = missed.iter().map(|&what| what.to_owned()).collect();
-            Outcome::Tried(Box::new(Trial { injected: injected.clone(), seen, retries, missed }))
+            Outcome::Tried(Box::new(Trial { injected: injected.clone(), seen, retries, missed, too_slow: None }))
         };
         let row = |stall, flavor, outcome| Row { stall, flavor, outcome };
         Diagnosis {
@@ -205,6 +230,41 @@ mod tests {
                 remedy: Some("watch them".to_owned()),
             }],
         }
+    }
+
+    /// A stall that was found to be slow, and of which no more came in time.
+    fn late() -> Row {
+        let why = "no line: the watchdog came 80.0 ms late, after the poll's end".to_owned();
+        let mut row = diagnosis().rows.remove(0);
+        let Outcome::Tried(trial) = &mut row.outcome else { panic!("it was tried") };
+        let seen = trial.seen.as_mut().expect("it was seen");
+        (seen.cause, seen.line, seen.looked_after_ns, seen.late) = (None, None, None, Some(why.clone()));
+        (trial.retries, trial.too_slow) = (2, Some(why));
+        row
+    }
+
+    #[test]
+    fn what_came_too_late_is_told_apart_from_what_was_missed() {
+        let style = Style { width: 100, color: false, unicode: true };
+        let mut diagnosis = diagnosis();
+        diagnosis.rows.push(late());
+        assert_eq!((diagnosis.tried(), diagnosis.missed(), diagnosis.too_slow()), (4, 2, 1));
+        let page = render(&diagnosis, &style);
+        assert!(
+            page.starts_with("pollscope doctor · 2 of 4 injected stalls missed or seen wrong, 1 too slow here\n"),
+            "{page}"
+        );
+        let row = "\
+~ lock           current_thread   120 ms +12.3 µs  —              —                                —
+    too slow here: no line: the watchdog came 80.0 ms late, after the poll's end; and when injected
+    again, 2 times
+";
+        assert!(page.contains(row), "{page}");
+        diagnosis.rows.retain(|row| !row.is_missed());
+        let page = render(&diagnosis, &style);
+        assert!(page.starts_with("pollscope doctor · none of 2 injected stalls missed, 1 too slow here\n"), "{page}");
+        let (_, last) = page.rsplit_once("\n\n").expect("sections");
+        assert!(last.starts_with("too slow here: 1 stall could not be judged: "), "{page}");
     }
 
     fn page(width: usize, unicode: bool) -> String {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -17,7 +17,7 @@ use fastrand::Rng;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{Folder, assert_ends, finish, pid, send, stderr, wait_until};
+use crate::support::{Call, Folder, Running, assert_ends, finish, pid, send, stderr, wait_until};
 
 const MODES: &[&str] = &["naive", "offloaded", "spawn-blocking", "tokio-fs"];
 const INPUTS: [&str; 3] = ["a", "b", "c"];
@@ -403,12 +403,14 @@ fn a_second_signal_never_costs_the_report() {
     while let Ok(length) = rustix::io::write(&reader, &[b' '; 4096]) {
         stuffed += length;
     }
-    let child = follow(&folder, "--json fifo");
+    let running = Running::spawn(&mut following(&folder, "--json fifo"));
     wait_until("the line", || fs::read(folder.path("out")).is_ok_and(|out| out == b"1\n"));
-    for _ in 0..2 {
-        send(&child, Signal::TERM);
-        thread::sleep(Duration::from_millis(700));
-    }
+    running.send(Signal::TERM);
+    // The report is being written when it is asked once more.
+    running.wait_until_said("once more to report at once");
+    running.wait_until_blocked_in(Call::Write);
+    running.send(Signal::TERM);
+    running.wait_until_said("reporting at once; once more to end without");
     rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::empty()).expect("set");
     // The report comes after what the pipe was full of, in one line.
     let report = thread::spawn(move || {
@@ -419,16 +421,18 @@ fn a_second_signal_never_costs_the_report() {
         }
         bytes.split_off(stuffed)
     });
-    let output = finish(child);
+    let output = running.finish();
     assert_ends(&output, 143, &["once more to report at once", "reporting at once; once more to end without"]);
     let report = json(&report.join().expect("it was read")).expect("it is whole");
     assert!(report["runs"][0]["merge"].is_object(), "{report}");
 }
 
+fn following(folder: &Folder, more: &str) -> Command {
+    folder.command(format!("merge a -o out --follow --interval 5ms {more}").split(' '))
+}
+
 fn follow(folder: &Folder, more: &str) -> Child {
-    let line = format!("merge a -o out --follow --interval 5ms {more}");
-    let mut command = folder.command(line.split(' '));
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
+    following(folder, more).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
 }
 
 #[test]

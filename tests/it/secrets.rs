@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Folder, alone, assert_ends, root, run, stderr, stdout};
+use crate::support::{Folder, alone, assert_ends, root, run, stderr, stdout, wait_until};
 
 /// In the environment, in a line, in a buffer.
 const SECRET: &str = "hunter2-correct-horse";
@@ -39,6 +39,8 @@ fn merge_into_a_slow_fifo(folder: &Folder, more: &[&str]) -> Output {
     let fifo = folder.fifo(&format!("{FOLDER}/out.fifo"));
     let reader = thread::spawn(move || {
         let mut fifo = File::open(fifo).expect("it opens");
+        // Until there is room for no more than a line.
+        wait_until("a full pipe", || rustix::io::ioctl_fionread(&fifo).expect("a count") >= 60_000);
         thread::sleep(Duration::from_millis(400));
         let _ = fifo.read_to_end(&mut Vec::new());
     });

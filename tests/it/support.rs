@@ -79,6 +79,66 @@ pub(crate) fn send(child: &Child, signal: Signal) {
     kill_process(pid(child), signal).expect("it runs");
 }
 
+/// A system call, by its number on x86-64.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Call {
+    Write = 1,
+    OpenAt = 257,
+}
+
+/// The program as it runs, with what it says on stderr so far: a test that sends it a signal waits until it is where the signal is to
+/// find it, however long that takes.
+pub(crate) struct Running {
+    child: Child,
+    said: tempfile::NamedTempFile,
+}
+
+impl Running {
+    pub(crate) fn spawn(command: &mut Command) -> Running {
+        let said = tempfile::NamedTempFile::new().expect("a file");
+        command.stdout(Stdio::piped()).stderr(said.reopen().expect("it opens"));
+        Running { child: command.spawn().expect("it starts"), said }
+    }
+
+    pub(crate) fn send(&self, signal: Signal) {
+        send(&self.child, signal);
+    }
+
+    pub(crate) fn wait_until_said(&self, text: &str) {
+        wait_until(text, || fs::read_to_string(self.said.path()).is_ok_and(|said| said.contains(text)));
+    }
+
+    /// A file of each of its threads.
+    fn of_threads(&self, file: &str) -> Vec<String> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
+        tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join(file)).ok()).collect()
+    }
+
+    pub(crate) fn wait_for_thread(&self, name: &str) {
+        wait_until(name, || self.of_threads("comm").iter().any(|thread| thread.trim_end() == name));
+    }
+
+    /// Waits until a thread stays in that call.
+    pub(crate) fn wait_until_blocked_in(&self, call: Call) {
+        if !cfg!(target_arch = "x86_64") {
+            return thread::sleep(Duration::from_secs(2));
+        }
+        let number = format!("{} ", call as u32);
+        let within = || self.of_threads("syscall").into_iter().filter(|state| state.starts_with(&number));
+        wait_until("a call that blocks", || {
+            let before: Vec<String> = within().collect();
+            // One that ends is over by then, or another one.
+            thread::sleep(Duration::from_millis(100));
+            within().any(|state| before.contains(&state))
+        });
+    }
+
+    pub(crate) fn finish(self) -> Output {
+        let output = finish(self.child);
+        Output { stderr: fs::read(self.said.path()).expect("it is there"), ..output }
+    }
+}
+
 /// Waits until something is true.
 pub(crate) fn wait_until(what: &str, mut is: impl FnMut() -> bool) {
     let start = Instant::now();

@@ -46,6 +46,8 @@ pub enum CaptureNote {
     ProgramUnreadable(String),
     /// The thread that looks panicked; nothing is looked at any more.
     WatchdogPanicked,
+    /// The thread that names what was seen panicked; nothing is named any more.
+    NamingPanicked,
     /// Polls begin and do not end: an `on_after_task_poll` callback was set on the runtime's builder after the probe was
     /// installed. The one reason for which polls are not counted.
     HookReplaced,
@@ -141,6 +143,11 @@ impl fmt::Display for CaptureNote {
                 "cannot see what blocks any longer: the thread that looks panicked; {DURATIONS_STAY}, and the panic is worth a \
                  report"
             ),
+            CaptureNote::NamingPanicked => write!(
+                f,
+                "cannot name functions and lines any longer: the thread that names panicked; {DURATIONS_STAY}, and the panic is \
+                 worth a report"
+            ),
             CaptureNote::HookReplaced => f.write_str(
                 "cannot measure polls: another `on_after_task_poll` took the probe's place; give that callback to \
                  `ProbeBuilder::on_after_task_poll`, which calls both",
@@ -174,6 +181,7 @@ mod tests {
             Stripped,
             ProgramUnreadable(why()),
             WatchdogPanicked,
+            NamingPanicked,
             HookReplaced,
         ] {
             let line = note.to_string();

@@ -1,5 +1,7 @@
 //! What can be seen, and what cannot.
 
+use crate::Shortfall;
+
 /// How an instrument learns of polls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -31,6 +33,9 @@ pub struct Coverage {
     pub sees: Vec<&'static str>,
     /// What it does not see; each a short phrase.
     pub blind_to: Vec<&'static str>,
+    /// How many slow polls were told without their line because something came too late, one for each reason; since the
+    /// installation, also in a difference. What stands in the way of every look is a [`CaptureNote`](crate::CaptureNote).
+    pub missing: Vec<Shortfall>,
 }
 
 #[cfg(all(test, feature = "serde"))]

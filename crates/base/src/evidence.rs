@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::escape::Escaped;
-use crate::{Call, Cause, Frame};
+use crate::{Call, Cause, Frame, Missing};
 
 /// What was seen of a slow poll while it ran.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Evidence {
     /// time of polls within it until then. At least the threshold, and by how much it is more is how late the watchdog was.
     /// `None` when nothing was seen.
     pub captured_after_ns: Option<u64>,
+    /// Why it has no line, where that is for want of time; `None` also while it is being found out.
+    pub missing: Option<Missing>,
 }
 
 impl Evidence {
@@ -68,6 +70,13 @@ impl Evidence {
             parts.iter().filter_map(|(what, ns)| Some(format!("{what} {}", seconds((*ns)?)))).collect();
         let split = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
         Some(format!("{what}{at}{split}"))
+    }
+
+    /// The sentence, and why it has no line: what stands below a slow poll's own line. `None` when neither is known.
+    pub fn account(&self, duration_ns: u64) -> Option<String> {
+        let missing = self.missing.map(|missing| missing.to_string());
+        let known: Vec<String> = [self.sentence(duration_ns), missing].into_iter().flatten().collect();
+        (!known.is_empty()).then(|| known.join("; "))
     }
 }
 

@@ -19,6 +19,7 @@ mod evidence;
 mod frame;
 mod ledger;
 mod lines;
+mod missing;
 pub mod redact;
 
 pub use blame::{Blame, Waited};
@@ -31,3 +32,4 @@ pub use evidence::Evidence;
 pub use frame::Frame;
 pub use ledger::{Charge, Ledger};
 pub use lines::Lines;
+pub use missing::{Missing, Shortfall, Shortfalls};

@@ -20,7 +20,7 @@ pub(crate) fn coverage(tracks_waits: bool) -> Coverage {
             blind_to.push("wake-to-poll times, and so who waited: they were switched off");
         }
         sees.extend(["watched futures", "busy stretches of each worker"]);
-        Coverage { source: Source::Hooks, sees, blind_to }
+        Coverage { source: Source::Hooks, sees, blind_to, missing: Vec::new() }
     } else {
         Coverage {
             source: Source::Wrappers,
@@ -30,6 +30,7 @@ pub(crate) fn coverage(tracks_waits: bool) -> Coverage {
                 "wake-to-poll times: build with --cfg tokio_unstable to see them",
                 blocking_pool,
             ],
+            missing: Vec::new(),
         }
     }
 }

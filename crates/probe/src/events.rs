@@ -18,6 +18,7 @@
 //! | `syscall` | `str` | | the system call that it was in, in one line: `write(fd 9 "/var/log/merged", 64 bytes)` |
 //! | `blocking_line` | `str` | | `file:line` of the innermost frame of your code |
 //! | `function` | `str` | | that frame's function |
+//! | `missing` | `str` | | why there is no line, where it came too late: [`Missing`](crate::Missing) |
 //! | `blamed_tasks` | `u64` | tasks | how many polls had to wait for it: [`Blame::tasks`](crate::Blame::tasks) |
 //! | `wait_ns` | `u64` | ns | how long those that were ready waited for it, added up: [`Blame::wait_ns`](crate::Blame::wait_ns) |
 //!
@@ -88,6 +89,7 @@ impl Events {
             syscall = evidence.call.as_ref().map(|call| call.text.as_str()),
             blocking_line = evidence.blocking_line.as_deref(),
             function = evidence.function.as_deref(),
+            missing = evidence.missing.map(|missing| missing.to_string()).as_deref(),
             blamed_tasks = poll.blame.map(|blame| blame.tasks),
             wait_ns = poll.blame.map(|blame| blame.wait_ns),
             "{}",

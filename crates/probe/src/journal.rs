@@ -1,20 +1,22 @@
 //! Slow polls that left their rings: listed at once, and delivered when what belongs to them is known.
 //!
 //! What the watchdog saw and who waited come a moment after a slow poll ended. Whoever lists slow polls gets them at once, with
-//! what is known; callbacks and lines wait a little.
+//! what is known; callbacks and lines wait: a little for who waited, and for as long as the watchdog and what names its looks are
+//! there for what was seen, within a bound. What did not come by then is told with the reason.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use crate::clock::Moment;
 use crate::snapshot::SlowPoll;
-use pollscope_base::{Blame, Cause, Evidence};
+use pollscope_base::{Blame, Cause, Evidence, Missing, Shortfalls};
 
 /// Slow polls that wait for delivery, at most.
 const QUEUE_CAPACITY: usize = 4_096;
 /// How long delivery waits for tasks that may still turn out to have waited, after the end of the poll.
 const BLAME_PATIENCE_NS: u64 = 150_000_000;
-/// How long delivery waits for a watchdog that is at work on the poll.
-const EVIDENCE_PATIENCE_NS: u64 = 1_000_000_000;
+/// How long after the end of a poll delivery waits for what the watchdog saw of it, while that is on its way. The first names
+/// of a debug build take seconds on a busy machine.
+pub(crate) const EVIDENCE_PATIENCE_NS: u64 = 10_000_000_000;
 /// How long evidence is kept for a poll that never comes, because it was not slow by itself or was dropped.
 const ORPHAN_NS: u64 = 10_000_000_000;
 /// Of how many such polls at most; the oldest goes first.
@@ -28,25 +30,41 @@ pub(crate) type Key = (usize, Moment);
 /// What the watchdog is at work on, and what it found.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
-    active: HashSet<Key>,
+    /// With what can be said without names, once the poll is over.
+    active: HashMap<Key, Option<Evidence>>,
+    /// Whether there is a watchdog that looks.
+    looks: bool,
     found: HashMap<Key, (Evidence, u64)>,
 }
 
 #[cfg_attr(not(any(test, feature = "capture")), expect(dead_code, reason = "for the watchdog"))]
 impl Watched {
+    /// There is a watchdog from now on.
+    pub(crate) fn start(&mut self) {
+        self.looks = true;
+    }
+
     /// The watchdog begins to look at a poll.
     pub(crate) fn begin(&mut self, key: Key) {
-        self.active.insert(key);
+        self.active.insert(key, None);
+    }
+
+    /// What was seen of a poll that is over, before it is named.
+    pub(crate) fn unnamed(&mut self, key: Key, evidence: Evidence) {
+        if let Some(known) = self.active.get_mut(&key) {
+            *known = Some(evidence);
+        }
     }
 
     #[cfg(test)]
     #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog's tests"))]
     pub(crate) fn is_at_work_on(&self, key: &Key) -> bool {
-        self.active.contains(key)
+        self.active.contains_key(key)
     }
 
     /// The watchdog is gone, and finds out no more.
     pub(crate) fn abandon(&mut self) {
+        self.looks = false;
         self.active.clear();
     }
 
@@ -72,6 +90,8 @@ struct Waiting {
     poll: SlowPoll,
     /// Its place in the list, if there was room.
     listed: Option<usize>,
+    /// Whether the watchdog was heard of it: of what it saw, or that it saw nothing.
+    is_settled: bool,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +106,8 @@ pub(crate) struct Journal {
     pub(crate) watched: Watched,
     /// Delivered and listed before the watchdog was done with them: their place in the list.
     late: HashMap<Key, usize>,
+    /// Those that were delivered without what could be known.
+    pub(crate) shortfalls: Shortfalls,
     /// Lines about polls that still go on, and how many found no room.
     said: Vec<String>,
     unsaid: u64,
@@ -106,7 +128,9 @@ impl Journal {
 
     pub(crate) fn add(&mut self, key: Key, end_ns: u64, mut poll: SlowPoll) {
         self.taken += 1;
-        if let Some((evidence, _)) = self.watched.found.remove(&key) {
+        let found = self.watched.found.remove(&key);
+        let is_settled = found.is_some();
+        if let Some((evidence, _)) = found {
             learn(&mut poll, evidence);
         }
         let listed = (self.list.len() < self.capacity).then_some(self.list.len());
@@ -114,7 +138,7 @@ impl Journal {
             self.list.push(poll.clone());
         }
         if self.waiting.len() < QUEUE_CAPACITY {
-            self.waiting.push_back(Waiting { key, end_ns, poll, listed });
+            self.waiting.push_back(Waiting { key, end_ns, poll, listed, is_settled });
         } else {
             self.queue_dropped += 1;
             self.await_late(key, listed);
@@ -133,15 +157,42 @@ impl Journal {
             learn(&mut self.list[place], evidence.clone());
         }
         match waiting {
-            Some(waiting) => learn(&mut waiting.poll, evidence),
+            Some(waiting) => {
+                learn(&mut waiting.poll, evidence);
+                waiting.is_settled = true;
+            }
             None if listed.is_none() => self.watched.keep(key, evidence, now_ns),
             None => {}
         }
     }
 
+    /// The watchdog began a look at all threads at that time. What was over by then, and of which it knows nothing, it missed.
+    pub(crate) fn looked(&mut self, at_ns: u64, threshold_ns: u64, without_cpu_ns: Option<u64>) {
+        for waiting in &mut self.waiting {
+            if waiting.is_settled || waiting.end_ns > at_ns || self.watched.active.contains_key(&waiting.key) {
+                continue;
+            }
+            waiting.is_settled = true;
+            let slow_ns = (waiting.end_ns - waiting.poll.duration_ns.min(waiting.end_ns)).saturating_add(threshold_ns);
+            let late_ns = at_ns.saturating_sub(slow_ns);
+            let without_cpu_ns = without_cpu_ns.map(|ns| ns.min(late_ns));
+            waiting.poll.evidence.missing = Some(Missing::WatchdogLate { late_ns, without_cpu_ns });
+            if let Some(place) = waiting.listed {
+                self.list[place].evidence.missing = waiting.poll.evidence.missing;
+            }
+        }
+    }
+
+    /// Whether a slow poll waits for the watchdog's next look.
+    #[cfg_attr(not(any(test, feature = "capture")), expect(dead_code, reason = "for the watchdog"))]
+    pub(crate) fn awaits_look(&self) -> bool {
+        let awaits = |waiting: &Waiting| !waiting.is_settled && !self.watched.active.contains_key(&waiting.key);
+        self.watched.looks && self.waiting.iter().any(awaits)
+    }
+
     /// The list is still to hear what the watchdog finds out of a poll that is not waited for.
     fn await_late(&mut self, key: Key, listed: Option<usize>) {
-        if let Some(place) = listed.filter(|_| self.watched.active.contains(&key)) {
+        if let Some(place) = listed.filter(|_| self.watched.active.contains_key(&key)) {
             self.late.insert(key, place);
         }
     }
@@ -193,13 +244,20 @@ impl Journal {
         let mut delivered = Vec::new();
         while let Some(first) = self.waiting.front() {
             let age_ns = now_ns.saturating_sub(first.end_ns);
-            let watched = self.watched.active.contains(&first.key) && age_ns < EVIDENCE_PATIENCE_NS;
+            let is_awaited = self.watched.active.contains_key(&first.key) || self.watched.looks && !first.is_settled;
+            let watched = is_awaited && age_ns < EVIDENCE_PATIENCE_NS;
             let blamed = blame(first.key).is_some_and(|(_, closed)| !closed) && age_ns < BLAME_PATIENCE_NS;
             if !force && (watched || blamed) {
                 break;
             }
             let Some(mut first) = self.waiting.pop_front() else { break };
             charge(&mut first.poll, first.key, blame);
+            if is_awaited {
+                self.tell_without(&mut first, age_ns);
+            }
+            if let Some(missing) = first.poll.evidence.missing {
+                self.shortfalls.count(missing);
+            }
             self.await_late(first.key, first.listed);
             if let Some(place) = first.listed {
                 if first.poll.blame.is_none() {
@@ -210,6 +268,20 @@ impl Journal {
             delivered.push(first.poll);
         }
         delivered
+    }
+
+    /// What the watchdog saw is not waited for any longer: what is known without it, and why there is no more.
+    fn tell_without(&self, waiting: &mut Waiting, after_ns: u64) {
+        match self.watched.active.get(&waiting.key) {
+            Some(Some(unnamed)) => {
+                let late = unnamed.blocking_line.is_none().then_some(Missing::NamesLate { after_ns });
+                let missing = unnamed.missing.or(late);
+                learn(&mut waiting.poll, Evidence { missing, ..unnamed.clone() });
+            }
+            // What was seen of it before, as of a poll with others in it, stays.
+            Some(None) if waiting.is_settled => {}
+            Some(None) | None => waiting.poll.evidence.missing = Some(Missing::WatchdogAwaited { after_ns }),
+        }
     }
 }
 
@@ -232,141 +304,4 @@ fn charge(poll: &mut SlowPoll, key: Key, blame: BlameOf<'_>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn poll(id: u64) -> SlowPoll {
-        SlowPoll {
-            id,
-            task_id: None,
-            task_name: None,
-            spawned_at: std::panic::Location::caller(),
-            worker: None,
-            start_ns: 0,
-            duration_ns: 1,
-            evidence: Evidence::default(),
-            blame: None,
-        }
-    }
-
-    #[test]
-    fn delivery_waits_for_the_watchdog_and_the_list_does_not() {
-        let mut journal = Journal::new(10);
-        let (key, nobody): (Key, BlameOf<'_>) = ((0, Moment(5)), &|_| None);
-        journal.watched.begin(key);
-        journal.add(key, 100, poll(1));
-        journal.add((0, Moment(50)), 101, poll(2));
-        assert_eq!(journal.list(nobody).len(), 2);
-        assert!(journal.deliver(102, false, nobody).is_empty(), "in order: the second waits for the first");
-        journal.seen(key, seen(Cause::Lock, 1), 103);
-        let delivered = journal.deliver(104, false, nobody);
-        assert_eq!(delivered.iter().map(|poll| poll.evidence.cause).collect::<Vec<_>>(), [Some(Cause::Lock), None]);
-        assert_eq!(journal.list(nobody), delivered);
-    }
-
-    fn seen(cause: Cause, captures: u32) -> Evidence {
-        Evidence { cause: Some(cause), captures, cpu_ns: Some(7), run_delay_ns: Some(7), ..Evidence::default() }
-    }
-
-    /// The first names of a program's functions can take longer than anybody waits.
-    #[test]
-    fn what_is_seen_after_the_delivery_still_reaches_the_list() {
-        let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
-        journal.watched.begin((0, Moment(5)));
-        journal.add((0, Moment(5)), 100, poll(1));
-        assert_eq!(journal.deliver(101, true, nobody)[0].evidence, Evidence::default());
-        journal.seen((0, Moment(5)), seen(Cause::Lock, 1), 102);
-        let listed = &journal.list(nobody)[0].evidence;
-        assert_eq!(listed.cause, Some(Cause::Lock));
-        assert_eq!((listed.cpu_ns, listed.run_delay_ns), (Some(1), Some(0)), "no more than the poll lasted");
-        assert!(journal.late.is_empty() && journal.watched.found.is_empty());
-    }
-
-    /// A writer that hangs holds up the delivery, and threads forget who waited.
-    #[test]
-    fn what_was_known_once_is_not_forgotten() {
-        let mut journal = Journal::new(10);
-        journal.watched.begin((0, Moment(5)));
-        journal.add((0, Moment(5)), 100, poll(1));
-        journal.seen((0, Moment(5)), seen(Cause::Cpu, 1), 102);
-        let waited = Blame { tasks: 2, wait_ns: 9, wait_most_ns: 9, ..Blame::default() };
-        assert_eq!(journal.list(&|_| Some((waited, true)))[0].blame, Some(waited));
-        let (later, nobody): (u64, BlameOf<'_>) = (100 * ORPHAN_NS, &|_| None);
-        journal.seen((9, Moment(9)), seen(Cause::Cpu, 1), later);
-        let delivered = journal.deliver(later, false, nobody);
-        assert_eq!((delivered[0].evidence.cause, delivered[0].blame), (Some(Cause::Cpu), Some(waited)));
-        assert_eq!(journal.list(nobody), delivered);
-    }
-
-    /// A poll with polls in it is looked at before and after them; it ends once.
-    #[test]
-    fn the_look_that_saw_most_of_a_poll_counts() {
-        let mut journal = Journal::new(10);
-        for (cause, captures) in [(Cause::Lock, 1), (Cause::Cpu, 3), (Cause::BlockingCall, 1)] {
-            journal.watched.begin((0, Moment(5)));
-            journal.seen((0, Moment(5)), seen(cause, captures), 10);
-        }
-        journal.add((0, Moment(5)), 100, poll(1));
-        assert_eq!(journal.list(&|_| None)[0].evidence.cause, Some(Cause::Cpu));
-        assert!(journal.watched.found.is_empty() && journal.watched.active.is_empty());
-    }
-
-    /// As of polls that found no room in their ring while the watchdog looked at them.
-    #[test]
-    fn what_is_seen_of_polls_that_never_come_is_bounded() {
-        let mut journal = Journal::new(10);
-        for n in 0..10 * ORPHANS as u64 {
-            journal.watched.begin((0, Moment(n + 1)));
-            journal.seen((0, Moment(n + 1)), seen(Cause::Cpu, 1), n);
-        }
-        assert_eq!((journal.watched.found.len(), journal.watched.active.len()), (ORPHANS, 0));
-        journal.add((0, Moment(10 * ORPHANS as u64)), 100, poll(1));
-        assert_eq!(journal.list(&|_| None)[0].evidence.cause, Some(Cause::Cpu), "the latest are kept");
-    }
-
-    /// Nobody takes what is waiting, the list is full, and the watchdog is at work on all: everything is counted all the same.
-    #[test]
-    fn slow_polls_beyond_the_list_and_the_queue_are_counted() {
-        let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
-        let total = QUEUE_CAPACITY as u64 + 1_000;
-        for n in 1..=total {
-            journal.watched.begin((0, Moment(n)));
-            journal.add((0, Moment(n)), n, poll(n));
-        }
-        assert_eq!((journal.taken(), journal.queue_dropped(), journal.list(nobody).len()), (total, 1_000, 10));
-        assert_eq!((journal.waiting.len(), journal.late.len()), (QUEUE_CAPACITY, 0));
-        assert_eq!(journal.deliver(total, true, nobody).len(), QUEUE_CAPACITY);
-        assert_eq!(journal.late.len(), 10, "of those that are listed");
-        (1..=total).for_each(|n| journal.seen((0, Moment(n)), seen(Cause::Cpu, 1), n));
-        assert!(journal.late.is_empty() && journal.is_quiet());
-        assert!(journal.watched.found.len() <= ORPHANS);
-        assert!(journal.list(nobody).iter().all(|poll| poll.evidence.cause == Some(Cause::Cpu)));
-    }
-
-    #[test]
-    fn lines_that_nobody_takes_are_counted() {
-        let mut journal = Journal::default();
-        (0..SAID_CAPACITY + 5).for_each(|n| journal.say(n.to_string()));
-        let said = journal.take_said();
-        assert_eq!(said.len(), SAID_CAPACITY + 1);
-        assert!(said[SAID_CAPACITY].contains("5 more"), "{said:?}");
-        assert!(journal.take_said().is_empty());
-    }
-
-    #[test]
-    fn nobody_waits_for_ever() {
-        let mut journal = Journal::new(0);
-        journal.watched.begin((0, Moment(5)));
-        journal.add((0, Moment(5)), 0, poll(1));
-        assert!(journal.deliver(EVIDENCE_PATIENCE_NS - 1, false, &|_| None).is_empty());
-        assert_eq!(journal.deliver(EVIDENCE_PATIENCE_NS, false, &|_| None).len(), 1);
-        journal.watched.begin((0, Moment(8)));
-        journal.add((0, Moment(8)), 0, poll(2));
-        journal.watched.abandon();
-        assert_eq!(journal.deliver(1, false, &|_| None).len(), 1, "the watchdog is gone");
-        journal.add((0, Moment(6)), 0, poll(3));
-        let open: BlameOf<'_> = &|_| Some((Blame::default(), false));
-        assert!(journal.deliver(BLAME_PATIENCE_NS - 1, false, open).is_empty());
-        assert_eq!(journal.deliver(0, true, open)[0].blame, Some(Blame::default()));
-    }
-}
+mod tests;

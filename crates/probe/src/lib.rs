@@ -105,7 +105,7 @@ pub use pollscope_base::redact::redacted_source;
 #[doc(inline)]
 pub use pollscope_base::{
     Blame, Bucket, Call, CaptureNote, Cause, Charge, Coverage, Distribution, Evidence, Frame as StackFrame, Ledger,
-    Lines, Source, Waited,
+    Lines, Missing, Shortfall, Source, Waited,
 };
 pub use probe::{DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Probe, ProbeBuilder, ThresholdError};
 pub use snapshot::{Polling, Site, SlowPoll, Snapshot};

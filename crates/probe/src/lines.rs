@@ -101,9 +101,9 @@ impl Window {
     }
 }
 
-/// What the watchdog saw and who paid, in a line below; nothing where nothing is known.
+/// What the watchdog saw, or why it did not, and who paid, in a line below; nothing where nothing is known.
 pub(crate) fn details(poll: &SlowPoll) -> String {
-    let seen = poll.evidence.sentence(poll.duration_ns);
+    let seen = poll.evidence.account(poll.duration_ns);
     let paid = poll.blame.filter(|blame| blame.tasks > 0).map(|blame| blame.to_string());
     let known: Vec<String> = [seen, paid].into_iter().flatten().collect();
     if known.is_empty() { String::new() } else { format!("     {}\n", known.join("; ")) }
@@ -112,7 +112,7 @@ pub(crate) fn details(poll: &SlowPoll) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pollscope_base::{Blame, Cause, Evidence};
+    use pollscope_base::{Blame, Cause, Evidence, Missing};
 
     fn poll(at_ns: u64) -> SlowPoll {
         SlowPoll {
@@ -136,6 +136,19 @@ mod tests {
         let line = Limiter::default().line(&known).unwrap();
         let details = line.lines().nth(1).unwrap();
         assert_eq!(details, "     cpu; made 1 task wait 1.500 s in all");
+    }
+
+    #[test]
+    fn what_was_not_seen_is_told_with_the_reason() {
+        let mut unseen = poll(0);
+        unseen.duration_ns = 2_000_000_000;
+        let below = |poll: &SlowPoll| Limiter::default().line(poll).unwrap().lines().nth(1).map(str::to_owned);
+        assert_eq!(below(&unseen), None);
+        unseen.evidence.missing = Some(Missing::NamesLate { after_ns: 10_000_000_000 });
+        let why = "no line: names were still being read 10.0 s after the poll's end";
+        assert_eq!(below(&unseen), Some(format!("     {why}")));
+        unseen.evidence.cause = Some(Cause::Cpu);
+        assert_eq!(below(&unseen), Some(format!("     cpu; {why}")));
     }
 
     #[test]

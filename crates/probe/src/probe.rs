@@ -24,8 +24,10 @@ use crate::watch::Watch;
 pub const DEFAULT_SLOW_POLL: Duration = Duration::from_millis(100);
 /// How many slow polls a snapshot lists unless the builder is told otherwise.
 pub const DEFAULT_KEPT_SLOW_POLLS: usize = 1_024;
-/// How long the last handle waits, when it is dropped, for the last lines to be written.
+/// How long the last handle waits, when it is dropped, for the last lines to be written,
 const LAST_LINES: Duration = Duration::from_secs(1);
+/// and how long before that for what the watchdog saw, while that is still being named.
+const LAST_EVIDENCE: Duration = Duration::from_secs(5);
 
 /// Measures every poll of one runtime. A handle: clones are the same probe.
 ///
@@ -45,6 +47,8 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 /// ```
 ///
 /// When the last handle is dropped, lines that were not yet written are, for at most one second; callbacks and lines end with it.
+/// Before that, what is still being found out of slow polls is waited for, for at most five seconds: the first names of a debug
+/// build take that long on a busy machine, of a release build a tenth of a second. Without a slow poll nothing is waited for.
 /// So keep one until the runtime is gone: what it still polls after that is slow for nobody. A process can have any number of
 /// runtimes, each with a probe of its own: nothing is shared between them.
 #[derive(Debug, Clone)]
@@ -65,7 +69,7 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         thread::forget(&self.shared);
-        self.control.stop(LAST_LINES);
+        self.control.stop(LAST_LINES, LAST_EVIDENCE);
         #[cfg(feature = "capture")]
         drop(self.watchdog.take());
     }
@@ -184,7 +188,11 @@ impl Probe {
     }
 
     /// Waits until the callback was called and the line written, or counted as suppressed, for every slow poll that has
-    /// ended, and says in a line what the rate limit held back so far. Whether that was done within `timeout`. In the callback it is
+    /// ended, and says in a line what the rate limit held back so far. Whether that was done within `timeout`.
+    ///
+    /// What was seen of a slow poll is waited for while it is on its way: for ten seconds after the poll's end at most, and until
+    /// 0.2 s before the end of a `timeout` of a second or more. Then the poll is told without, and why: see
+    /// [`Evidence::missing`](crate::Evidence::missing). In the callback it is
     /// `false` at once: what it waits for comes after the callback. Where the probe is off there is nothing to wait for: `true`.
     pub fn finish(&self, timeout: Duration) -> bool {
         self.inner.as_ref().is_none_or(|inner| inner.control.finish(timeout))
@@ -302,7 +310,7 @@ impl ProbeBuilder {
         ProbeBuilder { slow_poll: threshold, ..self }
     }
 
-    /// How many slow polls a snapshot lists, 424 bytes each, and with a stack some 10 kB; those beyond are counted. 1,024 unless set.
+    /// How many slow polls a snapshot lists, 448 bytes each, and with a stack some 10 kB; those beyond are counted. 1,024 unless set.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -319,8 +327,8 @@ impl ProbeBuilder {
         ProbeBuilder { keep_slow_polls: most, ..self }
     }
 
-    /// Called for every slow poll, some 100 ms after its end at most unless something is still being found out of it, on a thread of
-    /// the probe's own. A panic in it is caught and counted;
+    /// Called for every slow poll, some 100 ms after its end, or once what was seen of it has names, ten seconds after its end at
+    /// most, on a thread of the probe's own. A panic in it is caught and counted;
     /// one that blocks holds back further calls and lines, and nothing else.
     ///
     /// ```
@@ -455,7 +463,7 @@ impl ProbeBuilder {
     /// whose body is the future. It returns the future's output.
     ///
     /// As with `#[tokio::main]`, tasks that are still there are dropped, and what runs on the blocking pool is waited for. Then the
-    /// last slow polls are delivered, for at most a second; also when the future panics. Where you need the [`Probe`], to name
+    /// last slow polls are delivered, as when the last handle of a [`Probe`] is dropped; also when the future panics. Where you need the [`Probe`], to name
     /// tasks or to read a [`Snapshot`], [`install`](ProbeBuilder::install) it, and drop the runtime before it.
     ///
     /// ```
@@ -520,7 +528,11 @@ impl ProbeBuilder {
             None => None,
             Some(options) => {
                 let started = crate::watchdog::spawn(Arc::clone(&shared), Arc::clone(&control), options);
-                Some(started.inspect_err(|_| _ = control.stop(LAST_LINES)).map_err(InstallError::Thread)?)
+                Some(
+                    started
+                        .inspect_err(|_| _ = control.stop(LAST_LINES, Duration::ZERO))
+                        .map_err(InstallError::Thread)?,
+                )
             }
         };
         hooks::install(runtime, &shared, self.chained);

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pollscope_base::redact::redacted_evidence;
-use pollscope_base::{Blame, Cause, Charge, Evidence, Ledger, Lines};
+use pollscope_base::{Blame, Cause, Charge, Coverage, Evidence, Ledger, Lines};
 
 use crate::clock::Clock;
 use crate::coverage::coverage;
@@ -163,19 +163,34 @@ impl Shared {
     }
 
     /// Tells the journal what the watchdog is at work on, or what it found.
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "the watchdog's"))]
+    #[cfg_attr(not(any(test, feature = "capture")), expect(dead_code, reason = "the watchdog's"))]
     pub(crate) fn watched(&self, tell: impl FnOnce(&mut Watched)) {
         tell(&mut lock(&self.journal).watched);
     }
 
     /// Tells the journal what the watchdog saw of a poll that is over.
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "the watchdog's"))]
+    #[cfg_attr(not(any(test, feature = "capture")), expect(dead_code, reason = "the watchdog's"))]
     pub(crate) fn seen(&self, key: Key, evidence: Evidence) {
         let evidence = self.shown(evidence);
         let mut journal = lock(&self.journal);
         // The poll left its thread before the watchdog could know of its end: it finds it here, if it was slow.
         self.drain(&mut journal);
         journal.seen(key, evidence, self.clock.now_ns());
+    }
+
+    /// Tells the journal what is known of a poll that is over, while its names are still to come.
+    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "the watchdog's"))]
+    pub(crate) fn unnamed(&self, key: Key, evidence: Evidence) {
+        let evidence = self.shown(evidence);
+        lock(&self.journal).watched.unnamed(key, evidence);
+    }
+
+    /// Tells the journal that the watchdog looked at all threads, from that time on, and for how long it had had no CPU before.
+    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "the watchdog's"))]
+    pub(crate) fn looked(&self, at_ns: u64, without_cpu_ns: Option<u64>) {
+        let mut journal = lock(&self.journal);
+        self.drain(&mut journal);
+        journal.looked(at_ns, self.threshold_ns(), without_cpu_ns);
     }
 
     /// Evidence as it may be shown.
@@ -240,6 +255,11 @@ impl Shared {
         let slots = self.drain(&mut journal);
         let now_ns = self.clock.now_ns();
         let delivered = journal.deliver(now_ns, force, &blame_in(&slots, now_ns));
+        #[cfg(feature = "capture")]
+        if journal.awaits_look() {
+            self.alarm.ring();
+            self.alarm.interrupt();
+        }
         // Of one moment with the polls: none of these is over yet, or only just.
         (journal.take_said(), delivered, journal.is_delivered())
     }
@@ -266,6 +286,7 @@ impl Shared {
         let total = journal.taken() + ring_dropped;
         let suppressed = self.lines_suppressed.load(Relaxed) + ring_dropped + journal.queue_dropped();
         let slow_polls = journal.list(&blame_in(&with_blames, now_ns));
+        let coverage = Coverage { missing: journal.shortfalls.all(), ..coverage(self.tracks_waits) };
         let schedule_latency = self.tracks_waits.then(|| schedule.distribution());
         let charged_ns: u64 = charges.iter().map(|charge| charge.wait_ns).sum();
         let ledger = schedule_latency
@@ -288,7 +309,7 @@ impl Shared {
             names_refused: self.names.refused(),
             callback_panics: self.callback_panics.load(Relaxed),
             capture_notes: self.notes.all(),
-            coverage: coverage(self.tracks_waits),
+            coverage,
         }
     }
 

@@ -39,7 +39,7 @@ use crate::snapshot::{SlowPoll, Snapshot};
 /// Slow polls named in a failure.
 const NAMED: usize = 5;
 /// How long a failure waits for what is still being found out of its slow polls.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs a future on a current-thread runtime of its own, with time and I/O if Tokio has them, and returns its output. Fails
 /// when a poll lasted `threshold` or longer, with the line that blocked: see the [module](self) for what is seen and what counts.
@@ -88,7 +88,7 @@ pub fn assert_responsive<F: Future>(threshold: Duration, future: F) -> F::Output
 
 /// Awaits a future in the runtime that is there, and returns its output. Fails when one of its polls lasted `threshold` or longer,
 /// with the line that blocked: see the [module](self) for what is seen and what counts. After a slow poll it blocks until what is
-/// known of it is there, for at most five seconds.
+/// known of it is there, for at most ten seconds.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {

@@ -122,6 +122,23 @@ pub(crate) fn task_number(id: tokio::task::Id) -> u64 {
 }
 
 #[cfg(test)]
+impl Shared {
+    /// A slow poll on this thread, of so long by a manual clock, that a watchdog is at work on.
+    pub(crate) fn slow_poll_watched(self: &Arc<Self>, ns: u64) -> crate::journal::Key {
+        let mut key = None;
+        let poll = async {
+            self.clock.advance(ns);
+            key = self.slots().iter().find_map(|slot| Some((slot.number, slot.polling.now()?.start)));
+            key.into_iter().for_each(|key| self.watched(|watched| watched.begin(key)));
+        };
+        let watched = Watch::new(poll, Some(Arc::clone(self)), Location::caller());
+        let polled = std::pin::pin!(watched).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+        assert!(polled.is_ready());
+        key.expect("it was polled")
+    }
+}
+
+#[cfg(test)]
 mod tests {
     #[test]
     fn a_task_number_is_what_its_id_prints() {

@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use pollscope_base::CaptureNote;
+use pollscope_stacks::SUPPORTED;
 use pollscope_stacks::schedule::ask_for_short_slices;
 use pollscope_stacks::thread::{Schedule, Scheduled, ThreadRef, read_schedule};
 
@@ -75,6 +76,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
         control,
         threads: HashMap::new(),
         suspended_ns: 0,
+        without_cpu_ns: None,
         worked: (0, 0),
     };
     let reporter = Arc::clone(&watching.control);
@@ -87,6 +89,9 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
         }
         control.watch(false);
     };
+    if SUPPORTED {
+        watchdog.0.watched(Watched::start);
+    }
     thread::Builder::new().name("pollscope-watch".to_owned()).spawn(run)?;
     reporter.watch(true);
     Ok(watchdog)
@@ -112,6 +117,8 @@ struct Watching {
     naming: Naming,
     /// How long the process did not run, up to this look.
     suspended_ns: u64,
+    /// For how long this thread had no CPU before this look; `None` when that was not asked.
+    without_cpu_ns: Option<u64>,
     /// What all slots had done, and when that last changed.
     worked: (u64, u64),
 }
@@ -146,13 +153,13 @@ impl Watching {
                 return self.camera.close();
             }
             let overslept_ns = self.shared.clock.now_ns().saturating_sub(planned_ns);
-            self.suspended_ns = if overslept_ns < SHORTEST_SUSPENSION_NS {
-                0
+            (self.suspended_ns, self.without_cpu_ns) = if overslept_ns < SHORTEST_SUSPENSION_NS {
+                (0, None)
             } else {
                 let after_ns = delay_ns();
-                let suspended_ns = suspended_ns(overslept_ns, before_ns, after_ns);
+                let waited_ns = after_ns.zip(before_ns).map(|(after, before)| after.saturating_sub(before));
                 before_ns = after_ns;
-                suspended_ns
+                (suspended_ns(overslept_ns, waited_ns), waited_ns)
             };
         }
     }
@@ -160,10 +167,12 @@ impl Watching {
     /// Looks at every slot; when to look again.
     fn look(&mut self) -> u64 {
         let threshold_ns = self.shared.threshold_ns();
-        let idle_ns = self.shared.clock.now_ns() + self.idle_ns();
+        let began_ns = self.shared.clock.now_ns();
+        let idle_ns = began_ns + self.idle_ns();
         let slots = self.shared.slots();
         let next_ns = slots.iter().map(|slot| self.look_at(slot, threshold_ns)).fold(idle_ns, u64::min);
         if slots.iter().any(|slot| !slot.ring.is_empty()) || !self.shared.is_quiet() {
+            self.shared.looked(began_ns, self.without_cpu_ns);
             self.control.wake_if_resting();
         }
         next_ns
@@ -261,8 +270,7 @@ impl Watching {
 
 /// How much of the time that this thread slept too long the process did not run: not what it waited for a CPU. 0 where the
 /// kernel does not tell, as nothing is known then.
-fn suspended_ns(overslept_ns: u64, before_ns: Option<u64>, after_ns: Option<u64>) -> u64 {
-    let waited_ns = after_ns.zip(before_ns).map(|(after, before)| after.saturating_sub(before));
+fn suspended_ns(overslept_ns: u64, waited_ns: Option<u64>) -> u64 {
     waited_ns.map_or(0, |waited| overslept_ns.saturating_sub(waited))
 }
 
@@ -365,8 +373,8 @@ mod tests {
 
     #[test]
     fn waiting_for_a_cpu_is_no_suspension() {
-        assert_eq!(suspended_ns(300, Some(10), Some(20)), 290);
-        assert_eq!(suspended_ns(300, Some(10), Some(400)), 0, "a busy machine");
-        assert_eq!(suspended_ns(300, None, Some(20)), 0, "unknown");
+        assert_eq!(suspended_ns(300, Some(10)), 290);
+        assert_eq!(suspended_ns(300, Some(390)), 0, "a busy machine");
+        assert_eq!(suspended_ns(300, None), 0, "unknown");
     }
 }

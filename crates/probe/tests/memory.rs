@@ -153,11 +153,11 @@ async fn tasks(probe: &Probe, count: u64) {
 const PROBE: i64 = 1_500;
 const THREAD: i64 = 860_000;
 const SITE: i64 = 36_600;
-const SLOW_POLL: i64 = 430;
+const SLOW_POLL: i64 = 455;
 #[cfg(feature = "capture")]
 const STACK: i64 = 64 << 10;
 const NAMES: i64 = 2_600_000;
-const WAITING: i64 = 2_000_000;
+const WAITING: i64 = 2_100_000;
 
 /// One test, as what another one allocated meanwhile, or the harness between two, would be counted.
 #[test]

@@ -3,34 +3,32 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::support::{Folder, assert_ends, finish, send, stderr, stdout};
+use crate::support::{Call, Folder, Running, assert_ends, finish, send, stderr, stdout};
 
-fn spawn(folder: &Folder, line: &str) -> Child {
+/// With a random wait before each of so many lines it takes more than half an hour: it is not over before the signal comes.
+const ENDLESS: &str = "--set merge.lines=1_000_000";
+
+fn spawn(folder: &Folder, line: &str) -> Running {
     let mut command = folder.command(line.split(' '));
     // So that a test sees what is left of temporary folders.
-    command.env("TMPDIR", folder.path("."));
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
-}
-
-fn pause() {
-    thread::sleep(Duration::from_millis(700));
+    Running::spawn(command.env("TMPDIR", folder.path(".")))
 }
 
 #[test]
 fn once_drains_confirms_and_reports() {
     for (signal, code) in [(Signal::HUP, 129), (Signal::INT, 130), (Signal::TERM, 143)] {
         let folder = Folder::new();
-        let child = spawn(&folder, "run slow-sink --json json");
-        pause();
-        send(&child, signal);
-        let output = finish(child);
+        let running = spawn(&folder, &format!("run slow-sink {ENDLESS} --json json"));
+        running.wait_for_thread("writers");
+        running.send(signal);
+        let output = running.finish();
         assert_ends(&output, code, &["stopping: finishing and confirming", "once more to report at once"]);
         assert!(stdout(&output).contains("ended early: asked to stop"), "{}", stdout(&output));
         let json: serde_json::Value = serde_json::from_slice(&folder.read("json")).expect("it is JSON");
@@ -80,10 +78,10 @@ fn read_until(terminal: &mut File, shown: &mut String, text: &str) {
 fn at_any_moment_it_ends_with_a_report() {
     for wait in [0, 5, 20, 60] {
         let folder = Folder::new();
-        let child = spawn(&folder, "run merge --json json");
+        let running = spawn(&folder, &format!("run merge {ENDLESS} --json json"));
         thread::sleep(Duration::from_millis(wait));
-        send(&child, Signal::INT);
-        let output = finish(child);
+        running.send(Signal::INT);
+        let output = running.finish();
         match output.status.code() {
             // Before it caught signals.
             None => assert!(output.stdout.is_empty()),
@@ -101,12 +99,12 @@ fn twice_reports_although_the_loop_is_blocked() {
         let folder = Folder::new();
         folder.write("a", "1\n");
         folder.fifo("nobody-reads");
-        let child = spawn(&folder, &format!("merge a -o nobody-reads --append --mode {mode} --json json"));
-        pause();
-        send(&child, Signal::INT);
-        thread::sleep(Duration::from_millis(200));
-        send(&child, Signal::INT);
-        let output = finish(child);
+        let running = spawn(&folder, &format!("merge a -o nobody-reads --append --mode {mode} --json json"));
+        running.wait_until_blocked_in(Call::OpenAt);
+        running.send(Signal::INT);
+        running.wait_until_said("stopping");
+        running.send(Signal::INT);
+        let output = running.finish();
         assert_ends(&output, 130, &["stopping", "reporting at once"]);
         assert!(stdout(&output).contains("the workload was abandoned"), "{}", stdout(&output));
         assert!(stdout(&output).contains("unverifiable"), "{}", stdout(&output));
@@ -124,11 +122,11 @@ fn once_is_enough_when_the_time_of_grace_is_over() {
         let folder = Folder::new();
         folder.write("a", "1\n");
         folder.fifo("nobody-reads");
-        let child =
+        let running =
             spawn(&folder, &format!("merge a -o nobody-reads --append --mode {mode} --grace {grace} --json json"));
-        pause();
-        send(&child, Signal::TERM);
-        let output = finish(child);
+        running.wait_until_blocked_in(Call::OpenAt);
+        running.send(Signal::TERM);
+        let output = running.finish();
         let said = format!("not finished within {grace}: reporting at once");
         assert_ends(&output, 143, &["stopping", &said]);
         assert!(stdout(&output).contains("the workload was abandoned"), "{}", stdout(&output));
@@ -140,13 +138,13 @@ fn once_is_enough_when_the_time_of_grace_is_over() {
 fn twice_does_not_wait_for_the_confirmation() {
     let folder = Folder::new();
     let fifo = "--set merge.sink.kind=fifo --set merge.sink.every=1h --set merge.sink.pause=3599999ms";
-    let child = spawn(&folder, &format!("run merge --rounds 1 --mode naive {fifo}"));
+    let running = spawn(&folder, &format!("run merge --rounds 1 --mode naive {fifo}"));
     // All 50 lines fit into the pipe; the reader sleeps for an hour.
-    thread::sleep(Duration::from_millis(2_500));
-    send(&child, Signal::TERM);
-    thread::sleep(Duration::from_millis(200));
-    send(&child, Signal::TERM);
-    let output = finish(child);
+    running.wait_for_thread("confirm");
+    running.send(Signal::TERM);
+    running.wait_until_said("stopping");
+    running.send(Signal::TERM);
+    let output = running.finish();
     assert_ends(&output, 143, &["reporting at once"]);
     assert!(stdout(&output).contains("the confirmation was abandoned"), "{}", stdout(&output));
     assert!(folder.names().is_empty(), "the temporary folder is gone");
@@ -161,12 +159,12 @@ fn a_report_that_nobody_takes_can_be_ended() {
     let reader = std::fs::File::options().read(true).write(true).open(&fifo).expect("both ends");
     rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::NONBLOCK).expect("set");
     while rustix::io::write(&reader, &[0; 4096]).is_ok() {}
-    let child = spawn(&folder, "merge a -o out --json fifo");
-    pause();
-    send(&child, Signal::INT);
-    thread::sleep(Duration::from_millis(200));
-    send(&child, Signal::INT);
-    let output = finish(child);
+    let running = spawn(&folder, "merge a -o out --json fifo");
+    running.wait_until_blocked_in(Call::Write);
+    running.send(Signal::INT);
+    running.wait_until_said("ending after this report");
+    running.send(Signal::INT);
+    let output = running.finish();
     assert_eq!(output.status.signal(), Some(Signal::INT.as_raw()), "as if the signal had not been caught");
     assert!(stderr(&output).contains("ending after this report") && stderr(&output).contains("ending at once"));
     assert_eq!(folder.read("out"), b"1\n");

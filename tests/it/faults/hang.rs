@@ -58,7 +58,9 @@ fn hang(
     let deadline = match asked {
         Asked::Once => grace + SLACK,
         Asked::Twice => {
-            std::thread::sleep(Duration::from_millis(100));
+            // Two signals of which the first was not yet taken are one.
+            let said = || std::fs::read_to_string(folder.path("stderr")).expect("it is there");
+            wait_until("word of the first signal", || said().contains("stopping"));
             send(&child, Signal::TERM);
             SLACK
         }

@@ -97,11 +97,12 @@ fn input_events(told: &EventSummary) -> InputEvents {
 
 fn coverage(snapshot: &Snapshot) -> Coverage {
     let owned = |phrases: &[&str]| phrases.iter().map(|&phrase| phrase.to_owned()).collect();
+    let limits = snapshot.capture_notes.iter().map(ToString::to_string);
     Coverage {
         source: snapshot.coverage.source.as_str().to_owned(),
         sees: owned(&snapshot.coverage.sees),
         blind_to: owned(&snapshot.coverage.blind_to),
-        missing: snapshot.capture_notes.iter().map(ToString::to_string).collect(),
+        missing: limits.chain(snapshot.coverage.missing.iter().map(ToString::to_string)).collect(),
         looks_per_s: None,
     }
 }

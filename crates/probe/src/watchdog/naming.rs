@@ -2,7 +2,8 @@
 //! hundreds: meanwhile the watchdog goes on looking.
 //!
 //! It is started at the first stall, gets each shot as soon as it was taken, and ends with the watchdog, which it never keeps
-//! waiting: whoever wants a name that is not there yet does without.
+//! waiting: whoever wants a name that is not there yet does without. Delivery alone waits, as long as the thread is there: see
+//! `journal.rs`.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,8 +16,8 @@ use std::thread;
 
 use super::shot::{Namer, Picture, Shot};
 use super::stall::Ended;
-use crate::journal::Watched;
 use crate::shared::Shared;
+use pollscope_base::{CaptureNote, Missing};
 
 /// Jobs that wait for the thread, or without one for the watchdog, at most. A stall makes a few; what finds no room goes without
 /// names.
@@ -52,17 +53,21 @@ pub(super) enum Job {
 }
 
 impl Job {
-    fn run(self, namer: &mut Namer, shared: &Shared) {
+    fn run(&self, namer: &mut Namer, shared: &Shared) {
         match self {
             Job::Shot(exposure) => _ = exposure.named(namer),
-            Job::Ended(slot, ended) => shared.seen((slot, ended.start()), ended.evidence(Some(namer))),
+            Job::Ended(slot, ended) => shared.seen((*slot, ended.start()), ended.evidence(Some(namer))),
         }
     }
 
-    /// What can be said without names.
-    fn run_unnamed(self, shared: &Shared) {
+    /// What can be said without names, and why there are none, if that is not said elsewhere.
+    fn run_unnamed(&self, why: Option<Missing>, shared: &Shared) {
         if let Job::Ended(slot, ended) = self {
-            shared.seen((slot, ended.start()), ended.evidence(None));
+            let mut evidence = ended.evidence(None);
+            if evidence.blocking_line.is_none() {
+                evidence.missing = evidence.missing.or(why);
+            }
+            shared.seen((*slot, ended.start()), evidence);
         }
     }
 }
@@ -96,10 +101,13 @@ impl Naming {
     }
 
     pub(super) fn add(&mut self, job: Job) {
-        match self.jobs.len() < CAPACITY {
-            true => self.jobs.push_back(job),
-            false => job.run_unnamed(&self.shared),
+        if self.jobs.len() == CAPACITY {
+            return job.run_unnamed(Some(Missing::TooManyToName), &self.shared);
         }
+        if let Job::Ended(slot, ended) = &job {
+            self.shared.unnamed((*slot, ended.start()), ended.evidence(None));
+        }
+        self.jobs.push_back(job);
     }
 
     /// Hands over what is to be named, and starts the thread if this is the first. Without a thread it names one job itself, so
@@ -113,7 +121,8 @@ impl Naming {
                 }
                 Means::Thread(thread) => match thread.try_send(job) {
                     Ok(()) => {}
-                    Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => job.run_unnamed(&self.shared),
+                    Err(TrySendError::Full(job)) => job.run_unnamed(Some(Missing::TooManyToName), &self.shared),
+                    Err(TrySendError::Disconnected(job)) => job.run_unnamed(None, &self.shared),
                 },
             }
         }
@@ -125,12 +134,7 @@ fn start(shared: &Arc<Shared>, source_roots: &[PathBuf], is_over: &Arc<AtomicBoo
     let (give, jobs) = sync_channel(CAPACITY);
     let new_namer = || Namer::new(source_roots.to_vec(), Arc::clone(&shared.notes), shared.redacted);
     let (namer, its, is_over) = (new_namer(), Arc::clone(shared), Arc::clone(is_over));
-    let run = move || {
-        // As with the watchdog itself: the host goes on, and nobody waits any longer. What it had is gone with it.
-        if catch_unwind(AssertUnwindSafe(|| work(jobs, namer, &its, &is_over))).is_err() {
-            its.watched(Watched::abandon);
-        }
-    };
+    let run = move || work(jobs, namer, &its, &is_over);
     match thread::Builder::new().name("pollscope-name".to_owned()).spawn(run) {
         Ok(_) => Means::Thread(give),
         Err(_) => Means::Inline(Box::new(new_namer())),
@@ -138,10 +142,18 @@ fn start(shared: &Arc<Shared>, source_roots: &[PathBuf], is_over: &Arc<AtomicBoo
 }
 
 /// Until the watchdog is gone. What it handed over last is then not named any more: the probe was dropped, after it had waited for
-/// names.
-fn work(jobs: Receiver<Job>, mut namer: Namer, shared: &Shared, is_over: &AtomicBool) {
+/// names. Neither is anything after a panic, which may have left what it knows of modules in disorder.
+fn work(jobs: Receiver<Job>, namer: Namer, shared: &Shared, is_over: &AtomicBool) {
+    let mut namer = Some(namer);
     for job in jobs {
-        if is_over.load(Relaxed) { job.run_unnamed(shared) } else { job.run(&mut namer, shared) }
+        if let Some(names) = namer.as_mut().filter(|_| !is_over.load(Relaxed)) {
+            if catch_unwind(AssertUnwindSafe(|| job.run(names, shared))).is_ok() {
+                continue;
+            }
+            shared.notes.add(CaptureNote::NamingPanicked);
+            namer = None;
+        }
+        job.run_unnamed(None, shared);
     }
 }
 
@@ -149,6 +161,10 @@ fn work(jobs: Receiver<Job>, mut namer: Namer, shared: &Shared, is_over: &Atomic
 mod tests {
     use std::time::{Duration, Instant};
 
+    use pollscope_stacks::SUPPORTED;
+    use std::sync::mpsc::{Sender, channel};
+
+    use super::super::shot::Camera;
     use super::super::stall::Stall;
     use super::*;
     use crate::clock::{Clock, Moment};
@@ -206,6 +222,120 @@ mod tests {
         naming.shared.watched(|watched| watched.begin(last));
         naming.add(Job::Ended(last.0, Box::new(Stall::new(last.1, 1, 0, 0, None, 0).end(9))));
         naming.shared.watched(|watched| assert!(!watched.is_at_work_on(&last), "nobody waits for it"));
+    }
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// The stack of a thread that is blocked.
+    fn exposure() -> Arc<Exposure> {
+        let (tell, told) = channel();
+        let (release, released) = channel::<()>();
+        let blocked = thread::spawn(move || {
+            tell.send(pollscope_stacks::thread::ThreadRef::current().tid).unwrap();
+            let _ = released.recv();
+        });
+        let tid = told.recv().unwrap();
+        let mut camera = Camera::new(Arc::default());
+        let start = Instant::now();
+        let shot = loop {
+            let shot = camera.shoot(tid, 0).filter(|shot| shot.off_cpu.is_some() && shot.stack.is_some());
+            if let Some(shot) = shot {
+                break shot;
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "it does not block");
+            thread::sleep(Duration::from_millis(1));
+        };
+        drop(release);
+        blocked.join().unwrap();
+        Arc::new(Exposure::new(shot))
+    }
+
+    /// A slow poll that was looked at, handed to a thread that names nothing before it may, or panics.
+    fn named_by(before: impl FnMut() + Send + 'static) -> Naming {
+        let shared = Arc::new(Shared::new(Clock::manual(), 1, 10));
+        let key = shared.slow_poll_watched(5);
+        let mut naming = Naming::new(Arc::clone(&shared), Vec::new());
+        let (give, jobs) = sync_channel(CAPACITY);
+        let mut namer = Namer::new(Vec::new(), Arc::default(), false);
+        namer.before = Some(Box::new(before));
+        let is_over = Arc::clone(&naming.is_over);
+        thread::spawn(move || work(jobs, namer, &shared, &is_over));
+        naming.means = Some(Means::Thread(give));
+        let exposure = exposure();
+        naming.add(Job::Shot(Arc::clone(&exposure)));
+        naming.add(Job::Ended(key.0, Box::new(Ended::with(key.1, vec![exposure]))));
+        naming.hand_over();
+        naming
+    }
+
+    fn slow_namer() -> (Naming, Sender<()>) {
+        let (release, released) = channel::<()>();
+        (named_by(move || _ = released.recv()), release)
+    }
+
+    fn wait_until_named(shared: &Shared) {
+        let start = Instant::now();
+        while !shared.is_quiet() && shared.snapshot().slow_polls[0].evidence.stack.is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(60), "it is not named");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn names_that_take_three_seconds_are_told() {
+        if !SUPPORTED {
+            return;
+        }
+        let (naming, release) = slow_namer();
+        let shared = &naming.shared;
+        shared.clock.advance(3 * SECOND);
+        assert!(shared.take_queue(false).1.is_empty(), "they are on their way");
+        drop(release);
+        wait_until_named(shared);
+        let told = shared.take_queue(false).1;
+        let evidence = &told[0].evidence;
+        assert_eq!((evidence.captures, evidence.missing), (1, None));
+        assert!(evidence.stack.iter().any(|frame| frame.function.is_some()), "{evidence:#?}");
+        assert_eq!(shared.snapshot().coverage.missing, []);
+    }
+
+    #[test]
+    fn names_that_do_not_come_are_told_as_the_reason() {
+        if !SUPPORTED {
+            return;
+        }
+        let (naming, release) = slow_namer();
+        let shared = &naming.shared;
+        shared.clock.advance(11 * SECOND);
+        let told = shared.take_queue(false).1;
+        let evidence = &told[0].evidence;
+        assert_eq!((evidence.captures, evidence.stack.len()), (1, 0));
+        assert!(evidence.call.is_some() && evidence.cause.is_some(), "what needs no names is there: {evidence:#?}");
+        assert_eq!(evidence.missing, Some(Missing::NamesLate { after_ns: 11 * SECOND }));
+        assert_eq!(shared.snapshot().coverage.missing.iter().map(|of| of.polls).collect::<Vec<_>>(), [1]);
+        drop(release);
+        wait_until_named(shared);
+        assert_eq!(shared.snapshot().slow_polls[0].evidence.missing, None, "a later snapshot has them");
+    }
+
+    #[test]
+    fn a_panic_costs_names_and_nothing_else() {
+        if !SUPPORTED {
+            return;
+        }
+        let naming = named_by(|| std::panic::resume_unwind(Box::new("on purpose")));
+        let shared = &naming.shared;
+        // Who waited is known by then.
+        shared.clock.advance(SECOND);
+        let start = Instant::now();
+        let mut told = Vec::new();
+        while told.is_empty() {
+            assert!(start.elapsed() < Duration::from_secs(60), "somebody waits for it");
+            told = shared.take_queue(false).1;
+        }
+        let evidence = &told[0].evidence;
+        assert!(evidence.call.is_some() && evidence.stack.is_empty(), "{evidence:#?}");
+        assert_eq!(shared.snapshot().capture_notes, [CaptureNote::NamingPanicked]);
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub(super) struct Shot {
     pub(super) call: Option<Call>,
     /// `None` when it could not be copied.
     pub(super) stack: Option<Stack>,
+    /// Whether that is as the thread, which ran, did not answer in time.
+    pub(super) is_unanswered: bool,
 }
 
 /// A shot whose addresses have names.
@@ -95,7 +97,8 @@ impl Camera {
                     Err(SampleError::NotRunning) => {}
                     sampled => {
                         self.notes.add(sampled.as_ref().err().and_then(reasons::of_sample_error));
-                        return Some(Shot { at_ns, stack: sampled.ok().flatten(), ..Shot::default() });
+                        let is_unanswered = matches!(sampled, Err(SampleError::TimedOut | SampleError::Pending));
+                        return Some(Shot { at_ns, stack: sampled.ok().flatten(), is_unanswered, ..Shot::default() });
                     }
                 },
                 Err(CaptureError::Torn) => {}
@@ -150,6 +153,9 @@ pub(super) struct Namer {
     shown_from: Vec<PathBuf>,
     /// Why something is missing.
     notes: Arc<Notes>,
+    /// What a test has it do before it names anything.
+    #[cfg(test)]
+    pub(super) before: Option<Box<dyn FnMut() + Send>>,
 }
 
 impl Namer {
@@ -162,12 +168,16 @@ impl Namer {
             notes,
             symbolizer: Symbolizer::new(None),
             refreshed: None,
+            #[cfg(test)]
+            before: None,
             rules: Rules { roots: source_roots, ..Rules::default() },
         }
     }
 
     /// Names what a shot shows. The first time in a program it reads debug information, for some 50 ms.
     pub(super) fn develop(&mut self, shot: &Shot) -> Picture {
+        #[cfg(test)]
+        self.before.iter_mut().for_each(|before| before());
         let Some(stack) = &shot.stack else { return Picture::unnamed(shot) };
         self.refresh();
         let symbols = self.symbolizer.symbolize_stack(&stack.frames);
@@ -220,7 +230,7 @@ fn blocked(capture: Capture, at_ns: u64) -> Shot {
         (State::Stopped { .. }, _) => Some(Cause::PageFault),
         (State::Running, _) => None,
     };
-    Shot { at_ns, off_cpu, call, stack: Some(capture.stack) }
+    Shot { at_ns, off_cpu, call, stack: Some(capture.stack), is_unanswered: false }
 }
 
 fn special(found: &PollStack, panics: bool) -> Option<Cause> {

@@ -8,7 +8,7 @@ use super::glance::Glances;
 use super::naming::Exposure;
 use super::shot::{Camera, Namer, Picture};
 use crate::clock::Moment;
-use pollscope_base::{Call, Cause, Evidence};
+use pollscope_base::{Call, Cause, Evidence, Missing};
 
 /// A thread's clocks at one moment, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +43,10 @@ pub(super) struct Stall {
     /// How old the poll was when the first look that showed something was complete.
     captured_after_ns: Option<u64>,
     glances: Glances,
+    /// How long after the poll had become slow the first look was complete that found it over.
+    missed_ns: Option<u64>,
+    /// Whether its thread ran and did not answer in time, at a look.
+    is_unanswered: bool,
     /// The next shot is due at this many times the threshold.
     due: u64,
     /// How many looks of those due now showed no stack.
@@ -60,6 +64,14 @@ pub(super) struct Ended {
     stall: Stall,
     clocks: Option<Reading>,
     end_ns: u64,
+}
+
+#[cfg(test)]
+impl Ended {
+    /// Of a stall that was seen so.
+    pub(super) fn with(start: Moment, shots: Vec<Arc<Exposure>>) -> Ended {
+        Ended { stall: Stall { shots, ..Stall::new(start, 0, 0, 0, None, 0) }, clocks: None, end_ns: 1 }
+    }
 }
 
 impl Ended {
@@ -89,6 +101,7 @@ impl Ended {
             run_delay_ns: split.map(|split| split.run_delay_ns),
             captures: stall.shots.len() as u32,
             captured_after_ns: stall.captured_after_ns,
+            missing: stall.missing(),
             ..Evidence::default()
         };
         evidence(longest, mostly.and_then(|(_, call)| call), clocks)
@@ -142,6 +155,8 @@ impl Stall {
             shots: Vec::new(),
             captured_after_ns: None,
             glances: Glances::default(),
+            missed_ns: None,
+            is_unanswered: false,
             due: 1,
             retries: 0,
             is_begun: false,
@@ -169,6 +184,10 @@ impl Stall {
         };
         let done_ns = now();
         if !goes_on() {
+            if shot.is_some() {
+                let late_ns = done_ns.saturating_sub(self.from_ns.saturating_add(threshold_ns));
+                self.missed_ns.get_or_insert(late_ns);
+            }
             return None;
         }
         self.last = reading;
@@ -176,6 +195,7 @@ impl Stall {
             self.glances.count(&state);
         }
         let shot = shot?;
+        self.is_unanswered |= shot.as_ref().is_some_and(|shot| shot.is_unanswered);
         let is_empty = shot.as_ref().is_none_or(|shot| shot.stack.is_none());
         if is_empty && self.retries < RETRIES && camera.can_sample() {
             self.retries += 1;
@@ -215,6 +235,18 @@ impl Stall {
         // There is none now if the thread ended with the poll.
         let clocks = now.or(self.last);
         Ended { clocks, end_ns: clocks.map_or(now_ns, |clocks| clocks.at_ns), stall: self }
+    }
+
+    /// Why no look showed where it was, unless something stands in the way of all looks.
+    fn missing(&self) -> Option<Missing> {
+        let has_stack = self.shots.iter().any(|exposure| exposure.shot.stack.is_some());
+        match self.missed_ns {
+            _ if has_stack || !pollscope_stacks::SUPPORTED => None,
+            _ if self.is_unanswered => Some(Missing::Unanswered),
+            late_ns => late_ns
+                .filter(|_| self.shots.is_empty())
+                .map(|late_ns| Missing::WatchdogLate { late_ns, without_cpu_ns: None }),
+        }
     }
 
     /// What the last look that was named by now showed, for a poll that still goes on; if none was, the last one without names.

@@ -96,6 +96,7 @@ fn expected(poll: &SlowPoll, spawned_at: String) -> BTreeMap<&'static str, Value
         ("syscall", evidence.call.as_ref().and_then(|call| text(&call.text))),
         ("blocking_line", evidence.blocking_line.as_deref().and_then(text)),
         ("function", evidence.function.as_deref().and_then(text)),
+        ("missing", evidence.missing.and_then(|missing| text(&missing.to_string()))),
         ("blamed_tasks", poll.blame.and_then(|blame| number(blame.tasks))),
         ("wait_ns", poll.blame.and_then(|blame| number(blame.wait_ns))),
     ]

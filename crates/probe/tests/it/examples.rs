@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use pollscope_probe::{CAPTURE, TOKIO_UNSTABLE};
 
-use crate::support::LONG;
+use crate::support::{LONG, eventually};
 
 /// An example's program, beside the folder of this one; without it, says so.
 fn program(example: &str) -> Option<PathBuf> {
@@ -68,9 +68,9 @@ impl Server {
         (head.to_owned(), body.to_owned())
     }
 
-    /// Whether it says such a line on stderr before it says nothing more.
+    /// Whether it says such a line on stderr before it says nothing more for longer than a line waits for names.
     fn says(&self, what: impl Fn(&str) -> bool) -> bool {
-        std::iter::from_fn(|| self.stderr.recv_timeout(Duration::from_secs(2)).ok()).any(|line| what(&line))
+        std::iter::from_fn(|| self.stderr.recv_timeout(Duration::from_secs(12)).ok()).any(|line| what(&line))
     }
 }
 
@@ -165,8 +165,7 @@ fn under_wrk_a_web_server_names_the_lines_that_block() {
             server.says(is_named)
         };
         if TOKIO_UNSTABLE {
-            // A busy machine can take the CPU away, which is then what was slow.
-            assert!((0..5).any(|_| run()), "no line of `{path}` is named");
+            eventually(|| if run() { Ok(()) } else { Err(format!("no line of `{path}` is named")) });
         } else {
             // The connection's task is spawned by axum, so nobody can watch it.
             assert!(!run());
@@ -179,21 +178,23 @@ fn each_way_to_block_is_told_with_its_line() {
     let Some(program) = program("blocking") else { return };
     let source = include_str!("../../examples/blocking.rs");
     let place = "examples/blocking.rs:";
-    let mut said = String::new();
-    let mut is_told = || {
+    let told = || {
         let output = Command::new(&program).output().unwrap();
         let out = String::from_utf8_lossy(&output.stdout);
-        said = String::from_utf8(output.stderr).unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success() && out.ends_with(" slow polls\n"), "{out}{said}");
         for name in ["sleeps", "computes", "locks"] {
             assert!(said.contains(&format!(" {name}, spawned at ")), "{name}: {said}");
         }
-        [("sleeps", "blocked in "), ("locks", "blocked in futex")].iter().all(|(function, cause)| {
+        let are_named = [("sleeps", "blocked in "), ("locks", "blocked in futex")].iter().all(|(function, cause)| {
             let is_named = |line: &str| lines_of(source, function).contains(&line_number(line, place));
             said.lines().filter(|line| line.contains(cause) && line.contains(place)).any(is_named)
-        })
+        });
+        if are_named { Ok(()) } else { Err(said) }
     };
-    // A busy machine may have the names when the program is over.
-    let is_told = (0..3).any(|_| is_told());
-    assert!(!CAPTURE || is_told, "{said}");
+    if CAPTURE {
+        eventually(told);
+    } else {
+        let _ = told();
+    }
 }

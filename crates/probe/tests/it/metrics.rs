@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use pollscope_probe::{MetricsServer, Probe, ServeError};
 
+use crate::support::eventually;
+
 /// Far beyond what a scrape takes: turns a hang into a failure.
 const DEADLINE: Duration = Duration::from_secs(30);
 const LOOPBACK: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
@@ -112,10 +114,19 @@ fn other_requests_are_refused() {
 /// were answered in the midst of them.
 #[test]
 fn hostile_clients_hold_up_nobody() {
+    eventually(|| {
+        let (longest, slow) = scraped_among_hostile_clients();
+        let is_quick = longest < Duration::from_secs(2) && slow < Duration::from_secs(10);
+        if is_quick { Ok(()) } else { Err(format!("a scrape took {longest:?}, a slow client had {slow:?}")) }
+    });
+}
+
+/// The longest scrape, and how long the slow client was heard.
+fn scraped_among_hostile_clients() -> (Duration, Duration) {
     let server = measured().serve_prometheus(LOOPBACK).unwrap();
     let address = server.local_addr();
     let over = AtomicBool::new(false);
-    thread::scope(|scope| {
+    let lasted = thread::scope(|scope| {
         // One byte a second; it is closed upon long before its request is whole.
         let slow = scope.spawn(|| {
             let mut client = connect(address);
@@ -140,48 +151,56 @@ fn hostile_clients_hold_up_nobody() {
                 }
             }
         });
-        let mut silent = Vec::new();
+        let (mut silent, mut longest) = (Vec::new(), Duration::ZERO);
         for _ in 0..50 {
             silent.extend((0..4).map(|_| connect(address)));
             let start = Instant::now();
             let answer = ask(address, GET);
             assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("} 1\n"), "{answer}");
-            assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+            longest = longest.max(start.elapsed());
         }
         over.store(true, Relaxed);
-        let lasted = slow.join().unwrap();
-        assert!(lasted < Duration::from_secs(10), "{lasted:?}");
+        (longest, slow.join().unwrap())
     });
     assert!(ask(address, GET).starts_with("HTTP/1.1 200 OK\r\n"));
+    lasted
 }
 
 #[test]
 fn a_slow_client_has_two_seconds() {
-    let server = measured().serve_prometheus(LOOPBACK).unwrap();
-    let mut slow = connect(server.local_addr());
-    let start = Instant::now();
-    slow.write_all(b"GET /metr").unwrap();
-    let scrape = ask(server.local_addr(), GET);
-    assert!(scrape.starts_with("HTTP/1.1 200 OK\r\n") && start.elapsed() < Duration::from_secs(2), "{scrape}");
-    assert_eq!(slow.read(&mut [0]).unwrap_or(0), 0);
-    let lasted = start.elapsed();
-    assert!(lasted >= Duration::from_millis(1_900) && lasted < Duration::from_secs(10), "{lasted:?}");
+    eventually(|| {
+        let server = measured().serve_prometheus(LOOPBACK).unwrap();
+        let mut slow = connect(server.local_addr());
+        let start = Instant::now();
+        slow.write_all(b"GET /metr").unwrap();
+        let scrape = ask(server.local_addr(), GET);
+        let scraped = start.elapsed();
+        assert!(scrape.starts_with("HTTP/1.1 200 OK\r\n"), "{scrape}");
+        assert_eq!(slow.read(&mut [0]).unwrap_or(0), 0);
+        let lasted = start.elapsed();
+        assert!(lasted >= Duration::from_millis(1_900), "{lasted:?}");
+        let is_quick = scraped < Duration::from_secs(2) && lasted < Duration::from_secs(10);
+        if is_quick { Ok(()) } else { Err(format!("the scrape took {scraped:?}, the slow client had {lasted:?}")) }
+    });
 }
 
 #[test]
 fn dropping_it_ends_it() {
     for clients in [0, 3] {
-        let server = Probe::off().serve_prometheus(LOOPBACK).unwrap();
-        let address = server.local_addr();
-        let _clients: Vec<TcpStream> = (0..clients).map(|_| connect(address)).collect();
-        let start = Instant::now();
-        drop(server);
-        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
-        // Another test can be given the port meanwhile, for as long as it takes.
-        while TcpListener::bind(address).is_err() {
-            assert!(start.elapsed() < DEADLINE, "the address is not free again");
-            thread::sleep(Duration::from_millis(20));
-        }
+        eventually(|| {
+            let server = Probe::off().serve_prometheus(LOOPBACK).unwrap();
+            let address = server.local_addr();
+            let _clients: Vec<TcpStream> = (0..clients).map(|_| connect(address)).collect();
+            let start = Instant::now();
+            drop(server);
+            let dropped = start.elapsed();
+            // Another test can be given the port meanwhile, for as long as it takes.
+            while TcpListener::bind(address).is_err() {
+                assert!(start.elapsed() < DEADLINE, "the address is not free again");
+                thread::sleep(Duration::from_millis(20));
+            }
+            if dropped < Duration::from_secs(1) { Ok(()) } else { Err(format!("its end took {dropped:?}")) }
+        });
     }
 }
 

@@ -7,12 +7,40 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use pollscope_probe::{CAPTURE, Probe, ProbeBuilder, SlowPoll, TOKIO_UNSTABLE};
+use pollscope_probe::{Missing, Probe, ProbeBuilder, SlowPoll, TOKIO_UNSTABLE};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 /// Longer than anything here lasts: a test that waits this long has failed.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// For how long tasks of this machine waited for a CPU so far, at least one of them at any time; `None` where the kernel does not
+/// count it.
+fn cpu_pressure() -> Option<Duration> {
+    let pressure = std::fs::read_to_string("/proc/pressure/cpu").ok()?;
+    let total = pressure.lines().next()?.rsplit_once("total=")?.1;
+    Some(Duration::from_micros(total.parse().ok()?))
+}
+
+/// Tries what scheduling can spoil until it succeeds: as a busy machine can take the CPU away for longer than a poll lasts, an
+/// attempt counts against it only if there was a CPU for everybody nearly all the time. Three that count are a failure, and so is
+/// a minute.
+#[track_caller]
+pub(crate) fn eventually(mut check: impl FnMut() -> Result<(), String>) {
+    let (start, mut errors, mut counted) = (Instant::now(), Vec::new(), 0);
+    while counted < 3 && start.elapsed() < LONG {
+        let (began, before) = (Instant::now(), cpu_pressure());
+        let Err(error) = check() else { return };
+        let waited = before.zip(cpu_pressure()).map(|(before, after)| after.saturating_sub(before));
+        counted += u32::from(waited.is_some_and(|waited| waited < began.elapsed() / 10));
+        errors.push(error);
+    }
+    let last = errors.split_off(errors.len().saturating_sub(3));
+    panic!(
+        "{} attempts failed, {counted} of them with a free CPU; the last ones: {last:#?}",
+        errors.len() + last.len()
+    );
+}
 
 pub(crate) fn current_thread(probe: ProbeBuilder) -> (Runtime, Probe) {
     install(Builder::new_current_thread(), probe)
@@ -34,13 +62,16 @@ pub(crate) fn patient() -> ProbeBuilder {
     Probe::builder().slow_poll(LONG)
 }
 
-/// The slow polls, with what was seen of them: the first names of a program's functions can take a while.
+/// The slow polls, with what was seen of them: the first names of a program's functions can take longer than their lines wait.
 pub(crate) fn slow_polls(probe: &Probe) -> Vec<SlowPoll> {
     let start = Instant::now();
+    let is_to_come = |poll: &SlowPoll| {
+        matches!(poll.evidence.missing, Some(Missing::NamesLate { .. } | Missing::WatchdogAwaited { .. }))
+    };
     loop {
         assert!(probe.finish(LONG));
         let polls = probe.snapshot().slow_polls;
-        if !CAPTURE || polls.iter().all(|poll| poll.evidence.captures > 0) || start.elapsed() > Duration::from_secs(3) {
+        if !polls.iter().any(is_to_come) || start.elapsed() > LONG {
             return polls;
         }
         std::thread::sleep(Duration::from_millis(10));

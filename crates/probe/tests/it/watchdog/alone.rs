@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use pollscope_probe::{Cause, Probe};
 
-use super::{BLOCK, computes, eventually, must, run, slow_polls, watching};
-use crate::support::{LONG, current_thread, spawn};
+use super::{BLOCK, computes, must, run, slow_polls, watching};
+use crate::support::{LONG, current_thread, eventually, spawn};
 
 pub(super) const ALONE: &str = "POLLSCOPE_TEST_ALONE";
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use pollscope_probe::{CaptureNote, Evidence, SlowPoll};
 use tokio::task::LocalSet;
 
-use super::{THRESHOLD, eventually, must, run, slow_polls, watching};
-use crate::support::{LONG, block, current_thread, multi_thread, spawn};
+use super::{THRESHOLD, must, run, slow_polls, watching};
+use crate::support::{LONG, block, current_thread, eventually, multi_thread, spawn};
 
 #[derive(Debug, Clone, Default)]
 struct Kept(Arc<Mutex<Vec<String>>>);

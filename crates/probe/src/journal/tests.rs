@@ -1,0 +1,210 @@
+use super::*;
+
+fn poll(id: u64) -> SlowPoll {
+    SlowPoll {
+        id,
+        task_id: None,
+        task_name: None,
+        spawned_at: std::panic::Location::caller(),
+        worker: None,
+        start_ns: 0,
+        duration_ns: 1,
+        evidence: Evidence::default(),
+        blame: None,
+    }
+}
+
+#[test]
+fn delivery_waits_for_the_watchdog_and_the_list_does_not() {
+    let mut journal = Journal::new(10);
+    let (key, nobody): (Key, BlameOf<'_>) = ((0, Moment(5)), &|_| None);
+    journal.watched.begin(key);
+    journal.add(key, 100, poll(1));
+    journal.add((0, Moment(50)), 101, poll(2));
+    assert_eq!(journal.list(nobody).len(), 2);
+    assert!(journal.deliver(102, false, nobody).is_empty(), "in order: the second waits for the first");
+    journal.seen(key, seen(Cause::Lock, 1), 103);
+    let delivered = journal.deliver(104, false, nobody);
+    assert_eq!(delivered.iter().map(|poll| poll.evidence.cause).collect::<Vec<_>>(), [Some(Cause::Lock), None]);
+    assert_eq!(journal.list(nobody), delivered);
+}
+
+fn seen(cause: Cause, captures: u32) -> Evidence {
+    Evidence { cause: Some(cause), captures, cpu_ns: Some(7), run_delay_ns: Some(7), ..Evidence::default() }
+}
+
+/// The first names of a program's functions can take longer than anybody waits.
+#[test]
+fn what_is_seen_after_the_delivery_still_reaches_the_list() {
+    let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
+    journal.watched.begin((0, Moment(5)));
+    journal.add((0, Moment(5)), 100, poll(1));
+    let awaited = Some(Missing::WatchdogAwaited { after_ns: 1 });
+    let told = Evidence { missing: awaited, ..Evidence::default() };
+    assert_eq!(journal.deliver(101, true, nobody)[0].evidence, told);
+    journal.seen((0, Moment(5)), seen(Cause::Lock, 1), 102);
+    let listed = &journal.list(nobody)[0].evidence;
+    assert_eq!(listed.cause, Some(Cause::Lock));
+    assert_eq!((listed.cpu_ns, listed.run_delay_ns), (Some(1), Some(0)), "no more than the poll lasted");
+    assert!(journal.late.is_empty() && journal.watched.found.is_empty());
+}
+
+/// A writer that hangs holds up the delivery, and threads forget who waited.
+#[test]
+fn what_was_known_once_is_not_forgotten() {
+    let mut journal = Journal::new(10);
+    journal.watched.begin((0, Moment(5)));
+    journal.add((0, Moment(5)), 100, poll(1));
+    journal.seen((0, Moment(5)), seen(Cause::Cpu, 1), 102);
+    let waited = Blame { tasks: 2, wait_ns: 9, wait_most_ns: 9, ..Blame::default() };
+    assert_eq!(journal.list(&|_| Some((waited, true)))[0].blame, Some(waited));
+    let (later, nobody): (u64, BlameOf<'_>) = (100 * ORPHAN_NS, &|_| None);
+    journal.seen((9, Moment(9)), seen(Cause::Cpu, 1), later);
+    let delivered = journal.deliver(later, false, nobody);
+    assert_eq!((delivered[0].evidence.cause, delivered[0].blame), (Some(Cause::Cpu), Some(waited)));
+    assert_eq!(journal.list(nobody), delivered);
+}
+
+/// A poll with polls in it is looked at before and after them; it ends once.
+#[test]
+fn the_look_that_saw_most_of_a_poll_counts() {
+    let mut journal = Journal::new(10);
+    for (cause, captures) in [(Cause::Lock, 1), (Cause::Cpu, 3), (Cause::BlockingCall, 1)] {
+        journal.watched.begin((0, Moment(5)));
+        journal.seen((0, Moment(5)), seen(cause, captures), 10);
+    }
+    journal.add((0, Moment(5)), 100, poll(1));
+    assert_eq!(journal.list(&|_| None)[0].evidence.cause, Some(Cause::Cpu));
+    assert!(journal.watched.found.is_empty() && journal.watched.active.is_empty());
+}
+
+/// As of polls that found no room in their ring while the watchdog looked at them.
+#[test]
+fn what_is_seen_of_polls_that_never_come_is_bounded() {
+    let mut journal = Journal::new(10);
+    for n in 0..10 * ORPHANS as u64 {
+        journal.watched.begin((0, Moment(n + 1)));
+        journal.seen((0, Moment(n + 1)), seen(Cause::Cpu, 1), n);
+    }
+    assert_eq!((journal.watched.found.len(), journal.watched.active.len()), (ORPHANS, 0));
+    journal.add((0, Moment(10 * ORPHANS as u64)), 100, poll(1));
+    assert_eq!(journal.list(&|_| None)[0].evidence.cause, Some(Cause::Cpu), "the latest are kept");
+}
+
+/// Nobody takes what is waiting, the list is full, and the watchdog is at work on all: everything is counted all the same.
+#[test]
+fn slow_polls_beyond_the_list_and_the_queue_are_counted() {
+    let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
+    let total = QUEUE_CAPACITY as u64 + 1_000;
+    for n in 1..=total {
+        journal.watched.begin((0, Moment(n)));
+        journal.add((0, Moment(n)), n, poll(n));
+    }
+    assert_eq!((journal.taken(), journal.queue_dropped(), journal.list(nobody).len()), (total, 1_000, 10));
+    assert_eq!((journal.waiting.len(), journal.late.len()), (QUEUE_CAPACITY, 0));
+    assert_eq!(journal.deliver(total, true, nobody).len(), QUEUE_CAPACITY);
+    assert_eq!(journal.late.len(), 10, "of those that are listed");
+    (1..=total).for_each(|n| journal.seen((0, Moment(n)), seen(Cause::Cpu, 1), n));
+    assert!(journal.late.is_empty() && journal.is_quiet());
+    assert!(journal.watched.found.len() <= ORPHANS);
+    assert!(journal.list(nobody).iter().all(|poll| poll.evidence.cause == Some(Cause::Cpu)));
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+/// A poll that the watchdog looked at, and that is over; not named yet.
+fn unnamed(journal: &mut Journal, key: Key) {
+    journal.watched.begin(key);
+    journal.add(key, 100, poll(1));
+    journal.watched.unnamed(key, seen(Cause::Lock, 1));
+}
+
+fn named() -> Evidence {
+    Evidence { blocking_line: Some("src/main.rs:7".to_owned()), ..seen(Cause::Lock, 1) }
+}
+
+#[test]
+fn names_that_take_seconds_come_with_the_delivery() {
+    let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
+    unnamed(&mut journal, (0, Moment(5)));
+    assert!(journal.deliver(3 * SECOND, false, nobody).is_empty());
+    journal.seen((0, Moment(5)), named(), 3 * SECOND);
+    let told = journal.deliver(3 * SECOND, false, nobody);
+    assert_eq!((told[0].evidence.blocking_line.as_deref(), told[0].evidence.missing), (Some("src/main.rs:7"), None));
+    assert_eq!(journal.shortfalls.all(), []);
+}
+
+#[test]
+fn names_that_do_not_come_leave_what_is_known_and_the_reason() {
+    let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
+    unnamed(&mut journal, (0, Moment(5)));
+    assert!(journal.deliver(99 + EVIDENCE_PATIENCE_NS, false, nobody).is_empty());
+    let told = journal.deliver(100 + EVIDENCE_PATIENCE_NS, false, nobody);
+    let missing = Missing::NamesLate { after_ns: EVIDENCE_PATIENCE_NS };
+    assert_eq!((told[0].evidence.cause, told[0].evidence.missing), (Some(Cause::Lock), Some(missing)));
+    assert_eq!(journal.list(nobody), told);
+    journal.seen((0, Moment(5)), named(), 100 * SECOND);
+    let listed = &journal.list(nobody)[0].evidence;
+    assert_eq!((listed.blocking_line.as_deref(), listed.missing), (Some("src/main.rs:7"), None), "they came after all");
+    assert_eq!(journal.shortfalls.all().iter().map(|of| (of.polls, of.worst)).collect::<Vec<_>>(), [(1, missing)]);
+}
+
+/// It became slow 10 ms before its end; the watchdog came 70 ms after that.
+#[test]
+fn a_poll_that_the_watchdog_missed_is_told_with_how_late_it_came() {
+    const MS: u64 = 1_000_000;
+    let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
+    journal.watched.start();
+    journal.add((0, Moment(5)), 500 * MS, SlowPoll { duration_ns: 110 * MS, ..poll(1) });
+    assert!(journal.deliver(501 * MS, false, nobody).is_empty(), "it may still have been seen");
+    journal.looked(499 * MS, 100 * MS, None);
+    assert!(journal.awaits_look(), "that look began before its end");
+    journal.looked(570 * MS, 100 * MS, Some(200 * MS));
+    assert!(!journal.awaits_look());
+    let told = journal.deliver(571 * MS, false, nobody);
+    let missing = Missing::WatchdogLate { late_ns: 80 * MS, without_cpu_ns: Some(80 * MS) };
+    assert_eq!(told[0].evidence.missing, Some(missing));
+    assert_eq!(journal.list(nobody), told);
+    assert_eq!(journal.shortfalls.all().iter().map(|of| of.polls).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn a_watchdog_that_does_not_come_back_is_not_waited_for_without_end() {
+    let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
+    journal.watched.start();
+    journal.add((0, Moment(5)), 0, poll(1));
+    assert!(journal.deliver(EVIDENCE_PATIENCE_NS - 1, false, nobody).is_empty());
+    let told = journal.deliver(EVIDENCE_PATIENCE_NS, false, nobody);
+    let missing = Missing::WatchdogAwaited { after_ns: EVIDENCE_PATIENCE_NS };
+    assert_eq!(told[0].evidence.missing, Some(missing));
+    journal.add((0, Moment(6)), 0, poll(2));
+    journal.watched.abandon();
+    assert_eq!(journal.deliver(1, false, nobody)[0].evidence.missing, None, "it is gone, and a note says so");
+}
+
+#[test]
+fn lines_that_nobody_takes_are_counted() {
+    let mut journal = Journal::default();
+    (0..SAID_CAPACITY + 5).for_each(|n| journal.say(n.to_string()));
+    let said = journal.take_said();
+    assert_eq!(said.len(), SAID_CAPACITY + 1);
+    assert!(said[SAID_CAPACITY].contains("5 more"), "{said:?}");
+    assert!(journal.take_said().is_empty());
+}
+
+#[test]
+fn nobody_waits_for_ever() {
+    let mut journal = Journal::new(0);
+    journal.watched.begin((0, Moment(5)));
+    journal.add((0, Moment(5)), 0, poll(1));
+    assert!(journal.deliver(EVIDENCE_PATIENCE_NS - 1, false, &|_| None).is_empty());
+    assert_eq!(journal.deliver(EVIDENCE_PATIENCE_NS, false, &|_| None).len(), 1);
+    journal.watched.begin((0, Moment(8)));
+    journal.add((0, Moment(8)), 0, poll(2));
+    journal.watched.abandon();
+    assert_eq!(journal.deliver(1, false, &|_| None).len(), 1, "the watchdog is gone");
+    journal.add((0, Moment(6)), 0, poll(3));
+    let open: BlameOf<'_> = &|_| Some((Blame::default(), false));
+    assert!(journal.deliver(BLAME_PATIENCE_NS - 1, false, open).is_empty());
+    assert_eq!(journal.deliver(0, true, open)[0].blame, Some(Blame::default()));
+}
