@@ -1,6 +1,6 @@
 //! The table of injected stalls, and what is not seen here.
 
-use super::{Diagnosis, Injected, Outcome, RETRIES, Row, Seen, Trial};
+use super::{CheckOutcome, Checkup, Injection, RETRIES, Sighting, StallCheck, Trial};
 use crate::report::Style;
 use crate::report::layout::{Ink, Line, hanging, paragraph};
 use crate::scenario::Flavor;
@@ -16,8 +16,8 @@ const CAUSE: usize = 14;
 const LENGTH: usize = 8;
 
 /// The whole page, each line ended by a newline.
-pub(crate) fn render(diagnosis: &Diagnosis, style: &Style) -> String {
-    let sections = [header(diagnosis, style), table(diagnosis, style), blind(diagnosis, style)];
+pub(crate) fn render(checkup: &Checkup, style: &Style) -> String {
+    let sections = [header(checkup, style), table(checkup, style), blind(checkup, style)];
     let page: Vec<String> = sections
         .into_iter()
         .filter(|lines| !lines.is_empty())
@@ -26,9 +26,9 @@ pub(crate) fn render(diagnosis: &Diagnosis, style: &Style) -> String {
     page.join("\n")
 }
 
-fn header(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
+fn header(checkup: &Checkup, style: &Style) -> Vec<Line> {
     let title = Line::new().text(Ink::Title, "pollscope").blank(1).text(Ink::Bold, "doctor").blank(1);
-    let (tried, missed) = (diagnosis.tried(), diagnosis.missed());
+    let (tried, missed) = (checkup.tried(), checkup.missed());
     let said = if missed == 0 {
         format!("· all of {} were seen as they were", plural(tried as u64, "injected stall"))
     } else {
@@ -37,16 +37,16 @@ fn header(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
     hanging(title, 2, if missed == 0 { Ink::Good } else { Ink::Bad }, &said, style.width)
 }
 
-fn table(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
+fn table(checkup: &Checkup, style: &Style) -> Vec<Line> {
     let is_wide = style.width >= WIDE;
     let mut lines = vec![table_header(is_wide)];
-    for row in &diagnosis.rows {
+    for row in &checkup.checks {
         lines.extend(match &row.outcome {
-            Outcome::NotTried(reason) => {
+            CheckOutcome::NotTried(reason) => {
                 let start = start(row, ("–", "-", Ink::Warn), is_wide, style).text(Ink::Warn, "not tried: ");
                 hanging(start, 4, Ink::Plain, reason, style.width)
             }
-            Outcome::Tried(trial) => tried(row, trial, is_wide, style),
+            CheckOutcome::Tried(trial) => tried(row, trial, is_wide, style),
         });
     }
     let notes = [
@@ -92,7 +92,7 @@ fn look_columns(is_wide: bool) -> usize {
 }
 
 /// A row's mark, stall and flavour.
-fn start(row: &Row, (sign, ascii, ink): (&str, &str, Ink), is_wide: bool, style: &Style) -> Line {
+fn start(row: &StallCheck, (sign, ascii, ink): (&str, &str, Ink), is_wide: bool, style: &Style) -> Line {
     let flavor = match row.flavor {
         flavor if is_wide => flavor.as_str(),
         Flavor::CurrentThread => "current",
@@ -102,7 +102,7 @@ fn start(row: &Row, (sign, ascii, ink): (&str, &str, Ink), is_wide: bool, style:
     line.left(Ink::Plain, row.stall, STALL).left(Ink::Dim, flavor, flavor_columns(is_wide))
 }
 
-fn tried(row: &Row, trial: &Trial, is_wide: bool, style: &Style) -> Vec<Line> {
+fn tried(row: &StallCheck, trial: &Trial, is_wide: bool, style: &Style) -> Vec<Line> {
     let Trial { injected, seen, retries, missed } = trial;
     let mark = if missed.is_empty() { ("✓", "+", Ink::Good) } else { ("✗", "x", Ink::Bad) };
     let line = start(row, mark, is_wide, style);
@@ -127,7 +127,7 @@ fn times(count: u32) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
-fn cells(line: Line, injected: &Injected, seen: &Seen, is_wide: bool) -> Line {
+fn cells(line: Line, injected: &Injection, seen: &Sighting, is_wide: bool) -> Line {
     let judged = |is_right: bool| if is_right { Ink::Plain } else { Ink::Bad };
     let sign = if seen.ns < injected.ns { "-" } else { "+" };
     let error = format!("{sign}{}", format_ns(seen.ns.abs_diff(injected.ns)));
@@ -151,12 +151,12 @@ fn cells(line: Line, injected: &Injected, seen: &Seen, is_wide: bool) -> Line {
         .right(Ink::Plain, &look, look_columns(is_wide))
 }
 
-fn blind(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
-    if diagnosis.blind.is_empty() {
+fn blind(checkup: &Checkup, style: &Style) -> Vec<Line> {
+    if checkup.blind.is_empty() {
         return Vec::new();
     }
     let mut lines = vec![Line::new().text(Ink::Title, "Blind to")];
-    for spot in &diagnosis.blind {
+    for spot in &checkup.blind {
         let start = Line::new().text(Ink::Warn, "- ");
         lines.extend(hanging(start, 2, Ink::Plain, &format!("{} ({})", spot.what, spot.proof), style.width));
         if let Some(remedy) = &spot.remedy {
@@ -171,9 +171,9 @@ mod tests {
     use super::*;
     use crate::doctor::BlindSpot;
 
-    fn diagnosis() -> Diagnosis {
-        let injected = Injected { ns: 120_100_000, cause: Cause::Lock, line: "src/doctor/stalls.rs:99".to_owned() };
-        let seen = Seen {
+    fn checkup() -> Checkup {
+        let injected = Injection { ns: 120_100_000, cause: Cause::Lock, line: "src/doctor/stalls.rs:99".to_owned() };
+        let seen = Sighting {
             ns: 120_112_300,
             cause: Some(Cause::Lock),
             line: Some(injected.line.clone()),
@@ -182,14 +182,15 @@ mod tests {
             stack_complete: Some(true),
             cpu_ns: None,
         };
-        let wrong = Seen { cause: Some(Cause::BlockingCall), line: Some("src/doctor.rs:1".to_owned()), ..seen.clone() };
-        let trial = |seen: Option<Seen>, retries, missed: &[&str]| {
+        let wrong =
+            Sighting { cause: Some(Cause::BlockingCall), line: Some("src/doctor.rs:1".to_owned()), ..seen.clone() };
+        let trial = |seen: Option<Sighting>, retries, missed: &[&str]| {
             let missed = missed.iter().map(|&what| what.to_owned()).collect();
-            Outcome::Tried(Box::new(Trial { injected: injected.clone(), seen, retries, missed }))
+            CheckOutcome::Tried(Box::new(Trial { injected: injected.clone(), seen, retries, missed }))
         };
-        let row = |stall, flavor, outcome| Row { stall, flavor, outcome };
-        Diagnosis {
-            rows: vec![
+        let row = |stall, flavor, outcome| StallCheck { stall, flavor, outcome };
+        Checkup {
+            checks: vec![
                 row("lock", Flavor::CurrentThread, trial(Some(seen), 0, &[])),
                 row(
                     "block_in_place",
@@ -197,7 +198,7 @@ mod tests {
                     trial(Some(wrong), 2, &["cause blocking-call instead of lock"]),
                 ),
                 row("spin", Flavor::CurrentThread, trial(None, 2, &["no slow poll was seen"])),
-                row("page fault", Flavor::MultiThread, Outcome::NotTried("the kernel forbids it".to_owned())),
+                row("page fault", Flavor::MultiThread, CheckOutcome::NotTried("the kernel forbids it".to_owned())),
             ],
             blind: vec![BlindSpot {
                 what: "tasks of a `LocalSet`".to_owned(),
@@ -208,7 +209,7 @@ mod tests {
     }
 
     fn page(width: usize, unicode: bool) -> String {
-        render(&diagnosis(), &Style { width, color: false, unicode })
+        render(&checkup(), &Style { width, color: false, unicode })
     }
 
     #[test]

@@ -5,15 +5,16 @@
 pub mod confirm;
 pub mod fifo;
 mod file;
-pub mod generate;
 mod idle_watcher;
 mod inotify;
 pub mod input;
+#[cfg(test)]
+mod long_line;
 pub mod merge;
-pub mod pieces;
+pub mod simulation;
 pub mod sink;
 pub mod tag;
 pub mod tail;
-mod waiting;
+mod wake_sources;
 
 pub use file::folder_of;

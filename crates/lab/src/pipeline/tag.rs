@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::sink::Lines;
+use super::sink::LineBatch;
 use pollscope_record::escape::escape;
 
 /// The tag of an input: its path as it was named, without anything that could end a tag or a line, or that a terminal
@@ -31,18 +31,18 @@ pub fn tag(path: &Path) -> String {
 /// The lines, each with that tag and a tab before it.
 ///
 /// ```
-/// use pollscope_lab::pipeline::{sink::Lines, tag::tagged};
-/// let lines = Lines { bytes: b"one\n\n".to_vec(), count: 2 };
+/// use pollscope_lab::pipeline::{sink::LineBatch, tag::tagged};
+/// let lines = LineBatch { bytes: b"one\n\n".to_vec(), count: 2 };
 /// assert_eq!(tagged("a", &lines).bytes, b"a\tone\na\t\n");
 /// ```
-pub fn tagged(tag: &str, lines: &Lines) -> Lines {
+pub fn tagged(tag: &str, lines: &LineBatch) -> LineBatch {
     let mut bytes = Vec::with_capacity(lines.bytes.len() + lines.count as usize * (tag.len() + 1));
     for line in lines.bytes.split_inclusive(|&byte| byte == b'\n') {
         bytes.extend_from_slice(tag.as_bytes());
         bytes.push(b'\t');
         bytes.extend_from_slice(line);
     }
-    Lines { bytes, count: lines.count }
+    LineBatch { bytes, count: lines.count }
 }
 
 #[cfg(test)]
