@@ -12,7 +12,7 @@ use crate::scenario::{BlockKind, BlockSettings};
 use crate::spawner::Spawner;
 
 /// Waits, blocks as the settings say, and waits again until the run's time is over or `closed` turns true.
-pub async fn run(spawner: &Spawner, mode: Mode, settings: BlockSettings, mut closed: watch::Receiver<bool>) {
+pub(crate) async fn run(spawner: &Spawner, mode: Mode, settings: BlockSettings, mut closed: watch::Receiver<bool>) {
     let end = Instant::now() + settings.run_for;
     // An error of the channel means that nobody is left who could close it: that is a close.
     if timeout(settings.after, closed.wait_for(|&closed| closed)).await.is_ok() {

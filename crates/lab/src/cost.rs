@@ -9,15 +9,15 @@ use pollscope_record::recording::Dist;
 
 /// Adds up what threads say of themselves.
 #[derive(Debug, Clone)]
-pub struct CostMeter(Arc<Mutex<Cost>>);
+pub(crate) struct CostMeter(Arc<Mutex<Cost>>);
 
 /// What was added up.
 #[derive(Debug, Clone)]
-pub struct Cost {
+pub(crate) struct Cost {
     /// What all threads used that have ended; `None` where it could not be asked of one.
-    pub usage: Option<Usage>,
+    pub(crate) usage: Option<Usage>,
     /// From the call that gives a closure to the pool to the closure's start.
-    pub pool_wait: Dist,
+    pub(crate) pool_wait: Dist,
 }
 
 impl Default for CostMeter {
@@ -28,13 +28,13 @@ impl Default for CostMeter {
 
 impl CostMeter {
     /// Adds what the calling thread used since it began. To be called once by each, as the last thing that it does.
-    pub fn thread_ends(&self) {
+    pub(crate) fn thread_ends(&self) {
         let used = Usage::of_this_thread();
         self.with(|cost| cost.usage = cost.usage.zip(used).map(|(all, used)| all + used));
     }
 
     /// A closure that adds how long it waited since now, when it starts. It does so on the pool's thread, not on the loop.
-    pub fn waiting<T>(&self, f: impl FnOnce() -> T + Send + 'static) -> impl FnOnce() -> T + Send + 'static {
+    pub(crate) fn waiting<T>(&self, f: impl FnOnce() -> T + Send + 'static) -> impl FnOnce() -> T + Send + 'static {
         let (meter, asked) = (self.clone(), Instant::now());
         move || {
             let waited = u64::try_from(asked.elapsed().as_nanos()).unwrap_or(u64::MAX);
@@ -44,7 +44,7 @@ impl CostMeter {
     }
 
     /// What was added so far.
-    pub fn read(&self) -> Cost {
+    pub(crate) fn read(&self) -> Cost {
         self.with(|cost| cost.clone())
     }
 

@@ -37,7 +37,7 @@ impl Spawner {
     }
 
     /// Gives a closure to the runtime's blocking pool.
-    pub fn spawn_blocking<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    pub(crate) fn spawn_blocking<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         tokio::task::spawn_blocking(self.meter.waiting(f))
     }
 
@@ -45,7 +45,7 @@ impl Spawner {
     ///
     /// # Errors
     /// What the system says.
-    pub fn spawn_thread(&self, name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
+    pub(crate) fn spawn_thread(&self, name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
         let meter = self.meter.clone();
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             f();
@@ -54,7 +54,7 @@ impl Spawner {
     }
 
     /// Where it is added up what these threads use, and what those of the runtime do.
-    pub fn meter(&self) -> &CostMeter {
+    pub(crate) fn meter(&self) -> &CostMeter {
         &self.meter
     }
 }

@@ -53,7 +53,7 @@ use super::tag::{tag, tagged};
 pub use error::InputError;
 pub use events::{Event, EventKind, EventSummary, Events};
 use evidence::Allowance;
-pub use evidence::KEPT_OPEN;
+pub(crate) use evidence::KEPT_OPEN;
 use generation::Generation;
 use generations::{ChunkRead, Generations};
 pub use read_settings::{LARGEST_MAX_LINE, MAX_LINE, ReadSettings, SMALLEST_MAX_LINE, Watch};
@@ -79,7 +79,7 @@ const AHEAD: usize = 16 << 20;
 
 /// What a look at an input found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub(crate) enum Look {
     /// Bytes; there may be more.
     Data,
     /// No new data.
@@ -116,7 +116,7 @@ impl Input {
     ///
     /// # Errors
     /// When it cannot be opened, or is neither a regular file nor a FIFO.
-    pub fn open(path: &Path, reading: ReadSettings) -> Result<Input, InputError> {
+    pub(crate) fn open(path: &Path, reading: ReadSettings) -> Result<Input, InputError> {
         let named_at = SystemTime::now();
         let file = open_regular_or_fifo(path)?;
         let max_line = reading.longest_line();
@@ -151,22 +151,22 @@ impl Input {
     }
 
     /// Which file it is: device and inode.
-    pub fn identity(&self) -> (u64, u64) {
+    pub(crate) fn identity(&self) -> (u64, u64) {
         self.generations.newest().identity
     }
 
     /// The input's path, as it was given.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.generations.path()
     }
 
     /// The FIFO that it is, if it is one.
-    pub fn fifo(&self) -> Option<&Arc<File>> {
+    pub(crate) fn fifo(&self) -> Option<&Arc<File>> {
         Some(self.generations.newest()).filter(|file| file.is_stream()).map(Generation::file)
     }
 
     /// Lines longer than the maximum so far; they were split.
-    pub fn long_lines(&self) -> u64 {
+    pub(crate) fn long_lines(&self) -> u64 {
         self.generations.long_lines()
     }
 
@@ -198,7 +198,7 @@ impl Input {
 
     /// The next whole lines that were read already, with their newlines; so many at most. All are to be taken before the next
     /// look. No system call.
-    pub fn next_lines(&mut self, most: usize) -> Option<LineBatch> {
+    pub(crate) fn next_lines(&mut self, most: usize) -> Option<LineBatch> {
         let lines = self.generations.next_lines(most)?;
         Some(match &self.tag {
             Some(tag) => tagged(tag, &lines),
@@ -211,7 +211,7 @@ impl Input {
     ///
     /// # Errors
     /// When it cannot be looked at or read; it ends there.
-    pub fn look(&mut self, closed: bool) -> Result<Look, InputError> {
+    pub(crate) fn look(&mut self, closed: bool) -> Result<Look, InputError> {
         if self.read()? {
             return Ok(Look::Data);
         }

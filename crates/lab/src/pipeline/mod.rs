@@ -3,7 +3,7 @@
 //! Reading is off the loop in every mode; only the write side differs. Nothing here knows what measures it.
 
 pub mod confirm;
-pub mod fifo;
+pub(crate) mod fifo;
 mod file;
 mod idle_watcher;
 mod inotify;
@@ -13,7 +13,7 @@ mod long_line;
 pub mod merge;
 pub mod simulation;
 pub mod sink;
-pub mod tag;
+mod tag;
 pub mod tail;
 mod wake_sources;
 

@@ -44,11 +44,11 @@ pub struct SimulatedFiles {
 }
 
 /// When each line was written, by input: nanoseconds since the origin given to [`SimulatedFiles::start`].
-pub type Appearances = Vec<Vec<u64>>;
+pub(crate) type Appearances = Vec<Vec<u64>>;
 
 /// The writers at work.
 #[derive(Debug)]
-pub struct SimulatedWriters {
+pub(crate) struct SimulatedWriters {
     thread: thread::JoinHandle<io::Result<Appearances>>,
     stop: Arc<AtomicBool>,
 }
@@ -78,7 +78,7 @@ impl SimulatedFiles {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(self, origin: Instant) -> io::Result<SimulatedWriters> {
+    pub(crate) fn start(self, origin: Instant) -> io::Result<SimulatedWriters> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new().name("writers".to_owned()).spawn(move || self.run(origin, &stopped))?;
@@ -131,12 +131,12 @@ impl SimulatedFiles {
 
 impl SimulatedWriters {
     /// Whether every line is written.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.thread.is_finished()
     }
 
     /// Stops before the next line, if there is one.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
@@ -144,7 +144,7 @@ impl SimulatedWriters {
     ///
     /// # Errors
     /// When a write failed.
-    pub fn join(self) -> io::Result<Appearances> {
+    pub(crate) fn join(self) -> io::Result<Appearances> {
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the writers' thread panicked")))
     }
 }

@@ -28,7 +28,7 @@ const REQUEST: usize = 8;
 ///
 /// # Errors
 /// When a connection cannot be accepted.
-pub async fn serve(spawner: Spawner, listener: TcpListener, connections: usize) -> io::Result<()> {
+pub(crate) async fn serve(spawner: Spawner, listener: TcpListener, connections: usize) -> io::Result<()> {
     let mut echoes = Vec::with_capacity(connections);
     for index in 0..connections {
         let (stream, _) = listener.accept().await?;
@@ -54,23 +54,23 @@ async fn echo(mut stream: tokio::net::TcpStream) -> io::Result<()> {
 
 /// What the client saw.
 #[derive(Debug, Clone)]
-pub struct Responses {
+pub(crate) struct Responses {
     /// From the intended send time to the answer.
-    pub times: Distribution,
+    pub(crate) times: Distribution,
     /// Requests sent that had no answer yet.
-    pub unanswered: u64,
+    pub(crate) unanswered: u64,
 }
 
 /// A connected client that has not begun to ask.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     streams: Vec<TcpStream>,
     every: Duration,
 }
 
 /// A client at work, on two threads of its own: one sends, one receives.
 #[derive(Debug)]
-pub struct RunningClient {
+pub(crate) struct RunningClient {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
     times: Reader,
@@ -96,7 +96,7 @@ impl Client {
     ///
     /// # Errors
     /// When a connection is refused.
-    pub fn connect(server: SocketAddr, connections: usize, every: Duration) -> io::Result<Client> {
+    pub(crate) fn connect(server: SocketAddr, connections: usize, every: Duration) -> io::Result<Client> {
         let streams = (0..connections).map(|_| {
             let stream = TcpStream::connect(server)?;
             stream.set_nodelay(true)?;
@@ -109,7 +109,7 @@ impl Client {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(self) -> io::Result<RunningClient> {
+    pub(crate) fn start(self) -> io::Result<RunningClient> {
         let Client { streams, every } = self;
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let schedule = SendSchedule { start: Instant::now() + every, every };
@@ -128,12 +128,12 @@ impl Client {
 
 impl RunningClient {
     /// Stops asking; the connections end once everything is answered.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
     /// What it saw up to now.
-    pub fn so_far(&self) -> Responses {
+    pub(crate) fn so_far(&self) -> Responses {
         let sent = self.sent.load(Ordering::Acquire);
         let times = self.times.read();
         let unanswered = sent.saturating_sub(times.count());
@@ -144,7 +144,7 @@ impl RunningClient {
     ///
     /// # Errors
     /// When the receiving side failed as a whole.
-    pub fn finish(self) -> io::Result<Responses> {
+    pub(crate) fn finish(self) -> io::Result<Responses> {
         self.stop();
         let sent = self.sender.join();
         let received = self.receiver.join();

@@ -19,7 +19,7 @@ pub struct ReadSettings {
     /// The longest line that is merged whole, in bytes without its newline; at least [`SMALLEST_MAX_LINE`]. A longer one is
     /// merged in pieces.
     pub max_line: NonZeroUsize,
-    /// Whether each line is given its input's [tag](crate::pipeline::tag).
+    /// Whether each line is given its input's tag.
     pub tag: bool,
     /// How it is noticed that they changed.
     pub watch: Watch,

@@ -11,7 +11,7 @@ use crate::spawner::Spawner;
 
 /// The output, written on workers that gave their other tasks away. On a current-thread runtime every call panics.
 #[derive(Debug)]
-pub struct BlockInPlace(Mutex<Output>);
+pub(crate) struct BlockInPlace(Mutex<Output>);
 
 impl Sink for BlockInPlace {
     async fn open(spec: OutputSpec, _: &Spawner) -> Result<(BlockInPlace, OpenedOutput), SinkError> {

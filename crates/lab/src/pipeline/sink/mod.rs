@@ -15,12 +15,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use block_in_place::BlockInPlace;
-pub use naive::Naive;
-pub use offloaded::Offloaded;
+pub(crate) use block_in_place::BlockInPlace;
+pub(crate) use naive::Naive;
+pub(crate) use offloaded::Offloaded;
 pub use output::{Existing, OpenedOutput, OutputSpec};
-pub use spawn_blocking::SpawnBlocking;
-pub use tokio_fs::TokioFs;
+pub(crate) use spawn_blocking::SpawnBlocking;
+pub(crate) use tokio_fs::TokioFs;
 
 use crate::spawner::Spawner;
 use pollscope_record::escape::escape_path;
@@ -70,22 +70,22 @@ impl fmt::Display for Mode {
 
 /// Whole lines of one input, newlines included.
 #[derive(Debug, PartialEq, Eq)]
-pub struct LineBatch {
+pub(crate) struct LineBatch {
     /// The lines.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// How many they are.
-    pub count: u64,
+    pub(crate) count: u64,
 }
 
 impl LineBatch {
     /// One line.
-    pub fn one(bytes: Vec<u8>) -> LineBatch {
+    pub(crate) fn one(bytes: Vec<u8>) -> LineBatch {
         LineBatch { bytes, count: 1 }
     }
 }
 
 /// A place that takes lines, whole and in order; one write is in flight at a time.
-pub trait Sink: Send + Sync + Sized + 'static {
+pub(crate) trait Sink: Send + Sync + Sized + 'static {
     /// Opens the output. What works for it beside the loop is started by `tasks`.
     fn open(
         spec: OutputSpec,

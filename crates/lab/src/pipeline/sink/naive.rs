@@ -10,7 +10,7 @@ use crate::spawner::Spawner;
 
 /// The output, written on the executor.
 #[derive(Debug)]
-pub struct Naive(Mutex<Output>);
+pub(crate) struct Naive(Mutex<Output>);
 
 impl Sink for Naive {
     async fn open(spec: OutputSpec, _spawner: &Spawner) -> Result<(Naive, OpenedOutput), SinkError> {

@@ -23,7 +23,7 @@ enum Command {
 
 /// The output, written by a thread of its own.
 #[derive(Debug)]
-pub struct Offloaded {
+pub(crate) struct Offloaded {
     spec: OutputSpec,
     spawner: Spawner,
     /// `None` once the sink is being dropped: the thread then writes what it accepted, and ends.

@@ -11,7 +11,7 @@ use crate::spawner::Spawner;
 
 /// The output, written on the blocking pool.
 #[derive(Debug)]
-pub struct SpawnBlocking {
+pub(crate) struct SpawnBlocking {
     spec: OutputSpec,
     spawner: Spawner,
     /// Locked by each write until its closure is done, even if nobody waits for it any longer: two closures at once could

@@ -14,7 +14,7 @@ use crate::spawner::Spawner;
 
 /// The output, written by `tokio::fs`.
 #[derive(Debug)]
-pub struct TokioFs {
+pub(crate) struct TokioFs {
     spec: OutputSpec,
     spawner: Spawner,
     written: Mutex<AsyncOutput>,
