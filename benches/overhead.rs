@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use common::{is_measuring, print_setting, quantile};
 use criterion::{Criterion, Throughput};
-use pollscope::tasks::Tasks;
+use pollscope::spawner::Spawner;
 use pollscope_probe::{Probe, ProbeBuilder, TOKIO_UNSTABLE};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinHandle, yield_now};
@@ -70,7 +70,7 @@ impl Measured {
         };
         match self {
             Measured::No | Measured::All(_) => tokio::spawn(task),
-            Measured::Named(probe) => Tasks::measured_by(probe).spawn("yielder", task),
+            Measured::Named(probe) => Spawner::measured_by(probe).spawn("yielder", task),
         }
     }
 }

@@ -16,22 +16,22 @@ use pollscope_base::Cause;
 pub(crate) const RETRIES: u32 = 2;
 
 #[derive(Debug)]
-pub(crate) struct Diagnosis {
+pub(crate) struct Checkup {
     /// One per stall and flavour, in the order of injection.
-    pub(crate) rows: Vec<Row>,
+    pub(crate) checks: Vec<StallCheck>,
     pub(crate) blind: Vec<BlindSpot>,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Row {
+pub(crate) struct StallCheck {
     /// The stall's name.
     pub(crate) stall: &'static str,
     pub(crate) flavor: Flavor,
-    pub(crate) outcome: Outcome,
+    pub(crate) outcome: CheckOutcome,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) enum Outcome {
+pub(crate) enum CheckOutcome {
     /// Why the stall could not be made.
     NotTried(String),
     Tried(Box<Trial>),
@@ -40,9 +40,9 @@ pub(crate) enum Outcome {
 #[derive(Debug, Clone)]
 pub(crate) struct Trial {
     /// As the blocking code measured it.
-    pub(crate) injected: Injected,
+    pub(crate) injected: Injection,
     /// As the probe reported it; `None` if it saw no slow poll.
-    pub(crate) seen: Option<Seen>,
+    pub(crate) seen: Option<Sighting>,
     /// How often it was injected again because it was missed, or seen too late.
     pub(crate) retries: u32,
     /// What was missed or seen wrong, in words.
@@ -53,7 +53,7 @@ pub(crate) struct Trial {
 
 /// What was injected, timed by a clock outside the probe.
 #[derive(Debug, Clone)]
-pub(crate) struct Injected {
+pub(crate) struct Injection {
     /// From just before the blocking call to just after it.
     pub(crate) ns: u64,
     /// The cause that the probe should find.
@@ -64,7 +64,7 @@ pub(crate) struct Injected {
 
 /// What the probe reported.
 #[derive(Debug, Clone)]
-pub(crate) struct Seen {
+pub(crate) struct Sighting {
     pub(crate) ns: u64,
     pub(crate) cause: Option<Cause>,
     pub(crate) line: Option<String>,
@@ -80,11 +80,11 @@ pub(crate) struct Seen {
     pub(crate) late: Option<String>,
 }
 
-impl Row {
+impl StallCheck {
     pub(crate) fn trial(&self) -> Option<&Trial> {
         match &self.outcome {
-            Outcome::Tried(trial) => Some(trial),
-            Outcome::NotTried(_) => None,
+            CheckOutcome::Tried(trial) => Some(trial),
+            CheckOutcome::NotTried(_) => None,
         }
     }
 
@@ -99,51 +99,51 @@ impl Row {
     }
 }
 
-impl Diagnosis {
+impl Checkup {
     /// The number of injected stalls.
     pub(crate) fn tried(&self) -> usize {
-        self.rows.iter().filter(|row| row.trial().is_some()).count()
+        self.checks.iter().filter(|row| row.trial().is_some()).count()
     }
 
     /// The number of stalls that were missed or seen wrong.
     pub(crate) fn missed(&self) -> usize {
-        self.rows.iter().filter(|row| row.is_missed()).count()
+        self.checks.iter().filter(|row| row.is_missed()).count()
     }
 
     /// How many were not seen in full, as this machine was too slow.
     pub(crate) fn too_slow(&self) -> usize {
-        self.rows.iter().filter(|row| row.is_too_slow()).count()
+        self.checks.iter().filter(|row| row.is_too_slow()).count()
     }
 }
 
 /// Injects every stall on both flavours, which takes some seconds; calls `on_stall` before each.
-pub(crate) fn diagnose(mut on_stall: impl FnMut(&'static str, Flavor)) -> Diagnosis {
-    let machine = blind::Machine::look();
-    let mut rows = Vec::new();
+pub(crate) fn diagnose(mut on_stall: impl FnMut(&'static str, Flavor)) -> Checkup {
+    let machine = blind::MachineAccess::look();
+    let mut checks = Vec::new();
     for stall in Stall::ALL {
         for flavor in [Flavor::CurrentThread, Flavor::MultiThread].into_iter().filter(|&flavor| stall.runs_on(flavor)) {
             on_stall(stall.name(), flavor);
-            rows.push(Row { stall: stall.name(), flavor, outcome: outcome(stall, flavor, &machine) });
+            checks.push(StallCheck { stall: stall.name(), flavor, outcome: outcome(stall, flavor, &machine) });
         }
     }
     let unwatched = UNWATCHED.map(|(stall, _, _)| {
         on_stall(stall.name(), Flavor::CurrentThread);
         (stall, inject::inject(stall, Flavor::CurrentThread).map(|(_, seen)| seen.is_some()))
     });
-    let blind = blind::blind_spots(&rows, &unwatched, &machine);
-    Diagnosis { rows, blind }
+    let blind = blind::blind_spots(&checks, &unwatched, &machine);
+    Checkup { checks, blind }
 }
 
-fn outcome(stall: Stall, flavor: Flavor, machine: &blind::Machine) -> Outcome {
+fn outcome(stall: Stall, flavor: Flavor, machine: &blind::MachineAccess) -> CheckOutcome {
     let mut retries = 0;
     loop {
         let (injected, seen) = match inject::inject(stall, flavor) {
             Ok(tried) => tried,
-            Err(reason) => return Outcome::NotTried(reason),
+            Err(reason) => return CheckOutcome::NotTried(reason),
         };
         let (missed, too_slow) = judged(&injected, seen.as_ref(), machine);
         if missed.is_empty() && too_slow.is_none() || retries == RETRIES {
-            return Outcome::Tried(Box::new(Trial { injected, seen, retries, missed, too_slow }));
+            return CheckOutcome::Tried(Box::new(Trial { injected, seen, retries, missed, too_slow }));
         }
         retries += 1;
     }
@@ -151,7 +151,11 @@ fn outcome(stall: Stall, flavor: Flavor, machine: &blind::Machine) -> Outcome {
 
 /// What differs from what was injected, as far as it can be seen here; and what came too late, if something is unknown for that
 /// reason alone. What is known and wrong is missed, however slow the machine is.
-fn judged(injected: &Injected, seen: Option<&Seen>, machine: &blind::Machine) -> (Vec<String>, Option<String>) {
+fn judged(
+    injected: &Injection,
+    seen: Option<&Sighting>,
+    machine: &blind::MachineAccess,
+) -> (Vec<String>, Option<String>) {
     let Some(seen) = seen else { return (vec!["no slow poll was seen".to_owned()], None) };
     if !machine.shows_threads() {
         return (Vec::new(), None);
@@ -172,12 +176,12 @@ fn judged(injected: &Injected, seen: Option<&Seen>, machine: &blind::Machine) ->
 mod tests {
     use super::*;
 
-    fn injected() -> Injected {
-        Injected { ns: 120_000_000, cause: Cause::Lock, line: "src/a.rs:7".to_owned() }
+    fn injected() -> Injection {
+        Injection { ns: 120_000_000, cause: Cause::Lock, line: "src/a.rs:7".to_owned() }
     }
 
-    fn seen(cause: Option<Cause>, line: Option<&str>) -> Seen {
-        Seen {
+    fn seen(cause: Option<Cause>, line: Option<&str>) -> Sighting {
+        Sighting {
             ns: 120_010_000,
             cause,
             line: line.map(str::to_owned),
@@ -191,8 +195,8 @@ mod tests {
 
     #[test]
     fn what_is_missed_is_said_in_words() {
-        let machine = blind::Machine { threads: Ok(()), schedstat: Ok(()), has_lines: true };
-        let missed_of = |seen: Option<&Seen>, machine| judged(&injected(), seen, machine).0.join("; ");
+        let machine = blind::MachineAccess { threads: Ok(()), schedstat: Ok(()), has_lines: true };
+        let missed_of = |seen: Option<&Sighting>, machine| judged(&injected(), seen, machine).0.join("; ");
         assert_eq!(missed_of(Some(&seen(Some(Cause::Lock), Some("src/a.rs:7"))), &machine), "");
         assert_eq!(missed_of(None, &machine), "no slow poll was seen");
         assert_eq!(
@@ -203,10 +207,10 @@ mod tests {
 
     #[test]
     fn what_came_too_late_is_not_missed_and_what_is_wrong_is() {
-        let machine = blind::Machine { threads: Ok(()), schedstat: Ok(()), has_lines: true };
+        let machine = blind::MachineAccess { threads: Ok(()), schedstat: Ok(()), has_lines: true };
         let why = "no line: names were still being read 10.0 s after the poll's end";
         let judge = |cause, line| {
-            let late = Seen { late: Some(why.to_owned()), ..seen(cause, line) };
+            let late = Sighting { late: Some(why.to_owned()), ..seen(cause, line) };
             let (missed, too_slow) = judged(&injected(), Some(&late), &machine);
             (missed.join("; "), too_slow.is_some())
         };
@@ -221,9 +225,9 @@ mod tests {
 
     #[test]
     fn what_nobody_claims_to_see_is_not_missed() {
-        let machine = blind::Machine { threads: Ok(()), schedstat: Ok(()), has_lines: false };
+        let machine = blind::MachineAccess { threads: Ok(()), schedstat: Ok(()), has_lines: false };
         assert!(judged(&injected(), Some(&seen(Some(Cause::Lock), None)), &machine).0.is_empty(), "no line tables");
-        let machine = blind::Machine { threads: Err("cannot".to_owned()), ..machine };
+        let machine = blind::MachineAccess { threads: Err("cannot".to_owned()), ..machine };
         assert!(judged(&injected(), Some(&seen(None, None)), &machine).0.is_empty(), "no look at threads");
         assert!(!judged(&injected(), None, &machine).0.is_empty(), "a slow poll needs no look at threads");
     }

@@ -11,7 +11,7 @@ pub mod explain;
 pub mod export;
 pub mod stderr;
 
-pub use pollscope_lab::{block, limits, meter, pipeline, run, scenario, shutdown, tasks, witness};
+pub use pollscope_lab::{limits, pipeline, run, scenario, shutdown, spawner};
 #[cfg(test)]
 use pollscope_record::fixture;
 pub use pollscope_record::{

@@ -15,9 +15,9 @@ pub(crate) fn print_setting() {
     println!("{}, kernel {}, {cpus} CPUs", here.os, here.kernel.as_deref().unwrap_or("unknown"));
     println!(
         "tokio {}; task hooks (tokio_unstable) {}; feature `console` {}",
-        here.tokio,
-        on(here.tokio_unstable),
-        on(here.console_compiled)
+        here.tokio.as_deref().unwrap_or("unknown"),
+        on(here.tokio_unstable == Some(true)),
+        on(here.console_compiled == Some(true))
     );
 }
 

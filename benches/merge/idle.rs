@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use pollscope::pipeline::input::{Reading, Watch};
+use pollscope::pipeline::input::{ReadSettings, Watch};
 use pollscope::pipeline::merge::{merge, open_inputs};
 use pollscope::pipeline::sink::{Existing, Mode, OutputSpec};
 use pollscope::pipeline::tail::TailOptions;
-use pollscope::tasks::Tasks;
+use pollscope::spawner::Spawner;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
@@ -42,7 +42,8 @@ fn one(name: &str, watch: Watch, inputs: usize) {
     let merging = {
         let output = output.clone();
         thread::spawn(move || {
-            let opened = open_inputs(&paths, &output, &Reading::following(watch)).expect("the inputs can be opened");
+            let opened =
+                open_inputs(&paths, &output, &ReadSettings::following(watch)).expect("the inputs can be opened");
             let spec = OutputSpec { path: output, existing: Existing::Refuse, sync_every: 0 };
             let options = TailOptions {
                 interval: Duration::from_millis(100),
@@ -51,8 +52,8 @@ fn one(name: &str, watch: Watch, inputs: usize) {
                 enough: Arc::default(),
             };
             let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
-            let tasks = Tasks::unmeasured();
-            runtime.block_on(merge(&tasks, Mode::Offloaded, opened, spec, options, closed)).expect("it can be opened")
+            let spawner = Spawner::unmeasured();
+            runtime.block_on(merge(&spawner, Mode::Offloaded, opened, spec, options, closed)).expect("it can be opened")
         })
     };
     while fs::metadata(&output).map_or(0, |metadata| metadata.len()) < bytes {

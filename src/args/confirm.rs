@@ -9,7 +9,7 @@ use clap::error::ErrorKind;
 use super::Refusal;
 use super::outputs::Outputs;
 use super::values::{line_length, size};
-use crate::pipeline::confirm::How;
+use crate::pipeline::confirm::ConfirmSettings;
 use crate::report::Format;
 
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct ConfirmRequest {
     /// At least one.
     pub(crate) inputs: Vec<PathBuf>,
     pub(crate) output: PathBuf,
-    pub(crate) how: How,
+    pub(crate) how: ConfirmSettings,
     /// The byte at which the merge's part of the output begins.
     pub(crate) start: u64,
     pub(crate) outputs: Outputs,
@@ -64,6 +64,6 @@ impl From<CliConfirm> for ConfirmRequest {
         let stdout = (json.as_deref() != Some(Path::new("-"))).then_some(Format::Text);
         let files = json.into_iter().map(|path| (Format::Json, path)).collect();
         let outputs = Outputs { files, stdout, gates: Vec::new(), strict: false, redact: false };
-        ConfirmRequest { inputs, output, how: How { max_line, tags }, start, outputs }
+        ConfirmRequest { inputs, output, how: ConfirmSettings { max_line, tags }, start, outputs }
     }
 }

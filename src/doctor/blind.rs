@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 
-use super::{Outcome, Row, Seen, Stall, UNWATCHED};
+use super::{CheckOutcome, Sighting, Stall, StallCheck, UNWATCHED};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BlindSpot {
@@ -16,7 +16,7 @@ pub(crate) struct BlindSpot {
 }
 
 #[derive(Debug)]
-pub(super) struct Machine {
+pub(super) struct MachineAccess {
     /// Whether `/proc` says what a thread does; if not, why.
     pub(super) threads: Result<(), String>,
     /// Whether `/proc` says how long a thread ran; if not, why.
@@ -25,8 +25,8 @@ pub(super) struct Machine {
     pub(super) has_lines: bool,
 }
 
-impl Machine {
-    pub(super) fn look() -> Machine {
+impl MachineAccess {
+    pub(super) fn look() -> MachineAccess {
         let threads = if !pollscope_probe::CAPTURE {
             Err("this build is not for Linux on x86-64".to_owned())
         } else {
@@ -40,7 +40,7 @@ impl Machine {
             }
             Ok(_) => Ok(()),
         };
-        Machine { threads, schedstat, has_lines: has_lines() }
+        MachineAccess { threads, schedstat, has_lines: has_lines() }
     }
 
     /// Whether the probe can look at a thread, and so should find causes and lines.
@@ -60,19 +60,19 @@ fn has_lines() -> bool {
 
 /// What the probe did not see when tried, and what it cannot see here.
 pub(super) fn blind_spots(
-    rows: &[Row],
+    rows: &[StallCheck],
     unwatched: &[(Stall, Result<bool, String>)],
-    machine: &Machine,
+    machine: &MachineAccess,
 ) -> Vec<BlindSpot> {
     let mut blind: Vec<BlindSpot> = unwatched.iter().filter_map(|(stall, was_seen)| unseen(*stall, was_seen)).collect();
-    let seen: Vec<&Seen> = rows.iter().filter_map(|row| row.trial()?.seen.as_ref()).collect();
+    let seen: Vec<&Sighting> = rows.iter().filter_map(|row| row.trial()?.seen.as_ref()).collect();
     blind.extend(of_threads(&seen, machine));
     blind.extend(of_lines(&seen, machine));
     blind.extend(of_clocks(&seen, machine));
     blind.extend(of_stacks(&seen));
     let mut not_tried: Vec<(&str, &str)> = Vec::new();
     for row in rows {
-        if let Outcome::NotTried(reason) = &row.outcome
+        if let CheckOutcome::NotTried(reason) = &row.outcome
             && !not_tried.contains(&(row.stall, reason))
         {
             not_tried.push((row.stall, reason));
@@ -96,11 +96,11 @@ fn unseen(stall: Stall, was_seen: &Result<bool, String>) -> Option<BlindSpot> {
     Some(BlindSpot { what: (*what).to_owned(), proof, remedy: Some((*remedy).to_owned()) })
 }
 
-fn counted(seen: &[&Seen], is: impl Fn(&Seen) -> bool, what: &str) -> String {
+fn counted(seen: &[&Sighting], is: impl Fn(&Sighting) -> bool, what: &str) -> String {
     format!("{what} in {} of {} stalls that were seen", seen.iter().filter(|seen| is(seen)).count(), seen.len())
 }
 
-fn of_threads(seen: &[&Seen], machine: &Machine) -> Option<BlindSpot> {
+fn of_threads(seen: &[&Sighting], machine: &MachineAccess) -> Option<BlindSpot> {
     let why = machine.threads.as_ref().err()?;
     let remedy = if pollscope_probe::CAPTURE {
         "make the program's file readable for its user (mode 755, no setuid, no capabilities: otherwise the kernel hides the process \
@@ -115,7 +115,7 @@ fn of_threads(seen: &[&Seen], machine: &Machine) -> Option<BlindSpot> {
     })
 }
 
-fn of_lines(seen: &[&Seen], machine: &Machine) -> Option<BlindSpot> {
+fn of_lines(seen: &[&Sighting], machine: &MachineAccess) -> Option<BlindSpot> {
     (machine.shows_threads() && !machine.has_lines).then(|| BlindSpot {
         what: "the blocking line: this binary has no line tables".to_owned(),
         proof: counted(seen, |seen| seen.line.is_some(), "a line was named"),
@@ -123,7 +123,7 @@ fn of_lines(seen: &[&Seen], machine: &Machine) -> Option<BlindSpot> {
     })
 }
 
-fn of_clocks(seen: &[&Seen], machine: &Machine) -> Option<BlindSpot> {
+fn of_clocks(seen: &[&Sighting], machine: &MachineAccess) -> Option<BlindSpot> {
     let why = machine.schedstat.as_ref().err()?;
     Some(BlindSpot {
         what: format!("time on the CPU, so causes are less certain, and `preempted` is never found: {why}"),
@@ -132,8 +132,8 @@ fn of_clocks(seen: &[&Seen], machine: &Machine) -> Option<BlindSpot> {
     })
 }
 
-fn of_stacks(seen: &[&Seen]) -> Option<BlindSpot> {
-    let is_cut = |seen: &Seen| seen.stack_complete == Some(false);
+fn of_stacks(seen: &[&Sighting]) -> Option<BlindSpot> {
+    let is_cut = |seen: &Sighting| seen.stack_complete == Some(false);
     seen.iter().any(|seen| is_cut(seen)).then(|| BlindSpot {
         what: "the outermost frames of some stacks".to_owned(),
         proof: counted(seen, is_cut, "a stack did not reach its thread's first frame"),

@@ -7,8 +7,8 @@ use pollscope_probe::{Probe, SlowPoll};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
-use super::stalls::{Block, LENGTH};
-use super::{Injected, Seen, Stall};
+use super::stalls::{Blocker, LENGTH};
+use super::{Injection, Sighting, Stall};
 use crate::scenario::Flavor;
 
 /// The slow-poll threshold: a sixth of a stall, so that the probe looks at it three times.
@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// When the stall or the runtime cannot be made: the reason.
-pub(super) fn inject(stall: Stall, flavor: Flavor) -> Result<(Injected, Option<Seen>), String> {
+pub(super) fn inject(stall: Stall, flavor: Flavor) -> Result<(Injection, Option<Sighting>), String> {
     let mut builder = match flavor {
         Flavor::CurrentThread => Builder::new_current_thread(),
         Flavor::MultiThread => Builder::new_multi_thread(),
@@ -42,7 +42,7 @@ pub(super) fn inject(stall: Stall, flavor: Flavor) -> Result<(Injected, Option<S
     Ok((injected, longest.filter(|slow| u128::from(slow.duration_ns) >= LENGTH.as_nanos() / 2).map(seen)))
 }
 
-fn run(stall: Stall, runtime: &Runtime, probe: &Probe, block: Block) -> Option<Injected> {
+fn run(stall: Stall, runtime: &Runtime, probe: &Probe, block: Blocker) -> Option<Injection> {
     let made = Arc::new(Mutex::new(None));
     let keep = Arc::clone(&made);
     let blocks = async move {
@@ -65,9 +65,9 @@ async fn local(blocks: impl Future<Output = ()> + 'static) {
     let _ = tokio::task::spawn_local(blocks).await;
 }
 
-fn seen(slow: &SlowPoll) -> Seen {
+fn seen(slow: &SlowPoll) -> Sighting {
     let evidence = &slow.evidence;
-    Seen {
+    Sighting {
         ns: slow.duration_ns,
         cause: evidence.cause,
         line: evidence.blocking_line.clone(),

@@ -1,6 +1,6 @@
 //! The table of injected stalls, and what is not seen here.
 
-use super::{Diagnosis, Injected, Outcome, RETRIES, Row, Seen, Trial};
+use super::{CheckOutcome, Checkup, Injection, RETRIES, Sighting, StallCheck, Trial};
 use crate::report::Style;
 use crate::report::layout::{Ink, Line, hanging, paragraph};
 use crate::scenario::Flavor;
@@ -16,9 +16,8 @@ const CAUSE: usize = 14;
 const LENGTH: usize = 8;
 
 /// The whole page, each line ended by a newline.
-pub(crate) fn render(diagnosis: &Diagnosis, style: &Style) -> String {
-    let sections =
-        [header(diagnosis, style), table(diagnosis, style), blind(diagnosis, style), too_slow(diagnosis, style)];
+pub(crate) fn render(checkup: &Checkup, style: &Style) -> String {
+    let sections = [header(checkup, style), table(checkup, style), blind(checkup, style), too_slow(checkup, style)];
     let page: Vec<String> = sections
         .into_iter()
         .filter(|lines| !lines.is_empty())
@@ -27,10 +26,10 @@ pub(crate) fn render(diagnosis: &Diagnosis, style: &Style) -> String {
     page.join("\n")
 }
 
-fn header(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
+fn header(checkup: &Checkup, style: &Style) -> Vec<Line> {
     let title = Line::new().text(Ink::Title, "pollscope").blank(1).text(Ink::Bold, "doctor").blank(1);
-    let (tried, missed) = (diagnosis.tried(), diagnosis.missed());
-    let too_slow = diagnosis.too_slow();
+    let (tried, missed) = (checkup.tried(), checkup.missed());
+    let too_slow = checkup.too_slow();
     let stalls = plural(tried as u64, "injected stall");
     let (ink, said) = match (missed, too_slow) {
         (0, 0) => (Ink::Good, format!("· all of {stalls} were seen as they were")),
@@ -42,8 +41,8 @@ fn header(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
 }
 
 /// What was not found out, as the last word.
-fn too_slow(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
-    let stalls = match diagnosis.too_slow() {
+fn too_slow(checkup: &Checkup, style: &Style) -> Vec<Line> {
+    let stalls = match checkup.too_slow() {
         0 => return Vec::new(),
         count => plural(count as u64, "stall"),
     };
@@ -54,16 +53,16 @@ fn too_slow(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
     hanging(Line::new().text(Ink::Warn, "too slow here: "), 2, Ink::Plain, &says, style.width)
 }
 
-fn table(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
+fn table(checkup: &Checkup, style: &Style) -> Vec<Line> {
     let is_wide = style.width >= WIDE;
     let mut lines = vec![table_header(is_wide)];
-    for row in &diagnosis.rows {
+    for row in &checkup.checks {
         lines.extend(match &row.outcome {
-            Outcome::NotTried(reason) => {
+            CheckOutcome::NotTried(reason) => {
                 let start = start(row, ("–", "-", Ink::Warn), is_wide, style).text(Ink::Warn, "not tried: ");
                 hanging(start, 4, Ink::Plain, reason, style.width)
             }
-            Outcome::Tried(trial) => tried(row, trial, is_wide, style),
+            CheckOutcome::Tried(trial) => tried(row, trial, is_wide, style),
         });
     }
     let notes = [
@@ -109,7 +108,7 @@ fn look_columns(is_wide: bool) -> usize {
 }
 
 /// A row's mark, stall and flavour.
-fn start(row: &Row, (sign, ascii, ink): (&str, &str, Ink), is_wide: bool, style: &Style) -> Line {
+fn start(row: &StallCheck, (sign, ascii, ink): (&str, &str, Ink), is_wide: bool, style: &Style) -> Line {
     let flavor = match row.flavor {
         flavor if is_wide => flavor.as_str(),
         Flavor::CurrentThread => "current",
@@ -119,7 +118,7 @@ fn start(row: &Row, (sign, ascii, ink): (&str, &str, Ink), is_wide: bool, style:
     line.left(Ink::Plain, row.stall, STALL).left(Ink::Dim, flavor, flavor_columns(is_wide))
 }
 
-fn tried(row: &Row, trial: &Trial, is_wide: bool, style: &Style) -> Vec<Line> {
+fn tried(row: &StallCheck, trial: &Trial, is_wide: bool, style: &Style) -> Vec<Line> {
     let Trial { injected, seen, retries, missed, too_slow } = trial;
     let mark = match (missed.is_empty(), too_slow) {
         (true, None) => ("✓", "+", Ink::Good),
@@ -151,7 +150,7 @@ fn times(count: u32) -> String {
     if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
-fn cells(line: Line, injected: &Injected, seen: &Seen, is_wide: bool) -> Line {
+fn cells(line: Line, injected: &Injection, seen: &Sighting, is_wide: bool) -> Line {
     let judged = |is_right: bool| if is_right { Ink::Plain } else { Ink::Bad };
     let sign = if seen.ns < injected.ns { "-" } else { "+" };
     let error = format!("{sign}{}", format_ns(seen.ns.abs_diff(injected.ns)));
@@ -175,12 +174,12 @@ fn cells(line: Line, injected: &Injected, seen: &Seen, is_wide: bool) -> Line {
         .right(Ink::Plain, &look, look_columns(is_wide))
 }
 
-fn blind(diagnosis: &Diagnosis, style: &Style) -> Vec<Line> {
-    if diagnosis.blind.is_empty() {
+fn blind(checkup: &Checkup, style: &Style) -> Vec<Line> {
+    if checkup.blind.is_empty() {
         return Vec::new();
     }
     let mut lines = vec![Line::new().text(Ink::Title, "Blind to")];
-    for spot in &diagnosis.blind {
+    for spot in &checkup.blind {
         let start = Line::new().text(Ink::Warn, "- ");
         lines.extend(hanging(start, 2, Ink::Plain, &format!("{} ({})", spot.what, spot.proof), style.width));
         if let Some(remedy) = &spot.remedy {
@@ -195,9 +194,9 @@ mod tests {
     use super::*;
     use crate::doctor::BlindSpot;
 
-    fn diagnosis() -> Diagnosis {
-        let injected = Injected { ns: 120_100_000, cause: Cause::Lock, line: "src/doctor/stalls.rs:99".to_owned() };
-        let seen = Seen {
+    fn checkup() -> Checkup {
+        let injected = Injection { ns: 120_100_000, cause: Cause::Lock, line: "src/doctor/stalls.rs:99".to_owned() };
+        let seen = Sighting {
             ns: 120_112_300,
             cause: Some(Cause::Lock),
             line: Some(injected.line.clone()),
@@ -207,14 +206,15 @@ mod tests {
             cpu_ns: None,
             late: None,
         };
-        let wrong = Seen { cause: Some(Cause::BlockingCall), line: Some("src/doctor.rs:1".to_owned()), ..seen.clone() };
-        let trial = |seen: Option<Seen>, retries, missed: &[&str]| {
+        let wrong =
+            Sighting { cause: Some(Cause::BlockingCall), line: Some("src/doctor.rs:1".to_owned()), ..seen.clone() };
+        let trial = |seen: Option<Sighting>, retries, missed: &[&str]| {
             let missed = missed.iter().map(|&what| what.to_owned()).collect();
-            Outcome::Tried(Box::new(Trial { injected: injected.clone(), seen, retries, missed, too_slow: None }))
+            CheckOutcome::Tried(Box::new(Trial { injected: injected.clone(), seen, retries, missed, too_slow: None }))
         };
-        let row = |stall, flavor, outcome| Row { stall, flavor, outcome };
-        Diagnosis {
-            rows: vec![
+        let row = |stall, flavor, outcome| StallCheck { stall, flavor, outcome };
+        Checkup {
+            checks: vec![
                 row("lock", Flavor::CurrentThread, trial(Some(seen), 0, &[])),
                 row(
                     "block_in_place",
@@ -222,7 +222,7 @@ mod tests {
                     trial(Some(wrong), 2, &["cause blocking-call instead of lock"]),
                 ),
                 row("spin", Flavor::CurrentThread, trial(None, 2, &["no slow poll was seen"])),
-                row("page fault", Flavor::MultiThread, Outcome::NotTried("the kernel forbids it".to_owned())),
+                row("page fault", Flavor::MultiThread, CheckOutcome::NotTried("the kernel forbids it".to_owned())),
             ],
             blind: vec![BlindSpot {
                 what: "tasks of a `LocalSet`".to_owned(),
@@ -233,10 +233,10 @@ mod tests {
     }
 
     /// A stall that was found to be slow, and of which no more came in time.
-    fn late() -> Row {
+    fn late() -> StallCheck {
         let why = "no line: the watchdog came 80.0 ms late, after the poll's end".to_owned();
-        let mut row = diagnosis().rows.remove(0);
-        let Outcome::Tried(trial) = &mut row.outcome else { panic!("it was tried") };
+        let mut row = checkup().checks.remove(0);
+        let CheckOutcome::Tried(trial) = &mut row.outcome else { panic!("it was tried") };
         let seen = trial.seen.as_mut().expect("it was seen");
         (seen.cause, seen.line, seen.looked_after_ns, seen.late) = (None, None, None, Some(why.clone()));
         (trial.retries, trial.too_slow) = (2, Some(why));
@@ -246,10 +246,10 @@ mod tests {
     #[test]
     fn what_came_too_late_is_told_apart_from_what_was_missed() {
         let style = Style { width: 100, color: false, unicode: true };
-        let mut diagnosis = diagnosis();
-        diagnosis.rows.push(late());
-        assert_eq!((diagnosis.tried(), diagnosis.missed(), diagnosis.too_slow()), (4, 2, 1));
-        let page = render(&diagnosis, &style);
+        let mut checkup = checkup();
+        checkup.checks.push(late());
+        assert_eq!((checkup.tried(), checkup.missed(), checkup.too_slow()), (4, 2, 1));
+        let page = render(&checkup, &style);
         assert!(
             page.starts_with("pollscope doctor · 2 of 4 injected stalls missed or seen wrong, 1 too slow here\n"),
             "{page}"
@@ -260,15 +260,15 @@ mod tests {
     again, 2 times
 ";
         assert!(page.contains(row), "{page}");
-        diagnosis.rows.retain(|row| !row.is_missed());
-        let page = render(&diagnosis, &style);
+        checkup.checks.retain(|row| !row.is_missed());
+        let page = render(&checkup, &style);
         assert!(page.starts_with("pollscope doctor · none of 2 injected stalls missed, 1 too slow here\n"), "{page}");
         let (_, last) = page.rsplit_once("\n\n").expect("sections");
         assert!(last.starts_with("too slow here: 1 stall could not be judged: "), "{page}");
     }
 
     fn page(width: usize, unicode: bool) -> String {
-        render(&diagnosis(), &Style { width, color: false, unicode })
+        render(&checkup(), &Style { width, color: false, unicode })
     }
 
     #[test]

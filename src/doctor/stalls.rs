@@ -12,7 +12,7 @@ use pollscope_stacks::thread::{ThreadRef, read_schedule};
 use rustix::fs::fstatfs;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::Injected;
+use super::Injection;
 use crate::scenario::Flavor;
 use pollscope_base::Cause;
 
@@ -58,7 +58,7 @@ pub(crate) const UNWATCHED: [(Stall, &str, &str); 3] = [
 ];
 
 /// Blocks the thread that calls it.
-pub(super) type Block = Box<dyn FnOnce() -> Injected + Send>;
+pub(super) type Blocker = Box<dyn FnOnce() -> Injection + Send>;
 
 impl Stall {
     /// The stalls that a probe should see, in the order of reports.
@@ -100,7 +100,7 @@ impl Stall {
     ///
     /// # Errors
     /// When it cannot block on this machine: the reason.
-    pub(super) fn prepare(self) -> Result<Block, String> {
+    pub(super) fn prepare(self) -> Result<Blocker, String> {
         match self {
             Stall::Lock => Ok(Box::new(lock())),
             Stall::FullPipe => full_pipe().map_err(|error| format!("cannot fill a pipe: {error}")),
@@ -119,29 +119,29 @@ macro_rules! measured {
         let start = Instant::now();
         $blocks;
         let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        Injected { ns, cause: $cause, line: format!("{}:{}", file!(), line!()) }
+        Injection { ns, cause: $cause, line: format!("{}:{}", file!(), line!()) }
     }};
 }
 
-fn sleep() -> Injected {
+fn sleep() -> Injection {
     measured!(Cause::BlockingCall, thread::sleep(LENGTH))
 }
 
-fn spin() -> Injected {
+fn spin() -> Injection {
     let start = Instant::now();
     let cpu = cpu_time();
     let injected = measured!(Cause::Cpu, while start.elapsed() < LENGTH {});
     // A spin never waits: when it did not compute, another thread did.
     let computed = cpu_time().saturating_sub(cpu).as_nanos() >= u128::from(injected.ns / 2);
-    Injected { cause: if computed { injected.cause } else { Cause::Preempted }, ..injected }
+    Injection { cause: if computed { injected.cause } else { Cause::Preempted }, ..injected }
 }
 
-fn in_place() -> Injected {
-    tokio::task::block_in_place(|| Injected { cause: Cause::BlockInPlace, ..sleep() })
+fn in_place() -> Injection {
+    tokio::task::block_in_place(|| Injection { cause: Cause::BlockInPlace, ..sleep() })
 }
 
 /// A mutex that another thread holds until [`LENGTH`] after this thread asks for it.
-fn lock() -> impl FnOnce() -> Injected + Send {
+fn lock() -> impl FnOnce() -> Injection + Send {
     let mutex = Arc::new(Mutex::new(()));
     let theirs = Arc::clone(&mutex);
     let (tell, told) = mpsc::channel();
@@ -160,7 +160,7 @@ fn lock() -> impl FnOnce() -> Injected + Send {
 }
 
 /// A full pipe, which is emptied [`LENGTH`] after this thread writes to it.
-fn full_pipe() -> io::Result<Block> {
+fn full_pipe() -> io::Result<Blocker> {
     let (read, write) = rustix::pipe::pipe()?;
     let size = rustix::pipe::fcntl_getpipe_size(&write)?;
     let (mut reader, mut writer) = (File::from(read), File::from(write));
@@ -178,7 +178,7 @@ fn full_pipe() -> io::Result<Block> {
 }
 
 /// A file that is written and synced until the time is over: no single sync can be made to take that long.
-fn fsyncs() -> Result<Block, String> {
+fn fsyncs() -> Result<Blocker, String> {
     let cannot = |error: io::Error| format!("cannot make a file to sync: {error}");
     let file = tempfile::tempfile().map_err(cannot)?;
     if fstatfs(&file).map_err(|error| cannot(error.into()))?.f_type as u64 == TMPFS {
@@ -191,7 +191,7 @@ fn fsyncs() -> Result<Block, String> {
         let injected = measured!(Cause::BlockingCall, while start.elapsed() < LENGTH && sync(&file) {});
         let computed = cpu_time().saturating_sub(cpu);
         let waited = run_delay().zip(delay).map(|(now, before)| now.saturating_sub(before));
-        Injected { cause: cause_of_syncs(Duration::from_nanos(injected.ns), computed, waited), line, ..injected }
+        Injection { cause: cause_of_syncs(Duration::from_nanos(injected.ns), computed, waited), line, ..injected }
     }))
 }
 
@@ -218,7 +218,7 @@ fn run_delay() -> Option<Duration> {
 }
 
 /// A page that arrives [`LENGTH`] after this thread touches it.
-fn page_fault() -> Result<Block, String> {
+fn page_fault() -> Result<Blocker, String> {
     let (page, supplier) = fault::late_page().map_err(|error| error.to_string())?;
     let (ask, asked) = mpsc::channel();
     thread::spawn(move || {

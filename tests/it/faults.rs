@@ -13,13 +13,13 @@ use std::time::Duration;
 use fuser::Errno;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use pollscope::pipeline::confirm::{How, OutputEvidence, confirm};
-use pollscope::pipeline::input::Reading;
-use pollscope::pipeline::merge::{self, Merged, open_inputs};
+use pollscope::pipeline::confirm::{ConfirmSettings, OutputEvidence, confirm};
+use pollscope::pipeline::input::ReadSettings;
+use pollscope::pipeline::merge::{self, MergeOutcome, open_inputs};
 use pollscope::pipeline::sink::{Existing, Mode, OutputSpec, SinkError};
 use pollscope::pipeline::tail::{TailError, TailOptions};
 use pollscope::recording::Verdict;
-use pollscope::tasks::Tasks;
+use pollscope::spawner::Spawner;
 use tokio::runtime::{Builder, Runtime};
 
 use disk::{Call, Disk, Fault, Plan};
@@ -155,14 +155,14 @@ impl Bench {
         self.folder.join("disk/out")
     }
 
-    fn merge(&self, runtime: &Runtime, mode: Mode, batch: usize) -> Result<Merged, SinkError> {
-        let handles = open_inputs(&self.inputs, &self.out(), &Reading::once()).expect("the inputs can be opened");
+    fn merge(&self, runtime: &Runtime, mode: Mode, batch: usize) -> Result<MergeOutcome, SinkError> {
+        let handles = open_inputs(&self.inputs, &self.out(), &ReadSettings::once()).expect("the inputs can be opened");
         let output = OutputSpec { path: self.out(), existing: Existing::Refuse, sync_every: SYNC_EVERY };
         let options =
             TailOptions { interval: Duration::from_millis(1), batch, stamp_from: None, enough: Default::default() };
         // Closed already: the tails end where the files end.
         let (_close, closed) = tokio::sync::watch::channel(true);
-        runtime.block_on(merge::merge(&Tasks::unmeasured(), mode, handles, output, options, closed))
+        runtime.block_on(merge::merge(&Spawner::unmeasured(), mode, handles, output, options, closed))
     }
 
     /// One merge with one plan: `None` when nothing went wrong any more.
@@ -173,7 +173,7 @@ impl Bench {
         (faults > 0).then(|| self.judge(merged))
     }
 
-    fn judge(&self, merged: Result<Merged, SinkError>) -> Result<End, String> {
+    fn judge(&self, merged: Result<MergeOutcome, SinkError>) -> Result<End, String> {
         let merged = match merged {
             Ok(merged) => merged,
             Err(error) if error.good_to.is_none() => return Ok(End::Reported),
@@ -192,7 +192,7 @@ impl Bench {
         let evidence: Vec<_> = merged.inputs.iter().map(|input| input.evidence.clone()).collect();
         let opened = merged.opened;
         let output = OutputEvidence { path: opened.path, start: opened.start, dev: opened.dev, ino: opened.ino };
-        let found = confirm(&evidence, &output, &How::default());
+        let found = confirm(&evidence, &output, &ConfirmSettings::default());
         match found.verdict {
             Verdict::Ok => Ok(End::Survived),
             _ => Err(format!("SILENT: no error, and the merge is not whole: {:?}", found.reason)),
@@ -200,7 +200,7 @@ impl Bench {
     }
 
     /// An error was reported: what it says must be true.
-    fn judge_loss(&self, merged: &Merged, error: &SinkError) -> Result<End, String> {
+    fn judge_loss(&self, merged: &MergeOutcome, error: &SinkError) -> Result<End, String> {
         let said = error.to_string();
         if !said.contains("disk/out") || error.error.raw_os_error().is_none() {
             return Err(format!("neither path nor cause: {said}"));

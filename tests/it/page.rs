@@ -58,7 +58,10 @@ fn a_page_of_many_stacks_is_not_too_large_and_its_recording_is_read() {
     assert!(of_page.status.success() && of_json.status.success(), "{}", stderr(&of_page));
     let blockers = |report: &Output| {
         let text = stdout(report);
-        text.lines().filter(|line| line.contains("src/pipeline/sink/")).map(str::to_owned).collect::<Vec<_>>()
+        text.lines()
+            .filter(|line| line.contains("crates/lab/src/pipeline/sink/"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     assert_eq!(blockers(&of_page), blockers(&of_json));
     let compared = folder.run("compare page.html run.json");

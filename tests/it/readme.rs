@@ -90,7 +90,7 @@ fn the_guide_names_every_scenario_and_every_format() {
     let refused = stderr(&folder.run("report - --format none"));
     let scenarios =
         listed.lines().filter(|line| !line.starts_with(' ')).filter_map(|line| line.split_whitespace().next());
-    let formats = refused.split("choose of").nth(1).expect("the formats").split('`').skip(1).step_by(2);
+    let formats = refused.split("choose one of").nth(1).expect("the formats").split('`').skip(1).step_by(2);
     let all: Vec<&str> = scenarios.chain(formats).collect();
     assert!(all.len() >= 18, "{all:?}");
     for name in all {

@@ -138,7 +138,7 @@ fn merge_loses_nothing_in_either_mode() {
 
 #[test]
 fn a_slow_sink_blocks_the_naive_loop_and_not_the_offloaded_one() {
-    let file = "src/pipeline/sink/naive.rs:";
+    let file = "crates/lab/src/pipeline/sink/naive.rs:";
     let (recording, _) = check_and("slow-sink", |recording| {
         blocked(recording, "naive", "blocking-call", "write", file)?;
         let polls = array(run_of(recording, "naive"), "/slow_polls");
@@ -149,7 +149,7 @@ fn a_slow_sink_blocks_the_naive_loop_and_not_the_offloaded_one() {
     for poll in named {
         let name = poll["task_name"].as_str().unwrap_or_default();
         assert!(name.starts_with("tail "), "{poll}");
-        assert!(poll["spawned_at"].as_str().unwrap().starts_with("src/pipeline/merge.rs:"), "{poll}");
+        assert!(poll["spawned_at"].as_str().unwrap().starts_with("crates/lab/src/pipeline/merge.rs:"), "{poll}");
         let path = poll["syscall"]["path"].as_str();
         assert!(!CAPTURE || path.is_some_and(|path| path.ends_with("/sink.fifo")), "{poll}");
     }
@@ -158,7 +158,7 @@ fn a_slow_sink_blocks_the_naive_loop_and_not_the_offloaded_one() {
 #[test]
 fn a_slow_coroutine_is_reported_as_asyncio_would() {
     let (recording, lines) = check_and("slow-coroutine", |recording| {
-        blocked(recording, "naive", "blocking-call", "clock_nanosleep", "src/block.rs:")
+        blocked(recording, "naive", "blocking-call", "clock_nanosleep", "crates/lab/src/block.rs:")
     });
     let line = lines.lines().find(|line| line.contains("Executing <Task ")).expect("a slow-poll line");
     let seconds = line.split(" took ").nth(1).and_then(|rest| rest.strip_suffix(" seconds")).expect("its shape");
@@ -195,7 +195,7 @@ fn a_sync_is_named_with_its_file() {
             let text = |pointer: &str| poll.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
             calls.contains(&text("/syscall/name"))
                 && text("/syscall/path").ends_with("/merged")
-                && text("/blocking_line").starts_with("src/pipeline/sink/naive.rs:")
+                && text("/blocking_line").starts_with("crates/lab/src/pipeline/sink/naive.rs:")
         };
         match calls.iter().find(|poll| !is_seen(poll, &["fdatasync", "fsync", "write"])) {
             Some(poll) => Err(format!("seen otherwise: {poll}")),

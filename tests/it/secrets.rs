@@ -140,5 +140,5 @@ fn a_redacted_run_keeps_lines_and_calls() {
     let polls = slow_polls(&folder);
     assert!(!polls.is_empty());
     let lines: Vec<&str> = polls.iter().filter_map(|poll| poll["blocking_line"].as_str()).collect();
-    assert!(lines.iter().all(|line| line.starts_with("src/")), "{lines:?}");
+    assert!(lines.iter().all(|line| line.starts_with("crates/lab/src/")), "{lines:?}");
 }

@@ -3,12 +3,12 @@
 //! A [`scenario`] says what is tried. [`run`] runs it: a [`pipeline`] that merges growing files, or tasks that [`block`], beside
 //! [`witness`]es that feel what the loop's other users feel. A recording of it comes out.
 
-pub mod block;
+mod blocking_tasks;
+mod cost;
 pub mod limits;
-pub mod meter;
 pub mod pipeline;
 pub mod run;
 pub mod scenario;
 pub mod shutdown;
-pub mod tasks;
-pub mod witness;
+pub mod spawner;
+mod witness;

@@ -6,8 +6,8 @@
 mod assemble;
 mod collect;
 mod on_loop;
-mod prepare;
-mod watching;
+mod setup;
+mod supervisor;
 
 use std::io;
 use std::path::Path;
@@ -19,18 +19,18 @@ use pollscope_probe::{InstallError, Probe};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 
-use crate::meter::Metered;
+use crate::cost::Cost;
 use crate::pipeline::input::Event;
 use crate::pipeline::merge::PreflightError;
 use crate::pipeline::sink::{Mode, SinkError};
 use crate::scenario::{Flavor, RuntimeSettings, Settings};
 use crate::shutdown::{Phase, Shutdown};
-use crate::tasks::Tasks;
+use crate::spawner::Spawner;
 use collect::Collector;
-use on_loop::OnLoop;
+use on_loop::LoopThread;
 use pollscope_record::recording::{Run, Verdict};
-use prepare::Prepared;
-use watching::Watching;
+use setup::Setup;
+use supervisor::Supervisor;
 
 /// Slow polls listed a run; those beyond are counted.
 const KEPT_SLOW_POLLS: usize = 10_000;
@@ -114,7 +114,7 @@ pub fn run_all(settings: &Settings, shutdown: &Shutdown, observer: &mut dyn Obse
                 return Ok(Vec::new());
             }
             observer.begin_warmup(mode, round);
-            let run = run_once(settings, mode, 0, shutdown, &mut Silent(observer))?;
+            let run = run_once(settings, mode, 0, shutdown, &mut WarmupObserver(observer))?;
             let is_confirmed = run.merge.as_ref().is_none_or(|merge| merge.verdict == Verdict::Ok);
             if shutdown.phase() == Phase::Run && (!is_confirmed || !run.errors.is_empty()) {
                 observer.warmup_failed(&run);
@@ -135,9 +135,9 @@ pub fn run_all(settings: &Settings, shutdown: &Shutdown, observer: &mut dyn Obse
 }
 
 /// An observer that is shown progress, and no slow polls: nothing would say of which run they are.
-struct Silent<'o>(&'o mut dyn Observer);
+struct WarmupObserver<'o>(&'o mut dyn Observer);
 
-impl Observer for Silent<'_> {
+impl Observer for WarmupObserver<'_> {
     fn begin(&mut self, mode: Mode, round: u32) {
         self.0.begin(mode, round);
     }
@@ -186,7 +186,7 @@ pub fn run_once(
     shutdown: &Shutdown,
     observer: &mut dyn Observer,
 ) -> Result<Run, RunError> {
-    let Prepared { work, outside } = Prepared::make(settings)?;
+    let Setup { work, surroundings } = Setup::new(settings)?;
     let mut runtime = runtime_builder(settings.runtime);
     let (started_at, origin) = (SystemTime::now(), Instant::now());
     let probe = Probe::builder()
@@ -198,8 +198,8 @@ pub fn run_once(
         .install(&mut runtime)
         .map_err(RunError::Install)?;
     observer.begin_measuring(&probe);
-    let tasks = Tasks::measured_by(&probe);
-    let meter = tasks.meter().clone();
+    let spawner = Spawner::measured_by(&probe);
+    let meter = spawner.meter().clone();
     runtime.on_thread_stop({
         let meter = meter.clone();
         move || meter.thread_ends()
@@ -209,25 +209,26 @@ pub fn run_once(
     let collector = Collector::new(settings.sample_every, origin, probe.clone(), witnesses.lag.clone());
     let (close, closed) = watch::channel(false);
     let (events, received) = mpsc::channel();
-    let on_loop = OnLoop { probe: probe.clone(), tasks, work, mode, closed, origin, witnesses: ends_on_loop, events };
+    let on_loop =
+        LoopThread { probe: probe.clone(), spawner, work, mode, closed, origin, witnesses: ends_on_loop, events };
     // Never joined: a thread that is stuck in a system call cannot be. Its `Finished` is as good.
     let spawned = thread::Builder::new().name("loop".to_owned()).spawn(move || on_loop.run(runtime));
     spawned.map_err(io_error("start the thread `loop`"))?;
 
-    let mut watching = Watching::start(witnesses, outside, collector, close, origin)?;
-    let outcome = watching.until_finished(&received, shutdown, observer)?;
+    let mut supervisor = Supervisor::start(witnesses, surroundings, collector, close, origin)?;
+    let outcome = supervisor.until_finished(&received, shutdown, observer)?;
     // What threads used is known of those that have ended: all have, unless the workload was abandoned.
     let usage = if outcome.is_some() { meter.read().usage } else { None };
-    let metered = Metered { usage, ..meter.read() };
+    let cost = Cost { usage, ..meter.read() };
     probe.finish(LAST_LINES);
     observer.end_measuring();
-    let ended = watching.end(outcome, shutdown)?;
+    let ended = supervisor.end(outcome, shutdown)?;
     let interrupted = match (shutdown.phase(), ended.abandoned) {
         (_, Some(what)) => Some(format!("asked to report at once: {what} was abandoned")),
         (Phase::Run, None) => None,
         (_, None) => Some("asked to stop: what was accepted was finished and confirmed".to_owned()),
     };
-    Ok(assemble::run(settings, mode, round, started_at, interrupted, ended, metered))
+    Ok(assemble::run(settings, mode, round, started_at, interrupted, ended, cost))
 }
 
 /// What this crate's sources are shown from: places have the paths that the compiler was given, which begin at the workspace.

@@ -162,7 +162,7 @@ pub struct BlockSettings {
     /// How long each blocks.
     pub duration: Duration,
     /// How.
-    pub how: BlockHow,
+    pub how: BlockKind,
     /// When they start, after the run's start.
     pub after: Duration,
     /// How long the whole run lasts, at least.
@@ -171,7 +171,7 @@ pub struct BlockSettings {
 
 /// How a task blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BlockHow {
+pub enum BlockKind {
     /// `std::thread::sleep`.
     Sleep,
     /// A busy loop.

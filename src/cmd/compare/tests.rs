@@ -9,7 +9,7 @@ use super::*;
 use crate::compare::synthetic::Machine;
 use crate::compare::{Comparison, Note, Overall};
 use crate::fixture;
-use crate::recording::{Run, read, wire};
+use crate::recording::{Run, wire};
 use crate::report::Style;
 use crate::report::comparison::Format;
 
@@ -23,7 +23,7 @@ fn made(runs: Vec<Run>) -> Recording {
 /// What a file of these runs says.
 fn saved(runs: Vec<Run>) -> Recording {
     let json = wire::to_json(&made(runs)).expect("JSON");
-    let saved = read::read(Cursor::new(json)).expect("a recording");
+    let saved = crate::saved::read(Cursor::new(json)).expect("a recording");
     assert!(!saved.is_torn);
     saved.recording
 }
@@ -97,7 +97,7 @@ fn one_mode_does_not_differ_from_itself_and_two_do_in_the_right_direction() {
 fn a_machine_that_slows_down_is_named_and_fools_no_interleaved_rounds() {
     let interleaved = of_100(|machine, kept| {
         let mut runs = machine.heating_up(0.05).rounds(&["naive", "naive"], 10);
-        runs.iter_mut().skip(1).step_by(2).for_each(|run| "again".clone_into(&mut run.mode));
+        runs.iter_mut().skip(1).step_by(2).for_each(|run| "again".clone_into(&mut run.group));
         compared(kept(runs), None, &[])
     });
     let same = how_many("no difference", interleaved.iter());

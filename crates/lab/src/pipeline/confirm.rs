@@ -8,12 +8,12 @@
 //! What it does not decide is whether one interleaving gives every input its order *at the same time*, without two inputs
 //! claiming the same copy of a line: for inputs whose lines do not say where they come from that is NP-complete. It only
 //! makes a difference where inputs share lines; where every line is in one input only, the two conditions are exact.
-//! A correct merge always passes. With [`How::tags`] each line of the output says which input it is from, and then both
+//! A correct merge always passes. With [`ConfirmSettings::tags`] each line of the output says which input it is from, and then both
 //! conditions are exact, whatever the inputs share: each input's lines are in the output in their order, and nothing else is.
 //!
 //! A line is its bytes up to the newline: carriage returns, NULs, invalid UTF-8 and empty lines count. An input's last
 //! line may lack its newline; it is delivered with one and is the same line. The output's last line may not. With
-//! [`How::max_line`] a longer line of an input is as many lines as it has [pieces](super::pieces); that is what is counted.
+//! [`ConfirmSettings::max_line`] a longer line of an input is as many lines as it has pieces; that is what is counted.
 //!
 //! # What is counted
 //!
@@ -51,24 +51,24 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::tag::tag;
-use count::{EachOf, LostLine, SecondPass, count, count_rest};
 use evidence::EvidenceError;
-pub use evidence::{How, InputEvidence, OutputEvidence, Part, PartFile};
-use follow::{FirstPass, follow};
+pub use evidence::{ConfirmSettings, InputEvidence, OutputEvidence, Part, PartFile};
+use first_pass::{FirstPass, follow};
 use inputs::Inputs;
-use lines::{Key, Place, Sender};
-use output::{Damage, Opened};
+use lines::{HashKey, LineOrigin, Place};
+use output::{Damage, MergedFile};
 use pollscope_record::escape::escape_path;
 use pollscope_record::recording::{Confirmation, Merge, Missing, Verdict};
+use second_pass::{EachOf, LostLine, SecondPass, count, count_rest};
 use torn::Suspects;
 
-mod count;
 mod evidence;
-mod follow;
+mod first_pass;
 mod inputs;
 mod lines;
 mod output;
 pub mod present;
+mod second_pass;
 #[cfg(test)]
 mod tests;
 mod torn;
@@ -79,7 +79,7 @@ mod torn;
 ///
 /// ```
 /// # use std::{fs, os::unix::fs::MetadataExt};
-/// use pollscope_lab::pipeline::confirm::{How, InputEvidence, OutputEvidence, confirm};
+/// use pollscope_lab::pipeline::confirm::{ConfirmSettings, InputEvidence, OutputEvidence, confirm};
 /// use pollscope_record::recording::Verdict;
 /// # let dir = tempfile::tempdir()?;
 /// let (input, output) = (dir.path().join("a.log"), dir.path().join("merged.log"));
@@ -89,29 +89,34 @@ mod torn;
 ///
 /// let inputs = [InputEvidence::whole(input, i.len(), i.dev(), i.ino(), false)];
 /// let output = OutputEvidence { path: output, start: 0, dev: o.dev(), ino: o.ino() };
-/// let merge = confirm(&inputs, &output, &How::default());
+/// let merge = confirm(&inputs, &output, &ConfirmSettings::default());
 /// assert_eq!((merge.verdict, merge.lost), (Verdict::Failed, 1));
 /// assert!(merge.reason.unwrap().ends_with("a.log` is not in the output"));
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn confirm(inputs: &[InputEvidence], output: &OutputEvidence, how: &How) -> Merge {
+pub fn confirm(inputs: &[InputEvidence], output: &OutputEvidence, how: &ConfirmSettings) -> Merge {
     examine(inputs, output, how).merge
 }
 
 /// [`confirm`], and what is missing of which input.
-pub fn examine(inputs: &[InputEvidence], output: &OutputEvidence, how: &How) -> Confirmation {
-    examine_within(inputs, output, how, count::MOST)
+pub fn examine(inputs: &[InputEvidence], output: &OutputEvidence, how: &ConfirmSettings) -> Confirmation {
+    examine_within(inputs, output, how, second_pass::MOST)
 }
 
 /// With tables of at most `most` different lines.
-fn examine_within(inputs: &[InputEvidence], output: &OutputEvidence, how: &How, most: usize) -> Confirmation {
+fn examine_within(
+    inputs: &[InputEvidence],
+    output: &OutputEvidence,
+    how: &ConfirmSettings,
+    most: usize,
+) -> Confirmation {
     let mut merge = Merge {
         bytes: inputs.iter().fold(0, |sum, input| sum.saturating_add(input.bytes())),
         unterminated: inputs.iter().map(InputEvidence::unterminated).sum(),
         ..Merge::unverifiable(inputs.len() as u64, String::new())
     };
     match compare(inputs, output, how, most, &mut merge) {
-        Ok(Comparison { differences, missing, ends_early }) => {
+        Ok(Judgement { differences, missing, ends_early }) => {
             merge.verdict = if differences.is_empty() { Verdict::Ok } else { Verdict::Failed };
             merge.reason = (!differences.is_empty()).then(|| differences.join("; "));
             Confirmation { merge, missing, ends_early }
@@ -123,7 +128,7 @@ fn examine_within(inputs: &[InputEvidence], output: &OutputEvidence, how: &How, 
     }
 }
 
-struct Comparison {
+struct Judgement {
     /// Each kind of difference in a sentence.
     differences: Vec<String>,
     missing: Vec<Missing>,
@@ -134,10 +139,10 @@ struct Comparison {
 fn compare(
     inputs: &[InputEvidence],
     output: &OutputEvidence,
-    how: &How,
+    how: &ConfirmSettings,
     most: usize,
     merge: &mut Merge,
-) -> Result<Comparison, EvidenceError> {
+) -> Result<Judgement, EvidenceError> {
     if inputs.is_empty() {
         return Err(EvidenceError::new(&output.path, "there were no inputs to hold it against"));
     }
@@ -146,12 +151,16 @@ fn compare(
     if let Some(input) = inputs.iter().find(overlaps) {
         return Err(EvidenceError::new(&output.path, format!("it is also the input `{}`", escape_path(&input.path))));
     }
-    let key = Key::random();
+    let key = HashKey::random();
     let tags = how.tags.then(|| {
-        inputs.iter().enumerate().map(|(index, input)| (tag(&input.path).into_bytes(), Sender::input(index))).collect()
+        inputs
+            .iter()
+            .enumerate()
+            .map(|(index, input)| (tag(&input.path).into_bytes(), LineOrigin::input(index)))
+            .collect()
     });
     let mut reading = Inputs::new(inputs, &key, how);
-    let opened = Opened::new(output)?;
+    let opened = MergedFile::new(output)?;
     let found = Passes::look(&mut reading, &opened, &key, tags.as_ref(), most)?;
     opened.unchanged()?;
     merge.lines = found.followed.lines;
@@ -169,7 +178,7 @@ fn compare(
         return Err(opened.changed("it, or an input, was changed while it was checked"));
     }
     let missing = found.missing(inputs);
-    Ok(Comparison { differences, ends_early: !missing.is_empty() && found.followed.ends_early, missing })
+    Ok(Judgement { differences, ends_early: !missing.is_empty() && found.followed.ends_early, missing })
 }
 
 /// What both passes found.
@@ -184,9 +193,9 @@ struct Passes {
 impl Passes {
     fn look(
         inputs: &mut Inputs,
-        output: &Opened,
-        key: &Key,
-        tags: Option<&HashMap<Vec<u8>, Sender>>,
+        output: &MergedFile,
+        key: &HashKey,
+        tags: Option<&HashMap<Vec<u8>, LineOrigin>>,
         most: usize,
     ) -> Result<Passes, EvidenceError> {
         let followed = follow(inputs, |each| output.each_line(key, tags, |line, cut, _| each(line, cut)))?;
@@ -213,7 +222,7 @@ impl Passes {
         (0..self.followed.inputs.len()).filter(is_whole).filter_map(stuck)
     }
 
-    fn describe_damage(&self, output: &Opened) -> Result<Option<String>, EvidenceError> {
+    fn describe_damage(&self, output: &MergedFile) -> Result<Option<String>, EvidenceError> {
         let both = [self.followed.first_cut, self.counted.first];
         let Some((place, damage)) = both.into_iter().flatten().min_by_key(|(place, _)| *place) else { return Ok(None) };
         let what = match damage {
@@ -243,7 +252,7 @@ impl Passes {
         })
     }
 
-    fn describe_reordered(&self, inputs: &[InputEvidence], output: &Opened) -> Option<String> {
+    fn describe_reordered(&self, inputs: &[InputEvidence], output: &MergedFile) -> Option<String> {
         let (input, place) = self.reordered().next()?;
         let (place, output) = (describe(place, &inputs[input].path), escape_path(output.path()));
         Some(format!("{place} is out of order: in `{output}` it does not follow the lines before it"))

@@ -13,16 +13,16 @@ use rustix::fs::{Mode, mkfifoat};
 
 /// When the reader does not read: for `pause` at the end of every period of `every`.
 #[derive(Debug, Clone, Copy)]
-pub struct Pauses {
+pub(crate) struct Pauses {
     /// How long it stops.
-    pub pause: Duration,
+    pub(crate) pause: Duration,
     /// How often.
-    pub every: Duration,
+    pub(crate) every: Duration,
 }
 
 /// The reading end of a FIFO, at work on a thread of its own.
 #[derive(Debug)]
-pub struct FifoReader {
+pub(crate) struct FifoReader {
     thread: thread::JoinHandle<io::Result<()>>,
 }
 
@@ -31,7 +31,7 @@ impl FifoReader {
     ///
     /// # Errors
     /// When the FIFO, the file or the thread cannot be made.
-    pub fn start(fifo: &Path, merged: &Path, pauses: Pauses) -> io::Result<FifoReader> {
+    pub(crate) fn start(fifo: &Path, merged: &Path, pauses: Pauses) -> io::Result<FifoReader> {
         mkfifoat(rustix::fs::CWD, fifo, Mode::RUSR | Mode::WUSR)?;
         let merged = File::create_new(merged)?;
         let fifo: PathBuf = fifo.to_owned();
@@ -44,7 +44,7 @@ impl FifoReader {
     ///
     /// # Errors
     /// When reading or writing failed.
-    pub fn join(self) -> io::Result<()> {
+    pub(crate) fn join(self) -> io::Result<()> {
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the FIFO reader's thread panicked")))
     }
 }

@@ -17,10 +17,10 @@ const SELDOM: Duration = Duration::from_millis(2_500);
 
 /// The thread, while a tail waits.
 #[derive(Debug, Clone, Default)]
-pub(super) struct IdleWatcher(Arc<Mutex<State>>);
+pub(super) struct IdleWatcher(Arc<Mutex<WaitList>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct WaitList {
     waiting: Vec<WatchedFile>,
     is_running: bool,
 }
@@ -43,17 +43,17 @@ impl IdleWatcher {
         let (wake, woken) = oneshot::channel();
         let since = Instant::now();
         let waiting = WatchedFile { path: path.to_owned(), version, idle, since, due: since, wake };
-        let mut state = self.lock();
-        if !state.is_running {
+        let mut list = self.lock();
+        if !list.is_running {
             let of_thread = self.clone();
             thread::Builder::new().name("idle-watcher".to_owned()).spawn(move || of_thread.run()).ok()?;
-            state.is_running = true;
+            list.is_running = true;
         }
-        state.waiting.push(WatchedFile { due: since + waiting.pause(), ..waiting });
+        list.waiting.push(WatchedFile { due: since + waiting.pause(), ..waiting });
         Some(woken)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, WaitList> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -63,13 +63,13 @@ impl IdleWatcher {
             thread::sleep(TOGETHER);
             let now = Instant::now();
             let due: Vec<WatchedFile> = {
-                let mut state = self.lock();
-                state.waiting.retain(|waiting| !waiting.wake.is_closed());
-                if state.waiting.is_empty() {
-                    state.is_running = false;
+                let mut list = self.lock();
+                list.waiting.retain(|waiting| !waiting.wake.is_closed());
+                if list.waiting.is_empty() {
+                    list.is_running = false;
                     return;
                 }
-                state.waiting.extract_if(.., |waiting| waiting.due <= now).collect()
+                list.waiting.extract_if(.., |waiting| waiting.due <= now).collect()
             };
             // Not under the lock: a look can take long, and a tail that comes to wait is on the loop.
             let as_before = due.into_iter().filter_map(|waiting| {

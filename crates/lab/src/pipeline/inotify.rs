@@ -27,21 +27,21 @@ const MOST_WAITING: usize = 64;
 /// The thread that reads the events; it ends when this and every [`NameWatch`] are dropped.
 #[derive(Debug)]
 pub(super) struct Inotify {
-    shared: Arc<Shared>,
-    stop: Arc<Stop>,
+    watches: Arc<Watches>,
+    stop: Arc<StopSignal>,
 }
 
 /// One input's part: what happens to its name and to the file that has it.
 #[derive(Debug, Clone)]
 pub(super) struct NameWatch {
-    shared: Arc<Shared>,
+    watches: Arc<Watches>,
     input: Arc<WatchedInput>,
-    _stop: Arc<Stop>,
+    _stop: Arc<StopSignal>,
 }
 
 /// Ends the thread when it is dropped.
 #[derive(Debug)]
-struct Stop(Arc<OwnedFd>);
+struct StopSignal(Arc<OwnedFd>);
 
 /// The files that took an input's name since it was last asked.
 #[derive(Debug, Default)]
@@ -53,14 +53,14 @@ pub(super) struct NewFiles {
 }
 
 #[derive(Debug)]
-struct Shared {
+struct Watches {
     inotify: OwnedFd,
-    places: Mutex<Places>,
+    table: Mutex<WatchTable>,
 }
 
 /// What each watch is for.
 #[derive(Debug, Default)]
-struct Places {
+struct WatchTable {
     /// By a folder's watch and a name in it.
     names: HashMap<(i32, OsString), Vec<Arc<WatchedInput>>>,
     /// By a file's watch.
@@ -93,10 +93,10 @@ impl Inotify {
     pub(super) fn start() -> io::Result<Inotify> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
-        let shared = Arc::new(Shared { inotify, places: Mutex::default() });
-        let (of_thread, stopped) = (Arc::clone(&shared), Arc::clone(&stop));
+        let watches = Arc::new(Watches { inotify, table: Mutex::default() });
+        let (of_thread, stopped) = (Arc::clone(&watches), Arc::clone(&stop));
         thread::Builder::new().name("inotify".to_owned()).spawn(move || of_thread.run(&stopped))?;
-        Ok(Inotify { shared, stop: Arc::new(Stop(stop)) })
+        Ok(Inotify { watches, stop: Arc::new(StopSignal(stop)) })
     }
 
     /// Begins to watch the file of that name, and the name.
@@ -105,22 +105,22 @@ impl Inotify {
     /// When the kernel watches no more for this user (`fs.inotify.max_user_watches`), or cannot.
     pub(super) fn watch(&self, path: &Path) -> io::Result<NameWatch> {
         let input = WatchedInput { path: path.to_owned(), arrivals: Mutex::default(), changed: Notify::new() };
-        let shared = Arc::clone(&self.shared);
-        let watch = NameWatch { shared, input: Arc::new(input), _stop: Arc::clone(&self.stop) };
+        let watches = Arc::clone(&self.watches);
+        let watch = NameWatch { watches, input: Arc::new(input), _stop: Arc::clone(&self.stop) };
         let name = path.file_name().ok_or(Errno::INVAL)?.to_owned();
         // Under the lock: the thread looks places up.
-        let mut places = self.shared.places();
+        let mut table = self.watches.table();
         let flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
-        let wd = inotify::add_watch(&self.shared.inotify, folder_of(path), flags | WatchFlags::ONLYDIR)?;
-        places.names.entry((wd, name)).or_default().push(Arc::clone(&watch.input));
-        places.all.push(Arc::clone(&watch.input));
-        drop(places);
-        watch.shared.watch_file(&watch.input)?;
+        let wd = inotify::add_watch(&self.watches.inotify, folder_of(path), flags | WatchFlags::ONLYDIR)?;
+        table.names.entry((wd, name)).or_default().push(Arc::clone(&watch.input));
+        table.all.push(Arc::clone(&watch.input));
+        drop(table);
+        watch.watches.watch_file(&watch.input)?;
         Ok(watch)
     }
 }
 
-impl Drop for Stop {
+impl Drop for StopSignal {
     fn drop(&mut self) {
         // It ends by itself: nothing waits for it.
         let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
@@ -140,7 +140,7 @@ impl NameWatch {
 
     /// Watches the file that has the name now. Where that fails, it is found to have grown by looking.
     pub(super) fn watch_file(&self) {
-        let _ = self.shared.watch_file(&self.input);
+        let _ = self.watches.watch_file(&self.input);
     }
 }
 
@@ -167,15 +167,15 @@ impl WatchedInput {
     }
 }
 
-impl Shared {
-    fn places(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+impl Watches {
+    fn table(&self) -> MutexGuard<'_, WatchTable> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn watch_file(&self, input: &Arc<WatchedInput>) -> io::Result<()> {
-        let mut places = self.places();
+        let mut table = self.table();
         let wd = inotify::add_watch(&self.inotify, &input.path, WatchFlags::MODIFY | WatchFlags::ATTRIB)?;
-        places.files.insert(wd, Arc::clone(input));
+        table.files.insert(wd, Arc::clone(input));
         Ok(())
     }
 
@@ -199,24 +199,24 @@ impl Shared {
         let mut events = inotify::Reader::new(&self.inotify, buffer);
         while let Ok(event) = events.next() {
             let kind = event.events();
-            let mut places = self.places();
+            let mut table = self.table();
             if kind.contains(ReadFlags::QUEUE_OVERFLOW) {
                 // What was lost may have been anything: all look.
-                places.all.iter().for_each(|input| input.changed.notify_one());
+                table.all.iter().for_each(|input| input.changed.notify_one());
                 continue;
             }
             if kind.contains(ReadFlags::IGNORED) {
-                places.files.remove(&event.wd());
+                table.files.remove(&event.wd());
                 continue;
             }
             let Some(name) = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes())) else {
-                if let Some(input) = places.files.get(&event.wd()) {
+                if let Some(input) = table.files.get(&event.wd()) {
                     input.changed.notify_one();
                 }
                 continue;
             };
-            let inputs = places.names.get(&(event.wd(), name.to_owned())).cloned().unwrap_or_default();
-            drop(places);
+            let inputs = table.names.get(&(event.wd(), name.to_owned())).cloned().unwrap_or_default();
+            drop(table);
             if kind.contains(ReadFlags::MOVED_TO)
                 && let Some((cookie, inputs)) = moved.take()
                 && cookie == event.cookie()

@@ -1,11 +1,11 @@
 //! An input and all the files that it is, one after the other, while it is followed.
 //!
-//! Nothing here waits, and nothing here is async: a tail calls it where blocking is allowed, and waits by itself (`waiting`).
+//! Nothing here waits, and nothing here is async: a tail calls it where blocking is allowed, and waits by itself (`wake_sources`).
 //!
 //! Each file knows only those that come after it: `rotation` (what takes the name; `name` is what was last found there),
 //! `generations` (the files that it is at once, and what becomes of one that was cut), `evidence` (what was handed out of which
 //! file), `series` (renamed files and copies, by their names), `generation` (one file: looked at, read, compared), `buffer`
-//! (bytes become lines); beside them `events`, `reading` (settings) and `error`.
+//! (bytes become lines); beside them `events`, `read_settings` and `error`.
 //!
 //! # Order
 //!
@@ -48,15 +48,15 @@ use std::time::{Duration, SystemTime};
 use super::confirm::InputEvidence;
 use super::file::{Identity, Version, hides_its_length, open_file, special_kind};
 use super::inotify::{Inotify, NameWatch};
-use super::sink::Lines;
+use super::sink::LineBatch;
 use super::tag::{tag, tagged};
 pub use error::InputError;
 pub use events::{Event, EventKind, EventSummary, Events};
 use evidence::Allowance;
-pub use evidence::KEPT_OPEN;
+pub(crate) use evidence::KEPT_OPEN;
 use generation::Generation;
 use generations::{ChunkRead, Generations};
-pub use reading::{LARGEST_MAX_LINE, MAX_LINE, Reading, SMALLEST_MAX_LINE, Watch};
+pub use read_settings::{LARGEST_MAX_LINE, MAX_LINE, ReadSettings, SMALLEST_MAX_LINE, Watch};
 use rotation::Rotation;
 
 mod buffer;
@@ -66,7 +66,7 @@ mod evidence;
 mod generation;
 mod generations;
 mod name;
-mod reading;
+mod read_settings;
 mod rotation;
 mod series;
 #[cfg(test)]
@@ -79,7 +79,7 @@ const AHEAD: usize = 16 << 20;
 
 /// What a look at an input found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
+pub(crate) enum Look {
     /// Bytes; there may be more.
     Data,
     /// No new data.
@@ -90,7 +90,7 @@ pub enum Look {
 
 /// What is known of an input in which nothing new was found.
 #[derive(Debug)]
-pub(super) struct Idle {
+pub(super) struct IdleInput {
     /// For how long.
     pub(super) duration: Duration,
     /// What was seen of it last, if one file is all that it is, and its name is that file's: then it need not be looked at
@@ -101,7 +101,7 @@ pub(super) struct Idle {
 /// An open input and how far it was read.
 #[derive(Debug)]
 pub struct Input {
-    reading: Reading,
+    reading: ReadSettings,
     tag: Option<String>,
     /// How much one look reads at most.
     chunk: usize,
@@ -116,7 +116,7 @@ impl Input {
     ///
     /// # Errors
     /// When it cannot be opened, or is neither a regular file nor a FIFO.
-    pub fn open(path: &Path, reading: Reading) -> Result<Input, InputError> {
+    pub(crate) fn open(path: &Path, reading: ReadSettings) -> Result<Input, InputError> {
         let named_at = SystemTime::now();
         let file = open_regular_or_fifo(path)?;
         let max_line = reading.longest_line();
@@ -151,30 +151,30 @@ impl Input {
     }
 
     /// Which file it is: device and inode.
-    pub fn identity(&self) -> (u64, u64) {
+    pub(crate) fn identity(&self) -> (u64, u64) {
         self.generations.newest().identity
     }
 
     /// The input's path, as it was given.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.generations.path()
     }
 
     /// The FIFO that it is, if it is one.
-    pub fn fifo(&self) -> Option<&Arc<File>> {
+    pub(crate) fn fifo(&self) -> Option<&Arc<File>> {
         Some(self.generations.newest()).filter(|file| file.is_stream()).map(Generation::file)
     }
 
     /// Lines longer than the maximum so far; they were split.
-    pub fn long_lines(&self) -> u64 {
+    pub(crate) fn long_lines(&self) -> u64 {
         self.generations.long_lines()
     }
 
     /// For whom a look found nothing: what is to be known to wait for a change.
-    pub(super) fn idle(&self) -> Idle {
+    pub(super) fn idle(&self) -> IdleInput {
         let file = self.generations.newest();
         let is_all = self.generations.open.len() == 1 && self.rotation.is_name_fine() && !file.is_stream();
-        Idle { duration: self.generations.idle_for(), version: is_all.then(|| file.version()) }
+        IdleInput { duration: self.generations.idle_for(), version: is_all.then(|| file.version()) }
     }
 
     /// What inotify sees of it.
@@ -198,7 +198,7 @@ impl Input {
 
     /// The next whole lines that were read already, with their newlines; so many at most. All are to be taken before the next
     /// look. No system call.
-    pub fn next_lines(&mut self, most: usize) -> Option<Lines> {
+    pub(crate) fn next_lines(&mut self, most: usize) -> Option<LineBatch> {
         let lines = self.generations.next_lines(most)?;
         Some(match &self.tag {
             Some(tag) => tagged(tag, &lines),
@@ -211,7 +211,7 @@ impl Input {
     ///
     /// # Errors
     /// When it cannot be looked at or read; it ends there.
-    pub fn look(&mut self, closed: bool) -> Result<Look, InputError> {
+    pub(crate) fn look(&mut self, closed: bool) -> Result<Look, InputError> {
         if self.read()? {
             return Ok(Look::Data);
         }

@@ -9,11 +9,13 @@ use tokio::sync::watch;
 
 use super::idle_watcher::IdleWatcher;
 use super::inotify::Inotify;
-use super::input::{EventKind, EventSummary, Input, InputError, Reading, Watch};
-use super::sink::{BlockInPlace, Mode, Naive, Offloaded, Opened, OutputSpec, Sink, SinkError, SpawnBlocking, TokioFs};
-use super::tail::{TailError, TailOptions, Tailed, tail};
-use super::waiting::Waiting;
-use crate::tasks::Tasks;
+use super::input::{EventKind, EventSummary, Input, InputError, ReadSettings, Watch};
+use super::sink::{
+    BlockInPlace, Mode, Naive, Offloaded, OpenedOutput, OutputSpec, Sink, SinkError, SpawnBlocking, TokioFs,
+};
+use super::tail::{TailError, TailOptions, TailOutcome, tail};
+use super::wake_sources::WakeSources;
+use crate::spawner::Spawner;
 use pollscope_record::escape::escape_path;
 
 /// Why a merge was refused before a byte was written.
@@ -70,7 +72,7 @@ impl std::error::Error for PreflightError {
 ///
 /// # Errors
 /// When an input is no readable regular file or FIFO, or is named twice, or is the output.
-pub fn open_inputs(inputs: &[PathBuf], output: &Path, reading: &Reading) -> Result<Vec<Input>, PreflightError> {
+pub fn open_inputs(inputs: &[PathBuf], output: &Path, reading: &ReadSettings) -> Result<Vec<Input>, PreflightError> {
     // Through links: an output that links to an input would be that input.
     let output_is = std::fs::metadata(output).ok().map(|metadata| (metadata.dev(), metadata.ino()));
     let mut opened: Vec<Input> = Vec::with_capacity(inputs.len());
@@ -98,18 +100,18 @@ pub fn open_inputs(inputs: &[PathBuf], output: &Path, reading: &Reading) -> Resu
 
 /// What became of a merge.
 #[derive(Debug)]
-pub struct Merged {
+pub struct MergeOutcome {
     /// In the order of the inputs.
-    pub inputs: Vec<Tailed>,
+    pub inputs: Vec<TailOutcome>,
     /// Which file the lines went to.
-    pub opened: Opened,
+    pub opened: OpenedOutput,
     /// The output's first error.
     pub output_error: Option<SinkError>,
     /// What happened to the inputs.
     pub events: EventSummary,
 }
 
-impl Merged {
+impl MergeOutcome {
     /// The first error of an input that is not the output's.
     pub fn input_errors(&self) -> impl Iterator<Item = &InputError> {
         self.inputs.iter().filter_map(|tailed| match &tailed.error {
@@ -130,39 +132,39 @@ impl Merged {
 /// # Errors
 /// When the output cannot be opened; nothing is written then.
 pub async fn merge(
-    tasks: &Tasks,
+    spawner: &Spawner,
     mode: Mode,
     inputs: Vec<Input>,
     output: OutputSpec,
     options: TailOptions,
     closed: watch::Receiver<bool>,
-) -> Result<Merged, SinkError> {
+) -> Result<MergeOutcome, SinkError> {
     match mode {
-        Mode::Naive => merge_into::<Naive>(tasks, inputs, output, options, closed).await,
-        Mode::Offloaded => merge_into::<Offloaded>(tasks, inputs, output, options, closed).await,
-        Mode::SpawnBlocking => merge_into::<SpawnBlocking>(tasks, inputs, output, options, closed).await,
-        Mode::TokioFs => merge_into::<TokioFs>(tasks, inputs, output, options, closed).await,
-        Mode::BlockInPlace => merge_into::<BlockInPlace>(tasks, inputs, output, options, closed).await,
+        Mode::Naive => merge_into::<Naive>(spawner, inputs, output, options, closed).await,
+        Mode::Offloaded => merge_into::<Offloaded>(spawner, inputs, output, options, closed).await,
+        Mode::SpawnBlocking => merge_into::<SpawnBlocking>(spawner, inputs, output, options, closed).await,
+        Mode::TokioFs => merge_into::<TokioFs>(spawner, inputs, output, options, closed).await,
+        Mode::BlockInPlace => merge_into::<BlockInPlace>(spawner, inputs, output, options, closed).await,
     }
 }
 
 async fn merge_into<S: Sink>(
-    tasks: &Tasks,
+    spawner: &Spawner,
     mut inputs: Vec<Input>,
     output: OutputSpec,
     options: TailOptions,
     closed: watch::Receiver<bool>,
-) -> Result<Merged, SinkError> {
+) -> Result<MergeOutcome, SinkError> {
     let events = inputs.first().map(Input::events).cloned();
-    let (sink, opened) = S::open(output, tasks).await?;
+    let (sink, opened) = S::open(output, spawner).await?;
     let sink = Arc::new(sink);
     Input::together(&mut inputs, (opened.dev, opened.ino));
     let idle_watcher = IdleWatcher::default();
     let mut tails = Vec::with_capacity(inputs.len());
     for (index, input) in inputs.into_iter().enumerate() {
-        let waiting = Waiting::new(&input, options.interval, idle_watcher.clone());
-        let future = tail(tasks.clone(), input, waiting, options.clone(), Arc::clone(&sink), closed.clone());
-        tails.push(tasks.spawn(&format!("tail {index}"), future));
+        let waiting = WakeSources::new(&input, options.interval, idle_watcher.clone());
+        let future = tail(spawner.clone(), input, waiting, options.clone(), Arc::clone(&sink), closed.clone());
+        tails.push(spawner.spawn(&format!("tail {index}"), future));
     }
     let mut inputs = Vec::with_capacity(tails.len());
     for tail in tails {
@@ -179,5 +181,5 @@ async fn merge_into<S: Sink>(
     });
     let inputs = inputs.collect();
     let events = events.map(|events| events.so_far()).unwrap_or_default();
-    Ok(Merged { inputs, opened, output_error, events })
+    Ok(MergeOutcome { inputs, opened, output_error, events })
 }

@@ -3,17 +3,18 @@
 //! Reading is off the loop in every mode; only the write side differs. Nothing here knows what measures it.
 
 pub mod confirm;
-pub mod fifo;
+pub(crate) mod fifo;
 mod file;
-pub mod generate;
 mod idle_watcher;
 mod inotify;
 pub mod input;
+#[cfg(test)]
+mod long_line;
 pub mod merge;
-pub mod pieces;
+pub mod simulation;
 pub mod sink;
-pub mod tag;
+mod tag;
 pub mod tail;
-mod waiting;
+mod wake_sources;
 
 pub use file::folder_of;

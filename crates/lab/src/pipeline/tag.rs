@@ -2,21 +2,13 @@
 
 use std::path::Path;
 
-use super::sink::Lines;
+use super::sink::LineBatch;
 use pollscope_record::escape::escape;
 
 /// The tag of an input: its path as it was named, without anything that could end a tag or a line, or that a terminal
 /// would obey. Two paths have one tag only if they are the same bytes: what is spelled out begins with a backslash, and so
 /// does a backslash itself.
-///
-/// ```
-/// # use std::{ffi::OsStr, os::unix::ffi::OsStrExt, path::Path};
-/// use pollscope_lab::pipeline::tag::tag;
-/// assert_eq!(tag(Path::new("logs/größe.log")), "logs/größe.log");
-/// assert_eq!(tag(Path::new("a\tb\n\\n")), "a\\tb\\n\\\\n");
-/// assert_eq!(tag(Path::new(OsStr::from_bytes(b"\xff\x1b"))), "\\xff\\u{1b}");
-/// ```
-pub fn tag(path: &Path) -> String {
+pub(crate) fn tag(path: &Path) -> String {
     let mut tag = String::new();
     for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
         // The escaper leaves backslashes alone, so they are doubled before it adds its own.
@@ -29,20 +21,14 @@ pub fn tag(path: &Path) -> String {
 }
 
 /// The lines, each with that tag and a tab before it.
-///
-/// ```
-/// use pollscope_lab::pipeline::{sink::Lines, tag::tagged};
-/// let lines = Lines { bytes: b"one\n\n".to_vec(), count: 2 };
-/// assert_eq!(tagged("a", &lines).bytes, b"a\tone\na\t\n");
-/// ```
-pub fn tagged(tag: &str, lines: &Lines) -> Lines {
+pub(crate) fn tagged(tag: &str, lines: &LineBatch) -> LineBatch {
     let mut bytes = Vec::with_capacity(lines.bytes.len() + lines.count as usize * (tag.len() + 1));
     for line in lines.bytes.split_inclusive(|&byte| byte == b'\n') {
         bytes.extend_from_slice(tag.as_bytes());
         bytes.push(b'\t');
         bytes.extend_from_slice(line);
     }
-    Lines { bytes, count: lines.count }
+    LineBatch { bytes, count: lines.count }
 }
 
 #[cfg(test)]
@@ -52,6 +38,19 @@ mod tests {
     use std::os::unix::ffi::OsStrExt;
 
     use super::*;
+
+    #[test]
+    fn a_tag_is_the_path_without_what_ends_a_tag_or_a_line() {
+        assert_eq!(tag(Path::new("logs/größe.log")), "logs/größe.log");
+        assert_eq!(tag(Path::new("a\tb\n\\n")), "a\\tb\\n\\\\n");
+        assert_eq!(tag(Path::new(OsStr::from_bytes(b"\xff\x1b"))), "\\xff\\u{1b}");
+    }
+
+    #[test]
+    fn every_line_has_the_tag() {
+        let lines = LineBatch { bytes: b"one\n\n".to_vec(), count: 2 };
+        assert_eq!(tagged("a", &lines).bytes, b"a\tone\na\t\n");
+    }
 
     #[test]
     fn no_two_paths_have_one_tag() {

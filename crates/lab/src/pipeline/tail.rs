@@ -10,13 +10,13 @@ use tokio::task::yield_now;
 
 use super::confirm::{InputEvidence, Part, PartFile};
 use super::input::{Input, InputError, Look};
-use super::sink::{Lines, Sink, SinkError};
-use super::waiting::Waiting;
-use crate::tasks::Tasks;
+use super::sink::{LineBatch, Sink, SinkError};
+use super::wake_sources::WakeSources;
+use crate::spawner::Spawner;
 
 /// What became of one input.
 #[derive(Debug)]
-pub struct Tailed {
+pub struct TailOutcome {
     /// What a confirmation compares the output with.
     pub evidence: InputEvidence,
     /// Lines whose write was answered.
@@ -58,14 +58,14 @@ pub struct TailOptions {
 /// Follows an input until its end, or until `closed` turns true: lines are read off the loop, then written, in order, once.
 /// What was appended before the close is still read; an unterminated last line is delivered then, with a newline.
 pub(super) async fn tail<S: Sink>(
-    tasks: Tasks,
+    spawner: Spawner,
     mut input: Input,
-    waiting: Waiting,
+    waiting: WakeSources,
     options: TailOptions,
     sink: Arc<S>,
     mut closed: watch::Receiver<bool>,
-) -> Tailed {
-    let (mut written, mut is_over) = (Written::default(), false);
+) -> TailOutcome {
+    let (mut written, mut is_over) = (WriteTally::default(), false);
     let path = input.path().to_owned();
     loop {
         while let Some(lines) = input.next_lines(options.batch) {
@@ -85,7 +85,7 @@ pub(super) async fn tail<S: Sink>(
         let readiness = waiting.until_readable(&mut closed).await;
         // Looked at before the file: what was appended before the close is then seen for certain.
         let closing = *closed.borrow_and_update();
-        let looked = tasks.spawn_blocking(move || {
+        let looked = spawner.spawn_blocking(move || {
             let looked = input.look(closing);
             (input, looked)
         });
@@ -102,14 +102,14 @@ pub(super) async fn tail<S: Sink>(
 
 /// What was written so far.
 #[derive(Debug, Default)]
-struct Written {
+struct WriteTally {
     lines: u64,
     bytes: u64,
     written_ns: Vec<u64>,
 }
 
-impl Written {
-    async fn write<S: Sink>(&mut self, sink: &S, lines: Lines, options: &TailOptions) -> Result<(), SinkError> {
+impl WriteTally {
+    async fn write<S: Sink>(&mut self, sink: &S, lines: LineBatch, options: &TailOptions) -> Result<(), SinkError> {
         let (bytes, count) = (lines.bytes.len() as u64, lines.count);
         sink.write(lines).await?;
         self.lines += count;
@@ -121,19 +121,19 @@ impl Written {
         Ok(())
     }
 
-    fn end(self, input: Input, error: Option<TailError>) -> Tailed {
+    fn end(self, input: Input, error: Option<TailError>) -> TailOutcome {
         let long_lines = input.long_lines();
         self.with(input.evidence(), long_lines, error)
     }
 
-    fn aborted(self, path: PathBuf) -> Tailed {
+    fn aborted(self, path: PathBuf) -> TailOutcome {
         let file = PartFile::Gone("the runtime ended in the middle".to_owned());
         let part = Part { file, dev: 0, ino: 0, from: 0, to: 0, unterminated: false };
         self.with(InputEvidence { path, parts: vec![part] }, 0, Some(TailError::Aborted))
     }
 
-    fn with(self, evidence: InputEvidence, long_lines: u64, error: Option<TailError>) -> Tailed {
-        let Written { lines, bytes, written_ns } = self;
-        Tailed { evidence, lines, bytes, written_ns, long_lines, error }
+    fn with(self, evidence: InputEvidence, long_lines: u64, error: Option<TailError>) -> TailOutcome {
+        let WriteTally { lines, bytes, written_ns } = self;
+        TailOutcome { evidence, lines, bytes, written_ns, long_lines, error }
     }
 }

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use pollscope_probe::{Site, SlowPoll, Snapshot};
 
-use super::watching::Ended;
-use crate::meter::Metered;
+use super::supervisor::RunEnd;
+use crate::cost::Cost;
 use crate::pipeline::input::{Event, EventSummary};
 use crate::pipeline::sink::Mode;
 use crate::scenario::Settings;
@@ -21,15 +21,15 @@ pub(super) fn run(
     round: u32,
     started_at: SystemTime,
     interrupted: Option<String>,
-    ended: Ended,
-    metered: Metered,
+    ended: RunEnd,
+    cost: Cost,
 ) -> Run {
-    let Ended { elapsed, collected, responses, merge, abandoned: _ } = ended;
-    let (snapshot, usage) = (&collected.snapshot, metered.usage);
+    let RunEnd { elapsed, collected, responses, merge, abandoned: _ } = ended;
+    let (snapshot, usage) = (&collected.snapshot, cost.usage);
     let bytes = merge.as_ref().and_then(|merge| merge.written_bytes);
     let (confirmed, write_latency, errors, told) = match merge {
         None => (None, None, Vec::new(), EventSummary::default()),
-        Some(merge) => (Some(merge.confirmed), merge.write_latency, merge.errors, merge.told),
+        Some(merge) => (Some(merge.confirmed), merge.write_latency, merge.errors, merge.input_events),
     };
     let polls = Dist::from(&snapshot.polls);
     Run {
@@ -65,7 +65,7 @@ pub(super) fn run(
         cpu_system_ns: usage.map(|usage| usage.system_ns),
         context_switches_voluntary: usage.map(|usage| usage.voluntary_switches),
         context_switches_involuntary: usage.map(|usage| usage.involuntary_switches),
-        pool_wait: Some(metered.pool_wait),
+        pool_wait: Some(cost.pool_wait),
         slow_poll_threshold_ns: snapshot.threshold_ns,
         slow_polls_total: snapshot.slow_polls_total,
         slow_polls_are: Completeness::All,

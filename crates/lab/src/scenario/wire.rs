@@ -115,7 +115,7 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
-pub use self::error::{Place, ScenarioError, TextPlace};
+pub use self::error::{ScenarioError, TextPlace, ValuePlace};
 pub use self::set::{Override, settings_map};
 use self::source::Source;
 use super::{Scenario, builtin};
@@ -180,7 +180,7 @@ const KEYS: [&str; 30] = [
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
-struct File {
+struct ScenarioFile {
     question: Option<String>,
     why: Option<String>,
     seed: Option<Whole>,
@@ -190,25 +190,25 @@ struct File {
     slow_poll: Option<Time>,
     sample_every: Option<Time>,
     #[serde(default)]
-    runtime: Runtime,
-    merge: Option<Merge>,
-    block: Option<Block>,
+    runtime: RuntimeTable,
+    merge: Option<MergeTable>,
+    block: Option<BlockTable>,
     #[serde(default)]
-    witness: Witness,
+    witness: WitnessTable,
     #[serde(default)]
-    expect: Expect,
+    expect: ExpectTable,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
-struct Runtime {
+struct RuntimeTable {
     flavor: Option<String>,
     workers: Option<Whole>,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
-struct Merge {
+struct MergeTable {
     inputs: Option<Whole>,
     lines: Option<Whole>,
     max_wait: Option<Time>,
@@ -217,12 +217,12 @@ struct Merge {
     batch: Option<Whole>,
     close_after: Option<Time>,
     #[serde(default)]
-    sink: Sink,
+    sink: SinkTable,
 }
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
-struct Sink {
+struct SinkTable {
     kind: Option<String>,
     sync_every: Option<Whole>,
     pause: Option<Time>,
@@ -231,7 +231,7 @@ struct Sink {
 
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
-struct Block {
+struct BlockTable {
     tasks: Option<Whole>,
     duration: Option<Time>,
     how: Option<String>,
@@ -241,7 +241,7 @@ struct Block {
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
-struct Witness {
+struct WitnessTable {
     lag: Option<TimeOrOff>,
     response: Option<TimeOrOff>,
     connections: Option<Whole>,
@@ -249,7 +249,7 @@ struct Witness {
 
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
-struct Expect {
+struct ExpectTable {
     gates: Option<Gates>,
 }
 
@@ -275,8 +275,8 @@ struct Gates(Vec<String>);
 
 impl<'de> Deserialize<'de> for Whole {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Whole, D::Error> {
-        struct Whole_;
-        impl Visitor<'_> for Whole_ {
+        struct WholeVisitor;
+        impl Visitor<'_> for WholeVisitor {
             type Value = Whole;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a whole number")
@@ -291,14 +291,14 @@ impl<'de> Deserialize<'de> for Whole {
                 Ok(Whole(number))
             }
         }
-        deserializer.deserialize_any(Whole_)
+        deserializer.deserialize_any(WholeVisitor)
     }
 }
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
-        struct Time_;
-        impl Visitor<'_> for Time_ {
+        struct TimeVisitor;
+        impl Visitor<'_> for TimeVisitor {
             type Value = Time;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a duration such as \"100ms\"")
@@ -310,14 +310,14 @@ impl<'de> Deserialize<'de> for Time {
                 bare_zero(number, &self).map(Time)
             }
         }
-        deserializer.deserialize_any(Time_)
+        deserializer.deserialize_any(TimeVisitor)
     }
 }
 
 impl<'de> Deserialize<'de> for TimeOrOff {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TimeOrOff, D::Error> {
-        struct TimeOrOff_;
-        impl Visitor<'_> for TimeOrOff_ {
+        struct TimeOrOffVisitor;
+        impl Visitor<'_> for TimeOrOffVisitor {
             type Value = TimeOrOff;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a duration such as \"10ms\", or \"off\"")
@@ -332,7 +332,7 @@ impl<'de> Deserialize<'de> for TimeOrOff {
                 bare_zero(number, &self).map(|time| TimeOrOff(Some(time)))
             }
         }
-        deserializer.deserialize_any(TimeOrOff_)
+        deserializer.deserialize_any(TimeOrOffVisitor)
     }
 }
 

@@ -14,15 +14,15 @@ use tokio::time::{Instant, sleep_until};
 
 /// The reading ends of a lag witness.
 #[derive(Debug, Clone)]
-pub struct Lag {
+pub(crate) struct Lag {
     /// One value for every time that the timer should have fired.
-    pub corrected: Reader,
+    pub(crate) corrected: Reader,
     /// One value for every time that it fired.
-    pub raw: Reader,
+    pub(crate) raw: Reader,
 }
 
 /// A timer of the given period that runs until `stop` turns true, and what it measures.
-pub fn witness(period: Duration, stop: watch::Receiver<bool>) -> (Lag, impl Future<Output = ()> + Send) {
+pub(crate) fn witness(period: Duration, stop: watch::Receiver<bool>) -> (Lag, impl Future<Output = ()> + Send) {
     let (corrected_writer, corrected) = histogram::pair();
     let (raw_writer, raw) = histogram::pair();
     (Lag { corrected, raw }, run(period, stop, corrected_writer, raw_writer))

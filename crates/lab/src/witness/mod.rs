@@ -1,4 +1,4 @@
 //! What other parts of the loop feel while it is busy or blocked.
 
-pub mod lag;
-pub mod responder;
+pub(crate) mod lag;
+pub(crate) mod responder;

@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 
-use crate::tasks::Tasks;
+use crate::spawner::Spawner;
 
 /// Bytes of a request, and of its answer.
 const REQUEST: usize = 8;
@@ -28,12 +28,12 @@ const REQUEST: usize = 8;
 ///
 /// # Errors
 /// When a connection cannot be accepted.
-pub async fn serve(tasks: Tasks, listener: TcpListener, connections: usize) -> io::Result<()> {
+pub(crate) async fn serve(spawner: Spawner, listener: TcpListener, connections: usize) -> io::Result<()> {
     let mut echoes = Vec::with_capacity(connections);
     for index in 0..connections {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        echoes.push(tasks.spawn(&format!("echo {index}"), echo(stream)));
+        echoes.push(spawner.spawn(&format!("echo {index}"), echo(stream)));
     }
     for echo in echoes {
         // A connection that failed shows as unanswered requests.
@@ -54,23 +54,23 @@ async fn echo(mut stream: tokio::net::TcpStream) -> io::Result<()> {
 
 /// What the client saw.
 #[derive(Debug, Clone)]
-pub struct Responses {
+pub(crate) struct Responses {
     /// From the intended send time to the answer.
-    pub times: Distribution,
+    pub(crate) times: Distribution,
     /// Requests sent that had no answer yet.
-    pub unanswered: u64,
+    pub(crate) unanswered: u64,
 }
 
 /// A connected client that has not begun to ask.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     streams: Vec<TcpStream>,
     every: Duration,
 }
 
 /// A client at work, on two threads of its own: one sends, one receives.
 #[derive(Debug)]
-pub struct Asking {
+pub(crate) struct RunningClient {
     stop: Arc<AtomicBool>,
     sent: Arc<AtomicU64>,
     times: Reader,
@@ -80,12 +80,12 @@ pub struct Asking {
 
 /// When each request is meant to be sent.
 #[derive(Debug, Clone, Copy)]
-struct Schedule {
+struct SendSchedule {
     start: Instant,
     every: Duration,
 }
 
-impl Schedule {
+impl SendSchedule {
     fn due(self, request: u64) -> Instant {
         self.start + self.every.mul_f64(request as f64)
     }
@@ -96,7 +96,7 @@ impl Client {
     ///
     /// # Errors
     /// When a connection is refused.
-    pub fn connect(server: SocketAddr, connections: usize, every: Duration) -> io::Result<Client> {
+    pub(crate) fn connect(server: SocketAddr, connections: usize, every: Duration) -> io::Result<Client> {
         let streams = (0..connections).map(|_| {
             let stream = TcpStream::connect(server)?;
             stream.set_nodelay(true)?;
@@ -109,10 +109,10 @@ impl Client {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start(self) -> io::Result<Asking> {
+    pub(crate) fn start(self) -> io::Result<RunningClient> {
         let Client { streams, every } = self;
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-        let schedule = Schedule { start: Instant::now() + every, every };
+        let schedule = SendSchedule { start: Instant::now() + every, every };
         let (writer, times) = histogram::pair();
         let receiving = streams.iter().map(TcpStream::try_clone).collect::<io::Result<Vec<_>>>()?;
         let receiver = thread::Builder::new()
@@ -122,18 +122,18 @@ impl Client {
         let sender = thread::Builder::new()
             .name("client-sender".to_owned())
             .spawn(move || send(&streams, schedule, &stopped, &count))?;
-        Ok(Asking { stop, sent, times, sender, receiver })
+        Ok(RunningClient { stop, sent, times, sender, receiver })
     }
 }
 
-impl Asking {
+impl RunningClient {
     /// Stops asking; the connections end once everything is answered.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
     /// What it saw up to now.
-    pub fn so_far(&self) -> Responses {
+    pub(crate) fn so_far(&self) -> Responses {
         let sent = self.sent.load(Ordering::Acquire);
         let times = self.times.read();
         let unanswered = sent.saturating_sub(times.count());
@@ -144,7 +144,7 @@ impl Asking {
     ///
     /// # Errors
     /// When the receiving side failed as a whole.
-    pub fn finish(self) -> io::Result<Responses> {
+    pub(crate) fn finish(self) -> io::Result<Responses> {
         self.stop();
         let sent = self.sender.join();
         let received = self.receiver.join();
@@ -157,7 +157,7 @@ impl Asking {
 }
 
 /// Sends requests on schedule, to the connections in turn, and counts them.
-fn send(streams: &[TcpStream], schedule: Schedule, stop: &AtomicBool, sent: &AtomicU64) {
+fn send(streams: &[TcpStream], schedule: SendSchedule, stop: &AtomicBool, sent: &AtomicU64) {
     for request in 0.. {
         thread::sleep(schedule.due(request).saturating_duration_since(Instant::now()));
         if stop.load(Ordering::Relaxed) {
@@ -176,7 +176,7 @@ fn send(streams: &[TcpStream], schedule: Schedule, stop: &AtomicBool, sent: &Ato
 }
 
 /// Receives until every connection has ended.
-fn receive(streams: Vec<TcpStream>, schedule: Schedule, writer: Writer) -> io::Result<()> {
+fn receive(streams: Vec<TcpStream>, schedule: SendSchedule, writer: Writer) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let writer = Rc::new(RefCell::new(writer));
     let connections = LocalSet::new();
@@ -194,7 +194,7 @@ fn receive(streams: Vec<TcpStream>, schedule: Schedule, writer: Writer) -> io::R
     })
 }
 
-async fn receive_one(mut stream: tokio::net::TcpStream, schedule: Schedule, writer: Rc<RefCell<Writer>>) {
+async fn receive_one(mut stream: tokio::net::TcpStream, schedule: SendSchedule, writer: Rc<RefCell<Writer>>) {
     let mut answer = [0; REQUEST];
     // An error ends the connection as its end does; its requests then show as unanswered.
     while stream.read_exact(&mut answer).await.is_ok() {
@@ -213,7 +213,7 @@ mod tests {
         let (responses, blocked) = runtime.block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let server = listener.local_addr().unwrap();
-            let serving = tokio::spawn(serve(Tasks::unmeasured(), listener, 3));
+            let serving = tokio::spawn(serve(Spawner::unmeasured(), listener, 3));
             let connect = move || Client::connect(server, 3, Duration::from_millis(2)).unwrap();
             let asking = tokio::task::spawn_blocking(connect).await.unwrap().start().unwrap();
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -81,10 +81,10 @@ pub struct OutputEvidence {
 
 /// How lines were delivered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct How {
-    /// The most bytes of a line; a longer one was delivered in [pieces](crate::pipeline::pieces).
+pub struct ConfirmSettings {
+    /// The most bytes of a line; a longer one was delivered in pieces.
     pub max_line: Option<NonZeroUsize>,
-    /// Whether each line of the output begins with its input's [tag](crate::pipeline::tag) and a tab.
+    /// Whether each line of the output begins with its input's tag and a tab.
     pub tags: bool,
 }
 

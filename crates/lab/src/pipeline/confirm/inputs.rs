@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::evidence::{EvidenceError, How, InputEvidence, Part, PartFile, open_same};
-use super::lines::{Attribution, End, Framing, Key, Line, Lines, Place, Sender};
+use super::evidence::{ConfirmSettings, EvidenceError, InputEvidence, Part, PartFile, open_same};
+use super::lines::{Attribution, Framing, HashKey, Line, LineEnd, LineOrigin, LineReader, Place};
 use crate::pipeline::tag::tag;
 
 /// How much is read ahead of all inputs together, unless there are very many, and how much of one.
@@ -20,15 +20,15 @@ const OPEN: usize = 64;
 /// The inputs, to be read as often as need be.
 pub(super) struct Inputs<'a> {
     evidence: &'a [InputEvidence],
-    key: &'a Key,
-    how: &'a How,
-    files: Files,
+    key: &'a HashKey,
+    how: &'a ConfirmSettings,
+    files: OpenFiles,
     block: Vec<u8>,
 }
 
 impl<'a> Inputs<'a> {
-    pub(super) fn new(evidence: &'a [InputEvidence], key: &'a Key, how: &'a How) -> Inputs<'a> {
-        Inputs { evidence, key, how, files: Files::default(), block: Vec::new() }
+    pub(super) fn new(evidence: &'a [InputEvidence], key: &'a HashKey, how: &'a ConfirmSettings) -> Inputs<'a> {
+        Inputs { evidence, key, how, files: OpenFiles::default(), block: Vec::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -54,7 +54,7 @@ impl<'a> Inputs<'a> {
         let evidence = self.evidence(input);
         let from = evidence.parts.first().map_or(0, |part| part.from);
         let portion = portion.min(usize::try_from(evidence.bytes()).unwrap_or(portion)).max(1);
-        let lines = Lines::starting_at(Place { line: 1, byte: from }, portion);
+        let lines = LineReader::starting_at(Place { line: 1, byte: from }, portion);
         Cursor { input, part: 0, offset: from, lines, unterminated: false, read: 0 }
     }
 
@@ -62,7 +62,7 @@ impl<'a> Inputs<'a> {
     pub(super) fn next(&mut self, cursor: &mut Cursor) -> Result<Option<Line>, EvidenceError> {
         let evidence = self.evidence(cursor.input);
         let changed = |cause: String| EvidenceError::new(&evidence.path, cause);
-        let sender = if self.how.tags { Sender::input(cursor.input) } else { Sender::ANYBODY };
+        let sender = if self.how.tags { LineOrigin::input(cursor.input) } else { LineOrigin::ANYBODY };
         let framing = Framing { key: self.key, most: self.how.max_line, attribution: Attribution::One(sender) };
         while let Some(part) = evidence.parts.get(cursor.part) {
             let Cursor { input, part: number, offset, lines, .. } = cursor;
@@ -77,7 +77,7 @@ impl<'a> Inputs<'a> {
                 Ok(read)
             };
             if let Some(line) = lines.next(&framing, &mut self.block, refill).map_err(changed)? {
-                cursor.unterminated = line.end == End::NoNewline;
+                cursor.unterminated = line.end == LineEnd::NoNewline;
                 cursor.read += 1;
                 return Ok(Some(line));
             }
@@ -99,7 +99,7 @@ impl<'a> Inputs<'a> {
                 cursor.lines.go_on_at(next.from);
             }
         }
-        cursor.lines = Lines::starting_at(cursor.lines.place(), 1);
+        cursor.lines = LineReader::starting_at(cursor.lines.place(), 1);
         Ok(None)
     }
 
@@ -151,7 +151,7 @@ pub(super) struct Cursor {
     part: usize,
     /// How far its file was read.
     offset: u64,
-    lines: Lines,
+    lines: LineReader,
     /// Whether the last line had no newline.
     unterminated: bool,
     /// How many lines were returned.
@@ -167,7 +167,7 @@ impl Cursor {
 
 /// Some open files; the one that was used longest ago is closed for another.
 #[derive(Default)]
-struct Files {
+struct OpenFiles {
     open: Vec<OpenFile>,
     now: u64,
 }
@@ -179,7 +179,7 @@ struct OpenFile {
     used: u64,
 }
 
-impl Files {
+impl OpenFiles {
     fn read(&mut self, of: (usize, usize), part: &Part, buffer: &mut [u8], at: u64) -> Result<usize, String> {
         let file = match &part.file {
             PartFile::Kept(file) => file,

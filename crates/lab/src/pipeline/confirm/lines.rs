@@ -14,14 +14,14 @@ pub(super) const BLOCK: usize = 64 * 1024;
 ///
 /// The keys are drawn again for every check, so nobody can prepare lines that collide. For `n` different lines the odds
 /// that any two share all 128 bits are about `n² / 2¹²⁹`: 1 in 10²⁰ for a billion lines.
-pub(super) struct Key(RandomState, RandomState);
+pub(super) struct HashKey(RandomState, RandomState);
 
-impl Key {
-    pub(super) fn random() -> Key {
-        Key(RandomState::new(), RandomState::new())
+impl HashKey {
+    pub(super) fn random() -> HashKey {
+        HashKey(RandomState::new(), RandomState::new())
     }
 
-    fn hasher(&self, sender: Sender) -> LineHasher {
+    fn hasher(&self, sender: LineOrigin) -> LineHasher {
         let mut hasher = LineHasher(self.0.build_hasher(), self.1.build_hasher());
         hasher.0.write_u64(sender.0);
         hasher.1.write_u64(sender.0);
@@ -31,16 +31,16 @@ impl Key {
 
 /// Whose a line is. Equal lines of different senders are different lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sender(u64);
+pub(super) struct LineOrigin(u64);
 
-impl Sender {
+impl LineOrigin {
     /// Where lines do not say whose they are.
-    pub(super) const ANYBODY: Sender = Sender(0);
+    pub(super) const ANYBODY: LineOrigin = LineOrigin(0);
     /// Of no input.
-    const NOBODY: Sender = Sender(u64::MAX);
+    const NOBODY: LineOrigin = LineOrigin(u64::MAX);
 
-    pub(super) fn input(index: usize) -> Sender {
-        Sender(index as u64 + 1)
+    pub(super) fn input(index: usize) -> LineOrigin {
+        LineOrigin(index as u64 + 1)
     }
 }
 
@@ -120,7 +120,7 @@ pub(super) struct Place {
 
 /// How a line ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum LineEnd {
     Newline,
     /// It is a piece; another one follows.
     Cut,
@@ -133,14 +133,14 @@ pub(super) enum End {
 pub(super) struct Line {
     pub(super) hash: LineHash,
     pub(super) place: Place,
-    pub(super) end: End,
+    pub(super) end: LineEnd,
     /// Whether it is the first piece of a line that is longer than it may be.
     pub(super) is_long: bool,
 }
 
 /// What makes a line.
 pub(super) struct Framing<'a> {
-    pub(super) key: &'a Key,
+    pub(super) key: &'a HashKey,
     /// The longest that there is; what is longer is several.
     pub(super) most: Option<NonZeroUsize>,
     pub(super) attribution: Attribution<'a>,
@@ -150,25 +150,25 @@ pub(super) struct Framing<'a> {
 #[derive(Clone, Copy)]
 pub(super) enum Attribution<'a> {
     /// All are this one's.
-    One(Sender),
+    One(LineOrigin),
     /// By what stands before the first tab; what has no known tag there is nobody's.
-    Tag(&'a HashMap<Vec<u8>, Sender>),
+    Tag(&'a HashMap<Vec<u8>, LineOrigin>),
 }
 
 impl Attribution<'_> {
     /// Whose a line with these first bytes is, and where it begins behind its tag.
-    fn sender(self, bytes: &[u8]) -> (Sender, usize) {
+    fn sender(self, bytes: &[u8]) -> (LineOrigin, usize) {
         match self {
             Attribution::One(sender) => (sender, 0),
             Attribution::Tag(tags) => memchr(b'\t', bytes)
                 .and_then(|tab| Some((*tags.get(&bytes[..tab])?, tab + 1)))
-                .unwrap_or((Sender::NOBODY, 0)),
+                .unwrap_or((LineOrigin::NOBODY, 0)),
         }
     }
 }
 
 /// The lines of one file, read through a buffer of its own.
-pub(super) struct Lines {
+pub(super) struct LineReader {
     /// How much is read at once.
     portion: usize,
     /// Empty before the first read.
@@ -188,10 +188,10 @@ enum LastLine {
     Nowhere,
 }
 
-impl Lines {
+impl LineReader {
     /// Lines from `place` of a file, read in portions of so many bytes.
-    pub(super) fn starting_at(place: Place, portion: usize) -> Lines {
-        Lines { portion, ahead: Vec::new(), start: 0, end: 0, next: place, within: false, last: LastLine::Nowhere }
+    pub(super) fn starting_at(place: Place, portion: usize) -> LineReader {
+        LineReader { portion, ahead: Vec::new(), start: 0, end: 0, next: place, within: false, last: LastLine::Nowhere }
     }
 
     /// Where the next line begins; after the last one, the end of what was read.
@@ -227,14 +227,14 @@ impl Lines {
         let ahead = &self.ahead[self.start..self.end];
         let window = &ahead[..ahead.len().min(most.saturating_add(1))];
         let (len, end) = match memchr(b'\n', window) {
-            Some(len) => (len, End::Newline),
-            None if window.len() > most => (most, End::Cut),
+            Some(len) => (len, LineEnd::Newline),
+            None if window.len() > most => (most, LineEnd::Cut),
             None => return self.collect(framing, most, block, refill).map(Some),
         };
         let (sender, tag) = framing.attribution.sender(&window[..len.min(BLOCK)]);
         let hash = framing.key.hasher(sender).end(&window[tag..len]);
         self.last = if len < BLOCK { LastLine::Ahead(self.start..self.start + len) } else { LastLine::Nowhere };
-        self.start += len + usize::from(end == End::Newline);
+        self.start += len + usize::from(end == LineEnd::Newline);
         Ok(Some(self.line(hash, len, end)))
     }
 
@@ -251,12 +251,12 @@ impl Lines {
         let mut len = 0;
         let end = loop {
             if self.start == self.end && !self.fill(&mut refill)? {
-                break End::NoNewline;
+                break LineEnd::NoNewline;
             }
             if len == most {
                 let is_newline = self.ahead[self.start] == b'\n';
                 self.start += usize::from(is_newline);
-                break if is_newline { End::Newline } else { End::Cut };
+                break if is_newline { LineEnd::Newline } else { LineEnd::Cut };
             }
             let room = (BLOCK - block.len()).min(most - len).min(self.end - self.start);
             let ahead = &self.ahead[self.start..self.start + room];
@@ -266,7 +266,7 @@ impl Lines {
             len += taken;
             self.start += taken + usize::from(newline.is_some());
             if newline.is_some() {
-                break End::Newline;
+                break LineEnd::Newline;
             }
             if block.len() == BLOCK {
                 let hasher = hasher.get_or_insert_with(|| {
@@ -291,12 +291,12 @@ impl Lines {
         Ok(self.line(hash, len, end))
     }
 
-    fn line(&mut self, hash: LineHash, len: usize, end: End) -> Line {
+    fn line(&mut self, hash: LineHash, len: usize, end: LineEnd) -> Line {
         let place = self.next;
-        self.next.byte += len as u64 + u64::from(end == End::Newline);
-        self.next.line += u64::from(end != End::Cut);
-        let is_long = end == End::Cut && !self.within;
-        self.within = end == End::Cut;
+        self.next.byte += len as u64 + u64::from(end == LineEnd::Newline);
+        self.next.line += u64::from(end != LineEnd::Cut);
+        let is_long = end == LineEnd::Cut && !self.within;
+        self.within = end == LineEnd::Cut;
         Line { hash, place, end, is_long }
     }
 
@@ -313,19 +313,19 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::pipeline::pieces::pieces;
+    use crate::pipeline::long_line::pieces;
 
     struct Read {
         hash: LineHash,
         place: Place,
-        end: End,
+        end: LineEnd,
         bytes: Option<Vec<u8>>,
         is_long: bool,
     }
 
-    fn read(key: &Key, most: usize, attribution: Attribution, mut text: &[u8], portion: usize) -> Vec<Read> {
+    fn read(key: &HashKey, most: usize, attribution: Attribution, mut text: &[u8], portion: usize) -> Vec<Read> {
         let framing = Framing { key, most: NonZeroUsize::new(most), attribution };
-        let mut lines = Lines::starting_at(Place { line: 1, byte: 0 }, portion);
+        let mut lines = LineReader::starting_at(Place { line: 1, byte: 0 }, portion);
         let mut block = Vec::new();
         let next = || {
             let refill = |buffer: &mut [u8]| Ok::<usize, Infallible>(std::io::Read::read(&mut text, buffer).unwrap());
@@ -341,20 +341,20 @@ mod tests {
         std::iter::from_fn(next).collect()
     }
 
-    const ANY: Attribution = Attribution::One(Sender::ANYBODY);
+    const ANY: Attribution = Attribution::One(LineOrigin::ANYBODY);
 
-    fn lines(key: &Key, text: &[u8]) -> Vec<Read> {
+    fn lines(key: &HashKey, text: &[u8]) -> Vec<Read> {
         read(key, 0, ANY, text, BLOCK)
     }
 
     #[test]
     fn lines_are_bytes_and_have_places() {
-        let key = Key::random();
+        let key = HashKey::random();
         for portion in [1, 2, 3, 100] {
             let read = read(&key, 0, ANY, b"a\r\n\n\0\xff\na", portion);
             let places: Vec<_> = read.iter().map(|l| (l.place.line, l.place.byte, l.end)).collect();
-            let newline = End::Newline;
-            assert_eq!(places, [(1, 0, newline), (2, 3, newline), (3, 4, newline), (4, 7, End::NoNewline)]);
+            let newline = LineEnd::Newline;
+            assert_eq!(places, [(1, 0, newline), (2, 3, newline), (3, 4, newline), (4, 7, LineEnd::NoNewline)]);
             assert_ne!(read[0].hash, read[3].hash, "the carriage return counts");
             assert_eq!(read[3].hash, lines(&key, b"a\n")[0].hash, "the newline does not");
             assert_eq!(read[2].bytes.as_deref(), Some(&b"\0\xff"[..]));
@@ -364,11 +364,11 @@ mod tests {
 
     #[test]
     fn a_long_line_hashes_alike_wherever_it_stands() {
-        let key = Key::random();
+        let key = HashKey::random();
         for len in [BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 1, 5 * BLOCK / 2] {
             let line = "x".repeat(len);
             let alone = lines(&key, line.as_bytes());
-            assert_eq!((alone.len(), alone[0].end), (1, End::NoNewline), "{len}");
+            assert_eq!((alone.len(), alone[0].end), (1, LineEnd::NoNewline), "{len}");
             assert_eq!(alone[0].bytes.is_some(), len < BLOCK);
             for before in [1, 100, BLOCK - 2, BLOCK - 1] {
                 let text = format!("{}\n{line}\n{line}y\n", "b".repeat(before));
@@ -385,11 +385,11 @@ mod tests {
 
     #[test]
     fn a_line_behind_its_tag_hashes_as_its_senders() {
-        let key = Key::random();
-        let tags = HashMap::from([(b"a".to_vec(), Sender::input(0)), (b"tag".to_vec(), Sender::input(1))]);
+        let key = HashKey::random();
+        let tags = HashMap::from([(b"a".to_vec(), LineOrigin::input(0)), (b"tag".to_vec(), LineOrigin::input(1))]);
         for len in [0, 10, BLOCK - 5, BLOCK - 4, BLOCK - 3, BLOCK, BLOCK + 1, 3 * BLOCK] {
             let line = "x".repeat(len);
-            let own = read(&key, 0, Attribution::One(Sender::input(1)), format!("{line}\n").as_bytes(), BLOCK);
+            let own = read(&key, 0, Attribution::One(LineOrigin::input(1)), format!("{line}\n").as_bytes(), BLOCK);
             let text = format!("tag\t{line}\na\t{line}\nb\t{line}\n{line}\n");
             for portion in [7, 1000, BLOCK, 10 * BLOCK] {
                 let all = read(&key, 0, Attribution::Tag(&tags), text.as_bytes(), portion);
@@ -402,7 +402,7 @@ mod tests {
 
     #[test]
     fn pieces_are_those_that_the_rule_makes() {
-        let key = Key::random();
+        let key = HashKey::random();
         let lens = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK];
         for most in [1, 3, 4, BLOCK - 1, BLOCK, BLOCK + 1] {
             // Thousands of pieces of one byte each say no more than a few do.
@@ -422,7 +422,7 @@ mod tests {
                     let long = texts.iter().filter(|line| line.len() > most).count();
                     assert_eq!(found.iter().filter(|line| line.is_long).count(), long);
                     assert_eq!(found.last().map(|line| line.place.line), Some(texts.len() as u64));
-                    let terminated = found.last().is_some_and(|line| line.end == End::Newline);
+                    let terminated = found.last().is_some_and(|line| line.end == LineEnd::Newline);
                     assert_eq!(terminated, ends, "{most} in portions of {portion}");
                 }
             }

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use super::evidence::{EvidenceError, OutputEvidence, open_same};
-use super::lines::{Attribution, End, Framing, Key, Line, Lines, Place, Sender};
+use super::lines::{Attribution, Framing, HashKey, Line, LineEnd, LineOrigin, LineReader, Place};
 
 const PORTION: usize = 256 << 10;
 
@@ -25,7 +25,7 @@ pub(super) enum Damage {
 }
 
 /// The output, open.
-pub(super) struct Opened<'a> {
+pub(super) struct MergedFile<'a> {
     evidence: &'a OutputEvidence,
     file: File,
     metadata: Metadata,
@@ -33,8 +33,8 @@ pub(super) struct Opened<'a> {
     begins_within_a_line: bool,
 }
 
-impl Opened<'_> {
-    pub(super) fn new(output: &OutputEvidence) -> Result<Opened<'_>, EvidenceError> {
+impl MergedFile<'_> {
+    pub(super) fn new(output: &OutputEvidence) -> Result<MergedFile<'_>, EvidenceError> {
         let changed = |cause: String| EvidenceError::new(&output.path, cause);
         let (file, metadata) = open_same(&output.path, output.dev, output.ino).map_err(changed)?;
         if metadata.len() < output.start {
@@ -45,7 +45,7 @@ impl Opened<'_> {
         if let Some(last) = output.start.checked_sub(1) {
             file.read_exact_at(&mut before, last).map_err(|e| changed(e.to_string()))?;
         }
-        Ok(Opened { evidence: output, file, metadata, begins_within_a_line: before != *b"\n" })
+        Ok(MergedFile { evidence: output, file, metadata, begins_within_a_line: before != *b"\n" })
     }
 
     pub(super) fn changed(&self, cause: impl Display) -> EvidenceError {
@@ -57,24 +57,27 @@ impl Opened<'_> {
     }
 
     /// Calls `each` with every line of this merge's part, with what makes it no whole line, and its bytes (`None` for a line too
-    /// long to keep). Lines are numbered from the part's beginning; see [`Opened::lines_before`].
+    /// long to keep). Lines are numbered from the part's beginning; see [`MergedFile::lines_before`].
     pub(super) fn each_line(
         &self,
-        key: &Key,
-        tags: Option<&HashMap<Vec<u8>, Sender>>,
+        key: &HashKey,
+        tags: Option<&HashMap<Vec<u8>, LineOrigin>>,
         mut each: impl FnMut(Line, Option<Damage>, Option<&[u8]>) -> Result<(), EvidenceError>,
     ) -> Result<(), EvidenceError> {
-        let framing =
-            Framing { key, most: None, attribution: tags.map_or(Attribution::One(Sender::ANYBODY), Attribution::Tag) };
+        let framing = Framing {
+            key,
+            most: None,
+            attribution: tags.map_or(Attribution::One(LineOrigin::ANYBODY), Attribution::Tag),
+        };
         let mut offset = self.evidence.start;
         let portion = usize::try_from(self.metadata.len() - offset).unwrap_or(PORTION).clamp(1, PORTION);
-        let mut lines = Lines::starting_at(Place { line: 1, byte: offset }, portion);
+        let mut lines = LineReader::starting_at(Place { line: 1, byte: offset }, portion);
         let mut block = Vec::new();
         let mut glued = self.begins_within_a_line;
         while let Some(line) = lines.next(&framing, &mut block, |buffer| self.read(buffer, &mut offset))? {
             let cut = match (std::mem::take(&mut glued), line.end) {
                 (true, _) => Some(Damage::Glued),
-                (false, End::Newline) => None,
+                (false, LineEnd::Newline) => None,
                 (false, _) => Some(Damage::Unterminated),
             };
             each(line, cut, lines.bytes(&block))?;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use tempfile::TempDir;
 
-use super::output::Opened;
-use super::{How, InputEvidence, OutputEvidence, Part, PartFile, confirm, examine};
+use super::output::MergedFile;
+use super::{ConfirmSettings, InputEvidence, OutputEvidence, Part, PartFile, confirm, examine};
 use pollscope_record::recording::{Merge, Verdict};
 
 mod random;
@@ -44,7 +44,7 @@ impl Bench {
     }
 
     fn confirm(&self) -> Merge {
-        confirm(&self.inputs, &self.output, &How::default())
+        confirm(&self.inputs, &self.output, &ConfirmSettings::default())
     }
 
     #[track_caller]
@@ -341,7 +341,7 @@ fn the_parts_of_an_input_follow_one_another() {
 #[test]
 fn what_is_missing_is_said_of_those_that_got_stuck() {
     let bench = Bench::new(&[b"x\na\n", b"x\nb\nx\n", b"c\nd\n"], b"x\na\nx\nb\nd\n");
-    let confirmation = examine(&bench.inputs, &bench.output, &How::default());
+    let confirmation = examine(&bench.inputs, &bench.output, &ConfirmSettings::default());
     let missing = confirmation.missing.iter();
     let missing: Vec<_> =
         missing.map(|m| (m.input.file_name().unwrap(), m.lines, m.of, m.line, m.to_the_end)).collect();
@@ -349,7 +349,7 @@ fn what_is_missing_is_said_of_those_that_got_stuck() {
     assert!(!confirmation.ends_early);
 
     let bench = Bench::new(&[A, B], &CLEAN[..20]);
-    let confirmation = examine(&bench.inputs, &bench.output, &How::default());
+    let confirmation = examine(&bench.inputs, &bench.output, &ConfirmSettings::default());
     assert!(confirmation.ends_early, "{confirmation:?}");
     assert_eq!((confirmation.merge.lost, confirmation.merge.torn, confirmation.missing.len()), (3, 1, 2));
 }
@@ -385,7 +385,7 @@ fn an_output_that_changed_is_unverifiable() {
 #[test]
 fn an_output_that_changes_meanwhile_is_noticed() {
     let bench = Bench::new(&[A, B], CLEAN);
-    let Ok(opened) = Opened::new(&bench.output) else { panic!("the output is as it was") };
+    let Ok(opened) = MergedFile::new(&bench.output) else { panic!("the output is as it was") };
     assert!(opened.unchanged().is_ok());
     fs::write(bench.path("out"), [CLEAN, b"more\n"].concat()).unwrap();
     assert!(opened.unchanged().is_err());

@@ -2,7 +2,7 @@
 
 use memchr::{memchr, memchr_iter, memrchr};
 
-use crate::pipeline::sink::Lines;
+use crate::pipeline::sink::LineBatch;
 
 /// What is kept of a buffer that is not in use.
 const IDLE: usize = 4 << 10;
@@ -72,7 +72,7 @@ impl LineBuffer {
 
     /// The next whole lines, with their newlines; so many at most. A line longer than the maximum comes in pieces of that
     /// length, each with a newline of its own.
-    pub(super) fn next_lines(&mut self, most: usize) -> Option<Lines> {
+    pub(super) fn next_lines(&mut self, most: usize) -> Option<LineBatch> {
         // Every other line is within what was read at once, and that is no longer than a line may be.
         if self.bytes.len() - self.taken > self.max_line
             && memchr(b'\n', &self.bytes[self.taken..=self.taken + self.max_line]).is_none()
@@ -101,11 +101,11 @@ impl LineBuffer {
             self.taken = self.searched;
             bytes
         };
-        Some(Lines { bytes, count })
+        Some(LineBatch { bytes, count })
     }
 
     /// As much of a line as may be in one.
-    fn piece(&mut self) -> Lines {
+    fn piece(&mut self) -> LineBatch {
         let end = self.taken + self.max_line;
         let mut bytes = Vec::with_capacity(self.max_line + 1);
         bytes.extend_from_slice(&self.bytes[self.taken..end]);
@@ -115,11 +115,11 @@ impl LineBuffer {
         self.at += self.max_line as u64;
         self.taken = end;
         self.searched = self.searched.max(end);
-        Lines::one(bytes)
+        LineBatch::one(bytes)
     }
 
     /// What is left after the last newline, with one; nothing more comes.
-    pub(super) fn take_rest(&mut self) -> Option<Lines> {
+    pub(super) fn take_rest(&mut self) -> Option<LineBatch> {
         let mut rest = self.bytes.split_off(self.taken);
         self.bytes = Vec::new();
         (self.taken, self.searched) = (0, 0);
@@ -129,7 +129,7 @@ impl LineBuffer {
             return None;
         }
         rest.push(b'\n');
-        Some(Lines::one(rest))
+        Some(LineBatch::one(rest))
     }
 
     /// Whether what was handed out last is a piece of a line that goes on.
@@ -148,10 +148,15 @@ mod tests {
     use std::num::NonZeroUsize;
 
     use super::*;
-    use crate::pipeline::pieces::pieces;
+    use crate::pipeline::long_line::pieces;
 
     /// What is handed out of a text that is read in chunks of so many bytes.
-    fn handed_out(content: &[u8], chunk: usize, most: usize, max_line: usize) -> (Vec<Lines>, Option<Lines>, u64) {
+    fn handed_out(
+        content: &[u8],
+        chunk: usize,
+        most: usize,
+        max_line: usize,
+    ) -> (Vec<LineBatch>, Option<LineBatch>, u64) {
         let mut buffer = LineBuffer::new(0, max_line);
         let mut lines = Vec::new();
         for piece in content.chunks(chunk) {
@@ -181,7 +186,7 @@ mod tests {
                 let (lines, rest, long) = handed_out(&content, chunk, most, 1 << 20);
                 let all: Vec<u8> = lines.iter().flat_map(|lines| lines.bytes.clone()).collect();
                 assert!(all == content[..content.len() - 8], "chunks of {chunk}, {most} at most");
-                assert_eq!((rest, long), (Some(Lines::one(b"the rest\n".to_vec())), 0));
+                assert_eq!((rest, long), (Some(LineBatch::one(b"the rest\n".to_vec())), 0));
                 for lines in &lines {
                     assert_eq!(memchr_iter(b'\n', &lines.bytes).count() as u64, lines.count);
                     assert!(lines.bytes.ends_with(b"\n") && (1..=most as u64).contains(&lines.count));

@@ -183,12 +183,12 @@ impl Events {
     }
 
     /// All of them.
-    pub fn so_far(&self) -> EventSummary {
+    pub(crate) fn so_far(&self) -> EventSummary {
         self.summary.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Those after the first `known`.
-    pub fn after(&self, known: usize) -> Vec<Event> {
+    pub(crate) fn after(&self, known: usize) -> Vec<Event> {
         let summary = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
         summary.events.get(known..).unwrap_or_default().to_vec()
     }

@@ -12,7 +12,7 @@ use crate::pipeline::confirm::{InputEvidence, Part, PartFile};
 use crate::pipeline::file::{Identity, identity};
 
 /// How many files that lost their names are kept open until the merge is confirmed, for all inputs together.
-pub const KEPT_OPEN: usize = 256;
+pub(crate) const KEPT_OPEN: usize = 256;
 
 /// How many more files may be kept open until the merge is confirmed. The inputs of a merge share one.
 #[derive(Debug, Clone)]

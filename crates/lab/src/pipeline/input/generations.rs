@@ -14,7 +14,7 @@ use super::generation::{FileLook, FileRead, Generation, Mark};
 use super::series;
 use crate::pipeline::confirm::InputEvidence;
 use crate::pipeline::file::Identity;
-use crate::pipeline::sink::Lines;
+use crate::pipeline::sink::LineBatch;
 
 /// How long a file that lost its name is looked at after it grew.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ pub(super) struct Generations {
     pub(super) named_at: SystemTime,
     grew_at: Instant,
     /// The last lines of files that were left without a newline.
-    ready: VecDeque<Lines>,
+    ready: VecDeque<LineBatch>,
     /// Lines longer than the maximum in files that were left.
     long_lines: u64,
     account: Account,
@@ -130,7 +130,7 @@ impl Generations {
     // Handing out.
 
     /// The next whole lines that were read already, with their newlines; so many at most.
-    pub(super) fn next_lines(&mut self, most: usize) -> Option<Lines> {
+    pub(super) fn next_lines(&mut self, most: usize) -> Option<LineBatch> {
         if let Some(lines) = self.ready.pop_front() {
             return Some(lines);
         }

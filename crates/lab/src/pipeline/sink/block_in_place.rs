@@ -5,22 +5,22 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::task::block_in_place;
 
-use super::output::{Opened, Output, OutputSpec};
-use super::{Lines, Sink, SinkError};
-use crate::tasks::Tasks;
+use super::output::{OpenedOutput, Output, OutputSpec};
+use super::{LineBatch, Sink, SinkError};
+use crate::spawner::Spawner;
 
 /// The output, written on workers that gave their other tasks away. On a current-thread runtime every call panics.
 #[derive(Debug)]
-pub struct BlockInPlace(Mutex<Output>);
+pub(crate) struct BlockInPlace(Mutex<Output>);
 
 impl Sink for BlockInPlace {
-    async fn open(spec: OutputSpec, _: &Tasks) -> Result<(BlockInPlace, Opened), SinkError> {
+    async fn open(spec: OutputSpec, _: &Spawner) -> Result<(BlockInPlace, OpenedOutput), SinkError> {
         let output = block_in_place(|| Output::open(spec))?;
         let opened = output.opened().clone();
         Ok((BlockInPlace(Mutex::new(output)), opened))
     }
 
-    async fn write(&self, lines: Lines) -> Result<(), SinkError> {
+    async fn write(&self, lines: LineBatch) -> Result<(), SinkError> {
         block_in_place(|| {
             // Waiting for another worker's write blocks as well.
             let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -15,14 +15,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use block_in_place::BlockInPlace;
-pub use naive::Naive;
-pub use offloaded::Offloaded;
-pub use output::{Existing, Opened, OutputSpec};
-pub use spawn_blocking::SpawnBlocking;
-pub use tokio_fs::TokioFs;
+pub(crate) use block_in_place::BlockInPlace;
+pub(crate) use naive::Naive;
+pub(crate) use offloaded::Offloaded;
+pub use output::{Existing, OpenedOutput, OutputSpec};
+pub(crate) use spawn_blocking::SpawnBlocking;
+pub(crate) use tokio_fs::TokioFs;
 
-use crate::tasks::Tasks;
+use crate::spawner::Spawner;
 use pollscope_record::escape::escape_path;
 use pollscope_record::units::format_count;
 
@@ -70,28 +70,31 @@ impl fmt::Display for Mode {
 
 /// Whole lines of one input, newlines included.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Lines {
+pub(crate) struct LineBatch {
     /// The lines.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// How many they are.
-    pub count: u64,
+    pub(crate) count: u64,
 }
 
-impl Lines {
+impl LineBatch {
     /// One line.
-    pub fn one(bytes: Vec<u8>) -> Lines {
-        Lines { bytes, count: 1 }
+    pub(crate) fn one(bytes: Vec<u8>) -> LineBatch {
+        LineBatch { bytes, count: 1 }
     }
 }
 
 /// A place that takes lines, whole and in order; one write is in flight at a time.
-pub trait Sink: Send + Sync + Sized + 'static {
+pub(crate) trait Sink: Send + Sync + Sized + 'static {
     /// Opens the output. What works for it beside the loop is started by `tasks`.
-    fn open(spec: OutputSpec, tasks: &Tasks) -> impl Future<Output = Result<(Self, Opened), SinkError>> + Send;
+    fn open(
+        spec: OutputSpec,
+        spawner: &Spawner,
+    ) -> impl Future<Output = Result<(Self, OpenedOutput), SinkError>> + Send;
 
     /// Writes lines. When it returns, the kernel has them all, or the answer says why not.
     /// After an error every further write fails with the same error.
-    fn write(&self, lines: Lines) -> impl Future<Output = Result<(), SinkError>> + Send;
+    fn write(&self, lines: LineBatch) -> impl Future<Output = Result<(), SinkError>> + Send;
 
     /// Closes the output after everything that was accepted is written; the first error that it had, if any.
     fn close(self) -> impl Future<Output = Result<(), SinkError>> + Send;

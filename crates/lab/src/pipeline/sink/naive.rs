@@ -4,22 +4,22 @@
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
 
-use super::output::{Opened, Output, OutputSpec};
-use super::{Lines, Sink, SinkError};
-use crate::tasks::Tasks;
+use super::output::{OpenedOutput, Output, OutputSpec};
+use super::{LineBatch, Sink, SinkError};
+use crate::spawner::Spawner;
 
 /// The output, written on the executor.
 #[derive(Debug)]
-pub struct Naive(Mutex<Output>);
+pub(crate) struct Naive(Mutex<Output>);
 
 impl Sink for Naive {
-    async fn open(spec: OutputSpec, _tasks: &Tasks) -> Result<(Naive, Opened), SinkError> {
+    async fn open(spec: OutputSpec, _spawner: &Spawner) -> Result<(Naive, OpenedOutput), SinkError> {
         let output = Output::open(spec)?;
         let opened = output.opened().clone();
         Ok((Naive(Mutex::new(output)), opened))
     }
 
-    async fn write(&self, lines: Lines) -> Result<(), SinkError> {
+    async fn write(&self, lines: LineBatch) -> Result<(), SinkError> {
         // Held for all of it, so that two workers cannot mix theirs. Blocking while it is held is the point.
         let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         output.attempt("write to", |file| file.write_all(&lines.bytes))?;

@@ -9,23 +9,23 @@ use std::thread;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use super::output::{Opened, Output, OutputSpec};
-use super::{Lines, Sink, SinkError};
-use crate::tasks::Tasks;
+use super::output::{OpenedOutput, Output, OutputSpec};
+use super::{LineBatch, Sink, SinkError};
+use crate::spawner::Spawner;
 
 /// Writes that wait for the thread, at most; further writers wait for room.
 const QUEUE: usize = 1_024;
 
 enum Command {
-    Write { lines: Lines, done: oneshot::Sender<Result<(), SinkError>> },
+    Write { lines: LineBatch, done: oneshot::Sender<Result<(), SinkError>> },
     Stop { done: oneshot::Sender<Result<(), SinkError>> },
 }
 
 /// The output, written by a thread of its own.
 #[derive(Debug)]
-pub struct Offloaded {
+pub(crate) struct Offloaded {
     spec: OutputSpec,
-    tasks: Tasks,
+    spawner: Spawner,
     /// `None` once the sink is being dropped: the thread then writes what it accepted, and ends.
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<WriterThread>,
@@ -51,20 +51,20 @@ impl Drop for WriterThread {
 }
 
 impl Sink for Offloaded {
-    async fn open(spec: OutputSpec, tasks: &Tasks) -> Result<(Offloaded, Opened), SinkError> {
+    async fn open(spec: OutputSpec, spawner: &Spawner) -> Result<(Offloaded, OpenedOutput), SinkError> {
         let (commands, queue) = mpsc::channel(QUEUE);
         let (ready, is_ready) = oneshot::channel();
         let started = {
-            let (spec, starting) = (spec.clone(), tasks.clone());
+            let (spec, starting) = (spec.clone(), spawner.clone());
             let start = move || starting.spawn_thread("writer", move || run(spec, queue, ready));
-            tasks.spawn_blocking(move || start().map(|thread| WriterThread(Some(thread)))).await
+            spawner.spawn_blocking(move || start().map(|thread| WriterThread(Some(thread)))).await
         };
         let failed = |error| spec.failed("start a thread for", error);
         let thread =
             started.unwrap_or_else(|_| Err(io::Error::other("the runtime is shutting down"))).map_err(failed)?;
         // Whole before the next await: a cancellation there must close the queue before it joins the thread.
         let sink =
-            Offloaded { spec: spec.clone(), tasks: tasks.clone(), commands: Some(commands), thread: Some(thread) };
+            Offloaded { spec: spec.clone(), spawner: spawner.clone(), commands: Some(commands), thread: Some(thread) };
         match is_ready.await {
             Ok(Ok(opened)) => Ok((sink, opened)),
             Ok(Err(error)) => Err(error),
@@ -72,7 +72,7 @@ impl Sink for Offloaded {
         }
     }
 
-    async fn write(&self, lines: Lines) -> Result<(), SinkError> {
+    async fn write(&self, lines: LineBatch) -> Result<(), SinkError> {
         self.ask(|done| Command::Write { lines, done }).await
     }
 
@@ -81,7 +81,7 @@ impl Sink for Offloaded {
         self.commands = None;
         if let Some(mut thread) = self.thread.take() {
             // An error means that the runtime is shutting down: the thread was joined when the closure was dropped.
-            let _ = self.tasks.spawn_blocking(move || thread.join()).await;
+            let _ = self.spawner.spawn_blocking(move || thread.join()).await;
         }
         closed
     }
@@ -116,7 +116,7 @@ impl Drop for Offloaded {
 }
 
 /// The writer thread: opens, says that it is ready, writes what it is handed, and ends when told or left.
-fn run(spec: OutputSpec, queue: mpsc::Receiver<Command>, ready: oneshot::Sender<Result<Opened, SinkError>>) {
+fn run(spec: OutputSpec, queue: mpsc::Receiver<Command>, ready: oneshot::Sender<Result<OpenedOutput, SinkError>>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().build() {
         Ok(runtime) => runtime,
         Err(error) => {

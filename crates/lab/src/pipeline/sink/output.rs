@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::{Lines, SinkError};
+use super::{LineBatch, SinkError};
 
 /// What to do with an output that exists already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct OutputSpec {
 
 /// Which file was opened, so that the very same one is looked at later.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Opened {
+pub struct OpenedOutput {
     /// Its path.
     pub path: PathBuf,
     /// Its device.
@@ -51,7 +51,7 @@ pub struct Opened {
 #[derive(Debug)]
 pub(super) struct Output<F = File> {
     pub(super) file: F,
-    opened: Opened,
+    opened: OpenedOutput,
     spec: OutputSpec,
     /// Up to which byte everything was written.
     good_to: u64,
@@ -97,7 +97,7 @@ impl Output {
         })?;
         let metadata = file.metadata().map_err(|error| spec.failed("look at", error))?;
         let start = if spec.existing == Existing::Append { metadata.len() } else { 0 };
-        let opened = Opened { path: spec.path.clone(), dev: metadata.dev(), ino: metadata.ino(), start };
+        let opened = OpenedOutput { path: spec.path.clone(), dev: metadata.dev(), ino: metadata.ino(), start };
         Ok(Output { file, opened, spec, good_to: start, unsynced: 0, error: None })
     }
 
@@ -116,7 +116,7 @@ impl Output {
     }
 
     /// Writes lines, and syncs when it is time to, on a thread where that blocks no loop. Blocking.
-    pub(super) fn write(&mut self, lines: &Lines) -> Result<(), SinkError> {
+    pub(super) fn write(&mut self, lines: &LineBatch) -> Result<(), SinkError> {
         self.attempt("write to", |file| file.write_all(&lines.bytes))?;
         if self.is_sync_due(lines) {
             self.attempt("sync", |file| file.sync_all())?;
@@ -142,7 +142,7 @@ fn failed_at(spec: &OutputSpec, good_to: u64, operation: &'static str, error: io
 }
 
 impl<F> Output<F> {
-    pub(super) fn opened(&self) -> &Opened {
+    pub(super) fn opened(&self) -> &OpenedOutput {
         &self.opened
     }
 
@@ -171,7 +171,7 @@ impl<F> Output<F> {
     }
 
     /// Counts lines that were written; whether the output is to be synced now.
-    pub(super) fn is_sync_due(&mut self, written: &Lines) -> bool {
+    pub(super) fn is_sync_due(&mut self, written: &LineBatch) -> bool {
         self.good_to += written.bytes.len() as u64;
         self.unsynced += written.count;
         let is_due = self.is_to_be_synced() && self.unsynced >= self.spec.sync_every;
@@ -201,7 +201,7 @@ mod tests {
             let mut output = Output::open(OutputSpec { path, existing: Existing::Refuse, sync_every }).unwrap();
             assert_eq!(
                 expected,
-                std::array::from_fn(|_| output.is_sync_due(&Lines::one(b"a\n".to_vec()))),
+                std::array::from_fn(|_| output.is_sync_due(&LineBatch::one(b"a\n".to_vec()))),
                 "every {sync_every}"
             );
             output.close().unwrap();
@@ -215,7 +215,7 @@ mod tests {
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
         let _reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
         let mut output = Output::open(OutputSpec { path, existing: Existing::Fifo, sync_every: 2 }).unwrap();
-        assert!(!output.is_sync_due(&Lines::one(b"a\n".to_vec())));
+        assert!(!output.is_sync_due(&LineBatch::one(b"a\n".to_vec())));
         assert_eq!(output.close().unwrap_err().operation, "sync");
     }
 }

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
-use super::output::{Opened, Output, OutputSpec};
-use super::{Lines, Sink, SinkError};
-use crate::tasks::Tasks;
+use super::output::{OpenedOutput, Output, OutputSpec};
+use super::{LineBatch, Sink, SinkError};
+use crate::spawner::Spawner;
 
 /// The output, written on the blocking pool.
 #[derive(Debug)]
-pub struct SpawnBlocking {
+pub(crate) struct SpawnBlocking {
     spec: OutputSpec,
-    tasks: Tasks,
+    spawner: Spawner,
     /// Locked by each write until its closure is done, even if nobody waits for it any longer: two closures at once could
     /// change places. `None` once it is closed.
     output: Arc<Mutex<Option<Output>>>,
@@ -25,37 +25,37 @@ pub(super) fn shutting_down() -> io::Error {
 }
 
 impl Sink for SpawnBlocking {
-    async fn open(spec: OutputSpec, tasks: &Tasks) -> Result<(SpawnBlocking, Opened), SinkError> {
-        let output = open_off_loop(&spec, tasks).await?;
+    async fn open(spec: OutputSpec, spawner: &Spawner) -> Result<(SpawnBlocking, OpenedOutput), SinkError> {
+        let output = open_off_loop(&spec, spawner).await?;
         let opened = output.opened().clone();
         let output = Arc::new(Mutex::new(Some(output)));
-        Ok((SpawnBlocking { spec, tasks: tasks.clone(), output }, opened))
+        Ok((SpawnBlocking { spec, spawner: spawner.clone(), output }, opened))
     }
 
-    async fn write(&self, lines: Lines) -> Result<(), SinkError> {
+    async fn write(&self, lines: LineBatch) -> Result<(), SinkError> {
         let mut output = Arc::clone(&self.output).lock_owned().await;
-        let written = self.tasks.spawn_blocking(move || output.as_mut().map(|output| output.write(&lines))).await;
+        let written = self.spawner.spawn_blocking(move || output.as_mut().map(|output| output.write(&lines))).await;
         written.ok().flatten().unwrap_or_else(|| Err(self.spec.failed("write to", shutting_down())))
     }
 
     async fn close(self) -> Result<(), SinkError> {
         // Once nothing that was begun is left to be done.
         match self.output.lock().await.take() {
-            Some(output) => close_off_loop(&self.spec, &self.tasks, output).await,
+            Some(output) => close_off_loop(&self.spec, &self.spawner, output).await,
             None => Ok(()),
         }
     }
 }
 
 /// Opens the output on the blocking pool.
-pub(super) async fn open_off_loop(spec: &OutputSpec, tasks: &Tasks) -> Result<Output, SinkError> {
+pub(super) async fn open_off_loop(spec: &OutputSpec, spawner: &Spawner) -> Result<Output, SinkError> {
     let opening = spec.clone();
-    let opened = tasks.spawn_blocking(move || Output::open(opening)).await;
+    let opened = spawner.spawn_blocking(move || Output::open(opening)).await;
     opened.unwrap_or_else(|_| Err(spec.failed("open", shutting_down())))
 }
 
 /// Closes the output on the blocking pool.
-pub(super) async fn close_off_loop(spec: &OutputSpec, tasks: &Tasks, output: Output) -> Result<(), SinkError> {
-    let closed = tasks.spawn_blocking(move || output.close()).await;
+pub(super) async fn close_off_loop(spec: &OutputSpec, spawner: &Spawner, output: Output) -> Result<(), SinkError> {
+    let closed = spawner.spawn_blocking(move || output.close()).await;
     closed.unwrap_or_else(|_| Err(spec.failed("close", shutting_down())))
 }

@@ -30,7 +30,7 @@ fn whole_and_in_order<S: Sink>(runtime: &Runtime) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out");
     runtime.block_on(async {
-        let (sink, opened) = S::open(spec(&path, Existing::Refuse), &Tasks::unmeasured()).await.unwrap();
+        let (sink, opened) = S::open(spec(&path, Existing::Refuse), &Spawner::unmeasured()).await.unwrap();
         assert_eq!(opened.start, 0);
         let sink = Arc::new(sink);
         let writers: Vec<_> = (0..4)
@@ -39,7 +39,7 @@ fn whole_and_in_order<S: Sink>(runtime: &Runtime) {
                 tokio::spawn(async move {
                     for number in 0..50 {
                         let bytes = format!("{writer} {}\n{writer} {}\n", 2 * number, 2 * number + 1).into_bytes();
-                        sink.write(Lines { bytes, count: 2 }).await.unwrap();
+                        sink.write(LineBatch { bytes, count: 2 }).await.unwrap();
                     }
                 })
             })
@@ -65,9 +65,10 @@ fn lines_of_many_writers_are_whole_and_in_order() {
 
 fn the_first_error<S: Sink>(runtime: &Runtime) {
     runtime.block_on(async {
-        let (sink, _) = S::open(spec(Path::new("/dev/full"), Existing::Overwrite), &Tasks::unmeasured()).await.unwrap();
+        let (sink, _) =
+            S::open(spec(Path::new("/dev/full"), Existing::Overwrite), &Spawner::unmeasured()).await.unwrap();
         for _ in 0..3 {
-            let error = sink.write(Lines::one(b"a\n".to_vec())).await.unwrap_err();
+            let error = sink.write(LineBatch::one(b"a\n".to_vec())).await.unwrap_err();
             assert_eq!((error.operation, error.good_to), ("write to", Some(0)));
             assert_eq!(error.error.kind(), io::ErrorKind::StorageFull);
         }
@@ -83,7 +84,7 @@ fn the_first_error_stays() {
 fn a_failed_open<S: Sink>(runtime: &Runtime) {
     let folder = tempfile::tempdir().unwrap();
     let opened = runtime.block_on(async {
-        S::open(spec(&folder.path().join("missing/out"), Existing::Refuse), &Tasks::unmeasured()).await
+        S::open(spec(&folder.path().join("missing/out"), Existing::Refuse), &Spawner::unmeasured()).await
     });
     let error = opened.err().unwrap();
     assert_eq!((error.error.kind(), error.good_to), (io::ErrorKind::NotFound, None));
@@ -103,17 +104,17 @@ fn a_cancelled_write<S: Sink>(runtime: &Runtime) {
     let long = [vec![b'a'; 3 << 20], b"\n".to_vec()].concat();
     let unsynced = OutputSpec { sync_every: 0, ..spec(&path, Existing::Fifo) };
     let text = runtime.block_on(async {
-        let (sink, _) = S::open(unsynced, &Tasks::unmeasured()).await.unwrap();
+        let (sink, _) = S::open(unsynced, &Spawner::unmeasured()).await.unwrap();
         let sink = Arc::new(sink);
         let first = tokio::spawn({
             let (sink, long) = (Arc::clone(&sink), long.clone());
-            async move { sink.write(Lines::one(long)).await }
+            async move { sink.write(LineBatch::one(long)).await }
         });
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         first.abort();
         let second = tokio::spawn({
             let sink = Arc::clone(&sink);
-            async move { sink.write(Lines::one(b"second\n".to_vec())).await }
+            async move { sink.write(LineBatch::one(b"second\n".to_vec())).await }
         });
         let read = std::thread::spawn(move || {
             let mut text = Vec::new();

@@ -7,38 +7,38 @@ use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
 
-use super::output::{Opened, Output, OutputSpec};
+use super::output::{OpenedOutput, Output, OutputSpec};
 use super::spawn_blocking::{close_off_loop, open_off_loop};
-use super::{Lines, Sink, SinkError};
-use crate::tasks::Tasks;
+use super::{LineBatch, Sink, SinkError};
+use crate::spawner::Spawner;
 
 /// The output, written by `tokio::fs`.
 #[derive(Debug)]
-pub struct TokioFs {
+pub(crate) struct TokioFs {
     spec: OutputSpec,
-    tasks: Tasks,
-    written: Mutex<Written>,
+    spawner: Spawner,
+    written: Mutex<AsyncOutput>,
 }
 
 #[derive(Debug)]
-struct Written {
+struct AsyncOutput {
     output: Output<File>,
     /// A write began and is not over: when the next one sees it, its caller was cancelled, perhaps within a line.
     is_open: bool,
 }
 
 impl Sink for TokioFs {
-    async fn open(spec: OutputSpec, tasks: &Tasks) -> Result<(TokioFs, Opened), SinkError> {
-        let output = open_off_loop(&spec, tasks).await?;
+    async fn open(spec: OutputSpec, spawner: &Spawner) -> Result<(TokioFs, OpenedOutput), SinkError> {
+        let output = open_off_loop(&spec, spawner).await?;
         let opened = output.opened().clone();
         let (file, rest) = output.split();
-        let written = Mutex::new(Written { output: rest.with(File::from_std(file)), is_open: false });
-        Ok((TokioFs { spec, tasks: tasks.clone(), written }, opened))
+        let written = Mutex::new(AsyncOutput { output: rest.with(File::from_std(file)), is_open: false });
+        Ok((TokioFs { spec, spawner: spawner.clone(), written }, opened))
     }
 
-    async fn write(&self, lines: Lines) -> Result<(), SinkError> {
+    async fn write(&self, lines: LineBatch) -> Result<(), SinkError> {
         let mut written = self.written.lock().await;
-        let Written { output, is_open } = &mut *written;
+        let AsyncOutput { output, is_open } = &mut *written;
         output.usable()?;
         if std::mem::replace(is_open, true) {
             let cancelled = io::Error::other("a write was cancelled, and its lines may be there in part");
@@ -58,8 +58,8 @@ impl Sink for TokioFs {
     }
 
     async fn close(self) -> Result<(), SinkError> {
-        let TokioFs { spec, tasks, written } = self;
-        let Written { mut output, is_open } = written.into_inner();
+        let TokioFs { spec, spawner, written } = self;
+        let AsyncOutput { mut output, is_open } = written.into_inner();
         if is_open && output.usable().is_ok() {
             // What a cancelled write left to be done; the error, if any, is kept.
             let flushed = output.file.flush().await;
@@ -67,6 +67,6 @@ impl Sink for TokioFs {
         }
         let (file, rest) = output.split();
         let file = file.into_std().await;
-        close_off_loop(&spec, &tasks, rest.with(file)).await
+        close_off_loop(&spec, &spawner, rest.with(file)).await
     }
 }

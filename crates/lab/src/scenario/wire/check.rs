@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Block, File, Gates, Merge, Runtime, Sink, Time, TimeOrOff, Whole, Witness, Words};
+use super::{
+    BlockTable, Gates, MergeTable, RuntimeTable, ScenarioFile, SinkTable, Time, TimeOrOff, Whole, WitnessTable, Words,
+};
 use crate::pipeline::sink::Mode;
 use crate::scenario::{
-    BlockHow, BlockSettings, Flavor, MergeSettings, ResponseSettings, RuntimeSettings, Scenario, Settings,
+    BlockKind, BlockSettings, Flavor, MergeSettings, ResponseSettings, RuntimeSettings, Scenario, Settings,
     SinkSettings, WitnessSettings, Workload,
 };
 use pollscope_record::gate::{Gate, GateError};
@@ -17,11 +19,11 @@ pub(super) struct Fault {
     pub(super) key: &'static str,
     /// Keys to show when `key` itself has its default.
     pub(super) others: &'static [&'static str],
-    pub(super) cause: Cause,
+    pub(super) cause: FaultCause,
 }
 
 /// Why.
-pub(super) enum Cause {
+pub(super) enum FaultCause {
     Value {
         reason: String,
         help: Option<String>,
@@ -32,11 +34,11 @@ pub(super) enum Cause {
 
 impl Fault {
     fn new(key: &'static str, reason: impl Into<String>) -> Fault {
-        Fault { key, others: &[], cause: Cause::Value { reason: reason.into(), help: None } }
+        Fault { key, others: &[], cause: FaultCause::Value { reason: reason.into(), help: None } }
     }
 
     fn help(mut self, text: impl Into<String>) -> Fault {
-        if let Cause::Value { help, .. } = &mut self.cause {
+        if let FaultCause::Value { help, .. } = &mut self.cause {
             *help = Some(text.into());
         }
         self
@@ -57,7 +59,7 @@ const DEFAULT_ROUNDS: u64 = 5;
 /// What is assumed of a line's path and number, which are known only when it is written.
 const NAME_BYTES: u128 = 64;
 
-pub(super) fn scenario(name: String, file: File) -> Result<Scenario, Fault> {
+pub(super) fn scenario(name: String, file: ScenarioFile) -> Result<Scenario, Fault> {
     let question = prose("question", file.question)?;
     if question.contains('\n') {
         return Err(Fault::new("question", "has several lines").help("write one line here, and the rest in `why`"));
@@ -106,7 +108,7 @@ fn gates(given: Option<Gates>) -> Result<Vec<Gate>, Fault> {
     let gate = |(index, text): (usize, &String)| {
         let known = Mode::ALL.map(Mode::as_str);
         let gate = Gate::parse(text).and_then(|gate| gate.check_groups(&known).map(|()| gate));
-        gate.map_err(|error| Fault { key: "expect.gates", others: &[], cause: Cause::Gate(index, error) })
+        gate.map_err(|error| Fault { key: "expect.gates", others: &[], cause: FaultCause::Gate(index, error) })
     };
     texts.iter().enumerate().map(gate).collect()
 }
@@ -158,7 +160,7 @@ fn modes(given: Option<Words>, flavor: Flavor, workload: &Workload) -> Result<Ve
     Ok(modes)
 }
 
-fn runtime(given: Runtime) -> Result<RuntimeSettings, Fault> {
+fn runtime(given: RuntimeTable) -> Result<RuntimeSettings, Fault> {
     let flavors = [Flavor::CurrentThread, Flavor::MultiThread].map(|flavor| (flavor.as_str(), flavor));
     let flavor = word("runtime.flavor", given.flavor, &flavors)?.unwrap_or(Flavor::CurrentThread);
     let default = if flavor == Flavor::CurrentThread { 1 } else { 4 };
@@ -173,7 +175,7 @@ fn runtime(given: Runtime) -> Result<RuntimeSettings, Fault> {
     Ok(RuntimeSettings { flavor, workers })
 }
 
-fn merge(given: Merge) -> Result<MergeSettings, Fault> {
+fn merge(given: MergeTable) -> Result<MergeSettings, Fault> {
     let settings = MergeSettings {
         inputs: count("merge.inputs", given.inputs, 5, 1, 5_000)?,
         lines: count("merge.lines", given.lines, 10, 1, 10_000_000)?,
@@ -196,7 +198,7 @@ fn merge(given: Merge) -> Result<MergeSettings, Fault> {
     Ok(settings)
 }
 
-fn sink(given: Sink) -> Result<SinkSettings, Fault> {
+fn sink(given: SinkTable) -> Result<SinkSettings, Fault> {
     let kinds = [("file", false), ("fifo", true)];
     let is_fifo = word("merge.sink.kind", given.kind, &kinds)?.unwrap_or(false);
     let only_for = |key, kind| {
@@ -225,18 +227,18 @@ fn sink(given: Sink) -> Result<SinkSettings, Fault> {
     Ok(SinkSettings::Fifo { pause, every })
 }
 
-fn block(given: Block) -> Result<BlockSettings, Fault> {
-    let how = word("block.how", given.how, &[("sleep", BlockHow::Sleep), ("spin", BlockHow::Spin)])?;
+fn block(given: BlockTable) -> Result<BlockSettings, Fault> {
+    let how = word("block.how", given.how, &[("sleep", BlockKind::Sleep), ("spin", BlockKind::Spin)])?;
     Ok(BlockSettings {
         tasks: count("block.tasks", given.tasks, 1, 1, 10_000)?,
         duration: time("block.duration", given.duration, "500ms", "1us", "60s")?,
-        how: how.unwrap_or(BlockHow::Sleep),
+        how: how.unwrap_or(BlockKind::Sleep),
         after: time("block.after", given.after, "250ms", "0", "1h")?,
         run_for: time("block.run_for", given.run_for, "1500ms", "0", "1h")?,
     })
 }
 
-fn witness(given: Witness) -> Result<WitnessSettings, Fault> {
+fn witness(given: WitnessTable) -> Result<WitnessSettings, Fault> {
     let lag = periodic("witness.lag", given.lag)?;
     let connections = count("witness.connections", given.connections, 1, 1, 1_000)?;
     let response = periodic("witness.response", given.response)?;

@@ -12,14 +12,14 @@ pub enum ScenarioError {
     /// The text is not TOML.
     Syntax {
         /// Where.
-        place: Place,
+        place: ValuePlace,
         /// What TOML expects there.
         reason: String,
     },
     /// A key that no scenario has.
     UnknownKey {
         /// Where.
-        place: Place,
+        place: ValuePlace,
         /// The dotted key.
         key: String,
         /// The key that was probably meant.
@@ -28,7 +28,7 @@ pub enum ScenarioError {
     /// A value of the wrong type, outside its bounds, or at odds with another.
     Value {
         /// Where.
-        place: Place,
+        place: ValuePlace,
         /// The dotted key.
         key: String,
         /// What is wrong with its value.
@@ -39,7 +39,7 @@ pub enum ScenarioError {
     /// An expectation that is not one.
     Gate {
         /// Where.
-        place: Place,
+        place: ValuePlace,
         /// Why not.
         error: GateError,
     },
@@ -68,7 +68,7 @@ pub enum ScenarioError {
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum ValuePlace {
     /// A place in a scenario's text.
     Text(Box<TextPlace>),
     /// A scenario's text as a whole: something is missing in it.
@@ -85,13 +85,13 @@ pub struct TextPlace {
     pub(super) snippet: Snippet,
 }
 
-impl Place {
+impl ValuePlace {
     /// What cannot be done, up to the colon.
     fn verb(&self) -> String {
         let (what, name) = match self {
-            Place::Text(place) => ("read scenario `", &place.name),
-            Place::Scenario(name) => ("read scenario `", name),
-            Place::Set(text) => ("apply `--set ", text),
+            ValuePlace::Text(place) => ("read scenario `", &place.name),
+            ValuePlace::Scenario(name) => ("read scenario `", name),
+            ValuePlace::Set(text) => ("apply `--set ", text),
         };
         format!("cannot {what}{}`", printable(name))
     }
@@ -99,8 +99,8 @@ impl Place {
     /// The line and the caret, where there is one, below the message.
     fn below(&self) -> String {
         match self {
-            Place::Text(place) => format!("\n{}", place.snippet.with_place(&place.name)),
-            Place::Scenario(_) | Place::Set(_) => String::new(),
+            ValuePlace::Text(place) => format!("\n{}", place.snippet.with_place(&place.name)),
+            ValuePlace::Scenario(_) | ValuePlace::Set(_) => String::new(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use toml::{Table, Value};
 
 use super::ScenarioError;
-use crate::scenario::{BlockHow, Settings, SinkSettings, Workload};
+use crate::scenario::{BlockKind, Settings, SinkSettings, Workload};
 use pollscope_record::units::setting_duration;
 
 /// A parsed `--set key=value`.
@@ -180,8 +180,8 @@ fn put_workload(workload: &Workload, mut put: impl FnMut(&str, String)) {
             put("block.tasks", block.tasks.to_string());
             put("block.duration", setting_duration(block.duration));
             let how = match block.how {
-                BlockHow::Sleep => "sleep",
-                BlockHow::Spin => "spin",
+                BlockKind::Sleep => "sleep",
+                BlockKind::Spin => "spin",
             };
             put("block.how", how.to_owned());
             put("block.after", setting_duration(block.after));

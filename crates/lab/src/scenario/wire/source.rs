@@ -6,10 +6,10 @@ use serde::Deserialize;
 use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table};
 
-use super::check::{Cause, Fault};
-use super::error::{Place, ScenarioError, TextPlace};
+use super::check::{Fault, FaultCause};
+use super::error::{ScenarioError, TextPlace, ValuePlace};
 use super::set::{Override, forget_replaced};
-use super::{File, KEYS};
+use super::{KEYS, ScenarioFile};
 use pollscope_record::snippet::{Snippet, nearest};
 
 /// A scenario's text, and what `--set` changes in it.
@@ -21,7 +21,7 @@ pub(super) struct Source<'a> {
 
 impl Source<'_> {
     /// The file with the overrides applied. Types are checked; bounds are not.
-    pub(super) fn read(&self) -> Result<File, ScenarioError> {
+    pub(super) fn read(&self) -> Result<ScenarioFile, ScenarioError> {
         self.check_keys()?;
         // The text is checked as it was written, before it is changed: only now do errors have lines.
         let mut file = toml::from_str(self.text).map_err(|error| self.wrong_type(&error))?;
@@ -39,12 +39,12 @@ impl Source<'_> {
     /// The error that a fault is, now with its place.
     pub(super) fn explain(&self, fault: Fault) -> ScenarioError {
         let Fault { key, others, cause } = fault;
-        let item = if let Cause::Gate(item, _) = &cause { Some(*item) } else { None };
+        let item = if let FaultCause::Gate(item, _) = &cause { Some(*item) } else { None };
         let place = std::iter::once(key).chain(others.iter().copied()).find_map(|key| self.place_of(key, item));
-        let place = place.unwrap_or_else(|| Place::Scenario(self.name.to_owned()));
+        let place = place.unwrap_or_else(|| ValuePlace::Scenario(self.name.to_owned()));
         match cause {
-            Cause::Value { reason, help } => ScenarioError::Value { place, key: key.to_owned(), reason, help },
-            Cause::Gate(_, error) => ScenarioError::Gate { place, error },
+            FaultCause::Value { reason, help } => ScenarioError::Value { place, key: key.to_owned(), reason, help },
+            FaultCause::Gate(_, error) => ScenarioError::Gate { place, error },
         }
     }
 
@@ -56,7 +56,7 @@ impl Source<'_> {
         let unknown = entries(table.get_ref()).into_iter().filter(|entry| !is_known(&entry.path));
         match unknown.min_by_key(|entry| entry.key.start) {
             None => Ok(()),
-            Some(Entry { path, key, .. }) => {
+            Some(KeyEntry { path, key, .. }) => {
                 let nearest = suggest(&path).map(|(nearest, sibling)| if sibling { last(nearest) } else { nearest });
                 Err(ScenarioError::UnknownKey { place: self.text_place(key), key: path.join("."), nearest })
             }
@@ -65,7 +65,7 @@ impl Source<'_> {
 
     fn wrong_type(&self, error: &toml::de::Error) -> ScenarioError {
         let span = error.span().unwrap_or(0..0);
-        let holds = |entry: &Entry| entry.value.start <= span.start && span.end <= entry.value.end;
+        let holds = |entry: &KeyEntry| entry.value.start <= span.start && span.end <= entry.value.end;
         let key = self.entries().into_iter().filter(holds).max_by_key(|entry| entry.path.len());
         let place = self.text_place(span.clone());
         match key {
@@ -76,18 +76,18 @@ impl Source<'_> {
         }
     }
 
-    fn entries(&self) -> Vec<Entry> {
+    fn entries(&self) -> Vec<KeyEntry> {
         DeTable::parse(self.text).map_or_else(|_| Vec::new(), |table| entries(table.get_ref()))
     }
 
-    fn text_place(&self, span: Range<usize>) -> Place {
-        Place::Text(Box::new(TextPlace { name: self.name.to_owned(), snippet: Snippet::of_line(self.text, span) }))
+    fn text_place(&self, span: Range<usize>) -> ValuePlace {
+        ValuePlace::Text(Box::new(TextPlace { name: self.name.to_owned(), snippet: Snippet::of_line(self.text, span) }))
     }
 
     /// Where a key gets its value; `None` where it is a default. `item` is an index into a list.
-    fn place_of(&self, key: &str, item: Option<usize>) -> Option<Place> {
+    fn place_of(&self, key: &str, item: Option<usize>) -> Option<ValuePlace> {
         if let Some(set) = self.overrides.iter().rev().find(|set| set.concerns(key)) {
-            return Some(Place::Set(set.text().to_owned()));
+            return Some(ValuePlace::Set(set.text().to_owned()));
         }
         let entry =
             self.entries().into_iter().find(|entry| entry.path.iter().map(String::as_str).eq(key.split('.')))?;
@@ -101,7 +101,7 @@ fn unusable(message: &str) -> String {
 }
 
 /// One key of a text and where it is.
-struct Entry {
+struct KeyEntry {
     path: Vec<String>,
     key: Range<usize>,
     value: Range<usize>,
@@ -109,14 +109,14 @@ struct Entry {
     items: Vec<Range<usize>>,
 }
 
-fn entries(table: &DeTable<'_>) -> Vec<Entry> {
+fn entries(table: &DeTable<'_>) -> Vec<KeyEntry> {
     let mut entries = Vec::new();
     let mut open = vec![(Vec::new(), table)];
     while let Some((prefix, table)) = open.pop() {
         for (key, value) in table {
             let path: Vec<String> = prefix.iter().cloned().chain([key.get_ref().to_string()]).collect();
             let items = value.get_ref().as_array().into_iter().flatten().map(Spanned::span).collect();
-            entries.push(Entry { path: path.clone(), key: key.span(), value: value.span(), items });
+            entries.push(KeyEntry { path: path.clone(), key: key.span(), value: value.span(), items });
             if let DeValue::Table(table) = value.get_ref() {
                 open.push((path, table));
             }
@@ -156,8 +156,8 @@ fn last(key: &'static str) -> &'static str {
 }
 
 /// Applies one override and reads the whole again, so that an error is this override's.
-fn apply(table: &mut Table, set: &Override) -> Result<File, ScenarioError> {
-    let place = || Place::Set(set.text().to_owned());
+fn apply(table: &mut Table, set: &Override) -> Result<ScenarioFile, ScenarioError> {
+    let place = || ValuePlace::Set(set.text().to_owned());
     let error = |reason: String| ScenarioError::Value { place: place(), key: set.key().to_owned(), reason, help: None };
     for path in set.paths() {
         if !is_known(&path) {
@@ -166,5 +166,5 @@ fn apply(table: &mut Table, set: &Override) -> Result<File, ScenarioError> {
         }
     }
     set.apply(table).ok_or_else(|| error("is part of something that is no table".to_owned()))?;
-    File::deserialize(table.clone()).map_err(|cause| error(unusable(cause.message())))
+    ScenarioFile::deserialize(table.clone()).map_err(|cause| error(unusable(cause.message())))
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::pipeline::sink::Mode;
 use crate::scenario::builtin::BUILTIN;
-use crate::scenario::{BlockHow, Flavor, SinkSettings, Workload};
+use crate::scenario::{BlockKind, Flavor, SinkSettings, Workload};
 
 /// The least that a scenario needs; more is appended.
 const HEAD: &str = "question = \"Why?\"\nwhy = \"Because.\"\nexpect.gates = [\"slow_polls == 0\"]\n";
@@ -201,7 +201,7 @@ fn any_key_can_be_overridden() {
     let Workload::Block(block) = good("", &["block={ tasks = 3, how = \"spin\" }"]).settings.workload else {
         panic!("it blocks")
     };
-    assert_eq!((block.tasks, block.how), (3, BlockHow::Spin));
+    assert_eq!((block.tasks, block.how), (3, BlockKind::Spin));
     assert_eq!(good("", &["question=What = now?"]).question, "What = now?");
     assert_eq!(good("", &["expect.gates=slow_polls == 1"]).expect[0].to_string(), "slow_polls == 1");
 }

@@ -11,9 +11,9 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use fastrand::Rng;
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use super::super::{How, InputEvidence, OutputEvidence, examine_within};
+use super::super::{ConfirmSettings, InputEvidence, OutputEvidence, examine_within};
 use super::{Counts, NONE, counts};
-use crate::pipeline::pieces::pieces;
+use crate::pipeline::long_line::pieces;
 use crate::pipeline::tag::tag;
 use pollscope_record::recording::{Confirmation, Verdict};
 
@@ -30,7 +30,7 @@ struct Sent {
 /// Inputs in memory, as thousands of files would keep a disk busy for a minute, and a clean merge of them.
 struct Case {
     seed: u64,
-    how: How,
+    how: ConfirmSettings,
     files: Vec<File>,
     evidence: Vec<InputEvidence>,
     inputs: Vec<Vec<Line>>,
@@ -60,7 +60,7 @@ impl Case {
             0 => [format!("{input}-").as_bytes(), words[rng.usize(..words.len())]].concat(),
             _ => words[rng.usize(..words.len())].to_vec(),
         };
-        let how = How { tags, max_line: rng.bool().then(|| NonZeroUsize::new(rng.usize(2..5)).unwrap()) };
+        let how = ConfirmSettings { tags, max_line: rng.bool().then(|| NonZeroUsize::new(rng.usize(2..5)).unwrap()) };
         let (mut inputs, mut files, mut evidence, mut due) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for input in 0..rng.usize(1..5) {
             let lines: Vec<Line> = (0..rng.usize(..7)).map(|_| line(input, rng)).collect();

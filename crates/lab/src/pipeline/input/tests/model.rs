@@ -14,9 +14,9 @@ use fastrand::Rng;
 use tempfile::TempDir;
 
 use super::super::generations::LINGER;
-use super::super::{Input, Look, Reading, SMALLEST_MAX_LINE, Watch};
+use super::super::{Input, Look, ReadSettings, SMALLEST_MAX_LINE, Watch};
 use super::world::World;
-use crate::pipeline::confirm::{How, OutputEvidence, PartFile, confirm};
+use crate::pipeline::confirm::{ConfirmSettings, OutputEvidence, PartFile, confirm};
 use crate::pipeline::inotify::{Inotify, NameWatch};
 use pollscope_record::recording::Verdict;
 
@@ -239,7 +239,8 @@ impl Reader {
     fn open(world: &World, max_line: usize, is_watched: bool) -> Reader {
         let watch = if is_watched { Watch::Inotify } else { Watch::Poll };
         let max_line = NonZeroUsize::new(max_line).unwrap();
-        let mut input = Input::open(&world.path(), Reading { max_line, ..Reading::following(watch) }).unwrap();
+        let mut input =
+            Input::open(&world.path(), ReadSettings { max_line, ..ReadSettings::following(watch) }).unwrap();
         let marker = is_watched.then(|| {
             let inotify = inotify();
             // Before anything is watched: it is told once for each time that it is made from then on.
@@ -308,7 +309,7 @@ impl Reader {
         fs::write(&output, lines).unwrap();
         let metadata = output.metadata().unwrap();
         let output = OutputEvidence { path: output, start: 0, dev: metadata.dev(), ino: metadata.ino() };
-        let how = How { max_line: Some(self.input.reading.max_line), tags: false };
+        let how = ConfirmSettings { max_line: Some(self.input.reading.max_line), tags: false };
         let evidence = self.input.evidence();
         let is_gone = evidence.parts.iter().any(|part| matches!(part.file, PartFile::Gone(_)));
         let parts = format!("{evidence:#?}");

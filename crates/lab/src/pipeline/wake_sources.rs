@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::idle_watcher::IdleWatcher;
 use super::inotify::NameWatch;
-use super::input::{Idle, Input};
+use super::input::{IdleInput, Input};
 
 /// How long it sleeps at most, unless its interval is longer: after long without new data, and if the idle watcher looks.
 const LONGEST_SLEEP: Duration = Duration::from_millis(2_500);
@@ -26,7 +26,7 @@ pub(super) type Readiness<'a> = AsyncFdReadyGuard<'a, Arc<File>>;
 
 /// What can wake one input's tail.
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub(super) struct WakeSources {
     path: PathBuf,
     interval: Duration,
     fifo: Option<AsyncFd<Arc<File>>>,
@@ -34,14 +34,14 @@ pub(super) struct Waiting {
     idle_watcher: IdleWatcher,
 }
 
-impl Waiting {
+impl WakeSources {
     /// On a runtime.
-    pub(super) fn new(input: &Input, interval: Duration, idle_watcher: IdleWatcher) -> Waiting {
+    pub(super) fn new(input: &Input, interval: Duration, idle_watcher: IdleWatcher) -> WakeSources {
         // Where the runtime cannot say that it is ready, it is looked at like a file.
         #[expect(deprecated, reason = "its successor wants a promise that an open file keeps by itself")]
         let fifo = input.fifo().and_then(|fifo| AsyncFd::with_interest(Arc::clone(fifo), Interest::READABLE).ok());
         let name_watch = input.name_watch().cloned();
-        Waiting { path: input.path().to_owned(), interval, fifo, name_watch, idle_watcher }
+        WakeSources { path: input.path().to_owned(), interval, fifo, name_watch, idle_watcher }
     }
 
     /// Before a look at a FIFO: until something may be found in it. Asked before the look, so that what comes after the look
@@ -59,7 +59,7 @@ impl Waiting {
     pub(super) async fn until_changed(
         &self,
         readiness: Option<Readiness<'_>>,
-        idle: Idle,
+        idle: IdleInput,
         closed: &mut watch::Receiver<bool>,
     ) {
         if let Some(mut readiness) = readiness {

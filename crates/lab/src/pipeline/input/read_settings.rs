@@ -13,13 +13,13 @@ pub const LARGEST_MAX_LINE: usize = 64 << 20;
 
 /// How inputs are read.
 #[derive(Debug, Clone)]
-pub struct Reading {
+pub struct ReadSettings {
     /// Whether to go on at their ends, and with the files that take their places.
     pub follow: bool,
     /// The longest line that is merged whole, in bytes without its newline; at least [`SMALLEST_MAX_LINE`]. A longer one is
-    /// merged in [pieces](crate::pipeline::pieces).
+    /// merged in pieces.
     pub max_line: NonZeroUsize,
-    /// Whether each line is given its input's [tag](crate::pipeline::tag).
+    /// Whether each line is given its input's tag.
     pub tag: bool,
     /// How it is noticed that they changed.
     pub watch: Watch,
@@ -27,15 +27,15 @@ pub struct Reading {
     pub events: Events,
 }
 
-impl Reading {
+impl ReadSettings {
     /// To the inputs' present ends.
-    pub fn once() -> Reading {
-        Reading { follow: false, max_line: MAX_LINE, tag: false, watch: Watch::Poll, events: Events::from_now() }
+    pub fn once() -> ReadSettings {
+        ReadSettings { follow: false, max_line: MAX_LINE, tag: false, watch: Watch::Poll, events: Events::from_now() }
     }
 
     /// On at the inputs' ends, and with the files that take their places.
-    pub fn following(watch: Watch) -> Reading {
-        Reading { follow: true, watch, ..Reading::once() }
+    pub fn following(watch: Watch) -> ReadSettings {
+        ReadSettings { follow: true, watch, ..ReadSettings::once() }
     }
 
     pub(super) fn longest_line(&self) -> usize {

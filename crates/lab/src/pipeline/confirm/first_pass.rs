@@ -11,7 +11,7 @@ use super::output::Damage;
 
 /// What the first pass found.
 pub(super) struct FirstPass {
-    pub(super) inputs: Vec<Progress>,
+    pub(super) inputs: Vec<InputProgress>,
     /// Lines in the inputs; of those that were split, each piece.
     pub(super) lines: u64,
     /// Lines that were split.
@@ -28,7 +28,7 @@ pub(super) struct FirstPass {
 
 /// How far an input was found in the output.
 #[derive(Default)]
-pub(super) struct Progress {
+pub(super) struct InputProgress {
     /// Its lines.
     pub(super) lines: u64,
     /// How many of them were found, in order.
@@ -47,8 +47,8 @@ pub(super) fn follow(
     let cursors = inputs.cursors();
     let sieve = Sieve::new(inputs.bytes());
     let mut front =
-        Front { inputs, cursors, waiting: WaitingInputs::default(), progress: Vec::new(), sieve, long_lines: 0 };
-    front.progress.resize_with(front.cursors.len(), Progress::default);
+        SideBySide { inputs, cursors, waiting: WaitingInputs::default(), progress: Vec::new(), sieve, long_lines: 0 };
+    front.progress.resize_with(front.cursors.len(), InputProgress::default);
     front.waiting.next.resize(front.cursors.len(), None);
     for input in 0..front.cursors.len() {
         front.wait_for_next(input)?;
@@ -64,22 +64,22 @@ pub(super) fn follow(
         front.move_on(line.hash)
     })?;
     let rest = front.read_the_rest()?;
-    let Front { progress, sieve, long_lines, .. } = front;
+    let SideBySide { progress, sieve, long_lines, .. } = front;
     let ends_early = sieve == rest;
     let lines = progress.iter().map(|progress| progress.lines).sum();
     Ok(FirstPass { inputs: progress, lines, long_lines, cut, first_cut, sieve, ends_early })
 }
 
-struct Front<'a, 'e> {
+struct SideBySide<'a, 'e> {
     inputs: &'a mut Inputs<'e>,
     cursors: Vec<Cursor>,
     waiting: WaitingInputs,
-    progress: Vec<Progress>,
+    progress: Vec<InputProgress>,
     sieve: Sieve,
     long_lines: u64,
 }
 
-impl Front<'_, '_> {
+impl SideBySide<'_, '_> {
     fn wait_for_next(&mut self, input: usize) -> Result<(), EvidenceError> {
         let next = self.read(input)?;
         self.progress[input].stuck = next.map(|line| (line.hash, line.place));

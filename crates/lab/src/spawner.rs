@@ -6,24 +6,24 @@ use std::{io, thread};
 use pollscope_probe::Probe;
 use tokio::task::JoinHandle;
 
-use crate::meter::Meter;
+use crate::cost::CostMeter;
 
 /// Spawns tasks with names.
 #[derive(Debug, Clone)]
-pub struct Tasks {
+pub struct Spawner {
     probe: Probe,
-    meter: Meter,
+    meter: CostMeter,
 }
 
-impl Tasks {
+impl Spawner {
     /// Tasks that `probe` sees and names.
-    pub fn measured_by(probe: &Probe) -> Tasks {
-        Tasks { probe: probe.clone(), meter: Meter::default() }
+    pub fn measured_by(probe: &Probe) -> Spawner {
+        Spawner { probe: probe.clone(), meter: CostMeter::default() }
     }
 
     /// Tasks that nothing measures.
-    pub fn unmeasured() -> Tasks {
-        Tasks::measured_by(&Probe::off())
+    pub fn unmeasured() -> Spawner {
+        Spawner::measured_by(&Probe::off())
     }
 
     /// Spawns a task on the current runtime; its spawn site is the caller's.
@@ -37,7 +37,7 @@ impl Tasks {
     }
 
     /// Gives a closure to the runtime's blocking pool.
-    pub fn spawn_blocking<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    pub(crate) fn spawn_blocking<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         tokio::task::spawn_blocking(self.meter.waiting(f))
     }
 
@@ -45,7 +45,11 @@ impl Tasks {
     ///
     /// # Errors
     /// What the system says.
-    pub fn spawn_thread(&self, name: &str, f: impl FnOnce() + Send + 'static) -> io::Result<thread::JoinHandle<()>> {
+    pub(crate) fn spawn_thread(
+        &self,
+        name: &str,
+        f: impl FnOnce() + Send + 'static,
+    ) -> io::Result<thread::JoinHandle<()>> {
         let meter = self.meter.clone();
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             f();
@@ -54,7 +58,7 @@ impl Tasks {
     }
 
     /// Where it is added up what these threads use, and what those of the runtime do.
-    pub fn meter(&self) -> &Meter {
+    pub(crate) fn meter(&self) -> &CostMeter {
         &self.meter
     }
 }

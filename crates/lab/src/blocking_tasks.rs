@@ -8,11 +8,11 @@ use tokio::task::block_in_place;
 use tokio::time::{Instant, timeout};
 
 use crate::pipeline::sink::Mode;
-use crate::scenario::{BlockHow, BlockSettings};
-use crate::tasks::Tasks;
+use crate::scenario::{BlockKind, BlockSettings};
+use crate::spawner::Spawner;
 
 /// Waits, blocks as the settings say, and waits again until the run's time is over or `closed` turns true.
-pub async fn block(tasks: &Tasks, mode: Mode, settings: BlockSettings, mut closed: watch::Receiver<bool>) {
+pub(crate) async fn run(spawner: &Spawner, mode: Mode, settings: BlockSettings, mut closed: watch::Receiver<bool>) {
     let end = Instant::now() + settings.run_for;
     // An error of the channel means that nobody is left who could close it: that is a close.
     if timeout(settings.after, closed.wait_for(|&closed| closed)).await.is_ok() {
@@ -20,8 +20,8 @@ pub async fn block(tasks: &Tasks, mode: Mode, settings: BlockSettings, mut close
     }
     let blockers: Vec<_> = (0..settings.tasks)
         .map(|index| {
-            let blocker = blocker(tasks.clone(), mode, settings.how, settings.duration);
-            tasks.spawn(&format!("blocker {index}"), blocker)
+            let blocker = blocker(spawner.clone(), mode, settings.how, settings.duration);
+            spawner.spawn(&format!("blocker {index}"), blocker)
         })
         .collect();
     for blocker in blockers {
@@ -32,22 +32,22 @@ pub async fn block(tasks: &Tasks, mode: Mode, settings: BlockSettings, mut close
     let _ = timeout(end - Instant::now(), closed.wait_for(|&closed| closed)).await;
 }
 
-async fn blocker(tasks: Tasks, mode: Mode, how: BlockHow, duration: Duration) {
+async fn blocker(spawner: Spawner, mode: Mode, how: BlockKind, duration: Duration) {
     match mode {
         Mode::Naive => block_thread(how, duration),
         Mode::BlockInPlace => block_in_place(|| block_thread(how, duration)),
         // Nothing is written here, so that these differ in nothing.
         Mode::Offloaded | Mode::SpawnBlocking | Mode::TokioFs => {
             // An error means that the runtime is shutting down.
-            let _ = tasks.spawn_blocking(move || block_thread(how, duration)).await;
+            let _ = spawner.spawn_blocking(move || block_thread(how, duration)).await;
         }
     }
 }
 
-fn block_thread(how: BlockHow, duration: Duration) {
+fn block_thread(how: BlockKind, duration: Duration) {
     match how {
-        BlockHow::Sleep => thread::sleep(duration),
-        BlockHow::Spin => {
+        BlockKind::Sleep => thread::sleep(duration),
+        BlockKind::Spin => {
             let end = Instant::now() + duration;
             while Instant::now() < end {
                 std::hint::spin_loop();

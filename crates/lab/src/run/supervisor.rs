@@ -11,15 +11,15 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use super::collect::{Collected, Collector};
-use super::on_loop::{EndsOutside, Event, Outcome};
-use super::prepare::Outside;
+use super::on_loop::{LoopEvent, OutsideWitnesses, WorkloadOutcome};
+use super::setup::Surroundings;
 use super::{Observer, RunError, io_error};
 use crate::pipeline::confirm::{InputEvidence, OutputEvidence, confirm};
-use crate::pipeline::generate::Appearances;
 use crate::pipeline::input::EventSummary;
-use crate::pipeline::merge::Merged;
+use crate::pipeline::merge::MergeOutcome;
+use crate::pipeline::simulation::Appearances;
 use crate::shutdown::{Phase, Shutdown};
-use crate::witness::responder::{Asking, Client, Responses};
+use crate::witness::responder::{Client, Responses, RunningClient};
 use pollscope_record::escape::escape_path;
 use pollscope_record::recording::{Dist, Merge, Verdict};
 
@@ -29,125 +29,131 @@ const TICK: Duration = Duration::from_millis(20);
 const REMOVAL: Duration = Duration::from_millis(500);
 
 /// The watching side of a run.
-pub(super) struct Watching {
-    outside: Outside,
-    asking: Option<Asking>,
+pub(super) struct Supervisor {
+    surroundings: Surroundings,
+    running_client: Option<RunningClient>,
     collector: Collector,
     close: watch::Sender<bool>,
     origin: Instant,
     elapsed: Option<Duration>,
-    /// How many of the inputs' events were told on.
-    told: usize,
+    /// How many of the inputs' events the observer knows.
+    shown_events: usize,
 }
 
 /// What a run left behind, apart from what the probe saw.
-pub(super) struct Ended {
+pub(super) struct RunEnd {
     pub(super) elapsed: Duration,
     pub(super) collected: Collected,
     pub(super) responses: Option<Responses>,
-    pub(super) merge: Option<MergeEnded>,
+    pub(super) merge: Option<MergeEnd>,
     /// What was given up to report at once.
     pub(super) abandoned: Option<&'static str>,
 }
 
 /// What a merge left behind.
-pub(super) struct MergeEnded {
+pub(super) struct MergeEnd {
     pub(super) confirmed: Merge,
     pub(super) written_bytes: Option<u64>,
     pub(super) write_latency: Option<Dist>,
     pub(super) errors: Vec<String>,
-    pub(super) told: EventSummary,
+    pub(super) input_events: EventSummary,
 }
 
-impl Watching {
+impl Supervisor {
     /// Connects the client, then lets the simulated writers begin.
     pub(super) fn start(
-        ends: EndsOutside,
-        mut outside: Outside,
+        ends: OutsideWitnesses,
+        mut surroundings: Surroundings,
         collector: Collector,
         close: watch::Sender<bool>,
         origin: Instant,
-    ) -> Result<Watching, RunError> {
-        let mut asking = None;
+    ) -> Result<Supervisor, RunError> {
+        let mut running_client = None;
         if let Some(end) = ends.client {
             let client = Client::connect(end.server, end.settings.connections, end.settings.every);
-            asking = Some(client.and_then(Client::start).map_err(io_error("connect the client to the echo server"))?);
+            running_client =
+                Some(client.and_then(Client::start).map_err(io_error("connect the client to the echo server"))?);
             // An error means that the loop ended already; its last event says why.
             let _ = end.connected.send(());
         }
-        outside.start(origin)?;
-        Ok(Watching { outside, asking, collector, close, origin, elapsed: None, told: 0 })
+        surroundings.start(origin)?;
+        Ok(Supervisor { surroundings, running_client, collector, close, origin, elapsed: None, shown_events: 0 })
     }
 
     /// Watches until the loop has ended, or, with `None`, until asked to report at once.
     pub(super) fn until_finished(
         &mut self,
-        events: &Receiver<Event>,
+        events: &Receiver<LoopEvent>,
         shutdown: &Shutdown,
         observer: &mut dyn Observer,
-    ) -> Result<Option<Outcome>, RunError> {
+    ) -> Result<Option<WorkloadOutcome>, RunError> {
         loop {
             match events.recv_timeout(TICK) {
-                Ok(Event::Started(handle)) => self.collector.watch(&handle),
-                Ok(Event::WorkloadDone) => {
+                Ok(LoopEvent::Started(handle)) => self.collector.watch(&handle),
+                Ok(LoopEvent::WorkloadDone) => {
                     self.elapsed = Some(self.origin.elapsed());
-                    if let Some(asking) = &self.asking {
-                        asking.stop();
+                    if let Some(running_client) = &self.running_client {
+                        running_client.stop();
                     }
                 }
-                Ok(Event::Finished(outcome)) => return outcome.map(Some),
+                Ok(LoopEvent::Finished(outcome)) => return outcome.map(Some),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(RunError::Panicked),
             }
             observer.progress(self.collector.tick());
-            for event in self.outside.events.after(self.told) {
+            for event in self.surroundings.events.after(self.shown_events) {
                 observer.input_event(&event);
-                self.told += 1;
+                self.shown_events += 1;
             }
             match shutdown.phase() {
                 Phase::Run => {}
-                Phase::Drain => self.outside.stop(),
+                Phase::Drain => self.surroundings.stop(),
                 Phase::Finish => {
-                    self.outside.stop();
-                    self.outside.enough.store(true, Ordering::Relaxed);
+                    self.surroundings.stop();
+                    self.surroundings.enough.store(true, Ordering::Relaxed);
                 }
                 Phase::Abort => return Ok(None),
             }
-            if !*self.close.borrow() && self.outside.is_over(self.origin.elapsed()) {
+            if !*self.close.borrow() && self.surroundings.is_over(self.origin.elapsed()) {
                 self.close.send_replace(true);
             }
         }
     }
 
     /// Gathers what is left; of an abandoned workload (`None`), what is known.
-    pub(super) fn end(mut self, outcome: Option<Outcome>, shutdown: &Shutdown) -> Result<Ended, RunError> {
+    pub(super) fn end(mut self, outcome: Option<WorkloadOutcome>, shutdown: &Shutdown) -> Result<RunEnd, RunError> {
         // Stays here, so that it is removed before the process ends, whatever becomes of the threads that use it.
-        let folder = self.outside.folder.take();
+        let folder = self.surroundings.folder.take();
         let elapsed = self.elapsed.unwrap_or_else(|| self.origin.elapsed());
-        let responses = match (self.asking.take(), &outcome) {
+        let responses = match (self.running_client.take(), &outcome) {
             (None, _) => None,
-            (Some(asking), None) => Some(asking.so_far()),
-            (Some(asking), Some(_)) => Some(asking.finish().map_err(io_error("hear the echo server's answers"))?),
+            (Some(running_client), None) => Some(running_client.so_far()),
+            (Some(running_client), Some(_)) => {
+                Some(running_client.finish().map_err(io_error("hear the echo server's answers"))?)
+            }
         };
         let (merge, abandoned) = match outcome {
-            Some(Outcome::Blocked) => (None, None),
-            Some(Outcome::Merged(merged)) => {
-                let (inputs, told) = (merged.inputs.len() as u64, merged.events.clone());
-                match confirm_until(self.outside, merged, shutdown)? {
+            Some(WorkloadOutcome::Blocked) => (None, None),
+            Some(WorkloadOutcome::Merged(merged)) => {
+                let (inputs, input_events) = (merged.inputs.len() as u64, merged.events.clone());
+                match confirm_until(self.surroundings, merged, shutdown)? {
                     Some(confirmed) => (Some(confirmed), None),
-                    None => (Some(unconfirmed(inputs, "the confirmation", told)), Some("the confirmation")),
+                    None => (Some(unconfirmed(inputs, "the confirmation", input_events)), Some("the confirmation")),
                 }
             }
             None => {
-                let told = self.outside.events.so_far();
-                (self.outside.inputs.map(|inputs| unconfirmed(inputs, "the merge", told)), Some("the workload"))
+                let input_events = self.surroundings.events.so_far();
+                (
+                    self.surroundings.inputs.map(|inputs| unconfirmed(inputs, "the merge", input_events)),
+                    Some("the workload"),
+                )
             }
         };
         let collected = self.collector.end();
         if let Some(folder) = folder {
             remove(folder, shutdown);
         }
-        Ok(Ended { elapsed, collected, responses, merge, abandoned })
+        Ok(RunEnd { elapsed, collected, responses, merge, abandoned })
     }
 }
 
@@ -177,15 +183,15 @@ fn remove(folder: TempDir, shutdown: &Shutdown) {
 /// Confirms on a thread of its own: the FIFO's reader may pause for long and the files be large, and a request to report
 /// at once must not wait for either. `None` when that came first.
 fn confirm_until(
-    mut outside: Outside,
-    merged: Box<Merged>,
+    mut surroundings: Surroundings,
+    merged: Box<MergeOutcome>,
     shutdown: &Shutdown,
-) -> Result<Option<MergeEnded>, RunError> {
+) -> Result<Option<MergeEnd>, RunError> {
     let (send, confirmed) = mpsc::channel();
     let thread = thread::Builder::new().name("confirm".to_owned());
     let spawned = thread.spawn(move || {
         // An error means that nobody waits for it any more.
-        let _ = send.send(ended(&mut outside, &merged));
+        let _ = send.send(ended(&mut surroundings, &merged));
     });
     spawned.map_err(io_error("start the thread `confirm`"))?;
     loop {
@@ -198,12 +204,12 @@ fn confirm_until(
     }
 }
 
-fn ended(outside: &mut Outside, merged: &Merged) -> Result<MergeEnded, RunError> {
-    let appearances = outside.appearances()?;
-    let behind_fifo = outside.file_behind_fifo()?;
+fn ended(surroundings: &mut Surroundings, merged: &MergeOutcome) -> Result<MergeEnd, RunError> {
+    let appearances = surroundings.appearances()?;
+    let behind_fifo = surroundings.file_behind_fifo()?;
     let inputs: Vec<InputEvidence> = merged.inputs.iter().map(|tailed| tailed.evidence.clone()).collect();
     let mut confirmed = match output_evidence(merged, behind_fifo) {
-        Ok(output) => confirm(&inputs, &output, &outside.how),
+        Ok(output) => confirm(&inputs, &output, &surroundings.how),
         Err(reason) => Merge::unverifiable(inputs.len() as u64, reason),
     };
     let mut errors: Vec<String> = merged.output_error.iter().map(ToString::to_string).collect();
@@ -219,11 +225,11 @@ fn ended(outside: &mut Outside, merged: &Merged) -> Result<MergeEnded, RunError>
         confirmed.reason = Some(loss.to_string());
     }
     let write_latency = appearances.map(|appearances| write_latency(&appearances, merged));
-    let told = merged.events.clone();
-    Ok(MergeEnded { confirmed, written_bytes: Some(merged.bytes()), write_latency, errors, told })
+    let input_events = merged.events.clone();
+    Ok(MergeEnd { confirmed, written_bytes: Some(merged.bytes()), write_latency, errors, input_events })
 }
 
-fn output_evidence(merged: &Merged, behind_fifo: Option<PathBuf>) -> Result<OutputEvidence, String> {
+fn output_evidence(merged: &MergeOutcome, behind_fifo: Option<PathBuf>) -> Result<OutputEvidence, String> {
     let opened = &merged.opened;
     let Some(path) = behind_fifo else {
         return Ok(OutputEvidence { path: opened.path.clone(), start: opened.start, dev: opened.dev, ino: opened.ino });
@@ -236,18 +242,18 @@ fn cannot_read(path: &Path, error: &std::io::Error) -> String {
     format!("cannot look at `{}`: {error}", escape_path(path))
 }
 
-fn unconfirmed(inputs: u64, what: &str, told: EventSummary) -> MergeEnded {
-    MergeEnded {
+fn unconfirmed(inputs: u64, what: &str, input_events: EventSummary) -> MergeEnd {
+    MergeEnd {
         confirmed: Merge::unverifiable(inputs, format!("{what} was abandoned before it ended")),
         written_bytes: None,
         write_latency: None,
         errors: Vec::new(),
-        told,
+        input_events,
     }
 }
 
 /// From each line's appearance in its input to the answer of its write.
-fn write_latency(appearances: &Appearances, merged: &Merged) -> Dist {
+fn write_latency(appearances: &Appearances, merged: &MergeOutcome) -> Dist {
     let mut latency = Dist::empty(3);
     for (appeared, tailed) in appearances.iter().zip(&merged.inputs) {
         for (appeared, written) in appeared.iter().zip(&tailed.written_ns) {

@@ -38,27 +38,27 @@ struct Writer {
 
 /// Files that exist and are still empty.
 #[derive(Debug)]
-pub struct Files {
+pub struct SimulatedFiles {
     plan: Plan,
     writers: Vec<Writer>,
 }
 
-/// When each line was written, by input: nanoseconds since the origin given to [`Files::start`].
-pub type Appearances = Vec<Vec<u64>>;
+/// When each line was written, by input: nanoseconds since the origin given to [`SimulatedFiles::start`].
+pub(crate) type Appearances = Vec<Vec<u64>>;
 
 /// The writers at work.
 #[derive(Debug)]
-pub struct Generator {
+pub(crate) struct SimulatedWriters {
     thread: thread::JoinHandle<io::Result<Appearances>>,
     stop: Arc<AtomicBool>,
 }
 
-impl Files {
+impl SimulatedFiles {
     /// Creates the empty files `input-0` to `input-N` in `folder`.
     ///
     /// # Errors
     /// When a file exists, or cannot be created.
-    pub fn create(folder: &Path, plan: &Plan) -> io::Result<Files> {
+    pub fn create(folder: &Path, plan: &Plan) -> io::Result<SimulatedFiles> {
         let writers = (0..plan.inputs).map(|index| {
             let path = folder.join(format!("input-{index}"));
             let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
@@ -66,7 +66,7 @@ impl Files {
             let random = fastrand::Rng::with_seed(plan.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ index as u64);
             Ok(Writer { path, file, random, written: 0 })
         });
-        Ok(Files { plan: plan.clone(), writers: writers.collect::<io::Result<_>>()? })
+        Ok(SimulatedFiles { plan: plan.clone(), writers: writers.collect::<io::Result<_>>()? })
     }
 
     /// The files' paths.
@@ -78,11 +78,11 @@ impl Files {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(self, origin: Instant) -> io::Result<Generator> {
+    pub(crate) fn start(self, origin: Instant) -> io::Result<SimulatedWriters> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new().name("writers".to_owned()).spawn(move || self.run(origin, &stopped))?;
-        Ok(Generator { thread, stop })
+        Ok(SimulatedWriters { thread, stop })
     }
 
     /// Writes every line at once, without waiting.
@@ -129,14 +129,14 @@ impl Files {
     }
 }
 
-impl Generator {
+impl SimulatedWriters {
     /// Whether every line is written.
-    pub fn is_finished(&self) -> bool {
+    pub(crate) fn is_finished(&self) -> bool {
         self.thread.is_finished()
     }
 
     /// Stops before the next line, if there is one.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
@@ -144,7 +144,7 @@ impl Generator {
     ///
     /// # Errors
     /// When a write failed.
-    pub fn join(self) -> io::Result<Appearances> {
+    pub(crate) fn join(self) -> io::Result<Appearances> {
         self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the writers' thread panicked")))
     }
 }
@@ -172,7 +172,7 @@ mod tests {
 
     fn written(seed: u64) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
-        let files = Files::create(folder.path(), &plan(seed)).unwrap();
+        let files = SimulatedFiles::create(folder.path(), &plan(seed)).unwrap();
         let paths = files.paths();
         let appearances = files.start(Instant::now()).unwrap().join().unwrap();
         assert!(appearances.iter().all(|at| at.len() == 4 && at.is_sorted()));
@@ -199,8 +199,8 @@ mod tests {
     fn a_stop_ends_it_before_the_next_line() {
         let folder = tempfile::tempdir().unwrap();
         let plan = Plan { lines: 1_000_000, max_wait: Duration::from_millis(20), ..plan(1) };
-        let generator = Files::create(folder.path(), &plan).unwrap().start(Instant::now()).unwrap();
-        generator.stop();
-        assert!(generator.join().unwrap().iter().all(|at| at.len() < 1_000));
+        let writers = SimulatedFiles::create(folder.path(), &plan).unwrap().start(Instant::now()).unwrap();
+        writers.stop();
+        assert!(writers.join().unwrap().iter().all(|at| at.len() < 1_000));
     }
 }

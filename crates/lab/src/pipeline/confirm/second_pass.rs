@@ -6,7 +6,7 @@
 use std::ops::{ControlFlow, Range};
 
 use super::evidence::EvidenceError;
-use super::follow::{FirstPass, Progress, Sieve};
+use super::first_pass::{FirstPass, InputProgress, Sieve};
 use super::inputs::Inputs;
 use super::lines::{ByLine, Line, LineHash, Place};
 use super::output::Damage;
@@ -85,7 +85,7 @@ pub(super) fn count(
     let (numbers, uneven) = followed.sieve.uneven();
     let room = usize::try_from(followed.lines).unwrap_or(most).min(most) + 1;
     let table = ByLine::with_capacity_and_hasher(room, Default::default());
-    let mut turn = Turn { sieve: &followed.sieve, numbers: &numbers, now: 0..uneven, most, table };
+    let mut turn = BucketRange { sieve: &followed.sieve, numbers: &numbers, now: 0..uneven, most, table };
     while !turn.now.is_empty() {
         turn.expect(inputs, followed.lines)?;
         turn.see(&mut counted, each_line)?;
@@ -123,7 +123,7 @@ pub(super) fn count_rest(
         }
         Ok(())
     })?;
-    let loss = |input: &Progress| match input.stuck {
+    let loss = |input: &InputProgress| match input.stuck {
         None => Loss::default(),
         Some((line, place)) => {
             let lost = Some(LostLine { place, copies: table[&line], number: input.found });
@@ -136,7 +136,7 @@ pub(super) fn count_rest(
 }
 
 /// Some buckets, and their lines.
-struct Turn<'a> {
+struct BucketRange<'a> {
     sieve: &'a Sieve,
     /// Of each bucket that is uneven, its number among these.
     numbers: &'a [Option<u32>],
@@ -146,7 +146,7 @@ struct Turn<'a> {
     table: ByLine<Copies>,
 }
 
-impl Turn<'_> {
+impl BucketRange<'_> {
     fn has(&self, line: LineHash) -> bool {
         self.numbers[self.sieve.bucket(line)].is_some_and(|number| self.now.contains(&number))
     }
@@ -214,7 +214,7 @@ impl Turn<'_> {
         &mut self,
         counted: &mut SecondPass,
         inputs: &mut Inputs,
-        progress: &[Progress],
+        progress: &[InputProgress],
     ) -> Result<(), EvidenceError> {
         let mut open: u64 = self.table.values().map(|copies| copies.lost()).sum();
         counted.lost += open;
@@ -246,7 +246,7 @@ impl Turn<'_> {
 }
 
 impl Loss {
-    fn note(&mut self, number: u64, place: Place, copies: Copies, progress: &Progress) {
+    fn note(&mut self, number: u64, place: Place, copies: Copies, progress: &InputProgress) {
         let lost = LostLine { place, copies, number };
         if self.first.is_none_or(|first| number < first.number) {
             self.first = Some(lost);

@@ -8,21 +8,21 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::{RunError, io_error};
-use crate::pipeline::confirm::How;
+use crate::pipeline::confirm::ConfirmSettings;
 use crate::pipeline::fifo::{FifoReader, Pauses};
-use crate::pipeline::generate::{Appearances, Files, Generator, Plan};
-use crate::pipeline::input::{Events, Input, MAX_LINE, Reading, Watch};
+use crate::pipeline::input::{Events, Input, MAX_LINE, ReadSettings, Watch};
 use crate::pipeline::merge::open_inputs;
+use crate::pipeline::simulation::{Appearances, Plan, SimulatedFiles, SimulatedWriters};
 use crate::pipeline::sink::{Existing, OutputSpec};
 use crate::pipeline::tail::TailOptions;
 use crate::scenario::{BlockSettings, FilesSettings, MergeSettings, Settings, SinkSettings, Workload};
 
 /// A run's two halves.
-pub(super) struct Prepared {
+pub(super) struct Setup {
     /// What moves to the loop.
     pub(super) work: Work,
     /// What stays outside.
-    pub(super) outside: Outside,
+    pub(super) surroundings: Surroundings,
 }
 
 /// What runs on the loop.
@@ -55,7 +55,7 @@ impl MergeWork {
 }
 
 /// What goes on beside the loop. The folder of a simulation is removed with it.
-pub(super) struct Outside {
+pub(super) struct Surroundings {
     /// How many inputs are merged; `None` for another workload.
     pub(super) inputs: Option<u64>,
     /// What befalls the inputs.
@@ -63,7 +63,7 @@ pub(super) struct Outside {
     /// Whether no more of the inputs is to be read.
     pub(super) enough: Arc<AtomicBool>,
     /// How the merge is confirmed.
-    pub(super) how: How,
+    pub(super) how: ConfirmSettings,
     writers: Writers,
     /// When the inputs are closed, after the start; `None`: only when asked to stop.
     close_after: Option<Duration>,
@@ -73,23 +73,25 @@ pub(super) struct Outside {
 
 enum Writers {
     None,
-    Ready(Files),
-    Running(Generator),
+    Ready(SimulatedFiles),
+    Running(SimulatedWriters),
 }
 
-impl Prepared {
-    pub(super) fn make(settings: &Settings) -> Result<Prepared, RunError> {
+impl Setup {
+    pub(super) fn new(settings: &Settings) -> Result<Setup, RunError> {
         match &settings.workload {
-            Workload::Block(block) => Ok(Prepared { work: Work::Block(*block), outside: Outside::nothing(None, None) }),
-            Workload::Files(files) => Prepared::files(files),
-            Workload::Merge(merge) => Prepared::simulation(merge, settings.seed),
+            Workload::Block(block) => {
+                Ok(Setup { work: Work::Block(*block), surroundings: Surroundings::nothing(None, None) })
+            }
+            Workload::Files(files) => Setup::files(files),
+            Workload::Merge(merge) => Setup::simulation(merge, settings.seed),
         }
     }
 
-    fn files(files: &FilesSettings) -> Result<Prepared, RunError> {
+    fn files(files: &FilesSettings) -> Result<Setup, RunError> {
         let events = Events::from_now();
         let FilesSettings { follow, watch, max_line, tag, .. } = *files;
-        let reading = Reading { follow, max_line, tag, watch, events: events.clone() };
+        let reading = ReadSettings { follow, max_line, tag, watch, events: events.clone() };
         let inputs = open_inputs(&files.inputs, &files.output, &reading).map_err(RunError::Preflight)?;
         let output = OutputSpec { path: files.output.clone(), existing: files.existing, sync_every: 0 };
         let work = MergeWork {
@@ -101,22 +103,22 @@ impl Prepared {
             enough: Arc::default(),
         };
         // What is not followed ends by itself.
-        let how = How { max_line: Some(max_line), tags: tag };
-        let outside = Outside {
+        let how = ConfirmSettings { max_line: Some(max_line), tags: tag };
+        let surroundings = Surroundings {
             events,
             how,
             enough: Arc::clone(&work.enough),
-            ..Outside::nothing(Some(files.inputs.len() as u64), None)
+            ..Surroundings::nothing(Some(files.inputs.len() as u64), None)
         };
-        Ok(Prepared { work: Work::Merge(work), outside })
+        Ok(Setup { work: Work::Merge(work), surroundings })
     }
 
-    fn simulation(merge: &MergeSettings, seed: u64) -> Result<Prepared, RunError> {
+    fn simulation(merge: &MergeSettings, seed: u64) -> Result<Setup, RunError> {
         let folder = tempfile::Builder::new().prefix("pollscope-").tempdir();
         let folder = folder.map_err(io_error("make a temporary folder"))?;
         let MergeSettings { inputs, lines, max_wait, letters, .. } = *merge;
         let plan = Plan { inputs, lines, max_wait, letters, seed };
-        let files = Files::create(folder.path(), &plan).map_err(io_error("create the simulated inputs"))?;
+        let files = SimulatedFiles::create(folder.path(), &plan).map_err(io_error("create the simulated inputs"))?;
         let merged = folder.path().join("merged");
         let (output, fifo) = match merge.sink {
             SinkSettings::File { sync_every } => {
@@ -130,7 +132,7 @@ impl Prepared {
             }
         };
         let events = Events::from_now();
-        let reading = Reading { events: events.clone(), ..Reading::following(Watch::Poll) };
+        let reading = ReadSettings { events: events.clone(), ..ReadSettings::following(Watch::Poll) };
         let inputs = open_inputs(&files.paths(), &output.path, &reading).map_err(RunError::Preflight)?;
         let work = MergeWork {
             inputs,
@@ -140,27 +142,27 @@ impl Prepared {
             stamps: true,
             enough: Arc::default(),
         };
-        let outside = Outside {
+        let surroundings = Surroundings {
             inputs: Some(merge.inputs as u64),
             events,
             enough: Arc::clone(&work.enough),
-            how: How { max_line: Some(MAX_LINE), tags: false },
+            how: ConfirmSettings { max_line: Some(MAX_LINE), tags: false },
             writers: Writers::Ready(files),
             close_after: Some(merge.close_after),
             fifo,
             folder: Some(folder),
         };
-        Ok(Prepared { work: Work::Merge(work), outside })
+        Ok(Setup { work: Work::Merge(work), surroundings })
     }
 }
 
-impl Outside {
-    fn nothing(inputs: Option<u64>, close_after: Option<Duration>) -> Outside {
-        Outside {
+impl Surroundings {
+    fn nothing(inputs: Option<u64>, close_after: Option<Duration>) -> Surroundings {
+        Surroundings {
             inputs,
             events: Events::from_now(),
             enough: Arc::default(),
-            how: How::default(),
+            how: ConfirmSettings::default(),
             writers: Writers::None,
             close_after,
             fifo: None,
@@ -182,15 +184,15 @@ impl Outside {
     /// Asks the simulated writers to end early.
     pub(super) fn stop(&mut self) {
         self.close_after = Some(Duration::ZERO);
-        if let Writers::Running(generator) = &self.writers {
-            generator.stop();
+        if let Writers::Running(writers) = &self.writers {
+            writers.stop();
         }
     }
 
     /// Whether the inputs are to be closed now: it is time, and nobody writes any more.
     pub(super) fn is_over(&self, elapsed: Duration) -> bool {
         let written = match &self.writers {
-            Writers::Running(generator) => generator.is_finished(),
+            Writers::Running(writers) => writers.is_finished(),
             Writers::None | Writers::Ready(_) => true,
         };
         written && self.close_after.is_some_and(|after| elapsed >= after)
@@ -199,7 +201,7 @@ impl Outside {
     /// When the simulated lines appeared; `None` where nobody knows. Blocking until they are all written.
     pub(super) fn appearances(&mut self) -> Result<Option<Appearances>, RunError> {
         match std::mem::replace(&mut self.writers, Writers::None) {
-            Writers::Running(generator) => generator.join().map(Some).map_err(io_error("write the simulated inputs")),
+            Writers::Running(writers) => writers.join().map(Some).map_err(io_error("write the simulated inputs")),
             Writers::None | Writers::Ready(_) => Ok(None),
         }
     }

@@ -9,46 +9,46 @@ use pollscope_record::recording::Dist;
 
 /// Adds up what threads say of themselves.
 #[derive(Debug, Clone)]
-pub struct Meter(Arc<Mutex<Metered>>);
+pub(crate) struct CostMeter(Arc<Mutex<Cost>>);
 
 /// What was added up.
 #[derive(Debug, Clone)]
-pub struct Metered {
+pub(crate) struct Cost {
     /// What all threads used that have ended; `None` where it could not be asked of one.
-    pub usage: Option<Usage>,
+    pub(crate) usage: Option<Usage>,
     /// From the call that gives a closure to the pool to the closure's start.
-    pub pool_wait: Dist,
+    pub(crate) pool_wait: Dist,
 }
 
-impl Default for Meter {
-    fn default() -> Meter {
-        Meter(Arc::new(Mutex::new(Metered { usage: Some(Usage::default()), pool_wait: Dist::empty(3) })))
+impl Default for CostMeter {
+    fn default() -> CostMeter {
+        CostMeter(Arc::new(Mutex::new(Cost { usage: Some(Usage::default()), pool_wait: Dist::empty(3) })))
     }
 }
 
-impl Meter {
+impl CostMeter {
     /// Adds what the calling thread used since it began. To be called once by each, as the last thing that it does.
-    pub fn thread_ends(&self) {
+    pub(crate) fn thread_ends(&self) {
         let used = Usage::of_this_thread();
-        self.with(|metered| metered.usage = metered.usage.zip(used).map(|(all, used)| all + used));
+        self.with(|cost| cost.usage = cost.usage.zip(used).map(|(all, used)| all + used));
     }
 
     /// A closure that adds how long it waited since now, when it starts. It does so on the pool's thread, not on the loop.
-    pub fn waiting<T>(&self, f: impl FnOnce() -> T + Send + 'static) -> impl FnOnce() -> T + Send + 'static {
+    pub(crate) fn waiting<T>(&self, f: impl FnOnce() -> T + Send + 'static) -> impl FnOnce() -> T + Send + 'static {
         let (meter, asked) = (self.clone(), Instant::now());
         move || {
             let waited = u64::try_from(asked.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            meter.with(|metered| metered.pool_wait.record(waited));
+            meter.with(|cost| cost.pool_wait.record(waited));
             f()
         }
     }
 
     /// What was added so far.
-    pub fn read(&self) -> Metered {
-        self.with(|metered| metered.clone())
+    pub(crate) fn read(&self) -> Cost {
+        self.with(|cost| cost.clone())
     }
 
-    fn with<T>(&self, f: impl FnOnce(&mut Metered) -> T) -> T {
+    fn with<T>(&self, f: impl FnOnce(&mut Cost) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn threads_and_waits_add_up() {
-        let meter = Meter::default();
+        let meter = CostMeter::default();
         let waiting = meter.waiting(|| 7);
         thread::sleep(Duration::from_millis(2));
         assert_eq!((waiting(), meter.read().pool_wait.count()), (7, 1));
