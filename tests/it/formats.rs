@@ -32,7 +32,7 @@ fn of_recording(recording: &Value) -> BTreeMap<String, Figures> {
             let read: Histogram<u64> = Deserializer::new().deserialize(&mut Cursor::new(bytes)).expect("a histogram");
             let p99_ns = (!read.is_empty()).then(|| read.value_at_quantile(0.99));
             assert_eq!(dist["p99_ns"].as_u64(), p99_ns, "{measure}: what is written beside the histogram");
-            let name = format!("{}.{measure}", run["mode"].as_str().expect("a mode"));
+            let name = format!("{}.{measure}", run["group"].as_str().expect("a mode"));
             let new = || (Histogram::new_from(&read), 0);
             let (histogram, max_ns) = pooled.entry(name).or_insert_with(new);
             histogram.add(read).expect("the same range");
@@ -105,26 +105,33 @@ fn is_a_trace(trace: &[u8], recording: &Value) {
 
 /// A page has each stack once: a slow poll of the same stack as another can be there without, and the page says how many are.
 fn is_but_for_equal_stacks(mut page: Value, recording: &Value) {
-    for (run, whole) in
+    for (run, whole_run) in
         page["runs"].as_array_mut().expect("a list").iter_mut().zip(recording["runs"].as_array().expect("a list"))
     {
-        let stacks: Vec<Value> =
-            run["slow_polls"].as_array().expect("a list").iter().map(|poll| poll["stack"].clone()).collect();
+        let of = |run: &Value, poll: &Value| {
+            let id = poll["places"][0]["stack"].as_u64();
+            id.map_or(Value::Null, |id| run["stacks"][id.to_string()].clone())
+        };
+        let all = run.clone();
+        let polls = all["slow_polls"].as_array().expect("a list");
+        let stacks: Vec<Value> = polls.iter().map(|poll| of(&all, poll)).collect();
         let mut left_out = 0;
         for (poll, whole) in run["slow_polls"]
             .as_array_mut()
             .expect("a list")
             .iter_mut()
-            .zip(whole["slow_polls"].as_array().expect("a list"))
+            .zip(whole_run["slow_polls"].as_array().expect("a list"))
         {
-            if poll["stack"] != whole["stack"] {
-                assert!(poll["stack"] == Value::Array(Vec::new()) && stacks.contains(&whole["stack"]), "{poll}");
+            let (has, had) = (of(&all, poll), of(whole_run, whole));
+            if has != had {
+                assert!(has.is_null() && stacks.contains(&had), "{poll}");
                 left_out += 1;
-                for key in ["stack", "stack_complete"] {
-                    poll[key] = whole[key].clone();
-                }
+                poll["stack_complete"] = whole["stack_complete"].clone();
             }
+            // The number of a stack is that of its place among those that are there.
+            poll["places"][0]["stack"] = whole["places"][0]["stack"].clone();
         }
+        run["stacks"] = whole_run["stacks"].clone();
         if left_out > 0 {
             let missing = run["coverage"]["missing"].as_array_mut().expect("a list");
             let said = missing.pop().expect("it is said");

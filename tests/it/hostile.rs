@@ -249,6 +249,28 @@ fn of_many_polls(size: usize, poll: impl Fn(usize) -> String) -> String {
     of_slow_polls(&polls, count)
 }
 
+/// The same of the schema that is written: slow polls without a place, and with one whose stack comes later or never.
+#[test]
+fn many_slow_polls_of_the_present_schema() {
+    const POLL: &str = r#"{"id":1,"task_id":null,"spawned_at":null,"worker":null,"start_ns":0,"duration_ns":0,"start_is":"exact","end_is":"exact","cpu_ns":null,"cause":null,"places":[],"stack_complete":null,"blame":null}"#;
+    let json = fs::read_to_string(root().join("fuzz/seeds/recording/schema-2")).expect("it is there");
+    let of_size = |size: usize, poll: &dyn Fn(usize) -> String| {
+        let polls = text_of(size, poll);
+        let count = polls.matches("\"id\":").count();
+        let json = json.replacen("\"slow_polls_total\":1", &format!("\"slow_polls_total\":{count}"), 1);
+        let (before, rest) = json.split_once("\"stacks\":{").expect("stacks");
+        let (stacks, rest) = rest.split_once("},\"slow_polls\":[").expect("slow polls");
+        let (_, after) = rest.split_once("],\"stalls_open\"").expect("others");
+        format!("{before}\"slow_polls\":[{polls}],\"stacks\":{{{stacks}}},\"stalls_open\"{after}")
+    };
+    check_sizes("least", |size| of_size(size, &|_| POLL.to_owned()), "", MORE_THAN_TEXT);
+    let place = |stack| format!("\"places\":[{{\"line\":null,\"syscall\":null,\"stack\":{stack}}}]");
+    let later = |_| POLL.replace("\"places\":[]", &place(1));
+    check_sizes("a stack that comes later", |size| of_size(size, &later), "", MORE_THAN_TEXT);
+    let never = |_| POLL.replace("\"places\":[]", &place(9));
+    check("a stack that never comes", of_size(1 << 20, &never), "refers to stack 9, which is not there");
+}
+
 /// Of each shape a small file and a large one: what it may take grows with its size.
 #[track_caller]
 fn check_sizes(name: &str, of_size: impl Fn(usize) -> String, small: &str, large: &str) {

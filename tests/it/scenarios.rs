@@ -120,7 +120,7 @@ fn identities(run: &Value) {
 }
 
 fn run_of<'a>(recording: &'a Value, mode: &str) -> &'a Value {
-    array(recording, "/runs").iter().find(|run| run["mode"] == mode).expect("a run of that mode")
+    array(recording, "/runs").iter().find(|run| run["group"] == mode).expect("a run of that mode")
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_slow_sink_blocks_the_naive_loop_and_not_the_offloaded_one() {
         let name = poll["task_name"].as_str().unwrap_or_default();
         assert!(name.starts_with("tail "), "{poll}");
         assert!(poll["spawned_at"].as_str().unwrap().starts_with("crates/lab/src/pipeline/merge.rs:"), "{poll}");
-        let path = poll["syscall"]["path"].as_str();
+        let path = poll["places"][0]["syscall"]["path"].as_str();
         assert!(!CAPTURE || path.is_some_and(|path| path.ends_with("/sink.fifo")), "{poll}");
     }
 }
@@ -172,7 +172,7 @@ fn many_short_polls_have_a_finding_of_their_own() {
     let (recording, _) = check("many-short-polls");
     let codes: Vec<&str> = array(&recording, "/findings")
         .iter()
-        .filter(|finding| finding["mode"] == "naive")
+        .filter(|finding| finding["group"] == "naive")
         .filter_map(|finding| finding["code"].as_str())
         .collect();
     assert!(codes.contains(&"PS002") && !codes.contains(&"PS001"), "{codes:?}");
@@ -193,9 +193,9 @@ fn a_sync_is_named_with_its_file() {
         // A write blocks as well, when too much is waiting for the disk.
         let is_seen = |poll: &Value, calls: &[&str]| {
             let text = |pointer: &str| poll.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-            calls.contains(&text("/syscall/name"))
-                && text("/syscall/path").ends_with("/merged")
-                && text("/blocking_line").starts_with("crates/lab/src/pipeline/sink/naive.rs:")
+            calls.contains(&text("/places/0/syscall/name"))
+                && text("/places/0/syscall/path").ends_with("/merged")
+                && text("/places/0/line").starts_with("crates/lab/src/pipeline/sink/naive.rs:")
         };
         match calls.iter().find(|poll| !is_seen(poll, &["fdatasync", "fsync", "write"])) {
             Some(poll) => Err(format!("seen otherwise: {poll}")),
@@ -234,7 +234,7 @@ fn rounds_are_interleaved_and_each_is_whole() {
     );
     let runs = array(&recording, "/runs");
     let order: Vec<(&str, u64)> =
-        runs.iter().map(|run| (run["mode"].as_str().unwrap(), number(run, "/round"))).collect();
+        runs.iter().map(|run| (run["group"].as_str().unwrap(), number(run, "/subject/round"))).collect();
     assert_eq!(order, [("naive", 1), ("offloaded", 1), ("naive", 2), ("offloaded", 2)]);
     runs.iter().for_each(identities);
     assert_eq!(lines_printed(&recording), 0, "quiet");
@@ -249,8 +249,9 @@ fn blocked(recording: &Value, mode: &str, cause: &str, call: &str, file: &str) -
     }
     let polls = array(run_of(recording, mode), "/slow_polls");
     let is_seen = |poll: &&Value| {
-        let seen = (poll["cause"].as_str(), poll["syscall"]["name"].as_str(), poll["stack_complete"].as_bool());
-        let line = poll["blocking_line"].as_str();
+        let seen =
+            (poll["cause"].as_str(), poll["places"][0]["syscall"]["name"].as_str(), poll["stack_complete"].as_bool());
+        let line = poll["places"][0]["line"].as_str();
         seen == (Some(cause), Some(call), Some(true)) && line.is_some_and(|line| line.starts_with(file))
     };
     match polls.iter().find(|poll| !is_seen(poll)) {

@@ -97,7 +97,7 @@ fn redacted_outputs_have_no_paths() {
     let polls = slow_polls(&folder);
     assert!(!polls.is_empty());
     for poll in &polls {
-        let path = &poll["syscall"]["path"];
+        let path = &poll["places"][0]["syscall"]["path"];
         assert!(path.is_null() || path == "<path>", "{poll:#}");
     }
     let recording: Value = serde_json::from_slice(&folder.read("json")).expect("JSON");
@@ -139,6 +139,6 @@ fn a_redacted_run_keeps_lines_and_calls() {
     assert_in_none("/tmp/", &shown);
     let polls = slow_polls(&folder);
     assert!(!polls.is_empty());
-    let lines: Vec<&str> = polls.iter().filter_map(|poll| poll["blocking_line"].as_str()).collect();
+    let lines: Vec<&str> = polls.iter().filter_map(|poll| poll["places"][0]["line"].as_str()).collect();
     assert!(lines.iter().all(|line| line.starts_with("crates/lab/src/")), "{lines:?}");
 }

@@ -33,10 +33,10 @@ const compare = (tag, dist) => {
   compared += 1;
 };
 for (const run of runs) {
-  measures.filter((measure) => run[measure]).forEach((measure) => compare(`${run.mode}.${measure}`, run[measure]));
-  run.sites.forEach((site) => compare(`${run.mode}.site.${site.spawned_at}`, site.polls));
-  const printed = sums.get(`${run.mode}.polls`).outputPercentileDistribution(5, 1e6);
-  assert.strictEqual(fs.readFileSync(path.join(folder, `polls.${run.mode}.hgrm`), "utf8"), printed, `${run.mode}: hgrm`);
+  measures.filter((measure) => run[measure]).forEach((measure) => compare(`${run.group}.${measure}`, run[measure]));
+  run.sites.forEach((site) => compare(`${run.group}.site.${site.spawned_at}`, site.polls));
+  const printed = sums.get(`${run.group}.polls`).outputPercentileDistribution(5, 1e6);
+  assert.strictEqual(fs.readFileSync(path.join(folder, `polls.${run.group}.hgrm`), "utf8"), printed, `${run.group}: hgrm`);
 }
 const all = runs.reduce((sum, run) => sum + run.polls.count, 0);
 assert.strictEqual(sums.get("NO TAG").totalCount, all, "untagged lines are all polls");

@@ -55,7 +55,7 @@ def main(log, recording):
         dists = {measure: run[measure] for measure in MEASURES if run[measure]}
         dists.update({f"site.{site['spawned_at']}": site["polls"] for site in run["sites"]})
         for measure, dist in dists.items():
-            compare(f"{run['mode']}.{measure}", sums[f"{run['mode']}.{measure}"], dist)
+            compare(f"{run['group']}.{measure}", sums[f"{run['group']}.{measure}"], dist)
             compared += 1
     assert sums[None].get_total_count() == sum(run["polls"]["count"] for run in runs)
     print(f"ok: hdrhistogram for Python: {lines} lines, {compared} distributions")

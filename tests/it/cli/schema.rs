@@ -11,26 +11,27 @@ const CONTRACT: &[(&str, &str)] = &[
         "/properties/environment",
         "pollscope tokio os kernel cpus clock tokio_unstable console_compiled console_on command",
     ),
-    ("/properties/scenario", "name why seed settings"),
-    ("/properties/findings/items", "code mode sentence advice at"),
+    ("/properties/scenario/anyOf/0", "name why seed settings"),
+    ("/properties/findings/items", "code group sentence advice at"),
     ("/properties/gates/items", "expr verdict value"),
     (
         "/$defs/run",
-        "mode round runtime started_at elapsed_ns coverage merge polls schedule_latency lag lag_raw response_time write_latency \
-         loop_busy_ns throughput_bytes_per_s slow_poll_threshold_ns slow_polls_total slow_polls_dropped slow_polls sites \
-         intervals runtime_metrics",
+        "group subject started_at elapsed_ns ended coverage merge polls schedule_latency lag response_time loop_busy_ns \
+         slow_poll_threshold_ns slow_polls_total slow_polls_are slow_polls_dropped stacks slow_polls sites ledger intervals",
     ),
-    ("/$defs/run/properties/runtime", "flavor workers"),
+    ("/$defs/subject/oneOf/0", "kind mode round flavor workers"),
+    ("/$defs/subject/oneOf/1", "kind name"),
     ("/$defs/run/properties/coverage", "source sees blind_to"),
     ("/$defs/merge", "verdict reason inputs lines bytes lost duplicated reordered torn foreign"),
     (
         "/$defs/slow_poll",
-        "id task_id task_name spawned_at worker start_ns duration_ns cpu_ns cause syscall blocking_line stack stack_complete blame",
+        "id task_id spawned_at worker start_ns duration_ns start_is end_is cpu_ns cause places stack_complete blame",
     ),
-    ("/$defs/slow_poll/properties/syscall/anyOf/0", "name fd path bytes"),
-    ("/$defs/slow_poll/properties/stack/items", "function file line"),
+    ("/$defs/place", "line syscall stack"),
+    ("/$defs/place/properties/syscall/anyOf/0", "name fd path bytes"),
+    ("/$defs/frame", "function file line"),
     ("/$defs/slow_poll/properties/blame/anyOf/0", "tasks wait_ns"),
-    ("/$defs/run/properties/sites/items", "spawned_at task_name polls slow"),
+    ("/$defs/run/properties/sites/anyOf/0/items", "spawned_at task_name polls slow"),
     ("/$defs/run/properties/intervals/items", "start_ns polls lag busy_ns"),
     ("/$defs/dist", "count min_ns p50_ns p90_ns p99_ns p999_ns max_ns mean_ns histogram"),
 ];
@@ -116,7 +117,7 @@ fn a_recording_that_lacks_one_or_has_another_unit_is_refused() {
         !errors(&schema, &recording).is_empty()
     };
     assert!(refused(|recording| drop(recording["runs"][0].as_object_mut().unwrap().remove("polls"))));
-    assert!(refused(|recording| recording["schema"] = json!("pollscope.recording/2")));
+    assert!(refused(|recording| recording["schema"] = json!("pollscope.recording/1")));
     assert!(refused(|recording| recording["runs"][0]["elapsed_ns"] = json!("1s")));
     assert!(refused(|recording| recording["runs"][0]["elapsed_ns"] = json!(null)));
     assert!(refused(|recording| recording["runs"][0]["polls"]["max_ns"] = json!(-1)));
