@@ -1,11 +1,12 @@
 //! How often the probe is right about what blocked a loop: `cargo bench --bench accuracy`.
 //!
-//! Every call that blocks and every load that computes runs in a task, on both flavours of runtime, behind futures of
-//! several shapes; what the probe says is compared with what the task itself measured and knows. Tasks that only yield
-//! run between: a slow poll of theirs is a false report. Then how late a line says that a poll still runs, and how late a
-//! stall is looked at while the names of the one before are looked up. Nothing is asserted: the tables are for docs/results/accuracy.md.
+//! Every call that blocks and every load that computes runs in a task, on both flavours of runtime, behind futures of several
+//! shapes. The benchmark compares what the probe reports with what the task itself measures and knows. Tasks that only yield run in
+//! between: a slow poll of theirs is a false report. Then it measures how late a line says that a poll still runs, and how late a
+//! stall is looked at while the probe looks up the names of the stall before. It asserts nothing: the tables are for
+//! docs/results/accuracy.md.
 //!
-//! With `-- lateness` only the latter. With `--profile bench-lto`, the same of a binary with fat LTO.
+//! `-- lateness` measures only the latter. `--profile bench-lto` does the same with a binary with fat LTO.
 
 #[path = "accuracy/cases.rs"]
 mod cases;
@@ -29,7 +30,7 @@ const ROUNDS: usize = 2;
 const CONTROLS: u64 = 50;
 const FILE: &str = "benches/accuracy/cases.rs";
 
-/// What a task did, by itself.
+/// What a task did, as it measured itself.
 struct Ran {
     lines: Lines,
     ns: u64,
@@ -75,7 +76,7 @@ fn boxed(case: &'static Case, depth: u32) -> Boxed {
     }
 }
 
-/// The shapes of futures, with how many of them are within one another at least.
+/// The shapes of futures, each with the least number of futures within one another.
 #[rustfmt::skip]
 const SHAPES: [Shape; 5] = [
     ("plain", 5, |case| Box::pin(five(case))),
@@ -85,20 +86,20 @@ const SHAPES: [Shape; 5] = [
     ("timeout", 4, |case| Box::pin(timed(case))),
 ];
 
-/// What became of the runs of one case, or of one shape.
+/// The results of one case or of one shape.
 #[derive(Default)]
 struct Score {
     runs: u64,
-    /// Those that lasted the threshold, by their own clock.
+    /// The runs that lasted the threshold, by their own clock.
     slow: u64,
     reported: u64,
     cause: u64,
     line: u64,
-    /// Lines that were named and are others: worse than none.
+    /// The wrong lines that were named: worse than none.
     wrong_line: u64,
     chain: u64,
     errors_us: Vec<f64>,
-    /// From the threshold to the end of the first look.
+    /// The times from the threshold to the end of the first look.
     detected_us: Vec<f64>,
     causes: BTreeMap<&'static str, u64>,
 }
@@ -141,7 +142,7 @@ impl Score {
     }
 }
 
-/// How long after the threshold the first look at a slow poll was complete, if it was looked at.
+/// The time from the threshold to the end of the first look at a slow poll, if there was one.
 fn detected_us(poll: &SlowPoll, threshold: Duration) -> Option<f64> {
     let after_ns = poll.evidence.captured_after_ns?;
     Some(Duration::from_nanos(after_ns).saturating_sub(threshold).as_nanos() as f64 / 1e3)
@@ -156,8 +157,7 @@ fn quantiles_us(values: &[f64], quantiles: &[f64]) -> String {
     quantiles.iter().map(of).collect::<Vec<_>>().join(" / ")
 }
 
-/// The slow polls of one run, once what was seen of them is known. On a multi-thread runtime a task's end is known before
-/// its poll is over.
+/// Waits for the slow polls of one run and their evidence. On a multi-thread runtime a task ends before its poll does.
 fn slow_polls_of(probe: &Probe, name: &str) -> Vec<SlowPoll> {
     let start = Instant::now();
     loop {
@@ -178,7 +178,7 @@ fn runtime(multi: bool) -> (Runtime, Probe) {
     (builder.worker_threads(2).enable_all().build().unwrap(), probe)
 }
 
-/// Runs all of one round on one flavour; the false reports.
+/// Runs one round on one flavour; returns the number of false reports.
 fn round(multi: bool, cases: &mut [Score], shapes: &mut [Score], all: &mut Score) -> usize {
     let (runtime, probe) = runtime(multi);
     let mut runs = 0;
@@ -229,7 +229,7 @@ fn main() {
     SHAPES.iter().zip(&shapes).for_each(|((name, ..), score)| score.print(name));
     all.print("all");
     println!("lines named wrong: {}", all.wrong_line);
-    // One that computes has to be given a CPU to copy its stack.
+    // A thread that computes needs a CPU to copy its stack.
     for (which, computes) in [("blocked", false), ("computed", true)] {
         let of = CASES.iter().zip(&cases).filter(|(case, _)| case.causes.contains(&Cause::Cpu) == computes);
         let detected: Vec<f64> = of.flat_map(|(_, score)| score.detected_us.iter().copied()).collect();

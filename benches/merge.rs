@@ -1,4 +1,4 @@
-//! What the merge costs: `cargo bench --bench merge [-- speed|scale|idle|response]`, all of them unless told otherwise.
+//! What the merge costs: `cargo bench --bench merge [-- speed|scale|idle|response]`; without an argument, all of them.
 
 mod common;
 #[path = "merge/files.rs"]
@@ -19,7 +19,7 @@ fn main() {
         [("speed", speed::run), ("scale", scale::run), ("idle", idle::run), ("response", response::run)];
     let asked: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
     if let Some(unknown) = asked.iter().find(|asked| parts.iter().all(|(name, _)| name != asked)) {
-        eprintln!("there is no part `{unknown}`; choose of `speed`, `scale`, `idle`, `response`");
+        eprintln!("unknown part `{unknown}`; choose one of `speed`, `scale`, `idle`, `response`");
         std::process::exit(2);
     }
     print_setting();

@@ -1,15 +1,15 @@
 //! What the probe adds to a poll: `cargo bench --no-default-features --bench overhead`.
 //!
-//! The load is a storm of yields: tasks whose polls do nothing but ask for the next one. It is run on a runtime without a
+//! The load is a storm of yields: tasks whose polls do nothing but ask for the next one. It runs on a runtime without a
 //! probe, on one that tracks schedule latency as the probe needs it, and on measured ones. A clock read costs from 15 to
-//! 50 ns depending on the machine, and no poll can be timed with fewer than two, so that pair is the yardstick.
+//! 50 ns, depending on the machine. Timing a poll takes at least two reads, so such a pair is the yardstick.
 //!
-//! Every round runs every variant once, one after the other, and differences are taken within a round: a machine that
-//! is slow for a second is slow for all of them. What is printed is the median round, and the middle half of them.
+//! Every round runs every variant once, one after the other, and compares them within the round: if the machine is slow
+//! for a second, it is slow for all of them. The table shows the median round, and the middle half of all rounds.
 //!
 //! Then criterion measures the same variants one by one, for its statistics and its comparison with the run before.
 //!
-//! Last, what the probe's own threads cost; `-- watchdog` measures that alone.
+//! Last it measures what the probe's own threads cost; `-- watchdog` measures only that.
 //!
 //! Without `--no-default-features` the feature `console` compiles tokio's `tracing` into every variant, the bare one too.
 //! The polls do nothing, so the caches are the probe's alone: beside real work it can cost more.
@@ -28,13 +28,13 @@ use pollscope_probe::{Probe, ProbeBuilder, TOKIO_UNSTABLE};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinHandle, yield_now};
 
-/// Of the multi-thread runtime.
+/// The workers of the multi-thread runtime.
 const WORKERS: usize = 2;
 
 const WITH_CAPTURE: &str = "probe";
 const WITHOUT_CAPTURE: &str = "probe, no watchdog";
 
-/// How much is measured.
+/// How much to measure.
 struct Plan {
     rounds: usize,
     tasks: u64,
@@ -47,7 +47,7 @@ impl Plan {
     }
 }
 
-/// Who spawns the storm's tasks, and whether anybody looks.
+/// What spawns the storm's tasks, and whether a probe sees them.
 enum Measured {
     No,
     All(Probe),
@@ -82,7 +82,7 @@ struct Variant {
 }
 
 impl Variant {
-    /// One storm, from the first spawn to the last join.
+    /// The time of one storm, from the first spawn to the last join.
     fn run(&self, plan: &Plan) -> Duration {
         let start = Instant::now();
         self.runtime.block_on(async {
@@ -94,7 +94,7 @@ impl Variant {
         start.elapsed()
     }
 
-    /// A probe that missed polls would be cheap.
+    /// Checks that the probe missed no poll: missing some would be cheap.
     fn check(&self, storms: u64, plan: &Plan) {
         if let Some(probe) = self.measured.probe()
             && TOKIO_UNSTABLE
@@ -134,12 +134,12 @@ fn variants(builder: impl Fn() -> Builder) -> Vec<Variant> {
         probed(WITH_CAPTURE, true, Measured::All),
         probed("probe, tasks watched and named", true, Measured::Named),
     ];
-    // They would be the bare one again: nothing is seen that is not watched.
+    // These would be the bare variant again: the probe sees only what is watched.
     variants.retain(|variant| TOKIO_UNSTABLE || matches!(variant.name, "bare" | "probe, tasks watched and named"));
     variants
 }
 
-/// Two clock reads, as often as a storm has polls.
+/// The time of two clock reads, as often as a storm has polls.
 fn read_clock(plan: &Plan) -> Duration {
     let start = Instant::now();
     for _ in 0..2 * plan.polls() {
@@ -148,7 +148,7 @@ fn read_clock(plan: &Plan) -> Duration {
     start.elapsed()
 }
 
-/// One round: nanoseconds a pair of clock reads, and nanoseconds a poll for every variant.
+/// One round: nanoseconds for each pair of clock reads, and for each poll of every variant.
 struct Round {
     clock: f64,
     polls: Vec<f64>,
@@ -163,7 +163,7 @@ fn measure(variants: &[Variant], workers: usize, plan: &Plan) -> Vec<Round> {
         let clock = per_poll(read_clock(plan));
         let mut polls = vec![0.0; variants.len()];
         for index in 0..variants.len() {
-            // Nobody is always the one after the slowest.
+            // So no variant always runs after the slowest.
             let index = (index + round) % variants.len();
             polls[index] = per_poll(variants[index].run(plan)) * workers as f64;
         }
@@ -193,7 +193,7 @@ fn print(flavor: &str, variants: &[Variant], rounds: &[Round]) {
     }
 }
 
-/// No poll was late: capture should have cost none of them anything.
+/// No poll was late, so capture should cost nothing.
 fn print_capture(variants: &[Variant], rounds: &[Round]) {
     let index = |name| variants.iter().position(|variant| variant.name == name);
     let Some((with, without)) = index(WITH_CAPTURE).zip(index(WITHOUT_CAPTURE)) else { return };
@@ -202,7 +202,7 @@ fn print_capture(variants: &[Variant], rounds: &[Round]) {
     println!("  {:<34} {:>8.3}x          {half}", "a poll with capture, beside without", ratio(0.5));
 }
 
-/// Changes between two builds, rather than differences between two variants, which drift apart when they take turns of seconds.
+/// Measures changes between two builds. For differences between variants it is no good: these drift when turns take seconds.
 fn compare_with_last_run(flavor: &str, variants: &[Variant], plan: &Plan) {
     let mut criterion = Criterion::default().configure_from_args().without_plots();
     let mut group = criterion.benchmark_group(flavor);

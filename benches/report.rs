@@ -1,8 +1,8 @@
-//! What reading and reporting many slow polls takes: `cargo bench --no-default-features --bench report`.
+//! How much time and memory it takes to read and report many slow polls: `cargo bench --no-default-features --bench report`.
 //!
-//! Recordings of 1,000 to 1,000,000 slow polls, half of them of a thousand lines and half each of a line of its own, are
-//! written to a temporary folder. The program reads each and reports it, in every format; a child of the benchmark only reads it.
-//! The table has the wall time and the most memory that the process had.
+//! It writes recordings of 1,000 to 1,000,000 slow polls to a temporary folder: half of the polls on a thousand lines, the others each
+//! on a line of its own. The program reads each recording and reports it, in every format; a child of the benchmark only reads it.
+//! The table has the wall time and the peak memory of the process.
 
 #[allow(dead_code, reason = "shared with other benchmarks")]
 mod common;
@@ -21,9 +21,9 @@ use pollscope::saved::read;
 
 /// A recording of one slow poll.
 const ONE: &str = include_str!("../fuzz/seeds/recording/one-mode");
-/// Asks the benchmark itself to read a file, and to do nothing else.
+/// The variable that makes the benchmark read a file and do nothing else.
 const READ: &str = "POLLSCOPE_BENCH_READ";
-/// Far beyond what anything here takes.
+/// Longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(600);
 
 fn main() {
@@ -77,7 +77,7 @@ fn write(path: &Path, count: usize) -> std::io::Result<()> {
     file.flush()
 }
 
-/// How long it took, and the most memory.
+/// The time that it took, and its peak memory.
 fn measured(command: &mut Command) -> (Duration, u64) {
     let start = Instant::now();
     let mut child = command.stdout(Stdio::null()).spawn().expect("it starts");

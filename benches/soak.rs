@@ -1,12 +1,13 @@
 //! Whether a probe can be left on: `cargo bench --bench soak -- [--minutes N] [false-reports|host-safety|memory|all]`.
 //!
-//! *False reports*: cooperative tasks that note how long each of their own polls took, by their own clock; a slow poll of which
-//! the task knows nothing is a false report. *Host safety*: whatever a program may do while stacks are copied as often as can
-//! be: panics, aborted tasks, libraries that come and go, allocators under stress, new processes, runtimes dropped in the middle of
-//! a poll; afterwards memory, files, threads and signal handlers are what they were. *Memory*: whether it grows with polls, tasks,
-//! spawn sites, slow polls, names and runtimes, tens of millions and a million of them.
+//! *False reports*: cooperative tasks note how long each of their own polls took, by their own clock; a slow poll that the task does
+//! not know is a false report. *Host safety*: everything that a program may do, while stacks are copied as often as possible: panics,
+//! aborted tasks, libraries that come and go, allocators under stress, new processes, runtimes dropped in the middle of a poll.
+//! Afterwards memory, files, threads and signal handlers must be as before. *Memory*: whether it grows with polls, tasks, spawn sites,
+//! slow polls, names and runtimes, a million to tens of millions of each.
 //!
-//! The first two take 20 s each unless told otherwise. Ends with 1 when something is wrong, which is said, and with 2 when asked for what there is not.
+//! The first two take 20 s each unless `--minutes` says otherwise. The exit code is 1 if something is wrong, after a message, and 2 for
+//! a wrong argument.
 
 #[allow(dead_code, reason = "shared with other benchmarks")]
 mod common;
@@ -46,9 +47,9 @@ use common::{is_measuring, print_setting};
 use pollscope_probe::{Probe, TOKIO_UNSTABLE};
 use tokio::task::JoinHandle;
 
-/// Of each part.
+/// How long each part runs.
 const DEFAULT: Duration = Duration::from_secs(20);
-/// When only whether it runs is asked.
+/// How long each part runs if nothing is measured.
 const SHORTEST: Duration = Duration::from_secs(1);
 
 struct Request {
@@ -85,7 +86,7 @@ impl Request {
     }
 }
 
-/// Spawns a task that the probe sees: by the hooks alone where there are any, else watched.
+/// Spawns a task that the probe sees: through hooks if there are any, else because it is watched.
 #[track_caller]
 fn spawn<F>(probe: &Probe, future: F) -> JoinHandle<F::Output>
 where

@@ -2,12 +2,12 @@
 
 use pollscope::environment::environment;
 
-/// Whether to measure. `cargo bench` asks for it; `cargo test --benches` only wants to know that everything runs.
+/// Whether to measure. `cargo bench` measures; `cargo test --benches` only checks that everything runs.
 pub(crate) fn is_measuring() -> bool {
     std::env::args().any(|arg| arg == "--bench")
 }
 
-/// The machine and the build, in a line or two.
+/// Prints the machine and the build, in a line or two.
 pub(crate) fn print_setting() {
     let here = environment(false, Vec::new());
     let on = |on| if on { "on" } else { "off" };
@@ -24,7 +24,7 @@ pub(crate) fn print_setting() {
 /// The value that the fraction `q` of all values does not exceed.
 ///
 /// # Panics
-/// When there are none.
+/// When there are no values.
 pub(crate) fn quantile(values: impl IntoIterator<Item = f64>, q: f64) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_by(f64::total_cmp);

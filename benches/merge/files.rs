@@ -1,4 +1,4 @@
-//! Inputs, merged once.
+//! Makes inputs, and merges them once.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use pollscope::spawner::Spawner;
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 
-/// So many files of so many lines each, in a new folder.
+/// Makes files of so many lines each, in a new folder.
 pub(crate) fn filled(folder: &Path, inputs: usize, lines: u64, letters: usize) -> Vec<PathBuf> {
     fs::create_dir(folder).expect("a folder can be made");
     let plan = Plan { inputs, lines, max_wait: Duration::ZERO, letters, seed: 1 };
@@ -26,7 +26,7 @@ pub(crate) fn filled(folder: &Path, inputs: usize, lines: u64, letters: usize) -
     paths
 }
 
-/// Merges them to their ends, with so many lines at once, at most.
+/// Merges inputs to their ends, with at most `batch` lines in each write.
 pub(crate) fn merge_once(mode: Mode, batch: usize, inputs: &[PathBuf], output: &Path) -> MergeOutcome {
     let inputs = open_inputs(inputs, output, &ReadSettings::once()).expect("the inputs can be opened");
     let output = OutputSpec { path: output.to_owned(), existing: Existing::Refuse, sync_every: 0 };
@@ -39,7 +39,7 @@ pub(crate) fn merge_once(mode: Mode, batch: usize, inputs: &[PathBuf], output: &
 }
 
 /// # Panics
-/// When it is not ok.
+/// When the merge is not confirmed.
 pub(crate) fn check(merged: &MergeOutcome) {
     let evidence: Vec<_> = merged.inputs.iter().map(|input| input.evidence.clone()).collect();
     let opened = merged.opened.clone();

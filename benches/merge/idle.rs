@@ -1,4 +1,4 @@
-//! What inputs cost in which nothing happens: CPU time and memory.
+//! What idle inputs cost: CPU time and memory.
 
 use std::fs;
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use tokio::sync::watch;
 use crate::common::{is_measuring, rss_kib};
 use crate::files::filled;
 
-/// How long nothing happens before it is measured, and while.
+/// How long nothing happens before the measurement, and during it.
 const SETTLE: Duration = Duration::from_secs(30);
 const MEASURE: Duration = Duration::from_secs(30);
 
-/// The table.
+/// Prints the table.
 pub(crate) fn run() {
     let inputs = if is_measuring() { 1_000 } else { 10 };
     println!(

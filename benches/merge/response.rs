@@ -1,4 +1,4 @@
-//! What an outside client of a server on the same loop sees while a merge goes as fast as it can.
+//! What an outside client of a server on the same loop feels while a merge runs as fast as it can.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ use pollscope::shutdown::{Phase, Shutdown};
 use crate::common::{is_measuring, quantile};
 use crate::files::filled;
 
-/// The table: each mode's 99th percentile over that of a loop that merges nothing, in the same round.
+/// Prints the table: each mode's 99th percentile, divided by that of a loop that merges nothing in the same round.
 pub(crate) fn run() {
     let (lines, rounds) = if is_measuring() { (5_000_000, 5) } else { (100, 1) };
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made");
@@ -64,7 +64,7 @@ impl Observer for Silent {
     fn progress(&mut self, _: Progress) {}
 }
 
-/// In nanoseconds. A merge that follows is ended after two seconds.
+/// The 99th percentile in nanoseconds. A merge that follows ends after two seconds.
 fn p99(inputs: &[PathBuf], output: &Path, mode: Mode, follow: bool) -> u64 {
     let files = FilesSettings {
         inputs: inputs.to_vec(),

@@ -9,10 +9,10 @@ use pollscope::pipeline::sink::Mode;
 use crate::common::{is_measuring, quantile};
 use crate::files::{filled, merge_once};
 
-/// The table.
+/// Prints the table.
 pub(crate) fn run() {
     let (lines, rounds) = if is_measuring() { (100_000, 7) } else { (20, 1) };
-    // In memory, where there is such a folder: a disk takes what it is given in bursts of its own.
+    // In memory if there is such a folder: a disk writes in bursts of its own.
     let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")));
     let folder = folder.expect("a folder can be made");
     let make = |name: &str, inputs, lines| filled(&folder.path().join(name), inputs, lines, 40);

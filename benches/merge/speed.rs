@@ -1,11 +1,11 @@
-//! Lines and bytes a second, by mode.
+//! Lines and bytes per second, by mode.
 //!
-//! The inputs are complete before a merge starts, so nothing ever sleeps. First line by line: each line written and answered by
-//! itself, in a poll of its own, which is dear on purpose, as it is the lesson's pipeline. Beside it stand `cat` of the same
-//! files, a plain loop that makes one write a line, which no merge of this kind can beat, and the same pipeline on Python's
-//! asyncio, on a fiftieth of the lines. Then in batches, over a GiB and more: what was read at once is written at once.
+//! The inputs are complete before a merge starts, so nothing ever sleeps. The first table is line by line: each line has a write and a
+//! poll of its own. That is expensive on purpose, since it is the pipeline of the lesson. Beside it are `cat` of the same files, a
+//! plain loop with one write for each line, which no merge of this kind can beat, and the same pipeline on Python's asyncio, with a
+//! fiftieth of the lines. The second table is in batches, of a GiB and more: what was read at once is written at once.
 //!
-//! Every round runs each of them once; the table has the median round. Each way's first output is confirmed.
+//! Every round runs each way once; the table has the median round. Each way's first output is confirmed.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -17,7 +17,7 @@ use crate::common::{is_measuring, quantile};
 use crate::files::{check, filled, merge_once};
 use pollscope::pipeline::sink::Mode;
 
-/// On a current-thread runtime.
+/// The modes that run on a current-thread runtime.
 const MODES: [Mode; 4] = [Mode::Naive, Mode::Offloaded, Mode::SpawnBlocking, Mode::TokioFs];
 
 #[derive(Clone, Copy, PartialEq)]
@@ -25,7 +25,7 @@ enum Way {
     Cat,
     WriteLines,
     Asyncio,
-    /// With so many lines at once, at most.
+    /// A merge in this mode, with at most so many lines in each write.
     Merge(Mode, usize),
 }
 
@@ -39,12 +39,12 @@ impl Way {
         }
     }
 
-    /// Of so many lines of each input, how many it is given.
+    /// How many of so many lines of each input it gets.
     fn lines(self, lines: u64) -> u64 {
         if self == Way::Asyncio { (lines / 50).max(1) } else { lines }
     }
 
-    /// How long it takes; `None` where it cannot be run.
+    /// The time that it takes; `None` if it cannot run here.
     fn run(self, inputs: &[PathBuf], output: &Path, is_first: bool) -> Option<Duration> {
         let start = Instant::now();
         match self {
@@ -64,7 +64,7 @@ impl Way {
     }
 }
 
-/// Whether there is a Python to run it.
+/// Whether Python can run it.
 fn asyncio(inputs: &[PathBuf], output: &Path) -> bool {
     let program = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/merge/asyncio_merge.py");
     match Command::new("python3").arg(program).arg(output).args(inputs).status() {
@@ -94,9 +94,9 @@ fn write_lines(inputs: &[PathBuf], output: &Path) {
     }
 }
 
-/// The same ways in every round, on inputs of one size.
+/// Runs the same ways in every round, on inputs of one size.
 fn compare(title: &str, ways: &[Way], rounds: usize, lines: u64, letters: usize) {
-    // On the disk that is built on, not in a temporary folder that may be memory.
+    // On the disk of the target folder, as a temporary folder may be in memory.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made");
     let make = |name: &str, lines: u64| {
         let inputs = filled(&folder.path().join(name), 5, lines, letters);
@@ -123,7 +123,7 @@ fn compare(title: &str, ways: &[Way], rounds: usize, lines: u64, letters: usize)
     }
 }
 
-/// Both tables.
+/// Prints both tables.
 pub(crate) fn run() {
     let (rounds, lines, rounds_of_large, large) =
         if is_measuring() { (5, 200_000, 5, 2_500_000) } else { (1, 200, 1, 200) };
@@ -133,7 +133,7 @@ pub(crate) fn run() {
     compare("in batches", &in_batches.collect::<Vec<_>>(), rounds_of_large, large, 40);
 }
 
-/// Rates, and what they are of the first way's in the same round.
+/// Prints rates, and their ratios to the first way's rate in the same round.
 fn print(ways: &[Way], sizes: &[(u64, u64)], seconds: &[Vec<f64>]) {
     let yardstick = ways[0].name();
     println!("{} rounds; the median of each, and the fastest and slowest", seconds[0].len());
@@ -154,7 +154,7 @@ fn print(ways: &[Way], sizes: &[(u64, u64)], seconds: &[Vec<f64>]) {
         }
         let at = |q| quantile(seconds_of.iter().copied(), q);
         let per_line = |q| at(q) * 1e9 / *lines as f64;
-        // By bytes a second.
+        // Sorted by bytes per second.
         let rates =
             seconds_of.iter().zip(&seconds[0]).map(|(own, first)| (*bytes as f64 / own) / (sizes[0].1 as f64 / first));
         println!(

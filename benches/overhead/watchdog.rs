@@ -1,4 +1,4 @@
-//! What the probe's own threads cost while nothing is slow: the CPU time that the kernel counts for them, as a part of one core.
+//! Measures what the probe's own threads cost while nothing is slow: the CPU time that the kernel counts for them, as a part of one core.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,14 +12,14 @@ use tokio::task::yield_now;
 
 use crate::common::is_measuring;
 
-/// Of those that keep a busy runtime busy.
+/// The number of tasks that keep a runtime busy.
 const TASKS: usize = 100;
 
-/// CPU time in nanoseconds of each of the probe's threads, by name; `None` where the kernel does not tell.
+/// CPU time in nanoseconds of each of the probe's threads, by name; `None` if the kernel does not say.
 fn cpu_ns() -> Option<BTreeMap<String, u64>> {
     let mut threads = BTreeMap::new();
     for task in fs::read_dir("/proc/self/task").ok()?.flatten() {
-        // One that ended meanwhile is none of those asked for.
+        // A thread that ended meanwhile is not one of the probe's.
         let Ok(name) = fs::read_to_string(task.path().join("comm")) else { continue };
         if name.starts_with("pollscope-") {
             let schedule = fs::read_to_string(task.path().join("schedstat")).ok()?;
@@ -29,7 +29,7 @@ fn cpu_ns() -> Option<BTreeMap<String, u64>> {
     Some(threads)
 }
 
-/// Keeps a measured runtime idle or busy for so long; each thread's part of one core meanwhile.
+/// Keeps a measured runtime idle or busy for `length`; returns each thread's part of one core during that time.
 fn measure(workers: usize, is_busy: bool, length: Duration) -> Option<BTreeMap<String, f64>> {
     let mut builder = if workers == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     let probe = Probe::builder().install(builder.worker_threads(workers)).expect("the default threshold is not 0");

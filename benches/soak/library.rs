@@ -8,7 +8,7 @@ const NAME: &CStr = c"libz.so.1";
 
 type Crc32 = unsafe extern "C" fn(c_ulong, *const u8, c_uint) -> c_ulong;
 
-/// Loads zlib, computes in it for a while, and unloads it. `None` when there is none.
+/// Loads zlib, computes in it for a while, and unloads it. `None` without a zlib.
 pub(crate) fn load_and_unload(busy: Duration) -> Option<u64> {
     // SAFETY: zlib's constructors do nothing; the name ends with 0.
     let library = unsafe { libc::dlopen(NAME.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };

@@ -23,7 +23,7 @@ pub(crate) fn run(sites: u64, readings: usize) -> Result<(Vec<Reading>, Duration
     generate(folder.path(), sites, readings).map_err(|error| format!("cannot write a program: {error}"))?;
     let start = Instant::now();
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // Not the flags of whoever runs the bench: the hooks are what it is about.
+    // With the flag for task hooks, not with the flags of the benchmark itself.
     let mut build = Command::new(cargo);
     build
         .args(["build", "--offline", "--quiet", "--target-dir", "target"])

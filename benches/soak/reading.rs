@@ -29,7 +29,7 @@ impl Reading {
         Reading { done, live_bytes: quiet_live_bytes(), resident_bytes, anonymous_bytes }
     }
 
-    /// A line of numbers, for whoever started this program.
+    /// Prints a line of numbers, for the program that started this one.
     #[allow(dead_code, reason = "for the generated program")]
     pub(crate) fn print(&self) {
         println!("{} {} {} {}", self.done, self.live_bytes, self.resident_bytes, self.anonymous_bytes);

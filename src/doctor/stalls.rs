@@ -57,7 +57,7 @@ pub(crate) const UNWATCHED: [(Stall, &str, &str); 3] = [
     ),
 ];
 
-/// Blocks the thread that calls it.
+/// A closure that blocks the thread that calls it.
 pub(super) type Blocker = Box<dyn FnOnce() -> Injection + Send>;
 
 impl Stall {

@@ -1,4 +1,4 @@
-//! Every fault of an input: what it is answered with, by `merge` and by `confirm`; or what is made of it all the same.
+//! Every fault of an input: how `merge` and `confirm` answer it, or what they still do with it.
 //!
 //! Each kind has a row here, or a line that names the test of it:
 //! - a fault while it is read (`EIO`, a read that never returns): `faults/reading.rs`;

@@ -144,7 +144,7 @@ fn tags_decide_what_shared_lines_leave_open() {
     says(&folder, "confirm p q -o right --tag", 0);
     folder.write("other", "p\t1\nq\t1\nq\t2\nq\t2\n");
     let said = says(&folder, "confirm p q -o other --tag", 3);
-    assert!(said.contains("1 lost and 1 duplicated; line 4 (byte 12) of `other` is a copy more"), "{said}");
+    assert!(said.contains("1 lost and 1 duplicated; line 4 (byte 12) of `other` is one copy more"), "{said}");
     folder.write("unknown", "p\t1\nq\t1\np\t2\nq\t2\nr\t1\n1\n");
     assert!(says(&folder, "confirm p q -o unknown --tag", 3).contains("1 torn and 1 foreign"));
 }

@@ -32,7 +32,7 @@ const SYNC_EVERY: u64 = 4;
 /// How a merge ended into which a fault was injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// The merge is whole all the same, and no error is told.
+    /// The merge is still complete, and there is no error.
     Survived,
     /// An error names what went wrong, or the report says that nothing is confirmed.
     Reported,

@@ -1,4 +1,4 @@
-//! Files that are made to do harm: each is answered, and takes at most 64 MiB of memory beyond its own size.
+//! Files that are made to do harm: the program answers each, and takes at most 64 MiB of memory beyond the file's size.
 
 use std::fs;
 use std::io::Write;
@@ -22,7 +22,7 @@ const POLL: &str = r#"{"id":1,"task_id":null,"task_name":null,"spawned_at":"","w
 const TORN: &str = "note: `file` ends early: its complete runs are shown, without its gates\n";
 const MORE_THAN_TEXT: &str = "far more memory than its text";
 
-/// How a program ended, and the most memory that it had.
+/// How a program ended, and its peak memory.
 struct Ended {
     code: i32,
     peak: u64,
@@ -41,7 +41,7 @@ fn ended(folder: &Folder, args: &[&str]) -> Ended {
     Ended { code: status.code().expect("no signal ended it"), peak, stderr }
 }
 
-/// Reports a file, and asserts what must hold of any; `""` for a report, or why there is none.
+/// Reports a file, and checks what must hold of any file; returns `""` for a report, or the reason why there is no report.
 #[track_caller]
 fn check(name: &str, content: impl AsRef<[u8]>, why: &str) {
     let folder = Folder::new();

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{Folder, alone, finish, send, stdout, wait_until};
 
-/// Starts a command whose stderr is a full pipe. The reader is to be kept: without one, writing is an error.
+/// Starts a command whose stderr is a full pipe. Keep the reader: without one, writing is an error.
 fn start(command: &mut Command) -> (Child, PipeReader) {
     let (reader, mut writer) = pipe().expect("a pipe");
     let flags = rustix::fs::fcntl_getfl(&writer).expect("flags");

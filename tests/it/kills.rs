@@ -279,7 +279,7 @@ fn asked(case: &Case) -> Came {
     Ok(match (code, case.again) {
         (0, _) => "done before it was asked",
         (_, None) => "asked: finished, confirmed, reported",
-        (_, Some(_)) => "asked twice: had finished all the same",
+        (_, Some(_)) => "asked twice: had already finished",
     })
 }
 

@@ -1,4 +1,4 @@
-//! How a child ends, and the most memory that it had. Benchmarks include this file, too.
+//! How a child ends, and its peak memory. Benchmarks include this file, too.
 
 use std::fs;
 use std::process::{Child, ExitStatus};

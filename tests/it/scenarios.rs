@@ -158,7 +158,7 @@ fn a_slow_sink_blocks_the_naive_loop_and_not_the_offloaded_one() {
 #[test]
 fn a_slow_coroutine_is_reported_as_asyncio_would() {
     let (recording, lines) = check_and("slow-coroutine", |recording| {
-        blocked(recording, "naive", "blocking-call", "clock_nanosleep", "crates/lab/src/block.rs:")
+        blocked(recording, "naive", "blocking-call", "clock_nanosleep", "crates/lab/src/blocking_tasks.rs:")
     });
     let line = lines.lines().find(|line| line.contains("Executing <Task ")).expect("a slow-poll line");
     let seconds = line.split(" took ").nth(1).and_then(|rest| rest.strip_suffix(" seconds")).expect("its shape");

@@ -59,7 +59,7 @@ fn slow_polls(folder: &Folder) -> Vec<Value> {
     recording["runs"][0]["slow_polls"].as_array().expect("a list").clone()
 }
 
-/// The command line is told, with its paths; nothing that is in the files or in the environment.
+/// Outputs have the command line, with its paths, but nothing from the files or the environment.
 #[test]
 fn no_content_is_in_any_output() {
     let _alone = alone();
@@ -68,10 +68,10 @@ fn no_content_is_in_any_output() {
     let shown = shown(&folder, &output);
     assert_in_none(SECRET, &shown);
     assert!(!slow_polls(&folder).is_empty(), "the buffer was in a blocked call:\n{}", shown[1].1);
-    assert!(shown[2].1.contains(FOLDER), "without `--redact` paths are told");
+    assert!(shown[2].1.contains(FOLDER), "without `--redact` paths are shown");
 }
 
-/// A line that is torn, and one that belongs to no input, are told by their places.
+/// Messages name torn and foreign lines by their places.
 #[test]
 fn no_line_is_in_any_output() {
     let folder = Folder::new();

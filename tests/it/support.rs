@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// Far beyond what anything here takes: a hang becomes a failure.
+/// Longer than anything here takes, so that a hang becomes a failure.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The program, in a neutral environment.
@@ -55,7 +55,7 @@ pub(crate) fn run(command: &mut Command) -> Output {
     finish(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts"))
 }
 
-/// Waits for a program, but not for ever.
+/// Waits for a program, but not forever.
 pub(crate) fn finish(child: Child) -> Output {
     let pid = pid(&child);
     let (send, ended) = mpsc::channel();

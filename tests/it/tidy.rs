@@ -33,19 +33,25 @@ fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The text of a file up to its inline tests.
-fn without_tests(text: &str) -> &str {
-    // Some are for one platform: `#[cfg(all(test, …))]`.
-    text.split("\nmod tests {").next().unwrap_or_default()
+/// The text of a file without its inline tests: rustfmt puts a module's closing brace below its `mod`.
+fn without_tests(text: &str) -> String {
+    let mut tests_end: Option<String> = None;
+    let mut kept = String::new();
+    for line in text.lines() {
+        match &tests_end {
+            Some(brace) if line == brace => tests_end = None,
+            Some(_) => {}
+            None if line.trim_start() == "mod tests {" => tests_end = Some(line.replace("mod tests {", "}")),
+            None => kept.extend([line, "\n"]),
+        }
+    }
+    kept
 }
 
 /// The code of a file: without comments, which may speak of anything, and without its inline tests.
 fn code(path: &Path) -> String {
-    let text = text(path);
-    without_tests(&text)
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("//"))
-        .fold(String::new(), |all, line| all + line + "\n")
+    let text = without_tests(&text(path));
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).fold(String::new(), |all, line| all + line + "\n")
 }
 
 /// Fails with every place where one of `words` occurs in `paths`, but for the `allowed` files.

@@ -11,10 +11,10 @@ use crate::pipeline::sink::Mode;
 use crate::scenario::{BlockKind, BlockSettings};
 use crate::spawner::Spawner;
 
-/// Waits, blocks as the settings say, and waits again until the run's time is over or `closed` turns true.
+/// Waits, lets every task block as the settings say, and waits again until the run's time is over or `closed` turns true.
 pub(crate) async fn run(spawner: &Spawner, mode: Mode, settings: BlockSettings, mut closed: watch::Receiver<bool>) {
     let end = Instant::now() + settings.run_for;
-    // An error of the channel means that nobody is left who could close it: that is a close.
+    // An error means that the closing end is gone: that is a close.
     if timeout(settings.after, closed.wait_for(|&closed| closed)).await.is_ok() {
         return;
     }
@@ -36,7 +36,7 @@ async fn blocker(spawner: Spawner, mode: Mode, how: BlockKind, duration: Duratio
     match mode {
         Mode::Naive => block_thread(how, duration),
         Mode::BlockInPlace => block_in_place(|| block_thread(how, duration)),
-        // Nothing is written here, so that these differ in nothing.
+        // Nothing is written here, so these three do the same.
         Mode::Offloaded | Mode::SpawnBlocking | Mode::TokioFs => {
             // An error means that the runtime is shutting down.
             let _ = spawner.spawn_blocking(move || block_thread(how, duration)).await;

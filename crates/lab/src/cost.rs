@@ -1,4 +1,4 @@
-//! What a run's own threads used, and how long its closures waited for a thread of the blocking pool.
+//! What a run costs beside its polls: what its threads used, and how long closures waited for a thread of the blocking pool.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -7,16 +7,16 @@ use pollscope_stacks::usage::Usage;
 
 use pollscope_record::recording::Dist;
 
-/// Adds up what threads say of themselves.
+/// Adds up the cost of a run as its threads report it; clones add to the same cost.
 #[derive(Debug, Clone)]
 pub(crate) struct CostMeter(Arc<Mutex<Cost>>);
 
-/// What was added up.
+/// The cost of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Cost {
-    /// What all threads used that have ended; `None` where it could not be asked of one.
+    /// What all threads that have ended used; `None` if it is unknown of one of them.
     pub(crate) usage: Option<Usage>,
-    /// From the call that gives a closure to the pool to the closure's start.
+    /// The time from giving a closure to the pool to the closure's start.
     pub(crate) pool_wait: Dist,
 }
 
@@ -27,13 +27,13 @@ impl Default for CostMeter {
 }
 
 impl CostMeter {
-    /// Adds what the calling thread used since it began. To be called once by each, as the last thing that it does.
+    /// Adds what the calling thread used since it began. Each thread calls this once, as the last thing that it does.
     pub(crate) fn thread_ends(&self) {
         let used = Usage::of_this_thread();
         self.with(|cost| cost.usage = cost.usage.zip(used).map(|(all, used)| all + used));
     }
 
-    /// A closure that adds how long it waited since now, when it starts. It does so on the pool's thread, not on the loop.
+    /// Wraps a closure so that it adds the time from now to its start. It adds on the pool's thread, not on the loop.
     pub(crate) fn waiting<T>(&self, f: impl FnOnce() -> T + Send + 'static) -> impl FnOnce() -> T + Send + 'static {
         let (meter, asked) = (self.clone(), Instant::now());
         move || {
@@ -43,7 +43,7 @@ impl CostMeter {
         }
     }
 
-    /// What was added so far.
+    /// The cost so far.
     pub(crate) fn read(&self) -> Cost {
         self.with(|cost| cost.clone())
     }

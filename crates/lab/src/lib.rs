@@ -1,7 +1,7 @@
 //! The lab: the same work done in several ways, and what each way costs everybody else on the loop.
 //!
-//! A [`scenario`] says what is tried. [`run`] runs it: a [`pipeline`] that merges growing files, or tasks that [`block`], beside
-//! [`witness`]es that feel what the loop's other users feel. A recording of it comes out.
+//! A [`scenario`] says what to try. [`run`] runs it: a [`pipeline`] that merges growing files, or tasks that block, beside witnesses
+//! that feel what the loop's other users feel. The result is a recording.
 
 mod blocking_tasks;
 mod cost;

@@ -1,4 +1,4 @@
-//! How many files may be open at once, and whether there may be as many threads as a run needs.
+//! How many open files and threads a run needs, and whether this process may have them.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,26 +9,26 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::pipeline::input::KEPT_OPEN;
 use crate::scenario::{Flavor, Settings, Workload};
 
-/// What the program itself, its runtimes and its signal handling keep open, generously.
+/// Open files of the program itself, its runtimes and its signal handling, with room to spare.
 const OWN: u64 = 64;
 
-/// The threads of a run, as in ARCHITECTURE.md, and one of the pool: Tokio does with one when it can have no more.
+/// The threads of a run, as ARCHITECTURE.md lists them, and one of the pool: Tokio makes do with one if it gets no more.
 const OWN_THREADS: usize = 12;
 
 /// How many files a run of these settings has open at once, at most.
 pub fn open_files(settings: &Settings) -> u64 {
     let inputs = match &settings.workload {
-        // Written and read.
+        // The writer and the tail each open every input.
         Workload::Merge(merge) => 2 * merge.inputs,
         Workload::Files(files) => files.inputs.len(),
         Workload::Block(_) => 0,
     };
-    // The server's end, and the client's twice.
+    // The server opens each connection once, the client twice.
     let connections = settings.witness.response.map_or(0, |response| 3 * response.connections);
     OWN + (inputs + connections) as u64
 }
 
-/// How many more it can use, though it can do without: files that took the inputs' names, and those before, kept to confirm.
+/// How many more a run can use but does not need: files that took the inputs' names, and earlier files, kept to confirm the merge.
 pub fn more_open_files(settings: &Settings) -> u64 {
     match &settings.workload {
         Workload::Files(files) if files.follow => (KEPT_OPEN + 2 * files.inputs.len()) as u64,
@@ -36,10 +36,10 @@ pub fn more_open_files(settings: &Settings) -> u64 {
     }
 }
 
-/// Raises the soft limit on open files as far as `needed`, and by `more`, if the hard limit allows that.
+/// Raises the soft limit on open files to `needed`, and further by `more` as far as the hard limit allows.
 ///
 /// # Errors
-/// With (needed, allowed) when the hard limit is below it.
+/// With (needed, allowed) if the limit stays below `needed`.
 pub fn allow_open_files(needed: u64, more: u64) -> Result<(), (u64, u64)> {
     let limit = getrlimit(Resource::Nofile);
     // `None` is no limit.
@@ -66,10 +66,10 @@ pub fn threads(settings: &Settings) -> usize {
     OWN_THREADS + workers
 }
 
-/// Whether so many threads can be had at once, found out by having them. Without one, Tokio panics in the middle of a run.
+/// Starts so many threads at once, to find out whether the system allows it: without one of them, Tokio panics in the middle of a run.
 ///
 /// # Errors
-/// When one cannot be started.
+/// When one of them cannot be started.
 pub fn try_threads(needed: usize) -> io::Result<()> {
     let wait = Arc::new(Mutex::new(()));
     let waiting = wait.lock().unwrap_or_else(PoisonError::into_inner);
@@ -79,7 +79,7 @@ pub fn try_threads(needed: usize) -> io::Result<()> {
     });
     let threads: Vec<_> = threads.collect();
     drop(waiting);
-    // All of them end before the next is started.
+    // Waits for all of them, so that none counts against the run.
     let ended: Vec<io::Result<()>> =
         threads.into_iter().map(|thread| thread.map(|thread| drop(thread.join()))).collect();
     ended.into_iter().collect()

@@ -1,7 +1,6 @@
-//! A scenario becomes a recording: the workload on a runtime of its own thread, watched from outside.
+//! Makes a recording of a scenario: the workload runs on a runtime with a thread of its own, and this watches it from outside.
 //!
-//! The measured loop runs on a thread of its own. Everything that collects runs on the caller's thread, which can therefore
-//! still report when the loop is stuck in a system call.
+//! Everything that collects runs on the caller's thread. So the caller can report even while the loop is stuck in a system call.
 
 mod assemble;
 mod collect;
@@ -32,16 +31,16 @@ use pollscope_record::recording::{Run, Verdict};
 use setup::Setup;
 use supervisor::Supervisor;
 
-/// Slow polls listed a run; those beyond are counted.
+/// How many slow polls a run lists; it counts the others.
 const KEPT_SLOW_POLLS: usize = 10_000;
-/// How long the last slow-poll lines may take to be written.
+/// How long to wait until the last slow-poll lines are written.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-/// Why there is no run to report.
+/// Why a run failed without a report.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError {
-    /// The inputs or the output were refused before anything was written.
+    /// The merge refused the inputs or the output, and wrote nothing.
     #[error("{0}")]
     Preflight(#[source] PreflightError),
     /// The output could not be opened.
@@ -69,44 +68,44 @@ fn io_error(operation: impl Into<String>) -> impl FnOnce(io::Error) -> RunError 
     move |error| RunError::Io { operation, error }
 }
 
-/// What a run looks like from outside while it runs.
+/// The state of a run while it runs.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
-    /// Since the run's start.
+    /// The time since the run's start.
     pub elapsed: Duration,
     /// Slow polls so far.
     pub slow_polls: u64,
 }
 
-/// Who is told what while a run goes on.
+/// Follows a run as it goes on.
 pub trait Observer {
     /// A run begins.
     fn begin(&mut self, mode: Mode, round: u32);
-    /// A run begins that will be thrown away; `round` counts those from 1. Its slow-poll lines go nowhere.
+    /// A warm-up run begins; `round` counts warm-up rounds from 1. Its slow-poll lines go nowhere.
     fn begin_warmup(&mut self, mode: Mode, round: u32);
-    /// Something went wrong in such a run.
+    /// A warm-up run had errors, or its merge is not confirmed.
     fn warmup_failed(&mut self, run: &Run);
-    /// Where slow-poll lines go.
+    /// The writer that slow-poll lines go to.
     fn slow_poll_lines(&mut self) -> Box<dyn io::Write + Send>;
-    /// Whether paths are hidden, in those lines and in the run.
+    /// Whether to hide paths, in those lines and in the run.
     fn redacts(&self) -> bool {
         false
     }
-    /// What the probe of a run sees can be asked for from now on, and not after [`Observer::end_measuring`].
+    /// The probe of a run measures from now on, until [`Observer::end_measuring`].
     fn begin_measuring(&mut self, _probe: &Probe) {}
-    /// The run's probe saw all that it will.
+    /// The run's probe measures no more.
     fn end_measuring(&mut self) {}
-    /// Something befell an input.
+    /// Something happened to an input.
     fn input_event(&mut self, _event: &Event) {}
-    /// Called about every 20 ms.
+    /// The run goes on; called about every 20 ms.
     fn progress(&mut self, progress: Progress);
 }
 
-/// Runs every mode in every round, the rounds interleaved, until done or asked to stop. Warm-up rounds come first, and are in no
-/// result.
+/// Runs every mode in every round, the rounds interleaved, until all are done or `shutdown` asks to stop. Warm-up rounds come first;
+/// no result includes them.
 ///
 /// # Errors
-/// At the first run that could not be made at all. The runs before it are lost with it, as they answer another question.
+/// At the first run that fails without a report. Its error discards the runs before it: alone they answer another question.
 pub fn run_all(settings: &Settings, shutdown: &Shutdown, observer: &mut dyn Observer) -> Result<Vec<Run>, RunError> {
     for round in 1..=settings.warmup {
         for &mode in &settings.modes {
@@ -134,7 +133,7 @@ pub fn run_all(settings: &Settings, shutdown: &Shutdown, observer: &mut dyn Obse
     Ok(runs)
 }
 
-/// An observer that is shown progress, and no slow polls: nothing would say of which run they are.
+/// Passes everything on but slow-poll lines: nothing in them says that they are of a warm-up run.
 struct WarmupObserver<'o>(&'o mut dyn Observer);
 
 impl Observer for WarmupObserver<'_> {
@@ -178,7 +177,7 @@ impl Observer for WarmupObserver<'_> {
 /// Runs one mode once. Blocking.
 ///
 /// # Errors
-/// When there is nothing to report: the inputs or the output were refused, or the machine lacks what the run needs.
+/// When there is nothing to report: the merge refused the inputs or the output, or the machine lacks what the run needs.
 pub fn run_once(
     settings: &Settings,
     mode: Mode,
@@ -211,13 +210,13 @@ pub fn run_once(
     let (events, received) = mpsc::channel();
     let on_loop =
         LoopThread { probe: probe.clone(), spawner, work, mode, closed, origin, witnesses: ends_on_loop, events };
-    // Never joined: a thread that is stuck in a system call cannot be. Its `Finished` is as good.
+    // Never joined: a join would wait for a system call that does not return. `Finished` says as much.
     let spawned = thread::Builder::new().name("loop".to_owned()).spawn(move || on_loop.run(runtime));
     spawned.map_err(io_error("start the thread `loop`"))?;
 
     let mut supervisor = Supervisor::start(witnesses, surroundings, collector, close, origin)?;
     let outcome = supervisor.until_finished(&received, shutdown, observer)?;
-    // What threads used is known of those that have ended: all have, unless the workload was abandoned.
+    // Only threads that have ended report what they used: all of them, unless the workload was abandoned.
     let usage = if outcome.is_some() { meter.read().usage } else { None };
     let cost = Cost { usage, ..meter.read() };
     probe.finish(LAST_LINES);
@@ -231,7 +230,7 @@ pub fn run_once(
     Ok(assemble::run(settings, mode, round, started_at, interrupted, ended, cost))
 }
 
-/// What this crate's sources are shown from: places have the paths that the compiler was given, which begin at the workspace.
+/// The folder that this crate's places are relative to: the compiler gets paths that begin at the workspace.
 fn source_root() -> &'static Path {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.ancestors().nth(2).unwrap_or(package)

@@ -1,4 +1,4 @@
-//! A scenario: the question, the workload that answers it, and the answer that is expected.
+//! A scenario: a question, the workload that answers it, and the expected answer.
 //!
 //! These are validated values in domain units; [`wire`] is their TOML twin and documents the format.
 
@@ -13,52 +13,52 @@ use crate::pipeline::input::Watch;
 use crate::pipeline::sink::{Existing, Mode};
 use pollscope_record::gate::Gate;
 
-/// A question about an event loop, and how it is asked.
+/// A question about an event loop, and how to ask it.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// Its name: the file's stem.
+    /// The file's stem.
     pub name: String,
     /// The question in one line.
     pub question: String,
-    /// Why it exists, in prose.
+    /// Why it exists, as prose.
     pub why: String,
-    /// What must come out.
+    /// The expected results.
     pub expect: Vec<Gate>,
-    /// How it is run.
+    /// How to run it.
     pub settings: Settings,
-    /// The keys of the settings to which an override gave another value than the scenario itself.
+    /// The keys of the settings that an override changed.
     pub changed: Vec<String>,
 }
 
-/// How a scenario is run.
+/// How to run a scenario.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// The runtime that is measured.
+    /// The measured runtime.
     pub runtime: RuntimeSettings,
     /// What runs on it.
     pub workload: Workload,
     /// The modes to compare, in this order; at least one, none twice.
     pub modes: Vec<Mode>,
-    /// How often each mode runs; the rounds are interleaved.
+    /// The number of runs of each mode; the rounds are interleaved.
     pub rounds: u32,
-    /// Rounds before those, which are run and thrown away.
+    /// The number of rounds to run first and throw away.
     pub warmup: u32,
-    /// What counts as a slow poll (`>=`).
+    /// The threshold of a slow poll (`>=`).
     pub slow_poll: Duration,
-    /// What else watches the loop.
+    /// The witnesses.
     pub witness: WitnessSettings,
-    /// Of everything random.
+    /// The seed of everything random.
     pub seed: u64,
     /// The length of an interval in the recording.
     pub sample_every: Duration,
 }
 
-/// The runtime that is measured.
+/// The measured runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RuntimeSettings {
-    /// Which of Tokio's schedulers.
+    /// Its scheduler.
     pub flavor: Flavor,
-    /// Worker threads; 1 for [`Flavor::CurrentThread`].
+    /// The number of worker threads; 1 for [`Flavor::CurrentThread`].
     pub workers: usize,
 }
 
@@ -88,7 +88,7 @@ pub enum Workload {
     Merge(MergeSettings),
     /// Tasks that each block once.
     Block(BlockSettings),
-    /// A user's own files, merged.
+    /// A user's own files, merged into one output.
     Files(FilesSettings),
 }
 
@@ -99,38 +99,38 @@ pub struct FilesSettings {
     pub inputs: Vec<PathBuf>,
     /// Where the lines go.
     pub output: PathBuf,
-    /// What if the output exists.
+    /// What to do if the output exists.
     pub existing: Existing,
-    /// How long a tail sleeps when there is no new data.
+    /// How long a tail sleeps without new data.
     pub poll_interval: Duration,
-    /// Lines written at once, at most, if they were read at once.
+    /// The most lines in one write, if they were read at once.
     pub batch: usize,
-    /// Whether to go on at the inputs' ends until told to stop.
+    /// Whether to go on at the inputs' ends until a request to stop.
     pub follow: bool,
-    /// How it is noticed that they grew.
+    /// How to notice that they grew.
     pub watch: Watch,
-    /// The longest line that is merged whole, in bytes without its newline.
+    /// The longest line that is not split, in bytes without its newline.
     pub max_line: NonZeroUsize,
-    /// Whether each line is given its input's tag.
+    /// Whether to put its input's tag before each line.
     pub tag: bool,
 }
 
 /// Simulated writers, tailed and merged into one output.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MergeSettings {
-    /// Files written and tailed.
+    /// The number of files to write and tail.
     pub inputs: usize,
-    /// Lines a file.
+    /// The number of lines in each file.
     pub lines: u64,
     /// The longest random wait before a line.
     pub max_wait: Duration,
-    /// Random letters a line.
+    /// The number of random letters in each line.
     pub letters: usize,
-    /// How long a tail sleeps when there is no new data.
+    /// How long a tail sleeps without new data.
     pub poll_interval: Duration,
-    /// Lines written at once, at most, if they were read at once.
+    /// The most lines in one write, if they were read at once.
     pub batch: usize,
-    /// Handles are closed this long after the start, or when the writers are done, whichever is later.
+    /// When to close the inputs: so long after the start, or when the writers are done if that is later.
     pub close_after: Duration,
     /// Where the lines go.
     pub sink: SinkSettings,
@@ -141,12 +141,12 @@ pub struct MergeSettings {
 pub enum SinkSettings {
     /// A regular file.
     File {
-        /// The output is synced to the disk after so many lines, before the last one's write counts as done; 0: never.
+        /// Sync it to the disk after so many lines, before the write of the last of them returns; 0: never.
         sync_every: u64,
     },
     /// A FIFO whose reader writes the merged file.
     Fifo {
-        /// The reader stops for this long …
+        /// How long the reader stops …
         pause: Duration,
         /// … once in every such period.
         every: Duration,
@@ -157,15 +157,15 @@ pub enum SinkSettings {
 /// In naive mode that is the loop; in offloaded mode, the blocking pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockSettings {
-    /// How many.
+    /// The number of tasks.
     pub tasks: usize,
     /// How long each blocks.
     pub duration: Duration,
-    /// How.
+    /// How each blocks.
     pub how: BlockKind,
-    /// When they start, after the run's start.
+    /// The time from the run's start to theirs.
     pub after: Duration,
-    /// How long the whole run lasts, at least.
+    /// The shortest time that the run lasts.
     pub run_for: Duration,
 }
 
@@ -178,7 +178,7 @@ pub enum BlockKind {
     Spin,
 }
 
-/// What else watches the loop.
+/// The witnesses, which feel what other users of the loop feel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WitnessSettings {
     /// The period of a timer on the loop; `None`: no timer.
@@ -192,6 +192,6 @@ pub struct WitnessSettings {
 pub struct ResponseSettings {
     /// The time between two requests, over all connections.
     pub every: Duration,
-    /// Connections; requests go to them in turn.
+    /// The number of connections; requests go to them in turn.
     pub connections: usize,
 }

@@ -1,21 +1,21 @@
-//! Asking a run to end, from any thread.
+//! The request to end a run, from any thread.
 
 use tokio::sync::watch;
 
-/// How far a run is to go.
+/// How far a run goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
     /// To its end.
     Run,
-    /// Take nothing new in, finish what was accepted, confirm, report.
+    /// Accept nothing new, finish what was accepted, confirm, report.
     Drain,
-    /// Read no further, though there be more: finish what was read, confirm, report.
+    /// Read no further, even if there is more: finish what was read, confirm, report.
     Finish,
     /// Report what is known, now.
     Abort,
 }
 
-/// A request to end; clones are the same request. It only ever grows.
+/// A request to end; clones are the same request. It never goes back to an earlier phase.
 #[derive(Debug, Clone)]
 pub struct Shutdown(watch::Sender<Phase>);
 
@@ -40,7 +40,7 @@ impl Shutdown {
         self.request(if self.phase() == Phase::Run { Phase::Drain } else { Phase::Abort });
     }
 
-    /// What was asked for.
+    /// The latest phase asked for.
     pub fn phase(&self) -> Phase {
         *self.0.borrow()
     }

@@ -1,4 +1,5 @@
-//! Spawning named tasks on the measured runtime, and what works beside it, so that neither need know the instruments.
+//! Starts what a workload runs: named tasks on the measured runtime, closures on its blocking pool, threads beside it. Workloads use
+//! this and know nothing of the instruments.
 
 use std::future::Future;
 use std::{io, thread};
@@ -8,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::cost::CostMeter;
 
-/// Spawns tasks with names.
+/// Starts tasks, closures and threads; clones report to the same probe and the same [`CostMeter`].
 #[derive(Debug, Clone)]
 pub struct Spawner {
     probe: Probe,
@@ -16,12 +17,12 @@ pub struct Spawner {
 }
 
 impl Spawner {
-    /// Tasks that `probe` sees and names.
+    /// A spawner whose tasks `probe` sees and names.
     pub fn measured_by(probe: &Probe) -> Spawner {
         Spawner { probe: probe.clone(), meter: CostMeter::default() }
     }
 
-    /// Tasks that nothing measures.
+    /// A spawner whose tasks no probe sees.
     pub fn unmeasured() -> Spawner {
         Spawner::measured_by(&Probe::off())
     }
@@ -41,10 +42,10 @@ impl Spawner {
         tokio::task::spawn_blocking(self.meter.waiting(f))
     }
 
-    /// Starts a thread that works for the tasks: what it uses is the run's.
+    /// Starts a thread that works for the tasks: what it uses belongs to the run's cost.
     ///
     /// # Errors
-    /// What the system says.
+    /// When the system starts no thread.
     pub(crate) fn spawn_thread(
         &self,
         name: &str,
@@ -57,7 +58,7 @@ impl Spawner {
         })
     }
 
-    /// Where it is added up what these threads use, and what those of the runtime do.
+    /// The meter that adds up what these threads and the runtime's threads use.
     pub(crate) fn meter(&self) -> &CostMeter {
         &self.meter
     }

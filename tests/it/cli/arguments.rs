@@ -87,7 +87,10 @@ fn settings_that_are_none() {
         ("run --set merge.inputs=0", &["is 0, but must be from 1 to 5,000"]),
         ("run --set merge.inputs=-1", &["is -1, but must be from 1 to 5,000"]),
         ("run --set merge.inputs=5001", &["is 5001, but must be from 1 to 5,000"]),
-        ("run --set merge.inputs=99999999999999999999999", &["cannot read `--set merge.inputs=9", "beyond 2⁶³ - 1"]),
+        (
+            "run --set merge.inputs=99999999999999999999999",
+            &["cannot read `--set merge.inputs=9", "greater than 2⁶³ - 1"],
+        ),
         ("run --set merge.lines=10000000 --set merge.letters=10000", &["must stay within 10 GiB"]),
         ("run --set merge.max_wait=5parsecs", &["cannot read `5parsecs` as a duration"]),
         ("run --set merge.max_wait=100", &["expected a duration such as \"100ms\""]),

@@ -115,7 +115,7 @@ impl Disk {
         self.state.lock().faults
     }
 
-    /// What the file holds whose calls go wrong; `None` where there is none.
+    /// The content of the file whose calls go wrong; `None` without such a file.
     pub(super) fn content(&self) -> Option<Vec<u8>> {
         let state = self.state.lock();
         state.nodes.values().find(|node| node.name == state.victim)?.content.clone()
@@ -133,7 +133,7 @@ impl Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A call comes in: `answer` is told what goes wrong with it, now or later.
+    /// A call comes in: `answer` gets what goes wrong with it, now or later.
     fn meets(&self, call: Call, file: &OsStr, answer: impl FnOnce(Option<Fault>) + Send + 'static) {
         let mut state = self.lock();
         let plan = state.plan.filter(|plan| plan.call == call && file == state.victim);

@@ -27,7 +27,7 @@ fn lines(name: &str, count: usize) -> String {
 fn inputs(folder: &Folder) -> Result<Disk, String> {
     folder.write("b", lines("b", 300));
     let disk = disk(&folder.path("."), "in")?;
-    // Several reads long, by whatever size.
+    // It takes several reads, of any size.
     folder.write("disk/in", lines("in", 6_000));
     Ok(disk)
 }

@@ -181,7 +181,7 @@ const FAULTS: &[Fault] = &[
 ];
 
 #[test]
-fn whatever_happens_to_a_log_its_lines_are_merged_or_a_loss_is_told() {
+fn every_line_of_a_log_is_merged_or_recorded_as_lost() {
     thread::scope(|scope| {
         for watch in WATCHES {
             scope.spawn(move || FAULTS.iter().for_each(|fault| check(fault, watch)));

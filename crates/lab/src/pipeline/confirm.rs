@@ -1,50 +1,49 @@
-//! Whether a merged file holds what its inputs hold.
+//! Decides whether a merged file has what its inputs have.
 //!
 //! [`confirm`] reads the files again, after the merge, and decides two things exactly:
 //!
-//! - the output has the inputs' lines, each as often as the inputs have it together, and no other line;
-//! - each input's lines occur in the output in their order (as a subsequence, for each input by itself).
+//! - the output has the inputs' lines, each as often as all inputs together have it, and no other line;
+//! - each input's lines are in the output in their order (as a subsequence, for each input by itself).
 //!
-//! What it does not decide is whether one interleaving gives every input its order *at the same time*, without two inputs
-//! claiming the same copy of a line: for inputs whose lines do not say where they come from that is NP-complete. It only
-//! makes a difference where inputs share lines; where every line is in one input only, the two conditions are exact.
-//! A correct merge always passes. With [`ConfirmSettings::tags`] each line of the output says which input it is from, and then both
-//! conditions are exact, whatever the inputs share: each input's lines are in the output in their order, and nothing else is.
+//! It does not decide whether one interleaving gives every input its order *at the same time*, without two inputs that
+//! claim the same copy of a line: if lines do not say which input they are from, that is NP-complete. It matters only if
+//! inputs share lines; if every line is in one input only, the two conditions are exact. A correct merge always passes.
+//! With [`ConfirmSettings::tags`] each line of the output says which input it is from, and both conditions are always exact.
 //!
 //! A line is its bytes up to the newline: carriage returns, NULs, invalid UTF-8 and empty lines count. An input's last
-//! line may lack its newline; it is delivered with one and is the same line. The output's last line may not. With
-//! [`ConfirmSettings::max_line`] a longer line of an input is as many lines as it has pieces; that is what is counted.
+//! line may lack its newline; the merge delivers it with one, and it is the same line. The output's last line may not. With
+//! [`ConfirmSettings::max_line`] a longer line of an input counts as many lines as it has pieces.
 //!
 //! # What is counted
 //!
 //! | count | unit | meaning |
 //! |---|---|---|
-//! | lost | lines | for each line of the inputs: the copies in the inputs beyond those in the output |
-//! | duplicated | lines | for each line of the inputs: the copies in the output beyond those in the inputs |
-//! | torn | output lines | no line of any input, but a piece of one, or a whole one glued to a piece or to another whole one (`confirm/torn.rs` has the exact definition and its bounds); or without a newline at the output's end; or glued to what the file held before this merge |
-//! | foreign | output lines | no line of any input, and not torn; with tags also a line without a tag, or with one of no input |
-//! | reordered | inputs | not in order in the output, though none of their lines is lost |
+//! | lost | lines | of each line of the inputs: the copies that the output has too few |
+//! | duplicated | lines | of each line of the inputs: the copies that the output has too many |
+//! | torn | output lines | no line of any input, but a piece of one, or a complete one glued to a piece or to another complete one (`confirm/torn.rs` has the exact definition and its bounds); or without a newline at the output's end; or glued to what the file had before this merge |
+//! | foreign | output lines | no line of any input, and not torn; with tags, also a line without an input's tag |
+//! | reordered | inputs | not in order in the output, although none of their lines is lost |
 //!
-//! A torn line delivers nothing: the line that it was made of is lost too. A flipped byte is one lost line and one foreign one.
+//! A torn line delivers nothing: the line that it was made of counts as lost, too. A flipped byte makes one lost line and one foreign line.
 //!
 //! # Verdicts
 //!
-//! *Ok* needs every count to be zero and every file to have been read as it was. *Failed* names file, line and byte of the
-//! first damaged output line, of a lost line, and of a line that is out of order, as far as there are any. *Unverifiable*
-//! means that the evidence is gone or has changed: then the counts mean nothing, whatever they are. No inputs at
-//! all is unverifiable, since there is nothing to hold the output against; empty inputs and an empty output are ok.
+//! *Ok* means that every count is zero and every file is as it was when it was merged. *Failed* names file, line and byte of
+//! the first damaged output line, of a lost line, and of a line that is out of order, if there are such lines. *Unverifiable*
+//! means that the evidence is gone or has changed; then the counts mean nothing. Without inputs a merge is unverifiable, since
+//! there is nothing to compare the output with; empty inputs and an empty output are ok.
 //!
-//! An input rewritten in place, to the same length or more, cannot be told from a merge that went wrong: it fails.
+//! If an input was rewritten in place, to the same length or more, that looks like a merge that went wrong: it fails.
 //!
 //! # Memory and time
 //!
-//! Memory depends on the number of inputs, not on that of lines. A first pass (`confirm/follow.rs`) reads all inputs and the
-//! output side by side, once, and is all that a clean merge takes: 2 MB of sums, some 300 bytes for every input, and up to 16
-//! MiB read ahead of all inputs together, or 1 KiB of each where that is more. An output that only ends early needs no more
-//! memory, but another reading. Only for other differences does a second pass (`confirm/count.rs`) count lines, those alone
-//! that may differ, in a table of at most 1.8 million different ones (86 MB); where there are more, they are taken in turns,
-//! each with a reading of its own. Foreign lines take up to some 36 MB more, for at most 256 of them. Every line costs a
-//! constant time in each reading, however many inputs there are. At most 64 inputs are open at once.
+//! Memory depends on the number of inputs, not on the number of lines. A first pass (`confirm/first_pass.rs`) reads all inputs and
+//! the output side by side, once. A clean merge needs no more: 2 MB of sums, some 300 bytes for every input, and up to 16 MiB read
+//! ahead of all inputs together, or 1 KiB of each if that is more. An output that only ends early needs no more memory, but another
+//! reading. For other differences a second pass (`confirm/second_pass.rs`) counts the lines that may differ, in a table of at most
+//! 1.8 million different lines (86 MB); if there are more, it takes them in turns, each with a reading of its own. Foreign lines take
+//! up to some 36 MB more, for at most 256 of them. Every line takes constant time in each reading, however many inputs there are. At
+//! most 64 inputs are open at once.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -73,9 +72,9 @@ mod second_pass;
 mod tests;
 mod torn;
 
-/// Finds out what became of every line; the module says how, and what each count means.
+/// Confirms a merge; the module's documentation says how, and what each count means.
 ///
-/// It blocks: call it where that is allowed. Nobody may be writing to the output meanwhile.
+/// It blocks, and nobody may write to the output meanwhile.
 ///
 /// ```
 /// # use std::{fs, os::unix::fs::MetadataExt};
@@ -98,12 +97,12 @@ pub fn confirm(inputs: &[InputEvidence], output: &OutputEvidence, how: &ConfirmS
     examine(inputs, output, how).merge
 }
 
-/// [`confirm`], and what is missing of which input.
+/// Confirms a merge as [`confirm`] does, and says what is missing of which input.
 pub fn examine(inputs: &[InputEvidence], output: &OutputEvidence, how: &ConfirmSettings) -> Confirmation {
     examine_within(inputs, output, how, second_pass::MOST)
 }
 
-/// With tables of at most `most` different lines.
+/// Does it with tables of at most `most` different lines.
 fn examine_within(
     inputs: &[InputEvidence],
     output: &OutputEvidence,
@@ -129,13 +128,13 @@ fn examine_within(
 }
 
 struct Judgement {
-    /// Each kind of difference in a sentence.
+    /// A sentence for each kind of difference.
     differences: Vec<String>,
     missing: Vec<Missing>,
     ends_early: bool,
 }
 
-/// Fills in the counts.
+/// Compares the output with the inputs, and fills in the counts of `merge`.
 fn compare(
     inputs: &[InputEvidence],
     output: &OutputEvidence,
@@ -144,7 +143,7 @@ fn compare(
     merge: &mut Merge,
 ) -> Result<Judgement, EvidenceError> {
     if inputs.is_empty() {
-        return Err(EvidenceError::new(&output.path, "there were no inputs to hold it against"));
+        return Err(EvidenceError::new(&output.path, "there are no inputs to compare it with"));
     }
     let is_output = |part: &Part| (part.dev, part.ino) == (output.dev, output.ino) && part.to > output.start;
     let overlaps = |input: &&InputEvidence| input.parts.iter().any(is_output);
@@ -175,13 +174,13 @@ fn compare(
         [found.describe_damage(&opened)?, found.describe_lost(inputs), found.describe_reordered(inputs, &opened)];
     let differences: Vec<String> = differences.into_iter().flatten().collect();
     if differences.is_empty() && !found.is_clean {
-        return Err(opened.changed("it, or an input, was changed while it was checked"));
+        return Err(opened.changed("it or an input changed while it was checked"));
     }
     let missing = found.missing(inputs);
     Ok(Judgement { differences, ends_early: !missing.is_empty() && found.followed.ends_early, missing })
 }
 
-/// What both passes found.
+/// The results of both passes.
 struct Passes {
     followed: FirstPass,
     counted: SecondPass,
@@ -215,7 +214,7 @@ impl Passes {
         Ok(Passes { followed, counted, suspects, is_clean })
     }
 
-    /// The inputs that are not in order, each with the line at which that shows.
+    /// The inputs that are not in order, each with the first line that is out of order.
     fn reordered(&self) -> impl Iterator<Item = (usize, Place)> {
         let stuck = |input: usize| self.followed.inputs[input].stuck.map(|(_, place)| (input, place));
         let is_whole = |input: &usize| self.counted.losses.get(*input).is_none_or(|loss| loss.first.is_none());
@@ -226,9 +225,9 @@ impl Passes {
         let both = [self.followed.first_cut, self.counted.first];
         let Some((place, damage)) = both.into_iter().flatten().min_by_key(|(place, _)| *place) else { return Ok(None) };
         let what = match damage {
-            Damage::Glued => "is torn: it is glued to what the file held before",
+            Damage::Glued => "is torn: it is glued to what the file had before",
             Damage::Unterminated => "is torn: it has no newline",
-            Damage::Duplicated => "is a copy more than the inputs have",
+            Damage::Duplicated => "is one copy more than the inputs have",
             Damage::Foreign if self.suspects.torn().contains(&place.line) => {
                 "is torn: it is made of pieces of the inputs"
             }
@@ -238,8 +237,8 @@ impl Passes {
         Ok(Some(format!("{} {what}", describe(place, output.path()))))
     }
 
-    /// Which of several equal lines is the lost one cannot be known. A line at which an input got stuck is the best guess;
-    /// else it is the first.
+    /// Of several equal lines, nobody can tell which is lost. A line at which an input got stuck is the best guess; otherwise it is
+    /// the first.
     fn describe_lost(&self, inputs: &[InputEvidence]) -> Option<String> {
         let losses = || inputs.iter().zip(&self.counted.losses);
         let stuck = losses().find_map(|(input, loss)| Some((input, loss.stuck?)));
@@ -269,7 +268,7 @@ impl Passes {
     }
 }
 
-/// Holds the inputs' lines against those of the output that are none of them.
+/// Compares the inputs' lines with the foreign lines of the output.
 fn look_again(inputs: &mut Inputs, suspects: &mut Suspects) -> Result<(), EvidenceError> {
     for input in 0..inputs.len() {
         if !suspects.is_open() {

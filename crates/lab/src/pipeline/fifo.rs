@@ -1,7 +1,7 @@
-//! A FIFO whose reader pauses: real blocking by the kernel's own means.
+//! A FIFO whose reader pauses, so that the kernel really blocks its writer.
 //!
-//! A pipe holds 64 KiB; while its reader pauses it fills, and `write(2)` blocks. The reader writes the merged file, so the
-//! merge is still confirmed.
+//! A pipe holds 64 KiB; while its reader pauses it fills, and then `write(2)` blocks. The reader writes the merged file, so
+//! the merge can still be confirmed.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -11,16 +11,14 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, mkfifoat};
 
-/// When the reader does not read: for `pause` at the end of every period of `every`.
+/// When the reader stops: for `pause` at the end of every period of `every`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Pauses {
-    /// How long it stops.
     pub(crate) pause: Duration,
-    /// How often.
     pub(crate) every: Duration,
 }
 
-/// The reading end of a FIFO, at work on a thread of its own.
+/// A thread that reads a FIFO.
 #[derive(Debug)]
 pub(crate) struct FifoReader {
     thread: thread::JoinHandle<io::Result<()>>,
@@ -40,7 +38,7 @@ impl FifoReader {
         Ok(FifoReader { thread })
     }
 
-    /// Waits until all writers are gone and all they wrote is in the file. Blocking; forever, when none ever came.
+    /// Waits until all writers are gone and everything they wrote is in the file. Blocks forever if no writer ever opens the FIFO.
     ///
     /// # Errors
     /// When reading or writing failed.
@@ -62,7 +60,7 @@ fn copy(fifo: &Path, mut merged: File, pauses: Pauses) -> io::Result<()> {
     }
 }
 
-/// How long the pause still lasts in which `now` falls; zero outside one.
+/// The rest of the pause at `now`; zero outside a pause.
 fn left_of_pause(now: Duration, pauses: Pauses) -> Duration {
     let every = pauses.every.as_nanos().max(1);
     let into = Duration::from_nanos((now.as_nanos() % every) as u64);

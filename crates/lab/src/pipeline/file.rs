@@ -1,4 +1,4 @@
-//! Which file a name leads to, and whether it can be followed.
+//! The file that a name leads to, and whether it can be followed.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -10,7 +10,7 @@ use rustix::fs::OFlags;
 /// Which file it is: device and inode.
 pub(super) type Identity = (u64, u64);
 
-/// When a file was changed, by its own account: its content, then its inode, each in seconds and nanoseconds.
+/// A file's own times of change: of its content, then of its inode, each in seconds and nanoseconds.
 pub(super) type Times = (i64, i64, i64, i64);
 
 pub(super) fn identity(metadata: &Metadata) -> Identity {
@@ -21,28 +21,28 @@ pub(super) fn times(metadata: &Metadata) -> Times {
     (metadata.mtime(), metadata.mtime_nsec(), metadata.ctime(), metadata.ctime_nsec())
 }
 
-/// Which file has a name, how long it is and when it was changed; `None`: nothing that can be looked at.
+/// The file that has a name, its length and its times of change; `None` if there is no file or it cannot be looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Version(Option<(Identity, u64, Times)>);
 
 impl Version {
-    /// Of a file that was looked at.
+    /// The version of a file that was looked at.
     pub(super) fn new(identity: Identity, len: u64, times: Times) -> Version {
         Version(Some((identity, len, times)))
     }
 
-    /// Asks the file system. Blocking.
+    /// The present version, from the file system. Blocking.
     pub(super) fn of(path: &Path) -> Version {
         Version(path.metadata().ok().map(|metadata| (identity(&metadata), metadata.len(), times(&metadata))))
     }
 }
 
-/// Opens a file to read; never waits, even if it is a FIFO.
+/// Opens a file to read it; never waits, even for a FIFO's writer.
 pub(super) fn open_file(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32).open(path)
 }
 
-/// What it is, if it is neither a regular file nor a FIFO: those alone can be followed.
+/// The kind of a file that cannot be followed: neither a regular file nor a FIFO.
 pub(super) fn special_kind(metadata: &Metadata) -> Option<&'static str> {
     match metadata.file_type() {
         kind if kind.is_file() || kind.is_fifo() => None,
@@ -52,14 +52,14 @@ pub(super) fn special_kind(metadata: &Metadata) -> Option<&'static str> {
     }
 }
 
-/// Whether a file that says it is empty is not. It would be taken for one without new data, for ever.
+/// Whether a file that claims to be empty has bytes. Its tail would wait for new data forever.
 pub(super) fn hides_its_length(file: &File) -> io::Result<bool> {
     let read = file.read_at(&mut [0], 0)?;
-    // It may have grown since it was asked.
+    // It may have grown since the caller asked for its length.
     Ok(read > 0 && file.metadata()?.len() == 0)
 }
 
-/// The folder that a name is in.
+/// The folder of a name.
 pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

@@ -1,5 +1,5 @@
-//! Looking at idle files, for the tails that wait for them to change: one thread for all, as to hand each look to the blocking
-//! pool costs thirty times the look.
+//! Looks at idle files for the tails that wait for a change. One thread does it for all tails: handing each look to the blocking pool
+//! costs thirty times as much as the look.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,12 @@ use tokio::sync::oneshot;
 
 use super::file::Version;
 
-/// Files that are due within so long are looked at together.
+/// Files that are due within this time share one round of looks.
 const TOGETHER: Duration = Duration::from_millis(100);
-/// How long there is between two looks at a file, at most: a tenth of the time for which nothing happened.
-const SELDOM: Duration = Duration::from_millis(2_500);
+/// The longest time between two looks at a file; otherwise a tenth of its idle time.
+const LONGEST_PAUSE: Duration = Duration::from_millis(2_500);
 
-/// The thread, while a tail waits.
+/// Starts the thread when a tail begins to wait; clones share it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct IdleWatcher(Arc<Mutex<WaitList>>);
 
@@ -29,7 +29,7 @@ struct WaitList {
 struct WatchedFile {
     path: PathBuf,
     version: Version,
-    /// How long it was idle, when it began to be looked at.
+    /// How long it had been idle when its tail began to wait.
     idle: Duration,
     since: Instant,
     due: Instant,
@@ -37,8 +37,8 @@ struct WatchedFile {
 }
 
 impl IdleWatcher {
-    /// Sends when the name is another file's, or the file is not as it was seen. It was idle for so long. `None` where no thread
-    /// can be started: then nobody looks.
+    /// Begins to watch a file that was idle for `idle`. The receiver gets a message when the name is another file's or the file is not
+    /// in this version. `None` if the thread cannot be started: then nobody looks.
     pub(super) fn watch(&self, path: &Path, version: Version, idle: Duration) -> Option<oneshot::Receiver<()>> {
         let (wake, woken) = oneshot::channel();
         let since = Instant::now();
@@ -57,7 +57,7 @@ impl IdleWatcher {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs until nobody waits.
+    /// Runs until no tail waits.
     fn run(&self) {
         loop {
             thread::sleep(TOGETHER);
@@ -71,7 +71,7 @@ impl IdleWatcher {
                 }
                 list.waiting.extract_if(.., |waiting| waiting.due <= now).collect()
             };
-            // Not under the lock: a look can take long, and a tail that comes to wait is on the loop.
+            // Not under the lock: a look can take long, and a tail takes the lock on the loop.
             let as_before = due.into_iter().filter_map(|waiting| {
                 if Version::of(&waiting.path) == waiting.version {
                     return Some(WatchedFile { due: now + waiting.pause(), ..waiting });
@@ -87,7 +87,7 @@ impl IdleWatcher {
 
 impl WatchedFile {
     fn pause(&self) -> Duration {
-        ((self.idle + self.since.elapsed()) / 10).min(SELDOM)
+        ((self.idle + self.since.elapsed()) / 10).min(LONGEST_PAUSE)
     }
 }
 

@@ -1,7 +1,7 @@
-//! Changes of files, by inotify: a tail that waits for new data need not look.
+//! Learns of changes of files from inotify, so that a tail that waits for new data need not look.
 //!
-//! A thread of its own reads the events. It opens what takes an input's name at once, before that is renamed again, and reads
-//! nothing. What inotify does not say, tails find by looking, only later.
+//! A thread of its own reads the events. When a file takes an input's name, it opens the file at once, before another renaming; it
+//! reads nothing. What inotify misses, tails find later by looking.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -21,17 +21,17 @@ use tokio::sync::Notify;
 
 use super::file::{Identity, folder_of, identity, open_file};
 
-/// How many files that took an input's name wait for it, at most.
+/// The most files that wait for an input after they took its name.
 const MOST_WAITING: usize = 64;
 
-/// The thread that reads the events; it ends when this and every [`NameWatch`] are dropped.
+/// Owns the thread that reads the events; the thread ends when this and every [`NameWatch`] are dropped.
 #[derive(Debug)]
 pub(super) struct Inotify {
     watches: Arc<Watches>,
     stop: Arc<StopSignal>,
 }
 
-/// One input's part: what happens to its name and to the file that has it.
+/// The watch of one input: of its name and of the file that has the name.
 #[derive(Debug, Clone)]
 pub(super) struct NameWatch {
     watches: Arc<Watches>,
@@ -43,12 +43,12 @@ pub(super) struct NameWatch {
 #[derive(Debug)]
 struct StopSignal(Arc<OwnedFd>);
 
-/// The files that took an input's name since it was last asked.
+/// The files that took an input's name since the last [`NameWatch::take`].
 #[derive(Debug, Default)]
 pub(super) struct NewFiles {
-    /// Opened, in this order.
+    /// Opened, in the order in which they took the name.
     pub(super) files: Vec<File>,
-    /// How many were gone before they could be opened.
+    /// The number of files that were gone before the thread could open them.
     pub(super) missed: u64,
 }
 
@@ -58,12 +58,12 @@ struct Watches {
     table: Mutex<WatchTable>,
 }
 
-/// What each watch is for.
+/// What each watch descriptor stands for.
 #[derive(Debug, Default)]
 struct WatchTable {
-    /// By a folder's watch and a name in it.
+    /// By the watch of a folder and a name in it.
     names: HashMap<(i32, OsString), Vec<Arc<WatchedInput>>>,
-    /// By a file's watch.
+    /// By the watch of a file.
     files: HashMap<i32, Arc<WatchedInput>>,
     all: Vec<Arc<WatchedInput>>,
 }
@@ -75,13 +75,13 @@ struct WatchedInput {
     changed: Notify,
 }
 
-/// What became of a name since it was last asked.
+/// What happened to a name since the last [`NameWatch::take`].
 #[derive(Debug, Default)]
 struct Arrivals {
     files: Vec<File>,
-    /// Which these are.
+    /// Their identities.
     opened: Vec<Identity>,
-    /// How often something took the name.
+    /// How often a file took the name.
     count: u64,
 }
 
@@ -89,7 +89,7 @@ impl Inotify {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When the kernel has no inotify for this user (any more), or no thread.
+    /// When the kernel gives this user no inotify instance, or no thread.
     pub(super) fn start() -> io::Result<Inotify> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
@@ -99,16 +99,16 @@ impl Inotify {
         Ok(Inotify { watches, stop: Arc::new(StopSignal(stop)) })
     }
 
-    /// Begins to watch the file of that name, and the name.
+    /// Begins to watch a name and the file that has it.
     ///
     /// # Errors
-    /// When the kernel watches no more for this user (`fs.inotify.max_user_watches`), or cannot.
+    /// When the kernel cannot watch it, or reached the user's limit (`fs.inotify.max_user_watches`).
     pub(super) fn watch(&self, path: &Path) -> io::Result<NameWatch> {
         let input = WatchedInput { path: path.to_owned(), arrivals: Mutex::default(), changed: Notify::new() };
         let watches = Arc::clone(&self.watches);
         let watch = NameWatch { watches, input: Arc::new(input), _stop: Arc::clone(&self.stop) };
         let name = path.file_name().ok_or(Errno::INVAL)?.to_owned();
-        // Under the lock: the thread looks places up.
+        // Under the lock, since the thread looks things up in the table.
         let mut table = self.watches.table();
         let flags = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::MOVED_FROM | WatchFlags::DELETE;
         let wd = inotify::add_watch(&self.watches.inotify, folder_of(path), flags | WatchFlags::ONLYDIR)?;
@@ -122,13 +122,13 @@ impl Inotify {
 
 impl Drop for StopSignal {
     fn drop(&mut self) {
-        // It ends by itself: nothing waits for it.
+        // The thread ends by itself; nothing joins it.
         let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
     }
 }
 
 impl NameWatch {
-    /// Waits until something changed since the last wait.
+    /// Waits until something has changed since the last wait.
     pub(super) async fn changed(&self) {
         self.input.changed.notified().await;
     }
@@ -138,7 +138,7 @@ impl NameWatch {
         NewFiles { files, missed: count.saturating_sub(opened.len() as u64) }
     }
 
-    /// Watches the file that has the name now. Where that fails, it is found to have grown by looking.
+    /// Watches the file that has the name now. If that fails, its tail notices new data by looking.
     pub(super) fn watch_file(&self) {
         let _ = self.watches.watch_file(&self.input);
     }
@@ -149,18 +149,18 @@ impl WatchedInput {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Opens what took the name, or had it, if it is still where the event says.
+    /// Opens the file that took the name or had it, if it is still at `path`.
     fn open(&self, path: &Path, is_arrival: bool) {
         let opened = open_file(path).and_then(|file| Ok((identity(&file.metadata()?), file)));
         let mut arrivals = self.arrivals();
         match opened {
-            // What cannot be opened is no arrival, nor a link to nothing: the look at the name says why.
+            // A file that cannot be opened and a dangling link are no arrivals: the look at the name says why.
             Err(error) if error.kind() != io::ErrorKind::NotFound || path.is_symlink() => return,
             Ok((identity, file)) if arrivals.files.len() < MOST_WAITING && !arrivals.opened.contains(&identity) => {
                 arrivals.files.push(file);
                 arrivals.opened.push(identity);
             }
-            // Gone, or what took its place in the meantime: then there are more arrivals than files.
+            // It is gone, or another file took its place: then `count` exceeds the number of files.
             Ok(_) | Err(_) => {}
         }
         arrivals.count += u64::from(is_arrival);
@@ -193,15 +193,15 @@ impl Watches {
         }
     }
 
-    /// Reads all events that there are. `moved`: whose name was just taken away from a file, by cookie; the next event says
-    /// where to, and may come later.
+    /// Reads all pending events. `moved` has the cookie of a renaming and the inputs whose file lost the name; the event that says where
+    /// the file went comes next, perhaps in a later call.
     fn read(&self, buffer: &mut [MaybeUninit<u8>], moved: &mut Option<(u32, Vec<Arc<WatchedInput>>)>) {
         let mut events = inotify::Reader::new(&self.inotify, buffer);
         while let Ok(event) = events.next() {
             let kind = event.events();
             let mut table = self.table();
             if kind.contains(ReadFlags::QUEUE_OVERFLOW) {
-                // What was lost may have been anything: all look.
+                // Any event may have been lost, so all tails look.
                 table.all.iter().for_each(|input| input.changed.notify_one());
                 continue;
             }
@@ -221,7 +221,7 @@ impl Watches {
                 && let Some((cookie, inputs)) = moved.take()
                 && cookie == event.cookie()
             {
-                // It had the name: if nobody knows it, it had it only for a moment.
+                // It had the name. If no tail knows it, it had the name only for a moment.
                 for input in inputs {
                     input.open(&input.path.with_file_name(name), false);
                     input.changed.notify_one();

@@ -1,44 +1,43 @@
-//! An input and all the files that it is, one after the other, while it is followed.
+//! An input, and all the files that have its name, one after the other, while it is followed.
 //!
-//! Nothing here waits, and nothing here is async: a tail calls it where blocking is allowed, and waits by itself (`wake_sources`).
+//! Nothing here waits or is async: a tail calls it where blocking is allowed, and waits by itself (`wake_sources`).
 //!
-//! Each file knows only those that come after it: `rotation` (what takes the name; `name` is what was last found there),
-//! `generations` (the files that it is at once, and what becomes of one that was cut), `evidence` (what was handed out of which
-//! file), `series` (renamed files and copies, by their names), `generation` (one file: looked at, read, compared), `buffer`
+//! Each module knows only those after it: `rotation` (which files take the name; `name` is what the last look found there),
+//! `generations` (the files that the input consists of now, and what happens when one is cut), `evidence` (what was handed out of
+//! which file), `series` (renamed files and copies, by their names), `generation` (one file: looked at, read, compared), `buffer`
 //! (bytes become lines); beside them `events`, `read_settings` and `error`.
 //!
 //! # Order
 //!
-//! A writer that goes from one file to the next has written all of the old one before the first line of the new one. So
-//! in each round the newest file's length is looked at first and the oldest's last, and then they are read from the oldest to
-//! the newest, each as far as was seen: no line of the new file is read before one that was in the old file when it was written.
-//! The old file is looked at for some seconds more, as a writer may learn late that its file was renamed. What it writes then
-//! comes in its order, but perhaps before lines of the new file that are older; and a last line without its newline comes when the
-//! file is left, in case it is still completed.
+//! A writer that goes on to a new file has written everything to the old one before. So each round looks at the newest file's
+//! length first and at the oldest's last, and then reads them from the oldest to the newest, each up to that length. A line of the
+//! new file is then never read before a line that was in the old file when it was written. The old file is looked at for some
+//! seconds more, since a writer can learn late that its file was renamed. Its late lines keep their order, but may come before older
+//! lines of the new file. A last line without a newline comes when the file is left, since its writer may still complete it.
 //!
 //! # What is recorded
 //!
-//! Every line that was whole in a file of that name is handed out once, or a possible loss is recorded. A file that was cut
-//! or rewritten is read again from its beginning: lines that it still has come again, and only these. A copy made
-//! before that, in the name's folder and with a name made from it, is read to its end first.
+//! Every complete line of a file of that name is handed out once, or a possible loss is recorded. A file that was cut or
+//! rewritten is read again from its beginning: the lines that it still has come again, and no others. Before that, a copy
+//! of it is read to its end, if there is one in the name's folder with a name made from the input's.
 //!
 //! # What cannot be known
 //!
-//! Lines are missing silently only where a file left no trace of them:
+//! Lines are lost without a record only where a file left no trace:
 //!
-//! - It had the name between two looks only, and cannot be found: it was deleted, has a name that is not made from the input's (`a.log`
-//!   and `a.log.1`, `a.log-20261122`), belongs to a link that was switched and back, came into being in the same tick of the clock (4 to 10
-//!   ms) as the last look and the file before it was deleted, or is on a file system that does not say when
-//!   files came into being; or nothing has taken the name since. Of one that begins as a longer one does, the other is taken for a copy.
-//!   With inotify such files are opened while they have the name, and that one could not be is recorded as a loss; rather one too
-//!   many than one too few: a file that takes the name twice in between counts as missed once.
-//! - They were written and taken away again between two looks, and all that was read before is still there.
-//! - They were rewritten, and the last 256 bytes before the place up to which it was read are what they were.
-//! - They were written into a file that lost its name more than five seconds ago and did not grow since; or that was, besides, one
-//!   of more than 256 such files, and its inode was given to another one, which begins with the same lines.
+//! - It had the name only between two looks, and cannot be found: it was deleted; its name is not made from the input's (as `a.log.1`
+//!   and `a.log-20261122` are from `a.log`); a link was switched to it and back; it was created in the same tick of the clock (4 to 10
+//!   ms) as the last look, and the file before it was deleted; its file system has no times of creation; or nothing has taken the
+//!   name since. If it begins like a longer file, the other one is taken for its copy. With inotify such files are opened while
+//!   they have the name, and one that cannot be opened is recorded as a loss. That records too many losses rather than too few: a
+//!   file that takes the name twice in between counts as missed once.
+//! - The lines were written and removed between two looks, and everything read before is still there.
+//! - The file was rewritten, and the last 256 bytes before the end of what was read are the same as before.
+//! - The lines were written to a file that had lost its name and not grown for more than five seconds; or that was one of more than
+//!   256 such files, and its inode now belongs to another file, which begins with the same lines.
 //!
-//! Two files that changed names within one tick, faster than they could be opened, may come in the wrong order if one was deleted.
-//! `tests/model.rs` holds all this against random histories.
+//! Two files that exchanged names within one tick, too fast to open them, may come in the wrong order if one was deleted.
+//! `tests/model.rs` checks all this against random histories.
 
 use std::fs::File;
 use std::path::Path;
@@ -72,7 +71,7 @@ mod series;
 #[cfg(test)]
 mod tests;
 
-/// How much one look at a file reads at most, and what all inputs together read ahead at most, unless they are very many.
+/// The most bytes that one look at a file reads, and that all inputs together read ahead, unless there are very many.
 const CHUNK: usize = 256 << 10;
 const SMALLEST_CHUNK: usize = 16 << 10;
 const AHEAD: usize = 16 << 20;
@@ -80,21 +79,20 @@ const AHEAD: usize = 16 << 20;
 /// What a look at an input found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// Bytes; there may be more.
+    /// It read bytes; there may be more.
     Data,
-    /// No new data.
+    /// There is no new data.
     Nothing,
-    /// Its end. What [`Input::next_lines`] still has is the last.
+    /// The input has ended. [`Input::next_lines`] has the last lines.
     End,
 }
 
-/// What is known of an input in which nothing new was found.
+/// What a tail needs to know to wait after a look that found nothing new.
 #[derive(Debug)]
 pub(super) struct IdleInput {
-    /// For how long.
+    /// The time without new data.
     pub(super) duration: Duration,
-    /// What was seen of it last, if one file is all that it is, and its name is that file's: then it need not be looked at
-    /// before that is another.
+    /// The last version, if the input is one file and its name is that file's: then the next look can wait for another version.
     pub(super) version: Option<Version>,
 }
 
@@ -103,11 +101,11 @@ pub(super) struct IdleInput {
 pub struct Input {
     reading: ReadSettings,
     tag: Option<String>,
-    /// How much one look reads at most.
+    /// The most bytes that one look reads.
     chunk: usize,
     generations: Generations,
     rotation: Rotation,
-    /// Whether no more is looked for than was seen.
+    /// Whether to look for no more than the last look saw.
     is_last_round: bool,
 }
 
@@ -115,7 +113,7 @@ impl Input {
     /// Opens an input. Blocking, but never on a FIFO.
     ///
     /// # Errors
-    /// When it cannot be opened, or is neither a regular file nor a FIFO.
+    /// When it cannot be opened, or is not a regular file or a FIFO.
     pub(crate) fn open(path: &Path, reading: ReadSettings) -> Result<Input, InputError> {
         let named_at = SystemTime::now();
         let file = open_regular_or_fifo(path)?;
@@ -131,7 +129,7 @@ impl Input {
         })
     }
 
-    /// Inputs that are merged together: what all of them read ahead stays bounded, and what they keep open.
+    /// Prepares inputs to be merged together: bounds what all of them read ahead and keep open.
     pub(super) fn together(inputs: &mut [Input], output: Identity) {
         let chunk = (AHEAD / inputs.len().max(1)).clamp(SMALLEST_CHUNK, CHUNK);
         let allowance = Allowance::new();
@@ -142,7 +140,7 @@ impl Input {
         }
     }
 
-    /// Has inotify wake its tail when it changes, and open what takes its name; where that cannot be, that is recorded.
+    /// Makes inotify wake its tail when it changes, and open files that take its name; records it if inotify cannot.
     pub(super) fn watch_by(&mut self, inotify: &Inotify) {
         match inotify.watch(self.path()) {
             Ok(watch) => self.rotation.watch = Some(watch),
@@ -150,39 +148,39 @@ impl Input {
         }
     }
 
-    /// Which file it is: device and inode.
+    /// Its device and inode.
     pub(crate) fn identity(&self) -> (u64, u64) {
         self.generations.newest().identity
     }
 
-    /// The input's path, as it was given.
+    /// Its path, as given.
     pub(crate) fn path(&self) -> &Path {
         self.generations.path()
     }
 
-    /// The FIFO that it is, if it is one.
+    /// Its open file, if it is a FIFO.
     pub(crate) fn fifo(&self) -> Option<&Arc<File>> {
         Some(self.generations.newest()).filter(|file| file.is_stream()).map(Generation::file)
     }
 
-    /// Lines longer than the maximum so far; they were split.
+    /// The number of lines so far that exceeded the maximum and were split.
     pub(crate) fn long_lines(&self) -> u64 {
         self.generations.long_lines()
     }
 
-    /// For whom a look found nothing: what is to be known to wait for a change.
+    /// What its tail needs to know to wait for a change.
     pub(super) fn idle(&self) -> IdleInput {
         let file = self.generations.newest();
         let is_all = self.generations.open.len() == 1 && self.rotation.is_name_fine() && !file.is_stream();
         IdleInput { duration: self.generations.idle_for(), version: is_all.then(|| file.version()) }
     }
 
-    /// What inotify sees of it.
+    /// The watch by inotify, if any.
     pub(super) fn name_watch(&self) -> Option<&NameWatch> {
         self.rotation.watch.as_ref()
     }
 
-    /// Where what happens to it is recorded.
+    /// The events that record what happens to it.
     pub(super) fn events(&self) -> &Events {
         &self.reading.events
     }
@@ -191,13 +189,13 @@ impl Input {
         self.generations.record(kind);
     }
 
-    /// Records what was seen and is left unread.
+    /// Records what a look saw and no read got.
     pub(super) fn record_unread(&self) {
         self.generations.record_unread();
     }
 
-    /// The next whole lines that were read already, with their newlines; so many at most. All are to be taken before the next
-    /// look. No system call.
+    /// The next complete lines that were already read, with their newlines; at most `most`. Take all of them before the next
+    /// look. Makes no system call.
     pub(crate) fn next_lines(&mut self, most: usize) -> Option<LineBatch> {
         let lines = self.generations.next_lines(most)?;
         Some(match &self.tag {
@@ -206,11 +204,11 @@ impl Input {
         })
     }
 
-    /// Reads on, up to a chunk: first what the last round saw, then, when nothing is left of that, what a new one sees. After
-    /// `closed`, or when it is not followed, one round is the last; a FIFO that is not followed ends with its writers. Blocking.
+    /// Reads the next chunk: first what the last round of looks saw, then what a new round sees. With `closed`, or if it is not
+    /// followed, that round is the last; a FIFO that is not followed ends with its writers. Blocking.
     ///
     /// # Errors
-    /// When it cannot be looked at or read; it ends there.
+    /// When it cannot be looked at or read; then it ends.
     pub(crate) fn look(&mut self, closed: bool) -> Result<Look, InputError> {
         if self.read()? {
             return Ok(Look::Data);
@@ -233,25 +231,25 @@ impl Input {
         Ok(Look::Nothing)
     }
 
-    /// Reads a chunk of what was seen; whether there was any.
+    /// Reads a chunk of what a look saw; returns whether there was any.
     fn read(&mut self) -> Result<bool, InputError> {
         let read = self.generations.read(self.chunk)?;
         self.is_last_round |= read == ChunkRead::End && !self.reading.follow;
         Ok(read == ChunkRead::Bytes)
     }
 
-    /// What a confirmation compares the output with: all lines that were read whole, handed out or not.
+    /// The evidence that a confirmation compares the output with: all complete lines that were read, handed out or not.
     pub(super) fn evidence(self) -> InputEvidence {
         self.generations.evidence()
     }
 }
 
-/// Opens what can be followed, and refuses all else.
+/// Opens a regular file or a FIFO, and refuses everything else.
 fn open_regular_or_fifo(path: &Path) -> Result<File, InputError> {
     let failed = |operation| move |error| InputError::io(operation, path, error);
     let refused = |kind| InputError::NotAFile { path: path.to_owned(), kind };
-    // Asked twice: opening a socket fails without saying that it is one, opening a device may have effects, and what was
-    // asked about may be gone at the open.
+    // Checked twice: the error of opening a socket does not say that it is one, opening a device can have effects, and another
+    // file can take the name before the open.
     special_kind(&path.metadata().map_err(failed("open"))?).map_or(Ok(()), |kind| Err(refused(kind)))?;
     let file = open_file(path).map_err(failed("open"))?;
     let metadata = file.metadata().map_err(failed("look at"))?;

@@ -1,4 +1,4 @@
-//! Several growing files, tailed concurrently into one output.
+//! Merges growing files: tails them concurrently into one output.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
@@ -18,23 +18,23 @@ use super::wake_sources::WakeSources;
 use crate::spawner::Spawner;
 use pollscope_record::escape::escape_path;
 
-/// Why a merge was refused before a byte was written.
+/// Why a merge refused its files before it wrote a byte.
 #[derive(Debug)]
 pub enum PreflightError {
-    /// An input's fault.
+    /// An input cannot be followed.
     Input(InputError),
-    /// One file was named twice.
+    /// Two inputs are the same file.
     SameInput {
-        /// As it was named first.
+        /// Its first name.
         first: PathBuf,
-        /// As it was named again.
+        /// Its second name.
         second: PathBuf,
     },
-    /// The output is one of the inputs, by whatever name or link.
+    /// The output is the same file as an input.
     OutputIsInput {
-        /// The output, as named.
+        /// The output's name.
         output: PathBuf,
-        /// The input, as named.
+        /// The input's name.
         input: PathBuf,
     },
 }
@@ -68,12 +68,12 @@ impl std::error::Error for PreflightError {
     }
 }
 
-/// Opens the inputs, and refuses what could not end well. Blocking; nothing is written.
+/// Opens the inputs, and refuses those that cannot be merged into the output. Blocking; writes nothing.
 ///
 /// # Errors
 /// When an input is no readable regular file or FIFO, or is named twice, or is the output.
 pub fn open_inputs(inputs: &[PathBuf], output: &Path, reading: &ReadSettings) -> Result<Vec<Input>, PreflightError> {
-    // Through links: an output that links to an input would be that input.
+    // Follows links: an output that links to an input is that input.
     let output_is = std::fs::metadata(output).ok().map(|metadata| (metadata.dev(), metadata.ino()));
     let mut opened: Vec<Input> = Vec::with_capacity(inputs.len());
     let mut seen = std::collections::HashMap::with_capacity(inputs.len());
@@ -98,21 +98,21 @@ pub fn open_inputs(inputs: &[PathBuf], output: &Path, reading: &ReadSettings) ->
     Ok(opened)
 }
 
-/// What became of a merge.
+/// The result of a merge.
 #[derive(Debug)]
 pub struct MergeOutcome {
-    /// In the order of the inputs.
+    /// The tails' results, in the order of the inputs.
     pub inputs: Vec<TailOutcome>,
-    /// Which file the lines went to.
+    /// The file that the lines went to.
     pub opened: OpenedOutput,
-    /// The output's first error.
+    /// The output's first error, if any.
     pub output_error: Option<SinkError>,
     /// What happened to the inputs.
     pub events: EventSummary,
 }
 
 impl MergeOutcome {
-    /// The first error of an input that is not the output's.
+    /// The errors of the inputs, but not those that the output caused.
     pub fn input_errors(&self) -> impl Iterator<Item = &InputError> {
         self.inputs.iter().filter_map(|tailed| match &tailed.error {
             Some(TailError::Input(error)) => Some(error),
@@ -120,17 +120,17 @@ impl MergeOutcome {
         })
     }
 
-    /// Bytes whose write was answered.
+    /// The number of bytes whose write returned.
     pub fn bytes(&self) -> u64 {
         self.inputs.iter().map(|tailed| tailed.bytes).sum()
     }
 }
 
-/// Tails every input into the output, in the given mode, until `closed` turns true and all that was appended before is
-/// written, or the output fails. An input that fails ends alone; the others go on.
+/// Tails every input into the output, in the given mode, until `closed` turns true and everything appended before is written,
+/// or until the output fails. When an input fails, the others go on.
 ///
 /// # Errors
-/// When the output cannot be opened; nothing is written then.
+/// When the output cannot be opened; then nothing is written.
 pub async fn merge(
     spawner: &Spawner,
     mode: Mode,
@@ -168,7 +168,7 @@ async fn merge_into<S: Sink>(
     }
     let mut inputs = Vec::with_capacity(tails.len());
     for tail in tails {
-        // A tail's panic is the pipeline's own fault: it goes on to the caller once the output is closed.
+        // A tail's panic goes on to the caller, but only after the output is closed.
         inputs.push(tail.await);
     }
     let output_error = match Arc::try_unwrap(sink) {

@@ -1,6 +1,6 @@
 //! The merge pipeline: growing files, tailed concurrently into one.
 //!
-//! Reading is off the loop in every mode; only the write side differs. Nothing here knows what measures it.
+//! Every mode reads off the loop; the modes differ only in how they write. Nothing here knows the instruments.
 
 pub mod confirm;
 pub(crate) mod fifo;

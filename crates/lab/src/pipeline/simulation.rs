@@ -1,6 +1,6 @@
-//! Simulated writers: files that grow, line by line, at random moments that a seed repeats.
+//! Simulated writers: files that grow line by line, at random moments that a seed reproduces.
 //!
-//! They run on one OS thread of their own, so that the loop under test is not what wakes them.
+//! They run on an OS thread of their own, so that a blocked loop does not delay them.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,22 +12,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What is written.
+/// What the writers write.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Files.
+    /// The number of files.
     pub inputs: usize,
-    /// Lines a file.
+    /// The number of lines in each file.
     pub lines: u64,
     /// The longest random wait before a line.
     pub max_wait: Duration,
-    /// Random lower-case letters a line.
+    /// The number of random lower-case letters in each line.
     pub letters: usize,
-    /// Of the waits and the letters.
+    /// The seed of the waits and the letters.
     pub seed: u64,
 }
 
-/// One file's writer: its path, its randomness and how far it is.
+/// The writer of one file.
 #[derive(Debug)]
 struct Writer {
     path: PathBuf,
@@ -46,7 +46,7 @@ pub struct SimulatedFiles {
 /// When each line was written, by input: nanoseconds since the origin given to [`SimulatedFiles::start`].
 pub(crate) type Appearances = Vec<Vec<u64>>;
 
-/// The writers at work.
+/// The thread of all writers.
 #[derive(Debug)]
 pub(crate) struct SimulatedWriters {
     thread: thread::JoinHandle<io::Result<Appearances>>,
@@ -62,7 +62,7 @@ impl SimulatedFiles {
         let writers = (0..plan.inputs).map(|index| {
             let path = folder.join(format!("input-{index}"));
             let file = OpenOptions::new().append(true).create_new(true).open(&path)?;
-            // Each file has a stream of its own: its content does not depend on who is scheduled when.
+            // Each file has a random stream of its own, so its content does not depend on the schedule.
             let random = fastrand::Rng::with_seed(plan.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ index as u64);
             Ok(Writer { path, file, random, written: 0 })
         });
@@ -74,7 +74,7 @@ impl SimulatedFiles {
         self.writers.iter().map(|writer| writer.path.clone()).collect()
     }
 
-    /// Starts the thread that writes the lines when they are due.
+    /// Starts the thread that writes each line when it is due.
     ///
     /// # Errors
     /// When the thread cannot be started.
@@ -117,7 +117,7 @@ impl SimulatedFiles {
             }
             let writer = &mut self.writers[index];
             let line = line(&writer.path, writer.written, self.plan.letters, &mut writer.random);
-            // Taken before the write: a reader may see the line before the call returns.
+            // Noted before the write: a reader can see the line before the call returns.
             appearances[index].push(origin.elapsed().as_nanos() as u64);
             writer.file.write_all(&line)?;
             writer.written += 1;
@@ -135,12 +135,12 @@ impl SimulatedWriters {
         self.thread.is_finished()
     }
 
-    /// Stops before the next line, if there is one.
+    /// Makes the writers stop before the next line.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Waits for the last line, or for the stop. Blocking.
+    /// Waits until the writers have written the last line or stopped. Blocking.
     ///
     /// # Errors
     /// When a write failed.

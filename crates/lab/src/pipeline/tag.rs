@@ -1,17 +1,16 @@
-//! Which input a line of a merged file comes from: its tag, a tab, the line.
+//! Tags, which say which input a line of a merged file comes from: the tag, a tab, the line.
 
 use std::path::Path;
 
 use super::sink::LineBatch;
 use pollscope_record::escape::escape;
 
-/// The tag of an input: its path as it was named, without anything that could end a tag or a line, or that a terminal
-/// would obey. Two paths have one tag only if they are the same bytes: what is spelled out begins with a backslash, and so
-/// does a backslash itself.
+/// The tag of an input: its path as given, without anything that ends a tag or a line, or that a terminal obeys. Two
+/// paths have the same tag only if they are the same bytes: an escape begins with a backslash, and a backslash is escaped.
 pub(crate) fn tag(path: &Path) -> String {
     let mut tag = String::new();
     for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
-        // The escaper leaves backslashes alone, so they are doubled before it adds its own.
+        // The escaper does not escape backslashes, so they are doubled before it adds its own.
         tag.push_str(&escape(&chunk.valid().replace('\\', "\\\\")));
         for byte in chunk.invalid() {
             tag.push_str(&format!("\\x{byte:02x}"));
@@ -20,7 +19,7 @@ pub(crate) fn tag(path: &Path) -> String {
     tag
 }
 
-/// The lines, each with that tag and a tab before it.
+/// Puts the tag and a tab before each line.
 pub(crate) fn tagged(tag: &str, lines: &LineBatch) -> LineBatch {
     let mut bytes = Vec::with_capacity(lines.bytes.len() + lines.count as usize * (tag.len() + 1));
     for line in lines.bytes.split_inclusive(|&byte| byte == b'\n') {

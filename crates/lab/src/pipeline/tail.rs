@@ -1,4 +1,4 @@
-//! Following one growing input, line by line, until it ends or its handle is closed.
+//! Follows one growing input, line by line, until it ends or its handle is closed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,49 +14,49 @@ use super::sink::{LineBatch, Sink, SinkError};
 use super::wake_sources::WakeSources;
 use crate::spawner::Spawner;
 
-/// What became of one input.
+/// The result of following one input.
 #[derive(Debug)]
 pub struct TailOutcome {
-    /// What a confirmation compares the output with.
+    /// The evidence that a confirmation compares the output with.
     pub evidence: InputEvidence,
-    /// Lines whose write was answered.
+    /// The number of lines whose write returned.
     pub lines: u64,
-    /// Bytes of those lines, as written.
+    /// The bytes of those lines, as written.
     pub bytes: u64,
-    /// When each write was answered, in nanoseconds since the origin; empty when nobody asked.
+    /// When each line's write returned, in nanoseconds since [`TailOptions::stamp_from`]; empty without that.
     pub written_ns: Vec<u64>,
-    /// Lines longer than the maximum; they were split.
+    /// The number of lines that exceeded the maximum and were split.
     pub long_lines: u64,
-    /// Why it ended early.
+    /// Why it ended early, if it did.
     pub error: Option<TailError>,
 }
 
 /// Why a tail ended early.
 #[derive(Debug, Clone)]
 pub enum TailError {
-    /// The input's fault.
+    /// The input failed.
     Input(InputError),
-    /// The output's fault.
+    /// The output failed.
     Sink(SinkError),
-    /// The runtime went away in the middle.
+    /// The runtime shut down in the middle.
     Aborted,
 }
 
 /// How a tail works.
 #[derive(Debug, Clone)]
 pub struct TailOptions {
-    /// How long to sleep when there is no new data; a tenth of the time for which there was none, if that is longer.
+    /// How long to sleep without new data, or a tenth of the time without new data if that is longer.
     pub interval: Duration,
-    /// How many lines are written at once, at most, if they were read at once; 1: line by line.
+    /// The most lines in one write, if they were read at once; 1: line by line.
     pub batch: usize,
-    /// When set, the moment from which write times are counted, one for every line.
+    /// The moment from which to count the time of every line's write; `None`: note no times.
     pub stamp_from: Option<Instant>,
-    /// Set once no more is to be read, though there be more: what was read is written, and is all.
+    /// Set to true, it ends reading even if there is more; what was read is still written.
     pub enough: Arc<AtomicBool>,
 }
 
-/// Follows an input until its end, or until `closed` turns true: lines are read off the loop, then written, in order, once.
-/// What was appended before the close is still read; an unterminated last line is delivered then, with a newline.
+/// Follows an input until its end, or until `closed` turns true: reads lines off the loop and writes them in order, each once.
+/// After the close it still reads what was appended before, and delivers an unterminated last line with a newline.
 pub(super) async fn tail<S: Sink>(
     spawner: Spawner,
     mut input: Input,
@@ -72,7 +72,7 @@ pub(super) async fn tail<S: Sink>(
             if let Err(error) = written.write(&*sink, lines, &options).await {
                 return written.end(input, Some(TailError::Sink(error)));
             }
-            // One write, one poll, as when every line is read by a call of its own: others run in between.
+            // One write for each poll, as if a call of its own read every line: so other tasks run in between.
             yield_now().await;
         }
         if is_over {
@@ -83,7 +83,7 @@ pub(super) async fn tail<S: Sink>(
             return written.end(input, None);
         }
         let readiness = waiting.until_readable(&mut closed).await;
-        // Looked at before the file: what was appended before the close is then seen for certain.
+        // Before the look at the file, which then certainly sees what was appended before the close.
         let closing = *closed.borrow_and_update();
         let looked = spawner.spawn_blocking(move || {
             let looked = input.look(closing);
@@ -100,7 +100,7 @@ pub(super) async fn tail<S: Sink>(
     }
 }
 
-/// What was written so far.
+/// Counts what was written.
 #[derive(Debug, Default)]
 struct WriteTally {
     lines: u64,

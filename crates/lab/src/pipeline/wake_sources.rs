@@ -1,4 +1,4 @@
-//! How a tail waits for its input to change: for inotify, for the idle watcher, for a FIFO's writer, or for some time.
+//! What a tail waits for until its input may have changed: inotify, the idle watcher, a FIFO's writer, or time.
 
 use std::fs::File;
 use std::future::pending;
@@ -15,13 +15,13 @@ use super::idle_watcher::IdleWatcher;
 use super::inotify::NameWatch;
 use super::input::{IdleInput, Input};
 
-/// How long it sleeps at most, unless its interval is longer: after long without new data, and if the idle watcher looks.
+/// The longest sleep after a long time without new data, and while the idle watcher looks; unless the tail's interval is longer.
 const LONGEST_SLEEP: Duration = Duration::from_millis(2_500);
 const LONGEST_SLEEP_IF_WATCHED: Duration = Duration::from_secs(60);
-/// After how long without new data the idle watcher looks.
+/// The time without new data after which the idle watcher looks.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// A FIFO in which something may be found.
+/// A FIFO that may have data.
 pub(super) type Readiness<'a> = AsyncFdReadyGuard<'a, Arc<File>>;
 
 /// What can wake one input's tail.
@@ -35,17 +35,16 @@ pub(super) struct WakeSources {
 }
 
 impl WakeSources {
-    /// On a runtime.
+    /// Must be called on a runtime.
     pub(super) fn new(input: &Input, interval: Duration, idle_watcher: IdleWatcher) -> WakeSources {
-        // Where the runtime cannot say that it is ready, it is looked at like a file.
+        // If the runtime cannot tell when it is ready, the tail looks at it as at a file.
         #[expect(deprecated, reason = "its successor wants a promise that an open file keeps by itself")]
         let fifo = input.fifo().and_then(|fifo| AsyncFd::with_interest(Arc::clone(fifo), Interest::READABLE).ok());
         let name_watch = input.name_watch().cloned();
         WakeSources { path: input.path().to_owned(), interval, fifo, name_watch, idle_watcher }
     }
 
-    /// Before a look at a FIFO: until something may be found in it. Asked before the look, so that what comes after the look
-    /// wakes the next wait.
+    /// Before a look at a FIFO: waits until it may have data. Data that comes after the look then wakes the next wait.
     pub(super) async fn until_readable(&self, closed: &mut watch::Receiver<bool>) -> Option<Readiness<'_>> {
         let fifo = self.fifo.as_ref()?;
         tokio::select! {
@@ -55,7 +54,7 @@ impl WakeSources {
         }
     }
 
-    /// After a look that found nothing: until something may have changed.
+    /// After a look that found nothing: waits until something may have changed.
     pub(super) async fn until_changed(
         &self,
         readiness: Option<Readiness<'_>>,
@@ -64,7 +63,7 @@ impl WakeSources {
     ) {
         if let Some(mut readiness) = readiness {
             readiness.clear_ready();
-            // Without writers it is ready for ever.
+            // Without writers it is always ready.
             if !readiness.ready().is_read_closed() {
                 return;
             }
@@ -76,7 +75,7 @@ impl WakeSources {
             None => (idle.duration / 10).min(LONGEST_SLEEP),
         };
         tokio::select! {
-            // An error means that nobody is left who could close it: that is a close.
+            // An error means that the closing end is gone: that is a close.
             _ = closed.wait_for(|&closed| closed) => {}
             () = sleep(asleep.max(self.interval)) => {}
             () = woken_by_inotify(self.name_watch.as_ref()) => {}
@@ -94,7 +93,7 @@ async fn woken_by_inotify(name_watch: Option<&NameWatch>) {
 
 async fn woken_by_idle_watcher(watched: Option<oneshot::Receiver<()>>) {
     match watched {
-        // An error is a thread that ended: then it is looked at, too.
+        // An error means that the thread has ended; then the tail looks, too.
         Some(watched) => drop(watched.await),
         None => pending().await,
     }

@@ -1,4 +1,4 @@
-//! The loop's side of a run: the runtime, its root future, and the witnesses' ends that live on it.
+//! The loop's side of a run: the runtime, its root future, and the witnesses that live on it.
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,14 +21,14 @@ use crate::spawner::Spawner;
 use crate::witness::lag::{self, Lag};
 use crate::witness::responder;
 
-/// What the loop's thread says to the one that watches it.
+/// A message of the loop's thread to the supervisor.
 pub(super) enum LoopEvent {
     Started(Handle),
     WorkloadDone,
     Finished(Result<WorkloadOutcome, RunError>),
 }
 
-/// What the workload came to.
+/// The result of the workload.
 pub(super) enum WorkloadOutcome {
     Merged(Box<MergeOutcome>),
     Blocked,
@@ -46,7 +46,7 @@ pub(super) struct LoopThread {
     pub(super) events: mpsc::Sender<LoopEvent>,
 }
 
-/// The witnesses' ends on the loop.
+/// The witnesses' sides on the loop.
 pub(super) struct LoopWitnesses {
     timer: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     stop: watch::Sender<bool>,
@@ -59,20 +59,20 @@ struct EchoServer {
     connected: oneshot::Receiver<()>,
 }
 
-/// The witnesses' ends outside.
+/// The witnesses' sides outside.
 pub(super) struct OutsideWitnesses {
     pub(super) lag: Option<Lag>,
     pub(super) client: Option<EchoClient>,
 }
 
-/// What the outside client needs to connect, and whom it tells that it did.
+/// What the outside client needs to connect; `connected` tells the loop that it did.
 pub(super) struct EchoClient {
     pub(super) server: SocketAddr,
     pub(super) settings: ResponseSettings,
     pub(super) connected: oneshot::Sender<()>,
 }
 
-/// Both ends of what the settings ask for.
+/// Both sides of the witnesses that the settings ask for.
 pub(super) fn witnesses(settings: &Settings) -> Result<(LoopWitnesses, OutsideWitnesses), RunError> {
     let (stop, stopped) = watch::channel(false);
     let (lag, timer) = settings.witness.lag.map(|period| lag::witness(period, stopped)).unzip();
@@ -110,7 +110,7 @@ impl LoopThread {
             }
         };
         meter.thread_ends();
-        // An error means that the watching side gave up: there is nobody to tell.
+        // An error means that the supervisor has given up.
         let _ = events.send(LoopEvent::Finished(finished));
     }
 
@@ -123,7 +123,7 @@ impl LoopThread {
                 let listener = TcpListener::from_std(listener).map_err(io_error("listen on `127.0.0.1`"))?;
                 let serve = responder::serve(spawner.clone(), listener, connections);
                 let server = spawner.spawn("echo server", serve);
-                // An error means that the client could not connect; the watching side says so.
+                // An error means that the client could not connect; the supervisor reports that.
                 let _ = connected.await;
                 Some(server)
             }

@@ -1,4 +1,4 @@
-//! What a run needs before its loop starts: files, a FIFO and its reader, open inputs.
+//! Sets a run up before its loop starts: files, a FIFO and its reader, open inputs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,9 +19,9 @@ use crate::scenario::{BlockSettings, FilesSettings, MergeSettings, Settings, Sin
 
 /// A run's two halves.
 pub(super) struct Setup {
-    /// What moves to the loop.
+    /// The half that moves to the loop.
     pub(super) work: Work,
-    /// What stays outside.
+    /// The half that stays outside.
     pub(super) surroundings: Surroundings,
 }
 
@@ -36,9 +36,9 @@ pub(super) struct MergeWork {
     pub(super) inputs: Vec<Input>,
     pub(super) output: OutputSpec,
     pub(super) interval: Duration,
-    /// How many lines are written at once, at most.
+    /// The most lines that one write takes.
     pub(super) batch: usize,
-    /// Whether each line's write is to be timed.
+    /// Whether to note the time of each line's write.
     pub(super) stamps: bool,
     pub(super) enough: Arc<AtomicBool>,
 }
@@ -54,18 +54,18 @@ impl MergeWork {
     }
 }
 
-/// What goes on beside the loop. The folder of a simulation is removed with it.
+/// What goes on beside the loop. Dropping it removes a simulation's folder.
 pub(super) struct Surroundings {
     /// How many inputs are merged; `None` for another workload.
     pub(super) inputs: Option<u64>,
-    /// What befalls the inputs.
+    /// What happens to the inputs.
     pub(super) events: Events,
-    /// Whether no more of the inputs is to be read.
+    /// Set to true, it ends all reading.
     pub(super) enough: Arc<AtomicBool>,
-    /// How the merge is confirmed.
+    /// How to confirm the merge.
     pub(super) how: ConfirmSettings,
     writers: Writers,
-    /// When the inputs are closed, after the start; `None`: only when asked to stop.
+    /// When to close the inputs, after the start; `None`: only on a request to stop.
     close_after: Option<Duration>,
     fifo: Option<(FifoReader, PathBuf)>,
     pub(super) folder: Option<TempDir>,
@@ -102,7 +102,7 @@ impl Setup {
             stamps: false,
             enough: Arc::default(),
         };
-        // What is not followed ends by itself.
+        // Inputs that are not followed end by themselves.
         let how = ConfirmSettings { max_line: Some(max_line), tags: tag };
         let surroundings = Surroundings {
             events,
@@ -170,7 +170,7 @@ impl Surroundings {
         }
     }
 
-    /// Starts the simulated writers, if there are any.
+    /// Starts the simulated writers, if any.
     pub(super) fn start(&mut self, origin: Instant) -> Result<(), RunError> {
         self.writers = match std::mem::replace(&mut self.writers, Writers::None) {
             Writers::Ready(files) => {
@@ -189,7 +189,7 @@ impl Surroundings {
         }
     }
 
-    /// Whether the inputs are to be closed now: it is time, and nobody writes any more.
+    /// Whether to close the inputs now: it is time, and no writer is at work.
     pub(super) fn is_over(&self, elapsed: Duration) -> bool {
         let written = match &self.writers {
             Writers::Running(writers) => writers.is_finished(),
@@ -198,7 +198,7 @@ impl Surroundings {
         written && self.close_after.is_some_and(|after| elapsed >= after)
     }
 
-    /// When the simulated lines appeared; `None` where nobody knows. Blocking until they are all written.
+    /// When the simulated lines appeared; `None` of a user's own files. Blocks until all lines are written.
     pub(super) fn appearances(&mut self) -> Result<Option<Appearances>, RunError> {
         match std::mem::replace(&mut self.writers, Writers::None) {
             Writers::Running(writers) => writers.join().map(Some).map_err(io_error("write the simulated inputs")),
@@ -206,7 +206,7 @@ impl Surroundings {
         }
     }
 
-    /// The file behind the FIFO, once all that was written into the FIFO is in it. Blocking until then.
+    /// The file behind the FIFO. Blocks until everything written into the FIFO is in it.
     pub(super) fn file_behind_fifo(&mut self) -> Result<Option<PathBuf>, RunError> {
         let Some((reader, merged)) = self.fifo.take() else { return Ok(None) };
         reader.join().map_err(io_error("copy from the FIFO into the merged file"))?;

@@ -1,4 +1,4 @@
-//! The outside of a run: closes the inputs when it is time, collects, and confirms what came of it.
+//! Watches a run from outside: closes the inputs when it is time, collects, and confirms the merge.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -23,12 +23,12 @@ use crate::witness::responder::{Client, Responses, RunningClient};
 use pollscope_record::escape::escape_path;
 use pollscope_record::recording::{Dist, Merge, Verdict};
 
-/// How often it looks whether there is something to do.
+/// How often the supervisor looks for something to do.
 const TICK: Duration = Duration::from_millis(20);
-/// How long the removal of a simulation's folder may keep back a report that was asked for at once.
+/// How long an immediate report waits until a simulation's folder is removed.
 const REMOVAL: Duration = Duration::from_millis(500);
 
-/// The watching side of a run.
+/// The side of a run that watches.
 pub(super) struct Supervisor {
     surroundings: Surroundings,
     running_client: Option<RunningClient>,
@@ -40,13 +40,13 @@ pub(super) struct Supervisor {
     shown_events: usize,
 }
 
-/// What a run left behind, apart from what the probe saw.
+/// What a run left behind.
 pub(super) struct RunEnd {
     pub(super) elapsed: Duration,
     pub(super) collected: Collected,
     pub(super) responses: Option<Responses>,
     pub(super) merge: Option<MergeEnd>,
-    /// What was given up to report at once.
+    /// What the run gave up to report at once.
     pub(super) abandoned: Option<&'static str>,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct MergeEnd {
 }
 
 impl Supervisor {
-    /// Connects the client, then lets the simulated writers begin.
+    /// Connects the client, then starts the simulated writers.
     pub(super) fn start(
         ends: OutsideWitnesses,
         mut surroundings: Surroundings,
@@ -73,14 +73,14 @@ impl Supervisor {
             let client = Client::connect(end.server, end.settings.connections, end.settings.every);
             running_client =
                 Some(client.and_then(Client::start).map_err(io_error("connect the client to the echo server"))?);
-            // An error means that the loop ended already; its last event says why.
+            // An error means that the loop has ended; its last event says why.
             let _ = end.connected.send(());
         }
         surroundings.start(origin)?;
         Ok(Supervisor { surroundings, running_client, collector, close, origin, elapsed: None, shown_events: 0 })
     }
 
-    /// Watches until the loop has ended, or, with `None`, until asked to report at once.
+    /// Watches until the loop ends; `None` if a request to report at once comes first.
     pub(super) fn until_finished(
         &mut self,
         events: &Receiver<LoopEvent>,
@@ -120,9 +120,9 @@ impl Supervisor {
         }
     }
 
-    /// Gathers what is left; of an abandoned workload (`None`), what is known.
+    /// Gathers the results; of an abandoned workload (`None`), as much as is known.
     pub(super) fn end(mut self, outcome: Option<WorkloadOutcome>, shutdown: &Shutdown) -> Result<RunEnd, RunError> {
-        // Stays here, so that it is removed before the process ends, whatever becomes of the threads that use it.
+        // Stays here, not with the threads that use it: so the folder is removed even if one of them hangs.
         let folder = self.surroundings.folder.take();
         let elapsed = self.elapsed.unwrap_or_else(|| self.origin.elapsed());
         let responses = match (self.running_client.take(), &outcome) {
@@ -157,14 +157,14 @@ impl Supervisor {
     }
 }
 
-/// Removes the folder of a simulation. On a disk that hangs that hangs too, and the report must not wait for it: once asked to
-/// report at once, it is given little time.
+/// Removes the folder of a simulation. On a disk that hangs, this hangs too; so after a request to report at once it waits only
+/// [`REMOVAL`].
 fn remove(folder: TempDir, shutdown: &Shutdown) {
     let (send, removed) = mpsc::channel();
     let thread = thread::Builder::new().name("remove".to_owned());
     let spawned = thread.spawn(move || {
         drop(folder);
-        // An error means that nobody waits for it any more.
+        // An error means that nobody waits any more.
         let _ = send.send(());
     });
     if spawned.is_err() {
@@ -180,8 +180,8 @@ fn remove(folder: TempDir, shutdown: &Shutdown) {
     }
 }
 
-/// Confirms on a thread of its own: the FIFO's reader may pause for long and the files be large, and a request to report
-/// at once must not wait for either. `None` when that came first.
+/// Confirms on a thread of its own, since a FIFO's reader can pause for long and files can be large. `None` if a request to report at
+/// once comes first.
 fn confirm_until(
     mut surroundings: Surroundings,
     merged: Box<MergeOutcome>,
@@ -190,7 +190,7 @@ fn confirm_until(
     let (send, confirmed) = mpsc::channel();
     let thread = thread::Builder::new().name("confirm".to_owned());
     let spawned = thread.spawn(move || {
-        // An error means that nobody waits for it any more.
+        // An error means that nobody waits any more.
         let _ = send.send(ended(&mut surroundings, &merged));
     });
     spawned.map_err(io_error("start the thread `confirm`"))?;
@@ -215,12 +215,12 @@ fn ended(surroundings: &mut Surroundings, merged: &MergeOutcome) -> Result<Merge
     let mut errors: Vec<String> = merged.output_error.iter().map(ToString::to_string).collect();
     errors.extend(merged.input_errors().map(ToString::to_string));
     if let Some(first) = errors.first() {
-        // What was written may agree with what was read, but not all that should have been was.
+        // The output may agree with what was read, but something was not read or not written.
         confirmed.verdict = if confirmed.verdict == Verdict::Ok { Verdict::Failed } else { confirmed.verdict };
         confirmed.reason = Some(first.clone());
     }
     if let Some(loss) = merged.events.first_loss.as_ref().filter(|_| confirmed.verdict == Verdict::Ok) {
-        // All that was read is there, but perhaps not all that was written.
+        // The output has all that was read, but perhaps not all that the inputs had.
         confirmed.verdict = Verdict::Unverifiable;
         confirmed.reason = Some(loss.to_string());
     }
@@ -252,7 +252,7 @@ fn unconfirmed(inputs: u64, what: &str, input_events: EventSummary) -> MergeEnd 
     }
 }
 
-/// From each line's appearance in its input to the answer of its write.
+/// The time from each line's appearance in its input to the answer of its write.
 fn write_latency(appearances: &Appearances, merged: &MergeOutcome) -> Dist {
     let mut latency = Dist::empty(3);
     for (appeared, tailed) in appearances.iter().zip(&merged.inputs) {

@@ -1,4 +1,4 @@
-//! The scenarios that are part of the program, and how a name or a path becomes a scenario's text.
+//! The built-in scenarios, and the way from a name or a path to a scenario's text.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -8,7 +8,7 @@ use super::wire::ScenarioError;
 use pollscope_record::snippet::nearest;
 use pollscope_record::units::format_bytes;
 
-/// Every built-in scenario: its name and its TOML, in the order in which they are best read.
+/// Every built-in scenario, by name and TOML, in the best order to read them.
 pub const BUILTIN: &[(&str, &str)] = &[
     ("merge", include_str!("../../scenarios/merge.toml")),
     ("slow-sink", include_str!("../../scenarios/slow-sink.toml")),
@@ -20,11 +20,11 @@ pub const BUILTIN: &[(&str, &str)] = &[
     ("multi-thread", include_str!("../../scenarios/multi-thread.toml")),
 ];
 
-/// A larger scenario file is not read: it is not one.
+/// The largest scenario file to read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// The name and the text of a built-in scenario, or the path and the text of a file.
-/// What contains a `/` or ends in `.toml` is a path. Both halves are what [`super::wire::parse`] takes.
+/// A path contains a `/` or ends in `.toml`. [`super::wire::parse`] takes both halves.
 ///
 /// # Errors
 /// When there is no such scenario, or the file cannot be read, is too large or is not text.
@@ -49,12 +49,12 @@ pub fn find(name_or_path: &str) -> Result<(String, String), ScenarioError> {
     })
 }
 
-/// Whether it is a file's path rather than the name of a built-in scenario.
+/// Whether it is a file's path, not the name of a built-in scenario.
 fn is_path(name_or_path: &str) -> bool {
     name_or_path.contains('/') || name_or_path.ends_with(".toml")
 }
 
-/// The name of the scenario in a file: its stem. A built-in name is its own.
+/// The scenario's name: a file's stem, or the built-in name.
 pub(super) fn stem(name_or_path: &str) -> String {
     let stem = Path::new(name_or_path).file_stem().filter(|_| is_path(name_or_path));
     stem.map_or_else(|| name_or_path.to_owned(), |stem| stem.to_string_lossy().into_owned())
@@ -69,7 +69,7 @@ fn read(path: &str) -> Result<String, ScenarioError> {
             _ => error_.to_string(),
         })
     };
-    // Asked before it is opened: opening a FIFO would wait for its writer.
+    // Checked before the open, since opening a FIFO waits for its writer.
     let metadata = std::fs::metadata(path).map_err(io_error)?;
     if metadata.is_dir() {
         return Err(error("it is a directory; name the file in it".to_owned()));

@@ -1,62 +1,62 @@
-//! The TOML twin of a scenario: the file format, and how it becomes a [`Scenario`].
+//! The TOML twin of a scenario: specifies the file format, and reads it into a [`Scenario`].
 //!
 //! # The format
 //!
-//! A scenario is one TOML file. `question`, `why` and `[expect]` must be there; everything else has a default.
+//! A scenario is one TOML file. It must have `question`, `why` and `[expect]`; everything else has a default.
 //! An unknown key is an error, and so is a value outside its range. Durations are strings of a number and a unit:
 //! `"20us"`, `"1.5ms"`, `"2s"`, `"1h"`.
 //!
 //! | key | value | default |
 //! |---|---|---|
 //! | `question` | the question in one line | – |
-//! | `why` | prose: why it is asked, and what one learns | – |
-//! | `seed` | of everything random; 0 to 2⁶³ − 1 | 1 |
+//! | `why` | prose: why to ask it, and what the answer teaches | – |
+//! | `seed` | the seed of everything random; 0 to 2⁶³ − 1 | 1 |
 //! | `rounds` | how often each mode runs; 1 to 100 | 5 |
-//! | `warmup` | rounds before those, which are run and thrown away; 0 to 100 | 1; 0 if `rounds` is 1 |
-//! | `modes` | the modes to compare, in this order, none twice: `naive`, `offloaded`, `spawn-blocking`, `tokio-fs`, `block-in-place` (`multi_thread`), or `all` that are possible; a list, or one string with commas | `["naive", "offloaded"]` |
-//! | `slow_poll` | what counts as a slow poll (`>=`); 1us to 1h | `"100ms"` |
+//! | `warmup` | rounds to run first and throw away; 0 to 100 | 1; 0 if `rounds` is 1 |
+//! | `modes` | the modes to compare, in this order, none twice: `naive`, `offloaded`, `spawn-blocking`, `tokio-fs`, `block-in-place` (`multi_thread`), or `all` possible ones; a list, or one string with commas | `["naive", "offloaded"]` |
+//! | `slow_poll` | the threshold of a slow poll (`>=`); 1us to 1h | `"100ms"` |
 //! | `sample_every` | the length of an interval in the recording; 1ms to 1h | `"100ms"` |
-//! | **`[runtime]`** | the runtime that is measured | |
+//! | **`[runtime]`** | the measured runtime | |
 //! | `runtime.flavor` | `"current_thread"` or `"multi_thread"` | `"current_thread"` |
 //! | `runtime.workers` | threads; 1 to 64, and 1 on `current_thread` | 1; 4 on `multi_thread` |
-//! | **`[expect]`** | what must come out | |
+//! | **`[expect]`** | the expected results | |
 //! | `expect.gates` | a list of expectations in the grammar of [`pollscope_record::gate`]; at least one | – |
 //!
-//! What runs is either `[merge]` or `[block]`, never both. A file with neither merges, with every default.
+//! The workload is either `[merge]` or `[block]`, never both. A file with neither merges, with all defaults.
 //!
 //! | key | value | default |
 //! |---|---|---|
 //! | **`[merge]`** | simulated writers, tailed and merged into one output | |
-//! | `merge.inputs` | files written and tailed; 1 to 5,000 | 5 |
-//! | `merge.lines` | lines a file; 1 to 10,000,000 | 10 |
+//! | `merge.inputs` | files to write and tail; 1 to 5,000 | 5 |
+//! | `merge.lines` | lines in each file; 1 to 10,000,000 | 10 |
 //! | `merge.max_wait` | the longest random wait before a line; 1us to 1h | `"100ms"` |
-//! | `merge.letters` | random letters a line; 1 to 1,000,000 | 10 |
-//! | `merge.poll_interval` | how long a tail sleeps when there is no new data; 1ms to 1h | `"100ms"` |
-//! | `merge.batch` | lines written at once, if they were read at once; 1, line by line, to 1,000,000 | 1 |
-//! | `merge.close_after` | handles are closed this long after the start, or when the writers are done, whichever is later; up to 1h | `"1s"` |
+//! | `merge.letters` | random letters in each line; 1 to 1,000,000 | 10 |
+//! | `merge.poll_interval` | how long a tail sleeps without new data; 1ms to 1h | `"100ms"` |
+//! | `merge.batch` | the most lines in one write, if they were read at once; 1 (line by line) to 1,000,000 | 1 |
+//! | `merge.close_after` | when to close the inputs: so long after the start, or when the writers are done if that is later; up to 1h | `"1s"` |
 //! | **`[merge.sink]`** | where the lines go | |
 //! | `merge.sink.kind` | `"file"`: a regular file; `"fifo"`: a FIFO whose reader writes the merged file | `"file"` |
-//! | `merge.sink.sync_every` | only for a file: it is synced to the disk after so many lines, and at the end; 0: never; to 10,000,000 | 0 |
-//! | `merge.sink.pause` | only for a FIFO: the reader stops for this long; less than `every` | `"200ms"` |
+//! | `merge.sink.sync_every` | only for a file: sync it to the disk after so many lines, and at the end; 0 (never) to 10,000,000 | 0 |
+//! | `merge.sink.pause` | only for a FIFO: how long the reader stops; less than `every` | `"200ms"` |
 //! | `merge.sink.every` | only for a FIFO: … once in every such period; 1us to 1h | `"500ms"` |
 //! | **`[block]`** | tasks that become ready at the same moment and each block their thread once | |
 //! | `block.tasks` | how many; 1 to 10,000 | 1 |
 //! | `block.duration` | how long each blocks; 1us to 60s | `"500ms"` |
 //! | `block.how` | `"sleep"`: a blocking sleep; `"spin"`: a busy loop | `"sleep"` |
-//! | `block.after` | when they start, after the run's start; up to 1h | `"250ms"` |
-//! | `block.run_for` | how long the whole run lasts, at least; up to 1h | `"1500ms"` |
-//! | **`[witness]`** | what else watches the loop | |
+//! | `block.after` | the time from the run's start to theirs; up to 1h | `"250ms"` |
+//! | `block.run_for` | the shortest time that the run lasts; up to 1h | `"1500ms"` |
+//! | **`[witness]`** | what feels the loop as its other users do | |
 //! | `witness.lag` | the period of a timer on the loop, 1ms to 1h, or `"off"` | `"10ms"` |
 //! | `witness.response` | the time between two requests to an echo server on the loop, over all connections; 1ms to 1h, or `"off"` | `"10ms"` |
 //! | `witness.connections` | connections of that client; 1 to 1,000 | 1 |
 //!
-//! A merge may write 10 GiB at most: inputs × lines × (letters + 64 bytes for the path and the number).
+//! A merge may write at most 10 GiB: inputs × lines × (letters + 64 bytes for the path and the number).
 //!
 //! # `--set`
 //!
-//! An [`Override`] gives one key another value before the file is checked. When it chooses another kind of sink or the
-//! `current_thread` runtime, what the file says about the replaced choice is forgotten. [`settings_map`] is the way
-//! back: every setting, by the same keys.
+//! An [`Override`] gives one key another value before the file is checked. If it chooses another kind of sink or the
+//! `current_thread` runtime, what the file says about the replaced choice does not count. [`settings_map`] goes the other
+//! way: it lists every setting by the same keys.
 //!
 //! # An example
 //!
@@ -122,11 +122,11 @@ use super::{Scenario, builtin};
 use pollscope_record::units::parse_duration;
 
 /// Reads a scenario. `name` is a built-in scenario's name or a file's path, as [`builtin::find`] returns it;
-/// the scenario is called by the file's stem.
+/// the scenario's name is the file's stem.
 ///
 /// # Errors
-/// When the text or an override is not in the format, a value is outside its range, or something that must be there
-/// is not. The message shows the line, or the override.
+/// When the text or an override is not in the format, a value is outside its range, or something is missing. The message shows
+/// the line or the override.
 pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Scenario, ScenarioError> {
     let checked = |overrides| {
         let source = Source { name, text, overrides };
@@ -135,7 +135,7 @@ pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Scenario,
     };
     let mut scenario: Scenario = checked(overrides)?;
     if !overrides.is_empty() {
-        // A file that is valid only with the overrides changes all of it.
+        // If the file is valid only with the overrides, all settings count as changed.
         let written = checked(&[]).map_or_else(|_| BTreeMap::new(), |written| settings_map(&written.settings));
         let used = settings_map(&scenario.settings);
         scenario.changed =
@@ -144,7 +144,7 @@ pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Scenario,
     Ok(scenario)
 }
 
-/// Every key that holds a value.
+/// Every key that has a value.
 const KEYS: [&str; 30] = [
     "question",
     "why",
@@ -253,7 +253,7 @@ struct ExpectTable {
     gates: Option<Gates>,
 }
 
-/// A whole number, of any size: bounds are checked where their message can name them.
+/// A whole number of any size: `check` checks the bounds, since its message can name them.
 #[derive(Debug, Clone, Copy)]
 struct Whole(i128);
 
@@ -265,11 +265,11 @@ struct Time(Duration);
 #[derive(Debug, Clone, Copy)]
 struct TimeOrOff(Option<Duration>);
 
-/// A list of words, or one string of them with commas between.
+/// A list of words, or one string of words with commas between.
 #[derive(Debug)]
 struct Words(Vec<String>);
 
-/// A list of expectations, or one.
+/// A list of expectations, or one expectation.
 #[derive(Debug)]
 struct Gates(Vec<String>);
 
@@ -336,7 +336,7 @@ impl<'de> Deserialize<'de> for TimeOrOff {
     }
 }
 
-/// The one number that is a duration without a unit.
+/// Reads 0, the only duration that needs no unit.
 fn bare_zero<E: Error>(number: i64, expected: &dyn serde::de::Expected) -> Result<Duration, E> {
     match number {
         0 => Ok(Duration::ZERO),
@@ -344,7 +344,7 @@ fn bare_zero<E: Error>(number: i64, expected: &dyn serde::de::Expected) -> Resul
     }
 }
 
-/// Reads a list of strings, or one string that `split` makes a list of.
+/// Reads a list of strings, or one string that `split` splits.
 struct Strings {
     expecting: &'static str,
     split: fn(&str) -> Vec<String>,

@@ -1,8 +1,8 @@
 //! Loop lag: how late a periodic timer on the loop fires.
 //!
-//! A blocked loop fires the timer once, late, where it should have fired many times: the raw values then hold one long
-//! lag among many short ones and their percentiles flatter the loop. The corrected values hold, for each firing that
-//! was missed, the lag that it would have had (the correction for coordinated omission of HdrHistogram).
+//! A blocked loop fires the timer once, late, instead of many times: the raw values then have one long lag among many
+//! short ones, and their percentiles flatter the loop. The corrected values have, for each missed firing, the lag that it
+//! would have had (HdrHistogram's correction for coordinated omission).
 //!
 //! Tokio's timers have a resolution of 1 ms and round up, so an idle loop shows a lag of up to about 1 ms.
 
@@ -12,12 +12,12 @@ use pollscope_probe::histogram::{self, Reader, Writer};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// The reading ends of a lag witness.
+/// What a lag witness measures.
 #[derive(Debug, Clone)]
 pub(crate) struct Lag {
-    /// One value for every time that the timer should have fired.
+    /// One value for every due firing of the timer.
     pub(crate) corrected: Reader,
-    /// One value for every time that it fired.
+    /// One value for every actual firing.
     pub(crate) raw: Reader,
 }
 

@@ -1,4 +1,4 @@
-//! What other parts of the loop feel while it is busy or blocked.
+//! What other users of the loop feel while it is busy or blocked.
 
 pub(crate) mod lag;
 pub(crate) mod responder;

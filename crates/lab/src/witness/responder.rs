@@ -1,8 +1,8 @@
 //! Response time: an echo server on the measured loop, and a client outside it.
 //!
-//! The client is open-loop: it sends on schedule, whether or not answers come, and measures from the *intended* send time,
-//! so that a blocked loop cannot slow down the questions and thereby hide. A request is its number, eight bytes; the
-//! requests go to the connections in turn.
+//! The client is open-loop: it sends on schedule, whether or not answers come, and measures from the *intended* send time.
+//! So a blocked loop cannot hide by slowing down the questions. A request is its number, in eight bytes; requests go to
+//! the connections in turn.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -24,7 +24,7 @@ use crate::spawner::Spawner;
 /// Bytes of a request, and of its answer.
 const REQUEST: usize = 8;
 
-/// Answers every connection with what it sends, until the connection ends; accepts `connections` of them.
+/// Accepts `connections` connections and sends back what each of them sends, until it ends.
 ///
 /// # Errors
 /// When a connection cannot be accepted.
@@ -36,7 +36,7 @@ pub(crate) async fn serve(spawner: Spawner, listener: TcpListener, connections: 
         echoes.push(spawner.spawn(&format!("echo {index}"), echo(stream)));
     }
     for echo in echoes {
-        // A connection that failed shows as unanswered requests.
+        // The requests of a failed connection count as unanswered.
         let _ = echo.await;
     }
     Ok(())
@@ -52,16 +52,16 @@ async fn echo(mut stream: tokio::net::TcpStream) -> io::Result<()> {
     }
 }
 
-/// What the client saw.
+/// The answers that the client got.
 #[derive(Debug, Clone)]
 pub(crate) struct Responses {
-    /// From the intended send time to the answer.
+    /// The times from the intended send to the answer.
     pub(crate) times: Distribution,
-    /// Requests sent that had no answer yet.
+    /// Requests without an answer so far.
     pub(crate) unanswered: u64,
 }
 
-/// A connected client that has not begun to ask.
+/// A connected client that sends nothing yet.
 #[derive(Debug)]
 pub(crate) struct Client {
     streams: Vec<TcpStream>,
@@ -78,7 +78,7 @@ pub(crate) struct RunningClient {
     receiver: thread::JoinHandle<io::Result<()>>,
 }
 
-/// When each request is meant to be sent.
+/// The intended time of each request.
 #[derive(Debug, Clone, Copy)]
 struct SendSchedule {
     start: Instant,
@@ -92,7 +92,7 @@ impl SendSchedule {
 }
 
 impl Client {
-    /// Connects. Blocking: it needs the server to accept meanwhile.
+    /// Connects. Blocks until the server accepts.
     ///
     /// # Errors
     /// When a connection is refused.
@@ -105,7 +105,7 @@ impl Client {
         Ok(Client { streams: streams.collect::<io::Result<_>>()?, every })
     }
 
-    /// Begins to ask.
+    /// Starts to send requests.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -127,12 +127,12 @@ impl Client {
 }
 
 impl RunningClient {
-    /// Stops asking; the connections end once everything is answered.
+    /// Sends no more requests; the connections end once everything is answered.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// What it saw up to now.
+    /// The answers so far.
     pub(crate) fn so_far(&self) -> Responses {
         let sent = self.sent.load(Ordering::Acquire);
         let times = self.times.read();
@@ -140,7 +140,7 @@ impl RunningClient {
         Responses { times, unanswered }
     }
 
-    /// Stops asking, waits until everything is answered, and says what it saw. Blocking; the server must still run.
+    /// Sends no more requests, waits until everything is answered, and returns all answers. Blocking; the server must still run.
     ///
     /// # Errors
     /// When the receiving side failed as a whole.
@@ -170,7 +170,7 @@ fn send(streams: &[TcpStream], schedule: SendSchedule, stop: &AtomicBool, sent: 
         sent.store(request + 1, Ordering::Release);
     }
     for stream in streams {
-        // Fails when the server is gone: then nobody needs to be told.
+        // Fails when the server is gone; then it needs no end of the stream.
         let _ = stream.shutdown(Shutdown::Write);
     }
 }
@@ -196,7 +196,7 @@ fn receive(streams: Vec<TcpStream>, schedule: SendSchedule, writer: Writer) -> i
 
 async fn receive_one(mut stream: tokio::net::TcpStream, schedule: SendSchedule, writer: Rc<RefCell<Writer>>) {
     let mut answer = [0; REQUEST];
-    // An error ends the connection as its end does; its requests then show as unanswered.
+    // An error ends the connection, and its requests count as unanswered.
     while stream.read_exact(&mut answer).await.is_ok() {
         let late = Instant::now().saturating_duration_since(schedule.due(u64::from_be_bytes(answer)));
         writer.borrow_mut().record(u64::try_from(late.as_nanos()).unwrap_or(u64::MAX));
@@ -225,7 +225,7 @@ mod tests {
             (responses, blocked)
         });
         assert_eq!(responses.unanswered, 0);
-        // One request every 2 ms was meant to be sent while the loop was blocked; the first of them waited almost as long.
+        // While the loop was blocked, a request was due every 2 ms; the first of them waited almost as long as the block.
         let half = u64::try_from(blocked.as_nanos()).unwrap() / 2;
         assert!(responses.times.count_from(half) >= 20, "{:?}", responses.times);
     }

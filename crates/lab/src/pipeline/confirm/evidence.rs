@@ -1,4 +1,4 @@
-//! What a merge kept of its files, to read them again: only if they are still the ones that it used.
+//! The evidence of a merge: what it needs to read its files again, if they are still the same files.
 
 use std::fmt::Display;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -11,52 +11,52 @@ use rustix::fs::OFlags;
 
 use pollscope_record::escape::escape_path;
 
-/// What the merge read of one input.
+/// The evidence of one input.
 #[derive(Debug, Clone)]
 pub struct InputEvidence {
-    /// The input, as it was named.
+    /// The input's path, as given.
     pub path: PathBuf,
-    /// What was merged of it, in that order: one part, unless other files took the input's place while it was followed. Every
-    /// part ends with a whole line.
+    /// What was merged of it, in that order: one part, unless other files took its name while it was followed. Every part ends
+    /// with a complete line.
     pub parts: Vec<Part>,
 }
 
-/// Lines of one file.
+/// The lines of one file.
 #[derive(Debug, Clone)]
 pub struct Part {
-    /// How to read them again.
+    /// Where to read them again.
     pub file: PartFile,
-    /// The device that the file was on.
+    /// The file's device.
     pub dev: u64,
-    /// Its inode.
+    /// The file's inode.
     pub ino: u64,
-    /// Where the lines begin, in bytes.
+    /// The byte at which the lines begin.
     pub from: u64,
-    /// Where they end. What was appended later is not looked at.
+    /// The byte at which they end. What was appended later does not matter.
     pub to: u64,
-    /// Whether the last line had no newline; it was delivered with one.
+    /// Whether the last line has no newline; the merge delivered it with one.
     pub unterminated: bool,
 }
 
 /// Where a part of an input can be read again.
 #[derive(Debug, Clone)]
 pub enum PartFile {
-    /// By this name, if it is still the file with that device and inode.
+    /// By this name, if it still leads to the file with that device and inode.
     Named(PathBuf),
-    /// It was kept open, as its name is another file's now.
+    /// In this open file, since its name is another file's now.
     Kept(Arc<File>),
-    /// Nowhere, and why: "it was cut to 10 bytes".
+    /// Nowhere, for this reason: "it was cut to 10 bytes".
     Gone(String),
 }
 
 impl InputEvidence {
-    /// An input that was one file all the time, read from its beginning.
+    /// The evidence of an input that was one file all the time, read from its beginning.
     pub fn whole(path: PathBuf, len: u64, dev: u64, ino: u64, unterminated: bool) -> InputEvidence {
         let part = Part { file: PartFile::Named(path.clone()), dev, ino, from: 0, to: len, unterminated };
         InputEvidence { path, parts: vec![part] }
     }
 
-    /// How many bytes were merged of it.
+    /// The number of bytes that were merged of it.
     pub fn bytes(&self) -> u64 {
         self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.to.saturating_sub(part.from)))
     }
@@ -66,29 +66,29 @@ impl InputEvidence {
     }
 }
 
-/// What the merge wrote to.
+/// The evidence of the output.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputEvidence {
-    /// Where it is.
+    /// The output's path.
     pub path: PathBuf,
-    /// Where this merge's part begins: 0, or the length that the file had when it was opened to append.
+    /// The byte at which this merge's part begins: 0, or the length that the file had when it was opened to append.
     pub start: u64,
-    /// The device that it was on.
+    /// The output's device.
     pub dev: u64,
-    /// Its inode.
+    /// The file's inode.
     pub ino: u64,
 }
 
-/// How lines were delivered.
+/// How the merge delivered lines.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConfirmSettings {
-    /// The most bytes of a line; a longer one was delivered in pieces.
+    /// The most bytes of a line; the merge delivered a longer one in pieces.
     pub max_line: Option<NonZeroUsize>,
     /// Whether each line of the output begins with its input's tag and a tab.
     pub tags: bool,
 }
 
-/// Why nothing can be said: the evidence is not what it was, or cannot be read.
+/// Why a merge is unverifiable: the evidence has changed, or cannot be read.
 #[derive(Debug)]
 pub(super) struct EvidenceError(pub(super) String);
 
@@ -98,14 +98,14 @@ impl EvidenceError {
     }
 }
 
-/// Opens a regular file, if it is still the one with that inode.
+/// Opens a regular file, if it still has that device and inode.
 pub(super) fn open_same(path: &PathBuf, dev: u64, ino: u64) -> Result<(File, Metadata), String> {
     let check = |metadata: &Metadata| match metadata {
         m if !m.is_file() => Err("it is not a regular file, and cannot be read again".to_owned()),
-        m if (m.dev(), m.ino()) != (dev, ino) => Err("another file has taken its place since the merge".to_owned()),
+        m if (m.dev(), m.ino()) != (dev, ino) => Err("another file has taken its name since the merge".to_owned()),
         _ => Ok(()),
     };
-    // Asked twice: opening a FIFO would show its writer a reader, and what was asked about may be gone at the open.
+    // Checked twice: opening a FIFO shows its writer a reader, and another file can take the name before the open.
     check(&fs::metadata(path).map_err(|e| e.to_string())?)?;
     let nonblock = OFlags::NONBLOCK.bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(nonblock).open(path).map_err(|e| e.to_string())?;

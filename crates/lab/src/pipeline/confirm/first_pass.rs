@@ -1,43 +1,43 @@
 //! The first pass: every input and the output once, all side by side.
 //!
-//! Each input waits for its next line; an output line moves on all that wait for it, which finds each input as a subsequence
-//! as early as it can be. Beside that runs a [`Sieve`], which tells later where lines are not as often in the output as in
-//! the inputs. Of an input only its place and what was read ahead is kept.
+//! Each input waits for its next line, and an output line moves all inputs on that wait for it: so each input is found as a
+//! subsequence as early as possible. Beside that, a [`Sieve`] finds where the output has lines more or less often than the
+//! inputs. Of each input only the place and what was read ahead are in memory.
 
 use super::evidence::EvidenceError;
 use super::inputs::{Cursor, Inputs};
 use super::lines::{ByLine, Line, LineHash, Place};
 use super::output::Damage;
 
-/// What the first pass found.
+/// The result of the first pass.
 pub(super) struct FirstPass {
     pub(super) inputs: Vec<InputProgress>,
-    /// Lines in the inputs; of those that were split, each piece.
+    /// The number of lines in the inputs; each piece of a split line counts.
     pub(super) lines: u64,
-    /// Lines that were split.
+    /// The number of lines that were split.
     pub(super) long_lines: u64,
-    /// Lines of the output that are torn for certain: glued or unterminated.
+    /// The number of output lines that are certainly torn: glued or unterminated.
     pub(super) cut: u64,
-    /// The first of these.
+    /// The first such line.
     pub(super) first_cut: Option<(Place, Damage)>,
     pub(super) sieve: Sieve,
-    /// Whether the output holds what was followed of the inputs and nothing else, but for lines that are cut: then what is
-    /// left of each input is what is lost of it. So ends an output that was not written to its end.
+    /// Whether the output has what was found of the inputs and nothing else, apart from cut lines: then the rest of each input
+    /// is what is lost of it. An output that was not written to its end looks like that.
     pub(super) ends_early: bool,
 }
 
-/// How far an input was found in the output.
+/// The part of an input that was found in the output.
 #[derive(Default)]
 pub(super) struct InputProgress {
-    /// Its lines.
+    /// The number of its lines.
     pub(super) lines: u64,
-    /// How many of them were found, in order.
+    /// The number of lines that were found, in order.
     pub(super) found: u64,
-    /// The one after these.
+    /// The next line, at which it got stuck; `None` if all were found.
     pub(super) stuck: Option<(LineHash, Place)>,
 }
 
-/// Reads everything once.
+/// Reads the inputs and the output once.
 pub(super) fn follow(
     inputs: &mut Inputs,
     mut each_line: impl FnMut(
@@ -108,7 +108,7 @@ impl SideBySide<'_, '_> {
         Ok(())
     }
 
-    /// What is left of the inputs that the output does not show: it counts, and must be as it was.
+    /// Reads the rest of the inputs, to count it and to see that it is unchanged.
     fn read_the_rest(&mut self) -> Result<Sieve, EvidenceError> {
         let mut rest = Sieve::new(self.inputs.bytes());
         for input in 0..self.cursors.len() {
@@ -124,13 +124,13 @@ impl SideBySide<'_, '_> {
     }
 }
 
-/// By the line that they wait for: the inputs that this line would move on. A line moves on only inputs that have it, so
-/// there are at most as many moves as the inputs have lines.
+/// The inputs by the line that they wait for. A line moves on only inputs that have it, so there are at most as many moves as
+/// the inputs have lines.
 #[derive(Default)]
 struct WaitingInputs {
-    /// One of them.
+    /// One of the inputs that wait for a line.
     first: ByLine<usize>,
-    /// For each input another one that waits for the same line.
+    /// For each input, another one that waits for the same line.
     next: Vec<Option<usize>>,
 }
 
@@ -140,12 +140,12 @@ impl WaitingInputs {
     }
 }
 
-/// Where lines are in the inputs and in the output equally often, without a table of all lines.
+/// Finds where the output has lines as often as the inputs, without a table of all lines.
 ///
-/// Lines are dealt to at most 2¹⁶ buckets by their hash. Each bucket is the sum (modulo 2¹²⁸) of the hashes of the inputs'
-/// lines minus that of the output's, so that it is 0 when both have the same lines equally often. It is 0 otherwise by chance:
-/// the odds are 2⁻¹²⁸ when some line's copies differ by an odd number, and 2ᵏ times that when all differ by multiples of 2ᵏ,
-/// which is below 1 in 10²⁶ as long as there are fewer than 2⁴⁰ copies of a line.
+/// Each line belongs to one of at most 2¹⁶ buckets, by its hash. Each bucket is the sum (modulo 2¹²⁸) of the hashes of the
+/// inputs' lines minus that of the output's, so it is 0 if both have the same lines equally often. Otherwise it is 0 only by
+/// chance: with odds of 2⁻¹²⁸ if some line's copies differ by an odd number, and of 2ᵏ times that if all differ by multiples of
+/// 2ᵏ. That is below 1 in 10²⁶ as long as there are fewer than 2⁴⁰ copies of a line.
 #[derive(PartialEq, Eq)]
 pub(super) struct Sieve {
     bits: u32,
@@ -153,7 +153,7 @@ pub(super) struct Sieve {
 }
 
 impl Sieve {
-    /// For lines of so many bytes together: 1 MB for many, less for few.
+    /// A sieve for lines of `bytes` bytes together: it takes 1 MB for many, less for few.
     fn new(bytes: u64) -> Sieve {
         let bits = (bytes / 32).max(1).ilog2().clamp(4, 16);
         Sieve { bits, sums: vec![0; 1 << bits] }
@@ -175,7 +175,7 @@ impl Sieve {
         *sum = sum.wrapping_sub(line.number());
     }
 
-    /// For each bucket that is not even, its number among those.
+    /// The number of each uneven bucket among the uneven ones, and how many those are.
     pub(super) fn uneven(&self) -> (Vec<Option<u32>>, u32) {
         let mut count = 0;
         let number = |sum: &u128| {

@@ -1,4 +1,4 @@
-//! The inputs' lines, all of them at once or one input after another, with few files open and little of each in memory.
+//! Reads the inputs' lines, of all inputs side by side or of one after another, with few files open and little of each in memory.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -10,14 +10,14 @@ use super::evidence::{ConfirmSettings, EvidenceError, InputEvidence, Part, PartF
 use super::lines::{Attribution, Framing, HashKey, Line, LineEnd, LineOrigin, LineReader, Place};
 use crate::pipeline::tag::tag;
 
-/// How much is read ahead of all inputs together, unless there are very many, and how much of one.
+/// The most bytes read ahead of all inputs together, unless there are very many, and of one input.
 const AHEAD: usize = 16 << 20;
 const PORTION: usize = 256 << 10;
 const SMALLEST_PORTION: usize = 1 << 10;
-/// How many files are open at once, besides those that the merge kept open.
+/// The most files open at once, besides those that the merge kept open.
 const OPEN: usize = 64;
 
-/// The inputs, to be read as often as need be.
+/// The inputs, which can be read several times.
 pub(super) struct Inputs<'a> {
     evidence: &'a [InputEvidence],
     key: &'a HashKey,
@@ -35,7 +35,7 @@ impl<'a> Inputs<'a> {
         self.evidence.len()
     }
 
-    /// How many bytes were merged of all of them.
+    /// The number of bytes that were merged of all inputs.
     pub(super) fn bytes(&self) -> u64 {
         self.evidence.iter().fold(0, |sum, input| sum.saturating_add(input.bytes()))
     }
@@ -44,7 +44,7 @@ impl<'a> Inputs<'a> {
         &self.evidence[index]
     }
 
-    /// A place in each, at its beginning; together they read ahead no more than all may.
+    /// A cursor at the beginning of each input; together they read ahead at most [`AHEAD`].
     pub(super) fn cursors(&self) -> Vec<Cursor> {
         let portion = (AHEAD / self.len().max(1)).clamp(SMALLEST_PORTION, PORTION);
         (0..self.len()).map(|index| self.cursor(index, portion)).collect()
@@ -83,13 +83,13 @@ impl<'a> Inputs<'a> {
             }
             let end = lines.place().byte;
             if end < part.to {
-                return Err(changed(format!("it has shrunk from {} to {end} bytes since it was merged", part.to)));
+                return Err(changed(format!("it has shrunk from {} to {end} bytes since the merge", part.to)));
             }
             if cursor.unterminated != part.unterminated {
-                return Err(changed("it was rewritten since it was merged: its last line ends differently".to_owned()));
+                return Err(changed("it was rewritten since the merge: its last line ends differently".to_owned()));
             }
             if part.from >= part.to {
-                // Nothing was read of it, but it must be there all the same.
+                // Nothing was read of it, but it must exist.
                 self.files.read((cursor.input, cursor.part), part, &mut [], 0).map_err(changed)?;
             }
             cursor.unterminated = false;
@@ -103,8 +103,7 @@ impl<'a> Inputs<'a> {
         Ok(None)
     }
 
-    /// Calls `each` with every line of an input, its number among them, and its bytes as they are delivered (`None` for a line
-    /// too long to keep), until it breaks.
+    /// Calls `each` with the number and the line of every line of an input, until it breaks.
     pub(super) fn each_line(
         &mut self,
         input: usize,
@@ -119,7 +118,7 @@ impl<'a> Inputs<'a> {
         Ok(())
     }
 
-    /// Calls `each` with the bytes of every line of an input as they are delivered, but for lines too long to keep, until it
+    /// Calls `each` with the bytes of every line of an input as the merge delivers them, without lines too long to keep, until it
     /// breaks.
     pub(super) fn each_delivered(
         &mut self,
@@ -149,23 +148,23 @@ impl<'a> Inputs<'a> {
 pub(super) struct Cursor {
     input: usize,
     part: usize,
-    /// How far its file was read.
+    /// The byte up to which its file was read.
     offset: u64,
     lines: LineReader,
-    /// Whether the last line had no newline.
+    /// Whether the last line returned had no newline.
     unterminated: bool,
-    /// How many lines were returned.
+    /// The number of lines returned.
     read: u64,
 }
 
 impl Cursor {
-    /// How many lines were read.
+    /// The number of lines read.
     pub(super) fn read(&self) -> u64 {
         self.read
     }
 }
 
-/// Some open files; the one that was used longest ago is closed for another.
+/// At most [`OPEN`] open files; the one that was used longest ago is closed for another.
 #[derive(Default)]
 struct OpenFiles {
     open: Vec<OpenFile>,
@@ -173,7 +172,7 @@ struct OpenFiles {
 }
 
 struct OpenFile {
-    /// The input, and the part of it.
+    /// The numbers of the input and of its part.
     of: (usize, usize),
     file: Arc<File>,
     used: u64,

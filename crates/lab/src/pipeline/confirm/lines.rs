@@ -1,4 +1,4 @@
-//! Lines as bytes, streamed, each reduced to a 128-bit hash.
+//! Reads lines as a stream of bytes, and reduces each to a 128-bit hash.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher, RandomState};
@@ -7,13 +7,13 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-/// The most of one line that is in memory at a time. A longer line is hashed in blocks of this size.
+/// The most bytes of one line in memory at a time. A longer line is hashed in blocks of this size.
 pub(super) const BLOCK: usize = 64 * 1024;
 
-/// What hashes lines: two SipHash functions with random keys of their own, side by side.
+/// The key of all hashes: two SipHash functions, each with a random key.
 ///
-/// The keys are drawn again for every check, so nobody can prepare lines that collide. For `n` different lines the odds
-/// that any two share all 128 bits are about `n² / 2¹²⁹`: 1 in 10²⁰ for a billion lines.
+/// Every confirmation draws new keys, so nobody can prepare lines that collide. For `n` different lines the odds that any
+/// two share all 128 bits are about `n² / 2¹²⁹`: 1 in 10²⁰ for a billion lines.
 pub(super) struct HashKey(RandomState, RandomState);
 
 impl HashKey {
@@ -29,14 +29,14 @@ impl HashKey {
     }
 }
 
-/// Whose a line is. Equal lines of different senders are different lines.
+/// The input that a line is from. Equal lines of different origins are different lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LineOrigin(u64);
 
 impl LineOrigin {
-    /// Where lines do not say whose they are.
+    /// The origin of all lines if they have no tags.
     pub(super) const ANYBODY: LineOrigin = LineOrigin(0);
-    /// Of no input.
+    /// The origin of lines of no input.
     const NOBODY: LineOrigin = LineOrigin(u64::MAX);
 
     pub(super) fn input(index: usize) -> LineOrigin {
@@ -44,18 +44,18 @@ impl LineOrigin {
     }
 }
 
-/// Blocks are cut by their place in the line, never by what a read returned: a `Hasher` does not promise that the same
-/// bytes in other portions hash alike.
+/// Hashes a line block by block. Blocks are cut by their place in the line, not by reads: a `Hasher` does not promise the same
+/// hash for the same bytes in other portions.
 struct LineHasher(DefaultHasher, DefaultHasher);
 
 impl LineHasher {
-    /// Exactly [`BLOCK`] bytes, with more to come or none.
+    /// Takes exactly [`BLOCK`] bytes.
     fn block(&mut self, bytes: &[u8]) {
         self.0.write(bytes);
         self.1.write(bytes);
     }
 
-    /// Whatever is left of the line.
+    /// Takes the rest of the line, and ends the hash.
     fn end(mut self, mut bytes: &[u8]) -> LineHash {
         while let Some((block, rest)) = bytes.split_at_checked(BLOCK) {
             self.block(block);
@@ -66,17 +66,17 @@ impl LineHasher {
     }
 }
 
-/// A line's hash. It is as good as random, so that a table needs to hash it no further.
+/// A line's hash. It is as good as random, so a table need not hash it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LineHash(u64, u64);
 
 impl LineHash {
-    /// As one number, for sums.
+    /// The hash as one number, for sums.
     pub(super) fn number(self) -> u128 {
         u128::from(self.0) << 64 | u128::from(self.1)
     }
 
-    /// Its first bits, from 1 to 32 of them: none that a table of hashes looks at.
+    /// Its first `bits` bits, from 1 to 32: a table of hashes uses none of them.
     pub(super) fn first_bits(self, bits: u32) -> usize {
         (self.0 >> (u64::BITS - bits)) as usize
     }
@@ -88,10 +88,10 @@ impl Hash for LineHash {
     }
 }
 
-/// A table by lines.
+/// A table with lines as keys.
 pub(super) type ByLine<V> = HashMap<LineHash, V, BuildHasherDefault<PassThroughHasher>>;
 
-/// Takes a line's hash as it is.
+/// Returns a line's hash unchanged.
 #[derive(Default)]
 pub(super) struct PassThroughHasher(u64);
 
@@ -109,54 +109,54 @@ impl Hasher for PassThroughHasher {
     }
 }
 
-/// Where a line is in its file.
+/// The place of a line in its file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    /// From 1.
+    /// The line's number, from 1.
     pub(super) line: u64,
-    /// Of the line's first byte, from 0; of a piece of a line, the piece's.
+    /// The number of its first byte, from 0; of a piece of a line, the piece's first byte.
     pub(super) byte: u64,
 }
 
-/// How a line ended.
+/// How a line ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LineEnd {
     Newline,
-    /// It is a piece; another one follows.
+    /// It is a piece, and another piece follows.
     Cut,
-    /// The end of what was read.
+    /// It ends where the file ends.
     NoNewline,
 }
 
-/// One line, or piece of one, without its newline.
+/// A line or a piece of one, without its newline.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Line {
     pub(super) hash: LineHash,
     pub(super) place: Place,
     pub(super) end: LineEnd,
-    /// Whether it is the first piece of a line that is longer than it may be.
+    /// Whether it is the first piece of a line that is too long.
     pub(super) is_long: bool,
 }
 
-/// What makes a line.
+/// What makes a line: the bounds, the origin, the hash.
 pub(super) struct Framing<'a> {
     pub(super) key: &'a HashKey,
-    /// The longest that there is; what is longer is several.
+    /// The most bytes of a line; a longer one is several.
     pub(super) most: Option<NonZeroUsize>,
     pub(super) attribution: Attribution<'a>,
 }
 
-/// How it is known whose a line is.
+/// How to tell a line's origin.
 #[derive(Clone, Copy)]
 pub(super) enum Attribution<'a> {
-    /// All are this one's.
+    /// All lines have this origin.
     One(LineOrigin),
-    /// By what stands before the first tab; what has no known tag there is nobody's.
+    /// By the tag before the first tab; a line without a known tag is of no input.
     Tag(&'a HashMap<Vec<u8>, LineOrigin>),
 }
 
 impl Attribution<'_> {
-    /// Whose a line with these first bytes is, and where it begins behind its tag.
+    /// The origin of a line with these first bytes, and where it begins after its tag.
     fn sender(self, bytes: &[u8]) -> (LineOrigin, usize) {
         match self {
             Attribution::One(sender) => (sender, 0),
@@ -167,21 +167,21 @@ impl Attribution<'_> {
     }
 }
 
-/// The lines of one file, read through a buffer of its own.
+/// Reads the lines of one file, through a buffer of its own.
 pub(super) struct LineReader {
-    /// How much is read at once.
+    /// The number of bytes that one read asks for.
     portion: usize,
-    /// Empty before the first read.
+    /// The bytes read ahead; empty before the first read.
     ahead: Vec<u8>,
     start: usize,
     end: usize,
     next: Place,
-    /// Whether a piece was returned last, with another one to follow.
+    /// Whether the last line returned is a piece, and another piece follows.
     within: bool,
     last: LastLine,
 }
 
-/// Where the bytes are of the line that was returned last.
+/// Where the bytes of the last line returned are.
 enum LastLine {
     Ahead(Range<usize>),
     Block,
@@ -189,22 +189,22 @@ enum LastLine {
 }
 
 impl LineReader {
-    /// Lines from `place` of a file, read in portions of so many bytes.
+    /// Begins at a place of a file, and reads portions of so many bytes.
     pub(super) fn starting_at(place: Place, portion: usize) -> LineReader {
         LineReader { portion, ahead: Vec::new(), start: 0, end: 0, next: place, within: false, last: LastLine::Nowhere }
     }
 
-    /// Where the next line begins; after the last one, the end of what was read.
+    /// The place where the next line begins; after the last line, the end.
     pub(super) fn place(&self) -> Place {
         self.next
     }
 
-    /// Goes on at this byte of another file.
+    /// Goes on at a byte of another file.
     pub(super) fn go_on_at(&mut self, byte: u64) {
         self.next.byte = byte;
     }
 
-    /// The bytes of the line that `next` returned last, given the same block; `None` when it was longer than that.
+    /// The bytes of the line that `next` returned last, given the same block; `None` if the line was longer than a block.
     pub(super) fn bytes<'a>(&'a self, block: &'a [u8]) -> Option<&'a [u8]> {
         match &self.last {
             LastLine::Ahead(range) => Some(&self.ahead[range.clone()]),
@@ -238,7 +238,7 @@ impl LineReader {
         Ok(Some(self.line(hash, len, end)))
     }
 
-    /// A line that is not in the buffer as a whole: gathered in the block, and hashed whenever that is full.
+    /// Reads a line that is only partly in the buffer: gathers it in the block, and hashes the block when it is full.
     fn collect<E>(
         &mut self,
         framing: &Framing,

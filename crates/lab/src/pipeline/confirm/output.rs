@@ -1,4 +1,4 @@
-//! The output, read again, and what may be wrong with a line of it.
+//! Reads the output again, and says what is wrong with its lines.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -15,9 +15,9 @@ const PORTION: usize = 256 << 10;
 /// What is wrong with a line of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Damage {
-    /// It is glued to what the file held before this merge.
+    /// It is glued to what the file had before this merge.
     Glued,
-    /// It is the last one, and has no newline.
+    /// It is the last line, and has no newline.
     Unterminated,
     Duplicated,
     /// It is no line of any input.
@@ -29,7 +29,7 @@ pub(super) struct MergedFile<'a> {
     evidence: &'a OutputEvidence,
     file: File,
     metadata: Metadata,
-    /// Whether the byte before this merge's part is something else than a newline.
+    /// Whether the byte before this merge's part is not a newline.
     begins_within_a_line: bool,
 }
 
@@ -56,8 +56,8 @@ impl MergedFile<'_> {
         &self.evidence.path
     }
 
-    /// Calls `each` with every line of this merge's part, with what makes it no whole line, and its bytes (`None` for a line too
-    /// long to keep). Lines are numbered from the part's beginning; see [`MergedFile::lines_before`].
+    /// Calls `each` with every line of this merge's part, its damage if it is cut, and its bytes (`None` for a line too long to
+    /// keep). Lines are numbered from the part's beginning; see [`MergedFile::lines_before`].
     pub(super) fn each_line(
         &self,
         key: &HashKey,
@@ -100,7 +100,7 @@ impl MergedFile<'_> {
         }
     }
 
-    /// How many newlines stand before this merge's part: what its line numbers lack to be the file's.
+    /// The number of lines before this merge's part: the difference between the file's line numbers and the part's.
     pub(super) fn lines_before(&self) -> Result<u64, EvidenceError> {
         let count = || -> io::Result<u64> {
             let mut file = &self.file;
@@ -115,12 +115,12 @@ impl MergedFile<'_> {
         count().map_err(|e| self.changed(e))
     }
 
-    /// That nobody wrote to the output, or put another file in its place, while it was read.
+    /// Checks that nobody wrote to the output or gave its name to another file while it was read.
     pub(super) fn unchanged(&self) -> Result<(), EvidenceError> {
         let now = fs::metadata(&self.evidence.path).map_err(|e| self.changed(e))?;
         let state = |m: &Metadata| (m.dev(), m.ino(), m.len(), m.mtime(), m.mtime_nsec());
         if state(&now) != state(&self.metadata) {
-            return Err(self.changed("it was changed while it was checked"));
+            return Err(self.changed("it changed while it was checked"));
         }
         Ok(())
     }

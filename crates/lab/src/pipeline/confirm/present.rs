@@ -1,4 +1,4 @@
-//! Files as they are now, as if a merge had just read and written them.
+//! Makes the evidence of files as they are now, as if a merge had just read and written them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,12 +12,12 @@ use rustix::fs::OFlags;
 use super::evidence::{InputEvidence, OutputEvidence};
 use pollscope_record::escape::escape_path;
 
-/// Which of the files it is.
+/// The role of a file in a merge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It was merged.
+    /// It was an input.
     Input,
-    /// It was merged into.
+    /// It was the output.
     Output,
 }
 
@@ -27,44 +27,44 @@ impl fmt::Display for Role {
     }
 }
 
-/// Why files cannot be held against one another.
+/// Why files cannot be compared.
 #[derive(Debug)]
 pub enum PresentError {
-    /// One cannot be opened or read.
+    /// A file cannot be opened or read.
     Io {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// Which one it is.
+        /// Its role.
         role: Role,
-        /// Its name.
+        /// Its path.
         path: PathBuf,
-        /// What the system said.
+        /// The error.
         error: io::Error,
     },
-    /// One is no regular file.
+    /// A file is not a regular one.
     NotAFile {
-        /// Which one it is.
+        /// Its role.
         role: Role,
-        /// Its name.
+        /// Its path.
         path: PathBuf,
-        /// What it is.
+        /// Its kind.
         kind: &'static str,
     },
-    /// One file was named twice.
+    /// Two inputs are the same file.
     SameInput {
-        /// As it was named first.
+        /// Its first name.
         first: PathBuf,
-        /// As it was named again.
+        /// Its second name.
         second: PathBuf,
     },
-    /// The output is one of the inputs, by whatever name or link.
+    /// The output is the same file as an input.
     OutputIsInput {
-        /// The output, as named.
+        /// The output's name.
         output: PathBuf,
-        /// The input, as named.
+        /// The input's name.
         input: PathBuf,
     },
-    /// The merge's part would begin behind the output's end.
+    /// The merge's part would begin after the output's end.
     NothingLeft {
         /// The output.
         output: PathBuf,
@@ -127,11 +127,11 @@ impl std::error::Error for PresentError {
     }
 }
 
-/// The evidence that files are now, from their beginnings to their ends; the merge's part of the output begins at `start`.
-/// One file is open at a time.
+/// The evidence of files as they are now, from beginning to end; the merge's part of the output begins at `start`. Opens one
+/// file at a time.
 ///
 /// # Errors
-/// When one is not a readable regular file, or is named twice.
+/// When a file is not a readable regular file, or is named twice.
 pub fn present(
     inputs: &[PathBuf],
     output: &Path,
@@ -162,7 +162,7 @@ pub fn present(
 fn look_at(path: &Path, role: Role) -> Result<(Metadata, bool), PresentError> {
     let failed = |operation| move |error| PresentError::Io { operation, role, path: path.to_owned(), error };
     let refused = |kind| PresentError::NotAFile { role, path: path.to_owned(), kind };
-    // Asked twice: opening a FIFO or a device may have effects, and what was asked about may be gone at the open.
+    // Checked twice: opening a FIFO or a device can have effects, and another file can take the name before the open.
     special(&fs::metadata(path).map_err(failed("open"))?).map_or(Ok(()), |kind| Err(refused(kind)))?;
     let mut options = OpenOptions::new();
     options.read(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
@@ -176,7 +176,7 @@ fn look_at(path: &Path, role: Role) -> Result<(Metadata, bool), PresentError> {
     Ok((metadata, last.is_some_and(|last| last != b'\n')))
 }
 
-/// The last byte, or, of a file that says that it is empty, whatever is there.
+/// The last byte; of a file that claims to be empty, its first byte if it has one.
 fn last_byte(file: &File, len: u64) -> io::Result<Option<u8>> {
     let mut last = [0];
     let read = file.read_at(&mut last, len.saturating_sub(1))?;

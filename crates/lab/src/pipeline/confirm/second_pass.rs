@@ -1,7 +1,7 @@
-//! The second pass, where the first one found a difference: how often each line is in the inputs and in the output.
+//! The second pass, after the first one found a difference: counts how often each line is in the inputs and in the output.
 //!
-//! Only lines of the sieve's uneven buckets are counted, in a table of at most [`MOST`] different ones. Where there are more,
-//! they are taken in turns, bucket after bucket, each turn with a reading of all files of its own.
+//! It counts only lines of the sieve's uneven buckets, in a table of at most [`MOST`] different lines. If there are more, it
+//! takes them in turns, bucket after bucket, and reads all files in each turn.
 
 use std::ops::{ControlFlow, Range};
 
@@ -12,16 +12,16 @@ use super::lines::{ByLine, Line, LineHash, Place};
 use super::output::Damage;
 use super::torn::Candidates;
 
-/// How many different lines are counted at once: with one more, a table of 2²¹ places is as full as it may be, at 86 MB.
+/// The most different lines to count at once: a table of 2²¹ places takes one more before it grows beyond 86 MB.
 pub(super) const MOST: usize = (1 << 21) / 8 * 7 - 1;
 
-/// How often a line should be in the output, and how often it is.
+/// How often a line should be in the output, and how often it is there.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Copies {
     pub(super) expected: u64,
     pub(super) seen: u64,
-    /// How many of those that are lost have been said to be some input's.
-    said: u64,
+    /// How many of the lost copies were already charged to an input.
+    charged: u64,
 }
 
 impl Copies {
@@ -35,39 +35,39 @@ impl Copies {
 pub(super) struct LostLine {
     pub(super) place: Place,
     pub(super) copies: Copies,
-    /// Which of its input's lines it is, from 0.
+    /// Its number in its input, from 0.
     number: u64,
 }
 
-/// What became of an input's lines.
+/// The lines that an input lost.
 #[derive(Default)]
 pub(super) struct Loss {
-    /// How many are missing. Which of several inputs that have a line lacks it cannot be known: it is said to be one that
-    /// was not followed so far.
+    /// How many are missing. If several inputs have a line, nobody can tell which of them lost it: it counts for one that the first
+    /// pass did not find up to there.
     pub(super) missing: u64,
-    /// The first of these, and which of its lines it is, from 0.
+    /// The number of the first one in the input, from 0, and its place.
     pub(super) from: Option<(u64, Place)>,
-    /// Its first line of which the output has fewer copies than the inputs.
+    /// The input's first line of which the output has fewer copies than the inputs.
     pub(super) first: Option<LostLine>,
-    /// The line at which it got stuck, if that is such a line.
+    /// The line at which the input got stuck, if that is such a line.
     pub(super) stuck: Option<LostLine>,
 }
 
-/// What the second pass found.
+/// The result of the second pass.
 #[derive(Default)]
 pub(super) struct SecondPass {
     pub(super) lost: u64,
     pub(super) duplicated: u64,
-    /// Lines of no input, torn or not.
+    /// The number of lines of no input, torn or not.
     pub(super) foreign: u64,
-    /// The first damaged line, apart from those that are cut.
+    /// The first damaged line, apart from cut ones.
     pub(super) first: Option<(Place, Damage)>,
     pub(super) candidates: Candidates,
     /// By input.
     pub(super) losses: Vec<Loss>,
 }
 
-/// Takes a line of the output, with what makes it no whole line, and its bytes.
+/// Takes a line of the output, its damage if it is cut, and its bytes.
 pub(super) type EachOf<'a> = dyn FnMut(Line, Option<Damage>, Option<&[u8]>) -> Result<(), EvidenceError> + 'a;
 
 /// Reads the output once.
@@ -91,14 +91,14 @@ pub(super) fn count(
         turn.see(&mut counted, each_line)?;
         turn.settle(&mut counted, inputs, &followed.inputs)?;
         turn.table.clear();
-        // So many buckets fitted; as many are likely to.
+        // As many buckets as fitted are likely to fit again.
         let buckets = turn.now.end - turn.now.start;
         turn.now = turn.now.end..uneven.min(turn.now.end.saturating_add(buckets));
     }
     Ok(counted)
 }
 
-/// Of an output that ends early, what is left of the inputs is lost; only the lines to be named are counted.
+/// For an output that ends early: the rest of the inputs is lost, so this counts only the lines that a message names.
 pub(super) fn count_rest(
     inputs: &mut Inputs,
     followed: &FirstPass,
@@ -135,12 +135,12 @@ pub(super) fn count_rest(
     Ok(SecondPass { lost, losses, ..SecondPass::default() })
 }
 
-/// Some buckets, and their lines.
+/// The buckets of one turn, and their lines.
 struct BucketRange<'a> {
     sieve: &'a Sieve,
-    /// Of each bucket that is uneven, its number among these.
+    /// The number of each uneven bucket among the uneven ones.
     numbers: &'a [Option<u32>],
-    /// Whose turn it is.
+    /// The numbers of the buckets of this turn.
     now: Range<u32>,
     most: usize,
     table: ByLine<Copies>,
@@ -151,7 +151,7 @@ impl BucketRange<'_> {
         self.numbers[self.sieve.bucket(line)].is_some_and(|number| self.now.contains(&number))
     }
 
-    /// Counts the inputs' lines, `lines` of them, and leaves buckets for later as often as the table has become too large.
+    /// Counts the inputs' lines, of which there are `lines`, and leaves buckets for later turns whenever the table is too large.
     fn expect(&mut self, inputs: &mut Inputs, lines: u64) -> Result<(), EvidenceError> {
         let mut read: u64 = 0;
         for input in 0..inputs.len() {
@@ -169,14 +169,14 @@ impl BucketRange<'_> {
         Ok(())
     }
 
-    /// Leaves so many buckets that the rest fits, if the lines that are still to come are like the `share` that was read.
+    /// Leaves as many buckets for later that the others fit, if the remaining lines are like the `share` that was read.
     fn shrink(&mut self, share: f64) {
         let buckets = self.now.end - self.now.start;
         let stay = (f64::from(buckets) * (share * 0.95).min(0.5)) as u32;
         self.now.end = self.now.start + stay.max(1);
         let (sieve, numbers, now) = (self.sieve, self.numbers, self.now.clone());
         let stays = |line: LineHash| numbers[sieve.bucket(line)].is_some_and(|number| now.contains(&number));
-        // Into an empty table: one with removed entries would grow before it is full.
+        // Into an empty table, as one with removed entries grows before it is full.
         let kept: Vec<_> = self.table.drain().filter(|(line, _)| stays(*line)).collect();
         self.table.extend(kept);
     }
@@ -209,7 +209,7 @@ impl BucketRange<'_> {
         })
     }
 
-    /// Finds out whose the lost lines are: first among those that come after what was followed of their input.
+    /// Charges the lost lines to inputs: first to inputs in which they come after what the first pass found.
     fn settle(
         &mut self,
         counted: &mut SecondPass,
@@ -232,8 +232,8 @@ impl BucketRange<'_> {
                         return ControlFlow::Continue(());
                     };
                     loss.note(number, line.place, *copies, progress);
-                    if (number < progress.found) == followed && copies.said < copies.lost() {
-                        copies.said += 1;
+                    if (number < progress.found) == followed && copies.charged < copies.lost() {
+                        copies.charged += 1;
                         open -= 1;
                         loss.miss(number, line.place);
                     }

@@ -13,7 +13,7 @@ use pollscope_record::recording::{Merge, Verdict};
 
 mod random;
 
-/// Input files `0`, `1`, … and an output `out`, with the evidence that a merge would have kept.
+/// Input files `0`, `1`, … and an output `out`, with the evidence that a merge keeps.
 struct Bench {
     dir: TempDir,
     inputs: Vec<InputEvidence>,
@@ -59,7 +59,7 @@ fn without_folder(merge: &Merge, folder: &Path) -> String {
     merge.reason.clone().unwrap_or_default().replace(&format!("{}/", folder.display()), "")
 }
 
-/// What a merge that went wrong is expected to show.
+/// The expected counts of a merge that went wrong.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
     lost: u64,
@@ -108,7 +108,7 @@ fn a_dropped_line_is_lost() {
 #[test]
 fn a_duplicated_line_is_named_where_it_stands() {
     let output = b"a-1 one\nb-1 eins\na-2 two\nb-1 eins\na-3 three\nb-2 zwei\n";
-    mutant(output, Counts { duplicated: 1, ..NONE }, "line 4 (byte 25) of `out` is a copy more than the inputs have");
+    mutant(output, Counts { duplicated: 1, ..NONE }, "line 4 (byte 25) of `out` is one copy more than the inputs have");
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn a_whole_input_that_is_missing_is_lost() {
 fn a_previous_runs_output_belongs_only_before_the_start() {
     let twice = [CLEAN, CLEAN].concat();
     let mut bench = Bench::new(&[A, B], &twice);
-    let reason = "line 6 (byte 44) of `out` is a copy more than the inputs have";
+    let reason = "line 6 (byte 44) of `out` is one copy more than the inputs have";
     fails(&bench, Counts { duplicated: 5, ..NONE }, reason);
     bench.output.start = CLEAN.len() as u64;
     assert_eq!(bench.confirm().verdict, Verdict::Ok);
@@ -224,7 +224,7 @@ fn a_previous_runs_output_belongs_only_before_the_start() {
 fn a_line_glued_to_what_the_file_held_before_is_torn() {
     let mut bench = Bench::new(&[b"one\ntwo\n"], b"older\nhalf a lineone\ntwo\n");
     bench.output.start = 17;
-    let reason = "line 2 (byte 17) of `out` is torn: it is glued to what the file held before; \
+    let reason = "line 2 (byte 17) of `out` is torn: it is glued to what the file had before; \
                   line 1 (byte 0) of `0` is not in the output";
     fails(&bench, Counts { lost: 1, torn: 1, ..NONE }, reason);
 }
@@ -235,7 +235,7 @@ fn identical_lines_in_several_inputs_are_counted_together() {
     assert_eq!(Bench::new(&inputs, b"x\nx\ny\nx\ny\nx\ny\n\n").confirm().verdict, Verdict::Ok);
     let reason = "line 1 (byte 0) of `0` is in the output 3 of 4 times";
     fails(&Bench::new(&inputs, b"x\nx\ny\ny\nx\ny\n\n"), Counts { lost: 1, ..NONE }, reason);
-    let reason = "line 8 (byte 14) of `out` is a copy more than the inputs have";
+    let reason = "line 8 (byte 14) of `out` is one copy more than the inputs have";
     fails(&Bench::new(&inputs, b"x\nx\ny\nx\ny\nx\ny\ny\n\n"), Counts { duplicated: 1, ..NONE }, reason);
 }
 
@@ -258,8 +258,8 @@ fn lines_longer_than_a_block_are_compared_whole() {
 #[test]
 fn nothing_is_ok_only_if_there_was_something_to_read() {
     assert_eq!(Bench::new(&[b"", b""], b"").confirm().verdict, Verdict::Ok);
-    Bench::new(&[], b"").unverifiable("there were no inputs");
-    Bench::new(&[], b"one\n").unverifiable("there were no inputs");
+    Bench::new(&[], b"").unverifiable("there are no inputs");
+    Bench::new(&[], b"one\n").unverifiable("there are no inputs");
 }
 
 #[test]
@@ -268,12 +268,12 @@ fn an_input_that_changed_is_unverifiable() {
 
     let shrunk = bench();
     fs::write(shrunk.path("1"), &B[..9]).unwrap();
-    shrunk.unverifiable("with `1`: it has shrunk from 18 to 9 bytes since it was merged");
+    shrunk.unverifiable("with `1`: it has shrunk from 18 to 9 bytes since the merge");
 
     let replaced = bench();
     fs::rename(replaced.path("0"), replaced.path("0.1")).unwrap();
     fs::write(replaced.path("0"), A).unwrap();
-    replaced.unverifiable("with `0`: another file has taken its place since the merge");
+    replaced.unverifiable("with `0`: another file has taken its name since the merge");
 
     let removed = bench();
     fs::remove_file(removed.path("0")).unwrap();
@@ -286,7 +286,7 @@ fn an_input_that_changed_is_unverifiable() {
 
     let rewritten = bench();
     fs::write(rewritten.path("1"), b"another text of it").unwrap();
-    rewritten.unverifiable("with `1`: it was rewritten since it was merged");
+    rewritten.unverifiable("with `1`: it was rewritten since the merge");
 }
 
 #[test]
@@ -304,7 +304,7 @@ fn an_input_that_is_gone_is_unverifiable_even_if_nothing_was_read_of_it() {
     bench.unverifiable("with `1`: No such file or directory");
 }
 
-/// `older` was renamed and kept open, `0` followed it.
+/// An input of two files: `older` was renamed and kept open, and `0` followed it.
 fn rotated(first: &[u8], second: &[u8], output: &[u8]) -> Bench {
     let mut bench = Bench::new(&[second], output);
     fs::write(bench.path("older"), first).unwrap();
@@ -361,7 +361,7 @@ fn an_output_that_changed_is_unverifiable() {
     let replaced = bench();
     fs::rename(replaced.path("out"), replaced.path("out.1")).unwrap();
     fs::write(replaced.path("out"), CLEAN).unwrap();
-    replaced.unverifiable("with `out`: another file has taken its place since the merge");
+    replaced.unverifiable("with `out`: another file has taken its name since the merge");
 
     let removed = bench();
     fs::remove_file(removed.path("out")).unwrap();

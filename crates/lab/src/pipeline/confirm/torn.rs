@@ -1,38 +1,38 @@
-//! Which of the output's foreign lines are torn: made of the inputs' bytes, but not cut at the inputs' newlines.
+//! Finds the output's foreign lines that are torn: made of the inputs' bytes, but not cut at the inputs' newlines.
 //!
 //! Let `c` be a non-empty line of the output that is no line of any input. It is *torn* when
 //!
 //! - it is a **piece**: it occurs within a line of an input (a beginning, an end, or something between); or
-//! - it is **glued**: it begins with a whole, non-empty line of an input and the rest is a piece or ends with another
-//!   whole line; or it ends with a whole line and what stands before that is a piece.
+//! - it is **glued**: it begins with a complete, non-empty line of an input, and the rest is a piece or ends with another
+//!   complete line; or it ends with a complete line, and the part before that is a piece.
 //!
-//! An empty line is a piece of everything, which says nothing: it stays foreign. A carriage return that was stripped
-//! leaves a beginning of its line, so that is torn. A line that only looks like a piece (one letter, say) is
-//! torn too: nobody can tell the difference, and either way the merge has failed.
+//! An empty line is a piece of everything, so it stays foreign. A line whose carriage return was stripped is a beginning, so
+//! it is torn. A line that only looks like a piece (one letter, say) is torn, too: nobody can tell the difference, and either
+//! way the merge has failed.
 //!
-//! Where lines have tags, lines are meant as they are delivered: with them.
+//! If lines have tags, the tags belong to the lines.
 //!
-//! It is a second look over the inputs, and bounded: the first [`MOST`] foreign lines, of less than one
-//! [`BLOCK`](super::lines::BLOCK) each and [`ROOM`] together, are looked at, against input lines of less than one block, for
-//! at most [`STEPS`] bytes compared. Foreign lines beyond these bounds stay foreign.
+//! This reads the inputs once more, within bounds: it compares the first [`MOST`] foreign lines, of less than one
+//! [`BLOCK`](super::lines::BLOCK) each and [`ROOM`] together, with input lines of less than one block, and at most [`STEPS`]
+//! bytes. Foreign lines beyond these bounds stay foreign.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many foreign lines are looked at.
+/// The most foreign lines to look at.
 pub(super) const MOST: usize = 256;
 
-/// How many bytes they have together. Each costs 18 bytes of memory.
+/// The most bytes of these lines together. Each byte takes 18 bytes of memory.
 const ROOM: usize = 1 << 20;
 
-/// How many bytes are compared, about two seconds' work.
+/// The most bytes to compare: about two seconds of work.
 const STEPS: u64 = 1 << 30;
 
-/// The first [`MOST`] foreign lines that could be looked at, in whatever order they come.
+/// The first [`MOST`] foreign lines that can be looked at; they may come in any order.
 #[derive(Default)]
 pub(super) struct Candidates(BTreeMap<u64, Vec<u8>>);
 
 impl Candidates {
-    /// Offers line `number` of the output, when its bytes were kept.
+    /// Offers line `number` of the output; takes it if its bytes were kept.
     pub(super) fn offer(&mut self, number: u64, bytes: Option<&[u8]>) {
         let Some(bytes) = bytes.filter(|bytes| !bytes.is_empty()) else { return };
         let is_full = self.0.len() == MOST;
@@ -46,7 +46,7 @@ impl Candidates {
     }
 }
 
-/// Foreign lines, and what the second look has found out about them.
+/// Foreign lines, and what is known of them so far.
 #[derive(Default)]
 pub(super) struct Suspects {
     open: Vec<Suspect>,
@@ -56,7 +56,7 @@ pub(super) struct Suspects {
 }
 
 impl Suspects {
-    /// Those for which there is room.
+    /// Takes the candidates for which there is room.
     pub(super) fn new(candidates: Candidates) -> Suspects {
         let mut suspects = Suspects::default();
         for (number, bytes) in candidates.0 {
@@ -68,12 +68,12 @@ impl Suspects {
         suspects
     }
 
-    /// Whether looking at more input lines can find out more.
+    /// Whether more input lines can make a difference.
     pub(super) fn is_open(&self) -> bool {
         !self.open.is_empty() && self.steps < STEPS
     }
 
-    /// Holds one input line against every suspect.
+    /// Compares one input line with every suspect.
     pub(super) fn look_at(&mut self, line: &[u8]) {
         let torn = &mut self.torn;
         let steps = &mut self.steps;
@@ -88,7 +88,7 @@ impl Suspects {
         });
     }
 
-    /// The numbers of the lines that are torn.
+    /// The numbers of the torn lines.
     pub(super) fn torn(&self) -> &BTreeSet<u64> {
         &self.torn
     }
@@ -98,13 +98,13 @@ struct Suspect {
     number: u64,
     forward: Pattern,
     backward: Pattern,
-    /// The shortest and longest whole line that it begins with.
+    /// The lengths of the shortest and the longest complete line that it begins with.
     whole_start: Option<(usize, usize)>,
-    /// The same for its end.
+    /// The same for complete lines that it ends with.
     whole_end: Option<(usize, usize)>,
-    /// The longest beginning that occurs within a line.
+    /// The length of its longest beginning that occurs within a line.
     start_piece: usize,
-    /// The longest end that does. Every shorter one then does too, so these two lengths are all that need be kept.
+    /// The length of its longest end that does. Shorter ones then occur, too, so these two lengths are enough.
     end_piece: usize,
 }
 
@@ -145,10 +145,10 @@ impl Suspect {
     }
 }
 
-/// Knuth, Morris and Pratt's search: one pass over the text, however repetitive the bytes are.
+/// The search of Knuth, Morris and Pratt: one pass over the text, however repetitive the bytes are.
 struct Pattern {
     bytes: Vec<u8>,
-    /// For each length, the longest proper beginning that is also an end of the first `length` bytes.
+    /// For each length, the length of the longest proper beginning that is also an end of the first `length` bytes.
     borders: Vec<usize>,
 }
 
@@ -166,7 +166,7 @@ impl Pattern {
         Pattern { bytes, borders }
     }
 
-    /// How much of the pattern's beginning occurs somewhere in `text`.
+    /// The length of the pattern's longest beginning that occurs in `text`.
     fn longest_beginning_in<'a>(&self, text: impl Iterator<Item = &'a u8>) -> usize {
         let mut longest = 0;
         let mut matched = 0;

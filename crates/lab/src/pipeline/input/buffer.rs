@@ -1,52 +1,52 @@
-//! Bytes become lines: what was read of a file, cut at its newlines. Pure.
+//! Cuts the bytes of a file into lines. Pure.
 
 use memchr::{memchr, memchr_iter, memrchr};
 
 use crate::pipeline::sink::LineBatch;
 
-/// What is kept of a buffer that is not in use.
+/// The capacity that an idle buffer keeps.
 const IDLE: usize = 4 << 10;
 
-/// Bytes that were read and not handed out yet.
+/// Bytes that were read and are not yet handed out.
 #[derive(Debug)]
 pub(super) struct LineBuffer {
     bytes: Vec<u8>,
-    /// How much of `bytes` was handed out.
+    /// The part of `bytes` that was handed out.
     taken: usize,
-    /// How much of `bytes` holds no newline that was not handed out.
+    /// The part of `bytes` after which newlines are still to be found.
     searched: usize,
-    /// Where in the file `bytes[taken]` is.
+    /// The place of `bytes[taken]` in the file.
     at: u64,
-    /// The longest line that is handed out whole, in bytes without its newline.
+    /// The longest line that is not split, in bytes without its newline.
     max_line: usize,
-    /// Whether a piece of the line at `taken` was handed out.
+    /// Whether a piece of the line at `taken` was already handed out.
     is_splitting: bool,
-    /// How many lines were split.
+    /// The number of lines that were split.
     long_lines: u64,
 }
 
 impl LineBuffer {
-    /// For a file that is read from its byte `at`. No more than `max_line` bytes may be read at once.
+    /// For a file that is read from its byte `at`. One read may give at most `max_line` bytes.
     pub(super) fn new(at: u64, max_line: usize) -> LineBuffer {
         LineBuffer { bytes: Vec::new(), taken: 0, searched: 0, at, max_line, is_splitting: false, long_lines: 0 }
     }
 
-    /// Where in its file the next byte that is handed out is.
+    /// The place in the file of the next byte to hand out.
     pub(super) fn at(&self) -> u64 {
         self.at
     }
 
-    /// The longest line that is handed out whole.
+    /// The longest line that is not split.
     pub(super) fn max_line(&self) -> usize {
         self.max_line
     }
 
-    /// Lines longer than the maximum so far.
+    /// The number of lines so far that exceeded the maximum.
     pub(super) fn long_lines(&self) -> u64 {
         self.long_lines
     }
 
-    /// Room for so many bytes; [`LineBuffer::filled`] says how many came.
+    /// Makes room for `most` bytes; call [`LineBuffer::filled`] after reading into it.
     pub(super) fn room(&mut self, most: usize) -> &mut [u8] {
         debug_assert!(most <= self.max_line, "only the first line may be a long one");
         self.bytes.drain(..self.taken);
@@ -57,12 +57,12 @@ impl LineBuffer {
         &mut self.bytes[kept..]
     }
 
-    /// How many bytes came into the room for `most`.
+    /// Notes that `read` bytes came into the room for `most`.
     pub(super) fn filled(&mut self, most: usize, read: usize) {
         self.bytes.truncate(self.bytes.len() - (most - read));
     }
 
-    /// Gives memory back while nothing comes.
+    /// Frees memory while there is no new data.
     pub(super) fn rest_a_while(&mut self) {
         if self.taken > 0 {
             self.room(0);
@@ -70,17 +70,17 @@ impl LineBuffer {
         self.bytes.shrink_to(IDLE);
     }
 
-    /// The next whole lines, with their newlines; so many at most. A line longer than the maximum comes in pieces of that
+    /// The next complete lines, with their newlines; at most `most`. A line longer than the maximum comes in pieces of that
     /// length, each with a newline of its own.
     pub(super) fn next_lines(&mut self, most: usize) -> Option<LineBatch> {
-        // Every other line is within what was read at once, and that is no longer than a line may be.
+        // Only the first line can be too long: the others came with the last read, which gives at most `max_line` bytes.
         if self.bytes.len() - self.taken > self.max_line
             && memchr(b'\n', &self.bytes[self.taken..=self.taken + self.max_line]).is_none()
         {
             return Some(self.piece());
         }
         let (from, mut count) = (self.searched, 0);
-        // Much faster than looking at byte after byte: a long line would hold the loop.
+        // Much faster than a loop over the bytes, in which a long line would hold the event loop.
         for newline in memchr_iter(b'\n', &self.bytes[from..]).take(most) {
             self.searched = from + newline + 1;
             count += 1;
@@ -92,7 +92,7 @@ impl LineBuffer {
         self.is_splitting = false;
         self.at += (self.searched - self.taken) as u64;
         let bytes = if self.taken == 0 && self.searched > self.bytes.len() / 2 {
-            // Most of it goes: what stays is copied, rather than what goes.
+            // Most of it is handed out, so it copies the part that stays.
             let rest = self.bytes.split_off(self.searched);
             (self.taken, self.searched) = (0, 0);
             std::mem::replace(&mut self.bytes, rest)
@@ -104,7 +104,7 @@ impl LineBuffer {
         Some(LineBatch { bytes, count })
     }
 
-    /// As much of a line as may be in one.
+    /// The next piece of a line that is too long.
     fn piece(&mut self) -> LineBatch {
         let end = self.taken + self.max_line;
         let mut bytes = Vec::with_capacity(self.max_line + 1);
@@ -118,7 +118,7 @@ impl LineBuffer {
         LineBatch::one(bytes)
     }
 
-    /// What is left after the last newline, with one; nothing more comes.
+    /// The rest after the last newline, with a newline; for the end of the file.
     pub(super) fn take_rest(&mut self) -> Option<LineBatch> {
         let mut rest = self.bytes.split_off(self.taken);
         self.bytes = Vec::new();
@@ -132,12 +132,12 @@ impl LineBuffer {
         Some(LineBatch::one(rest))
     }
 
-    /// Whether what was handed out last is a piece of a line that goes on.
+    /// Whether the last lines ended with a piece of a line that goes on.
     pub(super) fn is_within_line(&self) -> bool {
         self.is_splitting
     }
 
-    /// Where the last whole line ends that is in here, in the file.
+    /// The place in the file where the last complete line ends.
     pub(super) fn whole_to(&self) -> u64 {
         self.at + memrchr(b'\n', &self.bytes[self.taken..]).map_or(0, |newline| newline as u64 + 1)
     }

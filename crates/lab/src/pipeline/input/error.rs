@@ -10,20 +10,20 @@ use pollscope_record::escape::escape_path;
 /// Why an input could not be followed to its end.
 #[derive(Debug, Clone)]
 pub enum InputError {
-    /// It could not be opened, looked at or read.
+    /// It cannot be opened, looked at or read.
     Io {
         /// What was tried.
         operation: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the kernel said.
+        /// The error.
         error: Arc<io::Error>,
     },
     /// It is neither a regular file nor a FIFO.
     NotAFile {
-        /// What was named.
+        /// Its path.
         path: PathBuf,
-        /// What it is.
+        /// Its kind.
         kind: &'static str,
     },
 }
@@ -43,7 +43,7 @@ impl fmt::Display for InputError {
                     io::ErrorKind::NotFound => f.write_str("; name a file that exists, even if it is still empty"),
                     io::ErrorKind::PermissionDenied => f.write_str("; make it readable for this user"),
                     _ if *operation == "open" => f.write_str("; name a file that can be opened"),
-                    _ => f.write_str("; what was read of it is in the output, the rest is not"),
+                    _ => f.write_str("; the output has what was read of it and nothing after that"),
                 }
             }
             InputError::NotAFile { path, kind } => {

@@ -1,4 +1,4 @@
-//! What happened to inputs while they were followed. Each event is recorded once, and says whether it may have cost lines.
+//! Records what happens to inputs while they are followed: each event once, and whether lines may be lost by it.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,17 +8,17 @@ use std::time::Instant;
 use pollscope_record::escape::escape_path;
 use pollscope_record::units::format_count;
 
-/// How many events are kept; those beyond are counted.
+/// The number of events to keep; the others are counted.
 const KEPT: usize = 1_000;
 
 /// Something that happened to an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// When it was noticed, in nanoseconds since the merge's start.
+    /// When the merge noticed it, in nanoseconds since the merge's start.
     pub at_ns: u64,
-    /// Which input, as it was named.
+    /// The input's path, as given.
     pub input: PathBuf,
-    /// What it was.
+    /// What happened.
     pub kind: EventKind,
 }
 
@@ -26,57 +26,57 @@ pub struct Event {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// Another file has its name now: it was renamed, or deleted and made again, or a link was switched. What it held
-    /// was read to its end.
+    /// Another file has its name now: the old one was renamed, or deleted and created again, or a link was switched. The old
+    /// file was read to its end.
     Replaced,
-    /// A file that had its name between two looks only was found by another name.
+    /// A file that had its name only between two looks was found by another name.
     FoundBetween {
-        /// Where it was found.
+        /// That name.
         path: PathBuf,
     },
-    /// A file that had its name for a moment was gone before it could be opened.
+    /// A file had its name for a moment, and was gone before it could be opened.
     Missed,
-    /// It became shorter.
+    /// It was truncated.
     Cut {
-        /// How far it was read.
+        /// The byte up to which it was read.
         offset: u64,
-        /// Its length when that was noticed.
+        /// Its length at the look that noticed it.
         len: u64,
-        /// Where a copy was found that has what was cut off: it was read to its end.
+        /// A copy that has what was cut off, if one was found; it was read to its end.
         copy: Option<PathBuf>,
     },
-    /// It holds something else than what was read of it.
+    /// Its content differs from what was read of it.
     Rewritten {
-        /// How far it was read.
+        /// The byte up to which it was read.
         offset: u64,
-        /// Where a copy was found that has what was there: it was read to its end.
+        /// A copy that has the old content, if one was found; it was read to its end.
         copy: Option<PathBuf>,
     },
-    /// Nothing has its name.
+    /// No file has its name.
     Missing,
-    /// What has its name now cannot be read.
+    /// The file that has its name now cannot be read.
     Unreadable {
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// There was no more time to read what was seen of it: it is where it was.
+    /// There was no more time to read all of it; the rest is still in the file.
     LeftUnread {
-        /// How far it was read.
+        /// The byte up to which it was read.
         offset: u64,
-        /// Its length when it was last looked at.
+        /// Its length at the last look.
         len: u64,
     },
-    /// The kernel does not tell when it changes: it is looked at.
+    /// Inotify cannot watch it: its tail looks at it instead.
     NotWatched {
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// What had its name can be read again, or is there again.
+    /// The file can be read again, or is back.
     Back,
 }
 
 impl EventKind {
-    /// In a word.
+    /// Its name in recordings.
     pub fn as_str(&self) -> &'static str {
         match self {
             EventKind::Replaced => "replaced",
@@ -92,7 +92,7 @@ impl EventKind {
         }
     }
 
-    /// Whether lines may have been lost by it.
+    /// Whether lines may be lost by it.
     pub fn is_possible_loss(&self) -> bool {
         matches!(self, EventKind::Missed | EventKind::Cut { .. } | EventKind::Rewritten { .. })
     }
@@ -141,7 +141,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// The events of a merge; shared by its tails and those who report them.
+/// The events of a merge; its tails and its reporter share them.
 #[derive(Debug, Clone)]
 pub struct Events {
     origin: Instant,
@@ -151,18 +151,18 @@ pub struct Events {
 /// Events so far.
 #[derive(Debug, Clone, Default)]
 pub struct EventSummary {
-    /// The first thousand.
+    /// The first events, at most a thousand.
     pub events: Vec<Event>,
-    /// How many came after these.
+    /// The number of events after these.
     pub dropped: u64,
-    /// How many of all may have cost lines.
+    /// The number of all events by which lines may be lost.
     pub possible_losses: u64,
     /// The first of these.
     pub first_loss: Option<Box<Event>>,
 }
 
 impl Events {
-    /// None yet; their times are from now on.
+    /// No events yet; their times count from now.
     pub fn from_now() -> Events {
         Events { origin: Instant::now(), summary: Arc::default() }
     }
@@ -182,12 +182,12 @@ impl Events {
         }
     }
 
-    /// All of them.
+    /// All events so far.
     pub(crate) fn so_far(&self) -> EventSummary {
         self.summary.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Those after the first `known`.
+    /// The events after the first `known`.
     pub(crate) fn after(&self, known: usize) -> Vec<Event> {
         let summary = self.summary.lock().unwrap_or_else(PoisonError::into_inner);
         summary.events.get(known..).unwrap_or_default().to_vec()

@@ -1,4 +1,4 @@
-//! What was handed out of which file: what a confirmation compares the output with.
+//! Keeps account of what was handed out of which file, for a confirmation to compare the output with.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -11,10 +11,10 @@ use super::series;
 use crate::pipeline::confirm::{InputEvidence, Part, PartFile};
 use crate::pipeline::file::{Identity, identity};
 
-/// How many files that lost their names are kept open until the merge is confirmed, for all inputs together.
+/// The most files that lost their names to keep open until the merge is confirmed, of all inputs together.
 pub(crate) const KEPT_OPEN: usize = 256;
 
-/// How many more files may be kept open until the merge is confirmed. The inputs of a merge share one.
+/// The number of files that may still be kept open until the merge is confirmed. The inputs of a merge share one allowance.
 #[derive(Debug, Clone)]
 pub(super) struct Allowance(Arc<AtomicUsize>);
 
@@ -28,30 +28,30 @@ impl Allowance {
     }
 }
 
-/// What was handed out, and the files that were read to their ends.
+/// The lines that were handed out, and the files that were read to their ends.
 #[derive(Debug)]
 pub(super) struct Account {
     path: PathBuf,
     is_followed: bool,
     allowance: Allowance,
-    /// In the order in which they were handed out.
+    /// In the order in which the lines were handed out.
     stretches: Vec<Stretch>,
     finished: Vec<FinishedFile>,
 }
 
-/// Lines that were handed out of one file, one after the other.
+/// Consecutive lines of one file that were handed out.
 #[derive(Debug)]
 pub(super) struct Stretch {
-    /// Which generation, and which epoch of it.
+    /// The generation's number, and its epoch.
     number: usize,
     epoch: u32,
     identity: Identity,
     from: u64,
     to: u64,
     unterminated: bool,
-    /// Whether the last of them is a piece of a line that goes on: it was delivered with a newline that the file has not.
+    /// Whether the last of them is a piece of a line that goes on: it was delivered with a newline that the file does not have.
     is_within_line: bool,
-    /// Why the file does not hold them any more.
+    /// Why the file no longer has them, if so.
     gone: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl Stretch {
         Stretch { unterminated: true, ..self }
     }
 
-    /// Whether it was handed out of a generation in its present epoch.
+    /// Whether its lines are from a generation in its present epoch.
     fn is_of(&self, file: &Generation) -> bool {
         (self.number, self.epoch) == (file.number, file.epoch)
     }
@@ -103,12 +103,12 @@ impl FinishedFile {
     fn part_file(&self, path: &Path, has_name: bool) -> PartFile {
         match (&self.evidence, &self.kept) {
             (PartFile::Named(_), Some(kept)) if !self.mark.is_in(kept) => {
-                PartFile::Gone("a file that it was has been cut or rewritten since it was read".to_owned())
+                PartFile::Gone("one of its files was cut or rewritten after it was read".to_owned())
             }
             (PartFile::Named(_), Some(kept)) if !has_name => PartFile::Kept(Arc::clone(kept)),
             (PartFile::Named(_), None) if !has_name => match series::find(path, self.identity) {
                 Some(path) => PartFile::Named(path),
-                None => PartFile::Gone("a file that it was is gone, and was one of too many to keep open".to_owned()),
+                None => PartFile::Gone("one of its files is gone, and there were too many to keep it open".to_owned()),
             },
             (evidence, _) => evidence.clone(),
         }
@@ -125,7 +125,7 @@ impl Account {
         self.allowance = allowance.clone();
     }
 
-    /// Lines were handed out.
+    /// Adds lines that were handed out.
     pub(super) fn hand_out(&mut self, stretch: Stretch) {
         if stretch.from == stretch.to {
             return;
@@ -139,34 +139,34 @@ impl Account {
         }
     }
 
-    /// What was handed out of a generation in its present epoch is in its copy now.
+    /// Notes that a copy has what was handed out of a generation in its present epoch.
     pub(super) fn is_in_copy(&mut self, file: &Generation, copy: &Generation) {
         for stretch in self.stretches.iter_mut().filter(|stretch| stretch.is_of(file)) {
             (stretch.number, stretch.epoch, stretch.identity) = (copy.number, copy.epoch, copy.identity);
         }
     }
 
-    /// What was handed out of a generation in its present epoch is nowhere any more.
+    /// Notes that no file has what was handed out of a generation in its present epoch.
     pub(super) fn is_lost(&mut self, file: &Generation, why: &str) {
         for stretch in self.stretches.iter_mut().filter(|stretch| stretch.is_of(file)) {
             stretch.gone = Some(why.to_owned());
         }
     }
 
-    /// A copy was written over a generation: what was ever handed out of it is nowhere any more.
+    /// Notes that a copy was written over a generation: no file has what was handed out of it in any epoch.
     pub(super) fn is_overwritten(&mut self, file: &Generation) {
         for stretch in self.stretches.iter_mut().filter(|stretch| stretch.number == file.number) {
             stretch.gone.get_or_insert_with(|| "a copy was written over it".to_owned());
         }
     }
 
-    /// A generation was read to its end and is left. It is kept open, if that is allowed.
+    /// Takes a generation that was read to its end, and keeps it open if that is allowed.
     pub(super) fn finish(&mut self, file: &Generation) {
         let kept = (self.is_followed && self.allowance.take()).then(|| Arc::clone(file.file()));
         self.finished.push(FinishedFile::of(file, kept, &self.path));
     }
 
-    /// The files that were read to their ends, and whether each is as it was then, as far as can be known.
+    /// The files that were read to their ends, and whether each is certainly unchanged.
     pub(super) fn finished(&self) -> impl Iterator<Item = (Identity, bool)> {
         self.finished.iter().map(|file| {
             let is_as_it_was = file.kept.as_ref().is_none_or(|kept| file.mark.identifies(kept));
@@ -174,17 +174,17 @@ impl Account {
         })
     }
 
-    /// Which files were read to their ends.
+    /// The identities of the files that were read to their ends.
     pub(super) fn identities(&self) -> impl Iterator<Item = Identity> {
         self.finished.iter().map(|file| file.identity)
     }
 
-    /// How far a file was read, when it was last left.
+    /// The place up to which a file was read when it was last left.
     pub(super) fn last_of(&self, identity: Identity) -> Option<&FinishedFile> {
         self.finished.iter().rfind(|file| file.identity == identity)
     }
 
-    /// All lines that were read whole, handed out or not; of files that are still `open`, too.
+    /// All complete lines that were read, handed out or not; also of files that are still `open`.
     pub(super) fn evidence(mut self, open: VecDeque<Generation>) -> InputEvidence {
         for file in &open {
             let rest = Stretch::of(file, file.buffer.at(), file.buffer.whole_to());

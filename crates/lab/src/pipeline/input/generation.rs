@@ -1,4 +1,4 @@
-//! One of the files that an input is while it is followed.
+//! One of the files that have an input's name, one after the other.
 
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read, Write};
@@ -14,14 +14,14 @@ use super::buffer::LineBuffer;
 use crate::pipeline::confirm::PartFile;
 use crate::pipeline::file::{Identity, Times, Version, identity, times};
 
-/// How many of the bytes before the place that was read to are compared with what is there when more is read.
+/// The number of bytes before the end of what was read that each read compares with the file.
 const ANCHOR: usize = 256;
-/// How many of their first bytes are compared to tell whether one file is a copy of another.
+/// The number of first bytes that are compared to tell whether one file is a copy of another.
 const COMPARED: usize = 64 << 10;
-/// How much of what comes through a FIFO is kept to confirm it with, in bytes.
+/// The most bytes from a FIFO that are kept to confirm the merge with.
 const SPOOLED: u64 = 256 << 20;
 
-/// How far a file was read, and the last bytes before that.
+/// The place up to which a file was read, and the last bytes before it.
 #[derive(Debug, Clone)]
 pub(super) struct Mark {
     pub(super) offset: u64,
@@ -29,83 +29,83 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// Whether these bytes end there in a file.
+    /// Whether a file has these bytes at that place.
     pub(super) fn is_in(&self, file: &File) -> bool {
         let mut there = vec![0; self.bytes.len()];
         file.read_exact_at(&mut there, self.offset - self.bytes.len() as u64).is_ok() && there == self.bytes
     }
 
-    /// The same, and some of it was read: any file has nothing at its beginning.
+    /// The same, but false if nothing was read: that fits every file.
     pub(super) fn identifies(&self, file: &File) -> bool {
         self.offset > 0 && self.is_in(file)
     }
 }
 
-/// What a look at a file's length and times found.
+/// The result of a look at a file's length and times.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FileLook {
-    /// Nothing that contradicts what was read.
+    /// Nothing contradicts what was read.
     Same,
     /// It is shorter than what was read of it.
     Cut { len: u64 },
-    /// What was read of it is not what it holds.
+    /// Its content differs from what was read of it.
     Rewritten,
 }
 
-/// What a read found.
+/// The result of a read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FileRead {
-    /// So many bytes.
+    /// The number of bytes that came.
     Bytes(usize),
-    /// Nothing more for now.
+    /// Nothing new for now.
     Nothing,
-    /// The end: all writers have closed the FIFO.
+    /// The end: all writers closed the FIFO.
     End,
-    /// What was read before is not what it holds.
+    /// The content differs from what was read before.
     Rewritten,
 }
 
-/// An open file and how far it was read.
+/// An open file, and how far it was read.
 #[derive(Debug)]
 pub(super) struct Generation {
-    /// Its place among all of the input's.
+    /// Its number among all files of the input.
     pub(super) number: usize,
     file: Arc<File>,
     pub(super) identity: Identity,
     pub(super) buffer: LineBuffer,
-    /// How far it was read.
+    /// The byte up to which it was read.
     offset: u64,
-    /// How far it may be read: its length when it was last looked at.
+    /// The byte up to which it may be read: its length at the last look.
     len: u64,
     /// The last bytes before `offset`.
     anchor: Vec<u8>,
-    /// When it was last changed, by its own account.
+    /// Its own times of the last change.
     changed: Times,
-    /// When something new was last found in it, or it was opened.
+    /// When it last had new data, or was opened.
     pub(super) grew_at: Instant,
-    /// How often it was cut or rewritten: what was read before each is gone.
+    /// How often it was cut or rewritten; each time what was read before is gone.
     pub(super) epoch: u32,
     stream: Option<Stream>,
 }
 
-/// What a FIFO needs besides.
+/// What only a FIFO needs.
 #[derive(Debug)]
 struct Stream {
-    /// A copy of what came, to confirm the merge with, or why there is none.
+    /// A copy of what came, to confirm the merge with; or the reason why it is missing.
     spool: Result<Arc<File>, String>,
-    /// Whether somebody had it open to write.
+    /// Whether it had a writer.
     had_writer: bool,
 }
 
 impl Generation {
-    /// An open regular file or FIFO, to be read from its beginning.
+    /// Takes an open regular file or FIFO, to read it from its beginning.
     ///
     /// # Errors
     /// When it cannot be looked at.
     pub(super) fn new(file: File, number: usize, max_line: usize) -> io::Result<Generation> {
         let metadata = file.metadata()?;
         let stream = metadata.file_type().is_fifo().then(|| Stream {
-            spool: tempfile::tempfile().map(Arc::new).map_err(|error| format!("its copy could not be made: {error}")),
+            spool: tempfile::tempfile().map(Arc::new).map_err(|error| format!("its copy cannot be made: {error}")),
             had_writer: false,
         });
         Ok(Generation {
@@ -131,12 +131,12 @@ impl Generation {
         self.offset
     }
 
-    /// What was seen of it last.
+    /// Its version at the last look.
     pub(super) fn version(&self) -> Version {
         Version::new(self.identity, self.len, self.changed)
     }
 
-    /// How long it was when it was last looked at.
+    /// Its length at the last look.
     pub(super) fn len(&self) -> u64 {
         self.len
     }
@@ -145,42 +145,41 @@ impl Generation {
         self.stream.is_some()
     }
 
-    /// Whether there is something to read that was seen already.
+    /// Whether a look saw something that is not yet read.
     pub(super) fn has_unread(&self) -> bool {
         self.offset < self.len
     }
 
-    /// Whether a file is a copy of this one, as it is or as it was: it holds what was read of this one, or a part of what this
-    /// one holds.
+    /// Whether a file is a copy of this one, as it is or as it was: it has what was read of this one, or a part of this one's content.
     pub(super) fn is_copied_in(&self, file: &File) -> bool {
         (!self.anchor.is_empty() && self.mark().is_in(file)) || is_copy_of(file, &self.file)
     }
 
-    /// How far it was read and the bytes before that.
+    /// The place up to which it was read, and the bytes before it.
     pub(super) fn mark(&self) -> Mark {
         Mark { offset: self.offset, bytes: self.anchor.clone() }
     }
 
-    /// Goes on where it was left, once [`Mark::is_in`] says that it is the same.
+    /// Goes on at a mark; only if [`Mark::is_in`] the file.
     pub(super) fn go_on_at(&mut self, mark: Mark) {
         self.buffer = LineBuffer::new(mark.offset, self.buffer.max_line());
         (self.offset, self.anchor) = (mark.offset, mark.bytes);
     }
 
-    /// The same, with what was read of the last line.
+    /// The same, with the part of the last line that was read.
     pub(super) fn go_on_with(&mut self, mark: Mark, buffer: LineBuffer) {
         self.go_on_at(mark);
         self.buffer = buffer;
     }
 
-    /// Looks at how long it is; reads up to there are then allowed. With `closely`, what was read last is compared
-    /// although nothing says that it changed.
+    /// Looks at its length; reads may go up to it. With `closely`, also compares what was read last with the file, even if its
+    /// times did not change.
     ///
     /// # Errors
     /// What the kernel says.
     pub(super) fn look(&mut self, closely: bool) -> Result<FileLook, (&'static str, io::Error)> {
         if self.is_stream() {
-            // So many wait in it. That there are none says nothing of its writers: only a read does.
+            // So many bytes wait in it. If there are none, only a read tells whether it has writers.
             let waiting = rustix::io::ioctl_fionread(&*self.file).map_err(|error| ("look at", error.into()))?;
             self.len = self.offset + waiting.max(u64::from(!closely));
             return Ok(FileLook::Same);
@@ -192,7 +191,7 @@ impl Generation {
         }
         let changed = times(&metadata);
         let is_touched = std::mem::replace(&mut self.changed, changed) != changed;
-        // A read of what is new compares on its way.
+        // The read of new data compares anyway.
         if len == self.offset && (is_touched || closely) && !self.mark().is_in(&self.file) {
             return Ok(FileLook::Rewritten);
         }
@@ -200,7 +199,7 @@ impl Generation {
         Ok(FileLook::Same)
     }
 
-    /// Reads on, so many bytes at most, and no further than was seen. Never waits.
+    /// Reads the next bytes, at most `most`, and no further than the last look saw. Never waits.
     ///
     /// # Errors
     /// What the kernel says.
@@ -216,7 +215,7 @@ impl Generation {
         let read =
             retry(|| rustix::io::preadv(&*self.file, &mut [IoSliceMut::new(there), IoSliceMut::new(room)], start));
         let is_whole = read.as_ref().is_ok_and(|read| *read > there.len());
-        // A file system may give less than was asked for, and then no byte that is new: what is there is asked for by itself.
+        // A file system may give fewer bytes than asked for, and so perhaps no new one: a second read asks for the new ones alone.
         let read = match read {
             Ok(_) if !is_whole && most > 0 => match self.file.read_exact_at(there, start) {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
@@ -238,7 +237,7 @@ impl Generation {
         }
         self.offset += new as u64;
         if new == 0 {
-            // It became shorter since it was looked at; the next look says so.
+            // It was truncated after the look; the next look notices.
             self.len = self.offset;
             return Ok(FileRead::Nothing);
         }
@@ -280,7 +279,7 @@ impl Generation {
         }
     }
 
-    /// It was cut or rewritten: what it holds now is read from its beginning. What was read and not handed out.
+    /// Begins it again after it was cut or rewritten. Returns what was read and not handed out.
     pub(super) fn restart(&mut self) -> LineBuffer {
         (self.offset, self.len, self.epoch) = (0, 0, self.epoch + 1);
         self.anchor.clear();
@@ -288,7 +287,7 @@ impl Generation {
         std::mem::replace(&mut self.buffer, new)
     }
 
-    /// How a confirmation reads it again, although `path` may name another file.
+    /// How a confirmation reads it again, even if `path` is another file by then.
     pub(super) fn evidence(&self, path: &Path) -> PartFile {
         match &self.stream {
             Some(Stream { spool: Ok(spool), .. }) => PartFile::Kept(Arc::clone(spool)),
@@ -302,14 +301,14 @@ impl Stream {
     fn keep(&mut self, offset: u64, bytes: &[u8]) {
         let Ok(spool) = &self.spool else { return };
         if offset + bytes.len() as u64 > SPOOLED {
-            self.spool = Err(format!("only {} MiB of what comes through one are kept", SPOOLED >> 20));
+            self.spool = Err(format!("only {} MiB of a FIFO are kept", SPOOLED >> 20));
         } else if let Err(error) = (&**spool).write_all(bytes) {
-            self.spool = Err(format!("its copy could not be written: {error}"));
+            self.spool = Err(format!("its copy cannot be written: {error}"));
         }
     }
 }
 
-/// Whether one of them is a copy of the other, as far as their beginnings say: they have a line in common, or more.
+/// Whether their beginnings agree, in a line or more, so that one may be a copy of the other.
 pub(super) fn begin_alike(one: &File, other: &File) -> bool {
     let (mut of_one, mut of_other) = (vec![0; COMPARED], vec![0; COMPARED]);
     match (one.read_at(&mut of_one, 0), other.read_at(&mut of_other, 0)) {
@@ -321,7 +320,7 @@ pub(super) fn begin_alike(one: &File, other: &File) -> bool {
     }
 }
 
-/// Whether a file has nothing that the other does not have.
+/// Whether the other file has all of a file's content.
 pub(super) fn is_copy_of(file: &File, of: &File) -> bool {
     let len = |file: &File| file.metadata().map_or(0, |metadata| metadata.len());
     len(file) <= len(of) && begin_alike(file, of)

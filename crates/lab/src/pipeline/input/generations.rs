@@ -1,5 +1,4 @@
-//! The files that an input is at once, the oldest first: reading them, and what becomes of those that were cut, rewritten or
-//! left.
+//! The files that an input consists of at one time, the oldest first: reads them, and handles those that were cut, rewritten or left.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -16,44 +15,44 @@ use crate::pipeline::confirm::InputEvidence;
 use crate::pipeline::file::Identity;
 use crate::pipeline::sink::LineBatch;
 
-/// How long a file that lost its name is looked at after it grew.
+/// How long to look at a file that lost its name after it last grew.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
-/// How many files an input may be at once: those before are read to their end and left.
+/// The most files that an input consists of at one time: older ones are read to their ends and left.
 const MOST_AT_ONCE: usize = 32;
 
-/// What the reading of a chunk came to.
+/// The result of reading a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChunkRead {
-    /// Bytes.
+    /// It read bytes.
     Bytes,
-    /// Nothing is left of what was seen.
+    /// Everything that the last look saw is read.
     Nothing,
-    /// The same, and all writers have closed the FIFO.
+    /// The same, and all writers closed the FIFO.
     End,
 }
 
-/// The files that an input is, and how far each was read.
+/// The files that an input consists of, and how far each was read.
 #[derive(Debug)]
 pub(super) struct Generations {
     path: PathBuf,
     events: Events,
     max_line: usize,
-    /// The oldest first; the last is the one that had the name when last looked at.
+    /// The oldest first; the last one had the name at the last look.
     pub(super) open: VecDeque<Generation>,
-    /// How many there were so far; a file's number is its place among all.
+    /// The number of files so far; a file's number is its place among all.
     count: usize,
-    /// When the newest was last seen to have the name.
+    /// When a look last saw that the newest has the name.
     pub(super) named_at: SystemTime,
     grew_at: Instant,
-    /// The last lines of files that were left without a newline.
+    /// The last lines, without a newline in the file, of files that were left.
     ready: VecDeque<LineBatch>,
-    /// Lines longer than the maximum in files that were left.
+    /// The number of lines that exceeded the maximum in files that were left.
     long_lines: u64,
     account: Account,
 }
 
 impl Generations {
-    /// Begins with a file that was seen to have the name then.
+    /// Begins with a file that had the name at the given time.
     ///
     /// # Errors
     /// When it cannot be looked at.
@@ -85,23 +84,23 @@ impl Generations {
         &self.path
     }
 
-    /// The file that has the name, as far as is known.
+    /// The file that has the name, as of the last look.
     pub(super) fn newest(&self) -> &Generation {
         self.open.back().expect("an input has a file")
     }
 
-    /// How long nothing new was found.
+    /// The time without new data.
     pub(super) fn idle_for(&self) -> Duration {
-        // A file without a name is not watched, and may grow any moment.
+        // A file without a name is not watched, and can grow at any moment.
         if self.open.len() > 1 { Duration::ZERO } else { self.grew_at.elapsed() }
     }
 
-    /// Lines longer than the maximum so far; they were split.
+    /// The number of lines so far that exceeded the maximum and were split.
     pub(super) fn long_lines(&self) -> u64 {
         self.long_lines + self.open.iter().map(|file| file.buffer.long_lines()).sum::<u64>()
     }
 
-    /// What is kept open is bounded for several inputs together.
+    /// Shares the bound on open files with other inputs.
     pub(super) fn share(&mut self, allowance: &Allowance) {
         self.account.share(allowance);
     }
@@ -110,26 +109,26 @@ impl Generations {
         self.events.record(&self.path, kind);
     }
 
-    /// Records what was seen and is left unread.
+    /// Records what a look saw and no read got.
     pub(super) fn record_unread(&self) {
         for file in self.open.iter().filter(|file| file.has_unread() && !file.is_stream()) {
             self.record(EventKind::LeftUnread { offset: file.offset(), len: file.len() });
         }
     }
 
-    /// The files that it is and was.
+    /// The identities of its present and former files.
     pub(super) fn known(&self) -> Vec<Identity> {
         self.open.iter().map(|file| file.identity).chain(self.account.identities()).collect()
     }
 
-    /// Files that had the name after the newest and before `file`, by other names, the oldest first.
+    /// Finds by other names the files that had the name after the newest and before `file`, the oldest first.
     pub(super) fn before(&self, file: &File) -> Vec<(PathBuf, File)> {
         series::between(&self.path, (self.newest(), self.named_at), file, &self.known())
     }
 
-    // Handing out.
+    // Lines.
 
-    /// The next whole lines that were read already, with their newlines; so many at most.
+    /// The next complete lines that were already read, with their newlines; at most `most`.
     pub(super) fn next_lines(&mut self, most: usize) -> Option<LineBatch> {
         if let Some(lines) = self.ready.pop_front() {
             return Some(lines);
@@ -143,7 +142,7 @@ impl Generations {
         Some(lines)
     }
 
-    /// What is left of a file after its last newline is its last line.
+    /// Makes the rest after a file's last newline its last line.
     fn take_rest(&mut self, index: usize) {
         let file = &mut self.open[index];
         let from = file.buffer.at();
@@ -154,14 +153,14 @@ impl Generations {
         }
     }
 
-    /// What a confirmation compares the output with: all lines that were read whole, handed out or not.
+    /// The evidence that a confirmation compares the output with: all complete lines that were read, handed out or not.
     pub(super) fn evidence(self) -> InputEvidence {
         self.account.evidence(self.open)
     }
 
-    // Reading.
+    // Reads and looks.
 
-    /// Reads a chunk of the oldest file that has something that was seen.
+    /// Reads a chunk of the oldest file of which a look saw more than is read.
     ///
     /// # Errors
     /// When it cannot be looked at or read.
@@ -180,7 +179,7 @@ impl Generations {
                 Ok(FileRead::Rewritten) => {
                     let offset = file.offset();
                     let index = self.restart(index, |copy| EventKind::Rewritten { offset, copy })?;
-                    // What it holds now may be later than all that was seen of those before it.
+                    // Its new content may be younger than what the looks saw of the files before it.
                     for older in (0..index).rev() {
                         self.look_at(older, false)?;
                     }
@@ -190,7 +189,7 @@ impl Generations {
         Ok(end)
     }
 
-    /// Looks how far each may be read: the newest first, as the [input](super) says.
+    /// Looks how far to read each file: the newest first, for the reason in the [input](super)'s documentation.
     ///
     /// # Errors
     /// When one cannot be looked at.
@@ -214,10 +213,10 @@ impl Generations {
         Ok(())
     }
 
-    /// Looks at a file of which nothing was read, or what was read was just found to be there.
+    /// Looks at a file that is new, or whose content was just compared.
     fn look_afresh(&mut self, index: usize) -> Result<(), InputError> {
         match self.open[index].look(false) {
-            // What happened to it since, the next round finds.
+            // The next round finds what happened to it meanwhile.
             Ok(_) => Ok(()),
             Err((operation, error)) => Err(self.failed(operation, error)),
         }
@@ -229,8 +228,8 @@ impl Generations {
 
     // Cuts and copies.
 
-    /// What was read of a file is not there any more: what it holds now is read from its beginning; before it, the rest of
-    /// what it held, from a copy, if there is one. Both are looked at. Where the older of them is among the files then.
+    /// Handles a file that no longer has what was read of it: reads its new content from the beginning, and before that the rest of the
+    /// old content from a copy, if there is one. Looks at both. Returns the index of the older one among the files.
     fn restart(
         &mut self,
         mut index: usize,
@@ -261,17 +260,17 @@ impl Generations {
         Ok(index)
     }
 
-    /// A copy that has what was read of a file, up to the mark, and the name by which it was found.
+    /// A copy that has what was read of a file, up to the mark, and the copy's name.
     fn copy_of(&self, index: usize, mark: &Mark) -> Option<(PathBuf, Generation)> {
         let number = self.open[index].number;
-        // A file is no copy of itself; another one is, if it is not what it was.
+        // A file is no copy of itself; a former file can be a copy if its content has changed.
         let known = |file: &Generation| (file.identity, file.number == number || file.mark().identifies(file.file()));
         let known: Vec<(Identity, bool)> = self.open.iter().map(known).chain(self.account.finished()).collect();
         let new = |file| Generation::new(file, self.count, self.max_line).ok();
         series::copy(&self.path, mark, self.named_at, &known, new)
     }
 
-    /// Leaves a file that a copy was written over.
+    /// Removes a file that a copy was written over.
     fn drop_overwritten(&mut self, index: usize) {
         self.take_rest(index);
         let file = self.open.remove(index).expect("it was found there");
@@ -279,29 +278,29 @@ impl Generations {
         self.account.is_overwritten(&file);
     }
 
-    // Coming and going.
+    // Files that come and go.
 
     pub(super) fn position(&self, identity: Identity) -> Option<usize> {
         self.open.iter().position(|file| file.identity == identity)
     }
 
-    /// A file is looked at for a while more, although it did not grow.
+    /// Goes on looking at a file for a while, even if it did not grow.
     pub(super) fn linger(&mut self, index: usize) {
         self.open[index].grew_at = Instant::now();
     }
 
-    /// The same, of the newest: however long it was quiet, its writer may not know yet that its name is another's.
+    /// The same for the newest: even if it was idle for long, its writer may not know yet that it lost its name.
     pub(super) fn linger_at_newest(&mut self) {
         self.linger(self.open.len() - 1);
     }
 
-    /// An older file has the name again.
+    /// Makes an older file the newest: it has the name again.
     pub(super) fn make_newest(&mut self, index: usize) {
         let file = self.open.remove(index).expect("it was found there");
         self.open.push_back(file);
     }
 
-    /// Takes on a file that has the name or had it after the newest; it goes on where it was left, if it is one of those before.
+    /// Adds a file that has the name, or had it after the newest; if it is a former file, goes on where it was left.
     ///
     /// # Errors
     /// When it cannot be looked at.
@@ -311,7 +310,7 @@ impl Generations {
             if before.mark.is_in(file.file()) {
                 file.go_on_at(before.mark.clone());
             } else if before.kept.is_some() {
-                // Only of one that was kept open it is certain that it is the same.
+                // Only a file that was kept open is certainly the same.
                 self.record(EventKind::Rewritten { offset: before.mark.offset, copy: None });
             }
         }
@@ -329,8 +328,8 @@ impl Generations {
         self.open.push_back(file);
     }
 
-    /// Nothing new was found: leaves files without a name that did not grow for a while, and the oldest of too many, and gives
-    /// memory back. All were just read to their ends.
+    /// After a round that found nothing new, with all files read to their ends: leaves files without a name that did not grow for a
+    /// while, and the oldest if there are too many, and frees memory.
     pub(super) fn rest_a_while(&mut self) {
         while self.open.len() > 1 && (self.open.len() > MOST_AT_ONCE || self.open[0].grew_at.elapsed() >= LINGER) {
             self.leave_oldest();
@@ -338,7 +337,7 @@ impl Generations {
         self.open.iter_mut().for_each(|file| file.buffer.rest_a_while());
     }
 
-    /// Nothing more comes.
+    /// Leaves all files: the input has ended.
     pub(super) fn leave_all(&mut self) {
         while !self.open.is_empty() {
             self.leave_oldest();

@@ -1,27 +1,26 @@
-//! What an input's name leads to, from one look to the next.
+//! The file that an input's name leads to, from one look to the next.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 use super::events::EventKind;
 
-/// How long nothing has the name before that is recorded: between a renaming and what comes after it there is always a moment
-/// without.
+/// How long no file has the name before that is recorded: after a renaming there is always a moment without a file.
 const LONG_MISSING: Duration = Duration::from_secs(1);
 
-/// What a look at the name found.
+/// The result of a look at the name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Name {
     /// The newest file has it.
     Fine,
-    /// Nothing has it.
+    /// No file has it.
     Missing { since: Instant, is_recorded: bool },
-    /// What has it cannot be read: why.
+    /// The file that has it cannot be read: the reason.
     Unreadable(String),
 }
 
 impl Name {
-    /// Of one that could not be looked at or opened.
+    /// From the error of a look or an open.
     pub(super) fn of(error: &io::Error) -> Name {
         match error.kind() {
             io::ErrorKind::NotFound => Name::Missing { since: Instant::now(), is_recorded: false },
@@ -29,7 +28,7 @@ impl Name {
         }
     }
 
-    /// A new look found this; the event that it is, if it is one.
+    /// Takes the result of a new look; returns an event if it is one.
     pub(super) fn becomes(&mut self, found: Name) -> Option<EventKind> {
         let (name, event) = match (std::mem::replace(self, Name::Fine), found) {
             (Name::Missing { since, is_recorded: false }, Name::Missing { .. }) if since.elapsed() >= LONG_MISSING => {

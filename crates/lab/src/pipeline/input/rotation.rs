@@ -1,4 +1,4 @@
-//! What takes an input's name: the files that become the newest generation, and those that had the name in between.
+//! Finds the files that take an input's name: those that become the newest generation, and those that had the name in between.
 
 use std::fs::File;
 use std::time::SystemTime;
@@ -15,9 +15,9 @@ use crate::pipeline::inotify::{NameWatch, NewFiles};
 #[derive(Debug)]
 pub(super) struct Rotation {
     name: Name,
-    /// Opens what takes the name.
+    /// The watch that opens files that take the name, if any.
     pub(super) watch: Option<NameWatch>,
-    /// The output: it must not become an input.
+    /// The output's identity: it must not become an input.
     pub(super) output: Option<Identity>,
 }
 
@@ -31,7 +31,7 @@ impl Rotation {
         self.name == Name::Fine
     }
 
-    /// Looks which file has the name now, and takes on those that took it.
+    /// Looks which file has the name now, and adds those that took it.
     ///
     /// # Errors
     /// When one of them cannot be looked at.
@@ -70,8 +70,8 @@ impl Rotation {
         }
     }
 
-    /// Takes on what inotify saw take the name. Of several it is not sure in which order they were opened; some may have been
-    /// opened too late, and are found by other names.
+    /// Adds the files that inotify saw take the name. Their order is not certain, and some may have been opened too late; other names
+    /// lead to these.
     fn adopt_new(&self, new: NewFiles, files: &mut Generations) -> Result<(), InputError> {
         let NewFiles { files: mut new, mut missed } = new;
         if new.len() as u64 + missed > 1
@@ -79,7 +79,7 @@ impl Rotation {
         {
             new.sort_by_key(|file| file.metadata().and_then(|metadata| metadata.created()).ok());
             let which = |file: &File| file.metadata().ok().map(|metadata| identity(&metadata));
-            // From the newest on, each before the one that came after it.
+            // From the newest on, each before its successor.
             let mut next = new.len();
             for (path, file) in files.before(&newest).into_iter().rev() {
                 if let Some(place) = new.iter().position(|known| which(known) == which(&file)) {
@@ -98,7 +98,7 @@ impl Rotation {
         Ok(())
     }
 
-    /// Takes a file on that has or had the name, unless it is one that is known. With `has_name`, it is the one that has it now.
+    /// Adds a file that has or had the name, unless it is known. With `has_name`, it has the name now.
     fn adopt(&self, file: File, has_name: bool, files: &mut Generations) -> Result<(), InputError> {
         let Ok(metadata) = file.metadata() else { return Ok(()) };
         let found = identity(&metadata);
@@ -106,10 +106,10 @@ impl Rotation {
             return Ok(());
         }
         if let Some(known) = files.position(found) {
-            // It had the name until just now.
+            // It had the name until a moment ago.
             files.linger(known);
             if has_name && known + 1 < files.open.len() {
-                // A link that was switched back.
+                // A link was switched back.
                 files.linger_at_newest();
                 files.make_newest(known);
                 files.record(EventKind::Replaced);

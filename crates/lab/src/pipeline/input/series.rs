@@ -1,4 +1,4 @@
-//! Where a renamed file is: rotation gives `a.log` names such as `a.log.1` or `a.log-20261122`, in its folder.
+//! Finds renamed files: rotation gives `a.log` names such as `a.log.1` or `a.log-20261122`, in the same folder.
 
 use std::cmp::Reverse;
 use std::fs::{self, File, Metadata};
@@ -11,16 +11,15 @@ use memchr::memchr;
 use super::generation::{Generation, Mark, begin_alike, is_copy_of};
 use crate::pipeline::file::{Identity, folder_of, identity, open_file};
 
-/// How many bytes of a line tell it from others.
+/// The number of bytes that tell a line from others.
 const TELLING: usize = 16;
-/// How long before a file is cut its copy may have been completed, at most. An older one is that of another time, even if it
-/// begins with the same lines.
+/// The longest time between the end of copying a file and cutting it. An older copy is one of another time, even if it begins with
+/// the same lines.
 const BEFORE_THE_CUT: Duration = Duration::from_secs(10);
 
-/// Files that had the name after `old`, which was last seen to have it at `named_at`, and before `new`, the oldest first: of
-/// those whose names are made from `path`'s, the ones that came into being in between. Where `old` still has such a name, names may
-/// say what is newer than it; otherwise only what came into being after `named_at` is. Copies are none
-/// of them. Which files these are, nobody can tell where files do not say when they came into being.
+/// The files that had the name after `old` and before `new`, the oldest first: those with names made from `path`'s that were created in
+/// between, without copies. A look last saw `old` with the name at `named_at`. If `old` has such a name itself, names also tell which
+/// files are newer; otherwise only those created after `named_at` are. On a file system without times of creation there are none.
 pub(super) fn between(
     path: &Path,
     (old, named_at): (&Generation, SystemTime),
@@ -36,17 +35,17 @@ pub(super) fn between(
         let Ok(born) = metadata.created() else { continue };
         let by_name = old_name.as_ref().map(|old| (age(path, old), age(path, &name)));
         let by_name = by_name.filter(|(old, other)| old.0.is_some() == other.0.is_some());
-        // The clock ticks slowly: both may have come into being in one moment.
+        // The clock ticks slowly: both may have been created in one tick.
         let is_newer_by_name = by_name.is_some_and(|(old, other)| from <= born && other < old);
         let is_newer = is_newer_by_name || from.max(named_at) < born;
         if !metadata.is_file() || known.contains(&identity(&metadata)) || !is_newer || born > to {
             continue;
         }
-        // What cannot be opened was not another process's file in this place: its writer is this file's.
+        // One writer makes all of the input's files: one that this user cannot open is somebody else's.
         let opened =
             open_file(&name).ok().filter(|file| file.metadata().is_ok_and(|m| identity(&m) == identity(&metadata)));
         let Some(file) = opened else { continue };
-        // A copy is older by its name than what it was made of.
+        // By its name, a copy is older than its original.
         let is_copy = !is_newer_by_name && old.is_copied_in(&file);
         let is_copy = is_copy || (born == to && begin_alike(&file, new));
         if !is_copy {
@@ -60,7 +59,7 @@ pub(super) fn between(
     found.map(|(found, _)| (found.name, found.file)).collect()
 }
 
-/// What may have had the name.
+/// A file that may have had the name.
 struct Candidate {
     born: SystemTime,
     name: PathBuf,
@@ -68,14 +67,14 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// A copy has no more than what it was made of, came into being later, and `is_older` by its name.
+    /// Whether it is a copy: it has no more than its original, was created later, and `is_older` by its name.
     fn is_copy_of(&self, other: &Candidate, is_older: bool) -> bool {
         let is_later = self.born > other.born || (self.born == other.born && is_older);
         is_later && is_copy_of(&self.file, &other.file)
     }
 }
 
-/// What orders names made from `path`'s by their age, the newest first: numbers count from the newest, dates from the oldest.
+/// The key that orders names made from `path`'s by age, the newest first: numbers count from the newest, dates from the oldest.
 fn age(path: &Path, name: &Path) -> (Option<u64>, Reverse<Vec<u8>>) {
     let of = path.file_name().map_or(0, |name| name.len());
     let made = name.file_name().map(OsStrExt::as_bytes).and_then(|name| name.get(of + 1..)).unwrap_or_default();
@@ -83,8 +82,8 @@ fn age(path: &Path, name: &Path) -> (Option<u64>, Reverse<Vec<u8>>) {
     (number, Reverse(made.to_vec()))
 }
 
-/// A copy of a file that was cut or rewritten, made not long before it was last looked at, at `since`, or after that: it holds what was read of it last, in
-/// the same place. It may be written over one of the files that are `known`.
+/// A copy of a file that was cut or rewritten: it has the last bytes that were read of that file, at the same place, and was made after
+/// `since`, the last look, or not long before. It may be written over one of the `known` files.
 pub(super) fn copy(
     path: &Path,
     mark: &Mark,
@@ -92,7 +91,7 @@ pub(super) fn copy(
     known: &[(Identity, bool)],
     new: impl Fn(File) -> Option<Generation>,
 ) -> Option<(PathBuf, Generation)> {
-    // Less than a line may begin any file.
+    // A part of a line can begin any file.
     if mark.bytes.len() < TELLING && memchr(b'\n', &mark.bytes).is_none() {
         return None;
     }
@@ -109,12 +108,12 @@ pub(super) fn copy(
     })
 }
 
-/// By which name a file can be found that lost `path`'s.
+/// The name of a file that lost `path`'s.
 pub(super) fn find(path: &Path, wanted: Identity) -> Option<PathBuf> {
     series(path).into_iter().find(|(_, metadata)| identity(metadata) == wanted).map(|(path, _)| path)
 }
 
-/// The files in the folder whose names begin with `path`'s and go on with `.` or `-` and a digit; compressed ones are copies.
+/// The files in the folder whose names begin with `path`'s and go on with `.` or `-` and a digit; without compressed ones.
 fn series(path: &Path) -> Vec<(PathBuf, Metadata)> {
     let Some(name) = path.file_name().map(OsStrExt::as_bytes) else { return Vec::new() };
     let Ok(entries) = fs::read_dir(folder_of(path)) else { return Vec::new() };
@@ -124,6 +123,6 @@ fn series(path: &Path) -> Vec<(PathBuf, Metadata)> {
             && ![".gz", ".xz", ".zst", ".bz2", ".lz4"].iter().any(|compressed| rest.ends_with(compressed.as_bytes()))
     };
     let entries = entries.flatten().filter(|entry| is_of(entry.file_name().as_bytes()));
-    // As the input is named, not as its folder is found.
+    // With the folder as in the input's path.
     entries.filter_map(|entry| Some((path.with_file_name(entry.file_name()), entry.metadata().ok()?))).collect()
 }

@@ -1,4 +1,4 @@
-//! Block-in-place: blocking calls on a worker of the multi-thread scheduler, whose other tasks go to another thread first.
+//! Block-in-place: blocking calls on a worker of the multi-thread scheduler, after its other tasks went to another thread.
 
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use super::output::{OpenedOutput, Output, OutputSpec};
 use super::{LineBatch, Sink, SinkError};
 use crate::spawner::Spawner;
 
-/// The output, written on workers that gave their other tasks away. On a current-thread runtime every call panics.
+/// The output of this mode. On a current-thread runtime every call panics.
 #[derive(Debug)]
 pub(crate) struct BlockInPlace(Mutex<Output>);
 

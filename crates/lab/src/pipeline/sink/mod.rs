@@ -1,4 +1,4 @@
-//! Where merged lines go, and how they get there.
+//! The outputs that take merged lines, one for each mode.
 
 mod block_in_place;
 mod naive;
@@ -45,7 +45,7 @@ impl Mode {
     /// Every mode, in the order in which reports show them.
     pub const ALL: [Mode; 5] = [Mode::Naive, Mode::Offloaded, Mode::SpawnBlocking, Mode::TokioFs, Mode::BlockInPlace];
 
-    /// The word used on the command line, in scenarios and in the JSON.
+    /// The mode's name on the command line, in scenarios and in the JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Mode::Naive => "naive",
@@ -71,43 +71,40 @@ impl fmt::Display for Mode {
 /// Whole lines of one input, newlines included.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LineBatch {
-    /// The lines.
     pub(crate) bytes: Vec<u8>,
-    /// How many they are.
     pub(crate) count: u64,
 }
 
 impl LineBatch {
-    /// One line.
     pub(crate) fn one(bytes: Vec<u8>) -> LineBatch {
         LineBatch { bytes, count: 1 }
     }
 }
 
-/// A place that takes lines, whole and in order; one write is in flight at a time.
+/// An output that takes lines, whole and in order; one write is in flight at a time.
 pub(crate) trait Sink: Send + Sync + Sized + 'static {
-    /// Opens the output. What works for it beside the loop is started by `tasks`.
+    /// Opens the output. `spawner` starts what works for it beside the loop.
     fn open(
         spec: OutputSpec,
         spawner: &Spawner,
     ) -> impl Future<Output = Result<(Self, OpenedOutput), SinkError>> + Send;
 
-    /// Writes lines. When it returns, the kernel has them all, or the answer says why not.
+    /// Writes lines. When it returns without an error, the kernel has them all.
     /// After an error every further write fails with the same error.
     fn write(&self, lines: LineBatch) -> impl Future<Output = Result<(), SinkError>> + Send;
 
-    /// Closes the output after everything that was accepted is written; the first error that it had, if any.
+    /// Writes everything that was accepted, and closes the output. Returns the output's first error, if any.
     fn close(self) -> impl Future<Output = Result<(), SinkError>> + Send;
 }
 
-/// Why the output could not take a line.
+/// Why the output cannot take a line.
 #[derive(Debug, Clone)]
 pub struct SinkError {
     /// What was tried.
     pub operation: &'static str,
     /// The output.
     pub path: PathBuf,
-    /// Up to which byte the output was written as it should be; `None` when nothing was written yet.
+    /// The byte up to which the output is complete; `None` if nothing was written yet.
     pub good_to: Option<u64>,
     /// What the kernel said.
     pub error: Arc<io::Error>,

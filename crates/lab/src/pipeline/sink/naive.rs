@@ -1,5 +1,5 @@
-//! Naive: ordinary blocking calls in an async function. Each is a system call that can block, and while it does, no
-//! other task of the thread runs. This is what the offloaded mode is compared with.
+//! Naive: ordinary blocking calls in an async function. Each is a system call that can block, and while it blocks, no
+//! other task of the thread runs. The other modes are compared with this one.
 
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +8,7 @@ use super::output::{OpenedOutput, Output, OutputSpec};
 use super::{LineBatch, Sink, SinkError};
 use crate::spawner::Spawner;
 
-/// The output, written on the executor.
+/// The output of this mode, written on the executor.
 #[derive(Debug)]
 pub(crate) struct Naive(Mutex<Output>);
 
@@ -20,7 +20,7 @@ impl Sink for Naive {
     }
 
     async fn write(&self, lines: LineBatch) -> Result<(), SinkError> {
-        // Held for all of it, so that two workers cannot mix theirs. Blocking while it is held is the point.
+        // Held for the whole write, so that two workers cannot mix their lines. This mode blocks while it holds the lock on purpose.
         let mut output = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         output.attempt("write to", |file| file.write_all(&lines.bytes))?;
         if output.is_sync_due(&lines) {

@@ -1,7 +1,7 @@
 //! Offloaded: a writer thread that owns the output and runs an event loop of its own.
 //!
-//! Its face is async and takes no lock: `write` hands the lines to the thread's loop and awaits the answer. Starting and
-//! joining the thread are system calls too, so even they are awaited off the loop.
+//! Its methods are async and take no lock: `write` hands the lines to the thread's loop and awaits the answer. Starting and
+//! joining the thread are system calls too, so these run on the blocking pool.
 
 use std::io;
 use std::thread;
@@ -13,7 +13,7 @@ use super::output::{OpenedOutput, Output, OutputSpec};
 use super::{LineBatch, Sink, SinkError};
 use crate::spawner::Spawner;
 
-/// Writes that wait for the thread, at most; further writers wait for room.
+/// The most writes that wait for the thread; further writers wait for room.
 const QUEUE: usize = 1_024;
 
 enum Command {
@@ -21,24 +21,24 @@ enum Command {
     Stop { done: oneshot::Sender<Result<(), SinkError>> },
 }
 
-/// The output, written by a thread of its own.
+/// The output of this mode.
 #[derive(Debug)]
 pub(crate) struct Offloaded {
     spec: OutputSpec,
     spawner: Spawner,
-    /// `None` once the sink is being dropped: the thread then writes what it accepted, and ends.
+    /// `None` while the sink is dropped: then the thread writes what it accepted, and ends.
     commands: Option<mpsc::Sender<Command>>,
     thread: Option<WriterThread>,
 }
 
-/// Joined when dropped: what the thread accepted is written before anyone goes on.
+/// Joins the thread when it is dropped, so that everything that the thread accepted is written first.
 #[derive(Debug)]
 struct WriterThread(Option<thread::JoinHandle<()>>);
 
 impl WriterThread {
     fn join(&mut self) {
         if let Some(thread) = self.0.take() {
-            // Its panic was printed by the panic hook, and its unanswered writes failed.
+            // The panic hook printed its panic, and its unanswered writes failed.
             let _ = thread.join();
         }
     }
@@ -62,7 +62,7 @@ impl Sink for Offloaded {
         let failed = |error| spec.failed("start a thread for", error);
         let thread =
             started.unwrap_or_else(|_| Err(io::Error::other("the runtime is shutting down"))).map_err(failed)?;
-        // Whole before the next await: a cancellation there must close the queue before it joins the thread.
+        // Complete before the next await: a cancellation there must close the queue before it joins the thread.
         let sink =
             Offloaded { spec: spec.clone(), spawner: spawner.clone(), commands: Some(commands), thread: Some(thread) };
         match is_ready.await {
@@ -104,18 +104,18 @@ impl Offloaded {
 }
 
 impl Drop for Offloaded {
-    /// Left without [`Sink::close`], by an error or a cancellation: the thread still writes what it accepted.
+    /// Without [`Sink::close`], after an error or a cancellation, the thread still writes what it accepted.
     fn drop(&mut self) {
         self.commands = None;
         let Some(mut thread) = self.thread.take() else { return };
-        // On a runtime, off its loop; the runtime's own shutdown then waits for it.
+        // On a runtime, joins it off the loop; the runtime's shutdown waits for that.
         if let Ok(handle) = Handle::try_current() {
             drop(handle.spawn_blocking(move || thread.join()));
         }
     }
 }
 
-/// The writer thread: opens, says that it is ready, writes what it is handed, and ends when told or left.
+/// The writer thread: opens the output, reports that it is ready, writes what it gets, and ends on a stop or when the sink is dropped.
 fn run(spec: OutputSpec, queue: mpsc::Receiver<Command>, ready: oneshot::Sender<Result<OpenedOutput, SinkError>>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().build() {
         Ok(runtime) => runtime,
@@ -127,7 +127,7 @@ fn run(spec: OutputSpec, queue: mpsc::Receiver<Command>, ready: oneshot::Sender<
     runtime.block_on(async {
         match Output::open(spec) {
             Ok(output) => {
-                // Nobody waits when the opening was cancelled; the queue is closed then, and the loop ends.
+                // An error means that the opening was cancelled; then the queue is closed, and the loop ends.
                 let _ = ready.send(Ok(output.opened().clone()));
                 serve(output, queue).await;
             }
@@ -140,11 +140,11 @@ fn run(spec: OutputSpec, queue: mpsc::Receiver<Command>, ready: oneshot::Sender<
 
 async fn serve(mut output: Output, mut queue: mpsc::Receiver<Command>) {
     let mut stops = Vec::new();
-    // After a stop, the final round: the queue takes nothing new, and what it holds is still written.
+    // After a stop the queue takes nothing new, and what it has is still written.
     while let Some(command) = queue.recv().await {
         match command {
             Command::Write { lines, done } => {
-                // A caller that was cancelled does not listen any more; its lines are written all the same.
+                // An error means that the caller was cancelled; its lines are written.
                 let _ = done.send(output.write(&lines));
             }
             Command::Stop { done } => {

@@ -1,4 +1,4 @@
-//! The output file itself, and what every mode keeps of it: its first error, how far it is good, what is to be synced.
+//! The output file, and what every mode keeps of it: its first error, how far it is complete, how many lines are not synced.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::{LineBatch, SinkError};
 
-/// What to do with an output that exists already.
+/// What to do with an output that already exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Existing {
     /// Refuse.
@@ -19,22 +19,22 @@ pub enum Existing {
     Append,
     /// Discard what is there.
     Overwrite,
-    /// It is a FIFO, made for this merge.
+    /// Write to it: it is a FIFO, made for this merge.
     Fifo,
 }
 
-/// Which file the lines go to, and how.
+/// The output as the user asks for it.
 #[derive(Debug, Clone)]
 pub struct OutputSpec {
     /// The file.
     pub path: PathBuf,
-    /// What if it exists.
+    /// What to do if it exists.
     pub existing: Existing,
-    /// It is synced to the disk after so many lines, before the last of them is answered, and at the end; 0: never.
+    /// Sync it to the disk after so many lines, before the write of the last of them returns, and at the end; 0: never.
     pub sync_every: u64,
 }
 
-/// Which file was opened, so that the very same one is looked at later.
+/// The file that was opened, so that a confirmation reads the same one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenedOutput {
     /// Its path.
@@ -43,7 +43,7 @@ pub struct OpenedOutput {
     pub dev: u64,
     /// Its inode.
     pub ino: u64,
-    /// Its length then: where this merge's part begins.
+    /// Its length when it was opened: where this merge's part begins.
     pub start: u64,
 }
 
@@ -53,22 +53,22 @@ pub(super) struct Output<F = File> {
     pub(super) file: F,
     opened: OpenedOutput,
     spec: OutputSpec,
-    /// Up to which byte everything was written.
+    /// The byte up to which it is complete.
     good_to: u64,
-    /// Lines since the last sync.
+    /// The number of lines since the last sync.
     unsynced: u64,
     /// The first error; the output takes nothing after it.
     error: Option<SinkError>,
 }
 
 impl OutputSpec {
-    /// Before anything was written.
+    /// An error from before anything was written.
     pub(super) fn failed(&self, operation: &'static str, error: io::Error) -> SinkError {
         SinkError { operation, path: self.path.clone(), good_to: None, error: Arc::new(error) }
     }
 }
 
-/// Of an existing output that neither `--append` nor `--force` would take: what it is, rather than that it exists.
+/// The reason to refuse an existing output that neither `--append` nor `--force` takes: what it is, not that it exists.
 fn as_found(path: &Path, error: io::Error) -> io::Error {
     if error.kind() != io::ErrorKind::AlreadyExists {
         return error;
@@ -81,7 +81,7 @@ fn as_found(path: &Path, error: io::Error) -> io::Error {
 }
 
 impl Output {
-    /// Opens the output; a symbolic link is never followed. Blocking.
+    /// Opens the output; never follows a symbolic link. Blocking.
     pub(super) fn open(spec: OutputSpec) -> Result<Output, SinkError> {
         let mut options = OpenOptions::new();
         options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
@@ -101,9 +101,9 @@ impl Output {
         Ok(Output { file, opened, spec, good_to: start, unsynced: 0, error: None })
     }
 
-    /// Makes a blocking call on the file, unless an earlier one failed. The call itself is the caller's, so that a blocked
-    /// thread's stack says which mode blocks. Were it not inlined, the compiler could make the modes' equal calls one function
-    /// with the line of one of them.
+    /// Makes a blocking call on the file, unless an earlier one failed. The caller has the call itself in a closure, so that a
+    /// blocked thread's stack names the mode. Without the inlining, the compiler could merge the modes' equal calls into one
+    /// function with the line of one of them.
     #[inline(always)]
     pub(super) fn attempt(
         &mut self,
@@ -115,7 +115,7 @@ impl Output {
         self.keep(operation, result)
     }
 
-    /// Writes lines, and syncs when it is time to, on a thread where that blocks no loop. Blocking.
+    /// Writes lines, and syncs them if that is due. Blocking, so not for a loop's thread.
     pub(super) fn write(&mut self, lines: &LineBatch) -> Result<(), SinkError> {
         self.attempt("write to", |file| file.write_all(&lines.bytes))?;
         if self.is_sync_due(lines) {
@@ -124,13 +124,13 @@ impl Output {
         Ok(())
     }
 
-    /// Syncs what was not synced, if it is to be, and closes the output. The first error that it had, if any. Blocking.
+    /// Syncs the rest if syncs were asked for, and closes the output. Returns its first error, if any. Blocking.
     pub(super) fn close(mut self) -> Result<(), SinkError> {
         if self.is_to_be_synced() {
-            // The error, if any, is kept.
+            // An error, if any, is kept.
             let _ = self.attempt("sync", |file| file.sync_all());
         }
-        // Dropping it would hide what a remote file system says only now.
+        // A drop would hide an error that a remote file system reports only now.
         let closed = nix::unistd::close(self.file).map_err(io::Error::from);
         let first = self.error.map_or(Ok(()), Err);
         first.and(closed.map_err(|error| failed_at(&self.spec, self.good_to, "close", error)))
@@ -146,31 +146,31 @@ impl<F> Output<F> {
         &self.opened
     }
 
-    /// The same output by another handle.
+    /// The same output with another handle.
     pub(super) fn with<G>(self, file: G) -> Output<G> {
         let Output { opened, spec, good_to, unsynced, error, .. } = self;
         Output { file, opened, spec, good_to, unsynced, error }
     }
 
-    /// The handle, and all else.
+    /// The handle, and everything else.
     pub(super) fn split(self) -> (F, Output<()>) {
         let Output { file, opened, spec, good_to, unsynced, error } = self;
         (file, Output { file: (), opened, spec, good_to, unsynced, error })
     }
 
-    /// The first error, if there was one: nothing is written after it.
+    /// The first error, if any: nothing is written after it.
     pub(super) fn usable(&self) -> Result<(), SinkError> {
         self.error.clone().map_or(Ok(()), Err)
     }
 
-    /// What a call on the output came to; its error is kept.
+    /// Takes the result of a call on the output, and keeps its error.
     pub(super) fn keep(&mut self, operation: &'static str, result: io::Result<()>) -> Result<(), SinkError> {
         let result = result.map_err(|error| failed_at(&self.spec, self.good_to, operation, error));
         self.error = result.as_ref().err().cloned();
         result
     }
 
-    /// Counts lines that were written; whether the output is to be synced now.
+    /// Counts lines that were written; returns whether a sync is due now.
     pub(super) fn is_sync_due(&mut self, written: &LineBatch) -> bool {
         self.good_to += written.bytes.len() as u64;
         self.unsynced += written.count;
@@ -181,7 +181,7 @@ impl<F> Output<F> {
         is_due
     }
 
-    /// Whether something is to be synced before the output is closed.
+    /// Whether lines need a sync before the output is closed.
     pub(super) fn is_to_be_synced(&self) -> bool {
         self.spec.sync_every > 0 && self.unsynced > 0
     }

@@ -1,4 +1,4 @@
-//! Spawn-blocking: every call is a closure on Tokio's blocking pool, awaited before the next one begins.
+//! Spawn-blocking: every call is a closure on Tokio's blocking pool; the next one begins when it has ended.
 
 use std::io;
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use super::output::{OpenedOutput, Output, OutputSpec};
 use super::{LineBatch, Sink, SinkError};
 use crate::spawner::Spawner;
 
-/// The output, written on the blocking pool.
+/// The output of this mode.
 #[derive(Debug)]
 pub(crate) struct SpawnBlocking {
     spec: OutputSpec,
     spawner: Spawner,
-    /// Locked by each write until its closure is done, even if nobody waits for it any longer: two closures at once could
-    /// change places. `None` once it is closed.
+    /// Each write locks it until its closure has ended, even after a cancellation: two closures at once could change
+    /// places. `None` once it is closed.
     output: Arc<Mutex<Option<Output>>>,
 }
 
-/// What becomes of a closure that never ran.
+/// The error of a closure that never ran.
 pub(super) fn shutting_down() -> io::Error {
     io::Error::other("the runtime is shutting down")
 }
@@ -39,7 +39,7 @@ impl Sink for SpawnBlocking {
     }
 
     async fn close(self) -> Result<(), SinkError> {
-        // Once nothing that was begun is left to be done.
+        // The lock waits for the closure that is at work.
         match self.output.lock().await.take() {
             Some(output) => close_off_loop(&self.spec, &self.spawner, output).await,
             None => Ok(()),

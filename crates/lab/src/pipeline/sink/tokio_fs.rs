@@ -1,5 +1,5 @@
-//! Tokio-fs: a file of `tokio::fs`. It takes a write before it makes it, and tells its error at the next operation: so every
-//! write is flushed before it counts.
+//! Tokio-fs: a file of `tokio::fs`. Such a file accepts a write before it makes it, and returns an error at the next operation. So
+//! this flushes every write before it counts.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use super::spawn_blocking::{close_off_loop, open_off_loop};
 use super::{LineBatch, Sink, SinkError};
 use crate::spawner::Spawner;
 
-/// The output, written by `tokio::fs`.
+/// The output of this mode.
 #[derive(Debug)]
 pub(crate) struct TokioFs {
     spec: OutputSpec,
@@ -23,7 +23,7 @@ pub(crate) struct TokioFs {
 #[derive(Debug)]
 struct AsyncOutput {
     output: Output<File>,
-    /// A write began and is not over: when the next one sees it, its caller was cancelled, perhaps within a line.
+    /// A write has begun and not ended. If the next write sees that, the one before was cancelled, perhaps within a line.
     is_open: bool,
 }
 
@@ -61,7 +61,7 @@ impl Sink for TokioFs {
         let TokioFs { spec, spawner, written } = self;
         let AsyncOutput { mut output, is_open } = written.into_inner();
         if is_open && output.usable().is_ok() {
-            // What a cancelled write left to be done; the error, if any, is kept.
+            // The rest of a cancelled write; an error, if any, is kept.
             let flushed = output.file.flush().await;
             let _ = output.keep("write to", flushed);
         }

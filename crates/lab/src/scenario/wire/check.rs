@@ -1,4 +1,4 @@
-//! From the TOML twin to the domain: defaults, bounds, and what excludes what.
+//! Turns the TOML twin into a scenario: adds defaults, and checks bounds and what excludes what.
 
 use std::time::Duration;
 
@@ -14,21 +14,21 @@ use pollscope_record::gate::{Gate, GateError};
 use pollscope_record::snippet::nearest;
 use pollscope_record::units::{format_bytes, format_count, parse_duration, setting_duration};
 
-/// What is wrong with a value; where it was written is not known here.
+/// What is wrong with a value. [`super::source`] knows where it was written.
 pub(super) struct Fault {
     pub(super) key: &'static str,
-    /// Keys to show when `key` itself has its default.
+    /// Keys to show instead if `key` itself has its default.
     pub(super) others: &'static [&'static str],
     pub(super) cause: FaultCause,
 }
 
-/// Why.
+/// Why a value is wrong.
 pub(super) enum FaultCause {
     Value {
         reason: String,
         help: Option<String>,
     },
-    /// The expectation of that index.
+    /// The expectation with this index is wrong.
     Gate(usize, GateError),
 }
 
@@ -50,13 +50,13 @@ impl Fault {
     }
 }
 
-/// The longest merge, in bytes.
+/// The largest merge, in bytes.
 const MAX_MERGE_BYTES: u128 = 10 << 30;
 
-/// As many as a comparison needs to pair them; docs/how-it-works.md says what fewer and more are worth.
+/// As many as a comparison needs to pair them; docs/how-it-works.md explains what fewer and more rounds are worth.
 const DEFAULT_ROUNDS: u64 = 5;
 
-/// What is assumed of a line's path and number, which are known only when it is written.
+/// The assumed length of a line's path and number; the real one is known only when the line is written.
 const NAME_BYTES: u128 = 64;
 
 pub(super) fn scenario(name: String, file: ScenarioFile) -> Result<Scenario, Fault> {
@@ -81,7 +81,7 @@ pub(super) fn scenario(name: String, file: ScenarioFile) -> Result<Scenario, Fau
         modes: modes(file.modes, runtime.flavor, &workload)?,
         workload,
         rounds,
-        // Who asks for several rounds compares them, and the first of all is seldom like the others.
+        // Several rounds are for comparison, and the very first is often unlike the others.
         warmup: count("warmup", file.warmup, u64::from(rounds > 1), 0, 100)?,
         slow_poll: time("slow_poll", file.slow_poll, "100ms", "1us", "1h")?,
         witness: witness(file.witness)?,
@@ -113,7 +113,7 @@ fn gates(given: Option<Gates>) -> Result<Vec<Gate>, Fault> {
     texts.iter().enumerate().map(gate).collect()
 }
 
-/// Why a mode is none here, and what would make it one.
+/// Why a mode is impossible here, and what to do about it.
 fn no_mode_here(mode: Mode, flavor: Flavor, workload: &Workload) -> Option<(&'static str, &'static str)> {
     match mode {
         Mode::BlockInPlace if flavor == Flavor::CurrentThread => Some((
@@ -272,7 +272,7 @@ fn count<T: TryFrom<i128>>(
     }
 }
 
-/// A duration from `min` to `max`. Those are texts, so that the message shows them as this code does.
+/// A duration from `min` to `max`. The bounds are texts, so that the message shows them as they are written here.
 fn time(key: &'static str, given: Option<Time>, default: &str, min: &str, max: &str) -> Result<Duration, Fault> {
     let constant = |text| parse_duration(text).expect("a bound or default of this file is a duration");
     let duration = given.map_or_else(|| constant(default), |Time(duration)| duration);

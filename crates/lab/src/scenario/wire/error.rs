@@ -11,23 +11,23 @@ use pollscope_record::snippet::{Snippet, printable};
 pub enum ScenarioError {
     /// The text is not TOML.
     Syntax {
-        /// Where.
+        /// Where it is.
         place: ValuePlace,
         /// What TOML expects there.
         reason: String,
     },
-    /// A key that no scenario has.
+    /// The format has no such key.
     UnknownKey {
-        /// Where.
+        /// Where it is.
         place: ValuePlace,
         /// The dotted key.
         key: String,
-        /// The key that was probably meant.
+        /// The nearest key, if one is near.
         nearest: Option<&'static str>,
     },
-    /// A value of the wrong type, outside its bounds, or at odds with another.
+    /// A value has the wrong type, is outside its bounds, or contradicts another.
     Value {
-        /// Where.
+        /// Where it is.
         place: ValuePlace,
         /// The dotted key.
         key: String,
@@ -36,14 +36,14 @@ pub enum ScenarioError {
         /// What to do.
         help: Option<String>,
     },
-    /// An expectation that is not one.
+    /// An expectation cannot be read.
     Gate {
-        /// Where.
+        /// Where it is.
         place: ValuePlace,
         /// Why not.
         error: GateError,
     },
-    /// A `--set` that is not `key=value`.
+    /// A `--set` is not `key=value`.
     BadOverride {
         /// What was typed.
         text: String,
@@ -54,14 +54,14 @@ pub enum ScenarioError {
     NotFound {
         /// What was typed.
         name: String,
-        /// The name that was probably meant.
+        /// The nearest name, if one is near.
         nearest: Option<&'static str>,
     },
     /// A scenario's file cannot be read.
     Read {
         /// The file.
         path: String,
-        /// Why.
+        /// The reason.
         cause: String,
     },
 }
@@ -71,7 +71,7 @@ pub enum ScenarioError {
 pub enum ValuePlace {
     /// A place in a scenario's text.
     Text(Box<TextPlace>),
-    /// A scenario's text as a whole: something is missing in it.
+    /// A scenario's whole text: something is missing in it.
     Scenario(String),
     /// A `--set`, as it was typed.
     Set(String),
@@ -80,13 +80,13 @@ pub enum ValuePlace {
 /// A place in a scenario's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextPlace {
-    /// The scenario's name or its file.
+    /// The scenario's name or its file's path.
     pub(super) name: String,
     pub(super) snippet: Snippet,
 }
 
 impl ValuePlace {
-    /// What cannot be done, up to the colon.
+    /// The beginning of a message, up to the colon.
     fn verb(&self) -> String {
         let (what, name) = match self {
             ValuePlace::Text(place) => ("read scenario `", &place.name),
@@ -96,7 +96,7 @@ impl ValuePlace {
         format!("cannot {what}{}`", printable(name))
     }
 
-    /// The line and the caret, where there is one, below the message.
+    /// The line and the caret to show below the message, if there are any.
     fn below(&self) -> String {
         match self {
             ValuePlace::Text(place) => format!("\n{}", place.snippet.with_place(&place.name)),

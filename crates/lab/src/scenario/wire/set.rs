@@ -1,4 +1,4 @@
-//! Settings by dotted key: what `--set` changes, and what a recording says was used.
+//! Settings by dotted key: applies `--set`, and lists the settings for a recording.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ impl Override {
     /// Reads `key=value`. The value is TOML if it is a TOML value, and a string otherwise.
     ///
     /// # Errors
-    /// When there is no `=`, or nothing before it. Whether the key exists shows when it is applied.
+    /// When there is no `=`, or no key before it. Only [`super::parse`] checks that the key exists.
     ///
     /// ```
     /// use pollscope_lab::scenario::wire::Override;
@@ -38,7 +38,7 @@ impl Override {
         }
         let digits = value.strip_prefix(['-', '+']).unwrap_or(value).replace('_', "");
         if digits.parse::<i64>().is_err() && !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(error("its number is beyond 2⁶³ - 1, and no setting goes farther"));
+            return Err(error("its number is greater than 2⁶³ - 1, and no setting is"));
         }
         let value = value.parse().unwrap_or_else(|_| Value::String(value.to_owned()));
         Ok(Override { text: text.to_owned(), key: key.to_owned(), value })
@@ -54,7 +54,7 @@ impl Override {
         &self.text
     }
 
-    /// Whether it sets `key`, a section around it, or something in it.
+    /// Whether it sets `key`, a section around it, or a key in it.
     pub(super) fn concerns(&self, key: &str) -> bool {
         let within = |inner: &str, outer: &str| inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'));
         self.key == key || within(key, &self.key) || within(&self.key, key)
@@ -77,7 +77,7 @@ impl Override {
         paths
     }
 
-    /// Puts the value into the table; `None` when a part of the key is a value and no table.
+    /// Puts the value into the table; `None` if a part of the key is a value and not a table.
     pub(super) fn apply(&self, table: &mut Table) -> Option<()> {
         let (path, last) = match self.key.rsplit_once('.') {
             Some((path, last)) => (Some(path), last),
@@ -92,8 +92,8 @@ impl Override {
     }
 }
 
-/// Removes what the file says only about a choice that an override replaces: a FIFO's pause when the sink becomes a
-/// file. Otherwise one `--set` would need others that undo the file.
+/// Removes what the file says about a choice that an override replaces, such as a FIFO's pause if the sink becomes a file.
+/// Otherwise one `--set` would need others to undo the file.
 pub(super) fn forget_replaced(table: &mut Table, overrides: &[Override]) {
     const REPLACED: [(&str, &str, &[&str]); 3] = [
         ("merge.sink.kind", "file", &["merge.sink.pause", "merge.sink.every"]),
@@ -120,7 +120,7 @@ fn remove(table: &mut Table, key: &str) {
     }
 }
 
-/// Every setting as it is used, by its key in the file. `--set key=value` with every entry gives the same settings.
+/// Every setting in use, by its key in the file. `--set key=value` with every entry gives the same settings.
 ///
 /// ```
 /// use pollscope_lab::scenario::{builtin, wire};

@@ -1,4 +1,4 @@
-//! Where each value of a scenario comes from: the text, an override, or nowhere.
+//! Finds where each value of a scenario comes from: the text, an override, or a default.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use super::set::{Override, forget_replaced};
 use super::{KEYS, ScenarioFile};
 use pollscope_record::snippet::{Snippet, nearest};
 
-/// A scenario's text, and what `--set` changes in it.
+/// A scenario's text, and the overrides of it.
 pub(super) struct Source<'a> {
     pub(super) name: &'a str,
     pub(super) text: &'a str,
@@ -20,10 +20,10 @@ pub(super) struct Source<'a> {
 }
 
 impl Source<'_> {
-    /// The file with the overrides applied. Types are checked; bounds are not.
+    /// Reads the file with the overrides applied. Checks types, but no bounds.
     pub(super) fn read(&self) -> Result<ScenarioFile, ScenarioError> {
         self.check_keys()?;
-        // The text is checked as it was written, before it is changed: only now do errors have lines.
+        // Checks the text before it applies overrides: only now do errors have lines.
         let mut file = toml::from_str(self.text).map_err(|error| self.wrong_type(&error))?;
         if self.overrides.is_empty() {
             return Ok(file);
@@ -36,7 +36,7 @@ impl Source<'_> {
         Ok(file)
     }
 
-    /// The error that a fault is, now with its place.
+    /// Makes an error of a fault, with its place.
     pub(super) fn explain(&self, fault: Fault) -> ScenarioError {
         let Fault { key, others, cause } = fault;
         let item = if let FaultCause::Gate(item, _) = &cause { Some(*item) } else { None };
@@ -84,7 +84,7 @@ impl Source<'_> {
         ValuePlace::Text(Box::new(TextPlace { name: self.name.to_owned(), snippet: Snippet::of_line(self.text, span) }))
     }
 
-    /// Where a key gets its value; `None` where it is a default. `item` is an index into a list.
+    /// Where a key gets its value; `None` if it has its default. `item` is an index into a list.
     fn place_of(&self, key: &str, item: Option<usize>) -> Option<ValuePlace> {
         if let Some(set) = self.overrides.iter().rev().find(|set| set.concerns(key)) {
             return Some(ValuePlace::Set(set.text().to_owned()));
@@ -100,7 +100,7 @@ fn unusable(message: &str) -> String {
     format!("has no usable value: {}", message.trim_end())
 }
 
-/// One key of a text and where it is.
+/// A key of a text, and where it is.
 struct KeyEntry {
     path: Vec<String>,
     key: Range<usize>,
@@ -125,7 +125,7 @@ fn entries(table: &DeTable<'_>) -> Vec<KeyEntry> {
     entries
 }
 
-/// Whether it is a key or a section of the format.
+/// Whether the format has this key or section.
 fn is_known(path: &[String]) -> bool {
     KEYS.iter().any(|key| {
         let mut parts = key.split('.');
@@ -133,7 +133,7 @@ fn is_known(path: &[String]) -> bool {
     })
 }
 
-/// The key or section that was probably meant, and whether it is in the same section.
+/// The nearest key or section, and whether it is in the same section.
 fn suggest(path: &[String]) -> Option<(&'static str, bool)> {
     const SECTIONS: [&str; 6] = ["runtime", "merge", "merge.sink", "block", "witness", "expect"];
     let known = || SECTIONS.into_iter().chain(KEYS);
@@ -155,7 +155,7 @@ fn last(key: &'static str) -> &'static str {
     key.rsplit_once('.').map_or(key, |(_, last)| last)
 }
 
-/// Applies one override and reads the whole again, so that an error is this override's.
+/// Applies one override and reads everything again, so that an error belongs to this override.
 fn apply(table: &mut Table, set: &Override) -> Result<ScenarioFile, ScenarioError> {
     let place = || ValuePlace::Set(set.text().to_owned());
     let error = |reason: String| ScenarioError::Value { place: place(), key: set.key().to_owned(), reason, help: None };

@@ -1,5 +1,5 @@
 //! Random merges, of lines with tags and without: clean ones never raise an alarm, and spoiled ones always do, with the
-//! counts that the definitions give.
+//! counts of the definitions.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -19,7 +19,7 @@ use pollscope_record::recording::{Confirmation, Verdict};
 
 type Line = Vec<u8>;
 
-/// A line of the output: of which input, which of its lines (a long one has several), and its bytes with the tag.
+/// A line of the output: its input, its number there (a long line is several), and its bytes with the tag.
 #[derive(Clone)]
 struct Sent {
     input: usize,
@@ -27,14 +27,14 @@ struct Sent {
     bytes: Line,
 }
 
-/// Inputs in memory, as thousands of files would keep a disk busy for a minute, and a clean merge of them.
+/// Inputs and a clean merge of them; in memory, since thousands of files keep a disk busy for a minute.
 struct Case {
     seed: u64,
     how: ConfirmSettings,
     files: Vec<File>,
     evidence: Vec<InputEvidence>,
     inputs: Vec<Vec<Line>>,
-    /// Each input's lines as they are to be delivered.
+    /// Each input's lines as the merge delivers them.
     due: Vec<Vec<Sent>>,
     /// The clean merge.
     sent: Vec<Sent>,
@@ -53,7 +53,7 @@ fn text<'a>(lines: impl IntoIterator<Item = &'a Line>) -> Vec<u8> {
 }
 
 impl Case {
-    /// With every other seed, no line is in two inputs; else most are.
+    /// With every other seed, no line is in two inputs; with the others, most lines are.
     fn random(seed: u64, tags: bool, rng: &mut Rng) -> Case {
         let words: [&[u8]; 9] = [b"", b"x", b"y", b"xy", b"x\r", b"\xff", b"\0", b"xyx", b"xyxyx\xff"];
         let line = |input: usize, rng: &mut Rng| match seed % 2 {
@@ -65,7 +65,7 @@ impl Case {
         for input in 0..rng.usize(1..5) {
             let lines: Vec<Line> = (0..rng.usize(..7)).map(|_| line(input, rng)).collect();
             let mut bytes = text(&lines);
-            // A last line that is empty and unterminated would not be there at all.
+            // An empty and unterminated last line is no line.
             if rng.bool() && lines.last().is_some_and(|last| !last.is_empty()) {
                 bytes.pop();
             }
@@ -93,7 +93,7 @@ impl Case {
         text(self.sent.iter().map(|sent| &sent.bytes))
     }
 
-    /// A table of some few lines at a time is as good as one of all.
+    /// Checks that tables of a few lines at a time give the same result as one table of all.
     fn examine(&self, output: &[u8]) -> Confirmation {
         let (_file, InputEvidence { path, parts }) = in_memory(output);
         let output = OutputEvidence { path, start: 0, dev: parts[0].dev, ino: parts[0].ino };
@@ -101,7 +101,7 @@ impl Case {
         examine_within(&self.evidence, &output, &self.how, most)
     }
 
-    /// That what is found is what the definitions say; whether the merge is ok.
+    /// Checks the result against the definitions; returns whether the merge is ok.
     #[track_caller]
     fn check(&self, output: &[u8], what: &str) -> bool {
         let expected = self.define(output);
@@ -113,7 +113,7 @@ impl Case {
             format!("{what}, seed {seed}, {how:?}: {confirmation:?}\n{inputs:?}\n{output}\n{expected:?}")
         };
         let mut found = counts(merge);
-        // Which of both it is has tests of its own.
+        // Other tests tell torn and foreign lines apart.
         found.foreign += std::mem::take(&mut found.torn);
         assert_eq!(found, expected, "{}", what());
         let verdict = if expected == NONE { Verdict::Ok } else { Verdict::Failed };
@@ -126,7 +126,7 @@ impl Case {
         verdict == Verdict::Ok
     }
 
-    /// The definitions of the counts, written down as plainly as it goes; torn lines count as foreign.
+    /// The definitions of the counts, as plainly as possible; torn lines count as foreign.
     fn define(&self, output: &[u8]) -> Counts {
         let (whole, cut) = lines_of(output);
         let count = |lines: &mut dyn Iterator<Item = &Line>| {
@@ -153,7 +153,7 @@ impl Case {
         }
     }
 
-    /// Whether some interleaving of what is due is the output, by trying them all.
+    /// Whether some interleaving of the inputs is the output, by trying all.
     fn is_interleaving(&self, output: &[u8]) -> bool {
         let mut states = HashSet::from([vec![0; self.due.len()]]);
         for line in lines_of(output).0 {
@@ -173,7 +173,7 @@ impl Case {
     }
 }
 
-/// The lines that have newlines, and whether there is one without.
+/// The lines with newlines, and whether the text ends with one without.
 fn lines_of(output: &[u8]) -> (Vec<Line>, bool) {
     let (mut whole, mut cut) = (Vec::new(), false);
     for line in output.split_inclusive(|byte| *byte == b'\n') {
@@ -195,19 +195,19 @@ fn clean_merges_raise_no_alarm() {
     }
 }
 
-/// Spoils the lines of a clean merge; `None` when the case has nothing that could be spoiled so.
+/// Spoils the lines of a clean merge; `None` if the case has nothing to spoil in this way.
 type Mutant = fn(&Case, &mut Vec<Sent>, &mut Rng) -> Option<()>;
 
 fn pick(lines: &[Sent], rng: &mut Rng) -> Option<usize> {
     rng.choice(0..lines.len())
 }
 
-/// The places of the lines for which this is true: one of them.
+/// A random one of the lines for which this is true.
 fn pick_of(lines: &[Sent], rng: &mut Rng, is: impl Fn(&Sent) -> bool) -> Option<usize> {
     rng.choice((0..lines.len()).filter(|at| is(&lines[*at])).collect::<Vec<_>>())
 }
 
-/// Equal lines can change places, and other inputs supply what is out of place.
+/// The mutation that can be harmless: equal lines change places, or another input has the line that is out of place.
 const MOVED: &str = "lines of an input swapped";
 
 const MUTANTS: &[(&str, Mutant)] = &[
@@ -232,7 +232,7 @@ const MUTANTS: &[(&str, Mutant)] = &[
         let at = pick(lines, rng)?;
         let cut = rng.choice(0..lines[at].bytes.len())?;
         let rest = lines[at].bytes.split_off(cut);
-        // With or without what was torn off.
+        // With or without the part that was torn off.
         if rng.bool() {
             lines.insert(at + 1, Sent { bytes: rest, ..lines[at] });
         }
@@ -247,7 +247,7 @@ const MUTANTS: &[(&str, Mutant)] = &[
     ("one byte flipped", |_, lines, rng| {
         let at = pick(lines, rng)?;
         let byte = rng.choice(0..lines[at].bytes.len())?;
-        // Not to a newline: that is a torn line.
+        // Not to a newline, which would tear the line.
         let flipped = lines[at].bytes[byte] ^ 1 << rng.u8(..8);
         lines[at].bytes[byte] = if flipped == b'\n' { b'?' } else { flipped };
         Some(())
@@ -309,10 +309,10 @@ const MUTANTS: &[(&str, Mutant)] = &[
     }),
 ];
 
-/// Until so many were caught.
+/// Tries mutants until so many were caught.
 const EACH: usize = 1_000;
 
-/// A mutant that is equivalent to a clean merge, by the definitions, is none: it must pass.
+/// A mutant that the definitions call a clean merge is no mutant: it must pass.
 fn catch(name: &str, tags: bool, mutate: impl Fn(&Case, &mut Rng) -> Option<Vec<u8>>) {
     let (mut caught, mut equivalent) = (0, 0);
     for seed in 0..40 * EACH as u64 {
@@ -322,7 +322,7 @@ fn catch(name: &str, tags: bool, mutate: impl Fn(&Case, &mut Rng) -> Option<Vec<
         let is_ok = case.check(&output, name);
         let is_interleaving = case.is_interleaving(&output);
         assert!(is_ok || !is_interleaving, "{name}, seed {seed}: no correct merge raises an alarm");
-        // Where no line is two inputs', the verdict is exact. Pieces are no longer so.
+        // The verdict is exact if no two inputs share a line. Pieces may be shared.
         let is_exact = tags || (seed % 2 == 0 && case.how.max_line.is_none());
         assert!(is_ok == is_interleaving || !is_exact, "{name}, seed {seed}: it is no merge of these");
         *if is_ok { &mut equivalent } else { &mut caught } += 1;
@@ -359,7 +359,7 @@ fn every_mutant_with_tags_is_caught() {
     catch_all(true);
 }
 
-/// The sixteenth: what the output was made of is not what the input holds now.
+/// The sixteenth mutation: the input differs from what the output was made of.
 #[test]
 fn an_input_that_grew_or_changed_is_never_ok() {
     for tags in [false, true] {
@@ -387,7 +387,7 @@ fn an_input_that_grew_or_changed_is_never_ok() {
                     file.write_all_at(other, at).unwrap();
                     (clean, if is_last && byte == *b"\n" { Verdict::Unverifiable } else { Verdict::Failed })
                 }
-                // It grew before it was read to its end, but not for the evidence.
+                // It grew before the merge read it to its end, but the evidence does not say so.
                 _ => ([clean, b"grown\n".to_vec()].concat(), Verdict::Failed),
             };
             let found = case.examine(&output).merge;

@@ -1,6 +1,6 @@
-//! Random histories: files are written, renamed, cut and replaced, and looked at in between.
+//! Random histories: files are written, renamed, cut and replaced, and an input looks at them in between.
 //!
-//! A failure names its seed: `POLLSCOPE_MODEL_SEED=7` runs that one, and prints what was done; `POLLSCOPE_MODEL_SEEDS=100000` runs more.
+//! A failure names its seed: `POLLSCOPE_MODEL_SEED=7` runs that history and prints it; `POLLSCOPE_MODEL_SEEDS=100000` runs more.
 
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
@@ -20,16 +20,16 @@ use crate::pipeline::confirm::{ConfirmSettings, OutputEvidence, PartFile, confir
 use crate::pipeline::inotify::{Inotify, NameWatch};
 use pollscope_record::recording::Verdict;
 
-/// Far beyond what anything here takes.
+/// Longer than anything here takes.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 #[test]
-fn whatever_happens_to_a_log_is_owed_or_told() {
+fn every_line_of_a_log_is_handed_out_or_recorded_as_lost() {
     check_all(6_000, |seed| check(seed, false));
 }
 
 #[test]
-fn whatever_happens_to_a_log_that_is_watched_is_owed_or_told() {
+fn every_line_of_a_watched_log_is_handed_out_or_recorded_as_lost() {
     check_all(600, |seed| check(seed, true));
 }
 
@@ -59,7 +59,7 @@ fn check_all(seeds: u64, check: impl Fn(u64) -> Result<(), String> + Sync) {
     });
 }
 
-/// Where files cost little, if there is such a place.
+/// A folder in memory, if there is one.
 fn folder() -> TempDir {
     let in_memory = Path::new("/dev/shm");
     tempfile::tempdir_in(in_memory).or_else(|_| tempfile::tempdir()).unwrap()
@@ -69,7 +69,7 @@ fn folder() -> TempDir {
 struct Reader {
     input: Input,
     handed_out: Vec<Vec<u8>>,
-    /// Told of what comes last: what came before was then told too.
+    /// The watch of a file whose event comes last: by then all earlier events have come, too.
     marker: Option<(Inotify, NameWatch, PathBuf)>,
 }
 
@@ -118,7 +118,7 @@ fn act(world: &mut World, rng: &mut Rng) {
     world.actions.push(done);
 }
 
-/// Writes on; what was done.
+/// Writes on; returns what was done.
 fn write(world: &mut World, rng: &mut Rng, action: u8, any: usize) -> String {
     match action {
         0..=9 => {
@@ -148,7 +148,7 @@ fn write(world: &mut World, rng: &mut Rng, action: u8, any: usize) -> String {
     }
 }
 
-/// Gives the name to another file, or takes it away; what was done.
+/// Gives the name to another file, or takes it away; returns what was done.
 fn rotate(world: &mut World, rng: &mut Rng, action: u8, any: usize) -> String {
     match action {
         18..=21 => {
@@ -194,7 +194,7 @@ fn rotate(world: &mut World, rng: &mut Rng, action: u8, any: usize) -> String {
     }
 }
 
-/// Copies, cuts or rewrites the file that has the name; what was done.
+/// Copies, cuts or rewrites the file that has the name; returns what was done.
 fn change_in_place(world: &mut World, rng: &mut Rng, action: u8) -> String {
     match action {
         27 => {
@@ -224,7 +224,7 @@ fn change_in_place(world: &mut World, rng: &mut Rng, action: u8) -> String {
     }
 }
 
-/// A user has few of them, and one is given back when its thread has noticed that it is not needed.
+/// A user has few inotify instances, and one comes back only when its thread has noticed the end.
 fn inotify() -> Inotify {
     let start = Instant::now();
     loop {
@@ -243,7 +243,7 @@ impl Reader {
             Input::open(&world.path(), ReadSettings { max_line, ..ReadSettings::following(watch) }).unwrap();
         let marker = is_watched.then(|| {
             let inotify = inotify();
-            // Before anything is watched: it is told once for each time that it is made from then on.
+            // Before anything is watched: inotify reports it once for each time that it is created from then on.
             let path = world.path().with_file_name("marker");
             fs::write(&path, "").unwrap();
             input.watch_by(&inotify);
@@ -253,7 +253,7 @@ impl Reader {
         Reader { input, handed_out: Vec::new(), marker }
     }
 
-    /// Until the thread has been told of all that was done.
+    /// Waits until the thread has the events of everything that was done.
     fn catch_up(&self) -> Result<(), String> {
         let Some((_, watch, path)) = &self.marker else { return Ok(()) };
         fs::remove_file(path).unwrap();
@@ -261,7 +261,7 @@ impl Reader {
         let start = Instant::now();
         while watch.take().files.is_empty() {
             if start.elapsed() > DEADLINE {
-                return Err("the thread is not told".to_owned());
+                return Err("the thread gets no event".to_owned());
             }
             thread::yield_now();
         }
@@ -302,7 +302,7 @@ impl Reader {
         world.check(&self.handed_out, losses, is_complete)
     }
 
-    /// That the evidence is that of what was handed out, or says that it is gone.
+    /// Checks that the evidence fits what was handed out, or says that it is gone.
     fn confirm(self, folder: &Path) -> Result<(), String> {
         let output = folder.join("out");
         let lines: Vec<u8> = self.handed_out.iter().flat_map(|line| [line, &b"\n"[..]].concat()).collect();

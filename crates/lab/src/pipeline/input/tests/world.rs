@@ -1,4 +1,4 @@
-//! A log, its writer and everything that happens to it; and what its reader owes. It knows nothing of how inputs are read.
+//! A log, its writer and everything that happens to it; and what its reader owes. It does not know how inputs are read.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 mod debt;
 mod in_place;
 
-/// How many files with older names rotation keeps.
+/// The number of files with older names that rotation keeps.
 const ROTATED: usize = 3;
 
 pub(super) struct World {
@@ -17,34 +17,34 @@ pub(super) struct World {
     is_link: bool,
     max_line: usize,
     files: Vec<LogFile>,
-    /// Which file has the name.
+    /// The file that has the name.
     holder: Option<usize>,
-    /// What stands in the way of the name.
+    /// The obstacle that has the name instead of a file.
     obstacle: Option<Obstacle>,
-    /// What has the names `a.log.1`, `a.log.2`, ….
+    /// The files with the names `a.log.1`, `a.log.2`, ….
     rotated: Vec<Rotated>,
     texts: Vec<Text>,
-    /// What stood after the last newline at some time, in pieces as long as a line may be.
+    /// Every text that was once after the last newline, in pieces of the longest line.
     tails: HashSet<Vec<u8>>,
-    /// Lines of which a beginning may have been handed out long before they were whole.
+    /// Lines whose beginning may have been handed out long before they were complete.
     split: Vec<Vec<u8>>,
     in_place: u64,
-    /// Whether a file lost its last name since all was looked at.
+    /// Whether a file lost its last name since the last look at everything.
     was_deleted: bool,
-    /// Whether the order of lines in different files cannot be known: a link was switched back, or files changed names faster than
-    /// they could be opened, within one tick of the clock, and one of them was deleted.
+    /// Whether nobody can know the order of lines in different files: a link was switched back, or files exchanged names within one
+    /// tick of the clock, too fast to open them, and one of them was deleted.
     is_any_order_right: bool,
-    /// Whether every file that takes the name is seen, however short it has it.
+    /// Whether the reader sees every file that takes the name, however shortly it has the name.
     sees_every_name: bool,
     number: u64,
-    /// What was done, to be read after a failure.
+    /// The history, to print after a failure.
     pub(super) actions: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Rotated {
     File(usize),
-    /// Every copy has a number.
+    /// The number of the next copy.
     Copy(u64),
 }
 
@@ -55,31 +55,31 @@ enum Obstacle {
 
 struct LogFile {
     path: Option<PathBuf>,
-    /// A handle of the writer.
+    /// The writer's handle.
     handle: File,
     content: Vec<u8>,
     line_start: usize,
-    /// How many bytes a look that found nothing more has passed.
+    /// The number of bytes before the last look that found nothing more.
     sure: usize,
     /// Whether it had the name at such a look, or can be found.
     is_known: bool,
     had_name: bool,
-    /// What was taken from it since.
+    /// The lines that were cut off since.
     changed: Option<InPlace>,
     was_changed: bool,
-    /// Whether another file took its place so long ago that it is not looked at any more.
+    /// Whether another file took its name so long ago that the reader looks at it no more.
     is_retired: bool,
     is_left: bool,
-    /// Whether a beginning of its last line may have been handed out as a line, when it was left.
+    /// Whether the reader may have handed out a beginning of its last line as a line when it left the file.
     is_split: bool,
 }
 
-/// A change in place that no look has seen yet.
+/// A change in place that no look has seen.
 struct InPlace {
-    /// What was read for sure before.
+    /// The lines that were certainly read before.
     read: Vec<u8>,
     removed: Vec<usize>,
-    /// What a copy has of that, and the file that it is.
+    /// The lines that a copy has, and the copy.
     copied: Option<(Vec<usize>, Rotated, usize)>,
     times: u64,
 }
@@ -88,13 +88,13 @@ struct InPlace {
 struct Text {
     bytes: Vec<u8>,
     file: usize,
-    /// Where its line ends in the file.
+    /// The byte at which its line ends in the file.
     end: usize,
     is_owed: bool,
-    /// Whether its file had the name when it was written.
+    /// Whether its file had the name at the time of the write.
     is_named: bool,
     is_removed: bool,
-    /// How often the file was changed in place and still had it.
+    /// How often the file was changed in place and kept it.
     survived: u64,
 }
 
@@ -139,7 +139,7 @@ impl World {
         self.number
     }
 
-    /// A line that there is only once, without its newline.
+    /// A new, unique line, without its newline.
     fn line(&mut self, longer_than: usize) -> Vec<u8> {
         let number = self.next();
         let mut line = format!("L{number}-").into_bytes();
@@ -152,9 +152,9 @@ impl World {
         unreachable!("a line ends");
     }
 
-    // What the writer does.
+    // The writer's actions.
 
-    /// Something takes the name: a new file, or the link names one.
+    /// A file takes the name: a new one, or one that the link now names.
     pub(super) fn create(&mut self) {
         self.clear_the_way();
         let number = self.next();
@@ -166,7 +166,7 @@ impl World {
         self.name(file);
     }
 
-    /// As editors save: a new file with content, renamed over the old one.
+    /// Renames a new file with content over the old one, as editors save.
     pub(super) fn replace(&mut self) {
         self.clear_the_way();
         let number = self.next();
@@ -188,7 +188,7 @@ impl World {
         self.name(file);
     }
 
-    /// The link names one of the files that it named before.
+    /// Switches the link to a file that it named before.
     pub(super) fn switch_back(&mut self, which: usize) {
         if self.is_link && self.files[which % self.files.len()].path.is_some() {
             self.clear_the_way();
@@ -227,11 +227,11 @@ impl World {
     fn name(&mut self, file: usize) {
         self.holder = Some(file);
         let named = &mut self.files[file];
-        // One that was left long ago must be seen to have the name again.
+        // A look must see that a file that was left long ago has the name again.
         named.is_known &= !named.is_left;
         (named.is_retired, named.is_left) = (false, false);
         if !std::mem::replace(&mut named.had_name, true) {
-            // Written now, as far as the name is concerned.
+            // For the name, its lines are written now.
             for text in self.texts.iter_mut().filter(|text| text.file == file) {
                 (text.is_owed, text.is_named) = (true, true);
             }
@@ -247,9 +247,9 @@ impl World {
         }
     }
 
-    /// Two files take the name at once.
+    /// Two files take the name in one moment.
     pub(super) fn rotate_twice(&mut self) {
-        // A link that is switched twice at once leaves no trace of the first time.
+        // A link that is switched twice in one moment leaves no trace of the first switch.
         for _ in 0..2 - u8::from(self.is_link) {
             self.rotate();
             self.create();
@@ -258,7 +258,7 @@ impl World {
         self.is_any_order_right |= self.sees_every_name;
     }
 
-    /// The file loses its name to an older one's, or altogether.
+    /// The file gets an older name, or none.
     pub(super) fn rotate(&mut self) {
         let Some(file) = self.holder else { return };
         if self.is_link {
@@ -325,7 +325,7 @@ impl World {
 
     pub(super) fn write_newlines(&mut self, newlines: usize) {
         if let Some(file) = self.holder {
-            // Two files that hold newlines only cannot be told from a file and its copy.
+            // Two files of newlines alone look like a file and its copy.
             if self.files[file].content.is_empty() {
                 self.write_line(None, 3);
             }
@@ -380,7 +380,7 @@ impl World {
         }
     }
 
-    /// So long passes that files without the name are not looked at any more.
+    /// Lets so much time pass that the reader looks at files without the name no more.
     pub(super) fn be_quiet(&mut self) {
         for file in 0..self.files.len() {
             if Some(file) != self.holder && self.files[file].had_name {

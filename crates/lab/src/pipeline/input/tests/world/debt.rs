@@ -5,20 +5,20 @@ use std::collections::HashMap;
 use super::{Text, World};
 
 impl World {
-    /// A look found nothing more: all files that are still looked at are read to their ends.
+    /// Notes a look that found nothing more: the reader has read all files that it looks at to their ends.
     pub(in crate::pipeline::input::tests) fn was_looked_at(&mut self) {
         for index in 0..self.files.len() {
             let file = &self.files[index];
             if file.is_known || !file.had_name || file.is_left {
                 continue;
             }
-            // It had the name between two looks: it can be found by a name that was made from it.
+            // It had the name between two looks: the reader can find it by a name that was made from the input's.
             let is_found = self.holder == Some(index)
                 || (!self.is_link && file.path.is_some() && !self.was_deleted && self.holder.is_some());
             if is_found {
                 self.files[index].is_known = true;
             } else if self.holder.is_some() || file.path.is_none() {
-                // It never can be, from now on.
+                // From now on the reader cannot find it.
                 self.files[index].is_left = true;
                 self.files[index].is_retired = true;
                 self.texts.iter_mut().filter(|text| text.file == index).for_each(|text| text.is_owed = false);
@@ -36,10 +36,10 @@ impl World {
             file.is_left = file.is_retired;
             let Some(changed) = file.changed.take() else { continue };
             if file.content.starts_with(&changed.read) {
-                // What was read of it is still there: nobody can tell that something stood behind it.
+                // What was read of it is still there, so nobody can tell that there was more.
                 changed.removed.iter().for_each(|text| self.texts[*text].is_owed = false);
             } else if let Some((copied, copy, len)) = changed.copied.filter(|_| changed.times == 1) {
-                // The copy has it, if it is still there.
+                // The copy has it, if the copy still exists.
                 let is_telling = changed.read.len() >= 16 || changed.read.contains(&b'\n');
                 if len >= changed.read.len() && is_telling && self.rotated.contains(&copy) {
                     copied.iter().for_each(|text| self.texts[*text].is_removed = false);
@@ -48,7 +48,7 @@ impl World {
         }
     }
 
-    /// Whether a reader that handed out these lines, and told of so many possible losses, did what it should.
+    /// Judges a reader that handed out these lines and recorded so many possible losses.
     pub(in crate::pipeline::input::tests) fn check(
         &self,
         handed_out: &[Vec<u8>],
@@ -89,9 +89,9 @@ impl World {
                 return Err(format!("`{}` was handed out {count} times, not {with_removed}, silently", show(line)));
             }
         }
-        // A file that takes the name twice may have been another one the first time: rather one loss too many is told.
+        // A file that takes the name twice may have been another one the first time: the input records one loss too many.
         if losses > 0 && self.in_place == 0 && !(self.sees_every_name && self.is_any_order_right) {
-            return Err(format!("{losses} possible losses were told, and nothing can have been lost"));
+            return Err(format!("{losses} possible losses were recorded, and nothing can be lost"));
         }
         self.check_order(&counts, &places, &texts)
     }
@@ -106,7 +106,7 @@ impl World {
         let mut last = None;
         for text in &self.texts {
             let bytes = text.bytes.as_slice();
-            // What was taken away in place comes from a copy, if it comes, and that may be found later.
+            // Lines that were cut off come from a copy, if they come, and the reader may find it later.
             if text.is_removed
                 || texts[bytes].len() > 1
                 || counts.get(bytes) != Some(&1)
@@ -119,7 +119,7 @@ impl World {
             if last_of.get(&text.file).is_some_and(|before| *before > place) {
                 return Err(format!("`{}` came before a line that stood before it in its file", show()));
             }
-            // What is written late into an older file may come before what the newer one has.
+            // Late lines of an older file may come before lines of the newer one.
             if text.is_named && last.is_some_and(|last| last > place) && !self.is_any_order_right {
                 return Err(format!("`{}` came before a line that was written before it", show()));
             }
@@ -132,7 +132,7 @@ impl World {
         Ok(())
     }
 
-    /// Whether it is a line without its end, or one that was completed when its beginning had been handed out long before.
+    /// Whether it is a line without its end, or a line that was completed long after its beginning was handed out.
     fn is_rest(&self, line: &[u8]) -> bool {
         let is_in = |of: &[u8]| line.is_empty() || of.windows(line.len()).any(|window| window == line);
         let begins = |of: &[u8]| self.in_place > 0 && of.starts_with(line);

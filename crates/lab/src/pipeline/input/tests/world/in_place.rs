@@ -1,4 +1,4 @@
-//! What changes a log without giving its name to another file: copies, cuts and rewrites.
+//! Changes of a log that do not give its name to another file: copies, cuts and rewrites.
 
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -14,7 +14,7 @@ impl World {
         } else {
             self.shift();
         }
-        // In place, if there is one.
+        // In place, if a copy exists.
         fs::write(self.rotated_path(1), &self.files[file].content).unwrap();
         let copied = (0..self.texts.len()).filter(|&text| self.is_inside(text, file)).collect();
         let len = self.files[file].content.len();
@@ -66,7 +66,7 @@ impl World {
         }
     }
 
-    /// Writes other lines over those that there are, into the same file: just as many bytes, or more.
+    /// Writes other lines over the present ones, into the same file: as many bytes, or more.
     pub(in crate::pipeline::input::tests) fn rewrite(&mut self, longer: bool) {
         let Some(file) = self.holder else { return };
         let len = self.files[file].content.len();
