@@ -19,8 +19,9 @@ use std::thread;
 
 use pollscope_base::CaptureNote;
 use pollscope_stacks::SUPPORTED;
+use pollscope_stacks::process::Process;
 use pollscope_stacks::schedule::ask_for_short_slices;
-use pollscope_stacks::thread::{Schedule, Scheduled, ThreadRef, read_schedule};
+use pollscope_stacks::thread::{Schedule, Scheduled, ThreadRef, current_tid, read_schedule};
 
 use crate::clock::Moment;
 use crate::journal::Watched;
@@ -69,9 +70,11 @@ impl Drop for Watchdog {
 /// Starts the thread.
 pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options) -> std::io::Result<Watchdog> {
     let watchdog = Watchdog(Arc::clone(&shared));
+    let process = Process::current();
     let watching = Watching {
-        naming: Naming::new(Arc::clone(&shared), options.source_roots),
-        camera: Camera::new(Arc::clone(&shared.notes)),
+        process,
+        naming: Naming::new(Arc::clone(&shared), process, options.source_roots),
+        camera: Camera::new(process, Arc::clone(&shared.notes)),
         shared,
         control,
         threads: HashMap::new(),
@@ -110,6 +113,8 @@ struct Thread {
 }
 
 struct Watching {
+    /// This one.
+    process: Process,
     shared: Arc<Shared>,
     control: Arc<Control>,
     camera: Camera,
@@ -129,7 +134,7 @@ impl Watching {
         shared.alarm.is_mine();
         // On a busy machine it is late by a slice of somebody else's without; where it is refused, it is.
         let _ = ask_for_short_slices();
-        let me = Scheduled::open(&ThreadRef::current()).ok();
+        let me = Scheduled::open(&self.process.thread(current_tid())).ok();
         let delay_ns = || Some(me.as_ref()?.read().ok()?.run_delay_ns);
         let (mut before_ns, mut read_ns) = (delay_ns(), 0);
         loop {
@@ -214,9 +219,9 @@ impl Watching {
         {
             self.naming.add(Job::Ended(slot.number, Box::new(stall.end(now_ns))));
         }
-        let tid = slot.tid.load(Relaxed);
+        let looked_at = self.process.thread(slot.tid.load(Relaxed));
         let Some(polling) = polling.filter(|polling| slot.polling.is_in(polling.start)) else {
-            thread.read(slot, tid, now_ns);
+            thread.read(slot, looked_at, now_ns);
             return u64::MAX;
         };
         // The slot's thread is in that poll before and after its id was read: it is its id.
@@ -224,11 +229,11 @@ impl Watching {
         let from_ns = start_ns.saturating_add(polling.nested_ns);
         let age_ns = now_ns.saturating_sub(from_ns);
         if age_ns < threshold_ns / 2 {
-            thread.read(slot, tid, now_ns);
+            thread.read(slot, looked_at, now_ns);
             return (from_ns + threshold_ns / 2).max(now_ns);
         }
-        let before = thread.before.and_then(|(of, reading)| (of == tid).then_some(reading));
-        let begin = || Stall::new(polling.start, start_ns, polling.nested_ns, tid, before, now_ns);
+        let before = thread.before.and_then(|(of, reading)| (of == looked_at.tid).then_some(reading));
+        let begin = || Stall::new(polling.start, start_ns, polling.nested_ns, looked_at, before, now_ns);
         let stall = thread.stall.get_or_insert_with(begin);
         stall.from_ns = from_ns;
         stall.suspended_ns += self.suspended_ns.min(age_ns);
@@ -276,7 +281,8 @@ fn suspended_ns(overslept_ns: u64, waited_ns: Option<u64>) -> u64 {
 
 impl Thread {
     /// Reads the clocks of a thread on which nothing is late, now and then: what a poll began with is between two readings.
-    fn read(&mut self, slot: &Slot, tid: u32, now_ns: u64) {
+    fn read(&mut self, slot: &Slot, thread: ThreadRef, now_ns: u64) {
+        let tid = thread.tid;
         // A thread that did nothing since is as it was: on an idle runtime, reading its clocks is most of what a look costs.
         let work = slot.work();
         let is_due = self.before.is_none_or(|(of, last)| {
@@ -286,7 +292,7 @@ impl Thread {
             self.clocks = None;
         } else if is_due {
             if self.clocks.as_ref().is_none_or(|(of, _)| *of != tid) {
-                self.clocks = Scheduled::open(&ThreadRef::here(tid)).ok().map(|clocks| (tid, clocks));
+                self.clocks = Scheduled::open(&thread).ok().map(|clocks| (tid, clocks));
             }
             let read = self.clocks.as_ref().and_then(|(_, clocks)| clocks.read().ok());
             if read.is_none() {
@@ -301,8 +307,8 @@ impl Thread {
 
 impl Reading {
     /// `None` where the kernel does not tell.
-    fn take(tid: u32, at_ns: u64) -> Option<Reading> {
-        Some(Reading::new(read_schedule(&ThreadRef::here(tid)).ok()?, at_ns))
+    fn take(thread: &ThreadRef, at_ns: u64) -> Option<Reading> {
+        Some(Reading::new(read_schedule(thread).ok()?, at_ns))
     }
 
     fn new(schedule: Schedule, at_ns: u64) -> Reading {

@@ -1,6 +1,7 @@
 //! What one thread, of this process or of another of the same user, is doing: its state and system call, its stack, the
 //! task poll that it is in, and the line of the user's code that blocks.
 //!
+//! - [`process`] is which process; it is made once, and handed to all that follows.
 //! - [`thread`] reads what the kernel tells of a thread; [`syscall`] makes its system call readable.
 //! - [`capture`] gives all of it for a blocked thread, with the whole stack: no signal, no pause, no privilege.
 //! - [`signal`] asks a running thread of this process for its registers and stack, if one installs that.
@@ -20,6 +21,7 @@ pub mod fault;
 pub mod maps;
 pub mod memory;
 pub mod poll;
+pub mod process;
 pub mod schedule;
 pub mod signal;
 pub mod symbolize;
@@ -33,6 +35,7 @@ pub mod usage;
 /// ```
 /// use pollscope_stacks::thread::{StateError, ThreadRef, read_state};
 /// let state = read_state(&ThreadRef::current());
-/// assert_eq!(state == Err(StateError::Unsupported), !pollscope_stacks::SUPPORTED);
+/// let is_unsupported = state.is_err_and(|error| error.why == StateError::Unsupported);
+/// assert_eq!(is_unsupported, !pollscope_stacks::SUPPORTED);
 /// ```
 pub const SUPPORTED: bool = cfg!(supported);

@@ -3,6 +3,7 @@
 //! A poll that makes many short blocking calls is seldom in one when its stack is taken; among many glances the call shows.
 
 use pollscope_base::{Call, Cause};
+use pollscope_stacks::process::Process;
 use pollscope_stacks::syscall::Syscall;
 use pollscope_stacks::thread::State;
 
@@ -16,7 +17,7 @@ pub(super) struct Glances {
 }
 
 impl Glances {
-    pub(super) fn count(&mut self, state: &State) {
+    pub(super) fn count(&mut self, process: &Process, state: &State) {
         match state {
             State::Running => {}
             State::Stopped { .. } => self.faults += 1,
@@ -26,7 +27,7 @@ impl Glances {
                     None => {
                         let mut syscall = Syscall::new(*number, args);
                         // Now: once the poll is over, the descriptor may lead elsewhere.
-                        syscall.locate(None);
+                        syscall.locate(process);
                         self.calls.push((*number, 1, call(&syscall)));
                     }
                 }
@@ -65,11 +66,11 @@ mod tests {
         let mut glances = Glances::default();
         assert_eq!(glances.mostly(), None);
         for state in [State::Running, within(FUTEX), within(FSYNC), State::Running, within(FSYNC)] {
-            glances.count(&state);
+            glances.count(&Process::current(), &state);
         }
         let (cause, call) = glances.mostly().unwrap();
         assert_eq!((cause, call.map(|call| call.name.as_str())), (Cause::BlockingCall, Some("fsync")));
-        (0..3).for_each(|_| glances.count(&State::Stopped { sp: 0, pc: 0 }));
+        (0..3).for_each(|_| glances.count(&Process::current(), &State::Stopped { sp: 0, pc: 0 }));
         assert_eq!(glances.mostly(), Some((Cause::PageFault, None)));
     }
 }

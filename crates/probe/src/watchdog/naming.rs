@@ -14,6 +14,8 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
+use pollscope_stacks::process::Process;
+
 use super::shot::{Namer, Picture, Shot};
 use super::stall::Ended;
 use crate::shared::Shared;
@@ -75,6 +77,7 @@ impl Job {
 /// The watchdog's side.
 pub(super) struct Naming {
     shared: Arc<Shared>,
+    process: Process,
     source_roots: Vec<PathBuf>,
     means: Option<Means>,
     /// Not handed over yet.
@@ -96,8 +99,8 @@ enum Means {
 }
 
 impl Naming {
-    pub(super) fn new(shared: Arc<Shared>, source_roots: Vec<PathBuf>) -> Naming {
-        Naming { shared, source_roots, means: None, jobs: VecDeque::new(), is_over: Arc::default() }
+    pub(super) fn new(shared: Arc<Shared>, process: Process, source_roots: Vec<PathBuf>) -> Naming {
+        Naming { shared, process, source_roots, means: None, jobs: VecDeque::new(), is_over: Arc::default() }
     }
 
     pub(super) fn add(&mut self, job: Job) {
@@ -114,7 +117,8 @@ impl Naming {
     /// that the watchdog loses sight of its threads for that time only; whether there are more.
     pub(super) fn hand_over(&mut self) -> bool {
         while let Some(job) = self.jobs.pop_front() {
-            match self.means.get_or_insert_with(|| start(&self.shared, &self.source_roots, &self.is_over)) {
+            match self.means.get_or_insert_with(|| start(&self.shared, self.process, &self.source_roots, &self.is_over))
+            {
                 Means::Inline(namer) => {
                     job.run(namer, &self.shared);
                     return !self.jobs.is_empty();
@@ -130,9 +134,9 @@ impl Naming {
     }
 }
 
-fn start(shared: &Arc<Shared>, source_roots: &[PathBuf], is_over: &Arc<AtomicBool>) -> Means {
+fn start(shared: &Arc<Shared>, process: Process, source_roots: &[PathBuf], is_over: &Arc<AtomicBool>) -> Means {
     let (give, jobs) = sync_channel(CAPACITY);
-    let new_namer = || Namer::new(source_roots.to_vec(), Arc::clone(&shared.notes), shared.redacted);
+    let new_namer = || Namer::new(process, source_roots.to_vec(), Arc::clone(&shared.notes), shared.redacted);
     let (namer, its, is_over) = (new_namer(), Arc::clone(shared), Arc::clone(is_over));
     let run = move || work(jobs, namer, &its, &is_over);
     match thread::Builder::new().name("pollscope-name".to_owned()).spawn(run) {
@@ -165,7 +169,7 @@ mod tests {
     use std::sync::mpsc::{Sender, channel};
 
     use super::super::shot::Camera;
-    use super::super::stall::Stall;
+    use super::super::stall::{Stall, nobody};
     use super::*;
     use crate::clock::{Clock, Moment};
     use crate::journal::Key;
@@ -175,10 +179,10 @@ mod tests {
     fn naming(means: Option<Means>) -> Naming {
         let shared = Arc::new(Shared::new(Clock::monotonic(), 1, 1));
         shared.watched(|watched| watched.begin(KEY));
-        let mut naming = Naming::new(shared, Vec::new());
+        let mut naming = Naming::new(shared, Process::current(), Vec::new());
         naming.means = means;
         naming.add(Job::Shot(Arc::default()));
-        naming.add(Job::Ended(KEY.0, Box::new(Stall::new(KEY.1, 1, 0, 0, None, 0).end(9))));
+        naming.add(Job::Ended(KEY.0, Box::new(Stall::new(KEY.1, 1, 0, nobody(), None, 0).end(9))));
         naming
     }
 
@@ -205,7 +209,8 @@ mod tests {
 
     #[test]
     fn without_a_thread_one_job_is_done_at_a_time() {
-        let mut naming = naming(Some(Means::Inline(Box::new(Namer::new(Vec::new(), Arc::default(), false)))));
+        let mut naming =
+            naming(Some(Means::Inline(Box::new(Namer::new(Process::current(), Vec::new(), Arc::default(), false)))));
         assert!(naming.hand_over());
         assert!(is_awaited(&naming.shared));
         assert!(!naming.hand_over());
@@ -215,12 +220,13 @@ mod tests {
     /// Stalls can end faster than one thread, which looks at them too, finds names.
     #[test]
     fn without_a_thread_what_finds_no_room_goes_unnamed() {
-        let mut naming = naming(Some(Means::Inline(Box::new(Namer::new(Vec::new(), Arc::default(), false)))));
+        let mut naming =
+            naming(Some(Means::Inline(Box::new(Namer::new(Process::current(), Vec::new(), Arc::default(), false)))));
         (0..2 * CAPACITY).for_each(|_| naming.add(Job::Shot(Arc::default())));
         assert_eq!(naming.jobs.len(), CAPACITY);
         let last = (KEY.0, Moment(8));
         naming.shared.watched(|watched| watched.begin(last));
-        naming.add(Job::Ended(last.0, Box::new(Stall::new(last.1, 1, 0, 0, None, 0).end(9))));
+        naming.add(Job::Ended(last.0, Box::new(Stall::new(last.1, 1, 0, nobody(), None, 0).end(9))));
         naming.shared.watched(|watched| assert!(!watched.is_at_work_on(&last), "nobody waits for it"));
     }
 
@@ -231,14 +237,14 @@ mod tests {
         let (tell, told) = channel();
         let (release, released) = channel::<()>();
         let blocked = thread::spawn(move || {
-            tell.send(pollscope_stacks::thread::ThreadRef::current().tid).unwrap();
+            tell.send(pollscope_stacks::thread::ThreadRef::current()).unwrap();
             let _ = released.recv();
         });
-        let tid = told.recv().unwrap();
-        let mut camera = Camera::new(Arc::default());
+        let thread = told.recv().unwrap();
+        let mut camera = Camera::new(Process::current(), Arc::default());
         let start = Instant::now();
         let shot = loop {
-            let shot = camera.shoot(tid, 0).filter(|shot| shot.off_cpu.is_some() && shot.stack.is_some());
+            let shot = camera.shoot(&thread, 0).filter(|shot| shot.off_cpu.is_some() && shot.stack.is_some());
             if let Some(shot) = shot {
                 break shot;
             }
@@ -254,9 +260,9 @@ mod tests {
     fn named_by(before: impl FnMut() + Send + 'static) -> Naming {
         let shared = Arc::new(Shared::new(Clock::manual(), 1, 10));
         let key = shared.slow_poll_watched(5);
-        let mut naming = Naming::new(Arc::clone(&shared), Vec::new());
+        let mut naming = Naming::new(Arc::clone(&shared), Process::current(), Vec::new());
         let (give, jobs) = sync_channel(CAPACITY);
-        let mut namer = Namer::new(Vec::new(), Arc::default(), false);
+        let mut namer = Namer::new(Process::current(), Vec::new(), Arc::default(), false);
         namer.before = Some(Box::new(before));
         let is_over = Arc::clone(&naming.is_over);
         thread::spawn(move || work(jobs, namer, &shared, &is_over));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use pollscope_stacks::capture::{Capture, CaptureError, Capturer};
 use pollscope_stacks::poll::{self, Kind, PollStack, Rules};
+use pollscope_stacks::process::Process;
 use pollscope_stacks::signal::{MOST, RegistersAndStack, SampleError, Sampler};
 use pollscope_stacks::symbolize::{Frame, Symbolizer, shorten};
 use pollscope_stacks::syscall::Syscall;
@@ -65,6 +66,7 @@ impl Picture {
 
 /// Looks at threads of this process.
 pub(super) struct Camera {
+    process: Process,
     capturer: Capturer,
     /// Installs its handler at the first thread that is late and runs, until the last camera is gone; `Err` once that failed.
     sampler: Option<Result<Sampler, ()>>,
@@ -74,36 +76,38 @@ pub(super) struct Camera {
 }
 
 impl Camera {
-    pub(super) fn new(notes: Arc<Notes>) -> Camera {
-        Camera { capturer: Capturer::new(), sampler: None, is_prepared: false, notes }
+    pub(super) fn new(process: Process, notes: Arc<Notes>) -> Camera {
+        Camera { process, capturer: Capturer::new(), sampler: None, is_prepared: false, notes }
     }
 
     /// Reads the unwinding tables, ahead of the first shot: they take longer than it.
     pub(super) fn prepare(&mut self) {
         if !std::mem::replace(&mut self.is_prepared, true) {
-            self.capturer.prepare();
+            self.capturer.prepare(self.process);
         }
     }
 
     /// `None` when the thread cannot be looked at.
-    pub(super) fn shoot(&mut self, tid: u32, at_ns: u64) -> Option<Shot> {
+    pub(super) fn shoot(&mut self, thread: &ThreadRef, at_ns: u64) -> Option<Shot> {
         for _ in 0..ATTEMPTS {
-            match self.capturer.capture(&ThreadRef::here(tid)) {
+            match self.capturer.capture(thread) {
                 Ok(capture) => {
                     self.notes.add(reasons::of_capture(&capture));
                     return Some(blocked(capture, at_ns));
                 }
-                Err(CaptureError::Running) => match self.sample(tid) {
+                Err(CaptureError::Running) => match self.sample(thread) {
                     Err(SampleError::NotRunning) => {}
                     sampled => {
-                        self.notes.add(sampled.as_ref().err().and_then(reasons::of_sample_error));
+                        let why =
+                            sampled.as_ref().err().and_then(|error| reasons::of_sample_error(&self.process, error));
+                        self.notes.add(why);
                         let is_unanswered = matches!(sampled, Err(SampleError::TimedOut | SampleError::Pending));
                         return Some(Shot { at_ns, stack: sampled.ok().flatten(), is_unanswered, ..Shot::default() });
                     }
                 },
                 Err(CaptureError::Torn) => {}
                 Err(error) => {
-                    self.notes.add(reasons::of_error(&error));
+                    self.notes.add(reasons::of_capture_error(&self.process, &error));
                     return None;
                 }
             }
@@ -124,27 +128,28 @@ impl Camera {
         !matches!(self.sampler, Some(Err(())))
     }
 
-    fn sample(&mut self, tid: u32) -> Result<Option<Stack>, SampleError> {
-        let notes = &self.notes;
+    fn sample(&mut self, thread: &ThreadRef) -> Result<Option<Stack>, SampleError> {
+        let (notes, process) = (&self.notes, &self.process);
         let install = || Sampler::install().map_err(|error| notes.add(reasons::of_install_error(&error)));
         let Ok(sampler) = self.sampler.get_or_insert_with(install) else { return Ok(None) };
         let mut unwind = |sample: &RegistersAndStack| {
             let unwound = self.capturer.unwind_sample(sample);
-            unwound.map_err(|error| notes.add(reasons::of_error(&error))).ok()
+            unwound.map_err(|error| notes.add(reasons::of_capture_error(process, &error))).ok()
         };
-        let sample = sampler.sample(tid, SAMPLE_PATIENCE)?;
+        let sample = sampler.sample(thread, SAMPLE_PATIENCE)?;
         let stack = unwind(&sample);
         if sample.stack_len() < MOST || stack.as_ref().is_some_and(Stack::is_complete) {
             return Ok(stack);
         }
         // Deeper than what was copied.
-        let deep = sampler.sample_deep(tid, SAMPLE_PATIENCE).ok().and_then(|sample| unwind(&sample));
+        let deep = sampler.sample_deep(thread, SAMPLE_PATIENCE).ok().and_then(|sample| unwind(&sample));
         Ok(deep.filter(Stack::is_complete).or(stack))
     }
 }
 
 /// Names what shots show.
 pub(super) struct Namer {
+    process: Process,
     symbolizer: Symbolizer,
     rules: Rules,
     /// When it last asked what is mapped where.
@@ -159,14 +164,15 @@ pub(super) struct Namer {
 }
 
 impl Namer {
-    pub(super) fn new(source_roots: Vec<PathBuf>, notes: Arc<Notes>, redacted: bool) -> Namer {
+    pub(super) fn new(process: Process, source_roots: Vec<PathBuf>, notes: Arc<Notes>, redacted: bool) -> Namer {
         // A path made relative to wherever the process was started could no longer be told from one that may be shown.
         let here = if redacted { None } else { std::env::current_dir().ok() };
         let shown_from = source_roots.iter().cloned().chain(here).collect();
         Namer {
+            process,
             shown_from,
             notes,
-            symbolizer: Symbolizer::new(None),
+            symbolizer: Symbolizer::new(process),
             refreshed: None,
             #[cfg(test)]
             before: None,
@@ -191,7 +197,7 @@ impl Namer {
         let frames: Vec<StackFrame> = poll::frames(&symbols).take(shown).map(|frame| self.frame(frame)).collect();
         let blocking_line = line.and_then(|frame| self.place(frame));
         if blocking_line.is_none() {
-            self.notes.add(reasons::of_missing_line(stack, &self.symbolizer.modules()));
+            self.notes.add(reasons::of_missing_line(&self.process, stack, &self.symbolizer.modules()));
         }
         Picture {
             special: special(&found, panic.is_some()),

@@ -32,7 +32,7 @@ pub(super) struct Stall {
     start_ns: u64,
     /// The start, later by the time spent in polls within it: its age counts from here.
     pub(super) from_ns: u64,
-    tid: u32,
+    thread: ThreadRef,
     /// While the thread did something else, before the poll began.
     before: Option<Reading>,
     /// When it was noticed, at half the threshold or a little later.
@@ -66,11 +66,17 @@ pub(super) struct Ended {
     end_ns: u64,
 }
 
+/// A thread that is not there.
+#[cfg(test)]
+pub(super) fn nobody() -> ThreadRef {
+    pollscope_stacks::process::Process::current().thread(0)
+}
+
 #[cfg(test)]
 impl Ended {
     /// Of a stall that was seen so.
     pub(super) fn with(start: Moment, shots: Vec<Arc<Exposure>>) -> Ended {
-        Ended { stall: Stall { shots, ..Stall::new(start, 0, 0, 0, None, 0) }, clocks: None, end_ns: 1 }
+        Ended { stall: Stall { shots, ..Stall::new(start, 0, 0, nobody(), None, 0) }, clocks: None, end_ns: 1 }
     }
 }
 
@@ -137,18 +143,18 @@ impl Stall {
         start: Moment,
         start_ns: u64,
         nested_ns: u64,
-        tid: u32,
+        thread: ThreadRef,
         before: Option<Reading>,
         now_ns: u64,
     ) -> Stall {
         // A reading from within the poll says nothing about its beginning, and one from before nothing about its end.
         let before = before.filter(|reading| reading.at_ns <= start_ns && nested_ns == 0);
-        let noticed = Reading::take(tid, now_ns);
+        let noticed = Reading::take(&thread, now_ns);
         Stall {
             start,
             start_ns,
             from_ns: start_ns.saturating_add(nested_ns),
-            tid,
+            thread,
             before,
             noticed,
             last: noticed,
@@ -176,10 +182,10 @@ impl Stall {
     ) -> Option<Arc<Exposure>> {
         let at_ns = now();
         let age_ns = at_ns.saturating_sub(self.from_ns);
-        let reading = Reading::take(self.tid, at_ns);
-        let glance = read_state(&ThreadRef::here(self.tid));
+        let reading = Reading::take(&self.thread, at_ns);
+        let glance = read_state(&self.thread);
         let shot = match age_ns >= threshold_ns.saturating_mul(self.due) {
-            true => Some(camera.shoot(self.tid, at_ns)),
+            true => Some(camera.shoot(&self.thread, at_ns)),
             false => None,
         };
         let done_ns = now();
@@ -192,7 +198,7 @@ impl Stall {
         }
         self.last = reading;
         if let Ok(state) = glance {
-            self.glances.count(&state);
+            self.glances.count(&self.thread.process, &state);
         }
         let shot = shot?;
         self.is_unanswered |= shot.as_ref().is_some_and(|shot| shot.is_unanswered);
@@ -231,7 +237,7 @@ impl Stall {
     /// The poll is over: its thread's clocks, before it does much else; those of a while ago, if it may have done so or ended.
     pub(super) fn end(self, now_ns: u64) -> Ended {
         let is_late = |last: &Reading| now_ns.saturating_sub(last.at_ns) > END_SLACK_NS;
-        let now = if self.last.as_ref().is_some_and(is_late) { None } else { Reading::take(self.tid, now_ns) };
+        let now = if self.last.as_ref().is_some_and(is_late) { None } else { Reading::take(&self.thread, now_ns) };
         // There is none now if the thread ended with the poll.
         let clocks = now.or(self.last);
         Ended { clocks, end_ns: clocks.map_or(now_ns, |clocks| clocks.at_ns), stall: self }
@@ -324,7 +330,7 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     fn stall(before: Option<Reading>, noticed: Reading) -> Stall {
-        Stall { before, noticed: Some(noticed), ..Stall::new(Moment(1), 100 * MS, 0, 0, None, 0) }
+        Stall { before, noticed: Some(noticed), ..Stall::new(Moment(1), 100 * MS, 0, nobody(), None, 0) }
     }
 
     fn reading(at: u64, cpu: u64, delay: u64) -> Reading {
@@ -362,7 +368,7 @@ mod tests {
     /// A LocalSet's tasks are polled within its own poll, and are charged themselves.
     #[test]
     fn time_in_nested_polls_does_not_make_a_poll_older() {
-        let outer = Stall::new(Moment(1), 100 * MS, 30 * MS, 0, Some(reading(50, 0, 0)), 140 * MS);
+        let outer = Stall::new(Moment(1), 100 * MS, 30 * MS, nobody(), Some(reading(50, 0, 0)), 140 * MS);
         assert_eq!((outer.start_ns, outer.from_ns, outer.before), (100 * MS, 130 * MS, None));
         assert_eq!(outer.next_look_ns(20 * MS), 150 * MS);
     }
