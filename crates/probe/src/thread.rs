@@ -245,7 +245,7 @@ impl Entry {
         self.gave_up = true;
         self.slot.polling.show_idle();
         self.rest();
-        shared.notes.add(CaptureNote::HookReplaced);
+        shared.capture_limits.add(CaptureNote::HookReplaced);
     }
 
     #[inline]

@@ -4,12 +4,8 @@
 //! /proc, copies its stack and unwinds it: at 1×, 2×, 4×, … the threshold. It never runs on the runtime, and nothing that it
 //! does stops a worker, but for the signal to a thread that runs: it copies the stack there, in about a microsecond.
 
-mod glance;
 mod naming;
-mod reasons;
-mod shot;
 mod stall;
-mod trim;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,9 +15,10 @@ use std::thread;
 
 use pollscope_base::CaptureNote;
 use pollscope_stacks::SUPPORTED;
+use pollscope_stacks::look::{ClockReading, Looker};
 use pollscope_stacks::process::Process;
 use pollscope_stacks::schedule::ask_for_short_slices;
-use pollscope_stacks::thread::{Schedule, Scheduled, ThreadRef, current_tid, read_schedule};
+use pollscope_stacks::thread::{Scheduled, ThreadRef, current_tid};
 
 use crate::clock::Moment;
 use crate::journal::Watched;
@@ -29,8 +26,7 @@ use crate::reporter::Control;
 use crate::shared::Shared;
 use crate::worker::Slot;
 use naming::{Job, Naming};
-use shot::Camera;
-use stall::{Reading, Stall};
+use stall::Stall;
 
 /// While a stall lasts, how often it looks whether it is over: the error of the clocks read at its end.
 const END_TICK_NS: u64 = 2_000_000;
@@ -74,7 +70,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
     let watching = Watching {
         process,
         naming: Naming::new(Arc::clone(&shared), process, options.source_roots),
-        camera: Camera::new(process, Arc::clone(&shared.notes)),
+        looker: Looker::new(process),
         shared,
         control,
         threads: HashMap::new(),
@@ -87,7 +83,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
         let (shared, control) = (Arc::clone(&watching.shared), Arc::clone(&watching.control));
         // The host goes on without evidence, and nobody waits for it any longer.
         if catch_unwind(AssertUnwindSafe(|| watching.run())).is_err() {
-            shared.notes.add(CaptureNote::WatchdogPanicked);
+            shared.capture_limits.add(CaptureNote::WatchdogPanicked);
             shared.watched(Watched::abandon);
         }
         control.watch(false);
@@ -104,7 +100,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
 #[derive(Default)]
 struct Thread {
     /// The last reading of its clocks while nothing was late, and whose they were.
-    before: Option<(u32, Reading)>,
+    before: Option<(u32, ClockReading)>,
     /// What the slot had done by then.
     work: u64,
     /// The clocks, kept open, and whose they are.
@@ -117,7 +113,7 @@ struct Watching {
     process: Process,
     shared: Arc<Shared>,
     control: Arc<Control>,
-    camera: Camera,
+    looker: Looker,
     threads: HashMap<usize, Thread>,
     naming: Naming,
     /// How long the process did not run, up to this look.
@@ -155,7 +151,7 @@ impl Watching {
             let planned_ns = self.shared.clock.now_ns() + wait_ns;
             if shared.alarm.wait(wait_ns) {
                 drop(self.naming);
-                return self.camera.close();
+                return self.looker.close();
             }
             let overslept_ns = self.shared.clock.now_ns().saturating_sub(planned_ns);
             (self.suspended_ns, self.without_cpu_ns) = if overslept_ns < SHORTEST_SUSPENSION_NS {
@@ -237,15 +233,16 @@ impl Watching {
         let stall = thread.stall.get_or_insert_with(begin);
         stall.from_ns = from_ns;
         stall.suspended_ns += self.suspended_ns.min(age_ns);
-        self.camera.prepare();
+        self.looker.prepare();
         let mut next_ns = u64::MAX;
         if age_ns >= threshold_ns {
             if !std::mem::replace(&mut stall.is_begun, true) {
                 self.shared.watched(|watched| watched.begin((slot.number, polling.start)));
             }
             let goes_on = || slot.polling.is_in(polling.start);
-            let shot = stall.look(&mut self.camera, threshold_ns, || self.shared.clock.now_ns(), goes_on);
-            shot.into_iter().for_each(|shot| self.naming.add(Job::Shot(shot)));
+            let look = stall.look(&mut self.looker, threshold_ns, || self.shared.clock.now_ns(), goes_on);
+            self.looker.take_limits().into_iter().for_each(|limit| self.shared.capture_limits.add(limit));
+            look.into_iter().for_each(|look| self.naming.add(Job::Look(look)));
             next_ns = now_ns + END_TICK_NS;
         }
         next_ns.min(stall.next_look_ns(threshold_ns)).min(stall.say_at_ns(threshold_ns).max(now_ns))
@@ -299,20 +296,9 @@ impl Thread {
                 // Its thread ended; one of the same number may begin.
                 self.clocks = None;
             }
-            self.before = read.map(|schedule| (tid, Reading::new(schedule, now_ns)));
+            self.before = read.map(|schedule| (tid, ClockReading::new(schedule, now_ns)));
             self.work = work;
         }
-    }
-}
-
-impl Reading {
-    /// `None` where the kernel does not tell.
-    fn take(thread: &ThreadRef, at_ns: u64) -> Option<Reading> {
-        Some(Reading::new(read_schedule(thread).ok()?, at_ns))
-    }
-
-    fn new(schedule: Schedule, at_ns: u64) -> Reading {
-        Reading { at_ns, cpu_ns: schedule.on_cpu_ns, run_delay_ns: schedule.run_delay_ns }
     }
 }
 

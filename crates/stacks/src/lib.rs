@@ -6,6 +6,7 @@
 //! - [`capture`] gives all of it for a blocked thread, with the whole stack: no signal, no pause, no privilege.
 //! - [`signal`] asks a running thread of this process for its registers and stack, if one installs that.
 //! - [`unwind`] walks from registers to every caller; [`memory`] and [`maps`] are what it walks on.
+//! - [`look`] is all of it for one thread: state, call and stack, named, with the cause, as plain data.
 //! - [`schedule`] has a thread that looks at others get a CPU soon when it wakes.
 //! - [`usage`] is what a thread used: CPU time and context switches.
 //! - [`fault`] is a page that comes late, for tests and for programs that prove what they see.
@@ -18,6 +19,7 @@
 pub mod address;
 pub mod capture;
 pub mod fault;
+pub mod look;
 pub mod maps;
 pub mod memory;
 pub mod poll;

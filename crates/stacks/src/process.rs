@@ -99,6 +99,14 @@ impl Process {
         fs::read_link(self.file("exe").to_string())
     }
 
+    /// The folder that it runs in.
+    ///
+    /// # Errors
+    /// When it is gone, or not ours to look at.
+    pub fn current_folder(&self) -> io::Result<PathBuf> {
+        if self.is_own { std::env::current_dir() } else { fs::read_link(self.file("cwd").to_string()) }
+    }
+
     /// One of its threads.
     pub fn thread(self, tid: u32) -> ThreadRef {
         ThreadRef { process: self, tid }

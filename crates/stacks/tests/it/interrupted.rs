@@ -101,7 +101,7 @@ fn sample(thread: &ThreadRef, counts: &Counts, handle: JoinHandle<()>) -> (u64, 
     let (mut samples, mut interrupting, mut unknown) = (0, 0, 0);
     let start = Instant::now();
     while start.elapsed() < LENGTH {
-        match sampler.sample(&thread, Duration::from_secs(1)) {
+        match sampler.sample(thread, Duration::from_secs(1)) {
             Ok(sample) => {
                 samples += 1;
                 interrupting += u64::from(sample.interrupted_call());

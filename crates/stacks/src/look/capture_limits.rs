@@ -4,14 +4,37 @@
 use std::io;
 
 use pollscope_base::CaptureNote;
-use pollscope_stacks::capture::{Capture, CaptureError};
-use pollscope_stacks::maps::Maps;
-use pollscope_stacks::memory;
-use pollscope_stacks::process::Process;
-use pollscope_stacks::signal::{InstallError, SampleError};
-use pollscope_stacks::symbolize::{DebugInfo, ModuleInfo};
-use pollscope_stacks::thread::{ReadError, StateError, current_tid, is_for_want_of_descriptors, read_state};
-use pollscope_stacks::unwind::{End, Stack};
+
+use crate::capture::{Capture, CaptureError};
+use crate::maps::Maps;
+use crate::memory;
+use crate::process::Process;
+use crate::signal::{InstallError, SampleError};
+use crate::symbolize::{DebugInfo, ModuleInfo};
+use crate::thread::{ReadError, StateError, current_tid, is_for_want_of_descriptors, read_state};
+use crate::unwind::{End, Stack};
+
+/// So many are kept. There are hardly more: most have no variants of their own.
+const MOST: usize = 16;
+
+/// What was found to stand in the way of looks, each once.
+#[derive(Debug, Default)]
+pub struct CaptureLimits(Vec<CaptureNote>);
+
+impl CaptureLimits {
+    /// Keeps a limit, if there is one and it is not known.
+    pub fn add(&mut self, limit: impl Into<Option<CaptureNote>>) {
+        let Some(limit) = limit.into() else { return };
+        if self.0.len() < MOST && !self.0.contains(&limit) {
+            self.0.push(limit);
+        }
+    }
+
+    /// All of them since this was last asked.
+    pub fn take(&mut self) -> Vec<CaptureNote> {
+        std::mem::take(&mut self.0)
+    }
+}
 
 pub(super) fn of_capture_error(process: &Process, error: &CaptureError) -> Option<CaptureNote> {
     match error {
