@@ -7,7 +7,8 @@ use std::io;
 
 use crate::maps::Maps;
 use crate::memory::StackCopy;
-use crate::process::{ProcFile, Process};
+use crate::proc_file::ProcFile;
+use crate::process::Process;
 use crate::signal::RegistersAndStack;
 use crate::syscall::Syscall;
 use crate::thread::{self, ReadError, State, ThreadRef};

@@ -23,6 +23,7 @@ pub mod look;
 pub mod maps;
 pub mod memory;
 pub mod poll;
+mod proc_file;
 pub mod process;
 pub mod schedule;
 pub mod signal;

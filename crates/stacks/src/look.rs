@@ -37,14 +37,15 @@ mod looker;
 mod named;
 mod namer;
 mod observation;
+mod shared;
 mod stack_limits;
 mod syscall_samples;
 mod time_split;
 
-pub use capture_limits::CaptureLimits;
 pub use looker::{Look, Looker};
-pub use named::{NamedLook, SharedLook};
+pub use named::NamedLook;
 pub use namer::Namer;
 pub use observation::Observation;
+pub use shared::SharedLook;
 pub use syscall_samples::SyscallSamples;
 pub use time_split::{ClockReading, TimeSplit};

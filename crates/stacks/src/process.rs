@@ -1,11 +1,10 @@
-//! Which process is looked at, and where the kernel tells of it.
+//! Which process is looked at.
 
-use std::fmt;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use crate::thread::{ReadError, StateError, ThreadRef};
+use crate::proc_file::{ProcFile, ReadError, StateError};
 
 /// A process: this one, or another of the same user.
 ///
@@ -26,31 +25,6 @@ pub struct Process {
     pid: u32,
     start_ticks: Option<u64>,
     is_own: bool,
-}
-
-/// A file in which the kernel tells of a process or of a thread; its `Display` is the whole path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ProcFile {
-    pid: u32,
-    tid: Option<u32>,
-    name: &'static str,
-}
-
-impl ProcFile {
-    /// Whose it is, in words.
-    pub(crate) fn owner(&self) -> &'static str {
-        if self.tid.is_some() { "the thread" } else { "the process" }
-    }
-}
-
-impl fmt::Display for ProcFile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ProcFile { pid, name, .. } = self;
-        match self.tid {
-            Some(tid) => write!(f, "/proc/{pid}/task/{tid}/{name}"),
-            None => write!(f, "/proc/{pid}/{name}"),
-        }
-    }
 }
 
 impl Process {
@@ -107,11 +81,6 @@ impl Process {
         if self.is_own { std::env::current_dir() } else { fs::read_link(self.file("cwd").to_string()) }
     }
 
-    /// One of its threads.
-    pub fn thread(self, tid: u32) -> ThreadRef {
-        ThreadRef { process: self, tid }
-    }
-
     /// Whether it is still the same: what was read of its files up to now is this process's, and not that of one that was given
     /// its number since. Of the own process that is so, and costs nothing.
     ///
@@ -126,16 +95,16 @@ impl Process {
 
     /// One of its files in `/proc`.
     pub(crate) fn file(&self, name: &'static str) -> ProcFile {
-        ProcFile { pid: self.pid, tid: None, name }
+        ProcFile::of_process(self.pid, name)
     }
 
     pub(crate) fn file_of_thread(&self, tid: u32, name: &'static str) -> ProcFile {
-        ProcFile { pid: self.pid, tid: Some(tid), name }
+        ProcFile::of_thread(self.pid, tid, name)
     }
 }
 
 fn start_ticks(pid: u32) -> Result<u64, ReadError> {
-    let file = ProcFile { pid, tid: None, name: "stat" };
+    let file = ProcFile::of_process(pid, "stat");
     if cfg!(not(supported)) {
         return Err(ReadError { file, why: StateError::Unsupported });
     }
@@ -170,7 +139,7 @@ mod tests {
     fn a_number_that_another_process_has_now_is_not_the_process() {
         let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().expect("`sleep` runs");
         let process = Process::open(child.id()).expect("it runs");
-        assert!(!process.is_own() && process.start_ticks() > Process::current().start_ticks());
+        assert!(!process.is_own() && process.start_ticks() >= Process::current().start_ticks());
         assert_eq!(process.confirm(), Ok(()));
         let before = Process { start_ticks: process.start_ticks.map(|ticks| ticks - 1), ..process };
         let gone = ReadError { file: process.file("stat"), why: StateError::NotFound };

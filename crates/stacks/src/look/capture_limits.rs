@@ -19,11 +19,11 @@ const MOST: usize = 16;
 
 /// What was found to stand in the way of looks, each once.
 #[derive(Debug, Default)]
-pub struct CaptureLimits(Vec<CaptureNote>);
+pub(super) struct CaptureLimits(Vec<CaptureNote>);
 
 impl CaptureLimits {
     /// Keeps a limit, if there is one and it is not known.
-    pub fn add(&mut self, limit: impl Into<Option<CaptureNote>>) {
+    pub(super) fn add(&mut self, limit: impl Into<Option<CaptureNote>>) {
         let Some(limit) = limit.into() else { return };
         if self.0.len() < MOST && !self.0.contains(&limit) {
             self.0.push(limit);
@@ -31,7 +31,7 @@ impl CaptureLimits {
     }
 
     /// All of them since this was last asked.
-    pub fn take(&mut self) -> Vec<CaptureNote> {
+    pub(super) fn take(&mut self) -> Vec<CaptureNote> {
         std::mem::take(&mut self.0)
     }
 }

@@ -1,11 +1,8 @@
-//! A look whose addresses have names, and one that waits for them.
+//! A look whose addresses have names.
 
-use std::sync::OnceLock;
-
-use pollscope_base::{Cause, Evidence, Frame};
+use pollscope_base::{Call, Cause, Evidence, Frame};
 
 use super::looker::Look;
-use super::namer::Namer;
 
 /// A look whose addresses have names.
 #[derive(Debug, Clone, Default)]
@@ -38,36 +35,21 @@ impl NamedLook {
     /// What it shows of something that still goes on, of which no clocks were read.
     pub fn evidence(&self) -> Evidence {
         let cause = self.special_cause.or(self.look.off_cpu);
-        super::observation::evidence(Some(self), None, Evidence { cause, ..Evidence::default() })
+        evidence(Some(self), None, Evidence { cause, ..Evidence::default() })
     }
 }
 
-/// A look that one thread took and another one names, for whoever asks what it shows.
-#[derive(Debug, Default)]
-pub struct SharedLook {
-    /// What was seen.
-    pub look: Look,
-    named: OnceLock<NamedLook>,
-}
-
-impl SharedLook {
-    /// Not named yet.
-    pub fn new(look: Look) -> SharedLook {
-        SharedLook { look, named: OnceLock::new() }
-    }
-
-    /// Named now, if it was not before.
-    pub fn named(&self, namer: &mut Namer) -> &NamedLook {
-        self.named.get_or_init(|| namer.name(&self.look))
-    }
-
-    /// `None` when it is not named yet.
-    pub fn named_by_now(&self) -> Option<&NamedLook> {
-        self.named.get()
-    }
-
-    /// What it shows by now, with names or without.
-    pub fn as_known(&self) -> NamedLook {
-        self.named_by_now().cloned().unwrap_or_else(|| NamedLook::unnamed(&self.look))
+/// What a look shows, or, of the call, what samples did, besides what is known already.
+pub(super) fn evidence(named: Option<&NamedLook>, sampled: Option<&Call>, known: Evidence) -> Evidence {
+    let is_blocked = matches!(known.cause, Some(Cause::BlockingCall | Cause::Lock) | None);
+    let call = named.and_then(|named| named.look.call.as_ref()).or(sampled).filter(|_| is_blocked).cloned();
+    let Some(named) = named else { return Evidence { call, ..known } };
+    Evidence {
+        call,
+        blocking_line: named.blocking_line.clone(),
+        function: named.function.clone(),
+        stack: named.stack.as_slice().into(),
+        stack_complete: named.is_complete,
+        ..known
     }
 }

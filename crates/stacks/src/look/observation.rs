@@ -1,8 +1,8 @@
 //! What all looks at one stretch of time come to.
 
-use pollscope_base::{Call, Cause, Evidence};
+use pollscope_base::{Cause, Evidence};
 
-use super::named::NamedLook;
+use super::named::{NamedLook, evidence};
 use super::syscall_samples::SyscallSamples;
 use super::time_split::TimeSplit;
 
@@ -54,21 +54,6 @@ impl Observation<'_> {
             // Off the CPU, says the clock; in what, says what was seen.
             _ => off_cpu,
         }
-    }
-}
-
-/// What a look shows, or, of the call, what samples did, besides what is known already.
-pub(super) fn evidence(named: Option<&NamedLook>, sampled: Option<&Call>, known: Evidence) -> Evidence {
-    let is_blocked = matches!(known.cause, Some(Cause::BlockingCall | Cause::Lock) | None);
-    let call = named.and_then(|named| named.look.call.as_ref()).or(sampled).filter(|_| is_blocked).cloned();
-    let Some(named) = named else { return Evidence { call, ..known } };
-    Evidence {
-        call,
-        blocking_line: named.blocking_line.clone(),
-        function: named.function.clone(),
-        stack: named.stack.as_slice().into(),
-        stack_complete: named.is_complete,
-        ..known
     }
 }
 
