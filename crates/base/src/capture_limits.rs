@@ -59,10 +59,22 @@ const LINE_TABLES: &str = r#"`debug = "line-tables-only"`"#;
 impl CaptureNote {
     /// How the line that says a note begins, as told from the lines of slow polls.
     pub const LINE_START: &str = "WARN pollscope: ";
+
+    /// The line as it is said of another process: with the paths that were asked for, where `Display` says `/proc/self`.
+    ///
+    /// ```
+    /// use pollscope_base::CaptureNote;
+    /// let line = CaptureNote::MapsUnreadable(std::io::ErrorKind::PermissionDenied).of_process(42).to_string();
+    /// assert!(line.contains("reading `/proc/42/maps` failed"), "{line}");
+    /// ```
+    pub fn of_process(&self, pid: u32) -> impl fmt::Display {
+        OfProcess { note: self, pid }
+    }
 }
 
-impl fmt::Display for CaptureNote {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl CaptureNote {
+    /// `process`: what the process is in paths of `/proc`.
+    fn write(&self, process: &dyn fmt::Display, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CaptureNote::Unsupported => {
                 write!(
@@ -72,7 +84,7 @@ impl fmt::Display for CaptureNote {
             }
             CaptureNote::ThreadUnreadable(kind) => write!(
                 f,
-                "cannot see what blocks: reading `/proc/self/task/TID/syscall` failed: {}; {DURATIONS_STAY}, {}",
+                "cannot see what blocks: reading `/proc/{process}/task/TID/syscall` failed: {}; {DURATIONS_STAY}, {}",
                 match kind {
                     io::ErrorKind::NotFound => "there is no such file".to_owned(),
                     kind => kind.to_string(),
@@ -87,7 +99,7 @@ impl fmt::Display for CaptureNote {
             ),
             CaptureNote::ThreadUnrecognised => write!(
                 f,
-                "cannot see what blocks: `/proc/self/task/TID/syscall` has an unknown form; {DURATIONS_STAY}, and this kernel is \
+                "cannot see what blocks: `/proc/{process}/task/TID/syscall` has an unknown form; {DURATIONS_STAY}, and this kernel is \
                  worth a report"
             ),
             CaptureNote::NoDescriptor => write!(
@@ -96,17 +108,17 @@ impl fmt::Display for CaptureNote {
             ),
             CaptureNote::MapsUnreadable(kind) => write!(
                 f,
-                "cannot see where it blocks: reading `/proc/self/maps` failed: {kind}; {DURATIONS_STAY}, permit the file to see \
+                "cannot see where it blocks: reading `/proc/{process}/maps` failed: {kind}; {DURATIONS_STAY}, permit the file to see \
                  more"
             ),
             CaptureNote::MemoryUnreadable => write!(
                 f,
                 "cannot see where it blocks: the stack cannot be read; {DURATIONS_STAY}, permit `process_vm_readv` or \
-                 `/proc/self/mem` to see more"
+                 `/proc/{process}/mem` to see more"
             ),
             CaptureNote::ClocksUnreadable => write!(
                 f,
-                "cannot tell computing from waiting for a CPU: the kernel shows no `/proc/self/task/TID/schedstat`; \
+                "cannot tell computing from waiting for a CPU: the kernel shows no `/proc/{process}/task/TID/schedstat`; \
                  {DURATIONS_STAY}, a kernel with `CONFIG_SCHED_INFO` tells more"
             ),
             CaptureNote::SignalUnusable(why) => write!(
@@ -156,6 +168,24 @@ impl fmt::Display for CaptureNote {
     }
 }
 
+impl fmt::Display for CaptureNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(&"self", f)
+    }
+}
+
+/// See [`CaptureNote::of_process`].
+struct OfProcess<'a> {
+    note: &'a CaptureNote,
+    pid: u32,
+}
+
+impl fmt::Display for OfProcess<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.note.write(&self.pid, f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,6 +218,7 @@ mod tests {
             assert!(line.starts_with("cannot ") && line.contains(": ") && line.contains("; "), "{line}");
             assert!(line.contains(DURATIONS_STAY) != (note == HookReplaced), "{line}");
             assert!(!line.contains('\n') && !line.contains("  "), "{line}");
+            assert_eq!(note.of_process(42).to_string(), line.replace("/proc/self/", "/proc/42/"));
         }
     }
 }

@@ -47,6 +47,7 @@ struct Readme;
 #[cfg(feature = "capture")]
 mod alarm;
 mod blame;
+mod capture_limits;
 mod clock;
 mod coverage;
 mod env;
@@ -60,7 +61,6 @@ mod lines;
 mod location;
 mod metrics_server;
 mod names;
-mod notes;
 mod polling;
 mod probe;
 mod prometheus;

@@ -230,7 +230,7 @@ impl Reporter {
     fn deliver_ready(&mut self, limiter: &mut Limiter, force: bool) -> bool {
         let (still, polls, delivered) = self.shared.take_queue(force);
         // Asked after the queue: what is missing from these polls is known by then.
-        for line in self.shared.notes.take_lines().into_iter().chain(still) {
+        for line in self.shared.capture_limits.take_lines().into_iter().chain(still) {
             self.write(&line);
         }
         for poll in polls {

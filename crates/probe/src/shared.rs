@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pollscope_base::redact::redacted_evidence;
 use pollscope_base::{Blame, Cause, Charge, Coverage, Evidence, Ledger, Lines};
 
+use crate::capture_limits::CaptureLimits;
 use crate::clock::Clock;
 use crate::coverage::coverage;
 use crate::histogram::{CoarseSum, Sum};
 use crate::journal::{Journal, Key, Watched};
 use crate::names::Names;
-use crate::notes::Notes;
 use crate::polling::Frame;
 use crate::ring::RawSlowPoll;
 use crate::site::{NAME_MIXED, Row};
@@ -36,7 +36,7 @@ pub(crate) struct Shared {
     only_worker: AtomicU64,
     pub(crate) names: Names,
     /// Why something is missing from evidence.
-    pub(crate) notes: Arc<Notes>,
+    pub(crate) capture_limits: CaptureLimits,
     /// Whether paths are hidden.
     pub(crate) redacted: bool,
     /// Whether wake-to-poll times are recorded.
@@ -97,7 +97,7 @@ impl Shared {
             clock,
             only_worker: AtomicU64::new(0),
             names: Names::default(),
-            notes: Arc::default(),
+            capture_limits: CaptureLimits::default(),
             redacted: false,
             tracks_waits: TOKIO_UNSTABLE,
             #[cfg(feature = "capture")]
@@ -308,7 +308,7 @@ impl Shared {
             polling: self.polling(&slots, now_ns),
             names_refused: self.names.refused(),
             callback_panics: self.callback_panics.load(Relaxed),
-            capture_notes: self.notes.all(),
+            capture_notes: self.capture_limits.all(),
             coverage,
         }
     }

@@ -132,7 +132,7 @@ fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
     entries.retain(|entry| entry.shared.strong_count() > 0);
     let slot = shared.take_slot();
     #[cfg(feature = "capture")]
-    slot.tid.store(pollscope_stacks::thread::ThreadRef::current().tid, std::sync::atomic::Ordering::Relaxed);
+    slot.tid.store(pollscope_stacks::thread::current_tid(), std::sync::atomic::Ordering::Relaxed);
     // What the thread before left there is still to be told.
     let culprits = Culprits::new(slot.next_blame.load(std::sync::atomic::Ordering::Relaxed));
     entries.push(Entry {
@@ -245,7 +245,7 @@ impl Entry {
         self.gave_up = true;
         self.slot.polling.show_idle();
         self.rest();
-        shared.notes.add(CaptureNote::HookReplaced);
+        shared.capture_limits.add(CaptureNote::HookReplaced);
     }
 
     #[inline]

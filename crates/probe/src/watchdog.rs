@@ -4,12 +4,8 @@
 //! /proc, copies its stack and unwinds it: at 1×, 2×, 4×, … the threshold. It never runs on the runtime, and nothing that it
 //! does stops a worker, but for the signal to a thread that runs: it copies the stack there, in about a microsecond.
 
-mod glance;
 mod naming;
-mod reasons;
-mod shot;
 mod stall;
-mod trim;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,8 +15,10 @@ use std::thread;
 
 use pollscope_base::CaptureNote;
 use pollscope_stacks::SUPPORTED;
+use pollscope_stacks::look::{ClockReading, Looker};
+use pollscope_stacks::process::Process;
 use pollscope_stacks::schedule::ask_for_short_slices;
-use pollscope_stacks::thread::{Schedule, Scheduled, ThreadRef, read_schedule};
+use pollscope_stacks::thread::{Scheduled, ThreadRef, current_tid};
 
 use crate::clock::Moment;
 use crate::journal::Watched;
@@ -28,8 +26,7 @@ use crate::reporter::Control;
 use crate::shared::Shared;
 use crate::worker::Slot;
 use naming::{Job, Naming};
-use shot::Camera;
-use stall::{Reading, Stall};
+use stall::Stall;
 
 /// While a stall lasts, how often it looks whether it is over: the error of the clocks read at its end.
 const END_TICK_NS: u64 = 2_000_000;
@@ -69,9 +66,11 @@ impl Drop for Watchdog {
 /// Starts the thread.
 pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options) -> std::io::Result<Watchdog> {
     let watchdog = Watchdog(Arc::clone(&shared));
+    let process = Process::current();
     let watching = Watching {
-        naming: Naming::new(Arc::clone(&shared), options.source_roots),
-        camera: Camera::new(Arc::clone(&shared.notes)),
+        process,
+        naming: Naming::new(Arc::clone(&shared), process, options.source_roots),
+        looker: Looker::new(process),
         shared,
         control,
         threads: HashMap::new(),
@@ -84,7 +83,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
         let (shared, control) = (Arc::clone(&watching.shared), Arc::clone(&watching.control));
         // The host goes on without evidence, and nobody waits for it any longer.
         if catch_unwind(AssertUnwindSafe(|| watching.run())).is_err() {
-            shared.notes.add(CaptureNote::WatchdogPanicked);
+            shared.capture_limits.add(CaptureNote::WatchdogPanicked);
             shared.watched(Watched::abandon);
         }
         control.watch(false);
@@ -101,7 +100,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
 #[derive(Default)]
 struct Thread {
     /// The last reading of its clocks while nothing was late, and whose they were.
-    before: Option<(u32, Reading)>,
+    before: Option<(u32, ClockReading)>,
     /// What the slot had done by then.
     work: u64,
     /// The clocks, kept open, and whose they are.
@@ -110,9 +109,11 @@ struct Thread {
 }
 
 struct Watching {
+    /// This one.
+    process: Process,
     shared: Arc<Shared>,
     control: Arc<Control>,
-    camera: Camera,
+    looker: Looker,
     threads: HashMap<usize, Thread>,
     naming: Naming,
     /// How long the process did not run, up to this look.
@@ -129,7 +130,7 @@ impl Watching {
         shared.alarm.is_mine();
         // On a busy machine it is late by a slice of somebody else's without; where it is refused, it is.
         let _ = ask_for_short_slices();
-        let me = Scheduled::open(&ThreadRef::current()).ok();
+        let me = Scheduled::open(&self.process.thread(current_tid())).ok();
         let delay_ns = || Some(me.as_ref()?.read().ok()?.run_delay_ns);
         let (mut before_ns, mut read_ns) = (delay_ns(), 0);
         loop {
@@ -150,7 +151,7 @@ impl Watching {
             let planned_ns = self.shared.clock.now_ns() + wait_ns;
             if shared.alarm.wait(wait_ns) {
                 drop(self.naming);
-                return self.camera.close();
+                return self.looker.close();
             }
             let overslept_ns = self.shared.clock.now_ns().saturating_sub(planned_ns);
             (self.suspended_ns, self.without_cpu_ns) = if overslept_ns < SHORTEST_SUSPENSION_NS {
@@ -214,9 +215,9 @@ impl Watching {
         {
             self.naming.add(Job::Ended(slot.number, Box::new(stall.end(now_ns))));
         }
-        let tid = slot.tid.load(Relaxed);
+        let looked_at = self.process.thread(slot.tid.load(Relaxed));
         let Some(polling) = polling.filter(|polling| slot.polling.is_in(polling.start)) else {
-            thread.read(slot, tid, now_ns);
+            thread.read(slot, looked_at, now_ns);
             return u64::MAX;
         };
         // The slot's thread is in that poll before and after its id was read: it is its id.
@@ -224,23 +225,24 @@ impl Watching {
         let from_ns = start_ns.saturating_add(polling.nested_ns);
         let age_ns = now_ns.saturating_sub(from_ns);
         if age_ns < threshold_ns / 2 {
-            thread.read(slot, tid, now_ns);
+            thread.read(slot, looked_at, now_ns);
             return (from_ns + threshold_ns / 2).max(now_ns);
         }
-        let before = thread.before.and_then(|(of, reading)| (of == tid).then_some(reading));
-        let begin = || Stall::new(polling.start, start_ns, polling.nested_ns, tid, before, now_ns);
+        let before = thread.before.and_then(|(of, reading)| (of == looked_at.tid).then_some(reading));
+        let begin = || Stall::new(polling.start, start_ns, polling.nested_ns, looked_at, before, now_ns);
         let stall = thread.stall.get_or_insert_with(begin);
         stall.from_ns = from_ns;
         stall.suspended_ns += self.suspended_ns.min(age_ns);
-        self.camera.prepare();
+        self.looker.prepare();
         let mut next_ns = u64::MAX;
         if age_ns >= threshold_ns {
             if !std::mem::replace(&mut stall.is_begun, true) {
                 self.shared.watched(|watched| watched.begin((slot.number, polling.start)));
             }
             let goes_on = || slot.polling.is_in(polling.start);
-            let shot = stall.look(&mut self.camera, threshold_ns, || self.shared.clock.now_ns(), goes_on);
-            shot.into_iter().for_each(|shot| self.naming.add(Job::Shot(shot)));
+            let look = stall.look(&mut self.looker, threshold_ns, || self.shared.clock.now_ns(), goes_on);
+            self.looker.take_limits().into_iter().for_each(|limit| self.shared.capture_limits.add(limit));
+            look.into_iter().for_each(|look| self.naming.add(Job::Look(look)));
             next_ns = now_ns + END_TICK_NS;
         }
         next_ns.min(stall.next_look_ns(threshold_ns)).min(stall.say_at_ns(threshold_ns).max(now_ns))
@@ -276,7 +278,8 @@ fn suspended_ns(overslept_ns: u64, waited_ns: Option<u64>) -> u64 {
 
 impl Thread {
     /// Reads the clocks of a thread on which nothing is late, now and then: what a poll began with is between two readings.
-    fn read(&mut self, slot: &Slot, tid: u32, now_ns: u64) {
+    fn read(&mut self, slot: &Slot, thread: ThreadRef, now_ns: u64) {
+        let tid = thread.tid;
         // A thread that did nothing since is as it was: on an idle runtime, reading its clocks is most of what a look costs.
         let work = slot.work();
         let is_due = self.before.is_none_or(|(of, last)| {
@@ -286,27 +289,16 @@ impl Thread {
             self.clocks = None;
         } else if is_due {
             if self.clocks.as_ref().is_none_or(|(of, _)| *of != tid) {
-                self.clocks = Scheduled::open(&ThreadRef::here(tid)).ok().map(|clocks| (tid, clocks));
+                self.clocks = Scheduled::open(&thread).ok().map(|clocks| (tid, clocks));
             }
             let read = self.clocks.as_ref().and_then(|(_, clocks)| clocks.read().ok());
             if read.is_none() {
                 // Its thread ended; one of the same number may begin.
                 self.clocks = None;
             }
-            self.before = read.map(|schedule| (tid, Reading::new(schedule, now_ns)));
+            self.before = read.map(|schedule| (tid, ClockReading::new(schedule, now_ns)));
             self.work = work;
         }
-    }
-}
-
-impl Reading {
-    /// `None` where the kernel does not tell.
-    fn take(tid: u32, at_ns: u64) -> Option<Reading> {
-        Some(Reading::new(read_schedule(&ThreadRef::here(tid)).ok()?, at_ns))
-    }
-
-    fn new(schedule: Schedule, at_ns: u64) -> Reading {
-        Reading { at_ns, cpu_ns: schedule.on_cpu_ns, run_delay_ns: schedule.run_delay_ns }
     }
 }
 

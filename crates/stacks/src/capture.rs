@@ -7,9 +7,11 @@ use std::io;
 
 use crate::maps::Maps;
 use crate::memory::StackCopy;
+use crate::proc_file::ProcFile;
+use crate::process::Process;
 use crate::signal::RegistersAndStack;
 use crate::syscall::Syscall;
-use crate::thread::{self, State, StateError, ThreadRef};
+use crate::thread::{self, ReadError, State, ThreadRef};
 use crate::unwind::{Memory, Registers, Stack, Unwinder};
 
 /// How often a capture is begun anew when the thread moved on meanwhile.
@@ -46,9 +48,9 @@ pub enum CaptureError {
     /// It moved on each time while it was being looked at.
     Torn,
     /// Its state could not be read.
-    State(StateError),
-    /// The process's memory map could not be read.
-    Maps(io::Error),
+    State(ReadError),
+    /// The process's memory map, in this file, could not be read.
+    Maps(ProcFile, io::Error),
 }
 
 impl fmt::Display for CaptureError {
@@ -57,7 +59,7 @@ impl fmt::Display for CaptureError {
             CaptureError::Running => f.write_str("cannot capture the stack: the thread is running"),
             CaptureError::Torn => f.write_str("cannot capture the stack: the thread does not stand still"),
             CaptureError::State(error) => error.fmt(f),
-            CaptureError::Maps(error) => write!(f, "cannot read the memory map of the process: {error}"),
+            CaptureError::Maps(file, error) => write!(f, "cannot read the memory map in `{file}`: {error}"),
         }
     }
 }
@@ -67,13 +69,13 @@ impl std::error::Error for CaptureError {
         match self {
             CaptureError::Running | CaptureError::Torn => None,
             CaptureError::State(error) => Some(error),
-            CaptureError::Maps(error) => Some(error),
+            CaptureError::Maps(_, error) => Some(error),
         }
     }
 }
 
-impl From<StateError> for CaptureError {
-    fn from(error: StateError) -> CaptureError {
+impl From<ReadError> for CaptureError {
+    fn from(error: ReadError) -> CaptureError {
         CaptureError::State(error)
     }
 }
@@ -103,7 +105,7 @@ impl From<StateError> for CaptureError {
 /// ```
 #[derive(Debug, Default)]
 pub struct Capturer {
-    processes: HashMap<Option<u32>, Unwinder>,
+    processes: HashMap<Process, Unwinder>,
 }
 
 impl Capturer {
@@ -112,20 +114,24 @@ impl Capturer {
         Capturer::default()
     }
 
-    /// Forgets what was learnt of a process, which ended: its number may be given to another.
-    pub fn forget(&mut self, pid: u32) {
-        self.processes.remove(&Some(pid));
+    /// Forgets what was learnt of a process, which ended.
+    pub fn forget(&mut self, process: &Process) {
+        self.processes.remove(process);
     }
 
-    /// Reads ahead what stacks of this process are followed by, of the program and of its C library: the first capture would take
-    /// milliseconds for it. What cannot be read is left to the first capture, which says why.
-    pub fn prepare(&mut self) {
+    /// Reads ahead what stacks of a process are followed by; of the own one, of the program and of its C library: the first capture
+    /// would take milliseconds for it. What cannot be read is left to the first capture, which says why.
+    pub fn prepare(&mut self, process: Process) {
         #[cfg(supported)]
-        if let Ok(unwinder) = self.unwinder(None) {
-            for function in [is_asking as *const () as u64, libc::getpid as *const () as u64] {
-                unwinder.prepare(function, &mut StackCopy::new(None));
+        if let Ok(unwinder) = self.unwinder(process)
+            && process.is_own()
+        {
+            for function in [Capturer::new as *const () as u64, libc::getpid as *const () as u64] {
+                unwinder.prepare(function, &mut StackCopy::new(process));
             }
         }
+        #[cfg(not(supported))]
+        let _ = process;
     }
 
     /// What a thread is doing, if it is blocked. It is not paused, and does not notice.
@@ -133,7 +139,8 @@ impl Capturer {
     /// # Errors
     /// See [`CaptureError`]. That the stack is not complete is no error: see [`Stack::end`].
     pub fn capture(&mut self, thread: &ThreadRef) -> Result<Capture, CaptureError> {
-        if is_asking(thread) {
+        // It would be found in the system calls that it asks by.
+        if thread.is_current() {
             return Err(CaptureError::Running);
         }
         for torn_retries in 0..=RETRIES {
@@ -142,16 +149,17 @@ impl Capturer {
                 return Err(CaptureError::Running);
             };
             let registers = Registers::blocked(sp, pc);
-            let stack = self.unwind(thread.pid, &registers, &mut StackCopy::new(thread.pid))?;
+            let stack = self.unwind(thread.process, &registers, &mut StackCopy::new(thread.process))?;
             let syscall = match before.state {
                 State::InSyscall { number, args, .. } => {
                     let mut syscall = Syscall::new(number, &args);
-                    syscall.locate(thread.pid);
+                    syscall.locate(&thread.process);
                     Some(syscall)
                 }
                 _ => None,
             };
             if Moment::after(thread)? == before {
+                thread.process.confirm()?;
                 let Moment { state, slices } = before;
                 return Ok(Capture { state, slices, syscall, stack, torn_retries });
             }
@@ -159,34 +167,34 @@ impl Capturer {
         Err(CaptureError::Torn)
     }
 
-    /// The stack of a running thread of this process, of which a sample was taken.
+    /// The stack of a running thread of the own process, of which a sample was taken.
     ///
     /// # Errors
     /// `Maps`, when the memory map could not be read.
     pub fn unwind_sample(&mut self, sample: &RegistersAndStack) -> Result<Stack, CaptureError> {
-        self.unwind(None, &sample.registers, &mut sample.memory())
+        self.unwind(sample.process, &sample.registers, &mut sample.memory())
     }
 
-    fn unwinder(&mut self, pid: Option<u32>) -> Result<&mut Unwinder, CaptureError> {
-        Ok(match self.processes.entry(pid) {
+    fn unwinder(&mut self, process: Process) -> Result<&mut Unwinder, CaptureError> {
+        Ok(match self.processes.entry(process) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(Unwinder::new(Maps::read(pid).map_err(CaptureError::Maps)?)),
+            Entry::Vacant(entry) => entry.insert(Unwinder::new(maps(&process)?)),
         })
     }
 
     fn unwind(
         &mut self,
-        pid: Option<u32>,
+        process: Process,
         registers: &Registers,
         memory: &mut dyn Memory,
     ) -> Result<Stack, CaptureError> {
-        let unwinder = self.unwinder(pid)?;
+        let unwinder = self.unwinder(process)?;
         let stack = unwinder.unwind(registers, memory);
         if stack.is_complete() {
             return Ok(stack);
         }
         // A library may have been loaded since.
-        let maps = Maps::read(pid).map_err(CaptureError::Maps)?;
+        let maps = maps(&process)?;
         if maps == *unwinder.maps() {
             return Ok(stack);
         }
@@ -195,15 +203,8 @@ impl Capturer {
     }
 }
 
-/// Whether the thread is the one that asks: it would be found in the system calls that it asks by.
-#[cfg(supported)]
-fn is_asking(thread: &ThreadRef) -> bool {
-    thread.tid == ThreadRef::current().tid && thread.pid.is_none_or(|pid| pid == std::process::id())
-}
-
-#[cfg(not(supported))]
-fn is_asking(_thread: &ThreadRef) -> bool {
-    false
+fn maps(process: &Process) -> Result<Maps, CaptureError> {
+    Maps::read(process).map_err(|error| CaptureError::Maps(process.file("maps"), error))
 }
 
 /// What must not change while a stack is copied. The state alone is not enough: a thread that writes in a loop is soon
@@ -217,17 +218,13 @@ struct Moment {
 impl Moment {
     /// Counts first: so a thread that is found blocked, and was not given a CPU until the count after, stood still from
     /// the one state to the other. Were the state first, it could run at both counts.
-    fn before(thread: &ThreadRef) -> Result<Moment, StateError> {
-        let slices = Moment::slices(thread);
-        Ok(Moment { slices, state: thread::read_state(thread)? })
+    fn before(thread: &ThreadRef) -> Result<Moment, ReadError> {
+        let slices = thread::slices(thread);
+        Ok(Moment { slices, state: thread::state(thread)? })
     }
 
-    fn after(thread: &ThreadRef) -> Result<Moment, StateError> {
-        let state = thread::read_state(thread)?;
-        Ok(Moment { slices: Moment::slices(thread), state })
-    }
-
-    fn slices(thread: &ThreadRef) -> Option<u64> {
-        thread::read_schedule(thread).ok().map(|schedule| schedule.slices)
+    fn after(thread: &ThreadRef) -> Result<Moment, ReadError> {
+        let state = thread::state(thread)?;
+        Ok(Moment { slices: thread::slices(thread), state })
     }
 }

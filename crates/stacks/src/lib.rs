@@ -1,10 +1,12 @@
 //! What one thread, of this process or of another of the same user, is doing: its state and system call, its stack, the
 //! task poll that it is in, and the line of the user's code that blocks.
 //!
+//! - [`process`] is which process; it is made once, and handed to all that follows.
 //! - [`thread`] reads what the kernel tells of a thread; [`syscall`] makes its system call readable.
 //! - [`capture`] gives all of it for a blocked thread, with the whole stack: no signal, no pause, no privilege.
 //! - [`signal`] asks a running thread of this process for its registers and stack, if one installs that.
 //! - [`unwind`] walks from registers to every caller; [`memory`] and [`maps`] are what it walks on.
+//! - [`look`] is all of it for one thread: state, call and stack, named, with the cause, as plain data.
 //! - [`schedule`] has a thread that looks at others get a CPU soon when it wakes.
 //! - [`usage`] is what a thread used: CPU time and context switches.
 //! - [`fault`] is a page that comes late, for tests and for programs that prove what they see.
@@ -17,9 +19,12 @@
 pub mod address;
 pub mod capture;
 pub mod fault;
+pub mod look;
 pub mod maps;
 pub mod memory;
 pub mod poll;
+mod proc_file;
+pub mod process;
 pub mod schedule;
 pub mod signal;
 pub mod symbolize;
@@ -33,6 +38,7 @@ pub mod usage;
 /// ```
 /// use pollscope_stacks::thread::{StateError, ThreadRef, read_state};
 /// let state = read_state(&ThreadRef::current());
-/// assert_eq!(state == Err(StateError::Unsupported), !pollscope_stacks::SUPPORTED);
+/// let is_unsupported = state.is_err_and(|error| error.why == StateError::Unsupported);
+/// assert_eq!(is_unsupported, !pollscope_stacks::SUPPORTED);
 /// ```
 pub const SUPPORTED: bool = cfg!(supported);

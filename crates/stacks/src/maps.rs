@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use crate::process::Process;
+
 /// A mapped range of executable memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mapping {
@@ -30,14 +32,15 @@ pub struct Maps {
 }
 
 impl Maps {
-    /// Reads those of a process; `None` is this one.
+    /// Reads those of a process.
     ///
     /// # Errors
     /// When the process is gone, or not ours to look at.
-    pub fn read(pid: Option<u32>) -> io::Result<Maps> {
-        let path = pid.map_or_else(|| "/proc/self/maps".to_owned(), |pid| format!("/proc/{pid}/maps"));
+    pub fn read(process: &Process) -> io::Result<Maps> {
         // A file's name may be any bytes; that of one need not hide the others.
-        Ok(Maps::parse(&String::from_utf8_lossy(&fs::read(path)?)))
+        let maps = Maps::parse(&String::from_utf8_lossy(&fs::read(process.file("maps").to_string())?));
+        process.confirm().map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
+        Ok(maps)
     }
 
     /// Takes the executable mappings from the text of a `maps` file; lines of another form are passed over.
@@ -125,7 +128,7 @@ mod tests {
     #[test]
     fn this_very_function_is_mapped() {
         let here = this_very_function_is_mapped as *const () as u64;
-        let maps = Maps::read(None).unwrap();
+        let maps = Maps::read(&Process::current()).unwrap();
         let program = std::env::current_exe().unwrap();
         assert_eq!(maps.find(here).and_then(|mapping| mapping.path.clone()), Some(program));
     }

@@ -1,5 +1,6 @@
 //! Copies memory of a process, this one or another: at most a few pages of stack at a time, as the unwinder asks.
 
+use crate::process::Process;
 use crate::unwind::Memory;
 
 /// How much is copied when an address is first asked for: enough for most stacks.
@@ -14,15 +15,16 @@ pub const MOST: u64 = 256 << 10;
 ///
 /// ```
 /// # #[cfg(supported)] {
-/// let secret = 42_u64;
+/// use pollscope_stacks::{memory, process::Process};
+/// let (process, secret) = (Process::current(), 42_u64);
 /// let mut copy = [0; 8];
-/// assert_eq!(pollscope_stacks::memory::read(None, &raw const secret as u64, &mut copy), 8);
+/// assert_eq!(memory::read(&process, &raw const secret as u64, &mut copy), 8);
 /// assert_eq!(u64::from_ne_bytes(copy), 42);
-/// assert_eq!(pollscope_stacks::memory::read(None, 8, &mut copy), 0);
+/// assert_eq!(memory::read(&process, 8, &mut copy), 0);
 /// # }
 /// ```
-pub fn read(pid: Option<u32>, address: u64, into: &mut [u8]) -> usize {
-    os::read(pid, address, into)
+pub fn read(process: &Process, address: u64, into: &mut [u8]) -> usize {
+    os::read(process, address, into)
 }
 
 #[cfg(supported)]
@@ -30,27 +32,28 @@ mod os {
     use std::fs::File;
     use std::os::unix::fs::FileExt as _;
 
-    use super::PAGE;
+    use super::{PAGE, Process};
 
     /// Pages in one call.
     const MOST_PAGES: usize = 64;
 
-    pub(super) fn read(pid: Option<u32>, address: u64, into: &mut [u8]) -> usize {
+    pub(super) fn read(process: &Process, address: u64, into: &mut [u8]) -> usize {
         let mut done = 0;
         while done < into.len() {
             let Some(next) = address.checked_add(done as u64) else { break };
-            match read_pages(pid, next, &mut into[done..]) {
+            match read_pages(process, next, &mut into[done..]) {
                 Some(0) => break,
                 Some(more) => done += more,
-                None => return done + read_file(pid, next, &mut into[done..]),
+                None => return done + read_file(process, next, &mut into[done..]),
             }
         }
         done
     }
 
     /// One call; `None` if the kernel has no such call or forbids it.
-    fn read_pages(pid: Option<u32>, address: u64, into: &mut [u8]) -> Option<usize> {
-        let pid = pid.unwrap_or_else(std::process::id);
+    fn read_pages(process: &Process, address: u64, into: &mut [u8]) -> Option<usize> {
+        // By the number that the kernel knows it by, which need not be that of a `/proc` from outside.
+        let pid = if process.is_own() { std::process::id() } else { process.pid() };
         // The kernel promises to tell how far it got only between elements: one element a page.
         let mut remote = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; MOST_PAGES];
         let mut pages = 0;
@@ -78,15 +81,14 @@ mod os {
     }
 
     /// The slower way, which some containers permit where they forbid the call.
-    fn read_file(pid: Option<u32>, address: u64, into: &mut [u8]) -> usize {
-        let path = pid.map_or_else(|| "/proc/self/mem".to_owned(), |pid| format!("/proc/{pid}/mem"));
-        File::open(path).and_then(|memory| memory.read_at(into, address)).unwrap_or(0)
+    fn read_file(process: &Process, address: u64, into: &mut [u8]) -> usize {
+        File::open(process.file("mem").to_string()).and_then(|memory| memory.read_at(into, address)).unwrap_or(0)
     }
 }
 
 #[cfg(not(supported))]
 mod os {
-    pub(super) fn read(_pid: Option<u32>, _address: u64, _into: &mut [u8]) -> usize {
+    pub(super) fn read(_process: &super::Process, _address: u64, _into: &mut [u8]) -> usize {
         0
     }
 }
@@ -108,7 +110,7 @@ impl Piece {
 /// A copy of a stack that grows as it is read, up to [`MOST`] bytes; code is read as it is, not copied.
 #[derive(Debug)]
 pub(crate) struct StackCopy {
-    pid: Option<u32>,
+    process: Process,
     pieces: Vec<Piece>,
     /// The piece that was last read from.
     last: usize,
@@ -116,8 +118,8 @@ pub(crate) struct StackCopy {
 }
 
 impl StackCopy {
-    pub(crate) fn new(pid: Option<u32>) -> StackCopy {
-        StackCopy { pid, pieces: Vec::new(), last: 0, copied: 0 }
+    pub(crate) fn new(process: Process) -> StackCopy {
+        StackCopy { process, pieces: Vec::new(), last: 0, copied: 0 }
     }
 
     /// What was copied of an address, if it was.
@@ -140,7 +142,7 @@ impl StackCopy {
             return false;
         }
         let mut bytes = vec![0; length as usize];
-        let count = read(self.pid, start, &mut bytes);
+        let count = read(&self.process, start, &mut bytes);
         bytes.truncate(count);
         self.copied += count as u64;
         self.pieces.push(Piece { start, bytes });
@@ -157,7 +159,7 @@ impl Memory for StackCopy {
     }
 
     fn code(&mut self, address: u64, into: &mut [u8]) -> usize {
-        read(self.pid, address, into)
+        read(&self.process, address, into)
     }
 }
 
@@ -175,13 +177,12 @@ mod tests {
             assert_eq!(libc::mprotect(start.byte_add(4096), 4096, libc::PROT_NONE), 0);
             start as u64
         };
-        let mut into = vec![1; 8192];
-        assert_eq!(read(None, start, &mut into), 4096);
-        assert_eq!(read(None, start + 4090, &mut into), 6);
-        assert_eq!(read(None, start + 4096, &mut into), 0);
-        assert_eq!(read(Some(u32::MAX >> 1), start, &mut into), 0);
+        let (own, mut into) = (Process::current(), vec![1; 8192]);
+        assert_eq!(read(&own, start, &mut into), 4096);
+        assert_eq!(read(&own, start + 4090, &mut into), 6);
+        assert_eq!(read(&own, start + 4096, &mut into), 0);
 
-        let mut copy = StackCopy::new(None);
+        let mut copy = StackCopy::new(Process::current());
         assert_eq!(copy.stack(start + 4088), Some(0));
         assert_eq!(copy.stack(start + 4092), None, "not a word's address");
         assert_eq!(copy.stack(start + 4096), None);
@@ -191,7 +192,7 @@ mod tests {
     fn only_so_much_is_copied() {
         let large = vec![7_u64; (MOST as usize / 8) * 2];
         let start = large.as_ptr() as u64;
-        let mut copy = StackCopy::new(None);
+        let mut copy = StackCopy::new(Process::current());
         let words =
             (start..start + MOST * 2).step_by(8).filter(|address| copy.stack(*address) == Some(7)).count() as u64;
         assert!(words * 8 <= MOST && words * 8 > MOST - 2 * PAGE, "{words} words");

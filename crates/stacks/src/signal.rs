@@ -21,7 +21,8 @@ use std::io;
 use std::time::Duration;
 
 use crate::memory;
-use crate::thread::StateError;
+use crate::process::Process;
+use crate::thread::{ReadError, ThreadRef};
 use crate::unwind::{Memory, Registers};
 
 /// How much of a stack [`Sampler::sample`] copies at most, in bytes, from the stack pointer on: enough for nearly all.
@@ -34,6 +35,7 @@ pub const MOST_DEEP: usize = 256 << 10;
 pub struct RegistersAndStack {
     /// All of them, at the instruction that was interrupted.
     pub registers: Registers,
+    pub(crate) process: Process,
     /// The stack from the stack pointer on, at most [`MOST_DEEP`] bytes.
     stack: Vec<u8>,
 }
@@ -53,7 +55,7 @@ impl RegistersAndStack {
         let mut code = [0; SYSCALL.len()];
         let before = self.registers.pc().and_then(|pc| pc.checked_sub(SYSCALL.len() as u64));
         self.registers.get(RAX) == Some(EINTR.wrapping_neg())
-            && before.is_some_and(|pc| memory::read(None, pc, &mut code) == code.len())
+            && before.is_some_and(|pc| memory::read(&self.process, pc, &mut code) == code.len())
             && code == SYSCALL
     }
 
@@ -72,7 +74,7 @@ impl Memory for Copied<'_> {
     }
 
     fn code(&mut self, address: u64, into: &mut [u8]) -> usize {
-        memory::read(None, address, into)
+        memory::read(&self.0.process, address, into)
     }
 }
 
@@ -105,7 +107,9 @@ impl std::error::Error for InstallError {}
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SampleError {
     /// The thread's state could not be read.
-    State(StateError),
+    State(ReadError),
+    /// It is of another process.
+    Foreign,
     /// It does not run, or blocked a moment ago. A blocked thread needs no signal: see [`crate::capture`].
     NotRunning,
     /// It blocks the signal.
@@ -126,6 +130,7 @@ impl fmt::Display for SampleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             SampleError::State(error) => return error.fmt(f),
+            SampleError::Foreign => "cannot sample the thread: it is of another process",
             SampleError::NotRunning => "cannot sample the thread: it is not running",
             SampleError::Masked => "cannot sample the thread: it blocks the signal",
             SampleError::Pending => "cannot sample the thread: it has not taken the last signal yet",
@@ -150,13 +155,13 @@ impl std::error::Error for SampleError {}
 /// static STOP: AtomicBool = AtomicBool::new(false);
 /// let (tell, hear) = std::sync::mpsc::channel();
 /// let busy = std::thread::spawn(move || {
-///     tell.send(ThreadRef::current().tid).unwrap();
+///     tell.send(ThreadRef::current()).unwrap();
 ///     while !STOP.load(Ordering::Relaxed) {}
 /// });
-/// let tid = hear.recv().unwrap();
+/// let thread = hear.recv().unwrap();
 /// let sampler = Sampler::install().unwrap();
 /// let sample = loop {
-///     if let Ok(sample) = sampler.sample(tid, Duration::from_secs(1)) { break sample; }
+///     if let Ok(sample) = sampler.sample(&thread, Duration::from_secs(1)) { break sample; }
 /// };
 /// assert!(Capturer::new().unwind_sample(&sample).unwrap().is_complete());
 /// let handled = || std::fs::read_to_string("/proc/self/status").unwrap().lines().find(|l| l.starts_with("SigCgt")).unwrap().to_owned();
@@ -221,20 +226,20 @@ impl Sampler {
         self.signal
     }
 
-    /// Has a running thread of this process copy its registers and stack. Waits at most about `timeout` for it.
+    /// Has a running thread of the own process copy its registers and stack. Waits at most about `timeout` for it.
     ///
     /// # Errors
     /// See [`SampleError`].
-    pub fn sample(&self, tid: u32, timeout: Duration) -> Result<RegistersAndStack, SampleError> {
-        os::sample(self.signal, tid, timeout, MOST)
+    pub fn sample(&self, thread: &ThreadRef, timeout: Duration) -> Result<RegistersAndStack, SampleError> {
+        os::sample(self.signal, thread, timeout, MOST)
     }
 
     /// The same with more of the stack, for one that was too deep: it holds the thread up for some ten microseconds.
     ///
     /// # Errors
     /// See [`SampleError`].
-    pub fn sample_deep(&self, tid: u32, timeout: Duration) -> Result<RegistersAndStack, SampleError> {
-        os::sample(self.signal, tid, timeout, MOST_DEEP)
+    pub fn sample_deep(&self, thread: &ThreadRef, timeout: Duration) -> Result<RegistersAndStack, SampleError> {
+        os::sample(self.signal, thread, timeout, MOST_DEEP)
     }
 }
 
@@ -252,11 +257,11 @@ mod os {
 
     pub(super) fn sample(
         _signal: i32,
-        _tid: u32,
+        thread: &ThreadRef,
         _timeout: Duration,
         _most: usize,
     ) -> Result<RegistersAndStack, SampleError> {
-        Err(SampleError::State(StateError::Unsupported))
+        Err(SampleError::State(thread.unreadable(crate::thread::StateError::Unsupported)))
     }
 }
 

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::address::CodeAddress;
 use crate::maps::{Mapping, Maps};
+use crate::process::Process;
 
 mod debug_info;
 mod entry;
@@ -87,12 +88,13 @@ pub struct ModuleInfo {
 ///
 /// ```
 /// use pollscope_stacks::address::CodeAddress;
+/// use pollscope_stacks::process::Process;
 /// use pollscope_stacks::symbolize::Symbolizer;
 ///
 /// #[inline(never)]
 /// fn well_known() {}
 ///
-/// let mut symbolizer = Symbolizer::new(None);
+/// let mut symbolizer = Symbolizer::new(Process::current());
 /// let symbols = symbolizer.symbolize(CodeAddress::Exact(well_known as *const () as u64));
 /// # if pollscope_stacks::SUPPORTED {
 /// assert!(symbols.frames.last().unwrap().function.as_ref().unwrap().contains("well_known"));
@@ -100,7 +102,7 @@ pub struct ModuleInfo {
 /// ```
 #[derive(Debug)]
 pub struct Symbolizer {
-    pid: Option<u32>,
+    process: Process,
     maps: Maps,
     modules: HashMap<(String, u64), Module>,
     debug_files: Vec<PathBuf>,
@@ -110,10 +112,10 @@ pub struct Symbolizer {
 }
 
 impl Symbolizer {
-    /// For a process of the same user; `None` is this one. Nothing is read before the first address is asked for.
-    pub fn new(pid: Option<u32>) -> Symbolizer {
+    /// For a process of the same user. Nothing is read before the first address is asked for.
+    pub fn new(process: Process) -> Symbolizer {
         Symbolizer {
-            pid,
+            process,
             maps: Maps::default(),
             modules: HashMap::new(),
             debug_files: Vec::new(),
@@ -186,7 +188,7 @@ impl Symbolizer {
 
     /// Files that are no longer mapped are closed: a program may load any number of libraries, one after another.
     fn read_maps(&mut self) -> io::Result<()> {
-        let before = std::mem::replace(&mut self.maps, Maps::read(self.pid)?);
+        let before = std::mem::replace(&mut self.maps, Maps::read(&self.process)?);
         let mapped = self.maps.all();
         // A process that ended has no mappings, and whoever asks what its files told still wants to know.
         if mapped.is_empty() {
@@ -242,9 +244,9 @@ impl Symbolizer {
     }
 
     fn module(&mut self, mapping: &Mapping) -> &mut Module {
-        let (pid, debug_files) = (self.pid, &self.debug_files);
+        let (process, debug_files) = (self.process, &self.debug_files);
         let key = (mapping.name.clone(), mapping.inode);
-        self.modules.entry(key).or_insert_with(|| Module::of(pid, mapping, debug_files))
+        self.modules.entry(key).or_insert_with(|| Module::of(&process, mapping, debug_files))
     }
 
     /// The mapping of an address; one that is not known yet may have been made since the maps were read.

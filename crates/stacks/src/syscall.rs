@@ -8,6 +8,8 @@ mod names;
 use std::fmt::{self, Write as _};
 use std::path::PathBuf;
 
+use crate::process::Process;
+
 /// A system call that a thread is in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Syscall {
@@ -115,14 +117,12 @@ impl Syscall {
         }
     }
 
-    /// Finds out where the file descriptor leads, in the process `pid`, or this one.
-    pub fn locate(&mut self, pid: Option<u32>) {
+    /// Finds out where the file descriptor leads, in the process whose thread is in the call.
+    pub fn locate(&mut self, process: &Process) {
         let Some(fd) = self.fd else { return };
-        let path = match (pid, fd) {
-            (None, CURRENT_FOLDER) => "/proc/self/cwd".to_owned(),
-            (Some(pid), CURRENT_FOLDER) => format!("/proc/{pid}/cwd"),
-            (None, fd) => format!("/proc/self/fd/{fd}"),
-            (Some(pid), fd) => format!("/proc/{pid}/fd/{fd}"),
+        let path = match fd {
+            CURRENT_FOLDER => process.file("cwd").to_string(),
+            fd => format!("{}/{fd}", process.file("fd")),
         };
         self.path = std::fs::read_link(path).ok();
     }
@@ -284,10 +284,10 @@ mod tests {
         use std::os::fd::AsRawFd as _;
         let file = std::fs::File::open("/proc/self/maps").unwrap();
         let mut call = Syscall::new(0, &[file.as_raw_fd() as u64, 0, 10, 0, 0, 0]);
-        call.locate(None);
+        call.locate(&Process::current());
         assert!(call.path.unwrap().ends_with("maps"));
         let mut closed = Syscall::new(0, &[99_999, 0, 10, 0, 0, 0]);
-        closed.locate(None);
+        closed.locate(&Process::current());
         assert_eq!(closed.path, None);
     }
 }

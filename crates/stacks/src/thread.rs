@@ -1,15 +1,17 @@
 //! What one thread is doing right now, as the kernel tells in `/proc/PID/task/TID`: no signal, no pause, and for
 //! threads of the same user no privilege.
 
-use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
+
+pub use crate::proc_file::{ProcFile, ReadError, StateError, is_for_want_of_descriptors};
+use crate::process::Process;
 
 /// Which thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ThreadRef {
-    /// The process; `None` is this one.
-    pub pid: Option<u32>,
+    /// The process.
+    pub process: Process,
     /// The thread's id, as the kernel counts: not the `pthread_t`, not Rust's `ThreadId`.
     pub tid: u32,
 }
@@ -39,69 +41,6 @@ pub enum State {
     },
 }
 
-/// Why a thread could not be looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StateError {
-    /// Not Linux on x86-64.
-    Unsupported,
-    /// There is no such thread: it ended, or `/proc` hides it (`hidepid=`), or is not mounted.
-    NotFound,
-    /// The kernel does not let this user look: another user's process, one that is not dumpable, or a container's rule.
-    Denied,
-    /// The process, or the system, has no file descriptor left to read with.
-    NoDescriptor,
-    /// Another error of reading.
-    Unreadable(io::ErrorKind),
-    /// The kernel's answer has another form than is known here.
-    Unrecognised,
-}
-
-impl fmt::Display for StateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StateError::Unsupported => f.write_str("cannot look at threads: only on Linux on x86-64"),
-            StateError::NotFound => f.write_str("cannot find the thread: it ended, or `/proc` hides it"),
-            StateError::Denied => f.write_str("not permitted to look at the thread: run as the same user"),
-            StateError::NoDescriptor => f.write_str("cannot look at the thread: too many open files"),
-            StateError::Unreadable(kind) => write!(f, "cannot read the thread's state: {kind}"),
-            StateError::Unrecognised => f.write_str("cannot understand the thread's state in `/proc`"),
-        }
-    }
-}
-
-impl std::error::Error for StateError {}
-
-impl From<io::Error> for StateError {
-    fn from(error: io::Error) -> StateError {
-        // A thread that ends while its file is open answers ESRCH, which has no `ErrorKind`.
-        const ESRCH: i32 = 3;
-        match error.kind() {
-            _ if error.raw_os_error() == Some(ESRCH) => StateError::NotFound,
-            _ if is_for_want_of_descriptors(&error) => StateError::NoDescriptor,
-            io::ErrorKind::NotFound => StateError::NotFound,
-            io::ErrorKind::PermissionDenied => StateError::Denied,
-            kind => StateError::Unreadable(kind),
-        }
-    }
-}
-
-/// Whether too many files are open, in the process or in the system.
-///
-/// ```
-/// use std::io::Error;
-/// use pollscope_stacks::thread::is_for_want_of_descriptors;
-/// # if cfg!(unix) {
-/// assert!(is_for_want_of_descriptors(&Error::from_raw_os_error(24)), "EMFILE");
-/// # }
-/// assert!(!is_for_want_of_descriptors(&Error::from_raw_os_error(2)));
-/// ```
-pub fn is_for_want_of_descriptors(error: &io::Error) -> bool {
-    // Neither has an `ErrorKind`.
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
-}
-
 /// How a thread was scheduled since it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
@@ -128,48 +67,91 @@ pub struct Status {
     pub blocked_signals: u64,
 }
 
+impl Process {
+    /// One of its threads.
+    pub fn thread(self, tid: u32) -> ThreadRef {
+        ThreadRef { process: self, tid }
+    }
+}
+
 impl ThreadRef {
-    /// A thread of this process.
-    pub fn here(tid: u32) -> ThreadRef {
-        ThreadRef { pid: None, tid }
-    }
-
-    /// The thread that asks.
-    #[cfg(supported)]
+    /// The thread that asks. It asks for the process as well: who has that asks it for the thread [`current_tid`].
     pub fn current() -> ThreadRef {
-        // SAFETY: gettid takes nothing, changes nothing and cannot fail.
-        ThreadRef::here(unsafe { libc::gettid() }.cast_unsigned())
+        Process::current().thread(current_tid())
     }
 
-    /// The thread that asks, of which nothing can be told here.
-    #[cfg(not(supported))]
-    pub fn current() -> ThreadRef {
-        ThreadRef::here(0)
+    /// Whether it is the one that asks.
+    pub fn is_current(&self) -> bool {
+        self.process.is_own() && self.tid == current_tid()
     }
 
-    fn open(&self, file: &str) -> Result<File, StateError> {
-        if cfg!(not(supported)) {
-            return Err(StateError::Unsupported);
-        }
-        let path = match self.pid {
-            None => format!("/proc/self/task/{}/{file}", self.tid),
-            Some(pid) => format!("/proc/{pid}/task/{}/{file}", self.tid),
+    /// What there is to say where something else than its files told why it cannot be looked at.
+    pub(crate) fn unreadable(&self, why: StateError) -> ReadError {
+        ReadError { file: self.file("status"), why }
+    }
+
+    fn file(&self, name: &'static str) -> ProcFile {
+        self.process.file_of_thread(self.tid, name)
+    }
+
+    fn open(&self, name: &'static str) -> Result<File, ReadError> {
+        let file = self.file(name);
+        let opened = if cfg!(not(supported)) {
+            Err(StateError::Unsupported)
+        } else {
+            File::open(file.to_string()).map_err(StateError::from)
         };
-        Ok(File::open(path)?)
+        opened.map_err(|why| ReadError { file, why })
     }
 
-    /// What is in one of its files, with at most the bytes that fit.
-    fn read<'buffer>(&self, file: &str, buffer: &'buffer mut [u8]) -> Result<&'buffer str, StateError> {
-        let mut opened = self.open(file)?;
-        let mut length = 0;
-        while length < buffer.len() {
-            match opened.read(&mut buffer[length..])? {
-                0 => break,
-                more => length += more,
-            }
-        }
-        std::str::from_utf8(&buffer[..length]).map_err(|_| StateError::Unrecognised)
+    /// What is in one of its files, with at most the bytes that fit, as `parse` takes it apart. Of another process it counts only
+    /// once that is [confirmed](Process::confirm).
+    fn read<T>(
+        &self,
+        name: &'static str,
+        buffer: &mut [u8],
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, ReadError> {
+        let mut opened = self.open(name)?;
+        let read = fill(&mut opened, buffer).and_then(|text| parse(text).ok_or(StateError::Unrecognised));
+        read.map_err(|why| ReadError { file: self.file(name), why })
     }
+
+    /// The same, confirmed.
+    fn read_confirmed<T>(
+        &self,
+        name: &'static str,
+        buffer: &mut [u8],
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, ReadError> {
+        let read = self.read(name, buffer, parse)?;
+        self.process.confirm()?;
+        Ok(read)
+    }
+}
+
+/// The kernel's number of the thread that asks.
+#[cfg(supported)]
+pub fn current_tid() -> u32 {
+    // SAFETY: gettid takes nothing, changes nothing and cannot fail.
+    unsafe { libc::gettid() }.cast_unsigned()
+}
+
+/// The kernel's number of the thread that asks, which is not known here.
+#[cfg(not(supported))]
+pub fn current_tid() -> u32 {
+    0
+}
+
+fn fill<'buffer>(opened: &mut File, buffer: &'buffer mut [u8]) -> Result<&'buffer str, StateError> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match opened.read(&mut buffer[length..])? {
+            0 => break,
+            more => length += more,
+        }
+    }
+    std::str::from_utf8(&buffer[..length]).map_err(|_| StateError::Unrecognised)
 }
 
 /// What a thread is doing right now.
@@ -184,19 +166,29 @@ impl ThreadRef {
 /// assert!(matches!(read_state(&ThreadRef::current()), Ok(State::InSyscall { number: 0, .. } | State::Running)));
 /// # }
 /// ```
-pub fn read_state(thread: &ThreadRef) -> Result<State, StateError> {
-    parse_state(thread.read("syscall", &mut [0; 256])?).ok_or(StateError::Unrecognised)
+pub fn read_state(thread: &ThreadRef) -> Result<State, ReadError> {
+    thread.read_confirmed("syscall", &mut [0; 256], parse_state)
+}
+
+/// As [`read_state`], but not confirmed.
+pub(crate) fn state(thread: &ThreadRef) -> Result<State, ReadError> {
+    thread.read("syscall", &mut [0; 256], parse_state)
+}
+
+/// How often it got a CPU, not confirmed; `None` where the kernel does not count it.
+pub(crate) fn slices(thread: &ThreadRef) -> Option<u64> {
+    thread.read("schedstat", &mut [0; 128], parse_schedule).ok().map(|schedule| schedule.slices)
 }
 
 /// The CPU that a thread is on, or was on last.
 #[cfg(supported)]
-pub(crate) fn cpu(thread: &ThreadRef) -> Result<usize, StateError> {
+pub(crate) fn cpu(thread: &ThreadRef) -> Result<usize, ReadError> {
     // The 39th field. The second one is a name in parentheses, in which anything can be.
     const AFTER_THE_NAME: usize = 36;
-    let mut buffer = [0; 1024];
-    let (_, fields) = thread.read("stat", &mut buffer)?.rsplit_once(')').ok_or(StateError::Unrecognised)?;
-    let cpu = fields.split_ascii_whitespace().nth(AFTER_THE_NAME).and_then(|cpu| cpu.parse().ok());
-    cpu.ok_or(StateError::Unrecognised)
+    thread.read_confirmed("stat", &mut [0; 1024], |stat| {
+        let (_, fields) = stat.rsplit_once(')')?;
+        fields.split_ascii_whitespace().nth(AFTER_THE_NAME)?.parse().ok()
+    })
 }
 
 /// Reads one thread's [`Schedule`] again and again, at a tenth of the cost of [`read_schedule`]: its file stays open.
@@ -212,27 +204,30 @@ pub(crate) fn cpu(thread: &ThreadRef) -> Result<usize, StateError> {
 /// drop(go_on);
 /// thread.join().unwrap();
 /// // The kernel takes a moment longer than `join`. Another thread of the same number is not mistaken for it.
-/// while scheduled.read() != Err(StateError::NotFound) {}
+/// while !scheduled.read().is_err_and(|error| error.why == StateError::NotFound) {}
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Scheduled(File);
+pub struct Scheduled(OpenFile);
 
 impl Scheduled {
     /// Opens the thread's file.
     ///
     /// # Errors
     /// As [`read_schedule`].
-    pub fn open(thread: &ThreadRef) -> Result<Scheduled, StateError> {
-        Ok(Scheduled(thread.open("schedstat")?))
+    pub fn open(thread: &ThreadRef) -> Result<Scheduled, ReadError> {
+        let opened = OpenFile::open(thread, "schedstat")?;
+        // Opened of this process, it stays this process's.
+        thread.process.confirm()?;
+        Ok(Scheduled(opened))
     }
 
     /// How it was scheduled up to now.
     ///
     /// # Errors
     /// [`StateError::NotFound`] once the thread ended.
-    pub fn read(&self) -> Result<Schedule, StateError> {
-        parse_schedule(read_again(&self.0, &mut [0; 128])?).ok_or(StateError::Unrecognised)
+    pub fn read(&self) -> Result<Schedule, ReadError> {
+        self.0.read_again(&mut [0; 128], parse_schedule)
     }
 }
 
@@ -242,7 +237,7 @@ impl Scheduled {
 /// the CPU, which can take until the next tick of the clock.
 #[cfg(supported)]
 #[derive(Debug)]
-pub(crate) struct Runs(File);
+pub(crate) struct Runs(OpenFile);
 
 /// One answer. The kernel writes the count last: up to then the thread did not block once more.
 #[cfg(supported)]
@@ -256,13 +251,12 @@ pub(crate) struct Run {
 
 #[cfg(supported)]
 impl Runs {
-    pub(crate) fn open(thread: &ThreadRef) -> Result<Runs, StateError> {
-        Ok(Runs(thread.open("status")?))
+    pub(crate) fn open(thread: &ThreadRef) -> Result<Runs, ReadError> {
+        OpenFile::open(thread, "status").map(Runs)
     }
 
-    pub(crate) fn read(&self) -> Result<Run, StateError> {
-        let mut buffer = [0; STATUS];
-        parse_run(read_again(&self.0, &mut buffer)?).ok_or(StateError::Unrecognised)
+    pub(crate) fn read(&self) -> Result<Run, ReadError> {
+        self.0.read_again(&mut [0; STATUS], parse_run)
     }
 }
 
@@ -276,37 +270,56 @@ fn parse_run(text: &str) -> Option<Run> {
     Some(Run { letter: state.chars().next()?, times_blocked: last.lines().next()?.parse().ok()? })
 }
 
-/// What is in a small file of `/proc` now: the kernel gives all of it at once. Not by `pread`, which some sandboxes forbid.
-fn read_again<'buffer>(mut file: &File, buffer: &'buffer mut [u8]) -> Result<&'buffer str, StateError> {
-    file.seek(SeekFrom::Start(0))?;
-    let length = file.read(buffer)?;
-    std::str::from_utf8(&buffer[..length]).map_err(|_| StateError::Unrecognised)
+/// A file of a thread, kept open.
+#[derive(Debug)]
+struct OpenFile {
+    file: ProcFile,
+    opened: File,
+}
+
+impl OpenFile {
+    fn open(thread: &ThreadRef, name: &'static str) -> Result<OpenFile, ReadError> {
+        Ok(OpenFile { file: thread.file(name), opened: thread.open(name)? })
+    }
+
+    /// What is in it now: the kernel gives all of it at once. Not by `pread`, which some sandboxes forbid.
+    fn read_again<T>(&self, buffer: &mut [u8], parse: impl FnOnce(&str) -> Option<T>) -> Result<T, ReadError> {
+        let mut opened = &self.opened;
+        let read = || {
+            opened.seek(SeekFrom::Start(0))?;
+            let length = opened.read(buffer)?;
+            let text = std::str::from_utf8(&buffer[..length]).ok();
+            text.and_then(parse).ok_or(StateError::Unrecognised)
+        };
+        read().map_err(|why| ReadError { file: self.file, why })
+    }
 }
 
 /// How it was scheduled.
 ///
 /// # Errors
 /// See [`StateError`]; a kernel without the accounting gives `NotFound`.
-pub fn read_schedule(thread: &ThreadRef) -> Result<Schedule, StateError> {
-    parse_schedule(thread.read("schedstat", &mut [0; 128])?).ok_or(StateError::Unrecognised)
+pub fn read_schedule(thread: &ThreadRef) -> Result<Schedule, ReadError> {
+    thread.read_confirmed("schedstat", &mut [0; 128], parse_schedule)
 }
 
 /// Its scheduler state, context switches and signals.
 ///
 /// # Errors
 /// See [`StateError`].
-pub fn read_status(thread: &ThreadRef) -> Result<Status, StateError> {
-    parse_status(thread.read("status", &mut [0; STATUS])?).ok_or(StateError::Unrecognised)
+pub fn read_status(thread: &ThreadRef) -> Result<Status, ReadError> {
+    thread.read_confirmed("status", &mut [0; STATUS], parse_status)
 }
 
 /// The kernel function that it waits in; `None` when it does not wait, or the kernel does not say.
 ///
 /// # Errors
 /// See [`StateError`].
-pub fn read_wchan(thread: &ThreadRef) -> Result<Option<String>, StateError> {
-    let mut buffer = [0; 256];
-    let name = thread.read("wchan", &mut buffer)?.trim();
-    Ok((!name.is_empty() && name != "0").then(|| name.to_owned()))
+pub fn read_wchan(thread: &ThreadRef) -> Result<Option<String>, ReadError> {
+    thread.read_confirmed("wchan", &mut [0; 256], |text| {
+        let name = text.trim();
+        Some((!name.is_empty() && name != "0").then(|| name.to_owned()))
+    })
 }
 
 /// `running`, `-1 SP PC`, or `NUMBER ARG×6 SP PC`.
@@ -393,11 +406,13 @@ mod tests {
     #[test]
     #[cfg(supported)]
     fn a_thread_that_does_not_exist_is_an_error() {
-        let nobody = ThreadRef::here(u32::MAX);
-        assert_eq!(read_state(&nobody), Err(StateError::NotFound));
-        assert_eq!(read_status(&nobody), Err(StateError::NotFound));
-        assert_eq!(read_schedule(&ThreadRef { pid: Some(u32::MAX), tid: 1 }), Err(StateError::NotFound));
-        assert_eq!(read_wchan(&nobody), Err(StateError::NotFound));
+        let nobody = Process::current().thread(u32::MAX);
+        let not_found = |name| ReadError { file: nobody.file(name), why: StateError::NotFound };
+        assert_eq!(read_state(&nobody), Err(not_found("syscall")));
+        assert_eq!(read_status(&nobody), Err(not_found("status")));
+        assert_eq!(read_schedule(&nobody), Err(not_found("schedstat")));
+        assert_eq!(read_wchan(&nobody), Err(not_found("wchan")));
+        assert_eq!(Process::open(u32::MAX).unwrap_err().why, StateError::NotFound);
     }
 
     #[test]

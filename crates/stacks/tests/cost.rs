@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use pollscope_stacks::address::CodeAddress;
 use pollscope_stacks::poll::{self, Rules};
+use pollscope_stacks::process::Process;
 use pollscope_stacks::symbolize::Symbolizer;
 
 fn stack() -> Vec<CodeAddress> {
@@ -27,7 +28,7 @@ fn timed<T>(what: impl FnOnce() -> T) -> (Duration, T) {
 fn look_ups() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
     let spawned = runtime.block_on(async { tokio::spawn(async { stack() }).await.unwrap() });
-    let mut symbolizer = Symbolizer::new(None);
+    let mut symbolizer = Symbolizer::new(Process::current());
     let mut all = |stack: &[CodeAddress]| timed(|| symbolizer.symbolize_stack(stack));
     let (first, symbolized) = all(&spawned);
     let (repeated, _) = all(&spawned);

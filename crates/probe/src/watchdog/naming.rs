@@ -1,20 +1,22 @@
 //! The thread that names what the watchdog saw. The first names of a program take tens of milliseconds, in a debug build
 //! hundreds: meanwhile the watchdog goes on looking.
 //!
-//! It is started at the first stall, gets each shot as soon as it was taken, and ends with the watchdog, which it never keeps
+//! It is started at the first stall, gets each look as soon as it was taken, and ends with the watchdog, which it never keeps
 //! waiting: whoever wants a name that is not there yet does without. Delivery alone waits, as long as the thread is there: see
 //! `journal.rs`.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use super::shot::{Namer, Picture, Shot};
+use pollscope_stacks::look::{Namer, SharedLook};
+use pollscope_stacks::process::Process;
+
 use super::stall::Ended;
 use crate::shared::Shared;
 use pollscope_base::{CaptureNote, Missing};
@@ -23,40 +25,26 @@ use pollscope_base::{CaptureNote, Missing};
 /// names.
 const CAPACITY: usize = 1_024;
 
-/// A shot, and what it shows once it was named.
-#[derive(Debug, Default)]
-pub(super) struct Exposure {
-    pub(super) shot: Shot,
-    picture: OnceLock<Picture>,
-}
-
-impl Exposure {
-    pub(super) fn new(shot: Shot) -> Exposure {
-        Exposure { shot, picture: OnceLock::new() }
-    }
-
-    pub(super) fn named(&self, namer: &mut Namer) -> &Picture {
-        self.picture.get_or_init(|| namer.develop(&self.shot))
-    }
-
-    /// `None` when it is not named yet.
-    pub(super) fn named_by_now(&self) -> Option<&Picture> {
-        self.picture.get()
-    }
-}
-
 pub(super) enum Job {
     /// Of a stall that goes on: its names are there when somebody asks.
-    Shot(Arc<Exposure>),
+    Look(Arc<SharedLook>),
     /// A stall of a slot that is over, to be understood.
     Ended(usize, Box<Ended>),
 }
 
 impl Job {
     fn run(&self, namer: &mut Namer, shared: &Shared) {
-        match self {
-            Job::Shot(exposure) => _ = exposure.named(namer),
-            Job::Ended(slot, ended) => shared.seen((*slot, ended.start()), ended.evidence(Some(namer))),
+        let seen = match self {
+            Job::Look(look) => {
+                look.named(namer);
+                None
+            }
+            Job::Ended(slot, ended) => Some(((*slot, ended.start()), ended.evidence(Some(&mut *namer)))),
+        };
+        // First: who gets the evidence may ask why something is missing.
+        namer.take_limits().into_iter().for_each(|limit| shared.capture_limits.add(limit));
+        if let Some((key, evidence)) = seen {
+            shared.seen(key, evidence);
         }
     }
 
@@ -75,6 +63,7 @@ impl Job {
 /// The watchdog's side.
 pub(super) struct Naming {
     shared: Arc<Shared>,
+    process: Process,
     source_roots: Vec<PathBuf>,
     means: Option<Means>,
     /// Not handed over yet.
@@ -96,8 +85,8 @@ enum Means {
 }
 
 impl Naming {
-    pub(super) fn new(shared: Arc<Shared>, source_roots: Vec<PathBuf>) -> Naming {
-        Naming { shared, source_roots, means: None, jobs: VecDeque::new(), is_over: Arc::default() }
+    pub(super) fn new(shared: Arc<Shared>, process: Process, source_roots: Vec<PathBuf>) -> Naming {
+        Naming { shared, process, source_roots, means: None, jobs: VecDeque::new(), is_over: Arc::default() }
     }
 
     pub(super) fn add(&mut self, job: Job) {
@@ -114,7 +103,8 @@ impl Naming {
     /// that the watchdog loses sight of its threads for that time only; whether there are more.
     pub(super) fn hand_over(&mut self) -> bool {
         while let Some(job) = self.jobs.pop_front() {
-            match self.means.get_or_insert_with(|| start(&self.shared, &self.source_roots, &self.is_over)) {
+            match self.means.get_or_insert_with(|| start(&self.shared, self.process, &self.source_roots, &self.is_over))
+            {
                 Means::Inline(namer) => {
                     job.run(namer, &self.shared);
                     return !self.jobs.is_empty();
@@ -130,11 +120,11 @@ impl Naming {
     }
 }
 
-fn start(shared: &Arc<Shared>, source_roots: &[PathBuf], is_over: &Arc<AtomicBool>) -> Means {
+fn start(shared: &Arc<Shared>, process: Process, source_roots: &[PathBuf], is_over: &Arc<AtomicBool>) -> Means {
     let (give, jobs) = sync_channel(CAPACITY);
-    let new_namer = || Namer::new(source_roots.to_vec(), Arc::clone(&shared.notes), shared.redacted);
-    let (namer, its, is_over) = (new_namer(), Arc::clone(shared), Arc::clone(is_over));
-    let run = move || work(jobs, namer, &its, &is_over);
+    let new_namer = || Namer::new(process, source_roots.to_vec(), shared.redacted);
+    let (mut namer, its, is_over) = (new_namer(), Arc::clone(shared), Arc::clone(is_over));
+    let run = move || work(jobs, |job| job.run(&mut namer, &its), &its, &is_over);
     match thread::Builder::new().name("pollscope-name".to_owned()).spawn(run) {
         Ok(_) => Means::Thread(give),
         Err(_) => Means::Inline(Box::new(new_namer())),
@@ -143,15 +133,15 @@ fn start(shared: &Arc<Shared>, source_roots: &[PathBuf], is_over: &Arc<AtomicBoo
 
 /// Until the watchdog is gone. What it handed over last is then not named any more: the probe was dropped, after it had waited for
 /// names. Neither is anything after a panic, which may have left what it knows of modules in disorder.
-fn work(jobs: Receiver<Job>, namer: Namer, shared: &Shared, is_over: &AtomicBool) {
-    let mut namer = Some(namer);
+fn work(jobs: Receiver<Job>, run: impl FnMut(&Job), shared: &Shared, is_over: &AtomicBool) {
+    let mut run = Some(run);
     for job in jobs {
-        if let Some(names) = namer.as_mut().filter(|_| !is_over.load(Relaxed)) {
-            if catch_unwind(AssertUnwindSafe(|| job.run(names, shared))).is_ok() {
+        if let Some(named) = run.as_mut().filter(|_| !is_over.load(Relaxed)) {
+            if catch_unwind(AssertUnwindSafe(|| named(&job))).is_ok() {
                 continue;
             }
-            shared.notes.add(CaptureNote::NamingPanicked);
-            namer = None;
+            shared.capture_limits.add(CaptureNote::NamingPanicked);
+            run = None;
         }
         job.run_unnamed(None, shared);
     }
@@ -162,10 +152,10 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use pollscope_stacks::SUPPORTED;
+    use pollscope_stacks::look::Looker;
     use std::sync::mpsc::{Sender, channel};
 
-    use super::super::shot::Camera;
-    use super::super::stall::Stall;
+    use super::super::stall::{Stall, nobody};
     use super::*;
     use crate::clock::{Clock, Moment};
     use crate::journal::Key;
@@ -175,10 +165,10 @@ mod tests {
     fn naming(means: Option<Means>) -> Naming {
         let shared = Arc::new(Shared::new(Clock::monotonic(), 1, 1));
         shared.watched(|watched| watched.begin(KEY));
-        let mut naming = Naming::new(shared, Vec::new());
+        let mut naming = Naming::new(shared, Process::current(), Vec::new());
         naming.means = means;
-        naming.add(Job::Shot(Arc::default()));
-        naming.add(Job::Ended(KEY.0, Box::new(Stall::new(KEY.1, 1, 0, 0, None, 0).end(9))));
+        naming.add(Job::Look(Arc::default()));
+        naming.add(Job::Ended(KEY.0, Box::new(Stall::new(KEY.1, 1, 0, nobody(), None, 0).end(9))));
         naming
     }
 
@@ -205,7 +195,7 @@ mod tests {
 
     #[test]
     fn without_a_thread_one_job_is_done_at_a_time() {
-        let mut naming = naming(Some(Means::Inline(Box::new(Namer::new(Vec::new(), Arc::default(), false)))));
+        let mut naming = naming(Some(Means::Inline(Box::new(Namer::new(Process::current(), Vec::new(), false)))));
         assert!(naming.hand_over());
         assert!(is_awaited(&naming.shared));
         assert!(!naming.hand_over());
@@ -215,55 +205,61 @@ mod tests {
     /// Stalls can end faster than one thread, which looks at them too, finds names.
     #[test]
     fn without_a_thread_what_finds_no_room_goes_unnamed() {
-        let mut naming = naming(Some(Means::Inline(Box::new(Namer::new(Vec::new(), Arc::default(), false)))));
-        (0..2 * CAPACITY).for_each(|_| naming.add(Job::Shot(Arc::default())));
+        let mut naming = naming(Some(Means::Inline(Box::new(Namer::new(Process::current(), Vec::new(), false)))));
+        (0..2 * CAPACITY).for_each(|_| naming.add(Job::Look(Arc::default())));
         assert_eq!(naming.jobs.len(), CAPACITY);
         let last = (KEY.0, Moment(8));
         naming.shared.watched(|watched| watched.begin(last));
-        naming.add(Job::Ended(last.0, Box::new(Stall::new(last.1, 1, 0, 0, None, 0).end(9))));
+        naming.add(Job::Ended(last.0, Box::new(Stall::new(last.1, 1, 0, nobody(), None, 0).end(9))));
         naming.shared.watched(|watched| assert!(!watched.is_at_work_on(&last), "nobody waits for it"));
     }
 
     const SECOND: u64 = 1_000_000_000;
 
     /// The stack of a thread that is blocked.
-    fn exposure() -> Arc<Exposure> {
+    fn look() -> Arc<SharedLook> {
         let (tell, told) = channel();
         let (release, released) = channel::<()>();
         let blocked = thread::spawn(move || {
-            tell.send(pollscope_stacks::thread::ThreadRef::current().tid).unwrap();
+            tell.send(pollscope_stacks::thread::ThreadRef::current()).unwrap();
             let _ = released.recv();
         });
-        let tid = told.recv().unwrap();
-        let mut camera = Camera::new(Arc::default());
+        let thread = told.recv().unwrap();
+        let mut looker = Looker::new(thread.process);
         let start = Instant::now();
-        let shot = loop {
-            let shot = camera.shoot(tid, 0).filter(|shot| shot.off_cpu.is_some() && shot.stack.is_some());
-            if let Some(shot) = shot {
-                break shot;
+        let look = loop {
+            let look = looker.look(&thread, 0).filter(|look| look.off_cpu.is_some() && look.stack.is_some());
+            if let Some(look) = look {
+                break look;
             }
             assert!(start.elapsed() < Duration::from_secs(60), "it does not block");
             thread::sleep(Duration::from_millis(1));
         };
         drop(release);
         blocked.join().unwrap();
-        Arc::new(Exposure::new(shot))
+        Arc::new(SharedLook::new(look))
     }
 
     /// A slow poll that was looked at, handed to a thread that names nothing before it may, or panics.
-    fn named_by(before: impl FnMut() + Send + 'static) -> Naming {
+    fn named_by(mut before: impl FnMut() + Send + 'static) -> Naming {
         let shared = Arc::new(Shared::new(Clock::manual(), 1, 10));
         let key = shared.slow_poll_watched(5);
-        let mut naming = Naming::new(Arc::clone(&shared), Vec::new());
+        let mut naming = Naming::new(Arc::clone(&shared), Process::current(), Vec::new());
         let (give, jobs) = sync_channel(CAPACITY);
-        let mut namer = Namer::new(Vec::new(), Arc::default(), false);
-        namer.before = Some(Box::new(before));
+        let mut namer = Namer::new(Process::current(), Vec::new(), false);
         let is_over = Arc::clone(&naming.is_over);
-        thread::spawn(move || work(jobs, namer, &shared, &is_over));
+        let run = {
+            let shared = Arc::clone(&shared);
+            move |job: &Job| {
+                before();
+                job.run(&mut namer, &shared);
+            }
+        };
+        thread::spawn(move || work(jobs, run, &shared, &is_over));
         naming.means = Some(Means::Thread(give));
-        let exposure = exposure();
-        naming.add(Job::Shot(Arc::clone(&exposure)));
-        naming.add(Job::Ended(key.0, Box::new(Ended::with(key.1, vec![exposure]))));
+        let look = look();
+        naming.add(Job::Look(Arc::clone(&look)));
+        naming.add(Job::Ended(key.0, Box::new(Ended::with(key.1, vec![look]))));
         naming.hand_over();
         naming
     }

@@ -2,21 +2,13 @@
 
 use std::sync::Arc;
 
+use pollscope_base::{Evidence, Missing};
+use pollscope_stacks::look::{
+    ClockReading, Looker, NamedLook, Namer, Observation, SharedLook, SyscallSamples, TimeSplit,
+};
 use pollscope_stacks::thread::{ThreadRef, read_state};
 
-use super::glance::Glances;
-use super::naming::Exposure;
-use super::shot::{Camera, Namer, Picture};
 use crate::clock::Moment;
-use pollscope_base::{Call, Cause, Evidence, Missing};
-
-/// A thread's clocks at one moment, in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Reading {
-    pub(super) at_ns: u64,
-    pub(super) cpu_ns: u64,
-    pub(super) run_delay_ns: u64,
-}
 
 /// A poll that lasts this many times the threshold gets a line while it still runs,
 const STILL: u64 = 10;
@@ -32,22 +24,22 @@ pub(super) struct Stall {
     start_ns: u64,
     /// The start, later by the time spent in polls within it: its age counts from here.
     pub(super) from_ns: u64,
-    tid: u32,
+    thread: ThreadRef,
     /// While the thread did something else, before the poll began.
-    before: Option<Reading>,
+    before: Option<ClockReading>,
     /// When it was noticed, at half the threshold or a little later.
-    noticed: Option<Reading>,
+    noticed: Option<ClockReading>,
     /// The last one while the poll still went on.
-    last: Option<Reading>,
-    shots: Vec<Arc<Exposure>>,
+    last: Option<ClockReading>,
+    looks: Vec<Arc<SharedLook>>,
     /// How old the poll was when the first look that showed something was complete.
     captured_after_ns: Option<u64>,
-    glances: Glances,
+    samples: SyscallSamples,
     /// How long after the poll had become slow the first look was complete that found it over.
     missed_ns: Option<u64>,
     /// Whether its thread ran and did not answer in time, at a look.
     is_unanswered: bool,
-    /// The next shot is due at this many times the threshold.
+    /// The next look is due at this many times the threshold.
     due: u64,
     /// How many looks of those due now showed no stack.
     retries: u32,
@@ -62,15 +54,21 @@ pub(super) struct Stall {
 /// A stall that is over.
 pub(super) struct Ended {
     stall: Stall,
-    clocks: Option<Reading>,
+    clocks: Option<ClockReading>,
     end_ns: u64,
+}
+
+/// A thread that is not there.
+#[cfg(test)]
+pub(super) fn nobody() -> ThreadRef {
+    pollscope_stacks::process::Process::current().thread(0)
 }
 
 #[cfg(test)]
 impl Ended {
     /// Of a stall that was seen so.
-    pub(super) fn with(start: Moment, shots: Vec<Arc<Exposure>>) -> Ended {
-        Ended { stall: Stall { shots, ..Stall::new(start, 0, 0, 0, None, 0) }, clocks: None, end_ns: 1 }
+    pub(super) fn with(start: Moment, looks: Vec<Arc<SharedLook>>) -> Ended {
+        Ended { stall: Stall { looks, ..Stall::new(start, 0, 0, nobody(), None, 0) }, clocks: None, end_ns: 1 }
     }
 }
 
@@ -85,50 +83,21 @@ impl Ended {
         let stall = &self.stall;
         let duration_ns = self.end_ns.saturating_sub(stall.from_ns);
         let split = stall.split(self.clocks, duration_ns);
-        let pictures: Vec<Picture> = match namer {
-            Some(namer) => stall.shots.iter().map(|exposure| exposure.named(namer).clone()).collect(),
-            None => stall
-                .shots
-                .iter()
-                .map(|exposure| exposure.named_by_now().cloned().unwrap_or_else(|| Picture::unnamed(&exposure.shot)))
-                .collect(),
+        let looks: Vec<NamedLook> = match namer {
+            Some(namer) => stall.looks.iter().map(|look| look.named(namer).clone()).collect(),
+            None => stall.looks.iter().map(|look| look.as_known()).collect(),
         };
-        let longest = longest_seen(&pictures, self.end_ns);
-        let mostly = stall.glances.mostly();
-        let clocks = Evidence {
-            cause: cause(split, longest, mostly.map(|(cause, _)| cause), stall.suspended_ns, duration_ns),
-            cpu_ns: split.map(|split| split.cpu_ns),
-            run_delay_ns: split.map(|split| split.run_delay_ns),
-            captures: stall.shots.len() as u32,
-            captured_after_ns: stall.captured_after_ns,
-            missing: stall.missing(),
-            ..Evidence::default()
+        let observation = Observation {
+            looks: &looks,
+            samples: &stall.samples,
+            split,
+            suspended_ns: stall.suspended_ns,
+            duration_ns,
+            end_ns: self.end_ns,
         };
-        evidence(longest, mostly.and_then(|(_, call)| call), clocks)
+        let captured_after_ns = stall.captured_after_ns;
+        Evidence { captured_after_ns, missing: stall.missing(), ..observation.evidence() }
     }
-}
-
-/// What a picture shows, or, of the call, what glances did, besides what is known already.
-fn evidence(picture: Option<&Picture>, glanced: Option<&Call>, known: Evidence) -> Evidence {
-    let is_blocked = matches!(known.cause, Some(Cause::BlockingCall | Cause::Lock) | None);
-    let call = picture.and_then(|picture| picture.shot.call.as_ref()).or(glanced).filter(|_| is_blocked).cloned();
-    let Some(picture) = picture else { return Evidence { call, ..known } };
-    Evidence {
-        call,
-        blocking_line: picture.blocking_line.clone(),
-        function: picture.function.clone(),
-        stack: picture.stack.as_slice().into(),
-        stack_complete: picture.complete,
-        ..known
-    }
-}
-
-/// How a poll's time was spent, as far as the clocks tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Split {
-    cpu_ns: u64,
-    run_delay_ns: u64,
-    off_cpu_ns: u64,
 }
 
 impl Stall {
@@ -137,24 +106,24 @@ impl Stall {
         start: Moment,
         start_ns: u64,
         nested_ns: u64,
-        tid: u32,
-        before: Option<Reading>,
+        thread: ThreadRef,
+        before: Option<ClockReading>,
         now_ns: u64,
     ) -> Stall {
         // A reading from within the poll says nothing about its beginning, and one from before nothing about its end.
         let before = before.filter(|reading| reading.at_ns <= start_ns && nested_ns == 0);
-        let noticed = Reading::take(tid, now_ns);
+        let noticed = ClockReading::take(&thread, now_ns);
         Stall {
             start,
             start_ns,
             from_ns: start_ns.saturating_add(nested_ns),
-            tid,
+            thread,
             before,
             noticed,
             last: noticed,
-            shots: Vec::new(),
+            looks: Vec::new(),
             captured_after_ns: None,
-            glances: Glances::default(),
+            samples: SyscallSamples::default(),
             missed_ns: None,
             is_unanswered: false,
             due: 1,
@@ -169,35 +138,35 @@ impl Stall {
     /// What was seen counts only if the poll still goes on afterwards; it is to be named.
     pub(super) fn look(
         &mut self,
-        camera: &mut Camera,
+        looker: &mut Looker,
         threshold_ns: u64,
         now: impl Fn() -> u64,
         goes_on: impl Fn() -> bool,
-    ) -> Option<Arc<Exposure>> {
+    ) -> Option<Arc<SharedLook>> {
         let at_ns = now();
         let age_ns = at_ns.saturating_sub(self.from_ns);
-        let reading = Reading::take(self.tid, at_ns);
-        let glance = read_state(&ThreadRef::here(self.tid));
-        let shot = match age_ns >= threshold_ns.saturating_mul(self.due) {
-            true => Some(camera.shoot(self.tid, at_ns)),
+        let reading = ClockReading::take(&self.thread, at_ns);
+        let sample = read_state(&self.thread);
+        let look = match age_ns >= threshold_ns.saturating_mul(self.due) {
+            true => Some(looker.look(&self.thread, at_ns)),
             false => None,
         };
         let done_ns = now();
         if !goes_on() {
-            if shot.is_some() {
+            if look.is_some() {
                 let late_ns = done_ns.saturating_sub(self.from_ns.saturating_add(threshold_ns));
                 self.missed_ns.get_or_insert(late_ns);
             }
             return None;
         }
         self.last = reading;
-        if let Ok(state) = glance {
-            self.glances.count(&state);
+        if let Ok(state) = sample {
+            self.samples.count(&self.thread.process, &state);
         }
-        let shot = shot?;
-        self.is_unanswered |= shot.as_ref().is_some_and(|shot| shot.is_unanswered);
-        let is_empty = shot.as_ref().is_none_or(|shot| shot.stack.is_none());
-        if is_empty && self.retries < RETRIES && camera.can_sample() {
+        let look = look?;
+        self.is_unanswered |= look.as_ref().is_some_and(|look| look.is_unanswered);
+        let is_empty = look.as_ref().is_none_or(|look| look.stack.is_none());
+        if is_empty && self.retries < RETRIES && looker.can_sample() {
             self.retries += 1;
             return None;
         }
@@ -205,13 +174,13 @@ impl Stall {
         while age_ns >= threshold_ns.saturating_mul(self.due) {
             self.due = self.due.saturating_mul(2);
         }
-        let shot = shot?;
-        if self.captured_after_ns.is_none() && (shot.stack.is_some() || shot.call.is_some()) {
+        let look = look?;
+        if self.captured_after_ns.is_none() && (look.stack.is_some() || look.call.is_some()) {
             self.captured_after_ns = Some(done_ns.saturating_sub(self.from_ns));
         }
-        let exposure = Arc::new(Exposure::new(shot));
-        self.shots.push(Arc::clone(&exposure));
-        Some(exposure)
+        let look = Arc::new(SharedLook::new(look));
+        self.looks.push(Arc::clone(&look));
+        Some(look)
     }
 
     /// When the next look is due, unless the last one is to be repeated: that is soon.
@@ -230,8 +199,8 @@ impl Stall {
 
     /// The poll is over: its thread's clocks, before it does much else; those of a while ago, if it may have done so or ended.
     pub(super) fn end(self, now_ns: u64) -> Ended {
-        let is_late = |last: &Reading| now_ns.saturating_sub(last.at_ns) > END_SLACK_NS;
-        let now = if self.last.as_ref().is_some_and(is_late) { None } else { Reading::take(self.tid, now_ns) };
+        let is_late = |last: &ClockReading| now_ns.saturating_sub(last.at_ns) > END_SLACK_NS;
+        let now = if self.last.as_ref().is_some_and(is_late) { None } else { ClockReading::take(&self.thread, now_ns) };
         // There is none now if the thread ended with the poll.
         let clocks = now.or(self.last);
         Ended { clocks, end_ns: clocks.map_or(now_ns, |clocks| clocks.at_ns), stall: self }
@@ -239,12 +208,12 @@ impl Stall {
 
     /// Why no look showed where it was, unless something stands in the way of all looks.
     fn missing(&self) -> Option<Missing> {
-        let has_stack = self.shots.iter().any(|exposure| exposure.shot.stack.is_some());
+        let has_stack = self.looks.iter().any(|look| look.look.stack.is_some());
         match self.missed_ns {
             _ if has_stack || !pollscope_stacks::SUPPORTED => None,
             _ if self.is_unanswered => Some(Missing::Unanswered),
             late_ns => late_ns
-                .filter(|_| self.shots.is_empty())
+                .filter(|_| self.looks.is_empty())
                 .map(|late_ns| Missing::WatchdogLate { late_ns, without_cpu_ns: None }),
         }
     }
@@ -252,21 +221,20 @@ impl Stall {
     /// What the last look that was named by now showed, for a poll that still goes on; if none was, the last one without names.
     /// It does not wait: names that did not come since the first look do not come within a few milliseconds either.
     pub(super) fn latest(&self) -> Evidence {
-        let named = self.shots.iter().rev().find_map(|exposure| exposure.named_by_now()).cloned();
-        let picture = named.or_else(|| self.shots.last().map(|exposure| Picture::unnamed(&exposure.shot)));
-        let cause = picture.as_ref().and_then(|picture| picture.special.or(picture.shot.off_cpu));
-        let (captures, captured_after_ns) = (self.shots.len() as u32, self.captured_after_ns);
-        evidence(picture.as_ref(), None, Evidence { cause, captures, captured_after_ns, ..Evidence::default() })
+        let named = self.looks.iter().rev().find_map(|look| look.named_by_now()).cloned();
+        let look = named.or_else(|| self.looks.last().map(|look| look.as_known()));
+        let seen = look.map_or_else(Evidence::default, |look| look.evidence());
+        Evidence { captures: self.looks.len() as u32, captured_after_ns: self.captured_after_ns, ..seen }
     }
 
     /// What the clocks say. Between the reading before the poll and the one when it was noticed lies its beginning: of what the
     /// thread did in between, at least what has no room before the poll is the poll's, and at most what has room in it. If it
     /// was first seen off the CPU, it is taken to have been so from the beginning.
-    fn split(&self, end: Option<Reading>, duration_ns: u64) -> Option<Split> {
+    fn split(&self, end: Option<ClockReading>, duration_ns: u64) -> Option<TimeSplit> {
         let (noticed, end) = (self.noticed?, end?);
         let early_ns = noticed.at_ns.saturating_sub(self.from_ns);
-        let is_blocked = self.shots.first().is_some_and(|first| first.shot.off_cpu.is_some());
-        let part = |of: fn(&Reading) -> u64| {
+        let is_blocked = self.looks.first().is_some_and(|first| first.look.off_cpu.is_some());
+        let part = |of: fn(&ClockReading) -> u64| {
             let early = self.before.map_or(0, |before| {
                 let room_ns = if is_blocked { self.start_ns.saturating_sub(before.at_ns) } else { 0 };
                 of(&noticed).saturating_sub(of(&before)).saturating_sub(room_ns).min(early_ns)
@@ -275,60 +243,25 @@ impl Stall {
         };
         let cpu_ns = part(|reading| reading.cpu_ns).min(duration_ns);
         let run_delay_ns = part(|reading| reading.run_delay_ns).min(duration_ns - cpu_ns);
-        Some(Split { cpu_ns, run_delay_ns, off_cpu_ns: duration_ns - cpu_ns - run_delay_ns })
-    }
-}
-
-/// The picture that stands for most of the time seen: each counts until the next one, and those of one place together.
-fn longest_seen(pictures: &[Picture], end_ns: u64) -> Option<&Picture> {
-    let until = |index: usize| pictures.get(index + 1).map_or(end_ns, |next| next.shot.at_ns);
-    let weight = |of: &Picture| -> u64 {
-        let same = pictures.iter().enumerate().filter(|(_, picture)| picture.is_same_place(of));
-        same.map(|(index, picture)| until(index).saturating_sub(picture.shot.at_ns)).sum()
-    };
-    // A place, if there is one; the first of the heaviest: ties go to what was seen earlier.
-    pictures.iter().rev().max_by_key(|picture| (picture.shot.stack.is_some(), weight(picture)))
-}
-
-fn cause(
-    split: Option<Split>,
-    picture: Option<&Picture>,
-    glanced: Option<Cause>,
-    suspended_ns: u64,
-    duration_ns: u64,
-) -> Option<Cause> {
-    // A thread that ran, or waited for a CPU, was not stopped.
-    let off_cpu_ns = split.map_or(duration_ns, |split| split.off_cpu_ns);
-    if suspended_ns > duration_ns / 2 && off_cpu_ns > duration_ns / 2 {
-        return Some(Cause::Suspended);
-    }
-    if let Some(special) = picture.and_then(|picture| picture.special) {
-        return Some(special);
-    }
-    let off_cpu = picture.and_then(|picture| picture.shot.off_cpu).or(glanced);
-    match split {
-        Some(split) if split.cpu_ns >= split.run_delay_ns.max(split.off_cpu_ns) => Some(Cause::Cpu),
-        Some(split) if split.run_delay_ns > split.off_cpu_ns => Some(Cause::Preempted),
-        // Off the CPU, says the clock; in what, says what was seen.
-        _ => off_cpu,
+        Some(TimeSplit { cpu_ns, run_delay_ns, off_cpu_ns: duration_ns - cpu_ns - run_delay_ns })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use pollscope_stacks::unwind::{End, Stack};
+    use pollscope_base::Cause;
+    use pollscope_stacks::look::Look;
 
-    use super::super::shot::Shot;
     use super::*;
 
     const MS: u64 = 1_000_000;
 
-    fn stall(before: Option<Reading>, noticed: Reading) -> Stall {
-        Stall { before, noticed: Some(noticed), ..Stall::new(Moment(1), 100 * MS, 0, 0, None, 0) }
+    fn stall(before: Option<ClockReading>, noticed: ClockReading) -> Stall {
+        Stall { before, noticed: Some(noticed), ..Stall::new(Moment(1), 100 * MS, 0, nobody(), None, 0) }
     }
 
-    fn reading(at: u64, cpu: u64, delay: u64) -> Reading {
-        Reading { at_ns: at * MS, cpu_ns: cpu * MS, run_delay_ns: delay * MS }
+    fn reading(at: u64, cpu: u64, delay: u64) -> ClockReading {
+        ClockReading { at_ns: at * MS, cpu_ns: cpu * MS, run_delay_ns: delay * MS }
     }
 
     #[test]
@@ -336,7 +269,7 @@ mod tests {
         let blocked = stall(Some(reading(90, 10, 0)), reading(150, 12, 0));
         assert_eq!(
             blocked.split(Some(reading(300, 13, 1)), 200 * MS),
-            Some(Split { cpu_ns: 3 * MS, run_delay_ns: MS, off_cpu_ns: 196 * MS })
+            Some(TimeSplit { cpu_ns: 3 * MS, run_delay_ns: MS, off_cpu_ns: 196 * MS })
         );
         // The whole time until it was noticed was spent on the CPU, and some before it.
         let busy = stall(Some(reading(50, 0, 0)), reading(150, 100, 0));
@@ -344,7 +277,7 @@ mod tests {
         assert_eq!(busy.split(None, 200 * MS), None);
         // It was busy before the poll, and was then seen blocked: none of that is the poll's.
         let mut blocks = stall(Some(reading(50, 0, 0)), reading(120, 50, 0));
-        blocks.shots.push(Arc::new(Exposure::new(Shot { off_cpu: Some(Cause::Lock), ..Shot::default() })));
+        blocks.looks.push(Arc::new(SharedLook::new(Look { off_cpu: Some(Cause::Lock), ..Look::default() })));
         assert_eq!(blocks.split(Some(reading(150, 50, 0)), 50 * MS).map(|split| split.cpu_ns), Some(0));
         blocks.noticed = Some(reading(120, 60, 0));
         assert_eq!(blocks.split(Some(reading(150, 60, 0)), 50 * MS).map(|split| split.cpu_ns), Some(10 * MS));
@@ -362,40 +295,8 @@ mod tests {
     /// A LocalSet's tasks are polled within its own poll, and are charged themselves.
     #[test]
     fn time_in_nested_polls_does_not_make_a_poll_older() {
-        let outer = Stall::new(Moment(1), 100 * MS, 30 * MS, 0, Some(reading(50, 0, 0)), 140 * MS);
+        let outer = Stall::new(Moment(1), 100 * MS, 30 * MS, nobody(), Some(reading(50, 0, 0)), 140 * MS);
         assert_eq!((outer.start_ns, outer.from_ns, outer.before), (100 * MS, 130 * MS, None));
         assert_eq!(outer.next_look_ns(20 * MS), 150 * MS);
-    }
-
-    #[test]
-    fn the_largest_share_is_the_cause() {
-        let split = |cpu, delay, off| Some(Split { cpu_ns: cpu, run_delay_ns: delay, off_cpu_ns: off });
-        let blocked = Picture { shot: Shot { off_cpu: Some(Cause::Lock), ..Shot::default() }, ..Picture::default() };
-        let panics = Picture { special: Some(Cause::Panic), ..Picture::default() };
-        assert_eq!(cause(split(10, 1, 189), Some(&blocked), None, 0, 200), Some(Cause::Lock));
-        assert_eq!(cause(split(150, 10, 40), Some(&blocked), None, 0, 200), Some(Cause::Cpu));
-        assert_eq!(cause(split(60, 100, 40), None, None, 0, 200), Some(Cause::Preempted));
-        assert_eq!(cause(split(1, 1, 198), None, None, 0, 200), None, "off the CPU, but nobody saw in what");
-        assert_eq!(cause(split(1, 1, 198), None, Some(Cause::Lock), 0, 200), Some(Cause::Lock), "but a glance did");
-        assert_eq!(cause(split(1, 1, 198), Some(&blocked), None, 150, 200), Some(Cause::Suspended));
-        assert_eq!(cause(split(150, 1, 49), None, None, 150, 200), Some(Cause::Cpu), "who ran was not stopped");
-        assert_eq!(cause(split(199, 1, 0), Some(&panics), None, 0, 200), Some(Cause::Panic));
-        assert_eq!(cause(None, Some(&blocked), None, 0, 200), Some(Cause::Lock));
-    }
-
-    #[test]
-    fn shots_of_one_place_count_together() {
-        let shot = |at_ns, line: &str| Picture {
-            shot: Shot { at_ns, ..Shot::default() },
-            blocking_line: Some(line.to_owned()),
-            ..Picture::default()
-        };
-        let shots = [shot(100, "a:1"), shot(200, "b:2"), shot(350, "a:1")];
-        assert_eq!(longest_seen(&shots, 400).unwrap().blocking_line.as_deref(), Some("a:1"));
-        assert!(longest_seen(&[], 400).is_none());
-        let mut seen =
-            [shot(100, "a:1"), Picture { shot: Shot { at_ns: 200, ..Shot::default() }, ..Picture::default() }];
-        seen[0].shot.stack = Some(Stack { frames: Vec::new(), end: End::Root, guessed: None });
-        assert_eq!(longest_seen(&seen, 900).unwrap().blocking_line.as_deref(), Some("a:1"), "nothing seen is no place");
     }
 }

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{InstallError, MOST_DEEP, RegistersAndStack, SampleError};
+use crate::process::Process;
 use crate::schedule::keep_off_the_cpu_of;
 use crate::thread::{self, Run, Runs, StateError, ThreadRef};
 use crate::unwind::Registers;
@@ -62,13 +63,13 @@ struct Turn {
     /// How many there are.
     samplers: usize,
     /// Threads that did not take a signal in time.
-    unanswered: Vec<u32>,
+    unanswered: Vec<ThreadRef>,
 }
 
 impl Turn {
-    fn note_unanswered(&mut self, tid: u32) {
-        if !self.unanswered.contains(&tid) {
-            self.unanswered.push(tid);
+    fn note_unanswered(&mut self, thread: &ThreadRef) {
+        if !self.unanswered.contains(thread) {
+            self.unanswered.push(*thread);
         }
     }
 }
@@ -153,7 +154,7 @@ pub(super) fn release(patience: Duration) -> bool {
                 return true;
             };
             let (signal, previous) = (*signal, *previous);
-            turn.unanswered.retain(|tid| may_be_pending(signal, *tid));
+            turn.unanswered.retain(|thread| may_be_pending(signal, thread));
             if turn.unanswered.is_empty() {
                 // Who replaced ours may hold on to its address, so that it counts as installed.
                 // SAFETY: `previous` was installed before, and nothing of ours is pending.
@@ -174,10 +175,10 @@ pub(super) fn release(patience: Duration) -> bool {
 
 /// Whether a thread may still have a signal to take. The kernel takes a signal off this list and looks up its handler under the
 /// lock under which it answers here, and under which handlers are replaced: what is off the list runs the handler of then.
-fn may_be_pending(signal: i32, tid: u32) -> bool {
-    match thread::read_status(&ThreadRef::here(tid)) {
+fn may_be_pending(signal: i32, thread: &ThreadRef) -> bool {
+    match thread::read_status(thread) {
         Ok(status) => status.pending_signals & bit(signal) != 0,
-        Err(error) => error != StateError::NotFound,
+        Err(error) => error.why != StateError::NotFound,
     }
 }
 
@@ -195,13 +196,20 @@ fn is_ours(signal: i32) -> bool {
 }
 
 /// `most`: how much of the stack to copy, up to `MOST_DEEP`.
-pub(super) fn sample(signal: i32, tid: u32, timeout: Duration, most: usize) -> Result<RegistersAndStack, SampleError> {
-    let thread = ThreadRef::here(tid);
-    let runs = Runs::open(&thread).map_err(SampleError::State)?;
-    let _apart = keep_off_the_cpu_of(&thread);
-    let settled = settle(signal, &thread, &runs, timeout)?;
+pub(super) fn sample(
+    signal: i32,
+    thread: &ThreadRef,
+    timeout: Duration,
+    most: usize,
+) -> Result<RegistersAndStack, SampleError> {
+    if !thread.process.is_own() {
+        return Err(SampleError::Foreign);
+    }
+    let runs = Runs::open(thread).map_err(SampleError::State)?;
+    let _apart = keep_off_the_cpu_of(thread);
+    let settled = settle(signal, thread, &runs, timeout)?;
     let mut turn = turn();
-    may_send(signal, &thread)?;
+    may_send(signal, thread)?;
     let last = SLOT.word.load(Ordering::Acquire);
     if last & PHASE == COPYING {
         // A handler of an earlier request is not done: its thread was stopped in it.
@@ -210,17 +218,17 @@ pub(super) fn sample(signal: i32, tid: u32, timeout: Duration, most: usize) -> R
     let request = ((last >> 2) + 1) << 2 | REQUESTED;
     let idle = request & !PHASE | IDLE;
     let info = Queued::new(signal, request);
-    SLOT.thread.store(tid.cast_signed(), Ordering::Relaxed);
+    SLOT.thread.store(thread.tid.cast_signed(), Ordering::Relaxed);
     SLOT.most.store(most.min(MOST_DEEP), Ordering::Relaxed);
     SLOT.word.store(request, Ordering::Release);
     // Nothing in between: a thread that blocks after the look is interrupted.
     let sent = match runs.read().map_err(SampleError::State) {
-        Ok(now) if settled.holds(now) => send(&info, tid),
+        Ok(now) if settled.holds(now) => send(&info, thread),
         other => Err(other.err().unwrap_or(SampleError::NotRunning)),
     };
     sent.inspect_err(|_| SLOT.word.store(idle, Ordering::Release))?;
-    wait(request, timeout).inspect_err(|_| turn.note_unanswered(tid))?;
-    let copy = copy_out();
+    wait(request, timeout).inspect_err(|_| turn.note_unanswered(thread))?;
+    let copy = copy_out(thread.process);
     SLOT.word.store(idle, Ordering::Release);
     copy
 }
@@ -256,7 +264,7 @@ fn settle(signal: i32, thread: &ThreadRef, runs: &Runs, timeout: Duration) -> Re
         std::thread::yield_now();
     }
     let (mut before, mut waited_for_disk) = (None, false);
-    let (start, cpu) = (Instant::now(), cpu_time(thread.tid)?);
+    let (start, cpu) = (Instant::now(), cpu_time(thread)?);
     loop {
         let now = runs.read().map_err(SampleError::State)?;
         match now.letter {
@@ -265,7 +273,7 @@ fn settle(signal: i32, thread: &ThreadRef, runs: &Runs, timeout: Duration) -> Re
             _ => return Err(SampleError::NotRunning),
         }
         let before = *before.get_or_insert(now.times_blocked);
-        if start.elapsed() >= SETTLED && cpu_time(thread.tid)?.saturating_sub(cpu) >= RAN {
+        if start.elapsed() >= SETTLED && cpu_time(thread)?.saturating_sub(cpu) >= RAN {
             return match now.times_blocked {
                 same if same == before => Ok(Settled::Ran(same)),
                 _ if waited_for_disk => Ok(Settled::Uninterruptible),
@@ -280,15 +288,15 @@ fn settle(signal: i32, thread: &ThreadRef, runs: &Runs, timeout: Duration) -> Re
 }
 
 /// The thread's time on the CPU, up to now.
-fn cpu_time(tid: u32) -> Result<Duration, SampleError> {
+fn cpu_time(thread: &ThreadRef) -> Result<Duration, SampleError> {
     // The kernel's CPUCLOCK_SCHED of one thread, which the C library's macros do not make.
     const SCHED_OF_THREAD: i32 = 2 | 4;
-    let clock = !tid.cast_signed() << 3 | SCHED_OF_THREAD;
+    let clock = !thread.tid.cast_signed() << 3 | SCHED_OF_THREAD;
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel only writes to `time`.
     match unsafe { libc::clock_gettime(clock, &raw mut time) } {
         0 => Ok(Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)),
-        _ => Err(SampleError::State(StateError::NotFound)),
+        _ => Err(SampleError::State(thread.unreadable(StateError::NotFound))),
     }
 }
 
@@ -332,12 +340,13 @@ impl Queued {
 }
 
 /// Sends it to one thread.
-fn send(info: &Queued, tid: u32) -> Result<(), SampleError> {
+fn send(info: &Queued, thread: &ThreadRef) -> Result<(), SampleError> {
     // SAFETY: the kernel reads `info`, which has the size and layout of `siginfo_t`. The signal has a handler.
-    let sent = unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, info.pid, tid, info.signal, ptr::from_ref(info)) };
+    let sent =
+        unsafe { libc::syscall(libc::SYS_rt_tgsigqueueinfo, info.pid, thread.tid, info.signal, ptr::from_ref(info)) };
     match io::Error::last_os_error().raw_os_error() {
         _ if sent == 0 => Ok(()),
-        Some(libc::ESRCH) => Err(SampleError::State(StateError::NotFound)),
+        Some(libc::ESRCH) => Err(SampleError::State(thread.unreadable(StateError::NotFound))),
         _ => Err(SampleError::NotSent),
     }
 }
@@ -366,7 +375,7 @@ fn wait(request: u64, timeout: Duration) -> Result<(), SampleError> {
 }
 
 /// Takes the finished copy. The caller has the turn and saw DONE.
-fn copy_out() -> Result<RegistersAndStack, SampleError> {
+fn copy_out(process: Process) -> Result<RegistersAndStack, SampleError> {
     // SAFETY: the word is DONE, seen with Acquire: the handler that wrote the cells is through with them, and no other
     // writes before the next request, which only the holder of the turn, our caller, makes.
     let (values, stack) = unsafe {
@@ -376,7 +385,7 @@ fn copy_out() -> Result<RegistersAndStack, SampleError> {
     if stack.is_empty() {
         return Err(SampleError::Unreadable);
     }
-    Ok(RegistersAndStack { registers: Registers { values: values.map(Some) }, stack })
+    Ok(RegistersAndStack { registers: Registers { values: values.map(Some) }, process, stack })
 }
 
 /// Runs on the thread that is sampled. Only atomics, plain memory and system calls: all that a handler may do.

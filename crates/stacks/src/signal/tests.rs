@@ -110,15 +110,15 @@ fn drop_while_one_is_pending(is_taken: bool) {
             }
         };
         mask(libc::SIG_BLOCK);
-        tell.send(ThreadRef::current().tid).unwrap();
+        tell.send(ThreadRef::current()).unwrap();
         wait.recv().unwrap();
         if is_taken {
             mask(libc::SIG_UNBLOCK);
         }
     });
-    let tid = hear.recv().unwrap();
-    send(&Queued::new(signal, REQUESTED), tid).unwrap();
-    turn().note_unanswered(tid);
+    let pending = hear.recv().unwrap();
+    send(&Queued::new(signal, REQUESTED), &pending).unwrap();
+    turn().note_unanswered(&pending);
     drop(sampler);
     assert!(is_ours(signal), "without a handler the signal would end the process");
     go_on.send(()).unwrap();

@@ -16,6 +16,7 @@ use super::table::Table;
 use super::tail_call::{self, Code};
 use super::{DebugInfo, Frame, ModuleInfo, Source, debug_info, name};
 use crate::maps::Mapping;
+use crate::process::Process;
 
 /// DWARF, as it is in the mapped file.
 pub(super) type Bytes = gimli::EndianSlice<'static, LittleEndian>;
@@ -48,8 +49,8 @@ struct Segment {
 
 impl Module {
     /// Opens the file of a mapping. One that cannot be read is a module of which nothing is known.
-    pub(super) fn of(pid: Option<u32>, mapping: &Mapping, debug_files: &[PathBuf]) -> Module {
-        match Image::of_mapping(pid, mapping) {
+    pub(super) fn of(process: &Process, mapping: &Mapping, debug_files: &[PathBuf]) -> Module {
+        match Image::of_mapping(process, mapping) {
             Ok(image) => Module::of_image(image, debug_files),
             Err(why) => Module::unreadable(why),
         }

@@ -9,6 +9,7 @@ use object::Object;
 use object::read::elf::ElfFile64;
 
 use crate::maps::Mapping;
+use crate::process::Process;
 
 /// An ELF file in memory.
 pub(super) type Elf = ElfFile64<'static, object::LittleEndian>;
@@ -44,14 +45,13 @@ impl Image {
     ///
     /// # Errors
     /// A sentence: why it cannot be read, or that another file is there now.
-    pub(super) fn of_mapping(pid: Option<u32>, mapping: &Mapping) -> Result<Image, String> {
+    pub(super) fn of_mapping(process: &Process, mapping: &Mapping) -> Result<Image, String> {
         let Some(path) = &mapping.path else {
             return Err("it is not a file".to_owned());
         };
-        let process = pid.map_or_else(|| "/proc/self".to_owned(), |pid| format!("/proc/{pid}"));
         let deleted = mapping.name.ends_with(" (deleted)");
         let mut refusal = "it was removed or replaced since it was loaded".to_owned();
-        for candidate in candidates(pid, &process, mapping, path, deleted) {
+        for candidate in candidates(process, mapping, path, deleted) {
             let Ok(file) = File::open(&candidate) else { continue };
             match inode(&file) {
                 Ok(inode) if inode == mapping.inode => return Image::of(&file),
@@ -69,19 +69,21 @@ impl Image {
 }
 
 /// Where the mapped file may be found: at its path as the process sees it, and as what the process holds open.
-fn candidates(pid: Option<u32>, process: &str, mapping: &Mapping, path: &Path, deleted: bool) -> Vec<PathBuf> {
+fn candidates(process: &Process, mapping: &Mapping, path: &Path, deleted: bool) -> Vec<PathBuf> {
     let mut candidates = Vec::new();
     if !deleted {
         let relative = path.strip_prefix("/").unwrap_or(path);
-        candidates.extend(pid.map(|_| Path::new(process).join("root").join(relative)));
+        if !process.is_own() {
+            candidates.push(Path::new(&process.file("root").to_string()).join(relative));
+        }
         candidates.push(path.to_owned());
     }
     // Only the program itself can be opened so without privilege.
-    let program = PathBuf::from(format!("{process}/exe"));
+    let program = PathBuf::from(process.file("exe").to_string());
     if fs::read_link(&program).is_ok_and(|target| target.to_str() == Some(&mapping.name)) {
         candidates.push(program);
     }
-    candidates.push(format!("{process}/map_files/{:x}-{:x}", mapping.start, mapping.end).into());
+    candidates.push(format!("{}/{:x}-{:x}", process.file("map_files"), mapping.start, mapping.end).into());
     candidates
 }
 

@@ -22,7 +22,7 @@ fn outer_address() -> u64 {
 
 #[test]
 fn a_function_of_this_program_has_a_path_and_a_line() {
-    let mut symbolizer = Symbolizer::new(None);
+    let mut symbolizer = Symbolizer::new(Process::current());
     let symbols = symbolizer.symbolize(CodeAddress::Exact(outer_address()));
     assert_eq!(symbols.source, Source::Dwarf);
     let frame = symbols.frames.last().unwrap();
@@ -43,28 +43,36 @@ fn a_function_of_a_library_has_its_exported_name() {
     unsafe extern "C" {
         fn getpid() -> i32;
     }
-    let mut symbolizer = Symbolizer::new(None);
+    let mut symbolizer = Symbolizer::new(Process::current());
     let symbols = symbolizer.symbolize(CodeAddress::Exact(getpid as *const () as u64));
     let frame = &symbols.frames[0];
     assert_eq!(frame.function.as_deref().map(|name| name.trim_start_matches('_')), Some("getpid"));
     assert!(frame.module.as_ref().unwrap().contains("libc"), "{frame:?}");
 }
 
+/// A process of which nothing is there any more.
+fn ended() -> Process {
+    let mut child = Command::new("true").spawn().unwrap();
+    let process = Process::open(child.id()).unwrap();
+    child.wait().unwrap();
+    process
+}
+
 #[test]
 fn what_is_not_code_is_unknown() {
-    let mut symbolizer = Symbolizer::new(None);
+    let mut symbolizer = Symbolizer::new(Process::current());
     for address in [0, 1, u64::MAX] {
         let symbols = symbolizer.symbolize(CodeAddress::Return(address));
         assert_eq!(*symbols, Symbols { frames: vec![Frame::default()], source: Source::None });
     }
-    let mut gone = Symbolizer::new(Some(u32::MAX));
+    let mut gone = Symbolizer::new(ended());
     assert_eq!(gone.symbolize(CodeAddress::Exact(outer_address())).source, Source::None);
     assert!(gone.refresh().is_err());
 }
 
 #[test]
 fn addresses_are_remembered_up_to_a_number() {
-    let mut symbolizer = Symbolizer::new(None);
+    let mut symbolizer = Symbolizer::new(Process::current());
     let of_outer = |symbolizer: &mut Symbolizer| symbolizer.symbolize(CodeAddress::Exact(outer_address()));
     let first = of_outer(&mut symbolizer);
     for n in 0..REMEMBERED as u64 + 100 {
@@ -79,7 +87,7 @@ fn addresses_are_remembered_up_to_a_number() {
 
 #[test]
 fn a_file_that_is_no_longer_mapped_is_closed() {
-    let mut symbolizer = Symbolizer::new(None);
+    let mut symbolizer = Symbolizer::new(Process::current());
     symbolizer.symbolize(CodeAddress::Exact(outer_address()));
     let mut unloaded = symbolizer.mapping(outer_address()).unwrap();
     unloaded.name = "/tmp/unloaded.so".to_owned();
@@ -105,7 +113,7 @@ fn copy(folder: &Path, name: &str, tool: Option<&[&str]>) -> PathBuf {
 }
 
 fn look_up(file: &Path, debug_files: &[PathBuf]) -> (ModuleInfo, Option<Frame>, Source) {
-    let maps = Maps::read(None).unwrap();
+    let maps = Maps::read(&Process::current()).unwrap();
     let mut module = Module::of_image(Image::open(file).unwrap(), debug_files);
     let address = module.virtual_address(maps.find(outer_address()).unwrap(), outer_address()).unwrap();
     let (mut frames, source) = module.look_up(address);
@@ -183,7 +191,8 @@ fn run(program: &Path) -> Child {
 
 /// Where `outer` is in a process that runs a copy of this program.
 fn address_in(child: &Child) -> CodeAddress {
-    let (here, there) = (Maps::read(None).unwrap(), Maps::read(Some(child.id())).unwrap());
+    let (here, there) =
+        (Maps::read(&Process::current()).unwrap(), Maps::read(&Process::open(child.id()).unwrap()).unwrap());
     let mapping = here.find(outer_address()).unwrap();
     let other =
         there.all().iter().find(|other| other.file_offset == mapping.file_offset && other.path.is_some()).unwrap();
@@ -197,7 +206,7 @@ fn another_process_may_have_lost_its_file() {
     let mut child = run(&program);
     let address = address_in(&child);
     let check = |when: &str, suffix: &str| {
-        let symbols = Symbolizer::new(Some(child.id())).symbolize(address);
+        let symbols = Symbolizer::new(Process::open(child.id()).unwrap()).symbolize(address);
         assert_eq!(symbols.source, Source::Dwarf, "{when}");
         assert!(LINES.contains(&symbols.frames.last().unwrap().line), "{when}");
         assert!(symbols.frames[0].module.as_ref().unwrap().ends_with(suffix), "{when}");
@@ -213,11 +222,11 @@ fn another_process_may_have_lost_its_file() {
 
 #[test]
 fn another_file_in_the_place_of_a_library_is_not_taken_for_it() {
-    let maps = Maps::read(None).unwrap();
+    let maps = Maps::read(&Process::current()).unwrap();
     let mut mapping = maps.find(outer_address()).unwrap().clone();
     mapping.path = Some("/bin/sh".into());
     mapping.name = "/bin/sh (deleted)".to_owned();
-    let module = Module::of(Some(std::process::id()), &Mapping { start: 0, end: 1, ..mapping }, &[]);
+    let module = Module::of(&Process::current(), &Mapping { start: 0, end: 1, ..mapping }, &[]);
     let expect = "it was removed or replaced since it was loaded";
     assert_eq!(module.info(String::new()).debug_info, DebugInfo::Unreadable(expect.to_owned()));
 }

@@ -50,11 +50,11 @@ struct Frame {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Trust {
     /// As the tables say.
-    Known,
+    Tables,
     /// As the function's code says.
-    Told,
+    Code,
     /// From the content of the stack.
-    Guessed,
+    Guess,
 }
 
 /// A frame that was noted: where it is, and its stack pointer.
@@ -96,7 +96,7 @@ impl<'a> Search<'a> {
         };
         let address = CodeAddress::Exact(pc);
         self.frames.push((address, sp));
-        let end = match self.walk(Frame { registers: *registers, address, trust: Trust::Known }) {
+        let end = match self.walk(Frame { registers: *registers, address, trust: Trust::Tables }) {
             Ok(()) => End::Root,
             Err(Dead { at, why }) => End::Incomplete { at, why },
         };
@@ -138,7 +138,7 @@ impl<'a> Search<'a> {
     /// Whether the thread's first function is not further up the stack as well: a first one that is not the outermost is
     /// left from an earlier thread that had this memory, or from an earlier look at the stack.
     fn is_outermost(&mut self, root: &Frame) -> bool {
-        if root.trust < Trust::Guessed {
+        if root.trust < Trust::Guess {
             return true;
         }
         let sp = root.registers.sp().unwrap_or_default();
@@ -173,12 +173,12 @@ impl<'a> Search<'a> {
     fn step(&mut self, frame: &Frame, row: &Row, cfa: u64) -> Result<Option<Frame>, &'static str> {
         let upwards = frame.registers.sp().is_some_and(|sp| cfa > sp);
         // A signal handler may run on a stack of its own, and an expression may lead to another stack on purpose.
-        let may_leave = row.signal || (matches!(row.cfa, Cfa::Expression(_)) && frame.trust == Trust::Known);
+        let may_leave = row.signal || (matches!(row.cfa, Cfa::Expression(_)) && frame.trust == Trust::Tables);
         if !upwards && !may_leave {
             return Err(DOWNWARDS);
         }
         let far = frame.registers.sp().is_none_or(|sp| cfa.wrapping_sub(sp) > FAR);
-        if frame.trust == Trust::Guessed && far {
+        if frame.trust == Trust::Guess && far {
             return Err(DOWNWARDS);
         }
         let registers = row.caller(cfa, &frame.registers, self.memory).map_err(|_| NO_MEMORY)?;
@@ -188,7 +188,7 @@ impl<'a> Search<'a> {
             return Ok(Some(caller(CodeAddress::Exact(pc))));
         }
         match self.unwinder.call_site(pc, self.memory) {
-            CallSite::Direct(target) if frame.trust > Trust::Known => {
+            CallSite::Direct(target) if frame.trust > Trust::Tables => {
                 if !self.unwinder.leads_to(target, row.function.start, self.memory) {
                     return Err(WRONG_CALL);
                 }
@@ -203,7 +203,7 @@ impl<'a> Search<'a> {
     fn entered_without_call(&mut self, pc: u64, trust: Trust) -> Result<(), &'static str> {
         let row = self.unwinder.row(CodeAddress::Return(pc).lookup(), self.memory);
         match row {
-            Some(row) if row.signal || (row.is_root() && trust < Trust::Guessed) => Ok(()),
+            Some(row) if row.signal || (row.is_root() && trust < Trust::Guess) => Ok(()),
             _ => Err(NO_CALL),
         }
     }
@@ -216,7 +216,7 @@ impl<'a> Search<'a> {
             return Ok(None);
         }
         // The outermost frame is to have a frame pointer of zero, says the ABI: so do C libraries that have no table there.
-        let outermost = frame.registers.get(RBP) == Some(0) && frame.trust < Trust::Guessed;
+        let outermost = frame.registers.get(RBP) == Some(0) && frame.trust < Trust::Guess;
         if outermost && matches!(frame.address, CodeAddress::Return(_)) {
             return Ok(None);
         }
@@ -249,8 +249,8 @@ impl<'a> Search<'a> {
         let least = sp.saturating_add(depth.least);
         let range = least..least.saturating_add(depth.slack.max(8));
         let found = match self.only(frame, row, &range, depth) {
-            Some(rbp) => self.attempt(&Frame { trust: frame.trust.max(Trust::Told), ..*frame }, row, rbp),
-            None => self.guess(&Frame { trust: Trust::Guessed, ..*frame }, row, range),
+            Some(rbp) => self.attempt(&Frame { trust: frame.trust.max(Trust::Code), ..*frame }, row, rbp),
+            None => self.guess(&Frame { trust: Trust::Guess, ..*frame }, row, range),
         };
         if found {
             return Ok(());

@@ -5,6 +5,7 @@ use std::io::Read as _;
 use pollscope_stacks::capture::Capturer;
 use pollscope_stacks::maps::Maps;
 use pollscope_stacks::memory;
+use pollscope_stacks::process::Process;
 use pollscope_stacks::thread::State;
 use pollscope_stacks::unwind::{End, Memory, Registers, Unwinder};
 
@@ -16,12 +17,12 @@ struct Changed<F>(F);
 impl<F: Fn(u64, u64) -> Option<u64>> Memory for Changed<F> {
     fn stack(&mut self, address: u64) -> Option<u64> {
         let mut word = [0; 8];
-        (memory::read(None, address, &mut word) == 8).then_some(())?;
+        (memory::read(&Process::current(), address, &mut word) == 8).then_some(())?;
         (self.0)(address, u64::from_le_bytes(word))
     }
 
     fn code(&mut self, address: u64, into: &mut [u8]) -> usize {
-        memory::read(None, address, into)
+        memory::read(&Process::current(), address, into)
     }
 }
 
@@ -32,7 +33,7 @@ fn a_broken_stack_is_incomplete() {
     let capture = capture_in(&mut Capturer::new(), &blocked.thread, "read");
     let State::InSyscall { sp, pc, .. } = capture.state else { panic!() };
     let registers = Registers::blocked(sp, pc);
-    let mut unwinder = Unwinder::new(Maps::read(None).unwrap());
+    let mut unwinder = Unwinder::new(Maps::read(&Process::current()).unwrap());
     let whole = unwinder.unwind(&registers, &mut Changed(|_, word| Some(word)));
     assert_eq!(whole, capture.stack);
 

@@ -101,7 +101,7 @@ fn sample(thread: &ThreadRef, counts: &Counts, handle: JoinHandle<()>) -> (u64, 
     let (mut samples, mut interrupting, mut unknown) = (0, 0, 0);
     let start = Instant::now();
     while start.elapsed() < LENGTH {
-        match sampler.sample(thread.tid, Duration::from_secs(1)) {
+        match sampler.sample(thread, Duration::from_secs(1)) {
             Ok(sample) => {
                 samples += 1;
                 interrupting += u64::from(sample.interrupted_call());
@@ -133,7 +133,7 @@ fn no_call_of_a_blocked_thread() {
         while !handle.is_finished() {
             blocked = if is_blocked() { blocked + 1 } else { 0 };
             if (10..1_000).contains(&blocked) {
-                let sampled = sampler.sample(thread.tid, Duration::from_secs(1));
+                let sampled = sampler.sample(&thread, Duration::from_secs(1));
                 looks += u32::from(sampled.is_err_and(|error| error == SampleError::NotRunning));
             }
             std::thread::sleep(Duration::from_micros(100));

@@ -5,6 +5,7 @@ mod adversary;
 mod blocked;
 mod broken;
 mod interrupted;
+mod look;
 mod process;
 mod running;
 mod support;

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, Command, Stdio};
 
 use pollscope_stacks::capture::{CaptureError, Capturer};
+use pollscope_stacks::process::Process;
 use pollscope_stacks::thread::{self, StateError, ThreadRef};
 
 use crate::support::{capture_in, spawn, truth};
@@ -24,7 +25,7 @@ fn child(role: &str, on_main_thread: bool) -> (Child, ThreadRef, Vec<u64>) {
         .expect("the child tells");
     let mut numbers = line.split(' ').map(|number| number.parse().unwrap());
     let tid = numbers.next().unwrap() as u32;
-    let thread = ThreadRef { pid: Some(child.id()), tid };
+    let thread = Process::open(child.id()).unwrap().thread(tid);
     (child, thread, numbers.collect())
 }
 
@@ -73,27 +74,29 @@ fn check(on_main_thread: bool) -> ThreadRef {
     }
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
-    assert!(matches!(capturer.capture(&thread), Err(CaptureError::State(StateError::NotFound))));
-    assert_eq!(thread::read_wchan(&thread), Err(StateError::NotFound));
+    let is_gone =
+        |error: &CaptureError| matches!(error, CaptureError::State(error) if error.why == StateError::NotFound);
+    assert!(capturer.capture(&thread).is_err_and(|error| is_gone(&error)));
+    assert_eq!(thread::read_wchan(&thread).map_err(|error| error.why), Err(StateError::NotFound));
     thread
 }
 
 #[test]
 fn a_thread_of_another_process() {
     let thread = check(false);
-    assert_ne!(thread.pid, Some(thread.tid));
+    assert_ne!(thread.process.pid(), thread.tid);
 }
 
 #[test]
 fn the_main_thread_of_another_process() {
     let thread = check(true);
-    assert_eq!(thread.pid, Some(thread.tid));
+    assert_eq!(thread.process.pid(), thread.tid);
 }
 
 #[test]
 fn a_program_that_is_not_ours() {
     let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    let thread = ThreadRef { pid: Some(child.id()), tid: child.id() };
+    let thread = Process::open(child.id()).unwrap().thread(child.id());
     let capture = capture_in(&mut Capturer::new(), &thread, "read");
     assert!(capture.stack.is_complete(), "{:?}", capture.stack);
     drop(child.stdin.take());
@@ -103,7 +106,7 @@ fn a_program_that_is_not_ours() {
 #[test]
 fn the_main_thread_of_this_process() {
     // Of the test program it waits for the tests, unless it runs this one.
-    let main = ThreadRef::here(std::process::id());
+    let main = Process::current().thread(std::process::id());
     if ThreadRef::current() == main {
         return;
     }

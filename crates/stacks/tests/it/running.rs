@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use pollscope_stacks::capture::Capturer;
+use pollscope_stacks::process::Process;
 use pollscope_stacks::signal::{SampleError, Sampler};
 use pollscope_stacks::thread::ThreadRef;
 
@@ -47,7 +48,7 @@ fn a_thousand_samples_of_a_spinning_thread() {
     let (mut complete, mut right) = (0, 0);
     let mut samples = 0;
     while samples < SAMPLES {
-        let sample = match sampler.sample(spinning.thread.tid, PATIENCE) {
+        let sample = match sampler.sample(&spinning.thread, PATIENCE) {
             Ok(sample) => sample,
             // It just begins, or takes a lock of the allocator.
             Err(SampleError::NotRunning) => continue,
@@ -94,7 +95,7 @@ fn blocked_threads_are_not_interrupted() {
     capture_in(&mut capturer, &poller.thread, "poll");
     for _ in 0..200 {
         for blocked in [&sleeper, &poller] {
-            let error = sampler.sample(blocked.thread.tid, PATIENCE).unwrap_err();
+            let error = sampler.sample(&blocked.thread, PATIENCE).unwrap_err();
             assert_eq!(error, SampleError::NotRunning);
             assert!(capturer.capture(&blocked.thread).unwrap().stack.is_complete());
         }
@@ -121,14 +122,26 @@ fn a_thread_that_blocks_the_signal_is_left_alone() {
             libc::sigaddset(&raw mut set, signal);
             libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut());
         }
-        tell.send(ThreadRef::current().tid).unwrap();
+        tell.send(ThreadRef::current()).unwrap();
         black_box(spin_inner(&theirs));
     });
-    let tid = hear.recv().unwrap();
-    assert_eq!(sampler.sample(tid, Duration::from_millis(1)).unwrap_err(), SampleError::Masked);
+    let asked = hear.recv().unwrap();
+    assert_eq!(sampler.sample(&asked, Duration::from_millis(1)).unwrap_err(), SampleError::Masked);
     stop.store(true, Ordering::Relaxed);
     thread.join().unwrap();
-    assert!(matches!(sampler.sample(tid, PATIENCE), Err(SampleError::State(_))));
+    assert!(matches!(sampler.sample(&asked, PATIENCE), Err(SampleError::State(_))));
+}
+
+#[test]
+fn a_thread_of_another_process_is_sent_nothing() {
+    let _one = one();
+    let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let foreign = Process::open(child.id()).unwrap().thread(child.id());
+    let sampler = Sampler::install().unwrap();
+    assert_eq!(sampler.sample(&foreign, PATIENCE).unwrap_err(), SampleError::Foreign);
+    assert!(child.try_wait().unwrap().is_none(), "the signal would have ended it");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
@@ -136,20 +149,20 @@ fn a_replaced_handler_is_noticed_and_a_foreign_signal_does_no_harm() {
     let _one = one();
     let sampler = Sampler::install().unwrap();
     assert_eq!(Sampler::install().unwrap().signal(), sampler.signal());
-    let me = ThreadRef::current().tid;
+    let me = ThreadRef::current();
     // SAFETY: the signal has a handler; the thread is this one.
-    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), me, sampler.signal()) };
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), me.tid, sampler.signal()) };
     // SAFETY: all zeros are a valid `sigaction`, which asks for the default. What was there is put back, and no signal
     // is sent meanwhile.
     unsafe {
         let default: libc::sigaction = std::mem::zeroed();
         let mut ours: libc::sigaction = std::mem::zeroed();
         libc::sigaction(sampler.signal(), &raw const default, &raw mut ours);
-        assert_eq!(sampler.sample(me, PATIENCE).unwrap_err(), SampleError::Displaced);
+        assert_eq!(sampler.sample(&me, PATIENCE).unwrap_err(), SampleError::Displaced);
         libc::sigaction(sampler.signal(), &raw const ours, std::ptr::null_mut());
     }
     // Whoever asks is in a system call whenever it looks.
-    assert_eq!(sampler.sample(me, PATIENCE).unwrap_err(), SampleError::NotRunning);
+    assert_eq!(sampler.sample(&me, PATIENCE).unwrap_err(), SampleError::NotRunning);
 }
 
 /// In a process of its own: there is one handler for all who sample.
@@ -170,17 +183,17 @@ fn beside_a_foreign_handler() {
     }
     let sampler = Sampler::install_for(signal).unwrap();
     assert_eq!(Sampler::install().unwrap().signal(), signal, "one is enough");
-    let me = ThreadRef::current().tid;
+    let me = ThreadRef::current();
     for _ in 0..10 {
         // SAFETY: the signal has a handler; the thread is this one.
-        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), me, signal) };
+        unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), me.tid, signal) };
     }
     let stop = Arc::new(AtomicBool::new(false));
     let theirs = stop.clone();
     let spinning = spawn(move || {
         black_box(spin_outer(&theirs));
     });
-    let samples = (0..100).filter(|_| sampler.sample(spinning.thread.tid, PATIENCE).is_ok()).count();
+    let samples = (0..100).filter(|_| sampler.sample(&spinning.thread, PATIENCE).is_ok()).count();
     stop.store(true, Ordering::Relaxed);
     spinning.handle.join().unwrap();
     assert!(samples > 0);

@@ -12,6 +12,7 @@ use object::{Object as _, ObjectSymbol as _};
 use pollscope_stacks::address::CodeAddress;
 use pollscope_stacks::capture::{Capture, Capturer};
 use pollscope_stacks::maps::Maps;
+use pollscope_stacks::process::Process;
 use pollscope_stacks::thread::ThreadRef;
 
 /// Tests wait at most this long for what must happen.
@@ -122,7 +123,7 @@ pub(crate) fn name(address: u64) -> Option<&'static str> {
 fn symbols() -> Vec<(u64, u64, String)> {
     let program = fs::read("/proc/self/exe").expect("the test program");
     let file = object::File::parse(&*program).expect("an ELF file");
-    let maps = Maps::read(None).expect("maps");
+    let maps = Maps::read(&Process::current()).expect("maps");
     let here = symbols as *const () as u64;
     let header = maps.find(here).and_then(|mapping| mapping.header).expect("the test program is mapped");
     let mut symbols: Vec<_> = file

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use pollscope_stacks::address::CodeAddress;
+use pollscope_stacks::process::Process;
 use pollscope_stacks::symbolize::Symbolizer;
 
 /// A library with a function of that name alone.
@@ -32,7 +33,7 @@ fn load(library: &Path, function: &str) -> (*mut c_void, u64) {
 
 #[test]
 fn a_function_in_the_place_of_another_has_its_own_name() {
-    let mut symbolizer = Symbolizer::new(None);
+    let mut symbolizer = Symbolizer::new(Process::current());
     let mut name = |address| {
         symbolizer.refresh().unwrap();
         let symbols = symbolizer.symbolize(CodeAddress::Exact(address));

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use pollscope_stacks::address::CodeAddress;
 use pollscope_stacks::poll::{self, Kind, PollStack, Rules};
+use pollscope_stacks::process::Process;
 use pollscope_stacks::symbolize::{Symbolizer, Symbols};
 use tokio::runtime::{Builder, Runtime};
 
@@ -80,7 +81,7 @@ thread_local! {
 }
 
 pub(crate) fn symbolized(stack: &[CodeAddress]) -> Vec<(CodeAddress, Arc<Symbols>)> {
-    let mut symbolizer = SYMBOLIZER.take().unwrap_or_else(|| Symbolizer::new(None));
+    let mut symbolizer = SYMBOLIZER.take().unwrap_or_else(|| Symbolizer::new(Process::current()));
     let symbolized = symbolizer.symbolize_stack(stack);
     SYMBOLIZER.set(Some(symbolizer));
     symbolized

@@ -9,7 +9,7 @@ const MOST: usize = 16;
 
 /// The reasons so far.
 #[derive(Debug, Default)]
-pub(crate) struct Notes(Mutex<Kept>);
+pub(crate) struct CaptureLimits(Mutex<Kept>);
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -18,13 +18,13 @@ struct Kept {
     said: usize,
 }
 
-impl Notes {
+impl CaptureLimits {
     /// Keeps a reason, if there is one and it is not known.
-    pub(crate) fn add(&self, note: impl Into<Option<CaptureNote>>) {
-        let Some(note) = note.into() else { return };
+    pub(crate) fn add(&self, limit: impl Into<Option<CaptureNote>>) {
+        let Some(limit) = limit.into() else { return };
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.all.len() < MOST && !kept.all.contains(&note) {
-            kept.all.push(note);
+        if kept.all.len() < MOST && !kept.all.contains(&limit) {
+            kept.all.push(limit);
         }
     }
 
@@ -38,7 +38,7 @@ impl Notes {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (said, known) = (kept.said, kept.all.len());
         kept.said = known;
-        kept.all[said..].iter().map(|note| format!("{}{note}\n", CaptureNote::LINE_START)).collect()
+        kept.all[said..].iter().map(|limit| format!("{}{limit}\n", CaptureNote::LINE_START)).collect()
     }
 }
 
@@ -48,22 +48,22 @@ mod tests {
 
     #[test]
     fn a_reason_is_said_once() {
-        let notes = Notes::default();
-        notes.add(CaptureNote::Stripped);
-        notes.add(CaptureNote::Stripped);
-        let lines = notes.take_lines();
+        let limits = CaptureLimits::default();
+        limits.add(CaptureNote::Stripped);
+        limits.add(CaptureNote::Stripped);
+        let lines = limits.take_lines();
         assert_eq!(lines.len(), 1);
         assert!(lines[0].starts_with("WARN pollscope: cannot name functions and lines: ") && lines[0].ends_with('\n'));
-        notes.add(CaptureNote::Stripped);
-        assert!(notes.take_lines().is_empty());
-        notes.add(CaptureNote::MemoryUnreadable);
-        assert_eq!((notes.take_lines().len(), notes.all().len()), (1, 2));
+        limits.add(CaptureNote::Stripped);
+        assert!(limits.take_lines().is_empty());
+        limits.add(CaptureNote::MemoryUnreadable);
+        assert_eq!((limits.take_lines().len(), limits.all().len()), (1, 2));
     }
 
     #[test]
     fn reasons_are_bounded() {
-        let notes = Notes::default();
-        (0..99).for_each(|n| notes.add(CaptureNote::StackIncomplete(n.to_string())));
-        assert_eq!(notes.all().len(), MOST);
+        let limits = CaptureLimits::default();
+        (0..99).for_each(|n| limits.add(CaptureNote::StackIncomplete(n.to_string())));
+        assert_eq!(limits.all().len(), MOST);
     }
 }

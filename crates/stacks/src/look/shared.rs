@@ -1,0 +1,37 @@
+//! A look that is named later.
+
+use std::sync::OnceLock;
+
+use super::looker::Look;
+use super::named::NamedLook;
+use super::namer::Namer;
+
+/// A look that one thread took and another one names, for whoever asks what it shows.
+#[derive(Debug, Default)]
+pub struct SharedLook {
+    /// What was seen.
+    pub look: Look,
+    named: OnceLock<NamedLook>,
+}
+
+impl SharedLook {
+    /// Not named yet.
+    pub fn new(look: Look) -> SharedLook {
+        SharedLook { look, named: OnceLock::new() }
+    }
+
+    /// Named now, if it was not before.
+    pub fn named(&self, namer: &mut Namer) -> &NamedLook {
+        self.named.get_or_init(|| namer.name(&self.look))
+    }
+
+    /// `None` when it is not named yet.
+    pub fn named_by_now(&self) -> Option<&NamedLook> {
+        self.named.get()
+    }
+
+    /// What it shows by now, with names or without.
+    pub fn as_known(&self) -> NamedLook {
+        self.named_by_now().cloned().unwrap_or_else(|| NamedLook::unnamed(&self.look))
+    }
+}

@@ -1,0 +1,100 @@
+//! Looks at threads of another process: the same as at the own ones, and nothing that it notices.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pollscope_base::{Cause, Evidence};
+use pollscope_stacks::look::{Look, Looker, NamedLook, Namer, Observation, SyscallSamples};
+use pollscope_stacks::process::Process;
+use pollscope_stacks::thread::{ThreadRef, read_state};
+
+use crate::support::{PATIENCE, spawn};
+
+/// Runs one of those below in a process of its own; which thread of it is to be looked at.
+fn child(role: &str) -> (Child, ThreadRef) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([role, "--exact", "--ignored", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines().map_while(Result::ok);
+    let tid = lines.find_map(|line| line.split_once("thread: ")?.1.parse().ok()).expect("the child tells");
+    let process = Process::open(child.id()).unwrap();
+    (child, process.thread(tid))
+}
+
+#[test]
+#[ignore = "what a child process of the other tests does"]
+fn a_thread_waits_for_input() {
+    let blocked = spawn(|| drop(std::io::stdin().read(&mut [0])));
+    println!("thread: {}", blocked.thread.tid);
+    blocked.handle.join().unwrap();
+}
+
+#[test]
+#[ignore = "what a child process of the other tests does"]
+fn a_thread_computes() {
+    let blocked = spawn(|| {
+        loop {
+            std::hint::black_box(());
+        }
+    });
+    println!("thread: {}", blocked.thread.tid);
+    // Ends with the test, whatever happens to it.
+    drop(std::io::stdin().read(&mut [0]));
+    std::process::exit(0);
+}
+
+#[track_caller]
+fn look_until(looker: &mut Looker, thread: &ThreadRef, is_seen: impl Fn(&Look) -> bool) -> Look {
+    let begin = Instant::now();
+    loop {
+        match looker.look(thread, 100) {
+            Some(look) if is_seen(&look) => return look,
+            other if begin.elapsed() > PATIENCE => panic!("not seen: {other:?}"),
+            _ => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+#[test]
+fn a_blocked_thread_of_another_process_has_its_line_its_call_and_its_cause() {
+    let (mut child, thread) = child("look::a_thread_waits_for_input");
+    let (mut looker, mut namer) = (Looker::new(thread.process), Namer::new(thread.process, Vec::new(), false));
+    looker.prepare();
+    let look = look_until(&mut looker, &thread, |look| look.off_cpu.is_some());
+    let mut samples = SyscallSamples::default();
+    samples.count(&thread.process, &read_state(&thread).unwrap());
+    let named = namer.name(&look);
+    let looks = [named.clone()];
+    let observation =
+        Observation { looks: &looks, samples: &samples, split: None, suspended_ns: 0, duration_ns: 50, end_ns: 150 };
+    let evidence = observation.evidence();
+    assert_eq!(evidence.cause, Some(Cause::BlockingCall));
+    let call = evidence.call.unwrap();
+    assert!(call.name == "read" && call.path.unwrap().starts_with("pipe:["));
+    let line = evidence.blocking_line.unwrap();
+    assert!(line.contains("tests/it/look.rs:"), "{line}");
+    assert_eq!((evidence.stack_complete, evidence.captures), (Some(true), 1));
+    assert!(Evidence { captures: 1, ..named.evidence() }.sentence(50).unwrap().starts_with("blocked in read("));
+    assert_eq!((looker.take_limits(), namer.take_limits()), (Vec::new(), Vec::new()));
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    assert!(looker.look(&thread, 200).is_none());
+    assert_eq!(looker.take_limits(), [], "that it ended is no limit");
+}
+
+#[test]
+fn a_running_thread_of_another_process_is_left_alone() {
+    let (mut child, thread) = child("look::a_thread_computes");
+    let mut looker = Looker::new(thread.process);
+    assert!(!looker.can_sample());
+    let look = look_until(&mut looker, &thread, |look| look.off_cpu.is_none());
+    assert!(look.stack.is_none() && look.call.is_none() && !look.is_unanswered);
+    assert_eq!(NamedLook::unnamed(&look).evidence(), Evidence::default());
+    assert_eq!(looker.take_limits(), []);
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+}
