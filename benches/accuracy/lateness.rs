@@ -1,4 +1,4 @@
-//! How late a line says that a poll still runs, and how late a stall is looked at while names are looked up.
+//! Measures how late a line says that a poll still runs, and how late a stall is looked at while the probe looks up names.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -14,9 +14,9 @@ use super::{detected_us, quantiles_us};
 /// At 10× that, and not before 100 ms, a line says that a poll still runs.
 const THRESHOLD: Duration = Duration::from_millis(10);
 const STILL: Duration = Duration::from_millis(100);
-/// Stalls for the lines, half of them the first of their probe.
+/// The number of stalls for the lines, half of them the first of their probe.
 const STALLS: usize = 40;
-/// Probes whose first stall is followed by others at once.
+/// The number of probes whose first stall is followed by others at once.
 const PROBES: usize = 20;
 
 pub(crate) fn print() {
@@ -70,7 +70,7 @@ impl Yardstick {
     }
 }
 
-/// When lines that say so were written.
+/// The times at which such lines were written.
 #[derive(Clone, Default)]
 struct Stamps(Arc<Mutex<Vec<Instant>>>);
 
@@ -118,7 +118,7 @@ fn stalls_at_once() -> Vec<Option<f64>> {
             probe.spawn("stall", async { thread::sleep(THRESHOLD * 2) }).await.unwrap();
         }
     });
-    // On a busy machine names come later than anybody else would wait for them.
+    // On a busy machine names come later than the usual wait for them.
     let start = Instant::now();
     let polls = loop {
         probe.finish(Duration::from_secs(5));

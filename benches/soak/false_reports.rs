@@ -1,4 +1,4 @@
-//! Cooperative load at asyncio's threshold: nothing is slow but what the machine holds up, and the tasks' own clocks tell of that.
+//! Runs a cooperative load at asyncio's threshold: only the machine makes a poll slow, and the tasks' own clocks notice that.
 
 use std::cell::Cell;
 use std::io::{self, Write};

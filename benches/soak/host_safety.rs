@@ -1,4 +1,4 @@
-//! Rounds of everything that a program may do, under probes that look at every poll of a millisecond; and what is left of it.
+//! Does in rounds everything that a program may do, under probes that look at every poll of a millisecond, and measures what is left.
 
 use std::collections::BTreeMap;
 use std::panic;
@@ -14,23 +14,23 @@ use crate::host::{Host, dispositions, threads, wait_for_threads};
 use crate::loads::{self, Counts};
 use crate::{library, progress};
 
-/// The lowest that makes sense: a shorter poll is over before anybody can look.
-/// The bench's own threads: the one that runs it, and the one that watches its progress.
+/// The lowest threshold that makes sense: a shorter poll is over before anything can look.
+/// The benchmark's own threads: the one that runs it, and the one that watches its progress.
 const THREADS: usize = 2;
 const THRESHOLD: Duration = Duration::from_millis(1);
-/// How long the probes' own threads may take to end, and those of runtimes that nobody waits for.
+/// How long the probes' threads may take to end, and those of runtimes that nothing waits for.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often a round's two runtimes do everything. The first names of a probe take as long as all of it.
+/// How often a round's two runtimes do everything. The first names of a probe take as long as all this work.
 const REPEATS: usize = 8;
 /// What comes and goes in a round beside the two runtimes, and after them.
 const TIMES: usize = 6;
-/// By how much the heap may differ between rounds: a thread keeps its place in the last probe, of 0.9 MB, until it polls under
-/// another one.
+/// How much the heap may differ between rounds: a thread keeps its place of 0.9 MB in the last probe until it polls under another
+/// one.
 const HEAP_SLACK: i64 = 2 << 20;
-/// By how much the resident size may grow once everything was done a few times. The allocator keeps what many threads freed.
+/// How much the resident size may grow after the first rounds. The allocator keeps what many threads freed.
 const RSS_SLACK_KIB: u64 = 128 << 10;
 
-/// What the probes reported.
+/// The reports of the probes.
 #[derive(Default)]
 pub(crate) struct Seen(Mutex<Reports>);
 
@@ -45,7 +45,7 @@ struct Reports {
 }
 
 impl Seen {
-    /// A probe that counts here what it reports.
+    /// Installs a probe that counts its reports here.
     pub(crate) fn probe(self: &Arc<Seen>, runtime: &mut Builder) -> Probe {
         let seen = Arc::clone(self);
         let builder = Probe::builder().slow_poll(THRESHOLD).on_slow_poll(move |poll| seen.add(poll));
@@ -65,7 +65,7 @@ impl Seen {
     }
 }
 
-/// Runs rounds for so long, and prints what was done and what the process has then. What is wrong.
+/// Runs rounds for so long, and prints what was done and what the process has afterwards; returns the failures.
 pub(crate) fn run(length: Duration) -> Vec<String> {
     println!("\nhost safety: stacks copied from {THRESHOLD:?} on");
     if library::load_and_unload(Duration::ZERO).is_none() {
@@ -77,7 +77,7 @@ pub(crate) fn run(length: Duration) -> Vec<String> {
     panic::set_hook(Box::new(|_| {}));
     let (seen, counts) = (Arc::new(Seen::default()), Arc::new(Counts::default()));
     let mut failures = Vec::new();
-    // Those of what ran before are not to be taken for what there was.
+    // Waits for the threads of earlier parts, which must not count as there from the start.
     if let Err(left) = wait_for_threads(THREADS, PATIENCE) {
         failures.push(format!("threads were there before: {left:?}"));
     }
@@ -108,7 +108,7 @@ fn same(is_same: bool) -> &'static str {
     if is_same { "the same" } else { "CHANGED" }
 }
 
-/// Two measured runtimes at once, while others come and go; then those alone, so that the last probe is dropped again and again.
+/// Runs two measured runtimes at once while others come and go; then only the others, so that the last probe is dropped again and again.
 fn round(seen: &Arc<Seen>, counts: &Arc<Counts>) {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -170,7 +170,7 @@ const MEASURES: [(&str, Measure); 4] = [
     ("threads", |host| host.threads as i64),
 ];
 
-/// The first quarter of the rounds is for warming up: from then on nothing may grow.
+/// Prints the growth. The first quarter of the rounds is a warm-up; after that nothing may grow.
 fn compare(hosts: &[Host]) -> Vec<String> {
     let (first, warm, last) = (&hosts[0], &hosts[(hosts.len() - 1).div_ceil(4)], &hosts[hosts.len() - 1]);
     let rounds = &hosts[(hosts.len() - 1).div_ceil(4)..];
@@ -192,7 +192,7 @@ fn compare(hosts: &[Host]) -> Vec<String> {
     failed.map(|(_, what)| format!("{what}: see the table ({:?})", threads())).collect()
 }
 
-/// By least squares; `None` for fewer than two.
+/// The slope by least squares; `None` for fewer than two values.
 fn slope(values: impl Iterator<Item = i64>) -> Option<f64> {
     let values: Vec<f64> = values.map(|value| value as f64).collect();
     let count = values.len() as f64;

@@ -1,4 +1,4 @@
-//! What a program may do while its stacks are copied. Every poll lasts several thresholds, so that it is looked at.
+//! What a program may do while its stacks are copied. Every poll lasts several thresholds, so that a look happens.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -15,12 +15,12 @@ use tokio::task::{JoinHandle, yield_now};
 use crate::host_safety::Seen;
 use crate::{library, spawn};
 
-/// How long a poll blocks or computes, in each of its steps.
+/// How long each step of a poll blocks or computes.
 const STEP: Duration = Duration::from_millis(3);
-/// How many tasks do the same.
+/// The number of tasks that do the same.
 const TASKS: usize = 6;
 
-/// What was done, and what went otherwise than it should.
+/// What was done, and what went wrong.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) panics: AtomicU64,
@@ -47,12 +47,12 @@ fn compute(time: Duration) -> u64 {
     number
 }
 
-/// Blocks or computes, by turns.
+/// Blocks and computes in turn.
 fn step(index: usize) {
     if index.is_multiple_of(2) { thread::sleep(STEP) } else { _ = black_box(compute(STEP)) }
 }
 
-/// All of them at once on the current runtime.
+/// Runs all loads at once on the current runtime.
 pub(crate) async fn all(probe: Probe, counts: Arc<Counts>) {
     let loads: [JoinHandle<()>; 5] = [
         spawn(&probe, panics(probe.clone(), Arc::clone(&counts))),
@@ -85,7 +85,7 @@ async fn panics(probe: Probe, counts: Arc<Counts>) {
     }
 }
 
-/// Aborted from another thread, while a poll of theirs blocks or computes.
+/// Tasks that another thread aborts while their poll blocks or computes.
 async fn aborts(probe: Probe, counts: Arc<Counts>) {
     let forever = |index: usize| async move {
         loop {
@@ -122,7 +122,7 @@ async fn libraries(probe: Probe, counts: Arc<Counts>) {
     join(&counts, (0..TASKS / 2).map(|_| spawn(&probe, loading(Arc::clone(&counts))))).await;
 }
 
-/// Small and large, growing, and freed by another thread.
+/// Allocations, small and large, growing, and freed by another thread.
 async fn allocations(probe: Probe, counts: Arc<Counts>) {
     let (give, take) = mpsc::channel::<Vec<u8>>();
     let freeing = thread::spawn(move || take.into_iter().map(|bytes| bytes.len()).sum::<usize>());
@@ -137,7 +137,7 @@ async fn allocations(probe: Probe, counts: Arc<Counts>) {
                 let mut bytes = vec![1; size];
                 bytes.extend_from_slice(&[2; 100]);
                 if let Some(old) = kept.insert(number >> 58, bytes) {
-                    // Nobody receives only when that thread panicked, which joining it shows.
+                    // An error means that the other thread panicked, which its join shows.
                     let _ = give.send(old);
                 }
                 counts.allocations.fetch_add(1, Relaxed);
@@ -154,7 +154,7 @@ async fn allocations(probe: Probe, counts: Arc<Counts>) {
     freeing.join().expect("freeing does not panic");
 }
 
-/// New processes, started and waited for on the loop.
+/// New processes, which the loop starts and waits for.
 async fn commands(probe: Probe, counts: Arc<Counts>) {
     let starting = |counts: Arc<Counts>| async move {
         for _ in 0..2 {
@@ -213,7 +213,7 @@ pub(crate) fn drop_mid_poll(times: usize, seen: &Arc<Seen>, counts: &Counts) {
             for task in 0..TASKS {
                 let tell = tell.clone();
                 let blocks = async move {
-                    // Those that never run tell nobody.
+                    // Only the first message counts; an error means that it has come.
                     let _ = tell.send(());
                     (0..5).for_each(|_| step(task));
                 };

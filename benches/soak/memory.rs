@@ -1,5 +1,5 @@
-//! Whether memory grows with what a program does: polls, tasks, spawn sites, slow polls, names, runtimes. Each is done for a while,
-//! and as much again, ten times over, with a reading after each.
+//! Measures whether memory grows with what a program does: polls, tasks, spawn sites, slow polls, names, runtimes. It does each of them
+//! for a while as a warm-up, and as much again in ten parts, with a reading after each part.
 
 use std::thread;
 use std::time::Duration;
@@ -14,30 +14,30 @@ use crate::reading::Reading;
 use crate::{many_sites, progress, spawn};
 
 const MILLION: f64 = 1e6;
-/// By how much memory may seem to grow with a million of what is done.
+/// The growth of memory that counts as noise, for a million of what is done.
 const PAGE: f64 = 4_096.0;
 /// Readings after the warm-up.
 const READINGS: u64 = 10;
-/// That poll beside each other: twice as many as there are workers.
+/// The number of tasks that poll side by side: twice as many as there are workers.
 const TASKS: u64 = 4;
-/// Names that a probe keeps.
+/// The number of names that a probe keeps.
 const NAMES: u64 = 16_384;
 const PATIENCE: Duration = Duration::from_secs(20);
-/// By how much memory may grow over all runtimes that come and go: the C library keeps some of what was freed.
+/// The most that memory may grow over all runtimes that come and go: the C library keeps some of what was freed.
 const RUNTIMES_SLACK: i64 = 8 << 20;
-/// The same over all that is looked at.
+/// The same over all looks at stalls.
 const CODE_SLACK: i64 = 4 << 20;
 
-/// What is done again and again, and what was read after the warm-up and after each time.
+/// What is done repeatedly, and the readings after the warm-up and after each part.
 struct Growth {
     what: &'static str,
-    /// By how many bytes it may grow in all: what is remembered of a program's code fills by and by.
+    /// The bytes that it may grow in all: what the probe remembers of a program's code fills up slowly.
     slack: i64,
     readings: Vec<Reading>,
 }
 
 impl Growth {
-    /// Bytes in a million, by least squares; `None` for fewer than two readings.
+    /// The growth in bytes for a million, by least squares; `None` for fewer than two readings.
     fn slope(&self, bytes: fn(&Reading) -> i64) -> Option<f64> {
         let point = |reading: &Reading| (reading.done as f64 / MILLION, bytes(reading) as f64);
         let points: Vec<(f64, f64)> = self.readings.iter().map(point).collect();
@@ -66,9 +66,9 @@ impl Growth {
         print_row(self.what, &row);
     }
 
-    /// What is wrong, if there is more in memory by over a page for each million, or by more than the slack.
+    /// A failure if memory grew by more than a page for each million, or by more than the slack.
     fn check(&self) -> Option<String> {
-        // Of a program of a million calls the code itself becomes resident as it is run: files' pages are not counted.
+        // The code of a program with a million calls becomes resident as it runs, so the pages of files do not count.
         let grows = [|reading: &Reading| reading.live_bytes, |reading: &Reading| reading.anonymous_bytes];
         let grows =
             grows.into_iter().any(|bytes| match (self.slack, self.readings.first().zip(self.readings.last())) {
@@ -90,9 +90,9 @@ fn print_head() {
     print_row("", &head.map(str::to_owned));
 }
 
-/// Does so much for a warm-up, and as much again in ten parts, with a reading after each. After the warm-up all that the process has is
-/// made resident: a bucket that counts for the first time is no growth, and it is a page. The work is not inlined, as each copy of a
-/// spawn would be a site of its own.
+/// Does so much as a warm-up, and as much again in ten parts, with a reading after each part. After the warm-up it makes all of the
+/// process's memory resident: otherwise a bucket that counts for the first time looks like the growth of a page. The work is not
+/// inlined, since each copy of a spawn would be a site of its own.
 fn grow(what: &'static str, count: u64, work: &mut dyn FnMut(u64)) -> Growth {
     let mut done = 0;
     let mut readings = Vec::with_capacity(1 + READINGS as usize);
@@ -102,7 +102,7 @@ fn grow(what: &'static str, count: u64, work: &mut dyn FnMut(u64)) -> Growth {
         done += count;
         Reading::now(done)
     };
-    // The first reading takes memory itself.
+    // The first reading allocates memory itself.
     more(count / 2);
     make_resident();
     readings.push(more(count - count / 2));
@@ -150,7 +150,7 @@ async fn tasks(probe: &Probe, count: u64) {
     }
 }
 
-/// What must be so of any snapshot once all is quiet. What is wrong.
+/// Checks what must hold of every snapshot when all is quiet; returns the failures.
 fn disagreements(what: &str, snapshot: &Snapshot, polls: u64) -> Vec<String> {
     let by_site: u64 = snapshot.sites.iter().map(|site| site.polls.count()).sum();
     let listed = snapshot.slow_polls.len() as u64;
@@ -168,7 +168,7 @@ fn disagreements(what: &str, snapshot: &Snapshot, polls: u64) -> Vec<String> {
     checks.into_iter().filter(|(holds, _)| !holds).map(|(_, wrong)| format!("{what}: {wrong}")).collect()
 }
 
-/// Polls and tasks of which none is slow.
+/// Measures polls and tasks of which none is slow.
 fn quick(failures: &mut Vec<String>, all: &mut Vec<Growth>) {
     let patient = || Probe::builder().slow_poll(Duration::from_secs(3_600));
     let kinds: [(&str, &str, Make); 2] = [
@@ -186,7 +186,7 @@ fn quick(failures: &mut Vec<String>, all: &mut Vec<Growth>) {
     }
 }
 
-/// Every poll is slow: without looks at threads and with them.
+/// Measures slow polls, without looks at threads and with them.
 fn slow(failures: &mut Vec<String>, all: &mut Vec<Growth>) {
     let at = |threshold| Probe::builder().slow_poll(threshold).slow_poll_lines(std::io::sink());
     let kinds = [
@@ -203,7 +203,7 @@ fn slow(failures: &mut Vec<String>, all: &mut Vec<Growth>) {
         drop(runtime);
         let snapshot = probe.snapshot();
         failures.extend(disagreements(what, &snapshot, snapshot.polls.count()));
-        // A poll in which the clock was set right may have lasted 0 ns.
+        // A poll during which the system corrected the clock may have lasted 0 ns.
         let slow = snapshot.polls.count() - snapshot.polls.clamped;
         if snapshot.slow_polls_total != slow {
             failures.push(format!("{what}: {} of {slow} slow polls were counted", snapshot.slow_polls_total));
@@ -221,7 +221,7 @@ fn slow(failures: &mut Vec<String>, all: &mut Vec<Growth>) {
     }
 }
 
-/// Polls that block for long enough that their thread is looked at.
+/// Measures polls that block long enough for a look at their thread.
 fn stalls(all: &mut Vec<Growth>) {
     let (runtime, probe) = multi_thread(Probe::builder().slow_poll(Duration::from_micros(500)));
     let growth = grow("stalls that are looked at", scaled(5_000), &mut |count| {
@@ -252,10 +252,10 @@ fn names(failures: &mut Vec<String>, all: &mut Vec<Growth>) {
     }
 }
 
-/// Makes a runtime, uses it and drops it; of this number, which says how.
+/// Makes a runtime, uses it and drops it; `number` decides how.
 type Run = fn(u64);
 
-/// On this thread and on others, of both kinds, the probe or the runtime dropped first.
+/// Measures runtimes on this thread and on others, of both flavours, with the probe or the runtime dropped first.
 fn runtimes(failures: &mut Vec<String>, all: &mut Vec<Growth>) {
     fn one(number: u64) {
         let make = if number.is_multiple_of(2) { current_thread } else { multi_thread };
@@ -267,7 +267,7 @@ fn runtimes(failures: &mut Vec<String>, all: &mut Vec<Growth>) {
             drop((runtime, probe));
         }
     }
-    // The one that runs this, and the one that watches its progress.
+    // The thread that runs this, and the one that watches its progress.
     let most_threads = 2;
     let kinds: [(&str, Run); 2] = [
         ("runtimes on one thread", one),
@@ -290,12 +290,12 @@ fn runtimes(failures: &mut Vec<String>, all: &mut Vec<Growth>) {
     }
 }
 
-/// A million of them, when it is measured.
+/// The number of spawn sites: a million if it measures.
 fn scaled(count: u64) -> u64 {
     if is_measuring() { count } else { count / 500 }
 }
 
-/// Does all of it, and prints what was read. What is wrong.
+/// Measures everything, and prints the readings; returns the failures.
 pub(crate) fn run() -> Vec<String> {
     println!("\nmemory: slopes in bytes for a million, by least squares; the last one without the pages of files");
     let (mut failures, mut all) = (Vec::new(), Vec::new());

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use crate::cost::CostMeter;
 
-/// Starts tasks, closures and threads; clones report to the same probe and the same [`CostMeter`].
+/// Starts tasks, closures and threads; clones report to the same probe and the same cost.
 #[derive(Debug, Clone)]
 pub struct Spawner {
     probe: Probe,
