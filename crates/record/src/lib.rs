@@ -8,6 +8,7 @@ pub mod blockers;
 pub mod compare;
 pub mod dist;
 pub mod escape;
+pub mod feed;
 pub mod findings;
 #[cfg(any(test, feature = "fixture"))]
 pub mod fixture;

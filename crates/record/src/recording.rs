@@ -183,6 +183,50 @@ pub struct Run {
 }
 
 impl Run {
+    /// A run of which nothing is known yet but what it is of.
+    pub fn unknown(group: &str, subject: Subject, started_at: &str) -> Run {
+        Run {
+            group: group.to_owned(),
+            subject,
+            started_at: started_at.to_owned(),
+            elapsed_ns: 0,
+            ended: Ended::Torn,
+            ended_why: None,
+            coverage: Coverage::default(),
+            merge: None,
+            errors: Vec::new(),
+            input_events: InputEvents::default(),
+            polls: None,
+            schedule_latency: None,
+            lag: None,
+            lag_raw: None,
+            response_time: None,
+            unanswered: None,
+            write_latency: None,
+            busy_stretches: None,
+            pool_wait: None,
+            loop_busy_ns: None,
+            busy_share: None,
+            throughput_bytes_per_s: None,
+            cpu_user_ns: None,
+            cpu_system_ns: None,
+            context_switches_voluntary: None,
+            context_switches_involuntary: None,
+            slow_poll_threshold_ns: 0,
+            slow_polls_total: 0,
+            slow_polls_are: Completeness::AtLeast,
+            slow_polls_dropped: 0,
+            slow_poll_lines: None,
+            slow_polls: Vec::new(),
+            stalls_open: Vec::new(),
+            sites: None,
+            ledger: None,
+            pool: None,
+            intervals: Vec::new(),
+            runtime_metrics: None,
+        }
+    }
+
     /// Why it ended early; `None` for one that ran to its end.
     pub fn early_end(&self) -> Option<&str> {
         let by_itself = match self.ended {
