@@ -9,12 +9,13 @@ use crate::cost::Cost;
 use crate::pipeline::input::{Event, EventSummary};
 use crate::pipeline::sink::Mode;
 use crate::scenario::Settings;
+use pollscope_record::feed::{Update, run_of};
 use pollscope_record::recording::{
-    self, Blame, Cause, Completeness, Coverage, Dist, Frame, InputEvent, InputEvents, Ledger, Run, RuntimeInfo,
+    self, Blame, Cause, Completeness, Coverage, Dist, Ended, Frame, InputEvent, InputEvents, Ledger, Run, RuntimeInfo,
     ScenarioRun, Subject, Syscall, Text,
 };
 
-/// Puts the parts together.
+/// Makes a run of what the lab's feed says.
 pub(super) fn run(
     settings: &Settings,
     mode: Mode,
@@ -32,26 +33,23 @@ pub(super) fn run(
         Some(merge) => (Some(merge.confirmed), merge.write_latency, merge.errors, merge.input_events),
     };
     let polls = Dist::from(&snapshot.polls);
-    Run {
-        group: mode.as_str().to_owned(),
-        subject: Subject::Scenario(ScenarioRun {
-            mode: mode.as_str().to_owned(),
-            round,
-            runtime: RuntimeInfo {
-                flavor: settings.runtime.flavor.as_str().to_owned(),
-                workers: settings.runtime.workers as u64,
-            },
-        }),
-        started_at: humantime::format_rfc3339_millis(started_at).to_string(),
+    let subject = Subject::Scenario(ScenarioRun {
+        mode: mode.as_str().to_owned(),
+        round,
+        runtime: RuntimeInfo {
+            flavor: settings.runtime.flavor.as_str().to_owned(),
+            workers: settings.runtime.workers as u64,
+        },
+    });
+    let started_at = humantime::format_rfc3339_millis(started_at).to_string();
+    let start = Run::unknown(mode.as_str(), subject, &started_at);
+    let known = Run {
         elapsed_ns: nanos(elapsed),
         coverage: coverage(snapshot),
         merge: confirmed,
-        ended: if interrupted.is_some() { recording::Ended::Interrupted } else { recording::Ended::Done },
-        ended_why: interrupted,
         errors,
         input_events: input_events(&told),
         loop_busy_ns: Some(polls.sum_ns),
-        busy_share: None,
         polls: Some(polls),
         schedule_latency: snapshot.schedule_latency.as_ref().map(Dist::from),
         lag: collected.lag,
@@ -71,14 +69,15 @@ pub(super) fn run(
         slow_polls_are: Completeness::All,
         slow_polls_dropped: snapshot.slow_polls_dropped,
         slow_poll_lines: Some(snapshot.lines),
-        slow_polls: snapshot.slow_polls.iter().map(slow_poll).collect(),
-        stalls_open: Vec::new(),
         sites: Some(snapshot.sites.iter().map(site).collect()),
         ledger: snapshot.ledger.as_ref().map(Ledger::from),
-        pool: None,
-        intervals: collected.intervals,
         runtime_metrics: collected.runtime_metrics,
-    }
+        ..start.clone()
+    };
+    let ended = if interrupted.is_some() { Ended::Interrupted } else { Ended::Done };
+    let polls = snapshot.slow_polls.iter().map(|poll| Update::SlowPoll(Box::new(slow_poll(poll))));
+    let feed = collected.intervals.into_iter().map(|interval| Update::Interval(Box::new(interval))).chain(polls);
+    run_of(start, feed.chain([Update::Known(Box::new(known)), Update::End(ended, interrupted)]))
 }
 
 fn input_events(told: &EventSummary) -> InputEvents {
