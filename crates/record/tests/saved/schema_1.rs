@@ -1,13 +1,11 @@
 //! Recordings of the first schema, made by the version that wrote it, are read and shown as they always were.
 
-mod support;
-
+use crate::support::{check, page_facts, recording, shown, style, with_gates};
 use pollscope_record::compare::{Rounds, Side, compare};
 use pollscope_record::pooled::pool;
 use pollscope_record::recording::Recording;
 use pollscope_record::report::Format;
 use pollscope_record::report::comparison::{self, Compared};
-use support::{check, page_facts, recording, shown, style, with_gates};
 
 const KIND: &str = "schema-1";
 const NAMES: [&str; 8] =

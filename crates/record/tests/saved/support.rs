@@ -14,12 +14,12 @@ use sha2::{Digest, Sha256};
 const UPDATE: &str = "POLLSCOPE_UPDATE_GOLDENS";
 
 /// The folder of saved recordings of a kind.
-pub fn folder(kind: &str) -> PathBuf {
+pub(crate) fn folder(kind: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(kind)
 }
 
 /// A saved recording.
-pub fn recording(kind: &str, name: &str) -> Recording {
+pub(crate) fn recording(kind: &str, name: &str) -> Recording {
     let path = folder(kind).join(name).with_extension("json");
     let file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let saved = saved::read(file).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
@@ -28,16 +28,16 @@ pub fn recording(kind: &str, name: &str) -> Recording {
 }
 
 /// The style of a text report that goes to a file.
-pub fn style(width: usize) -> Style {
+pub(crate) fn style(width: usize) -> Style {
     Style { width, color: false, unicode: true }
 }
 
-pub fn shown(recording: &Recording, format: Format) -> String {
+pub(crate) fn shown(recording: &Recording, format: Format) -> String {
     render(recording, format, &style(100)).expect("a report")
 }
 
 /// The recording with gates judged, as `--fail-on` adds them.
-pub fn with_gates(mut recording: Recording, gates: &[&str]) -> Recording {
+pub(crate) fn with_gates(mut recording: Recording, gates: &[&str]) -> Recording {
     let judged = gates.iter().map(|gate| Gate::parse(gate).expect("a gate").judge(&recording.runs));
     let judged: Vec<_> = judged.collect();
     recording.gates.extend(judged);
@@ -45,13 +45,13 @@ pub fn with_gates(mut recording: Recording, gates: &[&str]) -> Recording {
 }
 
 /// The page without its data, scripts and styles.
-pub fn body(page: &str) -> &str {
+pub(crate) fn body(page: &str) -> &str {
     let (_, body) = page.split_once("<body>").expect("a body");
     body.split(PAGE_MARK).next().expect("what stands before the data")
 }
 
 /// What a page says, a line each piece of text, without the titles that drawings show when pointed at.
-pub fn page_text(page: &str) -> String {
+pub(crate) fn page_text(page: &str) -> String {
     let mut text = String::new();
     let mut is_title = false;
     for piece in body(page).split('<') {
@@ -66,7 +66,7 @@ pub fn page_text(page: &str) -> String {
 }
 
 /// What a page says, below a digest of all of its body: drawings show in no text.
-pub fn page_facts(page: &str) -> String {
+pub(crate) fn page_facts(page: &str) -> String {
     let digest = Sha256::digest(body(page).as_bytes());
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256 of the body: {digest}\n{}", page_text(page))
@@ -74,7 +74,7 @@ pub fn page_facts(page: &str) -> String {
 
 /// Compares a text with the one on disk.
 #[track_caller]
-pub fn check(kind: &str, name: &str, what: &str, text: &str) {
+pub(crate) fn check(kind: &str, name: &str, what: &str, text: &str) {
     let path = folder(kind).join(name).with_extension(what);
     if std::env::var_os(UPDATE).is_some() {
         fs::write(&path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
