@@ -82,6 +82,9 @@ pub(super) fn pairs(a: &Named, b: &Named, chosen: &[String]) -> Result<Vec<Pair>
         has(&of_b, last, b.path)?;
         return Ok(vec![[first.clone(), last.clone()]]);
     }
+    if let ([only_a], [only_b], true) = (&of_a[..], &of_b[..], is_program(a) && is_program(b)) {
+        return Ok(vec![[only_a, only_b].map(|name| (*name).to_owned())]);
+    }
     if of_a.iter().any(|mode| !of_b.contains(mode)) || of_b.iter().any(|mode| !of_a.contains(mode)) {
         let why = format!(
             "the first has the modes {}, the second {}; name one of each: `--mode A,B`",
@@ -91,6 +94,11 @@ pub(super) fn pairs(a: &Named, b: &Named, chosen: &[String]) -> Result<Vec<Pair>
         return Err(refused(paths, why));
     }
     Ok(of_a.iter().map(|mode| [*mode, *mode].map(str::to_owned)).collect())
+}
+
+/// Whether it is of a service or a process, whose group is a label: two versions of one bear two.
+fn is_program(of: &Named) -> bool {
+    of.recording.scenario.is_none()
 }
 
 /// The modes that both recordings have.
@@ -137,6 +145,11 @@ pub(super) fn same_question(
     let differences = differences(a, b);
     if differences.is_empty() {
         return Ok(());
+    }
+    if let (Some(scenario), None) | (None, Some(scenario)) = (a, b) {
+        let why =
+            format!("one is of the scenario `{}`, the other of no scenario; compare two of a kind", scenario.name);
+        return Err(refused(paths, why));
     }
     let shown = |value: &Option<String>| value.as_ref().map_or("unset".to_owned(), |value| format!("`{value}`"));
     let each: Vec<String> =

@@ -16,8 +16,8 @@ pub struct Blocker<'a> {
     pub cause: Option<&'a Cause>,
     /// The system call's name, where they were in one.
     pub call: Option<&'a str>,
-    /// Where their tasks were spawned, of the first of them.
-    pub spawned_at: &'a str,
+    /// Where their tasks were spawned, of the first of them; `None` where that is not known.
+    pub spawned_at: Option<&'a str>,
     /// How many.
     pub polls: u64,
     /// How long they lasted, added up, in nanoseconds.
@@ -61,8 +61,19 @@ pub fn blockers<'a>(polls: impl IntoIterator<Item = &'a SlowPoll>) -> Vec<Blocke
 /// What tells groups apart: where no line is known, the spawn site does.
 fn key(poll: &SlowPoll) -> [Option<&str>; 4] {
     let line = poll.blocking_line.as_deref();
-    let site = line.is_none().then_some(poll.spawn_site());
+    let site = poll.spawned_at.as_deref().filter(|_| line.is_none());
     [line, site, poll.cause.as_deref(), poll.syscall.as_ref().map(|call| call.name.as_str())]
+}
+
+impl Blocker<'_> {
+    /// The line, or, where it is not known, whose polls they are.
+    pub fn place(&self) -> String {
+        match (self.line, self.spawned_at) {
+            (Some(line), _) => line.to_owned(),
+            (None, Some(site)) => format!("? (of {site})"),
+            (None, None) => "not known".to_owned(),
+        }
+    }
 }
 
 fn blocker<'a>(group: &[Digested<'a>], total_ns: u64) -> Blocker<'a> {
@@ -75,7 +86,7 @@ fn blocker<'a>(group: &[Digested<'a>], total_ns: u64) -> Blocker<'a> {
         function: first.function.as_deref(),
         cause: first.cause.as_ref(),
         call,
-        spawned_at: first.spawn_site(),
+        spawned_at: first.spawned_at.as_deref(),
         polls: group.len() as u64,
         total_ns,
         worst_ns: polls().map(|poll| poll.duration_ns).max().unwrap_or_default(),

@@ -176,8 +176,7 @@ fn one(sentence: String) -> Vec<Found> {
 }
 
 fn slow_polls(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
-    let total = mode.slow_total();
-    if total == 0 {
+    if mode.slow_total() == 0 {
         return Vec::new();
     }
     let seen: Vec<Found> = blockers(mode.slow_polls().map(|(_, poll)| poll))
@@ -191,8 +190,8 @@ fn slow_polls(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
     let mut sites: Vec<&Site> = mode.known_sites().iter().filter(|site| site.slow > 0).collect();
     sites.sort_by_key(|site| std::cmp::Reverse(site.slow));
     if sites.is_empty() {
-        let worst = mode.longest_poll_ns().map_or(String::new(), |ns| format!(", the worst {}", format_ns(ns)));
-        return one(format!("{}{worst}", plural(total, "slow poll")));
+        let worst = mode.worst_poll_ns().map_or(String::new(), |ns| format!(", the worst {}", format_ns(ns)));
+        return one(format!("{}{worst}", mode.slow_words()));
     }
     sites
         .into_iter()
@@ -224,12 +223,13 @@ fn blocked_at(blocker: &Blocker, mode: &Pooled) -> Option<Found> {
         }
         _ => String::new(),
     };
+    let spawned_at = blocker.spawned_at.map_or(String::new(), |at| format!(", of tasks spawned at {at}"));
     let sentence = format!(
-        "{} of {} or more{call} at {line}{cause}, the worst {}, of tasks spawned at {}{waited}",
+        "{}{} of {} or more{call} at {line}{cause}, the worst {}{spawned_at}{waited}",
+        if mode.slow_is_at_least() { "at least " } else { "" },
         plural(blocker.polls, "slow poll"),
         format_round_ns(mode.threshold_ns()),
         format_ns(blocker.worst_ns),
-        blocker.spawned_at
     );
     let advice = blocker.cause.and_then(advice_for);
     Some(Found { at: Some(line.to_owned()), advice, sentence })
@@ -281,7 +281,7 @@ impl Held {
     /// What the loop did.
     fn phrase(&self, mode: &Pooled) -> String {
         let how = format_ns(self.ns);
-        let seen = if mode.only_wrappers() { " that could be seen" } else { "" };
+        let seen = if mode.may_miss_slow_polls() { " that could be seen" } else { "" };
         if self.was_busy {
             let what = if self.was_felt { "kept others waiting" } else { "was busy" };
             format!("{what} {how} without one slow poll{seen}")
@@ -397,14 +397,14 @@ fn proof_of_harmlessness(mode: &Pooled, all: &[Pooled]) -> Option<String> {
     }
     let reference = all.iter().find(|other| other.name == BLOCKING.1)?;
     let (mine, best) = (p99(&mode.lag)?, p99(&reference.lag)?);
-    let seen = if mode.only_wrappers() { " that could be seen" } else { "" };
+    let seen = if mode.may_miss_slow_polls() { " that could be seen" } else { "" };
     let lag = format!("loop lag p99 {} against {} in {} mode", format_ns(mine), format_ns(best), reference.name);
     (mine as f64 <= HARMLESS_RATIO * best as f64).then(|| format!("no slow poll{seen}, {lag}"))
 }
 
-/// Whether not one poll was seen, so that silence says nothing.
+/// Whether not one poll was seen, so that silence says nothing. Where only slow ones can be seen, looking for them is a measurement.
 fn is_unmeasured(mode: &Pooled) -> bool {
-    mode.polls.as_ref().is_none_or(|polls| polls.count() == 0) && mode.slow_total() == 0
+    !mode.slow_is_at_least() && mode.polls.as_ref().is_none_or(|polls| polls.count() == 0) && mode.slow_total() == 0
 }
 
 /// Whether the mode did not keep the loop responsive.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use crate::recording::{Completeness, Dist, Ledger, Run, Site, SlowPoll, Verdict};
+use crate::units::{format_count, plural};
 
 /// All runs of one group as if they had been one.
 #[derive(Debug, Clone)]
@@ -79,7 +80,7 @@ impl<'a> Pooled<'a> {
         self.rounds[0].slow_poll_threshold_ns
     }
 
-    /// All slow polls, counted exactly.
+    /// All slow polls that were counted: see [`Pooled::slow_is_at_least`].
     pub fn slow_total(&self) -> u64 {
         self.rounds.iter().map(|run| run.slow_polls_total).sum()
     }
@@ -105,6 +106,23 @@ impl<'a> Pooled<'a> {
     /// Whether there may have been more slow polls than those that were counted.
     pub fn slow_is_at_least(&self) -> bool {
         self.rounds.iter().any(|run| run.slow_polls_are == Completeness::AtLeast)
+    }
+
+    /// How many polls were slow: `7 slow polls`, `at least 3 slow polls seen`.
+    pub fn slow_words(&self) -> String {
+        let polls = plural(self.slow_total(), "slow poll");
+        if self.slow_is_at_least() { format!("at least {polls} seen") } else { polls }
+    }
+
+    /// The same as a number for a table: `7`, `≥ 3`, `none seen`.
+    pub fn slow_number(&self) -> String {
+        slow_number(self.slow_total(), self.slow_is_at_least())
+    }
+
+    /// The longest poll that is known, in nanoseconds: of those that were seen, where polls are not seen one by one.
+    pub fn worst_poll_ns(&self) -> Option<u64> {
+        let seen = || self.slow_polls().map(|(_, poll)| poll.duration_ns).max();
+        self.longest_poll_ns().or_else(seen)
     }
 
     /// The longest poll, in nanoseconds: exact, and `None` when there was no poll, or polls are not seen one by one.
@@ -190,6 +208,20 @@ impl<'a> Pooled<'a> {
     /// Whether the instrument saw only futures that were wrapped.
     pub fn only_wrappers(&self) -> bool {
         self.rounds.iter().any(|run| run.coverage.source == "wrappers")
+    }
+
+    /// Whether there may have been slow polls that nobody saw.
+    pub fn may_miss_slow_polls(&self) -> bool {
+        self.only_wrappers() || self.slow_is_at_least()
+    }
+}
+
+/// How many polls were slow, for a table: `7`, `≥ 3`, `none seen`.
+pub fn slow_number(total: u64, is_at_least: bool) -> String {
+    match (total, is_at_least) {
+        (0, true) => "none seen".to_owned(),
+        (total, true) => format!("≥ {}", format_count(total)),
+        (total, false) => format_count(total),
     }
 }
 

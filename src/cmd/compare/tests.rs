@@ -9,7 +9,7 @@ use super::*;
 use crate::compare::synthetic::Machine;
 use crate::compare::{Comparison, Note, Overall};
 use crate::fixture;
-use crate::recording::{Run, wire};
+use crate::recording::{Run, Subject, Target, wire};
 use crate::report::Style;
 use crate::report::comparison::Format;
 
@@ -129,4 +129,30 @@ fn a_cold_first_round_is_named() {
     let (named, falsely) = (noted(&cold, is_cold), noted(&warmed_up, is_cold));
     println!("a cold first round is named in {named} of 100, one that is not in {falsely}");
     assert!(named >= 95 && falsely <= 10, "named in {named} of 100, falsely in {falsely}");
+}
+
+/// A service with one label.
+fn service(label: &str) -> Recording {
+    let target = Target { name: "api".to_owned(), ..Target::default() };
+    let run = Run { group: label.to_owned(), subject: Subject::Service(target), ..fixture::run(label) };
+    Recording { scenario: None, ..made(vec![run]) }
+}
+
+#[test]
+fn two_versions_of_a_service_are_compared_and_a_service_with_no_scenario() {
+    let both = compared(service("v1"), Some(service("v2")), &[]);
+    assert_eq!((both.scenario.as_str(), both.comparisons.len()), ("api", 1));
+    assert_eq!((&both.comparisons[0].1.a, &both.comparisons[0].1.b), (&"A v1".to_owned(), &"B v2".to_owned()));
+    let request = CompareRequest {
+        a: PathBuf::from("a"),
+        b: Some(PathBuf::from("b")),
+        modes: Vec::new(),
+        format: Format::Json,
+        gates: Vec::new(),
+        strict: false,
+        redact: false,
+    };
+    let scenario = made(vec![fixture::run("v1")]);
+    let error = answer(&request, &service("v1"), Some(&scenario)).unwrap_err().to_string();
+    assert!(error.contains("one is of the scenario `merge`, the other of no scenario"), "{error}");
 }

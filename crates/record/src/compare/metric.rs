@@ -1,6 +1,6 @@
 //! What is compared, and from which change on it matters.
 
-use crate::recording::{Completeness, Dist, Run};
+use crate::recording::{Completeness, Dist, Run, Subject};
 use crate::units::{format_bytes, format_count, format_ns, format_percent};
 
 /// Something that two sides are compared in.
@@ -159,7 +159,8 @@ impl Metric {
             Of::Quantile(dist, quantile) => dist.of(run)?.shown_quantile_ns(quantile)? as f64,
             Of::Throughput => run.throughput_bytes_per_s? as f64,
             Of::Busy => run.loop_busy_ns? as f64 / run.available_ns()?,
-            Of::Elapsed => run.elapsed_ns as f64,
+            // How long a service is looked at is not its doing.
+            Of::Elapsed => matches!(run.subject, Subject::Scenario(_)).then_some(run.elapsed_ns as f64)?,
             Of::Cpu => run.cpu_ns()? as f64,
             Of::ContextSwitches => run.context_switches()? as f64,
         };

@@ -54,20 +54,22 @@ pub fn environments(a: &Recording, b: &Recording) -> Vec<String> {
         None => unknown(),
     };
     type Of<'o> = &'o dyn Fn(&Environment) -> String;
-    let facts: [(&str, Of); 8] = [
+    let facts: [(&str, Of); 7] = [
         ("system", &|of| of.os.clone()),
         ("kernel", &|of| of.kernel.clone().unwrap_or_else(unknown)),
         ("CPUs", &|of| of.cpus.map_or_else(unknown, |cpus| cpus.to_string())),
         ("pollscope", &|of| of.pollscope.clone()),
-        ("tokio", &|of| of.tokio.clone().unwrap_or_else(unknown)),
         ("tokio_unstable", &|of| on(of.tokio_unstable)),
         ("console compiled in", &|of| on(of.console_compiled)),
         ("console on", &|of| on(of.console_on)),
     ];
     let of_both = |(name, of): (&str, Of)| differing(name, of(&a.environment), of(&b.environment));
+    let tokio = |of: &Recording| of.runs.first().and_then(|run| run.subject.target()?.tokio.clone());
+    let tokio = |of: &Recording| tokio(of).or_else(|| of.environment.tokio.clone()).unwrap_or_else(unknown);
     let seed = |of: &Recording| of.scenario.as_ref().map_or_else(unknown, |scenario| scenario.seed.to_string());
+    let tokios = differing("tokio", tokio(a), tokio(b));
     let seeds = differing("seed", seed(a), seed(b));
-    facts.into_iter().filter_map(of_both).chain(seeds).collect()
+    facts.into_iter().filter_map(of_both).chain(tokios).chain(seeds).collect()
 }
 
 fn differing(name: &str, a: String, b: String) -> Option<String> {

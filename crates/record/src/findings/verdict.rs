@@ -47,6 +47,12 @@ fn names<'m>(modes: impl Iterator<Item = &'m Pooled<'m>>) -> String {
 }
 
 fn alone(mode: &Pooled, responsive: bool) -> String {
+    if responsive && mode.slow_is_at_least() {
+        return format!(
+            "no slow poll was seen{}; there may have been some",
+            late(mode).map_or(String::new(), |late| format!(", {late}"))
+        );
+    }
     if !responsive {
         let held = if mode.slow_total() > 0 { "the loop was blocked" } else { "the loop did not keep up" };
         return format!("{held}: {}", harm(mode));
@@ -57,8 +63,8 @@ fn alone(mode: &Pooled, responsive: bool) -> String {
 /// What was wrong with a mode.
 fn harm(mode: &Pooled) -> String {
     if mode.slow_total() > 0 {
-        let worst = mode.longest_poll_ns().map_or(String::new(), |ns| format!(", worst {}", format_ns(ns)));
-        return plural(mode.slow_total(), "slow poll") + &worst;
+        let worst = mode.worst_poll_ns().map_or(String::new(), |ns| format!(", worst {}", format_ns(ns)));
+        return mode.slow_words() + &worst;
     }
     match held_without_slow_poll(mode) {
         Some(held) => held.phrase(mode),
@@ -68,7 +74,7 @@ fn harm(mode: &Pooled) -> String {
 
 /// Why nothing was wrong with a mode.
 fn calm(mode: &Pooled) -> String {
-    let seen = if mode.only_wrappers() { " that could be seen" } else { "" };
+    let seen = if mode.may_miss_slow_polls() { " that could be seen" } else { "" };
     let longest = mode.longest_poll_ns().map(|ns| format!("longest poll {}", format_ns(ns)));
     let parts = [Some(format!("no slow poll{seen}")), late(mode), longest];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
@@ -105,7 +111,7 @@ fn divided(good: &[&Pooled], bad: &[&Pooled]) -> String {
     let rounds = best.rounds.len().min(worst.rounds.len());
     let lacks_interval = gain.is_some() && rounds < LEAST_ROUNDS;
     let mut proof: Vec<String> = gain.into_iter().collect();
-    if best.slow_total() != worst.slow_total() {
+    if best.slow_total() != worst.slow_total() && !best.slow_is_at_least() && !worst.slow_is_at_least() {
         let instead = format_count(worst.slow_total());
         proof.push(format!("{} instead of {instead}", plural(best.slow_total(), "slow poll")));
     }

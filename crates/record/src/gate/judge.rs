@@ -132,10 +132,12 @@ fn compare(op: Op, left: Measured, right: Measured) -> Outcome {
         Op::Equal | Op::NotEqual => false,
     };
     let value = Some(left.value);
+    // That at least none was seen says nothing.
+    let seen = value.filter(|seen| *seen > 0.0);
     match (holds, could_hold) {
-        (true, _) if may_be_more && !holds_with_more => doubt(value, Doubt::AtLeast),
+        (true, _) if may_be_more && !holds_with_more => doubt(seen, Doubt::AtLeast),
         (true, _) => (GateVerdict::Pass, value, None),
-        (false, true) if may_be_more => doubt(value, Doubt::AtLeast),
+        (false, true) if may_be_more => doubt(seen, Doubt::AtLeast),
         (false, true) => doubt(value, Doubt::TooFewSamples),
         (false, false) => (GateVerdict::Fail, value, None),
     }

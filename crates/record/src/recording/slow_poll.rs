@@ -76,13 +76,6 @@ pub struct Detail {
     pub holder: Option<Holder>,
 }
 
-impl SlowPoll {
-    /// `file:line` of the spawn, or that it is not known.
-    pub fn spawn_site(&self) -> &str {
-        self.spawned_at.as_deref().unwrap_or("not known")
-    }
-}
-
 /// Where a slow poll was seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Place {

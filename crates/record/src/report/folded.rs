@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::escape::escape;
 use crate::recording::{Frame, Recording, SlowPoll};
+use crate::report::slow_poll::root;
 
 /// All slow polls' stacks, by mode, weighted by the milliseconds that they lasted, rounded up. A slow poll without a stack
-/// is its spawn site alone, so that the weights add up to all the time that was blocked.
+/// is its spawn site alone, or the type of its future, so that the weights add up to all the time that was blocked.
 pub fn render(recording: &Recording) -> String {
     let mut weights: BTreeMap<String, u64> = BTreeMap::new();
     for run in &recording.runs {
@@ -18,9 +19,12 @@ pub fn render(recording: &Recording) -> String {
 }
 
 fn stack(poll: &SlowPoll) -> String {
-    let mut frames = vec![frame_text(&format!("spawned at {}", poll.spawn_site()))];
+    let mut frames: Vec<String> = root(poll).iter().map(|root| frame_text(root)).collect();
     frames.extend(poll.stack.iter().rev().map(|frame| frame_text(&name(frame))));
     frames.extend(poll.syscall.as_ref().map(|call| frame_text(&call.name)));
+    if frames.is_empty() {
+        frames.push("not known".to_owned());
+    }
     frames.join(";")
 }
 

@@ -22,6 +22,9 @@ const TICKS: f64 = 5.0;
 /// Nanoseconds in the unit of values.
 const UNIT_NS: f64 = 1e6;
 
+/// Where polls are not seen one by one.
+const NOTHING: &str = "#[no poll durations are known]\n";
+
 /// One distribution and its name: a mode's, or a tag's.
 pub type Named = (String, Dist);
 
@@ -33,12 +36,13 @@ pub fn of_recording(recording: &Recording) -> Vec<Named> {
 /// All of them in one text: one alone as it is, several each behind a comment with its name.
 pub fn render(all: &[Named]) -> String {
     match all {
+        [] => NOTHING.to_owned(),
         [(_, dist)] => distribution(dist),
         _ => all.iter().map(|(name, dist)| format!("#[{}]\n{}\n", escape(name), distribution(dist))).collect(),
     }
 }
 
-/// A file for each: of one alone `path` as it is, of several with the name before the extension.
+/// A file for each, and of none one that says so: of one alone `path` as it is, of several with the name before the extension.
 ///
 /// ```
 /// use pollscope_record::dist::Dist;
@@ -55,6 +59,9 @@ pub fn files(all: &[Named], path: &Path) -> Vec<(PathBuf, String)> {
             file = beside(path, &format!("{}-{}", file_name(name), files.len() + 1));
         }
         files.push((file, distribution(dist)));
+    }
+    if files.is_empty() {
+        files.push((path.to_owned(), NOTHING.to_owned()));
     }
     files
 }

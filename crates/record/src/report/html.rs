@@ -110,6 +110,11 @@ const SECTIONS: [Section; 14] = [
 ];
 
 impl Page<'_> {
+    /// Whether it is of somebody's own program: then some of what a scenario measures is not known.
+    fn is_of_program(&self) -> bool {
+        self.recording.runs.iter().any(|run| run.subject.target().is_some())
+    }
+
     fn body(&self) -> Markup {
         let sections: Vec<(&str, &str, Markup)> =
             SECTIONS.iter().filter_map(|(id, title, of)| Some((*id, *title, of(self)?))).collect();

@@ -9,6 +9,8 @@ use crate::pooled::{Pooled, pool};
 use crate::recording::{Cause, Dist, Finding, GateVerdict, Recording};
 use crate::units::{format_count, format_ns, format_ratio, format_round_ns, plural};
 
+use super::slow_poll::{holder, still_executing};
+use super::subject::{programs, source};
 use super::terminal::closing::befell;
 use super::{gates, terminal};
 use text::{Table, fenced, md};
@@ -27,6 +29,7 @@ pub fn render(recording: &Recording) -> String {
         durations(&modes),
         price(&modes),
         who_blocked(&modes),
+        still_running(&modes),
         who_waited(&modes),
         events(&modes),
         gates_list(recording),
@@ -43,6 +46,10 @@ fn heading(recording: &Recording, modes: &[Pooled]) -> String {
         let runtimes = mode.first().subject.runtimes().iter();
         let runtimes = runtimes.map(|of| format!("{}, {}, ", md(&of.flavor), plural(of.workers, "worker")));
         out += &format!("\n{}slow from {}\n", runtimes.collect::<String>(), format_round_ns(mode.threshold_ns()));
+        for program in programs(modes) {
+            let source = source(&mode.first().coverage);
+            out += &format!("\n{}; source: {}\n", md(&program), md(&source));
+        }
     }
     out
 }
@@ -103,7 +110,6 @@ fn who_blocked(modes: &[Pooled]) -> String {
     for mode in modes {
         let all = blockers(mode.slow_polls().map(|(_, poll)| poll));
         for blocker in all.iter().take(ROWS) {
-            let place = blocker.line.map_or_else(|| format!("? (of {})", blocker.spawned_at), str::to_owned);
             let waited = match (blocker.wait_ns, blocker.wait_most_ns) {
                 (Some(least), Some(most)) if least == most => format_ns(most),
                 (_, Some(most)) => format!("≤ {}", format_ns(most)),
@@ -111,7 +117,7 @@ fn who_blocked(modes: &[Pooled]) -> String {
             };
             table.row(&[
                 md(mode.name),
-                md(&place),
+                md(&blocker.place()),
                 md(blocker.call.unwrap_or_default()),
                 md(blocker.cause.map_or("unknown", Cause::as_str)),
                 format_count(blocker.polls),
@@ -122,7 +128,21 @@ fn who_blocked(modes: &[Pooled]) -> String {
         }
         table.more(all.len().saturating_sub(ROWS));
     }
-    table.section("Who blocked the loop")
+    let section = table.section("Who blocked the loop");
+    let is_unknown = modes.iter().any(|mode| mode.first().subject.target().is_some() && mode.ledger.is_none());
+    if section.is_empty() || !is_unknown { section } else { section + "\n—: who waited is not known\n" }
+}
+
+/// The polls that had not ended when the recording did.
+fn still_running(modes: &[Pooled]) -> String {
+    let open = modes.iter().flat_map(|mode| {
+        mode.rounds.iter().flat_map(|run| &run.stalls_open).map(|poll| {
+            let at = poll.blocking_line.as_ref().map_or(String::new(), |line| format!(", at {line}"));
+            let held = holder(poll).map_or(String::new(), |held| format!(", {held}"));
+            format!("- {}: {}\n", md(mode.name), md(&format!("{}{at}{held}", still_executing(poll))))
+        })
+    });
+    list("Still running when the recording ended", open.collect::<Vec<_>>().into_iter())
 }
 
 fn who_waited(modes: &[Pooled]) -> String {

@@ -14,7 +14,9 @@ pub mod list;
 pub mod log;
 pub mod markdown;
 mod measures;
+mod slow_poll;
 mod style;
+mod subject;
 pub mod terminal;
 mod timeline;
 pub mod trace;
@@ -22,6 +24,7 @@ pub mod trace;
 use std::path::{Path, PathBuf};
 
 use crate::recording::{Recording, wire};
+pub use slow_poll::executing;
 pub use style::Style;
 
 /// What a recording is reported as.

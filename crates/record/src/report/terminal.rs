@@ -18,8 +18,8 @@ use super::layout::{Ink, Line, hanging, paragraph};
 use super::style::Style;
 use crate::findings::verdict;
 use crate::pooled::{Pooled, pool};
-use crate::recording::{Recording, SlowPoll};
-use crate::units::{format_round_ns, format_seconds, plural};
+use crate::recording::Recording;
+use crate::units::{format_round_ns, plural};
 
 /// The report of a recording, each line ended by a newline.
 pub fn render(recording: &Recording, style: &Style) -> String {
@@ -35,6 +35,7 @@ pub fn render(recording: &Recording, style: &Style) -> String {
         poll_times::section(&page),
         tables::sites(&page),
         tables::slow_polls(&page),
+        tables::stalls_open(&page),
         closing::findings(&page),
         closing::merges(&page),
         closing::gates(&page),
@@ -57,16 +58,6 @@ pub fn render(recording: &Recording, style: &Style) -> String {
 pub(super) fn poll_times(recording: &Recording) -> String {
     let style = Style { width: 100, color: false, unicode: true };
     poll_times::section(&Page::of(recording, &style)).into_iter().map(|line| line.finish(&style) + "\n").collect()
-}
-
-/// A slow poll in the shape of asyncio's debug mode: `Executing <Task 7 writer, spawned at …> took 0.503 seconds`.
-/// Not escaped: whoever prints it escapes the line.
-pub fn executing(slow: &SlowPoll) -> String {
-    let task = slow.task_id.map_or("block_on future".to_owned(), |id| format!("Task {id}"));
-    let name = slow.task_name.as_ref().map_or(String::new(), |name| format!(" {name}"));
-    let worker = slow.worker.map_or(String::new(), |worker| format!(", worker {worker}"));
-    let seconds = format_seconds(slow.duration_ns);
-    format!("Executing <{task}{name}, spawned at {}{worker}> took {seconds} seconds", slow.spawn_site())
 }
 
 /// What every section is made from.
@@ -108,10 +99,9 @@ impl<'a> Page<'a> {
         if let Some(mode) = self.modes.first() {
             let runtimes = mode.first().subject.runtimes().iter();
             facts.extend(runtimes.map(|of| format!("{}, {}", of.flavor, plural(of.workers, "worker"))));
-            let rounds = self.modes.iter().map(|mode| mode.rounds.len()).max().unwrap_or(1) as u64;
-            let only = if self.modes.len() == 1 { format!("{} mode, ", mode.name) } else { String::new() };
-            let pooled = if rounds > 1 { " a mode, put together" } else { "" };
-            facts.push(only + &plural(rounds, "round") + &self.warmup() + pooled);
+            let is_labelled = mode.first().subject.name().is_some_and(|name| name != mode.name);
+            facts.extend((is_labelled && self.modes.len() == 1).then(|| mode.name.to_owned()));
+            facts.extend(mode.first().subject.round().map(|_| self.rounds()));
             facts.push(format!("slow from {}", format_round_ns(mode.threshold_ns())));
         }
         let title = Line::new().text(Ink::Title, "pollscope").blank(1).text(Ink::Bold, self.recording.name()).blank(1);
@@ -128,6 +118,17 @@ impl<'a> Page<'a> {
             lines.extend(paragraph(label, Ink::Plain, &changed.join(", "), self.width));
         }
         lines
+    }
+
+    /// How many rounds of each mode there are.
+    fn rounds(&self) -> String {
+        let rounds = self.modes.iter().map(|mode| mode.rounds.len()).max().unwrap_or(1) as u64;
+        let only = match &self.modes[..] {
+            [only] => format!("{} mode, ", only.name),
+            _ => String::new(),
+        };
+        let together = if rounds > 1 { " a mode, put together" } else { "" };
+        only + &plural(rounds, "round") + &self.warmup() + together
     }
 
     /// The rounds that were thrown away.

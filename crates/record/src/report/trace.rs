@@ -7,6 +7,7 @@
 //! | event | what |
 //! |---|---|
 //! | `X` `slow-poll` | a slow poll; `args` has what is known of it: cause, system call, blocking line, task, who waited |
+//! | `X` `stall-open` | the same of a poll that had not ended when the recording did: it ends with what was seen
 //! | `X` `wait` | the task that waited longest for a slow poll, from its wake to its poll |
 //! | `s`, `f` | from that slow poll to that wait: at the wake, or the slow poll's beginning if that came later; and at its end |
 //! | `C` `polls per second`, `busy %`, `longest busy stretch (ms)`, `worst lag (ms)` | of each interval, at its beginning |
@@ -28,9 +29,10 @@ mod tests;
 
 use serde_json::{Map, Value, json};
 
+use super::slow_poll::{holder, task};
 use super::timeline::Timeline;
 use crate::escape::escape;
-use crate::recording::{Queued, Recording, Run, SlowPoll, Text};
+use crate::recording::{Precision, Queued, Recording, Run, SlowPoll, Text};
 use waits::Waits;
 
 /// The trace of all runs, on one line an event.
@@ -53,7 +55,8 @@ pub fn render(recording: &Recording) -> String {
     for ((run, pid), start_ns) in runs().zip(&timeline.starts_ns) {
         let waits = Waits::of(run);
         names.extend(self::names(run, pid, &waits));
-        run.slow_polls.iter().for_each(|slow| slow_poll(slow, pid, *start_ns, &mut events));
+        run.slow_polls.iter().for_each(|slow| slow_poll("slow-poll", slow, pid, *start_ns, &mut events));
+        run.stalls_open.iter().for_each(|open| slow_poll("stall-open", open, pid, *start_ns, &mut events));
         waits.push(run, pid, *start_ns, &mut flows, &mut events);
         counters(run, pid, *start_ns, &mut events);
     }
@@ -93,8 +96,8 @@ fn micros(ns: u64) -> f64 {
 
 /// The lanes of polls, in their order.
 fn poll_lanes(run: &Run) -> Vec<u64> {
-    let mut lanes: Vec<u64> = (1..=run.subject.workers().unwrap_or(0).min(1_024)).collect();
-    lanes.extend(run.slow_polls.iter().map(|slow| lane(slow.worker)));
+    let mut lanes: Vec<u64> = run.subject.workers().into_iter().flat_map(|workers| 1..=workers.min(1_024)).collect();
+    lanes.extend(run.slow_polls.iter().chain(&run.stalls_open).map(|slow| lane(slow.worker)));
     lanes.sort_unstable();
     lanes.dedup();
     lanes
@@ -120,11 +123,11 @@ fn names(run: &Run, pid: u64, waits: &Waits) -> Vec<Value> {
     events
 }
 
-fn slow_poll(slow: &SlowPoll, pid: u64, run_start_ns: u64, events: &mut Events) {
+fn slow_poll(kind: &str, slow: &SlowPoll, pid: u64, run_start_ns: u64, events: &mut Events) {
     let ns = run_start_ns.saturating_add(slow.start_ns);
-    let name = slow.task_name.as_deref().unwrap_or(slow.spawn_site());
+    let name = task(slow);
     let event = json!({
-        "ph": "X", "cat": "slow-poll", "name": escape(name), "pid": pid, "tid": lane(slow.worker),
+        "ph": "X", "cat": kind, "name": escape(&name), "pid": pid, "tid": lane(slow.worker),
         "ts": micros(ns), "dur": micros(slow.duration_ns), "args": args(slow),
     });
     events.push(ns, &event);
@@ -133,6 +136,11 @@ fn slow_poll(slow: &SlowPoll, pid: u64, run_start_ns: u64, events: &mut Events) 
 fn args(slow: &SlowPoll) -> Map<String, Value> {
     let text = |text: &Option<Text>| text.as_deref().map(|text| Value::from(escape(text)));
     let ms = |ns: Option<u64>| ns.map(|ns| Value::from(ns as f64 / 1e6));
+    let within = |end: Precision| match end {
+        Precision::Exact => None,
+        Precision::WithinNs(ns) => ms(Some(ns)),
+    };
+    let detail = slow.detail.as_deref();
     let known = [
         ("cause", slow.cause.as_deref().map(|cause| Value::from(escape(cause)))),
         ("syscall", slow.syscall.as_ref().map(|call| Value::from(escape(&call.text)))),
@@ -140,6 +148,12 @@ fn args(slow: &SlowPoll) -> Map<String, Value> {
         ("function", text(&slow.function)),
         ("spawned_at", text(&slow.spawned_at)),
         ("task_id", slow.task_id.map(Value::from)),
+        ("future", detail.and_then(|detail| text(&detail.future))),
+        ("span", detail.and_then(|detail| Some(Value::from(escape(&detail.span.as_ref()?.name))))),
+        ("start_is_within_ms", detail.and_then(|detail| within(detail.start_is))),
+        ("end_is_within_ms", detail.and_then(|detail| within(detail.end_is))),
+        ("looks", detail.and_then(|detail| detail.looks).map(Value::from)),
+        ("held", holder(slow).map(|held| Value::from(escape(&held)))),
         ("cpu_ms", ms(slow.cpu_ns)),
         ("run_delay_ms", ms(slow.run_delay_ns)),
         ("off_cpu_ms", ms(slow.off_cpu_ns)),
@@ -165,6 +179,8 @@ fn counters(run: &Run, pid: u64, run_start_ns: u64, events: &mut Events) {
         push_all(ns, "queued tasks", values);
     }
     let mut push = |ns: u64, name: &str, value: f64| push_all(ns, name, json!({ "value": value }));
+    let knows_polls = run.intervals.iter().any(|interval| interval.polls.is_some());
+    let knows_busy = run.subject.workers().is_some() && run.intervals.iter().any(|interval| interval.busy_ns.is_some());
     let knows_stretches = run.intervals.iter().any(|interval| interval.longest_stretch_ns.is_some());
     for (index, interval) in run.intervals.iter().enumerate() {
         let next = run.intervals.get(index + 1).map_or(run.elapsed_ns, |next| next.start_ns);
@@ -188,8 +204,12 @@ fn counters(run: &Run, pid: u64, run_start_ns: u64, events: &mut Events) {
     }
     // A counter keeps its value until its next event: after the run there are no polls.
     if !run.intervals.is_empty() {
-        push(run.elapsed_ns, "polls per second", 0.0);
-        push(run.elapsed_ns, "busy %", 0.0);
+        if knows_polls {
+            push(run.elapsed_ns, "polls per second", 0.0);
+        }
+        if knows_busy {
+            push(run.elapsed_ns, "busy %", 0.0);
+        }
         if knows_stretches {
             push(run.elapsed_ns, "longest busy stretch (ms)", 0.0);
         }

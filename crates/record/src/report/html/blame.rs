@@ -25,8 +25,8 @@ pub(super) fn who_blocked(page: &Page) -> Option<Markup> {
         rows.extend(blockers.iter().zip(longest).map(|(blocker, poll)| blocker_row(index, pooled, blocker, poll)));
     }
     if rows.is_empty() {
-        let is_seen = page.modes.iter().all(|mode| mode.slow_total() == 0);
-        let why = if is_seen { "No poll was slow." } else { "Slow polls were counted, but none was kept." };
+        let was_any = page.modes.iter().any(|mode| mode.slow_total() > 0);
+        let why = if was_any { "Slow polls were counted, but none was kept." } else { none_slow(page) };
         return Some(html! { p { (why) } });
     }
     let head = ["mode", "blocking line", "cause", "in", "polls", "time", "of run", "worst", "waited"];
@@ -34,6 +34,12 @@ pub(super) fn who_blocked(page: &Page) -> Option<Markup> {
         p { "The innermost line of your own code on the stack of slow polls. Open a line for the stack of its longest poll." }
         (table("Who blocked the loop", &head, rows))
     })
+}
+
+/// That no poll was slow, or, where not all are seen, that none was seen to be.
+pub(super) fn none_slow(page: &Page) -> &'static str {
+    let is_sure = page.modes.iter().all(|mode| !mode.slow_is_at_least());
+    if is_sure { "No poll was slow." } else { "No slow poll was seen." }
 }
 
 /// The longest poll with a stack of each. In one pass that seldom compares texts: there may be a million polls.
@@ -54,7 +60,7 @@ fn is_of(poll: &SlowPoll, blocker: &Blocker) -> bool {
     poll.blocking_line.as_deref() == blocker.line
         && poll.cause.as_ref() == blocker.cause
         && poll.syscall.as_ref().map(|call| call.name.as_str()) == blocker.call
-        && (blocker.line.is_some() || poll.spawn_site() == blocker.spawned_at)
+        && (blocker.line.is_some() || poll.spawned_at.as_deref() == blocker.spawned_at)
 }
 
 fn blocker_row(index: usize, pooled: &Pooled, blocker: &Blocker, longest: Option<&SlowPoll>) -> Vec<Cell> {
@@ -79,10 +85,7 @@ fn blocker_row(index: usize, pooled: &Pooled, blocker: &Blocker, longest: Option
 
 /// The line, with the stack of its longest poll behind it.
 fn line(blocker: &Blocker, longest: Option<&SlowPoll>) -> Markup {
-    let shown = match blocker.line {
-        Some(line) => place(line),
-        None => format!("? (of {})", place(blocker.spawned_at)),
-    };
+    let shown = place(&blocker.place());
     let Some(poll) = longest else { return html! { code { (shown) } } };
     let more = poll.stack.len().saturating_sub(FRAMES) as u64;
     html! {

@@ -111,6 +111,9 @@ fn sites(page: &Page) -> Markup {
         }
     }
     let head = ["mode", "spawned at", "task", "time", "of run", "polls", "slow", "p99", "worst"];
+    if rows.is_empty() && page.is_of_program() {
+        return html! { h3 { "By spawn site" } p.dim { "— not known: polls were not seen one by one" } };
+    }
     html! {
         h3 { "By spawn site" }
         (table("Where the loop's time went, by spawn site", &head, rows))

@@ -9,6 +9,7 @@ use crate::findings::{Severity, diagnosis};
 use crate::pooled::Pooled;
 use crate::recording::{Finding, Gate, GateVerdict, Run, Verdict};
 use crate::report::gates::gate_value;
+use crate::report::subject;
 use crate::report::terminal::closing::{befell, build, confirmed, limits, machine, not_confirmed};
 
 /// Findings shown.
@@ -69,12 +70,19 @@ fn mark(verdict: GateVerdict) -> Markup {
 pub(super) fn gates(page: &Page) -> Option<Markup> {
     let row = |gate: &Gate| {
         let value = match (gate.value, gate.verdict) {
-            (Some(value), _) => gate_value(gate, value),
-            (None, GateVerdict::Inconclusive) => "— not measured".to_owned(),
+            (Some(value), _) => {
+                let why = gate.why.as_ref().map_or(String::new(), |why| format!(": {why}"));
+                gate_value(gate, value) + &why
+            }
+            (None, GateVerdict::Inconclusive) => format!("— {}", gate.why.as_deref().unwrap_or("not measured")),
             // A word, such as a merge's verdict: the mark says it all.
             (None, _) => String::new(),
         };
-        vec![Cell::markup(mark(gate.verdict)), Cell::markup(html! { code { (name(&gate.expr)) } }), Cell::text(&value)]
+        vec![
+            Cell::markup(mark(gate.verdict)),
+            Cell::markup(html! { code { (name(&gate.expr)) } }),
+            Cell::text(&sentence(&value)),
+        ]
     };
     let rows: Vec<Vec<Cell>> = page.recording.gates.iter().map(row).collect();
     Some(if rows.is_empty() {
@@ -94,6 +102,8 @@ pub(super) fn coverage(page: &Page) -> Option<Markup> {
         }
     }
     let limits: Vec<String> = page.modes.iter().filter_map(limits).collect();
+    let programs = subject::programs(&page.modes);
+    let pools: Vec<String> = page.modes.iter().filter_map(subject::blocking_pool).collect();
     let mut shown: Vec<&crate::recording::Coverage> = Vec::new();
     let kinds = page.modes.iter().filter_map(|mode| {
         let coverage = &mode.rounds[0].coverage;
@@ -110,12 +120,14 @@ pub(super) fn coverage(page: &Page) -> Option<Markup> {
         dl {
             @for (mode, coverage) in &kinds {
                 dt { "Source" @if kinds.len() > 1 { " of " (name(mode)) } }
-                dd { (name(&coverage.source)) }
+                dd { (name(&subject::source(coverage))) }
                 dt { "Sees" } dd { (list(coverage.sees.iter().map(String::as_str))) }
                 dt { "Blind to" } dd { (list(coverage.blind_to.iter().map(String::as_str))) }
             }
             dt { "Missing" } dd { (list(missing.iter().copied())) }
             dt { "Limits" } dd { (list(limits.iter().map(String::as_str))) }
+            @if !programs.is_empty() { dt { "Program" } dd { (list(programs.iter().map(String::as_str))) } }
+            @if !pools.is_empty() { dt { "Blocking pool" } dd { (list(pools.iter().map(String::as_str))) } }
             dt { "Build" } dd { (sentence(&build(environment))) }
             dt { "Machine" } dd { (sentence(&machine(environment))) }
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::Page;
+use super::blame::none_slow;
 use super::chart::{WIDTH, at};
 use super::table::class;
 use super::text::name;
@@ -26,6 +27,7 @@ const LETTER: f64 = 6.6;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind<'a> {
     Spawned(&'a str),
+    Future(&'a str),
     Function(&'a str),
     Place(Option<&'a str>, Option<u64>),
 }
@@ -43,7 +45,7 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
     let with_stacks: Vec<&(usize, &Pooled)> = modes.iter().filter(has_stack).collect();
     if with_stacks.is_empty() {
         let is_calm = page.modes.iter().all(|mode| mode.slow_total() == 0);
-        let why = if is_calm { "No poll was slow." } else { "No slow poll's stack was seen." };
+        let why = if is_calm { none_slow(page) } else { "No slow poll's stack was seen." };
         return (!page.modes.is_empty()).then(|| html! { p { (why) } });
     }
     Some(html! {
@@ -100,7 +102,7 @@ impl<'a> Node<'a> {
         let call = poll.syscall.as_ref().map(|call| Kind::Function(&call.name));
         let mut node = self;
         node.count(poll);
-        for kind in std::iter::once(Kind::Spawned(poll.spawn_site())).chain(frames).take(DEEPEST).chain(call) {
+        for kind in Kind::root(poll).into_iter().chain(frames).take(DEEPEST).chain(call) {
             node = node.below.entry(kind).or_default();
             node.count(poll);
         }
@@ -129,6 +131,12 @@ impl<'a> Node<'a> {
 }
 
 impl<'a> Kind<'a> {
+    /// Whose stack it is; `None` where neither the spawn site nor the type of the future is known.
+    fn root(poll: &'a SlowPoll) -> Option<Kind<'a>> {
+        let future = || poll.detail.as_ref()?.future.as_deref().map(Kind::Future);
+        poll.spawned_at.as_deref().map(Kind::Spawned).or_else(future)
+    }
+
     fn of(frame: &'a Frame) -> Kind<'a> {
         frame.function.as_deref().map_or(Kind::Place(frame.file.as_deref(), frame.line), Kind::Function)
     }
@@ -136,6 +144,7 @@ impl<'a> Kind<'a> {
     fn text(self) -> String {
         match self {
             Kind::Spawned(at) => format!("spawned at {}", super::text::place(at)),
+            Kind::Future(future) => format!("future type {}", name(future)),
             Kind::Function(function) => name(function),
             Kind::Place(Some(file), Some(line)) => super::text::place(&format!("{file}:{line}")),
             Kind::Place(..) => "?".to_owned(),

@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use super::table::{Cell, mode, table};
 use super::text::or_unknown;
 use super::{Page, percentiles};
-use crate::pooled::Pooled;
-use crate::recording::{Dist, Run};
+use crate::pooled::{Pooled, slow_number};
+use crate::recording::{Completeness, Dist, Run};
 use crate::units::{format_bytes, format_count, format_ns, format_percent};
 
 /// Throughput, write latency and what the loop did for it.
@@ -65,7 +65,10 @@ pub(super) fn rounds(page: &Page) -> Option<Markup> {
         vec![
             mode(index_of(run), &run.group),
             Cell::number(run.subject.round().map(u64::from), format_count),
-            Cell::number(Some(run.slow_polls_total), format_count),
+            Cell::shown(
+                &slow_number(run.slow_polls_total, run.slow_polls_are == Completeness::AtLeast),
+                run.slow_polls_total,
+            ),
             Cell::number(run.polls.as_ref().and_then(|polls| polls.max_ns), format_ns),
             Cell::number(p99(&run.lag), format_ns),
             Cell::number(p99(&run.response_time), format_ns),

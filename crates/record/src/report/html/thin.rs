@@ -70,8 +70,13 @@ pub(super) fn thin(recording: &Recording) -> Thin {
 }
 
 /// A recording but for its slow polls and intervals, for what needs only their totals: it takes no time, however many there are.
+/// Where polls are not seen one by one, the longest slow poll stays.
 pub(super) fn totals(recording: &Recording) -> Recording {
-    Recording { runs: recording.runs.iter().map(without_lists).collect(), ..parts(recording) }
+    let totals = |run: &Run| {
+        let longest = run.slow_polls.iter().filter(|_| run.polls.is_none()).max_by_key(|poll| poll.duration_ns);
+        Run { slow_polls: longest.cloned().into_iter().collect(), ..without_lists(run) }
+    };
+    Recording { runs: recording.runs.iter().map(totals).collect(), ..parts(recording) }
 }
 
 /// What stays of a slow poll.
@@ -150,7 +155,7 @@ fn take(room: &mut usize, size: usize, rest: usize) -> bool {
 fn size(poll: &SlowPoll) -> usize {
     let call = poll.syscall.as_ref().map_or(0, |call| 90 + call.name.len() + call.text.len() + length(&call.path));
     let texts = [&poll.task_name, &poll.blocking_line, &poll.function].map(length);
-    SLOW_POLL + poll.spawn_site().len() + length(&poll.cause) + texts.iter().sum::<usize>() + call
+    SLOW_POLL + length(&poll.spawned_at) + length(&poll.cause) + texts.iter().sum::<usize>() + call
 }
 
 fn stack_size(poll: &SlowPoll) -> usize {

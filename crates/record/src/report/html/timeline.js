@@ -8,13 +8,15 @@
   const SHORTEST = 1e-5;
   const HEIGHT = 210;
   const LOWEST_NS = 1e3;
+  const placeOf = (poll) => (poll.places[0] && poll.places[0].line) || poll.spawned_at || "a place that is not known";
   const greatest = (values) => values.reduce((most, value) => Math.max(most, value || 0), 0);
   const end = greatest(recording.runs.map((run) => run.elapsed_ns)) / 1e9 || 1;
+  const pollOf = (interval) => (interval.polls ? interval.polls.max_ns : null);
   const lagOf = (interval) => (interval.lag ? interval.lag.max_ns : null);
   const worst = greatest(recording.runs.map((run) => greatest([
     run.slow_poll_threshold_ns, 1e7,
     ...run.slow_polls.map((poll) => poll.duration_ns),
-    ...run.intervals.flatMap((interval) => [interval.polls.max_ns, lagOf(interval)]),
+    ...run.intervals.flatMap((interval) => [pollOf(interval), lagOf(interval)]),
   ])));
   const decades = [LOWEST_NS];
   while (decades[decades.length - 1] < worst) decades.push(decades[decades.length - 1] * 10);
@@ -68,7 +70,7 @@
     const length = run.elapsed_ns / 1e9;
     const data = [
       [...starts, Math.max(length, starts[starts.length - 1])],
-      [...run.intervals.map((interval) => interval.polls.max_ns), null],
+      [...run.intervals.map(pollOf), null],
       [...run.intervals.map(lagOf), null],
     ];
     const slow = run.slow_polls.map((poll) => [poll.start_ns / 1e9, (poll.start_ns + poll.duration_ns) / 1e9, poll]);
@@ -117,14 +119,14 @@
       const value = (ns) => (ns === null || ns === undefined ? "—" : duration(ns));
       const words = [seconds(s, (view[1] - view[0]) / 1e3), `worst poll ${value(data[1][index])}`, `worst lag ${value(data[2][index])}`];
       const held = slow.find(([from, to]) => from <= s && s <= to);
-      if (held) words.push(`a slow poll of ${duration(held[2].duration_ns)} at ${held[2].blocking_line || held[2].spawned_at}`);
+      if (held) words.push(`a slow poll of ${duration(held[2].duration_ns)} at ${placeOf(held[2])}`);
       says.textContent = words.join(" · ");
     };
 
     const box = document.createElement("div");
     const round = document.createElement("p");
     round.className = "dim";
-    round.textContent = run.round > 1 ? `round ${run.round}` : "";
+    round.textContent = run.subject.round > 1 ? `round ${run.subject.round}` : "";
     const all = document.createElement("div");
     all.className = "zoomed";
     all.append(round, box, says);

@@ -6,11 +6,11 @@ use super::Page;
 use super::chart::{LEFT, Log, RIGHT, Time, at, duration_axis, figure};
 use super::longest::longest;
 use super::table::class;
-use super::text::{name, sentence};
+use super::text::{name, prose, sentence};
 use crate::pooled::Pooled;
 use crate::recording::{Interval, Run, SlowPoll};
-use crate::report::terminal::executing;
-use crate::units::{format_count, format_ns, plural};
+use crate::report::slow_poll::{executing, holder, places, still_executing};
+use crate::units::{format_count, format_ns};
 
 /// Rounds drawn of each mode.
 const ROUNDS: usize = 6;
@@ -43,6 +43,7 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
         @for (index, mode) in page.modes.iter().enumerate().filter(|(_, mode)| mode.slow_total() > 0) {
             (list(index, mode))
         }
+        @for (index, mode) in page.modes.iter().enumerate() { (still_running(index, mode)) }
     })
 }
 
@@ -81,9 +82,9 @@ fn lanes(index: usize, mode: &Pooled, time: &Time, scale: (u64, u64)) -> Markup 
         h3.mode.(class(index)) { (name(mode.name)) }
         @if mode.rounds.len() > ROUNDS { p.dim { "the first " (ROUNDS) " of " (mode.rounds.len()) " rounds" } }
     };
-    let slow = plural(mode.slow_total(), "slow poll");
-    let worst = super::text::or_unknown(mode.longest_poll_ns().map(format_ns));
-    figure(caption, &format!("{}: {slow}, longest poll {worst}", name(mode.name)), height, content)
+    let worst = super::text::or_unknown(mode.worst_poll_ns().map(format_ns));
+    let says = format!("{}: {}, longest poll {worst}", name(mode.name), mode.slow_words());
+    figure(caption, &says, height, content)
 }
 
 fn round(index: usize, run: &Run, time: &Time, scale: (u64, u64), top: f64) -> Markup {
@@ -155,14 +156,47 @@ fn moments(run: &Run, worst: Worst) -> Vec<(u64, u64, u64)> {
     starts.iter().zip(ends).zip(worst).filter_map(|((from, to), worst)| Some((*from, to.max(*from), worst?))).collect()
 }
 
+/// That there may have been more.
+fn seen(mode: &Pooled) -> &'static str {
+    if mode.slow_is_at_least() { " that were seen" } else { "" }
+}
+
 fn at_second(poll: &SlowPoll) -> String {
     format!("+{:.2} s", poll.start_ns as f64 / 1e9)
+}
+
+/// Where a slow poll's time went, and who has what it waited for, as far as that is known.
+fn where_and_for_whom(poll: &SlowPoll) -> Markup {
+    let all: Vec<String> = places(poll).into_iter().chain(holder(poll)).collect();
+    html! { @if !all.is_empty() { ul { @for text in &all { li.dim { (prose(text)) } } } } }
+}
+
+/// The polls that had not ended when the recording did.
+fn still_running(index: usize, mode: &Pooled) -> Markup {
+    let open: Vec<&SlowPoll> = mode.rounds.iter().flat_map(|run| &run.stalls_open).collect();
+    if open.is_empty() {
+        return html! {};
+    }
+    html! {
+        p { span.mode.(class(index)) { (name(mode.name)) } ": still running when the recording ended" }
+        ol.plain {
+            @for poll in open.iter().take(LISTED) {
+                li {
+                    (at_second(poll)) " " (sentence(&still_executing(poll)))
+                    @if let Some(line) = &poll.blocking_line { " at " code { (super::text::place(line)) } }
+                    @if let Some(cause) = &poll.cause { " (" (name(cause)) ")" }
+                    (where_and_for_whom(poll))
+                }
+            }
+        }
+        @if open.len() > LISTED { p.dim { "and " (open.len() - LISTED) " more" } }
+    }
 }
 
 /// The slowest polls, in asyncio's words.
 fn list(index: usize, mode: &Pooled) -> Markup {
     let polls = longest(mode.slow_polls().map(|(round, poll)| (poll.duration_ns, (round, poll))), LISTED);
-    let of = format!("{} of {}", format_count(polls.len() as u64), format_count(mode.slow_total()));
+    let of = format!("{} of {}{}", format_count(polls.len() as u64), format_count(mode.slow_total()), seen(mode));
     html! {
         details {
             summary { span.mode.(class(index)) { (name(mode.name)) } ": the longest slow polls, " (of) }
@@ -174,6 +208,7 @@ fn list(index: usize, mode: &Pooled) -> Markup {
                         @if let Some(call) = &poll.syscall { " in " (sentence(&call.text)) }
                         @if let Some(line) = &poll.blocking_line { " at " code { (super::text::place(line)) } }
                         @if let Some(cause) = &poll.cause { " (" (name(cause)) ")" }
+                        (where_and_for_whom(poll))
                     }
                 }
             }

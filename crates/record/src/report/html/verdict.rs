@@ -9,8 +9,9 @@ use super::thin::totals;
 use crate::findings::verdict;
 use crate::pooled::Pooled;
 use crate::recording::GateVerdict;
+use crate::report::subject::programs;
 use crate::report::terminal::first_sentence;
-use crate::units::{format_count, format_ns, format_percent, format_round_ns, plural};
+use crate::units::{format_ns, format_percent, format_round_ns, plural};
 
 pub(super) fn card(page: &Page) -> Markup {
     let scenario = page.recording.scenario.as_ref();
@@ -32,6 +33,7 @@ pub(super) fn card(page: &Page) -> Markup {
         (summary(page))
         p { b { "Repeat it" } ": " code.command { (command_line(&page.recording.environment.command)) } }
         @if !changed.is_empty() { p { b { "Changed" } ": " (sentence(&changed.join(", "))) } }
+        @for program in programs(&page.modes) { p { b { "Program" } ": " (sentence(&program)) } }
         p.dim { (facts(page)) }
     }
 }
@@ -43,7 +45,8 @@ fn facts(page: &Page) -> String {
         let run = mode.rounds[0];
         let runtimes = run.subject.runtimes().iter();
         facts.extend(runtimes.map(|of| format!("{}, {}", name(&of.flavor), plural(of.workers, "worker"))));
-        facts.push(format!("{} a mode", plural(mode.rounds.len() as u64, "round")));
+        let rounds = || format!("{} a mode", plural(mode.rounds.len() as u64, "round"));
+        facts.extend(run.subject.round().map(|_| rounds()));
         facts.push(format!("slow from {}", format_round_ns(mode.threshold_ns())));
         facts.push(format!("started {}", name(&run.started_at)));
     }
@@ -55,14 +58,22 @@ fn facts(page: &Page) -> String {
     facts.join(" · ")
 }
 
+/// Where polls are not seen one by one, the longest that was seen.
+fn worst_poll(pooled: &Pooled) -> Cell {
+    match (pooled.longest_poll_ns(), pooled.worst_poll_ns()) {
+        (None, Some(seen)) => Cell::shown(&format!("≥ {}", format_ns(seen)), seen),
+        (known, _) => Cell::number(known, format_ns),
+    }
+}
+
 /// The few numbers that the verdict rests on.
 fn summary(page: &Page) -> Markup {
     let row = |(index, pooled): (usize, &Pooled)| {
         let p99 = |dist: &Option<crate::recording::Dist>| dist.as_ref().and_then(|dist| dist.shown_quantile_ns(0.99));
         vec![
             mode(index, pooled.name),
-            Cell::number(Some(pooled.slow_total()), format_count),
-            Cell::number(pooled.longest_poll_ns(), format_ns),
+            Cell::shown(&pooled.slow_number(), pooled.slow_total()),
+            worst_poll(pooled),
             Cell::number(p99(&pooled.lag), format_ns),
             Cell::number(p99(&pooled.response_time), format_ns),
             Cell::number(pooled.busy_fraction(), format_percent),
@@ -72,5 +83,9 @@ fn summary(page: &Page) -> Markup {
     if rows.is_empty() {
         return html! {};
     }
-    table("Summary", &["mode", "slow polls", "worst poll", "loop lag p99", "response p99", "loop busy"], rows)
+    let head = ["mode", "slow polls", "worst poll", "loop lag p99", "response p99", "loop busy"];
+    html! {
+        (table("Summary", &head, rows))
+        @if page.is_of_program() { p.dim { "—: not known, or not measured" } }
+    }
 }

@@ -1,6 +1,6 @@
 //! Who blocked the loop: the lines of the user's code, why they block, and who paid.
 
-use super::super::layout::{Ink, Line, cut, cut_start, width};
+use super::super::layout::{Ink, Line, cut, cut_start, paragraph, width};
 use super::Page;
 use crate::blockers::{Blocker, blockers};
 use crate::pooled::Pooled;
@@ -44,6 +44,10 @@ pub(super) fn who_blocked(page: &Page) -> Vec<Line> {
             lines.push(table.row(start, mode, blocker));
         }
     }
+    if table.has_time && page.modes.iter().any(|mode| mode.first().subject.target().is_some() && mode.ledger.is_none())
+    {
+        lines.extend(paragraph(Line::new(), Ink::Dim, "—: who waited is not known", page.width));
+    }
     lines
 }
 
@@ -85,7 +89,7 @@ impl Table {
     }
 
     fn row(&self, start: Line, mode: &Pooled, blocker: &Blocker) -> Line {
-        let place = blocker.line.map_or_else(|| format!("? (of {})", blocker.spawned_at), str::to_owned);
+        let place = blocker.place();
         let line = start
             .left(Ink::Plain, &cut_start(&place, self.place.saturating_sub(2)), self.place)
             .left(Ink::Plain, &cut(blocker.call.unwrap_or(""), self.call.saturating_sub(2)), self.call)

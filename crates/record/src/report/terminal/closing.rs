@@ -1,7 +1,7 @@
 //! What follows from the numbers, and how far they can be trusted: findings, merge, gates, coverage.
 
-use super::super::gates;
 use super::super::layout::{Ink, Line, hanging, paragraph, width};
+use super::super::{gates, subject};
 use super::Page;
 use crate::findings::{Severity, diagnosis};
 use crate::pooled::Pooled;
@@ -193,8 +193,8 @@ pub(super) fn coverage(page: &Page) -> Vec<Line> {
         shown.push(coverage);
         let all = page.modes.iter().all(|other| seen(other.rounds[0]) == coverage);
         let who = if all { String::new() } else { format!("{}: ", mode.name) };
-        let (source, sees, blind_to) = coverage;
-        row("source", &format!("{who}{source}"));
+        let (_, sees, blind_to) = coverage;
+        row("source", &format!("{who}{}", subject::source(&mode.rounds[0].coverage)));
         row("sees", &sees.join("; "));
         row("blind to", &blind_to.join("; "));
     }
@@ -204,6 +204,12 @@ pub(super) fn coverage(page: &Page) -> Vec<Line> {
             row("missing", why);
             missing.push(why);
         }
+    }
+    for program in subject::programs(&page.modes) {
+        row("program", &program);
+    }
+    for pool in page.modes.iter().filter_map(subject::blocking_pool) {
+        row("pool", &pool);
     }
     row("build", &build(&page.recording.environment));
     row("machine", &machine(&page.recording.environment));

@@ -66,6 +66,9 @@ pub(super) fn section(page: &Page) -> Vec<Line> {
     if page.modes.is_empty() {
         return Vec::new();
     }
+    if MEASURES.iter().all(|(_, of)| page.modes.iter().all(|mode| of(mode).is_none())) {
+        return nothing_measured(page);
+    }
     let table = Table::of(page);
     let mut lines = vec![table.header()];
     let mut before = Vec::new();
@@ -76,6 +79,13 @@ pub(super) fn section(page: &Page) -> Vec<Line> {
     }
     lines.extend(table.legend());
     lines
+}
+
+/// What a table would have no value of, in a sentence.
+fn nothing_measured(page: &Page) -> Vec<Line> {
+    let names: Vec<&str> = MEASURES.iter().map(|(name, _)| *name).filter(|name| *name != RAW_LAG).collect();
+    let title = Line::new().text(Ink::Title, "Durations").blank(2);
+    paragraph(title, Ink::Dim, &format!("not measured: {}", names.join(", ")), page.width)
 }
 
 /// The columns that fit the page.

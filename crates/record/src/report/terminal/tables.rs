@@ -1,10 +1,11 @@
 //! Counts, spawn sites and the slowest polls.
 
 use super::super::layout::{Ink, Line, cut, cut_start, paragraph, width};
-use super::{NARROW, Page, WIDE, executing};
+use super::{NARROW, Page, WIDE};
 use crate::pooled::Pooled;
-use crate::recording::Site;
+use crate::recording::{Site, SlowPoll};
 use crate::report::measures::{Figure, PRICE, nanos, whole};
+use crate::report::slow_poll::{executing, holder, places, still_executing};
 use crate::units::{format_count, format_ns, format_percent, format_ratio, plural};
 
 const COUNTS: [Figure; 5] = [
@@ -71,12 +72,15 @@ fn count_row(page: &Page, figure: &Figure) -> Line {
     let values: Vec<Option<f64>> = page.modes.iter().map(figure.of).collect();
     let (cell, ratio_columns) = count_columns(page);
     let mut line = Line::new().left(Ink::Plain, figure.name, COUNT_LABEL);
-    for value in &values {
-        let ink = if figure.name == SLOW_POLLS && value.is_some_and(|n| n > 0.0) { Ink::Bad } else { Ink::Plain };
-        line = line.right(ink, &Page::or_unknown(value.map(figure.show)), cell);
+    let is_slow = figure.name == SLOW_POLLS;
+    for (mode, value) in page.modes.iter().zip(&values) {
+        let ink = if is_slow && value.is_some_and(|n| n > 0.0) { Ink::Bad } else { Ink::Plain };
+        let shown = if is_slow { Some(mode.slow_number()) } else { value.map(figure.show) };
+        line = line.right(ink, &Page::or_unknown(shown), cell);
     }
-    if let [Some(first), .., Some(last)] = values[..] {
-        let ratio = if last > 0.0 && first > 0.0 { format_ratio(first / last) } else { String::new() };
+    let is_sure = !is_slow || page.modes.iter().all(|mode| !mode.slow_is_at_least());
+    if let ([Some(first), .., Some(last)], true) = (&values[..], is_sure) {
+        let ratio = if *last > 0.0 && *first > 0.0 { format_ratio(first / last) } else { String::new() };
         let ink = if first == last { Ink::Dim } else { Ink::Plain };
         line = line.right(ink, &ratio, ratio_columns);
     }
@@ -179,9 +183,15 @@ pub(super) fn slow_polls(page: &Page) -> Vec<Line> {
         slow.sort_by_key(|(_, slow)| std::cmp::Reverse(slow.duration_ns));
         slow.truncate(SLOWEST);
         let of = match (slow.len(), mode.slow_total()) {
+            (shown, total) if mode.slow_is_at_least() && shown as u64 == total => {
+                format!("at least {} seen, longest first", format_count(total))
+            }
             (0, total) if kept.is_empty() => format!("none kept of {}", format_count(total)),
             (0, total) => format!("none of {} among the longest", format_count(total)),
             (shown, total) if shown as u64 == total => "longest first".to_owned(),
+            (shown, total) if mode.slow_is_at_least() => {
+                format!("the longest {shown} of {} seen", format_count(total))
+            }
             (shown, total) => format!("the longest {shown} of {}", format_count(total)),
         };
         let title = if lines.is_empty() { "Slow polls" } else { "" };
@@ -197,6 +207,40 @@ pub(super) fn slow_polls(page: &Page) -> Vec<Line> {
             let when = format!("{round}+{:.2} s", slow.start_ns as f64 / 1e9);
             let prefix = Line::new().text(Ink::Dim, &when).blank(1);
             lines.extend(paragraph(prefix, Ink::Plain, &executing(slow), page.width));
+            lines.extend(where_and_for_whom(page, slow));
+        }
+    }
+    lines
+}
+
+/// Where a slow poll's time went, and who has what it waited for, as far as that is known.
+fn where_and_for_whom(page: &Page, slow: &SlowPoll) -> Vec<Line> {
+    let all = places(slow).into_iter().chain(holder(slow));
+    all.flat_map(|text| paragraph(Line::indent(4), Ink::Dim, &text, page.width)).collect()
+}
+
+/// Stalls that are listed of each mode.
+const OPEN: usize = 5;
+
+/// The polls that had not ended when the recording did.
+pub(super) fn stalls_open(page: &Page) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for (index, mode) in page.modes.iter().enumerate() {
+        let open: Vec<&SlowPoll> = mode.rounds.iter().flat_map(|run| &run.stalls_open).collect();
+        if open.is_empty() {
+            continue;
+        }
+        let title = if lines.is_empty() { "Still running when the recording ended" } else { "" };
+        let name = if page.modes.len() > 1 { mode.name } else { "" };
+        lines.push(Line::new().text(Ink::Title, title).blank(2).text(Ink::Mode(index), name));
+        for poll in open.iter().take(OPEN) {
+            let prefix = Line::new().text(Ink::Dim, &format!("+{:.2} s", poll.start_ns as f64 / 1e9)).blank(1);
+            let at = poll.blocking_line.as_ref().map_or(String::new(), |line| format!(", at {line}"));
+            lines.extend(paragraph(prefix, Ink::Plain, &(still_executing(poll) + &at), page.width));
+            lines.extend(where_and_for_whom(page, poll));
+        }
+        if open.len() > OPEN {
+            lines.push(Line::indent(4).text(Ink::Dim, &format!("and {} more", open.len() - OPEN)));
         }
     }
     lines

@@ -172,7 +172,10 @@ fn slow_polls_keep_the_shape_of_asyncio() {
     );
     let mut root = recording.runs[0].slow_polls[0].clone();
     (root.task_id, root.task_name, root.worker) = (None, None, None);
-    assert_eq!(executing(&root), "Executing <block_on future, spawned at src/pipeline/merge.rs:88> took 0.503 seconds");
+    assert_eq!(
+        crate::report::executing(&root),
+        "Executing <block_on future, spawned at src/pipeline/merge.rs:88> took 0.503 seconds"
+    );
 }
 
 #[test]
