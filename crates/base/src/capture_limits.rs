@@ -73,97 +73,94 @@ impl CaptureNote {
 }
 
 impl CaptureNote {
-    /// `process`: what the process is in paths of `/proc`.
-    fn write(&self, process: &dyn fmt::Display, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What cannot be done.
+    fn cannot(&self) -> &'static str {
         match self {
-            CaptureNote::Unsupported => {
-                write!(
-                    f,
-                    "cannot see what blocks: this is not Linux on x86-64; {DURATIONS_STAY}, run it there to see more"
-                )
+            CaptureNote::Unsupported
+            | CaptureNote::ThreadUnreadable(_)
+            | CaptureNote::ThreadUnrecognised
+            | CaptureNote::NoDescriptor => "see what blocks",
+            CaptureNote::MapsUnreadable(_) | CaptureNote::MemoryUnreadable | CaptureNote::StackIncomplete(_) => {
+                "see where it blocks"
             }
-            CaptureNote::ThreadUnreadable(kind) => write!(
-                f,
-                "cannot see what blocks: reading `/proc/{process}/task/TID/syscall` failed: {}; {DURATIONS_STAY}, {}",
-                match kind {
+            CaptureNote::ClocksUnreadable => "tell computing from waiting for a CPU",
+            CaptureNote::SignalUnusable(_) => "see where threads compute",
+            CaptureNote::SymbolsOnly => "name lines",
+            CaptureNote::Stripped | CaptureNote::ProgramUnreadable(_) => "name functions and lines",
+            CaptureNote::WatchdogPanicked => "see what blocks any longer",
+            CaptureNote::NamingPanicked => "name functions and lines any longer",
+            CaptureNote::HookReplaced => "measure polls",
+        }
+    }
+
+    /// Why. `process`: what the process is in paths of `/proc`.
+    fn why(&self, process: &dyn fmt::Display) -> String {
+        match self {
+            CaptureNote::Unsupported => "this is not Linux on x86-64".to_owned(),
+            CaptureNote::ThreadUnreadable(kind) => {
+                let why = match kind {
                     io::ErrorKind::NotFound => "there is no such file".to_owned(),
                     kind => kind.to_string(),
-                },
-                match kind {
-                    io::ErrorKind::NotFound => "mount `/proc` to see more",
-                    io::ErrorKind::PermissionDenied =>
-                        "to see more leave the process dumpable (`PR_SET_DUMPABLE`; no setuid, no file capabilities), or run it \
-                         as root",
-                    _ => "`pollscope doctor` shows what this machine permits",
-                }
-            ),
-            CaptureNote::ThreadUnrecognised => write!(
-                f,
-                "cannot see what blocks: `/proc/{process}/task/TID/syscall` has an unknown form; {DURATIONS_STAY}, and this kernel is \
-                 worth a report"
-            ),
-            CaptureNote::NoDescriptor => write!(
-                f,
-                "cannot see what blocks: too many open files; {DURATIONS_STAY}, raise the limit (`ulimit -n`) or close some to see more"
-            ),
-            CaptureNote::MapsUnreadable(kind) => write!(
-                f,
-                "cannot see where it blocks: reading `/proc/{process}/maps` failed: {kind}; {DURATIONS_STAY}, permit the file to see \
-                 more"
-            ),
-            CaptureNote::MemoryUnreadable => write!(
-                f,
-                "cannot see where it blocks: the stack cannot be read; {DURATIONS_STAY}, permit `process_vm_readv` or \
-                 `/proc/{process}/mem` to see more"
-            ),
-            CaptureNote::ClocksUnreadable => write!(
-                f,
-                "cannot tell computing from waiting for a CPU: the kernel shows no `/proc/{process}/task/TID/schedstat`; \
-                 {DURATIONS_STAY}, a kernel with `CONFIG_SCHED_INFO` tells more"
-            ),
-            CaptureNote::SignalUnusable(why) => write!(
-                f,
-                "cannot see where threads compute: {why}; {DURATIONS_STAY}, leave a real-time signal free to see more"
-            ),
-            CaptureNote::StackIncomplete(why) => {
-                let helps = match why.contains("table") {
-                    true => "build all code with unwinding tables (`-C force-unwind-tables=yes`)",
-                    false => "fewer frames, or frame pointers (`-C force-frame-pointers=yes`), may help",
                 };
-                write!(
-                    f,
-                    "cannot see where it blocks: the stack cannot be followed: {why}; {DURATIONS_STAY}, to see more {helps}"
-                )
+                format!("reading `/proc/{process}/task/TID/syscall` failed: {why}")
             }
-            CaptureNote::SymbolsOnly => write!(
-                f,
-                "cannot name lines: the program has function names only; {DURATIONS_STAY}, set {LINE_TABLES} (and no `strip`) in \
-                 the profile that it is built with"
-            ),
-            CaptureNote::Stripped => write!(
-                f,
-                "cannot name functions and lines: the program is stripped; {DURATIONS_STAY}, set {LINE_TABLES} and `strip = false` \
-                 in the profile that it is built with"
-            ),
-            CaptureNote::ProgramUnreadable(why) => write!(
-                f,
-                "cannot name functions and lines: the program's file is unreadable: {why}; {DURATIONS_STAY}, start it again from \
-                 a file that stays"
-            ),
-            CaptureNote::WatchdogPanicked => write!(
-                f,
-                "cannot see what blocks any longer: the thread that looks panicked; {DURATIONS_STAY}, and the panic is worth a \
-                 report"
-            ),
-            CaptureNote::NamingPanicked => write!(
-                f,
-                "cannot name functions and lines any longer: the thread that names panicked; {DURATIONS_STAY}, and the panic is \
-                 worth a report"
-            ),
-            CaptureNote::HookReplaced => f.write_str(
-                "cannot measure polls: another `on_after_task_poll` took the probe's place; give that callback to \
-                 `ProbeBuilder::on_after_task_poll`, which calls both",
-            ),
+            CaptureNote::ThreadUnrecognised => format!("`/proc/{process}/task/TID/syscall` has an unknown form"),
+            CaptureNote::NoDescriptor => "too many open files".to_owned(),
+            CaptureNote::MapsUnreadable(kind) => format!("reading `/proc/{process}/maps` failed: {kind}"),
+            CaptureNote::MemoryUnreadable => "the stack cannot be read".to_owned(),
+            CaptureNote::ClocksUnreadable => format!("the kernel shows no `/proc/{process}/task/TID/schedstat`"),
+            CaptureNote::SignalUnusable(why) => why.clone(),
+            CaptureNote::StackIncomplete(why) => format!("the stack cannot be followed: {why}"),
+            CaptureNote::SymbolsOnly => "the program has function names only".to_owned(),
+            CaptureNote::Stripped => "the program is stripped".to_owned(),
+            CaptureNote::ProgramUnreadable(why) => format!("the program's file is unreadable: {why}"),
+            CaptureNote::WatchdogPanicked => "the thread that looks panicked".to_owned(),
+            CaptureNote::NamingPanicked => "the thread that names panicked".to_owned(),
+            CaptureNote::HookReplaced => "another `on_after_task_poll` took the probe's place".to_owned(),
+        }
+    }
+
+    /// What to do about it.
+    fn help(&self, process: &dyn fmt::Display) -> String {
+        let help = match self {
+            CaptureNote::Unsupported => "run it there to see more",
+            CaptureNote::ThreadUnreadable(io::ErrorKind::NotFound) => "mount `/proc` to see more",
+            CaptureNote::ThreadUnreadable(io::ErrorKind::PermissionDenied) => {
+                "to see more leave the process dumpable (`PR_SET_DUMPABLE`; no setuid, no file capabilities), or run it as root"
+            }
+            CaptureNote::ThreadUnreadable(_) => "`pollscope doctor` shows what this machine permits",
+            CaptureNote::ThreadUnrecognised => "and this kernel is worth a report",
+            CaptureNote::NoDescriptor => "raise the limit (`ulimit -n`) or close some to see more",
+            CaptureNote::MapsUnreadable(_) => "permit the file to see more",
+            CaptureNote::MemoryUnreadable => {
+                return format!("permit `process_vm_readv` or `/proc/{process}/mem` to see more");
+            }
+            CaptureNote::ClocksUnreadable => "a kernel with `CONFIG_SCHED_INFO` tells more",
+            CaptureNote::SignalUnusable(_) => "leave a real-time signal free to see more",
+            CaptureNote::StackIncomplete(why) if why.contains("table") => {
+                "to see more build all code with unwinding tables (`-C force-unwind-tables=yes`)"
+            }
+            CaptureNote::StackIncomplete(_) => {
+                "to see more fewer frames, or frame pointers (`-C force-frame-pointers=yes`), may help"
+            }
+            CaptureNote::SymbolsOnly => {
+                return format!("set {LINE_TABLES} (and no `strip`) in the profile that it is built with");
+            }
+            CaptureNote::Stripped => {
+                return format!("set {LINE_TABLES} and `strip = false` in the profile that it is built with");
+            }
+            CaptureNote::ProgramUnreadable(_) => "start it again from a file that stays",
+            CaptureNote::WatchdogPanicked | CaptureNote::NamingPanicked => "and the panic is worth a report",
+            CaptureNote::HookReplaced => "give that callback to `ProbeBuilder::on_after_task_poll`, which calls both",
+        };
+        help.to_owned()
+    }
+
+    fn write(&self, process: &dyn fmt::Display, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (cannot, why, help) = (self.cannot(), self.why(process), self.help(process));
+        match self {
+            CaptureNote::HookReplaced => write!(f, "cannot {cannot}: {why}; {help}"),
+            _ => write!(f, "cannot {cannot}: {why}; {DURATIONS_STAY}, {help}"),
         }
     }
 }
