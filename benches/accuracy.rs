@@ -161,7 +161,7 @@ fn quantiles_us(values: &[f64], quantiles: &[f64]) -> String {
 fn slow_polls_of(probe: &Probe, name: &str) -> Vec<SlowPoll> {
     let start = Instant::now();
     loop {
-        probe.finish(Duration::from_secs(5));
+        probe.flush(Duration::from_secs(5));
         let mut polls = probe.snapshot().slow_polls;
         polls.retain(|poll| poll.task_name.as_deref() == Some(name));
         if polls.first().is_some_and(|poll| poll.evidence.captures > 0) || start.elapsed() > Duration::from_millis(200)
@@ -174,7 +174,7 @@ fn slow_polls_of(probe: &Probe, name: &str) -> Vec<SlowPoll> {
 
 fn runtime(multi: bool) -> (Runtime, Probe) {
     let mut builder = if multi { Builder::new_multi_thread() } else { Builder::new_current_thread() };
-    let probe = Probe::builder().slow_poll(THRESHOLD).keep_slow_polls(10_000).install(&mut builder).unwrap();
+    let probe = Probe::builder().slow_poll_threshold(THRESHOLD).keep_slow_polls(10_000).install(&mut builder).unwrap();
     (builder.worker_threads(2).enable_all().build().unwrap(), probe)
 }
 

@@ -92,7 +92,7 @@ impl Write for Stamps {
 fn still_us() -> (Option<f64>, Option<f64>) {
     let stamps = Stamps::default();
     let mut builder = Builder::new_current_thread();
-    let probe = Probe::builder().slow_poll(THRESHOLD).slow_poll_lines(stamps.clone()).install(&mut builder).unwrap();
+    let probe = Probe::builder().slow_poll_threshold(THRESHOLD).log_to(stamps.clone()).install(&mut builder).unwrap();
     let runtime = builder.build().unwrap();
     let stall = || {
         stamps.0.lock().unwrap().clear();
@@ -111,7 +111,7 @@ fn still_us() -> (Option<f64>, Option<f64>) {
 /// A probe's first stall and others right after it, with how late each was looked at; `None` for one that was not.
 fn stalls_at_once() -> Vec<Option<f64>> {
     let mut builder = Builder::new_current_thread();
-    let probe = Probe::builder().slow_poll(THRESHOLD).install(&mut builder).unwrap();
+    let probe = Probe::builder().slow_poll_threshold(THRESHOLD).install(&mut builder).unwrap();
     let runtime = builder.build().unwrap();
     runtime.block_on(async {
         for _ in 0..5 {
@@ -121,7 +121,7 @@ fn stalls_at_once() -> Vec<Option<f64>> {
     // On a busy machine names come later than the usual wait for them.
     let start = Instant::now();
     let polls = loop {
-        probe.finish(Duration::from_secs(5));
+        probe.flush(Duration::from_secs(5));
         let polls = probe.snapshot().slow_polls;
         if polls.iter().all(|poll| poll.evidence.captures > 0) || start.elapsed() > Duration::from_secs(3) {
             break polls;

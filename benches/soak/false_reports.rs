@@ -153,7 +153,7 @@ fn run_phase(phase: &Phase, length: Duration) -> Vec<String> {
     };
     let origin = Instant::now();
     let lines = StillLines(Arc::clone(&witness));
-    let probe = Probe::builder().keep_slow_polls(KEPT).slow_poll_lines(lines).install(&mut builder);
+    let probe = Probe::builder().keep_slow_polls(KEPT).log_to(lines).install(&mut builder);
     let probe = probe.expect("the default threshold is not 0");
     let runtime = builder.build().expect("a runtime can be built");
     let conduct = thread::spawn({
@@ -174,7 +174,7 @@ fn run_phase(phase: &Phase, length: Duration) -> Vec<String> {
     });
     conduct.join().expect("the conductor does not panic");
     drop(runtime);
-    probe.finish(Duration::from_secs(10));
+    probe.flush(Duration::from_secs(10));
     judge_all(phase, &probe, origin, &witness)
 }
 

@@ -48,7 +48,7 @@ impl Seen {
     /// Installs a probe that counts its reports here.
     pub(crate) fn probe(self: &Arc<Seen>, runtime: &mut Builder) -> Probe {
         let seen = Arc::clone(self);
-        let builder = Probe::builder().slow_poll(THRESHOLD).on_slow_poll(move |poll| seen.add(poll));
+        let builder = Probe::builder().slow_poll_threshold(THRESHOLD).on_slow_poll(move |poll| seen.add(poll));
         builder.install(runtime).expect("the threshold is not 0, and threads can be started")
     }
 
@@ -138,7 +138,7 @@ fn measured_runtime(workers: usize, seen: &Arc<Seen>, counts: &Arc<Counts>) {
         runtime.block_on(probe.watch(loads::all(probe.clone(), Arc::clone(counts))));
     }
     drop(runtime);
-    probe.finish(PATIENCE);
+    probe.flush(PATIENCE);
 }
 
 fn print_counts(seen: &Seen, counts: &Counts, rounds: usize, time: Duration) {

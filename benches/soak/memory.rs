@@ -170,7 +170,7 @@ fn disagreements(what: &str, snapshot: &Snapshot, polls: u64) -> Vec<String> {
 
 /// Measures polls and tasks of which none is slow.
 fn quick(failures: &mut Vec<String>, all: &mut Vec<Growth>) {
-    let patient = || Probe::builder().slow_poll(Duration::from_secs(3_600));
+    let patient = || Probe::builder().slow_poll_threshold(Duration::from_secs(3_600));
     let kinds: [(&str, &str, Make); 2] = [
         ("polls, current-thread", "tasks, current-thread", current_thread),
         ("polls, multi-thread", "tasks, multi-thread", multi_thread),
@@ -188,7 +188,7 @@ fn quick(failures: &mut Vec<String>, all: &mut Vec<Growth>) {
 
 /// Measures slow polls, without looks at threads and with them.
 fn slow(failures: &mut Vec<String>, all: &mut Vec<Growth>) {
-    let at = |threshold| Probe::builder().slow_poll(threshold).slow_poll_lines(std::io::sink());
+    let at = |threshold| Probe::builder().slow_poll_threshold(threshold).log_to(std::io::sink());
     let kinds = [
         ("slow polls, capture off", 0, at(Duration::from_nanos(1)).capture(false)),
         ("slow polls, capture on", CODE_SLACK, at(Duration::from_nanos(1))),
@@ -197,7 +197,7 @@ fn slow(failures: &mut Vec<String>, all: &mut Vec<Growth>) {
         let (runtime, probe) = current_thread(builder);
         let growth = grow(what, scaled(2_000_000), &mut |count| {
             runtime.block_on(polls(&probe, count));
-            probe.finish(PATIENCE);
+            probe.flush(PATIENCE);
         });
         all.push(Growth { slack, ..growth });
         drop(runtime);
@@ -223,14 +223,14 @@ fn slow(failures: &mut Vec<String>, all: &mut Vec<Growth>) {
 
 /// Measures polls that block long enough for a look at their thread.
 fn stalls(all: &mut Vec<Growth>) {
-    let (runtime, probe) = multi_thread(Probe::builder().slow_poll(Duration::from_micros(500)));
+    let (runtime, probe) = multi_thread(Probe::builder().slow_poll_threshold(Duration::from_micros(500)));
     let growth = grow("stalls that are looked at", scaled(5_000), &mut |count| {
         for _ in 0..count {
             let block = async { thread::sleep(Duration::from_millis(1)) };
             runtime.block_on(async { spawn(&probe, block).await }).expect("it does not panic");
             progress::begin("stalls that are looked at");
         }
-        probe.finish(PATIENCE);
+        probe.flush(PATIENCE);
     });
     all.push(Growth { slack: CODE_SLACK, ..growth });
     let looked_at = probe.snapshot().slow_polls.iter().filter(|poll| poll.evidence.captures > 0).count();

@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 use pollscope::dist::blob::{decode, decode_any, encode};
 use pollscope::interval_log;
 use pollscope::report::{Format, log, terminal::Style};
-use pollscope_probe::escape::escape;
+use pollscope_base::escape::escape;
 
 const COMPRESSED: u32 = 0x1c84_9314;
 

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pollscope_probe::escape::escape;
+use pollscope_base::escape::escape;
 
 fuzz_target!(|text: &str| {
     let once = escape(text);

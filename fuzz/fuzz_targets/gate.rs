@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use pollscope::gate::Gate;
-use pollscope_probe::escape::escape;
+use pollscope_base::escape::escape;
 
 fuzz_target!(|text: &str| match Gate::parse(text) {
     Ok(gate) => assert_eq!(Gate::parse(&gate.to_string()).as_ref(), Ok(&gate)),

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use pollscope::scenario::wire::{Override, parse, settings_map};
-use pollscope_probe::escape::escape;
+use pollscope_base::escape::escape;
 
 fuzz_target!(|input: &str| {
     let (text, typed) = input.split_once('\0').unwrap_or((input, ""));

@@ -28,7 +28,7 @@ pub(super) fn inject(stall: Stall, flavor: Flavor) -> Result<(Injection, Option<
     if flavor == Flavor::MultiThread {
         builder.worker_threads(2);
     }
-    let probe = Probe::builder().slow_poll(THRESHOLD).source_root(env!("CARGO_MANIFEST_DIR"));
+    let probe = Probe::builder().slow_poll_threshold(THRESHOLD).source_root(env!("CARGO_MANIFEST_DIR"));
     let probe = probe.install(&mut builder).map_err(|error| error.to_string())?;
     let runtime = builder.build().map_err(|error| format!("cannot build a runtime: {error}"))?;
     let block = stall.prepare()?;
@@ -36,7 +36,7 @@ pub(super) fn inject(stall: Stall, flavor: Flavor) -> Result<(Injection, Option<
     drop(runtime);
     let injected = injected.ok_or("the stall did not end")?;
     // The runtime's end was the end of all its polls: each is told with what was seen of it, or why nothing was.
-    probe.finish(PATIENCE);
+    probe.flush(PATIENCE);
     let snapshot = probe.snapshot();
     let longest = snapshot.slow_polls.iter().max_by_key(|slow| slow.duration_ns);
     Ok((injected, longest.filter(|slow| u128::from(slow.duration_ns) >= LENGTH.as_nanos() / 2).map(seen)))

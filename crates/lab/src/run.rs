@@ -189,11 +189,11 @@ pub fn run_once(
     let mut runtime = runtime_builder(settings.runtime);
     let (started_at, origin) = (SystemTime::now(), Instant::now());
     let probe = Probe::builder()
-        .slow_poll(settings.slow_poll)
+        .slow_poll_threshold(settings.slow_poll)
         .keep_slow_polls(KEPT_SLOW_POLLS)
         .source_root(source_root())
         .redact_paths(observer.redacts())
-        .slow_poll_lines(observer.slow_poll_lines())
+        .log_to(observer.slow_poll_lines())
         .install(&mut runtime)
         .map_err(RunError::Install)?;
     observer.begin_measuring(&probe);
@@ -219,7 +219,7 @@ pub fn run_once(
     // Only threads that have ended report what they used: all of them, unless the workload was abandoned.
     let usage = if outcome.is_some() { meter.read().usage } else { None };
     let cost = Cost { usage, ..meter.read() };
-    probe.finish(LAST_LINES);
+    probe.flush(LAST_LINES);
     observer.end_measuring();
     let ended = supervisor.end(outcome, shutdown)?;
     let interrupted = match (shutdown.phase(), ended.abandoned) {

@@ -44,6 +44,6 @@ async fn serve() -> std::io::Result<()> {
 }
 
 fn main() -> std::io::Result<()> {
-    let probe = Probe::builder().slow_poll(Duration::from_millis(10)).slow_poll_lines(std::io::stderr());
+    let probe = Probe::builder().slow_poll_threshold(Duration::from_millis(10)).log_to(std::io::stderr());
     probe.run(Builder::new_multi_thread().enable_all(), serve())?
 }

@@ -42,8 +42,8 @@ fn held() -> Arc<Mutex<()>> {
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let probe = Probe::builder()
-        .slow_poll(Duration::from_millis(20))
-        .slow_poll_lines(std::io::stderr())
+        .slow_poll_threshold(Duration::from_millis(20))
+        .log_to(std::io::stderr())
         .install(&mut runtime)?;
     let runtime = runtime.enable_time().build()?;
     runtime.block_on(probe.watch(async {
@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }))?;
     drop(runtime);
     // In a debug build the first names take a while.
-    probe.finish(Duration::from_secs(10));
+    probe.flush(Duration::from_secs(10));
     println!("{} slow polls", probe.snapshot().slow_polls_total);
     Ok(())
 }

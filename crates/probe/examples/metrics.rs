@@ -51,7 +51,7 @@ async fn serve(probe: Probe) -> std::io::Result<()> {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut runtime = Builder::new_multi_thread();
-    let probe = Probe::builder().slow_poll(Duration::from_millis(10)).install(runtime.enable_all())?;
+    let probe = Probe::builder().slow_poll_threshold(Duration::from_millis(10)).install(runtime.enable_all())?;
     let runtime = runtime.build()?;
     Ok(runtime.block_on(probe.watch(serve(probe.clone())))?)
 }

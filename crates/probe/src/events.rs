@@ -31,7 +31,7 @@
 //!
 //! # fn main() -> std::io::Result<()> {
 //! // tracing_subscriber::fmt::init();
-//! let probe = Probe::builder().slow_poll(Duration::from_millis(5)).tracing(true);
+//! let probe = Probe::builder().slow_poll_threshold(Duration::from_millis(5)).tracing(true);
 //! probe.run(tokio::runtime::Builder::new_current_thread().enable_all(), async {
 //!     std::thread::sleep(Duration::from_millis(6));
 //! })

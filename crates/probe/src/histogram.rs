@@ -17,10 +17,10 @@ use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 mod model;
 
 #[cfg(not(all(test, pollscope_loom)))]
-pub use pollscope_base::HIGHEST_NS;
+pub(crate) use pollscope_base::HIGHEST_NS;
 /// The highest value that has a bucket in models, which look at each of them.
 #[cfg(all(test, pollscope_loom))]
-pub const HIGHEST_NS: u64 = 3;
+pub(crate) const HIGHEST_NS: u64 = 3;
 
 /// Cells of both kinds of buckets: one more than there are buckets.
 const CELLS: [usize; 2] = if MODELLED { [5, 5] } else { [33_422, 4_563] };
@@ -188,7 +188,7 @@ pub struct Reader(Arc<Fine>);
 /// A histogram that one thread writes, without lock, allocation or system call, while others read it.
 ///
 /// ```
-/// let (mut writer, reader) = pollscope_probe::histogram::pair();
+/// let (mut writer, reader) = pollscope_probe::internal::pair();
 /// writer.record(1_500);
 /// writer.record(0); // below 1 ns: clamped, and counted as such
 /// let distribution = reader.read();

@@ -37,7 +37,6 @@ pub(crate) struct Watched {
     found: HashMap<Key, (Evidence, u64)>,
 }
 
-#[cfg_attr(not(any(test, feature = "capture")), expect(dead_code, reason = "for the watchdog"))]
 impl Watched {
     /// There is a watchdog from now on.
     pub(crate) fn start(&mut self) {
@@ -57,7 +56,6 @@ impl Watched {
     }
 
     #[cfg(test)]
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog's tests"))]
     pub(crate) fn is_at_work_on(&self, key: &Key) -> bool {
         self.active.contains_key(key)
     }
@@ -184,7 +182,6 @@ impl Journal {
     }
 
     /// Whether a slow poll waits for the watchdog's next look.
-    #[cfg_attr(not(any(test, feature = "capture")), expect(dead_code, reason = "for the watchdog"))]
     pub(crate) fn awaits_look(&self) -> bool {
         let awaits = |waiting: &Waiting| !waiting.is_settled && !self.watched.active.contains_key(&waiting.key);
         self.watched.looks && self.waiting.iter().any(awaits)

@@ -11,8 +11,8 @@
 //!
 //! let mut runtime = tokio::runtime::Builder::new_current_thread();
 //! let probe = Probe::builder()
-//!     .slow_poll(Duration::from_millis(20))
-//!     .slow_poll_lines(std::io::stderr())
+//!     .slow_poll_threshold(Duration::from_millis(20))
+//!     .log_to(std::io::stderr())
 //!     .install(&mut runtime)?;
 //! let runtime = runtime.build()?;
 //! runtime.block_on(probe.watch(async {
@@ -38,13 +38,20 @@
 //! spawn sites. It is not a profiler, and it does not see closures on the blocking pool.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
+// What only a watchdog calls is there without one, too.
+#![cfg_attr(not(feature = "capture"), allow(dead_code, unused_imports))]
 
 /// What the README shows compiles and runs.
 #[cfg(all(doctest, feature = "capture"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
+// Whether this build looks at threads is decided here alone: without the feature `capture`, a watchdog and its alarm that do
+// nothing are in their place.
 #[cfg(feature = "capture")]
+mod alarm;
+#[cfg(not(feature = "capture"))]
+#[path = "without_capture/alarm.rs"]
 mod alarm;
 mod blame;
 mod capture_limits;
@@ -53,7 +60,7 @@ mod coverage;
 mod env;
 #[cfg(feature = "tracing")]
 pub mod events;
-pub mod histogram;
+mod histogram;
 mod hooks;
 mod journal;
 mod ledger;
@@ -76,32 +83,24 @@ mod tokio_api;
 mod watch;
 #[cfg(feature = "capture")]
 mod watchdog;
+#[cfg(not(feature = "capture"))]
+#[path = "without_capture/watchdog.rs"]
+mod watchdog;
 mod worker;
 
-/// Whether this build can look at the thread of a late poll, for the cause, the system call and the line: with the feature
-/// `capture`, on Linux on x86-64. Durations, spawn sites and who waited are exact without.
-#[cfg(feature = "capture")]
-pub const CAPTURE: bool = pollscope_stacks::SUPPORTED;
-/// Whether this build can look at the thread of a late poll: not without the feature `capture`.
-#[cfg(not(feature = "capture"))]
-pub const CAPTURE: bool = false;
-
-/// Durations as people type them.
-pub mod duration {
-    #[doc(inline)]
-    pub use pollscope_base::duration::parse;
-}
-
-/// Names from outside, made safe to show.
-pub mod escape {
-    #[doc(inline)]
-    pub use pollscope_base::escape::escape;
+/// For pollscope's own lab, and without any promise: what it shares with the probe that no other crate can hold.
+///
+/// The histogram's atomics are loom's in the probe's models, which only the probe's own test build can decide; and only this crate
+/// knows whether Tokio shows its queues, which a probe cannot ask by itself: it has no handle of its runtime, as that would keep
+/// the runtime alive.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::histogram::{Reader, Writer, pair};
+    pub use crate::tokio_api::queued_on_workers;
 }
 
 pub use clock::ClockSource;
 pub use metrics_server::{MetricsServer, ServeError};
-#[doc(inline)]
-pub use pollscope_base::redact::redacted_source;
 #[doc(inline)]
 pub use pollscope_base::{
     Blame, Bucket, Call, CaptureNote, Cause, Charge, Coverage, Distribution, Evidence, Frame as StackFrame, Ledger,
@@ -109,5 +108,6 @@ pub use pollscope_base::{
 };
 pub use probe::{DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Probe, ProbeBuilder, ThresholdError};
 pub use snapshot::{Polling, Site, SlowPoll, Snapshot};
-pub use tokio_api::{TOKIO_UNSTABLE, queued_on_workers};
+pub use tokio_api::TOKIO_UNSTABLE;
 pub use watch::Watch;
+pub use watchdog::CAPTURE;

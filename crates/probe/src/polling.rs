@@ -102,7 +102,6 @@ impl Polling {
     }
 
     /// Whether the thread is still in the poll that began then; [`Moment::NONE`]: in none.
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
     pub(crate) fn is_in(&self, start: Moment) -> bool {
         self.since.load(Acquire) == start.0
     }

@@ -73,7 +73,8 @@ impl Snapshot {
     /// to the next, and what leaves `other` looks like a restart to Prometheus; a [`crate::MetricsServer`] lets a site keep its label.
     ///
     /// A label is a path as the compiler had it. [`redact_paths`](crate::ProbeBuilder::redact_paths) hides its folders in what the probe
-    /// serves itself; here [`redacted_source`](crate::redacted_source) can, in [`Snapshot::sites`], before the text is made.
+    /// serves itself; here
+    /// [`redacted_place`](pollscope_base::redact::redacted_place) can, in [`Snapshot::sites`], before the text is made.
     ///
     /// In a handler, leave the snapshot and its text to `spawn_blocking`, as the example `metrics` does: they add up the histograms of
     /// all threads.
@@ -82,7 +83,7 @@ impl Snapshot {
     /// # use std::time::Duration;
     /// # use pollscope_probe::Probe;
     /// let mut runtime = tokio::runtime::Builder::new_current_thread();
-    /// let probe = Probe::builder().slow_poll(Duration::from_millis(5)).install(&mut runtime)?;
+    /// let probe = Probe::builder().slow_poll_threshold(Duration::from_millis(5)).install(&mut runtime)?;
     /// runtime.build()?.block_on(probe.watch(async { std::thread::sleep(Duration::from_millis(6)) }));
     ///
     /// let text = probe.snapshot().to_prometheus();

@@ -19,10 +19,10 @@ const IDLE_TICK: Duration = Duration::from_millis(100);
 /// The same where a watchdog looks as well, and wakes it: what is left is to close the limit's minutes.
 const WATCHED_TICK: Duration = Duration::from_secs(1);
 
-/// How long finishing waits at least for what is still being found out about slow polls, however short its own time is: whoever
+/// How long a flush waits at least for what is still being found out about slow polls, however short its own time is: whoever
 /// asks often, without waiting, does not cost lines their evidence.
 const LEAST_PATIENCE: Duration = Duration::from_millis(800);
-/// What is left of the time in which to finish when that is over: for writing the lines.
+/// What is left of a flush's time when that is over: for writing the lines.
 const TO_WRITE: Duration = Duration::from_millis(200);
 /// Longer than anybody waits, and short enough to be added to any time.
 const LONGEST: Duration = Duration::from_secs(86_400);
@@ -73,7 +73,7 @@ impl Control {
 
     /// Asks for everything that is known to be delivered; whether it was, within `timeout`. What is still being found out is
     /// waited for until shortly before its end.
-    pub(crate) fn finish(&self, timeout: Duration) -> bool {
+    pub(crate) fn flush(&self, timeout: Duration) -> bool {
         let mut state = self.lock();
         let is_first = state.asked == state.done;
         state.asked += 1;
@@ -106,21 +106,18 @@ impl Control {
     }
 
     /// Has the reporter look at once. Not for workers: it is a system call.
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
     pub(crate) fn wake(&self) {
         self.lock().woken = true;
         self.changed.notify_all();
     }
 
     /// Says whether somebody calls [`Control::wake_if_resting`] when there are slow polls.
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
     pub(crate) fn watch(&self, watched: bool) {
         self.lock().watched = watched;
         self.changed.notify_all();
     }
 
     /// Has the reporter look, unless it will soon.
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
     pub(crate) fn wake_if_resting(&self) {
         let mut state = self.lock();
         if state.resting {
@@ -169,7 +166,7 @@ impl Control {
     }
 }
 
-/// How long what is to be finished in that time waits for evidence.
+/// How long a flush in that time waits for evidence.
 fn patience(timeout: Duration) -> Duration {
     (timeout - TO_WRITE.min(timeout / 5)).clamp(LEAST_PATIENCE, LONGEST)
 }
@@ -334,20 +331,20 @@ mod tests {
     }
 
     #[test]
-    fn finishing_waits_for_evidence_as_long_as_it_may() {
+    fn a_flush_waits_for_evidence_as_long_as_it_may() {
         let (shared, control, lines, key) = reporting();
         comes_after(Duration::from_millis(1_500), &shared, &control, key);
-        assert!(control.finish(LONG));
+        assert!(control.flush(LONG));
         let line = lines.recv().unwrap();
         assert!(line.contains("     seen at src/main.rs:7"), "{line}");
         assert_eq!(shared.snapshot().coverage.missing, []);
     }
 
     #[test]
-    fn finishing_in_a_short_time_tells_what_there_is() {
+    fn a_flush_in_a_short_time_tells_what_there_is() {
         let (shared, control, lines, _) = reporting();
         // Whether that is done in time is the machine's affair.
-        control.finish(Duration::from_millis(1_000));
+        control.flush(Duration::from_millis(1_000));
         let line = lines.recv_timeout(LONG).unwrap();
         assert!(line.contains("     no line: "), "{line}");
         assert_eq!(shared.snapshot().coverage.missing.iter().map(|of| of.polls).collect::<Vec<_>>(), [1]);

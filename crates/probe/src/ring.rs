@@ -110,7 +110,6 @@ impl Ring {
         self.read.store(written, Release);
     }
 
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
     pub(crate) fn is_empty(&self) -> bool {
         self.read.load(Relaxed) == self.written.load(Acquire)
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pollscope_base::redact::redacted_evidence;
 use pollscope_base::{Blame, Cause, Charge, Coverage, Evidence, Ledger, Lines};
 
+use crate::alarm::Alarm;
 use crate::capture_limits::CaptureLimits;
 use crate::clock::Clock;
 use crate::coverage::coverage;
@@ -41,8 +42,7 @@ pub(crate) struct Shared {
     pub(crate) redacted: bool,
     /// Whether wake-to-poll times are recorded.
     pub(crate) tracks_waits: bool,
-    #[cfg(feature = "capture")]
-    pub(crate) alarm: crate::alarm::Alarm,
+    pub(crate) alarm: Alarm,
     slots: Mutex<Slots>,
     journal: Mutex<Journal>,
     /// Slow polls that found no room in their ring; written under the journal's lock.
@@ -100,8 +100,7 @@ impl Shared {
             capture_limits: CaptureLimits::default(),
             redacted: false,
             tracks_waits: TOKIO_UNSTABLE,
-            #[cfg(feature = "capture")]
-            alarm: Default::default(),
+            alarm: Alarm::default(),
             slots: Mutex::default(),
             journal: Mutex::new(Journal::new(keep_slow_polls)),
             ring_dropped: AtomicU64::new(0),
@@ -118,7 +117,6 @@ impl Shared {
 
     pub(crate) fn set_threshold_ns(&self, threshold_ns: u64) {
         self.threshold_ns.store(threshold_ns, Relaxed);
-        #[cfg(feature = "capture")]
         self.alarm.interrupt();
     }
 
@@ -163,13 +161,11 @@ impl Shared {
     }
 
     /// Tells the journal what the watchdog is at work on, or what it found.
-    #[cfg_attr(not(any(test, feature = "capture")), expect(dead_code, reason = "the watchdog's"))]
     pub(crate) fn watched(&self, tell: impl FnOnce(&mut Watched)) {
         tell(&mut lock(&self.journal).watched);
     }
 
     /// Tells the journal what the watchdog saw of a poll that is over.
-    #[cfg_attr(not(any(test, feature = "capture")), expect(dead_code, reason = "the watchdog's"))]
     pub(crate) fn seen(&self, key: Key, evidence: Evidence) {
         let evidence = self.shown(evidence);
         let mut journal = lock(&self.journal);
@@ -179,14 +175,12 @@ impl Shared {
     }
 
     /// Tells the journal what is known of a poll that is over, while its names are still to come.
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "the watchdog's"))]
     pub(crate) fn unnamed(&self, key: Key, evidence: Evidence) {
         let evidence = self.shown(evidence);
         lock(&self.journal).watched.unnamed(key, evidence);
     }
 
     /// Tells the journal that the watchdog looked at all threads, from that time on, and for how long it had had no CPU before.
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "the watchdog's"))]
     pub(crate) fn looked(&self, at_ns: u64, without_cpu_ns: Option<u64>) {
         let mut journal = lock(&self.journal);
         self.drain(&mut journal);
@@ -199,7 +193,6 @@ impl Shared {
     }
 
     /// Says of a poll that it still goes on; the reporter writes it.
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
     pub(crate) fn say_still(&self, polling: &Frame, age_ns: u64, evidence: &Evidence) {
         let task = TaskName {
             task_id: (polling.task != 0).then_some(polling.task),
@@ -255,7 +248,6 @@ impl Shared {
         let slots = self.drain(&mut journal);
         let now_ns = self.clock.now_ns();
         let delivered = journal.deliver(now_ns, force, &blame_in(&slots, now_ns));
-        #[cfg(feature = "capture")]
         if journal.awaits_look() {
             self.alarm.ring();
             self.alarm.interrupt();

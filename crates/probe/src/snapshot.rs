@@ -39,7 +39,7 @@ pub struct Snapshot {
     pub slow_polls_dropped: u64,
     /// Slow polls in the order in which they ended, up to the number that the builder was told to keep.
     pub slow_polls: Vec<SlowPoll>,
-    /// Lines written of slow polls. Once [`crate::Probe::finish`] returned `true`, they add up to the slow polls.
+    /// Lines written of slow polls. Once [`crate::Probe::flush`] returned `true`, they add up to the slow polls.
     pub lines: Lines,
     /// Polls by spawn site, most time first.
     pub sites: Vec<Site>,
@@ -138,7 +138,7 @@ pub struct SlowPoll {
     /// use pollscope_probe::Probe;
     ///
     /// let mut runtime = tokio::runtime::Builder::new_current_thread();
-    /// let probe = Probe::builder().slow_poll(Duration::from_millis(10)).install(&mut runtime)?;
+    /// let probe = Probe::builder().slow_poll_threshold(Duration::from_millis(10)).install(&mut runtime)?;
     /// runtime.build()?.block_on(probe.watch(async { std::thread::sleep(Duration::from_millis(20)) }));
     ///
     /// let slow = &probe.snapshot().slow_polls[0];

@@ -7,9 +7,10 @@ pub(crate) mod model;
 #[cfg(all(test, pollscope_loom))]
 pub(crate) use model::{OnceLock, atomic, thread};
 #[cfg(not(all(test, pollscope_loom)))]
-pub(crate) use std::sync::{OnceLock, atomic};
-#[cfg(all(feature = "capture", not(all(test, pollscope_loom))))]
-pub(crate) use std::thread;
+pub(crate) use std::{
+    sync::{OnceLock, atomic},
+    thread,
+};
 
 /// Whether this is a build of models, in which tables are small: a model looks at every place of them.
 pub(crate) const MODELLED: bool = cfg!(all(test, pollscope_loom));

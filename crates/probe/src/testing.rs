@@ -133,7 +133,7 @@ pub fn responsive<F: Future>(threshold: Duration, future: F) -> impl Future<Outp
 
 #[track_caller]
 fn install(threshold: Duration, builder: &mut Builder) -> Probe {
-    let probe = Probe::builder().slow_poll(threshold).install(builder);
+    let probe = Probe::builder().slow_poll_threshold(threshold).install(builder);
     probe.unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -142,7 +142,7 @@ fn failure(probe: &Probe, at: &Location) -> Option<String> {
     if probe.snapshot().slow_polls_total == 0 {
         return None;
     }
-    probe.finish(PATIENCE);
+    probe.flush(PATIENCE);
     sentence(&probe.snapshot(), at)
 }
 

@@ -134,7 +134,7 @@ pub(crate) fn is_alone() -> bool {
 ///
 /// ```
 /// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-/// let queued = pollscope_probe::queued_on_workers(&runtime.metrics());
+/// let queued = pollscope_probe::internal::queued_on_workers(&runtime.metrics());
 /// assert_eq!(queued, pollscope_probe::TOKIO_UNSTABLE.then_some(0));
 /// # Ok::<(), std::io::Error>(())
 /// ```

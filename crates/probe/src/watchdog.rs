@@ -5,6 +5,7 @@
 //! does stops a worker, but for the signal to a thread that runs: it copies the stack there, in about a microsecond.
 
 mod naming;
+mod options;
 mod stall;
 
 use std::collections::HashMap;
@@ -26,6 +27,7 @@ use crate::reporter::Control;
 use crate::shared::Shared;
 use crate::worker::Slot;
 use naming::{Job, Naming};
+pub(crate) use options::Options;
 use stall::Stall;
 
 /// While a stall lasts, how often it looks whether it is over: the error of the clocks read at its end.
@@ -46,11 +48,13 @@ const ASLEEP_AFTER_NS: u64 = 1_000_000_000;
 /// Oversleeping by less is no suspension of the process.
 const SHORTEST_SUSPENSION_NS: u64 = 10_000_000;
 
-/// What a watchdog is told about the user's code.
-#[derive(Debug, Default)]
-pub(crate) struct Options {
-    /// The folders of the user's workspace, as the compiler saw them.
-    pub(crate) source_roots: Vec<std::path::PathBuf>,
+/// Whether this build can look at the thread of a late poll, for the cause, the system call and the line: with the feature
+/// `capture`, on Linux on x86-64. Durations, spawn sites and who waited are exact without.
+pub const CAPTURE: bool = SUPPORTED;
+
+/// The number by which the watchdog finds the calling thread.
+pub(crate) fn this_thread() -> u32 {
+    ThreadRef::current().tid
 }
 
 /// Ends the thread when dropped, without waiting for it.

@@ -32,7 +32,6 @@ impl Awake {
         self.0.store(false, Release);
     }
 
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
     pub(crate) fn is_awake(&self) -> bool {
         self.0.load(SeqCst)
     }
@@ -85,7 +84,6 @@ impl Slot {
     }
 
     /// A number that stays as it is while the thread does nothing that is measured.
-    #[cfg_attr(not(feature = "capture"), expect(dead_code, reason = "for the watchdog"))]
     pub(crate) fn work(&self) -> u64 {
         self.polls.sum_ns().wrapping_add(self.busy_stretches.sum_ns())
     }

@@ -91,12 +91,12 @@ fn settled() -> i64 {
 
 /// Nothing is slow.
 fn patient() -> ProbeBuilder {
-    unwatched().slow_poll(LONG)
+    unwatched().slow_poll_threshold(LONG)
 }
 
 /// Everything is slow.
 fn strict() -> ProbeBuilder {
-    unwatched().slow_poll(Duration::from_nanos(1))
+    unwatched().slow_poll_threshold(Duration::from_nanos(1))
 }
 
 /// Without looks at threads: what they cost is not the same twice.
@@ -110,7 +110,7 @@ fn unwatched() -> ProbeBuilder {
 fn install(mut builder: Builder, probe: ProbeBuilder) -> (Runtime, Probe) {
     let probe = probe.install(&mut builder).unwrap();
     // Its thread runs, and has what it takes to.
-    assert!(probe.finish(LONG));
+    assert!(probe.flush(LONG));
     (builder.build().unwrap(), probe)
 }
 
@@ -313,12 +313,12 @@ fn polls_and_tasks_take_nothing() {
 fn slow_polls_without_end_are_listed_up_to_a_number_and_counted() {
     let (runtime, probe) = current_thread(strict());
     runtime.block_on(polls(&probe, 1));
-    assert!(probe.finish(LONG));
+    assert!(probe.flush(LONG));
     let before = live();
     let mut polled = 1;
     let mut more = |count: u64| {
         runtime.block_on(polls(&probe, count));
-        assert!(probe.finish(LONG));
+        assert!(probe.flush(LONG));
         polled += count;
         let snapshot = probe.snapshot();
         // When the clock is corrected in the middle of a poll, that poll may last 0 ns.
@@ -366,14 +366,14 @@ fn what_finds_no_room_in_the_ring_is_counted() {
     assert_eq!(snapshot.slow_polls_dropped, 10_000 - RING);
     assert!(snapshot.slow_polls.iter().map(|poll| poll.id).eq(1..=1 + RING));
     drop(release);
-    assert!(probe.finish(LONG));
+    assert!(probe.flush(LONG));
     let lines = probe.snapshot().lines;
     assert_eq!((calls.load(Relaxed), lines.printed, lines.suppressed), (1 + RING, 0, 10_001));
 }
 
 /// The ring is emptied, by whoever takes snapshots, but nobody is told.
 fn what_finds_no_room_before_a_callback_that_blocks_is_counted() {
-    let (runtime, probe, release, calls) = held_up(strict().slow_poll_lines(std::io::sink()));
+    let (runtime, probe, release, calls) = held_up(strict().log_to(std::io::sink()));
     let before = live();
     let (rounds, total) = (100, 100 * RING);
     for round in 1..=rounds {
@@ -383,7 +383,7 @@ fn what_finds_no_room_before_a_callback_that_blocks_is_counted() {
     let kept = live() - before;
     assert_published("slow polls that wait", kept - LISTED as i64 * SLOW_POLL, WAITING);
     drop(release);
-    assert!(probe.finish(LONG));
+    assert!(probe.flush(LONG));
     let snapshot = probe.snapshot();
     assert_eq!((snapshot.slow_polls_total, snapshot.slow_polls_dropped), (1 + total, 1 + total - LISTED));
     assert_eq!(calls.load(Relaxed), 1 + QUEUE);
@@ -394,12 +394,12 @@ fn what_finds_no_room_before_a_callback_that_blocks_is_counted() {
 #[cfg(feature = "capture")]
 fn a_slow_poll_with_its_stack_takes_no_more_than_is_published() {
     const TIMES: u64 = 20;
-    let (runtime, probe) = current_thread(Probe::builder().slow_poll(Duration::from_millis(1)));
+    let (runtime, probe) = current_thread(Probe::builder().slow_poll_threshold(Duration::from_millis(1)));
     let block = |times: u64| {
         for _ in 0..times {
             runtime.block_on(async { spawn(&probe, async { thread::sleep(Duration::from_millis(5)) }).await.unwrap() });
         }
-        assert!(probe.finish(LONG));
+        assert!(probe.flush(LONG));
     };
     block(TIMES);
     let before = settled();

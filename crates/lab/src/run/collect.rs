@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use pollscope_probe::{Distribution, Probe, Snapshot, queued_on_workers};
+use pollscope_probe::internal::queued_on_workers;
+use pollscope_probe::{Distribution, Probe, Snapshot};
 use tokio::runtime::{Handle, RuntimeMetrics};
 use tokio_metrics::RuntimeMonitor;
 

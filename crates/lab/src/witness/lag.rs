@@ -8,7 +8,7 @@
 
 use std::time::Duration;
 
-use pollscope_probe::histogram::{self, Reader, Writer};
+use pollscope_probe::internal::{Reader, Writer, pair};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -23,8 +23,8 @@ pub(crate) struct Lag {
 
 /// A timer of the given period that runs until `stop` turns true, and what it measures.
 pub(crate) fn witness(period: Duration, stop: watch::Receiver<bool>) -> (Lag, impl Future<Output = ()> + Send) {
-    let (corrected_writer, corrected) = histogram::pair();
-    let (raw_writer, raw) = histogram::pair();
+    let (corrected_writer, corrected) = pair();
+    let (raw_writer, raw) = pair();
     (Lag { corrected, raw }, run(period, stop, corrected_writer, raw_writer))
 }
 

@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pollscope_probe::Distribution;
-use pollscope_probe::histogram::{self, Reader, Writer};
+use pollscope_probe::internal::{Reader, Writer, pair};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::LocalSet;
@@ -113,7 +113,7 @@ impl Client {
         let Client { streams, every } = self;
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let schedule = SendSchedule { start: Instant::now() + every, every };
-        let (writer, times) = histogram::pair();
+        let (writer, times) = pair();
         let receiving = streams.iter().map(TcpStream::try_clone).collect::<io::Result<Vec<_>>>()?;
         let receiver = thread::Builder::new()
             .name("client-receiver".to_owned())

@@ -151,11 +151,9 @@ impl<T> OnceLock<T> {
 }
 
 pub(crate) mod thread {
-    #[cfg_attr(not(feature = "capture"), expect(unused_imports, reason = "the alarm's"))]
     pub(crate) use loom::thread::*;
 
     /// As if the time were never over.
-    #[cfg(feature = "capture")]
     pub(crate) fn park_timeout(_length: std::time::Duration) {
         park();
     }

@@ -46,7 +46,7 @@ fn run(builder: ProbeBuilder) -> (Probe, Vec<(&'static str, String, Instant)>, u
 /// The user's callbacks are around the poll's clock, and so bracket what it shows.
 #[test]
 fn the_users_task_hooks_are_called_around_the_poll() {
-    let (probe, calls, inner_ns) = run(Probe::builder().slow_poll(std::time::Duration::from_millis(10)));
+    let (probe, calls, inner_ns) = run(Probe::builder().slow_poll_threshold(std::time::Duration::from_millis(10)));
     let snapshot = probe.snapshot();
     let slow = snapshot.slow_polls.iter().max_by_key(|poll| poll.duration_ns).unwrap();
     let outer_ns = calls.chunks(2).map(|poll| (poll[1].2 - poll[0].2).as_nanos() as u64).max().unwrap();
@@ -65,7 +65,8 @@ fn the_users_task_hooks_are_called_when_the_probe_is_off() {
 /// A runtime whose task hooks somebody set after the probe's, and what the probe saw of a thousand polls.
 fn replaced(before: bool, after: bool) -> crate::Snapshot {
     let mut runtime = Builder::new_current_thread();
-    let probe = Probe::builder().slow_poll(std::time::Duration::from_millis(1)).install(&mut runtime).unwrap();
+    let probe =
+        Probe::builder().slow_poll_threshold(std::time::Duration::from_millis(1)).install(&mut runtime).unwrap();
     if before {
         runtime.on_before_task_poll(|_| {});
     }
@@ -82,7 +83,7 @@ fn replaced(before: bool, after: bool) -> crate::Snapshot {
     drop(runtime);
     // A stall that there was none of would be said after ten thresholds.
     std::thread::sleep(std::time::Duration::from_millis(30));
-    assert!(probe.finish(std::time::Duration::from_secs(60)));
+    assert!(probe.flush(std::time::Duration::from_secs(60)));
     probe.snapshot()
 }
 

@@ -81,7 +81,7 @@ fn a_poll_allocates_nothing() {
 /// Nor does a slow one, whether its ring has room for it or not.
 #[test]
 fn a_slow_poll_allocates_nothing() {
-    let (runtime, probe) = current_thread(Probe::builder().slow_poll(Duration::from_nanos(1)));
+    let (runtime, probe) = current_thread(Probe::builder().slow_poll_threshold(Duration::from_nanos(1)));
     assert_eq!(during_polls(&runtime, &probe), 0);
     assert!(probe.snapshot().slow_polls_total > 100_000);
 }

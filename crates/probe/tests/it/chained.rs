@@ -58,5 +58,5 @@ fn a_probe_that_is_off_is_empty_and_passes_futures_through() {
     assert_eq!(answer, 42);
     let snapshot = probe.snapshot();
     assert_eq!((snapshot.polls.count(), snapshot.slow_polls_total), (0, 0));
-    assert!(probe.finish(std::time::Duration::ZERO));
+    assert!(probe.flush(std::time::Duration::ZERO));
 }

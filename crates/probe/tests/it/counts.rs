@@ -192,7 +192,8 @@ fn a_build_without_hooks_says_so() {
 #[test]
 fn without_schedule_latency_who_waited_is_unknown() {
     for waits in [true, false] {
-        let (runtime, probe) = current_thread(patient().slow_poll(Duration::from_millis(20)).schedule_latency(waits));
+        let (runtime, probe) =
+            current_thread(patient().slow_poll_threshold(Duration::from_millis(20)).schedule_latency(waits));
         runtime.block_on(async {
             let tasks: Vec<_> = (0..3).map(|_| spawn(&probe, async { block(30) })).collect();
             for task in tasks {
@@ -216,7 +217,7 @@ fn the_threshold_can_be_lowered_while_a_poll_goes_on() {
     let of_other = probe.clone();
     runtime.block_on(async {
         spawn(&probe, async move {
-            let lower = std::thread::spawn(move || of_other.set_slow_poll(Duration::from_millis(20)));
+            let lower = std::thread::spawn(move || of_other.set_slow_poll_threshold(Duration::from_millis(20)));
             lower.join().unwrap().unwrap();
             block(200)
         })

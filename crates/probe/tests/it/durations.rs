@@ -8,7 +8,7 @@ use tokio::task::yield_now;
 use crate::support::{block, current_thread, elapsed_ns, multi_thread, spawn};
 
 fn builder() -> ProbeBuilder {
-    Probe::builder().slow_poll(Duration::from_millis(10))
+    Probe::builder().slow_poll_threshold(Duration::from_millis(10))
 }
 
 /// One blocking task among others: it alone is slow, and lasted what its own clock says.

@@ -20,7 +20,7 @@ fn host() {
         task.await.unwrap()
     });
     drop(runtime);
-    assert!(probe.finish(Duration::from_secs(30)));
+    assert!(probe.flush(Duration::from_secs(30)));
     println!("polls={}", probe.snapshot().polls.count());
 }
 

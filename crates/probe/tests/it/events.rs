@@ -111,7 +111,7 @@ fn place(poll: &SlowPoll) -> String {
 }
 
 fn threshold() -> ProbeBuilder {
-    Probe::builder().slow_poll(Duration::from_millis(20)).tracing(true)
+    Probe::builder().slow_poll_threshold(Duration::from_millis(20)).tracing(true)
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn every_slow_poll_is_an_event_with_its_fields_and_off_the_loop() {
         block(60);
     }));
     drop(runtime);
-    assert!(probe.finish(LONG));
+    assert!(probe.flush(LONG));
     let (heard, kept) = (heard.lock().unwrap(), keeper.0.lock().unwrap());
     assert!(heard.len() >= 2, "{heard:#?}");
     assert_eq!(kept.len(), heard.len());
@@ -150,7 +150,7 @@ fn paths_are_hidden_where_asked() {
     let builder = threshold().redact_paths(true);
     let (runtime, probe) = tracing::subscriber::with_default(keeper.clone(), || current_thread(builder));
     runtime.block_on(probe.watch(async { block(25) }));
-    assert!(probe.finish(LONG));
+    assert!(probe.flush(LONG));
     let kept = keeper.0.lock().unwrap();
     let texts = kept.iter().flat_map(|event| event.fields.values()).filter_map(|value| match value {
         Value::Text(text) | Value::Formatted(text) => Some(text.clone()),
@@ -170,7 +170,7 @@ fn there_are_none_unless_they_are_asked_for() {
     let (runtime, probe) =
         tracing::subscriber::with_default(keeper.clone(), || current_thread(threshold().tracing(false)));
     runtime.block_on(probe.watch(async { block(25) }));
-    assert!(probe.finish(LONG));
+    assert!(probe.flush(LONG));
     assert_eq!((probe.snapshot().slow_polls_total, keeper.0.lock().unwrap().len()), (1, 0));
 }
 
@@ -203,7 +203,7 @@ fn a_subscriber_that_panics_is_counted_and_the_next_event_comes() {
     let (runtime, probe) = tracing::subscriber::with_default(Panics, || current_thread(threshold()));
     runtime.block_on(probe.watch(async { block(25) }));
     runtime.block_on(probe.watch(async { block(25) }));
-    assert!(probe.finish(LONG));
+    assert!(probe.flush(LONG));
     let snapshot = probe.snapshot();
     assert_eq!((snapshot.slow_polls_total, snapshot.callback_panics), (2, 2));
 }

@@ -14,7 +14,7 @@ use crate::support::{LONG, Numbers, current_thread, multi_thread, spawn, spin};
 const THRESHOLD: Duration = Duration::from_micros(40);
 
 fn impatient() -> ProbeBuilder {
-    Probe::builder().slow_poll(THRESHOLD).keep_slow_polls(500).slow_poll_lines(io::sink())
+    Probe::builder().slow_poll_threshold(THRESHOLD).keep_slow_polls(500).log_to(io::sink())
 }
 
 /// Tasks of several sites, two of them on one line, whose polls are short or slow as the numbers fall.
@@ -59,7 +59,7 @@ fn check_random_work(start: impl Fn() -> (Runtime, Probe)) {
         let (runtime, probe) = start();
         runtime.block_on(probe.watch(random_work(&probe, seed)));
         drop(runtime);
-        assert!(probe.finish(LONG));
+        assert!(probe.flush(LONG));
         let snapshot = probe.snapshot();
         assert!(snapshot.polls.count() >= 4_000 && snapshot.slow_polls_total > 500, "{}", snapshot.slow_polls_total);
         assert!(snapshot.slow_polls.len() <= 500);
@@ -110,7 +110,7 @@ fn intervals_add_up_to_the_whole() {
         loop {
             let finished = done.load(Relaxed);
             if finished {
-                assert!(probe.finish(LONG));
+                assert!(probe.flush(LONG));
             }
             let now = probe.snapshot();
             parts.push(now.since(&last));
@@ -155,7 +155,7 @@ fn intervals_add_up_to_the_whole() {
 /// Where it was spawned is the caller's line, whichever way the task came to be seen.
 #[test]
 fn a_task_is_known_by_the_line_that_spawned_it() {
-    let (runtime, probe) = current_thread(Probe::builder().slow_poll(Duration::from_nanos(1)));
+    let (runtime, probe) = current_thread(Probe::builder().slow_poll_threshold(Duration::from_nanos(1)));
     let mut lines = Vec::new();
     runtime.block_on(async {
         lines.push(line!() + 1);

@@ -49,7 +49,7 @@ fn an_aborted_task_with_a_slow_drop_is_a_slow_poll_of_its_name() {
             self.0.send(block(20)).unwrap();
         }
     }
-    let (runtime, probe) = current_thread(Probe::builder().slow_poll(Duration::from_millis(10)));
+    let (runtime, probe) = current_thread(Probe::builder().slow_poll_threshold(Duration::from_millis(10)));
     let (dropped, times) = std::sync::mpsc::channel();
     runtime.block_on(async {
         let guard = SlowDrop(dropped);
@@ -75,7 +75,7 @@ fn an_aborted_task_with_a_slow_drop_is_a_slow_poll_of_its_name() {
 /// A part of the root that is dropped unpolled does not lend the root its name.
 #[test]
 fn a_dropped_part_does_not_name_the_root() {
-    let (runtime, probe) = current_thread(Probe::builder().slow_poll(Duration::from_nanos(1)));
+    let (runtime, probe) = current_thread(Probe::builder().slow_poll_threshold(Duration::from_nanos(1)));
     runtime.block_on(probe.watch(async {
         drop(probe.watch(async {}).named("unused"));
         block(1);
@@ -106,7 +106,7 @@ fn a_runtime_dropped_with_pending_tasks_loses_no_poll() {
 
 #[test]
 fn a_runtime_shut_down_in_the_background_stays_measured() {
-    let (runtime, probe) = multi_thread(2, Probe::builder().slow_poll(Duration::from_millis(5)));
+    let (runtime, probe) = multi_thread(2, Probe::builder().slow_poll_threshold(Duration::from_millis(5)));
     let (started, start) = std::sync::mpsc::channel();
     let (ended, end) = std::sync::mpsc::channel();
     runtime.block_on(async {
@@ -129,7 +129,7 @@ fn a_runtime_shut_down_in_the_background_stays_measured() {
 /// The host may drop its handle and go on: the hooks keep what they need.
 #[test]
 fn the_runtime_outlives_the_probe() {
-    let (runtime, probe) = current_thread(Probe::builder().slow_poll(Duration::from_nanos(1)));
+    let (runtime, probe) = current_thread(Probe::builder().slow_poll_threshold(Duration::from_nanos(1)));
     let watched = probe.watch(async {
         for _ in 0..1_000 {
             yield_now().await;

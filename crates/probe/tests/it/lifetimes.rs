@@ -13,7 +13,7 @@ use crate::support::{LONG, block, current_thread, multi_thread, spawn};
 
 /// Every poll is slow, and none is looked at while it runs.
 fn strict() -> ProbeBuilder {
-    let probe = Probe::builder().slow_poll(Duration::from_nanos(1));
+    let probe = Probe::builder().slow_poll_threshold(Duration::from_nanos(1));
     #[cfg(feature = "capture")]
     let probe = probe.capture(false);
     probe
@@ -90,7 +90,7 @@ fn a_run_that_panics_delivers_all_too() {
 #[test]
 fn a_run_that_cannot_begin_polls_nothing() {
     let polled = AtomicBool::new(false);
-    let probe = Probe::builder().slow_poll(Duration::ZERO);
+    let probe = Probe::builder().slow_poll_threshold(Duration::ZERO);
     let error = probe.run(&mut Builder::new_current_thread(), async { polled.store(true, Relaxed) }).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     assert!(error.to_string().contains("give at least 1 ns"), "{error}");
@@ -168,13 +168,13 @@ fn a_callback_that_waits_for_all_callbacks_is_told_at_once_that_it_cannot() {
     let (tell, told) = std::sync::mpsc::channel();
     let (runtime, probe) = current_thread(strict().on_slow_poll(move |_| {
         if let Some(probe) = holds.lock().unwrap().take() {
-            tell.send(probe.finish(LONG)).unwrap();
+            tell.send(probe.flush(LONG)).unwrap();
         }
     }));
     *held.lock().unwrap() = Some(probe.clone());
     runtime.block_on(probe.watch(three_polls()));
     assert_eq!(told.recv_timeout(LONG / 2), Ok(false));
-    assert!(probe.finish(LONG), "others are told as always");
+    assert!(probe.flush(LONG), "others are told as always");
 }
 
 /// It holds back further calls, and at the end a second of whoever drops the probe; never the loop.

@@ -37,7 +37,7 @@ fn ask(address: SocketAddr, request: &[u8]) -> String {
 
 fn measured() -> Probe {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let probe = Probe::builder().slow_poll(Duration::from_millis(1)).install(&mut runtime).unwrap();
+    let probe = Probe::builder().slow_poll_threshold(Duration::from_millis(1)).install(&mut runtime).unwrap();
     let task = probe.watch(async { thread::sleep(Duration::from_millis(3)) });
     runtime.build().unwrap().block_on(task);
     probe

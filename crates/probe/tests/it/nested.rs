@@ -9,7 +9,7 @@ use tokio::task::{block_in_place, yield_now};
 use crate::support::{Witness, block, current_thread, elapsed_ns, multi_thread, patient, spawn};
 
 fn impatient() -> pollscope_probe::ProbeBuilder {
-    Probe::builder().slow_poll(Duration::from_millis(10))
+    Probe::builder().slow_poll_threshold(Duration::from_millis(10))
 }
 
 /// Tokio polls the task for as long as it is in `block_in_place`, so the poll is slow, though other tasks went on.

@@ -11,13 +11,13 @@ use crate::support::{block, current_thread, spawn};
 #[test]
 fn a_slow_poll_has_its_exact_duration_and_no_evidence() {
     let threshold = Duration::from_millis(20);
-    let probe = Probe::builder().slow_poll(threshold);
+    let probe = Probe::builder().slow_poll_threshold(threshold);
     #[cfg(feature = "capture")]
     let probe = probe.capture(!CAPTURE);
     let (runtime, probe) = current_thread(probe);
     let took_ns = runtime.block_on(async { spawn(&probe, async { block(60) }).await.unwrap() });
     drop(runtime);
-    assert!(probe.finish(Duration::from_secs(10)), "nobody waits for evidence that never comes");
+    assert!(probe.flush(Duration::from_secs(10)), "nobody waits for evidence that never comes");
     let snapshot = probe.snapshot();
     let [poll] = &snapshot.slow_polls[..] else { panic!("one slow poll: {:?}", snapshot.slow_polls) };
     assert!(poll.duration_ns >= took_ns);

@@ -12,7 +12,7 @@ use crate::support::{LONG, current_thread, multi_thread, spawn};
 
 /// Every poll is slow, and none is looked at while it runs: that would add lines.
 fn strict() -> ProbeBuilder {
-    let probe = Probe::builder().slow_poll(Duration::from_nanos(1));
+    let probe = Probe::builder().slow_poll_threshold(Duration::from_nanos(1));
     #[cfg(feature = "capture")]
     let probe = probe.capture(false);
     probe
@@ -93,7 +93,7 @@ fn the_callback_hears_of_every_slow_poll_once_in_order_and_off_the_loop() {
     );
     runtime.block_on(polls(&probe, 100));
     drop(runtime);
-    assert!(probe.finish(LONG));
+    assert!(probe.flush(LONG));
     let (snapshot, heard) = (probe.snapshot(), heard.lock().unwrap());
     assert_eq!(snapshot.slow_polls_total, 100);
     assert_eq!(heard.iter().map(|(poll, _)| poll.clone()).collect::<Vec<_>>(), snapshot.slow_polls);
@@ -109,9 +109,9 @@ fn a_panic_of_the_callback_is_caught_and_counted() {
             std::panic::resume_unwind(Box::new("on purpose"));
         }
     };
-    let (runtime, probe) = current_thread(strict().on_slow_poll(callback).slow_poll_lines(kept.clone()));
+    let (runtime, probe) = current_thread(strict().on_slow_poll(callback).log_to(kept.clone()));
     runtime.block_on(polls(&probe, 10));
-    assert!(probe.finish(LONG));
+    assert!(probe.flush(LONG));
     let snapshot = probe.snapshot();
     assert_eq!((snapshot.slow_polls_total, snapshot.callback_panics), (10, 5));
     assert_eq!((snapshot.lines.printed, snapshot.lines.suppressed), (5, 5));
@@ -130,9 +130,9 @@ fn a_writer_that_fails_or_panics_is_counted_and_the_next_line_is_tried() {
                 _ => Ok(()),
             }
         });
-        let (runtime, probe) = current_thread(strict().slow_poll_lines(writer));
+        let (runtime, probe) = current_thread(strict().log_to(writer));
         runtime.block_on(polls(&probe, 4));
-        assert!(probe.finish(LONG));
+        assert!(probe.flush(LONG));
         let snapshot = probe.snapshot();
         assert_eq!((snapshot.lines.printed, snapshot.lines.suppressed), (2, 2));
         assert_all_accounted(&snapshot);
@@ -143,19 +143,19 @@ fn a_writer_that_fails_or_panics_is_counted_and_the_next_line_is_tried() {
 #[test]
 fn a_printed_line_is_flushed() {
     let kept = Kept::default();
-    let (runtime, probe) = current_thread(strict().slow_poll_lines(BufWriter::with_capacity(1 << 20, kept.clone())));
+    let (runtime, probe) = current_thread(strict().log_to(BufWriter::with_capacity(1 << 20, kept.clone())));
     runtime.block_on(polls(&probe, 3));
-    assert!(probe.finish(LONG));
+    assert!(probe.flush(LONG));
     assert_eq!((kept.lines().len(), probe.snapshot().lines.printed), (3, 3));
 }
 
 #[test]
 fn finishing_often_gives_a_site_no_more_lines() {
     let kept = Kept::default();
-    let (runtime, probe) = current_thread(strict().slow_poll_lines(kept.clone()));
+    let (runtime, probe) = current_thread(strict().log_to(kept.clone()));
     for _ in 0..4 {
         runtime.block_on(polls(&probe, 4));
-        assert!(probe.finish(LONG));
+        assert!(probe.flush(LONG));
     }
     let snapshot = probe.snapshot();
     assert_eq!((snapshot.lines.printed, snapshot.lines.suppressed), (5, 11));
@@ -168,11 +168,11 @@ fn finishing_often_gives_a_site_no_more_lines() {
 #[test]
 fn a_writer_that_blocks_holds_up_nobody() {
     let (writer, release, began) = stuck();
-    let (runtime, probe) = current_thread(strict().slow_poll_lines(writer));
+    let (runtime, probe) = current_thread(strict().log_to(writer));
     runtime.block_on(polls(&probe, 10));
     began.recv().unwrap();
     let start = Instant::now();
-    assert!(!probe.finish(Duration::from_millis(50)));
+    assert!(!probe.flush(Duration::from_millis(50)));
     assert!(start.elapsed() >= Duration::from_millis(50));
     // More than a ring holds, and then, moved out of it by snapshots, more than the queue holds.
     runtime.block_on(polls(&probe, 10_000));
@@ -183,7 +183,7 @@ fn a_writer_that_blocks_holds_up_nobody() {
     }
     assert_eq!(probe.snapshot().slow_polls_total, 20_010);
     drop(release);
-    assert!(probe.finish(LONG));
+    assert!(probe.flush(LONG));
     let snapshot = probe.snapshot();
     assert_eq!(snapshot.slow_polls_total, 20_010);
     assert_eq!(snapshot.lines.printed, 5);
@@ -193,7 +193,7 @@ fn a_writer_that_blocks_holds_up_nobody() {
 #[test]
 fn dropping_a_probe_whose_writer_is_stuck_takes_its_second_and_no_more() {
     let (writer, _stuck, began) = stuck();
-    let (runtime, probe) = current_thread(strict().slow_poll_lines(writer));
+    let (runtime, probe) = current_thread(strict().log_to(writer));
     runtime.block_on(polls(&probe, 1));
     began.recv().unwrap();
     let start = Instant::now();
@@ -205,7 +205,7 @@ fn dropping_a_probe_whose_writer_is_stuck_takes_its_second_and_no_more() {
 #[test]
 fn dropping_a_probe_writes_the_last_lines() {
     let kept = Kept::default();
-    let (runtime, probe) = current_thread(strict().slow_poll_lines(kept.clone()));
+    let (runtime, probe) = current_thread(strict().log_to(kept.clone()));
     runtime.block_on(polls(&probe, 7));
     drop(runtime);
     drop(probe);
@@ -216,7 +216,7 @@ fn dropping_a_probe_writes_the_last_lines() {
 fn any_timeout_is_one() {
     let (runtime, probe) = current_thread(strict());
     runtime.block_on(polls(&probe, 1));
-    assert!(probe.finish(Duration::MAX));
+    assert!(probe.flush(Duration::MAX));
     assert_all_accounted(&probe.snapshot());
 }
 
@@ -226,25 +226,25 @@ fn many_threads_finish_at_once() {
     let (runtime, probe) = current_thread(strict());
     std::thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| (0..20).for_each(|_| assert!(probe.finish(LONG))));
+            scope.spawn(|| (0..20).for_each(|_| assert!(probe.flush(LONG))));
         }
         runtime.block_on(polls(&probe, 1_000));
     });
-    assert!(probe.finish(LONG));
+    assert!(probe.flush(LONG));
     assert_all_accounted(&probe.snapshot());
 }
 
 #[test]
 fn a_threshold_of_zero_is_refused() {
     let mut builder = tokio::runtime::Builder::new_current_thread();
-    let refused = Probe::builder().slow_poll(Duration::ZERO).install(&mut builder).unwrap_err();
+    let refused = Probe::builder().slow_poll_threshold(Duration::ZERO).install(&mut builder).unwrap_err();
     assert!(matches!(refused, InstallError::ZeroThreshold), "{refused:?}");
     assert!(refused.to_string().contains("give at least 1 ns"));
     assert_eq!(builder.build().unwrap().block_on(async { 42 }), 42, "the runtime's builder is as it was");
 
     let (runtime, probe) = current_thread(strict());
-    assert_eq!(probe.set_slow_poll(Duration::ZERO), Err(ThresholdError::Zero));
-    assert_eq!(Probe::off().set_slow_poll(LONG), Err(ThresholdError::Off));
+    assert_eq!(probe.set_slow_poll_threshold(Duration::ZERO), Err(ThresholdError::Zero));
+    assert_eq!(Probe::off().set_slow_poll_threshold(LONG), Err(ThresholdError::Off));
     runtime.block_on(polls(&probe, 3));
     assert_eq!(probe.snapshot().slow_polls_total, 3, "the threshold is what it was");
 }

@@ -59,7 +59,7 @@ pub(crate) fn install(mut builder: Builder, probe: ProbeBuilder) -> (Runtime, Pr
 
 /// A probe for which nothing is slow.
 pub(crate) fn patient() -> ProbeBuilder {
-    Probe::builder().slow_poll(LONG)
+    Probe::builder().slow_poll_threshold(LONG)
 }
 
 /// The slow polls, with what was seen of them: the first names of a program's functions can take longer than their lines wait.
@@ -69,7 +69,7 @@ pub(crate) fn slow_polls(probe: &Probe) -> Vec<SlowPoll> {
         matches!(poll.evidence.missing, Some(Missing::NamesLate { .. } | Missing::WatchdogAwaited { .. }))
     };
     loop {
-        assert!(probe.finish(LONG));
+        assert!(probe.flush(LONG));
         let polls = probe.snapshot().slow_polls;
         if !polls.iter().any(is_to_come) || start.elapsed() > LONG {
             return polls;

@@ -46,7 +46,8 @@ fn workers_that_move_between_short_lived_threads_lose_no_poll() {
 /// A current-thread runtime goes from thread to thread; each ends, and returns its place.
 #[test]
 fn a_runtime_driven_by_a_new_thread_each_time_loses_no_poll() {
-    let (runtime, probe) = current_thread(Probe::builder().slow_poll(Duration::from_nanos(1)).keep_slow_polls(10_000));
+    let (runtime, probe) =
+        current_thread(Probe::builder().slow_poll_threshold(Duration::from_nanos(1)).keep_slow_polls(10_000));
     let witness = Witness::default();
     for _ in 0..50 {
         std::thread::scope(|scope| {

@@ -27,7 +27,7 @@ const THRESHOLD: Duration = Duration::from_millis(20);
 const BLOCK: Duration = Duration::from_millis(90);
 
 fn watching() -> ProbeBuilder {
-    Probe::builder().slow_poll(THRESHOLD).source_root(env!("CARGO_MANIFEST_DIR"))
+    Probe::builder().slow_poll_threshold(THRESHOLD).source_root(env!("CARGO_MANIFEST_DIR"))
 }
 
 fn must(holds: bool, what: &str, seen: impl std::fmt::Debug) -> Result<(), String> {

@@ -42,7 +42,7 @@ fn request(address: SocketAddr, path: &str) -> String {
 /// What a server shows of a few requests, one of which blocks.
 fn served(mut builder: Builder) -> Vec<SlowPoll> {
     let probe = Probe::builder()
-        .slow_poll(Duration::from_millis(30))
+        .slow_poll_threshold(Duration::from_millis(30))
         .source_root(env!("CARGO_MANIFEST_DIR"))
         .install(builder.enable_all())
         .unwrap();

@@ -68,7 +68,7 @@ fn a_panic_that_prints_its_backtrace() {
     if !is_alone() {
         return eventually(|| succeeds("watchdog::alone::a_panic_that_prints_its_backtrace"));
     }
-    let (runtime, probe) = current_thread(Probe::builder().slow_poll(Duration::from_millis(5)));
+    let (runtime, probe) = current_thread(Probe::builder().slow_poll_threshold(Duration::from_millis(5)));
     let line = line!() + 1;
     let ended = runtime.block_on(async { spawn(&probe, async { panic!("on purpose") }).await });
     assert!(ended.is_err());

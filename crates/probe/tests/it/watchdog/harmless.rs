@@ -33,7 +33,7 @@ impl Kept {
 /// Who wants only durations may set any threshold.
 #[test]
 fn the_longest_threshold_that_there_is_stops_nothing() {
-    let (runtime, probe) = current_thread(watching().slow_poll(Duration::MAX));
+    let (runtime, probe) = current_thread(watching().slow_poll_threshold(Duration::MAX));
     runtime.block_on(async { spawn(&probe, async { block(100) }).await.unwrap() });
     drop(runtime);
     let snapshot = probe.snapshot();
@@ -45,7 +45,7 @@ fn the_longest_threshold_that_there_is_stops_nothing() {
 fn without_capture_nothing_is_looked_at() {
     let (runtime, probe) = current_thread(watching().capture(false));
     runtime.block_on(async { spawn(&probe, async { block(60) }).await.unwrap() });
-    assert!(probe.finish(LONG));
+    assert!(probe.flush(LONG));
     let polls = probe.snapshot().slow_polls;
     assert_eq!(polls.iter().map(|poll| &poll.evidence).collect::<Vec<_>>(), [&Evidence::default()]);
 }
@@ -54,7 +54,7 @@ fn without_capture_nothing_is_looked_at() {
 fn what_lasts_ten_thresholds_is_said_before_it_ends() {
     eventually(|| {
         let kept = Kept::default();
-        let (runtime, probe) = current_thread(watching().slow_poll_lines(kept.clone()));
+        let (runtime, probe) = current_thread(watching().log_to(kept.clone()));
         let (said, writes) = (kept.clone(), THRESHOLD * 75);
         // The task itself looks, at its own end, whether it was said.
         let (before, _) = run(&runtime, &probe, async move {
@@ -99,7 +99,7 @@ fn a_stall_while_names_are_looked_up_is_seen() {
 fn what_a_nested_poll_does_is_its_own() {
     eventually(|| {
         let kept = Kept::default();
-        let (runtime, probe) = current_thread(watching().slow_poll_lines(kept.clone()));
+        let (runtime, probe) = current_thread(watching().log_to(kept.clone()));
         let local = LocalSet::new();
         runtime.block_on(probe.watch(async {
             let task = local.spawn_local(probe.watch(async { block(1_500) }).named("nested"));

@@ -33,9 +33,9 @@ fn stalls(runtime: &Runtime, probe: &Probe) {
 fn a_full_pipe_holds_up_neither_the_loop_nor_the_watchdog() {
     eventually(|| {
         let (reader, writer) = full_pipe();
-        let (runtime, probe) = current_thread(watching().slow_poll_lines(writer));
+        let (runtime, probe) = current_thread(watching().log_to(writer));
         stalls(&runtime, &probe);
-        assert!(!probe.finish(Duration::from_millis(50)), "the writer hangs");
+        assert!(!probe.flush(Duration::from_millis(50)), "the writer hangs");
         let snapshot = probe.snapshot();
         assert_eq!((snapshot.slow_polls_total, snapshot.slow_polls_dropped, snapshot.lines.printed), (3, 0, 0));
         let are_seen = snapshot.slow_polls.iter().all(|poll| poll.evidence.blocking_line.is_some());
@@ -47,7 +47,7 @@ fn a_full_pipe_holds_up_neither_the_loop_nor_the_watchdog() {
                 .filter(|line| line.starts_with("WARN"))
                 .collect::<Vec<_>>()
         });
-        assert!(probe.finish(LONG));
+        assert!(probe.flush(LONG));
         let lines = probe.snapshot().lines;
         assert_eq!((lines.printed, lines.suppressed), (3, 0));
         drop((runtime, probe));
@@ -61,7 +61,7 @@ fn a_full_pipe_holds_up_neither_the_loop_nor_the_watchdog() {
 #[test]
 fn the_last_handle_does_not_wait_for_a_full_pipe_for_ever() {
     let (_reader, writer) = full_pipe();
-    let (runtime, probe) = current_thread(watching().slow_poll_lines(writer));
+    let (runtime, probe) = current_thread(watching().log_to(writer));
     stalls(&runtime, &probe);
     let (tell, dropped) = channel();
     thread::spawn(move || {

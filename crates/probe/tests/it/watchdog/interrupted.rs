@@ -72,7 +72,7 @@ fn threads_that_compute_and_block_by_turns() {
         let (calls, interrupted) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let mut looks = 0;
         for flavour in [current_thread, |probe| multi_thread(2, probe)] {
-            let (runtime, probe) = flavour(Probe::builder().slow_poll(LIMIT));
+            let (runtime, probe) = flavour(Probe::builder().slow_poll_threshold(LIMIT));
             for compute_us in [50, 500, 3_000] {
                 let (calls, interrupted) = (Arc::clone(&calls), Arc::clone(&interrupted));
                 let poll = async move {
@@ -86,7 +86,7 @@ fn threads_that_compute_and_block_by_turns() {
                 runtime.block_on(async { spawn(&probe, poll).await.unwrap() });
             }
             drop(runtime);
-            probe.finish(LONG);
+            probe.flush(LONG);
             looks += probe.snapshot().slow_polls.iter().map(|poll| poll.evidence.captures).sum::<u32>();
         }
         let (calls, interrupted) = (calls.load(Relaxed), interrupted.load(Relaxed));

@@ -69,7 +69,7 @@ fn succeeded(output: &Output, says: Option<&str>) -> Result<(), String> {
 /// Blocks three polls in the two ways, so that what is said once could have been said more often. They are reported, each with
 /// its duration.
 fn three_slow_polls(are_seen: bool) -> Snapshot {
-    let (runtime, probe) = current_thread(watching().slow_poll_lines(std::io::stderr()));
+    let (runtime, probe) = current_thread(watching().log_to(std::io::stderr()));
     let mut lasted = Vec::new();
     for computes_too in [false, true, false] {
         let task = async move {
@@ -88,7 +88,7 @@ fn three_slow_polls(are_seen: bool) -> Snapshot {
         }
     }
     drop(runtime);
-    assert!(probe.finish(LONG));
+    assert!(probe.flush(LONG));
     let polls = probe.snapshot().slow_polls;
     assert_eq!(polls.len(), 3);
     // Exact: no shorter than what the task measured itself.
@@ -251,14 +251,14 @@ fn no_signal_is_free() {
 #[test]
 fn no_descriptor_is_left() {
     if is_alone() {
-        let (runtime, probe) = current_thread(watching().slow_poll_lines(std::io::stderr()));
+        let (runtime, probe) = current_thread(watching().log_to(std::io::stderr()));
         let all = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
         // SAFETY: the kernel reads `all`.
         assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const all) }, 0);
         let taken: Vec<fs::File> = std::iter::from_fn(|| fs::File::open("/").ok()).collect();
         assert!(!taken.is_empty());
         runtime.block_on(async { spawn(&probe, async { block(90) }).await.unwrap() });
-        assert!(probe.finish(LONG));
+        assert!(probe.flush(LONG));
         let snapshot = probe.snapshot();
         nothing_seen(&snapshot);
         assert_eq!(snapshot.capture_notes, [CaptureNote::NoDescriptor]);
@@ -323,7 +323,7 @@ fn paths_are_hidden_where_asked() {
     eventually(|| {
         let written = Arc::new(Mutex::new(Vec::new()));
         let probe =
-            Probe::builder().slow_poll(THRESHOLD).redact_paths(true).slow_poll_lines(Shared(Arc::clone(&written)));
+            Probe::builder().slow_poll_threshold(THRESHOLD).redact_paths(true).log_to(Shared(Arc::clone(&written)));
         let (runtime, probe) = current_thread(probe);
         let folder = Copied::new("planted-secret");
         let fifo = folder.0.join("fifo");
@@ -364,7 +364,7 @@ fn paths_are_hidden_where_asked() {
 fn nothing_of_arguments_environment_or_buffers_is_seen() {
     const SECRET: &str = "hunter2-correct-horse";
     let written = Arc::new(Mutex::new(Vec::new()));
-    let probe = watching().slow_poll_lines(Shared(Arc::clone(&written)));
+    let probe = watching().log_to(Shared(Arc::clone(&written)));
     let (runtime, probe) = current_thread(probe);
     runtime.block_on(async {
         let starts = async {

@@ -1,0 +1,200 @@
+//! How a probe is to be installed: everything that can be set.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use super::Probe;
+use crate::env;
+use crate::hooks::Chained;
+use crate::reporter::{Callback, LineWriter};
+use crate::snapshot::SlowPoll;
+use crate::watchdog;
+
+/// What counts as a slow poll unless the builder is told otherwise: asyncio's `slow_callback_duration`.
+pub const DEFAULT_SLOW_POLL: Duration = Duration::from_millis(100);
+/// How many slow polls a snapshot lists unless the builder is told otherwise.
+pub const DEFAULT_KEPT_SLOW_POLLS: usize = 1_024;
+
+/// How a probe is to be installed.
+#[must_use = "a builder does nothing until it is installed"]
+pub struct ProbeBuilder {
+    pub(super) on: bool,
+    pub(super) slow_poll_threshold: Duration,
+    pub(super) keep_slow_polls: usize,
+    pub(super) redact_paths: bool,
+    pub(super) schedule_latency: bool,
+    pub(super) callback: Option<Callback>,
+    #[cfg(feature = "tracing")]
+    pub(super) events: bool,
+    pub(super) writer: Option<LineWriter>,
+    /// `None`: no thread looks at late polls.
+    pub(crate) watchdog: Option<watchdog::Options>,
+    pub(crate) chained: Chained,
+}
+
+impl fmt::Debug for ProbeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbeBuilder")
+            .field("on", &self.on)
+            .field("slow_poll_threshold", &self.slow_poll_threshold)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ProbeBuilder {
+    pub(super) fn new() -> ProbeBuilder {
+        ProbeBuilder {
+            on: true,
+            slow_poll_threshold: DEFAULT_SLOW_POLL,
+            keep_slow_polls: DEFAULT_KEPT_SLOW_POLLS,
+            redact_paths: false,
+            schedule_latency: true,
+            callback: None,
+            #[cfg(feature = "tracing")]
+            events: false,
+            writer: None,
+            watchdog: Some(watchdog::Options::default()),
+            chained: Chained::default(),
+        }
+    }
+
+    /// A builder that follows the environment: `POLLSCOPE=1` switches the probe on and its lines to stderr,
+    /// `POLLSCOPE_SLOW_POLL=50ms` sets the threshold. Without the switch, [`ProbeBuilder::install`] gives
+    /// [`Probe::off`]. What was set but cannot be followed, such as a threshold without the switch, is said on stderr. What you then
+    /// set on the builder replaces what the environment said; the switch stays.
+    pub fn from_env() -> ProbeBuilder {
+        let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        let request = env::read(variable("POLLSCOPE").as_deref(), variable("POLLSCOPE_SLOW_POLL").as_deref());
+        for warning in &request.warnings {
+            // A closed stderr must not stop the host.
+            let _ = writeln!(io::stderr(), "WARN pollscope: {warning}");
+        }
+        let builder = Probe::builder().slow_poll_threshold(request.slow_poll.unwrap_or(DEFAULT_SLOW_POLL));
+        ProbeBuilder { on: request.on, ..builder }.log_to(io::stderr())
+    }
+
+    /// What counts as a slow poll: one that lasted at least this long. From 1 ns; asyncio's 100 ms unless set.
+    pub fn slow_poll_threshold(self, threshold: Duration) -> ProbeBuilder {
+        ProbeBuilder { slow_poll_threshold: threshold, ..self }
+    }
+
+    /// How many slow polls a snapshot lists, 448 bytes each, and with a stack some 10 kB; those beyond are counted. 1,024 unless set.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use pollscope_probe::Probe;
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().slow_poll_threshold(Duration::from_nanos(1)).keep_slow_polls(2).install(&mut runtime)?;
+    /// let runtime = runtime.build()?;
+    /// (0..5).for_each(|_| runtime.block_on(probe.watch(async {})));
+    /// let snapshot = probe.snapshot();
+    /// assert_eq!((snapshot.slow_polls.len(), snapshot.slow_polls_dropped, snapshot.slow_polls_total), (2, 3, 5));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn keep_slow_polls(self, most: usize) -> ProbeBuilder {
+        ProbeBuilder { keep_slow_polls: most, ..self }
+    }
+
+    /// Called for every slow poll, some 100 ms after its end, or once what was seen of it has names, ten seconds after its end at
+    /// most, on a thread of the probe's own. A panic in it is caught and counted;
+    /// one that blocks holds back further calls and lines, and nothing else.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use pollscope_probe::Probe;
+    /// let (tell, told) = std::sync::mpsc::channel();
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder()
+    ///     .slow_poll_threshold(Duration::from_millis(5))
+    ///     .on_slow_poll(move |poll| _ = tell.send((poll.duration_ns, poll.to_string())))
+    ///     .install(&mut runtime)?;
+    /// runtime.build()?.block_on(probe.watch(async { std::thread::sleep(Duration::from_millis(6)) }));
+    /// assert!(probe.flush(Duration::from_secs(9)));
+    /// let (duration_ns, line) = told.recv()?;
+    /// assert!(duration_ns >= 6_000_000);
+    /// assert!(line.starts_with("Executing <Task root, spawned at "));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_slow_poll(self, f: impl FnMut(&SlowPoll) + Send + 'static) -> ProbeBuilder {
+        ProbeBuilder { callback: Some(Box::new(f)), ..self }
+    }
+
+    /// Whether every slow poll is an event for `tracing`: at level `WARN`, of target [`TARGET`](crate::events::TARGET), on the same
+    /// thread, after the callback. [`events`](crate::events) has its fields. They go to the subscriber of the thread that
+    /// installs the probe, if it has one of its own then; else to the process's, which may be set later. One that panics is
+    /// counted with [`Snapshot::callback_panics`], one that blocks holds back what a callback would. Off unless asked for.
+    #[cfg(feature = "tracing")]
+    pub fn tracing(self, on: bool) -> ProbeBuilder {
+        ProbeBuilder { events: on, ..self }
+    }
+
+    /// Where a line for every slow poll goes, at most five a minute, spawn site and function that blocked, each in one `write` and
+    /// flushed. On the same thread. A line that cannot be written, or makes the writer panic, counts as suppressed. Where something stands in the way of
+    /// seeing what slow polls do, one more line says why, once: see [`CaptureNote`](crate::CaptureNote).
+    pub fn log_to(self, writer: impl Write + Send + 'static) -> ProbeBuilder {
+        ProbeBuilder { writer: Some(Box::new(writer)), ..self }
+    }
+
+    /// Whether paths are hidden in lines and evidence. A system call keeps its descriptor and its bytes; of a source file
+    /// outside the folder that it was built in, its name stays, and of a crate's its path within the crate. Off unless asked for.
+    /// [`SlowPoll::spawned_at`] is what the compiler made it: see [`redacted_source`](pollscope_base::redact::redacted_source).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use pollscope_probe::Probe;
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().redact_paths(true).slow_poll_threshold(Duration::from_millis(1)).install(&mut runtime)?;
+    /// runtime.build()?.block_on(probe.watch(async { std::thread::sleep(Duration::from_millis(20)) }));
+    /// assert!(probe.flush(Duration::from_secs(9)));
+    /// let stack = &probe.snapshot().slow_polls[0].evidence.stack;
+    /// assert!(stack.iter().filter_map(|frame| frame.file.as_deref()).all(|file| !file.starts_with('/')));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn redact_paths(self, on: bool) -> ProbeBuilder {
+        ProbeBuilder { redact_paths: on, ..self }
+    }
+
+    /// Whether wake-to-poll times are recorded: [`Snapshot::schedule_latency`], and from them who waited for a slow poll
+    /// ([`SlowPoll::blame`], [`Snapshot::ledger`]). They cost two more clock reads a poll, Tokio's own. On unless switched off; a
+    /// build without `--cfg tokio_unstable` has none.
+    ///
+    /// ```
+    /// # use pollscope_probe::Probe;
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().schedule_latency(false).install(&mut runtime)?;
+    /// runtime.build()?.block_on(async { tokio::spawn(async {}).await })?;
+    /// assert!(probe.snapshot().schedule_latency.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn schedule_latency(self, on: bool) -> ProbeBuilder {
+        ProbeBuilder { schedule_latency: on, ..self }
+    }
+
+    /// Your own [`on_thread_park`](tokio::runtime::Builder::on_thread_park) callback: the probe takes the runtime's only place for one,
+    /// and calls yours from there; also when the probe is off. A second call replaces the first, as with the runtime's builder.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    /// # use std::time::Duration;
+    /// # use pollscope_probe::Probe;
+    /// let parked = Arc::new(AtomicU32::new(0));
+    /// let parks = Arc::clone(&parked);
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().on_thread_park(move || _ = parks.fetch_add(1, Relaxed)).install(&mut runtime)?;
+    /// runtime.enable_time().build()?.block_on(async { tokio::time::sleep(Duration::from_millis(2)).await });
+    /// assert!(parked.load(Relaxed) > 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_thread_park(mut self, f: impl Fn() + Send + Sync + 'static) -> ProbeBuilder {
+        self.chained.park = Some(Box::new(f));
+        self
+    }
+
+    /// Your own [`on_thread_unpark`](tokio::runtime::Builder::on_thread_unpark) callback, likewise.
+    pub fn on_thread_unpark(mut self, f: impl Fn() + Send + Sync + 'static) -> ProbeBuilder {
+        self.chained.unpark = Some(Box::new(f));
+        self
+    }
+}
