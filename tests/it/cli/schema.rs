@@ -9,7 +9,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("", "schema environment scenario runs findings gates"),
     (
         "/properties/environment",
-        "pollscope tokio os kernel cpus clock tokio_unstable console_compiled console_on command",
+        "pollscope os kernel cpus clock command",
     ),
     ("/properties/scenario/anyOf/0", "name why seed settings"),
     ("/properties/findings/items", "code group sentence advice at"),
