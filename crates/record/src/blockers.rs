@@ -24,8 +24,8 @@ pub struct Blocker<'a> {
     pub total_ns: u64,
     /// The longest, in nanoseconds.
     pub worst_ns: u64,
-    /// How many tasks waited for them; `None` where that cannot be seen.
-    pub waited: Option<u64>,
+    /// How often tasks waited for them: a task behind two of them counts twice. `None` where that cannot be seen.
+    pub waits: Option<u64>,
     /// How long those waited at least, added up, in nanoseconds.
     pub wait_ns: Option<u64>,
     /// How long at most.
@@ -90,7 +90,7 @@ fn blocker<'a>(group: &[Digested<'a>], total_ns: u64) -> Blocker<'a> {
         polls: group.len() as u64,
         total_ns,
         worst_ns: polls().map(|poll| poll.duration_ns).max().unwrap_or_default(),
-        waited: waited(|blame| blame.tasks),
+        waits: waited(|blame| blame.tasks),
         wait_ns: waited(|blame| blame.wait_ns),
         wait_most_ns: waited(|blame| blame.wait_most_ns),
     }
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(found.len(), 3, "without a line, by spawn site");
         let last = found.last().unwrap();
         assert_eq!((last.line, last.polls, last.total_ns, last.worst_ns), (Some("a:1"), 2, 30, 20));
-        assert_eq!((last.waited, last.wait_ns, last.wait_most_ns), (Some(2), Some(30), Some(40)));
-        assert_eq!((found[0].waited, found[0].wait_ns, found[0].wait_most_ns), (None, None, None));
+        assert_eq!((last.waits, last.wait_ns, last.wait_most_ns), (Some(2), Some(30), Some(40)));
+        assert_eq!((found[0].waits, found[0].wait_ns, found[0].wait_most_ns), (None, None, None));
     }
 }

@@ -1,6 +1,6 @@
 //! The one sentence that answers the scenario's question.
 
-use super::{held_without_slow_poll, is_harmed, is_unmeasured, proof_of_harmlessness};
+use super::{first_harmless, held_without_slow_poll, is_harmed, is_unmeasured};
 use crate::compare::Verdict::Better;
 use crate::compare::{LEAST_ROUNDS, Rounds, Side, compare, higher_or_lower};
 use crate::pooled::{Pooled, pool};
@@ -95,7 +95,7 @@ const MEASURES: [Measure; 3] = [
 ];
 
 fn none_harmed(modes: &[Pooled], good: &[&Pooled]) -> String {
-    if let Some((mode, proof)) = modes.iter().find_map(|mode| Some((mode, proof_of_harmlessness(mode, modes)?))) {
+    if let Some((mode, proof)) = first_harmless(modes) {
         return format!("{} did no harm here: {proof}", mode.name);
     }
     let each: Vec<String> = good.iter().map(|mode| format!("{} ({})", mode.name, calm(mode))).collect();

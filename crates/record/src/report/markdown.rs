@@ -146,7 +146,7 @@ fn still_running(modes: &[Pooled]) -> String {
 }
 
 fn who_waited(modes: &[Pooled]) -> String {
-    let mut table = Table::new(&["mode", "who waited", "behind slow polls of", "tasks", "waited"], 3);
+    let mut table = Table::new(&["mode", "who waited", "behind slow polls of", "waits", "waited"], 3);
     for mode in modes {
         let charges = mode.ledger.as_ref().map_or(&[][..], |ledger| &ledger.charges);
         for charge in charges.iter().take(ROWS) {
@@ -155,8 +155,8 @@ fn who_waited(modes: &[Pooled]) -> String {
                 (0, most) => format!("≤ {}", format_ns(most)),
                 (least, most) => format!("{} to {}", format_ns(least), format_ns(most)),
             };
-            let tasks = format_count(charge.tasks);
-            table.row(&[md(mode.name), md(&charge.waiter), md(&charge.culprit), tasks, waited]);
+            let waits = format_count(charge.tasks);
+            table.row(&[md(mode.name), md(&charge.waiter), md(&charge.culprit), waits, waited]);
         }
         table.more(charges.len().saturating_sub(ROWS));
         if let Some(ledger) = mode.ledger.as_ref().filter(|ledger| !ledger.charges.is_empty()) {

@@ -2,6 +2,7 @@
 
 use crate::support::{check, page_facts, recording, shown, style, with_gates};
 use pollscope_record::compare::{Rounds, Side, compare};
+use pollscope_record::findings::findings;
 use pollscope_record::pooled::pool;
 use pollscope_record::recording::Recording;
 use pollscope_record::report::Format;
@@ -29,6 +30,19 @@ fn gates_and_comparisons_are_as_they_were() {
         let recording = recording(KIND, name);
         check(KIND, name, "compare", &modes_compared(&recording));
         check(KIND, name, "gates", &shown(&with_gates(recording, &GATES), Format::Text));
+    }
+}
+
+#[test]
+fn what_is_found_in_them_is_what_was_found() {
+    for name in NAMES {
+        let recording = recording(KIND, name);
+        let now = findings(&recording.runs).into_iter();
+        // They called waits of several polls tasks.
+        let now = now
+            .map(|found| found.sentence.replace(" waits of ", " tasks waited ").replace(" wait of ", " task waited "));
+        let before: Vec<String> = recording.findings.iter().map(|found| found.sentence.clone()).collect();
+        assert_eq!(now.collect::<Vec<_>>(), before, "{name}");
     }
 }
 

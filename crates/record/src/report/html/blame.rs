@@ -125,7 +125,7 @@ pub(super) fn who_waited(page: &Page) -> Option<Markup> {
         pooled.ledger.iter().flat_map(|ledger| &ledger.charges).map(move |charge| (index, pooled, charge))
     });
     let rows: Vec<Vec<Cell>> = charges.map(row).collect();
-    let head = ["mode", "who waited", "behind slow polls of", "tasks", "waited"];
+    let head = ["mode", "who waited", "behind slow polls of", "waits", "waited"];
     Some(html! {
         @if rows.is_empty() { p { "Nobody is known to have waited for a slow poll." } } @else {
             p { "By spawn site: whose tasks were ready, and whose slow polls kept them waiting." }

@@ -25,7 +25,7 @@ pub(super) fn who_waited(page: &Page) -> Vec<Line> {
     let header = Line::new().text(Ink::Title, title).blank((mode_columns + place).saturating_sub(title.len()));
     let header = header.left(Ink::Dim, if page.is_narrow() { "behind" } else { "behind slow polls of" }, place).right(
         Ink::Dim,
-        "tasks",
+        "waits",
         COUNT,
     );
     let mut lines = vec![header.right(Ink::Dim, "waited", WAITED)];
