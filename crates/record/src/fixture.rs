@@ -46,7 +46,7 @@ pub fn in_round(mut run: Run, round: u32) -> Run {
 
 /// A run that was interrupted.
 pub fn interrupt(run: &mut Run, why: &str) {
-    (run.ended, run.ended_why) = (Ended::Interrupted, Some(why.to_owned()));
+    (run.ended, run.ended_why) = (Ended::Interrupted, Some(why.into()));
 }
 
 /// The polls of a run.

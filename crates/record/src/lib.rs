@@ -13,6 +13,7 @@ pub mod findings;
 pub mod fixture;
 pub mod gate;
 pub mod interval_log;
+pub mod message;
 pub mod pooled;
 pub mod recording;
 pub mod redact;

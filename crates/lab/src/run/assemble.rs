@@ -9,6 +9,7 @@ use crate::cost::Cost;
 use crate::pipeline::input::{Event, EventSummary};
 use crate::pipeline::sink::Mode;
 use crate::scenario::Settings;
+use pollscope_record::message::Message;
 use pollscope_record::recording::{
     self, Blame, Cause, Completeness, Coverage, Dist, Frame, InputEvent, InputEvents, Ledger, Run, RuntimeInfo,
     ScenarioRun, Subject, Syscall, Text,
@@ -47,7 +48,7 @@ pub(super) fn run(
         coverage: coverage(snapshot),
         merge: confirmed,
         ended: if interrupted.is_some() { recording::Ended::Interrupted } else { recording::Ended::Done },
-        ended_why: interrupted,
+        ended_why: interrupted.map(Message::text),
         errors,
         input_events: input_events(&told),
         loop_busy_ns: Some(polls.sum_ns),
@@ -85,7 +86,7 @@ fn input_events(told: &EventSummary) -> InputEvents {
     let event = |event: &Event| InputEvent {
         at_ns: event.at_ns,
         event: event.kind.as_str().to_owned(),
-        text: event.to_string(),
+        text: event.message(),
         may_lose: event.kind.is_possible_loss(),
     };
     InputEvents {

@@ -190,7 +190,7 @@ mod tests {
     fn errors_of_a_run_and_gates_without_an_answer_are_shown() {
         let mut recording = fixture::recording_of(vec![fixture::run("naive")]);
         recording.gates.remove(2);
-        recording.runs[0].errors = vec!["cannot read `a`".to_owned()];
+        recording.runs[0].errors = vec!["cannot read `a`".into()];
         assert_eq!(
             render(&recording).lines().collect::<Vec<_>>(),
             [

@@ -142,7 +142,8 @@ impl Case {
         let round = run.subject.round().map_or(String::new(), |round| format!("round {round} "));
         let case = move |what: &str, outcome| Case { name: format!("{round}{what}"), outcome };
         let early = run.early_end().map(|why| case("ended early", Outcome::Skipped(why.to_owned())));
-        let errors = run.errors.iter().map(move |error| case("had an error", Outcome::Failure("run", error.clone())));
+        let errors =
+            run.errors.iter().map(move |error| case("had an error", Outcome::Failure("run", error.to_string())));
         errors.chain(early)
     }
 
@@ -254,7 +255,7 @@ mod tests {
         let mut run = fixture::run("naive");
         let merge = run.merge.as_mut().unwrap();
         (merge.verdict, merge.lost) = (crate::recording::Verdict::Failed, 1);
-        run.errors.push("cannot read `a`".to_owned());
+        run.errors.push("cannot read `a`".into());
         fixture::interrupt(&mut run, "SIGINT");
         let text = render(&fixture::recording_of(vec![run]));
         assert!(text.contains("<failure type=\"finding\" message=\"naive: "), "{text}");

@@ -152,7 +152,7 @@ pub(in crate::report) fn not_ok_words(merge: &Merge, round: &str) -> String {
     let wrong: Vec<String> =
         wrong.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", format_count(*n))).collect();
     let wrong = join_and(&wrong.iter().map(String::as_str).collect::<Vec<_>>());
-    let parts = [size(merge), wrong, merge.reason.clone().unwrap_or_default()];
+    let parts = [size(merge), wrong, merge.reason.as_deref().unwrap_or_default().to_owned()];
     let parts: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
     format!("merge {}{round}: {}{}", merge.verdict.as_str(), parts.join("; "), as_delivered(merge))
 }
