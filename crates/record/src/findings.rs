@@ -188,6 +188,11 @@ pub fn diagnosis(code: &str) -> Option<&'static Diagnosis> {
     ALL.iter().find(|diagnosis| diagnosis.code == code)
 }
 
+/// How much a finding matters; one of a code that this version does not know is taken for a warning.
+pub fn severity(finding: &Finding) -> Severity {
+    diagnosis(&finding.code).map_or(Severity::Warning, |diagnosis| diagnosis.severity)
+}
+
 /// What is wrong, or worth knowing, in these runs: by code, then by mode in the order in which they ran.
 pub fn findings(runs: &[Run]) -> Vec<Finding> {
     let modes = pool(runs);

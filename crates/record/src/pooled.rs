@@ -187,17 +187,7 @@ impl<'a> Pooled<'a> {
 
     /// Values beyond what histograms hold, over all that the mode measured.
     pub fn clamped(&self) -> u64 {
-        let measured = [
-            &self.polls,
-            &self.schedule_latency,
-            &self.lag,
-            &self.lag_raw,
-            &self.response_time,
-            &self.write_latency,
-            &self.busy_stretches,
-            &self.pool_wait,
-        ];
-        measured.into_iter().flatten().map(|dist| dist.clamped).sum()
+        self.rounds.iter().flat_map(|run| run.dists()).map(|dist| dist.clamped).sum()
     }
 
     /// Rounds whose merge is not ok; empty where nothing was merged.

@@ -5,7 +5,7 @@
 
 use crate::blockers::{Blocker, blockers};
 use crate::escape::escape;
-use crate::findings::{Severity, diagnosis};
+use crate::findings::{Severity, diagnosis, severity};
 use crate::pooled::{Pooled, pool};
 use crate::recording::{Finding, Gate, GateVerdict, Recording};
 use crate::units::{format_ns, plural};
@@ -70,7 +70,7 @@ fn of_error(mode: &str, error: &str) -> Annotation<'static> {
 /// Nothing for what is only to be known.
 fn of_finding(finding: &Finding) -> Option<Annotation<'_>> {
     let known = diagnosis(&finding.code);
-    let severity = known.map_or(Severity::Warning, |diagnosis| diagnosis.severity);
+    let severity = severity(finding);
     let title = known.map_or(String::new(), |diagnosis| format!(": {}", diagnosis.title));
     let title = format!("pollscope {}{title}", finding.code);
     let text = format!("{}; {}", finding.sentence, finding.advice);

@@ -13,7 +13,7 @@
 //! To have a warning fail, demand what it warns of: `--fail-on 'slow_polls == 0'`.
 
 use crate::escape::escape;
-use crate::findings::{Severity, diagnosis, verdict};
+use crate::findings::{Severity, diagnosis, severity, verdict};
 use crate::gate;
 use crate::pooled::{Pooled, pool};
 use crate::recording::{Finding, Gate, GateVerdict, Recording, Run};
@@ -164,7 +164,7 @@ impl Case {
         let title = known.map_or(String::new(), |diagnosis| format!(" {}", diagnosis.title));
         let at = finding.at.as_ref().map_or(String::new(), |at| format!(" at {at}"));
         let text = format!("{}; {}", finding.sentence, finding.advice);
-        let outcome = match known.map_or(Severity::Warning, |diagnosis| diagnosis.severity) {
+        let outcome = match severity(finding) {
             Severity::Error => Outcome::Failure("finding", text),
             Severity::Warning => Outcome::Skipped(format!("warning: {text}")),
             Severity::Note => return None,

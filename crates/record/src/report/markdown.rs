@@ -4,14 +4,15 @@ mod text;
 
 use super::measures::{Figure, MEASURES, P50, P90, P99, P999, P9999, PRICE, Percentile, RAW_LAG};
 use crate::blockers::blockers;
-use crate::findings::{Severity, diagnosis, verdict};
+use crate::findings::{severity, verdict};
 use crate::pooled::{Pooled, pool};
-use crate::recording::{Cause, Dist, Finding, GateVerdict, Recording};
+use crate::recording::{Cause, Dist, Finding, Recording};
 use crate::units::{format_count, format_ns, format_ratio, format_round_ns, plural};
 
 use super::slow_poll::{holder, still_executing};
 use super::subject::{programs, source};
 use super::terminal::closing::befell;
+use super::terminal::waits::{blocker_wait, format_wait};
 use super::{gates, terminal};
 use text::{Table, fenced, md};
 
@@ -110,11 +111,7 @@ fn who_blocked(modes: &[Pooled]) -> String {
     for mode in modes {
         let all = blockers(mode.slow_polls().map(|(_, poll)| poll));
         for blocker in all.iter().take(ROWS) {
-            let waited = match (blocker.wait_ns, blocker.wait_most_ns) {
-                (Some(least), Some(most)) if least == most => format_ns(most),
-                (_, Some(most)) => format!("≤ {}", format_ns(most)),
-                _ => "—".to_owned(),
-            };
+            let waited = blocker_wait(blocker).unwrap_or_else(|| "—".to_owned());
             table.row(&[
                 md(mode.name),
                 md(&blocker.place()),
@@ -150,11 +147,7 @@ fn who_waited(modes: &[Pooled]) -> String {
     for mode in modes {
         let charges = mode.ledger.as_ref().map_or(&[][..], |ledger| &ledger.charges);
         for charge in charges.iter().take(ROWS) {
-            let waited = match (charge.wait_ns, charge.wait_most_ns) {
-                (least, most) if least == most => format_ns(most),
-                (0, most) => format!("≤ {}", format_ns(most)),
-                (least, most) => format!("{} to {}", format_ns(least), format_ns(most)),
-            };
+            let waited = format_wait(charge.wait_ns, charge.wait_most_ns);
             let waits = format_count(charge.tasks);
             table.row(&[md(mode.name), md(&charge.waiter), md(&charge.culprit), waits, waited]);
         }
@@ -169,11 +162,7 @@ fn who_waited(modes: &[Pooled]) -> String {
 
 fn gates_list(recording: &Recording) -> String {
     let lines = recording.gates.iter().map(|gate| {
-        let mark = match gate.verdict {
-            GateVerdict::Pass => "✓",
-            GateVerdict::Fail => "✗",
-            GateVerdict::Inconclusive => "\\~",
-        };
+        let mark = md(gates::sign(gate.verdict));
         let value = gates::value(gate);
         let value = if value.is_empty() { value } else { format!(": **{}**", md(&value)) };
         format!("- {mark} {}{value}\n", md(&gate.expr))
@@ -186,10 +175,9 @@ fn findings(recording: &Recording) -> String {
 }
 
 fn finding(finding: &Finding) -> String {
-    let severity = diagnosis(&finding.code).map_or(Severity::Warning, |diagnosis| diagnosis.severity);
     let at = finding.at.as_ref().filter(|at| !finding.sentence.contains(at.as_str()));
     let at = at.map_or(String::new(), |at| format!(" ({})", md(at)));
-    let (severity, code) = (severity.as_str(), md(&finding.code));
+    let (severity, code) = (severity(finding).as_str(), md(&finding.code));
     format!("- **{severity} {code}** {}{at}<br>{}\n", md(&finding.sentence), md(&finding.advice))
 }
 

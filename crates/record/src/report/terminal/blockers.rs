@@ -2,6 +2,7 @@
 
 use super::super::layout::{Ink, Line, cut, cut_start, paragraph, width};
 use super::Page;
+use super::waits::blocker_wait;
 use crate::blockers::{Blocker, blockers};
 use crate::pooled::Pooled;
 use crate::recording::Cause;
@@ -100,11 +101,7 @@ impl Table {
         let share = (elapsed > 0).then(|| format_percent(blocker.total_ns as f64 / elapsed as f64));
         let line = if self.has_share { line.right(Ink::Plain, &Page::or_unknown(share), NUMBER) } else { line };
         let line = line.right(Ink::Plain, &format_ns(blocker.worst_ns), NUMBER);
-        let waited = match (blocker.wait_ns, blocker.wait_most_ns) {
-            (Some(ns), Some(most)) if ns == most => format_ns(ns),
-            (_, Some(most)) => format!("≤ {}", format_ns(most)),
-            _ => Page::or_unknown(None),
-        };
+        let waited = Page::or_unknown(blocker_wait(blocker));
         if self.has_time { line.right(Ink::Plain, &waited, WAITED) } else { line }
     }
 }
