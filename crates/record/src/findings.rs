@@ -11,7 +11,7 @@ mod tests;
 pub use verdict::verdict;
 
 use crate::blockers::{Blocker, blockers};
-use crate::pooled::{Pooled, pool};
+use crate::by_group::{ByGroup, by_group};
 use pollscope_base::Cause;
 
 use crate::recording::{self, Dist, Finding, Run, Site, Verdict};
@@ -57,9 +57,9 @@ pub struct Diagnosis {
 #[derive(Debug)]
 enum Check {
     /// A group by itself.
-    Group(fn(&Pooled) -> Vec<Found>),
+    Group(fn(&ByGroup) -> Vec<Found>),
     /// A group beside another of the recording. Where there is none, there is nothing to say.
-    Pair(Beside, fn(&Pooled, &Pooled) -> Option<Found>),
+    Pair(Beside, fn(&ByGroup, &ByGroup) -> Option<Found>),
 }
 
 /// Which other group a group is looked at beside.
@@ -72,8 +72,8 @@ enum Beside {
 }
 
 impl Beside {
-    fn choose<'g, 'r>(&self, group: &Pooled, all: &'g [Pooled<'r>]) -> Option<&'g Pooled<'r>> {
-        let least = |of: fn(&Pooled) -> Option<u64>, among: &dyn Fn(&Pooled) -> bool| {
+    fn choose<'g, 'r>(&self, group: &ByGroup, all: &'g [ByGroup<'r>]) -> Option<&'g ByGroup<'r>> {
+        let least = |of: fn(&ByGroup) -> Option<u64>, among: &dyn Fn(&ByGroup) -> bool| {
             let known =
                 all.iter().filter(|other| among(other)).filter_map(|other| Some((of(other)?, other.name, other)));
             known.min_by_key(|(ns, name, _)| (*ns, *name)).map(|(.., other)| other)
@@ -90,7 +90,7 @@ impl Beside {
 }
 
 impl Check {
-    fn found(&self, group: &Pooled, all: &[Pooled]) -> Vec<Found> {
+    fn found(&self, group: &ByGroup, all: &[ByGroup]) -> Vec<Found> {
         match self {
             Check::Group(check) => check(group),
             Check::Pair(beside, check) => {
@@ -189,13 +189,13 @@ pub fn diagnosis(code: &str) -> Option<&'static Diagnosis> {
 }
 
 /// How much a finding matters; one of a code that this version does not know is taken for a warning.
-pub fn severity(finding: &Finding) -> Severity {
+pub(crate) fn severity(finding: &Finding) -> Severity {
     diagnosis(&finding.code).map_or(Severity::Warning, |diagnosis| diagnosis.severity)
 }
 
 /// What is wrong, or worth knowing, in these runs: by code, then by mode in the order in which they ran.
 pub fn findings(runs: &[Run]) -> Vec<Finding> {
-    let modes = pool(runs);
+    let modes = by_group(runs);
     let mut findings = Vec::new();
     for diagnosis in &DIAGNOSES {
         for mode in &modes {
@@ -227,7 +227,7 @@ fn one(sentence: String) -> Vec<Found> {
     vec![Found::from(sentence)]
 }
 
-fn slow_polls(mode: &Pooled) -> Vec<Found> {
+fn slow_polls(mode: &ByGroup) -> Vec<Found> {
     if mode.slow_total() == 0 {
         return Vec::new();
     }
@@ -264,7 +264,7 @@ fn slow_polls(mode: &Pooled) -> Vec<Found> {
 }
 
 /// The slow polls of one line, with the fix that fits their cause; `None` where no line is known.
-fn blocked_at(blocker: &Blocker, mode: &Pooled) -> Option<Found> {
+fn blocked_at(blocker: &Blocker, mode: &ByGroup) -> Option<Found> {
     let line = blocker.line?;
     let call = blocker.call.map_or(String::new(), |call| format!(" in `{call}`"));
     let cause = blocker.cause.map_or(String::new(), |cause| format!(", cause {cause}"));
@@ -324,7 +324,7 @@ fn is_line(spawned_at: &str) -> bool {
 }
 
 /// How long the loop kept others waiting in a round without a slow poll, and what its polls say to that.
-struct Held {
+struct Delay {
     ns: u64,
     /// Whether a timer on the loop felt it; otherwise it is only known that a worker was busy.
     was_felt: bool,
@@ -333,9 +333,9 @@ struct Held {
     longest_poll_ns: Option<u64>,
 }
 
-impl Held {
+impl Delay {
     /// What the loop did.
-    fn phrase(&self, mode: &Pooled) -> String {
+    fn phrase(&self, mode: &ByGroup) -> String {
         let how = format_ns(self.ns);
         let seen = if mode.may_miss_slow_polls() { " that could be seen" } else { "" };
         if self.was_busy {
@@ -350,30 +350,32 @@ impl Held {
 /// The worst round without a slow poll, if the loop kept others waiting in it for the threshold or longer.
 ///
 /// Loop lag speaks first: a worker that is never idle has an endless busy stretch and may still serve everyone in time.
-fn held_without_slow_poll(mode: &Pooled) -> Option<Held> {
+fn delay_without_slow_poll(mode: &ByGroup) -> Option<Delay> {
     let longest = |dist: &Option<Dist>| dist.as_ref().and_then(|dist| dist.max_ns);
     let of_round = |run: &&Run| {
         let busy = longest(&run.busy_stretches);
         let lag = longest(&run.lag).max(longest(&run.lag_raw));
         let (ns, was_felt) = (lag.or(busy)?, lag.is_some());
         let was_busy = busy.is_none_or(|busy| busy >= ns / 2);
-        let held = Held { ns, was_felt, was_busy, longest_poll_ns: run.polls.as_ref().and_then(|polls| polls.max_ns) };
-        (run.slow_polls_total == 0 && ns >= run.slow_poll_threshold_ns).then_some(held)
+        let delay =
+            Delay { ns, was_felt, was_busy, longest_poll_ns: run.polls.as_ref().and_then(|polls| polls.max_ns) };
+        (run.slow_polls_total == 0 && ns >= run.slow_poll_threshold_ns).then_some(delay)
     };
-    mode.rounds.iter().filter_map(of_round).max_by_key(|held| held.ns)
+    mode.rounds.iter().filter_map(of_round).max_by_key(|delay| delay.ns)
 }
 
-fn many_short_polls(mode: &Pooled) -> Vec<Found> {
-    let Some(held) = held_without_slow_poll(mode) else {
+fn many_short_polls(mode: &ByGroup) -> Vec<Found> {
+    let Some(delay) = delay_without_slow_poll(mode) else {
         return Vec::new();
     };
-    let longest = held.longest_poll_ns.map_or(String::new(), |ns| format!("; the longest poll took {}", format_ns(ns)));
-    let sentence = format!("the loop {}{longest}", held.phrase(mode));
-    let advice = (!held.was_busy).then_some(NOT_RUNNING);
+    let longest =
+        delay.longest_poll_ns.map_or(String::new(), |ns| format!("; the longest poll took {}", format_ns(ns)));
+    let sentence = format!("the loop {}{longest}", delay.phrase(mode));
+    let advice = (!delay.was_busy).then_some(NOT_RUNNING);
     vec![Found { advice, ..Found::from(sentence) }]
 }
 
-fn ready_tasks_wait(mode: &Pooled) -> Vec<Found> {
+fn ready_tasks_wait(mode: &ByGroup) -> Vec<Found> {
     let Some(p99) = p99(&mode.schedule_latency).filter(|&ns| ns >= mode.threshold_ns()) else {
         return Vec::new();
     };
@@ -384,7 +386,7 @@ fn p99(dist: &Option<Dist>) -> Option<u64> {
     dist.as_ref().and_then(|dist| dist.shown_quantile_ns(0.99))
 }
 
-fn merge_not_confirmed(mode: &Pooled) -> Vec<Found> {
+fn merge_not_confirmed(mode: &ByGroup) -> Vec<Found> {
     let failed: Vec<&Run> = mode.unconfirmed().collect();
     let Some(first) = failed.iter().find(|run| is_failed(run)).or(failed.first()) else {
         return Vec::new();
@@ -402,7 +404,7 @@ fn is_failed(run: &Run) -> bool {
     run.merge.as_ref().is_some_and(|merge| merge.verdict == Verdict::Failed)
 }
 
-fn limits_passed(mode: &Pooled) -> Vec<Found> {
+fn limits_passed(mode: &ByGroup) -> Vec<Found> {
     let mut parts = Vec::new();
     if mode.slow_dropped() > 0 {
         let (dropped, total) = (format_count(mode.slow_dropped()), format_count(mode.slow_total()));
@@ -414,7 +416,7 @@ fn limits_passed(mode: &Pooled) -> Vec<Found> {
     if parts.is_empty() { Vec::new() } else { one(parts.join("; ")) }
 }
 
-fn only_wrappers(mode: &Pooled) -> Vec<Found> {
+fn only_wrappers(mode: &ByGroup) -> Vec<Found> {
     if !mode.only_wrappers() {
         return Vec::new();
     }
@@ -422,7 +424,7 @@ fn only_wrappers(mode: &Pooled) -> Vec<Found> {
         .to_owned())
 }
 
-fn response_time_suffered(mode: &Pooled, best: &Pooled) -> Option<Found> {
+fn response_time_suffered(mode: &ByGroup, best: &ByGroup) -> Option<Found> {
     let (mine, least) = (p99(&mode.response_time)?, p99(&best.response_time)?);
     let ratio = mine as f64 / least.max(1) as f64;
     (ratio >= RESPONSE_RATIO).then(|| {
@@ -436,12 +438,12 @@ fn response_time_suffered(mode: &Pooled, best: &Pooled) -> Option<Found> {
     })
 }
 
-fn harmless(mode: &Pooled, reference: &Pooled) -> Option<Found> {
+fn harmless(mode: &ByGroup, reference: &ByGroup) -> Option<Found> {
     Some(Found::from(format!("blocking did no harm here ({})", proof_of_harmlessness(mode, reference)?)))
 }
 
 /// Why a mode that writes on the loop did no harm, beside another; `None` where that cannot be known.
-fn proof_of_harmlessness(mode: &Pooled, reference: &Pooled) -> Option<String> {
+fn proof_of_harmlessness(mode: &ByGroup, reference: &ByGroup) -> Option<String> {
     let (mine, best) = (p99(&mode.lag)?, p99(&reference.lag)?);
     let seen = if mode.may_miss_slow_polls() { " that could be seen" } else { "" };
     let lag = format!("loop lag p99 {} against {} in {} mode", format_ns(mine), format_ns(best), reference.name);
@@ -449,17 +451,17 @@ fn proof_of_harmlessness(mode: &Pooled, reference: &Pooled) -> Option<String> {
 }
 
 /// The first mode that writes on the loop and did no harm, with the proof.
-fn first_harmless<'g, 'r>(all: &'g [Pooled<'r>]) -> Option<(&'g Pooled<'r>, String)> {
+fn first_harmless<'g, 'r>(all: &'g [ByGroup<'r>]) -> Option<(&'g ByGroup<'r>, String)> {
     all.iter().find_map(|mode| Some((mode, proof_of_harmlessness(mode, Beside::ShortestLag.choose(mode, all)?)?)))
 }
 
 /// Whether not one poll was seen, so that silence says nothing. Where only slow ones can be seen, looking for them is a measurement.
-fn is_unmeasured(mode: &Pooled) -> bool {
+fn is_unmeasured(mode: &ByGroup) -> bool {
     !mode.slow_is_at_least() && mode.polls.as_ref().is_none_or(|polls| polls.count() == 0) && mode.slow_total() == 0
 }
 
 /// Whether the mode did not keep the loop responsive.
-fn is_harmed(mode: &Pooled, all: &[Pooled]) -> bool {
+fn is_harmed(mode: &ByGroup, all: &[ByGroup]) -> bool {
     const HARM: [Check; 4] =
         [Check::Group(slow_polls), Check::Group(many_short_polls), Check::Group(ready_tasks_wait), RESPONSE_TIME];
     HARM.iter().any(|check| !check.found(mode, all).is_empty())

@@ -87,7 +87,7 @@ pub struct Environment {
 /// The question that a scenario asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ScenarioInfo {
-    /// Its name.
+    /// As its file, or the command line, has it.
     pub name: String,
     /// Why it exists, in prose.
     pub why: String,

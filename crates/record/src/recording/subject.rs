@@ -92,7 +92,7 @@ impl Subject {
     }
 
     /// Whether it is of a mode that makes its blocking calls on the loop, as `naive` does.
-    pub fn writes_on_the_loop(&self) -> bool {
+    pub(crate) fn writes_on_the_loop(&self) -> bool {
         matches!(self, Subject::Scenario(run) if run.mode == "naive")
     }
 

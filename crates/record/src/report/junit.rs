@@ -12,10 +12,10 @@
 //!
 //! To have a warning fail, demand what it warns of: `--fail-on 'slow_polls == 0'`.
 
+use crate::by_group::{ByGroup, by_group};
 use crate::escape::escape;
 use crate::findings::{Severity, diagnosis, severity, verdict};
 use crate::gate;
-use crate::pooled::{Pooled, pool};
 use crate::recording::{Finding, Gate, GateVerdict, Recording, Run};
 
 use super::gates;
@@ -25,8 +25,8 @@ use crate::width::cut;
 const TEXT: usize = 2_000;
 
 /// The document, with a newline at its end.
-pub fn render(recording: &Recording) -> String {
-    let modes = pool(&recording.runs);
+pub(super) fn render(recording: &Recording) -> String {
+    let modes = by_group(&recording.runs);
     let mut suites: Vec<Suite> = modes.iter().map(|mode| Suite::of(recording, mode)).collect();
     let mut rest = Suite { name: "all modes".to_owned(), ..Suite::default() };
     for gate in &recording.gates {
@@ -91,7 +91,7 @@ impl Outcome {
 
 impl Suite {
     /// Its findings, or that there are none: a suite without a case is an error to some readers.
-    fn of(recording: &Recording, mode: &Pooled) -> Suite {
+    fn of(recording: &Recording, mode: &ByGroup) -> Suite {
         let findings = recording.findings.iter().filter(|finding| finding.group == mode.name);
         let mut cases: Vec<Case> = mode.rounds.iter().flat_map(|run| Case::of_run(run)).collect();
         cases.extend(findings.filter_map(Case::of_finding));

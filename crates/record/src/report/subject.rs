@@ -1,6 +1,6 @@
 //! What a recording is of, in words.
 
-use crate::pooled::Pooled;
+use crate::by_group::ByGroup;
 use crate::recording::{Coverage, Pool, Recording, Run};
 use crate::units::plural;
 
@@ -30,7 +30,7 @@ pub(super) fn tokio(version: &str, unstable: Option<bool>) -> String {
 }
 
 /// The programs of all groups, each once, with the group where there are several.
-pub(super) fn programs(groups: &[Pooled]) -> Vec<String> {
+pub(super) fn programs(groups: &[ByGroup]) -> Vec<String> {
     let mut shown: Vec<String> = Vec::new();
     for group in groups {
         let Some(program) = program(group.first()) else { continue };
@@ -43,7 +43,7 @@ pub(super) fn programs(groups: &[Pooled]) -> Vec<String> {
 }
 
 /// The different coverages of groups, each with the first group that has it.
-pub(super) fn coverages<'a>(groups: &[Pooled<'a>]) -> Vec<(&'a str, &'a Coverage)> {
+pub(super) fn coverages<'a>(groups: &[ByGroup<'a>]) -> Vec<(&'a str, &'a Coverage)> {
     let mut kinds: Vec<(&str, &Coverage)> = Vec::new();
     for group in groups {
         let coverage = &group.first().coverage;
@@ -75,7 +75,7 @@ pub(super) fn source(coverage: &Coverage) -> String {
 }
 
 /// The blocking pool at the end, as far as it is known; `None` where nothing of it is.
-pub(super) fn blocking_pool(group: &Pooled) -> Option<String> {
+pub(super) fn blocking_pool(group: &ByGroup) -> Option<String> {
     let Pool { threads, busy, queued, queued_most } = group.rounds.last()?.pool?;
     let parts = [
         threads.map(|threads| plural(threads, "thread")),

@@ -229,7 +229,7 @@ fn of_equal_stacks_one_is_enough() {
 #[test]
 fn the_verdict_needs_no_more_than_totals() {
     for recording in [rich(), fixture::recording(), fixture::recording_of(vec![fixture::blocked("naive", &[300])])] {
-        assert_eq!(crate::findings::verdict(&thin::totals(&recording)), crate::findings::verdict(&recording));
+        assert_eq!(crate::findings::verdict(&size_limit::totals(&recording)), crate::findings::verdict(&recording));
     }
 }
 

@@ -4,7 +4,7 @@ use super::super::layout::{Ink, Line, cut, cut_start, paragraph, width};
 use super::Page;
 use super::waits::blocker_wait;
 use crate::blockers::{Blocker, blockers};
-use crate::pooled::Pooled;
+use crate::by_group::ByGroup;
 use crate::recording::Cause;
 use crate::units::{format_count, format_ns, format_percent};
 
@@ -25,7 +25,7 @@ const TITLE: &str = "Who blocked the loop";
 
 /// Nothing where no line was seen: the slow polls themselves say as much.
 pub(super) fn who_blocked(page: &Page) -> Vec<Line> {
-    let of_mode: Vec<(usize, &Pooled, Vec<Blocker>)> = page
+    let of_mode: Vec<(usize, &ByGroup, Vec<Blocker>)> = page
         .modes
         .iter()
         .enumerate()
@@ -89,7 +89,7 @@ impl Table {
         if self.has_time { line.right(Ink::Dim, "waited", WAITED) } else { line }
     }
 
-    fn row(&self, start: Line, mode: &Pooled, blocker: &Blocker) -> Line {
+    fn row(&self, start: Line, mode: &ByGroup, blocker: &Blocker) -> Line {
         let place = blocker.place();
         let line = start
             .left(Ink::Plain, &cut_start(&place, self.place.saturating_sub(2)), self.place)

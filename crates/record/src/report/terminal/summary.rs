@@ -3,8 +3,8 @@
 use super::super::layout::{Ink, Line, hanging, paragraph};
 use super::super::{gates, subject};
 use super::Page;
+use crate::by_group::ByGroup;
 use crate::findings::{Severity, severity};
-use crate::pooled::Pooled;
 use crate::recording::{Environment, Finding, InputEvents, Merge, Run, Verdict};
 use crate::units::{format_bytes, format_count, format_ns, join_and, plural};
 
@@ -51,7 +51,7 @@ pub(super) fn merges(page: &Page) -> Vec<Line> {
             let text = not_confirmed(mode, run, merge);
             lines.extend(paragraph(start(merge.verdict), Ink::Plain, &text, page.width));
         }
-        for text in befell(mode) {
+        for text in what_happened(mode) {
             lines.extend(paragraph(Line::new().blank(2 + page.mode_columns()), Ink::Dim, &text, page.width));
         }
     }
@@ -61,8 +61,8 @@ pub(super) fn merges(page: &Page) -> Vec<Line> {
 /// How many of a run's events a report for people shows: those that may have cost lines first.
 const EVENTS: usize = 6;
 
-/// What befell the inputs, each a sentence.
-pub(in crate::report) fn befell(mode: &Pooled) -> Vec<String> {
+/// What happened to the inputs, each a sentence.
+pub(in crate::report) fn what_happened(mode: &ByGroup) -> Vec<String> {
     let mut sentences = Vec::new();
     for run in &mode.rounds {
         let round = if mode.rounds.len() > 1 { round_of(run, "round ", ": ") } else { String::new() };
@@ -87,7 +87,7 @@ pub(in crate::report) fn befell(mode: &Pooled) -> Vec<String> {
 }
 
 /// One sentence for all rounds whose merge is ok.
-pub(in crate::report) fn confirmed(mode: &Pooled) -> Option<String> {
+pub(in crate::report) fn confirmed(mode: &ByGroup) -> Option<String> {
     let ok = mode.rounds.iter().filter_map(|run| run.merge.as_ref()).filter(|merge| merge.verdict == Verdict::Ok);
     let ok: Vec<&Merge> = ok.collect();
     let (first, equal) = (*ok.first()?, ok.iter().all(|merge| merge == &ok[0]));
@@ -121,7 +121,7 @@ fn as_delivered(merge: &Merge) -> String {
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
 }
 
-pub(in crate::report) fn not_confirmed(mode: &Pooled, run: &Run, merge: &Merge) -> String {
+pub(in crate::report) fn not_confirmed(mode: &ByGroup, run: &Run, merge: &Merge) -> String {
     let round = if mode.rounds.len() > 1 { round_of(run, " in round ", "") } else { String::new() };
     not_ok_words(merge, &round)
 }
@@ -204,7 +204,7 @@ pub(in crate::report) fn machine(environment: &Environment) -> String {
 }
 
 /// What was counted but not kept or shown.
-pub(in crate::report) fn limits(mode: &Pooled) -> Option<String> {
+pub(in crate::report) fn limits(mode: &ByGroup) -> Option<String> {
     let parts = [
         (mode.clamped(), "duration", "clamped to 1 ns to 1 h"),
         (mode.slow_dropped(), "slow poll", "not kept"),

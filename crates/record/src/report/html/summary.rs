@@ -5,12 +5,12 @@ use maud::{Markup, html};
 use super::Page;
 use super::table::{Cell, table};
 use super::text::{name, place, prose, sentence};
+use crate::by_group::ByGroup;
 use crate::findings::severity;
-use crate::pooled::Pooled;
 use crate::recording::{Finding, Gate, GateVerdict, Run, Verdict};
 use crate::report::gates::{gate_value, of_merge};
 use crate::report::subject;
-use crate::report::terminal::closing::{befell, build, confirmed, limits, machine, not_confirmed};
+use crate::report::terminal::summary::{build, confirmed, limits, machine, not_confirmed, what_happened};
 
 /// Findings shown.
 const FINDINGS: usize = 60;
@@ -25,8 +25,8 @@ pub(super) fn findings(page: &Page) -> Option<Markup> {
         @if !merges.is_empty() {
             h3 { "Is the merge right?" }
             ul.plain { @for (verdict, text) in &merges { li { (mark(of_merge(*verdict))) " " (sentence(text)) } } }
-            @let befell: Vec<String> = page.modes.iter().flat_map(befell).collect();
-            @if !befell.is_empty() { ul.plain { @for text in &befell { li.dim { (sentence(text)) } } } }
+            @let events: Vec<String> = page.modes.iter().flat_map(what_happened).collect();
+            @if !events.is_empty() { ul.plain { @for text in &events { li.dim { (sentence(text)) } } } }
         }
     })
 }
@@ -42,7 +42,7 @@ fn one(finding: &Finding) -> Markup {
     }
 }
 
-fn merges(mode: &Pooled) -> Vec<(Verdict, String)> {
+fn merges(mode: &ByGroup) -> Vec<(Verdict, String)> {
     let ok = confirmed(mode).map(|text| (Verdict::Ok, format!("{}: {text}", mode.name)));
     let wrong = |run: &'_ Run| {
         let merge = run.merge.as_ref()?;
