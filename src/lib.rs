@@ -15,6 +15,6 @@ pub use pollscope_lab::{limits, pipeline, run, scenario, shutdown, spawner};
 #[cfg(test)]
 use pollscope_record::fixture;
 pub use pollscope_record::{
-    blockers, compare, dist, escape, findings, gate, interval_log, pooled, recording, redact, report, saved, snippet,
-    units, width,
+    by_group, compare, dist, escape, findings, gate, interval_log, recording, redact, report, saved, snippet, units,
+    width,
 };

@@ -13,7 +13,7 @@ use crate::export::prometheus::ServeError;
 use crate::gate::GateError;
 use crate::interval_log::LogError;
 use crate::pipeline::confirm::present::PresentError;
-use crate::redact::text;
+use crate::redact::by_wording;
 use crate::report::{Format, log};
 use crate::run::RunError;
 use crate::saved::ReadError;
@@ -97,7 +97,7 @@ pub enum CmdError {
         error: io::Error,
     },
     /// Has no source: the sources' messages have the paths that this one hides.
-    #[error("{}", text(&.0.to_string()))]
+    #[error("{}", by_wording(&.0.to_string()))]
     Redacted(Box<CmdError>),
 }
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::CmdError;
+use crate::by_group::by_group;
 use crate::compare::{Rounds, Side, compare, differences, environments};
 use crate::escape::escape_path;
-use crate::pooled::pool;
 use crate::recording::{Recording, ScenarioInfo};
 use crate::redact::HIDDEN;
 use crate::report::comparison::Compared;
@@ -33,7 +33,7 @@ impl Named<'_> {
 pub(super) type Pair = [String; 2];
 
 fn mode_names(recording: &Recording) -> Vec<&str> {
-    pool(&recording.runs).into_iter().map(|mode| mode.name).collect()
+    by_group(&recording.runs).into_iter().map(|mode| mode.name).collect()
 }
 
 fn quoted(names: &[&str]) -> String {

@@ -14,6 +14,7 @@ use crate::recording::Run;
 use crate::run::{Observer, Progress};
 use crate::stderr::{ProgressLine, say, write_lines};
 use crate::units::plural;
+use pollscope_record::message::Message;
 
 /// Shows progress on stderr, if it is a terminal and `--quiet` is not given.
 pub(super) struct OnStderr {
@@ -79,8 +80,8 @@ impl Observer for OnStderr {
 
     fn warmup_failed(&mut self, run: &Run) {
         let reason = run.merge.iter().filter_map(|merge| merge.reason.as_ref());
-        let why: Vec<&str> = run.errors.iter().chain(reason).map(String::as_str).collect();
-        let why = if self.redact { crate::redact::text(&why.join("; ")) } else { why.join("; ") };
+        let shown = |why: &Message| if self.redact { why.without_paths() } else { why.clone() }.to_string();
+        let why = run.errors.iter().chain(reason).map(shown).collect::<Vec<_>>().join("; ");
         say(&format!("warning: a warm-up run of {} went wrong: {}", escape(&run.group), escape(&why)));
     }
 
@@ -101,8 +102,8 @@ impl Observer for OnStderr {
     }
 
     fn input_event(&mut self, event: &Event) {
-        let text = event.to_string();
-        let text = if self.redact { crate::redact::text(&text) } else { text };
+        let text = event.message();
+        let text = if self.redact { text.without_paths() } else { text };
         // `--quiet` does not hide a loss.
         if event.kind.is_possible_loss() {
             say(&format!("warning: {}", escape(&text)));

@@ -7,29 +7,29 @@ use crate::recording::{Blame, Cause, SlowPoll};
 
 /// All slow polls that blocked at one line for one cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Blocker<'a> {
+pub(crate) struct Blocker<'a> {
     /// `file:line` of the user's code; `None` for those of which no line was seen.
-    pub line: Option<&'a str>,
+    pub(crate) line: Option<&'a str>,
     /// The function that it is in.
-    pub function: Option<&'a str>,
+    pub(crate) function: Option<&'a str>,
     /// Why they took long; `None` for those of which it is not known.
-    pub cause: Option<&'a Cause>,
+    pub(crate) cause: Option<&'a Cause>,
     /// The system call's name, where they were in one.
-    pub call: Option<&'a str>,
+    pub(crate) call: Option<&'a str>,
     /// Where their tasks were spawned, of the first of them; `None` where that is not known.
-    pub spawned_at: Option<&'a str>,
+    pub(crate) spawned_at: Option<&'a str>,
     /// How many.
-    pub polls: u64,
+    pub(crate) polls: u64,
     /// How long they lasted, added up, in nanoseconds.
-    pub total_ns: u64,
+    pub(crate) total_ns: u64,
     /// The longest, in nanoseconds.
-    pub worst_ns: u64,
-    /// How many tasks waited for them; `None` where that cannot be seen.
-    pub waited: Option<u64>,
+    pub(crate) worst_ns: u64,
+    /// How often tasks waited for them: a task behind two of them counts twice. `None` where that cannot be seen.
+    pub(crate) waits: Option<u64>,
     /// How long those waited at least, added up, in nanoseconds.
-    pub wait_ns: Option<u64>,
+    pub(crate) wait_ns: Option<u64>,
     /// How long at most.
-    pub wait_most_ns: Option<u64>,
+    pub(crate) wait_most_ns: Option<u64>,
 }
 
 /// A slow poll, the digest of what it is grouped by, and which of all it is.
@@ -38,7 +38,7 @@ type Digested<'a> = (u64, usize, &'a SlowPoll);
 /// Groups slow polls, most time first.
 ///
 /// A million slow polls may be of as many lines: they are sorted, which takes a third of the memory that a table of groups does.
-pub fn blockers<'a>(polls: impl IntoIterator<Item = &'a SlowPoll>) -> Vec<Blocker<'a>> {
+pub(crate) fn blockers<'a>(polls: impl IntoIterator<Item = &'a SlowPoll>) -> Vec<Blocker<'a>> {
     let digests = RandomState::new();
     let digested = |(index, poll)| (digests.hash_one(key(poll)), index, poll);
     let mut polls: Vec<Digested> = polls.into_iter().enumerate().map(digested).collect();
@@ -67,7 +67,7 @@ fn key(poll: &SlowPoll) -> [Option<&str>; 4] {
 
 impl Blocker<'_> {
     /// The line, or, where it is not known, whose polls they are.
-    pub fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         match (self.line, self.spawned_at) {
             (Some(line), _) => line.to_owned(),
             (None, Some(site)) => format!("? (of {site})"),
@@ -90,7 +90,7 @@ fn blocker<'a>(group: &[Digested<'a>], total_ns: u64) -> Blocker<'a> {
         polls: group.len() as u64,
         total_ns,
         worst_ns: polls().map(|poll| poll.duration_ns).max().unwrap_or_default(),
-        waited: waited(|blame| blame.tasks),
+        waits: waited(|blame| blame.tasks),
         wait_ns: waited(|blame| blame.wait_ns),
         wait_most_ns: waited(|blame| blame.wait_most_ns),
     }
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(found.len(), 3, "without a line, by spawn site");
         let last = found.last().unwrap();
         assert_eq!((last.line, last.polls, last.total_ns, last.worst_ns), (Some("a:1"), 2, 30, 20));
-        assert_eq!((last.waited, last.wait_ns, last.wait_most_ns), (Some(2), Some(30), Some(40)));
-        assert_eq!((found[0].waited, found[0].wait_ns, found[0].wait_most_ns), (None, None, None));
+        assert_eq!((last.waits, last.wait_ns, last.wait_most_ns), (Some(2), Some(30), Some(40)));
+        assert_eq!((found[0].waits, found[0].wait_ns, found[0].wait_most_ns), (None, None, None));
     }
 }

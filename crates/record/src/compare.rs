@@ -18,7 +18,8 @@ mod tests;
 
 pub use metric::{METRICS, Metric, Unit};
 pub use question::{Difference, differences, environments};
-pub use sentence::{conclusion, higher_or_lower, interval_text, noted, regression};
+pub use sentence::{conclusion, noted, regression};
+pub(crate) use sentence::{higher_or_lower, interval_text};
 
 use crate::recording::{Recording, Run};
 

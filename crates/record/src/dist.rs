@@ -16,7 +16,7 @@ pub struct Dist {
     /// Significant digits of a bucket's values, 1 to 5.
     digits: u8,
     /// Those that are not empty, by their values.
-    held: Held,
+    storage: Storage,
     /// The exact minimum; `None` when empty.
     pub min_ns: Option<u64>,
     /// The exact maximum; `None` when empty.
@@ -29,7 +29,7 @@ pub struct Dist {
 
 /// The same buckets, in two forms.
 #[derive(Debug, Clone)]
-enum Held {
+enum Storage {
     /// To add to.
     Loose(Vec<Bucket>),
     Packed(Packed),
@@ -66,7 +66,7 @@ impl Dist {
     /// When `digits` is outside 1 to 5.
     pub fn empty(digits: u8) -> Dist {
         assert!((1..=5).contains(&digits), "a histogram has 1 to 5 significant digits, not {digits}");
-        Dist { digits, held: Held::Loose(Vec::new()), min_ns: None, max_ns: None, sum_ns: 0, clamped: 0 }
+        Dist { digits, storage: Storage::Loose(Vec::new()), min_ns: None, max_ns: None, sum_ns: 0, clamped: 0 }
     }
 
     /// Counts one value.
@@ -105,25 +105,25 @@ impl Dist {
 
     /// The buckets, to add to.
     fn loose(&mut self) -> &mut Vec<Bucket> {
-        if let Held::Packed(_) = self.held {
-            self.held = Held::Loose(self.buckets().collect());
+        if let Storage::Packed(_) = self.storage {
+            self.storage = Storage::Loose(self.buckets().collect());
         }
-        match &mut self.held {
-            Held::Loose(buckets) => buckets,
-            Held::Packed(_) => unreachable!("it was loosened above"),
+        match &mut self.storage {
+            Storage::Loose(buckets) => buckets,
+            Storage::Packed(_) => unreachable!("it was loosened above"),
         }
     }
 
     /// Adds another distribution's values.
     pub fn add(&mut self, other: &Dist) {
-        match (&self.held, &other.held) {
-            (Held::Packed(ours), Held::Packed(theirs)) if self.digits == other.digits => {
-                self.held = Held::Packed(packed::merged(ours, theirs));
+        match (&self.storage, &other.storage) {
+            (Storage::Packed(ours), Storage::Packed(theirs)) if self.digits == other.digits => {
+                self.storage = Storage::Packed(packed::merged(ours, theirs));
             }
-            (Held::Packed(ours), _) => {
+            (Storage::Packed(ours), _) => {
                 let mut theirs = Packing::default();
                 other.buckets().for_each(|bucket| theirs.add(index(self.digits, bucket.low_ns), bucket.count));
-                self.held = Held::Packed(packed::merged(ours, &theirs.finish()));
+                self.storage = Storage::Packed(packed::merged(ours, &theirs.finish()));
             }
             _ => other.buckets().for_each(|bucket| self.put(bucket.low_ns, bucket.count)),
         }
@@ -140,17 +140,17 @@ impl Dist {
 
     /// The buckets that hold something, by their values.
     pub fn buckets(&self) -> Buckets<'_> {
-        Buckets(match &self.held {
-            Held::Loose(buckets) => Form::Loose(buckets.iter()),
-            Held::Packed(packed) => Form::Packed(self.digits, packed.iter()),
+        Buckets(match &self.storage {
+            Storage::Loose(buckets) => Form::Loose(buckets.iter()),
+            Storage::Packed(packed) => Form::Packed(self.digits, packed.iter()),
         })
     }
 
     /// How many bytes its buckets take, beside what every distribution does.
     pub(crate) fn size(&self) -> usize {
-        match &self.held {
-            Held::Loose(buckets) => size_of_val(&**buckets),
-            Held::Packed(packed) => packed.size(),
+        match &self.storage {
+            Storage::Loose(buckets) => size_of_val(&**buckets),
+            Storage::Packed(packed) => packed.size(),
         }
     }
 

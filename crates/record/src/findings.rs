@@ -11,7 +11,7 @@ mod tests;
 pub use verdict::verdict;
 
 use crate::blockers::{Blocker, blockers};
-use crate::pooled::{Pooled, pool};
+use crate::by_group::{ByGroup, by_group};
 use pollscope_base::Cause;
 
 use crate::recording::{self, Dist, Finding, Run, Site, Verdict};
@@ -50,7 +50,54 @@ pub struct Diagnosis {
     pub severity: Severity,
     /// What to do about it.
     pub advice: &'static str,
-    check: fn(&Pooled, &[Pooled]) -> Vec<Found>,
+    check: Check,
+}
+
+/// What a check looks at.
+#[derive(Debug)]
+enum Check {
+    /// A group by itself.
+    Group(fn(&ByGroup) -> Vec<Found>),
+    /// A group beside another of the recording. Where there is none, there is nothing to say.
+    Pair(Beside, fn(&ByGroup, &ByGroup) -> Option<Found>),
+}
+
+/// Which other group a group is looked at beside.
+#[derive(Debug)]
+enum Beside {
+    /// The one whose clients waited least, which may be the group itself.
+    ShortestResponseTime,
+    /// The one with the least loop lag of the others, beside one that writes on the loop and did not hold it up.
+    ShortestLag,
+}
+
+impl Beside {
+    fn choose<'g, 'r>(&self, group: &ByGroup, all: &'g [ByGroup<'r>]) -> Option<&'g ByGroup<'r>> {
+        let least = |of: fn(&ByGroup) -> Option<u64>, among: &dyn Fn(&ByGroup) -> bool| {
+            let known =
+                all.iter().filter(|other| among(other)).filter_map(|other| Some((of(other)?, other.name, other)));
+            known.min_by_key(|(ns, name, _)| (*ns, *name)).map(|(.., other)| other)
+        };
+        match self {
+            Beside::ShortestResponseTime => least(|other| p99(&other.response_time), &|_| true),
+            Beside::ShortestLag => {
+                let asks =
+                    group.first().subject.writes_on_the_loop() && !is_unmeasured(group) && !is_harmed(group, all);
+                asks.then(|| least(|other| p99(&other.lag), &|other| other.name != group.name)).flatten()
+            }
+        }
+    }
+}
+
+impl Check {
+    fn found(&self, group: &ByGroup, all: &[ByGroup]) -> Vec<Found> {
+        match self {
+            Check::Group(check) => check(group),
+            Check::Pair(beside, check) => {
+                beside.choose(group, all).and_then(|other| check(group, other)).into_iter().collect()
+            }
+        }
+    }
 }
 
 /// What a check says: the sentence without its mode, and the line to blame.
@@ -75,7 +122,7 @@ pub const DIAGNOSES: [Diagnosis; 8] = [
         severity: Severity::Warning,
         advice: "move the blocking call off the loop: `tokio::task::spawn_blocking`, or a writer thread that owns the \
                  file (`--mode offloaded`); what computes instead of waiting goes to a thread too, or is split",
-        check: slow_polls,
+        check: Check::Group(slow_polls),
     },
     Diagnosis {
         code: "PS002",
@@ -83,7 +130,7 @@ pub const DIAGNOSES: [Diagnosis; 8] = [
         severity: Severity::Warning,
         advice: "let others in between: call `tokio::task::yield_now` in long loops, spread the work over time, or admit \
                  fewer tasks at once with a `tokio::sync::Semaphore`",
-        check: many_short_polls,
+        check: Check::Group(many_short_polls),
     },
     Diagnosis {
         code: "PS003",
@@ -91,7 +138,7 @@ pub const DIAGNOSES: [Diagnosis; 8] = [
         severity: Severity::Warning,
         advice: "shorten what runs before them: slow polls first, then bursts of short ones; if none is left, give the \
                  runtime more workers, or the urgent tasks a runtime of their own",
-        check: ready_tasks_wait,
+        check: Check::Group(ready_tasks_wait),
     },
     Diagnosis {
         code: "PS004",
@@ -99,14 +146,14 @@ pub const DIAGNOSES: [Diagnosis; 8] = [
         severity: Severity::Error,
         advice: "trust no number of this mode before its output is right: start at the difference named here, and run \
                  again with the same seed",
-        check: merge_not_confirmed,
+        check: Check::Group(merge_not_confirmed),
     },
     Diagnosis {
         code: "PS005",
         title: "the instrument's limits were passed",
         severity: Severity::Note,
         advice: "totals and maxima are exact all the same; to keep every slow poll, shorten the run or raise `--slow`",
-        check: limits_passed,
+        check: Check::Group(limits_passed),
     },
     Diagnosis {
         code: "PS006",
@@ -115,7 +162,7 @@ pub const DIAGNOSES: [Diagnosis; 8] = [
         advice: "build with `rustflags = [\"--cfg\", \"tokio_unstable\"]` in .cargo/config.toml, or with \
                  RUSTFLAGS=\"--cfg tokio_unstable\"; a RUSTFLAGS variable replaces the list in config.toml, so it must \
                  name the cfg itself",
-        check: only_wrappers,
+        check: Check::Group(only_wrappers),
     },
     Diagnosis {
         code: "PS007",
@@ -123,7 +170,7 @@ pub const DIAGNOSES: [Diagnosis; 8] = [
         severity: Severity::Warning,
         advice: "clients pay for what holds the loop: write as the better mode does, or answer them on a runtime of \
                  their own",
-        check: response_time_suffered,
+        check: RESPONSE_TIME,
     },
     Diagnosis {
         code: "PS008",
@@ -131,7 +178,7 @@ pub const DIAGNOSES: [Diagnosis; 8] = [
         severity: Severity::Note,
         advice: "nothing to fix on this machine today: a write to the page cache seldom blocks; ask again with what makes \
                  it block where you deploy, such as a full pipe, synced lines or a network file system",
-        check: harmless,
+        check: HARMLESS,
     },
 ];
 
@@ -141,13 +188,18 @@ pub fn diagnosis(code: &str) -> Option<&'static Diagnosis> {
     ALL.iter().find(|diagnosis| diagnosis.code == code)
 }
 
+/// How much a finding matters; one of a code that this version does not know is taken for a warning.
+pub(crate) fn severity(finding: &Finding) -> Severity {
+    diagnosis(&finding.code).map_or(Severity::Warning, |diagnosis| diagnosis.severity)
+}
+
 /// What is wrong, or worth knowing, in these runs: by code, then by mode in the order in which they ran.
 pub fn findings(runs: &[Run]) -> Vec<Finding> {
-    let modes = pool(runs);
+    let modes = by_group(runs);
     let mut findings = Vec::new();
     for diagnosis in &DIAGNOSES {
         for mode in &modes {
-            findings.extend((diagnosis.check)(mode, &modes).into_iter().map(|found| Finding {
+            findings.extend(diagnosis.check.found(mode, &modes).into_iter().map(|found| Finding {
                 code: diagnosis.code.to_owned(),
                 group: mode.name.to_owned(),
                 sentence: format!("{}: {}", mode.name, found.sentence),
@@ -168,14 +220,14 @@ const SITES_NAMED: usize = 3;
 const RESPONSE_RATIO: f64 = 10.0;
 /// [`harmless`] up to this ratio of 99th percentiles.
 const HARMLESS_RATIO: f64 = 2.0;
-/// The mode that blocks the loop, and the mode that it is compared with.
-const BLOCKING: (&str, &str) = ("naive", "offloaded");
+const RESPONSE_TIME: Check = Check::Pair(Beside::ShortestResponseTime, response_time_suffered);
+const HARMLESS: Check = Check::Pair(Beside::ShortestLag, harmless);
 
 fn one(sentence: String) -> Vec<Found> {
     vec![Found::from(sentence)]
 }
 
-fn slow_polls(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
+fn slow_polls(mode: &ByGroup) -> Vec<Found> {
     if mode.slow_total() == 0 {
         return Vec::new();
     }
@@ -212,14 +264,18 @@ fn slow_polls(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
 }
 
 /// The slow polls of one line, with the fix that fits their cause; `None` where no line is known.
-fn blocked_at(blocker: &Blocker, mode: &Pooled) -> Option<Found> {
+fn blocked_at(blocker: &Blocker, mode: &ByGroup) -> Option<Found> {
     let line = blocker.line?;
     let call = blocker.call.map_or(String::new(), |call| format!(" in `{call}`"));
     let cause = blocker.cause.map_or(String::new(), |cause| format!(", cause {cause}"));
-    let waited = match (blocker.waited, blocker.wait_ns, blocker.wait_most_ns) {
-        (Some(tasks), Some(ns), Some(most)) if tasks > 0 => {
+    let waited = match (blocker.waits, blocker.wait_ns, blocker.wait_most_ns) {
+        (Some(waits), Some(ns), Some(most)) if waits > 0 => {
             let most = if most > ns { format!(" to {}", format_ns(most)) } else { String::new() };
-            format!("; {} waited {}{most} in all", plural(tasks, "task"), format_ns(ns))
+            // Each task waits for one poll once; behind several, one task may have waited as often.
+            match blocker.polls {
+                1 => format!("; {} waited {}{most} in all", plural(waits, "task"), format_ns(ns)),
+                _ => format!("; {} of {}{most} in all", plural(waits, "wait"), format_ns(ns)),
+            }
         }
         _ => String::new(),
     };
@@ -268,7 +324,7 @@ fn is_line(spawned_at: &str) -> bool {
 }
 
 /// How long the loop kept others waiting in a round without a slow poll, and what its polls say to that.
-struct Held {
+struct Delay {
     ns: u64,
     /// Whether a timer on the loop felt it; otherwise it is only known that a worker was busy.
     was_felt: bool,
@@ -277,9 +333,9 @@ struct Held {
     longest_poll_ns: Option<u64>,
 }
 
-impl Held {
+impl Delay {
     /// What the loop did.
-    fn phrase(&self, mode: &Pooled) -> String {
+    fn phrase(&self, mode: &ByGroup) -> String {
         let how = format_ns(self.ns);
         let seen = if mode.may_miss_slow_polls() { " that could be seen" } else { "" };
         if self.was_busy {
@@ -294,30 +350,32 @@ impl Held {
 /// The worst round without a slow poll, if the loop kept others waiting in it for the threshold or longer.
 ///
 /// Loop lag speaks first: a worker that is never idle has an endless busy stretch and may still serve everyone in time.
-fn held_without_slow_poll(mode: &Pooled) -> Option<Held> {
+fn delay_without_slow_poll(mode: &ByGroup) -> Option<Delay> {
     let longest = |dist: &Option<Dist>| dist.as_ref().and_then(|dist| dist.max_ns);
     let of_round = |run: &&Run| {
         let busy = longest(&run.busy_stretches);
         let lag = longest(&run.lag).max(longest(&run.lag_raw));
         let (ns, was_felt) = (lag.or(busy)?, lag.is_some());
         let was_busy = busy.is_none_or(|busy| busy >= ns / 2);
-        let held = Held { ns, was_felt, was_busy, longest_poll_ns: run.polls.as_ref().and_then(|polls| polls.max_ns) };
-        (run.slow_polls_total == 0 && ns >= run.slow_poll_threshold_ns).then_some(held)
+        let delay =
+            Delay { ns, was_felt, was_busy, longest_poll_ns: run.polls.as_ref().and_then(|polls| polls.max_ns) };
+        (run.slow_polls_total == 0 && ns >= run.slow_poll_threshold_ns).then_some(delay)
     };
-    mode.rounds.iter().filter_map(of_round).max_by_key(|held| held.ns)
+    mode.rounds.iter().filter_map(of_round).max_by_key(|delay| delay.ns)
 }
 
-fn many_short_polls(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
-    let Some(held) = held_without_slow_poll(mode) else {
+fn many_short_polls(mode: &ByGroup) -> Vec<Found> {
+    let Some(delay) = delay_without_slow_poll(mode) else {
         return Vec::new();
     };
-    let longest = held.longest_poll_ns.map_or(String::new(), |ns| format!("; the longest poll took {}", format_ns(ns)));
-    let sentence = format!("the loop {}{longest}", held.phrase(mode));
-    let advice = (!held.was_busy).then_some(NOT_RUNNING);
+    let longest =
+        delay.longest_poll_ns.map_or(String::new(), |ns| format!("; the longest poll took {}", format_ns(ns)));
+    let sentence = format!("the loop {}{longest}", delay.phrase(mode));
+    let advice = (!delay.was_busy).then_some(NOT_RUNNING);
     vec![Found { advice, ..Found::from(sentence) }]
 }
 
-fn ready_tasks_wait(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
+fn ready_tasks_wait(mode: &ByGroup) -> Vec<Found> {
     let Some(p99) = p99(&mode.schedule_latency).filter(|&ns| ns >= mode.threshold_ns()) else {
         return Vec::new();
     };
@@ -328,7 +386,7 @@ fn p99(dist: &Option<Dist>) -> Option<u64> {
     dist.as_ref().and_then(|dist| dist.shown_quantile_ns(0.99))
 }
 
-fn merge_not_confirmed(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
+fn merge_not_confirmed(mode: &ByGroup) -> Vec<Found> {
     let failed: Vec<&Run> = mode.unconfirmed().collect();
     let Some(first) = failed.iter().find(|run| is_failed(run)).or(failed.first()) else {
         return Vec::new();
@@ -346,7 +404,7 @@ fn is_failed(run: &Run) -> bool {
     run.merge.as_ref().is_some_and(|merge| merge.verdict == Verdict::Failed)
 }
 
-fn limits_passed(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
+fn limits_passed(mode: &ByGroup) -> Vec<Found> {
     let mut parts = Vec::new();
     if mode.slow_dropped() > 0 {
         let (dropped, total) = (format_count(mode.slow_dropped()), format_count(mode.slow_total()));
@@ -358,7 +416,7 @@ fn limits_passed(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
     if parts.is_empty() { Vec::new() } else { one(parts.join("; ")) }
 }
 
-fn only_wrappers(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
+fn only_wrappers(mode: &ByGroup) -> Vec<Found> {
     if !mode.only_wrappers() {
         return Vec::new();
     }
@@ -366,50 +424,45 @@ fn only_wrappers(mode: &Pooled, _: &[Pooled]) -> Vec<Found> {
         .to_owned())
 }
 
-fn response_time_suffered(mode: &Pooled, all: &[Pooled]) -> Vec<Found> {
-    let best = all.iter().filter_map(|other| Some((p99(&other.response_time)?, other.name))).min();
-    let (Some(mine), Some((best, name))) = (p99(&mode.response_time), best) else {
-        return Vec::new();
-    };
-    let ratio = mine as f64 / best.max(1) as f64;
-    if ratio < RESPONSE_RATIO {
-        return Vec::new();
-    }
-    one(format!(
-        "outside clients wait {} as long as in {name} mode: response time p99 {} against {}",
-        format_ratio(ratio),
-        format_ns(mine),
-        format_ns(best)
-    ))
+fn response_time_suffered(mode: &ByGroup, best: &ByGroup) -> Option<Found> {
+    let (mine, least) = (p99(&mode.response_time)?, p99(&best.response_time)?);
+    let ratio = mine as f64 / least.max(1) as f64;
+    (ratio >= RESPONSE_RATIO).then(|| {
+        Found::from(format!(
+            "outside clients wait {} as long as in {} mode: response time p99 {} against {}",
+            format_ratio(ratio),
+            best.name,
+            format_ns(mine),
+            format_ns(least)
+        ))
+    })
 }
 
-fn harmless(mode: &Pooled, all: &[Pooled]) -> Vec<Found> {
-    let Some(proof) = proof_of_harmlessness(mode, all) else {
-        return Vec::new();
-    };
-    one(format!("blocking did no harm here ({proof})"))
+fn harmless(mode: &ByGroup, reference: &ByGroup) -> Option<Found> {
+    Some(Found::from(format!("blocking did no harm here ({})", proof_of_harmlessness(mode, reference)?)))
 }
 
-/// Why the mode that blocks did no harm; `None` where it did, or where that cannot be known.
-fn proof_of_harmlessness(mode: &Pooled, all: &[Pooled]) -> Option<String> {
-    if mode.name != BLOCKING.0 || is_unmeasured(mode) || is_harmed(mode, all) {
-        return None;
-    }
-    let reference = all.iter().find(|other| other.name == BLOCKING.1)?;
+/// Why a mode that writes on the loop did no harm, beside another; `None` where that cannot be known.
+fn proof_of_harmlessness(mode: &ByGroup, reference: &ByGroup) -> Option<String> {
     let (mine, best) = (p99(&mode.lag)?, p99(&reference.lag)?);
     let seen = if mode.may_miss_slow_polls() { " that could be seen" } else { "" };
     let lag = format!("loop lag p99 {} against {} in {} mode", format_ns(mine), format_ns(best), reference.name);
     (mine as f64 <= HARMLESS_RATIO * best as f64).then(|| format!("no slow poll{seen}, {lag}"))
 }
 
+/// The first mode that writes on the loop and did no harm, with the proof.
+fn first_harmless<'g, 'r>(all: &'g [ByGroup<'r>]) -> Option<(&'g ByGroup<'r>, String)> {
+    all.iter().find_map(|mode| Some((mode, proof_of_harmlessness(mode, Beside::ShortestLag.choose(mode, all)?)?)))
+}
+
 /// Whether not one poll was seen, so that silence says nothing. Where only slow ones can be seen, looking for them is a measurement.
-fn is_unmeasured(mode: &Pooled) -> bool {
+fn is_unmeasured(mode: &ByGroup) -> bool {
     !mode.slow_is_at_least() && mode.polls.as_ref().is_none_or(|polls| polls.count() == 0) && mode.slow_total() == 0
 }
 
 /// Whether the mode did not keep the loop responsive.
-fn is_harmed(mode: &Pooled, all: &[Pooled]) -> bool {
-    [slow_polls, many_short_polls, ready_tasks_wait, response_time_suffered]
-        .iter()
-        .any(|check| !check(mode, all).is_empty())
+fn is_harmed(mode: &ByGroup, all: &[ByGroup]) -> bool {
+    const HARM: [Check; 4] =
+        [Check::Group(slow_polls), Check::Group(many_short_polls), Check::Group(ready_tasks_wait), RESPONSE_TIME];
+    HARM.iter().any(|check| !check.found(mode, all).is_empty())
 }

@@ -46,7 +46,7 @@ pub fn in_round(mut run: Run, round: u32) -> Run {
 
 /// A run that was interrupted.
 pub fn interrupt(run: &mut Run, why: &str) {
-    (run.ended, run.ended_why) = (Ended::Interrupted, Some(why.to_owned()));
+    (run.ended, run.ended_why) = (Ended::Interrupted, Some(why.into()));
 }
 
 /// The polls of a run.
@@ -66,19 +66,7 @@ pub fn scenario(recording: &mut Recording) -> &mut ScenarioInfo {
 
 /// A round that nothing is wrong with.
 pub fn run(mode: &str) -> Run {
-    let tails = dist(2, &[(2_400, 2_000, 30_000), (90, 30_000, 210_000)]);
-    let responder = dist(2, &[(9_000, 4_000, 22_000), (120, 22_000, 900_000)]);
-    let site = |at: &str, name: &str, polls| Site {
-        spawned_at: at.to_owned(),
-        task_name: Some(name.to_owned()),
-        polls,
-        slow: 0,
-    };
-    let sites = vec![
-        site("src/witness/responder.rs:74", "responder", responder),
-        site("src/pipeline/merge.rs:88", "tail", tails),
-        site("src/witness/lag.rs:51", "lag", dist(2, &[(300, 1_500, 9_000)])),
-    ];
+    let sites = made_sites();
     let mut polls = Dist::empty(3);
     for site in &sites {
         polls.add(&site.polls);
@@ -88,13 +76,7 @@ pub fn run(mode: &str) -> Run {
         subject: scenario_run(mode),
         started_at: "2026-05-04T10:11:12Z".to_owned(),
         elapsed_ns: 3_020 * MS,
-        coverage: Coverage {
-            source: "hooks".to_owned(),
-            sees: vec!["every poll of every spawned task".to_owned(), "the future given to block_on".to_owned()],
-            blind_to: vec!["tasks of a LocalSet".to_owned()],
-            missing: Vec::new(),
-            looks_per_s: None,
-        },
+        coverage: coverage(),
         merge: Some(merge()),
         ended: Ended::Done,
         ended_why: None,
@@ -131,22 +113,37 @@ pub fn run(mode: &str) -> Run {
     }
 }
 
+/// Three spawn sites without a slow poll.
+fn made_sites() -> Vec<Site> {
+    let tails = dist(2, &[(2_400, 2_000, 30_000), (90, 30_000, 210_000)]);
+    let responder = dist(2, &[(9_000, 4_000, 22_000), (120, 22_000, 900_000)]);
+    let site = |at: &str, name: &str, polls| Site {
+        spawned_at: at.to_owned(),
+        task_name: Some(name.to_owned()),
+        polls,
+        slow: 0,
+    };
+    vec![
+        site("src/witness/responder.rs:74", "responder", responder),
+        site("src/pipeline/merge.rs:88", "tail", tails),
+        site("src/witness/lag.rs:51", "lag", dist(2, &[(300, 1_500, 9_000)])),
+    ]
+}
+
+/// What hooks see.
+fn coverage() -> Coverage {
+    Coverage {
+        source: "hooks".to_owned(),
+        sees: vec!["every poll of every spawned task".to_owned(), "the future given to block_on".to_owned()],
+        blind_to: vec!["tasks of a LocalSet".to_owned()],
+        missing: Vec::new(),
+        looks_per_s: None,
+    }
+}
+
 /// A merge that is ok.
 pub fn merge() -> Merge {
-    Merge {
-        verdict: Verdict::Ok,
-        reason: None,
-        inputs: 5,
-        lines: 50,
-        long_lines: 0,
-        bytes: 1_204,
-        lost: 0,
-        duplicated: 0,
-        reordered: 0,
-        torn: 0,
-        foreign: 0,
-        unterminated: 0,
-    }
+    Merge { verdict: Verdict::Ok, reason: None, lines: 50, bytes: 1_204, ..Merge::unverifiable(5, "") }
 }
 
 /// A round in which polls of `durations` (nanoseconds) of the tails blocked the loop.

@@ -4,7 +4,8 @@
 //! became better or worse, and [`report`] shows it. All of it is pure: the same recording gives the same text. Nothing here reads a
 //! clock, a thread or a file but [`saved`], which reads what it is given.
 
-pub mod blockers;
+mod blockers;
+pub mod by_group;
 pub mod compare;
 pub mod dist;
 pub mod escape;
@@ -14,7 +15,7 @@ pub mod findings;
 pub mod fixture;
 pub mod gate;
 pub mod interval_log;
-pub mod pooled;
+pub mod message;
 pub mod recording;
 pub mod redact;
 pub mod report;

@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::message::Message;
+
 pub use crate::dist::{Dist, MAX_NS};
 pub use cause::Cause;
 pub use merge::{Confirmation, InputEvent, InputEvents, Merge, Missing, Verdict};
@@ -85,7 +87,7 @@ pub struct Environment {
 /// The question that a scenario asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ScenarioInfo {
-    /// Its name.
+    /// As its file, or the command line, has it.
     pub name: String,
     /// Why it exists, in prose.
     pub why: String,
@@ -113,13 +115,13 @@ pub struct Run {
     /// How it ended.
     pub ended: Ended,
     /// Why it ended early, in words; `None` for one that ran to its end, or where nobody knows.
-    pub ended_why: Option<String>,
+    pub ended_why: Option<Message>,
     /// What the instrument could see.
     pub coverage: Coverage,
     /// What became of the lines; `None` for a subject that merges nothing.
     pub merge: Option<Merge>,
     /// What went wrong with inputs and output; each a whole sentence.
-    pub errors: Vec<String>,
+    pub errors: Vec<Message>,
     /// What happened to the inputs while they were followed.
     pub input_events: InputEvents,
     /// Poll durations; `None` where polls are not seen one by one, as from outside.

@@ -12,6 +12,7 @@ pub use pollscope_base::redact::redacted_place as place;
 use pollscope_base::redact::redacted_source;
 
 use crate::findings::findings;
+use crate::message::Message;
 use crate::recording::{Frame, Place, Recording, Run, Shared, SlowPoll, Subject, Syscall, Text};
 
 /// What stands for a value on the command line.
@@ -22,7 +23,7 @@ pub fn redact(recording: Recording) -> Recording {
     let Recording { mut environment, mut scenario, runs, gates, findings: _ } = recording;
     environment.command = command(&environment.command);
     if let Some(scenario) = &mut scenario {
-        scenario.why = text(&scenario.why);
+        scenario.why = by_wording(&scenario.why);
         for (key, value) in &mut scenario.settings {
             if key == "files.output" || value.contains('/') {
                 HIDDEN.clone_into(value);
@@ -33,14 +34,15 @@ pub fn redact(recording: Recording) -> Recording {
     Recording { environment, scenario, findings: findings(&runs), runs, gates }
 }
 
-/// A message without paths: those between backticks, as all messages have them, and those that begin with `/`.
+/// A text without what looks like a path in it: what stands between backticks, as messages have paths, and what begins with `/`.
+/// For texts of which only the words are known, as they were read from a file; a [`Message`] knows its paths.
 ///
 /// ```
-/// use pollscope_record::redact::text;
-/// assert_eq!(text("cannot open input `a.log`: denied; pass --force"), "cannot open input `<path>`: denied; pass --force");
-/// assert_eq!(text("as in /var/log/x, say"), "as in <path> say");
+/// use pollscope_record::redact::by_wording;
+/// assert_eq!(by_wording("cannot open input `a.log`: denied; pass --force"), "cannot open input `<path>`: denied; pass --force");
+/// assert_eq!(by_wording("as in /var/log/x, say"), "as in <path> say");
 /// ```
-pub fn text(text: &str) -> String {
+pub fn by_wording(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for (index, part) in text.split('`').enumerate() {
         if index > 0 {
@@ -105,15 +107,15 @@ fn option(word: &str) -> Option<String> {
 }
 
 fn run(mut run: Run) -> Run {
-    run.errors.iter_mut().for_each(|error| *error = text(error));
-    run.ended_why = run.ended_why.as_deref().map(text);
+    run.errors.iter_mut().for_each(|error| *error = error.without_paths());
+    run.ended_why = run.ended_why.as_ref().map(Message::without_paths);
     if let Subject::Service(target) | Subject::Process(target) = &mut run.subject {
         target.exe = target.exe.as_ref().map(|_| HIDDEN.to_owned());
-        target.profile_note = target.profile_note.as_deref().map(text);
+        target.profile_note = target.profile_note.as_deref().map(by_wording);
     }
-    run.input_events.events.iter_mut().for_each(|event| event.text = text(&event.text));
+    run.input_events.events.iter_mut().for_each(|event| event.text = event.text.without_paths());
     if let Some(merge) = &mut run.merge {
-        merge.reason = merge.reason.as_deref().map(text);
+        merge.reason = merge.reason.as_ref().map(Message::without_paths);
     }
     // What is missing is said without paths but those of `/proc`, which every machine has.
     run.slow_polls = run.slow_polls.into_iter().map(slow_poll).collect();
@@ -138,10 +140,10 @@ fn slow_poll(mut poll: SlowPoll) -> SlowPoll {
         detail.more_places = std::mem::take(&mut detail.more_places).into_iter().map(seen_place).collect();
         if let Some(holder) = &mut detail.holder {
             holder.line = holder.line.as_ref().map(kept_place);
-            holder.doing = holder.doing.as_ref().map(|doing| text(doing).into());
+            holder.doing = holder.doing.as_ref().map(|doing| by_wording(doing).into());
         }
         for value in detail.span.iter_mut().flat_map(|span| span.fields.values_mut()) {
-            *value = text(value);
+            *value = by_wording(value);
         }
     }
     poll
@@ -221,11 +223,11 @@ mod tests {
         run.input_events.events = vec![InputEvent {
             at_ns: 1,
             event: "cut".to_owned(),
-            text: "input `planted/x y` was cut to 3 bytes".to_owned(),
+            text: "input `planted/x y` was cut to 3 bytes".into(),
             may_lose: true,
         }];
-        run.errors = vec!["cannot write to output `planted/x y`: No space left; free some space".to_owned()];
-        run.merge = Some(Merge::unverifiable(1, "line 2 (byte 4) of `planted/a` is torn; `/u/planted` too".to_owned()));
+        run.errors = vec!["cannot write to output `planted/x y`: No space left; free some space".into()];
+        run.merge = Some(Merge::unverifiable(1, "line 2 (byte 4) of `planted/a` is torn; `/u/planted` too"));
         crate::fixture::sites(run)[0].spawned_at = "/u/planted/src/main.rs:88".to_owned();
         let (culprit, waiter) = ("/u/planted/src/main.rs:88".to_owned(), "/u/planted/src/main.rs:89".to_owned());
         let charge = Charge {
@@ -278,10 +280,7 @@ mod tests {
         assert_eq!(poll.blocking_line.as_deref(), Some("<path>/sink.rs:7"));
         let command = redacted.environment.command.join(" ");
         assert_eq!(command, "pollscope merge <value> -o<value> --json=<value> --json <value> - -- <value>");
-        assert_eq!(
-            redacted.runs[0].errors,
-            ["cannot write to output `<path>`: No space left; free some space".to_owned()]
-        );
+        assert_eq!(redacted.runs[0].errors, ["cannot write to output `<path>`: No space left; free some space"]);
     }
 
     #[test]
@@ -296,8 +295,8 @@ mod tests {
     #[test]
     fn advice_stays() {
         for advice in ["raise the limit (`ulimit -f`), or write elsewhere", "pass `--force`", "1 / 2 and/or"] {
-            assert_eq!(text(advice), advice);
+            assert_eq!(by_wording(advice), advice);
         }
-        assert_eq!(text("in \"/a b\" and ~/x"), "in <path> b\" and <path>");
+        assert_eq!(by_wording("in \"/a b\" and ~/x"), "in <path> b\" and <path>");
     }
 }

@@ -56,7 +56,7 @@ use first_pass::{FirstPass, follow};
 use inputs::Inputs;
 use lines::{HashKey, LineOrigin, Place};
 use output::{Damage, MergedFile};
-use pollscope_record::escape::escape_path;
+use pollscope_record::message::Message;
 use pollscope_record::recording::{Confirmation, Merge, Missing, Verdict};
 use second_pass::{EachOf, LostLine, SecondPass, count, count_rest};
 use torn::Suspects;
@@ -112,12 +112,12 @@ fn examine_within(
     let mut merge = Merge {
         bytes: inputs.iter().fold(0, |sum, input| sum.saturating_add(input.bytes())),
         unterminated: inputs.iter().map(InputEvidence::unterminated).sum(),
-        ..Merge::unverifiable(inputs.len() as u64, String::new())
+        ..Merge::unverifiable(inputs.len() as u64, Message::text(""))
     };
     match compare(inputs, output, how, most, &mut merge) {
         Ok(Judgement { differences, missing, ends_early }) => {
             merge.verdict = if differences.is_empty() { Verdict::Ok } else { Verdict::Failed };
-            merge.reason = (!differences.is_empty()).then(|| differences.join("; "));
+            merge.reason = Message::join(differences);
             Confirmation { merge, missing, ends_early }
         }
         Err(EvidenceError(reason)) => {
@@ -129,7 +129,7 @@ fn examine_within(
 
 struct Judgement {
     /// A sentence for each kind of difference.
-    differences: Vec<String>,
+    differences: Vec<Message>,
     missing: Vec<Missing>,
     ends_early: bool,
 }
@@ -148,7 +148,8 @@ fn compare(
     let is_output = |part: &Part| (part.dev, part.ino) == (output.dev, output.ino) && part.to > output.start;
     let overlaps = |input: &&InputEvidence| input.parts.iter().any(is_output);
     if let Some(input) = inputs.iter().find(overlaps) {
-        return Err(EvidenceError::new(&output.path, format!("it is also the input `{}`", escape_path(&input.path))));
+        let cause = Message::text("it is also the input ").and_path(&input.path);
+        return Err(EvidenceError::because(&output.path, &cause));
     }
     let key = HashKey::random();
     let tags = how.tags.then(|| {
@@ -172,7 +173,7 @@ fn compare(
     merge.foreign = found.counted.foreign - torn;
     let differences =
         [found.describe_damage(&opened)?, found.describe_lost(inputs), found.describe_reordered(inputs, &opened)];
-    let differences: Vec<String> = differences.into_iter().flatten().collect();
+    let differences: Vec<Message> = differences.into_iter().flatten().collect();
     if differences.is_empty() && !found.is_clean {
         return Err(opened.changed("it or an input changed while it was checked"));
     }
@@ -221,7 +222,7 @@ impl Passes {
         (0..self.followed.inputs.len()).filter(is_whole).filter_map(stuck)
     }
 
-    fn describe_damage(&self, output: &MergedFile) -> Result<Option<String>, EvidenceError> {
+    fn describe_damage(&self, output: &MergedFile) -> Result<Option<Message>, EvidenceError> {
         let both = [self.followed.first_cut, self.counted.first];
         let Some((place, damage)) = both.into_iter().flatten().min_by_key(|(place, _)| *place) else { return Ok(None) };
         let what = match damage {
@@ -234,27 +235,27 @@ impl Passes {
             Damage::Foreign => "is in no input",
         };
         let place = Place { line: place.line + output.lines_before()?, ..place };
-        Ok(Some(format!("{} {what}", describe(place, output.path()))))
+        Ok(Some(describe(place, output.path()).and_text(" ").and_text(what)))
     }
 
     /// Of several equal lines, nobody can tell which is lost. A line at which an input got stuck is the best guess; otherwise it is
     /// the first.
-    fn describe_lost(&self, inputs: &[InputEvidence]) -> Option<String> {
+    fn describe_lost(&self, inputs: &[InputEvidence]) -> Option<Message> {
         let losses = || inputs.iter().zip(&self.counted.losses);
         let stuck = losses().find_map(|(input, loss)| Some((input, loss.stuck?)));
         let (input, lost) = stuck.or_else(|| losses().find_map(|(input, loss)| Some((input, loss.first?))))?;
         let LostLine { place, copies, .. } = lost;
         let place = describe(place, &input.path);
         Some(match copies.expected {
-            1 => format!("{place} is not in the output"),
-            expected => format!("{place} is in the output {} of {expected} times", copies.seen),
+            1 => place.and_text(" is not in the output"),
+            expected => place.and_text(format!(" is in the output {} of {expected} times", copies.seen)),
         })
     }
 
-    fn describe_reordered(&self, inputs: &[InputEvidence], output: &MergedFile) -> Option<String> {
+    fn describe_reordered(&self, inputs: &[InputEvidence], output: &MergedFile) -> Option<Message> {
         let (input, place) = self.reordered().next()?;
-        let (place, output) = (describe(place, &inputs[input].path), escape_path(output.path()));
-        Some(format!("{place} is out of order: in `{output}` it does not follow the lines before it"))
+        let place = describe(place, &inputs[input].path).and_text(" is out of order: in ").and_path(output.path());
+        Some(place.and_text(" it does not follow the lines before it"))
     }
 
     fn missing(&self, inputs: &[InputEvidence]) -> Vec<Missing> {
@@ -282,6 +283,6 @@ fn look_again(inputs: &mut Inputs, suspects: &mut Suspects) -> Result<(), Eviden
     Ok(())
 }
 
-fn describe(place: Place, path: &Path) -> String {
-    format!("line {} (byte {}) of `{}`", place.line, place.byte, escape_path(path))
+fn describe(place: Place, path: &Path) -> Message {
+    Message::text(format!("line {} (byte {}) of ", place.line, place.byte)).and_path(path)
 }

@@ -10,6 +10,7 @@ use crate::pipeline::input::{Event, EventSummary};
 use crate::pipeline::sink::Mode;
 use crate::scenario::Settings;
 use pollscope_record::feed::{Update, run_of};
+use pollscope_record::message::Message;
 use pollscope_record::recording::{
     self, Blame, Cause, Completeness, Coverage, Dist, Ended, Frame, InputEvent, InputEvents, Ledger, Run, RuntimeInfo,
     ScenarioRun, Subject, Syscall, Text,
@@ -77,14 +78,14 @@ pub(super) fn run(
     let ended = if interrupted.is_some() { Ended::Interrupted } else { Ended::Done };
     let polls = snapshot.slow_polls.iter().map(|poll| Update::SlowPoll(Box::new(slow_poll(poll))));
     let feed = collected.intervals.into_iter().map(|interval| Update::Interval(Box::new(interval))).chain(polls);
-    run_of(start, feed.chain([Update::Known(Box::new(known)), Update::End(ended, interrupted)]))
+    run_of(start, feed.chain([Update::Known(Box::new(known)), Update::End(ended, interrupted.map(Message::text))]))
 }
 
 fn input_events(told: &EventSummary) -> InputEvents {
     let event = |event: &Event| InputEvent {
         at_ns: event.at_ns,
         event: event.kind.as_str().to_owned(),
-        text: event.to_string(),
+        text: event.message(),
         may_lose: event.kind.is_possible_loss(),
     };
     InputEvents {

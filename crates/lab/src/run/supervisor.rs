@@ -20,7 +20,7 @@ use crate::pipeline::merge::MergeOutcome;
 use crate::pipeline::simulation::Appearances;
 use crate::shutdown::{Phase, Shutdown};
 use crate::witness::responder::{Client, Responses, RunningClient};
-use pollscope_record::escape::escape_path;
+use pollscope_record::message::Message;
 use pollscope_record::recording::{Dist, Merge, Verdict};
 
 /// How often the supervisor looks for something to do.
@@ -55,7 +55,7 @@ pub(super) struct MergeEnd {
     pub(super) confirmed: Merge,
     pub(super) written_bytes: Option<u64>,
     pub(super) write_latency: Option<Dist>,
-    pub(super) errors: Vec<String>,
+    pub(super) errors: Vec<Message>,
     pub(super) input_events: EventSummary,
 }
 
@@ -212,8 +212,8 @@ fn ended(surroundings: &mut Surroundings, merged: &MergeOutcome) -> Result<Merge
         Ok(output) => confirm(&inputs, &output, &surroundings.how),
         Err(reason) => Merge::unverifiable(inputs.len() as u64, reason),
     };
-    let mut errors: Vec<String> = merged.output_error.iter().map(ToString::to_string).collect();
-    errors.extend(merged.input_errors().map(ToString::to_string));
+    let mut errors: Vec<Message> = merged.output_error.iter().map(|error| error.to_string().into()).collect();
+    errors.extend(merged.input_errors().map(|error| Message::from(error.to_string())));
     if let Some(first) = errors.first() {
         // The output may agree with what was read, but something was not read or not written.
         confirmed.verdict = if confirmed.verdict == Verdict::Ok { Verdict::Failed } else { confirmed.verdict };
@@ -222,14 +222,14 @@ fn ended(surroundings: &mut Surroundings, merged: &MergeOutcome) -> Result<Merge
     if let Some(loss) = merged.events.first_loss.as_ref().filter(|_| confirmed.verdict == Verdict::Ok) {
         // The output has all that was read, but perhaps not all that the inputs had.
         confirmed.verdict = Verdict::Unverifiable;
-        confirmed.reason = Some(loss.to_string());
+        confirmed.reason = Some(loss.message());
     }
     let write_latency = appearances.map(|appearances| write_latency(&appearances, merged));
     let input_events = merged.events.clone();
     Ok(MergeEnd { confirmed, written_bytes: Some(merged.bytes()), write_latency, errors, input_events })
 }
 
-fn output_evidence(merged: &MergeOutcome, behind_fifo: Option<PathBuf>) -> Result<OutputEvidence, String> {
+fn output_evidence(merged: &MergeOutcome, behind_fifo: Option<PathBuf>) -> Result<OutputEvidence, Message> {
     let opened = &merged.opened;
     let Some(path) = behind_fifo else {
         return Ok(OutputEvidence { path: opened.path.clone(), start: opened.start, dev: opened.dev, ino: opened.ino });
@@ -238,13 +238,13 @@ fn output_evidence(merged: &MergeOutcome, behind_fifo: Option<PathBuf>) -> Resul
     Ok(OutputEvidence { dev: metadata.dev(), ino: metadata.ino(), start: 0, path })
 }
 
-fn cannot_read(path: &Path, error: &std::io::Error) -> String {
-    format!("cannot look at `{}`: {error}", escape_path(path))
+fn cannot_read(path: &Path, error: &std::io::Error) -> Message {
+    Message::text("cannot look at ").and_path(path).and_text(format!(": {error}"))
 }
 
 fn unconfirmed(inputs: u64, what: &str, input_events: EventSummary) -> MergeEnd {
     MergeEnd {
-        confirmed: Merge::unverifiable(inputs, format!("{what} was abandoned before it ended")),
+        confirmed: Merge::unverifiable(inputs, Message::text(format!("{what} was abandoned before it ended"))),
         written_bytes: None,
         write_latency: None,
         errors: Vec::new(),

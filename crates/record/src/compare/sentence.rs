@@ -62,7 +62,7 @@ fn price(comparison: &Comparison) -> String {
 }
 
 /// A row's change: `response p99 165x lower [141 to 188]`; below a factor of 2 in percent: `throughput 12 % lower [9 to 15]`.
-pub fn higher_or_lower(row: &Row) -> String {
+pub(crate) fn higher_or_lower(row: &Row) -> String {
     let name = row.metric.name;
     let Some(ratio) = row.ratio else {
         let per_round = if row.metric.unit == Unit::Count { " a round" } else { "" };
@@ -90,7 +90,7 @@ pub fn higher_or_lower(row: &Row) -> String {
 /// assert_eq!(interval_text([1.0 / 188.0, 0.5]), "[1/188 to 0.50]");
 /// assert_eq!(interval_text([2.1, f64::INFINITY]), "[2.10 or more]");
 /// ```
-pub fn interval_text([low, high]: [f64; 2]) -> String {
+pub(crate) fn interval_text([low, high]: [f64; 2]) -> String {
     let plain = |ratio: f64| match ratio {
         0.1..9.95 => format!("{ratio:.2}"),
         9.95.. => format_ratio(ratio).trim_end_matches('x').to_owned(),

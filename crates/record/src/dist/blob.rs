@@ -11,7 +11,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializeError, V2DeflateSerializer};
 
 use super::packed::Packing;
-use super::{Dist, Held, MAX_NS, units};
+use super::{Dist, MAX_NS, Storage, units};
 
 const COMPRESSED: u32 = 0x1c84_9314;
 const PLAIN: u32 = 0x1c84_9313;
@@ -155,7 +155,7 @@ fn gather(
         dist.max_ns = Some(high_ns);
         Ok(())
     })?;
-    dist.held = Held::Packed(packing.finish());
+    dist.storage = Storage::Packed(packing.finish());
     // The last bucket is counted only now.
     if dist.size() > most { Err(BlobError::Large) } else { Ok(dist) }
 }
@@ -228,7 +228,7 @@ fn next_count(bytes: &mut impl Read) -> Result<Option<i64>, BlobError> {
 /// What a header says that can be believed.
 struct Header {
     digits: u8,
-    /// The lowest value that is told from 0; at least 1.
+    /// The lowest value that differs from 0; at least 1.
     low: u64,
     /// Of the counts, in bytes.
     length: u64,

@@ -141,7 +141,7 @@ fn ps003_fires_at_the_threshold() {
 fn ps004_fires_for_every_merge_that_is_not_ok() {
     let with = |verdict, reason: Option<&str>| {
         let mut run = run("naive");
-        run.merge = run.merge.map(|merge| Merge { verdict, reason: reason.map(str::to_owned), ..merge });
+        run.merge = run.merge.map(|merge| Merge { verdict, reason: reason.map(Into::into), ..merge });
         run
     };
     let failed = with(Verdict::Failed, Some("line 7 of a.log is missing"));

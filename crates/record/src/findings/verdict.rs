@@ -1,9 +1,9 @@
 //! The one sentence that answers the scenario's question.
 
-use super::{held_without_slow_poll, is_harmed, is_unmeasured, proof_of_harmlessness};
+use super::{delay_without_slow_poll, first_harmless, is_harmed, is_unmeasured};
+use crate::by_group::{ByGroup, by_group};
 use crate::compare::Verdict::Better;
 use crate::compare::{LEAST_ROUNDS, Rounds, Side, compare, higher_or_lower};
-use crate::pooled::{Pooled, pool};
 use crate::recording::{Dist, Recording};
 use crate::units::{format_count, format_ns, format_ratio, join_and, plural};
 
@@ -11,9 +11,9 @@ use crate::units::{format_count, format_ns, format_ratio, join_and, plural};
 ///
 /// A merge that is not confirmed and a run that ended early are always part of it.
 pub fn verdict(recording: &Recording) -> String {
-    let modes = pool(&recording.runs);
-    let (unmeasured, measured): (Vec<&Pooled>, Vec<&Pooled>) = modes.iter().partition(|mode| is_unmeasured(mode));
-    let (bad, good): (Vec<&Pooled>, Vec<&Pooled>) = measured.iter().partition(|mode| is_harmed(mode, &modes));
+    let modes = by_group(&recording.runs);
+    let (unmeasured, measured): (Vec<&ByGroup>, Vec<&ByGroup>) = modes.iter().partition(|mode| is_unmeasured(mode));
+    let (bad, good): (Vec<&ByGroup>, Vec<&ByGroup>) = measured.iter().partition(|mode| is_harmed(mode, &modes));
     let mut sentence = match (&measured[..], &good[..], &bad[..]) {
         ([], ..) => "nothing was measured".to_owned(),
         ([only], ..) => alone(only, bad.is_empty()),
@@ -42,11 +42,11 @@ fn refs(texts: &[String]) -> Vec<&str> {
     texts.iter().map(String::as_str).collect()
 }
 
-fn names<'m>(modes: impl Iterator<Item = &'m Pooled<'m>>) -> String {
+fn names<'m>(modes: impl Iterator<Item = &'m ByGroup<'m>>) -> String {
     join_and(&modes.map(|mode| mode.name).collect::<Vec<_>>())
 }
 
-fn alone(mode: &Pooled, responsive: bool) -> String {
+fn alone(mode: &ByGroup, responsive: bool) -> String {
     if responsive && mode.slow_is_at_least() {
         return format!(
             "no slow poll was seen{}; there may have been some",
@@ -61,19 +61,19 @@ fn alone(mode: &Pooled, responsive: bool) -> String {
 }
 
 /// What was wrong with a mode.
-fn harm(mode: &Pooled) -> String {
+fn harm(mode: &ByGroup) -> String {
     if mode.slow_total() > 0 {
         let worst = mode.worst_poll_ns().map_or(String::new(), |ns| format!(", worst {}", format_ns(ns)));
         return mode.slow_words() + &worst;
     }
-    match held_without_slow_poll(mode) {
-        Some(held) => held.phrase(mode),
+    match delay_without_slow_poll(mode) {
+        Some(delay) => delay.phrase(mode),
         None => late(mode).unwrap_or_else(|| "tasks waited long".to_owned()),
     }
 }
 
 /// Why nothing was wrong with a mode.
-fn calm(mode: &Pooled) -> String {
+fn calm(mode: &ByGroup) -> String {
     let seen = if mode.may_miss_slow_polls() { " that could be seen" } else { "" };
     let longest = mode.longest_poll_ns().map(|ns| format!("longest poll {}", format_ns(ns)));
     let parts = [Some(format!("no slow poll{seen}")), late(mode), longest];
@@ -81,11 +81,11 @@ fn calm(mode: &Pooled) -> String {
 }
 
 /// What the loop's users felt: the first of the measures that is known, at the 99th percentile.
-fn late(mode: &Pooled) -> Option<String> {
+fn late(mode: &ByGroup) -> Option<String> {
     MEASURES.iter().find_map(|(name, of)| Some(format!("{name} p99 {}", format_ns(of(mode)?.shown_quantile_ns(0.99)?))))
 }
 
-type Measure = (&'static str, fn(&Pooled<'_>) -> Option<Dist>);
+type Measure = (&'static str, fn(&ByGroup<'_>) -> Option<Dist>);
 
 /// What the loop's users feel, the closest to them first.
 const MEASURES: [Measure; 3] = [
@@ -94,8 +94,8 @@ const MEASURES: [Measure; 3] = [
     ("schedule latency", |mode| mode.schedule_latency.clone()),
 ];
 
-fn none_harmed(modes: &[Pooled], good: &[&Pooled]) -> String {
-    if let Some((mode, proof)) = modes.iter().find_map(|mode| Some((mode, proof_of_harmlessness(mode, modes)?))) {
+fn none_harmed(modes: &[ByGroup], good: &[&ByGroup]) -> String {
+    if let Some((mode, proof)) = first_harmless(modes) {
         return format!("{} did no harm here: {proof}", mode.name);
     }
     let each: Vec<String> = good.iter().map(|mode| format!("{} ({})", mode.name, calm(mode))).collect();
@@ -103,7 +103,7 @@ fn none_harmed(modes: &[Pooled], good: &[&Pooled]) -> String {
 }
 
 /// Some modes keep the loop responsive and some do not: the last good one against the first bad one.
-fn divided(good: &[&Pooled], bad: &[&Pooled]) -> String {
+fn divided(good: &[&ByGroup], bad: &[&ByGroup]) -> String {
     let keeps = if good.len() == 1 { "keeps" } else { "keep" };
     let does = if bad.len() == 1 { "does" } else { "do" };
     let (best, worst) = (good[good.len() - 1], bad[0]);
@@ -131,7 +131,7 @@ fn divided(good: &[&Pooled], bad: &[&Pooled]) -> String {
 
 /// How much lower the first measure is that differs at all: percentiles before maxima, which are single events. With enough
 /// rounds it is what a comparison makes of them, with its interval.
-fn gain(best: &Pooled, worst: &Pooled) -> Option<String> {
+fn gain(best: &ByGroup, worst: &ByGroup) -> Option<String> {
     let [worst_side, best_side] = [worst, best].map(|mode| Side::new(mode.rounds.iter().copied(), mode.name));
     if [&best_side, &worst_side].iter().all(|side| side.runs.len() >= LEAST_ROUNDS) {
         let compared = compare(&worst_side, &best_side, Rounds::Interleaved, 1);

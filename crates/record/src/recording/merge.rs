@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::wire;
+use crate::message::Message;
 
 /// What happened to the inputs of a merge while they were followed: rotated, cut, gone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +27,7 @@ pub struct InputEvent {
     /// What it was, in a word.
     pub event: String,
     /// A whole sentence, with the input.
-    pub text: String,
+    pub text: Message,
     /// Whether lines may have been lost by it.
     pub may_lose: bool,
 }
@@ -37,7 +38,7 @@ pub struct Merge {
     /// Never ok by default.
     pub verdict: Verdict,
     /// Why the verdict is not ok: file, line and byte of the first difference, or what changed.
-    pub reason: Option<String>,
+    pub reason: Option<Message>,
     /// Inputs read.
     pub inputs: u64,
     /// Lines in the inputs; of a line that was split, each piece.
@@ -62,10 +63,10 @@ pub struct Merge {
 
 impl Merge {
     /// A merge of which nothing is known but why; the counts are none.
-    pub fn unverifiable(inputs: u64, reason: String) -> Merge {
+    pub fn unverifiable(inputs: u64, reason: impl Into<Message>) -> Merge {
         Merge {
             verdict: Verdict::Unverifiable,
-            reason: Some(reason),
+            reason: Some(reason.into()),
             inputs,
             lines: 0,
             long_lines: 0,

@@ -276,8 +276,8 @@ fn total(run: &Run) -> u128 {
         .intervals
         .iter()
         .flat_map(|interval| [interval.start_ns, interval.busy_ns.unwrap_or(0), interval.slow.unwrap_or(0)]);
-    let told = run.input_events.events.iter().map(|event| event.at_ns);
-    let told = told.chain([run.input_events.dropped, run.input_events.possible_losses]);
-    let numbers = polls.chain(told).chain(charges).chain(merge).chain(whole).chain(sites).chain(starts);
+    let input_events = run.input_events.events.iter().map(|event| event.at_ns);
+    let input_events = input_events.chain([run.input_events.dropped, run.input_events.possible_losses]);
+    let numbers = polls.chain(input_events).chain(charges).chain(merge).chain(whole).chain(sites).chain(starts);
     numbers.map(u128::from).sum::<u128>() + dists.chain(intervals).map(dist).sum::<u128>()
 }

@@ -224,7 +224,7 @@ fn known<T: ?Sized + Eq + Hash, E: Error>(
     })
 }
 
-/// Eight bytes at a time. Whoever makes texts that meet at one place only has them held twice.
+/// Eight bytes at a time. Texts that meet at one place only are held twice.
 struct Quick(u64);
 
 impl Hasher for Quick {

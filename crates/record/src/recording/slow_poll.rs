@@ -152,7 +152,7 @@ impl<'de> Deserialize<'de> for Precision {
 /// A span of `tracing`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Span {
-    /// Its name.
+    /// As the code has it, such as `POST /orders`.
     pub name: Text,
     /// Its fields, by name.
     #[serde(deserialize_with = "wire::bounded::map::<_, _, 100>")]
@@ -179,7 +179,7 @@ pub struct Holder {
 /// A system call that a slow poll was in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Syscall {
-    /// Its name.
+    /// As its manual page is called, such as `write`.
     pub name: Text,
     /// The file descriptor that it works on.
     pub fd: Option<i64>,

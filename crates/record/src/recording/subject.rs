@@ -91,6 +91,11 @@ impl Subject {
         self.runtimes().iter().map(|runtime| runtime.workers).reduce(|a, b| a.saturating_add(b))
     }
 
+    /// Whether it is of a mode that makes its blocking calls on the loop, as `naive` does.
+    pub(crate) fn writes_on_the_loop(&self) -> bool {
+        matches!(self, Subject::Scenario(run) if run.mode == "naive")
+    }
+
     fn kind(&self) -> &'static str {
         match self {
             Subject::Scenario(_) => "scenario",

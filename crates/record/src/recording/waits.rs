@@ -54,7 +54,7 @@ pub struct Charge {
     pub culprit: Text,
     /// `file:line` of the tasks that waited, or `other`.
     pub waiter: Text,
-    /// How many had to wait; one that waited for two slow polls counts twice.
+    /// How often one had to wait: a task that waited for two slow polls counts twice.
     pub tasks: u64,
     /// How long those that were ready waited, in nanoseconds.
     pub wait_ns: u64,

@@ -85,7 +85,7 @@ fn text(compared: &Compared, style: &Style) -> String {
     }
     if !compared.gates.is_empty() {
         lines.push(Line::new());
-        lines.extend(gates::block(&compared.gates, style));
+        lines.extend(gates::block(&compared.gates, style.width, style.unicode));
     }
     for (mode, comparison) in &compared.comparisons {
         lines.push(Line::new());

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::layout::{Ink, Line, paragraph};
 use super::style::Style;
-use super::terminal::closing::{not_ok_words, ok_words};
+use super::terminal::summary::{not_ok_words, ok_words};
 use crate::escape::escape_path;
 use crate::recording::{Confirmation, Missing, Verdict};
 use crate::units::{format_count, plural};

@@ -1,8 +1,7 @@
 //! Gates in words.
 
 use super::layout::{Ink, Line, paragraph, width};
-use super::style::Style;
-use crate::recording::{Gate, GateVerdict};
+use crate::recording::{Gate, GateVerdict, Verdict};
 use crate::units::{format_count, format_ns};
 
 /// The sign of a verdict; nothing is said by colour alone.
@@ -14,19 +13,32 @@ pub(super) fn sign(verdict: GateVerdict) -> &'static str {
     }
 }
 
+/// The sign of a verdict in its colour, or a word where only ASCII is shown; padded.
+pub(super) fn mark(verdict: GateVerdict, unicode: bool) -> Line {
+    let (ink, ascii) = match verdict {
+        GateVerdict::Pass => (Ink::Good, "ok"),
+        GateVerdict::Fail => (Ink::Bad, "FAIL"),
+        GateVerdict::Inconclusive => (Ink::Warn, "~"),
+    };
+    if unicode { Line::new().left(ink, sign(verdict), 2) } else { Line::new().left(ink, ascii, 5) }
+}
+
+/// What stands before a merge's verdict.
+pub(super) fn of_merge(verdict: Verdict) -> GateVerdict {
+    match verdict {
+        Verdict::Ok => GateVerdict::Pass,
+        Verdict::Failed => GateVerdict::Fail,
+        Verdict::Unverifiable => GateVerdict::Inconclusive,
+    }
+}
+
 /// A line each, its value in a column of its own.
-pub(super) fn block(gates: &[Gate], style: &Style) -> Vec<Line> {
+pub(super) fn block(gates: &[Gate], columns: usize, unicode: bool) -> Vec<Line> {
     let longest = gates.iter().map(|gate| width(&gate.expr)).max().unwrap_or(0);
-    let columns = (longest + 2).min(style.width * 2 / 3);
+    let before = (longest + 2).min(columns * 2 / 3);
     let line = |gate: &Gate| {
-        let (ink, ascii) = match gate.verdict {
-            GateVerdict::Pass => (Ink::Good, "ok"),
-            GateVerdict::Fail => (Ink::Bad, "FAIL"),
-            GateVerdict::Inconclusive => (Ink::Warn, "~"),
-        };
-        let (mark, room) = if style.unicode { (sign(gate.verdict), 2) } else { (ascii, 5) };
-        let line = Line::new().left(ink, mark, room).left(Ink::Plain, &gate.expr, columns.saturating_sub(2)).blank(2);
-        paragraph(line, Ink::Bold, &value(gate), style.width)
+        let line = mark(gate.verdict, unicode).left(Ink::Plain, &gate.expr, before.saturating_sub(2)).blank(2);
+        paragraph(line, Ink::Bold, &value(gate), columns)
     };
     gates.iter().flat_map(line).collect()
 }

@@ -4,9 +4,9 @@
 //! findings, warnings; a gate that is inconclusive, which decides nothing but with `--strict`, is a notice.
 
 use crate::blockers::{Blocker, blockers};
+use crate::by_group::{ByGroup, by_group};
 use crate::escape::escape;
-use crate::findings::{Severity, diagnosis};
-use crate::pooled::{Pooled, pool};
+use crate::findings::{Severity, diagnosis, severity};
 use crate::recording::{Finding, Gate, GateVerdict, Recording};
 use crate::units::{format_ns, plural};
 
@@ -19,11 +19,11 @@ const MOST: usize = 9;
 const MESSAGE: usize = 1_000;
 
 /// One line an annotation, errors first: at most nine, then a notice that counts the others.
-pub fn render(recording: &Recording) -> String {
+pub(super) fn render(recording: &Recording) -> String {
     let mut all: Vec<Annotation> = recording.gates.iter().filter_map(of_gate).collect();
     all.extend(recording.runs.iter().flat_map(|run| run.errors.iter().map(|error| of_error(&run.group, error))));
     all.extend(recording.findings.iter().filter_map(of_finding));
-    for mode in &pool(&recording.runs) {
+    for mode in &by_group(&recording.runs) {
         let is_said = |at: Option<&str>| {
             recording.findings.iter().any(|finding| finding.group == mode.name && finding.at.as_deref() == at)
         };
@@ -70,7 +70,7 @@ fn of_error(mode: &str, error: &str) -> Annotation<'static> {
 /// Nothing for what is only to be known.
 fn of_finding(finding: &Finding) -> Option<Annotation<'_>> {
     let known = diagnosis(&finding.code);
-    let severity = known.map_or(Severity::Warning, |diagnosis| diagnosis.severity);
+    let severity = severity(finding);
     let title = known.map_or(String::new(), |diagnosis| format!(": {}", diagnosis.title));
     let title = format!("pollscope {}{title}", finding.code);
     let text = format!("{}; {}", finding.sentence, finding.advice);
@@ -78,7 +78,7 @@ fn of_finding(finding: &Finding) -> Option<Annotation<'_>> {
 }
 
 /// A line that no finding speaks of: findings name the worst of a mode.
-fn of_blocker<'a>(mode: &Pooled, blocker: &Blocker<'a>) -> Option<Annotation<'a>> {
+fn of_blocker<'a>(mode: &ByGroup, blocker: &Blocker<'a>) -> Option<Annotation<'a>> {
     let line = blocker.line?;
     let call = blocker.call.map_or(String::new(), |call| format!(" in `{call}`"));
     let cause = blocker.cause.map_or(String::new(), |cause| format!(", cause {cause}"));
@@ -190,7 +190,7 @@ mod tests {
     fn errors_of_a_run_and_gates_without_an_answer_are_shown() {
         let mut recording = fixture::recording_of(vec![fixture::run("naive")]);
         recording.gates.remove(2);
-        recording.runs[0].errors = vec!["cannot read `a`".to_owned()];
+        recording.runs[0].errors = vec!["cannot read `a`".into()];
         assert_eq!(
             render(&recording).lines().collect::<Vec<_>>(),
             [

@@ -13,8 +13,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::by_group::by_group;
 use crate::escape::escape;
-use crate::pooled::pool;
 use crate::recording::{Dist, MAX_NS, Recording};
 
 /// Rows for each half of the distance to 100 %.
@@ -30,7 +30,7 @@ pub type Named = (String, Dist);
 
 /// The poll durations of each group, where they are known.
 pub fn of_recording(recording: &Recording) -> Vec<Named> {
-    pool(&recording.runs).into_iter().filter_map(|mode| Some((mode.name.to_owned(), mode.polls?))).collect()
+    by_group(&recording.runs).into_iter().filter_map(|mode| Some((mode.name.to_owned(), mode.polls?))).collect()
 }
 
 /// All of them in one text: one alone as it is, several each behind a comment with its name.

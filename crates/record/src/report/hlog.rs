@@ -16,7 +16,7 @@
 //! | line | what | covers |
 //! |---|---|---|
 //! | untagged | poll durations, of whatever mode ran then | an interval |
-//! | `MODE.polls` | the same, for whoever wants one mode | an interval |
+//! | `MODE.polls` | the same, of one mode | an interval |
 //! | `MODE.lag` | loop lag, corrected for coordinated omission | an interval |
 //! | `MODE.schedule_latency`, `.lag_raw`, `.response_time`, `.write_latency`, `.busy_stretches` | as in the recording | a run |
 //! | `MODE.site.FILE:LINE` | poll durations of one spawn site | a run |

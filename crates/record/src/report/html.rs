@@ -6,17 +6,17 @@
 mod blame;
 mod busy;
 mod chart;
-mod closing;
-mod feel;
 mod flame;
 mod heat;
 mod island;
 mod longest;
 mod modes;
 mod percentiles;
+mod size_limit;
+mod spinner;
+mod summary;
 mod table;
 mod text;
-mod thin;
 mod timeline;
 mod verdict;
 
@@ -25,8 +25,8 @@ mod tests;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::by_group::{ByGroup, by_group};
 use crate::escape::escape;
-use crate::pooled::{Pooled, pool};
 use crate::recording::Recording;
 use island::Island;
 
@@ -63,7 +63,7 @@ const LICENSE: &str = concat!(
 /// When a histogram cannot be encoded: one of its counts is 2⁶³ or more.
 pub fn render(recording: &Recording) -> serde_json::Result<String> {
     let island = Island::of(recording)?;
-    let page = Page { recording, modes: pool(&recording.runs), island: &island };
+    let page = Page { recording, modes: by_group(&recording.runs), island: &island };
     let body = page.body().into_string();
     let title = format!("{} — pollscope", text::name(recording.name()));
     let head = html! {
@@ -85,7 +85,7 @@ pub fn render(recording: &Recording) -> serde_json::Result<String> {
 /// What every section is made from.
 struct Page<'a> {
     recording: &'a Recording,
-    modes: Vec<Pooled<'a>>,
+    modes: Vec<ByGroup<'a>>,
     island: &'a Island,
 }
 
@@ -103,10 +103,10 @@ const SECTIONS: [Section; 14] = [
     ("latency", "Schedule latency", percentiles::schedule_latency),
     ("price", "The price of the fix", modes::price),
     ("rounds", "Rounds", modes::rounds),
-    ("findings", "Findings", closing::findings),
-    ("gates", "Gates", closing::gates),
-    ("unseen", "What could not be seen", closing::coverage),
-    ("feel", "Feel it", feel::section),
+    ("findings", "Findings", summary::findings),
+    ("gates", "Gates", summary::gates),
+    ("unseen", "What could not be seen", summary::coverage),
+    ("feel", "Feel it", spinner::section),
 ];
 
 impl Page<'_> {

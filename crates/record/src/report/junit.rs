@@ -12,10 +12,10 @@
 //!
 //! To have a warning fail, demand what it warns of: `--fail-on 'slow_polls == 0'`.
 
+use crate::by_group::{ByGroup, by_group};
 use crate::escape::escape;
-use crate::findings::{Severity, diagnosis, verdict};
+use crate::findings::{Severity, diagnosis, severity, verdict};
 use crate::gate;
-use crate::pooled::{Pooled, pool};
 use crate::recording::{Finding, Gate, GateVerdict, Recording, Run};
 
 use super::gates;
@@ -25,8 +25,8 @@ use crate::width::cut;
 const TEXT: usize = 2_000;
 
 /// The document, with a newline at its end.
-pub fn render(recording: &Recording) -> String {
-    let modes = pool(&recording.runs);
+pub(super) fn render(recording: &Recording) -> String {
+    let modes = by_group(&recording.runs);
     let mut suites: Vec<Suite> = modes.iter().map(|mode| Suite::of(recording, mode)).collect();
     let mut rest = Suite { name: "all modes".to_owned(), ..Suite::default() };
     for gate in &recording.gates {
@@ -91,7 +91,7 @@ impl Outcome {
 
 impl Suite {
     /// Its findings, or that there are none: a suite without a case is an error to some readers.
-    fn of(recording: &Recording, mode: &Pooled) -> Suite {
+    fn of(recording: &Recording, mode: &ByGroup) -> Suite {
         let findings = recording.findings.iter().filter(|finding| finding.group == mode.name);
         let mut cases: Vec<Case> = mode.rounds.iter().flat_map(|run| Case::of_run(run)).collect();
         cases.extend(findings.filter_map(Case::of_finding));
@@ -142,7 +142,8 @@ impl Case {
         let round = run.subject.round().map_or(String::new(), |round| format!("round {round} "));
         let case = move |what: &str, outcome| Case { name: format!("{round}{what}"), outcome };
         let early = run.early_end().map(|why| case("ended early", Outcome::Skipped(why.to_owned())));
-        let errors = run.errors.iter().map(move |error| case("had an error", Outcome::Failure("run", error.clone())));
+        let errors =
+            run.errors.iter().map(move |error| case("had an error", Outcome::Failure("run", error.to_string())));
         errors.chain(early)
     }
 
@@ -163,7 +164,7 @@ impl Case {
         let title = known.map_or(String::new(), |diagnosis| format!(" {}", diagnosis.title));
         let at = finding.at.as_ref().map_or(String::new(), |at| format!(" at {at}"));
         let text = format!("{}; {}", finding.sentence, finding.advice);
-        let outcome = match known.map_or(Severity::Warning, |diagnosis| diagnosis.severity) {
+        let outcome = match severity(finding) {
             Severity::Error => Outcome::Failure("finding", text),
             Severity::Warning => Outcome::Skipped(format!("warning: {text}")),
             Severity::Note => return None,
@@ -254,7 +255,7 @@ mod tests {
         let mut run = fixture::run("naive");
         let merge = run.merge.as_mut().unwrap();
         (merge.verdict, merge.lost) = (crate::recording::Verdict::Failed, 1);
-        run.errors.push("cannot read `a`".to_owned());
+        run.errors.push("cannot read `a`".into());
         fixture::interrupt(&mut run, "SIGINT");
         let text = render(&fixture::recording_of(vec![run]));
         assert!(text.contains("<failure type=\"finding\" message=\"naive: "), "{text}");

@@ -4,14 +4,15 @@ mod text;
 
 use super::measures::{Figure, MEASURES, P50, P90, P99, P999, P9999, PRICE, Percentile, RAW_LAG};
 use crate::blockers::blockers;
-use crate::findings::{Severity, diagnosis, verdict};
-use crate::pooled::{Pooled, pool};
-use crate::recording::{Cause, Dist, Finding, GateVerdict, Recording};
+use crate::by_group::{ByGroup, by_group};
+use crate::findings::{severity, verdict};
+use crate::recording::{Cause, Dist, Finding, Recording};
 use crate::units::{format_count, format_ns, format_ratio, format_round_ns, plural};
 
 use super::slow_poll::{holder, still_executing};
 use super::subject::{programs, source};
-use super::terminal::closing::befell;
+use super::terminal::summary::what_happened;
+use super::terminal::waits::{blocker_wait, format_wait};
 use super::{gates, terminal};
 use text::{Table, fenced, md};
 
@@ -22,7 +23,7 @@ const LISTED: usize = 100;
 
 /// The page: verdict, durations, who blocked, who waited, gates, findings and, folded up, the histogram of poll times.
 pub fn render(recording: &Recording) -> String {
-    let modes = pool(&recording.runs);
+    let modes = by_group(&recording.runs);
     let sections = [
         heading(recording, &modes),
         errors(recording),
@@ -40,7 +41,7 @@ pub fn render(recording: &Recording) -> String {
     sections.join("\n")
 }
 
-fn heading(recording: &Recording, modes: &[Pooled]) -> String {
+fn heading(recording: &Recording, modes: &[ByGroup]) -> String {
     let mut out = format!("## pollscope {}\n\n**{}**\n", md(recording.name()), md(&verdict(recording)));
     if let Some(mode) = modes.first() {
         let runtimes = mode.first().subject.runtimes().iter();
@@ -54,11 +55,11 @@ fn heading(recording: &Recording, modes: &[Pooled]) -> String {
     out
 }
 
-/// What befell the inputs.
-fn events(modes: &[Pooled]) -> String {
-    let all = modes.iter().flat_map(|mode| befell(mode).into_iter().map(|text| (mode.name, text)));
+/// What happened to the inputs.
+fn events(modes: &[ByGroup]) -> String {
+    let all = modes.iter().flat_map(|mode| what_happened(mode).into_iter().map(|text| (mode.name, text)));
     let all: Vec<String> = all.map(|(mode, text)| format!("- {}: {}\n", md(mode), md(&text))).collect();
-    list("What befell the inputs", all.into_iter())
+    list("What happened to the inputs", all.into_iter())
 }
 
 fn errors(recording: &Recording) -> String {
@@ -68,7 +69,7 @@ fn errors(recording: &Recording) -> String {
 }
 
 /// The ratio is that of the first mode's 99th percentile to the row's.
-fn durations(modes: &[Pooled]) -> String {
+fn durations(modes: &[ByGroup]) -> String {
     const PERCENTILES: [Percentile; 5] = [P50, P90, P99, P999, P9999];
     let head = ["", "mode"].into_iter().chain(PERCENTILES.map(|percentile| percentile.label));
     let head: Vec<&str> = head.chain(["max", "ratio of p99"]).collect();
@@ -94,7 +95,7 @@ fn durations(modes: &[Pooled]) -> String {
     table.section("Durations")
 }
 
-fn price(modes: &[Pooled]) -> String {
+fn price(modes: &[ByGroup]) -> String {
     let known: Vec<_> = PRICE.iter().filter(|figure| modes.iter().any(|mode| (figure.of)(mode).is_some())).collect();
     let names = known.iter().map(|figure| figure.name.trim_start());
     let mut table = Table::new(&std::iter::once("mode").chain(names).collect::<Vec<_>>(), 1);
@@ -105,16 +106,12 @@ fn price(modes: &[Pooled]) -> String {
     table.section(if modes.len() > 1 { "The price of the fix" } else { "Price" })
 }
 
-fn who_blocked(modes: &[Pooled]) -> String {
+fn who_blocked(modes: &[ByGroup]) -> String {
     let mut table = Table::new(&["mode", "line", "in", "cause", "polls", "time", "worst", "waited"], 4);
     for mode in modes {
         let all = blockers(mode.slow_polls().map(|(_, poll)| poll));
         for blocker in all.iter().take(ROWS) {
-            let waited = match (blocker.wait_ns, blocker.wait_most_ns) {
-                (Some(least), Some(most)) if least == most => format_ns(most),
-                (_, Some(most)) => format!("≤ {}", format_ns(most)),
-                _ => "—".to_owned(),
-            };
+            let waited = blocker_wait(blocker).unwrap_or_else(|| "—".to_owned());
             table.row(&[
                 md(mode.name),
                 md(&blocker.place()),
@@ -134,7 +131,7 @@ fn who_blocked(modes: &[Pooled]) -> String {
 }
 
 /// The polls that had not ended when the recording did.
-fn still_running(modes: &[Pooled]) -> String {
+fn still_running(modes: &[ByGroup]) -> String {
     let open = modes.iter().flat_map(|mode| {
         mode.rounds.iter().flat_map(|run| &run.stalls_open).map(|poll| {
             let at = poll.blocking_line.as_ref().map_or(String::new(), |line| format!(", at {line}"));
@@ -145,18 +142,14 @@ fn still_running(modes: &[Pooled]) -> String {
     list("Still running when the recording ended", open.collect::<Vec<_>>().into_iter())
 }
 
-fn who_waited(modes: &[Pooled]) -> String {
-    let mut table = Table::new(&["mode", "who waited", "behind slow polls of", "tasks", "waited"], 3);
+fn who_waited(modes: &[ByGroup]) -> String {
+    let mut table = Table::new(&["mode", "who waited", "behind slow polls of", "waits", "waited"], 3);
     for mode in modes {
         let charges = mode.ledger.as_ref().map_or(&[][..], |ledger| &ledger.charges);
         for charge in charges.iter().take(ROWS) {
-            let waited = match (charge.wait_ns, charge.wait_most_ns) {
-                (least, most) if least == most => format_ns(most),
-                (0, most) => format!("≤ {}", format_ns(most)),
-                (least, most) => format!("{} to {}", format_ns(least), format_ns(most)),
-            };
-            let tasks = format_count(charge.tasks);
-            table.row(&[md(mode.name), md(&charge.waiter), md(&charge.culprit), tasks, waited]);
+            let waited = format_wait(charge.wait_ns, charge.wait_most_ns);
+            let waits = format_count(charge.tasks);
+            table.row(&[md(mode.name), md(&charge.waiter), md(&charge.culprit), waits, waited]);
         }
         table.more(charges.len().saturating_sub(ROWS));
         if let Some(ledger) = mode.ledger.as_ref().filter(|ledger| !ledger.charges.is_empty()) {
@@ -169,11 +162,7 @@ fn who_waited(modes: &[Pooled]) -> String {
 
 fn gates_list(recording: &Recording) -> String {
     let lines = recording.gates.iter().map(|gate| {
-        let mark = match gate.verdict {
-            GateVerdict::Pass => "✓",
-            GateVerdict::Fail => "✗",
-            GateVerdict::Inconclusive => "\\~",
-        };
+        let mark = md(gates::sign(gate.verdict));
         let value = gates::value(gate);
         let value = if value.is_empty() { value } else { format!(": **{}**", md(&value)) };
         format!("- {mark} {}{value}\n", md(&gate.expr))
@@ -186,10 +175,9 @@ fn findings(recording: &Recording) -> String {
 }
 
 fn finding(finding: &Finding) -> String {
-    let severity = diagnosis(&finding.code).map_or(Severity::Warning, |diagnosis| diagnosis.severity);
     let at = finding.at.as_ref().filter(|at| !finding.sentence.contains(at.as_str()));
     let at = at.map_or(String::new(), |at| format!(" ({})", md(at)));
-    let (severity, code) = (severity.as_str(), md(&finding.code));
+    let (severity, code) = (severity(finding).as_str(), md(&finding.code));
     format!("- **{severity} {code}** {}{at}<br>{}\n", md(&finding.sentence), md(&finding.advice))
 }
 

@@ -1,11 +1,11 @@
 //! The durations that reports show of each mode, and the percentiles that they give of them.
 
-use crate::pooled::Pooled;
+use crate::by_group::ByGroup;
 use crate::recording::Dist;
 use crate::units::{format_bytes, format_count, format_ns};
 
 /// Its name, and a mode's distribution of it; `None` where it was not measured.
-pub(super) type Measure = (&'static str, fn(&Pooled<'_>) -> Option<Dist>);
+pub(super) type Measure = (&'static str, fn(&ByGroup<'_>) -> Option<Dist>);
 
 /// The loop lag as the timer saw it stands below the corrected one.
 pub(super) const RAW_LAG: &str = "raw";
@@ -24,7 +24,7 @@ pub(super) const MEASURES: [Measure; 7] = [
 pub(super) struct Figure {
     pub(super) name: &'static str,
     /// `None` where it is not known.
-    pub(super) of: fn(&Pooled<'_>) -> Option<f64>,
+    pub(super) of: fn(&ByGroup<'_>) -> Option<f64>,
     pub(super) show: fn(f64) -> String,
 }
 

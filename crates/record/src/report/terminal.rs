@@ -4,10 +4,10 @@
 //! polls, findings, merge, gates, coverage. Every line fits the page; nothing is said by colour alone.
 
 mod blockers;
-pub(super) mod closing;
 mod durations;
 mod lanes;
 mod poll_times;
+pub(super) mod summary;
 mod tables;
 pub(super) mod waits;
 
@@ -16,8 +16,8 @@ mod tests;
 
 use super::layout::{Ink, Line, hanging, paragraph};
 use super::style::Style;
+use crate::by_group::{ByGroup, by_group};
 use crate::findings::verdict;
-use crate::pooled::{Pooled, pool};
 use crate::recording::Recording;
 use crate::units::{format_round_ns, plural};
 
@@ -36,10 +36,10 @@ pub fn render(recording: &Recording, style: &Style) -> String {
         tables::sites(&page),
         tables::slow_polls(&page),
         tables::stalls_open(&page),
-        closing::findings(&page),
-        closing::merges(&page),
-        closing::gates(&page),
-        closing::coverage(&page),
+        summary::findings(&page),
+        summary::merges(&page),
+        summary::gates(&page),
+        summary::coverage(&page),
     ];
     let mut out = String::new();
     for section in sections.into_iter().filter(|lines| !lines.is_empty()) {
@@ -63,7 +63,7 @@ pub(super) fn poll_times(recording: &Recording) -> String {
 /// What every section is made from.
 struct Page<'a> {
     recording: &'a Recording,
-    modes: Vec<Pooled<'a>>,
+    modes: Vec<ByGroup<'a>>,
     width: usize,
     unicode: bool,
 }
@@ -75,7 +75,7 @@ const WIDE: usize = 130;
 
 impl<'a> Page<'a> {
     fn of(recording: &'a Recording, style: &Style) -> Page<'a> {
-        Page { recording, modes: pool(&recording.runs), width: style.width, unicode: style.unicode }
+        Page { recording, modes: by_group(&recording.runs), width: style.width, unicode: style.unicode }
     }
 
     fn is_narrow(&self) -> bool {

@@ -1,8 +1,9 @@
 //! Recordings of the first schema, made by the version that wrote it, are read and shown as they always were.
 
 use crate::support::{check, page_facts, recording, shown, style, with_gates};
+use pollscope_record::by_group::by_group;
 use pollscope_record::compare::{Rounds, Side, compare};
-use pollscope_record::pooled::pool;
+use pollscope_record::findings::findings;
 use pollscope_record::recording::Recording;
 use pollscope_record::report::Format;
 use pollscope_record::report::comparison::{self, Compared};
@@ -32,9 +33,22 @@ fn gates_and_comparisons_are_as_they_were() {
     }
 }
 
+#[test]
+fn what_is_found_in_them_is_what_was_found() {
+    for name in NAMES {
+        let recording = recording(KIND, name);
+        let now = findings(&recording.runs).into_iter();
+        // They called waits of several polls tasks.
+        let now = now
+            .map(|found| found.sentence.replace(" waits of ", " tasks waited ").replace(" wait of ", " task waited "));
+        let before: Vec<String> = recording.findings.iter().map(|found| found.sentence.clone()).collect();
+        assert_eq!(now.collect::<Vec<_>>(), before, "{name}");
+    }
+}
+
 /// Each mode but the first, compared with the first.
 fn modes_compared(recording: &Recording) -> String {
-    let modes: Vec<&str> = pool(&recording.runs).into_iter().map(|mode| mode.name).collect();
+    let modes: Vec<&str> = by_group(&recording.runs).into_iter().map(|mode| mode.name).collect();
     let [first, others @ ..] = &modes[..] else { panic!("modes") };
     let side = |mode: &str| Side::of(recording, mode, mode);
     let compared = Compared {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
-use pollscope_record::escape::escape_path;
+use pollscope_record::message::Message;
 
 /// The evidence of one input.
 #[derive(Debug, Clone)]
@@ -90,11 +90,16 @@ pub struct ConfirmSettings {
 
 /// Why a merge is unverifiable: the evidence has changed, or cannot be read.
 #[derive(Debug)]
-pub(super) struct EvidenceError(pub(super) String);
+pub(super) struct EvidenceError(pub(super) Message);
 
 impl EvidenceError {
+    /// Of a cause that names no path.
     pub(super) fn new(path: &Path, cause: impl Display) -> EvidenceError {
-        EvidenceError(format!("cannot confirm the merge with `{}`: {cause}", escape_path(path)))
+        EvidenceError::because(path, &Message::text(cause.to_string()))
+    }
+
+    pub(super) fn because(path: &Path, cause: &Message) -> EvidenceError {
+        EvidenceError(Message::text("cannot confirm the merge with ").and_path(path).and_text(": ").and(cause))
     }
 }
 

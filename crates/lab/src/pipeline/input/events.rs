@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use pollscope_record::escape::escape_path;
+use pollscope_record::message::Message;
 use pollscope_record::units::format_count;
 
 /// The number of events to keep; the others are counted.
@@ -98,46 +98,53 @@ impl EventKind {
     }
 }
 
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "input `{}` ", escape_path(&self.input))?;
-        match &self.kind {
-            EventKind::Replaced => f.write_str("is another file now; the one before was read to its end")?,
+impl Event {
+    /// All of it in a sentence.
+    pub fn message(&self) -> Message {
+        let input = Message::text("input ").and_path(&self.input).and_text(" ");
+        let what = match &self.kind {
+            EventKind::Replaced => input.and_text("is another file now; the one before was read to its end"),
             EventKind::FoundBetween { path } => {
-                write!(f, "was another file between two looks; it was found as `{}`", escape_path(path))?;
+                input.and_text("was another file between two looks; it was found as ").and_path(path)
             }
             EventKind::Missed => {
-                f.write_str("was another file for a moment, which was gone before it could be opened")?
+                input.and_text("was another file for a moment, which was gone before it could be opened")
             }
-            EventKind::Cut { offset, len, copy: _ } => write!(
-                f,
+            EventKind::Cut { offset, len, copy: _ } => input.and_text(format!(
                 "was cut to {} bytes after {} were read; it is read from its beginning",
                 format_count(*len),
                 format_count(*offset)
-            )?,
-            EventKind::Rewritten { offset, copy: _ } => write!(
-                f,
+            )),
+            EventKind::Rewritten { offset, copy: _ } => input.and_text(format!(
                 "was rewritten after {} bytes were read; it is read from its beginning",
                 format_count(*offset)
-            )?,
-            EventKind::Missing => f.write_str("is gone; waiting for it to come back")?,
-            EventKind::Unreadable { why } => write!(f, "cannot be read now: {why}; trying again")?,
-            EventKind::LeftUnread { offset, len } => write!(
-                f,
+            )),
+            EventKind::Missing => input.and_text("is gone; waiting for it to come back"),
+            EventKind::Unreadable { why } => input.and_text(format!("cannot be read now: {why}; trying again")),
+            EventKind::LeftUnread { offset, len } => input.and_text(format!(
                 "was read up to byte {} of {} when there was no more time; the rest is not in the output",
                 format_count(*offset),
                 format_count(*len)
-            )?,
-            EventKind::NotWatched { why } => write!(f, "cannot be watched by inotify: {why}; it is looked at instead")?,
-            EventKind::Back => f.write_str("is back")?,
-        }
-        match &self.kind {
-            EventKind::Cut { copy: Some(copy), .. } | EventKind::Rewritten { copy: Some(copy), .. } => {
-                write!(f, ", and its copy `{}` to its end; lines written after the copy may be lost", escape_path(copy))
+            )),
+            EventKind::NotWatched { why } => {
+                input.and_text(format!("cannot be watched by inotify: {why}; it is looked at instead"))
             }
-            kind if kind.is_possible_loss() => f.write_str("; lines may be lost"),
-            _ => Ok(()),
+            EventKind::Back => input.and_text("is back"),
+        };
+        match &self.kind {
+            EventKind::Cut { copy: Some(copy), .. } | EventKind::Rewritten { copy: Some(copy), .. } => what
+                .and_text(", and its copy ")
+                .and_path(copy)
+                .and_text(" to its end; lines written after the copy may be lost"),
+            kind if kind.is_possible_loss() => what.and_text("; lines may be lost"),
+            _ => what,
         }
+    }
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.message().fmt(f)
     }
 }
 

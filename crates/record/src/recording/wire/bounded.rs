@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use crate::message::Message;
 use crate::recording::{
     Charge, Detail, Dist, Finding, Frame, Gate, InputEvent, Interval, Place, Run, RuntimeInfo, Site, SlowPoll, Waiter,
 };
@@ -68,6 +69,12 @@ fn texts<'t>(texts: impl IntoIterator<Item = &'t String>) -> usize {
     texts.into_iter().map(|text| allocated(text.len())).sum()
 }
 
+impl Element for Message {
+    fn besides(&self) -> usize {
+        allocated(self.len())
+    }
+}
+
 impl Element for String {
     fn besides(&self) -> usize {
         texts([self])
@@ -83,7 +90,7 @@ impl Element for Option<f64> {
 
 impl Element for InputEvent {
     fn besides(&self) -> usize {
-        texts([&self.event, &self.text])
+        texts([&self.event]) + self.text.besides()
     }
 }
 
@@ -145,7 +152,8 @@ impl Element for Run {
     fn besides(&self) -> usize {
         let Run { group, started_at, coverage, ended_why, .. } = self;
         // A mode is a group as well.
-        let texts = texts([group, group, started_at, &coverage.source].into_iter().chain(ended_why));
+        let texts =
+            texts([group, group, started_at, &coverage.source]) + ended_why.as_ref().map_or(0, Message::besides);
         texts + self.dists().map(Dist::size).sum::<usize>()
     }
 }

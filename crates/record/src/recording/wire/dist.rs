@@ -1,4 +1,4 @@
-//! A distribution in the JSON: its figures, for whoever reads JSON, and the histogram, from which they come.
+//! A distribution in the JSON: its figures, for those who read JSON, and the histogram, from which they come.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;

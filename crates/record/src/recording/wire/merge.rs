@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::message::Message;
 use crate::recording::{Merge, Verdict};
 
 #[derive(Serialize, Deserialize)]
 struct Wire {
     verdict: Verdict,
-    reason: Option<String>,
+    reason: Option<Message>,
     inputs: u64,
     lines: Option<u64>,
     // Older recordings lack it: no line was split then.

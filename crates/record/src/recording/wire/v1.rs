@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::bounded;
+use crate::message::Message;
 use crate::recording::shared;
 use crate::recording::{
     Blame, Cause, Completeness, Coverage, Dist, Ended, Frame, InputEvents, Interval, Ledger, Lines, Merge, Run,
@@ -21,9 +22,9 @@ pub(super) struct Run1 {
     elapsed_ns: u64,
     coverage: Coverage,
     merge: Option<Merge>,
-    interrupted: Option<String>,
+    interrupted: Option<Message>,
     #[serde(deserialize_with = "bounded::list::<_, _, 10_000>")]
-    errors: Vec<String>,
+    errors: Vec<Message>,
     #[serde(default)]
     input_events: InputEvents,
     polls: Dist,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bounded;
 use super::stacks::{self, StackId};
+use crate::message::Message;
 use crate::recording::{
     Blame, BusyShare, Cause, Completeness, Coverage, Detail, Dist, Ended, Frame, Holder, InputEvents, Interval, Ledger,
     Lines, Merge, Place, Pool, Precision, Run, Shared, Site, SlowPoll, Span, Subject, Syscall, Text, Waiter,
@@ -21,11 +22,11 @@ pub(super) struct Run2 {
     started_at: String,
     elapsed_ns: u64,
     ended: Ended,
-    ended_why: Option<String>,
+    ended_why: Option<Message>,
     coverage: Coverage,
     merge: Option<Merge>,
     #[serde(default, deserialize_with = "bounded::list::<_, _, 10_000>")]
-    errors: Vec<String>,
+    errors: Vec<Message>,
     #[serde(default)]
     input_events: InputEvents,
     #[serde(deserialize_with = "bounded::present")]

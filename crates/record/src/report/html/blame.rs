@@ -6,7 +6,7 @@ use super::Page;
 use super::table::{Cell, mode, table};
 use super::text::{name, or_unknown, place};
 use crate::blockers::{Blocker, blockers};
-use crate::pooled::Pooled;
+use crate::by_group::ByGroup;
 use crate::recording::{Charge, SlowPoll};
 use crate::report::terminal::waits::format_wait;
 use crate::units::{format_count, format_ns, format_percent, plural};
@@ -18,11 +18,11 @@ const FRAMES: usize = 40;
 
 pub(super) fn who_blocked(page: &Page) -> Option<Markup> {
     let mut rows = Vec::new();
-    for (index, pooled) in page.modes.iter().enumerate() {
-        let mut blockers = blockers(pooled.slow_polls().map(|(_, poll)| poll));
+    for (index, group) in page.modes.iter().enumerate() {
+        let mut blockers = blockers(group.slow_polls().map(|(_, poll)| poll));
         blockers.truncate(ROWS);
-        let longest = longest(pooled, &blockers);
-        rows.extend(blockers.iter().zip(longest).map(|(blocker, poll)| blocker_row(index, pooled, blocker, poll)));
+        let longest = longest(group, &blockers);
+        rows.extend(blockers.iter().zip(longest).map(|(blocker, poll)| blocker_row(index, group, blocker, poll)));
     }
     if rows.is_empty() {
         let was_any = page.modes.iter().any(|mode| mode.slow_total() > 0);
@@ -43,9 +43,9 @@ pub(super) fn none_slow(page: &Page) -> &'static str {
 }
 
 /// The longest poll with a stack of each. In one pass that seldom compares texts: there may be a million polls.
-fn longest<'a>(pooled: &Pooled<'a>, blockers: &[Blocker]) -> Vec<Option<&'a SlowPoll>> {
+fn longest<'a>(group: &ByGroup<'a>, blockers: &[Blocker]) -> Vec<Option<&'a SlowPoll>> {
     let mut longest: Vec<Option<&SlowPoll>> = vec![None; blockers.len()];
-    for (_, poll) in pooled.slow_polls().filter(|(_, poll)| !poll.stack.is_empty()) {
+    for (_, poll) in group.slow_polls().filter(|(_, poll)| !poll.stack.is_empty()) {
         for (blocker, found) in blockers.iter().zip(&mut longest) {
             let is_longer = found.is_none_or(|found| poll.duration_ns > found.duration_ns);
             if is_longer && poll.duration_ns <= blocker.worst_ns && is_of(poll, blocker) {
@@ -63,15 +63,15 @@ fn is_of(poll: &SlowPoll, blocker: &Blocker) -> bool {
         && (blocker.line.is_some() || poll.spawned_at.as_deref() == blocker.spawned_at)
 }
 
-fn blocker_row(index: usize, pooled: &Pooled, blocker: &Blocker, longest: Option<&SlowPoll>) -> Vec<Cell> {
-    let elapsed: u64 = pooled.rounds.iter().map(|run| run.elapsed_ns).sum();
+fn blocker_row(index: usize, group: &ByGroup, blocker: &Blocker, longest: Option<&SlowPoll>) -> Vec<Cell> {
+    let elapsed: u64 = group.rounds.iter().map(|run| run.elapsed_ns).sum();
     let share = (elapsed > 0).then(|| blocker.total_ns as f64 / elapsed as f64);
     let waited = match (blocker.wait_ns, blocker.wait_most_ns) {
         (Some(ns), Some(most)) => Cell::shown(&format_wait(ns, most), most),
         _ => Cell::number(None::<u64>, format_ns),
     };
     vec![
-        mode(index, pooled.name),
+        mode(index, group.name),
         Cell::markup(line(blocker, longest)),
         Cell::text(&blocker.cause.map_or_else(|| "unknown".to_owned(), |cause| name(cause))),
         Cell::text(&or_unknown(blocker.call.map(name))),
@@ -112,30 +112,30 @@ pub(super) fn who_waited(page: &Page) -> Option<Markup> {
     if page.modes.is_empty() {
         return None;
     }
-    let row = |(index, pooled, charge): (usize, &Pooled, &Charge)| {
+    let row = |(index, group, charge): (usize, &ByGroup, &Charge)| {
         vec![
-            mode(index, pooled.name),
+            mode(index, group.name),
             Cell::markup(html! { code { (place(&charge.waiter)) } }),
             Cell::markup(html! { code { (place(&charge.culprit)) } }),
             Cell::number(Some(charge.tasks), format_count),
             Cell::shown(&format_wait(charge.wait_ns, charge.wait_most_ns), charge.wait_most_ns),
         ]
     };
-    let charges = page.modes.iter().enumerate().flat_map(|(index, pooled)| {
-        pooled.ledger.iter().flat_map(|ledger| &ledger.charges).map(move |charge| (index, pooled, charge))
+    let charges = page.modes.iter().enumerate().flat_map(|(index, group)| {
+        group.ledger.iter().flat_map(|ledger| &ledger.charges).map(move |charge| (index, group, charge))
     });
     let rows: Vec<Vec<Cell>> = charges.map(row).collect();
-    let head = ["mode", "who waited", "behind slow polls of", "tasks", "waited"];
+    let head = ["mode", "who waited", "behind slow polls of", "waits", "waited"];
     Some(html! {
         @if rows.is_empty() { p { "Nobody is known to have waited for a slow poll." } } @else {
             p { "By spawn site: whose tasks were ready, and whose slow polls kept them waiting." }
             (table("Who waited", &head, rows))
         }
         ul {
-            @for pooled in &page.modes {
+            @for group in &page.modes {
                 li {
-                    (name(pooled.name)) ": "
-                    @match &pooled.ledger {
+                    (name(group.name)) ": "
+                    @match &group.ledger {
                         Some(ledger) => { "waited otherwise, in all: " (format_ns(ledger.unattributed_ns)) }
                         None => { "— who waited was not measured" }
                     }

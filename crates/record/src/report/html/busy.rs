@@ -6,7 +6,7 @@ use super::Page;
 use super::chart::{RIGHT, at, figure};
 use super::table::{Cell, class, mode, table};
 use super::text::{name, or_unknown, place};
-use crate::pooled::Pooled;
+use crate::by_group::ByGroup;
 use crate::recording::Run;
 use crate::units::{format_count, format_ns, format_percent, plural};
 
@@ -32,7 +32,7 @@ struct Split {
 
 impl Split {
     /// `None` where the time that polls took is not known.
-    fn of(mode: &Pooled) -> Option<Split> {
+    fn of(mode: &ByGroup) -> Option<Split> {
         let of_run = |run: &&Run| Some(run.elapsed_ns.saturating_mul(run.subject.workers()?));
         Some(Split {
             slow_ns: mode.slow_polls().map(|(_, poll)| poll.duration_ns).sum(),
@@ -47,7 +47,7 @@ impl Split {
     }
 }
 
-fn bar(index: usize, mode: &Pooled) -> Markup {
+fn bar(index: usize, mode: &ByGroup) -> Markup {
     let Some(split) = Split::of(mode) else {
         let share = mode.busy_fraction().map_or("not known".to_owned(), format_percent);
         return html! { div { h3.mode.(class(index)) { (name(mode.name)) } p.dim { "the loop was busy: " (share) } } };
@@ -93,12 +93,12 @@ fn bar(index: usize, mode: &Pooled) -> Markup {
 fn sites(page: &Page) -> Markup {
     let mut rows = Vec::new();
     let mut left_out = 0;
-    for (index, pooled) in page.modes.iter().enumerate() {
-        let split = Split::of(pooled);
-        left_out += pooled.known_sites().len().saturating_sub(SITES) as u64;
-        for site in pooled.known_sites().iter().take(SITES) {
+    for (index, group) in page.modes.iter().enumerate() {
+        let split = Split::of(group);
+        left_out += group.known_sites().len().saturating_sub(SITES) as u64;
+        for site in group.known_sites().iter().take(SITES) {
             rows.push(vec![
-                mode(index, pooled.name),
+                mode(index, group.name),
                 Cell::markup(html! { code { (place(&site.spawned_at)) } }),
                 Cell::text(&or_unknown(site.task_name.as_deref().map(name))),
                 Cell::number(Some(site.polls.sum_ns), format_ns),

@@ -9,7 +9,7 @@ use super::blame::none_slow;
 use super::chart::{WIDTH, at};
 use super::table::class;
 use super::text::name;
-use crate::pooled::Pooled;
+use crate::by_group::ByGroup;
 use crate::recording::{Frame, SlowPoll};
 use crate::report::layout::cut;
 use crate::units::{format_ns, format_percent, plural};
@@ -40,9 +40,9 @@ struct Node<'a> {
 }
 
 pub(super) fn section(page: &Page) -> Option<Markup> {
-    let has_stack = |mode: &&(usize, &Pooled)| mode.1.slow_polls().any(|(_, poll)| !poll.stack.is_empty());
-    let modes: Vec<(usize, &Pooled)> = page.modes.iter().enumerate().collect();
-    let with_stacks: Vec<&(usize, &Pooled)> = modes.iter().filter(has_stack).collect();
+    let has_stack = |mode: &&(usize, &ByGroup)| mode.1.slow_polls().any(|(_, poll)| !poll.stack.is_empty());
+    let modes: Vec<(usize, &ByGroup)> = page.modes.iter().enumerate().collect();
+    let with_stacks: Vec<&(usize, &ByGroup)> = modes.iter().filter(has_stack).collect();
     if with_stacks.is_empty() {
         let is_calm = page.modes.iter().all(|mode| mode.slow_total() == 0);
         let why = if is_calm { none_slow(page) } else { "No slow poll's stack was seen." };
@@ -55,7 +55,7 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
     })
 }
 
-fn graph(index: usize, mode: &Pooled) -> Markup {
+fn graph(index: usize, mode: &ByGroup) -> Markup {
     let mut root = Node::default();
     for (_, poll) in mode.slow_polls() {
         root.add(poll);

@@ -9,7 +9,7 @@ use super::Page;
 use super::chart::{LEFT, Log, RIGHT, Time, at, figure};
 use super::table::class;
 use super::text::name;
-use crate::pooled::Pooled;
+use crate::by_group::ByGroup;
 use crate::recording::Dist;
 use crate::units::{format_count, format_round_ns};
 
@@ -46,7 +46,7 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
     })
 }
 
-fn map(index: usize, mode: &Pooled, scale: &Log, time: &Time, columns: u64) -> Markup {
+fn map(index: usize, mode: &ByGroup, scale: &Log, time: &Time, columns: u64) -> Markup {
     let width = (RIGHT - LEFT) / columns as f64;
     // One outline a shade: a page of thousands of rectangles would be slow.
     let mut outlines = [const { String::new() }; SHADES.len()];
@@ -74,7 +74,7 @@ fn map(index: usize, mode: &Pooled, scale: &Log, time: &Time, columns: u64) -> M
 }
 
 /// Polls by column of time and row of duration.
-fn cells(mode: &Pooled, time: &Time, columns: u64) -> BTreeMap<(u64, u32), u64> {
+fn cells(mode: &ByGroup, time: &Time, columns: u64) -> BTreeMap<(u64, u32), u64> {
     let mut cells = BTreeMap::new();
     for interval in mode.rounds.iter().flat_map(|run| &run.intervals) {
         let column = u128::from(interval.start_ns) * u128::from(columns) / u128::from(time.end_ns());

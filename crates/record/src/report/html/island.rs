@@ -1,9 +1,9 @@
 //! The recording within the page: as `--json` writes it, so that `pollscope report` reads a page as it reads a file.
 //!
-//! A page of many slow polls or of a long run would be too big to open, so not all of it is there: see `thin`. What was left out is
+//! A page of many slow polls or of a long run would be too big to open, so not all of it is there: see `size_limit`. What was left out is
 //! counted in the recording itself, and said on the page.
 
-use super::thin::{Thin, thin};
+use super::size_limit::{LeftOut, fit};
 use crate::recording::{Recording, wire};
 use crate::units::{format_count, plural};
 
@@ -11,21 +11,21 @@ use crate::units::{format_count, plural};
 pub(super) struct Island {
     /// JSON that cannot end its element.
     pub(super) json: String,
-    left_out: Thin,
+    left_out: LeftOut,
 }
 
 impl Island {
     /// # Errors
     /// When a histogram cannot be encoded.
     pub(super) fn of(recording: &Recording) -> serde_json::Result<Island> {
-        let left_out = thin(recording);
+        let left_out = fit(recording);
         let json = inert(&wire::to_compact_json(left_out.recording.as_ref().unwrap_or(recording))?);
         Ok(Island { json, left_out })
     }
 
     /// What is in the page.
     pub(super) fn sentence(&self) -> String {
-        let Thin { stacks, slow_polls, intervals_joined, .. } = self.left_out;
+        let LeftOut { stacks, slow_polls, intervals_joined, .. } = self.left_out;
         let mut text = "The recording is in this page: pollscope report reads it back.".to_owned();
         if stacks > 0 {
             text += &format!(

@@ -5,26 +5,26 @@ use maud::{Markup, html};
 use super::table::{Cell, mode, table};
 use super::text::or_unknown;
 use super::{Page, percentiles};
-use crate::pooled::{Pooled, slow_number};
+use crate::by_group::{ByGroup, slow_number};
 use crate::recording::{Completeness, Dist, Run};
 use crate::units::{format_bytes, format_count, format_ns, format_percent};
 
 /// Throughput, write latency and what the loop did for it.
 pub(super) fn price(page: &Page) -> Option<Markup> {
-    let row = |(index, pooled): (usize, &Pooled)| {
-        let written = pooled.write_latency.as_ref();
+    let row = |(index, group): (usize, &ByGroup)| {
+        let written = group.write_latency.as_ref();
         vec![
-            mode(index, pooled.name),
-            Cell::number(pooled.throughput_bytes_per_s(), per_second),
+            mode(index, group.name),
+            Cell::number(group.throughput_bytes_per_s(), per_second),
             Cell::number(written.and_then(|dist| dist.shown_quantile_ns(0.5)), format_ns),
             Cell::number(written.and_then(|dist| dist.shown_quantile_ns(0.99)), format_ns),
-            Cell::number(pooled.busy_fraction(), format_percent),
-            Cell::number(pooled.polls.as_ref().map(Dist::count), format_count),
-            Cell::number(Some(pooled.elapsed_ns()), format_ns),
-            Cell::number(pooled.unanswered(), format_count),
-            Cell::number(pooled.cpu_ns(), format_ns),
-            Cell::number(pooled.context_switches(), format_count),
-            Cell::number(pooled.pool_wait.as_ref().and_then(|dist| dist.shown_quantile_ns(0.99)), format_ns),
+            Cell::number(group.busy_fraction(), format_percent),
+            Cell::number(group.polls.as_ref().map(Dist::count), format_count),
+            Cell::number(Some(group.elapsed_ns()), format_ns),
+            Cell::number(group.unanswered(), format_count),
+            Cell::number(group.cpu_ns(), format_ns),
+            Cell::number(group.context_switches(), format_count),
+            Cell::number(group.pool_wait.as_ref().and_then(|dist| dist.shown_quantile_ns(0.99)), format_ns),
         ]
     };
     let head = [

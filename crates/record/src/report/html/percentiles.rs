@@ -6,7 +6,7 @@ use super::Page;
 use super::chart::{LEFT, Log, RIGHT, at, duration_axis, figure, sample};
 use super::table::class;
 use super::text::name;
-use crate::pooled::Pooled;
+use crate::by_group::ByGroup;
 use crate::recording::Dist;
 use crate::units::{format_ns, format_round_ns};
 
@@ -16,7 +16,7 @@ const HEIGHT: f64 = 258.0;
 /// Points of a curve.
 const POINTS: u32 = 90;
 
-type Measure = fn(&Pooled<'_>) -> Option<Dist>;
+type Measure = fn(&ByGroup<'_>) -> Option<Dist>;
 
 struct Curve {
     mode: usize,
@@ -62,9 +62,9 @@ pub(super) fn write_latency(page: &Page) -> Markup {
 }
 
 fn curves(page: &Page, of: Measure, is_raw: bool) -> Vec<Curve> {
-    let curve = |(mode, pooled): (usize, &Pooled)| {
-        let dist = of(pooled).filter(|dist| dist.count() > 0)?;
-        Some(Curve { mode, name: name(pooled.name), dist, is_raw })
+    let curve = |(mode, group): (usize, &ByGroup)| {
+        let dist = of(group).filter(|dist| dist.count() > 0)?;
+        Some(Curve { mode, name: name(group.name), dist, is_raw })
     };
     page.modes.iter().enumerate().filter_map(curve).collect()
 }
@@ -79,7 +79,7 @@ fn plot(page: &Page, title: &str, curves: &[Curve]) -> Markup {
     let most = curves.iter().map(|curve| curve.dist.count()).max().unwrap_or(1);
     let y = Log::new(low, high, BOTTOM, TOP);
     let x = Log::new(1, most.max(10), LEFT, RIGHT);
-    let threshold = page.modes.first().map(Pooled::threshold_ns).filter(|ns| y.within(*ns).is_some());
+    let threshold = page.modes.first().map(ByGroup::threshold_ns).filter(|ns| y.within(*ns).is_some());
     let content = html! {
         (duration_axis(&y, 5))
         @for (cases, place) in x.ticks(4) {

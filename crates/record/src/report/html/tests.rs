@@ -88,7 +88,7 @@ fn hostile(length: usize) -> Recording {
         run.started_at = evil.clone();
         fixture::subject(run).runtime.flavor = evil.clone();
         fixture::interrupt(run, &evil);
-        run.errors.push(evil.clone());
+        run.errors.push(evil.clone().into());
         let coverage = &mut run.coverage;
         coverage.source = evil.clone();
         for list in [&mut coverage.sees, &mut coverage.blind_to, &mut coverage.missing] {
@@ -96,7 +96,7 @@ fn hostile(length: usize) -> Recording {
         }
         if let Some(merge) = &mut run.merge {
             merge.verdict = crate::recording::Verdict::Failed;
-            merge.reason = Some(evil.clone());
+            merge.reason = Some(evil.clone().into());
         }
         for site in fixture::sites(run) {
             site.task_name = Some(evil.clone());
@@ -229,7 +229,7 @@ fn of_equal_stacks_one_is_enough() {
 #[test]
 fn the_verdict_needs_no_more_than_totals() {
     for recording in [rich(), fixture::recording(), fixture::recording_of(vec![fixture::blocked("naive", &[300])])] {
-        assert_eq!(crate::findings::verdict(&thin::totals(&recording)), crate::findings::verdict(&recording));
+        assert_eq!(crate::findings::verdict(&size_limit::totals(&recording)), crate::findings::verdict(&recording));
     }
 }
 

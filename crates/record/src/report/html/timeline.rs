@@ -7,7 +7,7 @@ use super::chart::{LEFT, Log, RIGHT, Time, at, duration_axis, figure};
 use super::longest::longest;
 use super::table::class;
 use super::text::{name, prose, sentence};
-use crate::pooled::Pooled;
+use crate::by_group::ByGroup;
 use crate::recording::{Interval, Run, SlowPoll};
 use crate::report::slow_poll::{executing, holder, places, still_executing};
 use crate::units::{format_count, format_ns};
@@ -64,13 +64,13 @@ fn controls() -> Markup {
 }
 
 /// Where the drawn rounds of a mode are among the recording's runs.
-fn drawn_runs(page: &Page, mode: &Pooled) -> String {
+fn drawn_runs(page: &Page, mode: &ByGroup) -> String {
     let runs = page.recording.runs.iter().enumerate().filter(|(_, run)| run.group == mode.name);
     runs.take(ROUNDS).map(|(index, _)| index.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 /// All rounds of a mode, one below the other.
-fn lanes(index: usize, mode: &Pooled, time: &Time, scale: (u64, u64)) -> Markup {
+fn lanes(index: usize, mode: &ByGroup, time: &Time, scale: (u64, u64)) -> Markup {
     let rounds = &mode.rounds[..mode.rounds.len().min(ROUNDS)];
     let step = 2.0 * LANE + 60.0;
     let height = step * rounds.len() as f64 + 30.0;
@@ -157,7 +157,7 @@ fn moments(run: &Run, worst: Worst) -> Vec<(u64, u64, u64)> {
 }
 
 /// That there may have been more.
-fn seen(mode: &Pooled) -> &'static str {
+fn seen(mode: &ByGroup) -> &'static str {
     if mode.slow_is_at_least() { " that were seen" } else { "" }
 }
 
@@ -172,7 +172,7 @@ fn where_and_for_whom(poll: &SlowPoll) -> Markup {
 }
 
 /// The polls that had not ended when the recording did.
-fn still_running(index: usize, mode: &Pooled) -> Markup {
+fn still_running(index: usize, mode: &ByGroup) -> Markup {
     let open: Vec<&SlowPoll> = mode.rounds.iter().flat_map(|run| &run.stalls_open).collect();
     if open.is_empty() {
         return html! {};
@@ -194,7 +194,7 @@ fn still_running(index: usize, mode: &Pooled) -> Markup {
 }
 
 /// The slowest polls, in asyncio's words.
-fn list(index: usize, mode: &Pooled) -> Markup {
+fn list(index: usize, mode: &ByGroup) -> Markup {
     let polls = longest(mode.slow_polls().map(|(round, poll)| (poll.duration_ns, (round, poll))), LISTED);
     let of = format!("{} of {}{}", format_count(polls.len() as u64), format_count(mode.slow_total()), seen(mode));
     html! {

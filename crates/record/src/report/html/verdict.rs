@@ -3,11 +3,11 @@
 use maud::{Markup, html};
 
 use super::Page;
+use super::size_limit::totals;
 use super::table::{Cell, mode, table};
 use super::text::{command_line, name, prose, sentence};
-use super::thin::totals;
+use crate::by_group::ByGroup;
 use crate::findings::verdict;
-use crate::pooled::Pooled;
 use crate::recording::GateVerdict;
 use crate::report::subject::programs;
 use crate::report::terminal::first_sentence;
@@ -59,8 +59,8 @@ fn facts(page: &Page) -> String {
 }
 
 /// Where polls are not seen one by one, the longest that was seen.
-fn worst_poll(pooled: &Pooled) -> Cell {
-    match (pooled.longest_poll_ns(), pooled.worst_poll_ns()) {
+fn worst_poll(group: &ByGroup) -> Cell {
+    match (group.longest_poll_ns(), group.worst_poll_ns()) {
         (None, Some(seen)) => Cell::shown(&format!("≥ {}", format_ns(seen)), seen),
         (known, _) => Cell::number(known, format_ns),
     }
@@ -68,15 +68,15 @@ fn worst_poll(pooled: &Pooled) -> Cell {
 
 /// The few numbers that the verdict rests on.
 fn summary(page: &Page) -> Markup {
-    let row = |(index, pooled): (usize, &Pooled)| {
+    let row = |(index, group): (usize, &ByGroup)| {
         let p99 = |dist: &Option<crate::recording::Dist>| dist.as_ref().and_then(|dist| dist.shown_quantile_ns(0.99));
         vec![
-            mode(index, pooled.name),
-            Cell::shown(&pooled.slow_number(), pooled.slow_total()),
-            worst_poll(pooled),
-            Cell::number(p99(&pooled.lag), format_ns),
-            Cell::number(p99(&pooled.response_time), format_ns),
-            Cell::number(pooled.busy_fraction(), format_percent),
+            mode(index, group.name),
+            Cell::shown(&group.slow_number(), group.slow_total()),
+            worst_poll(group),
+            Cell::number(p99(&group.lag), format_ns),
+            Cell::number(p99(&group.response_time), format_ns),
+            Cell::number(group.busy_fraction(), format_percent),
         ]
     };
     let rows: Vec<Vec<Cell>> = page.modes.iter().enumerate().map(row).collect();

@@ -16,7 +16,7 @@ fn it_answers_shows_and_advises_in_this_order() {
         wait_most_ns: 1_000_000,
     };
     recording.runs[0].ledger = Some(Ledger { charges: vec![charge], unattributed_ns: 2_000 });
-    recording.runs[1].errors.push("cannot read `a`".to_owned());
+    recording.runs[1].errors.push("cannot read `a`".into());
     let page = render(&recording);
     let parts = [
         "## pollscope merge\n\n**offloaded keeps the loop responsive",

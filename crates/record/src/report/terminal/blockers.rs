@@ -2,8 +2,9 @@
 
 use super::super::layout::{Ink, Line, cut, cut_start, paragraph, width};
 use super::Page;
+use super::waits::blocker_wait;
 use crate::blockers::{Blocker, blockers};
-use crate::pooled::Pooled;
+use crate::by_group::ByGroup;
 use crate::recording::Cause;
 use crate::units::{format_count, format_ns, format_percent};
 
@@ -24,7 +25,7 @@ const TITLE: &str = "Who blocked the loop";
 
 /// Nothing where no line was seen: the slow polls themselves say as much.
 pub(super) fn who_blocked(page: &Page) -> Vec<Line> {
-    let of_mode: Vec<(usize, &Pooled, Vec<Blocker>)> = page
+    let of_mode: Vec<(usize, &ByGroup, Vec<Blocker>)> = page
         .modes
         .iter()
         .enumerate()
@@ -88,7 +89,7 @@ impl Table {
         if self.has_time { line.right(Ink::Dim, "waited", WAITED) } else { line }
     }
 
-    fn row(&self, start: Line, mode: &Pooled, blocker: &Blocker) -> Line {
+    fn row(&self, start: Line, mode: &ByGroup, blocker: &Blocker) -> Line {
         let place = blocker.place();
         let line = start
             .left(Ink::Plain, &cut_start(&place, self.place.saturating_sub(2)), self.place)
@@ -100,11 +101,7 @@ impl Table {
         let share = (elapsed > 0).then(|| format_percent(blocker.total_ns as f64 / elapsed as f64));
         let line = if self.has_share { line.right(Ink::Plain, &Page::or_unknown(share), NUMBER) } else { line };
         let line = line.right(Ink::Plain, &format_ns(blocker.worst_ns), NUMBER);
-        let waited = match (blocker.wait_ns, blocker.wait_most_ns) {
-            (Some(ns), Some(most)) if ns == most => format_ns(ns),
-            (_, Some(most)) => format!("≤ {}", format_ns(most)),
-            _ => Page::or_unknown(None),
-        };
+        let waited = Page::or_unknown(blocker_wait(blocker));
         if self.has_time { line.right(Ink::Plain, &waited, WAITED) } else { line }
     }
 }

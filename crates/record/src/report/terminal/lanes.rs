@@ -2,7 +2,7 @@
 
 use super::super::layout::{Ink, Line, paragraph};
 use super::Page;
-use crate::pooled::Pooled;
+use crate::by_group::ByGroup;
 use crate::recording::{Interval, Run};
 use crate::units::{format_round_ns, plural};
 
@@ -22,7 +22,7 @@ type Piece = (u64, u64, Option<u64>);
 /// What one lane a mode shows.
 struct Lane {
     name: &'static str,
-    is_measured: fn(&Pooled) -> bool,
+    is_measured: fn(&ByGroup) -> bool,
     pieces: fn(&Run) -> Vec<Piece>,
 }
 
@@ -124,7 +124,7 @@ impl<'p> Chart<'p> {
     }
 
     /// All rounds lie over one another.
-    fn cells_of(&self, mode: &Pooled, lane: &Lane) -> Vec<Cell> {
+    fn cells_of(&self, mode: &ByGroup, lane: &Lane) -> Vec<Cell> {
         let mut cells = vec![Cell::Over; self.cells as usize];
         for run in &mode.rounds {
             for cell in &mut cells[self.columns(0, run.elapsed_ns)] {

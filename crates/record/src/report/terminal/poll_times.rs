@@ -2,7 +2,7 @@
 
 use super::super::layout::{Ink, Line, cut, width};
 use super::Page;
-use crate::pooled::Pooled;
+use crate::by_group::ByGroup;
 use crate::units::{format_count, format_round_ns, plural};
 
 /// Rows that a histogram may have before its steps become coarser.
@@ -72,7 +72,7 @@ fn edges(low: u64, high: u64, threshold: u64) -> Vec<u64> {
 }
 
 /// Polls by row. The bucket that holds the threshold is divided so that the exact count of slow polls comes out.
-fn rows(mode: &Pooled, edges: &[u64], threshold: u64) -> Vec<u64> {
+fn rows(mode: &ByGroup, edges: &[u64], threshold: u64) -> Vec<u64> {
     let mut rows = vec![0; edges.len() - 1];
     let Some(polls) = &mode.polls else { return rows };
     for bucket in polls.buckets() {
@@ -208,8 +208,8 @@ impl<'p> Chart<'p> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::by_group::by_group;
     use crate::fixture::{MS, blocked};
-    use crate::pooled::pool;
 
     #[test]
     fn the_threshold_is_always_an_edge() {
@@ -222,7 +222,7 @@ mod tests {
     #[test]
     fn a_poll_of_exactly_the_threshold_is_below_the_line_in_the_picture_too() {
         let runs = [blocked("naive", &[100 * MS, 100 * MS + 1, 503 * MS])];
-        let mode = &pool(&runs)[0];
+        let mode = &by_group(&runs)[0];
         let edges = [MS, 100 * MS, 200 * MS, 1_000 * MS];
         assert_eq!(rows(mode, &edges, 100 * MS)[1..], [2, 1]);
         let total: u64 = rows(mode, &edges, 100 * MS).iter().sum();

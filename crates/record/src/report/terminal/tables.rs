@@ -2,7 +2,7 @@
 
 use super::super::layout::{Ink, Line, cut, cut_start, paragraph, width};
 use super::{NARROW, Page, WIDE};
-use crate::pooled::Pooled;
+use crate::by_group::ByGroup;
 use crate::recording::{Site, SlowPoll};
 use crate::report::measures::{Figure, PRICE, nanos, whole};
 use crate::report::slow_poll::{executing, holder, places, still_executing};
@@ -150,7 +150,7 @@ impl SiteTable {
         line.right(Ink::Dim, "max", NUMBER).right(Ink::Dim, "slow", NUMBER).right(Ink::Dim, "of busy", NUMBER)
     }
 
-    fn row(&self, line: Line, mode: &Pooled, site: &Site) -> Line {
+    fn row(&self, line: Line, mode: &ByGroup, site: &Site) -> Line {
         let ns = |ns: Option<u64>| Page::or_unknown(ns.map(format_ns));
         let at = cut_start(&site.spawned_at, self.site.saturating_sub(2));
         let task = site.task_name.as_deref().unwrap_or("");

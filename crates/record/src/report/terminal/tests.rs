@@ -78,7 +78,7 @@ fn hostile() -> Recording {
         fixture::interrupt(run, EVIL);
         if let Some(merge) = &mut run.merge {
             merge.verdict = crate::recording::Verdict::Failed;
-            merge.reason = Some(EVIL.repeat(9));
+            merge.reason = Some(EVIL.repeat(9).into());
         }
         for slow in &mut run.slow_polls {
             slow.task_name = Some(EVIL.into());
@@ -199,7 +199,7 @@ fn a_merge_says_what_went_wrong_and_where() {
     );
     let merge = recording.runs[0].merge.as_mut().unwrap();
     (merge.verdict, merge.lost, merge.torn) = (crate::recording::Verdict::Failed, 2, 1);
-    merge.reason = Some("line 7 of a.log is missing".to_owned());
+    merge.reason = Some("line 7 of a.log is missing".into());
     assert!(part(&recording, 200, "✗ naive").starts_with(
         "✗ naive      merge failed: 5 inputs, 50 lines, 1.20 kB; 2 lost and 1 torn; line 7 of a.log is missing\n"
     ));

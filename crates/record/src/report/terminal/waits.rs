@@ -2,6 +2,7 @@
 
 use super::super::layout::{Ink, Line, cut, cut_start};
 use super::Page;
+use crate::blockers::Blocker;
 use crate::recording::Ledger;
 use crate::units::{format_count, format_ns};
 
@@ -25,7 +26,7 @@ pub(super) fn who_waited(page: &Page) -> Vec<Line> {
     let header = Line::new().text(Ink::Title, title).blank((mode_columns + place).saturating_sub(title.len()));
     let header = header.left(Ink::Dim, if page.is_narrow() { "behind" } else { "behind slow polls of" }, place).right(
         Ink::Dim,
-        "tasks",
+        "waits",
         COUNT,
     );
     let mut lines = vec![header.right(Ink::Dim, "waited", WAITED)];
@@ -63,4 +64,10 @@ pub(in crate::report) fn format_wait(ns: u64, most_ns: u64) -> String {
         0 => format!("≤ {most}"),
         _ => format!("{least} to {most}"),
     }
+}
+
+/// How long tasks waited for one line's slow polls, or the most that it can be; `None` where that cannot be seen.
+pub(in crate::report) fn blocker_wait(blocker: &Blocker) -> Option<String> {
+    let most = blocker.wait_most_ns?;
+    Some(if blocker.wait_ns == Some(most) { format_ns(most) } else { format!("≤ {}", format_ns(most)) })
 }

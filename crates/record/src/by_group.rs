@@ -8,7 +8,7 @@ use crate::units::{format_count, plural};
 
 /// All runs of one group as if they had been one.
 #[derive(Debug, Clone)]
-pub struct Pooled<'a> {
+pub struct ByGroup<'a> {
     /// The group's name.
     pub name: &'a str,
     /// Its runs, in the order in which they ran; never empty.
@@ -36,20 +36,20 @@ pub struct Pooled<'a> {
 }
 
 /// Puts runs together by group, in the order in which groups first ran.
-pub fn pool(runs: &[Run]) -> Vec<Pooled<'_>> {
+pub fn by_group(runs: &[Run]) -> Vec<ByGroup<'_>> {
     let mut names: Vec<&str> = Vec::new();
     for run in runs {
         if !names.contains(&run.group.as_str()) {
             names.push(&run.group);
         }
     }
-    names.into_iter().map(|name| Pooled::of(name, runs.iter().filter(|run| run.group == name).collect())).collect()
+    names.into_iter().map(|name| ByGroup::of(name, runs.iter().filter(|run| run.group == name).collect())).collect()
 }
 
-impl<'a> Pooled<'a> {
-    fn of(name: &'a str, rounds: Vec<&'a Run>) -> Pooled<'a> {
+impl<'a> ByGroup<'a> {
+    fn of(name: &'a str, rounds: Vec<&'a Run>) -> ByGroup<'a> {
         let sum = |of: fn(&Run) -> Option<&Dist>| sum(rounds.iter().filter_map(|run| of(run)));
-        Pooled {
+        ByGroup {
             name,
             polls: sum(|run| run.polls.as_ref()),
             schedule_latency: sum(|run| run.schedule_latency.as_ref()),
@@ -80,7 +80,7 @@ impl<'a> Pooled<'a> {
         self.rounds[0].slow_poll_threshold_ns
     }
 
-    /// All slow polls that were counted: see [`Pooled::slow_is_at_least`].
+    /// All slow polls that were counted: see [`ByGroup::slow_is_at_least`].
     pub fn slow_total(&self) -> u64 {
         self.rounds.iter().map(|run| run.slow_polls_total).sum()
     }
@@ -109,18 +109,18 @@ impl<'a> Pooled<'a> {
     }
 
     /// How many polls were slow: `7 slow polls`, `at least 3 slow polls seen`.
-    pub fn slow_words(&self) -> String {
+    pub(crate) fn slow_words(&self) -> String {
         let polls = plural(self.slow_total(), "slow poll");
         if self.slow_is_at_least() { format!("at least {polls} seen") } else { polls }
     }
 
     /// The same as a number for a table: `7`, `≥ 3`, `none seen`.
-    pub fn slow_number(&self) -> String {
+    pub(crate) fn slow_number(&self) -> String {
         slow_number(self.slow_total(), self.slow_is_at_least())
     }
 
     /// The longest poll that is known, in nanoseconds: of those that were seen, where polls are not seen one by one.
-    pub fn worst_poll_ns(&self) -> Option<u64> {
+    pub(crate) fn worst_poll_ns(&self) -> Option<u64> {
         let seen = || self.slow_polls().map(|(_, poll)| poll.duration_ns).max();
         self.longest_poll_ns().or_else(seen)
     }
@@ -187,17 +187,7 @@ impl<'a> Pooled<'a> {
 
     /// Values beyond what histograms hold, over all that the mode measured.
     pub fn clamped(&self) -> u64 {
-        let measured = [
-            &self.polls,
-            &self.schedule_latency,
-            &self.lag,
-            &self.lag_raw,
-            &self.response_time,
-            &self.write_latency,
-            &self.busy_stretches,
-            &self.pool_wait,
-        ];
-        measured.into_iter().flatten().map(|dist| dist.clamped).sum()
+        self.rounds.iter().flat_map(|run| run.dists()).map(|dist| dist.clamped).sum()
     }
 
     /// Rounds whose merge is not ok; empty where nothing was merged.
@@ -211,13 +201,13 @@ impl<'a> Pooled<'a> {
     }
 
     /// Whether there may have been slow polls that nobody saw.
-    pub fn may_miss_slow_polls(&self) -> bool {
+    pub(crate) fn may_miss_slow_polls(&self) -> bool {
         self.only_wrappers() || self.slow_is_at_least()
     }
 }
 
 /// How many polls were slow, for a table: `7`, `≥ 3`, `none seen`.
-pub fn slow_number(total: u64, is_at_least: bool) -> String {
+pub(crate) fn slow_number(total: u64, is_at_least: bool) -> String {
     match (total, is_at_least) {
         (0, true) => "none seen".to_owned(),
         (total, true) => format!("≥ {}", format_count(total)),
@@ -238,16 +228,16 @@ fn sum<'d>(dists: impl Iterator<Item = &'d Dist>) -> Option<Dist> {
 /// Sites of the same place become one; its name survives where all rounds agree on it. `None` where no round knows its sites.
 fn pool_sites(rounds: &[&Run]) -> Option<Vec<Site>> {
     rounds.iter().find(|run| run.sites.is_some())?;
-    let mut pooled: Vec<Site> = Vec::new();
+    let mut group: Vec<Site> = Vec::new();
     let mut places = HashMap::new();
     for site in rounds.iter().flat_map(|run| run.known_sites()) {
         match places.entry(&site.spawned_at) {
             Entry::Vacant(place) => {
-                place.insert(pooled.len());
-                pooled.push(site.clone());
+                place.insert(group.len());
+                group.push(site.clone());
             }
             Entry::Occupied(place) => {
-                let known = &mut pooled[*place.get()];
+                let known = &mut group[*place.get()];
                 known.polls.add(&site.polls);
                 known.slow += site.slow;
                 if known.task_name != site.task_name {
@@ -256,28 +246,28 @@ fn pool_sites(rounds: &[&Run]) -> Option<Vec<Site>> {
             }
         }
     }
-    pooled.sort_by_key(|site| std::cmp::Reverse(site.polls.sum_ns));
-    Some(pooled)
+    group.sort_by_key(|site| std::cmp::Reverse(site.polls.sum_ns));
+    Some(group)
 }
 
 /// The same culprits and waiters become one charge.
 fn pool_ledgers<'l>(ledgers: impl Iterator<Item = &'l Ledger>) -> Option<Ledger> {
     let mut ledgers = ledgers.peekable();
     ledgers.peek()?;
-    let mut pooled = Ledger { charges: Vec::new(), unattributed_ns: 0 };
+    let mut group = Ledger { charges: Vec::new(), unattributed_ns: 0 };
     let mut places = HashMap::new();
     let mut rounds = 0;
     for ledger in ledgers {
         rounds += 1;
-        pooled.unattributed_ns += ledger.unattributed_ns;
+        group.unattributed_ns += ledger.unattributed_ns;
         for charge in &ledger.charges {
             match places.entry((&charge.culprit, &charge.waiter)) {
                 Entry::Vacant(place) => {
-                    place.insert(pooled.charges.len());
-                    pooled.charges.push(charge.clone());
+                    place.insert(group.charges.len());
+                    group.charges.push(charge.clone());
                 }
                 Entry::Occupied(place) => {
-                    let known = &mut pooled.charges[*place.get()];
+                    let known = &mut group.charges[*place.get()];
                     known.tasks += charge.tasks;
                     known.wait_ns += charge.wait_ns;
                     known.late_tasks += charge.late_tasks;
@@ -288,9 +278,9 @@ fn pool_ledgers<'l>(ledgers: impl Iterator<Item = &'l Ledger>) -> Option<Ledger>
     }
     // One round's are in their order.
     if rounds > 1 {
-        pooled.charges.sort_by_key(|charge| std::cmp::Reverse(charge.wait_most_ns));
+        group.charges.sort_by_key(|charge| std::cmp::Reverse(charge.wait_most_ns));
     }
-    Some(pooled)
+    Some(group)
 }
 
 /// The middle value; of an even number, the mean of the middle two.
@@ -309,15 +299,15 @@ mod tests {
     #[test]
     fn rounds_become_one_mode_in_the_order_of_their_first_run() {
         let runs = [fixture::run("naive"), fixture::run("offloaded"), fixture::run("naive")];
-        let pooled = pool(&runs);
+        let group = by_group(&runs);
         assert_eq!(
-            pooled.iter().map(|mode| (mode.name, mode.rounds.len())).collect::<Vec<_>>(),
+            group.iter().map(|mode| (mode.name, mode.rounds.len())).collect::<Vec<_>>(),
             [("naive", 2), ("offloaded", 1)]
         );
         let count = |polls: &Option<Dist>| polls.as_ref().unwrap().count();
-        assert_eq!(count(&pooled[0].polls), 2 * count(&runs[0].polls));
-        assert_eq!(pooled[0].known_sites().len(), runs[0].known_sites().len());
-        assert_eq!(pooled[0].known_sites()[0].polls.count(), 2 * runs[0].known_sites()[0].polls.count());
+        assert_eq!(count(&group[0].polls), 2 * count(&runs[0].polls));
+        assert_eq!(group[0].known_sites().len(), runs[0].known_sites().len());
+        assert_eq!(group[0].known_sites()[0].polls.count(), 2 * runs[0].known_sites()[0].polls.count());
     }
 
     #[test]
@@ -325,22 +315,22 @@ mod tests {
         let mut blind = fixture::run("naive");
         blind.lag = None;
         blind.unanswered = None;
-        assert!(pool(&[blind.clone()])[0].lag.is_none());
-        assert_eq!(pool(&[blind.clone()])[0].unanswered(), None);
+        assert!(by_group(&[blind.clone()])[0].lag.is_none());
+        assert_eq!(by_group(&[blind.clone()])[0].unanswered(), None);
         let runs = [blind, fixture::run("naive")];
-        assert_eq!(pool(&runs)[0].lag.as_ref().map(Dist::count), runs[1].lag.as_ref().map(Dist::count));
+        assert_eq!(by_group(&runs)[0].lag.as_ref().map(Dist::count), runs[1].lag.as_ref().map(Dist::count));
     }
 
     #[test]
     fn what_threads_used_is_known_as_a_whole_or_not_at_all() {
         let mut half = fixture::run("naive");
         half.cpu_user_ns = None;
-        assert_eq!((half.cpu_ns(), pool(&[half.clone()])[0].cpu_ns()), (None, None));
+        assert_eq!((half.cpu_ns(), by_group(&[half.clone()])[0].cpu_ns()), (None, None));
         let whole = fixture::run("naive");
         let all = whole.cpu_user_ns.zip(whole.cpu_system_ns).map(|(user, system)| user + system);
         let runs = [half, whole];
-        assert_eq!(pool(&runs)[0].cpu_ns(), all);
-        assert_eq!(pool(&runs)[0].context_switches(), runs[1].context_switches());
+        assert_eq!(by_group(&runs)[0].cpu_ns(), all);
+        assert_eq!(by_group(&runs)[0].context_switches(), runs[1].context_switches());
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! What follows from the numbers, and how far they can be trusted: findings, merge, gates, coverage.
 
-use super::super::layout::{Ink, Line, hanging, paragraph, width};
+use super::super::layout::{Ink, Line, hanging, paragraph};
 use super::super::{gates, subject};
 use super::Page;
-use crate::findings::{Severity, diagnosis};
-use crate::pooled::Pooled;
-use crate::recording::{Environment, Finding, GateVerdict, InputEvents, Merge, Run, Verdict};
+use crate::by_group::ByGroup;
+use crate::findings::{Severity, severity};
+use crate::recording::{Environment, Finding, InputEvents, Merge, Run, Verdict};
 use crate::units::{format_bytes, format_count, format_ns, join_and, plural};
 
 /// Each finding as a compiler would say it; the advice once for all that share it.
@@ -13,7 +13,7 @@ pub(super) fn findings(page: &Page) -> Vec<Line> {
     let mut lines = Vec::new();
     let findings = &page.recording.findings;
     for (i, finding) in findings.iter().enumerate() {
-        let severity = diagnosis(&finding.code).map_or(Severity::Warning, |diagnosis| diagnosis.severity);
+        let severity = severity(finding);
         let ink = match severity {
             Severity::Error => Ink::Bad,
             Severity::Warning => Ink::Warn,
@@ -35,27 +35,13 @@ fn same_advice(a: &Finding, b: &Finding) -> bool {
     a.code == b.code && a.advice == b.advice
 }
 
-/// `✓`, `✗` or `~`, padded.
-fn mark(page: &Page, verdict: GateVerdict) -> Line {
-    let (ink, sign, ascii) = match verdict {
-        GateVerdict::Pass => (Ink::Good, "✓", "ok"),
-        GateVerdict::Fail => (Ink::Bad, "✗", "FAIL"),
-        GateVerdict::Inconclusive => (Ink::Warn, "~", "~"),
-    };
-    if page.unicode { Line::new().left(ink, sign, 2) } else { Line::new().left(ink, ascii, 5) }
-}
-
 pub(super) fn merges(page: &Page) -> Vec<Line> {
     let mut lines = Vec::new();
     for (index, mode) in page.modes.iter().enumerate() {
         let name = if page.modes.len() > 1 { mode.name } else { "" };
         let start = |verdict| {
-            let verdict = match verdict {
-                Verdict::Ok => GateVerdict::Pass,
-                Verdict::Failed => GateVerdict::Fail,
-                Verdict::Unverifiable => GateVerdict::Inconclusive,
-            };
-            mark(page, verdict).left(Ink::Mode(index), name, page.mode_columns())
+            let mark = gates::mark(gates::of_merge(verdict), page.unicode);
+            mark.left(Ink::Mode(index), name, page.mode_columns())
         };
         if let Some(text) = confirmed(mode) {
             lines.extend(paragraph(start(Verdict::Ok), Ink::Plain, &text, page.width));
@@ -65,7 +51,7 @@ pub(super) fn merges(page: &Page) -> Vec<Line> {
             let text = not_confirmed(mode, run, merge);
             lines.extend(paragraph(start(merge.verdict), Ink::Plain, &text, page.width));
         }
-        for text in befell(mode) {
+        for text in what_happened(mode) {
             lines.extend(paragraph(Line::new().blank(2 + page.mode_columns()), Ink::Dim, &text, page.width));
         }
     }
@@ -75,8 +61,8 @@ pub(super) fn merges(page: &Page) -> Vec<Line> {
 /// How many of a run's events a report for people shows: those that may have cost lines first.
 const EVENTS: usize = 6;
 
-/// What befell the inputs, each a sentence.
-pub(in crate::report) fn befell(mode: &Pooled) -> Vec<String> {
+/// What happened to the inputs, each a sentence.
+pub(in crate::report) fn what_happened(mode: &ByGroup) -> Vec<String> {
     let mut sentences = Vec::new();
     for run in &mode.rounds {
         let round = if mode.rounds.len() > 1 { round_of(run, "round ", ": ") } else { String::new() };
@@ -101,7 +87,7 @@ pub(in crate::report) fn befell(mode: &Pooled) -> Vec<String> {
 }
 
 /// One sentence for all rounds whose merge is ok.
-pub(in crate::report) fn confirmed(mode: &Pooled) -> Option<String> {
+pub(in crate::report) fn confirmed(mode: &ByGroup) -> Option<String> {
     let ok = mode.rounds.iter().filter_map(|run| run.merge.as_ref()).filter(|merge| merge.verdict == Verdict::Ok);
     let ok: Vec<&Merge> = ok.collect();
     let (first, equal) = (*ok.first()?, ok.iter().all(|merge| merge == &ok[0]));
@@ -135,7 +121,7 @@ fn as_delivered(merge: &Merge) -> String {
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
 }
 
-pub(in crate::report) fn not_confirmed(mode: &Pooled, run: &Run, merge: &Merge) -> String {
+pub(in crate::report) fn not_confirmed(mode: &ByGroup, run: &Run, merge: &Merge) -> String {
     let round = if mode.rounds.len() > 1 { round_of(run, " in round ", "") } else { String::new() };
     not_ok_words(merge, &round)
 }
@@ -152,28 +138,13 @@ pub(in crate::report) fn not_ok_words(merge: &Merge, round: &str) -> String {
     let wrong: Vec<String> =
         wrong.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{} {what}", format_count(*n))).collect();
     let wrong = join_and(&wrong.iter().map(String::as_str).collect::<Vec<_>>());
-    let parts = [size(merge), wrong, merge.reason.clone().unwrap_or_default()];
+    let parts = [size(merge), wrong, merge.reason.as_deref().unwrap_or_default().to_owned()];
     let parts: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
     format!("merge {}{round}: {}{}", merge.verdict.as_str(), parts.join("; "), as_delivered(merge))
 }
 
 pub(super) fn gates(page: &Page) -> Vec<Line> {
-    let gates = &page.recording.gates;
-    let longest = gates.iter().map(|gate| width(&gate.expr)).max().unwrap_or(0);
-    let columns = (longest + 2).min(page.width * 2 / 3);
-    gates
-        .iter()
-        .flat_map(|gate| {
-            let value = gates::value(gate);
-            let line = mark(page, gate.verdict).left(Ink::Plain, &gate.expr, columns.saturating_sub(2)).blank(2);
-            paragraph(line, Ink::Bold, &value, page.width)
-        })
-        .collect()
-}
-
-/// What is the same for all runs of a build.
-fn seen(run: &Run) -> (&str, &[String], &[String]) {
-    (&run.coverage.source, &run.coverage.sees, &run.coverage.blind_to)
+    gates::block(&page.recording.gates, page.width, page.unicode)
 }
 
 /// What the numbers were made with, and where the instrument is blind.
@@ -184,26 +155,15 @@ pub(super) fn coverage(page: &Page) -> Vec<Line> {
             lines.extend(paragraph(Line::new().left(Ink::Dim, label, 10), Ink::Plain, text, page.width));
         }
     };
-    let mut shown = Vec::new();
-    for mode in &page.modes {
-        let coverage = seen(mode.rounds[0]);
-        if shown.contains(&coverage) {
-            continue;
-        }
-        shown.push(coverage);
-        let all = page.modes.iter().all(|other| seen(other.rounds[0]) == coverage);
-        let who = if all { String::new() } else { format!("{}: ", mode.name) };
-        let (_, sees, blind_to) = coverage;
-        row("source", &format!("{who}{}", subject::source(&mode.rounds[0].coverage)));
-        row("sees", &sees.join("; "));
-        row("blind to", &blind_to.join("; "));
+    let kinds = subject::coverages(&page.modes);
+    for (group, coverage) in &kinds {
+        let who = if kinds.len() > 1 { format!("{group}: ") } else { String::new() };
+        row("source", &format!("{who}{}", subject::source(coverage)));
+        row("sees", &coverage.sees.join("; "));
+        row("blind to", &coverage.blind_to.join("; "));
     }
-    let mut missing: Vec<&str> = Vec::new();
-    for why in page.modes.iter().flat_map(|mode| &mode.rounds).flat_map(|run| &run.coverage.missing) {
-        if !missing.contains(&why.as_str()) {
-            row("missing", why);
-            missing.push(why);
-        }
+    for why in subject::missing(page.recording) {
+        row("missing", why);
     }
     for program in subject::programs(&page.modes) {
         row("program", &program);
@@ -226,11 +186,7 @@ fn round_of(run: &Run, before: &str, after: &str) -> String {
 
 /// The versions that it was made with.
 pub(in crate::report) fn build(environment: &Environment) -> String {
-    let tokio = environment.tokio.as_ref().map(|tokio| match environment.tokio_unstable {
-        Some(true) => format!("tokio {tokio} with tokio_unstable"),
-        Some(false) => format!("tokio {tokio} without tokio_unstable"),
-        None => format!("tokio {tokio}"),
-    });
+    let tokio = environment.tokio.as_ref().map(|tokio| subject::tokio(tokio, environment.tokio_unstable));
     let console = environment.console_compiled.map(|compiled| match (compiled, environment.console_on) {
         (false, _) => "console not compiled in",
         (true, Some(true)) => "console on: its tracing costs every poll a little",
@@ -248,7 +204,7 @@ pub(in crate::report) fn machine(environment: &Environment) -> String {
 }
 
 /// What was counted but not kept or shown.
-pub(in crate::report) fn limits(mode: &Pooled) -> Option<String> {
+pub(in crate::report) fn limits(mode: &ByGroup) -> Option<String> {
     let parts = [
         (mode.clamped(), "duration", "clamped to 1 ns to 1 h"),
         (mode.slow_dropped(), "slow poll", "not kept"),

@@ -19,7 +19,7 @@ const INTERVALS: usize = 1_000;
 const INTERVAL_BYTES: usize = 3 << 19;
 
 /// What was left out.
-pub(super) struct Thin {
+pub(super) struct LeftOut {
     /// The rest; `None` when nothing was.
     pub(super) recording: Option<Recording>,
     /// Stacks of slow polls that are there but for them.
@@ -30,12 +30,12 @@ pub(super) struct Thin {
     pub(super) intervals_joined: usize,
 }
 
-pub(super) fn thin(recording: &Recording) -> Thin {
+pub(super) fn fit(recording: &Recording) -> LeftOut {
     let kept = kept(&recording.runs);
     let (intervals_joined, intervals) = joined_to_fit(&recording.runs);
-    let mut thin = Thin { recording: None, stacks: 0, slow_polls: 0, intervals_joined };
+    let mut left_out = LeftOut { recording: None, stacks: 0, slow_polls: 0, intervals_joined };
     if kept.is_none() && intervals_joined == 1 {
-        return thin;
+        return left_out;
     }
     let mut runs = Vec::new();
     for ((index, run), intervals) in recording.runs.iter().enumerate().zip(intervals) {
@@ -61,12 +61,12 @@ pub(super) fn thin(recording: &Recording) -> Thin {
                 plural(stacks, "slow poll")
             ));
         }
-        thin.stacks += stacks;
-        thin.slow_polls += dropped;
+        left_out.stacks += stacks;
+        left_out.slow_polls += dropped;
         runs.push(run);
     }
-    thin.recording = Some(Recording { runs, ..parts(recording) });
-    thin
+    left_out.recording = Some(Recording { runs, ..parts(recording) });
+    left_out
 }
 
 /// A recording but for its slow polls and intervals, for what needs only their totals: it takes no time, however many there are.

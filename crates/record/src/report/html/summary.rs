@@ -5,12 +5,12 @@ use maud::{Markup, html};
 use super::Page;
 use super::table::{Cell, table};
 use super::text::{name, place, prose, sentence};
-use crate::findings::{Severity, diagnosis};
-use crate::pooled::Pooled;
+use crate::by_group::ByGroup;
+use crate::findings::severity;
 use crate::recording::{Finding, Gate, GateVerdict, Run, Verdict};
-use crate::report::gates::gate_value;
+use crate::report::gates::{gate_value, of_merge};
 use crate::report::subject;
-use crate::report::terminal::closing::{befell, build, confirmed, limits, machine, not_confirmed};
+use crate::report::terminal::summary::{build, confirmed, limits, machine, not_confirmed, what_happened};
 
 /// Findings shown.
 const FINDINGS: usize = 60;
@@ -25,14 +25,14 @@ pub(super) fn findings(page: &Page) -> Option<Markup> {
         @if !merges.is_empty() {
             h3 { "Is the merge right?" }
             ul.plain { @for (verdict, text) in &merges { li { (mark(of_merge(*verdict))) " " (sentence(text)) } } }
-            @let befell: Vec<String> = page.modes.iter().flat_map(befell).collect();
-            @if !befell.is_empty() { ul.plain { @for text in &befell { li.dim { (sentence(text)) } } } }
+            @let events: Vec<String> = page.modes.iter().flat_map(what_happened).collect();
+            @if !events.is_empty() { ul.plain { @for text in &events { li.dim { (sentence(text)) } } } }
         }
     })
 }
 
 fn one(finding: &Finding) -> Markup {
-    let severity = diagnosis(&finding.code).map_or(Severity::Warning, |diagnosis| diagnosis.severity);
+    let severity = severity(finding);
     html! {
         article.finding.(severity.as_str()) {
             p { b { (severity.as_str()) "[" (name(&finding.code)) "]" } ": " (prose(&finding.sentence)) }
@@ -42,21 +42,13 @@ fn one(finding: &Finding) -> Markup {
     }
 }
 
-fn merges(mode: &Pooled) -> Vec<(Verdict, String)> {
+fn merges(mode: &ByGroup) -> Vec<(Verdict, String)> {
     let ok = confirmed(mode).map(|text| (Verdict::Ok, format!("{}: {text}", mode.name)));
     let wrong = |run: &'_ Run| {
         let merge = run.merge.as_ref()?;
         Some((merge.verdict, format!("{}: {}", mode.name, not_confirmed(mode, run, merge))))
     };
     ok.into_iter().chain(mode.unconfirmed().filter_map(wrong)).collect()
-}
-
-fn of_merge(verdict: Verdict) -> GateVerdict {
-    match verdict {
-        Verdict::Ok => GateVerdict::Pass,
-        Verdict::Failed => GateVerdict::Fail,
-        Verdict::Unverifiable => GateVerdict::Inconclusive,
-    }
 }
 
 fn mark(verdict: GateVerdict) -> Markup {
@@ -95,27 +87,11 @@ pub(super) fn gates(page: &Page) -> Option<Markup> {
 /// What the numbers were made with, and where the instrument is blind.
 pub(super) fn coverage(page: &Page) -> Option<Markup> {
     let environment = &page.recording.environment;
-    let mut missing: Vec<&str> = Vec::new();
-    for why in page.recording.runs.iter().flat_map(|run| &run.coverage.missing) {
-        if !missing.contains(&why.as_str()) && missing.len() < 50 {
-            missing.push(why);
-        }
-    }
+    let missing = subject::missing(page.recording);
     let limits: Vec<String> = page.modes.iter().filter_map(limits).collect();
     let programs = subject::programs(&page.modes);
     let pools: Vec<String> = page.modes.iter().filter_map(subject::blocking_pool).collect();
-    let mut shown: Vec<&crate::recording::Coverage> = Vec::new();
-    let kinds = page.modes.iter().filter_map(|mode| {
-        let coverage = &mode.rounds[0].coverage;
-        let is_new = !shown.iter().any(|known| {
-            (&known.source, &known.sees, &known.blind_to) == (&coverage.source, &coverage.sees, &coverage.blind_to)
-        });
-        is_new.then(|| {
-            shown.push(coverage);
-            (mode.name, coverage)
-        })
-    });
-    let kinds: Vec<_> = kinds.collect();
+    let kinds = subject::coverages(&page.modes);
     Some(html! {
         dl {
             @for (mode, coverage) in &kinds {
