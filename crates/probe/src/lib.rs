@@ -59,6 +59,8 @@ mod coverage;
 mod env;
 #[cfg(feature = "tracing")]
 pub mod events;
+#[cfg(feature = "metrics")]
+mod facade;
 mod histogram;
 mod hooks;
 mod journal;
@@ -106,7 +108,9 @@ pub use pollscope_base::{
     Blame, Bucket, Call, CaptureNote, Cause, Charge, Coverage, Distribution, Evidence, Frame as StackFrame, Ledger,
     Lines, Missing, Shortfall, Source, Waited,
 };
-pub use probe::{DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Probe, ProbeBuilder, ThresholdError};
+pub use probe::{
+    DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Intervals, Probe, ProbeBuilder, ThresholdError,
+};
 pub use snapshot::{Polling, Site, SlowPoll, Snapshot};
 pub use tokio_api::TOKIO_UNSTABLE;
 pub use watch::Watch;

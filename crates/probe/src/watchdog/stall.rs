@@ -1,6 +1,7 @@
 //! A poll that is late, from the moment that it is noticed to its end, and what follows from what was seen.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pollscope_stacks::thread::{ThreadRef, read_state};
 
@@ -95,32 +96,27 @@ impl Ended {
         };
         let longest = longest_seen(&pictures, self.end_ns);
         let mostly = stall.glances.mostly();
-        let clocks = Evidence {
-            cause: cause(split, longest, mostly.map(|(cause, _)| cause), stall.suspended_ns, duration_ns),
-            cpu_ns: split.map(|split| split.cpu_ns),
-            run_delay_ns: split.map(|split| split.run_delay_ns),
-            captures: stall.shots.len() as u32,
-            captured_after_ns: stall.captured_after_ns,
-            missing: stall.missing(),
-            ..Evidence::default()
-        };
+        let mut clocks = Evidence::default();
+        clocks.cause = cause(split, longest, mostly.map(|(cause, _)| cause), stall.suspended_ns, duration_ns);
+        clocks.cpu_time = split.map(|split| Duration::from_nanos(split.cpu_ns));
+        clocks.run_delay = split.map(|split| Duration::from_nanos(split.run_delay_ns));
+        clocks.captures = stall.shots.len() as u32;
+        clocks.captured_after = stall.captured_after_ns.map(Duration::from_nanos);
+        clocks.missing = stall.missing();
         evidence(longest, mostly.and_then(|(_, call)| call), clocks)
     }
 }
 
 /// What a picture shows, or, of the call, what glances did, besides what is known already.
-fn evidence(picture: Option<&Picture>, glanced: Option<&Call>, known: Evidence) -> Evidence {
+fn evidence(picture: Option<&Picture>, glanced: Option<&Call>, mut known: Evidence) -> Evidence {
     let is_blocked = matches!(known.cause, Some(Cause::BlockingCall | Cause::Lock) | None);
-    let call = picture.and_then(|picture| picture.shot.call.as_ref()).or(glanced).filter(|_| is_blocked).cloned();
-    let Some(picture) = picture else { return Evidence { call, ..known } };
-    Evidence {
-        call,
-        blocking_line: picture.blocking_line.clone(),
-        function: picture.function.clone(),
-        stack: picture.stack.as_slice().into(),
-        stack_complete: picture.complete,
-        ..known
-    }
+    known.call = picture.and_then(|picture| picture.shot.call.as_ref()).or(glanced).filter(|_| is_blocked).cloned();
+    let Some(picture) = picture else { return known };
+    known.blocking_line = picture.blocking_line.clone();
+    known.function = picture.function.clone();
+    known.stack = picture.stack.as_slice().into();
+    known.stack_complete = picture.complete;
+    known
 }
 
 /// How a poll's time was spent, as far as the clocks tell.
@@ -245,7 +241,7 @@ impl Stall {
             _ if self.is_unanswered => Some(Missing::Unanswered),
             late_ns => late_ns
                 .filter(|_| self.shots.is_empty())
-                .map(|late_ns| Missing::WatchdogLate { late_ns, without_cpu_ns: None }),
+                .map(|ns| Missing::WatchdogLate { late: Duration::from_nanos(ns), without_cpu: None }),
         }
     }
 
@@ -255,8 +251,10 @@ impl Stall {
         let named = self.shots.iter().rev().find_map(|exposure| exposure.named_by_now()).cloned();
         let picture = named.or_else(|| self.shots.last().map(|exposure| Picture::unnamed(&exposure.shot)));
         let cause = picture.as_ref().and_then(|picture| picture.special.or(picture.shot.off_cpu));
-        let (captures, captured_after_ns) = (self.shots.len() as u32, self.captured_after_ns);
-        evidence(picture.as_ref(), None, Evidence { cause, captures, captured_after_ns, ..Evidence::default() })
+        let mut known = Evidence::default();
+        (known.cause, known.captures) = (cause, self.shots.len() as u32);
+        known.captured_after = self.captured_after_ns.map(Duration::from_nanos);
+        evidence(picture.as_ref(), None, known)
     }
 
     /// What the clocks say. Between the reading before the poll and the one when it was noticed lies its beginning: of what the
