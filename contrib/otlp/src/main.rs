@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let probe =
         Probe::builder().slow_poll_threshold(Duration::from_millis(20)).source_root(env!("CARGO_MANIFEST_DIR")).tracing(true);
-    let served = probe.run(Builder::new_multi_thread().enable_all(), serve())?;
+    let served = probe.try_run(Builder::new_multi_thread().enable_all(), serve());
     // After the runtime and its probe are gone: the last events are on their way.
     logs.shutdown()?;
     Ok(served?)
