@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use cases::{CASES, Case, Lines};
 use common::{is_measuring, print_setting, quantile};
+use pollscope_base::duration::to_ns;
 use pollscope_probe::{Cause, Probe, SlowPoll};
 use tokio::runtime::{Builder, Runtime};
 
@@ -114,7 +115,7 @@ impl Score {
         let [poll] = polls else { return };
         let seen = &poll.evidence;
         self.reported += 1;
-        self.errors_us.push(poll.duration_ns.abs_diff(ran.ns) as f64 / 1e3);
+        self.errors_us.push(to_ns(poll.duration).abs_diff(ran.ns) as f64 / 1e3);
         self.detected_us.extend(detected_us(poll, THRESHOLD));
         *self.causes.entry(seen.cause.map_or("none", Cause::as_str)).or_default() += 1;
         self.cause += u64::from(seen.cause.is_some_and(|cause| case.causes.contains(&cause)));
@@ -144,8 +145,8 @@ impl Score {
 
 /// The time from the threshold to the end of the first look at a slow poll, if there was one.
 fn detected_us(poll: &SlowPoll, threshold: Duration) -> Option<f64> {
-    let after_ns = poll.evidence.captured_after_ns?;
-    Some(Duration::from_nanos(after_ns).saturating_sub(threshold).as_nanos() as f64 / 1e3)
+    let after = poll.evidence.captured_after?;
+    Some(after.saturating_sub(threshold).as_nanos() as f64 / 1e3)
 }
 
 /// `53 / 190`; a dash where there is nothing.

@@ -97,8 +97,8 @@ enum Report {
 }
 
 fn judge(poll: &SlowPoll, origin: Instant, noted: &[Noted]) -> Report {
-    let start = origin + Duration::from_nanos(poll.start_ns);
-    let end = start + Duration::from_nanos(poll.duration_ns);
+    let start = origin + poll.start;
+    let end = start + poll.duration;
     let task = poll.task_id.map(|id| id.to_string());
     // The origin is a moment before the probe's own.
     let overlaps = |noted: &&Noted| noted.start <= end + NOTED && start <= noted.end + NOTED;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use pollscope_base::duration::to_ns;
 use pollscope_probe::{Probe, SlowPoll};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
@@ -38,8 +39,8 @@ pub(super) fn inject(stall: Stall, flavor: Flavor) -> Result<(Injection, Option<
     // The runtime's end was the end of all its polls: each is told with what was seen of it, or why nothing was.
     probe.flush(PATIENCE);
     let snapshot = probe.snapshot();
-    let longest = snapshot.slow_polls.iter().max_by_key(|slow| slow.duration_ns);
-    Ok((injected, longest.filter(|slow| u128::from(slow.duration_ns) >= LENGTH.as_nanos() / 2).map(seen)))
+    let longest = snapshot.slow_polls.iter().max_by_key(|slow| slow.duration);
+    Ok((injected, longest.filter(|slow| slow.duration >= LENGTH / 2).map(seen)))
 }
 
 fn run(stall: Stall, runtime: &Runtime, probe: &Probe, block: Blocker) -> Option<Injection> {
@@ -68,13 +69,13 @@ async fn local(blocks: impl Future<Output = ()> + 'static) {
 fn seen(slow: &SlowPoll) -> Sighting {
     let evidence = &slow.evidence;
     Sighting {
-        ns: slow.duration_ns,
+        ns: to_ns(slow.duration),
         cause: evidence.cause,
         line: evidence.blocking_line.clone(),
         captures: evidence.captures,
-        looked_after_ns: evidence.captured_after_ns.and_then(|ns| ns.checked_sub(THRESHOLD.as_nanos() as u64)),
+        looked_after_ns: evidence.captured_after.and_then(|after| after.checked_sub(THRESHOLD)).map(to_ns),
         stack_complete: evidence.stack_complete,
-        cpu_ns: evidence.cpu_ns,
+        cpu_ns: evidence.cpu_time.map(to_ns),
         late: evidence.missing.map(|missing| missing.to_string()),
     }
 }

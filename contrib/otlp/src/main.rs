@@ -43,9 +43,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         Targets::new().with_target(events::TARGET, LevelFilter::WARN).with_target("pollscope_otlp", LevelFilter::INFO);
     tracing_subscriber::registry().with(OpenTelemetryTracingBridge::new(&logs).with_filter(of_ours)).init();
 
-    let probe =
-        Probe::builder().slow_poll_threshold(Duration::from_millis(20)).source_root(env!("CARGO_MANIFEST_DIR")).tracing(true);
-    let served = probe.run(Builder::new_multi_thread().enable_all(), serve())?;
+    let probe = Probe::builder()
+        .slow_poll_threshold(Duration::from_millis(20))
+        .source_root(env!("CARGO_MANIFEST_DIR"))
+        .tracing(true);
+    let served = probe.try_run(Builder::new_multi_thread().enable_all(), serve());
     // After the runtime and its probe are gone: the last events are on their way.
     logs.shutdown()?;
     Ok(served?)

@@ -2,22 +2,25 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::time::Duration;
 
 /// Who waited while a slow poll held its worker.
 ///
 /// Exact on a current-thread runtime, for spawned tasks. On a multi-thread one it holds those that the same worker polled
-/// afterwards; what others waited for is in [`Ledger::unattributed_ns`](crate::Ledger::unattributed_ns).
+/// afterwards; what others waited for is in [`Ledger::unattributed`](crate::Ledger::unattributed).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Blame {
     /// Polls that had to wait for it, each counted once. Those that were ready before it ended, and the late ones.
     pub tasks: u64,
-    /// How long those that were ready waited for it, added up, in nanoseconds.
-    pub wait_ns: u64,
+    /// How long those that were ready waited for it, added up.
+    pub wait: Duration,
     /// Of `tasks`, those that the loop made ready only when it looked for timers and sockets again after the poll. Their
     /// events had been asked for before it; when they came in the meantime cannot be known.
     pub late_tasks: u64,
-    /// How long all of `tasks` waited at most, in nanoseconds: as `wait_ns` if none was late.
-    pub wait_most_ns: u64,
+    /// How long all of `tasks` waited at most: as `wait` if none was late.
+    pub wait_most: Duration,
     /// Of `tasks`, the one that became ready during the poll and ran right after it, on a multi-thread runtime, as what is in
     /// the worker's LIFO slot does: it waits for that worker, and no other can take it.
     pub lifo_tasks: u64,
@@ -27,23 +30,38 @@ pub struct Blame {
 
 /// A task that waited, from its wake to its poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Waited {
     /// Tokio's task id.
     pub task_id: u64,
     /// Where it was spawned.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::place::serialize"))]
     pub spawned_at: &'static Location<'static>,
-    /// When it became ready: nanoseconds since the installation.
-    pub ready_ns: u64,
+    /// When it became ready, from the installation on.
+    pub ready_at: Duration,
     /// When it was polled, likewise.
-    pub polled_ns: u64,
+    pub polled_at: Duration,
+}
+
+impl Waited {
+    /// A task of that spawn site, which became ready then and was polled then.
+    pub fn new(
+        task_id: u64,
+        spawned_at: &'static Location<'static>,
+        ready_at: Duration,
+        polled_at: Duration,
+    ) -> Waited {
+        Waited { task_id, spawned_at, ready_at, polled_at }
+    }
 }
 
 impl fmt::Display for Blame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tasks = if self.tasks == 1 { "task" } else { "tasks" };
-        let seconds = |ns: u64| ns as f64 / 1e9;
-        let most = if self.late_tasks == 0 { String::new() } else { format!(" to {:.3}", seconds(self.wait_most_ns)) };
-        write!(f, "made {} {tasks} wait {:.3}{most} s in all", self.tasks, seconds(self.wait_ns))?;
+        let most =
+            if self.late_tasks == 0 { String::new() } else { format!(" to {:.3}", self.wait_most.as_secs_f64()) };
+        write!(f, "made {} {tasks} wait {:.3}{most} s in all", self.tasks, self.wait.as_secs_f64())?;
         if self.lifo_tasks > 0 { write!(f, " ({} in the LIFO slot)", self.lifo_tasks) } else { Ok(()) }
     }
 }
@@ -54,9 +72,10 @@ mod tests {
 
     #[test]
     fn the_sentence_says_who_waited_and_how_long() {
-        let blame = Blame { tasks: 5, wait_ns: 2_100_000_000, wait_most_ns: 2_100_000_000, ..Blame::default() };
+        let wait = Duration::from_millis(2_100);
+        let blame = Blame { tasks: 5, wait, wait_most: wait, ..Blame::default() };
         assert_eq!(blame.to_string(), "made 5 tasks wait 2.100 s in all");
-        let late = Blame { tasks: 6, late_tasks: 1, wait_most_ns: 2_600_000_000, ..blame };
+        let late = Blame { tasks: 6, late_tasks: 1, wait_most: Duration::from_millis(2_600), ..blame };
         assert_eq!(late.to_string(), "made 6 tasks wait 2.100 to 2.600 s in all");
         let next = Blame { lifo_tasks: 1, ..blame };
         assert_eq!(next.to_string(), "made 5 tasks wait 2.100 s in all (1 in the LIFO slot)");

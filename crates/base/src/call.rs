@@ -3,6 +3,7 @@
 /// A system call that a slow poll was in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+// Not `non_exhaustive`: every instrument makes them.
 pub struct Call {
     /// Its name, or `syscall N` for one without.
     pub name: String,

@@ -183,6 +183,14 @@ impl fmt::Display for OfProcess<'_> {
     }
 }
 
+/// As its line: an error's kind has no form of its own.
+#[cfg(feature = "serde")]
+impl serde::Serialize for CaptureNote {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,6 +26,8 @@ impl Source {
 
 /// What an instrument can and cannot see.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Coverage {
     /// How it learns of polls.
     pub source: Source,
@@ -36,6 +38,13 @@ pub struct Coverage {
     /// How many slow polls were told without their line because something came too late, one for each reason; since the
     /// installation, also in a difference. What stands in the way of every look is a [`CaptureNote`](crate::CaptureNote).
     pub missing: Vec<Shortfall>,
+}
+
+impl Coverage {
+    /// What an instrument can see before anything came too late.
+    pub fn new(source: Source, sees: Vec<&'static str>, blind_to: Vec<&'static str>) -> Coverage {
+        Coverage { source, sees, blind_to, missing: Vec::new() }
+    }
 }
 
 #[cfg(all(test, feature = "serde"))]

@@ -1,20 +1,26 @@
 //! Who waited for whom.
 
+use std::time::Duration;
+
 /// Who waited for whom: by the spawn sites of slow polls, and of the tasks that had to wait for them.
 ///
-/// All that tasks waited for the loop is in it: the `wait_ns` of all charges and `unattributed_ns` add up to the sum of the times
+/// All that tasks waited for the loop is in it: the `wait` of all charges and `unattributed` add up to the sum of the times
 /// from wake to poll.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Ledger {
     /// The longest waits first.
     pub charges: Vec<Charge>,
-    /// What tasks waited otherwise, in nanoseconds: for polls that were not slow, for the scheduler, or, on a multi-thread
+    /// What tasks waited otherwise: for polls that were not slow, for the scheduler, or, on a multi-thread
     /// runtime, for a slow poll on another worker than the one that polled them in the end.
-    pub unattributed_ns: u64,
+    pub unattributed: Duration,
 }
 
 /// What tasks spawned at one place waited for slow polls of tasks spawned at another, or at the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Charge {
     /// `file:line` of the slow polls' tasks; `None` for the pairs beyond the table's size, all together.
     pub culprit: Option<String>,
@@ -22,12 +28,19 @@ pub struct Charge {
     pub waiter: Option<String>,
     /// How many polls had to wait; one that waited for two slow polls counts twice.
     pub tasks: u64,
-    /// How long those that were ready waited, in nanoseconds.
-    pub wait_ns: u64,
+    /// How long those that were ready waited.
+    pub wait: Duration,
     /// Of `tasks`, the late ones: see [`Blame::late_tasks`](crate::Blame::late_tasks).
     pub late_tasks: u64,
-    /// How long all of them waited at most, in nanoseconds.
-    pub wait_most_ns: u64,
+    /// How long all of them waited at most.
+    pub wait_most: Duration,
+}
+
+impl Charge {
+    /// Nobody has waited yet, of these two places.
+    pub fn new(culprit: Option<String>, waiter: Option<String>) -> Charge {
+        Charge { culprit, waiter, tasks: 0, wait: Duration::ZERO, late_tasks: 0, wait_most: Duration::ZERO }
+    }
 }
 
 impl Ledger {
@@ -40,15 +53,15 @@ impl Ledger {
             None => charge.clone(),
             Some(before) => Charge {
                 tasks: charge.tasks.saturating_sub(before.tasks),
-                wait_ns: charge.wait_ns.saturating_sub(before.wait_ns),
+                wait: charge.wait.saturating_sub(before.wait),
                 late_tasks: charge.late_tasks.saturating_sub(before.late_tasks),
-                wait_most_ns: charge.wait_most_ns.saturating_sub(before.wait_most_ns),
+                wait_most: charge.wait_most.saturating_sub(before.wait_most),
                 ..charge.clone()
             },
         });
         Ledger {
-            charges: charges.filter(|charge| charge.tasks > 0 || charge.wait_most_ns > 0).collect(),
-            unattributed_ns: self.unattributed_ns.saturating_sub(earlier.unattributed_ns),
+            charges: charges.filter(|charge| charge.tasks > 0 || !charge.wait_most.is_zero()).collect(),
+            unattributed: self.unattributed.saturating_sub(earlier.unattributed),
         }
     }
 }

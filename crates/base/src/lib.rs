@@ -20,6 +20,9 @@ mod frame;
 mod ledger;
 mod lines;
 mod missing;
+#[cfg(feature = "serde")]
+#[doc(hidden)]
+pub mod place;
 pub mod redact;
 
 pub use blame::{Blame, Waited};

@@ -3,6 +3,7 @@
 /// Lines written of slow polls. Together they are as many as the slow polls, once all are delivered.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+// Not `non_exhaustive`: who reads recordings makes them.
 pub struct Lines {
     /// Written.
     pub printed: u64,

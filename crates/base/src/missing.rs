@@ -1,28 +1,31 @@
 //! Why a slow poll is told without its line: what came too late, or did not come. Plain data.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Why a slow poll was told without what a look at it shows, or without names. Its `Display` is a phrase of one line. What
 /// stands in the way of every look is a [`CaptureNote`](crate::CaptureNote) instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Missing {
     /// The poll was over when the watchdog came, or before its look was complete.
     WatchdogLate {
-        /// How long after the poll had become slow that was, in nanoseconds.
-        late_ns: u64,
-        /// For how much of that the watchdog itself was ready to run and had no CPU, in nanoseconds; `None` when not known.
-        without_cpu_ns: Option<u64>,
+        /// How long after the poll had become slow that was.
+        late: Duration,
+        /// For how much of that the watchdog itself was ready to run and had no CPU; `None` when not known.
+        without_cpu: Option<Duration>,
     },
     /// The watchdog had not come back when the poll was told.
     WatchdogAwaited {
-        /// How long after the poll's end it was told, in nanoseconds.
-        after_ns: u64,
+        /// How long after the poll's end it was told.
+        after: Duration,
     },
     /// It was looked at, and names were still being read when it was told. A later snapshot has them.
     NamesLate {
-        /// How long after the poll's end it was told, in nanoseconds.
-        after_ns: u64,
+        /// How long after the poll's end it was told.
+        after: Duration,
     },
     /// It was looked at, and more waited to be named than is kept.
     TooManyToName,
@@ -32,40 +35,40 @@ pub enum Missing {
 
 impl Missing {
     /// What one is compared with another by.
-    fn ns(self) -> u64 {
+    fn length(self) -> Duration {
         match self {
-            Missing::WatchdogLate { late_ns, .. } => late_ns,
-            Missing::WatchdogAwaited { after_ns } | Missing::NamesLate { after_ns } => after_ns,
-            Missing::TooManyToName | Missing::Unanswered => 0,
+            Missing::WatchdogLate { late, .. } => late,
+            Missing::WatchdogAwaited { after } | Missing::NamesLate { after } => after,
+            Missing::TooManyToName | Missing::Unanswered => Duration::ZERO,
         }
     }
 }
 
-fn ms(ns: u64) -> String {
-    format!("{:.1} ms", ns as f64 / 1e6)
+fn ms(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 
-fn seconds(ns: u64) -> String {
-    format!("{:.1} s", ns as f64 / 1e9)
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
 }
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Missing::WatchdogLate { late_ns, without_cpu_ns } => {
-                write!(f, "no line: the watchdog came {} late, after the poll's end", ms(late_ns))?;
-                match without_cpu_ns {
-                    Some(ns) if ns >= late_ns / 2 => {
-                        write!(f, ": the machine was busy and gave it no CPU for {}", ms(ns))
+            Missing::WatchdogLate { late, without_cpu } => {
+                write!(f, "no line: the watchdog came {} late, after the poll's end", ms(late))?;
+                match without_cpu {
+                    Some(time) if time >= late / 2 => {
+                        write!(f, ": the machine was busy and gave it no CPU for {}", ms(time))
                     }
                     _ => Ok(()),
                 }
             }
-            Missing::WatchdogAwaited { after_ns } => {
-                write!(f, "no line: the watchdog was still awaited {} after the poll's end", seconds(after_ns))
+            Missing::WatchdogAwaited { after } => {
+                write!(f, "no line: the watchdog was still awaited {} after the poll's end", seconds(after))
             }
-            Missing::NamesLate { after_ns } => {
-                write!(f, "no line: names were still being read {} after the poll's end", seconds(after_ns))
+            Missing::NamesLate { after } => {
+                write!(f, "no line: names were still being read {} after the poll's end", seconds(after))
             }
             Missing::TooManyToName => f.write_str("no line: too many others waited to be named"),
             Missing::Unanswered => f.write_str("no line: its thread had no CPU on which to say where it was"),
@@ -77,12 +80,16 @@ impl fmt::Display for Missing {
 /// to do about it.
 ///
 /// ```
-/// use pollscope_base::{Missing, Shortfall};
-/// let shortfall = Shortfall { polls: 3, worst: Missing::NamesLate { after_ns: 10_000_000_000 } };
-/// let line = shortfall.to_string();
+/// use std::time::Duration;
+/// use pollscope_base::{Missing, Shortfalls};
+/// let mut shortfalls = Shortfalls::default();
+/// (8..=10).for_each(|seconds| shortfalls.count(Missing::NamesLate { after: Duration::from_secs(seconds) }));
+/// let line = shortfalls.all()[0].to_string();
 /// assert!(line.starts_with("cannot name the lines of 3 slow polls: names were still being read up to 10.0 s after"), "{line}");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Shortfall {
     /// The slow polls.
     pub polls: u64,
@@ -95,23 +102,23 @@ impl fmt::Display for Shortfall {
         const STAY: &str = "slow polls keep their durations";
         let polls = format!("{} slow {}", self.polls, if self.polls == 1 { "poll" } else { "polls" });
         match self.worst {
-            Missing::WatchdogLate { late_ns, .. } => write!(
+            Missing::WatchdogLate { late, .. } => write!(
                 f,
                 "cannot see {polls}: the watchdog came up to {} late, after the end; {STAY}, a CPU that is free now and then \
                  shows more",
-                ms(late_ns)
+                ms(late)
             ),
-            Missing::WatchdogAwaited { after_ns } => write!(
+            Missing::WatchdogAwaited { after } => write!(
                 f,
                 "cannot see {polls}: the watchdog was still awaited up to {} after the end; {STAY}, a CPU that is free now and \
                  then shows more",
-                seconds(after_ns)
+                seconds(after)
             ),
-            Missing::NamesLate { after_ns } => write!(
+            Missing::NamesLate { after } => write!(
                 f,
                 "cannot name the lines of {polls}: names were still being read up to {} after the end; {STAY}, an optimised \
                  build or a machine with a free CPU reads them faster",
-                seconds(after_ns)
+                seconds(after)
             ),
             Missing::TooManyToName => write!(
                 f,
@@ -137,7 +144,7 @@ impl Shortfalls {
         match self.0.iter_mut().find(is_same) {
             Some(known) => {
                 known.polls += 1;
-                if missing.ns() > known.worst.ns() {
+                if missing.length() > known.worst.length() {
                     known.worst = missing;
                 }
             }
@@ -155,10 +162,10 @@ impl Shortfalls {
 mod tests {
     use super::*;
 
-    const MS: u64 = 1_000_000;
+    const MS: Duration = Duration::from_millis(1);
 
-    fn late(ms: u64, without_cpu_ms: Option<u64>) -> Missing {
-        Missing::WatchdogLate { late_ns: ms * MS, without_cpu_ns: without_cpu_ms.map(|ms| ms * MS) }
+    fn late(ms: u32, without_cpu_ms: Option<u32>) -> Missing {
+        Missing::WatchdogLate { late: ms * MS, without_cpu: without_cpu_ms.map(|ms| ms * MS) }
     }
 
     #[test]
@@ -170,9 +177,9 @@ mod tests {
             let said = late(80, unknown).to_string();
             assert_eq!(said, "no line: the watchdog came 80.0 ms late, after the poll's end", "{unknown:?}");
         }
-        let names = Missing::NamesLate { after_ns: 10_000 * MS };
+        let names = Missing::NamesLate { after: 10_000 * MS };
         assert_eq!(names.to_string(), "no line: names were still being read 10.0 s after the poll's end");
-        for missing in [names, Missing::WatchdogAwaited { after_ns: MS }, Missing::TooManyToName, Missing::Unanswered] {
+        for missing in [names, Missing::WatchdogAwaited { after: MS }, Missing::TooManyToName, Missing::Unanswered] {
             assert!(missing.to_string().starts_with("no line: "), "{missing}");
         }
     }
@@ -192,8 +199,8 @@ mod tests {
     fn every_count_says_why_and_what_to_do() {
         for worst in [
             late(80, None),
-            Missing::WatchdogAwaited { after_ns: MS },
-            Missing::NamesLate { after_ns: MS },
+            Missing::WatchdogAwaited { after: MS },
+            Missing::NamesLate { after: MS },
             Missing::TooManyToName,
             Missing::Unanswered,
         ] {

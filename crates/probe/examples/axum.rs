@@ -45,5 +45,5 @@ async fn serve() -> std::io::Result<()> {
 
 fn main() -> std::io::Result<()> {
     let probe = Probe::builder().slow_poll_threshold(Duration::from_millis(10)).log_to(std::io::stderr());
-    probe.run(Builder::new_multi_thread().enable_all(), serve())?
+    probe.try_run(Builder::new_multi_thread().enable_all(), serve())
 }

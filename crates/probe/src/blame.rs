@@ -9,6 +9,7 @@
 //! waited for was asked for before it; it waited at most as long as the poll lasted.
 
 use std::panic::Location;
+use std::time::Duration;
 
 use pollscope_base::{Blame, Waited};
 
@@ -89,13 +90,13 @@ impl Worst {
         let version = self.version.load(Acquire);
         let is_known = self.wait_ns.load(Relaxed) > 0;
         // The clock starts at 1.
-        let since_installation = |ns: &AtomicU64| ns.load(Relaxed).saturating_sub(1);
-        let waited = Waited {
-            task_id: self.task.load(Relaxed),
-            spawned_at: self.spawned_at.load()?,
-            ready_ns: since_installation(&self.ready_ns),
-            polled_ns: since_installation(&self.polled_ns),
-        };
+        let since_installation = |ns: &AtomicU64| Duration::from_nanos(ns.load(Relaxed).saturating_sub(1));
+        let waited = Waited::new(
+            self.task.load(Relaxed),
+            self.spawned_at.load()?,
+            since_installation(&self.ready_ns),
+            since_installation(&self.polled_ns),
+        );
         fence(Acquire);
         // An acquire: who finds it replaced because its cell is another slow poll's finds that of the cell as well.
         (is_known && version.is_multiple_of(2) && self.version.load(Acquire) == version).then_some(waited)
@@ -118,14 +119,12 @@ impl Blames {
         let closes_ns = cell.closes_ns.load(Acquire);
         let (ready, late) = (cell.tasks.load(Acquire), cell.late_tasks.load(Acquire));
         let wait_ns = cell.wait_ns.load(Acquire);
-        let blame = Blame {
-            tasks: ready + late,
-            wait_ns,
-            late_tasks: late,
-            wait_most_ns: wait_ns + cell.late_ns.load(Acquire),
-            lifo_tasks: cell.lifo_tasks.load(Acquire),
-            worst: cell.worst.read(),
-        };
+        let mut blame = Blame::default();
+        (blame.tasks, blame.late_tasks) = (ready + late, late);
+        blame.wait = Duration::from_nanos(wait_ns);
+        blame.wait_most = Duration::from_nanos(wait_ns + cell.late_ns.load(Acquire));
+        blame.lifo_tasks = cell.lifo_tasks.load(Acquire);
+        blame.worst = cell.worst.read();
         // It may have been given to a later slow poll meanwhile.
         (cell.start.load(Relaxed) == start.0).then_some((blame, closes_ns != 0 && now_ns >= closes_ns))
     }

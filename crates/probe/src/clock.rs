@@ -43,11 +43,14 @@ impl Moment {
 
 /// Which clock durations are measured with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub enum ClockSource {
     /// The processor's time stamp counter, held against the operating system's clock.
+    #[cfg_attr(feature = "serde", serde(rename = "tsc"))]
     Tsc,
     /// The operating system's monotonic clock.
+    #[cfg_attr(feature = "serde", serde(rename = "CLOCK_MONOTONIC"))]
     Os,
 }
 

@@ -20,17 +20,16 @@ pub(crate) fn coverage(tracks_waits: bool) -> Coverage {
             blind_to.push("wake-to-poll times, and so who waited: they were switched off");
         }
         sees.extend(["watched futures", "busy stretches of each worker"]);
-        Coverage { source: Source::Hooks, sees, blind_to, missing: Vec::new() }
+        Coverage::new(Source::Hooks, sees, blind_to)
     } else {
-        Coverage {
-            source: Source::Wrappers,
-            sees: vec!["watched futures", "busy stretches of each worker"],
-            blind_to: vec![
+        Coverage::new(
+            Source::Wrappers,
+            vec!["watched futures", "busy stretches of each worker"],
+            vec![
                 "tasks that are not watched: build with --cfg tokio_unstable to see them",
                 "wake-to-poll times: build with --cfg tokio_unstable to see them",
                 blocking_pool,
             ],
-            missing: Vec::new(),
-        }
+        )
     }
 }

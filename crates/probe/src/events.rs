@@ -20,7 +20,7 @@
 //! | `function` | `str` | | that frame's function |
 //! | `missing` | `str` | | why there is no line, where it came too late: [`Missing`](crate::Missing) |
 //! | `blamed_tasks` | `u64` | tasks | how many polls had to wait for it: [`Blame::tasks`](crate::Blame::tasks) |
-//! | `wait_ns` | `u64` | ns | how long those that were ready waited for it, added up: [`Blame::wait_ns`](crate::Blame::wait_ns) |
+//! | `wait_ns` | `u64` | ns | how long those that were ready waited for it, added up: [`Blame::wait`](crate::Blame::wait) |
 //!
 //! Texts are as the program has them: a subscriber that writes to a terminal escapes them, as that of `tracing-subscriber` does.
 //! [`redact_paths`](crate::ProbeBuilder::redact_paths) hides paths here as well.
@@ -42,6 +42,7 @@ use tracing::dispatcher::{self, Dispatch};
 use tracing::subscriber::NoSubscriber;
 
 use crate::snapshot::SlowPoll;
+use pollscope_base::duration::to_ns;
 use pollscope_base::redact::redacted_source;
 
 /// The target of every event, for filters: `pollscope=off` silences it.
@@ -84,14 +85,14 @@ impl Events {
             task_name = poll.task_name.as_deref(),
             spawned_at = spawned_at.as_str(),
             worker = poll.worker.map(|worker| worker as u64),
-            duration_ns = poll.duration_ns,
+            duration_ns = to_ns(poll.duration),
             cause = evidence.cause.map(|cause| cause.as_str()),
             syscall = evidence.call.as_ref().map(|call| call.text.as_str()),
             blocking_line = evidence.blocking_line.as_deref(),
             function = evidence.function.as_deref(),
             missing = evidence.missing.map(|missing| missing.to_string()).as_deref(),
             blamed_tasks = poll.blame.map(|blame| blame.tasks),
-            wait_ns = poll.blame.map(|blame| blame.wait_ns),
+            wait_ns = poll.blame.map(|blame| to_ns(blame.wait)),
             "{}",
             poll.executing(self.redacted),
         );

@@ -166,14 +166,8 @@ impl<const BITS: u32, const CELLS: usize> Sum<BITS, CELLS> {
             .filter(|&index| self.counts[index] > 0)
             .map(|index| Bucket { low_ns: lowest(index), high_ns: lowest(index + 1) - 1, count: self.counts[index] })
             .collect();
-        Distribution {
-            digits: Buckets::<BITS, CELLS>::DIGITS,
-            buckets,
-            sum_ns: self.sum_ns,
-            min_ns: self.min_ns,
-            max_ns: self.max_ns,
-            clamped: self.clamped,
-        }
+        let extremes_ns = self.min_ns.zip(self.max_ns);
+        Distribution::new(Buckets::<BITS, CELLS>::DIGITS, buckets, self.sum_ns, extremes_ns, self.clamped)
     }
 }
 

@@ -5,9 +5,11 @@
 //! there for what was seen, within a bound. What did not come by then is told with the reason.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::snapshot::SlowPoll;
+use pollscope_base::duration::to_ns;
 use pollscope_base::{Blame, Cause, Evidence, Missing, Shortfalls};
 
 /// Slow polls that wait for delivery, at most.
@@ -171,10 +173,10 @@ impl Journal {
                 continue;
             }
             waiting.is_settled = true;
-            let slow_ns = (waiting.end_ns - waiting.poll.duration_ns.min(waiting.end_ns)).saturating_add(threshold_ns);
-            let late_ns = at_ns.saturating_sub(slow_ns);
-            let without_cpu_ns = without_cpu_ns.map(|ns| ns.min(late_ns));
-            waiting.poll.evidence.missing = Some(Missing::WatchdogLate { late_ns, without_cpu_ns });
+            let slow_ns = waiting.end_ns.saturating_sub(to_ns(waiting.poll.duration)).saturating_add(threshold_ns);
+            let late = Duration::from_nanos(at_ns.saturating_sub(slow_ns));
+            let without_cpu = without_cpu_ns.map(|ns| Duration::from_nanos(ns).min(late));
+            waiting.poll.evidence.missing = Some(Missing::WatchdogLate { late, without_cpu });
             if let Some(place) = waiting.listed {
                 self.list[place].evidence.missing = waiting.poll.evidence.missing;
             }
@@ -250,7 +252,7 @@ impl Journal {
             let Some(mut first) = self.waiting.pop_front() else { break };
             charge(&mut first.poll, first.key, blame);
             if is_awaited {
-                self.tell_without(&mut first, age_ns);
+                self.tell_without(&mut first, Duration::from_nanos(age_ns));
             }
             if let Some(missing) = first.poll.evidence.missing {
                 self.shortfalls.count(missing);
@@ -268,31 +270,32 @@ impl Journal {
     }
 
     /// What the watchdog saw is not waited for any longer: what is known without it, and why there is no more.
-    fn tell_without(&self, waiting: &mut Waiting, after_ns: u64) {
+    fn tell_without(&self, waiting: &mut Waiting, after: Duration) {
         match self.watched.active.get(&waiting.key) {
             Some(Some(unnamed)) => {
-                let late = unnamed.blocking_line.is_none().then_some(Missing::NamesLate { after_ns });
-                let missing = unnamed.missing.or(late);
-                learn(&mut waiting.poll, Evidence { missing, ..unnamed.clone() });
+                let late = unnamed.blocking_line.is_none().then_some(Missing::NamesLate { after });
+                let mut unnamed = unnamed.clone();
+                unnamed.missing = unnamed.missing.or(late);
+                learn(&mut waiting.poll, unnamed);
             }
             // What was seen of it before, as of a poll with others in it, stays.
             Some(None) if waiting.is_settled => {}
-            Some(None) | None => waiting.poll.evidence.missing = Some(Missing::WatchdogAwaited { after_ns }),
+            Some(None) | None => waiting.poll.evidence.missing = Some(Missing::WatchdogAwaited { after }),
         }
     }
 }
 
 /// Takes up what the watchdog saw.
-fn learn(poll: &mut SlowPoll, evidence: Evidence) {
+fn learn(poll: &mut SlowPoll, mut evidence: Evidence) {
     // That the worker was handed over is known from the end of the poll itself.
-    let cause = match poll.evidence.cause {
-        Some(Cause::BlockInPlace) => Some(Cause::BlockInPlace),
-        _ => evidence.cause,
-    };
+    if poll.evidence.cause == Some(Cause::BlockInPlace) {
+        evidence.cause = Some(Cause::BlockInPlace);
+    }
     // The watchdog's clocks were read a little after the end.
-    let cpu_ns = evidence.cpu_ns.map(|ns| ns.min(poll.duration_ns));
-    let run_delay_ns = evidence.run_delay_ns.map(|ns| ns.min(poll.duration_ns - cpu_ns.unwrap_or(0)));
-    poll.evidence = Evidence { cause, cpu_ns, run_delay_ns, ..evidence };
+    evidence.cpu_time = evidence.cpu_time.map(|time| time.min(poll.duration));
+    let rest = poll.duration.saturating_sub(evidence.cpu_time.unwrap_or_default());
+    evidence.run_delay = evidence.run_delay.map(|time| time.min(rest));
+    poll.evidence = evidence;
 }
 
 /// Takes up who waited. Threads forget that: what was known once stays.

@@ -1,6 +1,22 @@
 //! Measures every task poll of a Tokio runtime: how long it lasted, how long the task had waited for it, where the
 //! task was spawned; and reports the slow ones, as asyncio's debug mode does.
 //!
+//! ```toml
+//! [dependencies]
+//! pollscope-probe = "0.1"
+//! tokio = { version = "1.54", features = ["rt-multi-thread"] }
+//! ```
+//!
+//! | feature | what it adds | crates that it adds |
+//! |---|---|---|
+//! | `capture`, on by default | the blocking line of a slow poll, its system call and its cause, on Linux on x86-64 | pollscope-stacks and what that needs |
+//! | `metrics` | what snapshots have, for a recorder of the facade `metrics` | metrics |
+//! | `serde` | snapshots can be serialised, and most of what is in them read back | serde |
+//! | `task-names` | names of tasks in tokio-console; turns on Tokio's feature `tracing`, for everything linked with it | tracing |
+//! | `tracing` | slow polls as events; does not turn on Tokio's feature of that name | tracing |
+//!
+//! Without any it depends on tokio, pin-project-lite and pollscope-base alone.
+//!
 //! You provide a runtime builder, a threshold and, if you like, a callback or a writer for lines.
 //! The probe does the rest on the poll's own thread with a clock read, a few plain stores and no lock, allocation or
 //! system call after a spawn site's first poll; whatever reads, prints or calls you runs on a thread of its own.
@@ -29,8 +45,9 @@
 //! [watched](Probe::watch) and each worker's busy stretches; [`Coverage`] says which. Durations are exact on every machine; where
 //! something stands in the way of seeing what a slow poll did, it is `None`, and a [`CaptureNote`] says why, once.
 //!
-//! In place of `#[tokio::main]`, [`ProbeBuilder::run`] does all of the above in one call. [`Probe`] says what ends when.
-//! [`Probe::serve_prometheus`] serves it all to Prometheus.
+//! In place of `#[tokio::main]`, [`ProbeBuilder::run`] does all of the above in one call, and so does [`ProbeBuilder::try_run`] for
+//! a `main` that returns a `Result`. [`Probe`] says what ends when. [`Probe::snapshot`] and [`Probe::intervals`] give everything as
+//! plain data, in which times are [`Duration`](std::time::Duration)s; [`Probe::serve_prometheus`] serves it to Prometheus.
 //!
 //! In your own tests, [`testing`] fails a future that holds up its loop.
 //!
@@ -60,6 +77,8 @@ mod coverage;
 mod env;
 #[cfg(feature = "tracing")]
 pub mod events;
+#[cfg(feature = "metrics")]
+mod facade;
 mod histogram;
 mod hooks;
 mod journal;
@@ -106,7 +125,9 @@ pub use pollscope_base::{
     Blame, Bucket, Call, CaptureNote, Cause, Charge, Coverage, Distribution, Evidence, Frame as StackFrame, Ledger,
     Lines, Missing, Shortfall, Source, Waited,
 };
-pub use probe::{DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Probe, ProbeBuilder, ThresholdError};
+pub use probe::{
+    DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Intervals, Probe, ProbeBuilder, ThresholdError,
+};
 pub use snapshot::{Polling, Site, SlowPoll, Snapshot};
 pub use tokio_api::TOKIO_UNSTABLE;
 pub use watch::Watch;

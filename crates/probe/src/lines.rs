@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use pollscope_base::duration::to_ns;
 use pollscope_base::escape::Escaped;
 use pollscope_base::redact::redacted_source;
 
@@ -44,7 +45,7 @@ impl Limiter {
     /// The line for a slow poll; `None` when its site had its share of this minute.
     pub(crate) fn line(&mut self, poll: &SlowPoll) -> Option<String> {
         let at = poll.spawned_at;
-        let now_ns = poll.start_ns.saturating_add(poll.duration_ns);
+        let now_ns = to_ns(poll.start.saturating_add(poll.duration));
         let window = self.window((at.file(), at.line(), poll.evidence.function.clone()), now_ns);
         if window.printed == PER_MINUTE {
             window.suppressed += 1;
@@ -103,7 +104,7 @@ impl Window {
 
 /// What the watchdog saw, or why it did not, and who paid, in a line below; nothing where nothing is known.
 pub(crate) fn details(poll: &SlowPoll) -> String {
-    let seen = poll.evidence.account(poll.duration_ns);
+    let seen = poll.evidence.account(poll.duration);
     let paid = poll.blame.filter(|blame| blame.tasks > 0).map(|blame| blame.to_string());
     let known: Vec<String> = [seen, paid].into_iter().flatten().collect();
     if known.is_empty() { String::new() } else { format!("     {}\n", known.join("; ")) }
@@ -111,6 +112,8 @@ pub(crate) fn details(poll: &SlowPoll) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use pollscope_base::{Blame, Cause, Evidence, Missing};
 
@@ -121,8 +124,8 @@ mod tests {
             task_name: Some("writer".into()),
             spawned_at: std::panic::Location::caller(),
             worker: Some(0),
-            start_ns: at_ns,
-            duration_ns: 0,
+            start: Duration::from_nanos(at_ns),
+            duration: Duration::ZERO,
             evidence: Evidence::default(),
             blame: None,
         }
@@ -131,8 +134,10 @@ mod tests {
     #[test]
     fn what_is_known_stands_below_the_line() {
         let mut known = poll(0);
-        (known.duration_ns, known.evidence.cause) = (2_000_000_000, Some(Cause::Cpu));
-        known.blame = Some(Blame { tasks: 1, wait_ns: 1_500_000_000, ..Blame::default() });
+        (known.duration, known.evidence.cause) = (Duration::from_secs(2), Some(Cause::Cpu));
+        let mut blame = Blame::default();
+        (blame.tasks, blame.wait) = (1, Duration::from_millis(1_500));
+        known.blame = Some(blame);
         let line = Limiter::default().line(&known).unwrap();
         let details = line.lines().nth(1).unwrap();
         assert_eq!(details, "     cpu; made 1 task wait 1.500 s in all");
@@ -141,10 +146,10 @@ mod tests {
     #[test]
     fn what_was_not_seen_is_told_with_the_reason() {
         let mut unseen = poll(0);
-        unseen.duration_ns = 2_000_000_000;
+        unseen.duration = Duration::from_secs(2);
         let below = |poll: &SlowPoll| Limiter::default().line(poll).unwrap().lines().nth(1).map(str::to_owned);
         assert_eq!(below(&unseen), None);
-        unseen.evidence.missing = Some(Missing::NamesLate { after_ns: 10_000_000_000 });
+        unseen.evidence.missing = Some(Missing::NamesLate { after: Duration::from_secs(10) });
         let why = "no line: names were still being read 10.0 s after the poll's end";
         assert_eq!(below(&unseen), Some(format!("     {why}")));
         unseen.evidence.cause = Some(Cause::Cpu);

@@ -20,9 +20,11 @@ use crate::watchdog::Watchdog;
 
 mod builder;
 mod install;
+mod intervals;
 
 pub use builder::{DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, ProbeBuilder};
 pub use install::InstallError;
+pub use intervals::Intervals;
 
 /// How long the last handle waits, when it is dropped, for the last lines to be written,
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -42,7 +44,7 @@ const LAST_EVIDENCE: Duration = Duration::from_secs(5);
 ///
 /// let snapshot = probe.snapshot();
 /// assert_eq!(snapshot.slow_polls_total, 1);
-/// assert!(snapshot.slow_polls[0].duration_ns >= 6_000_000);
+/// assert!(snapshot.slow_polls[0].duration >= Duration::from_millis(6));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -148,7 +150,7 @@ impl Probe {
     }
 
     /// From now on a poll is slow that lasts at least this long; also one that goes on already. What was counted before stays as it is:
-    /// [`Snapshot::threshold_ns`] is the last threshold.
+    /// [`Snapshot::slow_poll_threshold`] is the last threshold.
     ///
     /// # Errors
     /// When the threshold is 0, or the probe is off: asyncio ignores that silently, and nobody notices that nothing is reported.

@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write};
+use std::time::Duration;
 
 use pollscope_base::Distribution;
+use pollscope_base::duration::to_ns;
 use pollscope_base::escape::escape;
 
 use crate::snapshot::Snapshot;
@@ -100,6 +102,54 @@ impl Snapshot {
     }
 }
 
+/// A metric's name without its prefix, what it is, and its value.
+pub(crate) type Metric<T> = (&'static str, &'static str, T);
+
+pub(crate) fn histograms(snapshot: &Snapshot) -> impl Iterator<Item = Metric<&Distribution>> {
+    let latency = "How long ready tasks waited for the loop, wake to poll.";
+    let busy = "How long workers ran without waiting for events, unpark to park.";
+    [
+        ("poll_duration_seconds", "How long polls lasted, by their own time.", Some(&snapshot.polls)),
+        ("schedule_latency_seconds", latency, snapshot.schedule_latency.as_ref()),
+        ("busy_stretch_seconds", busy, Some(&snapshot.busy_stretches)),
+    ]
+    .into_iter()
+    .filter_map(|(name, help, distribution)| Some((name, help, distribution?)))
+}
+
+pub(crate) fn gauges(snapshot: &Snapshot) -> impl Iterator<Item = Metric<Duration>> {
+    let oldest = snapshot.polling.iter().map(|polling| polling.elapsed).max();
+    let under_way = "For how long the oldest poll that is under way has been; 0 when none is.";
+    [
+        ("poll_longest_seconds", "The longest poll.", snapshot.polls.max()),
+        ("poll_under_way_seconds", under_way, Some(oldest.unwrap_or_default())),
+        ("slow_poll_threshold_seconds", "From how long on a poll is slow.", Some(snapshot.slow_poll_threshold)),
+    ]
+    .into_iter()
+    .filter_map(|(name, help, time)| Some((name, help, time?)))
+}
+
+pub(crate) fn counters(snapshot: &Snapshot) -> [Metric<u64>; 6] {
+    [
+        ("slow_polls_total", "Polls that lasted at least the threshold.", snapshot.slow_polls_total),
+        ("slow_polls_dropped_total", "Slow polls listed nowhere, for want of room.", snapshot.slow_polls_dropped),
+        ("lines_written_total", "Lines written of slow polls.", snapshot.lines.printed),
+        ("lines_suppressed_total", "Lines of slow polls held back or lost.", snapshot.lines.suppressed),
+        ("names_refused_total", "Named tasks counted as unnamed, for want of room.", snapshot.names_refused),
+        ("callback_panics_total", "Panics of the slow-poll callback, caught.", snapshot.callback_panics),
+    ]
+}
+
+pub(crate) const INFO_HELP: &str = "What measures, and how: always 1.";
+
+pub(crate) fn info(snapshot: &Snapshot) -> [(&'static str, &'static str); 3] {
+    [
+        ("version", env!("CARGO_PKG_VERSION")),
+        ("clock", snapshot.clock.as_str()),
+        ("source", snapshot.coverage.source.as_str()),
+    ]
+}
+
 /// Texts of one probe after another in time.
 ///
 /// A site that once had a label keeps it: if ranks alone decided, what `other` counts would shrink whenever a site left it, and
@@ -112,48 +162,20 @@ pub(crate) struct Exposition {
 impl Exposition {
     pub(crate) fn text(&mut self, snapshot: &Snapshot) -> String {
         let mut text = Text::default();
-        text.histogram("poll_duration_seconds", "How long polls lasted, by their own time.", &snapshot.polls);
-        if let Some(latency) = &snapshot.schedule_latency {
-            text.histogram(
-                "schedule_latency_seconds",
-                "How long ready tasks waited for the loop, wake to poll.",
-                latency,
-            );
-        }
-        let busy = "How long workers ran without waiting for events, unpark to park.";
-        text.histogram("busy_stretch_seconds", busy, &snapshot.busy_stretches);
-        if let Some(longest) = snapshot.polls.max_ns {
-            text.gauge("poll_longest_seconds", "The longest poll.", seconds(longest));
-        }
-        let under_way = snapshot.polling.iter().map(|polling| polling.for_ns).max();
-        let help = "For how long the oldest poll that is under way has been; 0 when none is.";
-        text.gauge("poll_under_way_seconds", help, seconds(under_way.unwrap_or(0)));
-        let threshold = "From how long on a poll is slow.";
-        text.gauge("slow_poll_threshold_seconds", threshold, seconds(snapshot.threshold_ns));
-        for (name, help, count) in [
-            ("slow_polls_total", "Polls that lasted at least the threshold.", snapshot.slow_polls_total),
-            ("slow_polls_dropped_total", "Slow polls listed nowhere, for want of room.", snapshot.slow_polls_dropped),
-            ("lines_written_total", "Lines written of slow polls.", snapshot.lines.printed),
-            ("lines_suppressed_total", "Lines of slow polls held back or lost.", snapshot.lines.suppressed),
-            ("names_refused_total", "Named tasks counted as unnamed, for want of room.", snapshot.names_refused),
-            ("callback_panics_total", "Panics of the slow-poll callback, caught.", snapshot.callback_panics),
-        ] {
+        histograms(snapshot).for_each(|(name, help, distribution)| text.histogram(name, help, distribution));
+        gauges(snapshot).for_each(|(name, help, time)| text.gauge(name, help, seconds(to_ns(time))));
+        for (name, help, count) in counters(snapshot) {
             text.family(name, "counter", help);
             text.sample(name, &[], count);
         }
         text.sites(&self.rows(snapshot));
-        text.family("info", "gauge", "What measures, and how: always 1.");
-        let labels = [
-            ("version", env!("CARGO_PKG_VERSION")),
-            ("clock", snapshot.clock.as_str()),
-            ("source", snapshot.coverage.source.as_str()),
-        ];
-        text.sample("info", &labels, 1);
+        text.family("info", "gauge", INFO_HELP);
+        text.sample("info", &info(snapshot), 1);
         text.0
     }
 
     /// A row for each label, `other` last.
-    fn rows(&mut self, snapshot: &Snapshot) -> Vec<(String, Row)> {
+    pub(crate) fn rows(&mut self, snapshot: &Snapshot) -> Vec<(String, Row)> {
         let mut other = None;
         let mut rows: BTreeMap<String, Row> = BTreeMap::new();
         for site in &snapshot.sites {
@@ -181,10 +203,10 @@ impl Exposition {
 
 /// What is told of a spawn site.
 #[derive(Debug, Default)]
-struct Row {
-    polls: u64,
-    slow: u64,
-    ns: u64,
+pub(crate) struct Row {
+    pub(crate) polls: u64,
+    pub(crate) slow: u64,
+    pub(crate) ns: u64,
 }
 
 impl Row {

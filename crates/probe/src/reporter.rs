@@ -63,6 +63,8 @@ pub(crate) struct Reporter {
     pub(crate) callback: Option<Callback>,
     #[cfg(feature = "tracing")]
     pub(crate) events: Option<crate::events::Events>,
+    #[cfg(feature = "metrics")]
+    pub(crate) facade: Option<crate::facade::Facade>,
     pub(crate) writer: Option<LineWriter>,
 }
 
@@ -190,6 +192,8 @@ impl Reporter {
             for line in limiter.close(self.shared.clock.now_ns(), finish) {
                 self.write(&line);
             }
+            #[cfg(feature = "metrics")]
+            self.tell_facade(finish);
             if finish {
                 answered = asked;
                 control.answer(asked, stop);
@@ -249,6 +253,16 @@ impl Reporter {
         delivered
     }
 
+    /// Tells the recorder of metrics what is new, if it is time to; a panic of its is counted as a callback's.
+    #[cfg(feature = "metrics")]
+    fn tell_facade(&mut self, now: bool) {
+        let Some(facade) = self.facade.as_mut().filter(|facade| now || facade.is_due()) else { return };
+        let snapshot = self.shared.snapshot();
+        if catch_unwind(AssertUnwindSafe(|| facade.tell(snapshot))).is_err() {
+            self.shared.callback_panics.fetch_add(1, Relaxed);
+        }
+    }
+
     /// Writes a line in one call, past any buffer; whether that succeeded. A writer that panics failed.
     fn write(&mut self, line: &str) -> bool {
         let Some(writer) = &mut self.writer else { return false };
@@ -294,6 +308,8 @@ mod tests {
             callback: None,
             #[cfg(feature = "tracing")]
             events: None,
+            #[cfg(feature = "metrics")]
+            facade: None,
             writer: Some(Box::new(Lines(tell))),
         };
         reporter.spawn(Arc::clone(&control)).unwrap();
@@ -309,7 +325,9 @@ mod tests {
             }
             thread::sleep(wait);
             let line = Some("src/main.rs:7".to_owned());
-            shared.seen(key, Evidence { blocking_line: line, captures: 1, ..Evidence::default() });
+            let mut evidence = Evidence::default();
+            (evidence.blocking_line, evidence.captures) = (line, 1);
+            shared.seen(key, evidence);
         });
     }
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pollscope_base::redact::redacted_evidence;
-use pollscope_base::{Blame, Cause, Charge, Coverage, Evidence, Ledger, Lines};
+use pollscope_base::{Blame, Cause, Charge, Distribution, Evidence, Ledger, Lines};
 
 use crate::alarm::Alarm;
 use crate::capture_limits::CaptureLimits;
@@ -76,17 +77,24 @@ fn charges(slots: &[Arc<Slot>]) -> Vec<Charge> {
         let places = row.places().map(|(culprit, waiter)| [line(culprit), line(waiter)]);
         let [culprit, waiter] =
             [0, 1].map(|which| places.map(|places| places[which]).map(|(file, line)| format!("{file}:{line}")));
-        let new = || Charge { culprit, waiter, tasks: 0, wait_ns: 0, late_tasks: 0, wait_most_ns: 0 };
-        let charge = totals.entry(places).or_insert_with(new);
+        let charge = totals.entry(places).or_insert_with(|| Charge::new(culprit, waiter));
         let (wait_ns, late) = (row.wait_ns.load(Acquire), row.late_tasks.load(Relaxed));
         charge.tasks += row.tasks.load(Relaxed) + late;
-        charge.wait_ns += wait_ns;
+        charge.wait += Duration::from_nanos(wait_ns);
         charge.late_tasks += late;
-        charge.wait_most_ns += wait_ns + row.late_ns.load(Relaxed);
+        charge.wait_most += Duration::from_nanos(wait_ns + row.late_ns.load(Relaxed));
     }
     let mut charges: Vec<Charge> = totals.into_values().collect();
-    charges.sort_by_key(|charge| std::cmp::Reverse(charge.wait_most_ns));
+    charges.sort_by_key(|charge| std::cmp::Reverse(charge.wait_most));
     charges
+}
+
+/// The charges, and what of all waiting is in none of them.
+fn ledger(charges: Vec<Charge>, latency: &Distribution) -> Ledger {
+    let charged = charges.iter().map(|charge| charge.wait).sum();
+    let mut ledger = Ledger::default();
+    (ledger.charges, ledger.unattributed) = (charges, latency.sum().saturating_sub(charged));
+    ledger
 }
 
 impl Shared {
@@ -202,10 +210,11 @@ impl Shared {
             redacted: self.redacted,
         }
         .to_string();
+        let age = Duration::from_nanos(age_ns);
         let details =
-            self.shown(evidence.clone()).sentence(age_ns).map_or(String::new(), |details| format!("     {details}\n"));
+            self.shown(evidence.clone()).sentence(age).map_or(String::new(), |details| format!("     {details}\n"));
         let line =
-            format!("WARN slow poll: Executing {task} still runs after {:.3} seconds\n{details}", age_ns as f64 / 1e9);
+            format!("WARN slow poll: Executing {task} still runs after {:.3} seconds\n{details}", age.as_secs_f64());
         lock(&self.journal).say(line);
     }
 
@@ -227,6 +236,8 @@ impl Shared {
     }
 
     fn slow_poll(&self, id: u64, raw: &RawSlowPoll) -> SlowPoll {
+        let mut evidence = Evidence::default();
+        evidence.cause = raw.handed_over.then_some(Cause::BlockInPlace);
         SlowPoll {
             id,
             task_id: (raw.task != 0).then_some(raw.task),
@@ -234,9 +245,9 @@ impl Shared {
             spawned_at: raw.location,
             worker: raw.worker.map(|worker| worker as usize),
             // The clock starts at 1.
-            start_ns: raw.start_ns - 1,
-            duration_ns: raw.duration_ns,
-            evidence: Evidence { cause: raw.handed_over.then_some(Cause::BlockInPlace), ..Evidence::default() },
+            start: Duration::from_nanos(raw.start_ns - 1),
+            duration: Duration::from_nanos(raw.duration_ns),
+            evidence,
             blame: None,
         }
     }
@@ -278,16 +289,14 @@ impl Shared {
         let total = journal.taken() + ring_dropped;
         let suppressed = self.lines_suppressed.load(Relaxed) + ring_dropped + journal.queue_dropped();
         let slow_polls = journal.list(&blame_in(&with_blames, now_ns));
-        let coverage = Coverage { missing: journal.shortfalls.all(), ..coverage(self.tracks_waits) };
+        let mut coverage = coverage(self.tracks_waits);
+        coverage.missing = journal.shortfalls.all();
         let schedule_latency = self.tracks_waits.then(|| schedule.distribution());
-        let charged_ns: u64 = charges.iter().map(|charge| charge.wait_ns).sum();
-        let ledger = schedule_latency
-            .as_ref()
-            .map(|latency| Ledger { charges, unattributed_ns: latency.sum_ns.saturating_sub(charged_ns) });
+        let ledger = schedule_latency.as_ref().map(|latency| ledger(charges, latency));
         Snapshot {
-            at_ns: now_ns - 1,
+            at: Duration::from_nanos(now_ns - 1),
             clock: self.clock.source(),
-            threshold_ns: self.threshold_ns(),
+            slow_poll_threshold: Duration::from_nanos(self.threshold_ns()),
             polls: polls.distribution(),
             schedule_latency,
             busy_stretches: busy.distribution(),
@@ -312,7 +321,7 @@ impl Shared {
                 task_id: (now.task != 0).then_some(now.task),
                 task_name: self.names.get(now.name),
                 spawned_at: now.location,
-                for_ns: now_ns.saturating_sub(self.clock.ns_at(now.start)),
+                elapsed: Duration::from_nanos(now_ns.saturating_sub(self.clock.ns_at(now.start))),
             })
             .collect()
     }

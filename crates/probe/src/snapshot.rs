@@ -3,6 +3,7 @@
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pollscope_base::escape::Escaped;
 use pollscope_base::redact::redacted_source;
@@ -16,14 +17,15 @@ use crate::clock::ClockSource;
 /// `slow_polls_total` is the sum of their `slow`. While workers poll, a poll that ends during the reading can be
 /// in one and not yet in the other.
 #[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// When it was taken: nanoseconds since the installation.
-    pub at_ns: u64,
+    /// When it was taken, from the installation on.
+    pub at: Duration,
     /// Which clock it is measured with now.
     pub clock: ClockSource,
-    /// What counts as a slow poll (`>=`), in nanoseconds.
-    pub threshold_ns: u64,
+    /// What counts as a slow poll (`>=`).
+    pub slow_poll_threshold: Duration,
     /// How long polls lasted: a poll's own time, without that of polls that ran within it.
     pub polls: Distribution,
     /// Wake to poll start; `None` where this build cannot see it.
@@ -43,8 +45,8 @@ pub struct Snapshot {
     pub lines: Lines,
     /// Polls by spawn site, most time first.
     pub sites: Vec<Site>,
-    /// Who waited for slow polls, by spawn site; `None` where wake-to-poll times cannot be seen. The `wait_ns` of all its charges
-    /// and its `unattributed_ns` add up to the sum of `schedule_latency`.
+    /// Who waited for slow polls, by spawn site; `None` where wake-to-poll times cannot be seen. The `wait` of all its charges
+    /// and its `unattributed` add up to the sum of `schedule_latency`.
     pub ledger: Option<Ledger>,
     /// The polls that were under way.
     pub polling: Vec<Polling>,
@@ -115,6 +117,7 @@ impl Snapshot {
 /// Its `Display` is one line in the shape of asyncio's debug mode:
 /// `Executing <Task 7 writer, spawned at src/main.rs:88, worker 0> took 0.503 seconds`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SlowPoll {
     /// From 1, in the order in which the polls ended; unique within a probe.
@@ -124,13 +127,14 @@ pub struct SlowPoll {
     /// The name given to [`crate::Probe::spawn`] or [`crate::Watch::named`].
     pub task_name: Option<Arc<str>>,
     /// Where the task was spawned, or the future watched.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "pollscope_base::place::serialize"))]
     pub spawned_at: &'static Location<'static>,
     /// The worker's index; `None` for a thread that is not a worker.
     pub worker: Option<usize>,
-    /// Nanoseconds since the installation.
-    pub start_ns: u64,
-    /// How long it lasted, in nanoseconds, without the polls that ran within it.
-    pub duration_ns: u64,
+    /// When it began, from the installation on.
+    pub start: Duration,
+    /// How long it lasted, without the polls that ran within it.
+    pub duration: Duration,
     /// What was seen of it while it ran; all unknown without the feature `capture`.
     ///
     /// ```
@@ -142,8 +146,8 @@ pub struct SlowPoll {
     /// runtime.build()?.block_on(probe.watch(async { std::thread::sleep(Duration::from_millis(20)) }));
     ///
     /// let slow = &probe.snapshot().slow_polls[0];
-    /// if let Some(after_ns) = slow.evidence.captured_after_ns {
-    ///     assert!((10_000_000..slow.duration_ns).contains(&after_ns));
+    /// if let Some(after) = slow.evidence.captured_after {
+    ///     assert!((Duration::from_millis(10)..slow.duration).contains(&after));
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -177,7 +181,7 @@ impl fmt::Display for Executing<'_> {
             worker: poll.worker,
             redacted,
         };
-        write!(f, "Executing {task} took {:.3} seconds", poll.duration_ns as f64 / 1e9)
+        write!(f, "Executing {task} took {:.3} seconds", poll.duration.as_secs_f64())
     }
 }
 
@@ -212,6 +216,7 @@ impl fmt::Display for TaskName<'_> {
 
 /// All polls of the tasks spawned at one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Site {
     /// `file:line`, in one row for all that is spawned on that line; `None` for the sites beyond the table's size, all together.
@@ -226,6 +231,7 @@ pub struct Site {
 
 /// A poll that is under way.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Polling {
     /// Tokio's task id; `None` for the future given to `block_on`.
@@ -233,9 +239,10 @@ pub struct Polling {
     /// Its name, where it has one.
     pub task_name: Option<Arc<str>>,
     /// Where the task was spawned, or the future watched.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "pollscope_base::place::serialize"))]
     pub spawned_at: &'static Location<'static>,
-    /// For how long already, in nanoseconds.
-    pub for_ns: u64,
+    /// For how long already.
+    pub elapsed: Duration,
 }
 
 #[cfg(test)]
@@ -250,8 +257,8 @@ mod tests {
             task_name: Some("a\x1b[2J\nb\u{202e}\u{200b}".into()),
             spawned_at: Location::caller(),
             worker: None,
-            start_ns: 0,
-            duration_ns: 503_400_000,
+            start: Duration::ZERO,
+            duration: Duration::from_micros(503_400),
             evidence: Evidence::default(),
             blame: None,
         };

@@ -148,13 +148,13 @@ fn failure(probe: &Probe, at: &Location) -> Option<String> {
 
 fn sentence(snapshot: &Snapshot, at: &Location) -> Option<String> {
     let (excused, failed): (Vec<&SlowPoll>, Vec<&SlowPoll>) =
-        snapshot.slow_polls.iter().partition(|poll| is_excused(poll, snapshot.threshold_ns));
+        snapshot.slow_polls.iter().partition(|poll| is_excused(poll, snapshot.slow_poll_threshold));
     let count = failed.len() as u64 + snapshot.slow_polls_dropped;
     if count == 0 {
         return None;
     }
     let polls = if count == 1 { "poll" } else { "polls" };
-    let threshold = Duration::from_nanos(snapshot.threshold_ns);
+    let threshold = snapshot.slow_poll_threshold;
     let mut text = format!("{count} slow {polls} of {threshold:?} or more in the future at {at}:\n");
     for poll in failed.iter().take(NAMED) {
         text += &format!("{poll}\n{}", details(poll));
@@ -173,11 +173,11 @@ fn sentence(snapshot: &Snapshot, at: &Location) -> Option<String> {
 }
 
 /// Whether the machine is to blame, as far as is known.
-fn is_excused(poll: &SlowPoll, threshold_ns: u64) -> bool {
-    match (poll.evidence.cause, poll.evidence.run_delay_ns) {
+fn is_excused(poll: &SlowPoll, threshold: Duration) -> bool {
+    match (poll.evidence.cause, poll.evidence.run_delay) {
         (Some(Cause::Suspended), _) => true,
         // Being preempted does not excuse a call that blocked long enough by itself.
-        (_, Some(without_cpu)) => poll.duration_ns.saturating_sub(without_cpu) < threshold_ns,
+        (_, Some(without_cpu)) => poll.duration.saturating_sub(without_cpu) < threshold,
         (cause, None) => cause == Some(Cause::Preempted),
     }
 }
@@ -193,6 +193,12 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
+    fn evidence(cause: Option<Cause>, run_delay_ms: Option<u64>) -> Evidence {
+        let mut evidence = Evidence::default();
+        (evidence.cause, evidence.run_delay) = (cause, run_delay_ms.map(Duration::from_millis));
+        evidence
+    }
+
     fn snapshot(polls: &[(u64, Option<Cause>, Option<u64>)]) -> Snapshot {
         let mut snapshot = Arc::new(Shared::new(Clock::manual(), 100 * MS, 10)).snapshot();
         snapshot.slow_polls_total = polls.len() as u64;
@@ -204,9 +210,9 @@ mod tests {
                 task_name: None,
                 spawned_at: Location::caller(),
                 worker: Some(0),
-                start_ns: 0,
-                duration_ns: ms * MS,
-                evidence: Evidence { cause, run_delay_ns: run_delay_ms.map(|ms| ms * MS), ..Evidence::default() },
+                start: Duration::ZERO,
+                duration: Duration::from_millis(ms),
+                evidence: evidence(cause, run_delay_ms),
                 blame: None,
             })
             .collect();

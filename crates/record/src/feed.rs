@@ -3,6 +3,7 @@
 //! A feed is an iterator of [`Update`]s. The lab gives one; whoever watches a service or a process gives one too, and whoever shows a
 //! run while it goes on reads one. [`run_of`] makes a run of all of it. A feed that breaks off gives what was known by then.
 
+use crate::message::Message;
 use crate::recording::{Ended, Interval, Run, SlowPoll};
 
 /// Something that became known.
@@ -19,7 +20,7 @@ pub enum Update {
     /// Why something is not known, in a sentence.
     Note(String),
     /// The run ended, and why if it ended early. Nothing comes after it.
-    End(Ended, Option<String>),
+    End(Ended, Option<Message>),
 }
 
 /// Makes a run of a feed.

@@ -7,10 +7,7 @@ use crate::support::{Folder, assert_ends, stdout};
 /// The keys that every recording of this version has, by the object that they are in.
 const CONTRACT: &[(&str, &str)] = &[
     ("", "schema environment scenario runs findings gates"),
-    (
-        "/properties/environment",
-        "pollscope os kernel cpus clock command",
-    ),
+    ("/properties/environment", "pollscope os kernel cpus clock command"),
     ("/properties/scenario/anyOf/0", "name why seed settings"),
     ("/properties/findings/items", "code group sentence advice at"),
     ("/properties/gates/items", "expr verdict value"),

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use pollscope_base::duration::to_ns;
 use pollscope_probe::{Site, SlowPoll, Snapshot};
 
 use super::supervisor::RunEnd;
@@ -45,7 +46,7 @@ pub(super) fn run(
     let started_at = humantime::format_rfc3339_millis(started_at).to_string();
     let start = Run::unknown(mode.as_str(), subject, &started_at);
     let known = Run {
-        elapsed_ns: nanos(elapsed),
+        elapsed_ns: to_ns(elapsed),
         coverage: coverage(snapshot),
         merge: confirmed,
         errors,
@@ -65,7 +66,7 @@ pub(super) fn run(
         context_switches_voluntary: usage.map(|usage| usage.voluntary_switches),
         context_switches_involuntary: usage.map(|usage| usage.involuntary_switches),
         pool_wait: Some(cost.pool_wait),
-        slow_poll_threshold_ns: snapshot.threshold_ns,
+        slow_poll_threshold_ns: to_ns(snapshot.slow_poll_threshold),
         slow_polls_total: snapshot.slow_polls_total,
         slow_polls_are: Completeness::All,
         slow_polls_dropped: snapshot.slow_polls_dropped,
@@ -114,11 +115,11 @@ fn slow_poll(poll: &SlowPoll) -> recording::SlowPoll {
         task_name: poll.task_name.as_deref().map(Text::from),
         spawned_at: Some(format!("{}:{}", poll.spawned_at.file(), poll.spawned_at.line()).into()),
         worker: poll.worker.map(|worker| worker as u64),
-        start_ns: poll.start_ns,
-        duration_ns: poll.duration_ns,
-        cpu_ns: poll.evidence.cpu_ns,
-        run_delay_ns: poll.evidence.run_delay_ns,
-        off_cpu_ns: poll.evidence.off_cpu_ns(poll.duration_ns),
+        start_ns: to_ns(poll.start),
+        duration_ns: to_ns(poll.duration),
+        cpu_ns: poll.evidence.cpu_time.map(to_ns),
+        run_delay_ns: poll.evidence.run_delay.map(to_ns),
+        off_cpu_ns: poll.evidence.off_cpu(poll.duration).map(to_ns),
         cause: poll.evidence.cause.map(Cause::from),
         syscall: poll.evidence.call.as_ref().map(|call| Syscall::from(call).into()),
         blocking_line: poll.evidence.blocking_line.as_deref().map(Text::from),
@@ -138,10 +139,6 @@ fn site(site: &Site) -> recording::Site {
         polls: Dist::from(&site.polls),
         slow: site.slow,
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn per_second(bytes: u64, elapsed: Duration) -> Option<u64> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use pollscope_base::duration::to_ns;
 use pollscope_probe::internal::queued_on_workers;
 use pollscope_probe::{Distribution, Probe, Snapshot};
 use tokio::runtime::{Handle, RuntimeMetrics};
@@ -105,7 +106,7 @@ impl Collector {
             .as_ref()
             .map(|queues| Queued { global: queues.global_queue_depth() as u64, local: queued_on_workers(queues) });
         self.intervals.push(Interval {
-            start_ns: self.last.at_ns,
+            start_ns: to_ns(self.last.at),
             busy_ns: Some(polls.sum_ns),
             polls: Some(polls),
             lag,

@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use loom::thread;
+use pollscope_base::duration::to_ns;
 
 use super::{Blames, Culprit, Culprits, Waiter};
 use crate::clock::Moment;
@@ -39,7 +40,7 @@ fn check(blames: &Blames, asked: usize, waiters: u64) {
     let Some((blame, is_closed)) = blames.read(Moment(start_ns), u64::MAX) else { return };
     let all_ns = (1..=waiters).map(|n| n * unit_ns).sum();
     assert!(
-        blame.tasks <= waiters && blame.lifo_tasks <= 1 && blame.wait_ns <= all_ns && blame.late_tasks == 0,
+        blame.tasks <= waiters && blame.lifo_tasks <= 1 && to_ns(blame.wait) <= all_ns && blame.late_tasks == 0,
         "{blame:?}"
     );
     if let Some(worst) = blame.worst {
@@ -47,10 +48,14 @@ fn check(blames: &Blames, asked: usize, waiters: u64) {
         assert!((1..=waiters).contains(&n), "another's: {worst:?}");
         // Since the installation, which was at 1.
         let ready_ns = start_ns + 100 - unit_ns * n - 1;
-        assert_eq!((worst.ready_ns, worst.polled_ns), (ready_ns, ready_ns + 1_000), "not whole: {worst:?}");
+        assert_eq!(
+            (to_ns(worst.ready_at), to_ns(worst.polled_at)),
+            (ready_ns, ready_ns + 1_000),
+            "not whole: {worst:?}"
+        );
     }
     if is_closed {
-        assert_eq!((blame.tasks, blame.lifo_tasks, blame.wait_ns), (waiters, waiters.min(1), all_ns), "closed");
+        assert_eq!((blame.tasks, blame.lifo_tasks, to_ns(blame.wait)), (waiters, waiters.min(1), all_ns), "closed");
         assert_eq!(blame.worst.map(|worst| worst.task_id - start_ns), (waiters > 0).then_some(waiters), "closed");
     }
 }

@@ -1,3 +1,5 @@
+use pollscope_base::duration::to_ns;
+
 use super::*;
 
 const MS: u64 = 1_000_000;
@@ -27,13 +29,15 @@ impl Bench {
 
     /// But for the worst.
     fn blame(&self, start_ns: u64) -> Blame {
-        Blame { worst: None, ..self.blames.read(Moment(start_ns), u64::MAX).expect("a slow poll").0 }
+        let (mut blame, _) = self.blames.read(Moment(start_ns), u64::MAX).expect("a slow poll");
+        blame.worst = None;
+        blame
     }
 
     /// The task that waited longest, from when to when.
     fn worst(&self, start_ns: u64) -> Option<(u64, u64, u64)> {
         let worst = self.blames.read(Moment(start_ns), u64::MAX).expect("a slow poll").0.worst;
-        worst.map(|worst| (worst.task_id, worst.ready_ns, worst.polled_ns))
+        worst.map(|worst| (worst.task_id, to_ns(worst.ready_at), to_ns(worst.polled_at)))
     }
 
     fn is_closed(&self, start_ns: u64, now_ns: u64) -> bool {
@@ -42,7 +46,10 @@ impl Bench {
 }
 
 fn ready(tasks: u64, wait_ns: u64) -> Blame {
-    Blame { tasks, wait_ns, wait_most_ns: wait_ns, ..Blame::default() }
+    let mut blame = Blame::default();
+    (blame.tasks, blame.wait) = (tasks, Duration::from_nanos(wait_ns));
+    blame.wait_most = blame.wait;
+    blame
 }
 
 #[test]
@@ -84,7 +91,8 @@ fn who_waited_longest_is_read_whole() {
             let mut seen = 0;
             while !ended.load(Acquire) {
                 if let Some(worst) = blames.0[0].worst.read() {
-                    assert_eq!((worst.ready_ns, worst.polled_ns), (worst.task_id, 2 * worst.task_id + 1));
+                    let times = (to_ns(worst.ready_at), to_ns(worst.polled_at));
+                    assert_eq!(times, (worst.task_id, 2 * worst.task_id + 1));
                     seen += 1;
                 }
             }
@@ -156,8 +164,8 @@ fn who_is_woken_by_the_first_look_for_events_is_late() {
     bench.poll(5, 300 * MS + 50, 300 * MS + 60);
     bench.poll(6, 300 * MS + 61, 300 * MS + 70);
     let late_ns = 2 * 200 * MS;
-    let expected =
-        Blame { tasks: 3, wait_ns: 100 * MS, late_tasks: 2, wait_most_ns: 100 * MS + late_ns, ..Blame::default() };
+    let mut expected = ready(3, 100 * MS);
+    (expected.late_tasks, expected.wait_most) = (2, Duration::from_nanos(100 * MS + late_ns));
     assert_eq!(bench.blame(100 * MS), expected);
     bench.culprits.park(&bench.blames, 301 * MS);
     assert!(bench.is_closed(100 * MS, 301 * MS) && !bench.culprits.are_open());
@@ -192,7 +200,9 @@ fn on_several_workers_who_ran_next_is_told_apart_and_nobody_is_late() {
     bench.poll(2, 200, 301);
     bench.poll(3, 200, 310);
     bench.poll(4, 312, 313);
-    assert_eq!(bench.blame(100), Blame { lifo_tasks: 1, ..ready(2, 200) });
+    let mut next = ready(2, 200);
+    next.lifo_tasks = 1;
+    assert_eq!(bench.blame(100), next);
     bench.culprits.park(&bench.blames, 400);
     assert!(bench.is_closed(100, 400));
 }

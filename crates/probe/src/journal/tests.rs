@@ -1,5 +1,8 @@
 use super::*;
 
+const NS: Duration = Duration::from_nanos(1);
+const PATIENCE: Duration = Duration::from_nanos(EVIDENCE_PATIENCE_NS);
+
 fn poll(id: u64) -> SlowPoll {
     SlowPoll {
         id,
@@ -7,8 +10,8 @@ fn poll(id: u64) -> SlowPoll {
         task_name: None,
         spawned_at: std::panic::Location::caller(),
         worker: None,
-        start_ns: 0,
-        duration_ns: 1,
+        start: Duration::ZERO,
+        duration: NS,
         evidence: Evidence::default(),
         blame: None,
     }
@@ -30,7 +33,10 @@ fn delivery_waits_for_the_watchdog_and_the_list_does_not() {
 }
 
 fn seen(cause: Cause, captures: u32) -> Evidence {
-    Evidence { cause: Some(cause), captures, cpu_ns: Some(7), run_delay_ns: Some(7), ..Evidence::default() }
+    let mut evidence = Evidence::default();
+    (evidence.cause, evidence.captures) = (Some(cause), captures);
+    (evidence.cpu_time, evidence.run_delay) = (Some(7 * NS), Some(7 * NS));
+    evidence
 }
 
 /// The first names of a program's functions can take longer than anybody waits.
@@ -39,13 +45,14 @@ fn what_is_seen_after_the_delivery_still_reaches_the_list() {
     let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
     journal.watched.begin((0, Moment(5)));
     journal.add((0, Moment(5)), 100, poll(1));
-    let awaited = Some(Missing::WatchdogAwaited { after_ns: 1 });
-    let told = Evidence { missing: awaited, ..Evidence::default() };
+    let awaited = Some(Missing::WatchdogAwaited { after: NS });
+    let mut told = Evidence::default();
+    told.missing = awaited;
     assert_eq!(journal.deliver(101, true, nobody)[0].evidence, told);
     journal.seen((0, Moment(5)), seen(Cause::Lock, 1), 102);
     let listed = &journal.list(nobody)[0].evidence;
     assert_eq!(listed.cause, Some(Cause::Lock));
-    assert_eq!((listed.cpu_ns, listed.run_delay_ns), (Some(1), Some(0)), "no more than the poll lasted");
+    assert_eq!((listed.cpu_time, listed.run_delay), (Some(NS), Some(Duration::ZERO)), "no more than the poll lasted");
     assert!(journal.late.is_empty() && journal.watched.found.is_empty());
 }
 
@@ -56,7 +63,8 @@ fn what_was_known_once_is_not_forgotten() {
     journal.watched.begin((0, Moment(5)));
     journal.add((0, Moment(5)), 100, poll(1));
     journal.seen((0, Moment(5)), seen(Cause::Cpu, 1), 102);
-    let waited = Blame { tasks: 2, wait_ns: 9, wait_most_ns: 9, ..Blame::default() };
+    let mut waited = Blame::default();
+    (waited.tasks, waited.wait, waited.wait_most) = (2, 9 * NS, 9 * NS);
     assert_eq!(journal.list(&|_| Some((waited, true)))[0].blame, Some(waited));
     let (later, nobody): (u64, BlameOf<'_>) = (100 * ORPHAN_NS, &|_| None);
     journal.seen((9, Moment(9)), seen(Cause::Cpu, 1), later);
@@ -120,7 +128,9 @@ fn unnamed(journal: &mut Journal, key: Key) {
 }
 
 fn named() -> Evidence {
-    Evidence { blocking_line: Some("src/main.rs:7".to_owned()), ..seen(Cause::Lock, 1) }
+    let mut evidence = seen(Cause::Lock, 1);
+    evidence.blocking_line = Some("src/main.rs:7".to_owned());
+    evidence
 }
 
 #[test]
@@ -140,7 +150,7 @@ fn names_that_do_not_come_leave_what_is_known_and_the_reason() {
     unnamed(&mut journal, (0, Moment(5)));
     assert!(journal.deliver(99 + EVIDENCE_PATIENCE_NS, false, nobody).is_empty());
     let told = journal.deliver(100 + EVIDENCE_PATIENCE_NS, false, nobody);
-    let missing = Missing::NamesLate { after_ns: EVIDENCE_PATIENCE_NS };
+    let missing = Missing::NamesLate { after: PATIENCE };
     assert_eq!((told[0].evidence.cause, told[0].evidence.missing), (Some(Cause::Lock), Some(missing)));
     assert_eq!(journal.list(nobody), told);
     journal.seen((0, Moment(5)), named(), 100 * SECOND);
@@ -155,14 +165,15 @@ fn a_poll_that_the_watchdog_missed_is_told_with_how_late_it_came() {
     const MS: u64 = 1_000_000;
     let (mut journal, nobody): (_, BlameOf<'_>) = (Journal::new(10), &|_| None);
     journal.watched.start();
-    journal.add((0, Moment(5)), 500 * MS, SlowPoll { duration_ns: 110 * MS, ..poll(1) });
+    journal.add((0, Moment(5)), 500 * MS, SlowPoll { duration: Duration::from_millis(110), ..poll(1) });
     assert!(journal.deliver(501 * MS, false, nobody).is_empty(), "it may still have been seen");
     journal.looked(499 * MS, 100 * MS, None);
     assert!(journal.awaits_look(), "that look began before its end");
     journal.looked(570 * MS, 100 * MS, Some(200 * MS));
     assert!(!journal.awaits_look());
     let told = journal.deliver(571 * MS, false, nobody);
-    let missing = Missing::WatchdogLate { late_ns: 80 * MS, without_cpu_ns: Some(80 * MS) };
+    let missing =
+        Missing::WatchdogLate { late: Duration::from_millis(80), without_cpu: Some(Duration::from_millis(80)) };
     assert_eq!(told[0].evidence.missing, Some(missing));
     assert_eq!(journal.list(nobody), told);
     assert_eq!(journal.shortfalls.all().iter().map(|of| of.polls).collect::<Vec<_>>(), [1]);
@@ -175,7 +186,7 @@ fn a_watchdog_that_does_not_come_back_is_not_waited_for_without_end() {
     journal.add((0, Moment(5)), 0, poll(1));
     assert!(journal.deliver(EVIDENCE_PATIENCE_NS - 1, false, nobody).is_empty());
     let told = journal.deliver(EVIDENCE_PATIENCE_NS, false, nobody);
-    let missing = Missing::WatchdogAwaited { after_ns: EVIDENCE_PATIENCE_NS };
+    let missing = Missing::WatchdogAwaited { after: PATIENCE };
     assert_eq!(told[0].evidence.missing, Some(missing));
     journal.add((0, Moment(6)), 0, poll(2));
     journal.watched.abandon();

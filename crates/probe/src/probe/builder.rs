@@ -27,6 +27,8 @@ pub struct ProbeBuilder {
     pub(super) callback: Option<Callback>,
     #[cfg(feature = "tracing")]
     pub(super) events: bool,
+    #[cfg(feature = "metrics")]
+    pub(super) metrics: bool,
     pub(super) writer: Option<LineWriter>,
     /// `None`: no thread looks at late polls.
     pub(crate) watchdog: Option<watchdog::Options>,
@@ -53,6 +55,8 @@ impl ProbeBuilder {
             callback: None,
             #[cfg(feature = "tracing")]
             events: false,
+            #[cfg(feature = "metrics")]
+            metrics: false,
             writer: None,
             watchdog: Some(watchdog::Options::default()),
             chained: Chained::default(),
@@ -107,12 +111,12 @@ impl ProbeBuilder {
     /// let mut runtime = tokio::runtime::Builder::new_current_thread();
     /// let probe = Probe::builder()
     ///     .slow_poll_threshold(Duration::from_millis(5))
-    ///     .on_slow_poll(move |poll| _ = tell.send((poll.duration_ns, poll.to_string())))
+    ///     .on_slow_poll(move |poll| _ = tell.send((poll.duration, poll.to_string())))
     ///     .install(&mut runtime)?;
     /// runtime.build()?.block_on(probe.watch(async { std::thread::sleep(Duration::from_millis(6)) }));
     /// assert!(probe.flush(Duration::from_secs(9)));
-    /// let (duration_ns, line) = told.recv()?;
-    /// assert!(duration_ns >= 6_000_000);
+    /// let (duration, line) = told.recv()?;
+    /// assert!(duration >= Duration::from_millis(6));
     /// assert!(line.starts_with("Executing <Task root, spawned at "));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -127,6 +131,42 @@ impl ProbeBuilder {
     #[cfg(feature = "tracing")]
     pub fn tracing(self, on: bool) -> ProbeBuilder {
         ProbeBuilder { events: on, ..self }
+    }
+
+    /// Whether the process's recorder of the facade [`metrics`] is told what snapshots have: once a second, and at a
+    /// [flush](Probe::flush) and at the end, on the same thread. Install the recorder before the probe: what was told while there
+    /// was none is lost to histograms. One that panics is counted with [`Snapshot::callback_panics`](crate::Snapshot::callback_panics);
+    /// one that blocks holds back what a callback would. Off unless asked for.
+    ///
+    /// The names are those of [`Snapshot::to_prometheus`](crate::Snapshot::to_prometheus), `site` labels and their bound too, with
+    /// one difference: a counter of the facade is a whole number, so `pollscope_site_poll_seconds_total` is
+    /// `pollscope_site_poll_nanoseconds_total` here.
+    ///
+    /// | metric | kind, and unit |
+    /// |---|---|
+    /// | `pollscope_poll_duration_seconds`, `pollscope_schedule_latency_seconds`, `pollscope_busy_stretch_seconds` | histograms, seconds |
+    /// | `pollscope_poll_longest_seconds`, `pollscope_poll_under_way_seconds`, `pollscope_slow_poll_threshold_seconds` | gauges, seconds |
+    /// | `pollscope_slow_polls_total`, `pollscope_slow_polls_dropped_total` | counters |
+    /// | `pollscope_site_polls_total`, `pollscope_site_slow_polls_total`, `pollscope_site_poll_nanoseconds_total` | counters by `site` |
+    /// | `pollscope_lines_written_total`, `pollscope_lines_suppressed_total` | counters |
+    /// | `pollscope_names_refused_total`, `pollscope_callback_panics_total` | counters |
+    /// | `pollscope_info` | gauge: 1, with `version`, `clock` and `source` |
+    ///
+    /// Every poll is a value of a histogram, rounded up by 0.1% at most, and values of one bucket are recorded together
+    /// (`record_many`). Many recorders keep them one by one all the same: where there are hundreds of thousands of polls a second,
+    /// [`Probe::serve_prometheus`] costs less.
+    ///
+    /// ```
+    /// # use pollscope_probe::Probe;
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().metrics(true).install(&mut runtime)?;
+    /// runtime.build()?.block_on(probe.watch(async {}));
+    /// assert!(probe.flush(std::time::Duration::from_secs(9))); // the recorder, if there is one, knows of the poll
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn metrics(self, on: bool) -> ProbeBuilder {
+        ProbeBuilder { metrics: on, ..self }
     }
 
     /// Where a line for every slow poll goes, at most five a minute, spawn site and function that blocked, each in one `write` and

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::clock::Clock;
 use crate::snapshot::Snapshot;
@@ -8,8 +10,8 @@ fn shared() -> Arc<Shared> {
     Arc::new(Shared::new(Clock::manual(), 100 * MS, 1_000))
 }
 
-fn durations(snapshot: &Snapshot) -> Vec<(Option<u64>, u64)> {
-    snapshot.slow_polls.iter().map(|poll| (poll.task_id, poll.duration_ns / MS)).collect()
+fn durations(snapshot: &Snapshot) -> Vec<(Option<u64>, u128)> {
+    snapshot.slow_polls.iter().map(|poll| (poll.task_id, poll.duration.as_millis())).collect()
 }
 
 #[test]
@@ -77,7 +79,10 @@ fn what_is_polled_now_can_be_seen_from_another_thread() {
     begin(&shared, 3, Location::caller(), None);
     shared.clock.advance(40 * MS);
     let polling = std::thread::scope(|scope| scope.spawn(|| shared.snapshot().polling).join().unwrap());
-    assert_eq!(polling.iter().map(|p| (p.task_id, p.for_ns)).collect::<Vec<_>>(), [(Some(3), 40 * MS)]);
+    assert_eq!(
+        polling.iter().map(|p| (p.task_id, p.elapsed)).collect::<Vec<_>>(),
+        [(Some(3), Duration::from_millis(40))]
+    );
     end(&shared);
     assert!(shared.snapshot().polling.is_empty());
 }
@@ -145,7 +150,7 @@ fn who_waited_for_a_thread_that_ended_is_kept() {
     slow_poll(11);
     assert_eq!(shared.slot_count(), 1);
     let polls = shared.snapshot().slow_polls;
-    let waited = |poll: &crate::SlowPoll| poll.blame.as_ref().map(|blame| (blame.tasks, blame.wait_ns / MS));
+    let waited = |poll: &crate::SlowPoll| poll.blame.as_ref().map(|blame| (blame.tasks, blame.wait.as_millis()));
     assert_eq!(polls.iter().map(waited).collect::<Vec<_>>(), [Some((1, 150)); 2]);
 }
 

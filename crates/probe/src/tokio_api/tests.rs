@@ -48,10 +48,13 @@ fn run(builder: ProbeBuilder) -> (Probe, Vec<(&'static str, String, Instant)>, u
 fn the_users_task_hooks_are_called_around_the_poll() {
     let (probe, calls, inner_ns) = run(Probe::builder().slow_poll_threshold(std::time::Duration::from_millis(10)));
     let snapshot = probe.snapshot();
-    let slow = snapshot.slow_polls.iter().max_by_key(|poll| poll.duration_ns).unwrap();
+    let slow = snapshot.slow_polls.iter().max_by_key(|poll| poll.duration).unwrap();
     let outer_ns = calls.chunks(2).map(|poll| (poll[1].2 - poll[0].2).as_nanos() as u64).max().unwrap();
     assert_eq!(slow.task_id.unwrap().to_string(), calls[0].1);
-    assert!((inner_ns..=outer_ns).contains(&slow.duration_ns), "{inner_ns} {slow:?} {outer_ns}");
+    assert!(
+        (inner_ns..=outer_ns).contains(&pollscope_base::duration::to_ns(slow.duration)),
+        "{inner_ns} {slow:?} {outer_ns}"
+    );
     assert_eq!(snapshot.polls.count(), 3);
 }
 

@@ -307,7 +307,7 @@ mod tests {
         let evidence = &told[0].evidence;
         assert_eq!((evidence.captures, evidence.stack.len()), (1, 0));
         assert!(evidence.call.is_some() && evidence.cause.is_some(), "what needs no names is there: {evidence:#?}");
-        assert_eq!(evidence.missing, Some(Missing::NamesLate { after_ns: 11 * SECOND }));
+        assert_eq!(evidence.missing, Some(Missing::NamesLate { after: Duration::from_secs(11) }));
         assert_eq!(shared.snapshot().coverage.missing.iter().map(|of| of.polls).collect::<Vec<_>>(), [1]);
         drop(release);
         wait_until_named(shared);

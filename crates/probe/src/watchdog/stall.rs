@@ -1,6 +1,7 @@
 //! A poll that is late, from the moment that it is noticed to its end, and what follows from what was seen.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pollscope_base::{Evidence, Missing};
 use pollscope_stacks::look::{
@@ -95,8 +96,10 @@ impl Ended {
             duration_ns,
             end_ns: self.end_ns,
         };
-        let captured_after_ns = stall.captured_after_ns;
-        Evidence { captured_after_ns, missing: stall.missing(), ..observation.evidence() }
+        let mut evidence = observation.evidence();
+        evidence.captured_after = stall.captured_after_ns.map(Duration::from_nanos);
+        evidence.missing = stall.missing();
+        evidence
     }
 }
 
@@ -214,7 +217,7 @@ impl Stall {
             _ if self.is_unanswered => Some(Missing::Unanswered),
             late_ns => late_ns
                 .filter(|_| self.looks.is_empty())
-                .map(|late_ns| Missing::WatchdogLate { late_ns, without_cpu_ns: None }),
+                .map(|ns| Missing::WatchdogLate { late: Duration::from_nanos(ns), without_cpu: None }),
         }
     }
 
@@ -223,8 +226,10 @@ impl Stall {
     pub(super) fn latest(&self) -> Evidence {
         let named = self.looks.iter().rev().find_map(|look| look.named_by_now()).cloned();
         let look = named.or_else(|| self.looks.last().map(|look| look.as_known()));
-        let seen = look.map_or_else(Evidence::default, |look| look.evidence());
-        Evidence { captures: self.looks.len() as u32, captured_after_ns: self.captured_after_ns, ..seen }
+        let mut seen = look.map_or_else(Evidence::default, |look| look.evidence());
+        seen.captures = self.looks.len() as u32;
+        seen.captured_after = self.captured_after_ns.map(Duration::from_nanos);
+        seen
     }
 
     /// What the clocks say. Between the reading before the poll and the one when it was noticed lies its beginning: of what the

@@ -2,7 +2,7 @@
 
 /// Wakes nobody.
 #[derive(Debug, Default)]
-pub(crate) struct Alarm;
+pub(crate) struct Alarm {}
 
 impl Alarm {
     #[inline]

@@ -11,7 +11,7 @@ pub const CAPTURE: bool = false;
 
 /// There is nothing to tell it.
 #[derive(Debug, Default)]
-pub(crate) struct Options;
+pub(crate) struct Options {}
 
 #[derive(Debug)]
 pub(crate) struct Watchdog;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use pollscope_probe::{Probe, ProbeBuilder};
 use tokio::task::yield_now;
 
-use crate::support::{block, current_thread, elapsed_ns, multi_thread, spawn};
+use crate::support::{block, current_thread, elapsed_ns, multi_thread, ns, spawn};
 
 fn builder() -> ProbeBuilder {
     Probe::builder().slow_poll_threshold(Duration::from_millis(10))
@@ -28,10 +28,10 @@ fn check_block(runtime: tokio::runtime::Runtime, probe: Probe, watched_root: boo
     drop(runtime);
     let outer_ns = elapsed_ns(outer);
     let snapshot = probe.snapshot();
-    let slow = snapshot.slow_polls.iter().max_by_key(|poll| poll.duration_ns).unwrap();
-    assert!((inner_ns..=outer_ns).contains(&slow.duration_ns), "{inner_ns} {slow:?} {outer_ns}");
-    assert_eq!(snapshot.polls.max_ns, Some(slow.duration_ns), "the maximum is exact");
-    assert!(slow.start_ns + slow.duration_ns <= snapshot.at_ns);
+    let slow = snapshot.slow_polls.iter().max_by_key(|poll| poll.duration).unwrap();
+    assert!((inner_ns..=outer_ns).contains(&ns(slow.duration)), "{inner_ns} {slow:?} {outer_ns}");
+    assert_eq!(snapshot.polls.max(), Some(slow.duration), "the maximum is exact");
+    assert!(slow.start + slow.duration <= snapshot.at);
     assert_eq!(slow.task_id.is_none(), watched_root);
     assert!(slow.spawned_at.file().ends_with("durations.rs"));
 }
@@ -71,7 +71,7 @@ fn a_poll_under_way_is_seen_from_outside() {
     });
     let [polling] = &seen[..] else { panic!("{seen:?}") };
     assert_eq!(polling.task_name.as_deref(), Some("blocked"));
-    assert!((inner_ns..=outer_ns).contains(&polling.for_ns), "{inner_ns} {polling:?} {outer_ns}");
+    assert!((inner_ns..=outer_ns).contains(&ns(polling.elapsed)), "{inner_ns} {polling:?} {outer_ns}");
     drop(runtime);
     assert!(probe.snapshot().polling.is_empty());
 }

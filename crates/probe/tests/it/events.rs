@@ -11,7 +11,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::support::{LONG, block, current_thread, multi_thread};
+use crate::support::{LONG, block, current_thread, multi_thread, ns};
 
 /// An event: its fields by name, each with its type, and the thread that it came from.
 #[derive(Debug, Default)]
@@ -91,14 +91,14 @@ fn expected(poll: &SlowPoll, spawned_at: String) -> BTreeMap<&'static str, Value
         ("task_name", poll.task_name.as_deref().and_then(text)),
         ("spawned_at", text(&spawned_at)),
         ("worker", poll.worker.map(|worker| Value::Number(worker as u64))),
-        ("duration_ns", number(poll.duration_ns)),
+        ("duration_ns", number(ns(poll.duration))),
         ("cause", evidence.cause.and_then(|cause| text(cause.as_str()))),
         ("syscall", evidence.call.as_ref().and_then(|call| text(&call.text))),
         ("blocking_line", evidence.blocking_line.as_deref().and_then(text)),
         ("function", evidence.function.as_deref().and_then(text)),
         ("missing", evidence.missing.and_then(|missing| text(&missing.to_string()))),
         ("blamed_tasks", poll.blame.and_then(|blame| number(blame.tasks))),
-        ("wait_ns", poll.blame.and_then(|blame| number(blame.wait_ns))),
+        ("wait_ns", poll.blame.and_then(|blame| number(ns(blame.wait)))),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))

@@ -47,10 +47,11 @@ fn assert_agrees(snapshot: &Snapshot) {
     assert_eq!(total, sites(|site| site.slow));
     assert_eq!(total, snapshot.slow_polls.len() as u64 + snapshot.slow_polls_dropped);
     assert_eq!(total, snapshot.lines.printed + snapshot.lines.suppressed);
-    let threshold = snapshot.threshold_ns;
-    let surely: u64 = snapshot.polls.buckets.iter().filter(|b| b.low_ns >= threshold).map(|b| b.count).sum();
+    let threshold = snapshot.slow_poll_threshold;
+    let is_surely = |low_ns| Duration::from_nanos(low_ns) >= threshold;
+    let surely: u64 = snapshot.polls.buckets.iter().filter(|b| is_surely(b.low_ns)).map(|b| b.count).sum();
     assert!(surely <= total && total <= snapshot.polls.count_from(threshold), "{surely} {total}");
-    assert!(snapshot.slow_polls.iter().all(|poll| poll.duration_ns >= threshold));
+    assert!(snapshot.slow_polls.iter().all(|poll| poll.duration >= threshold));
     assert!(snapshot.slow_polls.iter().zip(1..).all(|(poll, id)| poll.id == id));
 }
 
@@ -137,7 +138,7 @@ fn intervals_add_up_to_the_whole() {
     sum(|part| part.lines.suppressed);
     // What is found out about a slow poll can come after the part that it is in.
     let ids = |polls: &[pollscope_probe::SlowPoll]| -> Vec<_> {
-        polls.iter().map(|poll| (poll.id, poll.task_id, poll.start_ns, poll.duration_ns)).collect()
+        polls.iter().map(|poll| (poll.id, poll.task_id, poll.start, poll.duration)).collect()
     };
     let listed: Vec<_> = parts.iter().flat_map(|part| ids(&part.slow_polls)).collect();
     assert_eq!(listed, ids(&whole.slow_polls));

@@ -9,6 +9,8 @@ mod environment;
 #[cfg(feature = "tracing")]
 mod events;
 mod examples;
+#[cfg(feature = "metrics")]
+mod facade;
 mod identities;
 mod interrupted;
 mod lifetimes;
@@ -16,6 +18,8 @@ mod metrics;
 mod nested;
 mod portable;
 mod reporting;
+#[cfg(feature = "serde")]
+mod serialised;
 mod stretches;
 mod support;
 mod testing;

@@ -6,7 +6,7 @@ use pollscope_probe::Probe;
 use tokio::runtime::Builder;
 use tokio::task::{block_in_place, yield_now};
 
-use crate::support::{Witness, block, current_thread, elapsed_ns, multi_thread, patient, spawn};
+use crate::support::{Witness, block, current_thread, elapsed_ns, multi_thread, ns, patient, spawn};
 
 fn impatient() -> pollscope_probe::ProbeBuilder {
     Probe::builder().slow_poll_threshold(Duration::from_millis(10))
@@ -62,8 +62,8 @@ fn a_runtime_within_a_poll_of_another_has_a_probe_of_its_own() {
     assert_eq!((outer_witness.polls(), outer.polls.count()), (3, 3));
     assert_eq!((inner_witness.polls(), inner.polls.count()), (2, 2));
     assert_eq!((outer.slow_polls_total, inner.slow_polls_total), (1, 1));
-    assert!(inner.slow_polls[0].duration_ns >= inner_ns);
-    assert!(outer.slow_polls[0].duration_ns >= inner.slow_polls[0].duration_ns, "it was within that poll");
+    assert!(ns(inner.slow_polls[0].duration) >= inner_ns);
+    assert!(outer.slow_polls[0].duration >= inner.slow_polls[0].duration, "it was within that poll");
 }
 
 /// Its tasks are driven by the thread that is in the outer poll: the inner polls are not the outer probe's.
@@ -87,7 +87,7 @@ fn an_unmeasured_runtime_within_a_poll_is_that_poll() {
     let snapshot = probe.snapshot();
     assert_eq!((witness.polls(), snapshot.polls.count()), (1, 1));
     assert_eq!(snapshot.slow_polls_total, 1);
-    assert!(snapshot.slow_polls[0].duration_ns >= inner_ns);
+    assert!(ns(snapshot.slow_polls[0].duration) >= inner_ns);
 }
 
 /// One probe in two runtimes: what ran within a poll is charged once, to the poll that it was.
@@ -108,8 +108,8 @@ fn a_poll_within_a_poll_of_the_same_probe_is_charged_once() {
     let outside_ns = elapsed_ns(start);
     let snapshot = probe.snapshot();
     assert_eq!((snapshot.polls.count(), snapshot.slow_polls_total), (2, 2));
-    assert!(snapshot.slow_polls[0].duration_ns >= 30_000_000, "the inner one ended first");
-    assert!(snapshot.slow_polls[1].duration_ns >= 20_000_000);
+    assert!(snapshot.slow_polls[0].duration >= Duration::from_millis(30), "the inner one ended first");
+    assert!(snapshot.slow_polls[1].duration >= Duration::from_millis(20));
     assert!(snapshot.polls.sum_ns <= outside_ns, "no time is counted twice");
 }
 

@@ -132,7 +132,11 @@ pub(crate) fn spin(us: u64) {
 }
 
 pub(crate) fn elapsed_ns(start: Instant) -> u64 {
-    u64::try_from(start.elapsed().as_nanos()).unwrap()
+    ns(start.elapsed())
+}
+
+pub(crate) fn ns(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap()
 }
 
 /// Numbers that look random and are the same in every run.

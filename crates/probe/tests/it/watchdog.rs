@@ -21,7 +21,7 @@ use pollscope_probe::{Blame, Cause, Charge, Probe, ProbeBuilder, SlowPoll, TOKIO
 use pollscope_stacks::fault;
 use tokio::runtime::Runtime;
 
-use crate::support::{LONG, block, current_thread, eventually, multi_thread, slow_polls, spawn, spin};
+use crate::support::{LONG, block, current_thread, eventually, multi_thread, ns, slow_polls, spawn, spin};
 
 const THRESHOLD: Duration = Duration::from_millis(20);
 const BLOCK: Duration = Duration::from_millis(90);
@@ -267,7 +267,7 @@ fn all_who_waited_are_counted() {
         assert_eq!(poll.blame.is_some(), TOKIO_UNSTABLE, "{poll:#?}");
         let Some(blame) = poll.blame else { continue };
         assert_eq!(blame.tasks, tasks);
-        assert!((blocked_ns * tasks..=most_ns).contains(&blame.wait_ns), "{blame:?} {blocked_ns} {most_ns}");
+        assert!((blocked_ns * tasks..=most_ns).contains(&ns(blame.wait)), "{blame:?} {blocked_ns} {most_ns}");
     }
 }
 
@@ -285,8 +285,8 @@ fn who_waits_for_a_timer_is_late() {
         drop(runtime);
         let poll = &slow_polls(&probe)[0];
         let Some(blame) = poll.blame else { return must(!TOKIO_UNSTABLE, "seen with hooks", poll) };
-        must((blame.tasks, blame.late_tasks, blame.wait_ns) == (1, 1, 0), "one late", poll)?;
-        must(blame.wait_most_ns == poll.duration_ns, "at most as long as the poll", poll)
+        must((blame.tasks, blame.late_tasks, blame.wait) == (1, 1, Duration::ZERO), "one late", poll)?;
+        must(blame.wait_most == poll.duration, "at most as long as the poll", poll)
     });
 }
 
@@ -345,12 +345,11 @@ fn ledger_adds_up(workers: usize) -> Result<(), String> {
     let snapshot = probe.snapshot();
     assert_eq!(snapshot.ledger.is_some(), TOKIO_UNSTABLE);
     let Some(ledger) = snapshot.ledger else { return Ok(()) };
-    let charged_ns: u64 = ledger.charges.iter().map(|charge| charge.wait_ns).sum();
-    let latency_ns = snapshot.schedule_latency.unwrap().sum_ns;
-    assert_eq!(charged_ns + ledger.unattributed_ns, latency_ns);
+    let charged: Duration = ledger.charges.iter().map(|charge| charge.wait).sum();
+    assert_eq!(charged + ledger.unattributed, snapshot.schedule_latency.unwrap().sum());
     let of_polls =
         |of: fn(&Blame) -> u64| snapshot.slow_polls.iter().filter_map(|poll| poll.blame.as_ref()).map(of).sum();
-    assert_eq!(charged_ns, of_polls(|blame| blame.wait_ns));
+    assert_eq!(ns(charged), of_polls(|blame| ns(blame.wait)));
     let tasks: u64 = of_polls(|blame| blame.tasks);
     assert_eq!(ledger.charges.iter().map(|charge| charge.tasks).sum::<u64>(), tasks);
     if workers > 0 {

@@ -1,6 +1,7 @@
 //! What an instrument saw of a slow poll, as a recording keeps it: its texts in a form that slow polls can share.
 
 use pollscope_base as base;
+use pollscope_base::duration::to_ns;
 
 use super::{Blame, Charge, Frame, Ledger, Syscall, Text, Waiter};
 
@@ -26,21 +27,33 @@ impl From<&base::Frame> for Frame {
 /// All but the one that waited longest, which a recording has beside it.
 impl From<base::Blame> for Blame {
     fn from(blame: base::Blame) -> Blame {
-        let base::Blame { tasks, wait_ns, late_tasks, wait_most_ns, lifo_tasks, worst: _ } = blame;
-        Blame { tasks, wait_ns, late_tasks, wait_most_ns, lifo_tasks }
+        Blame {
+            tasks: blame.tasks,
+            wait_ns: to_ns(blame.wait),
+            late_tasks: blame.late_tasks,
+            wait_most_ns: to_ns(blame.wait_most),
+            lifo_tasks: blame.lifo_tasks,
+        }
     }
 }
 
 impl From<base::Waited> for Waiter {
     fn from(waited: base::Waited) -> Waiter {
-        let base::Waited { task_id, spawned_at, ready_ns, polled_ns } = waited;
-        Waiter { task_id, spawned_at: format!("{}:{}", spawned_at.file(), spawned_at.line()), ready_ns, polled_ns }
+        Waiter {
+            task_id: waited.task_id,
+            spawned_at: format!("{}:{}", waited.spawned_at.file(), waited.spawned_at.line()),
+            ready_ns: to_ns(waited.ready_at),
+            polled_ns: to_ns(waited.polled_at),
+        }
     }
 }
 
 impl From<&base::Ledger> for Ledger {
     fn from(ledger: &base::Ledger) -> Ledger {
-        Ledger { charges: ledger.charges.iter().map(Charge::from).collect(), unattributed_ns: ledger.unattributed_ns }
+        Ledger {
+            charges: ledger.charges.iter().map(Charge::from).collect(),
+            unattributed_ns: to_ns(ledger.unattributed),
+        }
     }
 }
 
@@ -50,9 +63,9 @@ impl From<&base::Charge> for Charge {
             culprit: place(&charge.culprit).into(),
             waiter: place(&charge.waiter).into(),
             tasks: charge.tasks,
-            wait_ns: charge.wait_ns,
+            wait_ns: to_ns(charge.wait),
             late_tasks: charge.late_tasks,
-            wait_most_ns: charge.wait_most_ns,
+            wait_most_ns: to_ns(charge.wait_most),
         }
     }
 }

@@ -35,21 +35,20 @@ impl NamedLook {
     /// What it shows of something that still goes on, of which no clocks were read.
     pub fn evidence(&self) -> Evidence {
         let cause = self.special_cause.or(self.look.off_cpu);
-        evidence(Some(self), None, Evidence { cause, ..Evidence::default() })
+        let mut known = Evidence::default();
+        known.cause = cause;
+        evidence(Some(self), None, known)
     }
 }
 
 /// What a look shows, or, of the call, what samples did, besides what is known already.
-pub(super) fn evidence(named: Option<&NamedLook>, sampled: Option<&Call>, known: Evidence) -> Evidence {
+pub(super) fn evidence(named: Option<&NamedLook>, sampled: Option<&Call>, mut known: Evidence) -> Evidence {
     let is_blocked = matches!(known.cause, Some(Cause::BlockingCall | Cause::Lock) | None);
-    let call = named.and_then(|named| named.look.call.as_ref()).or(sampled).filter(|_| is_blocked).cloned();
-    let Some(named) = named else { return Evidence { call, ..known } };
-    Evidence {
-        call,
-        blocking_line: named.blocking_line.clone(),
-        function: named.function.clone(),
-        stack: named.stack.as_slice().into(),
-        stack_complete: named.is_complete,
-        ..known
-    }
+    known.call = named.and_then(|named| named.look.call.as_ref()).or(sampled).filter(|_| is_blocked).cloned();
+    let Some(named) = named else { return known };
+    known.blocking_line = named.blocking_line.clone();
+    known.function = named.function.clone();
+    known.stack = named.stack.as_slice().into();
+    known.stack_complete = named.is_complete;
+    known
 }

@@ -1,5 +1,7 @@
 //! What all looks at one stretch of time come to.
 
+use std::time::Duration;
+
 use pollscope_base::{Cause, Evidence};
 
 use super::named::{NamedLook, evidence};
@@ -28,13 +30,11 @@ impl Observation<'_> {
     pub fn evidence(&self) -> Evidence {
         let longest = longest_seen(self.looks, self.end_ns);
         let mostly = self.samples.mostly();
-        let known = Evidence {
-            cause: self.cause(longest, mostly.map(|(cause, _)| cause)),
-            cpu_ns: self.split.map(|split| split.cpu_ns),
-            run_delay_ns: self.split.map(|split| split.run_delay_ns),
-            captures: self.looks.len() as u32,
-            ..Evidence::default()
-        };
+        let mut known = Evidence::default();
+        known.cause = self.cause(longest, mostly.map(|(cause, _)| cause));
+        known.cpu_time = self.split.map(|split| Duration::from_nanos(split.cpu_ns));
+        known.run_delay = self.split.map(|split| Duration::from_nanos(split.run_delay_ns));
+        known.captures = self.looks.len() as u32;
         evidence(longest, mostly.and_then(|(_, call)| call), known)
     }
 

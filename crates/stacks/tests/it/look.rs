@@ -78,7 +78,9 @@ fn a_blocked_thread_of_another_process_has_its_line_its_call_and_its_cause() {
     let line = evidence.blocking_line.unwrap();
     assert!(line.contains("tests/it/look.rs:"), "{line}");
     assert_eq!((evidence.stack_complete, evidence.captures), (Some(true), 1));
-    assert!(Evidence { captures: 1, ..named.evidence() }.sentence(50).unwrap().starts_with("blocked in read("));
+    let mut evidence = named.evidence();
+    evidence.captures = 1;
+    assert!(evidence.sentence(Duration::from_nanos(50)).unwrap().starts_with("blocked in read("));
     assert_eq!((looker.take_limits(), namer.take_limits()), (Vec::new(), Vec::new()));
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());

@@ -86,8 +86,8 @@ fn a_stall_while_names_are_looked_up_is_seen() {
                 &polls,
             )?;
             let is_late = |poll: &SlowPoll| {
-                let after_ns = poll.evidence.captured_after_ns;
-                after_ns.is_some_and(|ns| (THRESHOLD.as_nanos() as u64..poll.duration_ns).contains(&ns))
+                let after = poll.evidence.captured_after;
+                after.is_some_and(|after| (THRESHOLD..poll.duration).contains(&after))
             };
             must(polls.iter().all(is_late), "after the threshold, before the end", &polls)
         });

@@ -12,7 +12,7 @@ use pollscope_probe::{CaptureNote, Probe, Snapshot};
 
 use super::alone::{ALONE, is_alone};
 use super::*;
-use crate::support::elapsed_ns;
+use crate::support::{elapsed_ns, ns};
 
 /// A folder that any user can read, with a copy of this program.
 struct Copied(PathBuf);
@@ -92,7 +92,7 @@ fn three_slow_polls(are_seen: bool) -> Snapshot {
     let polls = probe.snapshot().slow_polls;
     assert_eq!(polls.len(), 3);
     // Exact: no shorter than what the task measured itself.
-    assert!(polls.iter().zip(&lasted).all(|(poll, lasted)| poll.duration_ns >= *lasted), "{lasted:?} {polls:#?}");
+    assert!(polls.iter().zip(&lasted).all(|(poll, lasted)| ns(poll.duration) >= *lasted), "{lasted:?} {polls:#?}");
     let snapshot = probe.snapshot();
     assert_eq!((snapshot.slow_polls_total, snapshot.lines.printed), (3, 3));
     snapshot
@@ -134,7 +134,7 @@ fn no_proc() {
         assert!(!Path::new("/proc/self").exists());
         let snapshot = three_slow_polls(false);
         nothing_seen(&snapshot);
-        assert!(snapshot.slow_polls.iter().all(|poll| poll.evidence.cpu_ns.is_none()));
+        assert!(snapshot.slow_polls.iter().all(|poll| poll.evidence.cpu_time.is_none()));
         assert_eq!(snapshot.capture_notes, [CaptureNote::ThreadUnreadable(std::io::ErrorKind::NotFound)]);
         return;
     }
