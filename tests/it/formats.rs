@@ -129,7 +129,9 @@ fn is_but_for_equal_stacks(mut page: Value, recording: &Value) {
                 poll["stack_complete"] = whole["stack_complete"].clone();
             }
             // The number of a stack is that of its place among those that are there.
-            poll["places"][0]["stack"] = whole["places"][0]["stack"].clone();
+            if let Some(place) = poll["places"].get_mut(0) {
+                place["stack"] = whole["places"][0]["stack"].clone();
+            }
         }
         run["stacks"] = whole_run["stacks"].clone();
         if left_out > 0 {
