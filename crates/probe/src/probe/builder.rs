@@ -127,7 +127,7 @@ impl ProbeBuilder {
     /// Whether every slow poll is an event for `tracing`: at level `WARN`, of target [`TARGET`](crate::events::TARGET), on the same
     /// thread, after the callback. [`events`](crate::events) has its fields. They go to the subscriber of the thread that
     /// installs the probe, if it has one of its own then; else to the process's, which may be set later. One that panics is
-    /// counted with [`Snapshot::callback_panics`], one that blocks holds back what a callback would. Off unless asked for.
+    /// counted with [`Snapshot::callback_panics`](crate::Snapshot::callback_panics), one that blocks holds back what a callback would. Off unless asked for.
     #[cfg(feature = "tracing")]
     pub fn tracing(self, on: bool) -> ProbeBuilder {
         ProbeBuilder { events: on, ..self }
@@ -195,8 +195,8 @@ impl ProbeBuilder {
         ProbeBuilder { redact_paths: on, ..self }
     }
 
-    /// Whether wake-to-poll times are recorded: [`Snapshot::schedule_latency`], and from them who waited for a slow poll
-    /// ([`SlowPoll::blame`], [`Snapshot::ledger`]). They cost two more clock reads a poll, Tokio's own. On unless switched off; a
+    /// Whether wake-to-poll times are recorded: [`Snapshot::schedule_latency`](crate::Snapshot::schedule_latency), and from them who waited for a slow poll
+    /// ([`SlowPoll::blame`], [`Snapshot::ledger`](crate::Snapshot::ledger)). They cost two more clock reads a poll, Tokio's own. On unless switched off; a
     /// build without `--cfg tokio_unstable` has none.
     ///
     /// ```

@@ -67,7 +67,7 @@ impl ProbeBuilder {
     ///
     /// As with `#[tokio::main]`, tasks that are still there are dropped, and what runs on the blocking pool is waited for. Then the
     /// last slow polls are delivered, as when the last handle of a [`Probe`] is dropped; also when the future panics. Where you need the [`Probe`], to name
-    /// tasks or to read a [`Snapshot`], [`install`](ProbeBuilder::install) it, and drop the runtime before it.
+    /// tasks or to read a [`Snapshot`](crate::Snapshot), [`install`](ProbeBuilder::install) it, and drop the runtime before it.
     ///
     /// ```
     /// use pollscope_probe::ProbeBuilder;
