@@ -153,7 +153,7 @@ async fn tasks(probe: &Probe, count: u64) {
 const PROBE: i64 = 1_500;
 const THREAD: i64 = 860_000;
 const SITE: i64 = 36_600;
-const SLOW_POLL: i64 = 455;
+const SLOW_POLL: i64 = 512;
 #[cfg(feature = "capture")]
 const STACK: i64 = 64 << 10;
 const NAMES: i64 = 2_600_000;

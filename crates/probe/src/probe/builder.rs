@@ -83,7 +83,7 @@ impl ProbeBuilder {
         ProbeBuilder { slow_poll_threshold: threshold, ..self }
     }
 
-    /// How many slow polls a snapshot lists, 448 bytes each, and with a stack some 10 kB; those beyond are counted. 1,024 unless set.
+    /// How many slow polls a snapshot lists, some 500 bytes each, and with a stack some 10 kB; those beyond are counted. 1,024 unless set.
     ///
     /// ```
     /// # use std::time::Duration;

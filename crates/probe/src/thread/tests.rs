@@ -131,9 +131,11 @@ fn a_thread_that_forgets_a_probe_gives_its_slot_back() {
 }
 
 /// The next thread of a slot has cells of its own for who waited.
-#[cfg(tokio_unstable)]
 #[test]
 fn who_waited_for_a_thread_that_ended_is_kept() {
+    if !tokio_api::TOKIO_UNSTABLE {
+        return;
+    }
     let shared = shared();
     let slow_poll = |task| {
         let shared = Arc::clone(&shared);
