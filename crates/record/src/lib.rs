@@ -23,3 +23,4 @@ pub mod saved;
 pub mod snippet;
 pub mod units;
 pub mod width;
+pub mod wording;

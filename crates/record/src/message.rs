@@ -7,7 +7,8 @@ use std::path::Path;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::escape::escape_path;
-use crate::redact::{HIDDEN, by_wording};
+use crate::wording::by_wording;
+use pollscope_base::redact::HIDDEN;
 
 /// A sentence for people, made of text and paths. In a file it is a plain string: of one that was read, or made of a string, only
 /// the words are known.

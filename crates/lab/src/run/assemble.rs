@@ -35,16 +35,7 @@ pub(super) fn run(
         Some(merge) => (Some(merge.confirmed), merge.write_latency, merge.errors, merge.input_events),
     };
     let polls = Dist::from(&snapshot.polls);
-    let subject = Subject::Scenario(ScenarioRun {
-        mode: mode.as_str().to_owned(),
-        round,
-        runtime: RuntimeInfo {
-            flavor: settings.runtime.flavor.as_str().to_owned(),
-            workers: settings.runtime.workers as u64,
-        },
-    });
-    let started_at = humantime::format_rfc3339_millis(started_at).to_string();
-    let start = Run::unknown(mode.as_str(), subject, &started_at);
+    let start = start(settings, mode, round, started_at);
     let known = Run {
         elapsed_ns: to_ns(elapsed),
         coverage: coverage(snapshot),
@@ -80,6 +71,14 @@ pub(super) fn run(
     let polls = snapshot.slow_polls.iter().map(|poll| Update::SlowPoll(Box::new(slow_poll(poll))));
     let feed = collected.intervals.into_iter().map(|interval| Update::Interval(Box::new(interval))).chain(polls);
     run_of(start, feed.chain([Update::Known(Box::new(known)), Update::End(ended, interrupted.map(Message::text))]))
+}
+
+/// What is known of a run before it is over.
+fn start(settings: &Settings, mode: Mode, round: u32, started_at: SystemTime) -> Run {
+    let (flavor, workers) = (settings.runtime.flavor.as_str().to_owned(), settings.runtime.workers as u64);
+    let runtime = RuntimeInfo { flavor, workers };
+    let subject = Subject::Scenario(ScenarioRun { mode: mode.as_str().to_owned(), round, runtime });
+    Run::unknown(mode.as_str(), subject, &humantime::format_rfc3339_millis(started_at).to_string())
 }
 
 fn input_events(told: &EventSummary) -> InputEvents {
