@@ -10,7 +10,7 @@ pub const HIGHEST_NS: u64 = 3_600_000_000_000;
 /// How many values fell between two bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-// Not `non_exhaustive`: whoever reads histograms makes buckets.
+// Not `non_exhaustive`: the one who reads histograms makes buckets.
 pub struct Bucket {
     /// The lowest value of the bucket, in nanoseconds.
     pub low_ns: u64,

@@ -67,7 +67,7 @@ struct Worst {
 }
 
 impl Worst {
-    /// Takes this one, if it waited longer; `None`: forgets whoever is there. By the thread itself.
+    /// Takes this one, if it waited longer; `None`: forgets the one who is there. By the thread itself.
     fn take(&self, waiter: Option<&Waiter>, wait_ns: u64) {
         if waiter.is_some() && wait_ns <= self.wait_ns.load(Relaxed) {
             return;

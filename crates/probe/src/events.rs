@@ -51,7 +51,7 @@ pub const TARGET: &str = "pollscope::slow_poll";
 /// Where events go.
 #[derive(Debug)]
 pub(crate) struct Events {
-    /// Who subscribes on the thread that installs the probe; `None` for whoever is the process's default when an event comes.
+    /// Who subscribes on the thread that installs the probe; `None` for the one who is the process's default when an event comes.
     subscriber: Option<Dispatch>,
     redacted: bool,
 }

@@ -1,6 +1,6 @@
 //! Slow polls that left their rings: listed at once, and delivered when what belongs to them is known.
 //!
-//! What the watchdog saw and who waited come a moment after a slow poll ended. Whoever lists slow polls gets them at once, with
+//! What the watchdog saw and who waited come a moment after a slow poll ended. Anyone who lists slow polls gets them at once, with
 //! what is known; callbacks and lines wait: a little for who waited, and for as long as the watchdog and what names its looks are
 //! there for what was seen, within a bound. What did not come by then is told with the reason.
 

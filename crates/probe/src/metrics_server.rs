@@ -86,7 +86,7 @@ impl From<ServeError> for io::Error {
 /// Serves metrics in Prometheus' text format at `/metrics`, until it is dropped.
 ///
 /// Only `GET /metrics` is answered with 200; a request's head has 8 KiB at most, and a client two seconds for it and two for
-/// the answer. Whoever can reach the address can read the metrics: spawn sites are in them.
+/// the answer. Anyone who can reach the address can read the metrics: spawn sites are in them.
 #[derive(Debug)]
 pub struct MetricsServer {
     address: SocketAddr,

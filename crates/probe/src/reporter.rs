@@ -19,7 +19,7 @@ const IDLE_TICK: Duration = Duration::from_millis(100);
 /// The same where a watchdog looks as well, and wakes it: what is left is to close the limit's minutes.
 const WATCHED_TICK: Duration = Duration::from_secs(1);
 
-/// How long a flush waits at least for what is still being found out about slow polls, however short its own time is: whoever
+/// How long a flush waits at least for what is still being found out about slow polls, however short its own time is: the one who
 /// asks often, without waiting, does not cost lines their evidence.
 const LEAST_PATIENCE: Duration = Duration::from_millis(800);
 /// What is left of a flush's time when that is over: for writing the lines.

@@ -371,7 +371,7 @@ fn what_finds_no_room_in_the_ring_is_counted() {
     assert_eq!((calls.load(Relaxed), lines.printed, lines.suppressed), (1 + RING, 0, 10_001));
 }
 
-/// The ring is emptied, by whoever takes snapshots, but nobody is told.
+/// The ring is emptied, by the one who takes snapshots, but nobody is told.
 fn what_finds_no_room_before_a_callback_that_blocks_is_counted() {
     let (runtime, probe, release, calls) = held_up(strict().log_to(std::io::sink()));
     let before = live();

@@ -1,6 +1,6 @@
 //! What becomes known of a run, update by update, and the run that it makes.
 //!
-//! A feed is an iterator of [`Update`]s. The lab gives one; whoever watches a service or a process gives one too, and whoever shows a
+//! A feed is an iterator of [`Update`]s. The lab gives one; the one who watches a service or a process gives one too, and the one who shows a
 //! run while it goes on reads one. [`run_of`] makes a run of all of it. A feed that breaks off gives what was known by then.
 
 use crate::message::Message;

@@ -14,7 +14,7 @@ use crate::syscall::Syscall;
 use crate::thread::{self, ReadError, State, ThreadRef};
 use crate::unwind::{Memory, Registers, Stack, Unwinder};
 
-/// How often a capture is begun anew when the thread moved on meanwhile.
+/// How often a capture is begun again when the thread moved on meanwhile.
 const RETRIES: u32 = 3;
 
 /// What a blocked thread was doing at one moment.

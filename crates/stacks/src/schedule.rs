@@ -6,7 +6,7 @@ use std::io;
 use crate::thread::{self, ThreadRef};
 
 /// Asks the scheduler for short time slices for the calling thread. Its share of the CPU stays the same, its priority too, but
-/// on a busy machine it gets a CPU soon after it wakes, for 0.1 ms at a time, and not after a whole slice of whoever has it. It
+/// on a busy machine it gets a CPU soon after it wakes, for 0.1 ms at a time, and not after a whole slice of the one who has it. It
 /// takes no privilege. Threads that it starts do not inherit that.
 ///
 /// Linux from 6.12 on does so; an older one accepts it and does nothing. A thread with a real-time policy is left alone.

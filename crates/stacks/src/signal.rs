@@ -1,7 +1,7 @@
 //! Where a running thread of this process is: its registers and the innermost part of its stack, copied by the thread
 //! itself in a signal handler.
 //!
-//! The handler only copies; it takes no lock, allocates nothing, and unwinds nothing. Whoever asked unwinds the copy.
+//! The handler only copies; it takes no lock, allocates nothing, and unwinds nothing. Anyone who asked unwinds the copy.
 //!
 //! **A signal is sent only to a thread that was just seen running, and for half a millisecond before did not block but for a disk,
 //! which no signal interrupts.** A blocked one would see its system call fail with `EINTR`: `nanosleep`, `poll`, `epoll_wait` and waits with a timeout do, whatever

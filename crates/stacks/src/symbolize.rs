@@ -158,7 +158,7 @@ impl Symbolizer {
         all.into_iter().map(|address| (address, self.symbolize(address))).collect()
     }
 
-    /// Reads anew what is mapped where, and forgets every address if something is no longer where it was: another library may be in
+    /// Reads again what is mapped where, and forgets every address if something is no longer where it was: another library may be in
     /// its place. For a program that unloads libraries; one that only loads more needs no call.
     ///
     /// # Errors
@@ -190,7 +190,7 @@ impl Symbolizer {
     fn read_maps(&mut self) -> io::Result<()> {
         let before = std::mem::replace(&mut self.maps, Maps::read(&self.process)?);
         let mapped = self.maps.all();
-        // A process that ended has no mappings, and whoever asks what its files told still wants to know.
+        // A process that ended has no mappings, and the one who asks what its files told still wants to know.
         if mapped.is_empty() {
             return Ok(());
         }

@@ -162,7 +162,7 @@ fn fill<'buffer>(opened: &mut File, buffer: &'buffer mut [u8]) -> Result<&'buffe
 /// ```
 /// # #[cfg(supported)] {
 /// use pollscope_stacks::thread::{State, ThreadRef, read_state};
-/// // Whoever asks is in the system call that asks: `read`, number 0.
+/// // Anyone who asks is in the system call that asks: `read`, number 0.
 /// assert!(matches!(read_state(&ThreadRef::current()), Ok(State::InSyscall { number: 0, .. } | State::Running)));
 /// # }
 /// ```

@@ -85,7 +85,7 @@ fn run(fresh: Fresh, arguments: &[&str]) -> Result<String, Trouble> {
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Starts a program. Its copy goes at once: it needs its file no more, and whoever is interrupted leaves none.
+/// Starts a program. Its copy goes at once: it needs its file no more, and the one who is interrupted leaves none.
 fn spawn(fresh: Fresh, arguments: &[&str], stdin: Stdio) -> Result<Child, String> {
     let mut command = Command::new(&fresh.command[0]);
     command.args(&fresh.command[1..]).args(arguments).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());

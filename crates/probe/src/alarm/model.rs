@@ -37,7 +37,7 @@ impl Worker {
     }
 }
 
-/// Has a watchdog look until it is stopped, asleep whenever it can be; it tells whoever is in a poll, and takes slow polls.
+/// Has a watchdog look until it is stopped, asleep whenever it can be; it tells the one who is in a poll, and takes slow polls.
 fn watch(alarm: &Alarm, workers: &[Arc<Worker>], seen: &[Arc<Notify>]) {
     alarm.is_mine();
     while !alarm.wait(0) {

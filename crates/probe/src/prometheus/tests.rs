@@ -200,7 +200,7 @@ fn no_count_shrinks_when_ranks_change() {
     let [before, after] = [before, after].map(|samples| sites(&samples, "pollscope_site_slow_polls_total"));
     assert!(before.keys().eq(after.keys()));
     assert!(before.iter().all(|(site, slow)| after[site] >= *slow), "{before:?} {after:?}");
-    // Another probe begins anew.
+    // Another probe begins again.
     let other = Snapshot { sites: vec![site(Some("y.rs:1"), 1, 1)], ..empty() };
     assert_eq!(sites(&parse(&exposition.text(&other)), "pollscope_site_slow_polls_total").len(), 1);
 }

@@ -2,7 +2,7 @@
 //! hundreds: meanwhile the watchdog goes on looking.
 //!
 //! It is started at the first stall, gets each look as soon as it was taken, and ends with the watchdog, which it never keeps
-//! waiting: whoever wants a name that is not there yet does without. Delivery alone waits, as long as the thread is there: see
+//! waiting: the one who wants a name that is not there yet does without. Delivery alone waits, as long as the thread is there: see
 //! `journal.rs`.
 
 use std::collections::VecDeque;

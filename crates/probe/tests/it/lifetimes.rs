@@ -177,7 +177,7 @@ fn a_callback_that_waits_for_all_callbacks_is_told_at_once_that_it_cannot() {
     assert!(probe.flush(LONG), "others are told as always");
 }
 
-/// It holds back further calls, and at the end a second of whoever drops the probe; never the loop.
+/// It holds back further calls, and at the end a second of the one who drops the probe; never the loop.
 #[test]
 fn a_callback_that_blocks_holds_up_no_poll() {
     let (release, released) = std::sync::mpsc::channel::<()>();

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// Whoever embeds the probe gets these crates and no others.
+/// Anyone who embeds the probe gets these crates and no others.
 #[test]
 fn the_probe_depends_on_an_allow_list() {
     let without_capture = crates(&["--no-default-features"]);

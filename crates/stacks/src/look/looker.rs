@@ -17,13 +17,13 @@ use crate::unwind::Stack;
 const SAMPLE_PATIENCE: Duration = Duration::from_millis(5);
 /// How long threads may take, in the end, to take signals that came when they had no CPU.
 const LAST_SIGNALS: Duration = Duration::from_secs(10);
-/// How often a look is begun anew at once, when the thread begins or ceases to run in the middle of it.
+/// How often a look is begun again at once, when the thread begins or ceases to run in the middle of it.
 const ATTEMPTS: u32 = 4;
 
 /// What was seen, not yet named: quick to take, while the thread is still there.
 #[derive(Debug, Clone, Default)]
 pub struct Look {
-    /// When it was taken, by the clock of whoever asked.
+    /// When it was taken, by the clock of the one who asked.
     pub at_ns: u64,
     /// What being off the CPU is here; `None` when it was on it.
     pub off_cpu: Option<Cause>,

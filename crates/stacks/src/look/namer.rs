@@ -13,7 +13,7 @@ use crate::poll::{self, Kind, PollStack, Rules};
 use crate::process::Process;
 use crate::symbolize::{Frame, Symbolizer, shorten};
 
-/// How often what is mapped where is read anew, while there is something to name.
+/// How often what is mapped where is read again, while there is something to name.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
 /// Names what looks at one process show.
@@ -52,7 +52,7 @@ impl Namer {
         let symbols = self.symbolizer.symbolize_stack(&stack.frames);
         let panic = symbols.iter().rposition(|(_, symbols)| symbols.frames.iter().any(panics));
         let found = poll::find(&symbols, &self.rules);
-        // What prints a panic has crates of its own: the line is that of whoever panicked.
+        // What prints a panic has crates of its own: the line is that of the one who panicked.
         let panicked = panic.map(|panic| poll::find(&symbols[panic + 1..], &self.rules));
         let line = panicked.as_ref().unwrap_or(&found).line();
         // Up to the poll: what called it is the runtime's, the same for every task.

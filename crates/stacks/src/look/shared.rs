@@ -6,7 +6,7 @@ use super::looker::Look;
 use super::named::NamedLook;
 use super::namer::Namer;
 
-/// A look that one thread took and another one names, for whoever asks what it shows.
+/// A look that one thread took and another one names, for the one who asks what it shows.
 #[derive(Debug, Default)]
 pub struct SharedLook {
     /// What was seen.

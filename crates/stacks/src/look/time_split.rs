@@ -5,7 +5,7 @@ use crate::thread::{Schedule, ThreadRef, read_schedule};
 /// A thread's clocks at one moment, in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockReading {
-    /// The moment, by the clock of whoever asked.
+    /// The moment, by the clock of the one who asked.
     pub at_ns: u64,
     /// Time on a CPU since the thread began.
     pub cpu_ns: u64,

@@ -67,13 +67,13 @@ impl Chain {
         match (word & !TAKES_INFO) as libc::sighandler_t {
             libc::SIG_DFL | libc::SIG_IGN => {}
             address if word & TAKES_INFO != 0 => {
-                // SAFETY: whoever installed it with SA_SIGINFO promised the kernel a function of this signature.
+                // SAFETY: the one who installed it with SA_SIGINFO promised the kernel a function of this signature.
                 let handler: extern "C" fn(i32, *mut libc::siginfo_t, *mut libc::c_void) =
                     unsafe { mem::transmute(address) };
                 handler(signal, info, context);
             }
             address => {
-                // SAFETY: whoever installed it without SA_SIGINFO promised the kernel a function of this signature.
+                // SAFETY: the one who installed it without SA_SIGINFO promised the kernel a function of this signature.
                 let handler: extern "C" fn(i32) = unsafe { mem::transmute(address) };
                 handler(signal);
             }

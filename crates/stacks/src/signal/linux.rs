@@ -1,4 +1,4 @@
-//! The handler, the slot that it copies into, and whoever waits for it.
+//! The handler, the slot that it copies into, and the one who waits for it.
 
 mod action;
 
@@ -55,7 +55,7 @@ static SLOT: Slot = Slot {
     stack: UnsafeCell::new([0; MOST_DEEP]),
 };
 
-/// What is installed, and who uses it. Whoever holds it is the only one to sample.
+/// What is installed, and who uses it. Anyone who holds it is the only one to sample.
 static TURN: Mutex<Turn> = Mutex::new(Turn { installed: None, samplers: 0, unanswered: Vec::new() });
 
 struct Turn {

@@ -74,7 +74,7 @@ fn a_foreign_handler_is_put_back_as_it_was() {
     unsafe { default.install(signal) }.unwrap();
 }
 
-/// Whoever did so may have kept ours to call it, or to put it back.
+/// Anyone who did so may have kept ours to call it, or to put it back.
 #[test]
 fn a_handler_that_replaced_ours_is_left_alone() {
     let _one = one();

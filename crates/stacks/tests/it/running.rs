@@ -161,7 +161,7 @@ fn a_replaced_handler_is_noticed_and_a_foreign_signal_does_no_harm() {
         assert_eq!(sampler.sample(&me, PATIENCE).unwrap_err(), SampleError::Displaced);
         libc::sigaction(sampler.signal(), &raw const ours, std::ptr::null_mut());
     }
-    // Whoever asks is in a system call whenever it looks.
+    // Anyone who asks is in a system call whenever it looks.
     assert_eq!(sampler.sample(&me, PATIENCE).unwrap_err(), SampleError::NotRunning);
 }
 
