@@ -33,7 +33,10 @@ use supervisor::Supervisor;
 
 /// How many slow polls a run lists; it counts the others.
 const KEPT_SLOW_POLLS: usize = 10_000;
-/// How long to wait until the last slow-poll lines are written.
+/// How long to wait for what is still being found out about the last slow polls, and until their lines are written. A program's
+/// first names take long on a busy machine, and a run can be over by then.
+const LAST_EVIDENCE: Duration = Duration::from_secs(6);
+/// The same after a workload that was abandoned: the report is wanted at once.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Why a run failed without a report.
@@ -219,7 +222,7 @@ pub fn run_once(
     // Only threads that have ended report what they used: all of them, unless the workload was abandoned.
     let usage = if outcome.is_some() { meter.read().usage } else { None };
     let cost = Cost { usage, ..meter.read() };
-    probe.flush(LAST_LINES);
+    probe.flush(if outcome.is_some() { LAST_EVIDENCE } else { LAST_LINES });
     observer.end_measuring();
     let ended = supervisor.end(outcome, shutdown)?;
     let interrupted = match (shutdown.phase(), ended.abandoned) {
