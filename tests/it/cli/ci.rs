@@ -2,14 +2,22 @@
 
 use std::process::Output;
 
+use pollscope_probe::CAPTURE;
+
 use crate::support::{Folder, assert_ends, run, stdout};
 
-/// A run that blocked, saved.
+/// A run that blocked at a line, saved. On a busy machine a poll of 20 ms can be over before anything looks at it.
 fn saved() -> Folder {
-    let folder = Folder::new();
     let set = "--set block.duration=20ms --set block.run_for=60ms --slow 10ms";
-    assert_ends(&folder.run(&format!("run slow-coroutine --quiet {set} --json json")), 0, &[]);
-    folder
+    for _ in 0..20 {
+        let folder = Folder::new();
+        assert_ends(&folder.run(&format!("run slow-coroutine --quiet {set} --json json")), 0, &[]);
+        let json = String::from_utf8(folder.read("json")).unwrap();
+        if !CAPTURE || json.contains("\"line\": \"crates/lab/") {
+            return folder;
+        }
+    }
+    panic!("in twenty runs no line was seen");
 }
 
 /// `pollscope report` with these arguments, in a step whose summary is the file `summary`.
