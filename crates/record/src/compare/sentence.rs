@@ -83,13 +83,6 @@ pub(crate) fn higher_or_lower(row: &Row) -> String {
 }
 
 /// The ends of a ratio's interval: `[141 to 188]`, `[2.10 or more]`; ends far below 1 as fractions.
-///
-/// ```
-/// use pollscope_record::compare::interval_text;
-/// assert_eq!(interval_text([141.2, 188.0]), "[141 to 188]");
-/// assert_eq!(interval_text([1.0 / 188.0, 0.5]), "[1/188 to 0.50]");
-/// assert_eq!(interval_text([2.1, f64::INFINITY]), "[2.10 or more]");
-/// ```
 pub(crate) fn interval_text([low, high]: [f64; 2]) -> String {
     let plain = |ratio: f64| match ratio {
         0.1..9.95 => format!("{ratio:.2}"),
@@ -150,5 +143,12 @@ mod tests {
         ] {
             assert_eq!(higher_or_lower(&row(ratio, interval)), text);
         }
+    }
+
+    #[test]
+    fn the_ends_of_an_interval_are_numbers_or_fractions() {
+        assert_eq!(interval_text([141.2, 188.0]), "[141 to 188]");
+        assert_eq!(interval_text([1.0 / 188.0, 0.5]), "[1/188 to 0.50]");
+        assert_eq!(interval_text([2.1, f64::INFINITY]), "[2.10 or more]");
     }
 }
