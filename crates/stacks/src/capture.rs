@@ -139,8 +139,8 @@ impl Capturer {
     /// # Errors
     /// See [`CaptureError`]. That the stack is not complete is no error: see [`Stack::end`].
     pub fn capture(&mut self, thread: &ThreadRef) -> Result<Capture, CaptureError> {
-        // It would be found in the system calls that it asks by.
-        if thread.is_current() {
+        // It would be found in the system calls that it asks by. Where threads cannot be looked at, they have no numbers either.
+        if cfg!(supported) && thread.is_current() {
             return Err(CaptureError::Running);
         }
         for torn_retries in 0..=RETRIES {
