@@ -4,7 +4,7 @@
 //! [`Symbolizer::modules`] says what was found, and [`DebugInfo::advice`] the one line of a profile that would find more.
 //!
 //! Not supported: split DWARF (`split-debuginfo = "packed"` or `"unpacked"`; its lines are found, its inlined functions
-//! are not), compressed debug sections, and code without a file, such as the vDSO's or a JIT compiler's.
+//! are not), debug sections that are compressed with zstd, and code without a file, such as the vDSO's or a JIT compiler's.
 
 use std::collections::HashMap;
 use std::io;
@@ -20,6 +20,7 @@ mod entry;
 mod module;
 mod name;
 mod open;
+mod section;
 mod shorten;
 mod table;
 mod tail_call;

@@ -14,11 +14,11 @@ use super::entry::Units;
 use super::open::{self, Elf, Image};
 use super::table::Table;
 use super::tail_call::{self, Code};
-use super::{DebugInfo, Frame, ModuleInfo, Source, debug_info, name};
+use super::{DebugInfo, Frame, ModuleInfo, Source, debug_info, name, section};
 use crate::maps::Mapping;
 use crate::process::Process;
 
-/// DWARF, as it is in the mapped file.
+/// DWARF, as it is in the mapped file, or unpacked beside it.
 pub(super) type Bytes = gimli::EndianSlice<'static, LittleEndian>;
 
 /// A mapped file, its debug information and its symbols.
@@ -83,13 +83,15 @@ impl Module {
         if !table.complete {
             table = Table::of(&image.elf);
         }
-        let (context, debug_info) = match dwarf(&source.elf) {
-            Ok((context, found)) => {
+        let (context, debug_info, mut maps) = match dwarf(&source.elf) {
+            Ok((context, found, maps)) => {
                 let without = if table.complete { DebugInfo::Symbols } else { DebugInfo::Stripped };
-                (Some(context), found.unwrap_or(without))
+                (Some(context), found.unwrap_or(without), maps)
             }
-            Err(why) => (None, DebugInfo::Unreadable(why)),
+            Err(why) => (None, DebugInfo::Unreadable(why), Vec::new()),
         };
+        maps.push(image.map);
+        maps.extend(separate.map(|image| image.map));
         Module {
             context,
             units: Units::default(),
@@ -100,7 +102,7 @@ impl Module {
             debug_info,
             build_id: build_id.map(open::hex),
             debug_file,
-            _maps: [Some(image.map), separate.map(|image| image.map)].into_iter().flatten().collect(),
+            _maps: maps,
         }
     }
 
@@ -129,7 +131,9 @@ impl Module {
             let frame = symbol.map(|function| Frame { function: Some(function), ..Frame::default() });
             return (frame.into_iter().collect(), source);
         };
-        if outermost.function.as_deref().is_none_or(|name| name::split(name).0.is_none()) {
+        if outermost.function.as_deref().is_some_and(|name| self.table.is_named(address, name)) {
+            outermost.function = symbol; // A library's `__GI_getpid` is everybody's `getpid`.
+        } else if outermost.function.as_deref().is_none_or(|name| name::split(name).0.is_none()) {
             outermost.function = name::joined(symbol.as_deref(), outermost.function.as_deref());
         }
         (frames, Source::Dwarf)
@@ -198,26 +202,21 @@ fn has_dwarf(elf: &Elf) -> bool {
     elf.section_by_name(".debug_info").is_some()
 }
 
-/// A file's DWARF, and how much of it there is for the program's own code.
+/// A file's DWARF, how much of it there is for the program's own code, and what it borrows from beside the file.
 ///
 /// # Errors
 /// A sentence: why it cannot be read.
-fn dwarf(elf: &Elf) -> Result<(Context<Bytes>, Option<DebugInfo>), String> {
-    let section = |id: gimli::SectionId| -> Result<Bytes, String> {
-        let Some(section) = elf.section_by_name(id.name()) else { return Ok(Bytes::new(&[], LittleEndian)) };
-        let compressed =
-            section.compressed_file_range().is_ok_and(|range| range.format != object::CompressionFormat::None);
-        if compressed {
-            return Err("its debug sections are compressed".to_owned());
-        }
-        let data = section.data().map_err(|error| format!("cannot read `{}`: {error}", id.name()))?;
-        Ok(Bytes::new(data, LittleEndian))
-    };
-    let mut dwarf = Dwarf::load(section)?;
+fn dwarf(elf: &Elf) -> Result<(Context<Bytes>, Option<DebugInfo>, Vec<Mmap>), String> {
+    let mut maps = Vec::new();
+    let mut dwarf = Dwarf::load(|id: gimli::SectionId| -> Result<Bytes, String> {
+        let (bytes, map) = section::bytes(elf, id.name())?;
+        maps.extend(map);
+        Ok(Bytes::new(bytes, LittleEndian))
+    })?;
     dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
     let malformed = |error: gimli::Error| format!("its debug information is malformed: {error}");
     let found = debug_info::of_units(&dwarf).map_err(malformed)?;
-    Ok((Context::from_dwarf(dwarf).map_err(malformed)?, found))
+    Ok((Context::from_dwarf(dwarf).map_err(malformed)?, found, maps))
 }
 
 fn segments(elf: &Elf) -> Vec<Segment> {

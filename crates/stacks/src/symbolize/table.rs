@@ -35,9 +35,17 @@ impl Table {
     /// The name of the function that an address is in. Of several names the plainest one: `write`, not `__GI___write`; none with
     /// its version.
     pub(super) fn name(&self, address: u64) -> Option<&str> {
+        self.names(address).min_by_key(|name| (name.bytes().take_while(|byte| *byte == b'_').count(), name.len()))
+    }
+
+    /// Whether the function that an address is in has that name, among others.
+    pub(super) fn is_named(&self, address: u64, name: &str) -> bool {
+        self.names(address).any(|one| one == name)
+    }
+
+    fn names(&self, address: u64) -> impl Iterator<Item = &str> {
         let names = self.containing(address).filter_map(|function| std::str::from_utf8(function.name).ok());
-        let names = names.map(|name| name.split('@').next().unwrap_or(name));
-        names.min_by_key(|name| (name.bytes().take_while(|byte| *byte == b'_').count(), name.len()))
+        names.map(|name| name.split('@').next().unwrap_or(name))
     }
 
     /// Where the function that an address is in begins, and its size in bytes.

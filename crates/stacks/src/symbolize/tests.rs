@@ -150,14 +150,32 @@ fn an_unstripped_copy_of_the_same_build_gives_the_lines() {
 }
 
 #[test]
-fn compressed_sections_are_said_to_be() {
+fn compressed_sections_give_the_lines() {
     let folder = tempfile::tempdir().unwrap();
-    let compressed = copy(folder.path(), "compressed", None);
-    let status = Command::new("objcopy").arg("--compress-debug-sections").arg(&compressed).status().unwrap();
-    assert!(status.success());
+    let with = |kind: &str| {
+        let compressed = copy(folder.path(), kind, None);
+        let argument = format!("--compress-debug-sections={kind}");
+        let status = Command::new("objcopy").arg(argument).arg(&compressed).status().unwrap();
+        (status.success(), compressed)
+    };
+    let (done, compressed) = with("zlib");
+    assert!(
+        done && fs::metadata(&compressed).unwrap().len()
+            < fs::metadata(copy(folder.path(), "plain", None)).unwrap().len()
+    );
+    let plain = look_up(&std::env::current_exe().unwrap(), &[]);
     let (info, frame, source) = look_up(&compressed, &[]);
-    assert_eq!(info.debug_info, DebugInfo::Unreadable("its debug sections are compressed".to_owned()));
-    assert_eq!((frame.is_some(), source), (true, Source::SymbolTable));
+    assert_eq!((info.debug_info, source), (plain.0.debug_info, Source::Dwarf));
+    assert!(LINES.contains(&frame.as_ref().unwrap().line));
+    assert_eq!(frame, plain.1);
+
+    let (done, compressed) = with("zstd"); // Not every objcopy can.
+    if done {
+        let (info, frame, source) = look_up(&compressed, &[]);
+        let DebugInfo::Unreadable(why) = info.debug_info else { panic!("{:?}", info.debug_info) };
+        assert!(why.ends_with("it is compressed, and not with zlib"), "{why}");
+        assert_eq!((frame.is_some(), source), (true, Source::SymbolTable));
+    }
 }
 
 /// Runs in the other process: says that it is there, and stays until it is told to end.
