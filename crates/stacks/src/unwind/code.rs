@@ -152,7 +152,7 @@ impl Sweep {
 
     /// Takes one instruction into account. `probe`: the next one takes a register's value off the stack pointer.
     fn follow(&mut self, instruction: &Instruction, probe: bool) {
-        if let Some(target) = jump(instruction) {
+        if let Some(target) = target(instruction) {
             self.body.get_or_insert(self.depth);
             let loops_to_probe =
                 target.is_some_and(|target| target <= instruction.ip()) && self.body == Some(self.depth);
@@ -278,7 +278,7 @@ fn subtracts_register(instruction: &Instruction) -> bool {
 }
 
 /// Where an instruction jumps to: `Some(None)` is anywhere.
-fn jump(instruction: &Instruction) -> Option<Option<u64>> {
+fn target(instruction: &Instruction) -> Option<Option<u64>> {
     if instruction.mnemonic() == Mnemonic::Call || instruction.op_count() == 0 {
         return None;
     }
@@ -288,22 +288,25 @@ fn jump(instruction: &Instruction) -> Option<Option<u64>> {
     (instruction.mnemonic() == Mnemonic::Jmp).then_some(None)
 }
 
+/// The jump without a condition that code begins with.
+pub(super) fn jump(address: u64, memory: &mut dyn Memory) -> Option<Instruction> {
+    let mut bytes = [0; 32];
+    let count = memory.code(address, &mut bytes);
+    let mut decoder = Decoder::with_ip(64, &bytes[..count], address, DecoderOptions::NONE);
+    let mut instruction = decoder.decode();
+    if instruction.mnemonic() == Mnemonic::Endbr64 {
+        instruction = decoder.decode();
+    }
+    (instruction.mnemonic() == Mnemonic::Jmp).then_some(instruction)
+}
+
 /// Where code goes that begins with a jump: a stub for a function of another file leads to that function.
 pub(super) fn follow_jumps(mut address: u64, memory: &mut dyn Memory) -> u64 {
     const MOST: usize = 4;
     for _ in 0..MOST {
-        let mut bytes = [0; 32];
-        let count = memory.code(address, &mut bytes);
-        let mut decoder = Decoder::with_ip(64, &bytes[..count], address, DecoderOptions::NONE);
-        let mut instruction = decoder.decode();
-        if instruction.mnemonic() == Mnemonic::Endbr64 {
-            instruction = decoder.decode();
-        }
-        if instruction.mnemonic() != Mnemonic::Jmp {
-            break;
-        }
+        let Some(instruction) = jump(address, memory) else { break };
         let mut pointer = [0; 8];
-        address = match jump(&instruction).flatten() {
+        address = match target(&instruction).flatten() {
             Some(target) => target,
             None if instruction.is_ip_rel_memory_operand()
                 && memory.code(instruction.memory_displacement64(), &mut pointer) == 8 =>
@@ -324,7 +327,7 @@ pub(super) fn jumps_out(function: &Range<u64>, memory: &mut dyn Memory) -> bool 
     let count = memory.code(function.start, &mut bytes);
     Decoder::with_ip(64, &bytes[..count], function.start, DecoderOptions::NONE)
         .into_iter()
-        .filter_map(|instruction| jump(&instruction))
+        .filter_map(|instruction| target(&instruction))
         .any(|target| target.is_none_or(|target| !function.contains(&target)))
 }
 
@@ -432,6 +435,22 @@ mod tests {
         let bytes = [0x53, 0x53, 0x53, 0x53];
         let depth = Depth::decode(0x1000, 0x1002, &mut Code(0x1000, bytes.to_vec()));
         assert_eq!(depth, Depth { least: 16, slack: 0 });
+    }
+
+    #[test]
+    fn a_stub_is_a_jump_through_a_pointer() {
+        let stub = |bytes: &[u8]| {
+            jump(0x1000, &mut Code(0x1000, bytes.to_vec())).is_some_and(|jump| jump.is_ip_rel_memory_operand())
+        };
+        assert!(stub(&[0xff, 0x25, 1, 2, 3, 4, 0x68, 0, 0, 0, 0]));
+        assert!(stub(&[0xf3, 0x0f, 0x1e, 0xfa, 0xff, 0x25, 1, 2, 3, 4]));
+        assert!(stub(&[0xf3, 0x0f, 0x1e, 0xfa, 0xf2, 0xff, 0x25, 1, 2, 3, 4])); // with `bnd`
+        assert!(!stub(&[0xff, 0xe0])); // jmp rax
+        assert!(!stub(&[0xff, 0x24, 0xc5, 1, 2, 3, 4])); // jmp [rax*8+…]: a `match`
+        assert!(!stub(&[0xe9, 1, 2, 3, 4]));
+        assert!(!stub(&[0xff, 0x15, 1, 2, 3, 4])); // call [rip+…]
+        assert!(!stub(&[0x50, 0xff, 0x25, 1, 2, 3, 4]));
+        assert!(!stub(&[]));
     }
 
     #[test]

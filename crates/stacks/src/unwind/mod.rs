@@ -155,8 +155,8 @@ impl Unwinder {
 
     /// Every caller of a thread with these registers, of which the stack pointer and the instruction must be known.
     ///
-    /// The innermost function, if it has no table and calls the kernel, as hand-written wrappers of system calls do, is
-    /// taken to have the return address on the top of its stack.
+    /// The innermost function, if it has no table and calls the kernel, as hand-written wrappers of system calls do, or jumps to
+    /// a function of another file, as a linker's stubs do, is taken to have the return address on the top of its stack.
     pub fn unwind(&mut self, registers: &Registers, memory: &mut dyn Memory) -> Stack {
         self.make_room();
         search::Search::new(self, memory).stack(registers)

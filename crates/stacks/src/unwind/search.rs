@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::code::{CallSite, Depth};
+use super::code::{self, CallSite, Depth};
 use super::row::{Cfa, Missing, Row};
 use super::{End, Memory, RBP, RSP, Registers, Stack, Unwinder};
 use crate::address::CodeAddress;
@@ -208,7 +208,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Code without rules: a hand-written wrapper of a system call, or where the program starts, which has no caller.
+    /// Code without rules: a hand-written wrapper of a system call, a linker's stub, or where the program starts, which has no caller.
     fn without_table(&mut self, frame: &Frame) -> Result<Option<Frame>, &'static str> {
         let address = frame.address.lookup();
         let entry = self.unwinder.module(address, self.memory).map(|module| module.entry);
@@ -220,7 +220,8 @@ impl<'a> Search<'a> {
         if outermost && matches!(frame.address, CodeAddress::Return(_)) {
             return Ok(None);
         }
-        let sp = frame.registers.sp().filter(|_| self.is_in_syscall(frame)).ok_or(NO_TABLE)?;
+        let pc = self.innermost(frame).filter(|pc| self.is_in_syscall(*pc) || self.is_in_stub(*pc));
+        let sp = frame.registers.sp().filter(|_| pc.is_some()).ok_or(NO_TABLE)?;
         let pc = self.memory.stack(sp).ok_or(NO_MEMORY)?;
         if self.unwinder.call_site(pc, self.memory) == CallSite::None {
             return Err(NO_TABLE);
@@ -230,11 +231,23 @@ impl<'a> Search<'a> {
         Ok(Some(Frame { registers, address: CodeAddress::Return(pc), ..*frame }))
     }
 
-    /// Whether the frame is the innermost one and the instruction before it is `syscall`.
-    fn is_in_syscall(&mut self, frame: &Frame) -> bool {
+    /// The instruction that the thread is at, if that is in this frame.
+    fn innermost(&self, frame: &Frame) -> Option<u64> {
+        match frame.address {
+            CodeAddress::Exact(pc) if self.frames.len() == 1 => Some(pc),
+            _ => None,
+        }
+    }
+
+    /// Whether the instruction before is `syscall`.
+    fn is_in_syscall(&mut self, pc: u64) -> bool {
         let mut bytes = [0; 2];
-        let CodeAddress::Exact(pc) = frame.address else { return false };
-        self.frames.len() == 1 && self.memory.code(pc.wrapping_sub(2), &mut bytes) == 2 && bytes == [0x0f, 0x05]
+        self.memory.code(pc.wrapping_sub(2), &mut bytes) == 2 && bytes == [0x0f, 0x05]
+    }
+
+    /// Whether it is a linker's jump to a function of another file, of which some linkers make no table: it leaves the stack alone.
+    fn is_in_stub(&mut self, pc: u64) -> bool {
+        code::jump(pc, self.memory).is_some_and(|jump| jump.is_ip_rel_memory_operand())
     }
 
     /// Walks on from a frame whose rule needs the frame pointer, which is not known.
