@@ -13,12 +13,14 @@ fn the_probe_depends_on_an_allow_list() {
     let with_capture = crates(&[]);
     let allowed = [
         "addr2line",
+        "adler2",
         "gimli",
         "iced-x86",
         "lazy_static",
         "libc",
         "memchr",
         "memmap2",
+        "miniz_oxide",
         "object",
         "pin-project-lite",
         "pollscope-base",
