@@ -83,8 +83,8 @@ impl Module {
         if !table.complete {
             table = Table::of(&image.elf);
         }
-        let (context, debug_info, mut maps) = match dwarf(&source.elf) {
-            Ok((context, found, maps)) => {
+        let (context, debug_info, mut maps) = match lines(&source.elf) {
+            Ok(Lines { context, found, maps }) => {
                 let without = if table.complete { DebugInfo::Symbols } else { DebugInfo::Stripped };
                 (Some(context), found.unwrap_or(without), maps)
             }
@@ -202,11 +202,20 @@ fn has_dwarf(elf: &Elf) -> bool {
     elf.section_by_name(".debug_info").is_some()
 }
 
-/// A file's DWARF, how much of it there is for the program's own code, and what it borrows from beside the file.
+/// A file's debug information.
+struct Lines {
+    context: Context<Bytes>,
+    /// How much of it there is for the program's own code.
+    found: Option<DebugInfo>,
+    /// What it borrows from beside the file.
+    maps: Vec<Mmap>,
+}
+
+/// Reads a file's DWARF.
 ///
 /// # Errors
 /// A sentence: why it cannot be read.
-fn dwarf(elf: &Elf) -> Result<(Context<Bytes>, Option<DebugInfo>, Vec<Mmap>), String> {
+fn lines(elf: &Elf) -> Result<Lines, String> {
     let mut maps = Vec::new();
     let mut dwarf = Dwarf::load(|id: gimli::SectionId| -> Result<Bytes, String> {
         let (bytes, map) = section::bytes(elf, id.name())?;
@@ -216,7 +225,7 @@ fn dwarf(elf: &Elf) -> Result<(Context<Bytes>, Option<DebugInfo>, Vec<Mmap>), St
     dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
     let malformed = |error: gimli::Error| format!("its debug information is malformed: {error}");
     let found = debug_info::of_units(&dwarf).map_err(malformed)?;
-    Ok((Context::from_dwarf(dwarf).map_err(malformed)?, found, maps))
+    Ok(Lines { context: Context::from_dwarf(dwarf).map_err(malformed)?, found, maps })
 }
 
 fn segments(elf: &Elf) -> Vec<Segment> {
