@@ -9,6 +9,7 @@ pub mod environment;
 pub mod exit;
 pub mod explain;
 pub mod export;
+mod signal_mask;
 pub mod stderr;
 
 pub use pollscope_lab::{limits, pipeline, run, scenario, shutdown, spawner};

@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::signal_mask::without_signals;
 use crate::width::cut;
 
 /// How long to wait for a slow reader.
@@ -22,7 +23,7 @@ pub fn say(lines: &str) {
         let _ = io::stderr().write_all(theirs.as_bytes());
         drop(done);
     };
-    match thread::Builder::new().name("stderr".to_owned()).spawn(write) {
+    match without_signals(|| thread::Builder::new().name("stderr".to_owned()).spawn(write)) {
         Ok(_) => _ = written.recv_timeout(PATIENCE),
         // The thread cannot be started.
         Err(_) => _ = io::stderr().write_all(text.as_bytes()),

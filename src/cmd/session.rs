@@ -34,14 +34,14 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     pub(super) fn start(common: &'a Common, terminal: &'a Terminal) -> Result<Session<'a>, CmdError> {
         outcome::check_groups(&common.outputs.gates, None)?;
+        let shutdown = Shutdown::default();
+        let caught = signals::catch(&shutdown, common.grace).map_err(CmdError::Signals)?;
         let current = Current::default();
         let serve = |address| serve(address, current.clone(), common.outputs.redact).map_err(CmdError::Metrics);
         let metrics = common.prometheus.map(serve).transpose()?;
         if let Some(address) = common.console {
             console::start(address).map_err(CmdError::Console)?;
         }
-        let shutdown = Shutdown::default();
-        let caught = signals::catch(&shutdown, common.grace).map_err(CmdError::Signals)?;
         if let Some(metrics) = metrics.as_ref().filter(|_| !terminal.quiet) {
             say(&format!("metrics on http://{}/metrics", metrics.local_addr()));
         }

@@ -12,6 +12,7 @@ use signal_hook::low_level::emulate_default_handler;
 
 use crate::exit::Exit;
 use crate::shutdown::{Phase, Shutdown};
+use crate::signal_mask::without_signals;
 use crate::stderr::say;
 use crate::units::setting_duration;
 
@@ -100,9 +101,10 @@ pub(super) fn outlive_size_limit() -> io::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::default()).map(drop)
 }
 
-/// Turns signals into requests to end.
+/// Turns signals into requests to end. To be called before other threads are started that take signals: one that comes between the
+/// system's learning of the handler and the handler's learning what to do would be lost.
 pub(super) fn catch(shutdown: &Shutdown, grace: Duration) -> io::Result<Caught> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let mut signals = without_signals(|| Signals::new([SIGINT, SIGTERM, SIGHUP]))?;
     let caught = Caught(Arc::new(State { grace, ..State::default() }));
     let (taking, shutdown) = (caught.clone(), shutdown.clone());
     thread::Builder::new().name("signals".to_owned()).spawn(move || {

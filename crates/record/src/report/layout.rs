@@ -172,7 +172,8 @@ pub fn cut_start(text: &str, columns: usize) -> String {
     let kept: Vec<char> = text.chars().rev().take_while(|&c| take(&mut room, c)).collect();
     // A combining mark at the front would sit on the ellipsis.
     let kept: String = kept.into_iter().rev().skip_while(|&c| c.width() == Some(0)).collect();
-    let whole = kept.find('/').map_or(&*kept, |slash| &kept[slash..]);
+    let is_whole = text[..text.len() - kept.len()].ends_with('/');
+    let whole = kept.find('/').filter(|_| !is_whole).map_or(&*kept, |slash| &kept[slash..]);
     format!("…{whole}")
 }
 
@@ -307,6 +308,7 @@ mod tests {
     fn paths_are_cut_at_their_start() {
         assert_eq!(cut_start("src/pipeline/merge.rs:88", 12), "…merge.rs:88");
         assert_eq!(cut_start("crates/lab/src/pipeline/merge.rs:88", 28), "…/src/pipeline/merge.rs:88");
+        assert_eq!(cut_start("crates/lab/src/pipeline/merge.rs:88", 25), "…src/pipeline/merge.rs:88");
         assert_eq!(cut_start("/srv/merge.rs:88", 13), "…/merge.rs:88");
         assert_eq!(cut_start("merge.rs:88", 12), "merge.rs:88");
         assert_eq!(cut_start("merge.rs:88", 0), "");
