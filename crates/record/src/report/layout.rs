@@ -162,7 +162,7 @@ impl Line {
     }
 }
 
-/// The end of a text in at most `columns`: of a path, the end says more, and it begins with a whole name.
+/// The end of a text in at most `columns`: of a path, the end says more.
 pub fn cut_start(text: &str, columns: usize) -> String {
     let text = escape(text);
     if width(&text) <= columns || columns == 0 {
@@ -171,10 +171,8 @@ pub fn cut_start(text: &str, columns: usize) -> String {
     let mut room = columns - 1;
     let kept: Vec<char> = text.chars().rev().take_while(|&c| take(&mut room, c)).collect();
     // A combining mark at the front would sit on the ellipsis.
-    let kept: String = kept.into_iter().rev().skip_while(|&c| c.width() == Some(0)).collect();
-    let is_whole = text[..text.len() - kept.len()].ends_with('/');
-    let whole = kept.find('/').filter(|_| !is_whole).map_or(&*kept, |slash| &kept[slash..]);
-    format!("…{whole}")
+    let kept = kept.into_iter().rev().skip_while(|&c| c.width() == Some(0));
+    std::iter::once('…').chain(kept).collect()
 }
 
 /// Text after a prefix, wrapped to `page` columns; the lines after the first hang below its start.
@@ -307,9 +305,6 @@ mod tests {
     #[test]
     fn paths_are_cut_at_their_start() {
         assert_eq!(cut_start("src/pipeline/merge.rs:88", 12), "…merge.rs:88");
-        assert_eq!(cut_start("crates/lab/src/pipeline/merge.rs:88", 28), "…/src/pipeline/merge.rs:88");
-        assert_eq!(cut_start("crates/lab/src/pipeline/merge.rs:88", 25), "…src/pipeline/merge.rs:88");
-        assert_eq!(cut_start("/srv/merge.rs:88", 13), "…/merge.rs:88");
         assert_eq!(cut_start("merge.rs:88", 12), "merge.rs:88");
         assert_eq!(cut_start("merge.rs:88", 0), "");
         assert_eq!(cut_start("xe\u{301}e\u{301}", 2), "…e\u{301}");
