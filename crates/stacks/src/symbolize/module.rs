@@ -83,8 +83,8 @@ impl Module {
         if !table.complete {
             table = Table::of(&image.elf);
         }
-        let (context, debug_info, mut maps) = match lines(&source.elf) {
-            Ok(Lines { context, found, maps }) => {
+        let (context, debug_info, mut maps) = match read_dwarf(&source.elf) {
+            Ok(FileDwarf { context, found, maps }) => {
                 let without = if table.complete { DebugInfo::Symbols } else { DebugInfo::Stripped };
                 (Some(context), found.unwrap_or(without), maps)
             }
@@ -203,7 +203,7 @@ fn has_dwarf(elf: &Elf) -> bool {
 }
 
 /// A file's debug information.
-struct Lines {
+struct FileDwarf {
     context: Context<Bytes>,
     /// How much of it there is for the program's own code.
     found: Option<DebugInfo>,
@@ -215,7 +215,7 @@ struct Lines {
 ///
 /// # Errors
 /// A sentence: why it cannot be read.
-fn lines(elf: &Elf) -> Result<Lines, String> {
+fn read_dwarf(elf: &Elf) -> Result<FileDwarf, String> {
     let mut maps = Vec::new();
     let mut dwarf = Dwarf::load(|id: gimli::SectionId| -> Result<Bytes, String> {
         let (bytes, map) = section::bytes(elf, id.name())?;
@@ -225,7 +225,7 @@ fn lines(elf: &Elf) -> Result<Lines, String> {
     dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
     let malformed = |error: gimli::Error| format!("its debug information is malformed: {error}");
     let found = debug_info::of_units(&dwarf).map_err(malformed)?;
-    Ok(Lines { context: Context::from_dwarf(dwarf).map_err(malformed)?, found, maps })
+    Ok(FileDwarf { context: Context::from_dwarf(dwarf).map_err(malformed)?, found, maps })
 }
 
 fn segments(elf: &Elf) -> Vec<Segment> {

@@ -220,8 +220,8 @@ impl<'a> Search<'a> {
         if outermost && matches!(frame.address, CodeAddress::Return(_)) {
             return Ok(None);
         }
-        let pc = self.innermost(frame).filter(|pc| self.is_in_syscall(*pc) || self.is_in_stub(*pc));
-        let sp = frame.registers.sp().filter(|_| pc.is_some()).ok_or(NO_TABLE)?;
+        let is_on_top = self.innermost(frame).is_some_and(|pc| self.is_in_syscall(pc) || self.is_in_stub(pc));
+        let sp = frame.registers.sp().filter(|_| is_on_top).ok_or(NO_TABLE)?;
         let pc = self.memory.stack(sp).ok_or(NO_MEMORY)?;
         if self.unwinder.call_site(pc, self.memory) == CallSite::None {
             return Err(NO_TABLE);
