@@ -25,6 +25,9 @@ struct Fault {
 
 const NONE: &str = "";
 
+/// Nothing shows from outside that a log was looked at, which is done every 5 ms.
+const LOOKED_AT: Duration = Duration::from_millis(300);
+
 const FAULTS: &[Fault] = &[
     Fault {
         name: "half a line now, the rest later",
@@ -105,11 +108,11 @@ const FAULTS: &[Fault] = &[
         name: "cut",
         happens: |_, log| {
             fs::write(log, "").expect("cut");
-            thread::sleep(Duration::from_millis(100));
+            thread::sleep(LOOKED_AT);
             append(log, "3\n");
         },
         delivers: &[b"1", b"2", b"3"],
-        says: "bytes after 4 were read",
+        says: "was cut to 0 bytes after 4 were read",
         is_loss: true,
     },
     Fault {
@@ -163,8 +166,7 @@ const FAULTS: &[Fault] = &[
             fs::create_dir(log).expect("made");
             append(&folder.path("elsewhere"), "3\n");
             wait_until("the line of the file that is elsewhere", || folder.read("out").ends_with(b"3\n"));
-            // Nothing shows from outside that it was looked at, many times a second.
-            thread::sleep(Duration::from_millis(300));
+            thread::sleep(LOOKED_AT);
             fs::remove_dir(log).expect("removed");
             append(log, "4\n");
         },
