@@ -63,8 +63,9 @@ pub(crate) struct Reporter {
     pub(crate) callback: Option<Callback>,
     #[cfg(feature = "tracing")]
     pub(crate) events: Option<crate::events::Events>,
+    /// Boxed: what it was told is large, and few have one.
     #[cfg(feature = "metrics")]
-    pub(crate) facade: Option<crate::facade::Facade>,
+    pub(crate) facade: Option<Box<crate::facade::Facade>>,
     pub(crate) writer: Option<LineWriter>,
 }
 

@@ -163,7 +163,7 @@ impl ProbeBuilder {
             #[cfg(feature = "tracing")]
             events: self.events.then(|| crate::events::Events::here(self.redact_paths)),
             #[cfg(feature = "metrics")]
-            facade: self.metrics.then(crate::facade::Facade::new),
+            facade: self.metrics.then(|| Box::new(crate::facade::Facade::new())),
             writer: self.writer,
         };
         reporter.spawn(Arc::clone(&control)).map_err(InstallError::Thread)?;
