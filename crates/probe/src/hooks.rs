@@ -41,7 +41,10 @@ pub(crate) fn install(builder: &mut Builder, shared: &Arc<Shared>, chained: Chai
     tasks.install_around(
         builder,
         shared.tracks_waits,
-        move |task, spawned_at, latency| thread::begin(&beginning, task_number(task), spawned_at, latency.map(to_ns)),
+        move |poll| {
+            let latency_ns = poll.schedule_latency().map(to_ns);
+            thread::begin(&beginning, task_number(poll.task()), poll.spawned_at(), latency_ns);
+        },
         move || thread::end(&ending),
     );
 }
