@@ -36,6 +36,9 @@ pub enum CaptureNote {
     ClocksUnreadable,
     /// Threads that compute cannot be asked where they are; the whole reason.
     SignalUnusable(String),
+    /// Threads that compute are not asked where they are: the stack on which their signal handlers run is too small for one more,
+    /// beside a handler of the program that may be on it.
+    NoRoomForHandler,
     /// A stack could not be followed to the poll; why.
     StackIncomplete(String),
     /// The program has function names, but no lines.
@@ -84,7 +87,7 @@ impl CaptureNote {
                 "see where it blocks"
             }
             CaptureNote::ClocksUnreadable => "tell computing from waiting for a CPU",
-            CaptureNote::SignalUnusable(_) => "see where threads compute",
+            CaptureNote::SignalUnusable(_) | CaptureNote::NoRoomForHandler => "see where threads compute",
             CaptureNote::SymbolsOnly => "name lines",
             CaptureNote::Stripped | CaptureNote::ProgramUnreadable(_) => "name functions and lines",
             CaptureNote::WatchdogPanicked => "see what blocks any longer",
@@ -110,6 +113,9 @@ impl CaptureNote {
             CaptureNote::MemoryUnreadable => "the stack cannot be read".to_owned(),
             CaptureNote::ClocksUnreadable => format!("the kernel shows no `/proc/{process}/task/TID/schedstat`"),
             CaptureNote::SignalUnusable(why) => why.clone(),
+            CaptureNote::NoRoomForHandler => {
+                "the alternate stack of signal handlers is too small for one more".to_owned()
+            }
             CaptureNote::StackIncomplete(why) => format!("the stack cannot be followed: {why}"),
             CaptureNote::SymbolsOnly => "the program has function names only".to_owned(),
             CaptureNote::Stripped => "the program is stripped".to_owned(),
@@ -136,6 +142,9 @@ impl CaptureNote {
                 return format!("permit `process_vm_readv` or `/proc/{process}/mem` to see more");
             }
             CaptureNote::ClocksUnreadable => "a kernel with `CONFIG_SCHED_INFO` tells more",
+            CaptureNote::NoRoomForHandler => {
+                "to see more give threads 64 KiB (`sigaltstack`) before their first poll, or the program's handlers no `SA_ONSTACK`"
+            }
             CaptureNote::SignalUnusable(_) => "leave a real-time signal free to see more",
             CaptureNote::StackIncomplete(why) if why.contains("table") => {
                 "to see more build all code with unwinding tables (`-C force-unwind-tables=yes`)"
@@ -210,6 +219,7 @@ mod tests {
             MemoryUnreadable,
             ClocksUnreadable,
             SignalUnusable(why()),
+            NoRoomForHandler,
             StackIncomplete(why()),
             StackIncomplete("this code has no unwinding table".to_owned()),
             SymbolsOnly,

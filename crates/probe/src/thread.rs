@@ -132,7 +132,7 @@ fn find<'a>(entries: &'a mut Vec<Entry>, shared: &Arc<Shared>) -> &'a mut Entry 
 fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
     entries.retain(|entry| entry.shared.strong_count() > 0);
     let slot = shared.take_slot();
-    slot.tid.store(watchdog::this_thread(), std::sync::atomic::Ordering::Relaxed);
+    watchdog::show_this_thread(&slot);
     // What the thread before left there is still to be told.
     let culprits = Culprits::new(slot.next_blame.load(std::sync::atomic::Ordering::Relaxed));
     entries.push(Entry {

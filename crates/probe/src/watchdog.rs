@@ -16,6 +16,7 @@ use std::thread;
 
 use pollscope_base::CaptureNote;
 use pollscope_stacks::SUPPORTED;
+use pollscope_stacks::handler_stack::HandlerStack;
 use pollscope_stacks::look::{ClockReading, Looker};
 use pollscope_stacks::process::Process;
 use pollscope_stacks::schedule::ask_for_short_slices;
@@ -52,9 +53,16 @@ const SHORTEST_SUSPENSION_NS: u64 = 10_000_000;
 /// `capture`, on Linux on x86-64. Durations, spawn sites and who waited are exact without.
 pub const CAPTURE: bool = SUPPORTED;
 
-/// The number by which the watchdog finds the calling thread.
-pub(crate) fn this_thread() -> u32 {
-    ThreadRef::current().tid
+/// Leaves in its slot what the watchdog finds the calling thread by, and where its signal handlers run.
+pub(crate) fn show_this_thread(slot: &Slot) {
+    slot.handler_stack.store(HandlerStack::of_current_thread().map_or(0, HandlerStack::to_word), Relaxed);
+    slot.tid.store(current_tid(), Relaxed);
+}
+
+/// The thread of a slot.
+fn thread_of(slot: &Slot, process: Process) -> ThreadRef {
+    let handler_stack = HandlerStack::from_word(slot.handler_stack.load(Relaxed));
+    ThreadRef { handler_stack, ..process.thread(slot.tid.load(Relaxed)) }
 }
 
 /// Ends the thread when dropped, without waiting for it.
@@ -219,7 +227,7 @@ impl Watching {
         {
             self.naming.add(Job::Ended(slot.number, Box::new(stall.end(now_ns))));
         }
-        let looked_at = self.process.thread(slot.tid.load(Relaxed));
+        let looked_at = thread_of(slot, self.process);
         let Some(polling) = polling.filter(|polling| slot.polling.is_in(polling.start)) else {
             thread.read(slot, looked_at, now_ns);
             return u64::MAX;

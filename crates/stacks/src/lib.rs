@@ -5,6 +5,7 @@
 //! - [`thread`] reads what the kernel tells of a thread; [`syscall`] makes its system call readable.
 //! - [`capture`] gives all of it for a blocked thread, with the whole stack: no signal, no pause, no privilege.
 //! - [`signal`] asks a running thread of this process for its registers and stack, if one installs that.
+//! - [`handler_stack`] is what that needs to know of the thread.
 //! - [`unwind`] walks from registers to every caller; [`memory`] and [`maps`] are what it walks on.
 //! - [`look`] is all of it for one thread: state, call and stack, named, with the cause, as plain data.
 //! - [`schedule`] has a thread that looks at others get a CPU soon when it wakes.
@@ -19,6 +20,7 @@
 pub mod address;
 pub mod capture;
 pub mod fault;
+pub mod handler_stack;
 pub mod look;
 pub mod maps;
 pub mod memory;

@@ -9,12 +9,21 @@
 //! What remains is the moment between looking and the arrival of the signal, a few microseconds: a thread that blocks just then,
 //! after half a millisecond of running, is interrupted. [`RegistersAndStack::interrupted_call`] tells.
 //!
+//! No signal is sent to a thread unless the stack on which its handlers run is known to have [room](crate::handler_stack): the handler takes at
+//! most 2 KiB of it below the kernel's own frame, blocks every other signal meanwhile, and comes on top of no other handler on a
+//! small stack.
+//!
 //! Nothing is installed unless it is asked for. When the last [`Sampler`] is dropped, what was there before for the signal is
 //! there again, unless
 //! - a thread was sent a signal that it has not taken yet: without a handler it would end the process;
 //! - somebody installed another handler meanwhile: who did so may call ours, or put it back.
 //!
 //! Then ours stays, is used by the next [`Sampler`], and removed with that one if it can be.
+
+#[cfg(supported)]
+mod action;
+#[cfg(supported)]
+mod room;
 
 use std::fmt;
 use std::io;
@@ -24,6 +33,16 @@ use crate::memory;
 use crate::process::Process;
 use crate::thread::{ReadError, ThreadRef};
 use crate::unwind::{Memory, Registers};
+
+/// How many signals there are.
+#[cfg(supported)]
+const SIGNALS: usize = 64;
+
+/// A signal in a mask, as the kernel writes it.
+#[cfg(supported)]
+fn bit(signal: i32) -> u64 {
+    1 << (signal - 1)
+}
 
 /// How much of a stack [`Sampler::sample`] copies at most, in bytes, from the stack pointer on: enough for nearly all.
 pub const MOST: usize = 16 << 10;
@@ -118,6 +137,8 @@ pub enum SampleError {
     Pending,
     /// Somebody installed another handler for the signal, who would not know what to do with it.
     Displaced,
+    /// The stack on which its handlers run has no room that is known: see [`handler_stack`](crate::handler_stack).
+    NoRoom,
     /// The signal could not be sent: its queue is full, or the kernel forbids it.
     NotSent,
     /// It was not on a CPU, or did not take the signal in time. When it does, nothing happens.
@@ -135,6 +156,7 @@ impl fmt::Display for SampleError {
             SampleError::Masked => "cannot sample the thread: it blocks the signal",
             SampleError::Pending => "cannot sample the thread: it has not taken the last signal yet",
             SampleError::Displaced => "cannot sample threads: the signal's handler was replaced",
+            SampleError::NoRoom => "cannot sample the thread: the stack of its signal handlers is too small",
             SampleError::NotSent => "cannot sample the thread: the signal could not be sent",
             SampleError::TimedOut => "cannot sample the thread: it did not take the signal in time",
             SampleError::Unreadable => "cannot sample the thread: its stack could not be read",

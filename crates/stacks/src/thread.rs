@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 
+use crate::handler_stack::HandlerStack;
 pub use crate::proc_file::{ProcFile, ReadError, StateError, is_for_want_of_descriptors};
 use crate::process::Process;
 
@@ -14,6 +15,8 @@ pub struct ThreadRef {
     pub process: Process,
     /// The thread's id, as the kernel counts: not the `pthread_t`, not Rust's `ThreadId`.
     pub tid: u32,
+    /// Where its signal handlers run, if it said so: without, it is sent no signal.
+    pub handler_stack: Option<HandlerStack>,
 }
 
 /// What a thread is doing.
@@ -70,14 +73,14 @@ pub struct Status {
 impl Process {
     /// One of its threads.
     pub fn thread(self, tid: u32) -> ThreadRef {
-        ThreadRef { process: self, tid }
+        ThreadRef { process: self, tid, handler_stack: None }
     }
 }
 
 impl ThreadRef {
     /// The thread that asks. It asks for the process as well: who has that asks it for the thread [`current_tid`].
     pub fn current() -> ThreadRef {
-        Process::current().thread(current_tid())
+        ThreadRef { handler_stack: HandlerStack::of_current_thread(), ..Process::current().thread(current_tid()) }
     }
 
     /// Whether it is the one that asks.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::reporter::Control;
 use crate::shared::Shared;
+use crate::worker::Slot;
 
 /// Whether this build can look at the thread of a late poll: not without the feature `capture`.
 pub const CAPTURE: bool = false;
@@ -21,7 +22,5 @@ pub(crate) fn spawn(_shared: Arc<Shared>, _control: Arc<Control>, _options: Opti
     Ok(Watchdog)
 }
 
-/// Nobody looks for the thread: the number of none.
-pub(crate) fn this_thread() -> u32 {
-    0
-}
+/// Nobody looks for the thread.
+pub(crate) fn show_this_thread(_slot: &Slot) {}

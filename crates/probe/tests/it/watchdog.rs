@@ -4,6 +4,7 @@
 //! tried again.
 
 mod alone;
+mod handlers;
 mod harmless;
 mod hung;
 mod interrupted;

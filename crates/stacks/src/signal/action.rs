@@ -25,6 +25,12 @@ impl Action {
         unsafe { exchange(signal, ptr::null(), &raw mut action) }.map(|()| action)
     }
 
+    /// Whether it is a function that runs on the alternate stack and does not block the signals of these bits meanwhile.
+    pub(super) fn is_interruptible_on_alternate_stack(&self, signals: u64) -> bool {
+        let is_function = ![libc::SIG_DFL, libc::SIG_IGN].contains(&self.handler);
+        is_function && self.flags & libc::SA_ONSTACK as u64 != 0 && self.mask & signals == 0
+    }
+
     /// Installs it as it is.
     ///
     /// # Safety

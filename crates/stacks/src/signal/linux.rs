@@ -1,7 +1,5 @@
 //! The handler, the slot that it copies into, and the one who waits for it.
 
-mod action;
-
 use std::cell::UnsafeCell;
 use std::io;
 use std::mem;
@@ -10,12 +8,13 @@ use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{InstallError, MOST_DEEP, RegistersAndStack, SampleError};
+use super::action::{Action, Chain};
+use super::room::has_room;
+use super::{InstallError, MOST_DEEP, RegistersAndStack, SIGNALS, SampleError, bit};
 use crate::process::Process;
 use crate::schedule::keep_off_the_cpu_of;
 use crate::thread::{self, Run, Runs, StateError, ThreadRef};
 use crate::unwind::Registers;
-use action::{Action, Chain};
 
 /// Where a sample is. The slot's word is one of these and, above, the number of the request: so a signal that comes
 /// late finds another word than it was sent with, and does nothing.
@@ -39,6 +38,8 @@ struct Slot {
     /// In the order of DWARF.
     registers: UnsafeCell<[u64; 17]>,
     length: UnsafeCell<usize>,
+    /// What is to be copied, page by page: a thousand bytes that the stack of a handler may not have.
+    pages: UnsafeCell<[libc::iovec; PAGES]>,
     stack: UnsafeCell<[u8; MOST_DEEP]>,
 }
 
@@ -52,6 +53,7 @@ static SLOT: Slot = Slot {
     most: AtomicUsize::new(0),
     registers: UnsafeCell::new([0; 17]),
     length: UnsafeCell::new(0),
+    pages: UnsafeCell::new([libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; PAGES]),
     stack: UnsafeCell::new([0; MOST_DEEP]),
 };
 
@@ -82,7 +84,6 @@ struct Installed {
 
 /// What each signal that is not ours is given to, by its number.
 static CHAINS: [Chain; SIGNALS + 1] = [const { Chain::new() }; SIGNALS + 1];
-const SIGNALS: usize = 64;
 
 /// Signals that were sent from here and came too late.
 static LATE: AtomicUsize = AtomicUsize::new(0);
@@ -130,6 +131,9 @@ fn put(wanted: Option<i32>) -> Result<Installed, InstallError> {
     let mut ours: libc::sigaction = unsafe { mem::zeroed() };
     ours.sa_sigaction = handler_address();
     ours.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
+    // No other handler runs on top of ours: the stack may not have room for both.
+    // SAFETY: it only writes to the set.
+    unsafe { libc::sigfillset(&raw mut ours.sa_mask) };
     // SAFETY: `handler` has the signature that SA_SIGINFO asks for, does only what a handler may, and lives as long as
     // the program; `CHAINS`, which it reads, is set.
     if unsafe { libc::sigaction(signal, &raw const ours, ptr::null_mut()) } != 0 {
@@ -180,11 +184,6 @@ fn may_be_pending(signal: i32, thread: &ThreadRef) -> bool {
         Ok(status) => status.pending_signals & bit(signal) != 0,
         Err(error) => error.why != StateError::NotFound,
     }
-}
-
-/// As `status` counts.
-fn bit(signal: i32) -> u64 {
-    1 << (signal - 1)
 }
 
 fn handler_address() -> libc::sighandler_t {
@@ -312,6 +311,9 @@ fn may_send(signal: i32, thread: &ThreadRef) -> Result<(), SampleError> {
     if status.pending_signals & bit(signal) != 0 {
         return Err(SampleError::Pending);
     }
+    if !thread.handler_stack.is_some_and(|stack| has_room(signal, stack)) {
+        return Err(SampleError::NoRoom);
+    }
     Ok(())
 }
 
@@ -425,7 +427,8 @@ fn answer(request: u64, context: *const libc::ucontext_t) {
             *to = general[from as usize].cast_unsigned();
         }
         let sp = general[libc::REG_RSP as usize].cast_unsigned();
-        *SLOT.length.get() = copy_stack(sp, SLOT.most.load(Ordering::Relaxed), SLOT.stack.get().cast());
+        let most = SLOT.most.load(Ordering::Relaxed);
+        *SLOT.length.get() = copy_stack(sp, most, &mut *SLOT.pages.get(), SLOT.stack.get().cast());
     }
     SLOT.word.store(request & !PHASE | DONE, Ordering::Release);
 }
@@ -455,8 +458,7 @@ const GENERAL: [i32; 17] = [
 ///
 /// # Safety
 /// `into` has room for `most` bytes, which nobody else uses.
-unsafe fn copy_stack(sp: u64, most: usize, into: *mut libc::c_void) -> usize {
-    let mut remote = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; PAGES];
+unsafe fn copy_stack(sp: u64, most: usize, remote: &mut [libc::iovec; PAGES], into: *mut libc::c_void) -> usize {
     let mut at = sp as usize;
     let mut left = most;
     let mut pages = 0;

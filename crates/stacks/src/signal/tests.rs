@@ -136,3 +136,36 @@ fn the_handler_stays_while_a_thread_may_need_it() {
 fn a_thread_that_ended_needs_no_handler() {
     drop_while_one_is_pending(false);
 }
+
+/// The handler runs on a stack that was painted before: what it left is what it took.
+#[test]
+fn the_handler_takes_no_more_of_a_stack_than_is_counted_on() {
+    const PAINT: u8 = 0xa5;
+    let _one = one();
+    let sampler = Sampler::install().unwrap();
+    let (tell, hear) = channel();
+    let (go_on, wait) = channel::<()>();
+    let thread = std::thread::spawn(move || {
+        let mut memory = vec![PAINT; 64 << 10];
+        let mut stack = libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: memory.len() };
+        let mut before = stack;
+        // SAFETY: the memory outlives the stack, which is put back below, and is not looked at meanwhile.
+        assert_eq!(unsafe { libc::sigaltstack(&raw const stack, &raw mut before) }, 0);
+        tell.send(ThreadRef::current()).unwrap();
+        while wait.try_recv().is_err() {
+            std::hint::spin_loop();
+        }
+        // SAFETY: it was there before.
+        assert_eq!(unsafe { libc::sigaltstack(&raw const before, &raw mut stack) }, 0);
+        let untouched = memory.iter().take_while(|byte| **byte == PAINT).count();
+        memory.len() - untouched
+    });
+    let spinning = hear.recv().unwrap();
+    for most in [MOST_DEEP, 1 << 10] {
+        while sample(sampler.signal(), &spinning, Duration::from_secs(1), most).is_err() {}
+    }
+    go_on.send(()).unwrap();
+    let taken = thread.join().unwrap();
+    assert!(taken > 1_000, "it ran there: {taken}");
+    assert!(taken <= super::super::room::needed(super::super::room::frame(), false), "{taken}");
+}

@@ -300,6 +300,8 @@ fn a_signal_handler_that_blocks() {
             let mut action: libc::sigaction = std::mem::zeroed();
             action.sa_sigaction = handler as extern "C" fn(i32) as libc::sighandler_t;
             action.sa_flags = libc::SA_ONSTACK;
+            // Tests beside this one sample threads, which is not done where a handler on that stack can be interrupted.
+            libc::sigfillset(&raw mut action.sa_mask);
             assert_eq!(libc::sigaction(libc::SIGUSR2, &raw const action, std::ptr::null_mut()), 0);
             libc::raise(libc::SIGUSR2);
         }

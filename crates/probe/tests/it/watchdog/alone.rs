@@ -17,7 +17,7 @@ pub(super) fn is_alone() -> bool {
     std::env::var_os(ALONE).is_some()
 }
 
-fn again(test: &str) -> Command {
+pub(super) fn again(test: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", test, "--nocapture"]).env(ALONE, "1").env("RUST_BACKTRACE", "1");
     command

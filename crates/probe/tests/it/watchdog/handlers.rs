@@ -1,0 +1,105 @@
+//! A host whose own signal handler runs on the alternate stack, which the probe's shares. Each runs in a process of its own: this test
+//! program again, with the one test and a variable that tells it so.
+
+use std::os::unix::process::ExitStatusExt as _;
+
+use pollscope_probe::{CaptureNote, Snapshot};
+
+use super::alone::{again, is_alone};
+use super::*;
+
+/// Takes more than a thousand bytes of the stack, for most of the time between two signals.
+extern "C" fn theirs(_: libc::c_int) {
+    let mut locals = black_box([1_u8; 1_100]);
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_micros(400) {
+        locals[0] = locals[0].wrapping_add(1);
+        black_box(&mut locals);
+    }
+}
+
+/// Has the handler called a thousand times a second, on the alternate stack; `is_alone_there`: no other one runs meanwhile.
+fn profile(is_alone_there: bool) {
+    // SAFETY: the handler does what a handler may; all pointers are to values that live long enough, and are only read or written to.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = theirs as extern "C" fn(libc::c_int) as libc::sighandler_t;
+        action.sa_flags = libc::SA_ONSTACK | libc::SA_RESTART;
+        if is_alone_there {
+            libc::sigfillset(&raw mut action.sa_mask);
+        }
+        assert_eq!(libc::sigaction(libc::SIGPROF, &raw const action, std::ptr::null_mut()), 0);
+        let often = libc::timeval { tv_sec: 0, tv_usec: 1_000 };
+        let timer = libc::itimerval { it_interval: often, it_value: often };
+        assert_eq!(libc::setitimer(libc::ITIMER_PROF, &raw const timer, std::ptr::null_mut()), 0);
+    }
+}
+
+/// Gives this thread an alternate stack of such a size, for good.
+fn alternate_stack(bytes: usize) {
+    let memory = Box::leak(vec![0_u8; bytes].into_boxed_slice());
+    let stack = libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: bytes };
+    // SAFETY: the memory is nobody else's and stays.
+    assert_eq!(unsafe { libc::sigaltstack(&raw const stack, std::ptr::null_mut()) }, 0);
+}
+
+/// Computes in many short slow polls, with a look at each.
+fn computes_often() -> Snapshot {
+    let (runtime, probe) = current_thread(watching().slow_poll_threshold(Duration::from_millis(3)));
+    for _ in 0..150 {
+        runtime.block_on(async { spawn(&probe, async { spin(8_000) }).await.unwrap() });
+    }
+    drop(runtime);
+    assert!(probe.flush(LONG));
+    let snapshot = probe.snapshot();
+    assert_eq!(snapshot.slow_polls_total, 150);
+    snapshot
+}
+
+fn seen(snapshot: &Snapshot) -> usize {
+    snapshot.slow_polls.iter().filter(|poll| !poll.evidence.stack.is_empty()).count()
+}
+
+/// That the test ended well in a process of its own, and by no signal.
+fn survives(test: &str) {
+    eventually(|| {
+        let output = again(&format!("watchdog::handlers::{test}")).output().unwrap();
+        // Not to be tried again: it happens in some runs only.
+        assert_eq!(output.status.signal(), None, "{output:?}");
+        must(output.status.success(), test, String::from_utf8_lossy(&output.stderr))
+    });
+}
+
+#[test]
+fn a_small_stack_that_another_handler_is_on_gets_no_signal() {
+    if !is_alone() {
+        return survives("a_small_stack_that_another_handler_is_on_gets_no_signal");
+    }
+    profile(false);
+    let snapshot = computes_often();
+    assert_eq!(snapshot.capture_notes, [CaptureNote::NoRoomForHandler]);
+    assert_eq!(seen(&snapshot), 0);
+}
+
+#[test]
+fn a_stack_with_room_for_both_gets_one() {
+    if !is_alone() {
+        return survives("a_stack_with_room_for_both_gets_one");
+    }
+    alternate_stack(64 << 10);
+    profile(false);
+    let snapshot = computes_often();
+    assert_eq!(snapshot.capture_notes, []);
+    assert!(seen(&snapshot) > 0);
+}
+
+#[test]
+fn a_small_stack_that_another_handler_has_to_itself_gets_one() {
+    if !is_alone() {
+        return survives("a_small_stack_that_another_handler_has_to_itself_gets_one");
+    }
+    profile(true);
+    let snapshot = computes_often();
+    assert!(!snapshot.capture_notes.contains(&CaptureNote::NoRoomForHandler), "{:?}", snapshot.capture_notes);
+    assert!(seen(&snapshot) > 0);
+}
