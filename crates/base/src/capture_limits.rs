@@ -39,6 +39,8 @@ pub enum CaptureNote {
     /// Threads that compute are not asked where they are: the stack on which their signal handlers run is too small for one more,
     /// beside a handler of the program that may be on it.
     NoRoomForHandler,
+    /// Threads that compute are not asked where they are: the process has a seccomp filter, which may end it for that.
+    SignalFiltered,
     /// A stack could not be followed to the poll; why.
     StackIncomplete(String),
     /// The program has function names, but no lines.
@@ -87,7 +89,9 @@ impl CaptureNote {
                 "see where it blocks"
             }
             CaptureNote::ClocksUnreadable => "tell computing from waiting for a CPU",
-            CaptureNote::SignalUnusable(_) | CaptureNote::NoRoomForHandler => "see where threads compute",
+            CaptureNote::SignalUnusable(_) | CaptureNote::NoRoomForHandler | CaptureNote::SignalFiltered => {
+                "see where threads compute"
+            }
             CaptureNote::SymbolsOnly => "name lines",
             CaptureNote::Stripped | CaptureNote::ProgramUnreadable(_) => "name functions and lines",
             CaptureNote::WatchdogPanicked => "see what blocks any longer",
@@ -113,6 +117,7 @@ impl CaptureNote {
             CaptureNote::MemoryUnreadable => "the stack cannot be read".to_owned(),
             CaptureNote::ClocksUnreadable => format!("the kernel shows no `/proc/{process}/task/TID/schedstat`"),
             CaptureNote::SignalUnusable(why) => why.clone(),
+            CaptureNote::SignalFiltered => "a seccomp filter may end the process for a signal".to_owned(),
             CaptureNote::NoRoomForHandler => {
                 "the alternate stack of signal handlers is too small for one more".to_owned()
             }
@@ -142,6 +147,9 @@ impl CaptureNote {
                 return format!("permit `process_vm_readv` or `/proc/{process}/mem` to see more");
             }
             CaptureNote::ClocksUnreadable => "a kernel with `CONFIG_SCHED_INFO` tells more",
+            CaptureNote::SignalFiltered => {
+                "to see more say that the filter knows the probe's calls (`ProbeBuilder::permitted_by_seccomp`)"
+            }
             CaptureNote::NoRoomForHandler => {
                 "to see more give threads 64 KiB (`sigaltstack`) before their first poll, or the program's handlers no `SA_ONSTACK`"
             }
@@ -220,6 +228,7 @@ mod tests {
             ClocksUnreadable,
             SignalUnusable(why()),
             NoRoomForHandler,
+            SignalFiltered,
             StackIncomplete(why()),
             StackIncomplete("this code has no unwinding table".to_owned()),
             SymbolsOnly,

@@ -20,6 +20,7 @@ use pollscope_stacks::handler_stack::HandlerStack;
 use pollscope_stacks::look::{ClockReading, Looker};
 use pollscope_stacks::process::Process;
 use pollscope_stacks::schedule::ask_for_short_slices;
+use pollscope_stacks::seccomp;
 use pollscope_stacks::thread::{Scheduled, ThreadRef, current_tid};
 
 use crate::clock::Moment;
@@ -78,6 +79,9 @@ impl Drop for Watchdog {
 /// Starts the thread.
 pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options) -> std::io::Result<Watchdog> {
     let watchdog = Watchdog(Arc::clone(&shared));
+    if options.is_permitted {
+        seccomp::permit();
+    }
     let process = Process::current();
     let watching = Watching {
         process,

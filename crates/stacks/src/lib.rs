@@ -8,6 +8,7 @@
 //! - [`handler_stack`] is what that needs to know of the thread.
 //! - [`unwind`] walks from registers to every caller; [`memory`] and [`maps`] are what it walks on.
 //! - [`look`] is all of it for one thread: state, call and stack, named, with the cause, as plain data.
+//! - [`seccomp`] is which calls all of them leave out under a filter that may not expect them.
 //! - [`schedule`] has a thread that looks at others get a CPU soon when it wakes.
 //! - [`usage`] is what a thread used: CPU time and context switches.
 //! - [`fault`] is a page that comes late, for tests and for programs that prove what they see.
@@ -28,6 +29,7 @@ pub mod poll;
 mod proc_file;
 pub mod process;
 pub mod schedule;
+pub mod seccomp;
 pub mod signal;
 pub mod symbolize;
 pub mod syscall;

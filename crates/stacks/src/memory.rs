@@ -33,6 +33,7 @@ mod os {
     use std::os::unix::fs::FileExt as _;
 
     use super::{PAGE, Process};
+    use crate::seccomp;
 
     /// Pages in one call.
     const MOST_PAGES: usize = 64;
@@ -50,8 +51,11 @@ mod os {
         done
     }
 
-    /// One call; `None` if the kernel has no such call or forbids it.
+    /// One call; `None` if the kernel has no such call or forbids it, or may end the process for it.
     fn read_pages(process: &Process, address: u64, into: &mut [u8]) -> Option<usize> {
+        if !seccomp::may_call() {
+            return None;
+        }
         // By the number that the kernel knows it by, which need not be that of a `/proc` from outside.
         let pid = if process.is_own() { std::process::id() } else { process.pid() };
         // The kernel promises to tell how far it got only between elements: one element a page.

@@ -37,6 +37,8 @@ pub(crate) fn keep_off_the_cpu_of(thread: &ThreadRef) -> Option<os::Apart> {
 mod os {
     use std::io;
 
+    use crate::seccomp;
+
     /// The CPUs that the calling thread could use before; dropped, it may again.
     pub(crate) struct Apart {
         before: libc::cpu_set_t,
@@ -93,6 +95,9 @@ mod os {
     const _: () = assert!(size_of::<Attributes>() == SIZE as usize);
 
     pub(super) fn ask_for_short_slices() -> io::Result<()> {
+        if !seccomp::look() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         let attributes = read()?;
         let is_ordinary = [libc::SCHED_OTHER, libc::SCHED_BATCH].contains(&attributes.policy.cast_signed());
         if !is_ordinary {

@@ -16,6 +16,7 @@
 //! Nothing is installed unless it is asked for. When the last [`Sampler`] is dropped, what was there before for the signal is
 //! there again, unless
 //! - a thread was sent a signal that it has not taken yet: without a handler it would end the process;
+//! - the process has a [filter](crate::seccomp) of system calls since;
 //! - somebody installed another handler meanwhile: who did so may call ours, or put it back.
 //!
 //! Then ours stays, is used by the next [`Sampler`], and removed with that one if it can be.
@@ -139,6 +140,8 @@ pub enum SampleError {
     Displaced,
     /// The stack on which its handlers run has no room that is known: see [`handler_stack`](crate::handler_stack).
     NoRoom,
+    /// It has a seccomp filter, which may end the process for it: see [`seccomp`](crate::seccomp).
+    Filtered,
     /// The signal could not be sent: its queue is full, or the kernel forbids it.
     NotSent,
     /// It was not on a CPU, or did not take the signal in time. When it does, nothing happens.
@@ -157,6 +160,7 @@ impl fmt::Display for SampleError {
             SampleError::Pending => "cannot sample the thread: it has not taken the last signal yet",
             SampleError::Displaced => "cannot sample threads: the signal's handler was replaced",
             SampleError::NoRoom => "cannot sample the thread: the stack of its signal handlers is too small",
+            SampleError::Filtered => "cannot sample the thread: it has a seccomp filter",
             SampleError::NotSent => "cannot sample the thread: the signal could not be sent",
             SampleError::TimedOut => "cannot sample the thread: it did not take the signal in time",
             SampleError::Unreadable => "cannot sample the thread: its stack could not be read",

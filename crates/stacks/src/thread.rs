@@ -7,6 +7,7 @@ use std::io::{Read, Seek, SeekFrom};
 use crate::handler_stack::HandlerStack;
 pub use crate::proc_file::{ProcFile, ReadError, StateError, is_for_want_of_descriptors};
 use crate::process::Process;
+use crate::seccomp;
 
 /// Which thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,6 +69,8 @@ pub struct Status {
     pub pending_signals: u64,
     /// The signals that this thread blocks; bit 0 is signal 1.
     pub blocked_signals: u64,
+    /// The mode of its seccomp filter: 0 without, 2 with one; `None` where the kernel has none.
+    pub seccomp: Option<u8>,
 }
 
 impl Process {
@@ -362,6 +365,7 @@ fn parse_status(text: &str) -> Option<Status> {
         involuntary_switches: field("nonvoluntary_ctxt_switches")?.parse().ok()?,
         pending_signals: mask("SigPnd")?,
         blocked_signals: mask("SigBlk")?,
+        seccomp: seccomp::mode(text),
     })
 }
 
@@ -399,6 +403,7 @@ mod tests {
             involuntary_switches: 8,
             pending_signals: 0x200,
             blocked_signals: 1,
+            seccomp: None,
         };
         assert_eq!(parse_status(text), Some(expected));
         assert_eq!(parse_status("State:\tS\n"), None);

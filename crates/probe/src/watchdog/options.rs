@@ -7,6 +7,8 @@ use crate::probe::ProbeBuilder;
 pub(crate) struct Options {
     /// The folders of the user's workspace, as the compiler saw them.
     pub(crate) source_roots: Vec<std::path::PathBuf>,
+    /// Whether the host's seccomp filter, if it has one, is known to let all calls through.
+    pub(crate) is_permitted: bool,
 }
 
 impl ProbeBuilder {
@@ -35,6 +37,28 @@ impl ProbeBuilder {
     pub fn source_root(mut self, folder: impl Into<std::path::PathBuf>) -> ProbeBuilder {
         if let Some(watchdog) = &mut self.watchdog {
             watchdog.source_roots.push(folder.into());
+        }
+        self
+    }
+
+    /// Whether a seccomp filter that the process is under, or will be, lets the probe's system calls through, or refuses them with an
+    /// error. A filter may also end the process for a call that it does not know, and it cannot be asked. So under one the probe
+    /// leaves out the calls that few programs make, until it is told this: it reads memory by `/proc/self/mem`, and does not ask threads
+    /// that compute where they are, whose slow polls have no line and no stack then.
+    ///
+    /// `true` is right in a container with Docker's or containerd's default profile, which refuses with `EPERM`. The README lists the
+    /// calls. Once told, it holds for every probe of the process.
+    ///
+    /// ```
+    /// # use pollscope_probe::Probe;
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().permitted_by_seccomp(true).install(&mut runtime)?;
+    /// assert!(probe.is_on());
+    /// # Ok::<(), pollscope_probe::InstallError>(())
+    /// ```
+    pub fn permitted_by_seccomp(mut self, is_permitted: bool) -> ProbeBuilder {
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.is_permitted = is_permitted;
         }
         self
     }

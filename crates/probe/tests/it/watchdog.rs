@@ -4,6 +4,7 @@
 //! tried again.
 
 mod alone;
+mod confined;
 mod handlers;
 mod harmless;
 mod hung;

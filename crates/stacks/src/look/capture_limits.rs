@@ -78,6 +78,7 @@ pub(super) fn of_install_error(error: &InstallError) -> CaptureNote {
 pub(super) fn of_sample_error(process: &Process, error: &SampleError) -> Option<CaptureNote> {
     match error {
         SampleError::State(error) => of_read_error(process, error),
+        SampleError::Filtered => Some(CaptureNote::SignalFiltered),
         SampleError::NoRoom => Some(CaptureNote::NoRoomForHandler),
         SampleError::Masked | SampleError::Displaced | SampleError::NotSent => {
             Some(CaptureNote::SignalUnusable(error.to_string()))

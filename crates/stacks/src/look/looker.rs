@@ -8,6 +8,7 @@ use super::call::{call, off_cpu};
 use super::capture_limits::{self, CaptureLimits};
 use crate::capture::{Capture, CaptureError, Capturer};
 use crate::process::Process;
+use crate::seccomp;
 use crate::signal::{MOST, RegistersAndStack, SampleError, Sampler};
 use crate::thread::{State, ThreadRef};
 use crate::unwind::Stack;
@@ -57,12 +58,14 @@ impl Looker {
     /// Reads the unwinding tables, ahead of the first look: they take longer than it.
     pub fn prepare(&mut self) {
         if !std::mem::replace(&mut self.is_prepared, true) {
+            seccomp::look();
             self.capturer.prepare(self.process);
         }
     }
 
     /// What a thread of the process is doing; `None` when it cannot be looked at.
     pub fn look(&mut self, thread: &ThreadRef, at_ns: u64) -> Option<Look> {
+        seccomp::look();
         for _ in 0..ATTEMPTS {
             match self.capturer.capture(thread) {
                 Ok(capture) => {
@@ -103,13 +106,17 @@ impl Looker {
 
     /// Whether a look that showed no stack can be hoped to succeed later.
     pub fn can_sample(&self) -> bool {
-        self.process.is_own() && !matches!(self.sampler, Some(Err(())))
+        self.process.is_own() && seccomp::may_call() && !matches!(self.sampler, Some(Err(())))
     }
 
     /// `None` where no running thread can be asked.
     fn sample(&mut self, thread: &ThreadRef) -> Result<Option<Stack>, SampleError> {
         if !self.process.is_own() {
             return Ok(None);
+        }
+        // Without a signal to be sent, no handler is installed.
+        if !seccomp::may_call() {
+            return Err(SampleError::Filtered);
         }
         let (limits, process) = (&mut self.limits, &self.process);
         let install = || Sampler::install().map_err(|error| limits.add(capture_limits::of_install_error(&error)));

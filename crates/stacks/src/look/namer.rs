@@ -11,6 +11,7 @@ use super::named::NamedLook;
 use super::stack_limits;
 use crate::poll::{self, Kind, PollStack, Rules};
 use crate::process::Process;
+use crate::seccomp;
 use crate::symbolize::{Frame, Symbolizer, shorten};
 
 /// How often what is mapped where is read again, while there is something to name.
@@ -48,6 +49,7 @@ impl Namer {
     /// Names what a look shows. The first time in a program it reads debug information, for some 50 ms.
     pub fn name(&mut self, look: &Look) -> NamedLook {
         let Some(stack) = &look.stack else { return NamedLook::unnamed(look) };
+        seccomp::look();
         self.refresh();
         let symbols = self.symbolizer.symbolize_stack(&stack.frames);
         let panic = symbols.iter().rposition(|(_, symbols)| symbols.frames.iter().any(panics));

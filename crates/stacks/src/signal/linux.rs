@@ -13,6 +13,7 @@ use super::room::has_room;
 use super::{InstallError, MOST_DEEP, RegistersAndStack, SIGNALS, SampleError, bit};
 use crate::process::Process;
 use crate::schedule::keep_off_the_cpu_of;
+use crate::seccomp;
 use crate::thread::{self, Run, Runs, StateError, ThreadRef};
 use crate::unwind::Registers;
 
@@ -157,6 +158,10 @@ pub(super) fn release(patience: Duration) -> bool {
             let Some(Installed { signal, previous }) = turn.installed.as_ref().filter(|_| turn.samplers == 0) else {
                 return true;
             };
+            // Even putting back what was there is a call that a filter, which came since, may not expect.
+            if !seccomp::look() {
+                return false;
+            }
             let (signal, previous) = (*signal, *previous);
             turn.unanswered.retain(|thread| may_be_pending(signal, thread));
             if turn.unanswered.is_empty() {
@@ -205,6 +210,8 @@ pub(super) fn sample(
         return Err(SampleError::Foreign);
     }
     let runs = Runs::open(thread).map_err(SampleError::State)?;
+    // Before any call that a filter may not expect, and again before the signal is sent.
+    may_send(signal, thread)?;
     let _apart = keep_off_the_cpu_of(thread);
     let settled = settle(signal, thread, &runs, timeout)?;
     let mut turn = turn();
@@ -305,6 +312,9 @@ fn may_send(signal: i32, thread: &ThreadRef) -> Result<(), SampleError> {
         return Err(SampleError::Displaced);
     }
     let status = thread::read_status(thread).map_err(SampleError::State)?;
+    if !seccomp::may_call_from(status.seccomp) {
+        return Err(SampleError::Filtered);
+    }
     if status.blocked_signals & bit(signal) != 0 {
         return Err(SampleError::Masked);
     }
