@@ -7,6 +7,7 @@ mod merge;
 mod outputs;
 mod report;
 mod run;
+mod usage;
 mod values;
 
 use std::ffi::OsString;
@@ -28,6 +29,7 @@ pub(crate) use self::report::ReportRequest;
 use self::run::CliRun;
 pub(crate) use self::run::RunRequest;
 use crate::exit::Exit;
+use crate::stderr::say;
 
 /// A command with its arguments, and what all commands take.
 #[derive(Debug)]
@@ -179,12 +181,14 @@ fn check(command: &CliCommand) -> Result<(), Refusal> {
 }
 
 /// Prints help, the version or a usage error; returns how the program ends then.
-fn print(error: &clap::Error) -> Exit {
-    let printed = error.print();
-    match printed.and_then(|()| std::io::stdout().flush()) {
-        _ if error.use_stderr() => Exit::Usage,
+fn print(error: clap::Error) -> Exit {
+    if error.use_stderr() {
+        say(usage::lines(error));
+        return Exit::Usage;
+    }
+    match error.print().and_then(|()| std::io::stdout().flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            let _ = writeln!(std::io::stderr(), "error: cannot write to stdout: {error}");
+            say(format!("error: cannot write to stdout: {error}"));
             Exit::CannotWrite
         }
         _ => Exit::Pass,
@@ -197,9 +201,9 @@ fn print(error: &clap::Error) -> Exit {
 /// When it printed help, the version or a usage error instead: how the program ends then.
 pub fn parse(typed: Vec<OsString>) -> Result<Request, Exit> {
     let record = typed.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let cli = Cli::try_parse_from(typed).map_err(|error| print(&error))?;
+    let cli = Cli::try_parse_from(typed).map_err(print)?;
     if let Err((kind, message)) = check(&cli.command) {
-        return Err(print(&Cli::command().error(kind, message)));
+        return Err(print(Cli::command().error(kind, message)));
     }
     let color = match cli.color {
         CliColor::Auto => Color::Auto,

@@ -2,17 +2,17 @@
 
 use std::process::ExitCode;
 
-use pollscope::stderr::say;
+use pollscope::stderr::{finish, say};
 use pollscope::{args, cmd};
 
 fn main() -> ExitCode {
-    let request = match args::parse(std::env::args_os().collect()) {
-        Ok(request) => request,
-        Err(exit) => return exit.into(),
+    let exit = match args::parse(std::env::args_os().collect()) {
+        Ok(request) => cmd::execute(request).unwrap_or_else(|error| {
+            say(error.lines());
+            error.exit()
+        }),
+        Err(exit) => exit,
     };
-    let exit = cmd::execute(request).unwrap_or_else(|error| {
-        say(&format!("error: {error}"));
-        error.exit()
-    });
+    finish();
     exit.into()
 }

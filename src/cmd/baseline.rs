@@ -6,11 +6,12 @@ use super::output::{Terminal, refuse_unwritable};
 use super::pairing::{Named, compare_pairs, pairs_in_common, same_question};
 use super::{CmdError, load, outcome};
 use crate::args::{Outputs, RunRequest};
+use crate::escape::escape_path;
 use crate::exit::Exit;
 use crate::recording::{Recording, wire};
 use crate::report::{Format, comparison};
 use crate::scenario::Scenario;
-use crate::stderr::say;
+use crate::stderr::{Lines, say};
 
 /// What the command line asks of baselines, loaded and checked before anything runs.
 pub(super) enum Baseline {
@@ -63,7 +64,7 @@ impl Baseline {
             Baseline::Save(path) => {
                 terminal.write(path, &wire::to_json(recording).map_err(CmdError::unwritable(path))?)?;
                 if !terminal.quiet {
-                    say(&format!("saved the baseline `{}`", path.display()));
+                    say(format!("saved the baseline `{}`", escape_path(path)));
                 }
                 Ok(Exit::Pass)
             }
@@ -86,7 +87,7 @@ fn compare(saved: &Named, recording: &Recording, outputs: &Outputs, terminal: &T
     }
     let (exit, regressions) = outcome::of_baseline(&compared);
     if !regressions.is_empty() {
-        say(&regressions.join("\n"));
+        say(regressions.iter().collect::<Lines>());
     }
     Ok(exit)
 }

@@ -18,6 +18,7 @@ use crate::report::{Format, log};
 use crate::run::RunError;
 use crate::saved::ReadError;
 use crate::scenario::wire::ScenarioError;
+use crate::stderr::Lines;
 
 /// Why a command fails.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +107,21 @@ impl CmdError {
     pub(super) fn unwritable<E: Into<io::Error>>(path: impl Into<PathBuf>) -> impl FnOnce(E) -> CmdError {
         let path = path.into();
         move |error| CmdError::Write { path, error: error.into() }
+    }
+
+    /// The message: one line, but for those that show a place in what was written.
+    pub fn lines(&self) -> Lines {
+        let begun = |all: Vec<String>| {
+            all.into_iter()
+                .enumerate()
+                .map(|(at, line)| if at == 0 { format!("error: {line}") } else { line })
+                .collect()
+        };
+        match self {
+            CmdError::Scenario(error) => begun(error.lines()),
+            CmdError::Gate(error) => begun(error.lines().to_vec()),
+            error => begun(vec![error.to_string()]),
+        }
     }
 
     /// The exit code that goes with it.

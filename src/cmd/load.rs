@@ -42,7 +42,7 @@ pub(super) fn any(path: &Path, redact: bool, terminal: &Terminal) -> Result<Load
     };
     if let Some(torn) = torn.filter(|_| !terminal.quiet) {
         let shown = if redact { HIDDEN.into() } else { escape_path(path) };
-        say(&format!("note: `{shown}` ends early: {torn}"));
+        say(format!("note: `{shown}` ends early: {torn}"));
     }
     Ok(loaded)
 }

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pollscope_probe::{CaptureNote, Probe};
 
-use crate::escape::escape;
 use crate::export::prometheus::Current;
 use crate::pipeline::input::Event;
 use crate::pipeline::sink::Mode;
@@ -33,10 +32,9 @@ pub(super) type Said = Arc<Mutex<HashSet<Vec<u8>>>>;
 
 impl OnStderr {
     pub(super) fn new(name: &str, rounds: u32, quiet: bool) -> OnStderr {
-        let name = escape(name).into_owned();
         let line = ProgressLine::new(quiet);
         OnStderr {
-            name,
+            name: name.to_owned(),
             rounds,
             quiet,
             redact: false,
@@ -82,7 +80,7 @@ impl Observer for OnStderr {
         let reason = run.merge.iter().filter_map(|merge| merge.reason.as_ref());
         let shown = |why: &Message| if self.redact { why.without_paths() } else { why.clone() }.to_string();
         let why = run.errors.iter().chain(reason).map(shown).collect::<Vec<_>>().join("; ");
-        say(&format!("warning: a warm-up run of {} went wrong: {}", escape(&run.group), escape(&why)));
+        say(format!("warning: a warm-up run of {} went wrong: {why}", run.group));
     }
 
     fn slow_poll_lines(&mut self) -> Box<dyn Write + Send> {
@@ -106,9 +104,9 @@ impl Observer for OnStderr {
         let text = if self.redact { text.without_paths() } else { text };
         // `--quiet` does not hide a loss.
         if event.kind.is_possible_loss() {
-            say(&format!("warning: {}", escape(&text)));
+            say(format!("warning: {text}"));
         } else if !self.quiet {
-            say(&escape(&text));
+            say(text.as_str());
         }
     }
 

@@ -17,7 +17,7 @@ use crate::redact::redact;
 use crate::run::run_all;
 use crate::scenario::{Scenario, Settings};
 use crate::shutdown::{Phase, Shutdown};
-use crate::stderr::say;
+use crate::stderr::{Lines, say};
 
 /// What all runs of one process share.
 pub(super) struct Session<'a> {
@@ -43,7 +43,7 @@ impl<'a> Session<'a> {
             console::start(address).map_err(CmdError::Console)?;
         }
         if let Some(metrics) = metrics.as_ref().filter(|_| !terminal.quiet) {
-            say(&format!("metrics on http://{}/metrics", metrics.local_addr()));
+            say(format!("metrics on http://{}/metrics", metrics.local_addr()));
         }
         Ok(Session { common, terminal, shutdown, caught, said: Said::default(), current, metrics })
     }
@@ -67,9 +67,9 @@ impl<'a> Session<'a> {
         self.caught.reporting(false);
         // After the report, which must not wait for a stderr that nobody reads.
         let errors = recording.runs.iter().flat_map(|run| &run.errors).map(|error| format!("error: {error}"));
-        let errors: Vec<String> = errors.collect();
+        let errors: Lines = errors.collect();
         if !errors.is_empty() {
-            say(&errors.join("\n"));
+            say(errors);
         }
         reported?;
         Ok((outcome::of_recording(&recording, outputs.strict), recording))

@@ -82,7 +82,7 @@ impl Caught {
             asked.request(Phase::Finish);
             thread::sleep(state.grace - state.grace / READING);
             if asked.phase() < Phase::Abort && !state.reporting.load(Ordering::Relaxed) {
-                say(&format!(
+                say(format!(
                     "not finished within {}: reporting at once; once more to end without a report",
                     setting_duration(state.grace)
                 ));

@@ -10,6 +10,7 @@ mod explain;
 mod faults;
 mod formats;
 mod hostile;
+mod hostile_text;
 mod hung_stderr;
 mod kills;
 mod merge;

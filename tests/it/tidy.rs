@@ -152,6 +152,13 @@ fn every_error_is_said_once_and_nothing_is_printed_elsewhere() {
     never(&not_tests(sources()), &["println!(", "eprintln!(", "process::exit"], &[]);
 }
 
+/// Where text is made safe to show; `Lines` takes it.
+#[test]
+fn one_place_writes_to_stderr() {
+    let places = ["src/stderr.rs", "src/stderr/progress_line.rs"];
+    never(&not_tests(files("src", "rs")), &["stderr().write", "stderr().lock", "write!(io::stderr"], &places);
+}
+
 #[test]
 fn nothing_is_left_undone() {
     never(&sources(), &["todo!", "unimplemented!", "FIXME", "XXX"], &[]);

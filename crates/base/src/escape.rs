@@ -4,18 +4,58 @@ use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 /// Spells out the characters that move a cursor, change colours, reverse the order of text or cannot be seen, as
-/// `\n`, `\t` or `\u{1b}`. Everything else stays: a path in any script is readable.
+/// `\n`, `\t` or `\u{1b}`, and parts what the log of a CI takes for a command wherever it stands: `##[error]`. Everything else
+/// stays: a path in any script is readable. Where it can begin a line, see [`line`].
 ///
 /// ```
 /// use pollscope_base::escape::escape;
 /// assert_eq!(escape("write \u{1b}[31mr\u{202e}gpj.log\n"), "write \\u{1b}[31mr\\u{202e}gpj.log\\n");
+/// assert_eq!(escape("##[error]oh"), "#\\u{23}[error]oh");
 /// assert_eq!(escape("日志/größe.log"), "日志/größe.log");
 /// ```
 pub fn escape(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_unsafe) {
+    if !text.contains(is_unsafe) && !has_command(text) {
         return Cow::Borrowed(text);
     }
     Cow::Owned(Escaped(text).to_string())
+}
+
+/// The same for a whole line: one that begins with `::` is a command to the runner of GitHub, whatever blanks stand before it.
+///
+/// ```
+/// use pollscope_base::escape::line;
+/// assert_eq!(line("  ::error::gone"), "  \\u{3a}:error::gone");
+/// assert_eq!(line("std::thread::sleep"), "std::thread::sleep");
+/// ```
+pub fn line(text: &str) -> Cow<'_, str> {
+    let shown = escape(text);
+    match shown.trim_start().strip_prefix("::") {
+        None => shown,
+        Some(rest) => Cow::Owned(format!("{}\\u{{3a}}:{rest}", &shown[..shown.len() - rest.len() - 2])),
+    }
+}
+
+/// The same for a JSON document: its texts say what they said before, with what is not to be shown in JSON's own escapes.
+///
+/// ```
+/// use pollscope_base::escape::json;
+/// assert_eq!(json("[\n  \"\u{202e}##[error]\"\n]".to_owned()), "[\n  \"\\u202e#\\u0023[error]\"\n]");
+/// ```
+pub fn json(document: String) -> String {
+    if document.bytes().all(|byte| byte < 0x7f) && !document.contains("##") {
+        return document;
+    }
+    let mut shown = String::with_capacity(document.len());
+    for (at, c) in document.char_indices() {
+        let parts = c == '#' && document[..at].ends_with('#') && is_command(&document[at + 1..]);
+        // Below them are the line breaks between values; within texts, the writer has spelled them out.
+        if parts || (c >= '\u{7f}' && is_unsafe(c)) {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| _ = write!(shown, "\\u{unit:04x}"));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
 }
 
 /// The same for a text that is being formatted.
@@ -28,8 +68,12 @@ pub struct Escaped<'a>(pub &'a str);
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
+        let mut before = None;
+        for (at, c) in self.0.char_indices() {
+            let parts = c == '#' && before == Some('#') && is_command(&self.0[at + 1..]);
+            before = Some(c);
             match c {
+                _ if parts => write!(f, "{}", c.escape_unicode())?,
                 '\n' => f.write_str("\\n")?,
                 '\r' => f.write_str("\\r")?,
                 '\t' => f.write_str("\\t")?,
@@ -41,9 +85,19 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// C0, DEL, C1, line separators, bidi controls and all that Unicode lets a terminal ignore: a name must look like
-/// what it is, and be as wide as it is counted.
-fn is_unsafe(c: char) -> bool {
+fn has_command(text: &str) -> bool {
+    let parts = |(at, two): (usize, &[u8])| two == b"##" && is_command(&text[at + 2..]);
+    text.contains("##") && text.as_bytes().windows(2).enumerate().any(parts)
+}
+
+/// Whether what follows `##` makes a command of it to a CI: `[name]` to GitHub's, `vso[…]` to Azure's, `teamcity[…]` to TeamCity.
+fn is_command(rest: &str) -> bool {
+    rest.trim_start_matches(|c: char| c.is_ascii_alphanumeric()).starts_with('[')
+}
+
+/// Whether a character is not to be shown as it is: C0, DEL, C1, line separators, bidi controls and all that Unicode lets a terminal
+/// ignore. A name must look like what it is, and be as wide as it is counted.
+pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{3164}' | '\u{ffa0}'
@@ -82,7 +136,25 @@ mod tests {
 
     #[test]
     fn twice_is_once() {
-        let once = escape("\u{1b}]0;title\u{7}").into_owned();
-        assert_eq!(escape(&once), once);
+        for text in ["\u{1b}]0;title\u{7}", "##[error]x", "\t::error::x", "###[group]"] {
+            for made_safe in [escape, line] {
+                let once = made_safe(text).into_owned();
+                assert_eq!(made_safe(&once), once);
+            }
+        }
+    }
+
+    #[test]
+    fn no_command_to_a_ci_is_left() {
+        for text in ["##[error]x", "a ##[error]", "###[group]", "##vso[task.x]", "##teamcity[x]", "# ####[x]"] {
+            let shown = escape(text);
+            assert!(!has_command(&shown) && shown.contains("\\u{23}"), "{shown}");
+        }
+        for text in ["::error::x", " \u{3000}::x", "::"] {
+            assert!(!line(text).trim_start().starts_with("::"), "{text}");
+        }
+        for text in ["# Heading", "## Heading [1]", "#[inline]", "C##", "a::b"] {
+            assert!(matches!(line(text), Cow::Borrowed(same) if same == text), "{text}");
+        }
     }
 }

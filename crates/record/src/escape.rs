@@ -1,6 +1,6 @@
 //! Names from outside, made safe to show: by the rules of the lines that the probe writes.
 
-pub use pollscope_base::escape::escape;
+pub use pollscope_base::escape::{escape, is_unsafe, json, line};
 
 /// A path made safe to show; what is not UTF-8 in it is shown as U+FFFD. Backticks are spelled out too: messages have paths
 /// between them.

@@ -107,12 +107,18 @@ impl GateError {
     pub fn reason(&self) -> &str {
         &self.reason
     }
+
+    /// Its message, line by line: the reason, and the gate with carets under the part that it is about.
+    pub fn lines(&self) -> [String; 3] {
+        let [text, carets] = Snippet::of_all(&self.text, self.span.clone()).lines();
+        [format!("cannot read the gate `{}`: {}", printable(&self.text), self.reason), text, carets]
+    }
 }
 
+/// Its [`GateError::lines`].
 impl fmt::Display for GateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let snippet = Snippet::of_all(&self.text, self.span.clone());
-        write!(f, "cannot read the gate `{}`: {}\n{snippet}", printable(&self.text), self.reason)
+        f.write_str(&self.lines().join("\n"))
     }
 }
 

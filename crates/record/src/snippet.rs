@@ -50,17 +50,19 @@ impl Snippet {
     }
 
     /// The line number and the line, as compilers show them.
-    pub fn with_place(&self, origin: &str) -> String {
+    pub fn with_place(&self, origin: &str) -> [String; 4] {
         let gutter = " ".repeat(self.line.to_string().len());
-        format!(
-            "{gutter}--> {}:{}:{}\n{gutter} |\n{} | {}\n{gutter} | {}",
-            printable(origin),
-            self.line,
-            self.column,
-            self.line,
-            self.text(),
-            self.carets()
-        )
+        [
+            format!("{gutter}--> {}:{}:{}", printable(origin), self.line, self.column),
+            format!("{gutter} |"),
+            format!("{} | {}", self.line, self.text()),
+            format!("{gutter} | {}", self.carets()),
+        ]
+    }
+
+    /// The text, and the carets below it, each indented by two.
+    pub fn lines(&self) -> [String; 2] {
+        [format!("  {}", self.text()), format!("  {}", self.carets())]
     }
 
     fn text(&self) -> String {
@@ -72,10 +74,10 @@ impl Snippet {
     }
 }
 
-/// The text, and the carets below it, each indented by two.
+/// Its [`Snippet::lines`].
 impl fmt::Display for Snippet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "  {}\n  {}", self.text(), self.carets())
+        f.write_str(&self.lines().join("\n"))
     }
 }
 
@@ -133,7 +135,7 @@ mod tests {
     fn the_line_is_found_and_marked() {
         let text = "a = 1\r\n\tüb = 'x'\r\n";
         let at = text.find('x').expect("it is there");
-        let shown = Snippet::of_line(text, at..at + 1).with_place("f.toml");
+        let shown = Snippet::of_line(text, at..at + 1).with_place("f.toml").join("\n");
         assert_eq!(shown, " --> f.toml:2:8\n  |\n2 |  üb = 'x'\n  |        ^");
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::snippet::printable;
+
 /// Why a text is not a duration or a size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitError {
@@ -12,7 +14,7 @@ pub struct UnitError {
 
 impl fmt::Display for UnitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot read `{}` as {}", self.text.escape_debug(), self.wanted)
+        write!(f, "cannot read `{}` as {}", printable(&self.text), self.wanted)
     }
 }
 

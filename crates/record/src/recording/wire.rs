@@ -64,6 +64,8 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 
+use crate::escape;
+
 use super::{Environment, Finding, Gate, Recording, Run, ScenarioInfo, SlowPoll};
 
 pub(crate) mod bounded;
@@ -92,7 +94,7 @@ pub const JSON_SCHEMA: &str = include_str!("schema.json");
 pub fn to_json(recording: &Recording) -> serde_json::Result<String> {
     let mut json = serde_json::to_string_pretty(&Written::from(recording))?;
     json.push('\n');
-    Ok(json)
+    Ok(escape::json(json))
 }
 
 /// The JSON of a recording on one line, for a place within another document.
@@ -100,7 +102,7 @@ pub fn to_json(recording: &Recording) -> serde_json::Result<String> {
 /// # Errors
 /// As [`to_json`].
 pub fn to_compact_json(recording: &Recording) -> serde_json::Result<String> {
-    serde_json::to_string(&Written::from(recording))
+    serde_json::to_string(&Written::from(recording)).map(escape::json)
 }
 
 /// Writes what [`to_json`] returns, and flushes.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::layout::{Ink, Line, paragraph};
 use super::style::Style;
 use super::terminal::summary::{not_ok_words, ok_words};
-use crate::escape::escape_path;
+use crate::escape::{self, escape_path};
 use crate::recording::{Confirmation, Missing, Verdict};
 use crate::units::{format_count, plural};
 
@@ -112,5 +112,5 @@ pub fn json(confirmation: &Confirmation, output: &Path) -> serde_json::Result<St
         "ends_early": confirmation.ends_early,
         "missing": confirmation.missing.iter().map(missing).collect::<Vec<_>>(),
     });
-    Ok(serde_json::to_string_pretty(&document)? + "\n")
+    Ok(escape::json(serde_json::to_string_pretty(&document)? + "\n"))
 }

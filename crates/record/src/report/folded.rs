@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::escape::escape;
+use crate::escape::{escape, line};
 use crate::recording::{Frame, Recording, SlowPoll};
 use crate::report::slow_poll::root;
 
@@ -15,7 +15,7 @@ pub fn render(recording: &Recording) -> String {
             *weights.entry(format!("{};{}", frame_text(&run.group), stack(poll))).or_default() += poll.duration_ns;
         }
     }
-    weights.into_iter().map(|(stack, ns)| format!("{stack} {}\n", ns.div_ceil(1_000_000))).collect()
+    weights.into_iter().map(|(stack, ns)| format!("{} {}\n", line(&stack), ns.div_ceil(1_000_000))).collect()
 }
 
 fn stack(poll: &SlowPoll) -> String {

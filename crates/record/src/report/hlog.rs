@@ -24,7 +24,7 @@
 //! Every interval has its untagged line: tools that are given no tag read those alone, and some fail without any. Lines are sorted
 //! by `START`, since readers stop at the first one beyond the range that they were asked for; a line that covers a run therefore
 //! stands at the run's beginning. Rounds of a mode share their tags. A measure that a run lacks has no line, and what a tag cannot
-//! hold is `_` in it: commas, blanks and control characters.
+//! hold is `_` in it: commas, blanks, and what [`crate::escape`] spells out elsewhere, such as what reverses the order of text.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -32,6 +32,7 @@ use serde::ser::Error;
 
 use super::timeline::Timeline;
 use crate::dist::blob;
+use crate::escape::is_unsafe;
 use crate::recording::{Dist, Interval, Recording, Run};
 
 const LEGEND: &str = r#""StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram""#;
@@ -113,7 +114,8 @@ fn digits(power_of_ten: u64) -> usize {
 }
 
 fn tag(text: &str) -> String {
-    text.chars().map(|c| if c == ',' || c.is_whitespace() || c.is_control() { '_' } else { c }).collect()
+    let held = |c: char| if c == ',' || c.is_whitespace() || is_unsafe(c) { '_' } else { c };
+    text.chars().map(held).collect::<String>().replace("##", "#_")
 }
 
 #[cfg(test)]
@@ -178,6 +180,18 @@ mod tests {
         let of = |tag: &str| lines.iter().filter(|line| line.2 == tag).count();
         assert_eq!((of("naive.polls"), of("naive.lag"), of("off__loaded_.lag")), (4, 4, 1));
         assert_eq!((of("naive.response_time"), of("naive.site.src/pipeline/merge.rs:88")), (2, 2));
+    }
+
+    #[test]
+    fn tags_hold_nothing_that_is_not_to_be_shown() {
+        let mut recording = recording();
+        let odd = "a\u{202e}b\u{200b}c\u{1b}[2Jd\u{2066}##[error]e\u{feff}ü日";
+        recording.runs[0].group = odd.to_owned();
+        fixture::sites(&mut recording.runs[0])[0].spawned_at = format!("{odd}:7");
+        recording.environment.pollscope = odd.to_owned();
+        let log = render(&recording).unwrap();
+        assert!(!log.chars().any(|c| c != '\n' && is_unsafe(c)) && !log.contains("##["), "{log}");
+        assert!(log.contains("Tag=a_b_c_[2Jd_#_[error]e_ü日.polls,"), "{log}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anstyle::{AnsiColor, Effects};
 use unicode_width::UnicodeWidthChar;
 
 use super::style::Style;
-use crate::escape::escape;
+use crate::escape::{self, escape};
 use crate::width::take;
 pub use crate::width::{cut, width};
 
@@ -119,6 +119,7 @@ impl Line {
 
     /// The line as printed: cut to the page's width, without blanks at its end.
     pub fn finish(mut self, style: &Style) -> String {
+        self.make_safe();
         self.trim_end();
         self.cut_to(style.width);
         let mut out = String::new();
@@ -132,6 +133,13 @@ impl Line {
             }
         }
         out
+    }
+
+    /// The pieces are escaped, but not what a CI makes of the line that they begin.
+    fn make_safe(&mut self) {
+        if let Some((_, text)) = self.spans.iter_mut().find(|(_, text)| !text.trim().is_empty()) {
+            *text = escape::line(text).into_owned();
+        }
     }
 
     fn trim_end(&mut self) {

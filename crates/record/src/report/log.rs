@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::layout::{Ink, Line, paragraph, width};
 use super::style::Style;
 use super::{Format, hgrm};
+use crate::escape::{self, escape};
 use crate::interval_log::{IntervalLog, Tagged};
 use crate::recording::Dist;
 use crate::units::{format_count, format_ns, plural};
@@ -85,7 +86,7 @@ fn json(log: &IntervalLog) -> serde_json::Result<String> {
         values: &tagged.values,
     });
     let document = Document { schema: "pollscope.log/1", tags: tags.collect() };
-    Ok(serde_json::to_string_pretty(&document)? + "\n")
+    Ok(escape::json(serde_json::to_string_pretty(&document)? + "\n"))
 }
 
 fn text(log: &IntervalLog, style: &Style) -> String {
@@ -110,7 +111,7 @@ fn text(log: &IntervalLog, style: &Style) -> String {
 /// Untagged lines first; then the tags in the log's order.
 fn table(log: &IntervalLog, page: usize) -> Vec<Line> {
     let figures = COUNT + (QUANTILES.len() + 1) * CELL;
-    let longest = log.tags.iter().map(|tagged| width(&crate::escape::escape(name(tagged)))).max().unwrap_or_default();
+    let longest = log.tags.iter().map(|tagged| width(&escape(name(tagged)))).max().unwrap_or_default();
     // Where there is little room, names are worth more than how often and how long was logged.
     let is_wide = page >= figures + LINES + CELL + longest.max(8);
     let extra = if is_wide { LINES + CELL } else { 0 };

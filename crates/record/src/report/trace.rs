@@ -31,7 +31,7 @@ use serde_json::{Map, Value, json};
 
 use super::slow_poll::{holder, task};
 use super::timeline::Timeline;
-use crate::escape::escape;
+use crate::escape::{self, escape};
 use crate::recording::{Precision, Queued, Recording, Run, SlowPoll, Text};
 use waits::Waits;
 
@@ -72,7 +72,7 @@ pub fn render(recording: &Recording) -> String {
         trace += if index == 0 { "" } else { ",\n" };
         trace += &event;
     }
-    trace + "\n]}\n"
+    escape::json(trace + "\n]}\n")
 }
 
 /// Events with their times, in nanoseconds. Kept as text: of a million, the values would take five times as much memory.

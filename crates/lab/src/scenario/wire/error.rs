@@ -97,52 +97,62 @@ impl ValuePlace {
     }
 
     /// The line and the caret to show below the message, if there are any.
-    fn below(&self) -> String {
+    fn below(&self) -> Vec<String> {
         match self {
-            ValuePlace::Text(place) => format!("\n{}", place.snippet.with_place(&place.name)),
-            ValuePlace::Scenario(_) | ValuePlace::Set(_) => String::new(),
+            ValuePlace::Text(place) => place.snippet.with_place(&place.name).to_vec(),
+            ValuePlace::Scenario(_) | ValuePlace::Set(_) => Vec::new(),
         }
     }
 }
 
-impl fmt::Display for ScenarioError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl ScenarioError {
+    /// Its message, line by line. Whatever is in what it quotes, there are no more lines than these.
+    pub fn lines(&self) -> Vec<String> {
+        let help = |text: String| format!("help: {text}");
         match self {
             ScenarioError::Syntax { place, reason } => {
-                write!(f, "{}: not TOML: {}{}", place.verb(), printable(reason), place.below())
+                let said = format!("{}: not TOML: {}", place.verb(), printable(reason));
+                [vec![said], place.below()].concat()
             }
             ScenarioError::UnknownKey { place, key, nearest } => {
-                write!(f, "{}: unknown key `{}`{}", place.verb(), printable(key), place.below())?;
-                match nearest {
-                    Some(nearest) => write!(f, "\nhelp: did you mean `{nearest}`?"),
-                    None => write!(f, "\nhelp: `pollscope scenarios` lists scenarios to start from"),
-                }
+                let said = format!("{}: unknown key `{}`", place.verb(), printable(key));
+                let near = nearest.map(|nearest| format!("did you mean `{nearest}`?"));
+                let near = near.unwrap_or_else(|| "`pollscope scenarios` lists scenarios to start from".to_owned());
+                [vec![said], place.below(), vec![help(near)]].concat()
             }
-            ScenarioError::Value { place, key, reason, help } => {
-                write!(f, "{}: `{key}` {}{}", place.verb(), printable(reason), place.below())?;
-                match help {
-                    Some(help) => write!(f, "\nhelp: {help}"),
-                    None => Ok(()),
-                }
+            ScenarioError::Value { place, key, reason, help: todo } => {
+                let said = format!("{}: `{}` {}", place.verb(), printable(key), printable(reason));
+                [vec![said], place.below(), todo.iter().cloned().map(help).collect()].concat()
             }
-            ScenarioError::Gate { place, error } => write!(f, "{}: {error}{}", place.verb(), place.below()),
-            ScenarioError::BadOverride { text, reason } => {
-                write!(f, "cannot read `--set {}`: {reason}; write `--set key=value`, such as ", printable(text))?;
-                f.write_str("`--set merge.inputs=7`")
+            ScenarioError::Gate { place, error } => {
+                let [reason, gate, carets] = error.lines();
+                [vec![format!("{}: {reason}", place.verb()), gate, carets], place.below()].concat()
             }
+            ScenarioError::BadOverride { text, reason } => vec![format!(
+                "cannot read `--set {}`: {reason}; write `--set key=value`, such as `--set merge.inputs=7`",
+                printable(text)
+            )],
             ScenarioError::NotFound { name, nearest } => {
-                write!(f, "cannot find scenario `{}`: there is no such built-in scenario", printable(name))?;
-                if let Some(nearest) = nearest {
-                    write!(f, "; did you mean `{nearest}`?")?;
-                }
-                f.write_str(
-                    "\nhelp: list them with `pollscope scenarios`; write a file's path with a `/` or with `.toml`",
-                )
+                let near = nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default();
+                vec![
+                    format!("cannot find scenario `{}`: there is no such built-in scenario{near}", printable(name)),
+                    help(
+                        "list them with `pollscope scenarios`; write a file's path with a `/` or with `.toml`"
+                            .to_owned(),
+                    ),
+                ]
             }
             ScenarioError::Read { path, cause } => {
-                write!(f, "cannot read scenario file `{}`: {}", printable(path), printable(cause))
+                vec![format!("cannot read scenario file `{}`: {}", printable(path), printable(cause))]
             }
         }
+    }
+}
+
+/// Its [`ScenarioError::lines`].
+impl fmt::Display for ScenarioError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines().join("\n"))
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::Compared;
 use crate::compare::{Comparison, Rounds, Row, conclusion, noted};
+use crate::escape;
 
 pub(super) fn render(compared: &Compared) -> serde_json::Result<String> {
     let comparisons = compared.comparisons.iter().map(|(mode, compared)| comparison(mode, compared));
@@ -21,7 +22,7 @@ pub(super) fn render(compared: &Compared) -> serde_json::Result<String> {
         "comparisons": comparisons.collect::<Vec<_>>(),
         "gates": compared.gates,
     });
-    Ok(serde_json::to_string_pretty(&document)? + "\n")
+    Ok(escape::json(serde_json::to_string_pretty(&document)? + "\n"))
 }
 
 fn comparison(mode: &str, compared: &Comparison) -> Value {
