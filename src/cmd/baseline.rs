@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::output::{Terminal, refuse_unwritable};
 use super::pairing::{Named, compare_pairs, pairs_in_common, same_question};
+use super::targets::{refuse_used, refuse_written};
 use super::{CmdError, load, outcome};
 use crate::args::{Outputs, RunRequest};
 use crate::escape::escape_path;
@@ -35,6 +36,7 @@ impl Baseline {
         if let Some(name) = &request.save_baseline {
             let path = path_of(name);
             std::fs::create_dir_all(FOLDER).map_err(CmdError::unwritable(&path))?;
+            refuse_written(outputs, "baseline", &path)?;
             refuse_unwritable([path.as_path()])?;
             return Ok(Baseline::Save(path));
         }
@@ -43,6 +45,7 @@ impl Baseline {
         if !path.exists() {
             return Err(CmdError::NoBaseline { name: name.clone(), path });
         }
+        refuse_used(outputs, [path.as_path()])?;
         let saved = load::recording(&path, outputs.redact, terminal)?;
         for scenario in scenarios {
             let asked = outcome::scenario_info(scenario);

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use super::CmdError;
-use super::output::{Terminal, check_reports};
+use super::output::Terminal;
+use super::targets::check_reports;
 use crate::args::ConfirmRequest;
 use crate::exit::Exit;
 use crate::pipeline::confirm::examine;

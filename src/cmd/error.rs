@@ -62,6 +62,8 @@ pub enum CmdError {
         escape_path(.file)
     )]
     ReportIsUsed { report: PathBuf, file: PathBuf },
+    #[error("cannot write {}; name another file for one of them", both(.formats, .paths))]
+    SameOutput { formats: [String; 2], paths: [PathBuf; 2] },
     #[error("cannot read recording `{}`: {error}", escape_path(.path))]
     Read {
         path: PathBuf,
@@ -127,9 +129,11 @@ impl CmdError {
     /// The exit code that goes with it.
     pub fn exit(&self) -> Exit {
         match self {
-            CmdError::Scenario(_) | CmdError::Gate(_) | CmdError::Explanation(_) | CmdError::NotInLog { .. } => {
-                Exit::Usage
-            }
+            CmdError::Scenario(_)
+            | CmdError::Gate(_)
+            | CmdError::Explanation(_)
+            | CmdError::NotInLog { .. }
+            | CmdError::SameOutput { .. } => Exit::Usage,
             CmdError::Write { .. } => Exit::CannotWrite,
             CmdError::Redacted(error) => error.exit(),
             CmdError::Run(_)
@@ -157,6 +161,21 @@ impl CmdError {
 
 fn target(path: &Path) -> String {
     if path == Path::new("-") { "to stdout".to_owned() } else { format!("report `{}`", escape_path(path)) }
+}
+
+/// What two outputs are, and where both go.
+fn both([first, second]: &[String; 2], [one, other]: &[PathBuf; 2]) -> String {
+    match [one, other].map(|path| path == Path::new("-")) {
+        [true, true] => format!("`{first}` and `{second}` to stdout both: they would be mixed"),
+        [true, false] => format!("`{second}` to `{}`: it is stdout, where `{first}` goes", escape_path(other)),
+        [false, true] => format!("`{first}` to `{}`: it is stdout, where `{second}` goes", escape_path(one)),
+        _ if one == other => format!("`{first}` and `{second}` to `{}` both: one would be lost", escape_path(one)),
+        _ => format!(
+            "`{first}` to `{}` and `{second}` to `{}`: they are one file, and one would be lost",
+            escape_path(one),
+            escape_path(other)
+        ),
+    }
 }
 
 /// What the user can do about a report that cannot be written.

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::CmdError;
-use super::output::{Terminal, check_reports};
+use super::output::Terminal;
 use super::session::Session;
+use super::targets::check_reports;
+use super::{CmdError, outcome};
 use crate::args::MergeRequest;
 use crate::exit::Exit;
 use crate::pipeline::sink::Existing;
@@ -16,12 +17,14 @@ use crate::stderr::{is_terminal, say};
 
 pub(super) fn execute(request: &MergeRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
     let used = request.inputs.iter().chain([&request.output]).map(PathBuf::as_path);
+    let scenario = scenario(request);
+    outcome::check_gates(&request.common.outputs.gates, &scenario.settings)?;
     check_reports(&request.common.outputs, used)?;
     let session = Session::start(&request.common, terminal)?;
     if request.follow && !terminal.quiet && is_terminal() {
         say("following the inputs; Ctrl-C ends, confirms and reports");
     }
-    let (exit, _) = session.run(&scenario(request), true)?;
+    let (exit, _) = session.run(&scenario, true)?;
     Ok(session.exit(exit))
 }
 

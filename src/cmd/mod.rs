@@ -1,7 +1,7 @@
 //! The commands: each takes a request and returns an exit code.
 //!
 //! Commands call what they share, and never each other: `outcome` and `pairing` judge recordings, and are pure; `load` reads,
-//! `output` and `summary` write; a `session` runs scenarios, and has `signals` and `progress`.
+//! `output` and `summary` write, `targets` keeps their files apart; a `session` runs scenarios, and has `signals` and `progress`.
 
 mod baseline;
 mod compare;
@@ -19,6 +19,7 @@ mod session;
 mod show;
 mod signals;
 mod summary;
+mod targets;
 
 pub use self::error::CmdError;
 use self::output::Terminal;

@@ -7,10 +7,9 @@ use crate::compare::regression;
 use crate::escape::escape;
 use crate::exit::Exit;
 use crate::gate;
-use crate::pipeline::sink::Mode;
 use crate::recording::{Gate, GateVerdict, Recording, Run, ScenarioInfo, Verdict};
 use crate::report::comparison::Compared;
-use crate::scenario::{Scenario, wire};
+use crate::scenario::{Scenario, Settings, wire};
 use crate::shutdown::Phase;
 
 /// What a recording says of its scenario.
@@ -36,12 +35,21 @@ pub(super) fn of_recording(recording: &Recording, strict: bool) -> Exit {
     }
 }
 
-/// That gates speak of groups that there are: those of the recording, and the modes of the lab, which it may not have run.
-pub(super) fn check_groups(gates: &[gate::Gate], recording: Option<&Recording>) -> Result<(), CmdError> {
-    let of_recording = recording.iter().flat_map(|recording| &recording.runs).map(|run| run.group.as_str());
-    let known: BTreeSet<&str> = of_recording.chain(Mode::ALL.map(Mode::as_str)).collect();
+/// That gates speak of groups that the recording has.
+pub(super) fn check_groups(gates: &[gate::Gate], recording: &Recording) -> Result<(), CmdError> {
+    let known: BTreeSet<&str> = recording.runs.iter().map(|run| run.group.as_str()).collect();
     let known: Vec<&str> = known.into_iter().collect();
     gates.iter().try_for_each(|gate| gate.check_groups(&known)).map_err(CmdError::Gate)
+}
+
+/// That gates speak of modes that the scenario will run, and of what those runs can tell.
+pub(super) fn check_gates(gates: &[gate::Gate], settings: &Settings) -> Result<(), CmdError> {
+    let modes: Vec<&str> = settings.modes.iter().map(|mode| mode.as_str()).collect();
+    let check = |gate: &gate::Gate| {
+        gate.check_groups(&modes)?;
+        gate.check_known(|metric| settings.why_unknown(metric))
+    };
+    gates.iter().try_for_each(check).map_err(CmdError::Gate)
 }
 
 /// How a command ends in which only gates can fail.

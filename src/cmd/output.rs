@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
+use super::targets::is_stdout;
 use super::{CmdError, summary};
 use crate::args::{Color, Outputs};
 use crate::pipeline::folder_of;
@@ -143,12 +144,6 @@ fn beside(path: &Path) -> io::Result<NamedTempFile> {
     NamedTempFile::new_in(folder).map_err(|error| io::Error::from(error.kind()))
 }
 
-/// Refuses reports that would replace one of the files that the command uses, or that cannot be written.
-pub(super) fn check_reports<'f>(outputs: &Outputs, used: impl IntoIterator<Item = &'f Path>) -> Result<(), CmdError> {
-    refuse_used(outputs, used)?;
-    refuse_unwritable(outputs.paths())
-}
-
 /// Refuses reports that cannot be written, before anything runs for them.
 pub(super) fn refuse_unwritable<'p>(paths: impl IntoIterator<Item = &'p Path>) -> Result<(), CmdError> {
     let files = paths.into_iter().filter(|path| *path != Path::new("-") && !is_stdout(path));
@@ -167,36 +162,4 @@ fn through(path: &Path, text: &str) -> io::Result<()> {
     let flags = rustix::fs::fcntl_getfl(&file)?;
     rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
     file.write_all(text.as_bytes())
-}
-
-/// Whether stdout goes to this file, as it does to `/dev/stdout`.
-fn is_stdout(path: &Path) -> bool {
-    let stdout = rustix::fs::fstat(io::stdout());
-    fs::metadata(path).is_ok_and(|file| stdout.is_ok_and(|out| (file.dev(), file.ino()) == (out.st_dev, out.st_ino)))
-}
-
-/// Refuses a report that would replace one of `files`, under any name or link.
-fn refuse_used<'f>(outputs: &Outputs, files: impl IntoIterator<Item = &'f Path>) -> Result<(), CmdError> {
-    let reports: Vec<&Path> = outputs.paths().filter(|path| *path != Path::new("-")).collect();
-    for file in files {
-        if let Some(report) = reports.iter().find(|report| same_file(report, file)) {
-            return Err(CmdError::ReportIsUsed { report: report.to_path_buf(), file: file.to_owned() });
-        }
-    }
-    Ok(())
-}
-
-/// Whether both paths name one regular file, or would once it exists.
-fn same_file(a: &Path, b: &Path) -> bool {
-    match (fs::metadata(a), fs::metadata(b)) {
-        (Ok(a), Ok(b)) => a.is_file() && (a.dev(), a.ino()) == (b.dev(), b.ino()),
-        (Err(_), Err(_)) => {
-            let resolved = |path: &Path| {
-                let folder = std::path::absolute(path).ok()?.parent()?.canonicalize().ok()?;
-                Some(folder.join(path.file_name()?))
-            };
-            resolved(a).is_some_and(|a| Some(a) == resolved(b))
-        }
-        _ => false,
-    }
 }

@@ -1,7 +1,8 @@
 //! `pollscope report`: a saved recording, or an interval log, in any format that it has.
 
 use super::load::Loaded;
-use super::output::{Terminal, check_reports};
+use super::output::Terminal;
+use super::targets::check_reports;
 use super::{CmdError, load, outcome};
 use crate::args::{Outputs, ReportRequest};
 use crate::exit::Exit;
@@ -20,7 +21,7 @@ pub(super) fn execute(request: &ReportRequest, terminal: &Terminal) -> Result<Ex
 }
 
 fn report(mut recording: Recording, outputs: &Outputs, terminal: &Terminal) -> Result<Exit, CmdError> {
-    outcome::check_groups(&outputs.gates, Some(&recording))?;
+    outcome::check_groups(&outputs.gates, &recording)?;
     let gates = outputs.gates.iter().map(|gate| gate.judge(&recording.runs));
     recording.gates.extend(gates);
     let recording = if outputs.redact { redact(recording) } else { recording };

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::baseline::Baseline;
-use super::output::{Terminal, check_reports};
+use super::output::Terminal;
 use super::session::Session;
+use super::targets::check_reports;
 use super::{CmdError, outcome};
 use crate::args::RunRequest;
 use crate::exit::Exit;
@@ -14,6 +15,7 @@ use crate::stderr::say;
 pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
     let scenarios = scenarios(request)?;
     let outputs = &request.common.outputs;
+    scenarios.iter().try_for_each(|scenario| outcome::check_gates(&outputs.gates, &scenario.settings))?;
     let is_builtin = |name: &str| builtin::BUILTIN.iter().any(|(known, _)| *known == name);
     check_reports(outputs, request.scenarios.iter().filter(|name| !is_builtin(name)).map(Path::new))?;
     let baseline = Baseline::of(request, &scenarios, terminal)?;

@@ -33,7 +33,6 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     pub(super) fn start(common: &'a Common, terminal: &'a Terminal) -> Result<Session<'a>, CmdError> {
-        outcome::check_groups(&common.outputs.gates, None)?;
         let shutdown = Shutdown::default();
         let caught = signals::catch(&shutdown, common.grace).map_err(CmdError::Signals)?;
         let current = Current::default();

@@ -3,6 +3,7 @@
 //! These are validated values in domain units; [`wire`] is their TOML twin and documents the format.
 
 pub mod builtin;
+mod unknown;
 pub mod wire;
 
 use std::num::NonZeroUsize;

@@ -29,7 +29,8 @@
 //! - A group that ran several rounds: a count and the verdict are judged in every round, so that a gate means the
 //!   same whatever the number of rounds. Distributions are merged; `busy` and `throughput` are those of all rounds
 //!   together. When two counts are compared with each other, both are summed over the rounds.
-//! - What was not measured, a group that did not run and a run that was cut short make it inconclusive, never passed.
+//! - What was not measured, a group that did not run and a run that was cut short make it inconclusive, never passed. Where that
+//!   shows beforehand, [`Gate::check_groups`] and [`Gate::check_known`] refuse it.
 //! - A percentile that misses its limit by less than its own 95 % interval (from the ranks of its samples) is
 //!   inconclusive too: the run was too short to tell.
 //! - Of two recordings that are compared the second one is judged, with all its groups: names mean what they mean in any

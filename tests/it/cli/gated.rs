@@ -27,13 +27,18 @@ fn a_gate_passes_fails_or_is_inconclusive_wherever_it_is_judged() {
             ("--fail-on merge.lines==1 --strict", 97, "~"),
             ("--fail-on lag.p99>1h --strict", 97, "~"),
         ] {
+            if command == SHORT && gates.contains("merge.lines") {
+                // That shows before anything runs.
+                assert_ends(&folder.run(&format!("{command} {gates}")), 2, &["`merge.lines` cannot be known here"]);
+                continue;
+            }
             let output = folder.run(&format!("{command} {gates}"));
             assert_ends(&output, code, &[]);
             let gate = gates.split(' ').nth(1).expect("a gate");
             assert!(stdout(&output).contains(&format!("\n{sign} {gate} ")), "{command} {gates}:\n{}", stdout(&output));
         }
         // A failed one decides, whatever else there is.
-        let both = folder.run(&format!("{command} --strict --fail-on merge.lines==1 --fail-on naive.slow_polls==0"));
+        let both = folder.run(&format!("{command} --strict --fail-on lag.p99>1h --fail-on naive.slow_polls==0"));
         assert_ends(&both, 99, &[]);
     }
 }
@@ -45,6 +50,45 @@ fn what_is_no_gate_is_shown_with_its_place() {
         let output = folder.run(&format!("{command} --fail-on lag.p98<1s"));
         assert_ends(&output, 2, &["`p98` is no statistic of `lag`", "\n  lag.p98<1s\n      ^^^"]);
         assert_eq!(stdout(&output), "", "{command}");
+    }
+}
+
+/// Neither can ever fail, whatever happens.
+#[test]
+fn a_gate_on_what_is_not_run_or_cannot_be_known_is_refused_before_anything_runs() {
+    let folder = Folder::new();
+    folder.write("a", "a1\n");
+    let no_witness = "run slow-sink --set witness.lag=off --set witness.response=off";
+    for (command, gate, says) in [
+        ("run slow-sink --mode naive", "offloaded.lag.p99<1h", "there is no group `offloaded`; write one of `naive`"),
+        ("run slow-sink --mode naive", "naive.lag.p99<2*offloaded.lag.p99", "there is no group `offloaded`"),
+        ("run slow-coroutine slow-sink --mode naive", "tokio-fs.slow_polls==0", "there is no group `tokio-fs`"),
+        ("merge a -o out", "naive.slow_polls==0", "there is no group `naive`; write one of `offloaded`"),
+        (SHORT, "merge.verdict==ok", "`merge.verdict` cannot be known here: nothing is merged"),
+        (SHORT, "throughput>0", "`throughput` cannot be known here: nothing is merged"),
+        (SHORT, "naive.write_latency.p99<1h", "`write_latency.p99` cannot be known here"),
+        ("merge a -o out", "write_latency.max<1h", "`write_latency.max` cannot be known here"),
+        (no_witness, "lag.p99<1h", "`lag.p99` cannot be known here: no timer is on the loop"),
+        (no_witness, "polls.max<2*lag_raw.max", "`lag_raw.max` cannot be known here"),
+        (no_witness, "response_time.max<1h", "`response_time.max` cannot be known here: no server"),
+    ] {
+        let output = folder.run(&format!("{command} --fail-on {gate}"));
+        assert_ends(&output, 2, &["error: cannot read the gate `", says, "^"]);
+        assert_eq!((stdout(&output).as_str(), folder.names().join(" ").as_str()), ("", "a"), "{command} {gate}");
+    }
+}
+
+#[test]
+fn a_gate_on_a_group_that_a_recording_lacks_is_refused() {
+    let folder = Folder::new();
+    assert_ends(&folder.run(&format!("{SHORT} --mode naive --json a")), 0, &[]);
+    for command in ["report a", "report a --strict", "compare a a"] {
+        // Another mode of the lab, and a word that is none.
+        for group in ["offloaded", "naiv"] {
+            let output = folder.run(&format!("{command} --fail-on {group}.slow_polls==0"));
+            assert_ends(&output, 2, &["error: cannot read the gate `", &format!("there is no group `{group}`; ")]);
+            assert_eq!(stdout(&output), "", "{command}");
+        }
     }
 }
 

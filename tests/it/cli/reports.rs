@@ -197,3 +197,57 @@ fn an_occupied_console_address() {
     assert_ends(&output, 1, &[&listening, "--console=ADDR"]);
     assert_eq!(folder.names(), ["a"]);
 }
+
+/// Under whatever name: nothing is read, run or written.
+#[test]
+fn two_outputs_that_go_to_one_place_are_refused() {
+    let folder = input();
+    fs::create_dir_all(folder.path("sub/deep")).expect("a folder");
+    folder.write("old", "old");
+    fs::hard_link(folder.path("old"), folder.path("hard")).expect("a link");
+    symlink("old", folder.path("link")).expect("a link");
+    symlink("new", folder.path("dangling")).expect("a link");
+    symlink("dangling", folder.path("chain")).expect("a link");
+    symlink("sub", folder.path("other")).expect("a link");
+    folder.fifo("fifo");
+    let (before, stdout_both) = (folder.names(), "`json` and `html` to stdout both: they would be mixed");
+    let one_file = "they are one file, and one would be lost; name another file for one of them";
+    for (reports, says) in [
+        ("--json x --html x", "cannot write `json` and `html` to `x` both: one would be lost; name another"),
+        ("--json x --html ./x", "cannot write `json` to `x` and `html` to `./x`: they are one file"),
+        ("--json sub/../x --html x", one_file),
+        ("--json sub/x --html other/x", one_file),
+        ("--json old --html link", one_file),
+        ("--json old --markdown hard", one_file),
+        ("--folded new --junit dangling", one_file),
+        ("--folded chain --junit ./new", one_file),
+        ("--json fifo --html ./fifo", one_file),
+        ("--json a1 --html a2 --trace ./a1", one_file),
+        ("--json - --html -", stdout_both),
+        ("--json x --folded - --trace -", "to stdout both"),
+        (
+            "--json - --html /proc/self/fd/1",
+            "cannot write `html` to `/proc/self/fd/1`: it is stdout, where `json` goes",
+        ),
+        ("--hgrm p.hgrm --json p.naive.hgrm", "cannot write `hgrm` and `json` to `p.naive.hgrm` both"),
+    ] {
+        for command in ["merge a -o out", "run merge", "report a"] {
+            let output = folder.run(&format!("{command} {reports}"));
+            assert_ends(&output, 2, &["error: cannot write ", says]);
+            assert_eq!((stdout(&output).as_str(), folder.names()), ("", before.clone()), "{command} {reports}");
+        }
+    }
+    assert_ends(&folder.run("report a -o x --json x"), 2, &["`json` and `text` to `x` both"]);
+    fs::create_dir(folder.path(".pollscope")).expect("a folder");
+    assert_ends(&folder.run("run merge --save-baseline b --json .pollscope/b.json"), 2, &["`json` and `baseline` to "]);
+    assert_eq!(folder.read("old"), b"old");
+    let mut command = folder.command(["merge", "a", "-o", "out", "--format", "github", "--markdown", "./summary"]);
+    let output = crate::support::run(command.env("GITHUB_STEP_SUMMARY", folder.path("summary")));
+    assert_ends(&output, 2, &["`markdown` to `./summary` and `step summary` to `"]);
+    // What keeps nothing takes everything, and neighbours are no namesakes.
+    assert_ends(
+        &folder.run("merge a -o out --json /dev/null --html /dev/null --hgrm p.hgrm --folded p.folded"),
+        0,
+        &[],
+    );
+}

@@ -9,6 +9,8 @@ use crate::recording::{Dist, Merge, Run, Verdict};
 pub(super) struct Metric {
     pub(super) group: Option<Group>,
     pub(super) quantity: Quantity,
+    /// Where the gate names the quantity.
+    pub(super) span: Range<usize>,
 }
 
 /// The group that a gate names, and where it does.

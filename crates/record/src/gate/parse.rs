@@ -47,6 +47,36 @@ impl Gate {
         };
         Err(GateError { text: self.text.clone(), span: unknown.span.clone(), reason })
     }
+
+    /// That all that it speaks of can be known, whatever comes out: `why_not` tells, of a metric's name without its statistic, why
+    /// it cannot.
+    ///
+    /// # Errors
+    /// When something cannot, with the reason.
+    ///
+    /// ```
+    /// use pollscope_record::gate::Gate;
+    /// let gate = Gate::parse("naive.lag.p99 < 10ms")?;
+    /// assert!(gate.check_known(|_| None).is_ok());
+    /// let error = gate.check_known(|name| (name == "lag").then_some("it has no timer")).unwrap_err();
+    /// assert_eq!(error.reason(), "`lag.p99` cannot be known here: it has no timer");
+    /// # Ok::<(), pollscope_record::gate::GateError>(())
+    /// ```
+    pub fn check_known<'w>(&self, why_not: impl Fn(&str) -> Option<&'w str>) -> Result<(), GateError> {
+        let right = if let Right::Times(_, metric) = &self.right { Some(metric) } else { None };
+        for metric in std::iter::once(&self.left).chain(right) {
+            let named = &self.text[metric.span.clone()];
+            let name = match metric.quantity {
+                Quantity::Dist(..) => named.split('.').next().unwrap_or(named),
+                _ => named,
+            };
+            if let Some(why) = why_not(name) {
+                let reason = format!("`{named}` cannot be known here: {why}");
+                return Err(GateError { text: self.text.clone(), span: metric.span.clone(), reason });
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -222,14 +252,14 @@ fn metric(text: &str, start: usize) -> Result<Metric, Fault> {
     let group_span = start..name_start.saturating_sub(1).max(start);
     let group = group.map(|name| Group { name: name.to_owned(), span: group_span });
     if let Some((_, quantity)) = SINGLES.iter().find(|(single, _)| *single == name) {
-        return Ok(Metric { group, quantity: *quantity });
+        return Ok(Metric { group, quantity: *quantity, span: name_start..end });
     }
     let (dist, stat) = name.split_once('.').unwrap_or((name, ""));
     let Some((_, dist_name)) = DISTS.iter().find(|(known, _)| *known == dist) else {
         return Err((name_start..end, unknown_metric(name)));
     };
     if let Some((_, stat)) = STATS.iter().find(|(known, _)| *known == stat) {
-        return Ok(Metric { group, quantity: Quantity::Dist(*dist_name, *stat) });
+        return Ok(Metric { group, quantity: Quantity::Dist(*dist_name, *stat), span: name_start..end });
     }
     let stats = list(STATS.iter().map(|(stat, _)| *stat));
     if stat.is_empty() {
