@@ -58,7 +58,27 @@ pub fn json(document: String) -> String {
     shown
 }
 
-/// The same for a text that is being formatted.
+/// A name's bytes, at most, where it is kept or shown among others.
+pub const LONGEST_NAME: usize = 256;
+
+/// A name of at most [`LONGEST_NAME`] bytes: the start of a longer one, with an ellipsis that says so.
+///
+/// ```
+/// use pollscope_base::escape::{LONGEST_NAME, cut_name};
+/// assert_eq!(cut_name("writer"), "writer");
+/// let cut = cut_name(&"ü".repeat(65_536)).into_owned();
+/// assert!(cut.len() <= LONGEST_NAME && cut.ends_with("ü…"));
+/// ```
+pub fn cut_name(name: &str) -> Cow<'_, str> {
+    if name.len() <= LONGEST_NAME {
+        return Cow::Borrowed(name);
+    }
+    let room = LONGEST_NAME - '…'.len_utf8();
+    let end = (0..=room).rev().find(|end| name.is_char_boundary(*end)).unwrap_or(0);
+    Cow::Owned(format!("{}…", &name[..end]))
+}
+
+/// What [`escape`] makes of a text, while it is being formatted.
 ///
 /// ```
 /// assert_eq!(format!("`{}`", pollscope_base::escape::Escaped("a\tb")), r"`a\tb`");

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use pollscope_base::duration::to_ns;
-use pollscope_base::escape::Escaped;
+use pollscope_base::escape::{Escaped, cut_name};
 use pollscope_base::redact::redacted_source;
 
 use crate::snapshot::SlowPoll;
@@ -75,7 +75,7 @@ impl Limiter {
                 let file = if self.redacted { redacted_source(file) } else { (*file).into() };
                 let (file, more) = (Escaped(&file), std::mem::take(&mut window.suppressed));
                 let function =
-                    function.as_ref().map_or(String::new(), |function| format!(", in {}", Escaped(function)));
+                    function.as_ref().map_or(String::new(), |name| format!(", in {}", Escaped(&cut_name(name))));
                 lines.push(format!(
                     "WARN slow poll: suppressed {more} more of tasks spawned at {file}:{line}{function}\n"
                 ));
@@ -183,6 +183,17 @@ mod tests {
         let [line] = &limiter.close(MINUTE_NS * 2, false)[..] else { panic!("one was suppressed") };
         assert!(line.starts_with("WARN slow poll: suppressed 2 more of tasks spawned at "), "{line}");
         assert!(line.ends_with(", in app::often\n"), "{line}");
+    }
+
+    /// As those of generic code are.
+    #[test]
+    fn a_long_function_is_cut() {
+        let mut limiter = Limiter::default();
+        let mut long = poll(0);
+        long.evidence.function = Some(format!("app::f<{}>", "T, ".repeat(20_000)));
+        (0..7).for_each(|_| _ = limiter.line(&long));
+        let [line] = &limiter.close(MINUTE_NS * 2, false)[..] else { panic!("two were suppressed") };
+        assert!(line.len() < 500 && line.contains(", in app::f<T, T, ") && line.ends_with("…\n"), "{}", line.len());
     }
 
     #[test]

@@ -1,7 +1,10 @@
-//! Task names, interned: a poll carries a number, and only a spawn touches the table.
+//! Task names, interned: a poll carries a number, and only a spawn touches the table. A name that is long, as one that holds a
+//! request is, enters it cut: so it is bounded in lines, events, metrics and recordings.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use pollscope_base::escape::cut_name;
 
 /// Names kept; tasks with further ones count as unnamed.
 const CAPACITY: usize = 16_384;
@@ -27,6 +30,7 @@ struct Table {
 
 impl Names {
     pub(crate) fn intern(&self, name: &str) -> NameId {
+        let name = &*cut_name(name);
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(&id) = table.ids.get(name) {
             return id;
@@ -56,6 +60,8 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use pollscope_base::escape::LONGEST_NAME;
+
     use super::*;
 
     #[test]
@@ -73,10 +79,21 @@ mod tests {
     #[test]
     fn long_names_are_refused_once_their_bytes_are_too_many() {
         let names = Names::default();
-        let long = |n: usize| format!("{n:02}{}", "x".repeat(MOST_BYTES / 8 - 2));
-        let kept = (0..20).filter(|n| names.intern(&long(*n)) != UNNAMED).count();
-        assert_eq!((kept, names.refused()), (8, 12));
+        let long = |n: usize| format!("{n:04}{}", "x".repeat(LONGEST_NAME - 4));
+        let most = MOST_BYTES / LONGEST_NAME;
+        let kept = (0..most + 12).filter(|n| names.intern(&long(*n)) != UNNAMED).count();
+        assert_eq!((kept, names.refused()), (most, 12));
         assert_ne!(names.intern(&long(0)), UNNAMED, "one that is known is not refused");
         assert_eq!((names.intern("a"), names.refused()), (UNNAMED, 13));
+    }
+
+    #[test]
+    fn a_name_of_64_kib_is_cut_and_says_so() {
+        let names = Names::default();
+        let long = format!("GET {}", "日".repeat(65_536 / 3));
+        let id = names.intern(&long);
+        let kept = names.get(id).unwrap();
+        assert!(kept.len() <= LONGEST_NAME && kept.starts_with("GET 日") && kept.ends_with("日…"), "{kept}");
+        assert_eq!((names.intern(&format!("{long}x")), names.refused()), (id, 0), "they look the same");
     }
 }

@@ -145,6 +145,20 @@ fn every_slow_poll_is_an_event_with_its_fields_and_off_the_loop() {
 }
 
 #[test]
+fn no_text_of_an_event_is_longer_than_a_name_may_be() {
+    let keeper = Keeper::default();
+    let (runtime, probe) = tracing::subscriber::with_default(keeper.clone(), || current_thread(threshold()));
+    runtime.block_on(probe.watch(async { block(25) }).named(&"x".repeat(65_536)));
+    assert!(probe.flush(LONG));
+    let kept = keeper.0.lock().unwrap();
+    assert_eq!(kept.len(), 1);
+    let Some(Value::Text(name)) = kept[0].fields.get("task_name") else { panic!("{kept:?}") };
+    assert!(name.len() <= 256 && name.ends_with('…'), "{}", name.len());
+    let Some(Value::Formatted(message)) = kept[0].fields.get("message") else { panic!("{kept:?}") };
+    assert!(message.len() < 512, "{}", message.len());
+}
+
+#[test]
 fn paths_are_hidden_where_asked() {
     let keeper = Keeper::default();
     let builder = threshold().redact_paths(true);

@@ -212,6 +212,21 @@ fn dropping_a_probe_writes_the_last_lines() {
     assert_eq!(kept.lines().len(), 6, "{:?}", kept.lines());
 }
 
+/// As one is that holds a request: in lines, in a snapshot, in the metrics.
+#[test]
+fn a_name_of_64_kib_is_cut_everywhere() {
+    let kept = Kept::default();
+    let (runtime, probe) = current_thread(strict().log_to(kept.clone()));
+    runtime.block_on(probe.watch(async {}).named(&"GET / ".repeat(11_000)));
+    assert!(probe.flush(LONG));
+    let snapshot = probe.snapshot();
+    let name = snapshot.slow_polls[0].task_name.as_deref().expect("it has one");
+    assert!(name.len() <= 256 && name.starts_with("GET / GET / ") && name.ends_with('…'), "{}", name.len());
+    let lines = kept.lines();
+    assert!(lines.len() == 1 && lines[0].contains(name) && lines[0].len() < 512, "{}", lines[0].len());
+    assert!(snapshot.to_prometheus().lines().all(|line| line.len() < 512));
+}
+
 #[test]
 fn any_timeout_is_one() {
     let (runtime, probe) = current_thread(strict());
