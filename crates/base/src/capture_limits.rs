@@ -24,6 +24,8 @@ pub enum CaptureNote {
     /// A thread's state in `/proc` cannot be read: `/proc` is not mounted, or its files are another user's, as those of a
     /// process that is not dumpable are.
     ThreadUnreadable(io::ErrorKind),
+    /// A thread's state may not be read though the process is dumpable: a seccomp filter, a container or a security module refuses.
+    ThreadForbidden,
     /// The kernel's answer has a form that is not known.
     ThreadUnrecognised,
     /// The process has no file descriptor left to look with.
@@ -41,6 +43,12 @@ pub enum CaptureNote {
     NoRoomForHandler,
     /// Threads that compute are not asked where they are: the process has a seccomp filter, which may end it for that.
     SignalFiltered,
+    /// A thread blocked the signal by which it is asked: for a moment, as one does that starts a process, or for good.
+    SignalMasked,
+    /// Other code has replaced the handler of that signal.
+    SignalReplaced,
+    /// The signal may not be sent.
+    SignalForbidden,
     /// A stack could not be followed to the poll; why.
     StackIncomplete(String),
     /// The program has function names, but no lines.
@@ -83,15 +91,19 @@ impl CaptureNote {
         match self {
             CaptureNote::Unsupported
             | CaptureNote::ThreadUnreadable(_)
+            | CaptureNote::ThreadForbidden
             | CaptureNote::ThreadUnrecognised
             | CaptureNote::NoDescriptor => "see what blocks",
             CaptureNote::MapsUnreadable(_) | CaptureNote::MemoryUnreadable | CaptureNote::StackIncomplete(_) => {
                 "see where it blocks"
             }
             CaptureNote::ClocksUnreadable => "tell computing from waiting for a CPU",
-            CaptureNote::SignalUnusable(_) | CaptureNote::NoRoomForHandler | CaptureNote::SignalFiltered => {
-                "see where threads compute"
-            }
+            CaptureNote::SignalUnusable(_)
+            | CaptureNote::NoRoomForHandler
+            | CaptureNote::SignalFiltered
+            | CaptureNote::SignalReplaced
+            | CaptureNote::SignalForbidden => "see where threads compute",
+            CaptureNote::SignalMasked => "see where a thread computed",
             CaptureNote::SymbolsOnly => "name lines",
             CaptureNote::Stripped | CaptureNote::ProgramUnreadable(_) => "name functions and lines",
             CaptureNote::WatchdogPanicked => "see what blocks any longer",
@@ -111,6 +123,9 @@ impl CaptureNote {
                 };
                 format!("reading `/proc/{process}/task/TID/syscall` failed: {why}")
             }
+            CaptureNote::ThreadForbidden => {
+                format!("reading `/proc/{process}/task/TID/syscall` is refused, though the process is dumpable")
+            }
             CaptureNote::ThreadUnrecognised => format!("`/proc/{process}/task/TID/syscall` has an unknown form"),
             CaptureNote::NoDescriptor => "too many open files".to_owned(),
             CaptureNote::MapsUnreadable(kind) => format!("reading `/proc/{process}/maps` failed: {kind}"),
@@ -121,6 +136,9 @@ impl CaptureNote {
             CaptureNote::NoRoomForHandler => {
                 "the alternate stack of signal handlers is too small for one more".to_owned()
             }
+            CaptureNote::SignalMasked => "it blocked all signals at that moment".to_owned(),
+            CaptureNote::SignalReplaced => "the handler of the probe's signal was replaced".to_owned(),
+            CaptureNote::SignalForbidden => "the signal could not be sent".to_owned(),
             CaptureNote::StackIncomplete(why) => format!("the stack cannot be followed: {why}"),
             CaptureNote::SymbolsOnly => "the program has function names only".to_owned(),
             CaptureNote::Stripped => "the program is stripped".to_owned(),
@@ -139,6 +157,9 @@ impl CaptureNote {
             CaptureNote::ThreadUnreadable(io::ErrorKind::PermissionDenied) => {
                 "to see more leave the process dumpable (`PR_SET_DUMPABLE`; no setuid, no file capabilities), or run it as root"
             }
+            CaptureNote::ThreadForbidden => {
+                "to see more permit it in the seccomp filter, the container's profile or the security module"
+            }
             CaptureNote::ThreadUnreadable(_) => "`pollscope doctor` shows what this machine permits",
             CaptureNote::ThreadUnrecognised => "and this kernel is worth a report",
             CaptureNote::NoDescriptor => "raise the limit (`ulimit -n`) or close some to see more",
@@ -154,6 +175,12 @@ impl CaptureNote {
                 "to see more give threads 64 KiB (`sigaltstack`) before their first poll, or the program's handlers no `SA_ONSTACK`"
             }
             CaptureNote::SignalUnusable(_) => "leave a real-time signal free to see more",
+            CaptureNote::SignalMasked => {
+                "and nothing is to be done if it started a process (`Command`), which blocks them for a moment; where code blocks \
+                 real-time signals for good, let it not"
+            }
+            CaptureNote::SignalReplaced => "to see more keep other code from handling signals that it did not choose",
+            CaptureNote::SignalForbidden => "permit `rt_tgsigqueueinfo` (a seccomp filter may refuse it) to see more",
             CaptureNote::StackIncomplete(why) if why.contains("table") => {
                 "to see more build all code with unwinding tables (`-C force-unwind-tables=yes`)"
             }
@@ -166,7 +193,7 @@ impl CaptureNote {
             CaptureNote::Stripped => {
                 return format!("set {LINE_TABLES} and `strip = false` in the profile that it is built with");
             }
-            CaptureNote::ProgramUnreadable(_) => "start it again from a file that stays",
+            CaptureNote::ProgramUnreadable(why) => unreadable_help(why),
             CaptureNote::WatchdogPanicked | CaptureNote::NamingPanicked => "and the panic is worth a report",
             CaptureNote::HookReplaced => "give that callback to `ProbeBuilder::on_after_task_poll`, which calls both",
         };
@@ -185,6 +212,26 @@ impl CaptureNote {
 impl fmt::Display for CaptureNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(&"self", f)
+    }
+}
+
+/// What to do about a file of code whose names and lines cannot be read, for the reason `why`.
+///
+/// ```
+/// use pollscope_base::unreadable_help;
+/// assert!(unreadable_help("it was removed or replaced since it was loaded").contains("start it again"));
+/// assert!(unreadable_help("cannot read `.debug_info`: it is compressed, and not with zlib").contains("objcopy"));
+/// ```
+pub fn unreadable_help(why: &str) -> &'static str {
+    let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
+    if says(&["compressed, and not with zlib"]) {
+        "unpack it with `objcopy --decompress-debug-sections FILE`, or build it without compression or with zlib's"
+    } else if says(&["damaged", "it claims", "malformed", "cannot parse"]) {
+        "the file is damaged: build it, or install its debug information, again"
+    } else if says(&["cannot open", "cannot map", "cannot read it"]) {
+        "make it readable for this user"
+    } else {
+        "start it again from a file that stays"
     }
 }
 
@@ -226,9 +273,13 @@ mod tests {
             MapsUnreadable(io::ErrorKind::NotFound),
             MemoryUnreadable,
             ClocksUnreadable,
+            ThreadForbidden,
             SignalUnusable(why()),
             NoRoomForHandler,
             SignalFiltered,
+            SignalMasked,
+            SignalReplaced,
+            SignalForbidden,
             StackIncomplete(why()),
             StackIncomplete("this code has no unwinding table".to_owned()),
             SymbolsOnly,
@@ -243,6 +294,30 @@ mod tests {
             assert!(line.contains(DURATIONS_STAY) != (note == HookReplaced), "{line}");
             assert!(!line.contains('\n') && !line.contains("  "), "{line}");
             assert_eq!(note.of_process(42).to_string(), line.replace("/proc/self/", "/proc/42/"));
+        }
+    }
+
+    /// What would not help is not advised.
+    #[test]
+    fn the_advice_fits_the_reason() {
+        use CaptureNote::*;
+        let packed = || "cannot read `.debug_line`: it is compressed, and not with zlib".to_owned();
+        let damaged = || "cannot read `.debug_line`: its compressed bytes are damaged".to_owned();
+        let replaced = || "it was removed or replaced since it was loaded".to_owned();
+        for (note, helps, not) in [
+            (ThreadUnreadable(io::ErrorKind::PermissionDenied), "PR_SET_DUMPABLE", "seccomp"),
+            (ThreadForbidden, "seccomp filter", "PR_SET_DUMPABLE"),
+            (SignalUnusable("every real-time signal is in use".to_owned()), "leave a real-time signal free", "Command"),
+            (SignalMasked, "nothing is to be done if it started a process (`Command`)", "free"),
+            (SignalReplaced, "keep other code from handling", "free"),
+            (SignalForbidden, "rt_tgsigqueueinfo", "free"),
+            (ProgramUnreadable(packed()), "objcopy --decompress-debug-sections", "start it again"),
+            (ProgramUnreadable(damaged()), "build it, or install its debug information, again", "start it again"),
+            (ProgramUnreadable("cannot open it: permission denied".to_owned()), "make it readable", "start it again"),
+            (ProgramUnreadable(replaced()), "start it again from a file that stays", "objcopy"),
+        ] {
+            let line = note.to_string();
+            assert!(line.contains(helps) && !line.contains(not), "{line}");
         }
     }
 }

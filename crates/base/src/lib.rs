@@ -27,7 +27,7 @@ pub mod redact;
 
 pub use blame::{Blame, Waited};
 pub use call::Call;
-pub use capture_limits::CaptureNote;
+pub use capture_limits::{CaptureNote, unreadable_help};
 pub use cause::Cause;
 pub use coverage::{Coverage, Source};
 pub use distribution::{Bucket, Distribution, HIGHEST_NS};

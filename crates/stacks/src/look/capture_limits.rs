@@ -50,11 +50,22 @@ fn of_read_error(process: &Process, error: &ReadError) -> Option<CaptureNote> {
         StateError::Unsupported => Some(CaptureNote::Unsupported),
         // The thread may have ended; its process has not.
         StateError::NotFound => is_hidden(process).then_some(CaptureNote::ThreadUnreadable(io::ErrorKind::NotFound)),
+        StateError::Denied if process.is_own() && is_dumpable() => Some(CaptureNote::ThreadForbidden),
         StateError::Denied => Some(CaptureNote::ThreadUnreadable(io::ErrorKind::PermissionDenied)),
         StateError::NoDescriptor => Some(CaptureNote::NoDescriptor),
         StateError::Unreadable(kind) => Some(CaptureNote::ThreadUnreadable(kind)),
         StateError::Unrecognised => Some(CaptureNote::ThreadUnrecognised),
     }
+}
+
+/// Whether the kernel lets this process be looked at; a filter or a security module may still refuse.
+fn is_dumpable() -> bool {
+    #[cfg(target_os = "linux")]
+    // SAFETY: it takes no argument, and only asks.
+    let dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) } == 1;
+    #[cfg(not(target_os = "linux"))]
+    let dumpable = false;
+    dumpable
 }
 
 /// Whether a thread of the process that is there for sure cannot be found.
@@ -80,9 +91,9 @@ pub(super) fn of_sample_error(process: &Process, error: &SampleError) -> Option<
         SampleError::State(error) => of_read_error(process, error),
         SampleError::Filtered => Some(CaptureNote::SignalFiltered),
         SampleError::NoRoom => Some(CaptureNote::NoRoomForHandler),
-        SampleError::Masked | SampleError::Displaced | SampleError::NotSent => {
-            Some(CaptureNote::SignalUnusable(error.to_string()))
-        }
+        SampleError::Masked => Some(CaptureNote::SignalMasked),
+        SampleError::Displaced => Some(CaptureNote::SignalReplaced),
+        SampleError::NotSent => Some(CaptureNote::SignalForbidden),
         SampleError::Unreadable => Some(CaptureNote::MemoryUnreadable),
         SampleError::NotRunning | SampleError::Foreign | SampleError::Pending | SampleError::TimedOut => None,
     }
@@ -141,8 +152,12 @@ mod tests {
     fn what_stays_is_one() {
         let own = Process::current();
         let of_read_error = |why| of_capture_error(&own, &read_error(why).into());
-        let denied = CaptureNote::ThreadUnreadable(io::ErrorKind::PermissionDenied);
+        // Tests run in a process that is dumpable: then something else refuses.
+        let denied = CaptureNote::ThreadForbidden;
         assert_eq!(of_read_error(StateError::Denied), Some(denied.clone()));
+        assert_eq!(of_sample_error(&own, &SampleError::Masked), Some(CaptureNote::SignalMasked));
+        assert_eq!(of_sample_error(&own, &SampleError::Displaced), Some(CaptureNote::SignalReplaced));
+        assert_eq!(of_sample_error(&own, &SampleError::NotSent), Some(CaptureNote::SignalForbidden));
         assert_eq!(of_sample_error(&own, &SampleError::State(read_error(StateError::Denied))), Some(denied));
         assert_eq!(of_read_error(StateError::Unsupported), Some(CaptureNote::Unsupported));
         assert_eq!(of_install_error(&InstallError::Unsupported), CaptureNote::Unsupported);

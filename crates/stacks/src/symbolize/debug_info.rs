@@ -3,6 +3,7 @@
 use std::fmt;
 
 use addr2line::gimli::{self, Reader};
+use pollscope_base::unreadable_help;
 
 /// What the code of a module can be named from, best first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl DebugInfo {
             DebugInfo::Stripped => Some(
                 r#"for names, files and lines, set `debug = "line-tables-only"` and no `strip` in the build's profile, or give an unstripped copy of the same build"#,
             ),
-            DebugInfo::Unreadable(_) => Some("start the program again from the file that is there now"),
+            DebugInfo::Unreadable(why) => Some(unreadable_help(why)),
         }
     }
 }
