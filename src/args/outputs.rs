@@ -41,6 +41,8 @@ pub(crate) struct Common {
     pub(crate) console: Option<SocketAddr>,
     /// The address for Prometheus.
     pub(crate) prometheus: Option<SocketAddr>,
+    /// By which names it may ask, besides the machine's.
+    pub(crate) prometheus_hosts: Vec<String>,
 }
 
 /// The grammar of [`Gate`], in lines that a narrow terminal does not wrap.
@@ -125,6 +127,9 @@ pub(super) struct CliCommon {
     /// Serve the run's metrics to Prometheus at http://ADDR/metrics; ADDR may be a port of 127.0.0.1, and 0 picks a free one
     #[arg(long, value_name = "ADDR", value_parser = serving)]
     prometheus: Option<SocketAddr>,
+    /// Answer Prometheus also when it asks for this host (repeatable); addresses, localhost and this machine's name are allowed
+    #[arg(long, value_name = "HOST", requires = "prometheus")]
+    prometheus_host: Vec<String>,
 }
 
 impl CliCommon {
@@ -136,8 +141,8 @@ impl CliCommon {
 
 impl From<CliCommon> for Common {
     fn from(of: CliCommon) -> Common {
-        let CliCommon { outputs, grace, console, prometheus } = of;
-        Common { outputs: outputs.outputs(), grace, console, prometheus }
+        let CliCommon { outputs, grace, console, prometheus, prometheus_host: prometheus_hosts } = of;
+        Common { outputs: outputs.outputs(), grace, console, prometheus, prometheus_hosts }
     }
 }
 

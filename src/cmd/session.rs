@@ -41,8 +41,12 @@ impl<'a> Session<'a> {
         if let Some(address) = common.console {
             console::start(address).map_err(CmdError::Console)?;
         }
-        if let Some(metrics) = metrics.as_ref().filter(|_| !terminal.quiet) {
-            say(format!("metrics on http://{}/metrics", metrics.local_addr()));
+        if let Some(metrics) = &metrics {
+            common.prometheus_hosts.iter().for_each(|host| metrics.allow_host(host));
+            if !terminal.quiet {
+                say(format!("metrics on http://{}/metrics", metrics.local_addr()));
+                metrics.exposure().into_iter().for_each(|who| say(format!("warning: {who}")));
+            }
         }
         Ok(Session { common, terminal, shutdown, caught, said: Said::default(), current, metrics })
     }

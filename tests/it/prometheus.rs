@@ -305,3 +305,24 @@ fn its_own_tool_takes_every_expression() {
     let found = check(&folder.write("rules.yml", rules));
     assert!(found.contains(&format!("SUCCESS: {} rules found", expressions.len())), "{found}");
 }
+
+/// Where more than this machine can ask, it is said once who can read what.
+#[test]
+fn who_can_read_the_metrics_is_said_once() {
+    let folder = Folder::new();
+    folder.write("a", "a1\n");
+    for (address, warnings) in [("127.0.0.1:0", 0), ("[::1]:0", 0), ("0.0.0.0:0", 1)] {
+        let output =
+            folder.run(&format!("merge a -o out --force --prometheus {address} --prometheus-host web.example"));
+        let said = stderr(&output);
+        if said.contains("cannot serve metrics on `[::1]:0`") {
+            eprintln!("SKIP: no IPv6 here");
+            continue;
+        }
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert_eq!(said.matches("warning: whoever can reach port ").count(), warnings, "{address}: {said}");
+        assert_eq!(said.matches("can read the metrics").count(), warnings, "{address}: {said}");
+    }
+    let alone = folder.run("merge a -o out --prometheus-host web.example");
+    assert_eq!(alone.status.code(), Some(2), "{}", stderr(&alone));
+}

@@ -3,7 +3,10 @@
 //! One thread serves all clients, none of which it waits for: a client that sends or reads slowly is looked at every few
 //! milliseconds until its time is up, and costs the others nothing. While there is none the thread sleeps in `accept`.
 
-use std::fmt::{self, Write as _};
+mod hosts;
+mod request;
+
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,6 +16,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::hosts::Hosts;
+use self::request::{Status, judge, response};
 use crate::probe::Probe;
 use crate::prometheus::Exposition;
 use crate::snapshot::Snapshot;
@@ -20,8 +25,6 @@ use pollscope_base::redact::redacted_place;
 
 /// How long a client may take for its request, and as long again for the answer.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The longest request's head, in bytes.
-const MOST_HEAD: usize = 8 * 1024;
 /// How often clients are looked at that are not ready.
 const TICK: Duration = Duration::from_millis(5);
 /// How long to wait when no client can be accepted, for want of descriptors say.
@@ -86,10 +89,16 @@ impl From<ServeError> for io::Error {
 /// Serves metrics in Prometheus' text format at `/metrics`, until it is dropped.
 ///
 /// Only `GET /metrics` is answered with 200; a request's head has 8 KiB at most, and a client two seconds for it and two for
-/// the answer. Anyone who can reach the address can read the metrics: spawn sites are in them.
+/// the answer. Anyone who can reach the address can read the metrics: see [`MetricsServer::exposure`].
+///
+/// A request whose `Host` is foreign gets 421: a page in a browser could make its own name lead here, and read the metrics. Any
+/// address is allowed, `localhost` and the machine's name; of a server that does not listen on the loopback also the machine's name
+/// with a domain, and names that the public DNS cannot have: without a dot, in `.local`, `.internal`, `.svc`, `.lan` or `.home.arpa`. Others
+/// with [`MetricsServer::allow_host`].
 #[derive(Debug)]
 pub struct MetricsServer {
     address: SocketAddr,
+    hosts: Arc<Hosts>,
     stop: Arc<AtomicBool>,
     /// Ends when the thread does.
     ended: Receiver<()>,
@@ -123,10 +132,12 @@ impl MetricsServer {
         let listener = TcpListener::bind(asked).map_err(refused)?;
         let address = listener.local_addr().map_err(refused)?;
         let stop = Arc::new(AtomicBool::new(false));
+        let hosts = Arc::new(Hosts::of(address.ip()));
         let (alive, ended) = mpsc::channel();
         let mut serving = Serving {
             listener,
             stop: Arc::clone(&stop),
+            hosts: Arc::clone(&hosts),
             source: Box::new(source),
             exposition: Exposition::default(),
             clients: Vec::new(),
@@ -141,12 +152,46 @@ impl MetricsServer {
             .name("pollscope-serve".to_owned())
             .spawn(run)
             .map_err(|error| ServeError::Thread { address: asked, error })?;
-        Ok(MetricsServer { address, stop, ended })
+        Ok(MetricsServer { address, hosts, stop, ended })
     }
 
     /// Where it listens: with the port that it was given, if it was asked for any.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Answers also who asks for this host: a name under which others reach this machine, without a port.
+    ///
+    /// ```
+    /// # use pollscope_probe::MetricsServer;
+    /// let server = MetricsServer::start(([127, 0, 0, 1], 0), || None)?;
+    /// server.allow_host("metrics.example.org");
+    /// # Ok::<(), pollscope_probe::ServeError>(())
+    /// ```
+    pub fn allow_host(&self, name: &str) {
+        self.hosts.allow(name);
+    }
+
+    /// Who can read what, where that is more than this machine: a sentence to be said once; `None` on the loopback.
+    ///
+    /// ```
+    /// # use pollscope_probe::MetricsServer;
+    /// let server = MetricsServer::start(([0, 0, 0, 0], 0), || None)?;
+    /// assert!(server.exposure().unwrap().starts_with("whoever can reach port "));
+    /// assert_eq!(MetricsServer::start(([127, 0, 0, 1], 0), || None)?.exposure(), None);
+    /// # Ok::<(), pollscope_probe::ServeError>(())
+    /// ```
+    pub fn exposure(&self) -> Option<String> {
+        let (ip, port) = (self.address.ip().to_canonical(), self.address.port());
+        let place = match ip {
+            ip if ip.is_loopback() => return None,
+            ip if ip.is_unspecified() => format!("port {port} of any address of this machine"),
+            ip => format!("port {port} of `{ip}`"),
+        };
+        Some(format!(
+            "whoever can reach {place} can read the metrics, without a password: how busy the loop is, and the places in the source \
+             where tasks are spawned; listen on 127.0.0.1 unless they may"
+        ))
     }
 }
 
@@ -179,7 +224,7 @@ impl Probe {
     /// let server = probe.serve_prometheus(([127, 0, 0, 1], 0))?; // or port 9464, say
     ///
     /// let mut client = std::net::TcpStream::connect(server.local_addr())?;
-    /// client.write_all(b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n")?;
+    /// client.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
     /// let mut answer = String::new();
     /// client.read_to_string(&mut answer)?;
     /// assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("\npollscope_slow_polls_total 0\n"));
@@ -207,6 +252,7 @@ impl Probe {
 struct Serving {
     listener: TcpListener,
     stop: Arc<AtomicBool>,
+    hosts: Arc<Hosts>,
     source: Box<dyn FnMut() -> Option<Snapshot> + Send>,
     exposition: Exposition,
     clients: Vec<Client>,
@@ -225,7 +271,8 @@ impl Serving {
                 Err(_) => thread::sleep(PAUSE),
             }
             let mut clients = std::mem::take(&mut self.clients);
-            clients.retain_mut(|client| client.go_on(|request| self.answer(request)));
+            let hosts = Arc::clone(&self.hosts);
+            clients.retain_mut(|client| client.go_on(&hosts, |request| self.answer(request)));
             self.clients = clients;
         }
     }
@@ -286,13 +333,13 @@ enum Stage {
 
 impl Client {
     /// Does what can be done without waiting; whether there is more to do.
-    fn go_on(&mut self, mut answer: impl FnMut(Status) -> Vec<u8>) -> bool {
+    fn go_on(&mut self, hosts: &Hosts, mut answer: impl FnMut(Status) -> Vec<u8>) -> bool {
         if self.since.elapsed() > PATIENCE {
             return false;
         }
         loop {
             let done = match &mut self.stage {
-                Stage::Asking(head) => ask(&mut self.stream, head).map(|status| {
+                Stage::Asking(head) => ask(&mut self.stream, head, hosts).map(|status| {
                     status.map(|status| {
                         self.since = Instant::now();
                         Stage::Hearing(answer(status), 0)
@@ -322,7 +369,7 @@ fn read<'b>(stream: &mut TcpStream, buffer: &'b mut [u8]) -> io::Result<Option<&
 }
 
 /// Reads on in a request's head: what to answer, once that is known.
-fn ask(stream: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<Option<Status>> {
+fn ask(stream: &mut TcpStream, head: &mut Vec<u8>, hosts: &Hosts) -> io::Result<Option<Status>> {
     let mut buffer = [0; 1024];
     loop {
         match read(stream, &mut buffer)? {
@@ -331,7 +378,7 @@ fn ask(stream: &mut TcpStream, head: &mut Vec<u8>) -> io::Result<Option<Status>>
             Some([]) => return Ok(Some(Status::Bad)),
             Some(bytes) => head.extend_from_slice(bytes),
         }
-        if let Some(status) = judge(head) {
+        if let Some(status) = judge(head, hosts) {
             return Ok(Some(status));
         }
     }
@@ -362,106 +409,4 @@ fn leave(stream: &mut TcpStream) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// How a request is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Status {
-    Ok,
-    Bad,
-    NotFound,
-    NotAllowed,
-    TooLarge,
-    Failed,
-    Unavailable,
-}
-
-impl Status {
-    fn line(self) -> &'static str {
-        match self {
-            Status::Ok => "200 OK",
-            Status::Bad => "400 Bad Request",
-            Status::NotFound => "404 Not Found",
-            Status::NotAllowed => "405 Method Not Allowed",
-            Status::TooLarge => "431 Request Header Fields Too Large",
-            Status::Failed => "500 Internal Server Error",
-            Status::Unavailable => "503 Service Unavailable",
-        }
-    }
-
-    fn advice(self) -> &'static str {
-        match self {
-            Status::Ok => "",
-            Status::Bad => "not an HTTP/1 request",
-            Status::NotFound => "the metrics are at /metrics",
-            Status::NotAllowed => "only GET is allowed",
-            Status::TooLarge => "the request's head is longer than 8 KiB",
-            Status::Failed => "cannot read the metrics",
-            Status::Unavailable => "nothing is measured at the moment",
-        }
-    }
-}
-
-/// What a request's head asks for; `None` while it is not whole.
-fn judge(head: &[u8]) -> Option<Status> {
-    let ends = |end: &[u8]| head.windows(end.len()).position(|bytes| bytes == end);
-    match ends(b"\r\n\r\n").or_else(|| ends(b"\n\n")) {
-        None if head.len() > MOST_HEAD => return Some(Status::TooLarge),
-        None => return None,
-        Some(end) if end > MOST_HEAD => return Some(Status::TooLarge),
-        Some(_) => {}
-    }
-    let line = head.split(|&byte| byte == b'\n').next().and_then(|line| std::str::from_utf8(line).ok());
-    let words: Vec<&str> = line.unwrap_or_default().trim_end_matches('\r').split(' ').collect();
-    let [method, target, version] = words[..] else { return Some(Status::Bad) };
-    let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
-    let path = target.split('?').next().unwrap_or_default();
-    Some(match (is_method && matches!(version, "HTTP/1.1" | "HTTP/1.0"), path, method) {
-        (false, ..) => Status::Bad,
-        (_, "/metrics", "GET") => Status::Ok,
-        (_, "/metrics", _) => Status::NotAllowed,
-        _ => Status::NotFound,
-    })
-}
-
-fn response(status: Status, metrics: &str) -> Vec<u8> {
-    let advice = if status == Status::Ok { String::new() } else { format!("{}\n", status.advice()) };
-    let body = if status == Status::Ok { metrics } else { &advice };
-    let kind =
-        if status == Status::Ok { "text/plain; version=0.0.4; charset=utf-8" } else { "text/plain; charset=utf-8" };
-    let mut text = format!("HTTP/1.1 {}\r\nContent-Type: {kind}\r\n", status.line());
-    if status == Status::NotAllowed {
-        text.push_str("Allow: GET\r\n");
-    }
-    write!(text, "Content-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len()).expect("a string takes any text");
-    text.into_bytes()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requests_are_told_apart() {
-        for (head, status) in [
-            ("GET /metrics HTTP/1.1\r\n", None),
-            ("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n", Some(Status::Ok)),
-            ("GET /metrics?x=1 HTTP/1.0\n\n", Some(Status::Ok)),
-            ("GET / HTTP/1.1\r\n\r\n", Some(Status::NotFound)),
-            ("GET /metrics/ HTTP/1.1\r\n\r\n", Some(Status::NotFound)),
-            ("GET /../metrics HTTP/1.1\r\n\r\n", Some(Status::NotFound)),
-            ("HEAD /metrics HTTP/1.1\r\n\r\n", Some(Status::NotAllowed)),
-            ("POST /metrics HTTP/1.1\r\n\r\n", Some(Status::NotAllowed)),
-            ("get /metrics HTTP/1.1\r\n\r\n", Some(Status::Bad)),
-            ("GET /metrics HTTP/2\r\n\r\n", Some(Status::Bad)),
-            ("GET  /metrics HTTP/1.1\r\n\r\n", Some(Status::Bad)),
-            ("GET /metrics\r\n\r\n", Some(Status::Bad)),
-            ("\r\n\r\n", Some(Status::Bad)),
-        ] {
-            assert_eq!(judge(head.as_bytes()), status, "{head:?}");
-        }
-        assert_eq!(judge(b"\xff\xfe \0\n\n"), Some(Status::Bad));
-        assert_eq!(judge(&[b'a'; MOST_HEAD]), None);
-        assert_eq!(judge(&[b'a'; MOST_HEAD + 1]), Some(Status::TooLarge));
-    }
 }

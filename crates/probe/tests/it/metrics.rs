@@ -14,7 +14,7 @@ use crate::support::eventually;
 /// Far beyond what a scrape takes: turns a hang into a failure.
 const DEADLINE: Duration = Duration::from_secs(30);
 const LOOPBACK: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
-const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: here\r\n\r\n";
+const GET: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 fn connect(address: SocketAddr) -> TcpStream {
     let client = TcpStream::connect(address).expect("it listens");
@@ -228,5 +228,29 @@ fn a_source_without_metrics_is_no_harm() {
     for status in ["503 ", "500 ", "200 "] {
         let answer = ask(server.local_addr(), GET);
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+    }
+}
+
+/// As a page does that made its name lead here.
+#[test]
+fn a_foreign_host_is_refused_on_any_address_and_gets_nothing() {
+    let probe = measured();
+    for address in [[127, 0, 0, 1], [0, 0, 0, 0]] {
+        let server = probe.serve_prometheus((address, 0)).unwrap();
+        let here = SocketAddr::from(([127, 0, 0, 1], server.local_addr().port()));
+        let ask_for = |host: &str| ask(here, format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+        for host in ["evil.example", "evil.example:80", "127.0.0.1.evil.example", "localhost.evil.example", ""] {
+            let answer = ask_for(host);
+            assert!(answer.starts_with("HTTP/1.1 421 ") && !answer.contains("pollscope_"), "{host}: {answer}");
+        }
+        for host in ["localhost", &here.to_string(), "[::1]:9", "10.0.0.1"] {
+            assert!(ask_for(host).starts_with("HTTP/1.1 200 "), "{host}");
+        }
+        server.allow_host("metrics.example.org");
+        assert!(ask_for("metrics.example.org:9464").starts_with("HTTP/1.1 200 "));
+        // Within a network others have names for this machine that it does not know.
+        let is_open = address == [0, 0, 0, 0];
+        assert_eq!(ask_for("web.default.svc").starts_with("HTTP/1.1 200 "), is_open);
+        assert_eq!(server.exposure().is_some(), is_open);
     }
 }
