@@ -161,7 +161,7 @@ fn a_recording_full_of_it_in_every_format() {
 #[test]
 fn interval_logs() {
     let folder = Folder::new();
-    let tag = HOSTILE.replace('\n', " ").replace(',', " ");
+    let tag = HOSTILE.replace(['\n', ','], " ");
     let log = stdout(&run(&mut folder.command([
         "report".into(),
         root().join("fuzz/seeds/recording/schema-2"),
