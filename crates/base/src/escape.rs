@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 /// Spells out the characters that move a cursor, change colours, reverse the order of text or cannot be seen, as
 /// `\n`, `\t` or `\u{1b}`, and parts what the log of a CI takes for a command wherever it stands: `##[error]`. Everything else
-/// stays: a path in any script is readable. Where it can begin a line, see [`line`].
+/// stays: a path in any script is readable. Where it can begin a line, see [`line()`].
 ///
 /// ```
 /// use pollscope_base::escape::escape;
