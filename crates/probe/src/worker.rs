@@ -14,7 +14,7 @@ use crate::ring::{RawSlowPoll, Ring};
 use crate::site::Sites;
 use crate::sync::MODELLED;
 use crate::sync::atomic::Ordering::{Release, SeqCst};
-use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
+use crate::sync::atomic::{AtomicBool, AtomicU32};
 
 /// Whether a thread may begin a poll without saying so before; while it waits for events, it may not.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ pub(crate) struct Slot {
     /// Its place among the probe's slots.
     pub(crate) number: usize,
     /// Where the thread's signal handlers run, as a word; 0 where nobody needs it, or it is not known.
-    pub(crate) handler_stack: AtomicUsize,
+    pub(crate) handler_stack: std::sync::atomic::AtomicUsize,
     pub(crate) ring: Ring,
     pub(crate) blames: Blames,
     /// Which of its cells is the next, for the next thread.
@@ -72,7 +72,7 @@ impl Slot {
             number,
             tracks_waits,
             tid: AtomicU32::new(0),
-            handler_stack: AtomicUsize::new(0),
+            handler_stack: Default::default(),
             awake: Awake::default(),
             polling: Polling::default(),
             polls: Fine::new(),
