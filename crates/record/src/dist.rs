@@ -127,10 +127,40 @@ impl Dist {
             }
             _ => other.buckets().for_each(|bucket| self.put(bucket.low_ns, bucket.count)),
         }
+        self.add_rest(other);
+    }
+
+    /// What is not in buckets.
+    fn add_rest(&mut self, other: &Dist) {
         self.min_ns = [self.min_ns, other.min_ns].into_iter().flatten().min();
         self.max_ns = self.max_ns.max(other.max_ns);
         self.sum_ns = self.sum_ns.saturating_add(other.sum_ns);
         self.clamped += other.clamped;
+    }
+
+    /// Adds the values of many, all of the same digits and read from files.
+    pub(crate) fn add_all(&mut self, others: &[Dist]) {
+        let all = std::iter::once(&*self).chain(others);
+        let packed: Option<Vec<&Packed>> =
+            all.map(|dist| dist.packed().filter(|_| dist.digits == self.digits)).collect();
+        let Some(packed) = packed else { return others.iter().for_each(|other| self.add(other)) };
+        self.storage = Storage::Packed(packed::sum(packed.into_iter()));
+        others.iter().for_each(|other| self.add_rest(other));
+    }
+
+    fn packed(&self) -> Option<&Packed> {
+        if let Storage::Packed(packed) = &self.storage { Some(packed) } else { None }
+    }
+
+    /// Its values in buckets of so many digits.
+    pub(crate) fn with_digits(self, digits: u8) -> Dist {
+        if self.digits == digits {
+            return self;
+        }
+        let packed = Storage::Packed(Packed::default());
+        let mut values = Dist { storage: packed, ..Dist::empty(digits) };
+        values.add(&self);
+        values
     }
 
     /// Significant digits of a bucket's values.
@@ -156,7 +186,10 @@ impl Dist {
 
     /// How many values.
     pub fn count(&self) -> u64 {
-        self.buckets().map(|bucket| bucket.count).sum()
+        match &self.storage {
+            Storage::Loose(buckets) => buckets.iter().map(|bucket| bucket.count).sum(),
+            Storage::Packed(packed) => packed.iter().map(|(_, count)| count).sum(),
+        }
     }
 
     /// How many values share the bucket of `ns`.
@@ -205,7 +238,17 @@ fn shift(digits: u8, ns: u64) -> u32 {
 
 /// How many buckets of width 1 there are.
 fn units(digits: u8) -> u64 {
-    (2 * 10u64.pow(digits.into())).next_power_of_two()
+    // Asked for each bucket.
+    const UNITS: [u64; 6] = {
+        let mut units = [0; 6];
+        let mut digits = 0;
+        while digits < units.len() {
+            units[digits] = (2 * 10u64.pow(digits as u32)).next_power_of_two();
+            digits += 1;
+        }
+        units
+    };
+    UNITS[usize::from(digits)]
 }
 
 /// Which bucket a value is in, from 0.

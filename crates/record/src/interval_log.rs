@@ -4,12 +4,15 @@
 //! Intervals are put together by tag as they are read, so a log takes no more memory than its tags do. The format does not say
 //! what a value is: values are taken for nanoseconds, as tools that follow HdrHistogram's own example write them.
 
+mod gathering;
+
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
+use self::gathering::Gathering;
 use crate::dist::{Dist, blob};
 
 /// No line that can be decoded is longer, in bytes.
@@ -90,7 +93,7 @@ pub fn is_log(start: &[u8]) -> bool {
 /// # Errors
 /// See [`LogError`]. Nothing that lines say makes it take more than about 64 MiB beyond the log's size.
 pub fn read(mut file: impl BufRead) -> Result<IntervalLog, LogError> {
-    let mut tags: Vec<Tagged> = Vec::new();
+    let mut tags: Vec<Gathering> = Vec::new();
     let mut places: HashMap<Option<String>, usize> = HashMap::new();
     let mut is_torn = false;
     let mut line = Vec::new();
@@ -105,20 +108,25 @@ pub fn read(mut file: impl BufRead) -> Result<IntervalLog, LogError> {
             return Err(LogError::Line(number, "it is longer than 16 MiB".to_owned()));
         }
         room += line.len();
+        if held > room / 2 {
+            // Histograms that hold far more than their text: nothing of the room is for what could be less.
+            tags.iter_mut().for_each(Gathering::put_together);
+            held = tags.iter().map(Gathering::size).sum();
+        }
         let added = match interval(&line, room.saturating_sub(held)) {
             Ok(None) => continue,
-            Ok(Some(interval)) => match places.get(&interval.tag) {
+            Ok(Some((interval, count))) => match places.get(&interval.tag) {
                 Some(place) => {
                     let same = &mut tags[*place];
-                    held -= same.values.size();
-                    let added = add(same, interval);
-                    held += same.values.size();
+                    held -= same.size();
+                    let added = same.add(interval, count);
+                    held += same.size();
                     added
                 }
                 None => {
                     held += interval.values.size();
                     places.insert(interval.tag.clone(), tags.len());
-                    tags.push(interval);
+                    tags.push(Gathering::of(interval, count));
                     Ok(())
                 }
             },
@@ -133,24 +141,12 @@ pub fn read(mut file: impl BufRead) -> Result<IntervalLog, LogError> {
             return Err(LogError::TooManyTags);
         }
     }
+    let tags: Vec<Tagged> = tags.into_iter().map(Gathering::finish).collect();
     if tags.is_empty() { Err(LogError::Empty) } else { Ok(IntervalLog { tags, is_torn }) }
 }
 
-/// Adds a line to those of its tag.
-fn add(same: &mut Tagged, interval: Tagged) -> Result<(), String> {
-    let reaches = |ours: u64, more: u64| ours.saturating_add(more) >= MOST;
-    if reaches(same.values.count(), interval.values.count()) || reaches(same.values.sum_ns, interval.values.sum_ns) {
-        return Err("its values and those before it add up to more than 146 years' nanoseconds".to_owned());
-    }
-    same.values.add(&interval.values);
-    same.lines += 1;
-    same.start_ns = same.start_ns.min(interval.start_ns);
-    same.end_ns = same.end_ns.max(interval.end_ns);
-    Ok(())
-}
-
-/// What a line says, whose histogram has so much room; `None` for a comment, the legend and a blank one.
-fn interval(line: &[u8], room: usize) -> Result<Option<Tagged>, String> {
+/// What a line says, whose histogram has so much room, and how many values it has; `None` for a comment, the legend and a blank one.
+fn interval(line: &[u8], room: usize) -> Result<Option<(Tagged, u64)>, String> {
     let line = String::from_utf8_lossy(line);
     let line = line.trim_start_matches('\u{feff}').trim();
     if line.is_empty() || line.starts_with('#') || line.starts_with("\"StartTimestamp\"") {
@@ -170,11 +166,12 @@ fn interval(line: &[u8], room: usize) -> Result<Option<Tagged>, String> {
     let (start_ns, length_ns) = (nanos(start)?, nanos(length)?);
     let bytes = BASE64_STANDARD.decode(histogram).map_err(|_| "its histogram is not base64")?;
     let values = blob::decode_any_at_most(&bytes, room).map_err(|error| error.to_string())?;
-    if values.count() >= MOST || values.sum_ns >= MOST {
+    let count = values.count();
+    if count >= MOST || values.sum_ns >= MOST {
         return Err("its values add up to more than 146 years' nanoseconds".to_owned());
     }
     let tag = tag.map(str::to_owned);
-    Ok(Some(Tagged { tag, lines: 1, start_ns, end_ns: start_ns.saturating_add(length_ns), values }))
+    Ok(Some((Tagged { tag, lines: 1, start_ns, end_ns: start_ns.saturating_add(length_ns), values }, count)))
 }
 
 fn nanos(seconds: &str) -> Result<u64, String> {

@@ -4,9 +4,9 @@
 //! for, and negates a count of -2⁶³.
 
 use std::fmt;
-use std::io::{BufReader, Read};
+use std::io::Read;
 
-use flate2::read::ZlibDecoder;
+use flate2::bufread::ZlibDecoder;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Serializer, V2DeflateSerializeError, V2DeflateSerializer};
 
@@ -21,6 +21,8 @@ const OUTER: usize = 8;
 const HEADER: usize = 40;
 /// Buckets that there can be: those of five digits up to an hour.
 const MOST_BUCKETS: u64 = 4 << 20;
+/// How many bytes of counts are read at a time.
+const BUFFER: usize = 4 << 10;
 /// A count takes at most so many bytes.
 const LONGEST_COUNT: u64 = 9;
 
@@ -185,7 +187,7 @@ fn each_bucket(
 ) -> Result<(), BlobError> {
     let half = units(header.digits) / 2;
     let (mut index, mut total) = (0u64, 0u64);
-    let mut counts = BufReader::new(counts.take(header.length));
+    let mut counts = Bytes { from: counts.take(header.length), buffer: [0; BUFFER], at: 0, end: 0 };
     while let Some(count) = next_count(&mut counts)? {
         // A negative count is that many buckets that hold nothing.
         let taken = if count < 0 { count.unsigned_abs() } else { 1 };
@@ -193,30 +195,55 @@ fn each_bucket(
             return Err(BlobError::Counts);
         }
         if count > 0 {
-            let shift = (index / half).saturating_sub(1);
-            let width = 1u128 << (shift + u64::from(header.low.ilog2()));
-            let low = u128::from(index - shift * half) * width;
-            let high = u64::try_from(low + width - 1).map_err(|_| BlobError::Counts)?;
+            let shift = (index >> half.ilog2()).saturating_sub(1);
+            let (place, zeros) = (index - shift * half, shift + u64::from(header.low.ilog2()));
+            if zeros > place.leading_zeros().min(63).into() {
+                return Err(BlobError::Counts);
+            }
+            let low = place << zeros;
             total = total.checked_add(count.unsigned_abs()).ok_or(BlobError::Counts)?;
-            take(high - (width - 1) as u64, high, count.unsigned_abs())?;
+            take(low, low | ((1 << zeros) - 1), count.unsigned_abs())?;
         }
         index += taken;
     }
-    if counts.into_inner().limit() > 0 { Err(BlobError::Counts) } else { Ok(()) }
+    if counts.from.limit() > 0 { Err(BlobError::Counts) } else { Ok(()) }
+}
+
+/// Bytes one after the other, read many at a time.
+struct Bytes<R> {
+    from: R,
+    buffer: [u8; BUFFER],
+    at: usize,
+    end: usize,
+}
+
+impl<R: Read> Bytes<R> {
+    #[inline(always)]
+    fn next(&mut self) -> Result<Option<u8>, BlobError> {
+        if self.at == self.end {
+            self.at = 0;
+            self.end = self.from.read(&mut self.buffer).map_err(|_| BlobError::Counts)?;
+            if self.end == 0 {
+                return Ok(None);
+            }
+        }
+        self.at += 1;
+        Ok(Some(self.buffer[self.at - 1]))
+    }
 }
 
 /// The next number: zigzag, seven bits a byte, the lowest first, and eight bits in the ninth; `None` at the end.
-fn next_count(bytes: &mut impl Read) -> Result<Option<i64>, BlobError> {
+#[inline(always)]
+fn next_count(bytes: &mut Bytes<impl Read>) -> Result<Option<i64>, BlobError> {
     let mut number = 0u64;
     for place in 0..LONGEST_COUNT {
-        let mut byte = [0];
-        match bytes.read(&mut byte) {
-            Ok(1) => {}
-            Ok(_) if place == 0 => return Ok(None),
-            _ => return Err(BlobError::Counts),
-        }
-        let is_last = place + 1 == LONGEST_COUNT || byte[0] < 0x80;
-        let bits = if place + 1 == LONGEST_COUNT { byte[0] } else { byte[0] & 0x7f };
+        let byte = match bytes.next()? {
+            Some(byte) => byte,
+            None if place == 0 => return Ok(None),
+            None => return Err(BlobError::Counts),
+        };
+        let is_last = place + 1 == LONGEST_COUNT || byte < 0x80;
+        let bits = if place + 1 == LONGEST_COUNT { byte } else { byte & 0x7f };
         number |= u64::from(bits) << (7 * place);
         if is_last {
             break;

@@ -70,6 +70,7 @@ pub(super) struct Unpacking<'a> {
 impl Iterator for Unpacking<'_> {
     type Item = (u64, u64);
 
+    #[inline(always)]
     fn next(&mut self) -> Option<(u64, u64)> {
         let index = self.next + read(&mut self.bytes)?;
         self.next = index + 1;
@@ -94,6 +95,37 @@ pub(super) fn merged(a: &Packed, b: &Packed) -> Packed {
     }
 }
 
+/// All of them in one. However many they are, each is read once, and what they come to is written once: counts are added up in the
+/// places of a window of indices, one window after the other.
+pub(super) fn sum<'p>(all: impl Iterator<Item = &'p Packed>) -> Packed {
+    let mut rests: Vec<Unpacking<'_>> = all.map(Packed::iter).collect();
+    let mut heads: Vec<Option<(u64, u64)>> = rests.iter_mut().map(Iterator::next).collect();
+    let mut window = vec![0_u64; WINDOW as usize];
+    let mut packing = Packing::default();
+    while let Some(start) = heads.iter().flatten().map(|(index, _)| *index).min() {
+        let mut behind = 0;
+        for (head, rest) in heads.iter_mut().zip(&mut rests) {
+            while let Some((index, count)) = *head
+                && index - start < WINDOW
+            {
+                let at = (index - start) as usize;
+                window[at] = window[at].saturating_add(count);
+                behind = behind.max(at + 1);
+                *head = rest.next();
+            }
+        }
+        for (at, count) in window[..behind].iter_mut().enumerate().filter(|(_, count)| **count > 0) {
+            packing.add(start + at as u64, std::mem::take(count));
+        }
+    }
+    packing.finish()
+}
+
+/// How many indices are added up at a time.
+const WINDOW: u64 = 1 << 14;
+
+// Inlined: it is done for each bucket of each line of a log, and this crate is built for its size.
+#[inline(always)]
 fn write(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
@@ -102,7 +134,13 @@ fn write(bytes: &mut Vec<u8>, mut number: u64) {
     bytes.push(number as u8);
 }
 
+#[inline(always)]
 fn read(bytes: &mut &[u8]) -> Option<u64> {
+    // Nearly all are less than 128.
+    if let Some((byte @ ..0x80, rest)) = bytes.split_first() {
+        *bytes = rest;
+        return Some((*byte).into());
+    }
     let mut number = 0;
     for shift in (0..).step_by(7) {
         let (byte, rest) = bytes.split_first()?;
@@ -132,6 +170,21 @@ mod tests {
         assert_eq!(packed(&[]).iter().next(), None);
         assert_eq!(packed(&[(3, 1), (3, 2), (4, 1)]).iter().collect::<Vec<_>>(), [(3, 3), (4, 1)]);
         assert_eq!(packed(&buckets[..1]).size(), 2);
+    }
+
+    #[test]
+    fn a_sum_is_what_merging_one_after_the_other_makes() {
+        let mut random = fastrand::Rng::with_seed(5);
+        let mut one = || {
+            let mut indices: Vec<u64> = (0..random.usize(..200)).map(|_| random.u64(..5 * WINDOW)).collect();
+            indices.sort_unstable();
+            packed(&indices.iter().map(|index| (*index, 1 + index % 300)).collect::<Vec<_>>())
+        };
+        let all: Vec<Packed> =
+            (0..20).map(|_| one()).chain([packed(&[(1 << 40, u64::MAX)]), packed(&[(1 << 40, 7)])]).collect();
+        let merged = all.iter().fold(Packed::default(), |sum, next| merged(&sum, next));
+        assert!(sum(all.iter()).iter().eq(merged.iter()));
+        assert_eq!(sum(std::iter::empty()).iter().next(), None);
     }
 
     #[test]
