@@ -33,7 +33,8 @@
 //! means that the evidence is gone or has changed; then the counts mean nothing. Without inputs a merge is unverifiable, since
 //! there is nothing to compare the output with; empty inputs and an empty output are ok.
 //!
-//! If an input was rewritten in place, to the same length or more, that looks like a merge that went wrong: it fails.
+//! A merge that seems to have failed is compared once more with sums of what was read: if an input was changed in place since, the
+//! merge is unverifiable. `pollscope confirm` has no such sums: there, it fails.
 //!
 //! # Memory and time
 //!
@@ -51,7 +52,7 @@ use std::path::Path;
 
 use super::tag::tag;
 use evidence::EvidenceError;
-pub use evidence::{ConfirmSettings, InputEvidence, OutputEvidence, Part, PartFile};
+pub use evidence::{ConfirmSettings, InputEvidence, OutputEvidence, Part, PartChecksum, PartFile};
 use first_pass::{FirstPass, follow};
 use inputs::Inputs;
 use lines::{HashKey, LineOrigin, Place};
@@ -174,6 +175,10 @@ fn compare(
     let differences =
         [found.describe_damage(&opened)?, found.describe_lost(inputs), found.describe_reordered(inputs, &opened)];
     let differences: Vec<Message> = differences.into_iter().flatten().collect();
+    if !differences.is_empty() {
+        // Then either the merge went wrong, or an input is not what it was.
+        reading.are_as_read()?;
+    }
     if differences.is_empty() && !found.is_clean {
         return Err(opened.changed("it or an input changed while it was checked"));
     }

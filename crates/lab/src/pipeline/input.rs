@@ -40,17 +40,19 @@
 //! `tests/model.rs` checks all this against random histories.
 
 use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use super::clock;
 use super::confirm::InputEvidence;
 use super::file::{Identity, Version, hides_its_length, open_file, special_kind};
 use super::inotify::{Inotify, NameWatch};
 use super::sink::LineBatch;
 use super::tag::{tag, tagged};
 pub use error::InputError;
-pub use events::{Event, EventKind, EventSummary, Events};
+pub use events::{Event, EventKind, EventSummary, Events, Unseen};
 use evidence::Allowance;
 pub(crate) use evidence::KEPT_OPEN;
 use generation::Generation;
@@ -62,6 +64,7 @@ mod buffer;
 mod error;
 mod events;
 mod evidence;
+mod gap;
 mod generation;
 mod generations;
 mod name;
@@ -115,16 +118,20 @@ impl Input {
     /// # Errors
     /// When it cannot be opened, or is not a regular file or a FIFO.
     pub(crate) fn open(path: &Path, reading: ReadSettings) -> Result<Input, InputError> {
-        let named_at = SystemTime::now();
+        let named_at = clock::now();
         let file = open_regular_or_fifo(path)?;
         let max_line = reading.longest_line();
         let generations = Generations::new(path, (file, named_at), max_line, reading.follow, reading.events.clone())?;
+        let mut rotation = Rotation::new();
+        if reading.follow {
+            rotation.begin(&generations);
+        }
         Ok(Input {
             tag: reading.tag.then(|| tag(path)),
             chunk: SMALLEST_CHUNK.min(max_line),
             reading,
             generations,
-            rotation: Rotation::new(),
+            rotation,
             is_last_round: false,
         })
     }
@@ -140,11 +147,21 @@ impl Input {
         }
     }
 
-    /// Makes inotify wake its tail when it changes, and open files that take its name; records it if inotify cannot.
+    /// Makes inotify open files that take its name and, if it is watched so, wake its tail when it changes. Records it if inotify
+    /// cannot.
     pub(super) fn watch_by(&mut self, inotify: &Inotify) {
-        match inotify.watch(self.path()) {
-            Ok(watch) => self.rotation.watch = Some(watch),
-            Err(error) => self.record(EventKind::NotWatched { why: error.to_string() }),
+        let is_waking = self.reading.watch == Watch::Inotify;
+        let not_watched = |error: io::Error| EventKind::NotWatched { why: error.to_string() };
+        match inotify.watch(self.path(), self.identity()) {
+            Ok(watch) => {
+                if is_waking && let Err(error) = watch.watch_file() {
+                    self.record(not_watched(error));
+                }
+                self.rotation.watches_files = is_waking;
+                self.rotation.watch = Some(watch);
+            }
+            Err(error) if is_waking => self.record(not_watched(error)),
+            Err(_) => {}
         }
     }
 
@@ -175,9 +192,9 @@ impl Input {
         IdleInput { duration: self.generations.idle_for(), version: is_all.then(|| file.version()) }
     }
 
-    /// The watch by inotify, if any.
+    /// The watch by inotify that wakes its tail, if any.
     pub(super) fn name_watch(&self) -> Option<&NameWatch> {
-        self.rotation.watch.as_ref()
+        self.rotation.watch.as_ref().filter(|_| self.reading.watch == Watch::Inotify)
     }
 
     /// The events that record what happens to it.
@@ -215,7 +232,7 @@ impl Input {
         }
         if !self.is_last_round {
             if self.reading.follow {
-                self.rotation.look(&mut self.generations)?;
+                self.rotation.look(&mut self.generations, closed)?;
             }
             self.generations.look(closed)?;
             self.is_last_round = closed || (!self.reading.follow && self.fifo().is_none());

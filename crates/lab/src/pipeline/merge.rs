@@ -87,12 +87,14 @@ pub fn open_inputs(inputs: &[PathBuf], output: &Path, reading: &ReadSettings) ->
         }
         opened.push(input);
     }
-    if reading.follow && reading.watch == Watch::Inotify {
+    if reading.follow {
         match Inotify::start() {
             Ok(inotify) => opened.iter_mut().for_each(|input| input.watch_by(&inotify)),
-            Err(error) => {
+            Err(error) if reading.watch == Watch::Inotify => {
                 opened.iter().for_each(|input| input.record(EventKind::NotWatched { why: error.to_string() }))
             }
+            // Then looks must do, and say what they cannot tell.
+            Err(_) => {}
         }
     }
     Ok(opened)

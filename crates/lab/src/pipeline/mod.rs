@@ -2,6 +2,9 @@
 //!
 //! Every mode reads off the loop; the modes differ only in how they write. Nothing here knows the instruments.
 
+mod arrivals;
+mod checksum;
+mod clock;
 pub mod confirm;
 pub(crate) mod fifo;
 mod file;
@@ -11,6 +14,7 @@ pub mod input;
 #[cfg(test)]
 mod long_line;
 pub mod merge;
+mod planted;
 pub mod simulation;
 pub mod sink;
 mod tag;

@@ -128,7 +128,7 @@ impl WriteTally {
 
     fn aborted(self, path: PathBuf) -> TailOutcome {
         let file = PartFile::Gone("the runtime ended in the middle".to_owned());
-        let part = Part { file, dev: 0, ino: 0, from: 0, to: 0, unterminated: false };
+        let part = Part { file, dev: 0, ino: 0, from: 0, to: 0, unterminated: false, checksum: None };
         self.with(InputEvidence { path, parts: vec![part] }, 0, Some(TailError::Aborted))
     }
 

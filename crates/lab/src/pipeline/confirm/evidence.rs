@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rustix::fs::OFlags;
 
+use crate::pipeline::checksum::Checksum;
 use pollscope_record::message::Message;
 
 /// The evidence of one input.
@@ -36,7 +37,13 @@ pub struct Part {
     pub to: u64,
     /// Whether the last line has no newline; the merge delivered it with one.
     pub unterminated: bool,
+    /// What the bytes were when they were read; `None` if nobody knows.
+    pub checksum: Option<PartChecksum>,
 }
+
+/// A sum of the bytes of a part, as they were read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartChecksum(pub(in crate::pipeline) Checksum);
 
 /// Where a part of an input can be read again.
 #[derive(Debug, Clone)]
@@ -52,7 +59,8 @@ pub enum PartFile {
 impl InputEvidence {
     /// The evidence of an input that was one file all the time, read from its beginning.
     pub fn whole(path: PathBuf, len: u64, dev: u64, ino: u64, unterminated: bool) -> InputEvidence {
-        let part = Part { file: PartFile::Named(path.clone()), dev, ino, from: 0, to: len, unterminated };
+        let part =
+            Part { file: PartFile::Named(path.clone()), dev, ino, from: 0, to: len, unterminated, checksum: None };
         InputEvidence { path, parts: vec![part] }
     }
 

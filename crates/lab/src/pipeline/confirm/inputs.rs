@@ -6,8 +6,10 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::evidence::{ConfirmSettings, EvidenceError, InputEvidence, Part, PartFile, open_same};
+use super::evidence::{ConfirmSettings, EvidenceError, InputEvidence, Part, PartChecksum, PartFile, open_same};
 use super::lines::{Attribution, Framing, HashKey, Line, LineEnd, LineOrigin, LineReader, Place};
+use crate::pipeline::checksum::Checksum;
+use crate::pipeline::planted::{Planted, is_planted};
 use crate::pipeline::tag::tag;
 
 /// The most bytes read ahead of all inputs together, unless there are very many, and of one input.
@@ -101,6 +103,35 @@ impl<'a> Inputs<'a> {
         }
         cursor.lines = LineReader::starting_at(cursor.lines.place(), 1);
         Ok(None)
+    }
+
+    /// Checks that files have the bytes that were read of them, where sums tell.
+    pub(super) fn are_as_read(&mut self) -> Result<(), EvidenceError> {
+        if is_planted(Planted::Hole) {
+            return Ok(());
+        }
+        let mut buffer = vec![0; PORTION];
+        for (input, evidence) in self.evidence.iter().enumerate() {
+            for (number, part) in evidence.parts.iter().enumerate() {
+                let Some(PartChecksum(expected)) = part.checksum else { continue };
+                let (mut sum, mut at) = (Checksum::new(), part.from);
+                while at < part.to {
+                    let most = usize::try_from(part.to - at).unwrap_or(PORTION).min(PORTION);
+                    let read = self.files.read((input, number), part, &mut buffer[..most], at);
+                    let read = read.map_err(|cause| EvidenceError::new(&evidence.path, cause))?;
+                    if read == 0 {
+                        break;
+                    }
+                    sum.add(&buffer[..read]);
+                    at += read as u64;
+                }
+                if sum != expected {
+                    let what = format!("bytes {} to {} were changed in place after they were read", part.from, part.to);
+                    return Err(EvidenceError::new(&evidence.path, what));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Calls `each` with the number and the line of every line of an input, until it breaks.

@@ -311,8 +311,15 @@ fn rotated(first: &[u8], second: &[u8], output: &[u8]) -> Bench {
     let file = fs::File::open(bench.path("older")).unwrap();
     let m = file.metadata().unwrap();
     let unterminated = !first.ends_with(b"\n");
-    let older =
-        Part { file: PartFile::Kept(Arc::new(file)), dev: m.dev(), ino: m.ino(), from: 0, to: m.len(), unterminated };
+    let older = Part {
+        file: PartFile::Kept(Arc::new(file)),
+        dev: m.dev(),
+        ino: m.ino(),
+        from: 0,
+        to: m.len(),
+        unterminated,
+        checksum: None,
+    };
     fs::rename(bench.path("older"), bench.path("older.1")).unwrap();
     bench.inputs[0].parts.insert(0, older);
     bench

@@ -139,7 +139,13 @@ impl LineBuffer {
 
     /// The place in the file where the last complete line ends.
     pub(super) fn whole_to(&self) -> u64 {
-        self.at + memrchr(b'\n', &self.bytes[self.taken..]).map_or(0, |newline| newline as u64 + 1)
+        self.at + self.whole_lines().len() as u64
+    }
+
+    /// The complete lines that are not handed out.
+    pub(super) fn whole_lines(&self) -> &[u8] {
+        let rest = &self.bytes[self.taken..];
+        &rest[..memrchr(b'\n', rest).map_or(0, |newline| newline + 1)]
     }
 }
 

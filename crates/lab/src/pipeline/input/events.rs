@@ -36,6 +36,11 @@ pub enum EventKind {
     },
     /// A file had its name for a moment, and was gone before it could be opened.
     Missed,
+    /// A file may have had its name unseen.
+    Unseen {
+        /// How that is possible.
+        why: Unseen,
+    },
     /// It was truncated.
     Cut {
         /// The byte up to which it was read.
@@ -75,6 +80,20 @@ pub enum EventKind {
     Back,
 }
 
+/// How a file can have an input's name unseen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Unseen {
+    /// Nothing but looks showed that another file took the name, and a file that came and went between two looks leaves no trace.
+    Looks,
+    /// More happened than inotify's queue has room for.
+    Overflow,
+    /// Its folder was replaced by another one, or was away for a while.
+    Folder,
+    /// The file that has the name could not be read until the end.
+    Unreadable,
+}
+
 impl EventKind {
     /// Its name in recordings.
     pub fn as_str(&self) -> &'static str {
@@ -82,6 +101,7 @@ impl EventKind {
             EventKind::Replaced => "replaced",
             EventKind::FoundBetween { .. } => "found-between",
             EventKind::Missed => "missed",
+            EventKind::Unseen { .. } => "unseen",
             EventKind::Cut { .. } => "cut",
             EventKind::Rewritten { .. } => "rewritten",
             EventKind::Missing => "missing",
@@ -94,7 +114,29 @@ impl EventKind {
 
     /// Whether lines may be lost by it.
     pub fn is_possible_loss(&self) -> bool {
-        matches!(self, EventKind::Missed | EventKind::Cut { .. } | EventKind::Rewritten { .. })
+        matches!(
+            self,
+            EventKind::Missed | EventKind::Unseen { .. } | EventKind::Cut { .. } | EventKind::Rewritten { .. }
+        )
+    }
+}
+
+impl Unseen {
+    fn as_str(self) -> &'static str {
+        match self {
+            Unseen::Looks => {
+                "is another file now, and only looks tell so: a file that came and went between two of them may have been missed"
+            }
+            Unseen::Overflow => {
+                "may have been another file for a moment: more happened than inotify's queue has room for \
+                 (fs.inotify.max_queued_events)"
+            }
+            Unseen::Folder => {
+                "was in a folder that was moved or replaced: a file that came and went before the new folder was watched may have \
+                 been missed"
+            }
+            Unseen::Unreadable => "could not be read until the end",
+        }
     }
 }
 
@@ -110,6 +152,7 @@ impl Event {
             EventKind::Missed => {
                 input.and_text("was another file for a moment, which was gone before it could be opened")
             }
+            EventKind::Unseen { why } => input.and_text(why.as_str()),
             EventKind::Cut { offset, len, copy: _ } => input.and_text(format!(
                 "was cut to {} bytes after {} were read; it is read from its beginning",
                 format_count(*len),

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::generation::{Generation, Mark};
 use super::series;
-use crate::pipeline::confirm::{InputEvidence, Part, PartFile};
+use crate::pipeline::checksum::Checksum;
+use crate::pipeline::confirm::{InputEvidence, Part, PartChecksum, PartFile};
 use crate::pipeline::file::{Identity, identity};
 
 /// The most files that lost their names to keep open until the merge is confirmed, of all inputs together.
@@ -53,11 +54,14 @@ pub(super) struct Stretch {
     is_within_line: bool,
     /// Why the file no longer has them, if so.
     gone: Option<String>,
+    /// Of the file's bytes.
+    checksum: Checksum,
 }
 
 impl Stretch {
     pub(super) fn of(file: &Generation, from: u64, to: u64) -> Stretch {
         Stretch {
+            checksum: Checksum::new(),
             number: file.number,
             epoch: file.epoch,
             identity: file.identity,
@@ -126,16 +130,23 @@ impl Account {
     }
 
     /// Adds lines that were handed out.
-    pub(super) fn hand_out(&mut self, stretch: Stretch) {
-        if stretch.from == stretch.to {
+    pub(super) fn hand_out(&mut self, mut stretch: Stretch, lines: &[u8]) {
+        // The last may have a newline that the file does not have.
+        let len = usize::try_from(stretch.to - stretch.from).unwrap_or(lines.len());
+        let lines = lines.get(..len).unwrap_or(lines);
+        if lines.is_empty() {
             return;
         }
         match self.stretches.last_mut() {
             Some(last) if last.goes_on_with(&stretch) => {
                 last.to = stretch.to;
                 (last.unterminated, last.is_within_line) = (stretch.unterminated, stretch.is_within_line);
+                last.checksum.add(lines);
             }
-            _ => self.stretches.push(stretch),
+            _ => {
+                stretch.checksum.add(lines);
+                self.stretches.push(stretch);
+            }
         }
     }
 
@@ -174,9 +185,10 @@ impl Account {
         })
     }
 
-    /// The identities of the files that were read to their ends.
-    pub(super) fn identities(&self) -> impl Iterator<Item = Identity> {
-        self.finished.iter().map(|file| file.identity)
+    /// Whether a file is one that was read to its end. One that was not kept open may be gone, and another may have its inode.
+    pub(super) fn has_finished(&self, identity: Identity, file: &File) -> bool {
+        let of = |finished: &FinishedFile| finished.kept.is_some() || finished.mark.identifies(file);
+        self.finished.iter().any(|finished| finished.identity == identity && of(finished))
     }
 
     /// The place up to which a file was read when it was last left.
@@ -188,7 +200,7 @@ impl Account {
     pub(super) fn evidence(mut self, open: VecDeque<Generation>) -> InputEvidence {
         for file in &open {
             let rest = Stretch::of(file, file.buffer.at(), file.buffer.whole_to());
-            self.hand_out(Stretch { is_within_line: false, ..rest });
+            self.hand_out(Stretch { is_within_line: false, ..rest }, file.buffer.whole_lines());
             let kept = Some(Arc::clone(file.file()));
             self.finished.push(FinishedFile::of(file, kept, &self.path));
         }
@@ -198,7 +210,15 @@ impl Account {
             && let Some(last) = self.finished.last()
         {
             let (dev, ino) = last.identity;
-            parts.push(Part { file: self.file_of(last, has_name), dev, ino, from: 0, to: 0, unterminated: false });
+            parts.push(Part {
+                file: self.file_of(last, has_name),
+                dev,
+                ino,
+                from: 0,
+                to: 0,
+                unterminated: false,
+                checksum: None,
+            });
         }
         InputEvidence { parts, path: self.path }
     }
@@ -211,7 +231,8 @@ impl Account {
             (None, Some(finished)) => self.file_of(finished, has_name),
         };
         let Stretch { from, to, unterminated, is_within_line, identity: (dev, ino), .. } = *stretch;
-        Part { file, dev, ino, from, to, unterminated: unterminated || is_within_line }
+        let checksum = Some(PartChecksum(stretch.checksum));
+        Part { file, dev, ino, from, to, unterminated: unterminated || is_within_line, checksum }
     }
 
     fn file_of(&self, finished: &FinishedFile, has_name: Option<Identity>) -> PartFile {

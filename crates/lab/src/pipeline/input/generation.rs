@@ -5,12 +5,13 @@ use std::io::{self, IoSliceMut, Read, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use memchr::memchr;
 use rustix::io::Errno;
 
 use super::buffer::LineBuffer;
+use crate::pipeline::clock::{self, TICK};
 use crate::pipeline::confirm::PartFile;
 use crate::pipeline::file::{Identity, Times, Version, identity, times};
 
@@ -81,6 +82,8 @@ pub(super) struct Generation {
     anchor: Vec<u8>,
     /// Its own times of the last change.
     changed: Times,
+    /// When it was last looked at. A change in the tick of that look does not show in its times.
+    looked_at: SystemTime,
     /// When it last had new data, or was opened.
     pub(super) grew_at: Instant,
     /// How often it was cut or rewritten; each time what was read before is gone.
@@ -117,6 +120,7 @@ impl Generation {
             len: 0,
             anchor: Vec::new(),
             changed: times(&metadata),
+            looked_at: clock::now(),
             grew_at: Instant::now(),
             epoch: 0,
             stream,
@@ -184,13 +188,16 @@ impl Generation {
             self.len = self.offset + waiting.max(u64::from(!closely));
             return Ok(FileLook::Same);
         }
+        let now = clock::now();
         let metadata = self.file.metadata().map_err(|error| ("look at", error))?;
         let len = metadata.len();
         if len < self.offset {
             return Ok(FileLook::Cut { len });
         }
         let changed = times(&metadata);
-        let is_touched = std::mem::replace(&mut self.changed, changed) != changed;
+        let is_in_one_tick = self.looked_at <= self.changed.1 + TICK;
+        self.looked_at = now;
+        let is_touched = std::mem::replace(&mut self.changed, changed) != changed || is_in_one_tick;
         // The read of new data compares anyway.
         if len == self.offset && (is_touched || closely) && !self.mark().is_in(&self.file) {
             return Ok(FileLook::Rewritten);

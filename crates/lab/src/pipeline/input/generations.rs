@@ -10,7 +10,7 @@ use super::error::InputError;
 use super::events::{EventKind, Events};
 use super::evidence::{Account, Allowance, Stretch};
 use super::generation::{FileLook, FileRead, Generation, Mark};
-use super::series;
+use super::series::{self, Between, Listing};
 use crate::pipeline::confirm::InputEvidence;
 use crate::pipeline::file::Identity;
 use crate::pipeline::sink::LineBatch;
@@ -116,14 +116,15 @@ impl Generations {
         }
     }
 
-    /// The identities of its present and former files.
-    pub(super) fn known(&self) -> Vec<Identity> {
-        self.open.iter().map(|file| file.identity).chain(self.account.identities()).collect()
+    /// Whether a file is one of its present or former files.
+    fn is_known(&self, identity: Identity, file: &File) -> bool {
+        self.position(identity).is_some() || self.account.has_finished(identity, file)
     }
 
-    /// Finds by other names the files that had the name after the newest and before `file`, the oldest first.
-    pub(super) fn before(&self, file: &File) -> Vec<(PathBuf, File)> {
-        series::between(&self.path, (self.newest(), self.named_at), file, &self.known())
+    /// Finds by other names the files that had the name after the newest and before `file`, or before now.
+    pub(super) fn before(&self, file: Option<&File>, listing: &Listing) -> Between {
+        let is_known = |identity, file: &File| self.is_known(identity, file);
+        series::between(&self.path, (self.newest(), self.named_at, listing), file, is_known)
     }
 
     // Lines.
@@ -138,7 +139,7 @@ impl Generations {
             let lines = file.buffer.next_lines(most)?;
             Some((lines, Stretch::of(file, from, file.buffer.at())))
         })?;
-        self.account.hand_out(stretch);
+        self.account.hand_out(stretch, &lines.bytes);
         Some(lines)
     }
 
@@ -148,8 +149,8 @@ impl Generations {
         let from = file.buffer.at();
         if let Some(lines) = file.buffer.take_rest() {
             let stretch = Stretch::of(file, from, file.buffer.at()).without_newline();
+            self.account.hand_out(stretch, &lines.bytes);
             self.ready.push_back(lines);
-            self.account.hand_out(stretch);
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) enum Name {
     Missing { since: Instant, is_recorded: bool },
     /// The file that has it cannot be read: the reason.
     Unreadable(String),
+    /// What has it has no lines: what it is.
+    Obstructed(String),
 }
 
 impl Name {
@@ -36,8 +38,10 @@ impl Name {
             }
             (before @ Name::Missing { .. }, Name::Missing { .. }) => (before, None),
             (Name::Unreadable(before), Name::Unreadable(why)) if before == why => (Name::Unreadable(why), None),
+            (Name::Obstructed(before), Name::Obstructed(why)) if before == why => (Name::Obstructed(why), None),
             (_, Name::Unreadable(why)) => (Name::Unreadable(why.clone()), Some(EventKind::Unreadable { why })),
-            (Name::Missing { is_recorded: true, .. } | Name::Unreadable(_), Name::Fine) => {
+            (_, Name::Obstructed(why)) => (Name::Obstructed(why.clone()), Some(EventKind::Unreadable { why })),
+            (Name::Missing { is_recorded: true, .. } | Name::Unreadable(_) | Name::Obstructed(_), Name::Fine) => {
                 (Name::Fine, Some(EventKind::Back))
             }
             (_, found) => (found, None),

@@ -1,6 +1,7 @@
 //! Finds renamed files: rotation gives `a.log` names such as `a.log.1` or `a.log-20261122`, in the same folder.
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,9 @@ use std::time::{Duration, SystemTime};
 use memchr::memchr;
 
 use super::generation::{Generation, Mark, begin_alike, is_copy_of};
+use crate::pipeline::clock::{self, TICK};
 use crate::pipeline::file::{Identity, folder_of, identity, open_file};
+use crate::pipeline::planted::{Planted, is_planted};
 
 /// The number of bytes that tell a line from others.
 const TELLING: usize = 16;
@@ -17,42 +20,104 @@ const TELLING: usize = 16;
 /// the same lines.
 const BEFORE_THE_CUT: Duration = Duration::from_secs(10);
 
-/// The files that had the name after `old` and before `new`, the oldest first: those with names made from `path`'s that were created in
-/// between, without copies. A look last saw `old` with the name at `named_at`. If `old` has such a name itself, names also tell which
-/// files are newer; otherwise only those created after `named_at` are. On a file system without times of creation there are none.
+/// The files of a folder with names made from an input's, and when they were created.
+#[derive(Debug, Default)]
+pub(super) struct Listing(HashMap<Identity, Option<SystemTime>>);
+
+impl Listing {
+    /// What there is now.
+    pub(super) fn of(path: &Path) -> Listing {
+        let files = series(path).into_iter().filter(|(_, metadata)| metadata.is_file());
+        Listing(files.map(|(_, metadata)| (identity(&metadata), clock::born(&metadata))).collect())
+    }
+
+    fn has(&self, metadata: &Metadata) -> bool {
+        self.0.get(&identity(metadata)).is_some_and(|born| *born == clock::born(metadata))
+    }
+}
+
+/// What had the name between two files, as far as other names tell.
+#[derive(Debug, Default)]
+pub(super) struct Between {
+    /// The oldest first.
+    pub(super) found: Vec<(PathBuf, File)>,
+    /// Whether there are files that may have had the name, and may come from elsewhere.
+    pub(super) is_doubtful: bool,
+}
+
+/// The files that had the name after `old` and before `new`, or before now: those with names made from `path`'s that were not in the `listing` of a
+/// look at `named_at`, when `old` had the name; without copies. Those that were created long before are doubtful.
 pub(super) fn between(
     path: &Path,
-    (old, named_at): (&Generation, SystemTime),
-    new: &File,
-    known: &[Identity],
-) -> Vec<(PathBuf, File)> {
-    let born = |file: &File| file.metadata().ok().and_then(|metadata| metadata.created().ok());
-    let (Some(from), Some(to)) = (born(old.file()), born(new)) else { return Vec::new() };
+    (old, named_at, listing): (&Generation, SystemTime, &Listing),
+    new: Option<&File>,
+    is_known: impl Fn(Identity, &File) -> bool,
+) -> Between {
+    let mut between = Between::default();
+    let to = new.and_then(|new| new.metadata().ok()).and_then(|metadata| clock::born(&metadata));
+    let from = old.file().metadata().ok().and_then(|metadata| clock::born(&metadata));
     let series = series(path);
     let old_name = series.iter().find(|(_, metadata)| identity(metadata) == old.identity).map(|(path, _)| path.clone());
     let mut found: Vec<Candidate> = Vec::new();
     for (name, metadata) in series {
-        let Ok(born) = metadata.created() else { continue };
-        let by_name = old_name.as_ref().map(|old| (age(path, old), age(path, &name)));
-        let by_name = by_name.filter(|(old, other)| old.0.is_some() == other.0.is_some());
-        // The clock ticks slowly: both may have been created in one tick.
-        let is_newer_by_name = by_name.is_some_and(|(old, other)| from <= born && other < old);
-        let is_newer = is_newer_by_name || from.max(named_at) < born;
-        if !metadata.is_file() || known.contains(&identity(&metadata)) || !is_newer || born > to {
+        if !metadata.is_file() || listing.has(&metadata) {
             continue;
         }
         // One writer makes all of the input's files: one that this user cannot open is somebody else's.
         let opened =
             open_file(&name).ok().filter(|file| file.metadata().is_ok_and(|m| identity(&m) == identity(&metadata)));
-        let Some(file) = opened else { continue };
-        // By its name, a copy is older than its original.
-        let is_copy = !is_newer_by_name && old.is_copied_in(&file);
-        let is_copy = is_copy || (born == to && begin_alike(&file, new));
-        if !is_copy {
-            found.push(Candidate { born, name, file });
+        let Some(file) = opened.filter(|file| !is_known(identity(&metadata), file)) else { continue };
+        let born = clock::born(&metadata);
+        let by_name = old_name.as_ref().map(|old| (age(path, old), age(path, &name)));
+        let by_name = by_name.filter(|(old, other)| old.0.is_some() == other.0.is_some());
+        // The clock ticks slowly: both may have been created in one tick. By its name, a copy is older than its original.
+        let is_newer_by_name = by_name.is_some_and(|(old, other)| from <= born && other < old);
+        // A copy of the new file is as young as that, at least.
+        let is_late = born.zip(to).is_none_or(|(born, to)| to <= born + slack());
+        let is_of_new = is_late && new.is_some_and(|new| begin_alike(&file, new));
+        let is_copy = (!is_newer_by_name && old.is_copied_in(&file)) || is_of_new;
+        if is_copy {
+            continue;
+        }
+        let is_of_then = |born: SystemTime| named_at <= born + slack() && to.is_none_or(|to| born <= to + slack());
+        if is_planted(Planted::NoBirths) && born.is_none() {
+            continue;
+        }
+        if born.is_none_or(is_of_then) {
+            found.push(Candidate { born, modified: clock::modified(&metadata), name, file });
+        } else {
+            between.is_doubtful = true;
         }
     }
-    found.sort_by_key(|found| (found.born, Reverse(age(path, &found.name))));
+    between.found = in_order(path, found, old_name.as_deref());
+    between
+}
+
+/// How much earlier than the clock a file's times may be.
+fn slack() -> Duration {
+    if is_planted(Planted::ExactClock) { Duration::ZERO } else { TICK }
+}
+
+/// The oldest first, without copies of others.
+fn in_order(path: &Path, mut found: Vec<Candidate>, old_name: Option<&Path>) -> Vec<(PathBuf, File)> {
+    let number = |name: &Path| age(path, name).0;
+    // Most rotations count from the newest file; some give each file the next number.
+    let is_counted_up = match old_name.and_then(number) {
+        Some(old) => found.iter().all(|found| number(&found.name).is_some_and(|number| number > old)),
+        None => {
+            let first =
+                found.iter().filter(|found| number(&found.name).is_some()).min_by_key(|found| number(&found.name));
+            let last = found.iter().max_by_key(|found| number(&found.name));
+            first.zip(last).is_some_and(|(first, last)| first.moment() < last.moment())
+        }
+    };
+    let has_births = found.iter().all(|found| found.born.is_some());
+    found.sort_by(|one, other| {
+        let by_age = age(path, &one.name).cmp(&age(path, &other.name));
+        let by_age = if is_counted_up { by_age } else { by_age.reverse() };
+        // A late write can make an older file look younger.
+        if has_births { one.born.cmp(&other.born).then(by_age) } else { by_age }
+    });
     let is_copy = |index: usize| (0..found.len()).any(|of| found[index].is_copy_of(&found[of], index < of));
     let are_copies: Vec<bool> = (0..found.len()).map(is_copy).collect();
     let found = found.into_iter().zip(are_copies).filter(|(_, is_copy)| !is_copy);
@@ -61,15 +126,21 @@ pub(super) fn between(
 
 /// A file that may have had the name.
 struct Candidate {
-    born: SystemTime,
+    born: Option<SystemTime>,
+    modified: SystemTime,
     name: PathBuf,
     file: File,
 }
 
 impl Candidate {
+    /// When it was created or, if nothing tells that, last written.
+    fn moment(&self) -> SystemTime {
+        self.born.unwrap_or(self.modified)
+    }
+
     /// Whether it is a copy: it has no more than its original, was created later, and `is_older` by its name.
     fn is_copy_of(&self, other: &Candidate, is_older: bool) -> bool {
-        let is_later = self.born > other.born || (self.born == other.born && is_older);
+        let is_later = self.moment() > other.moment() || (self.moment() == other.moment() && is_older);
         is_later && is_copy_of(&self.file, &other.file)
     }
 }
@@ -97,14 +168,19 @@ pub(super) fn copy(
     }
     let is_new = |metadata: &Metadata| match known.iter().find(|(known, _)| *known == identity(metadata)) {
         Some((_, is_as_it_was)) => !is_as_it_was,
-        None => [metadata.created(), metadata.modified()].iter().flatten().any(|made| *made + BEFORE_THE_CUT >= since),
+        None => {
+            let made = [clock::born(metadata), Some(clock::modified(metadata))];
+            made.into_iter().flatten().any(|made| made + BEFORE_THE_CUT >= since)
+        }
     };
     let mut copies = series(path);
     copies.retain(|(_, metadata)| metadata.is_file() && metadata.len() >= mark.offset && is_new(metadata));
     copies.sort_by_cached_key(|(name, _)| age(path, name));
     copies.into_iter().find_map(|(path, _)| {
         let copy = new(open_file(&path).ok()?)?;
-        mark.is_in(copy.file()).then_some((path, copy))
+        // Another file may have taken the name since.
+        let is_it = copy.file().metadata().is_ok_and(|opened| opened.is_file() && is_new(&opened));
+        (is_it && mark.is_in(copy.file())).then_some((path, copy))
     })
 }
 

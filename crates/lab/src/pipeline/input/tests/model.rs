@@ -5,32 +5,55 @@
 use std::fmt::Write as _;
 use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{env, fs, thread};
 
 use fastrand::Rng;
 use tempfile::TempDir;
 
 use super::super::generations::LINGER;
-use super::super::{Input, Look, ReadSettings, SMALLEST_MAX_LINE, Watch};
-use super::world::World;
+use super::super::{EventKind, Input, Look, ReadSettings, SMALLEST_MAX_LINE, Watch};
+use super::world::{Told, Watched, World};
+use crate::pipeline::clock::virtual_clock;
 use crate::pipeline::confirm::{ConfirmSettings, OutputEvidence, PartFile, confirm};
-use crate::pipeline::inotify::{Inotify, NameWatch};
+use crate::pipeline::inotify::Inotify;
+use crate::pipeline::planted::{Planted, plant};
 use pollscope_record::recording::Verdict;
-
-/// Longer than anything here takes.
-const DEADLINE: Duration = Duration::from_secs(60);
 
 #[test]
 fn every_line_of_a_log_is_handed_out_or_recorded_as_lost() {
-    check_all(6_000, |seed| check(seed, false));
+    check_all(6_000, |seed| check(seed, Watched::ByLooks));
 }
 
 #[test]
 fn every_line_of_a_watched_log_is_handed_out_or_recorded_as_lost() {
-    check_all(600, |seed| check(seed, true));
+    check_all(3_000, |seed| check(seed, Watched::ByEvents));
+}
+
+/// That histories find a fault that is planted, and how it shows.
+fn check_finds(fault: Planted, watch: Watched, how: &str) {
+    plant(Some(fault));
+    let found = (0..6_000).find_map(|seed| check(seed, watch).err().filter(|failure| failure.contains(how)));
+    plant(None);
+    assert!(found.is_some(), "{fault:?} is not found");
+}
+
+#[test]
+fn faults_in_following_by_events_are_found() {
+    check_finds(Planted::MaskedArrival, Watched::ByEvents, "losses of files were recorded, and there are");
+    check_finds(Planted::FolderReplaced, Watched::ByEvents, "losses of files were recorded, and there are");
+    check_finds(Planted::Overflow, Watched::ByEvents, "losses of files were recorded, and there are");
+    check_finds(Planted::Hole, Watched::ByEvents, "verdict: Failed");
+}
+
+#[test]
+fn faults_in_following_by_looks_are_found() {
+    check_finds(Planted::ExactClock, Watched::ByLooks, "was handed out 0 times");
+    check_finds(Planted::NoBirths, Watched::ByLooks, "was handed out 0 times");
+    check_finds(Planted::GoneBetweenLooks, Watched::ByLooks, "losses of files were recorded, and there are");
 }
 
 fn check_all(seeds: u64, check: impl Fn(u64) -> Result<(), String> + Sync) {
@@ -39,17 +62,16 @@ fn check_all(seeds: u64, check: impl Fn(u64) -> Result<(), String> + Sync) {
         (Some(seed), _) => (seed, seed + 1),
         (None, more) => (0, more.unwrap_or(seeds)),
     };
-    let next = AtomicU64::new(first);
+    let (next, failures) = (AtomicU64::new(first), Mutex::new(Vec::new()));
     let check_some = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
             if seed >= seeds {
                 return;
             }
-            check(seed).unwrap_or_else(|failure| {
-                next.store(seeds, Ordering::Relaxed);
-                panic!("seed {seed}: {failure}");
-            });
+            if let Err(failure) = check(seed) {
+                failures.lock().unwrap().push(format!("seed {seed}: {failure}"));
+            }
         }
     };
     thread::scope(|scope| {
@@ -57,6 +79,12 @@ fn check_all(seeds: u64, check: impl Fn(u64) -> Result<(), String> + Sync) {
             scope.spawn(check_some);
         }
     });
+    let failures = failures.into_inner().unwrap();
+    for failure in &failures {
+        eprintln!("FAIL {}", failure.lines().next().unwrap());
+    } // DBG
+    let shortest = failures.iter().min_by_key(|failure| failure.len());
+    assert!(failures.is_empty(), "{} of {seeds} histories; the shortest: {}", failures.len(), shortest.unwrap());
 }
 
 /// A folder in memory, if there is one.
@@ -69,17 +97,20 @@ fn folder() -> TempDir {
 struct Reader {
     input: Input,
     handed_out: Vec<Vec<u8>>,
-    /// The watch of a file whose event comes last: by then all earlier events have come, too.
-    marker: Option<(Inotify, NameWatch, PathBuf)>,
+    /// How often the input looked at the name before.
+    looks: u64,
+    is_watched: bool,
 }
 
-fn check(seed: u64, is_watched: bool) -> Result<(), String> {
+fn check(seed: u64, watch: Watched) -> Result<(), String> {
     let mut rng = Rng::with_seed(seed);
     let folder = folder();
     let max_line = if rng.u8(..4) == 0 { SMALLEST_MAX_LINE } else { 64 };
     let is_link = rng.u8(..5) == 0;
-    let mut world = World::new(folder.path(), is_link, is_watched, max_line);
-    let mut reader = Reader::open(&world, max_line, is_watched);
+    let has_births = rng.u8(..3) > 0;
+    virtual_clock::begin(Duration::from_millis(rng.u64(1..=10)), has_births);
+    let mut world = World::new(folder.path(), is_link, (watch, has_births), max_line);
+    let mut reader = Reader::open(&world, max_line, watch);
     let failed = |world: &World, reader: &Reader, failure: String| {
         let mut all = failure;
         let lines: Vec<String> = reader.handed_out.iter().map(|line| line.escape_ascii().to_string()).collect();
@@ -88,8 +119,9 @@ fn check(seed: u64, is_watched: bool) -> Result<(), String> {
         all
     };
     for _ in 0..rng.u64(10..40) {
+        world.wait(Duration::from_micros(if rng.u8(..4) == 0 { rng.u64(..60_000) } else { rng.u64(..500) }));
         act(&mut world, &mut rng);
-        reader.catch_up()?;
+        reader.meets_events(&mut world, &mut rng);
         if rng.bool() {
             reader.look(&mut world, &mut rng)?;
         }
@@ -97,22 +129,24 @@ fn check(seed: u64, is_watched: bool) -> Result<(), String> {
             world.actions.push("restart".to_owned());
             reader.check(&world, false).map_err(|failure| failed(&world, &reader, failure))?;
             world.begin_again();
-            reader = Reader::open(&world, max_line, is_watched);
+            reader = Reader::open(&world, max_line, watch);
         }
     }
-    while reader.looked(&mut rng, true)? != Look::End {}
+    while reader.looked(&mut world, &mut rng, true)? != Look::End {}
     world.was_looked_at();
     reader.check(&world, true).map_err(|failure| failed(&world, &reader, failure))?;
     let told = failed(&world, &reader, String::new());
-    reader.confirm(folder.path()).map_err(|failure| failure + &told)
+    reader.confirm(&world, folder.path()).map_err(|failure| failure + &told)?;
+    virtual_clock::end();
+    Ok(())
 }
 
 fn act(world: &mut World, rng: &mut Rng) {
     let any = rng.usize(..);
-    let done = match rng.u8(..40) {
+    let done = match rng.u8(..43) {
         action @ 0..=17 => write(world, rng, action, any),
-        action @ (18..=26 | 34..=37) => rotate(world, rng, action, any),
-        action @ (27..=33 | 38) => change_in_place(world, rng, action),
+        action @ (18..=26 | 34..=37 | 39) => rotate(world, rng, action, any),
+        action @ (27..=33 | 38 | 40) => change_in_place(world, rng, action),
         _ => return,
     };
     world.actions.push(done);
@@ -177,6 +211,10 @@ fn rotate(world: &mut World, rng: &mut Rng, action: u8, any: usize) -> String {
             world.replace();
             "replace".to_owned()
         }
+        39 => {
+            world.replace_folder();
+            "replace the folder".to_owned()
+        }
         34 => {
             let by_folder = rng.bool();
             world.obstruct(by_folder);
@@ -197,6 +235,8 @@ fn rotate(world: &mut World, rng: &mut Rng, action: u8, any: usize) -> String {
 /// Copies, cuts or rewrites the file that has the name; returns what was done.
 fn change_in_place(world: &mut World, rng: &mut Rng, action: u8) -> String {
     match action {
+        // What is read again would be another file's.
+        _ if world.has_holes() => "leave it as it is".to_owned(),
         27 => {
             world.cut(0);
             "cut to nothing".to_owned()
@@ -216,6 +256,11 @@ fn change_in_place(world: &mut World, rng: &mut Rng, action: u8) -> String {
             world.rewrite(longer);
             format!("rewrite, longer: {longer}")
         }
+        40 => {
+            (0..20).for_each(|_| world.write_line(None, 20));
+            let is_punched = world.punch(rng.usize(..1_000));
+            format!("write 20 lines and punch a hole: {is_punched}")
+        }
         38 => {
             world.back_up();
             "back up".to_owned()
@@ -224,48 +269,38 @@ fn change_in_place(world: &mut World, rng: &mut Rng, action: u8) -> String {
     }
 }
 
-/// A user has few inotify instances, and one comes back only when its thread has noticed the end.
-fn inotify() -> Inotify {
-    let start = Instant::now();
-    loop {
-        match Inotify::start() {
-            Err(_) if start.elapsed() < DEADLINE => thread::yield_now(),
-            inotify => return inotify.unwrap(),
-        }
-    }
+thread_local! {
+    /// One for all histories of a thread: to close one takes the kernel several milliseconds.
+    static INOTIFY: Inotify = Inotify::without_thread().unwrap();
 }
 
 impl Reader {
-    fn open(world: &World, max_line: usize, is_watched: bool) -> Reader {
-        let watch = if is_watched { Watch::Inotify } else { Watch::Poll };
+    fn open(world: &World, max_line: usize, watch: Watched) -> Reader {
         let max_line = NonZeroUsize::new(max_line).unwrap();
-        let mut input =
-            Input::open(&world.path(), ReadSettings { max_line, ..ReadSettings::following(watch) }).unwrap();
-        let marker = is_watched.then(|| {
-            let inotify = inotify();
-            // Before anything is watched: inotify reports it once for each time that it is created from then on.
-            let path = world.path().with_file_name("marker");
-            fs::write(&path, "").unwrap();
-            input.watch_by(&inotify);
-            let watch = inotify.watch(&path).unwrap();
-            (inotify, watch, path)
-        });
-        Reader { input, handed_out: Vec::new(), marker }
+        let how = ReadSettings { max_line, ..ReadSettings::following(Watch::Inotify) };
+        let mut input = Input::open(&world.path(), how).unwrap();
+        let is_watched = watch == Watched::ByEvents;
+        if is_watched {
+            INOTIFY.with(|inotify| input.watch_by(inotify));
+        }
+        Reader { input, handed_out: Vec::new(), looks: 0, is_watched }
     }
 
-    /// Waits until the thread has the events of everything that was done.
-    fn catch_up(&self) -> Result<(), String> {
-        let Some((_, watch, path)) = &self.marker else { return Ok(()) };
-        fs::remove_file(path).unwrap();
-        fs::write(path, "").unwrap();
-        let start = Instant::now();
-        while watch.take().files.is_empty() {
-            if start.elapsed() > DEADLINE {
-                return Err("the thread gets no event".to_owned());
-            }
-            thread::yield_now();
+    /// The thread that reads events comes in time, or it does not; or events are lost.
+    fn meets_events(&self, world: &mut World, rng: &mut Rng) {
+        if !self.is_watched {
+            return;
         }
-        Ok(())
+        if rng.u8(..40) == 0 {
+            world.actions.push("lose events".to_owned());
+            INOTIFY.with(Inotify::lose_events);
+            world.lose_events();
+        } else if rng.bool()
+            && let Some(watch) = &self.input.rotation.watch
+        {
+            watch.read();
+            world.was_drained();
+        }
     }
 
     fn look(&mut self, world: &mut World, rng: &mut Rng) -> Result<(), String> {
@@ -276,7 +311,7 @@ impl Reader {
             self.input.generations.open.iter_mut().for_each(|file| file.grew_at -= LINGER);
         }
         for look in 1..=looks {
-            if self.looked(rng, false)? == Look::Nothing {
+            if self.looked(world, rng, false)? == Look::Nothing {
                 world.actions.push(format!("look {look} times: nothing more"));
                 world.was_looked_at();
                 return Ok(());
@@ -286,8 +321,11 @@ impl Reader {
         Ok(())
     }
 
-    fn looked(&mut self, rng: &mut Rng, closed: bool) -> Result<Look, String> {
+    fn looked(&mut self, world: &mut World, rng: &mut Rng, closed: bool) -> Result<Look, String> {
         let looked = self.input.look(closed).map_err(|error| error.to_string())?;
+        if std::mem::replace(&mut self.looks, self.input.rotation.looks) != self.looks {
+            world.was_name_looked_at(closed);
+        }
         while let Some(lines) = self.input.next_lines(rng.usize(1..5)) {
             let bytes = lines.bytes.strip_suffix(b"\n").ok_or("lines end with a newline")?;
             let before = self.handed_out.len();
@@ -298,12 +336,14 @@ impl Reader {
     }
 
     fn check(&self, world: &World, is_complete: bool) -> Result<(), String> {
-        let losses = self.input.events().so_far().possible_losses;
-        world.check(&self.handed_out, losses, is_complete)
+        let told = self.input.events().so_far();
+        let is_of_name = |kind: &EventKind| matches!(kind, EventKind::Missed | EventKind::Unseen { .. });
+        let of_names = told.events.iter().filter(|event| is_of_name(&event.kind)).count() as u64;
+        world.check(&self.handed_out, Told { of_names, in_place: told.possible_losses - of_names }, is_complete)
     }
 
     /// Checks that the evidence fits what was handed out, or says that it is gone.
-    fn confirm(self, folder: &Path) -> Result<(), String> {
+    fn confirm(self, world: &World, folder: &Path) -> Result<(), String> {
         let output = folder.join("out");
         let lines: Vec<u8> = self.handed_out.iter().flat_map(|line| [line, &b"\n"[..]].concat()).collect();
         fs::write(&output, lines).unwrap();
@@ -316,7 +356,7 @@ impl Reader {
         let merge = confirm(&[evidence], &output, &how);
         match merge.verdict {
             Verdict::Ok => Ok(()),
-            Verdict::Unverifiable if is_gone => Ok(()),
+            Verdict::Unverifiable if is_gone || world.has_holes() => Ok(()),
             _ => Err(format!("{merge:?}\n{parts}")),
         }
     }

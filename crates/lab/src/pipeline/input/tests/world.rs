@@ -4,14 +4,22 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 mod debt;
 mod in_place;
+mod names;
+
+pub(super) use debt::Told;
+
+use crate::pipeline::clock::{TICK, virtual_clock};
 
 /// The number of files with older names that rotation keeps.
 const ROTATED: usize = 3;
 
 pub(super) struct World {
+    /// The folder of all folders.
+    around: PathBuf,
     folder: PathBuf,
     /// Whether the name is a link to a file.
     is_link: bool,
@@ -29,16 +37,44 @@ pub(super) struct World {
     /// Lines whose beginning may have been handed out long before they were complete.
     split: Vec<Vec<u8>>,
     in_place: u64,
-    /// Whether a file lost its last name since the last look at everything.
-    was_deleted: bool,
     /// Whether nobody can know the order of lines in different files: a link was switched back, or files exchanged names within one
     /// tick of the clock, too fast to open them, and one of them was deleted.
     is_any_order_right: bool,
-    /// Whether the reader sees every file that takes the name, however shortly it has the name.
-    sees_every_name: bool,
+    /// How the reader learns which files take the name.
+    watch: Watched,
+    has_births: bool,
+    /// What happened to the name since the reader last learned of it.
+    turns: Vec<Turn>,
+    /// The file that the reader last found at the name.
+    last_seen: Option<usize>,
+    /// Whether a copy was made since.
+    has_copied: bool,
+    /// Whether the reader lost events or its folder since, and may say so.
+    is_blind: bool,
+    /// How often files were lost of which the reader must tell.
+    must_tell: u64,
+    /// Whether it may have told of one without need: nothing shows that there was none.
+    may_tell: bool,
+    is_punched: bool,
     number: u64,
     /// The history, to print after a failure.
     pub(super) actions: Vec<String>,
+}
+
+/// How a reader learns which files take the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Watched {
+    /// By looks.
+    ByLooks,
+    /// By the events of the folder.
+    ByEvents,
+}
+
+/// What happened to the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Lost { file: usize, at: Option<SystemTime> },
+    Took { file: usize, at: SystemTime },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,6 +108,7 @@ struct LogFile {
     is_left: bool,
     /// Whether the reader may have handed out a beginning of its last line as a line when it left the file.
     is_split: bool,
+    written_at: Option<SystemTime>,
 }
 
 /// A change in place that no look has seen.
@@ -99,9 +136,13 @@ struct Text {
 }
 
 impl World {
-    pub(super) fn new(folder: &Path, is_link: bool, sees_every_name: bool, max_line: usize) -> World {
+    pub(super) fn new(around: &Path, is_link: bool, (watch, has_births): (Watched, bool), max_line: usize) -> World {
+        let folder = around.join("logs");
+        fs::create_dir(&folder).unwrap();
+        virtual_clock::is_made(&folder.metadata().unwrap());
         let mut world = World {
-            folder: folder.to_owned(),
+            around: around.to_owned(),
+            folder,
             is_link,
             max_line,
             files: Vec::new(),
@@ -112,13 +153,23 @@ impl World {
             tails: HashSet::new(),
             split: Vec::new(),
             in_place: 0,
-            was_deleted: false,
             is_any_order_right: false,
-            sees_every_name,
+            watch,
+            has_births,
+            turns: Vec::new(),
+            last_seen: None,
+            has_copied: false,
+            is_blind: false,
+            must_tell: 0,
+            may_tell: false,
+            is_punched: false,
             number: 0,
             actions: Vec::new(),
         };
         world.create();
+        // The reader opens it before anything else happens.
+        world.files[0].is_known = true;
+        world.begin_reading();
         world
     }
 
@@ -132,6 +183,10 @@ impl World {
 
     pub(super) fn is_readable(&self) -> bool {
         self.holder.is_some()
+    }
+
+    pub(super) fn has_holes(&self) -> bool {
+        self.is_punched
     }
 
     fn next(&mut self) -> u64 {
@@ -180,9 +235,9 @@ impl World {
         } else {
             fs::rename(self.files[file].path.as_ref().unwrap(), self.path()).unwrap();
             self.files[file].path = Some(self.path());
+            self.is_renamed(file);
             if let Some(old) = self.holder {
                 self.files[old].path = None;
-                self.was_deleted = true;
             }
         }
         self.name(file);
@@ -193,6 +248,8 @@ impl World {
         if self.is_link && self.files[which % self.files.len()].path.is_some() {
             self.clear_the_way();
             let file = which % self.files.len();
+            // If it is switched on before the reader comes, nobody can tell that it led to a file that is known.
+            self.may_tell |= self.watch == Watched::ByEvents || self.holder == Some(file);
             self.link_to(file);
             self.is_any_order_right = true;
             self.name(file);
@@ -201,6 +258,8 @@ impl World {
 
     fn make(&mut self, path: PathBuf) -> usize {
         let handle = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+        virtual_clock::is_made(&handle.metadata().unwrap());
+        self.touch_folder();
         self.files.push(LogFile {
             path: Some(path),
             handle,
@@ -214,6 +273,7 @@ impl World {
             is_retired: false,
             is_left: false,
             is_split: false,
+            written_at: None,
         });
         self.files.len() - 1
     }
@@ -222,10 +282,16 @@ impl World {
         let new = self.folder.join("link");
         symlink(self.files[file].path.as_ref().unwrap(), &new).unwrap();
         fs::rename(new, self.path()).unwrap();
+        self.touch_folder();
     }
 
     fn name(&mut self, file: usize) {
+        if self.holder == Some(file) {
+            return;
+        }
+        self.lose_name();
         self.holder = Some(file);
+        self.turns.push(Turn::Took { file, at: self.changed_at(file) });
         let named = &mut self.files[file];
         // A look must see that a file that was left long ago has the name again.
         named.is_known &= !named.is_left;
@@ -236,15 +302,15 @@ impl World {
                 (text.is_owed, text.is_named) = (true, true);
             }
         }
-        self.files[file].is_known |= self.sees_every_name;
     }
 
     fn clear_the_way(&mut self) {
         match self.obstacle.take() {
             Some(Obstacle::Folder) => fs::remove_dir(self.path()).unwrap(),
             Some(Obstacle::DanglingLink) => fs::remove_file(self.path()).unwrap(),
-            None => {}
+            None => return,
         }
+        self.touch_folder();
     }
 
     /// Two files take the name in one moment.
@@ -255,7 +321,6 @@ impl World {
             self.create();
             self.write_line(None, 3);
         }
-        self.is_any_order_right |= self.sees_every_name;
     }
 
     /// The file gets an older name, or none.
@@ -268,7 +333,8 @@ impl World {
         fs::rename(self.path(), self.rotated_path(1)).unwrap();
         self.files[file].path = Some(self.rotated_path(1));
         self.rotated[0] = Rotated::File(file);
-        self.holder = None;
+        self.is_renamed(file);
+        self.lose_name();
     }
 
     fn shift(&mut self) {
@@ -276,35 +342,42 @@ impl World {
             fs::remove_file(self.rotated_path(ROTATED)).unwrap();
             if let Some(Rotated::File(file)) = self.rotated.pop() {
                 self.files[file].path = None;
-                self.was_deleted = true;
+                self.is_renamed(file);
             }
         }
         for number in (1..=self.rotated.len()).rev() {
             fs::rename(self.rotated_path(number), self.rotated_path(number + 1)).unwrap();
             if let Rotated::File(file) = self.rotated[number - 1] {
                 self.files[file].path = Some(self.rotated_path(number + 1));
+                self.is_renamed(file);
             }
         }
+        self.touch_folder();
         let copy = self.next();
         self.rotated.insert(0, Rotated::Copy(copy));
     }
 
     pub(super) fn delete(&mut self) {
-        let Some(file) = self.holder.take() else { return };
+        let Some(file) = self.holder else { return };
         fs::remove_file(self.path()).unwrap();
         if !self.is_link {
             self.files[file].path = None;
-            self.was_deleted = true;
         }
+        self.is_renamed(file);
+        self.lose_name();
     }
 
     pub(super) fn obstruct(&mut self, by_folder: bool) {
         self.rotate();
         if self.obstacle.is_none() && by_folder {
             fs::create_dir(self.path()).unwrap();
+            self.touch_folder();
             self.obstacle = Some(Obstacle::Folder);
         } else if self.obstacle.is_none() {
             symlink(self.folder.join("nowhere"), self.path()).unwrap();
+            // If it is gone before it is looked at, it may have been a file.
+            self.may_tell |= self.watch == Watched::ByEvents;
+            self.touch_folder();
             self.obstacle = Some(Obstacle::DanglingLink);
         }
     }
@@ -336,6 +409,7 @@ impl World {
     fn write(&mut self, file: usize, bytes: &[u8]) {
         let of = &self.files[file];
         of.handle.write_all_at(bytes, of.content.len() as u64).unwrap();
+        self.is_written(file);
         self.hold(file, bytes);
     }
 
@@ -398,8 +472,8 @@ impl World {
         (self.texts, self.tails, self.split) = Default::default();
         let copies = (0..self.rotated.len()).map(|_| Rotated::Copy(self.next())).collect();
         self.rotated = copies;
-        (self.was_deleted, self.is_any_order_right) = (false, false);
-        self.in_place = 0;
+        self.is_any_order_right = false;
+        (self.in_place, self.must_tell, self.may_tell) = (0, 0, false);
         let content = holder.content.clone();
         self.files.push(LogFile {
             content: Vec::new(),
@@ -409,9 +483,11 @@ impl World {
             had_name: true,
             changed: None,
             was_changed: false,
+            written_at: None,
             ..holder
         });
         self.holder = Some(0);
+        self.begin_reading();
         self.hold(0, &content);
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 
-use super::{InPlace, Rotated, World};
+use super::{InPlace, Rotated, World, virtual_clock};
 
 impl World {
     /// Copies the file and cuts it, with writes in between.
@@ -16,6 +16,7 @@ impl World {
         }
         // In place, if a copy exists.
         fs::write(self.rotated_path(1), &self.files[file].content).unwrap();
+        self.is_copied();
         let copied = (0..self.texts.len()).filter(|&text| self.is_inside(text, file)).collect();
         let len = self.files[file].content.len();
         for _ in 0..in_between {
@@ -31,6 +32,31 @@ impl World {
         let Some(file) = self.holder.filter(|_| !self.is_link) else { return };
         self.shift();
         fs::write(self.rotated_path(1), &self.files[file].content).unwrap();
+        self.is_copied();
+    }
+
+    /// Gives the copy its times.
+    fn is_copied(&mut self) {
+        self.has_copied = true;
+        let copy = self.rotated_path(1).metadata().unwrap();
+        if virtual_clock::times(&copy).is_none() {
+            virtual_clock::is_made(&copy);
+        }
+        virtual_clock::is_modified(&copy);
+        self.touch_folder();
+    }
+
+    /// Empties a part of what was certainly read, long before what was read last. Returns whether there is so much.
+    pub(in crate::pipeline::input::tests) fn punch(&mut self, thousandth: usize) -> bool {
+        let Some(file) = self.holder else { return false };
+        let of = &mut self.files[file];
+        let Some(room) = of.sure.checked_sub(300).filter(|_| of.changed.is_none()) else { return false };
+        let to = room * thousandth / 1_000 + 1;
+        of.handle.write_all_at(&vec![0; to], 0).unwrap();
+        of.content[..to].fill(0);
+        self.is_written(file);
+        self.is_punched = true;
+        true
     }
 
     fn is_inside(&self, text: usize, file: usize) -> bool {
@@ -45,6 +71,7 @@ impl World {
         let of = &mut self.files[file];
         of.handle.set_len(to as u64).unwrap();
         of.content.truncate(to);
+        self.is_written(file);
         self.note_rest(file);
     }
 
@@ -86,6 +113,7 @@ impl World {
         of.handle.write_all_at(&line, 0).unwrap();
         of.content.clear();
         of.line_start = 0;
+        self.is_written(file);
         self.hold(file, &line);
     }
 }

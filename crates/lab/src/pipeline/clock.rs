@@ -1,0 +1,149 @@
+//! The clock, and the times that a file system gives to files: rounded down to the clock's tick, and without a time of creation on some.
+//!
+//! Tests give files times of their own.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The longest tick of a kernel's clock: two moments of which the times of files are further apart are certainly different ones.
+pub(super) const TICK: Duration = Duration::from_millis(10);
+
+/// The time now, exactly. The time of a file that is changed now can be earlier by [`TICK`].
+pub(super) fn now() -> SystemTime {
+    #[cfg(test)]
+    if let Some(now) = virtual_clock::now() {
+        return now;
+    }
+    SystemTime::now()
+}
+
+/// When it was created, if the file system knows.
+pub(super) fn born(metadata: &Metadata) -> Option<SystemTime> {
+    #[cfg(test)]
+    if let Some(times) = virtual_clock::times(metadata) {
+        return times.born;
+    }
+    metadata.created().ok()
+}
+
+/// When its content last changed.
+pub(super) fn modified(metadata: &Metadata) -> SystemTime {
+    #[cfg(test)]
+    if let Some(times) = virtual_clock::times(metadata) {
+        return times.modified;
+    }
+    time(metadata.mtime(), metadata.mtime_nsec())
+}
+
+/// When it last changed in any way: its content, its names, its rights.
+pub(super) fn changed(metadata: &Metadata) -> SystemTime {
+    #[cfg(test)]
+    if let Some(times) = virtual_clock::times(metadata) {
+        return times.changed;
+    }
+    time(metadata.ctime(), metadata.ctime_nsec())
+}
+
+fn time(seconds: i64, nanoseconds: i64) -> SystemTime {
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let second = if seconds < 0 { UNIX_EPOCH.checked_sub(whole) } else { UNIX_EPOCH.checked_add(whole) };
+    second.and_then(|second| second.checked_add(Duration::from_nanos(nanoseconds as u64))).unwrap_or(UNIX_EPOCH)
+}
+
+/// Whether two times of files may be the same moment.
+pub(super) fn is_together(one: SystemTime, other: SystemTime) -> bool {
+    one <= other + TICK && other <= one + TICK
+}
+
+#[cfg(test)]
+pub(super) mod virtual_clock {
+    //! A clock that ticks when a test says so, for the test's thread.
+
+    use std::cell::RefCell;
+    use std::collections::HashMap;
+    use std::fs::Metadata;
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    use crate::pipeline::file::{Identity, identity};
+
+    #[derive(Debug, Clone, Copy)]
+    pub(in crate::pipeline) struct FileTimes {
+        pub(in crate::pipeline) born: Option<SystemTime>,
+        pub(in crate::pipeline) modified: SystemTime,
+        pub(in crate::pipeline) changed: SystemTime,
+    }
+
+    #[derive(Debug)]
+    struct Clock {
+        now: Duration,
+        tick: Duration,
+        has_births: bool,
+        files: HashMap<Identity, FileTimes>,
+    }
+
+    thread_local! {
+        static CLOCK: RefCell<Option<Clock>> = const { RefCell::new(None) };
+    }
+
+    fn with<T>(of: impl FnOnce(&mut Clock) -> T) -> Option<T> {
+        CLOCK.with_borrow_mut(|clock| clock.as_mut().map(of))
+    }
+
+    /// Begins, for file systems that round down to a tick, with or without times of creation.
+    pub(in crate::pipeline) fn begin(tick: Duration, has_births: bool) {
+        let now = Duration::from_secs(1_000_000_000);
+        CLOCK.set(Some(Clock { now, tick, has_births, files: HashMap::new() }));
+    }
+
+    pub(in crate::pipeline) fn end() {
+        CLOCK.set(None);
+    }
+
+    pub(in crate::pipeline) fn now() -> Option<SystemTime> {
+        with(|clock| UNIX_EPOCH + clock.now)
+    }
+
+    pub(in crate::pipeline) fn times(metadata: &Metadata) -> Option<FileTimes> {
+        with(|clock| clock.files.get(&identity(metadata)).copied()).flatten()
+    }
+
+    pub(in crate::pipeline) fn passes(time: Duration) {
+        with(|clock| clock.now += time);
+    }
+
+    impl Clock {
+        fn of_files(&self) -> SystemTime {
+            let tick = self.tick.as_nanos();
+            UNIX_EPOCH + self.now - Duration::from_nanos((self.now.as_nanos() % tick) as u64)
+        }
+    }
+
+    pub(in crate::pipeline) fn is_made(file: &Metadata) {
+        with(|clock| {
+            let now = clock.of_files();
+            let born = clock.has_births.then_some(now);
+            clock.files.insert(identity(file), FileTimes { born, modified: now, changed: now });
+        });
+    }
+
+    /// Its content changed; of a folder, its names.
+    pub(in crate::pipeline) fn is_modified(file: &Metadata) {
+        with(|clock| {
+            let now = clock.of_files();
+            if let Some(times) = clock.files.get_mut(&identity(file)) {
+                (times.modified, times.changed) = (now, now);
+            }
+        });
+    }
+
+    /// It got another name, or lost one.
+    pub(in crate::pipeline) fn is_renamed(file: &Metadata) {
+        with(|clock| {
+            let now = clock.of_files();
+            if let Some(times) = clock.files.get_mut(&identity(file)) {
+                times.changed = now;
+            }
+        });
+    }
+}
