@@ -29,7 +29,7 @@ pub(crate) fn filled(folder: &Path, inputs: usize, lines: u64, letters: usize) -
 /// Merges inputs to their ends, with at most `batch` lines in each write.
 pub(crate) fn merge_once(mode: Mode, batch: usize, inputs: &[PathBuf], output: &Path) -> MergeOutcome {
     let inputs = open_inputs(inputs, output, &ReadSettings::once()).expect("the inputs can be opened");
-    let output = OutputSpec { path: output.to_owned(), existing: Existing::Refuse, sync_every: 0 };
+    let output = OutputSpec { path: output.to_owned(), existing: Existing::Refuse, sync_every: 0, sync_within: None };
     let options = TailOptions { interval: Duration::from_millis(100), batch, stamp_from: None, enough: Arc::default() };
     let (_close, closed) = watch::channel(false);
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");

@@ -44,7 +44,7 @@ fn one(name: &str, watch: Watch, inputs: usize) {
         thread::spawn(move || {
             let opened =
                 open_inputs(&paths, &output, &ReadSettings::following(watch)).expect("the inputs can be opened");
-            let spec = OutputSpec { path: output, existing: Existing::Refuse, sync_every: 0 };
+            let spec = OutputSpec { path: output, existing: Existing::Refuse, sync_every: 0, sync_within: None };
             let options = TailOptions {
                 interval: Duration::from_millis(100),
                 batch: 100_000,

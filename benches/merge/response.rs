@@ -76,6 +76,7 @@ fn p99(inputs: &[PathBuf], output: &Path, mode: Mode, follow: bool) -> u64 {
         watch: Watch::Poll,
         max_line: MAX_LINE,
         tag: false,
+        sync_within: None,
     };
     let settings = Settings {
         runtime: RuntimeSettings { flavor: Flavor::CurrentThread, workers: 1 },

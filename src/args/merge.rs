@@ -30,6 +30,7 @@ pub(crate) struct MergeRequest {
     pub(crate) tag: bool,
     pub(crate) force: bool,
     pub(crate) append: bool,
+    pub(crate) sync: bool,
     pub(crate) slow_poll: Duration,
     pub(crate) common: Common,
 }
@@ -69,6 +70,9 @@ pub(super) struct CliMerge {
     /// Append to the output if it exists
     #[arg(long)]
     append: bool,
+    /// Sync the output to the disk about once a second and at the end; without it, the kernel writes it when it likes
+    #[arg(long)]
+    sync: bool,
     /// The shortest slow poll
     #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration)]
     slow: Duration,
@@ -104,6 +108,7 @@ impl From<CliMerge> for MergeRequest {
             tag: merge.tag,
             force: merge.force,
             append: merge.append,
+            sync: merge.sync,
             slow_poll: merge.slow,
             common: merge.common.into(),
         }

@@ -15,6 +15,9 @@ use crate::scenario::{
 };
 use crate::stderr::{is_terminal, say};
 
+/// How long after its write a line may be before it is synced, with `--sync`.
+const SYNC_WITHIN: Duration = Duration::from_secs(1);
+
 pub(super) fn execute(request: &MergeRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
     let used = request.inputs.iter().chain([&request.output]).map(PathBuf::as_path);
     let scenario = scenario(request);
@@ -44,6 +47,7 @@ fn scenario(request: &MergeRequest) -> Scenario {
         watch: request.watch,
         max_line: request.max_line,
         tag: request.tag,
+        sync_within: request.sync.then_some(SYNC_WITHIN),
     };
     Scenario {
         name: "merge".to_owned(),

@@ -157,7 +157,8 @@ impl Bench {
 
     fn merge(&self, runtime: &Runtime, mode: Mode, batch: usize) -> Result<MergeOutcome, SinkError> {
         let handles = open_inputs(&self.inputs, &self.out(), &ReadSettings::once()).expect("the inputs can be opened");
-        let output = OutputSpec { path: self.out(), existing: Existing::Refuse, sync_every: SYNC_EVERY };
+        let output =
+            OutputSpec { path: self.out(), existing: Existing::Refuse, sync_every: SYNC_EVERY, sync_within: None };
         let options =
             TailOptions { interval: Duration::from_millis(1), batch, stamp_from: None, enough: Default::default() };
         // Closed already: the tails end where the files end.

@@ -3,6 +3,7 @@
 //! `POLLSCOPE_TAILS_RUNS=20` repeats the runs with a busy writer, and prints a row for each.
 
 mod cases;
+mod driver;
 
 use std::collections::HashMap;
 use std::fs::{self, File};

@@ -114,6 +114,8 @@ pub struct FilesSettings {
     pub max_line: NonZeroUsize,
     /// Whether to put its input's tag before each line.
     pub tag: bool,
+    /// How long after its write a line may be before the output is synced to the disk; `None`: never synced.
+    pub sync_within: Option<Duration>,
 }
 
 /// Simulated writers, tailed and merged into one output.

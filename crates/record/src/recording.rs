@@ -22,7 +22,7 @@ use crate::message::Message;
 
 pub use crate::dist::{Dist, MAX_NS};
 pub use cause::Cause;
-pub use merge::{Confirmation, InputEvent, InputEvents, Merge, Missing, Verdict};
+pub use merge::{Confirmation, InputEvent, InputEvents, Merge, Missing, Verdict, Written};
 pub use pollscope_base::Lines;
 pub use seen::place;
 pub use shared::{Shared, Text};

@@ -184,6 +184,7 @@ mod tests {
             event: "cut".to_owned(),
             text: "input `planted/x y` was cut to 3 bytes".into(),
             may_lose: true,
+            may_repeat: false,
         }];
         run.errors = vec!["cannot write to output `planted/x y`: No space left; free some space".into()];
         run.merge = Some(Merge::unverifiable(1, "line 2 (byte 4) of `planted/a` is torn; `/u/planted` too"));

@@ -4,19 +4,21 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::idle_watcher::IdleWatcher;
 use super::inotify::Inotify;
 use super::input::{EventKind, EventSummary, Input, InputError, ReadSettings, Watch};
 use super::sink::{
-    BlockInPlace, Mode, Naive, Offloaded, OpenedOutput, OutputSpec, Sink, SinkError, SpawnBlocking, TokioFs,
+    BlockInPlace, LineBatch, Mode, Naive, Offloaded, OpenedOutput, OutputSpec, Sink, SinkError, SpawnBlocking, TokioFs,
 };
 use super::tail::{TailError, TailOptions, TailOutcome, tail};
 use super::wake_sources::WakeSources;
 use crate::spawner::Spawner;
 use pollscope_record::escape::escape_path;
+use pollscope_record::recording::Written;
 
 /// Why a merge refused its files before it wrote a byte.
 #[derive(Debug)]
@@ -122,6 +124,12 @@ impl MergeOutcome {
         })
     }
 
+    /// What was written.
+    pub fn written(&self) -> Written {
+        let sum = |of: fn(&TailOutcome) -> u64| self.inputs.iter().map(of).sum();
+        Written { lines: sum(|tailed| tailed.lines), bytes: self.bytes(), long_lines: sum(|tailed| tailed.long_lines) }
+    }
+
     /// The number of bytes whose write returned.
     pub fn bytes(&self) -> u64 {
         self.inputs.iter().map(|tailed| tailed.bytes).sum()
@@ -158,21 +166,29 @@ async fn merge_into<S: Sink>(
     closed: watch::Receiver<bool>,
 ) -> Result<MergeOutcome, SinkError> {
     let events = inputs.first().map(Input::events).cloned();
+    let sync_within = output.sync_within;
     let (sink, opened) = S::open(output, spawner).await?;
     let sink = Arc::new(sink);
     Input::together(&mut inputs, (opened.dev, opened.ino));
     let idle_watcher = IdleWatcher::default();
     let mut tails = Vec::with_capacity(inputs.len());
+    let (end, ended) = oneshot::channel();
+    let syncing = sync_now_and_then(&*sink, sync_within, ended);
     for (index, input) in inputs.into_iter().enumerate() {
         let waiting = WakeSources::new(&input, options.interval, idle_watcher.clone());
         let future = tail(spawner.clone(), input, waiting, options.clone(), Arc::clone(&sink), closed.clone());
         tails.push(spawner.spawn(&format!("tail {index}"), future));
     }
-    let mut inputs = Vec::with_capacity(tails.len());
-    for tail in tails {
-        // A tail's panic goes on to the caller, but only after the output is closed.
-        inputs.push(tail.await);
-    }
+    let tailing = async {
+        let mut inputs = Vec::with_capacity(tails.len());
+        for tail in tails {
+            // A tail's panic goes on to the caller, but only after the output is closed.
+            inputs.push(tail.await);
+        }
+        drop(end);
+        inputs
+    };
+    let (inputs, ()) = tokio::join!(tailing, syncing);
     let output_error = match Arc::try_unwrap(sink) {
         Ok(sink) => sink.close().await.err(),
         Err(_) => unreachable!("every tail has ended and dropped its part of the sink"),
@@ -184,4 +200,19 @@ async fn merge_into<S: Sink>(
     let inputs = inputs.collect();
     let events = events.map(|events| events.so_far()).unwrap_or_default();
     Ok(MergeOutcome { inputs, opened, output_error, events })
+}
+
+/// Writes nothing now and then, which syncs what is due to be synced, until the tails have ended. A write is never broken off.
+async fn sync_now_and_then<S: Sink>(sink: &S, within: Option<Duration>, mut ended: oneshot::Receiver<()>) {
+    let Some(within) = within else { return };
+    loop {
+        tokio::select! {
+            _ = &mut ended => return,
+            () = tokio::time::sleep(within) => {}
+        }
+        if sink.write(LineBatch { bytes: Vec::new(), count: 0 }).await.is_err() {
+            // The output keeps its error, and says it at the end.
+            return;
+        }
+    }
 }

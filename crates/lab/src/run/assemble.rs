@@ -87,11 +87,14 @@ fn input_events(told: &EventSummary) -> InputEvents {
         event: event.kind.as_str().to_owned(),
         text: event.message(),
         may_lose: event.kind.is_possible_loss(),
+        may_repeat: event.kind.repeated_at_most().is_some_and(|bytes| bytes > 0),
     };
     InputEvents {
         events: told.events.iter().map(event).collect(),
         dropped: told.dropped,
         possible_losses: told.possible_losses,
+        possible_repeats: told.possible_repeats,
+        repeated_bytes_at_most: (told.possible_repeats > 0).then_some(told.repeated_at_most),
     }
 }
 

@@ -93,7 +93,12 @@ impl Setup {
         let FilesSettings { follow, watch, max_line, tag, .. } = *files;
         let reading = ReadSettings { follow, max_line, tag, watch, events: events.clone() };
         let inputs = open_inputs(&files.inputs, &files.output, &reading).map_err(RunError::Preflight)?;
-        let output = OutputSpec { path: files.output.clone(), existing: files.existing, sync_every: 0 };
+        let output = OutputSpec {
+            path: files.output.clone(),
+            existing: files.existing,
+            sync_every: 0,
+            sync_within: files.sync_within,
+        };
         let work = MergeWork {
             inputs,
             output,
@@ -122,13 +127,16 @@ impl Setup {
         let merged = folder.path().join("merged");
         let (output, fifo) = match merge.sink {
             SinkSettings::File { sync_every } => {
-                (OutputSpec { path: merged, existing: Existing::Refuse, sync_every }, None)
+                (OutputSpec { path: merged, existing: Existing::Refuse, sync_every, sync_within: None }, None)
             }
             SinkSettings::Fifo { pause, every } => {
                 let path = folder.path().join("sink.fifo");
                 let reader = FifoReader::start(&path, &merged, Pauses { pause, every });
                 let reader = reader.map_err(io_error("make the FIFO and its reader"))?;
-                (OutputSpec { path, existing: Existing::Fifo, sync_every: 0 }, Some((reader, merged)))
+                (
+                    OutputSpec { path, existing: Existing::Fifo, sync_every: 0, sync_within: None },
+                    Some((reader, merged)),
+                )
             }
         };
         let events = Events::from_now();

@@ -17,6 +17,16 @@ pub struct InputEvents {
     pub dropped: u64,
     /// How many of all may have cost lines: then the merge is not ok, even if all that was read is in the output.
     pub possible_losses: u64,
+    /// How many of all may have made lines come twice, since a file was read again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub possible_repeats: u64,
+    /// How many bytes may have come twice by them, at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeated_bytes_at_most: Option<u64>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// One of them.
@@ -30,6 +40,9 @@ pub struct InputEvent {
     pub text: Message,
     /// Whether lines may have been lost by it.
     pub may_lose: bool,
+    /// Whether lines may have come twice by it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_repeat: bool,
 }
 
 /// What became of the lines.
@@ -59,6 +72,19 @@ pub struct Merge {
     pub foreign: u64,
     /// Inputs whose last line had no newline; it was delivered with one.
     pub unterminated: u64,
+    /// What was written, if that is known: also if the merge is unverifiable.
+    pub written: Option<Written>,
+}
+
+/// What a merge wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Lines whose write returned.
+    pub lines: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Lines that were longer than the merge takes, and split.
+    pub long_lines: u64,
 }
 
 impl Merge {
@@ -77,6 +103,7 @@ impl Merge {
             torn: 0,
             foreign: 0,
             unterminated: 0,
+            written: None,
         }
     }
 }

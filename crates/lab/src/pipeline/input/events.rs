@@ -54,6 +54,8 @@ pub enum EventKind {
     Rewritten {
         /// The byte up to which it was read.
         offset: u64,
+        /// Its length then, if known: what it still has of what was read comes twice.
+        len: Option<u64>,
         /// A copy that has the old content, if one was found; it was read to its end.
         copy: Option<PathBuf>,
     },
@@ -121,6 +123,18 @@ impl EventKind {
     }
 }
 
+impl EventKind {
+    /// How many bytes may come twice by it, at most: what a file kept that is read again. `None` if nothing comes twice, or if there is
+    /// no bound.
+    pub fn repeated_at_most(&self) -> Option<u64> {
+        match *self {
+            EventKind::Cut { offset, len, .. } => Some(len.min(offset)),
+            EventKind::Rewritten { offset, len, .. } => Some(len.map_or(offset, |len| len.min(offset))),
+            _ => None,
+        }
+    }
+}
+
 impl Unseen {
     fn as_str(self) -> &'static str {
         match self {
@@ -158,7 +172,7 @@ impl Event {
                 format_count(*len),
                 format_count(*offset)
             )),
-            EventKind::Rewritten { offset, copy: _ } => input.and_text(format!(
+            EventKind::Rewritten { offset, .. } => input.and_text(format!(
                 "was rewritten after {} bytes were read; it is read from its beginning",
                 format_count(*offset)
             )),
@@ -174,11 +188,21 @@ impl Event {
             }
             EventKind::Back => input.and_text("is back"),
         };
+        let twice = match self.kind.repeated_at_most() {
+            Some(0) | None => String::new(),
+            Some(bytes) => format!("; what it kept comes twice, at most {} bytes", format_count(bytes)),
+        };
         match &self.kind {
             EventKind::Cut { copy: Some(copy), .. } | EventKind::Rewritten { copy: Some(copy), .. } => what
                 .and_text(", and its copy ")
                 .and_path(copy)
-                .and_text(" to its end; lines written after the copy may be lost"),
+                .and_text(" to its end")
+                .and_text(twice)
+                .and_text("; lines written after the copy may be lost"),
+            EventKind::Cut { offset, .. } | EventKind::Rewritten { offset, .. } => what.and_text(format!(
+                "{twice}; lines written after byte {} and before that may be lost",
+                format_count(*offset)
+            )),
             kind if kind.is_possible_loss() => what.and_text("; lines may be lost"),
             _ => what,
         }
@@ -207,7 +231,11 @@ pub struct EventSummary {
     pub dropped: u64,
     /// The number of all events by which lines may be lost.
     pub possible_losses: u64,
-    /// The first of these.
+    /// The number of all events by which lines may come twice.
+    pub possible_repeats: u64,
+    /// How many bytes may come twice by them, at most.
+    pub repeated_at_most: u64,
+    /// The first event by which lines may be lost.
     pub first_loss: Option<Box<Event>>,
 }
 
@@ -224,6 +252,10 @@ impl Events {
         if event.kind.is_possible_loss() {
             summary.possible_losses += 1;
             summary.first_loss.get_or_insert_with(|| Box::new(event.clone()));
+        }
+        if let Some(bytes) = event.kind.repeated_at_most().filter(|bytes| *bytes > 0) {
+            summary.possible_repeats += 1;
+            summary.repeated_at_most = summary.repeated_at_most.saturating_add(bytes);
         }
         if summary.events.len() < KEPT {
             summary.events.push(event);

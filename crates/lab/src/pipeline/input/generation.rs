@@ -145,6 +145,11 @@ impl Generation {
         self.len
     }
 
+    /// Its length now, if it can be looked at.
+    pub(super) fn len_now(&self) -> Option<u64> {
+        self.file.metadata().ok().map(|metadata| metadata.len())
+    }
+
     pub(super) fn is_stream(&self) -> bool {
         self.stream.is_some()
     }

@@ -178,8 +178,8 @@ impl Generations {
                 Ok(FileRead::Nothing) => {}
                 Ok(FileRead::End) => end = ChunkRead::End,
                 Ok(FileRead::Rewritten) => {
-                    let offset = file.offset();
-                    let index = self.restart(index, |copy| EventKind::Rewritten { offset, copy })?;
+                    let (offset, len) = (file.offset(), file.len_now());
+                    let index = self.restart(index, |copy| EventKind::Rewritten { offset, len, copy })?;
                     // Its new content may be younger than what the looks saw of the files before it.
                     for older in (0..index).rev() {
                         self.look_at(older, false)?;
@@ -207,7 +207,8 @@ impl Generations {
                 self.restart(index, |copy| EventKind::Cut { offset, len, copy })?;
             }
             Ok(FileLook::Rewritten) => {
-                self.restart(index, |copy| EventKind::Rewritten { offset, copy })?;
+                let len = file.len_now();
+                self.restart(index, |copy| EventKind::Rewritten { offset, len, copy })?;
             }
             Err((operation, error)) => return Err(self.failed(operation, error)),
         }
@@ -312,7 +313,8 @@ impl Generations {
                 file.go_on_at(before.mark.clone());
             } else if before.kept.is_some() {
                 // Only a file that was kept open is certainly the same.
-                self.record(EventKind::Rewritten { offset: before.mark.offset, copy: None });
+                let (offset, len) = (before.mark.offset, file.len_now());
+                self.record(EventKind::Rewritten { offset, len, copy: None });
             }
         }
         self.push(file);

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -32,6 +33,8 @@ pub struct OutputSpec {
     pub existing: Existing,
     /// Sync it to the disk after so many lines, before the write of the last of them returns, and at the end; 0: never.
     pub sync_every: u64,
+    /// Sync it with the first write so long after lines were written, even one of no lines, and at the end; `None`: not by time.
+    pub sync_within: Option<Duration>,
 }
 
 /// The file that was opened, so that a confirmation reads the same one.
@@ -57,6 +60,8 @@ pub(super) struct Output<F = File> {
     good_to: u64,
     /// The number of lines since the last sync.
     unsynced: u64,
+    /// When the first of them was written.
+    unsynced_since: Option<Instant>,
     /// The first error; the output takes nothing after it.
     error: Option<SinkError>,
 }
@@ -98,7 +103,7 @@ impl Output {
         let metadata = file.metadata().map_err(|error| spec.failed("look at", error))?;
         let start = if spec.existing == Existing::Append { metadata.len() } else { 0 };
         let opened = OpenedOutput { path: spec.path.clone(), dev: metadata.dev(), ino: metadata.ino(), start };
-        Ok(Output { file, opened, spec, good_to: start, unsynced: 0, error: None })
+        Ok(Output { file, opened, spec, good_to: start, unsynced: 0, unsynced_since: None, error: None })
     }
 
     /// Makes a blocking call on the file, unless an earlier one failed. The caller has the call itself in a closure, so that a
@@ -148,14 +153,14 @@ impl<F> Output<F> {
 
     /// The same output with another handle.
     pub(super) fn with<G>(self, file: G) -> Output<G> {
-        let Output { opened, spec, good_to, unsynced, error, .. } = self;
-        Output { file, opened, spec, good_to, unsynced, error }
+        let Output { opened, spec, good_to, unsynced, unsynced_since, error, .. } = self;
+        Output { file, opened, spec, good_to, unsynced, unsynced_since, error }
     }
 
     /// The handle, and everything else.
     pub(super) fn split(self) -> (F, Output<()>) {
-        let Output { file, opened, spec, good_to, unsynced, error } = self;
-        (file, Output { file: (), opened, spec, good_to, unsynced, error })
+        let Output { file, opened, spec, good_to, unsynced, unsynced_since, error } = self;
+        (file, Output { file: (), opened, spec, good_to, unsynced, unsynced_since, error })
     }
 
     /// The first error, if any: nothing is written after it.
@@ -174,16 +179,21 @@ impl<F> Output<F> {
     pub(super) fn is_sync_due(&mut self, written: &LineBatch) -> bool {
         self.good_to += written.bytes.len() as u64;
         self.unsynced += written.count;
-        let is_due = self.is_to_be_synced() && self.unsynced >= self.spec.sync_every;
+        if written.count > 0 && self.spec.sync_within.is_some() {
+            self.unsynced_since.get_or_insert_with(Instant::now);
+        }
+        let is_late = self.spec.sync_within.zip(self.unsynced_since).is_some_and(|(within, at)| at.elapsed() >= within);
+        let is_enough = self.spec.sync_every > 0 && self.unsynced >= self.spec.sync_every;
+        let is_due = self.is_to_be_synced() && (is_enough || is_late);
         if is_due {
-            self.unsynced = 0;
+            (self.unsynced, self.unsynced_since) = (0, None);
         }
         is_due
     }
 
     /// Whether lines need a sync before the output is closed.
     pub(super) fn is_to_be_synced(&self) -> bool {
-        self.spec.sync_every > 0 && self.unsynced > 0
+        (self.spec.sync_every > 0 || self.spec.sync_within.is_some()) && self.unsynced > 0
     }
 }
 
@@ -198,7 +208,8 @@ mod tests {
             [(0, [false; 5]), (1, [true; 5]), (2, [false, true, false, true, false]), (6, [false; 5])]
         {
             let path = folder.path().join(sync_every.to_string());
-            let mut output = Output::open(OutputSpec { path, existing: Existing::Refuse, sync_every }).unwrap();
+            let mut output =
+                Output::open(OutputSpec { path, existing: Existing::Refuse, sync_every, sync_within: None }).unwrap();
             assert_eq!(
                 expected,
                 std::array::from_fn(|_| output.is_sync_due(&LineBatch::one(b"a\n".to_vec()))),
@@ -209,12 +220,33 @@ mod tests {
     }
 
     #[test]
+    fn it_is_synced_by_time_if_there_is_something_to_sync() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = |within| OutputSpec {
+            path: folder.path().join("out"),
+            existing: Existing::Overwrite,
+            sync_every: 0,
+            sync_within: Some(within),
+        };
+        let nothing = || LineBatch { bytes: Vec::new(), count: 0 };
+        let mut output = Output::open(spec(Duration::ZERO)).unwrap();
+        assert!(!output.is_sync_due(&nothing()));
+        assert!(output.is_sync_due(&LineBatch::one(b"a\n".to_vec())));
+        assert!(!output.is_sync_due(&nothing()), "all is synced");
+        let mut output = Output::open(spec(Duration::MAX)).unwrap();
+        assert!(!output.is_sync_due(&LineBatch::one(b"a\n".to_vec())));
+        assert!(!output.is_sync_due(&nothing()));
+        assert!(output.is_to_be_synced(), "at the end");
+    }
+
+    #[test]
     fn what_cannot_be_synced_at_the_end_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fifo");
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
         let _reader = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-        let mut output = Output::open(OutputSpec { path, existing: Existing::Fifo, sync_every: 2 }).unwrap();
+        let mut output =
+            Output::open(OutputSpec { path, existing: Existing::Fifo, sync_every: 2, sync_within: None }).unwrap();
         assert!(!output.is_sync_due(&LineBatch::one(b"a\n".to_vec())));
         assert_eq!(output.close().unwrap_err().operation, "sync");
     }

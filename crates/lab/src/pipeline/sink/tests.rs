@@ -23,7 +23,7 @@ fn runtime() -> Runtime {
 }
 
 fn spec(path: &Path, existing: Existing) -> OutputSpec {
-    OutputSpec { path: path.to_owned(), existing, sync_every: 3 }
+    OutputSpec { path: path.to_owned(), existing, sync_every: 3, sync_within: None }
 }
 
 fn whole_and_in_order<S: Sink>(runtime: &Runtime) {

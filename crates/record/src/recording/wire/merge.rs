@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::message::Message;
-use crate::recording::{Merge, Verdict};
+use crate::recording::{Merge, Verdict, Written};
 
 #[derive(Serialize, Deserialize)]
 struct Wire {
@@ -21,6 +21,10 @@ struct Wire {
     torn: Option<u64>,
     foreign: Option<u64>,
     unterminated: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    written_lines: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    written_bytes: Option<u64>,
 }
 
 impl Serialize for Merge {
@@ -31,7 +35,7 @@ impl Serialize for Merge {
             reason: self.reason.clone(),
             inputs: self.inputs,
             lines: counted(self.lines),
-            long_lines: counted(self.long_lines),
+            long_lines: counted(self.long_lines).or(self.written.map(|written| written.long_lines)),
             bytes: self.bytes,
             lost: counted(self.lost),
             duplicated: counted(self.duplicated),
@@ -39,6 +43,8 @@ impl Serialize for Merge {
             torn: counted(self.torn),
             foreign: counted(self.foreign),
             unterminated: self.unterminated,
+            written_lines: self.written.map(|written| written.lines),
+            written_bytes: self.written.map(|written| written.bytes),
         };
         wire.serialize(serializer)
     }
@@ -64,6 +70,11 @@ impl<'de> Deserialize<'de> for Merge {
             inputs: wire.inputs,
             bytes: wire.bytes,
             unterminated: wire.unterminated,
+            written: wire.written_lines.zip(wire.written_bytes).map(|(lines, bytes)| Written {
+                lines,
+                bytes,
+                long_lines: wire.long_lines.unwrap_or(0),
+            }),
         })
     }
 }

@@ -42,9 +42,12 @@ fn bare_run() -> Run {
                 event: "cut".into(),
                 text: "input `a` was cut".into(),
                 may_lose: true,
+                may_repeat: true,
             }],
             dropped: 0,
             possible_losses: 1,
+            possible_repeats: 1,
+            repeated_bytes_at_most: Some(10),
         },
         polls: Some(dist(&[503_123_456])),
         schedule_latency: None,
@@ -169,6 +172,7 @@ fn full() -> Recording {
         torn: 4,
         foreign: 5,
         unterminated: 1,
+        written: Some(Written { lines: 99, bytes: 2574, long_lines: 6 }),
     });
     fixture::interrupt(run, "SIGINT");
     let (culprit, waiter) = ("src/main.rs:29".into(), "src/main.rs:30".into());
@@ -268,10 +272,13 @@ fn every_key_of_the_contract_is_there() {
         (
             "/runs/0/merge",
             "verdict:text reason:text inputs:whole lines:whole long_lines:whole bytes:whole lost:whole duplicated:whole \
-             reordered:whole torn:whole foreign:whole unterminated:whole",
+             reordered:whole torn:whole foreign:whole unterminated:whole written_lines:whole written_bytes:whole",
         ),
-        ("/runs/0/input_events", "events:list dropped:whole possible_losses:whole"),
-        ("/runs/0/input_events/events/0", "at_ns:whole event:text text:text may_lose:bool"),
+        (
+            "/runs/0/input_events",
+            "events:list dropped:whole possible_losses:whole possible_repeats:whole repeated_bytes_at_most:whole",
+        ),
+        ("/runs/0/input_events/events/0", "at_ns:whole event:text text:text may_lose:bool may_repeat:bool"),
         ("/runs/0/slow_poll_lines", "printed:whole suppressed:whole"),
         (
             "/runs/0/slow_polls/0",
@@ -369,13 +376,30 @@ fn a_recording_of_before_they_were_measured_is_read() {
 #[test]
 fn an_unverifiable_merge_has_no_counts() {
     let mut recording = full();
-    recording.runs[0].merge.as_mut().unwrap().verdict = Verdict::Unverifiable;
+    let merge = recording.runs[0].merge.as_mut().unwrap();
+    (merge.verdict, merge.written) = (Verdict::Unverifiable, None);
     has(
         &value(&recording),
         "/runs/0/merge",
         "verdict:text reason:text inputs:whole lines:null long_lines:null bytes:whole lost:null duplicated:null reordered:null \
          torn:null foreign:null unterminated:whole",
     );
+}
+
+#[test]
+fn an_unverifiable_merge_says_what_was_written() {
+    let mut recording = full();
+    recording.runs[0].merge.as_mut().unwrap().verdict = Verdict::Unverifiable;
+    let json = value(&recording);
+    has(
+        &json,
+        "/runs/0/merge",
+        "verdict:text reason:text inputs:whole lines:null long_lines:whole bytes:whole lost:null duplicated:null reordered:null \
+         torn:null foreign:null unterminated:whole written_lines:whole written_bytes:whole",
+    );
+    let read = super::from_json(json.to_string().as_bytes()).unwrap();
+    let written = Written { lines: 99, bytes: 2574, long_lines: 6 };
+    assert_eq!(read.runs[0].merge.as_ref().unwrap().written, Some(written));
 }
 
 #[test]

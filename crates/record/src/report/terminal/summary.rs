@@ -66,7 +66,8 @@ pub(in crate::report) fn what_happened(mode: &ByGroup) -> Vec<String> {
     let mut sentences = Vec::new();
     for run in &mode.rounds {
         let round = if mode.rounds.len() > 1 { round_of(run, "round ", ": ") } else { String::new() };
-        let InputEvents { events, dropped, possible_losses } = &run.input_events;
+        let InputEvents { events, dropped, possible_losses, possible_repeats, repeated_bytes_at_most } =
+            &run.input_events;
         let count = events.len() as u64 + dropped;
         if count == 0 {
             continue;
@@ -75,7 +76,13 @@ pub(in crate::report) fn what_happened(mode: &ByGroup) -> Vec<String> {
             0 => "none of which cost lines".to_owned(),
             n => format!("{} of which may have cost lines", format_count(*n)),
         };
-        sentences.push(format!("{round}{} while the inputs were followed, {losses}", plural(count, "event")));
+        let repeats = match repeated_bytes_at_most {
+            Some(bytes) if *possible_repeats > 0 => {
+                format!("; by {} at most {} came twice", format_count(*possible_repeats), format_bytes(*bytes))
+            }
+            _ => String::new(),
+        };
+        sentences.push(format!("{round}{} while the inputs were followed, {losses}{repeats}", plural(count, "event")));
         let (worse, others): (Vec<_>, Vec<_>) = events.iter().partition(|event| event.may_lose);
         let shown = worse.into_iter().chain(others).take(EVENTS);
         sentences.extend(shown.map(|event| format!("after {}: {}", format_ns(event.at_ns), event.text)));
@@ -108,6 +115,17 @@ pub(in crate::report) fn ok_words(merge: &Merge, rounds: &str) -> String {
 }
 
 fn size(merge: &Merge) -> String {
+    if merge.verdict == Verdict::Unverifiable {
+        let inputs = plural(merge.inputs, "input");
+        // Nothing was compared, so lines were not counted.
+        return match merge.written {
+            Some(written) => {
+                let lines = plural(written.lines, "line");
+                format!("{inputs}, {lines} and {} written", format_bytes(written.bytes))
+            }
+            None => inputs,
+        };
+    }
     let bytes = format_bytes(merge.bytes);
     format!("{}, {}, {bytes}", plural(merge.inputs, "input"), plural(merge.lines, "line"))
 }
@@ -115,8 +133,9 @@ fn size(merge: &Merge) -> String {
 /// What was not delivered as it was.
 fn as_delivered(merge: &Merge) -> String {
     let unterminated = || format!("{} ended without a newline", plural(merge.unterminated, "input"));
-    let long = || format!("{} longer than the limit, split", plural(merge.long_lines, "line"));
-    let parts = [(merge.unterminated > 0).then(unterminated), (merge.long_lines > 0).then(long)];
+    let long_lines = merge.written.map_or(merge.long_lines, |written| written.long_lines);
+    let long = || format!("{} longer than the limit, split", plural(long_lines, "line"));
+    let parts = [(merge.unterminated > 0).then(unterminated), (long_lines > 0).then(long)];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join("; ")) }
 }
