@@ -55,7 +55,8 @@ pub(super) struct CliMerge {
     /// The most lines to write at once
     #[arg(long, value_name = "LINES", default_value = "100000", value_parser = batch)]
     batch: usize,
-    /// How to notice that inputs grew or were replaced: inotify (with a look now and then), or poll (look every interval)
+    /// How to notice that inputs grew: inotify (with a look now and then), or poll (look every interval); both hear of
+    /// renamed files by inotify where the kernel can tell
     #[arg(long, value_name = "HOW", default_value = "inotify", value_parser = watch, requires = "follow")]
     watch: Watch,
     /// Split lines that are longer than this, and count them

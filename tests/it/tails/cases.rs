@@ -8,9 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::{WATCHES, append, follow, lines, make_room, recording, rotated};
-use crate::support::{Folder, assert_ends, finish, send, stderr, wait_until};
+use crate::support::{Folder, assert_ends, finish, send, stderr, stdout, wait_until};
 
 /// What happens to `a.log`, which holds `1` and `2` that were merged, and what must come of it.
 struct Fault {
@@ -226,4 +227,67 @@ fn check(fault: &Fault, watch: &str) {
     assert_ends(&output, if fault.is_loss { 3 } else { 130 }, &[]);
     let verdict = if fault.is_loss { "unverifiable" } else { "ok" };
     assert_eq!(recording(&folder)["merge"]["verdict"], verdict, "{name}");
+}
+
+#[test]
+fn a_hole_in_what_was_read_makes_a_merge_unverifiable_and_not_failed() {
+    for watch in WATCHES {
+        let folder = Folder::new();
+        let text = format!("{}\n", "z".repeat(99)).repeat(2_000);
+        let log = folder.write("a.log", &text);
+        let child = follow(&folder, &["a.log"], watch);
+        wait_until("the first lines", || folder.path("out").exists() && folder.read("out").len() == text.len());
+        File::options().write(true).open(&log).and_then(|mut file| file.write_all(&[0; 131_072])).expect("emptied");
+        append(&log, "last\n");
+        wait_until("the last line", || folder.read("out").ends_with(b"last\n"));
+        send(&child, Signal::INT);
+        let output = finish(child);
+        assert_ends(&output, 3, &[]);
+        let merge = &recording(&folder)["merge"];
+        assert_eq!(merge["verdict"], "unverifiable", "{merge}");
+        assert!(merge["reason"].as_str().is_some_and(|why| why.contains("changed in place")), "{merge}");
+        assert_eq!(
+            (&merge["lost"], &merge["written_lines"], &merge["long_lines"]),
+            (&Value::Null, &2_001.into(), &0.into())
+        );
+        assert!(stdout(&output).contains("2,001 lines and"), "{}", stdout(&output));
+    }
+}
+
+#[test]
+fn what_comes_twice_is_told_apart_from_what_may_be_lost() {
+    for watch in WATCHES {
+        let folder = Folder::new();
+        let log = folder.write("a.log", "0123456789012345678901234\n".repeat(1_000));
+        let child = follow(&folder, &["a.log"], watch);
+        wait_until("the first lines", || folder.path("out").exists() && folder.read("out").len() == 26_000);
+        File::options().write(true).open(&log).and_then(|file| file.set_len(13_005)).expect("cut");
+        wait_until("the lines that come again", || folder.read("out").len() == 39_000);
+        append(&log, "TAIL\n");
+        wait_until("the last line", || folder.read("out").ends_with(b"TAIL\n"));
+        send(&child, Signal::INT);
+        let output = finish(child);
+        let said = "what it kept comes twice, at most 13,005 bytes; lines written after byte 26,000 and before that may be lost";
+        assert_ends(&output, 3, &[said]);
+        let events = &recording(&folder)["input_events"];
+        assert_eq!((&events["possible_repeats"], &events["repeated_bytes_at_most"]), (&1.into(), &13_005.into()));
+        assert_eq!(events["events"][0]["may_repeat"], true);
+    }
+}
+
+#[test]
+fn a_merge_syncs_its_output_if_asked_to() {
+    let traced = |args: &[&str]| {
+        let folder = Folder::new();
+        folder.write("a.log", "1\n");
+        let merge = folder.command(["merge", "a.log", "-o", "out"]);
+        let mut command = std::process::Command::new("strace");
+        command.args(["-f", "-qq", "-e", "trace=fsync,fdatasync", "-o", "trace"]).arg(merge.get_program());
+        command.args(merge.get_args()).args(args).current_dir(folder.path("."));
+        let output = command.output().ok()?;
+        assert!(output.status.success(), "{}", stderr(&output));
+        Some(String::from_utf8_lossy(&folder.read("trace")).matches("fsync(").count())
+    };
+    let Some(unasked) = traced(&[]) else { return println!("SKIP: there is no strace") };
+    assert_eq!((unasked, traced(&["--sync"])), (0, Some(1)));
 }

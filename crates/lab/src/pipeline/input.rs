@@ -2,7 +2,8 @@
 //!
 //! Nothing here waits or is async: a tail calls it where blocking is allowed, and waits by itself (`wake_sources`).
 //!
-//! Each module knows only those after it: `rotation` (which files take the name; `name` is what the last look found there),
+//! Each module knows only those after it: `rotation` (which files take the name; `name` is what the last look found there, `gap` what
+//! times prove),
 //! `generations` (the files that the input consists of now, and what happens when one is cut), `evidence` (what was handed out of
 //! which file), `series` (renamed files and copies, by their names), `generation` (one file: looked at, read, compared), `buffer`
 //! (bytes become lines); beside them `events`, `read_settings` and `error`.
@@ -25,18 +26,15 @@
 //!
 //! Lines are lost without a record only where a file left no trace:
 //!
-//! - It had the name only between two looks, and cannot be found: it was deleted; its name is not made from the input's (as `a.log.1`
-//!   and `a.log-20261122` are from `a.log`); a link was switched to it and back; it was created in the same tick of the clock (4 to 10
-//!   ms) as the last look, and the file before it was deleted; its file system has no times of creation; or nothing has taken the
-//!   name since. If it begins like a longer file, the other one is taken for its copy. With inotify such files are opened while
-//!   they have the name, and one that cannot be opened is recorded as a loss. That records too many losses rather than too few: a
-//!   file that takes the name twice in between counts as missed once.
+//! - It had the name only between two looks, within one tick of the clock (4 to 10 ms), and was deleted, and no event told of it:
+//!   inotify does not watch its folder, or another computer wrote it. Everything else is recorded: with inotify, each taking of the
+//!   name of which the file was not opened, lost events, and a folder that was replaced; without, whatever times do not exclude.
+//!   That records too many losses rather than too few.
 //! - The lines were written and removed between two looks, and everything read before is still there.
 //! - The file was rewritten, and the last 256 bytes before the end of what was read are the same as before.
 //! - The lines were written to a file that had lost its name and not grown for more than five seconds; or that was one of more than
 //!   256 such files, and its inode now belongs to another file, which begins with the same lines.
 //!
-//! Two files that exchanged names within one tick, too fast to open them, may come in the wrong order if one was deleted.
 //! `tests/model.rs` checks all this against random histories.
 
 use std::fs::File;
