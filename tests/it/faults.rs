@@ -226,7 +226,7 @@ impl Bench {
 }
 
 /// Mounts of this thread's own, which go with it and the programs that it starts; an error where that is not allowed.
-fn private_mounts() -> Result<(), String> {
+pub(crate) fn private_mounts() -> Result<(), String> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|error| format!("no mount namespace: {error}"))?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>).map_err(|error| format!("no mounts: {error}"))
