@@ -286,7 +286,9 @@ impl Rotation {
         let mut chain = vec![files.newest().file().as_ref()];
         chain.extend(between.found.iter().map(|(_, file)| file));
         chain.extend(file);
-        let is_certain = !between.is_doubtful && self.has_folder(files) && gap::are_without_gap(&chain);
+        // With a file in between, the first was perhaps renamed again, and its times say no more when it lost the name.
+        let is_simple = !between.is_doubtful && between.found.is_empty();
+        let is_certain = is_simple && self.has_folder(files) && gap::are_without_gap(&chain);
         if let Some(metadata) = file.and_then(|file| file.metadata().ok()) {
             self.unexplained = Some(Unexplained { identity: identity(&metadata), is_certain });
         }
