@@ -264,6 +264,10 @@ impl Rotation {
                 files.linger_at_newest();
                 files.make_newest(known);
                 files.record(EventKind::Replaced);
+                if has_name && self.watch.is_none() {
+                    // Looks do not show what was before it came back.
+                    self.tell_unseen(files);
+                }
             }
             return Ok(());
         }
