@@ -267,7 +267,7 @@ fn what_comes_twice_is_told_apart_from_what_may_be_lost() {
         wait_until("the last line", || folder.read("out").ends_with(b"TAIL\n"));
         send(&child, Signal::INT);
         let output = finish(child);
-        let said = "what it kept comes twice, at most 13,005 bytes; lines written after byte 26,000 and before that may be lost";
+        let said = "what it kept comes twice, at most 13,005 bytes; lines may be lost: those written after byte 26,000 and before that";
         assert_ends(&output, 3, &[said]);
         let events = &recording(&folder)["input_events"];
         assert_eq!((&events["possible_repeats"], &events["repeated_bytes_at_most"]), (&1.into(), &13_005.into()));

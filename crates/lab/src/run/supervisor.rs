@@ -212,7 +212,7 @@ fn ended(surroundings: &mut Surroundings, merged: &MergeOutcome) -> Result<Merge
         Ok(output) => confirm(&inputs, &output, &surroundings.how),
         Err(reason) => Merge::unverifiable(inputs.len() as u64, reason),
     };
-    confirmed.written = Some(merged.written());
+    confirmed.written = Some(Box::new(merged.written()));
     let mut errors: Vec<Message> = merged.output_error.iter().map(|error| error.to_string().into()).collect();
     errors.extend(merged.input_errors().map(|error| Message::from(error.to_string())));
     if let Some(first) = errors.first() {

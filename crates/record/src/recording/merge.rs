@@ -73,7 +73,7 @@ pub struct Merge {
     /// Inputs whose last line had no newline; it was delivered with one.
     pub unterminated: u64,
     /// What was written, if that is known: also if the merge is unverifiable.
-    pub written: Option<Written>,
+    pub written: Option<Box<Written>>,
 }
 
 /// What a merge wrote.

@@ -200,7 +200,7 @@ impl Event {
                 .and_text(twice)
                 .and_text("; lines written after the copy may be lost"),
             EventKind::Cut { offset, .. } | EventKind::Rewritten { offset, .. } => what.and_text(format!(
-                "{twice}; lines written after byte {} and before that may be lost",
+                "{twice}; lines may be lost: those written after byte {} and before that",
                 format_count(*offset)
             )),
             kind if kind.is_possible_loss() => what.and_text("; lines may be lost"),

@@ -35,7 +35,7 @@ impl Serialize for Merge {
             reason: self.reason.clone(),
             inputs: self.inputs,
             lines: counted(self.lines),
-            long_lines: counted(self.long_lines).or(self.written.map(|written| written.long_lines)),
+            long_lines: counted(self.long_lines).or(self.written.as_ref().map(|written| written.long_lines)),
             bytes: self.bytes,
             lost: counted(self.lost),
             duplicated: counted(self.duplicated),
@@ -43,8 +43,8 @@ impl Serialize for Merge {
             torn: counted(self.torn),
             foreign: counted(self.foreign),
             unterminated: self.unterminated,
-            written_lines: self.written.map(|written| written.lines),
-            written_bytes: self.written.map(|written| written.bytes),
+            written_lines: self.written.as_ref().map(|written| written.lines),
+            written_bytes: self.written.as_ref().map(|written| written.bytes),
         };
         wire.serialize(serializer)
     }
@@ -70,11 +70,10 @@ impl<'de> Deserialize<'de> for Merge {
             inputs: wire.inputs,
             bytes: wire.bytes,
             unterminated: wire.unterminated,
-            written: wire.written_lines.zip(wire.written_bytes).map(|(lines, bytes)| Written {
-                lines,
-                bytes,
-                long_lines: wire.long_lines.unwrap_or(0),
-            }),
+            written: match (wire.written_lines, wire.written_bytes, wire.long_lines) {
+                (Some(lines), Some(bytes), Some(long_lines)) => Some(Box::new(Written { lines, bytes, long_lines })),
+                _ => None,
+            },
         })
     }
 }

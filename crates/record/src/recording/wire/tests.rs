@@ -172,7 +172,7 @@ fn full() -> Recording {
         torn: 4,
         foreign: 5,
         unterminated: 1,
-        written: Some(Written { lines: 99, bytes: 2574, long_lines: 6 }),
+        written: Some(Box::new(Written { lines: 99, bytes: 2574, long_lines: 6 })),
     });
     fixture::interrupt(run, "SIGINT");
     let (culprit, waiter) = ("src/main.rs:29".into(), "src/main.rs:30".into());
@@ -399,7 +399,7 @@ fn an_unverifiable_merge_says_what_was_written() {
     );
     let read = super::from_json(json.to_string().as_bytes()).unwrap();
     let written = Written { lines: 99, bytes: 2574, long_lines: 6 };
-    assert_eq!(read.runs[0].merge.as_ref().unwrap().written, Some(written));
+    assert_eq!(read.runs[0].merge.as_ref().unwrap().written.as_deref(), Some(&written));
 }
 
 #[test]

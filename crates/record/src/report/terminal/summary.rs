@@ -118,7 +118,7 @@ fn size(merge: &Merge) -> String {
     if merge.verdict == Verdict::Unverifiable {
         let inputs = plural(merge.inputs, "input");
         // Nothing was compared, so lines were not counted.
-        return match merge.written {
+        return match &merge.written {
             Some(written) => {
                 let lines = plural(written.lines, "line");
                 format!("{inputs}, {lines} and {} written", format_bytes(written.bytes))
@@ -133,7 +133,7 @@ fn size(merge: &Merge) -> String {
 /// What was not delivered as it was.
 fn as_delivered(merge: &Merge) -> String {
     let unterminated = || format!("{} ended without a newline", plural(merge.unterminated, "input"));
-    let long_lines = merge.written.map_or(merge.long_lines, |written| written.long_lines);
+    let long_lines = merge.written.as_ref().map_or(merge.long_lines, |written| written.long_lines);
     let long = || format!("{} longer than the limit, split", plural(long_lines, "line"));
     let parts = [(merge.unterminated > 0).then(unterminated), (long_lines > 0).then(long)];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
