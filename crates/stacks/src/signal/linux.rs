@@ -210,8 +210,8 @@ pub(super) fn sample(
         return Err(SampleError::Foreign);
     }
     let runs = Runs::open(thread).map_err(SampleError::State)?;
-    // Before any call that a filter may not expect, and again before the signal is sent.
-    may_send(signal, thread)?;
+    // Before any call that a filter may not expect, and again before the signal is sent. Whether it could take one is waited for below.
+    unfiltered_status(thread)?;
     let _apart = keep_off_the_cpu_of(thread);
     let settled = settle(signal, thread, &runs, timeout)?;
     let mut turn = turn();
@@ -311,10 +311,7 @@ fn may_send(signal: i32, thread: &ThreadRef) -> Result<(), SampleError> {
     if !is_ours(signal) {
         return Err(SampleError::Displaced);
     }
-    let status = thread::read_status(thread).map_err(SampleError::State)?;
-    if !seccomp::may_call_from(status.seccomp) {
-        return Err(SampleError::Filtered);
-    }
+    let status = unfiltered_status(thread)?;
     if status.blocked_signals & bit(signal) != 0 {
         return Err(SampleError::Masked);
     }
@@ -325,6 +322,12 @@ fn may_send(signal: i32, thread: &ThreadRef) -> Result<(), SampleError> {
         return Err(SampleError::NoRoom);
     }
     Ok(())
+}
+
+/// The thread's status, unless a filter may end it for what is done to it here.
+fn unfiltered_status(thread: &ThreadRef) -> Result<thread::Status, SampleError> {
+    let status = thread::read_status(thread).map_err(SampleError::State)?;
+    if seccomp::may_call_from(status.seccomp) { Ok(status) } else { Err(SampleError::Filtered) }
 }
 
 /// `siginfo_t` of a queued signal, as the kernel takes it.

@@ -2,6 +2,7 @@
 //! test program again, with the one test and a variable that tells it so.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +27,19 @@ pub(super) fn again(test: &str) -> Command {
 fn succeeds(test: &str) -> Result<(), String> {
     let output = again(test).output().unwrap();
     must(output.status.success(), test, String::from_utf8_lossy(&output.stderr))
+}
+
+/// That a test of one of the modules beside this one ended well in a process of its own, and by no signal.
+pub(super) fn survives(test: &str) {
+    eventually(|| {
+        // A backtrace would be printed with calls that the process may not be allowed.
+        let output = again(&format!("watchdog::{test}")).env_remove("RUST_BACKTRACE").output().unwrap();
+        // Not to be tried again: it may happen in some runs only.
+        assert_eq!(output.status.signal(), None, "{output:?}");
+        // A name that no test has would succeed as well.
+        let has_run = String::from_utf8_lossy(&output.stdout).contains("1 passed");
+        must(output.status.success() && has_run, test, String::from_utf8_lossy(&output.stderr))
+    });
 }
 
 /// The signals that have a handler.

@@ -2,12 +2,9 @@
 //! what the host itself needs. Each runs in a process of its own: this test program again, with the one test and a variable that tells
 //! it so.
 
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::Output;
-
 use pollscope_probe::{CaptureNote, Snapshot};
 
-use super::alone::{again, is_alone};
+use super::alone::{is_alone, survives};
 use super::*;
 
 /// What this test program calls itself, with Tokio and the standard library, and no probe.
@@ -93,21 +90,10 @@ fn blocks_and_computes(probe: ProbeBuilder, is_first: bool, calls: &[libc::c_lon
     snapshot
 }
 
-/// That the tests ended well in processes of their own, and by no signal.
-fn survives(test: &str) {
-    eventually(|| {
-        let output: Output =
-            again(&format!("watchdog::confined::{test}")).env_remove("RUST_BACKTRACE").output().unwrap();
-        // Not to be tried again.
-        assert_eq!(output.status.signal(), None, "{output:?}");
-        must(output.status.success(), test, String::from_utf8_lossy(&output.stderr))
-    });
-}
-
 #[test]
 fn the_host_alone() {
     if !is_alone() {
-        return survives("the_host_alone");
+        return survives("confined::the_host_alone");
     }
     permit_only(&host());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -132,7 +118,7 @@ fn check_unpermitted(is_first: bool) {
 #[test]
 fn a_filter_that_was_there_before() {
     if !is_alone() {
-        return survives("a_filter_that_was_there_before");
+        return survives("confined::a_filter_that_was_there_before");
     }
     check_unpermitted(false);
 }
@@ -140,7 +126,7 @@ fn a_filter_that_was_there_before() {
 #[test]
 fn a_filter_that_comes_later() {
     if !is_alone() {
-        return survives("a_filter_that_comes_later");
+        return survives("confined::a_filter_that_comes_later");
     }
     check_unpermitted(true);
 }
@@ -148,7 +134,7 @@ fn a_filter_that_comes_later() {
 #[test]
 fn a_filter_that_lets_all_calls_through() {
     if !is_alone() {
-        return survives("a_filter_that_lets_all_calls_through");
+        return survives("confined::a_filter_that_lets_all_calls_through");
     }
     let calls = [host(), listed(&WATCHING), listed(&["`permitted_by_seccomp`"])].concat();
     let snapshot = blocks_and_computes(watching().permitted_by_seccomp(true), false, &calls);

@@ -1,11 +1,9 @@
 //! A host whose own signal handler runs on the alternate stack, which the probe's shares. Each runs in a process of its own: this test
 //! program again, with the one test and a variable that tells it so.
 
-use std::os::unix::process::ExitStatusExt as _;
-
 use pollscope_probe::{CaptureNote, Snapshot};
 
-use super::alone::{again, is_alone};
+use super::alone::{is_alone, survives};
 use super::*;
 
 /// Takes more than a thousand bytes of the stack, for most of the time between two signals.
@@ -60,20 +58,10 @@ fn seen(snapshot: &Snapshot) -> usize {
     snapshot.slow_polls.iter().filter(|poll| !poll.evidence.stack.is_empty()).count()
 }
 
-/// That the test ended well in a process of its own, and by no signal.
-fn survives(test: &str) {
-    eventually(|| {
-        let output = again(&format!("watchdog::handlers::{test}")).output().unwrap();
-        // Not to be tried again: it happens in some runs only.
-        assert_eq!(output.status.signal(), None, "{output:?}");
-        must(output.status.success(), test, String::from_utf8_lossy(&output.stderr))
-    });
-}
-
 #[test]
 fn a_small_stack_that_another_handler_is_on_gets_no_signal() {
     if !is_alone() {
-        return survives("a_small_stack_that_another_handler_is_on_gets_no_signal");
+        return survives("handlers::a_small_stack_that_another_handler_is_on_gets_no_signal");
     }
     profile(false);
     let snapshot = computes_often();
@@ -84,7 +72,7 @@ fn a_small_stack_that_another_handler_is_on_gets_no_signal() {
 #[test]
 fn a_stack_with_room_for_both_gets_one() {
     if !is_alone() {
-        return survives("a_stack_with_room_for_both_gets_one");
+        return survives("handlers::a_stack_with_room_for_both_gets_one");
     }
     alternate_stack(64 << 10);
     profile(false);
@@ -96,7 +84,7 @@ fn a_stack_with_room_for_both_gets_one() {
 #[test]
 fn a_small_stack_that_another_handler_has_to_itself_gets_one() {
     if !is_alone() {
-        return survives("a_small_stack_that_another_handler_has_to_itself_gets_one");
+        return survives("handlers::a_small_stack_that_another_handler_has_to_itself_gets_one");
     }
     profile(true);
     let snapshot = computes_often();
