@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const REPEATS: usize = 8;
 /// What comes and goes in a round beside the two runtimes, and after them.
 const TIMES: usize = 6;
-/// How much the heap may differ between rounds: a thread keeps its place of 0.9 MB in the last probe until it polls under another
+/// How much the heap may differ between rounds: a thread keeps its place of 0.1 MB in the last probe until it polls under another
 /// one.
 const HEAP_SLACK: i64 = 2 << 20;
 /// How much the resident size may grow after the first rounds. The allocator keeps what many threads freed.

@@ -4,17 +4,25 @@
 //! stated number of significant digits, so the counts can be handed to any HdrHistogram without loss.
 //! A value outside the range is counted at the bound that it passed, and counted as clamped; the exact minimum,
 //! maximum and sum are kept beside the buckets.
+//!
+//! A thread has counters of its own, of 32 bits, for the short values, which come often. What does not fit there, a long value or
+//! a full counter, is counted in an [`Overflow`] that many threads share: it comes so seldom that its locked instructions cost nothing.
 
 use std::sync::Arc;
 
-use pollscope_base::{Bucket, Distribution};
+use pollscope_base::Distribution;
 
 use crate::sync::MODELLED;
-use crate::sync::atomic::AtomicU64;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use crate::sync::atomic::{AtomicU32, AtomicU64};
 
 #[cfg(all(test, pollscope_loom))]
 mod model;
+mod overflow;
+mod sum;
+
+pub(crate) use overflow::Overflow;
+pub(crate) use sum::distribution;
 
 #[cfg(not(all(test, pollscope_loom)))]
 pub(crate) use pollscope_base::HIGHEST_NS;
@@ -22,24 +30,55 @@ pub(crate) use pollscope_base::HIGHEST_NS;
 #[cfg(all(test, pollscope_loom))]
 pub(crate) const HIGHEST_NS: u64 = 3;
 
-/// Cells of both kinds of buckets: one more than there are buckets.
-const CELLS: [usize; 2] = if MODELLED { [5, 5] } else { [33_422, 4_563] };
+/// Buckets that agree to three significant digits, and to two, by the bits that tell them apart: `2^BITS` is the first power of two
+/// that is at least `2 · 10^digits`, as in HdrHistogram.
+pub(crate) const FINE: u32 = 11;
+pub(crate) const COARSE: u32 = 8;
 
-/// Buckets that agree to three significant digits. 33,421 of them, 8 bytes each.
-pub(crate) type Fine = Buckets<11, { CELLS[0] }>;
-/// Buckets that agree to two significant digits. 4,562 of them, 8 bytes each.
-pub(crate) type Coarse = Buckets<8, { CELLS[1] }>;
+/// Polls, to three significant digits: a thread's own are those below 33 µs.
+pub(crate) type Polls = Buckets<FINE, { below(FINE, 1 << 15) }>;
+/// Polls of one site, and busy stretches, to two.
+pub(crate) type Coarse = Buckets<COARSE, { below(COARSE, 1 << 15) }>;
+/// Wake-to-poll times, to two: where there is too much to do all of them are long, so a thread's own are those below a second.
+pub(crate) type Latencies = Buckets<COARSE, { below(COARSE, 1 << 30) }>;
 
-/// `2^BITS` is the first power of two that is at least `2 · 10^digits`, as in HdrHistogram. There are `CELLS - 1` buckets, as a
-/// test proves. What is here, but for its cells, is half a cache line.
+/// A counter that gets here begins again at 0, and that is counted elsewhere: at 2^32.
+const FULL: u32 = if MODELLED { 2 } else { 0 };
+/// How often it was counted up until then.
+const ONE_CARRY: u64 = if MODELLED { 2 } else { 1 << 32 };
+
+/// A thread's own counters, of the first `OWN` buckets. What is here, but for these, is half a cache line.
 #[derive(Debug)]
-pub(crate) struct Buckets<const BITS: u32, const CELLS: usize> {
-    /// The last one counts what was clamped.
-    cells: Box<[AtomicU64; CELLS]>,
+pub(crate) struct Buckets<const BITS: u32, const OWN: usize> {
+    cells: Box<[AtomicU32; OWN]>,
     sum: AtomicU64,
     /// `u64::MAX` while empty.
     min: AtomicU64,
     max: AtomicU64,
+}
+
+/// The buckets below that of a value.
+const fn below(bits: u32, ns: u64) -> usize {
+    if MODELLED { 2 } else { index(bits, ns) }
+}
+
+const fn index(bits: u32, ns: u64) -> usize {
+    let mask = (1 << bits) - 1;
+    let bucket = 64 - bits - (ns | mask).leading_zeros();
+    ((bucket as usize) << (bits - 1)) + (ns >> bucket) as usize
+}
+
+/// The lowest value of a bucket.
+const fn lowest(bits: u32, index: usize) -> u64 {
+    let half = 1 << (bits - 1);
+    let (bucket, sub) = (index >> (bits - 1), index & (half - 1));
+    if bucket == 0 { sub as u64 } else { ((sub + half) as u64) << (bucket - 1) }
+}
+
+/// So many counters that are 0.
+fn zeros<T: Default>(count: usize) -> Box<[T]> {
+    // By way of a slice, as an array would be on the stack first.
+    (0..count).map(|_| T::default()).collect()
 }
 
 /// Adds to a counter that only this thread writes: a plain load and store, no locked instruction.
@@ -48,38 +87,16 @@ pub(crate) fn add_single_writer(counter: &AtomicU64, n: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(n), Relaxed);
 }
 
-impl<const BITS: u32, const CELLS: usize> Buckets<BITS, CELLS> {
-    const HALF: usize = 1 << (BITS - 1);
-    const LEN: usize = CELLS - 1;
-    const DIGITS: u8 = if BITS == 11 { 3 } else { 2 };
-
+impl<const BITS: u32, const OWN: usize> Buckets<BITS, OWN> {
     pub(crate) fn new() -> Self {
-        // By way of a slice, as an array would be on the stack first.
-        let cells: Box<[AtomicU64]> = (0..CELLS).map(|_| AtomicU64::new(0)).collect();
-        Buckets {
-            cells: cells.try_into().expect("there are as many"),
-            sum: AtomicU64::new(0),
-            min: AtomicU64::new(u64::MAX),
-            max: AtomicU64::new(0),
-        }
+        let Ok(cells) = zeros(OWN).try_into() else { unreachable!("there are as many") };
+        Buckets { cells, sum: AtomicU64::new(0), min: AtomicU64::new(u64::MAX), max: AtomicU64::new(0) }
     }
 
-    const fn index(value: u64) -> usize {
-        let mask = (1 << BITS) - 1;
-        let bucket = 64 - BITS - (value | mask).leading_zeros();
-        ((bucket as usize + 1) << (BITS - 1)) + (value >> bucket) as usize - Self::HALF
-    }
-
-    const fn lowest(index: usize) -> u64 {
-        let bucket = index >> (BITS - 1);
-        let sub = index & (Self::HALF - 1);
-        if bucket == 0 { sub as u64 } else { ((sub + Self::HALF) as u64) << (bucket - 1) }
-    }
-
-    /// Counts one value. Only one thread at a time may call it: concurrent calls lose counts.
+    /// Counts one value. Only one thread at a time may call it, always with the same overflow: concurrent calls lose counts.
     #[inline]
-    pub(crate) fn record(&self, ns: u64) {
-        self.count(ns);
+    pub(crate) fn record(&self, ns: u64, overflow: &Overflow<BITS>) {
+        self.count(ns, || overflow);
         if self.is_extreme(ns) {
             self.widen(ns);
         }
@@ -87,11 +104,23 @@ impl<const BITS: u32, const CELLS: usize> Buckets<BITS, CELLS> {
 
     /// Counts one value, which is no new extreme.
     #[inline]
-    pub(crate) fn count(&self, ns: u64) {
-        let is_within = ns.wrapping_sub(1) < HIGHEST_NS;
-        let index = if is_within { Self::index(ns) } else { self.clamp(ns) };
-        add_single_writer(&self.cells[index], 1);
+    pub(crate) fn count<'a>(&self, ns: u64, overflow: impl FnOnce() -> &'a Overflow<BITS>) {
+        // One comparison for both ends: 0 has a counter that no other value has.
+        match self.cells.get(index(BITS, ns)).map(|cell| (cell, cell.load(Relaxed).wrapping_add(1))) {
+            Some((cell, count)) if count != FULL => cell.store(count, Relaxed),
+            _ => self.count_elsewhere(ns, overflow()),
+        }
         add_single_writer(&self.sum, ns);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn count_elsewhere(&self, ns: u64, overflow: &Overflow<BITS>) {
+        let index = index(BITS, ns);
+        match self.cells.get(index) {
+            Some(cell) => overflow.carry(cell, index),
+            None => overflow.count(ns),
+        }
     }
 
     /// Whether no value so far was as low, or none as high.
@@ -107,17 +136,6 @@ impl<const BITS: u32, const CELLS: usize> Buckets<BITS, CELLS> {
         self.min.store(self.min.load(Relaxed).min(ns), Release);
     }
 
-    /// The bucket of a value outside of the range, which is counted as such.
-    #[cold]
-    fn clamp(&self, ns: u64) -> usize {
-        add_single_writer(self.clamped(), 1);
-        Self::index(ns.clamp(1, HIGHEST_NS))
-    }
-
-    fn clamped(&self) -> &AtomicU64 {
-        &self.cells[Self::LEN]
-    }
-
     /// All values, added up: it changes with every one but 0.
     pub(crate) fn sum_ns(&self) -> u64 {
         self.sum.load(Relaxed)
@@ -128,56 +146,20 @@ impl<const BITS: u32, const CELLS: usize> Buckets<BITS, CELLS> {
     }
 }
 
-/// The sum of several [`Coarse`].
-pub(crate) type CoarseSum = Sum<8, { CELLS[1] }>;
-
-/// The sum of several [`Buckets`], on its way to a [`Distribution`].
-pub(crate) struct Sum<const BITS: u32, const CELLS: usize> {
-    counts: Vec<u64>,
-    sum_ns: u64,
-    min_ns: Option<u64>,
-    max_ns: Option<u64>,
-    clamped: u64,
-}
-
-impl<const BITS: u32, const CELLS: usize> Sum<BITS, CELLS> {
-    pub(crate) fn new() -> Self {
-        let counts = vec![0; Buckets::<BITS, CELLS>::LEN];
-        Sum { counts, sum_ns: 0, min_ns: None, max_ns: None, clamped: 0 }
-    }
-
-    pub(crate) fn add(&mut self, buckets: &Buckets<BITS, CELLS>) {
-        if buckets.is_empty() {
-            return;
-        }
-        for (total, count) in self.counts.iter_mut().zip(&*buckets.cells) {
-            *total += count.load(Relaxed);
-        }
-        self.sum_ns = self.sum_ns.saturating_add(buckets.sum.load(Relaxed));
-        let min = buckets.min.load(Relaxed);
-        self.min_ns = Some(self.min_ns.map_or(min, |m| m.min(min)));
-        self.max_ns = self.max_ns.max(Some(buckets.max.load(Relaxed)));
-        self.clamped += buckets.clamped().load(Relaxed);
-    }
-
-    pub(crate) fn distribution(&self) -> Distribution {
-        let lowest = Buckets::<BITS, CELLS>::lowest;
-        let buckets: Vec<Bucket> = (0..self.counts.len())
-            .filter(|&index| self.counts[index] > 0)
-            .map(|index| Bucket { low_ns: lowest(index), high_ns: lowest(index + 1) - 1, count: self.counts[index] })
-            .collect();
-        let extremes_ns = self.min_ns.zip(self.max_ns);
-        Distribution::new(Buckets::<BITS, CELLS>::DIGITS, buckets, self.sum_ns, extremes_ns, self.clamped)
-    }
+/// A histogram that is nobody else's.
+#[derive(Debug)]
+struct Whole {
+    buckets: Polls,
+    overflow: Overflow<FINE>,
 }
 
 /// The writing end of a histogram of its own, to three significant digits.
 #[derive(Debug)]
-pub struct Writer(Arc<Fine>);
+pub struct Writer(Arc<Whole>);
 
 /// The reading end; any number of threads may hold one.
 #[derive(Debug, Clone)]
-pub struct Reader(Arc<Fine>);
+pub struct Reader(Arc<Whole>);
 
 /// A histogram that one thread writes, without lock, allocation or system call, while others read it.
 ///
@@ -189,14 +171,14 @@ pub struct Reader(Arc<Fine>);
 /// assert_eq!((distribution.count(), distribution.max_ns, distribution.clamped), (2, Some(1_500), 1));
 /// ```
 pub fn pair() -> (Writer, Reader) {
-    let buckets = Arc::new(Fine::new());
-    (Writer(Arc::clone(&buckets)), Reader(buckets))
+    let whole = Arc::new(Whole { buckets: Polls::new(), overflow: Overflow::of::<Polls>() });
+    (Writer(Arc::clone(&whole)), Reader(whole))
 }
 
 impl Writer {
     /// Counts one value, in nanoseconds.
     pub fn record(&mut self, ns: u64) {
-        self.0.record(ns);
+        self.0.buckets.record(ns, &self.0.overflow);
     }
 }
 
@@ -204,31 +186,49 @@ impl Reader {
     /// What was recorded so far. A value that is being recorded meanwhile may be in some of the buckets, the sum, the minimum and
     /// the maximum, and not yet in the others; but the first is in all of them, or nothing is there.
     pub fn read(&self) -> Distribution {
-        let mut sum = Sum::new();
-        sum.add(&self.0);
-        sum.distribution()
+        distribution([(&self.0.buckets, &self.0.overflow)].into_iter())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pollscope_base::Bucket;
 
     #[test]
     fn buckets_tile_the_range() {
-        fn check<const BITS: u32, const CELLS: usize>() {
-            assert_eq!(Buckets::<BITS, CELLS>::index(HIGHEST_NS) + 1, Buckets::<BITS, CELLS>::LEN);
-            for index in 0..Buckets::<BITS, CELLS>::LEN {
-                let (low, next) = (Buckets::<BITS, CELLS>::lowest(index), Buckets::<BITS, CELLS>::lowest(index + 1));
-                assert_eq!(Buckets::<BITS, CELLS>::index(low), index);
-                assert_eq!(Buckets::<BITS, CELLS>::index(next - 1), index);
-                let digits = i32::from(Buckets::<BITS, CELLS>::DIGITS);
-                assert!((next - low - 1) as f64 <= low as f64 / 10f64.powi(digits), "bucket {index} is too wide");
+        for (bits, digits, buckets) in [(FINE, 3, 33_421), (COARSE, 2, 4_562)] {
+            assert_eq!(index(bits, HIGHEST_NS) + 1, buckets);
+            for bucket in 0..buckets {
+                let (low, next) = (lowest(bits, bucket), lowest(bits, bucket + 1));
+                assert_eq!((index(bits, low), index(bits, next - 1)), (bucket, bucket));
+                assert!((next - low - 1) as f64 <= low as f64 / 10f64.powi(digits), "bucket {bucket} is too wide");
             }
         }
-        check::<11, 33_422>();
-        check::<8, 4_563>();
-        assert_eq!(std::mem::size_of::<Fine>(), 32);
+        assert_eq!((size_of::<Polls>(), size_of::<Coarse>()), (32, 32));
+    }
+
+    /// Of two threads, one of which goes on with a counter that is almost full.
+    #[test]
+    fn a_full_counter_goes_on() {
+        let overflow = Overflow::of::<Polls>();
+        let (first, second) = (Polls::new(), Polls::new());
+        let read = || distribution([(&first, &overflow), (&second, &overflow)].into_iter());
+        first.record(1_000, &overflow);
+        second.record(1_000, &overflow);
+        let cell = &first.cells[index(FINE, 1_000)];
+        cell.store(u32::MAX - 1, Relaxed);
+        let mut counted = u64::from(u32::MAX);
+        for _ in 0..2 {
+            for _ in 0..3 {
+                assert_eq!(read().buckets, [Bucket { low_ns: 1_000, high_ns: 1_000, count: counted }]);
+                first.record(1_000, &overflow);
+                counted += 1;
+            }
+            let left = u32::MAX - 1 - cell.load(Relaxed);
+            cell.store(u32::MAX - 1, Relaxed);
+            counted += u64::from(left);
+        }
     }
 
     #[test]

@@ -87,6 +87,7 @@ mod lines;
 mod location;
 mod metrics_server;
 mod names;
+mod overflows;
 mod polling;
 mod probe;
 mod prometheus;

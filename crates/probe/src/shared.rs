@@ -13,12 +13,13 @@ use crate::alarm::Alarm;
 use crate::capture_limits::CaptureLimits;
 use crate::clock::Clock;
 use crate::coverage::coverage;
-use crate::histogram::{CoarseSum, Sum};
+use crate::histogram::distribution;
 use crate::journal::{Journal, Key, Watched};
 use crate::names::Names;
+use crate::overflows::Overflows;
 use crate::polling::Frame;
 use crate::ring::RawSlowPoll;
-use crate::site::{NAME_MIXED, Row};
+use crate::site::{NAME_MIXED, Polled};
 use crate::snapshot::{Polling, Site, SlowPoll, Snapshot, TaskName};
 use crate::tokio_api::TOKIO_UNSTABLE;
 use crate::worker::Slot;
@@ -44,6 +45,7 @@ pub(crate) struct Shared {
     /// Whether wake-to-poll times are recorded.
     pub(crate) tracks_waits: bool,
     pub(crate) alarm: Alarm,
+    overflows: Arc<Overflows>,
     slots: Mutex<Slots>,
     journal: Mutex<Journal>,
     /// Slow polls that found no room in their ring; written under the journal's lock.
@@ -109,6 +111,7 @@ impl Shared {
             redacted: false,
             tracks_waits: TOKIO_UNSTABLE,
             alarm: Alarm::default(),
+            overflows: Arc::new(Overflows::new()),
             slots: Mutex::default(),
             journal: Mutex::new(Journal::new(keep_slow_polls)),
             ring_dropped: AtomicU64::new(0),
@@ -149,7 +152,7 @@ impl Shared {
         if let Some(slot) = slots.free.pop() {
             return slot;
         }
-        let slot = Arc::new(Slot::new(slots.all.len(), self.tracks_waits));
+        let slot = Arc::new(Slot::new(slots.all.len(), self.tracks_waits, Arc::clone(&self.overflows)));
         slots.all.push(Arc::clone(&slot));
         slot
     }
@@ -277,12 +280,10 @@ impl Shared {
         let now_ns = self.clock.now_ns();
         // Before the latencies: a wait is counted among those first.
         let charges = charges(&slots);
-        let (mut polls, mut schedule, mut busy) = (Sum::new(), Sum::new(), Sum::new());
-        for slot in &slots {
-            polls.add(&slot.polls);
-            schedule.add(&slot.schedule_latency);
-            busy.add(&slot.busy_stretches);
-        }
+        let overflows = &self.overflows;
+        let polls = distribution(slots.iter().map(|slot| (&slot.polls, &overflows.polls)));
+        let schedule = distribution(slots.iter().map(|slot| (&slot.schedule_latency, &overflows.schedule_latency)));
+        let busy = distribution(slots.iter().map(|slot| (&slot.busy_stretches, &overflows.busy_stretches)));
         let mut journal = lock(&self.journal);
         let with_blames = self.drain(&mut journal);
         let ring_dropped = self.ring_dropped.load(Relaxed);
@@ -291,15 +292,15 @@ impl Shared {
         let slow_polls = journal.list(&blame_in(&with_blames, now_ns));
         let mut coverage = coverage(self.tracks_waits);
         coverage.missing = journal.shortfalls.all();
-        let schedule_latency = self.tracks_waits.then(|| schedule.distribution());
+        let schedule_latency = self.tracks_waits.then_some(schedule);
         let ledger = schedule_latency.as_ref().map(|latency| ledger(charges, latency));
         Snapshot {
             at: Duration::from_nanos(now_ns - 1),
             clock: self.clock.source(),
             slow_poll_threshold: Duration::from_nanos(self.threshold_ns()),
-            polls: polls.distribution(),
+            polls,
             schedule_latency,
-            busy_stretches: busy.distribution(),
+            busy_stretches: busy,
             slow_polls_total: total,
             slow_polls_dropped: total - slow_polls.len() as u64,
             slow_polls,
@@ -329,34 +330,24 @@ impl Shared {
     /// All threads' rows, by line: one place can have several `Location`s in a binary, and one line several places. A line at a time:
     /// the buckets of all at once could take more than the threads themselves.
     fn sites(&self, slots: &[Arc<Slot>]) -> Vec<Site> {
-        let rows = slots.iter().flat_map(|slot| slot.sites.rows());
-        let place = |row: &Row| row.location.load().map(|l| (l.file(), l.line()));
-        let mut rows: Vec<_> = rows.filter(|row| row.read().is_some()).map(|row| (place(row), row)).collect();
-        rows.sort_by_key(|(place, _)| *place);
-        let by_line = rows.chunk_by(|(place, _), (next, _)| place == next);
+        let place = |site: &Polled<'_>| site.location.map(|location| (location.file(), location.line()));
+        let mut rows: Vec<Polled<'_>> = slots.iter().flat_map(|slot| slot.sites.polled()).collect();
+        rows.sort_by_key(place);
+        let by_line = rows.chunk_by(|site, next| place(site) == place(next));
         let mut sites: Vec<Site> = by_line.map(|rows| self.site(rows)).collect();
         sites.sort_by_key(|site| std::cmp::Reverse(site.polls.sum_ns));
         sites
     }
 
     /// The rows of one line.
-    fn site(&self, rows: &[(Option<(&str, u32)>, &Row)]) -> Site {
-        let (mut sum, mut slow, mut shared_name) = (CoarseSum::new(), 0, None);
-        for (_, row) in rows {
-            let Some((polls, name)) = row.read() else { continue };
-            sum.add(polls);
-            slow += row.slow.load(Relaxed);
-            shared_name = match shared_name {
-                Some(known) if known != name => Some(NAME_MIXED),
-                _ => Some(name),
-            };
-        }
-        let place = rows.first().and_then(|(place, _)| *place);
+    fn site(&self, rows: &[Polled<'_>]) -> Site {
+        let shared_name = rows.iter().map(|site| site.name).reduce(|a, b| if a == b { a } else { NAME_MIXED });
+        let place = rows.first().and_then(|site| site.location);
         Site {
-            spawned_at: place.map(|(file, line)| format!("{file}:{line}")),
+            spawned_at: place.map(|place| format!("{}:{}", place.file(), place.line())),
             task_name: shared_name.and_then(|name| self.names.get(name)),
-            polls: sum.distribution(),
-            slow,
+            polls: distribution(rows.iter().map(|site| (site.polls, site.overflow))),
+            slow: rows.iter().map(|site| site.slow).sum(),
         }
     }
 }

@@ -190,7 +190,7 @@ impl Entry {
         let since = std::mem::take(&mut self.busy_since_ns);
         self.rest();
         if since != 0 && self.busy_as == Turn::now(shared, &self.slot) {
-            self.slot.busy_stretches.record(now_ns.saturating_sub(since));
+            self.slot.record_stretch(now_ns.saturating_sub(since));
         }
     }
 
@@ -200,7 +200,7 @@ impl Entry {
         let since = std::mem::take(&mut self.busy_since_ns);
         self.rest();
         if since != 0 && since < start_ns {
-            self.slot.busy_stretches.record(start_ns - since);
+            self.slot.record_stretch(start_ns - since);
         }
     }
 
@@ -320,7 +320,7 @@ pub(crate) fn begin(
     with_entry(shared, |entry| {
         let now = shared.clock.now();
         if let Some(ns) = schedule_latency_ns {
-            entry.slot.schedule_latency.record(ns);
+            entry.slot.schedule_latency.record(ns, &entry.slot.overflows.schedule_latency);
             if entry.unusual.culprits {
                 let now_ns = shared.clock.ns_at(now);
                 let ready_ns = now_ns.saturating_sub(ns);

@@ -4,11 +4,13 @@
 //! middle of a poll, and two threads must never write the same counters.
 
 use std::panic::Location;
+use std::sync::Arc;
 
 use crate::blame::Blames;
-use crate::histogram::Fine;
+use crate::histogram::{Coarse, Latencies, Polls};
 use crate::ledger::Ledger;
 use crate::names::NameId;
+use crate::overflows::Overflows;
 use crate::polling::{Frame, Polling};
 use crate::ring::{RawSlowPoll, Ring};
 use crate::site::Sites;
@@ -49,9 +51,10 @@ pub(crate) struct Slot {
     pub(crate) awake: Awake,
     /// Whether wake-to-poll times come with its polls.
     pub(crate) tracks_waits: bool,
-    pub(crate) polls: Fine,
-    pub(crate) schedule_latency: Fine,
-    pub(crate) busy_stretches: Fine,
+    pub(crate) polls: Polls,
+    pub(crate) schedule_latency: Latencies,
+    pub(crate) busy_stretches: Coarse,
+    pub(crate) overflows: Arc<Overflows>,
     /// Its place among the probe's slots.
     pub(crate) number: usize,
     /// Where the thread's signal handlers run, as a word; 0 where nobody needs it, or it is not known.
@@ -67,7 +70,7 @@ const _: () =
     assert!(MODELLED || (std::mem::offset_of!(Slot, polls) == 64 && std::mem::offset_of!(Slot, busy_stretches) == 128));
 
 impl Slot {
-    pub(crate) fn new(number: usize, tracks_waits: bool) -> Slot {
+    pub(crate) fn new(number: usize, tracks_waits: bool, overflows: Arc<Overflows>) -> Slot {
         Slot {
             number,
             tracks_waits,
@@ -75,9 +78,10 @@ impl Slot {
             handler_stack: Default::default(),
             awake: Awake::default(),
             polling: Polling::default(),
-            polls: Fine::new(),
-            schedule_latency: Fine::new(),
-            busy_stretches: Fine::new(),
+            polls: Polls::new(),
+            schedule_latency: Latencies::new(),
+            busy_stretches: Coarse::new(),
+            overflows,
             sites: Sites::new(),
             ring: Ring::new(),
             blames: Blames::new(),
@@ -91,12 +95,16 @@ impl Slot {
         self.polls.sum_ns().wrapping_add(self.busy_stretches.sum_ns())
     }
 
+    pub(crate) fn record_stretch(&self, ns: u64) {
+        self.busy_stretches.record(ns, &self.overflows.busy_stretches);
+    }
+
     /// Counts a poll; `ns` is its own time, without the polls within it.
     #[inline]
     pub(crate) fn record(&self, location: &'static Location<'static>, name: NameId, ns: u64) {
-        self.polls.count(ns);
+        self.polls.count(ns, || &self.overflows.polls);
         // No extreme of its site's is none of all.
-        if self.sites.row(location).record(ns, name) {
+        if self.sites.record(location, ns, name, || &self.overflows.sites) {
             self.polls.widen(ns);
         }
     }
@@ -104,7 +112,7 @@ impl Slot {
     /// Counts as slow, and reports, a poll that was recorded; `ns` is its own time.
     #[cold]
     pub(crate) fn record_slow(&self, frame: &Frame, start_ns: u64, end_ns: u64, ns: u64, handed_over: bool) {
-        self.sites.row(frame.location).record_slow();
+        self.sites.record_slow(frame.location);
         self.ring.push(RawSlowPoll {
             task: frame.task,
             name: frame.name,

@@ -5,22 +5,33 @@ use std::sync::Arc;
 use loom::sync::Mutex;
 use loom::thread;
 
-use super::{Coarse as Few, HIGHEST_NS, Sum};
+use super::{Coarse as Few, HIGHEST_NS, Overflow, distribution};
 use crate::sync::atomic::{AtomicU64, Ordering::Acquire, Ordering::Release};
 use crate::sync::model::{explore_orders, explore_reader};
 use pollscope_base::Distribution;
 
-fn read(buckets: &Few) -> Distribution {
-    let mut sum = Sum::new();
-    sum.add(buckets);
-    sum.distribution()
+/// One thread's buckets, of which 0 and 1 are its own, and their overflow.
+struct Histogram(Few, Overflow<8>);
+
+impl Histogram {
+    fn new() -> Histogram {
+        Histogram(Few::new(), Overflow::of::<Few>())
+    }
+
+    fn record(&self, ns: u64) {
+        self.0.record(ns, &self.1);
+    }
+}
+
+fn read(histogram: &Histogram) -> Distribution {
+    distribution([(&histogram.0, &histogram.1)].into_iter())
 }
 
 /// What is in there when just these values are.
 fn of(values: &[u64]) -> Distribution {
-    let buckets = Few::new();
-    values.iter().for_each(|&ns| buckets.record(ns));
-    read(&buckets)
+    let histogram = Histogram::new();
+    values.iter().for_each(|&ns| histogram.record(ns));
+    read(&histogram)
 }
 
 fn count_at(distribution: &Distribution, low_ns: u64) -> u64 {
@@ -40,7 +51,7 @@ const VALUES: [u64; 3] = [2, 1, HIGHEST_NS + 6];
 #[test]
 fn a_reading_is_between_what_was_before_and_after() {
     explore_reader("histogram: three values, read twice meanwhile", || {
-        let buckets = Arc::new(Few::new());
+        let buckets = Arc::new(Histogram::new());
         // How many values were recorded for sure.
         let recorded = Arc::new(AtomicU64::new(0));
         let (reading, counted) = (Arc::clone(&buckets), Arc::clone(&recorded));
@@ -65,7 +76,7 @@ fn a_reading_is_between_what_was_before_and_after() {
 #[test]
 fn what_is_not_empty_has_a_count() {
     explore_reader("histogram: the first value", || {
-        let buckets = Arc::new(Few::new());
+        let buckets = Arc::new(Histogram::new());
         let reading = Arc::clone(&buckets);
         let reader = thread::spawn(move || {
             let reading = read(&reading);
@@ -80,7 +91,7 @@ fn what_is_not_empty_has_a_count() {
 #[test]
 fn counts_go_on_with_the_next_thread() {
     explore_orders("histogram: two threads, one after the other", 3, || {
-        let buckets = Arc::new(Few::new());
+        let buckets = Arc::new(Histogram::new());
         let free = Arc::new(Mutex::new(()));
         let threads = [1, 2].map(|ns| {
             let (buckets, free) = (Arc::clone(&buckets), Arc::clone(&free));
@@ -91,5 +102,46 @@ fn counts_go_on_with_the_next_thread() {
         });
         threads.into_iter().for_each(|thread| thread.join().unwrap());
         assert_eq!(read(&buckets), of(&[1, 2]));
+    });
+}
+
+/// A counter that is full begins again, and what it had is counted elsewhere.
+#[test]
+fn a_full_counter_is_read_meanwhile() {
+    explore_reader("histogram: a counter that is full", || {
+        let histogram = Arc::new(Histogram::new());
+        let recorded = Arc::new(AtomicU64::new(0));
+        histogram.record(1);
+        let (reading, counted) = (Arc::clone(&histogram), Arc::clone(&recorded));
+        let reader = thread::spawn(move || {
+            let before = 1 + counted.load(Acquire);
+            let (first, second) = (read(&reading).count(), read(&reading).count());
+            assert!(before <= first && first <= second && second <= 3, "{before} {first} {second}");
+        });
+        for times in 1..=2 {
+            histogram.record(1);
+            recorded.store(times, Release);
+        }
+        assert_eq!(read(&histogram).count(), 3);
+        reader.join().unwrap();
+    });
+}
+
+/// Two threads have full counters, and values that do not fit, at the same time.
+#[test]
+fn threads_share_an_overflow() {
+    explore_orders("histogram: two threads and their overflow", 2, || {
+        let overflow = Arc::new(Overflow::of::<Few>());
+        let threads = [(); 2].map(|()| {
+            let overflow = Arc::clone(&overflow);
+            thread::spawn(move || {
+                let buckets = Few::new();
+                [1, 1, 3].into_iter().for_each(|ns| buckets.record(ns, &overflow));
+                buckets
+            })
+        });
+        let threads = threads.map(|thread| thread.join().unwrap());
+        let read = distribution(threads.iter().map(|buckets| (buckets, &*overflow)));
+        assert_eq!((read.count(), count_at(&read, 1), count_at(&read, 3)), (6, 4, 2));
     });
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::Ledger;
-use crate::histogram::Sum;
+use crate::histogram::distribution;
+use crate::overflows::SiteOverflows;
 use crate::site::{NAME_MIXED, Sites};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::sync::model::explore_reader;
@@ -52,29 +53,24 @@ fn a_polled_site_has_its_place_and_its_name() {
     let location = Location::caller();
     // Which row it will be.
     loom::model(move || {
-        let sites = Sites::new();
-        let row = sites.row(location);
-        PLACE.store(sites.rows().position(|other| ptr::eq(other, row)).expect("a row"), Relaxed);
+        PLACE.store(Sites::new().row(location).0, Relaxed);
     });
     explore_reader("site: two tasks of a new site", move || {
         let sites = Arc::new(Sites::new());
         let reading = Arc::clone(&sites);
         let reader = thread::spawn(move || {
-            let row = reading.rows().nth(PLACE.load(Relaxed)).expect("a row");
-            let (slow, polls) = (row.slow.load(Relaxed), row.read());
-            assert!(slow <= 1);
-            let Some((polls, name)) = polls else { return };
-            assert!(ptr::eq(row.location.load().expect("a place"), location));
-            assert!([7, NAME_MIXED].contains(&name), "{name}");
-            let mut sum = Sum::new();
-            sum.add(polls);
-            assert!(sum.distribution().count() <= 2);
+            let Some(site) = reading.read(PLACE.load(Relaxed)) else { return };
+            assert!(site.slow <= 1);
+            assert!(ptr::eq(site.location.expect("a place"), location));
+            assert!([7, NAME_MIXED].contains(&site.name), "{}", site.name);
+            assert!(distribution([(site.polls, site.overflow)].into_iter()).count() <= 2);
         });
-        sites.row(location).record(2, 7);
-        sites.row(location).record(3, 8);
-        sites.row(location).record_slow();
-        let row = sites.row(location);
-        assert!(row.read().is_some_and(|(polls, name)| polls.sum_ns() == 5 && name == NAME_MIXED));
+        let overflows = SiteOverflows::new();
+        sites.record(location, 2, 7, || &overflows);
+        sites.record(location, 3, 8, || &overflows);
+        sites.record_slow(location);
+        let site = sites.read(PLACE.load(Relaxed)).expect("polled");
+        assert_eq!((site.polls.sum_ns(), site.name, site.slow), (5, NAME_MIXED, 1));
         reader.join().unwrap();
     });
 }

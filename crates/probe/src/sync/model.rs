@@ -74,6 +74,11 @@ pub(crate) mod atomic {
             self.value.store(value, ordering);
         }
 
+        pub(crate) fn fetch_add(&self, value: u64, ordering: Ordering) -> u64 {
+            self.access();
+            self.value.fetch_add(value, ordering)
+        }
+
         fn access(&self) {
             if ARE_DEPENDENT.get() {
                 self.accesses.fetch_add(0, Relaxed);
