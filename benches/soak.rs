@@ -2,7 +2,8 @@
 //!
 //! *False reports*: cooperative tasks note how long each of their own polls took, by their own clock; a slow poll that the task does
 //! not know is a false report. *Host safety*: everything that a program may do, while stacks are copied as often as possible: panics,
-//! aborted tasks, libraries that come and go, allocators under stress, new processes, runtimes dropped in the middle of a poll.
+//! aborted tasks, libraries that come and go, allocators under stress, new processes, runtimes dropped in the middle of a poll; at the
+//! same time in a process with a signal handler of its own on the alternate stacks, and in one under a seccomp filter.
 //! Afterwards memory, files, threads and signal handlers must be as before. *Memory*: whether it grows with polls, tasks, spawn sites,
 //! slow polls, names and runtimes, a million to tens of millions of each.
 //!
@@ -14,6 +15,9 @@ mod common;
 #[path = "soak/false_reports.rs"]
 mod false_reports;
 #[cfg(target_os = "linux")]
+#[path = "../crates/probe/tests/it/watchdog/filter.rs"]
+mod filter;
+#[cfg(target_os = "linux")]
 #[path = "soak/heap.rs"]
 mod heap;
 #[cfg(target_os = "linux")]
@@ -22,6 +26,9 @@ mod host;
 #[cfg(target_os = "linux")]
 #[path = "soak/host_safety.rs"]
 mod host_safety;
+#[cfg(target_os = "linux")]
+#[path = "soak/hosts.rs"]
+mod hosts;
 #[cfg(target_os = "linux")]
 #[path = "soak/library.rs"]
 mod library;
@@ -34,6 +41,9 @@ mod many_sites;
 #[cfg(target_os = "linux")]
 #[path = "soak/memory.rs"]
 mod memory;
+#[cfg(target_os = "linux")]
+#[path = "../crates/probe/tests/it/watchdog/profiler.rs"]
+mod profiler;
 #[path = "soak/progress.rs"]
 mod progress;
 #[cfg(target_os = "linux")]
@@ -57,12 +67,22 @@ struct Request {
     false_reports: bool,
     host_safety: bool,
     memory: bool,
+    /// This process is to be such a host, and nothing but host safety is run.
+    #[cfg(target_os = "linux")]
+    host: Option<hosts::Kind>,
 }
 
 impl Request {
     fn read(words: impl Iterator<Item = String>) -> Result<Request, String> {
         let length = if is_measuring() { DEFAULT } else { SHORTEST };
-        let mut request = Request { length, false_reports: true, host_safety: true, memory: true };
+        let mut request = Request {
+            length,
+            false_reports: true,
+            host_safety: true,
+            memory: true,
+            #[cfg(target_os = "linux")]
+            host: None,
+        };
         // Cargo adds `--bench` itself.
         let mut words = words.filter(|word| word != "--bench");
         while let Some(word) = words.next() {
@@ -76,6 +96,10 @@ impl Request {
                 "host-safety" => (request.false_reports, request.memory) = (false, false),
                 "memory" => (request.false_reports, request.host_safety) = (false, false),
                 "all" => {}
+                #[cfg(target_os = "linux")]
+                other if let Some(kind) = hosts::Kind::named(other) => {
+                    (request.false_reports, request.memory, request.host) = (false, false, Some(kind));
+                }
                 other => {
                     let known = "`--minutes N`, `false-reports`, `host-safety`, `memory` or `all`";
                     return Err(format!("cannot understand `{other}`: give {known}"));
@@ -115,7 +139,10 @@ fn main() -> ExitCode {
     }
     #[cfg(target_os = "linux")]
     if request.host_safety {
-        failures.extend(host_safety::run(request.length));
+        failures.extend(match request.host {
+            Some(kind) => host_safety::run(request.length, Some(kind)),
+            None => host_safety::run_all(request.length),
+        });
     }
     #[cfg(target_os = "linux")]
     if request.memory {

@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 
 use crate::host::{Host, dispositions, threads, wait_for_threads};
 use crate::loads::{self, Counts};
-use crate::{library, progress};
+use crate::{hosts, library, progress};
 
 /// The lowest threshold that makes sense: a shorter poll is over before anything can look.
 /// The benchmark's own threads: the one that runs it, and the one that watches its progress.
@@ -32,7 +32,11 @@ const RSS_SLACK_KIB: u64 = 128 << 10;
 
 /// The reports of the probes.
 #[derive(Default)]
-pub(crate) struct Seen(Mutex<Reports>);
+pub(crate) struct Seen {
+    reports: Mutex<Reports>,
+    /// Whether the probes are told that a filter permits their calls.
+    is_confined: bool,
+}
 
 #[derive(Default)]
 struct Reports {
@@ -48,12 +52,13 @@ impl Seen {
     /// Installs a probe that counts its reports here.
     pub(crate) fn probe(self: &Arc<Seen>, runtime: &mut Builder) -> Probe {
         let seen = Arc::clone(self);
-        let builder = Probe::builder().slow_poll_threshold(THRESHOLD).on_slow_poll(move |poll| seen.add(poll));
+        let builder = Probe::builder().slow_poll_threshold(THRESHOLD).permitted_by_seccomp(self.is_confined);
+        let builder = builder.on_slow_poll(move |poll| seen.add(poll));
         builder.install(runtime).expect("the threshold is not 0, and threads can be started")
     }
 
     fn add(&self, poll: &SlowPoll) {
-        let mut reports = self.0.lock().expect("nobody panics with it");
+        let mut reports = self.reports.lock().expect("nobody panics with it");
         reports.slow_polls += 1;
         reports.captures += u64::from(poll.evidence.captures);
         match poll.evidence.stack_complete {
@@ -65,8 +70,16 @@ impl Seen {
     }
 }
 
+/// Runs this host, and meanwhile those that are harder to look at, in processes of their own; returns the failures.
+pub(crate) fn run_all(length: Duration) -> Vec<String> {
+    let others = hosts::start(length);
+    let mut failures = run(length, None);
+    failures.extend(hosts::finish(others));
+    failures
+}
+
 /// Runs rounds for so long, and prints what was done and what the process has afterwards; returns the failures.
-pub(crate) fn run(length: Duration) -> Vec<String> {
+pub(crate) fn run(length: Duration, kind: Option<hosts::Kind>) -> Vec<String> {
     println!("\nhost safety: stacks copied from {THRESHOLD:?} on");
     if library::load_and_unload(Duration::ZERO).is_none() {
         println!("no zlib to load and unload: that part is skipped");
@@ -75,7 +88,9 @@ pub(crate) fn run(length: Duration) -> Vec<String> {
     }
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
-    let (seen, counts) = (Arc::new(Seen::default()), Arc::new(Counts::default()));
+    let seen = Seen { is_confined: kind == Some(hosts::Kind::Filter), ..Seen::default() };
+    let (seen, counts) = (Arc::new(seen), Arc::new(Counts::default()));
+    kind.inspect(|kind| kind.become_one());
     let mut failures = Vec::new();
     // Waits for the threads of earlier parts, which must not count as there from the start.
     if let Err(left) = wait_for_threads(THREADS, PATIENCE) {
@@ -151,7 +166,7 @@ fn print_counts(seen: &Seen, counts: &Counts, rounds: usize, time: Duration) {
     line("allocations", counts.allocations.load(Relaxed));
     line("runtimes dropped mid-poll", counts.runtimes_dropped.load(Relaxed));
     line("probes installed and dropped", counts.probes_dropped.load(Relaxed));
-    let reports = seen.0.lock().expect("nobody panics with it");
+    let reports = seen.reports.lock().expect("nobody panics with it");
     line("slow polls", reports.slow_polls);
     line("captures", reports.captures);
     line("polls with a complete stack", reports.complete);

@@ -38,14 +38,10 @@ pub(crate) fn run(sites: u64, readings: usize) -> Result<(Vec<Reading>, Duration
     readings.map(|readings| (readings, compiling)).ok_or_else(|| "its output is not readings".to_owned())
 }
 
-/// Runs it to its end, and tells meanwhile that this is not stuck.
+/// Runs it to its end.
 fn output_of(command: &mut Command) -> io::Result<Output> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    while child.try_wait()?.is_none() {
-        progress::begin("a program of many spawn sites");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    let output = child.wait_with_output()?;
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let output = progress::output_of(child, "a program of many spawn sites")?;
     match output.status.success() {
         true => Ok(output),
         false => Err(io::Error::other(format!("{}: {}", output.status, String::from_utf8_lossy(&output.stderr)))),

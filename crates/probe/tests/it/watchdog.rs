@@ -5,11 +5,13 @@
 
 mod alone;
 mod confined;
+mod filter;
 mod handlers;
 mod harmless;
 mod hung;
 mod interrupted;
 mod obstructed;
+mod profiler;
 
 use std::hint::black_box;
 use std::io::{Read as _, Write as _};
