@@ -28,10 +28,11 @@ pub fn open_files(settings: &Settings) -> u64 {
     OWN + (inputs + connections) as u64
 }
 
-/// How many more a run can use but does not need: files that took the inputs' names, and earlier files, kept to confirm the merge.
+/// How many more a run can use but does not need: files that took the inputs' names, their folders, which are watched, and earlier
+/// files, kept to confirm the merge.
 pub fn more_open_files(settings: &Settings) -> u64 {
     match &settings.workload {
-        Workload::Files(files) if files.follow => (KEPT_OPEN + 2 * files.inputs.len()) as u64,
+        Workload::Files(files) if files.follow => (KEPT_OPEN + 3 * files.inputs.len()) as u64,
         _ => 0,
     }
 }
