@@ -26,12 +26,12 @@ pub struct Snapshot {
     pub clock: ClockSource,
     /// What counts as a slow poll (`>=`).
     pub slow_poll_threshold: Duration,
-    /// How long polls lasted: a poll's own time, without that of polls that ran within it.
+    /// How long polls lasted, to three significant digits: a poll's own time, without that of polls that ran within it.
     pub polls: Distribution,
-    /// Wake to poll start; `None` where this build cannot see it.
+    /// Wake to poll start, to two significant digits; `None` where this build cannot see it.
     pub schedule_latency: Option<Distribution>,
     /// From a worker's unpark to its next park, or to the end of a watched `block_on` future: how long it ran without
-    /// waiting for events. It still looked for events in between, every 61 polls by default. A worker that
+    /// waiting for events, to two significant digits. It still looked for events in between, every 61 polls by default. A worker that
     /// `block_in_place` hands to another thread counts there. Blind spot: where an unwatched `block_on` returns and is
     /// called again on one thread without a park in between, the time outside it is in the stretch.
     pub busy_stretches: Distribution,
