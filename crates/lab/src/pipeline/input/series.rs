@@ -202,3 +202,72 @@ fn series(path: &Path) -> Vec<(PathBuf, Metadata)> {
     // With the folder as in the input's path.
     entries.filter_map(|entry| Some((path.with_file_name(entry.file_name()), entry.metadata().ok()?))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const READ: &[u8] = b"first line\nsecond line\n";
+
+    /// What was read of `a.log` before it was cut.
+    fn mark() -> Mark {
+        Mark { offset: READ.len() as u64, bytes: READ.to_vec() }
+    }
+
+    /// The name of the copy that is found among files with these names and contents.
+    fn found(files: &[(&str, &[u8])], mark: &Mark, late_by: Duration, known: Option<bool>) -> Option<String> {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            fs::write(folder.path().join(name), content).unwrap();
+        }
+        let metadata = fs::metadata(folder.path().join(files[0].0)).unwrap();
+        let since = metadata.modified().unwrap() + late_by;
+        let known: Vec<_> = known.map(|is_as_it_was| (identity(&metadata), is_as_it_was)).into_iter().collect();
+        let new = |file| Generation::new(file, 1, 1 << 16).ok();
+        let (name, copy) = copy(&folder.path().join("a.log"), mark, since, &known, new)?;
+        assert_eq!(identity(&fs::metadata(&name).unwrap()), copy.identity, "the file that is opened has the name");
+        Some(name.file_name().unwrap().to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_copy_has_what_was_read_at_its_place() {
+        let longer = [READ, b"third line\n"].concat();
+        let moved = [b"line before\n", READ].concat();
+        let other = b"first line\nanother one\n";
+        let find = |content| found(&[("a.log.1", content)], &mark(), Duration::ZERO, None);
+        assert_eq!(find(READ).as_deref(), Some("a.log.1"));
+        assert_eq!(find(&longer).as_deref(), Some("a.log.1"));
+        assert_eq!(find(&moved), None, "at another place");
+        assert_eq!(find(&READ[..READ.len() - 1]), None, "shorter than what was read");
+        assert_eq!(find(other), None, "as long, with other lines");
+    }
+
+    #[test]
+    fn a_part_of_a_line_tells_no_copy_from_others() {
+        let find = |read: &[u8]| {
+            let mark = Mark { offset: read.len() as u64, bytes: read.to_vec() };
+            found(&[("a.log.1", read)], &mark, Duration::ZERO, None)
+        };
+        assert_eq!(find(b"short"), None);
+        assert_eq!(find(b"short\n").as_deref(), Some("a.log.1"));
+        assert_eq!(find(&[b'x'; TELLING]).as_deref(), Some("a.log.1"));
+    }
+
+    #[test]
+    fn a_copy_of_another_time_or_a_file_that_is_known_is_not_the_copy() {
+        let find = |late_by, known| found(&[("a.log.1", READ)], &mark(), late_by, known);
+        assert_eq!(find(BEFORE_THE_CUT / 2, None).as_deref(), Some("a.log.1"), "made not long before the look");
+        assert_eq!(find(BEFORE_THE_CUT * 2, None), None, "made long before");
+        assert_eq!(find(Duration::ZERO, Some(true)), None, "known, and as it was");
+        assert_eq!(find(Duration::ZERO, Some(false)).as_deref(), Some("a.log.1"), "a copy was written over it");
+    }
+
+    #[test]
+    fn of_two_copies_the_newest_by_name_is_taken_and_names_of_no_series_are_left() {
+        let find = |files: &[(&str, &[u8])]| found(files, &mark(), Duration::ZERO, None);
+        assert_eq!(find(&[("a.log.2", READ), ("a.log.1", READ)]).as_deref(), Some("a.log.1"));
+        let dated = find(&[("a.log-20261121", READ), ("a.log-20261122", READ)]);
+        assert_eq!(dated.as_deref(), Some("a.log-20261122"));
+        assert_eq!(find(&[("a.log.1.gz", READ), ("a.log.old", READ), ("b.log.1", READ)]), None);
+    }
+}
