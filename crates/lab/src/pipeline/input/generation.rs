@@ -19,6 +19,8 @@ use crate::pipeline::file::{Identity, Times, Version, identity, times};
 const ANCHOR: usize = 256;
 /// The number of first bytes that are compared to tell whether one file is a copy of another.
 const COMPARED: usize = 64 << 10;
+/// The number of bytes that tell a line from others.
+pub(super) const TELLING: usize = 16;
 /// The most bytes from a FIFO that are kept to confirm the merge with.
 const SPOOLED: u64 = 256 << 20;
 
@@ -36,7 +38,12 @@ impl Mark {
         file.read_exact_at(&mut there, self.offset - self.bytes.len() as u64).is_ok() && there == self.bytes
     }
 
-    /// The same, but false if nothing was read: that fits every file.
+    /// Whether it tells a file from others: a part of a line can begin any.
+    pub(super) fn is_telling(&self) -> bool {
+        self.bytes.len() >= TELLING || memchr(b'\n', &self.bytes).is_some()
+    }
+
+    /// Whether a file has these bytes at that place, but false if nothing was read: that fits every file.
     pub(super) fn identifies(&self, file: &File) -> bool {
         self.offset > 0 && self.is_in(file)
     }
@@ -161,7 +168,10 @@ impl Generation {
 
     /// Whether a file is a copy of this one, as it is or as it was: it has what was read of this one, or a part of this one's content.
     pub(super) fn is_copied_in(&self, file: &File) -> bool {
-        (!self.anchor.is_empty() && self.mark().is_in(file)) || is_copy_of(file, &self.file)
+        let mark = self.mark();
+        // A copy of so little that it tells nothing has no more than that.
+        let is_enough = || mark.is_telling() || file.metadata().is_ok_and(|metadata| metadata.len() == mark.offset);
+        (mark.identifies(file) && is_enough()) || is_copy_of(file, &self.file)
     }
 
     /// The place up to which it was read, and the bytes before it.
@@ -411,6 +421,27 @@ mod tests {
         longer.restart();
         assert_eq!(longer.look(false).unwrap(), FileLook::Same);
         assert_eq!(read_all(&mut longer).0, "ONE\nTWO\nTHREE\n");
+    }
+
+    #[test]
+    fn a_copy_of_what_tells_nothing_has_no_more_than_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            File::open(path).unwrap()
+        };
+        let is_copied = |read: &str, other: &str| {
+            let mut generation = Generation::new(file("a", read), 0, 1 << 10).unwrap();
+            generation.look(false).unwrap();
+            read_all(&mut generation);
+            generation.is_copied_in(&file("b", other))
+        };
+        assert!(is_copied("L", "L"));
+        assert!(!is_copied("L", "L16-1,\nL17-1,\n"), "the first letter of a line begins every line");
+        assert!(is_copied("L16-1,\n", "L16-1,\nL17-1,\n"), "a line tells");
+        assert!(is_copied(&"L".repeat(TELLING), &"L".repeat(TELLING + 1)), "so does so much of one");
+        assert!(!is_copied("", "L16-1,\n"), "nothing was read");
     }
 
     #[test]

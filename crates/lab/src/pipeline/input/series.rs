@@ -7,15 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use memchr::memchr;
-
 use super::generation::{Generation, Mark, begin_alike, is_copy_of};
 use crate::pipeline::clock::{self, TICK};
 use crate::pipeline::file::{Identity, folder_of, identity, open_file};
 use crate::pipeline::planted::{Planted, is_planted};
 
-/// The number of bytes that tell a line from others.
-const TELLING: usize = 16;
 /// The longest time between the end of copying a file and cutting it. An older copy is one of another time, even if it begins with
 /// the same lines.
 const BEFORE_THE_CUT: Duration = Duration::from_secs(10);
@@ -162,8 +158,7 @@ pub(super) fn copy(
     known: &[(Identity, bool)],
     new: impl Fn(File) -> Option<Generation>,
 ) -> Option<(PathBuf, Generation)> {
-    // A part of a line can begin any file.
-    if mark.bytes.len() < TELLING && memchr(b'\n', &mark.bytes).is_none() {
+    if !mark.is_telling() {
         return None;
     }
     let is_new = |metadata: &Metadata| match known.iter().find(|(known, _)| *known == identity(metadata)) {
@@ -205,6 +200,7 @@ fn series(path: &Path) -> Vec<(PathBuf, Metadata)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::generation::TELLING;
     use super::*;
 
     const READ: &[u8] = b"first line\nsecond line\n";
