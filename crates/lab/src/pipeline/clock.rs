@@ -4,6 +4,7 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The longest tick of a kernel's clock: two moments of which the times of files are further apart are certainly different ones.
@@ -45,6 +46,20 @@ pub(super) fn changed(metadata: &Metadata) -> SystemTime {
     time(metadata.ctime(), metadata.ctime_nsec())
 }
 
+/// The magic numbers of file systems of which a folder's time of modification moves with each name that comes or goes: ext4, XFS, Btrfs,
+/// tmpfs, ramfs, overlayfs, F2FS, ZFS and bcachefs. With others it may stand still (FUSE), or be an old one that is remembered (NFS).
+const DATING: [u32; 9] =
+    [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x8584_58f6, 0x794c_7630, 0xf2f5_2010, 0x2fc1_2fc1, 0xca45_1a4e];
+
+/// Whether a folder's time of modification certainly tells that no name in it came or went.
+pub(super) fn is_dated(folder: &Path) -> bool {
+    #[cfg(test)]
+    if let Some(is_dated) = virtual_clock::are_folders_dated() {
+        return is_dated;
+    }
+    rustix::fs::statfs(folder).is_ok_and(|system| DATING.contains(&(system.f_type as u32)))
+}
+
 fn time(seconds: i64, nanoseconds: i64) -> SystemTime {
     let whole = Duration::from_secs(seconds.unsigned_abs());
     let second = if seconds < 0 { UNIX_EPOCH.checked_sub(whole) } else { UNIX_EPOCH.checked_add(whole) };
@@ -79,6 +94,7 @@ pub(super) mod virtual_clock {
         now: Duration,
         tick: Duration,
         has_births: bool,
+        are_folders_dated: bool,
         files: HashMap<Identity, FileTimes>,
     }
 
@@ -90,10 +106,14 @@ pub(super) mod virtual_clock {
         CLOCK.with_borrow_mut(|clock| clock.as_mut().map(of))
     }
 
-    /// Begins, for file systems that round down to a tick, with or without times of creation.
-    pub(in crate::pipeline) fn begin(tick: Duration, has_births: bool) {
+    /// Begins, for file systems that round down to a tick, with or without times of creation and times of folders.
+    pub(in crate::pipeline) fn begin(tick: Duration, has_births: bool, are_folders_dated: bool) {
         let now = Duration::from_secs(1_000_000_000);
-        CLOCK.set(Some(Clock { now, tick, has_births, files: HashMap::new() }));
+        CLOCK.set(Some(Clock { now, tick, has_births, are_folders_dated, files: HashMap::new() }));
+    }
+
+    pub(in crate::pipeline) fn are_folders_dated() -> Option<bool> {
+        with(|clock| clock.are_folders_dated)
     }
 
     pub(in crate::pipeline) fn end() {
@@ -145,5 +165,18 @@ pub(super) mod virtual_clock {
                 times.changed = now;
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_a_file_system_that_nothing_is_known_of_is_not_dated() {
+        assert!(!is_dated(Path::new("/proc")));
+        assert!(!is_dated(Path::new("/there/is/no/such/folder")));
+        let in_memory = Path::new("/dev/shm");
+        assert!(!in_memory.exists() || is_dated(in_memory));
     }
 }

@@ -135,6 +135,16 @@ impl Inotify {
         table.overflow();
     }
 
+    /// Watches nothing any more: those who watched are gone.
+    #[cfg(test)]
+    pub(super) fn forget(&self) {
+        let before = std::mem::take(&mut *self.watches.table());
+        for wd in before.folders.into_keys().chain(before.files.into_keys()) {
+            // Those of deleted files are gone by themselves.
+            let _ = inotify::remove_watch(&self.watches.inotify, wd);
+        }
+    }
+
     /// Begins to watch a name, of which this file is known.
     ///
     /// # Errors

@@ -15,6 +15,8 @@ pub(super) enum Planted {
     NoBirths,
     /// A file that came and went between two looks is not thought of.
     GoneBetweenLooks,
+    /// A folder's time that stands still counts for a folder in which nothing happened.
+    StillFolder,
     /// What was read is not compared with what is there.
     Hole,
 }

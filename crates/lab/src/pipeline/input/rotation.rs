@@ -45,8 +45,8 @@ pub(super) struct Rotation {
 #[derive(Debug, Clone, Copy)]
 struct Folder {
     identity: Identity,
-    /// When a name in it last came or went.
-    modified: SystemTime,
+    /// When a name in it last came or went, if its file system tells.
+    modified: Option<SystemTime>,
     at: SystemTime,
 }
 
@@ -65,7 +65,8 @@ fn link(files: &Generations) -> Option<Identity> {
 /// Whether no name came or went between two looks, but in the tick of the first.
 fn is_same_folder(before: Option<Folder>, now: Option<Folder>) -> bool {
     before.zip(now).is_some_and(|(before, now)| {
-        (before.identity, before.modified) == (now.identity, now.modified) && before.modified + TICK < before.at
+        let is_same = (before.identity, before.modified) == (now.identity, now.modified);
+        is_same && before.modified.is_some_and(|modified| modified + TICK < before.at)
     })
 }
 
@@ -142,8 +143,11 @@ impl Rotation {
 
     fn look_at_folder(&self, files: &Generations) -> Option<Folder> {
         let at = clock::now();
-        let metadata = folder_of(files.path()).metadata().ok()?;
-        Some(Folder { identity: identity(&metadata), modified: clock::modified(&metadata), at })
+        let path = folder_of(files.path());
+        let metadata = path.metadata().ok()?;
+        let is_dated = clock::is_dated(path) || is_planted(Planted::StillFolder);
+        let modified = is_dated.then(|| clock::modified(&metadata));
+        Some(Folder { identity: identity(&metadata), modified, at })
     }
 
     /// Adds the files of which events told.
@@ -326,7 +330,9 @@ impl Rotation {
                 }
                 let is_certain = self.adopt_between(None, files)?;
                 let last = files.newest().file();
-                if !is_certain || !folder.is_some_and(|folder| gap::was_nothing_after(last, folder.modified)) {
+                if !is_certain
+                    || !folder.and_then(|folder| folder.modified).is_some_and(|at| gap::was_nothing_after(last, at))
+                {
                     self.tell_unseen(files);
                 }
             }

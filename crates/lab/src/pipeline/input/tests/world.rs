@@ -293,8 +293,8 @@ impl World {
         self.holder = Some(file);
         self.turns.push(Turn::Took { file, at: self.changed_at(file) });
         let named = &mut self.files[file];
-        // A look must see that a file that was left long ago has the name again.
-        named.is_known &= !named.is_left;
+        // A look must see that a file that was left long ago, or will be at the next look, has the name again.
+        named.is_known &= !named.is_left && !named.is_retired;
         (named.is_retired, named.is_left) = (false, false);
         if !std::mem::replace(&mut named.had_name, true) {
             // For the name, its lines are written now.

@@ -13,7 +13,10 @@ impl World {
     }
 
     pub(super) fn touch_folder(&self) {
-        if let Ok(metadata) = self.folder.metadata() {
+        let is_dated = virtual_clock::are_folders_dated() == Some(true);
+        if let Ok(metadata) = self.folder.metadata()
+            && is_dated
+        {
             virtual_clock::is_modified(&metadata);
         }
     }
@@ -109,9 +112,12 @@ impl World {
         if is_known {
             return;
         }
-        self.files[file].is_left = true;
-        self.files[file].is_retired = true;
-        self.texts.iter_mut().filter(|text| text.file == file).for_each(|text| text.is_owed = false);
+        let lost = &mut self.files[file];
+        (lost.is_left, lost.is_retired) = (true, true);
+        // What was read when it was known stays owed.
+        let sure = if lost.changed.is_none() { lost.sure } else { 0 };
+        let not_read = self.texts.iter_mut().filter(|text| text.file == file && text.end > sure);
+        not_read.for_each(|text| text.is_owed = false);
         self.must_tell += u64::from(must_tell);
         self.may_tell = true;
     }
