@@ -1,7 +1,7 @@
 //! What becomes of a merge on a disk that fails: at call n, for n = 1, 2, 3, … until a run completes without the fault, once and
 //! from n on, in every mode. Lines may be lost then, but never silently.
 
-mod disk;
+pub(crate) mod disk;
 mod hang;
 mod places;
 mod reading;

@@ -1,7 +1,9 @@
 //! A disk that fails when told: a FUSE file system, kept in memory, of whose one file the n-th call of a kind goes wrong.
+//! Files can be renamed, linked to, replaced and deleted while they are open; it knows when a file changed, but not when it was made.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -9,8 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
-    INodeNo, LockOwner, OpenFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
-    ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    INodeNo, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
+    ReplyEntry, ReplyOpen, ReplyWrite, Request, TimeOrNow, WriteFlags,
 };
 
 /// A kind of call that can go wrong.
@@ -45,12 +47,17 @@ pub(super) struct Plan {
     pub(super) more: u64,
 }
 
-/// A file or, without content, a folder.
+/// A file, a link with its target as content or, without content, a folder.
 #[derive(Debug)]
 struct Node {
+    /// The folder; 0 when it has lost its name and is only held open.
     parent: u64,
     name: OsString,
     content: Option<Vec<u8>>,
+    link: bool,
+    /// When its content changed, and when anything of it did.
+    written: SystemTime,
+    touched: SystemTime,
     /// The process that made it, if known.
     owner: Option<u32>,
 }
@@ -71,7 +78,7 @@ struct State {
 }
 
 /// The disk, mounted; unmounted when dropped.
-pub(super) struct Disk {
+pub(crate) struct Disk {
     state: Shared,
     _session: BackgroundSession,
 }
@@ -81,7 +88,7 @@ struct Shared(Arc<Mutex<State>>);
 
 impl Disk {
     /// Mounts a disk on which the calls of files of that name go wrong.
-    pub(super) fn mount(at: &Path, victim: &'static str) -> std::io::Result<Disk> {
+    pub(crate) fn mount(at: &Path, victim: &'static str) -> std::io::Result<Disk> {
         let state = Shared::default();
         *state.lock() = State { last: INodeNo::ROOT.0, victim, ..State::default() };
         let session = fuser::spawn_mount(state.clone(), at, &Config::default())?;
@@ -163,11 +170,8 @@ impl Shared {
 
     fn remove(&self, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let mut state = self.lock();
-        match state.find(parent, name) {
-            Some(ino) => {
-                state.nodes.remove(&ino);
-                reply.ok();
-            }
+        match state.unname(parent, name) {
+            Some(()) => reply.ok(),
             None => reply.error(Errno::ENOENT),
         }
     }
@@ -185,7 +189,10 @@ const TTL: Duration = Duration::ZERO;
 impl State {
     fn add(&mut self, parent: INodeNo, name: &OsStr, content: Option<Vec<u8>>) -> FileAttr {
         self.last += 1;
-        self.nodes.insert(self.last, Node { parent: parent.0, name: name.to_owned(), content, owner: None });
+        let now = SystemTime::now();
+        let (parent, name) = (parent.0, name.to_owned());
+        let node = Node { parent, name, content, link: false, written: now, touched: now, owner: None };
+        self.nodes.insert(self.last, node);
         self.attributes(INodeNo(self.last)).expect("it was made just now")
     }
 
@@ -198,20 +205,42 @@ impl State {
         self.nodes.get(&ino.0).map(|node| node.name.clone()).unwrap_or_default()
     }
 
+    /// Takes an entry's name: whoever has it open keeps it, until the kernel forgets it.
+    fn unname(&mut self, parent: INodeNo, name: &OsStr) -> Option<()> {
+        let ino = self.find(parent, name)?;
+        self.nodes.entry(ino).and_modify(|node| {
+            (node.parent, node.name, node.touched) = (0, OsString::new(), SystemTime::now());
+        });
+        Some(())
+    }
+
+    /// Gives an entry another name, in the place of what had it.
+    fn rename(&mut self, from: (INodeNo, &OsStr), to: (INodeNo, &OsStr)) -> Option<()> {
+        let ino = self.find(from.0, from.1)?;
+        if self.find(to.0, to.1) != Some(ino) {
+            self.unname(to.0, to.1);
+        }
+        self.nodes.entry(ino).and_modify(|node| {
+            (node.parent, node.name, node.touched) = (to.0.0, to.1.to_owned(), SystemTime::now());
+        });
+        Some(())
+    }
+
     fn attributes(&self, ino: INodeNo) -> Option<FileAttr> {
-        let content = if ino == INodeNo::ROOT { None } else { self.nodes.get(&ino.0)?.content.as_ref() };
+        let node = if ino == INodeNo::ROOT { None } else { Some(self.nodes.get(&ino.0)?) };
+        let content = node.and_then(|node| node.content.as_ref());
         let size = content.map_or(0, |content| content.len() as u64);
         Some(FileAttr {
             ino,
             size,
             blocks: size.div_ceil(512),
             atime: UNIX_EPOCH,
-            mtime: UNIX_EPOCH,
-            ctime: UNIX_EPOCH,
+            mtime: node.map_or(UNIX_EPOCH, |node| node.written),
+            ctime: node.map_or(UNIX_EPOCH, |node| node.touched),
             crtime: UNIX_EPOCH,
-            kind: if content.is_some() { FileType::RegularFile } else { FileType::Directory },
+            kind: node.map_or(FileType::Directory, Node::kind),
             perm: if content.is_some() { 0o644 } else { 0o755 },
-            nlink: 1,
+            nlink: u32::from(node.is_none_or(|node| node.parent != 0)),
             uid: 0,
             gid: 0,
             rdev: 0,
@@ -220,12 +249,31 @@ impl State {
         })
     }
 
+    /// Changes a file's content.
+    fn change(&mut self, ino: INodeNo, how: impl FnOnce(&mut Vec<u8>)) {
+        let Some(Node { content: Some(content), written, touched, .. }) = self.nodes.get_mut(&ino.0) else { return };
+        how(content);
+        *written = SystemTime::now();
+        *touched = *written;
+    }
+
     /// Takes the first of these bytes.
     fn take(&mut self, ino: INodeNo, offset: u64, data: &[u8], taken: usize) {
-        let Some(content) = self.nodes.get_mut(&ino.0).and_then(|node| node.content.as_mut()) else { return };
-        let end = offset as usize + taken;
-        content.resize(content.len().max(end), 0);
-        content[offset as usize..end].copy_from_slice(&data[..taken]);
+        self.change(ino, |content| {
+            let end = offset as usize + taken;
+            content.resize(content.len().max(end), 0);
+            content[offset as usize..end].copy_from_slice(&data[..taken]);
+        });
+    }
+}
+
+impl Node {
+    fn kind(&self) -> FileType {
+        match (&self.content, self.link) {
+            (None, _) => FileType::Directory,
+            (Some(_), true) => FileType::Symlink,
+            (Some(_), false) => FileType::RegularFile,
+        }
     }
 }
 
@@ -263,8 +311,8 @@ impl Filesystem for Shared {
         _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        if let (Some(size), Some(Node { content: Some(content), .. })) = (size, self.lock().nodes.get_mut(&ino.0)) {
-            content.resize(size as usize, 0);
+        if let Some(size) = size {
+            self.lock().change(ino, |content| content.resize(size as usize, 0));
         }
         self.getattr(request, ino, handle, reply);
     }
@@ -281,11 +329,47 @@ impl Filesystem for Shared {
         self.remove(parent, name, reply);
     }
 
+    fn rename(
+        &self,
+        _: &Request,
+        parent: INodeNo,
+        name: &OsStr,
+        to: INodeNo,
+        new: &OsStr,
+        flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        if !flags.is_empty() {
+            return reply.error(Errno::EINVAL);
+        }
+        match self.lock().rename((parent, name), (to, new)) {
+            Some(()) => reply.ok(),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn symlink(&self, _: &Request, parent: INodeNo, name: &OsStr, target: &Path, reply: ReplyEntry) {
+        let mut state = self.lock();
+        let made = state.add(parent, name, Some(target.as_os_str().as_bytes().to_vec()));
+        state.nodes.entry(made.ino.0).and_modify(|node| node.link = true);
+        reply.entry(&TTL, &FileAttr { kind: FileType::Symlink, ..made }, Generation(0));
+    }
+
+    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        match self.lock().nodes.get(&ino.0).and_then(|node| node.content.as_deref()) {
+            Some(target) => reply.data(target),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn forget(&self, _: &Request, ino: INodeNo, _: u64) {
+        self.lock().nodes.retain(|&number, node| number != ino.0 || node.parent != 0);
+    }
+
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         // What comes after what was listed last, by number: entries go while a folder is read.
         for (&found, node) in self.lock().nodes.range(offset + 1..).filter(|(_, node)| node.parent == ino.0) {
-            let kind = if node.content.is_some() { FileType::RegularFile } else { FileType::Directory };
-            if reply.add(INodeNo(found), found, kind, &node.name) {
+            if reply.add(INodeNo(found), found, node.kind(), &node.name) {
                 break;
             }
         }

@@ -17,6 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::{WATCHES, append, lines, make_room, rotated};
+use crate::faults::disk::Disk;
 use crate::faults::private_mounts;
 use crate::support::{finish, pollscope, send, wait_until};
 
@@ -221,15 +222,28 @@ fn run(around: &Path, way: &Way, watch: &str, seed: u64) -> (u64, u64, String) {
     (lost, twice, json["runs"][0]["merge"]["verdict"].as_str().unwrap_or_default().to_owned())
 }
 
-/// Folders on file systems of different kinds; one is kept in a folder of its own.
-fn places(own: &Path) -> Vec<(&'static str, PathBuf)> {
+/// Folders on file systems of different kinds; two are kept in a folder of its own, one of them as long as its disk is.
+fn places(own: &Path) -> (Vec<(&'static str, PathBuf)>, Option<Disk>) {
     let memory = Path::new("/dev/shm").is_dir().then(|| ("memory", PathBuf::from("/dev/shm")));
     let mut places: Vec<_> = [("disk", std::env::temp_dir())].into_iter().chain(memory).collect();
     match overlay(own) {
         Ok(overlay) => places.push(("overlay", overlay)),
         Err(why) => println!("SKIP: an overlay: {why}"),
     }
-    places
+    let disk = fuse(own).map_err(|why| println!("SKIP: FUSE: {why}")).ok();
+    places.extend(disk.iter().map(|_| ("FUSE", own.join("fuse"))));
+    (places, disk)
+}
+
+/// A disk of which no call goes wrong; its files have no time of birth.
+fn fuse(own: &Path) -> Result<Disk, String> {
+    if !Path::new("/dev/fuse").exists() {
+        return Err("there is no /dev/fuse".to_owned());
+    }
+    private_mounts()?;
+    let at = own.join("fuse");
+    fs::create_dir(&at).expect("made");
+    Disk::mount(&at, "").map_err(|error| error.to_string())
 }
 
 /// A folder over another one, for this thread and those that it starts.
@@ -251,7 +265,7 @@ fn nothing_is_lost_silently_however_a_log_is_rotated() {
     let each = std::env::var("POLLSCOPE_TAILS_RUNS").map_or(5, |runs| runs.parse().expect("it is a number"));
     let own = TempDir::new_in(if Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() });
     let own = own.expect("a folder");
-    let places = places(own.path());
+    let (places, _disk) = places(own.path());
     let mut all = Tally::default();
     println!(
         "| way | place | watch | runs | ok | lost | lost silently | called failed | doubted |\n|---|---|---|---|---|---|---|---|---|"
