@@ -313,19 +313,21 @@ fn a_log_that_may_not_be_read_after_its_rotation_is_waited_for() {
 
 #[test]
 fn who_may_not_be_told_of_changes_looks() {
-    let script = "echo 0 > /proc/sys/user/max_inotify_instances && exec \"$0\" \"$@\"";
-    let is_possible = run(Command::new("unshare").args(["-Ur", "sh", "-c", script, "true"])).status.success();
-    if !is_possible {
-        return println!("SKIP: the number of inotify instances cannot be limited, which takes user namespaces");
+    for limit in ["max_inotify_instances", "max_inotify_watches"] {
+        let script = format!("echo 0 > /proc/sys/user/{limit} && exec \"$0\" \"$@\"");
+        let is_possible = run(Command::new("unshare").args(["-Ur", "sh", "-c", &script, "true"])).status.success();
+        if !is_possible {
+            return println!("SKIP: inotify cannot be limited ({limit}), which takes user namespaces");
+        }
+        let folder = Folder::new();
+        let log = folder.write("a.log", "1\n");
+        let child = follow_as(&folder, "unshare", &["-Ur", "sh", "-c", &script]);
+        wait_until("the first line", || folder.path("out").exists() && folder.read("out") == b"1\n");
+        fs::rename(&log, rotated(&log, 1)).expect("renamed");
+        append(&log, "2\n");
+        wait_until("the second line", || folder.read("out") == b"1\n2\n");
+        send(&child, Signal::INT);
+        assert_ends(&finish(child), 130, &["cannot be watched by inotify", "it is looked at instead"]);
+        assert_eq!(recording(&folder)["merge"]["verdict"], "ok", "{limit}");
     }
-    let folder = Folder::new();
-    let log = folder.write("a.log", "1\n");
-    let child = follow_as(&folder, "unshare", &["-Ur", "sh", "-c", script]);
-    wait_until("the first line", || folder.path("out").exists() && folder.read("out") == b"1\n");
-    fs::rename(&log, rotated(&log, 1)).expect("renamed");
-    append(&log, "2\n");
-    wait_until("the second line", || folder.read("out") == b"1\n2\n");
-    send(&child, Signal::INT);
-    assert_ends(&finish(child), 130, &["cannot be watched by inotify", "it is looked at instead"]);
-    assert_eq!(recording(&folder)["merge"]["verdict"], "ok");
 }

@@ -111,7 +111,8 @@ impl Inotify {
     pub(super) fn start() -> io::Result<Inotify> {
         let inotify = Inotify::without_thread()?;
         let (watches, stop) = (Arc::clone(&inotify.watches), Arc::clone(&inotify.stop.0));
-        thread::Builder::new().name("inotify".to_owned()).spawn(move || watches.run(&stop))?;
+        let wait = |fds: &mut [PollFd<'_>]| poll(fds, None);
+        thread::Builder::new().name("inotify".to_owned()).spawn(move || watches.run(&stop, wait))?;
         Ok(inotify)
     }
 
@@ -403,10 +404,11 @@ impl Watches {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&self, stop: &OwnedFd) {
+    /// Reads events until `stop` is readable, or they cannot be waited for or read.
+    fn run(&self, stop: &OwnedFd, wait: impl Fn(&mut [PollFd<'_>]) -> rustix::io::Result<usize>) {
         loop {
             let mut fds = [PollFd::new(&self.inotify, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
-            let polled = poll(&mut fds, None);
+            let polled = wait(&mut fds);
             let mut table = self.table();
             match polled {
                 Err(Errno::INTR) => continue,
@@ -473,3 +475,6 @@ struct QueuedEvent {
     cookie: u32,
     name: Option<OsString>,
 }
+
+#[cfg(test)]
+mod tests;
