@@ -5,7 +5,7 @@
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The longest tick of a kernel's clock: two moments of which the times of files are further apart are certainly different ones.
 pub(super) const TICK: Duration = Duration::from_millis(10);
@@ -17,6 +17,20 @@ pub(super) fn now() -> SystemTime {
         return now;
     }
     SystemTime::now()
+}
+
+/// The same of the clock that nobody sets.
+pub(super) fn instant() -> Instant {
+    #[cfg(test)]
+    if let Some(now) = virtual_clock::instant() {
+        return now;
+    }
+    Instant::now()
+}
+
+/// How long ago that was.
+pub(super) fn since(moment: Instant) -> Duration {
+    instant().saturating_duration_since(moment)
 }
 
 /// When it was created, if the file system knows.
@@ -78,7 +92,7 @@ pub(super) mod virtual_clock {
     use std::cell::RefCell;
     use std::collections::HashMap;
     use std::fs::Metadata;
-    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+    use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
     use crate::pipeline::file::{Identity, identity};
 
@@ -91,12 +105,16 @@ pub(super) mod virtual_clock {
 
     #[derive(Debug)]
     struct Clock {
+        begun: Instant,
         now: Duration,
         tick: Duration,
         has_births: bool,
         are_folders_dated: bool,
         files: HashMap<Identity, FileTimes>,
     }
+
+    /// Its first time.
+    const BEGINNING: Duration = Duration::from_secs(1_000_000_000);
 
     thread_local! {
         static CLOCK: RefCell<Option<Clock>> = const { RefCell::new(None) };
@@ -108,8 +126,8 @@ pub(super) mod virtual_clock {
 
     /// Begins, for file systems that round down to a tick, with or without times of creation and times of folders.
     pub(in crate::pipeline) fn begin(tick: Duration, has_births: bool, are_folders_dated: bool) {
-        let now = Duration::from_secs(1_000_000_000);
-        CLOCK.set(Some(Clock { now, tick, has_births, are_folders_dated, files: HashMap::new() }));
+        let (begun, now) = (Instant::now(), BEGINNING);
+        CLOCK.set(Some(Clock { begun, now, tick, has_births, are_folders_dated, files: HashMap::new() }));
     }
 
     pub(in crate::pipeline) fn are_folders_dated() -> Option<bool> {
@@ -122,6 +140,11 @@ pub(super) mod virtual_clock {
 
     pub(in crate::pipeline) fn now() -> Option<SystemTime> {
         with(|clock| UNIX_EPOCH + clock.now)
+    }
+
+    /// As long after the beginning as it is now: a machine that is busy makes no difference.
+    pub(in crate::pipeline) fn instant() -> Option<Instant> {
+        with(|clock| clock.begun + (clock.now - BEGINNING))
     }
 
     pub(in crate::pipeline) fn times(metadata: &Metadata) -> Option<FileTimes> {
@@ -171,6 +194,16 @@ pub(super) mod virtual_clock {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_history_takes_the_time_that_passes_in_it() {
+        virtual_clock::begin(TICK, true, true);
+        let begun = instant();
+        assert_eq!(since(begun), Duration::ZERO);
+        virtual_clock::passes(Duration::from_secs(9));
+        assert_eq!(since(begun), Duration::from_secs(9));
+        virtual_clock::end();
+    }
 
     #[test]
     fn a_folder_of_a_file_system_that_nothing_is_known_of_is_not_dated() {

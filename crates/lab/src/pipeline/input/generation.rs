@@ -128,7 +128,7 @@ impl Generation {
             anchor: Vec::new(),
             changed: times(&metadata),
             looked_at: clock::now(),
-            grew_at: Instant::now(),
+            grew_at: clock::instant(),
             epoch: 0,
             stream,
         })
@@ -263,7 +263,7 @@ impl Generation {
             self.len = self.offset;
             return Ok(FileRead::Nothing);
         }
-        self.grew_at = Instant::now();
+        self.grew_at = clock::instant();
         Ok(FileRead::Bytes(new))
     }
 
@@ -289,7 +289,7 @@ impl Generation {
             Ok(_) => {
                 stream.had_writer = true;
                 self.offset += new as u64;
-                self.grew_at = Instant::now();
+                self.grew_at = clock::instant();
                 Ok(FileRead::Bytes(new))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

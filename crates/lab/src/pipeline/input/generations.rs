@@ -11,6 +11,7 @@ use super::events::{EventKind, Events};
 use super::evidence::{Account, Allowance, Stretch};
 use super::generation::{FileLook, FileRead, Generation, Mark};
 use super::series::{self, Between, Listing};
+use crate::pipeline::clock;
 use crate::pipeline::confirm::InputEvidence;
 use crate::pipeline::file::Identity;
 use crate::pipeline::sink::LineBatch;
@@ -70,7 +71,7 @@ impl Generations {
             open: VecDeque::with_capacity(1),
             count: 0,
             named_at,
-            grew_at: Instant::now(),
+            grew_at: clock::instant(),
             ready: VecDeque::new(),
             long_lines: 0,
             account: Account::new(path, is_followed),
@@ -92,7 +93,7 @@ impl Generations {
     /// The time without new data.
     pub(super) fn idle_for(&self) -> Duration {
         // A file without a name is not watched, and can grow at any moment.
-        if self.open.len() > 1 { Duration::ZERO } else { self.grew_at.elapsed() }
+        if self.open.len() > 1 { Duration::ZERO } else { clock::since(self.grew_at) }
     }
 
     /// The number of lines so far that exceeded the maximum and were split.
@@ -172,7 +173,7 @@ impl Generations {
             match file.read(chunk) {
                 Err(error) => return Err(self.failed("read", error)),
                 Ok(FileRead::Bytes(_)) => {
-                    self.grew_at = Instant::now();
+                    self.grew_at = clock::instant();
                     return Ok(ChunkRead::Bytes);
                 }
                 Ok(FileRead::Nothing) => {}
@@ -288,7 +289,7 @@ impl Generations {
 
     /// Goes on looking at a file for a while, even if it did not grow.
     pub(super) fn linger(&mut self, index: usize) {
-        self.open[index].grew_at = Instant::now();
+        self.open[index].grew_at = clock::instant();
     }
 
     /// The same for the newest: even if it was idle for long, its writer may not know yet that it lost its name.
@@ -318,7 +319,7 @@ impl Generations {
             }
         }
         self.push(file);
-        self.grew_at = Instant::now();
+        self.grew_at = clock::instant();
         Ok(())
     }
 
@@ -334,7 +335,7 @@ impl Generations {
     /// After a round that found nothing new, with all files read to their ends: leaves files without a name that did not grow for a
     /// while, and the oldest if there are too many, and frees memory.
     pub(super) fn rest_a_while(&mut self) {
-        while self.open.len() > 1 && (self.open.len() > MOST_AT_ONCE || self.open[0].grew_at.elapsed() >= LINGER) {
+        while self.open.len() > 1 && (self.open.len() > MOST_AT_ONCE || clock::since(self.open[0].grew_at) >= LINGER) {
             self.leave_oldest();
         }
         self.open.iter_mut().for_each(|file| file.buffer.rest_a_while());

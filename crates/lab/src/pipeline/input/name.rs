@@ -4,6 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::events::EventKind;
+use crate::pipeline::clock;
 
 /// How long no file has the name before that is recorded: after a renaming there is always a moment without a file.
 const LONG_MISSING: Duration = Duration::from_secs(1);
@@ -25,7 +26,7 @@ impl Name {
     /// From the error of a look or an open.
     pub(super) fn of(error: &io::Error) -> Name {
         match error.kind() {
-            io::ErrorKind::NotFound => Name::Missing { since: Instant::now(), is_recorded: false },
+            io::ErrorKind::NotFound => Name::Missing { since: clock::instant(), is_recorded: false },
             _ => Name::Unreadable(error.to_string()),
         }
     }
@@ -33,7 +34,9 @@ impl Name {
     /// Takes the result of a new look; returns an event if it is one.
     pub(super) fn becomes(&mut self, found: Name) -> Option<EventKind> {
         let (name, event) = match (std::mem::replace(self, Name::Fine), found) {
-            (Name::Missing { since, is_recorded: false }, Name::Missing { .. }) if since.elapsed() >= LONG_MISSING => {
+            (Name::Missing { since, is_recorded: false }, Name::Missing { .. })
+                if clock::since(since) >= LONG_MISSING =>
+            {
                 (Name::Missing { since, is_recorded: true }, Some(EventKind::Missing))
             }
             (before @ Name::Missing { .. }, Name::Missing { .. }) => (before, None),
