@@ -199,7 +199,8 @@ impl Rotation {
     /// A file that a look found is explained by events, if one came meanwhile. Otherwise nothing tells what was between two looks.
     fn explain(&mut self, files: &Generations) {
         let Some(Unexplained { identity, is_certain }) = self.unexplained.take() else { return };
-        if !is_certain && !self.watch.as_ref().is_some_and(|watch| watch.knows(identity)) {
+        let is_explained = is_certain || self.watch.as_ref().is_some_and(|watch| watch.knows(identity));
+        if !is_explained || is_planted(Planted::NeedlessLoss) {
             self.tell_unseen(files);
         }
     }

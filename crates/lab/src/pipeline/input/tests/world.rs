@@ -53,8 +53,8 @@ pub(super) struct World {
     is_blind: bool,
     /// How often files were lost of which the reader must tell.
     must_tell: u64,
-    /// Whether it may have told of one without need: nothing shows that there was none.
-    may_tell: bool,
+    /// How often it may have told of any, at most: of each of those, and where nothing shows that there was none.
+    may_tell: u64,
     is_punched: bool,
     number: u64,
     /// The history, to print after a failure.
@@ -161,7 +161,7 @@ impl World {
             has_copied: false,
             is_blind: false,
             must_tell: 0,
-            may_tell: false,
+            may_tell: 0,
             is_punched: false,
             number: 0,
             actions: Vec::new(),
@@ -249,7 +249,7 @@ impl World {
             self.clear_the_way();
             let file = which % self.files.len();
             // If it is switched on before the reader comes, nobody can tell that it led to a file that is known.
-            self.may_tell |= self.watch == Watched::ByEvents || self.holder == Some(file);
+            self.may_tell += u64::from(self.watch == Watched::ByEvents || self.holder == Some(file));
             self.link_to(file);
             self.is_any_order_right = true;
             self.name(file);
@@ -376,7 +376,7 @@ impl World {
         } else if self.obstacle.is_none() {
             symlink(self.folder.join("nowhere"), self.path()).unwrap();
             // If it is gone before it is looked at, it may have been a file.
-            self.may_tell |= self.watch == Watched::ByEvents;
+            self.may_tell += u64::from(self.watch == Watched::ByEvents);
             self.touch_folder();
             self.obstacle = Some(Obstacle::DanglingLink);
         }
@@ -473,7 +473,7 @@ impl World {
         let copies = (0..self.rotated.len()).map(|_| Rotated::Copy(self.next())).collect();
         self.rotated = copies;
         self.is_any_order_right = false;
-        (self.in_place, self.must_tell, self.may_tell) = (0, 0, false);
+        (self.in_place, self.must_tell, self.may_tell) = (0, 0, 0);
         let content = holder.content.clone();
         self.files.push(LogFile {
             content: Vec::new(),

@@ -85,8 +85,9 @@ impl World {
         if losses > 0 && self.in_place == 0 {
             return Err(format!("{losses} possible losses in place were recorded, and nothing can be lost"));
         }
-        if told.of_names > 0 && !self.may_tell {
-            return Err(format!("{} possible losses of files were recorded, and nothing can be lost", told.of_names));
+        if told.of_names > self.may_tell {
+            let (told, most) = (told.of_names, self.may_tell);
+            return Err(format!("{told} possible losses of files were recorded, and {most} at most can be"));
         }
         if is_complete && told.of_names < self.must_tell {
             return Err(format!("{} losses of files were recorded, and there are {}", told.of_names, self.must_tell));

@@ -119,18 +119,24 @@ impl World {
         let not_read = self.texts.iter_mut().filter(|text| text.file == file && text.end > sure);
         not_read.for_each(|text| text.is_owed = false);
         self.must_tell += u64::from(must_tell);
-        self.may_tell = true;
+        self.may_tell += u64::from(must_tell);
     }
 
     /// The reader has looked at the name, and has read the events before that.
     pub(in crate::pipeline::input::tests) fn was_name_looked_at(&mut self, is_last: bool) {
         self.was_drained();
-        self.may_tell |= self.is_blind || (self.watch == Watched::ByLooks && !self.is_gap_excluded(is_last));
+        if self.is_blind && self.watch == Watched::ByEvents {
+            // Of the queue and of the folder.
+            self.may_tell += 2;
+        }
         let must_tell = self.is_blind || !self.is_gap_hidden();
         let waits = !self.is_blind || self.watch == Watched::ByLooks;
         if self.holder.is_none() && waits && !is_last {
             // What takes the name next shows that something was there.
             return;
+        }
+        if self.watch == Watched::ByLooks && (self.is_blind || !self.is_gap_excluded(is_last)) {
+            self.may_tell += 1 + u64::from(is_last);
         }
         let mut has_lost = false;
         for file in self.unknown() {
