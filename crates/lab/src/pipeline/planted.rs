@@ -17,7 +17,7 @@ pub(super) enum Planted {
     GoneBetweenLooks,
     /// A folder's time that stands still counts for a folder in which nothing happened.
     StillFolder,
-    /// A possible loss is told of each file that a look found, whatever times and events tell.
+    /// A possible loss is told of each file that a look found, whatever times and events tell; and twice of each change in place.
     NeedlessLoss,
     /// What was read is not compared with what is there.
     Hole,

@@ -14,6 +14,7 @@ use super::series::{self, Between, Listing};
 use crate::pipeline::clock;
 use crate::pipeline::confirm::InputEvidence;
 use crate::pipeline::file::Identity;
+use crate::pipeline::planted::{Planted, is_planted};
 use crate::pipeline::sink::LineBatch;
 
 /// How long to look at a file that lost its name after it last grew.
@@ -252,7 +253,11 @@ impl Generations {
             self.account.is_lost(&self.open[index], "it was cut or rewritten while it was followed");
         }
         let buffer = self.open[index].restart();
-        self.record(event(copy.as_ref().map(|(path, _)| path.clone())));
+        let event = event(copy.as_ref().map(|(path, _)| path.clone()));
+        if is_planted(Planted::NeedlessLoss) {
+            self.record(event.clone());
+        }
+        self.record(event);
         self.look_afresh(index)?;
         if let Some((_, mut copy)) = copy {
             copy.go_on_with(mark, buffer);

@@ -37,6 +37,8 @@ pub(super) struct World {
     /// Lines whose beginning may have been handed out long before they were complete.
     split: Vec<Vec<u8>>,
     in_place: u64,
+    /// How often a copy was written over an older one, which may be read just then.
+    copies_over: u64,
     /// Whether nobody can know the order of lines in different files: a link was switched back, or files exchanged names within one
     /// tick of the clock, too fast to open them, and one of them was deleted.
     is_any_order_right: bool,
@@ -153,6 +155,7 @@ impl World {
             tails: HashSet::new(),
             split: Vec::new(),
             in_place: 0,
+            copies_over: 0,
             is_any_order_right: false,
             watch,
             has_births,
@@ -473,7 +476,7 @@ impl World {
         let copies = (0..self.rotated.len()).map(|_| Rotated::Copy(self.next())).collect();
         self.rotated = copies;
         self.is_any_order_right = false;
-        (self.in_place, self.must_tell, self.may_tell) = (0, 0, 0);
+        (self.in_place, self.copies_over, self.must_tell, self.may_tell) = (0, 0, 0, 0);
         let content = holder.content.clone();
         self.files.push(LogFile {
             content: Vec::new(),

@@ -82,8 +82,9 @@ impl World {
                 return Err(format!("`{}` was handed out {count} times, not {with_removed}, silently", show(line)));
             }
         }
-        if losses > 0 && self.in_place == 0 {
-            return Err(format!("{losses} possible losses in place were recorded, and nothing can be lost"));
+        let most = if self.in_place > 0 { self.in_place + self.copies_over } else { 0 };
+        if losses > most {
+            return Err(format!("{losses} possible losses in place were recorded, and {most} at most can be"));
         }
         if told.of_names > self.may_tell {
             let (told, most) = (told.of_names, self.may_tell);

@@ -11,6 +11,7 @@ impl World {
         let Some(file) = self.holder.filter(|_| !self.is_link) else { return };
         if over_the_old_copy && matches!(self.rotated.first(), Some(Rotated::Copy(_))) {
             self.rotated[0] = Rotated::Copy(self.next());
+            self.copies_over += 1;
         } else {
             self.shift();
         }
