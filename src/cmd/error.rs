@@ -136,9 +136,9 @@ impl CmdError {
             | CmdError::SameOutput { .. } => Exit::Usage,
             CmdError::Write { .. } => Exit::CannotWrite,
             CmdError::Redacted(error) => error.exit(),
+            CmdError::Console(error) => error.exit(),
             CmdError::Run(_)
             | CmdError::Confirm(_)
-            | CmdError::Console(_)
             | CmdError::Metrics(_)
             | CmdError::StallsMissed { .. }
             | CmdError::OpenFiles { .. }

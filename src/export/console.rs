@@ -1,7 +1,16 @@
 //! Lets tokio-console observe a run.
 
+#[cfg(feature = "console")]
+mod layer;
+#[cfg(feature = "console")]
+mod server;
+#[cfg(feature = "console")]
+mod settings;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+
+use crate::exit::Exit;
 
 /// tokio-console's default address.
 pub const DEFAULT_ADDRESS: &str = "127.0.0.1:6669";
@@ -20,19 +29,33 @@ pub enum ConsoleError {
          without a RUSTFLAGS variable, or with RUSTFLAGS=\"--cfg tokio_unstable\""
     )]
     Stable,
+    #[error("cannot use the variable `{name}` for `--console`: its value `{value}` {cause}; {remedy}, or unset it")]
+    Variable { name: &'static str, value: String, cause: String, remedy: &'static str },
     #[error("cannot listen for tokio-console on `{address}`: {error}; name a free address with --console=ADDR")]
     Address {
         address: SocketAddr,
         #[source]
         error: io::Error,
     },
+    #[error("cannot start the thread `console`: {0}; raise the limit (`ulimit -u`)")]
+    Thread(#[source] io::Error),
+}
+
+impl ConsoleError {
+    /// The exit code that goes with it: what was typed is a matter of usage.
+    pub fn exit(&self) -> Exit {
+        match self {
+            ConsoleError::Variable { .. } => Exit::Usage,
+            _ => Exit::Error,
+        }
+    }
 }
 
 /// Records for tokio-console and listens for its client, on a separate thread and runtime. Call it once per process, before the
 /// runtime to observe is built.
 ///
 /// # Errors
-/// When this build cannot, or the address is in use.
+/// When this build cannot, a variable TOKIO_CONSOLE_* has no sense, the address is in use, or no thread can be started.
 pub fn start(address: SocketAddr) -> Result<(), ConsoleError> {
     if !COMPILED {
         return Err(ConsoleError::NotCompiled);
@@ -40,23 +63,12 @@ pub fn start(address: SocketAddr) -> Result<(), ConsoleError> {
     if !pollscope_probe::TOKIO_UNSTABLE {
         return Err(ConsoleError::Stable);
     }
-    // console-subscriber would panic on its own thread instead.
-    TcpListener::bind(address).map(drop).map_err(|error| ConsoleError::Address { address, error })?;
     #[cfg(feature = "console")]
-    record(address);
+    let settings = settings::Settings::from_environment()?;
+    let listener = TcpListener::bind(address).map_err(|error| ConsoleError::Address { address, error })?;
+    #[cfg(feature = "console")]
+    server::serve(listener, settings)?;
+    #[cfg(not(feature = "console"))]
+    drop(listener);
     Ok(())
-}
-
-#[cfg(feature = "console")]
-fn record(address: SocketAddr) {
-    use tracing_subscriber::layer::SubscriberExt;
-    use tracing_subscriber::util::SubscriberInitExt;
-
-    let layer = console_subscriber::ConsoleLayer::builder()
-        .with_default_env()
-        .server_addr(address)
-        // By default its histogram cuts off polls of more than a second: the polls that matter here.
-        .poll_duration_histogram_max(std::time::Duration::from_secs(64))
-        .spawn();
-    tracing_subscriber::registry().with(layer).init();
 }

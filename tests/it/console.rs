@@ -1,8 +1,10 @@
-//! tokio-console sees a run: a client over gRPC, as the real one, finds the named tasks and the slow polls.
+//! tokio-console sees a run: a client over gRPC, as the real one, finds the named tasks and the slow polls, in every mode.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::net::TcpListener;
 use std::process::{Child, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use console_api::instrument::instrument_client::InstrumentClient;
@@ -15,6 +17,7 @@ use hdrhistogram::serialization::Deserializer;
 
 use tonic::transport::Channel;
 
+use crate::peak;
 use crate::support::pollscope;
 
 /// Turns a hang into a failure; nothing is timed.
@@ -29,6 +32,23 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Starts the program, with a free address for its console.
+fn observed(arguments: &[&str]) -> (Running, String) {
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let mut program = pollscope();
+    program.arg("run").args(arguments).arg(format!("--console={address}")).stdout(Stdio::null());
+    (Running(program.spawn().unwrap()), address)
+}
+
+/// Whether the build is one that a console can look at; says so when it is not.
+fn has_console() -> bool {
+    let has = pollscope_probe::TOKIO_UNSTABLE && pollscope::export::console::COMPILED;
+    if !has {
+        println!("SKIP: this build has no tokio-console support");
+    }
+    has
 }
 
 const SCENARIO: &str = r#"
@@ -48,35 +68,22 @@ gates = ["slow_polls == 0"]
 
 #[test]
 fn a_client_finds_named_tasks_and_their_slow_polls() {
-    if !(pollscope_probe::TOKIO_UNSTABLE && pollscope::export::console::COMPILED) {
-        println!("SKIP: this build has no tokio-console support");
+    if !has_console() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let scenario = folder.path().join("console.toml");
     std::fs::write(&scenario, SCENARIO).unwrap();
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let program = pollscope()
-        .args(["run", "--quiet", "--rounds", "1", &format!("--console={address}")])
-        .arg(&scenario)
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let _running = Running(program);
+    let (_running, address) = observed(&["--quiet", "--rounds", "1", scenario.to_str().unwrap()]);
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let slow = runtime.block_on(async { tokio::time::timeout(PATIENCE, slow_polls_seen(&address.to_string())).await });
+    let slow = runtime.block_on(async { tokio::time::timeout(PATIENCE, slow_polls_seen(&address)).await });
     assert_eq!(slow.expect("the client sees the tasks in time"), [1, 1, 1]);
 }
 
 /// For each of the tasks `blocker 0` to `blocker 2`: how many of its polls took over 15 ms, as the client sees it.
 async fn slow_polls_seen(address: &str) -> Vec<u64> {
-    let mut client = loop {
-        match InstrumentClient::connect(format!("http://{address}")).await {
-            Ok(client) => break client,
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    };
+    let mut client = connect(address).await;
     let mut updates = client.watch_updates(InstrumentRequest {}).await.unwrap().into_inner();
     let mut ids: [Option<Id>; 3] = [None; 3];
     let mut polled = std::collections::HashSet::new();
@@ -88,7 +95,7 @@ async fn slow_polls_seen(address: &str) -> Vec<u64> {
         let Some(update) = update.task_update else { continue };
         for task in &update.new_tasks {
             for (index, id) in ids.iter_mut().enumerate() {
-                if is_named(task, &format!("blocker {index}")) {
+                if name(task) == format!("blocker {index}") {
                     *id = task.id;
                 }
             }
@@ -106,11 +113,13 @@ async fn slow_polls_seen(address: &str) -> Vec<u64> {
     seen
 }
 
-fn is_named(task: &tasks::Task, name: &str) -> bool {
-    task.fields.iter().any(|field| match &field.value {
-        Some(field::Value::StrVal(value) | field::Value::DebugVal(value)) => value == name,
-        _ => false,
-    })
+async fn connect(address: &str) -> InstrumentClient<Channel> {
+    loop {
+        match InstrumentClient::connect(format!("http://{address}")).await {
+            Ok(client) => return client,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
 }
 
 /// Counts above a limit, not a median: a task that blocks and then yields alternates.
@@ -124,5 +133,85 @@ async fn slow_polls_of(client: &mut InstrumentClient<Channel>, id: Option<Id>) -
         if !decoded.is_empty() {
             return slow;
         }
+    }
+}
+
+/// Six runs, one after the other: five changes of mode, two of them between rounds.
+const MODES: [&str; 5] = ["slow-sink", "--quiet", "--warmup=0", "--rounds=2", "--mode=naive,offloaded,spawn-blocking"];
+const RUNS: usize = 6;
+const TASKS: [&str; 9] =
+    ["echo 0", "echo server", "lag timer", "main", "tail 0", "tail 1", "tail 2", "tail 3", "tail 4"];
+
+/// Every mode makes thousands of closures on blocking threads: when those are tasks, too, its own are never shown, and take
+/// hundreds of megabytes. `main` has its name, and nothing is listed that has none.
+#[test]
+fn the_tasks_of_every_mode_are_listed_and_cost_little_memory() {
+    if !has_console() {
+        return;
+    }
+    let (mut running, address) = observed(&MODES);
+    let mut plain = Running(pollscope().arg("run").args(MODES).stdout(Stdio::null()).spawn().unwrap());
+    let peak = |program: &mut Running| peak::wait(&mut program.0, PATIENCE).expect("it ends").1;
+    let (lists, [with, without]) = thread::scope(|scope| {
+        let peaks = [scope.spawn(move || peak(&mut running)), scope.spawn(move || peak(&mut plain))];
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let lists = runtime.block_on(async { tokio::time::timeout(PATIENCE, lists(&address)).await });
+        (lists.expect("the run ends"), peaks.map(|peak| peak.join().unwrap()))
+    });
+
+    assert_eq!(lists.of_mains.len(), RUNS, "{lists:?}");
+    let expected = BTreeSet::from(TASKS.map(str::to_owned));
+    for (main, seen) in &lists.of_mains {
+        assert!(seen.contains(&expected), "the run of task {main}: {lists:?}");
+    }
+    assert_eq!(lists.names, expected);
+    assert_eq!(lists.lost, 0);
+    println!("peak memory: {with} bytes with --console, {without} without");
+    assert!(with * 2 <= without * 3, "{with} bytes with --console, {without} without");
+}
+
+/// What a client is told until the program ends.
+#[derive(Debug, Default)]
+struct Lists {
+    /// By the id of each task `main`: the names of the tasks that were alive beside it, as of every update.
+    of_mains: BTreeMap<u64, BTreeSet<BTreeSet<String>>>,
+    /// Of all tasks.
+    names: BTreeSet<String>,
+    /// Events of tasks that did not reach the client.
+    lost: u64,
+}
+
+async fn lists(address: &str) -> Lists {
+    let mut client = connect(address).await;
+    let mut updates = client.watch_updates(InstrumentRequest {}).await.unwrap().into_inner();
+    let (mut lists, mut live) = (Lists::default(), BTreeMap::new());
+    // An error is the end of the program, and of the connection.
+    while let Ok(Some(update)) = updates.message().await {
+        let Some(update) = update.task_update else { continue };
+        lists.lost += update.dropped_events;
+        for task in &update.new_tasks {
+            lists.names.insert(name(task));
+            live.insert(task.id.unwrap().id, name(task));
+        }
+        for (id, stats) in update.stats_update {
+            if stats.dropped_at.is_some() {
+                live.remove(&id);
+            }
+        }
+        let names: BTreeSet<String> = live.values().cloned().collect();
+        for (main, _) in live.iter().filter(|(_, name)| *name == "main") {
+            lists.of_mains.entry(*main).or_default().insert(names.clone());
+        }
+    }
+    lists
+}
+
+/// Empty for a task without one.
+fn name(task: &tasks::Task) -> String {
+    let is_name =
+        |field: &&console_api::Field| matches!(&field.name, Some(field::Name::StrName(name)) if name == "task.name");
+    match task.fields.iter().find(is_name).and_then(|field| field.value.clone()) {
+        Some(field::Value::StrVal(name) | field::Value::DebugVal(name)) => name,
+        _ => String::new(),
     }
 }

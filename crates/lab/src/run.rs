@@ -31,6 +31,9 @@ use pollscope_record::recording::{Run, Verdict};
 use setup::Setup;
 use supervisor::Supervisor;
 
+/// The name of the thread on which a run's root future is polled.
+pub const LOOP_THREAD: &str = "loop";
+
 /// How many slow polls a run lists; it counts the others.
 const KEPT_SLOW_POLLS: usize = 10_000;
 /// How long to wait for what is still being found out about the last slow polls, and until their lines are written. A program's
@@ -214,7 +217,7 @@ pub fn run_once(
     let on_loop =
         LoopThread { probe: probe.clone(), spawner, work, mode, closed, origin, witnesses: ends_on_loop, events };
     // Never joined: a join would wait for a system call that does not return. `Finished` says as much.
-    let spawned = thread::Builder::new().name("loop".to_owned()).spawn(move || on_loop.run(runtime));
+    let spawned = thread::Builder::new().name(LOOP_THREAD.to_owned()).spawn(move || on_loop.run(runtime));
     spawned.map_err(io_error("start the thread `loop`"))?;
 
     let mut supervisor = Supervisor::start(witnesses, surroundings, collector, close, origin)?;
