@@ -1,5 +1,8 @@
 //! tokio-console sees a run: a client over gRPC, as the real one, finds the named tasks and the slow polls, in every mode.
 
+mod real;
+mod screen;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Cursor;
 use std::net::TcpListener;

@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -354,19 +354,31 @@ fn slow_polls_without_end_are_listed_up_to_a_number_and_counted() {
     assert_eq!(more(1), LISTED);
 }
 
+/// What is held up goes on once this is dropped. A channel would allocate as somebody begins to wait for it, whenever that is.
+struct Release(Arc<AtomicBool>);
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 /// A callback that waits to be released, and how often it was called. It is in its first call once this returns.
-fn held_up(builder: ProbeBuilder) -> (Runtime, Probe, std::sync::mpsc::Sender<()>, Arc<AtomicU64>) {
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let (began, begins) = std::sync::mpsc::channel();
-    let calls = Arc::new(AtomicU64::new(0));
-    let counts = Arc::clone(&calls);
+fn held_up(builder: ProbeBuilder) -> (Runtime, Probe, Release, Arc<AtomicU64>) {
+    let (released, calls) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (release, counts) = (Release(Arc::clone(&released)), Arc::clone(&calls));
     let (runtime, probe) = current_thread(builder.on_slow_poll(move |_| {
         counts.fetch_add(1, Relaxed);
-        let _ = began.send(());
-        let _ = released.recv();
+        while !released.load(Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
     }));
     runtime.block_on(polls(&probe, 1));
-    begins.recv_timeout(LONG).unwrap();
+    let start = Instant::now();
+    while calls.load(Relaxed) == 0 {
+        assert!(start.elapsed() < LONG, "nobody was told");
+        thread::sleep(Duration::from_millis(1));
+    }
     (runtime, probe, release, calls)
 }
 
