@@ -412,10 +412,10 @@ fn a_second_signal_never_costs_the_report() {
     running.send(Signal::TERM);
     running.wait_until_said("reporting at once; once more to end without");
     rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::empty()).expect("set");
-    // The report comes after what the pipe was full of, in one line.
+    // The report comes after what the pipe was full of; only its last line is a brace alone.
     let report = thread::spawn(move || {
         let (mut bytes, mut piece) = (Vec::new(), [0; 4096]);
-        while !bytes.ends_with(b"\n") {
+        while !bytes.ends_with(b"\n}\n") {
             let length = reader.read(&mut piece).expect("read");
             bytes.extend_from_slice(&piece[..length]);
         }
