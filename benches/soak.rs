@@ -18,7 +18,7 @@ mod false_reports;
 #[path = "../crates/probe/tests/it/watchdog/filter.rs"]
 mod filter;
 #[cfg(target_os = "linux")]
-#[path = "soak/heap.rs"]
+#[path = "../crates/probe/tests/memory/heap.rs"]
 mod heap;
 #[cfg(target_os = "linux")]
 #[path = "soak/host.rs"]

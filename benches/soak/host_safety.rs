@@ -14,9 +14,9 @@ use crate::host::{Host, dispositions, threads, wait_for_threads};
 use crate::loads::{self, Counts};
 use crate::{hosts, library, progress};
 
-/// The lowest threshold that makes sense: a shorter poll is over before anything can look.
 /// The benchmark's own threads: the one that runs it, and the one that watches its progress.
 const THREADS: usize = 2;
+/// The lowest threshold that makes sense: a shorter poll is over before anything can look.
 const THRESHOLD: Duration = Duration::from_millis(1);
 /// How long the probes' threads may take to end, and those of runtimes that nothing waits for.
 const PATIENCE: Duration = Duration::from_secs(20);

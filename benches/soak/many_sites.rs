@@ -53,7 +53,7 @@ fn generate(folder: &Path, sites: u64, readings: usize) -> io::Result<()> {
     let source = folder.join("src");
     fs::create_dir(&source)?;
     fs::write(source.join("main.rs"), include_str!("many_sites_main.rs"))?;
-    fs::write(source.join("heap.rs"), include_str!("heap.rs"))?;
+    fs::write(source.join("heap.rs"), include_str!("../../crates/probe/tests/memory/heap.rs"))?;
     fs::write(source.join("reading.rs"), include_str!("reading.rs"))?;
     fs::write(source.join("calls.rs"), calls(sites / EACH, readings))?;
     // The versions that this workspace was built with: nothing is downloaded.

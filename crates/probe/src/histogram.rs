@@ -93,6 +93,11 @@ impl<const BITS: u32, const OWN: usize> Buckets<BITS, OWN> {
         Buckets { cells, sum: AtomicU64::new(0), min: AtomicU64::new(u64::MAX), max: AtomicU64::new(0) }
     }
 
+    /// What does not fit the counters of any number of these.
+    pub(crate) fn overflow() -> Overflow<BITS> {
+        Overflow::new(OWN)
+    }
+
     /// Counts one value. Only one thread at a time may call it, always with the same overflow: concurrent calls lose counts.
     #[inline]
     pub(crate) fn record(&self, ns: u64, overflow: &Overflow<BITS>) {
@@ -171,7 +176,7 @@ pub struct Reader(Arc<Whole>);
 /// assert_eq!((distribution.count(), distribution.max_ns, distribution.clamped), (2, Some(1_500), 1));
 /// ```
 pub fn pair() -> (Writer, Reader) {
-    let whole = Arc::new(Whole { buckets: Polls::new(), overflow: Overflow::of::<Polls>() });
+    let whole = Arc::new(Whole { buckets: Polls::new(), overflow: Polls::overflow() });
     (Writer(Arc::clone(&whole)), Reader(whole))
 }
 
@@ -186,7 +191,7 @@ impl Reader {
     /// What was recorded so far. A value that is being recorded meanwhile may be in some of the buckets, the sum, the minimum and
     /// the maximum, and not yet in the others; but the first is in all of them, or nothing is there.
     pub fn read(&self) -> Distribution {
-        distribution([(&self.0.buckets, &self.0.overflow)].into_iter())
+        distribution([(&self.0.buckets, &self.0.overflow)])
     }
 }
 
@@ -211,9 +216,9 @@ mod tests {
     /// Of two threads, one of which goes on with a counter that is almost full.
     #[test]
     fn a_full_counter_goes_on() {
-        let overflow = Overflow::of::<Polls>();
+        let overflow = Polls::overflow();
         let (first, second) = (Polls::new(), Polls::new());
-        let read = || distribution([(&first, &overflow), (&second, &overflow)].into_iter());
+        let read = || distribution([(&first, &overflow), (&second, &overflow)]);
         first.record(1_000, &overflow);
         second.record(1_000, &overflow);
         let cell = &first.cells[index(FINE, 1_000)];

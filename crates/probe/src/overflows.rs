@@ -21,9 +21,9 @@ pub(crate) struct Overflows {
 impl Overflows {
     pub(crate) fn new() -> Overflows {
         Overflows {
-            polls: Overflow::of::<Polls>(),
-            schedule_latency: Overflow::of::<Latencies>(),
-            busy_stretches: Overflow::of::<Coarse>(),
+            polls: Polls::overflow(),
+            schedule_latency: Latencies::overflow(),
+            busy_stretches: Coarse::overflow(),
             sites: SiteOverflows::new(),
         }
     }
@@ -42,7 +42,7 @@ impl SiteOverflows {
     pub(crate) fn of(&self, location: Option<&'static Location<'static>>) -> Arc<Overflow<COARSE>> {
         let mut overflows = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let place = location.map(|location| std::ptr::from_ref(location).addr());
-        Arc::clone(overflows.entry(place).or_insert_with(|| Arc::new(Overflow::of::<Coarse>())))
+        Arc::clone(overflows.entry(place).or_insert_with(|| Arc::new(Coarse::overflow())))
     }
 
     #[cfg(test)]

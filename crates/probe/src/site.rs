@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn count(site: &Polled<'_>) -> u64 {
-        distribution([(site.polls, site.overflow)].into_iter()).count()
+        distribution([(site.polls, site.overflow)]).count()
     }
 
     /// All of them are of one line.

@@ -1,13 +1,16 @@
 //! What the probe keeps in memory: as much as is published, and no more of it with time. Counted in bytes by an allocator, over
 //! all threads, which a resident size cannot show.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+#[path = "memory/heap.rs"]
+mod heap;
+
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use heap::live_bytes;
 use pollscope_probe::{Probe, ProbeBuilder, TOKIO_UNSTABLE};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinHandle, yield_now};
@@ -23,45 +26,11 @@ const LEFT: i64 = 500_000;
 /// Spawn sites that a thread tells apart.
 const SITES: u64 = 256;
 
-static LIVE: AtomicI64 = AtomicI64::new(0);
-
-struct Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call is passed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size() as i64, Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size() as i64, Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        LIVE.fetch_add(size as i64 - layout.size() as i64, Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size() as i64, Relaxed);
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 /// Bytes allocated and not freed. The probe's own threads allocate for a moment when they look: the least of many readings.
 fn live() -> i64 {
     let reading = |_| {
         thread::sleep(Duration::from_micros(200));
-        LIVE.load(Relaxed)
+        live_bytes()
     };
     (0..25).map(reading).min().unwrap()
 }

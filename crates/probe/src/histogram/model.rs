@@ -15,7 +15,7 @@ struct Histogram(Few, Overflow<8>);
 
 impl Histogram {
     fn new() -> Histogram {
-        Histogram(Few::new(), Overflow::of::<Few>())
+        Histogram(Few::new(), Few::overflow())
     }
 
     fn record(&self, ns: u64) {
@@ -24,7 +24,7 @@ impl Histogram {
 }
 
 fn read(histogram: &Histogram) -> Distribution {
-    distribution([(&histogram.0, &histogram.1)].into_iter())
+    distribution([(&histogram.0, &histogram.1)])
 }
 
 /// What is in there when just these values are.
@@ -131,7 +131,7 @@ fn a_full_counter_is_read_meanwhile() {
 #[test]
 fn threads_share_an_overflow() {
     explore_orders("histogram: two threads and their overflow", 2, || {
-        let overflow = Arc::new(Overflow::of::<Few>());
+        let overflow = Arc::new(Few::overflow());
         let threads = [(); 2].map(|()| {
             let overflow = Arc::clone(&overflow);
             thread::spawn(move || {

@@ -1,6 +1,6 @@
 //! What does not fit a thread's own counters, of all threads that count the same together.
 
-use super::{Buckets, HIGHEST_NS, ONE_CARRY, index, zeros};
+use super::{HIGHEST_NS, ONE_CARRY, index, zeros};
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicU32, AtomicU64, fence};
 use crate::sync::thread;
@@ -19,22 +19,13 @@ pub(crate) struct Overflow<const BITS: u32> {
     done: AtomicU64,
 }
 
-/// What has an overflow.
-pub(crate) trait Own<const BITS: u32> {
-    const COUNT: usize;
-}
-
-impl<const BITS: u32, const OWN: usize> Own<BITS> for Buckets<BITS, OWN> {
-    const COUNT: usize = OWN;
-}
-
 impl<const BITS: u32> Overflow<BITS> {
-    /// That of all histograms of a kind.
-    pub(crate) fn of<B: Own<BITS>>() -> Self {
+    /// Of threads that have counters of so many buckets.
+    pub(super) fn new(own: usize) -> Self {
         let buckets = index(BITS, HIGHEST_NS) + 1;
         Overflow {
-            carries: zeros(B::COUNT),
-            beyond: zeros(buckets - B::COUNT),
+            carries: zeros(own),
+            beyond: zeros(buckets - own),
             clamped: AtomicU64::default(),
             begun: AtomicU64::default(),
             done: AtomicU64::default(),

@@ -7,11 +7,11 @@ use crate::sync::atomic::Ordering::Relaxed;
 
 /// What threads counted of the same, together: each thread's buckets with their overflow, which several threads may share.
 pub(crate) fn distribution<'a, const BITS: u32, const OWN: usize>(
-    parts: impl Iterator<Item = (&'a Buckets<BITS, OWN>, &'a Overflow<BITS>)>,
+    parts: impl IntoIterator<Item = (&'a Buckets<BITS, OWN>, &'a Overflow<BITS>)>,
 ) -> Distribution {
     let digits = if BITS == FINE { 3 } else { 2 };
     // First: who finds that there is a value finds its count as well.
-    let (parts, mut overflows): (Vec<_>, Vec<_>) = parts.filter(|(buckets, _)| !buckets.is_empty()).unzip();
+    let (parts, mut overflows): (Vec<_>, Vec<_>) = parts.into_iter().filter(|(buckets, _)| !buckets.is_empty()).unzip();
     overflows.sort_by_key(|overflow| std::ptr::from_ref(*overflow));
     overflows.dedup_by_key(|overflow| std::ptr::from_ref(*overflow));
     let mut counts = Overflow::while_nothing_is_carried(&overflows, || counts(&parts, &overflows));

@@ -63,7 +63,7 @@ fn a_polled_site_has_its_place_and_its_name() {
             assert!(site.slow <= 1);
             assert!(ptr::eq(site.location.expect("a place"), location));
             assert!([7, NAME_MIXED].contains(&site.name), "{}", site.name);
-            assert!(distribution([(site.polls, site.overflow)].into_iter()).count() <= 2);
+            assert!(distribution([(site.polls, site.overflow)]).count() <= 2);
         });
         let overflows = SiteOverflows::new();
         sites.record(location, 2, 7, || &overflows);
