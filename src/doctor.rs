@@ -2,14 +2,20 @@
 //! probe reports. Returns plain data; prints nothing.
 
 mod blind;
+mod child;
 mod inject;
 pub(crate) mod report;
+mod spent;
 mod stalls;
 
 pub(crate) use blind::BlindSpot;
+pub(crate) use child::in_child;
 pub(crate) use stalls::{Stall, UNWATCHED};
 
+use serde::{Deserialize, Serialize};
+
 use crate::scenario::Flavor;
+use crate::signal_mask;
 use pollscope_base::Cause;
 
 /// How often to inject a stall again that was missed, or seen too late: a busy machine can hide one.
@@ -52,22 +58,28 @@ pub(crate) struct Trial {
 }
 
 /// What was injected, timed by a clock outside the probe.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Injection {
     /// From just before the blocking call to just after it.
     pub(crate) ns: u64,
-    /// The cause that the probe should find.
-    pub(crate) cause: Cause,
+    /// What the probe may say of its cause, first the likeliest; `None` is that it does not know.
+    pub(crate) causes: Vec<Option<Cause>>,
     /// `file:line` of the blocking call.
     pub(crate) line: String,
+    /// Whether the probe should find the line, where it can find lines.
+    pub(crate) is_line_due: bool,
+    /// The name of the thread that had the lock, if the stall was the wait for one.
+    pub(crate) holder: Option<String>,
 }
 
 /// What the probe reported.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Sighting {
     pub(crate) ns: u64,
     pub(crate) cause: Option<Cause>,
     pub(crate) line: Option<String>,
+    /// The name of the thread that had the lock, if it named one.
+    pub(crate) holder: Option<String>,
     /// How often the probe looked at the stack.
     pub(crate) captures: u32,
     /// From when the poll became slow to the end of the first look that showed something, in nanoseconds.
@@ -128,16 +140,23 @@ pub(crate) fn diagnose(mut on_stall: impl FnMut(&'static str, Flavor)) -> Checku
     }
     let unwatched = UNWATCHED.map(|(stall, _, _)| {
         on_stall(stall.name(), Flavor::CurrentThread);
-        (stall, inject::inject(stall, Flavor::CurrentThread).map(|(_, seen)| seen.is_some()))
+        (stall, tried(stall, Flavor::CurrentThread).map(|(_, seen)| seen.is_some()))
     });
     let blind = blind::blind_spots(&checks, &unwatched, &machine);
     Checkup { checks, blind }
 }
 
+/// Injects a stall once. Who ends the doctor meanwhile waits until that is over: a control group would be left behind. The threads of
+/// one stall may still be there at the next, and take no such signal for it.
+fn tried(stall: Stall, flavor: Flavor) -> Result<(Injection, Option<Sighting>), String> {
+    let inject = if stall.is_of_a_process() { child::inject } else { inject::inject };
+    signal_mask::without_ends(|| inject(stall, flavor))
+}
+
 fn outcome(stall: Stall, flavor: Flavor, machine: &blind::MachineAccess) -> CheckOutcome {
     let mut retries = 0;
     loop {
-        let (injected, seen) = match inject::inject(stall, flavor) {
+        let (injected, seen) = match tried(stall, flavor) {
             Ok(tried) => tried,
             Err(reason) => return CheckOutcome::NotTried(reason),
         };
@@ -160,11 +179,20 @@ fn judged(
     if !machine.shows_threads() {
         return (Vec::new(), None);
     }
-    let cause = seen.cause.map(Cause::as_str);
-    let cause = (cause != Some(injected.cause.as_str())).then_some(("cause", cause, injected.cause.as_str()));
-    let is_line_due = machine.has_lines && seen.line.as_ref() != Some(&injected.line);
-    let line = is_line_due.then_some(("line", seen.line.as_deref(), injected.line.as_str()));
-    let differs: Vec<_> = [cause, line].into_iter().flatten().collect();
+    let mut differs = Vec::new();
+    if !injected.causes.contains(&seen.cause) {
+        differs.push(("cause", seen.cause.map(Cause::as_str), words(&injected.causes)));
+    }
+    let is_unknown_due = machine.has_lines && injected.is_line_due;
+    if seen.line.as_ref().map_or(is_unknown_due, |line| *line != injected.line) {
+        differs.push(("line", seen.line.as_deref(), injected.line.clone()));
+    }
+    // Who has a lock may remain unknown.
+    if let (Some(is), Some(seen)) = (&injected.holder, &seen.holder)
+        && is != seen
+    {
+        differs.push(("holder", Some(seen), is.clone()));
+    }
     let is_late = |known: &Option<&str>| known.is_none() && seen.late.is_some();
     let too_slow = seen.late.clone().filter(|_| differs.iter().any(|(_, known, _)| is_late(known)));
     let missed = differs.iter().filter(|(_, known, _)| !is_late(known));
@@ -172,12 +200,24 @@ fn judged(
     (missed.collect(), too_slow)
 }
 
+/// `cpu or preempted or unknown`.
+fn words(causes: &[Option<Cause>]) -> String {
+    let words: Vec<&str> = causes.iter().map(|cause| cause.map_or("unknown", Cause::as_str)).collect();
+    words.join(" or ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn injected() -> Injection {
-        Injection { ns: 120_000_000, cause: Cause::Lock, line: "src/a.rs:7".to_owned() }
+        Injection {
+            ns: 120_000_000,
+            causes: vec![Some(Cause::Lock)],
+            line: "src/a.rs:7".to_owned(),
+            is_line_due: true,
+            holder: None,
+        }
     }
 
     fn seen(cause: Option<Cause>, line: Option<&str>) -> Sighting {
@@ -185,6 +225,7 @@ mod tests {
             ns: 120_010_000,
             cause,
             line: line.map(str::to_owned),
+            holder: None,
             captures: 3,
             looked_after_ns: Some(90_000),
             stack_complete: Some(true),
@@ -203,6 +244,28 @@ mod tests {
             missed_of(Some(&seen(Some(Cause::Cpu), None)), &machine),
             "cause cpu instead of lock; line unknown instead of src/a.rs:7"
         );
+    }
+
+    #[test]
+    fn what_is_not_sure_is_not_missed_and_a_wrong_cause_is() {
+        let machine = blind::MachineAccess { threads: Ok(()), schedstat: Ok(()), has_lines: true };
+        let injected = Injection { causes: vec![Some(Cause::Cpu), Some(Cause::Kernel), None], ..injected() };
+        let missed_of = |cause| judged(&injected, Some(&seen(cause, Some("src/a.rs:7"))), &machine).0.join("; ");
+        assert_eq!(missed_of(Some(Cause::Kernel)), "");
+        assert_eq!(missed_of(None), "");
+        assert_eq!(missed_of(Some(Cause::Lock)), "cause lock instead of cpu or kernel or unknown");
+    }
+
+    #[test]
+    fn a_holder_is_right_or_unknown() {
+        let machine = blind::MachineAccess { threads: Ok(()), schedstat: Ok(()), has_lines: true };
+        let injected = Injection { holder: Some("has-it".to_owned()), ..injected() };
+        let missed_of = |holder: Option<&str>| {
+            let seen = Sighting { holder: holder.map(str::to_owned), ..seen(Some(Cause::Lock), Some("src/a.rs:7")) };
+            judged(&injected, Some(&seen), &machine).0.join("; ")
+        };
+        assert_eq!((missed_of(None), missed_of(Some("has-it"))), (String::new(), String::new()));
+        assert_eq!(missed_of(Some("another")), "holder another instead of has-it");
     }
 
     #[test]

@@ -1,11 +1,20 @@
 //! Keeps signals away from threads that are not to take them.
 
-use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 
 /// Does something while this thread takes no signals, nor do the threads that it starts meanwhile, ever.
 pub(crate) fn without_signals<T>(act: impl FnOnce() -> T) -> T {
+    without(SigSet::all(), act)
+}
+
+/// Likewise of the signals by which people end a program.
+pub(crate) fn without_ends<T>(act: impl FnOnce() -> T) -> T {
+    without([Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM].into_iter().collect(), act)
+}
+
+fn without<T>(signals: SigSet, act: impl FnOnce() -> T) -> T {
     // This can only fail for an operation that there is not.
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK);
     let done = act();
     if let Ok(before) = before {
         let _ = before.thread_set_mask();

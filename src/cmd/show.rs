@@ -2,7 +2,7 @@
 
 use super::CmdError;
 use super::output::Terminal;
-use crate::doctor::{diagnose, report};
+use crate::doctor::{diagnose, in_child, report};
 use crate::exit::Exit;
 use crate::explain::{EXPLANATIONS, find, page};
 use crate::recording::wire::JSON_SCHEMA;
@@ -20,6 +20,9 @@ pub(super) fn scenarios(terminal: &Terminal) -> Result<Exit, CmdError> {
 }
 
 pub(super) fn doctor(terminal: &Terminal) -> Result<Exit, CmdError> {
+    if let Some(said) = in_child() {
+        return text(&said, terminal);
+    }
     let mut line = ProgressLine::new(terminal.quiet);
     let diagnosis = diagnose(|stall, flavor| line.show(|| format!("injecting: {stall}, {}", flavor.as_str())));
     line.clear();

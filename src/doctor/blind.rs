@@ -3,6 +3,8 @@
 use std::fs;
 use std::io;
 
+use pollscope_base::Cause;
+
 use super::{CheckOutcome, Sighting, Stall, StallCheck, UNWATCHED};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +72,7 @@ pub(super) fn blind_spots(
     blind.extend(of_lines(&seen, machine));
     blind.extend(of_clocks(&seen, machine));
     blind.extend(of_stacks(&seen));
+    blind.extend(of_holders(&seen));
     let mut not_tried: Vec<(&str, &str)> = Vec::new();
     for row in rows {
         if let CheckOutcome::NotTried(reason) = &row.outcome
@@ -139,4 +142,40 @@ fn of_stacks(seen: &[&Sighting]) -> Option<BlindSpot> {
         proof: counted(seen, is_cut, "a stack did not reach its thread's first frame"),
         remedy: None,
     })
+}
+
+/// Of the stalls that were told to be locks: whose it is may be unknown, but is to be seen by somebody.
+fn of_holders(seen: &[&Sighting]) -> Option<BlindSpot> {
+    let locks: Vec<&Sighting> = seen.iter().copied().filter(|seen| seen.cause == Some(Cause::Lock)).collect();
+    (!locks.is_empty() && locks.iter().all(|seen| seen.holder.is_none())).then(|| BlindSpot {
+        what: "who has the lock that a poll waits for".to_owned(),
+        proof: counted(&locks, |seen| seen.holder.is_none(), "no thread was named"),
+        remedy: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_a_lock_is_not_seen_where_nobody_was_ever_named() {
+        let seen = |cause, holder: Option<&str>| Sighting {
+            ns: 1,
+            cause: Some(cause),
+            line: None,
+            holder: holder.map(str::to_owned),
+            captures: 1,
+            looked_after_ns: None,
+            stack_complete: None,
+            cpu_ns: None,
+            late: None,
+        };
+        let proof = |all: &[Sighting]| Some(of_holders(&all.iter().collect::<Vec<_>>())?.proof);
+        let (unknown, named, sleep) = (seen(Cause::Lock, None), seen(Cause::Lock, Some("a")), seen(Cause::Cpu, None));
+        assert_eq!(proof(&[named, unknown.clone(), sleep.clone()]), None);
+        assert_eq!(proof(std::slice::from_ref(&sleep)), None, "no lock was seen");
+        let expected = "no thread was named in 1 of 1 stalls that were seen";
+        assert_eq!(proof(&[unknown, sleep]).as_deref(), Some(expected));
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use pollscope_base::Held;
 use pollscope_base::duration::to_ns;
 use pollscope_probe::{Probe, SlowPoll};
 use tokio::runtime::{Builder, Runtime};
@@ -68,10 +69,15 @@ async fn local(blocks: impl Future<Output = ()> + 'static) {
 
 fn seen(slow: &SlowPoll) -> Sighting {
     let evidence = &slow.evidence;
+    let holder = evidence.lock.as_ref().and_then(|lock| match &lock.held {
+        Held::By(holder) => Some(holder.thread.clone()),
+        Held::Unknown(_) => None,
+    });
     Sighting {
         ns: to_ns(slow.duration),
         cause: evidence.cause,
         line: evidence.blocking_line.clone(),
+        holder,
         captures: evidence.captures,
         looked_after_ns: evidence.captured_after.and_then(|after| after.checked_sub(THRESHOLD)).map(to_ns),
         stack_complete: evidence.stack_complete,

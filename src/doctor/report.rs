@@ -73,6 +73,7 @@ fn table(checkup: &Checkup, style: &Style) -> Vec<Line> {
             "looks: how often it was looked at"
         },
         "many fsyncs: one after the other until the time is over, as none can be made to take so long",
+        "CPU quota, process stop: those of a process of its own",
     ];
     lines.extend(notes.iter().flat_map(|note| paragraph(Line::new(), Ink::Dim, note, style.width)));
     lines
@@ -168,7 +169,7 @@ fn cells(line: Line, injected: &Injection, seen: &Sighting, is_wide: bool) -> Li
     };
     line.right(Ink::Plain, &error, error_columns(is_wide))
         .blank(gap(is_wide))
-        .left(judged(seen.cause == Some(injected.cause)), seen.cause.map_or("—", Cause::as_str), CAUSE)
+        .left(judged(injected.causes.contains(&seen.cause)), seen.cause.map_or("—", Cause::as_str), CAUSE)
         .blank(1)
         .left(judged(is_line_right), at, line_columns(is_wide))
         .right(Ink::Plain, &look, look_columns(is_wide))
@@ -195,11 +196,18 @@ mod tests {
     use crate::doctor::BlindSpot;
 
     fn checkup() -> Checkup {
-        let injected = Injection { ns: 120_100_000, cause: Cause::Lock, line: "src/doctor/stalls.rs:99".to_owned() };
+        let injected = Injection {
+            ns: 120_100_000,
+            causes: vec![Some(Cause::Lock)],
+            line: "src/doctor/stalls.rs:99".to_owned(),
+            is_line_due: true,
+            holder: None,
+        };
         let seen = Sighting {
             ns: 120_112_300,
             cause: Some(Cause::Lock),
             line: Some(injected.line.clone()),
+            holder: None,
             captures: 3,
             looked_after_ns: Some(352_000),
             stack_complete: Some(true),

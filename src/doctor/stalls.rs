@@ -8,11 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pollscope_stacks::fault;
-use pollscope_stacks::thread::{ThreadRef, read_schedule};
+use pollscope_stacks::long_copy::LongCopy;
 use rustix::fs::fstatfs;
-use rustix::time::{ClockId, clock_gettime};
 
-use super::Injection;
+use super::spent::Clocks;
+use super::{Injection, child};
 use crate::scenario::Flavor;
 use pollscope_base::Cause;
 
@@ -28,7 +28,10 @@ pub(crate) enum Stall {
     FullPipe,
     Fsync,
     Spin,
+    Kernel,
     PageFault,
+    Throttled,
+    Suspended,
     BlockInPlace,
     LocalSet,
     Root,
@@ -62,13 +65,16 @@ pub(super) type Blocker = Box<dyn FnOnce() -> Injection + Send>;
 
 impl Stall {
     /// The stalls that a probe should see, in the order of reports.
-    pub(crate) const ALL: [Stall; 9] = [
+    pub(crate) const ALL: [Stall; 12] = [
         Stall::Sleep,
         Stall::Lock,
         Stall::FullPipe,
         Stall::Fsync,
         Stall::Spin,
+        Stall::Kernel,
         Stall::PageFault,
+        Stall::Throttled,
+        Stall::Suspended,
         Stall::BlockInPlace,
         Stall::LocalSet,
         Stall::Root,
@@ -81,7 +87,10 @@ impl Stall {
             Stall::FullPipe => "full pipe",
             Stall::Fsync => "many fsyncs",
             Stall::Spin => "spin",
+            Stall::Kernel => "long copy",
             Stall::PageFault => "page fault",
+            Stall::Throttled => "CPU quota",
+            Stall::Suspended => "process stop",
             Stall::BlockInPlace => "block_in_place",
             Stall::LocalSet => "LocalSet task",
             Stall::Root => "root future",
@@ -96,32 +105,41 @@ impl Stall {
         self != Stall::BlockInPlace || flavor == Flavor::MultiThread
     }
 
+    /// Whether it holds up a whole process, which is then one of its own.
+    pub(super) fn is_of_a_process(self) -> bool {
+        matches!(self, Stall::Throttled | Stall::Suspended)
+    }
+
     /// Prepares everything, so that the poll only blocks.
     ///
     /// # Errors
     /// When it cannot block on this machine: the reason.
     pub(super) fn prepare(self) -> Result<Blocker, String> {
+        Clocks::prepare();
         match self {
-            Stall::Lock => Ok(Box::new(lock())),
+            Stall::Lock => lock().map_err(|error| format!("cannot start a thread: {error}")),
             Stall::FullPipe => full_pipe().map_err(|error| format!("cannot fill a pipe: {error}")),
             Stall::Fsync => fsyncs(),
             Stall::Spin => Ok(Box::new(spin)),
+            Stall::Kernel => long_copy(),
             Stall::PageFault => page_fault(),
+            Stall::Throttled => Ok(child::throttled()),
+            Stall::Suspended => Ok(child::suspended()),
             Stall::BlockInPlace => Ok(Box::new(in_place)),
             _ => Ok(Box::new(sleep)),
         }
     }
 }
 
-/// Runs a blocking expression; gives its length, by this thread's clock, and its line.
+/// Runs an expression that blocks, in that off the CPU; gives what this thread measured of it, and its line.
 macro_rules! measured {
-    ($cause:expr, $blocks:expr) => {{
-        let start = Instant::now();
+    ($off_cpu:expr, $blocks:expr) => {{
+        let clocks = $crate::doctor::spent::Clocks::start();
         $blocks;
-        let ns = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        Injection { ns, cause: $cause, line: format!("{}:{}", file!(), line!()) }
+        clocks.spent().injection($off_cpu, format!("{}:{}", file!(), line!()))
     }};
 }
+pub(super) use measured;
 
 fn sleep() -> Injection {
     measured!(Cause::BlockingCall, thread::sleep(LENGTH))
@@ -129,34 +147,41 @@ fn sleep() -> Injection {
 
 fn spin() -> Injection {
     let start = Instant::now();
-    let cpu = cpu_time();
-    let injected = measured!(Cause::Cpu, while start.elapsed() < LENGTH {});
-    // A spin never waits: when it did not compute, another thread did.
-    let computed = cpu_time().saturating_sub(cpu).as_nanos() >= u128::from(injected.ns / 2);
-    Injection { cause: if computed { injected.cause } else { Cause::Preempted }, ..injected }
+    measured!(Cause::BlockingCall, while start.elapsed() < LENGTH {})
+}
+
+/// Time in the kernel that no signal ends: of one call, or of a few where one cannot be made to take that long.
+fn long_copy() -> Result<Blocker, String> {
+    let mut copy = LongCopy::lasting(LENGTH + LENGTH / 4).map_err(|error| error.to_string())?;
+    Ok(Box::new(move || {
+        let start = Instant::now();
+        measured!(Cause::BlockingCall, while start.elapsed() < LENGTH && copy.call().is_ok() {})
+    }))
 }
 
 fn in_place() -> Injection {
-    tokio::task::block_in_place(|| Injection { cause: Cause::BlockInPlace, ..sleep() })
+    tokio::task::block_in_place(|| Injection { causes: vec![Some(Cause::BlockInPlace)], ..sleep() })
 }
 
 /// A mutex that another thread holds until [`LENGTH`] after this thread asks for it.
-fn lock() -> impl FnOnce() -> Injection + Send {
+fn lock() -> io::Result<Blocker> {
+    const HOLDER: &str = "doctor-holder";
     let mutex = Arc::new(Mutex::new(()));
     let theirs = Arc::clone(&mutex);
     let (tell, told) = mpsc::channel();
     let (ask, asked) = mpsc::channel();
-    thread::spawn(move || {
+    thread::Builder::new().name(HOLDER.to_owned()).spawn(move || {
         let _guard = theirs.lock();
         let _ = tell.send(());
         let _ = asked.recv();
         thread::sleep(LENGTH);
-    });
+    })?;
     let _ = told.recv();
-    move || {
+    Ok(Box::new(move || {
         let _ = ask.send(());
-        measured!(Cause::Lock, drop(mutex.lock().unwrap_or_else(PoisonError::into_inner)))
-    }
+        let injected = measured!(Cause::Lock, drop(mutex.lock().unwrap_or_else(PoisonError::into_inner)));
+        Injection { holder: Some(HOLDER.to_owned()), ..injected }
+    }))
 }
 
 /// A full pipe, which is emptied [`LENGTH`] after this thread writes to it.
@@ -185,36 +210,12 @@ fn fsyncs() -> Result<Blocker, String> {
         return Err("the folder for temporary files is in memory; set TMPDIR to one on a disk".to_owned());
     }
     Ok(Box::new(move || {
-        let (start, cpu, delay) = (Instant::now(), cpu_time(), run_delay());
+        let start = Instant::now();
         let line = format!("{}:{}", file!(), line!() + 1);
         let sync = |file: &File| (&*file).write_all(b"x").and_then(|()| file.sync_all()).is_ok();
         let injected = measured!(Cause::BlockingCall, while start.elapsed() < LENGTH && sync(&file) {});
-        let computed = cpu_time().saturating_sub(cpu);
-        let waited = run_delay().zip(delay).map(|(now, before)| now.saturating_sub(before));
-        Injection { cause: cause_of_syncs(Duration::from_nanos(injected.ns), computed, waited), line, ..injected }
+        Injection { line, ..injected }
     }))
-}
-
-/// What took most of the time: a fast disk leaves only computing, and on a busy machine each sync waits for a CPU.
-/// `waited` is the wait for a CPU, if known.
-fn cause_of_syncs(length: Duration, computed: Duration, waited: Option<Duration>) -> Cause {
-    let blocked = waited.map_or(length, |waited| length.saturating_sub(waited)).saturating_sub(computed);
-    match waited {
-        _ if computed >= blocked.max(waited.unwrap_or(computed)) => Cause::Cpu,
-        Some(waited) if waited > blocked => Cause::Preempted,
-        _ => Cause::BlockingCall,
-    }
-}
-
-/// This thread's time on the CPU.
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
-}
-
-/// How long this thread was ready to run and had no CPU; `None` if the kernel does not say.
-fn run_delay() -> Option<Duration> {
-    read_schedule(&ThreadRef::current()).ok().map(|schedule| Duration::from_nanos(schedule.run_delay_ns))
 }
 
 /// A page that arrives [`LENGTH`] after this thread touches it.
@@ -232,23 +233,4 @@ fn page_fault() -> Result<Blocker, String> {
         let _ = ask.send(());
         measured!(Cause::PageFault, black_box(bytes[0]))
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn syncs_are_named_after_what_took_the_most_of_them() {
-        let ms = Duration::from_millis;
-        for (computed, waited, cause) in [
-            (10, Some(20), Cause::BlockingCall),
-            (10, None, Cause::BlockingCall),
-            (10, Some(80), Cause::Preempted),
-            (60, Some(10), Cause::Cpu),
-            (60, None, Cause::Cpu),
-        ] {
-            assert_eq!(cause_of_syncs(ms(120), ms(computed), waited.map(ms)), cause, "{computed} {waited:?}");
-        }
-    }
 }

@@ -1,6 +1,14 @@
 //! The doctor finds what it injects, in this build and on this machine.
 
-use crate::support::{Folder, alone, assert_ends, run, stderr, stdout};
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use crate::support::{DEADLINE, Folder, alone, assert_ends, finish, run, send, stderr, stdout};
 
 /// Rows of the table: mark and name in front, flavour behind.
 fn rows(page: &str) -> Vec<&str> {
@@ -16,7 +24,7 @@ fn every_injected_stall_is_seen_as_it_was() {
     assert_ends(&output, 0, &[]);
     assert!(stderr(&output).is_empty(), "{}", stderr(&output));
     let rows = rows(&page);
-    assert_eq!(rows.len(), 17, "nine stalls on two flavours, but one on the other alone");
+    assert_eq!(rows.len(), 23, "twelve stalls on two flavours, but one on the other alone");
     // What this machine was too slow for is not judged, and is said to be so at the end.
     let too_slow: Vec<&&str> = rows.iter().filter(|row| row.starts_with('~')).collect();
     too_slow.iter().for_each(|row| println!("SKIP: this machine had no CPU to see in time: {row}"));
@@ -27,12 +35,81 @@ fn every_injected_stall_is_seen_as_it_was() {
             let row = rows.iter().find(is).unwrap_or_else(|| panic!("no {stall} on {flavor}"));
             assert!(row.starts_with(['✓', '~']), "{row}");
         }
-        let row = rows.iter().find(|row| row.contains("page fault") && row.contains(flavor)).expect("a page fault");
-        assert!(row.starts_with(['✓', '~']) || row.contains("not tried: cannot"), "{row}");
+        let may_be_refused = [
+            ("long copy", "not tried: cannot"),
+            ("page fault", "not tried: cannot"),
+            ("CPU quota", "not tried: no cgroup can be made:"),
+            ("process stop", "not tried: cannot"),
+        ];
+        for (stall, refused) in may_be_refused {
+            let row = rows.iter().find(|row| row.contains(stall) && row.contains(flavor)).expect(stall);
+            assert!(row.starts_with(['✓', '~']) || row.contains(refused), "{row}");
+        }
     }
     let blind = page.split("Blind to\n").nth(1).expect("it is blind somewhere");
     assert_eq!(blind.contains("lacks `--cfg tokio_unstable`"), !pollscope_probe::TOKIO_UNSTABLE, "{blind}");
     assert!(blind.contains("block_on"), "{blind}");
+}
+
+/// The control groups that a doctor has made and not removed.
+fn groups(doctor: &Child) -> Vec<PathBuf> {
+    fn walk(folder: &Path, of: &str, found: &mut Vec<PathBuf>) {
+        // One that is gone by now is somebody else's.
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if entry.file_name().to_str().is_some_and(|name| name.starts_with(of)) {
+                    found.push(entry.path());
+                }
+                walk(&entry.path(), of, found);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(Path::new("/sys/fs/cgroup"), &format!("pollscope-{}-", doctor.id()), &mut found);
+    found
+}
+
+/// The children of a process.
+fn children(process: &Child) -> String {
+    fs::read_to_string(format!("/proc/{0}/task/{0}/children", process.id())).unwrap_or_default()
+}
+
+/// Asked to end while a child of it is in a control group, the doctor removes that first.
+#[test]
+fn a_doctor_that_is_ended_leaves_nothing_behind() {
+    let _alone = alone();
+    let folder = Folder::new();
+    let mut doctor = folder.command(["doctor"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let start = Instant::now();
+    let made = loop {
+        let (made, child) = (groups(&doctor), children(&doctor));
+        if !made.is_empty() && !child.is_empty() {
+            break made;
+        }
+        if doctor.try_wait().unwrap().is_some() {
+            println!("SKIP: no control group can be made here");
+            return;
+        }
+        assert!(start.elapsed() < DEADLINE, "it neither makes one nor ends");
+    };
+    let child = children(&doctor);
+    let was = format!("/proc/{}", child.trim());
+    send(&doctor, Signal::TERM);
+    let output = finish(doctor);
+    assert_eq!(output.status.signal(), Some(Signal::TERM.as_raw()), "{output:?}");
+    assert!(made.iter().all(|group| !group.exists()), "{made:?}");
+    assert!(!Path::new(&was).exists(), "{was} goes on");
+}
+
+#[test]
+fn a_child_that_nobody_speaks_to_says_so_and_ends() {
+    for asked in ["CPU quota, multi_thread", "process stop, current_thread", "nothing", ""] {
+        let output = run(Folder::new().command(["doctor"]).env("POLLSCOPE_DOCTOR_INJECTS", asked));
+        assert_ends(&output, 0, &[]);
+        let expected =
+            format!("{{\"Err\":\"cannot inject `{asked}`: only `pollscope doctor` sets POLLSCOPE_DOCTOR_INJECTS\"}}\n");
+        assert_eq!(stdout(&output), expected);
+    }
 }
 
 #[test]

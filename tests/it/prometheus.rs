@@ -264,12 +264,25 @@ fn names(text: &str) -> Vec<&str> {
 
 #[test]
 fn what_contrib_asks_for_is_there() {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let probe = pollscope_probe::Probe::builder().install(&mut runtime).expect("a probe");
-    runtime.build().expect("a runtime").block_on(probe.watch(async {}));
-    let mut metrics = probe.snapshot().to_prometheus();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let probe = pollscope_probe::Probe::builder().install(&mut builder).expect("a probe");
+    let runtime = builder.enable_time().build().expect("a runtime");
+    // The pool is asked for now and then, while its runtime runs.
+    let is_whole =
+        |metrics: &str| !pollscope_probe::TOKIO_UNSTABLE || metrics.contains("pollscope_blocking_queue_depth");
+    let start = std::time::Instant::now();
+    let mut metrics = runtime.block_on(probe.watch(async {
+        loop {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            let metrics = probe.snapshot().to_prometheus();
+            if is_whole(&metrics) {
+                return metrics;
+            }
+            assert!(start.elapsed() < std::time::Duration::from_secs(60), "nobody asks for the pool: {metrics}");
+        }
+    }));
     if !pollscope_probe::TOKIO_UNSTABLE {
-        metrics.push_str("pollscope_schedule_latency_seconds_bucket");
+        metrics.push_str("pollscope_schedule_latency_seconds_bucket pollscope_blocking_queue_depth");
     }
     let alerts = fs::read_to_string(root().join("contrib/alerts.yml")).expect("alerts");
     let known = names(&metrics);

@@ -27,8 +27,9 @@ fn shape(report: &str) -> Vec<String> {
         }
         let first = first.split_whitespace().next().unwrap_or_default();
         let row: String = first.chars().filter(|c| !c.is_ascii_digit()).collect();
-        // Another machine may have other findings, and a verdict of other words; that there is one stays.
-        if !row.starts_with("warning[") && !row.starts_with("note[") && row != "limits" {
+        // Another machine may have other findings, polls whose evidence is missing, and a verdict of other words; that there is
+        // one stays.
+        if !row.starts_with("warning[") && !row.starts_with("note[") && row != "limits" && row != "missing" {
             shape.push(row);
         }
     }

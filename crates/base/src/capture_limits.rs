@@ -4,7 +4,8 @@ use std::fmt;
 use std::io;
 
 /// Why it cannot be seen, or not fully, what slow polls do. Their number and their durations are exact all the same; what
-/// is missing of their [`Evidence`](crate::Evidence) is `None`. One reason is worse: [`CaptureNote::HookReplaced`].
+/// is missing of their [`Evidence`](crate::Evidence) is `None`. Two reasons are worse: [`CaptureNote::HookReplaced`] and
+/// [`CaptureNote::OtherRuntime`], for which polls are not counted.
 ///
 /// Its `Display` is one line: what cannot be done, why, and what to do about it. It names no path but those of `/proc`.
 ///
@@ -62,12 +63,16 @@ pub enum CaptureNote {
     /// The thread that names what was seen panicked; nothing is named any more.
     NamingPanicked,
     /// Polls begin and do not end: an `on_after_task_poll` callback was set on the runtime's builder after the probe was
-    /// installed. The one reason for which polls are not counted.
+    /// installed. Polls are not counted then.
     HookReplaced,
+    /// A thread of that name runs a Tokio runtime that another builder made, as actix does: its polls are not seen unless they are
+    /// watched.
+    OtherRuntime(String),
 }
 
 const DURATIONS_STAY: &str = "slow polls keep their durations";
 const LINE_TABLES: &str = r#"`debug = "line-tables-only"`"#;
+const OF_A_PACKAGE: &str = "in `[profile.release.package.NAME]` for a package alone, which rebuilds no other";
 
 impl CaptureNote {
     /// How the line that says a note begins, as told from the lines of slow polls.
@@ -109,6 +114,7 @@ impl CaptureNote {
             CaptureNote::WatchdogPanicked => "see what blocks any longer",
             CaptureNote::NamingPanicked => "name functions and lines any longer",
             CaptureNote::HookReplaced => "measure polls",
+            CaptureNote::OtherRuntime(_) => "see every runtime",
         }
     }
 
@@ -146,6 +152,9 @@ impl CaptureNote {
             CaptureNote::WatchdogPanicked => "the thread that looks panicked".to_owned(),
             CaptureNote::NamingPanicked => "the thread that names panicked".to_owned(),
             CaptureNote::HookReplaced => "another `on_after_task_poll` took the probe's place".to_owned(),
+            CaptureNote::OtherRuntime(thread) => {
+                format!("thread `{}` runs one that another builder made", crate::escape::Escaped(thread))
+            }
         }
     }
 
@@ -184,11 +193,16 @@ impl CaptureNote {
             CaptureNote::StackIncomplete(why) if why.contains("table") => {
                 "to see more build all code with unwinding tables (`-C force-unwind-tables=yes`)"
             }
+            CaptureNote::StackIncomplete(why) if ["deeper", "more than"].iter().any(|word| why.contains(word)) => {
+                "to see more recurse less deeply, and keep large arrays off the stack"
+            }
             CaptureNote::StackIncomplete(_) => {
                 "to see more fewer frames, or frame pointers (`-C force-frame-pointers=yes`), may help"
             }
             CaptureNote::SymbolsOnly => {
-                return format!("set {LINE_TABLES} (and no `strip`) in the profile that it is built with");
+                return format!(
+                    "set {LINE_TABLES} (and no `strip`) in the profile that it is built with, or {OF_A_PACKAGE}"
+                );
             }
             CaptureNote::Stripped => {
                 return format!("set {LINE_TABLES} and `strip = false` in the profile that it is built with");
@@ -196,6 +210,10 @@ impl CaptureNote {
             CaptureNote::ProgramUnreadable(why) => unreadable_help(why),
             CaptureNote::WatchdogPanicked | CaptureNote::NamingPanicked => "and the panic is worth a report",
             CaptureNote::HookReplaced => "give that callback to `ProbeBuilder::on_after_task_poll`, which calls both",
+            CaptureNote::OtherRuntime(_) => {
+                "wrap its futures, such as `next.call(request)` in a middleware, in `Probe::watch`, or install a probe into its builder; \
+                 the probe's README shows how"
+            }
         };
         help.to_owned()
     }
@@ -203,7 +221,7 @@ impl CaptureNote {
     fn write(&self, process: &dyn fmt::Display, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (cannot, why, help) = (self.cannot(), self.why(process), self.help(process));
         match self {
-            CaptureNote::HookReplaced => write!(f, "cannot {cannot}: {why}; {help}"),
+            CaptureNote::HookReplaced | CaptureNote::OtherRuntime(_) => write!(f, "cannot {cannot}: {why}; {help}"),
             _ => write!(f, "cannot {cannot}: {why}; {DURATIONS_STAY}, {help}"),
         }
     }
@@ -311,6 +329,8 @@ mod tests {
             (SignalMasked, "nothing is to be done if it started a process (`Command`)", "free"),
             (SignalReplaced, "keep other code from handling", "free"),
             (SignalForbidden, "rt_tgsigqueueinfo", "free"),
+            (StackIncomplete("it is deeper than the 8 MiB".to_owned()), "recurse less deeply", "frame pointers"),
+            (SymbolsOnly, "`[profile.release.package.NAME]` for a package alone", "`strip = false`"),
             (ProgramUnreadable(packed()), "objcopy --decompress-debug-sections", "start it again"),
             (ProgramUnreadable(damaged()), "build it, or install its debug information, again", "start it again"),
             (ProgramUnreadable("cannot open it: permission denied".to_owned()), "make it readable", "start it again"),

@@ -12,10 +12,14 @@ pub enum Cause {
     Lock,
     /// On the CPU.
     Cpu,
+    /// On the CPU, in the kernel.
+    Kernel,
     /// Off the CPU in a page fault.
     PageFault,
     /// Ready to run, but not scheduled.
     Preempted,
+    /// Ready to run, but its control group had used up its CPU quota.
+    Throttled,
     /// The whole process was stopped: not the task's fault.
     Suspended,
     /// In `block_in_place`: the worker was handed to another thread, and nobody waited.
@@ -26,12 +30,14 @@ pub enum Cause {
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Cause; 8] = [
+    pub const ALL: [Cause; 10] = [
         Cause::BlockingCall,
         Cause::Lock,
         Cause::Cpu,
+        Cause::Kernel,
         Cause::PageFault,
         Cause::Preempted,
+        Cause::Throttled,
         Cause::Suspended,
         Cause::BlockInPlace,
         Cause::Panic,
@@ -47,8 +53,10 @@ impl Cause {
             Cause::BlockingCall => "blocking-call",
             Cause::Lock => "lock",
             Cause::Cpu => "cpu",
+            Cause::Kernel => "kernel",
             Cause::PageFault => "page-fault",
             Cause::Preempted => "preempted",
+            Cause::Throttled => "throttled",
             Cause::Suspended => "suspended",
             Cause::BlockInPlace => "block-in-place",
             Cause::Panic => "panic",
@@ -63,10 +71,11 @@ mod tests {
     /// A new one fails to compile here until it is listed.
     #[test]
     fn all_are_all() {
-        use Cause::{BlockInPlace, BlockingCall, Cpu, Lock, PageFault, Panic, Preempted, Suspended};
+        use Cause::{BlockInPlace, BlockingCall, Cpu, Kernel, Lock, PageFault, Panic, Preempted, Suspended, Throttled};
         for (index, cause) in Cause::ALL.into_iter().enumerate() {
             match cause {
-                BlockingCall | Lock | Cpu | PageFault | Preempted | Suspended | BlockInPlace | Panic => {}
+                BlockingCall | Lock | Cpu | Kernel | PageFault | Preempted | Throttled | Suspended | BlockInPlace
+                | Panic => {}
             }
             assert_eq!(cause as usize, index);
         }

@@ -11,18 +11,22 @@ mod blame;
 mod call;
 mod capture_limits;
 mod cause;
+pub mod count;
 mod coverage;
 mod distribution;
 pub mod duration;
 pub mod escape;
 mod evidence;
 mod frame;
+mod holder;
 mod ledger;
 mod lines;
 mod missing;
 #[cfg(feature = "serde")]
 #[doc(hidden)]
 pub mod place;
+mod places;
+mod quota;
 pub mod redact;
 
 pub use blame::{Blame, Waited};
@@ -33,6 +37,9 @@ pub use coverage::{Coverage, Source};
 pub use distribution::{Bucket, Distribution, HIGHEST_NS};
 pub use evidence::Evidence;
 pub use frame::Frame;
+pub use holder::{Held, Holder, HolderUnknown, LockWait};
 pub use ledger::{Charge, Ledger};
 pub use lines::Lines;
 pub use missing::{Missing, Shortfall, Shortfalls};
+pub use places::Place;
+pub use quota::Quota;

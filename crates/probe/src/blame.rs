@@ -25,7 +25,7 @@ use crate::sync::atomic::{AtomicU64, fence};
 mod model;
 
 /// The latest slow polls of a thread that are still told apart.
-const CAPACITY: usize = if MODELLED { 1 } else { 64 };
+pub(crate) const CAPACITY: usize = if MODELLED { 1 } else { 64 };
 /// How many slow polls in a row, without a park, can have victims in common.
 const OPEN: usize = 8;
 /// After so many polls that did not wait for it, a slow poll is taken to have no further victims, even if the thread never
@@ -236,9 +236,9 @@ impl Culprits {
         }
         if self.is_late(&newest, &waiter) && !was_polled {
             let most_ns = newest.end_ns - newest.start_ns;
-            add_single_writer(&blames.0[newest_cell].late_tasks, 1);
-            add_single_writer(&blames.0[newest_cell].late_ns, most_ns);
             ledger.row(newest.spawned_at, waiter.spawned_at).charge_late(most_ns);
+            add(&blames.0[newest_cell].late_tasks, 1);
+            add(&blames.0[newest_cell].late_ns, most_ns);
             return;
         }
         self.victimless += 1;
@@ -257,10 +257,10 @@ impl Culprits {
             charged[index] = wait_ns;
             // A task that woke itself waits for others only.
             if wait_ns > 0 && culprit.task != waiter.task {
-                add_single_writer(&blames.0[*cell].tasks, 1);
-                add_single_writer(&blames.0[*cell].wait_ns, wait_ns);
-                blames.0[*cell].worst.take(Some(waiter), wait_ns);
                 ledger.row(culprit.spawned_at, waiter.spawned_at).charge(wait_ns);
+                add(&blames.0[*cell].tasks, 1);
+                add(&blames.0[*cell].wait_ns, wait_ns);
+                blames.0[*cell].worst.take(Some(waiter), wait_ns);
             }
         }
     }
@@ -315,6 +315,12 @@ impl Culprits {
     fn close(&mut self, blames: &Blames, now_ns: u64) {
         self.open.drain(..).for_each(|(_, cell)| blames.0[cell].closes_ns.store(now_ns, Release));
     }
+}
+
+/// Adds to what only this thread writes. A release: who finds it in the victims of a slow poll finds it in the ledger as well, which
+/// is written first.
+fn add(counter: &AtomicU64, n: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(n), Release);
 }
 
 fn window_ns(culprit: &Culprit) -> u64 {

@@ -17,12 +17,13 @@ pub(crate) struct Request {
 /// Reads the two variables' values.
 pub(crate) fn read(switch: Option<&str>, slow_poll: Option<&str>) -> Request {
     let mut request = Request::default();
-    match switch {
-        None | Some("" | "0") => {}
-        Some("1") => request.on = true,
-        Some(other) => request
-            .warnings
-            .push(format!("ignored `POLLSCOPE={}`: nothing is measured; set it to 1 to measure", Escaped(other))),
+    match switch.map(|word| word.trim().to_ascii_lowercase()).as_deref() {
+        None | Some("" | "0" | "no" | "off" | "false") => {}
+        Some("1" | "yes" | "on" | "true") => request.on = true,
+        Some(_) => request.warnings.push(format!(
+            "ignored `POLLSCOPE={}`: nothing is measured; set it to 1 to measure, or to 0 to say no more",
+            Escaped(switch.unwrap_or_default())
+        )),
     }
     let Some(text) = slow_poll else { return request };
     match duration::parse(text).filter(|threshold| !threshold.is_zero()) {
@@ -48,6 +49,12 @@ mod tests {
         assert_eq!(read(None, None), Request::default());
         assert_eq!(read(Some("0"), None), Request::default());
         assert_eq!(read(Some("1"), None), on(None));
+        for word in ["yes", "on", "true", "ON", "True", " 1 ", "1\n"] {
+            assert_eq!(read(Some(word), None), on(None), "{word:?}");
+        }
+        for word in ["no", "off", "false", "OFF", "", " "] {
+            assert_eq!(read(Some(word), None), Request::default(), "{word:?}");
+        }
         assert_eq!(read(Some("1"), Some("50ms")), on(Some(Duration::from_millis(50))));
     }
 
@@ -55,7 +62,9 @@ mod tests {
     fn what_cannot_be_followed_is_said() {
         for (switch, slow_poll, word) in [
             (None, Some("50ms"), "without `POLLSCOPE=1`"),
-            (Some("yes"), None, "set it to 1"),
+            (Some("maybe"), None, "set it to 1"),
+            (Some("2"), None, "ignored `POLLSCOPE=2`"),
+            (Some("y es"), None, "nothing is measured"),
             (Some("1"), Some("50"), "not a duration"),
             (Some("1"), Some("0ms"), "not a duration"),
             (Some("1"), Some("\x1b[2J"), r"\u{1b}"),

@@ -7,7 +7,9 @@ use metrics::{
 };
 use pollscope_base::Distribution;
 
-use crate::prometheus::{Exposition, INFO_HELP, counters, gauges, histograms, info};
+use crate::prometheus::{
+    Exposition, INFO_HELP, POOL, STALLS_OPEN, counters, counting_gauges, gauges, histograms, info,
+};
 use crate::snapshot::Snapshot;
 
 /// What is told of every spawn site. The facade's counters are whole numbers, and so in nanoseconds.
@@ -55,7 +57,8 @@ impl Facade {
             }
         }
         gauges(&snapshot).for_each(|(name, _, time)| gauge!(full(name)).set(time.as_secs_f64()));
-        counters(&snapshot).into_iter().for_each(|(name, _, count)| counter!(full(name)).absolute(count));
+        counting_gauges(&snapshot).for_each(|(name, _, count)| gauge!(full(name)).set(count as f64));
+        counters(&snapshot).for_each(|(name, _, count)| counter!(full(name)).absolute(count));
         for (site, row) in self.exposition.rows(&snapshot) {
             for ((name, _), count) in SITES.iter().zip([row.polls, row.slow, row.ns]) {
                 counter!(full(name), "site" => site.clone()).absolute(count);
@@ -76,7 +79,10 @@ fn full(name: &str) -> String {
 fn describe(snapshot: &Snapshot) {
     histograms(snapshot).for_each(|(name, help, _)| describe_histogram!(full(name), Unit::Seconds, help));
     gauges(snapshot).for_each(|(name, help, _)| describe_gauge!(full(name), Unit::Seconds, help));
-    counters(snapshot).into_iter().for_each(|(name, help, _)| describe_counter!(full(name), Unit::Count, help));
+    let (name, help, _) = STALLS_OPEN;
+    describe_gauge!(full(name), Unit::Count, help);
+    POOL.into_iter().for_each(|(name, help, _)| describe_gauge!(full(name), Unit::Count, help));
+    counters(snapshot).for_each(|(name, help, _)| describe_counter!(full(name), Unit::Count, help));
     for (name, help) in SITES {
         let unit = if name.contains("nanoseconds") { Unit::Nanoseconds } else { Unit::Count };
         describe_counter!(full(name), unit, help);

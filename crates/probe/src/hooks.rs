@@ -7,8 +7,7 @@ use tokio::runtime::Builder;
 
 use crate::shared::Shared;
 use crate::thread;
-use crate::tokio_api::TaskHooks;
-use crate::watch::task_number;
+use crate::tokio_api::{TaskHooks, number_of};
 
 type ThreadHook = Box<dyn Fn() + Send + Sync>;
 
@@ -43,7 +42,7 @@ pub(crate) fn install(builder: &mut Builder, shared: &Arc<Shared>, chained: Chai
         shared.tracks_waits,
         move |poll| {
             let latency_ns = poll.schedule_latency().map(to_ns);
-            thread::begin(&beginning, task_number(poll.task()), poll.spawned_at(), latency_ns);
+            thread::begin(&beginning, number_of(poll.task()), poll.spawned_at(), latency_ns);
         },
         move || thread::end(&ending),
     );

@@ -8,14 +8,17 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::snapshot::SlowPoll;
+use crate::snapshot::{Polling, SlowPoll};
 use pollscope_base::duration::to_ns;
 use pollscope_base::{Blame, Cause, Evidence, Missing, Shortfalls};
 
 /// Slow polls that wait for delivery, at most.
 const QUEUE_CAPACITY: usize = 4_096;
-/// How long delivery waits for tasks that may still turn out to have waited, after the end of the poll.
+/// How long delivery waits for tasks that may still turn out to have waited, after the end of the poll, or after the last one that was
+/// found. Tens of thousands of them are polled for longer than that.
 const BLAME_PATIENCE_NS: u64 = 150_000_000;
+/// For how long nobody may be added any more until that is taken for granted: a thread may be about to go on.
+const CLOSED_NS: u64 = 1_000_000_000;
 /// How long after the end of a poll delivery waits for what the watchdog saw of it, while that is on its way. The first names
 /// of a debug build take seconds on a busy machine.
 pub(crate) const EVIDENCE_PATIENCE_NS: u64 = 10_000_000_000;
@@ -23,17 +26,27 @@ pub(crate) const EVIDENCE_PATIENCE_NS: u64 = 10_000_000_000;
 const ORPHAN_NS: u64 = 10_000_000_000;
 /// Of how many such polls at most; the oldest goes first.
 const ORPHANS: usize = 256;
-/// Lines about polls that still go on that wait for a writer, at most; what more there would have been is counted.
+/// Of so many polls that still go on it waits to be told, at most; what more there would have been is counted.
 const SAID_CAPACITY: usize = 32;
 
 /// Which poll: the slot's number, and the poll's start.
 pub(crate) type Key = (usize, Moment);
+
+/// How long a slow poll lasted, as its thread measured it, by the probe's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Measured {
+    pub(crate) end_ns: u64,
+    /// Its own time, without polls within it.
+    pub(crate) duration_ns: u64,
+}
 
 /// What the watchdog is at work on, and what it found.
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     /// With what can be said without names, once the poll is over.
     active: HashMap<Key, Option<Evidence>>,
+    /// What is known of those that still go on.
+    open: HashMap<Key, Evidence>,
     /// Whether there is a watchdog that looks.
     looks: bool,
     found: HashMap<Key, (Evidence, u64)>,
@@ -45,13 +58,31 @@ impl Watched {
         self.looks = true;
     }
 
+    /// Whether there is one.
+    pub(crate) fn looks(&self) -> bool {
+        self.looks
+    }
+
     /// The watchdog begins to look at a poll.
     pub(crate) fn begin(&mut self, key: Key) {
         self.active.insert(key, None);
     }
 
+    /// What is known by now of a poll that still goes on.
+    pub(crate) fn open(&mut self, key: Key, evidence: Evidence) {
+        if self.active.contains_key(&key) {
+            self.open.insert(key, evidence);
+        }
+    }
+
+    /// The same, for the one who asks.
+    pub(crate) fn known_of(&self, key: &Key) -> Option<&Evidence> {
+        self.open.get(key)
+    }
+
     /// What was seen of a poll that is over, before it is named.
     pub(crate) fn unnamed(&mut self, key: Key, evidence: Evidence) {
+        self.open.remove(&key);
         if let Some(known) = self.active.get_mut(&key) {
             *known = Some(evidence);
         }
@@ -66,6 +97,7 @@ impl Watched {
     pub(crate) fn abandon(&mut self) {
         self.looks = false;
         self.active.clear();
+        self.open.clear();
     }
 
     /// Keeps what was seen of a poll that is not known to be slow: it may be still going on, after polls within it.
@@ -82,6 +114,14 @@ impl Watched {
     }
 }
 
+/// A poll that still goes on, to be told, as it is by then.
+#[derive(Debug)]
+pub(crate) struct Still {
+    pub(crate) stall: Polling,
+    /// Whether it was not told before.
+    pub(crate) is_first: bool,
+}
+
 /// A slow poll that was not delivered yet.
 #[derive(Debug)]
 struct Waiting {
@@ -94,6 +134,19 @@ struct Waiting {
     is_settled: bool,
 }
 
+/// A slow poll that is listed, while tasks may still turn out to have waited for it: also after its delivery.
+#[derive(Debug)]
+struct Charging {
+    key: Key,
+    /// Its place in the list.
+    listed: usize,
+    /// So many were known at last, and since when.
+    tasks: u64,
+    grew_ns: u64,
+    /// Since when nobody is added any more.
+    closed_ns: Option<u64>,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
     list: Vec<SlowPoll>,
@@ -101,6 +154,7 @@ pub(crate) struct Journal {
     /// Taken from the rings so far.
     taken: u64,
     waiting: VecDeque<Waiting>,
+    charging: Vec<Charging>,
     /// Found no room in the queue.
     queue_dropped: u64,
     pub(crate) watched: Watched,
@@ -108,9 +162,11 @@ pub(crate) struct Journal {
     late: HashMap<Key, usize>,
     /// Those that were delivered without what could be known.
     pub(crate) shortfalls: Shortfalls,
-    /// Lines about polls that still go on, and how many found no room.
-    said: Vec<String>,
+    /// What is to be told of polls that still go on, and how many found no room since that was last taken.
+    said: Vec<Still>,
     unsaid: u64,
+    /// Polls of which it was to be told for the first time, and for which there was no room.
+    untold: u64,
 }
 
 /// Who waited for a poll, and whether more can be found.
@@ -134,8 +190,9 @@ impl Journal {
             learn(&mut poll, evidence);
         }
         let listed = (self.list.len() < self.capacity).then_some(self.list.len());
-        if listed.is_some() {
+        if let Some(listed) = listed {
             self.list.push(poll.clone());
+            self.charging.push(Charging { key, listed, tasks: 0, grew_ns: end_ns, closed_ns: None });
         }
         if self.waiting.len() < QUEUE_CAPACITY {
             self.waiting.push_back(Waiting { key, end_ns, poll, listed, is_settled });
@@ -148,6 +205,7 @@ impl Journal {
     /// What was seen of a poll, which ended or is in another one now.
     pub(crate) fn seen(&mut self, key: Key, evidence: Evidence, now_ns: u64) {
         self.watched.active.remove(&key);
+        self.watched.open.remove(&key);
         let waiting = self.waiting.iter_mut().rev().find(|waiting| waiting.key == key);
         let listed = match &waiting {
             Some(waiting) => waiting.listed,
@@ -167,20 +225,39 @@ impl Journal {
     }
 
     /// The watchdog began a look at all threads at that time. What was over by then, and of which it knows nothing, it missed.
-    pub(crate) fn looked(&mut self, at_ns: u64, threshold_ns: u64, without_cpu_ns: Option<u64>) {
+    /// `stopped_ns`: for how long the process did not run for sure, from then to then.
+    pub(crate) fn looked(
+        &mut self,
+        at_ns: u64,
+        threshold_ns: u64,
+        without_cpu_ns: Option<u64>,
+        stopped_ns: &dyn Fn(u64, u64) -> u64,
+    ) {
         for waiting in &mut self.waiting {
             if waiting.is_settled || waiting.end_ns > at_ns || self.watched.active.contains_key(&waiting.key) {
                 continue;
             }
             waiting.is_settled = true;
-            let slow_ns = waiting.end_ns.saturating_sub(to_ns(waiting.poll.duration)).saturating_add(threshold_ns);
+            let duration_ns = to_ns(waiting.poll.duration);
+            let start_ns = waiting.end_ns.saturating_sub(duration_ns);
+            let slow_ns = start_ns.saturating_add(threshold_ns);
             let late = Duration::from_nanos(at_ns.saturating_sub(slow_ns));
             let without_cpu = without_cpu_ns.map(|ns| Duration::from_nanos(ns).min(late));
             waiting.poll.evidence.missing = Some(Missing::WatchdogLate { late, without_cpu });
+            // Nobody looked, as the process was stopped.
+            if stopped_ns(start_ns, waiting.end_ns) > duration_ns / 2 {
+                waiting.poll.evidence.cause.get_or_insert(Cause::Suspended);
+            }
             if let Some(place) = waiting.listed {
-                self.list[place].evidence.missing = waiting.poll.evidence.missing;
+                self.list[place].evidence = waiting.poll.evidence.clone();
             }
         }
+    }
+
+    /// How long a slow poll lasted that is not delivered yet.
+    pub(crate) fn measured(&self, key: Key) -> Option<Measured> {
+        let waiting = self.waiting.iter().rev().find(|waiting| waiting.key == key)?;
+        Some(Measured { end_ns: waiting.end_ns, duration_ns: to_ns(waiting.poll.duration) })
     }
 
     /// Whether a slow poll waits for the watchdog's next look.
@@ -196,19 +273,22 @@ impl Journal {
         }
     }
 
-    /// A line about a poll that still goes on.
-    pub(crate) fn say(&mut self, line: String) {
-        if self.said.len() < SAID_CAPACITY { self.said.push(line) } else { self.unsaid += 1 }
+    /// A poll that still goes on is to be told.
+    pub(crate) fn say(&mut self, still: Still) {
+        if self.said.len() < SAID_CAPACITY {
+            return self.said.push(still);
+        }
+        self.unsaid += 1;
+        self.untold += u64::from(still.is_first);
     }
 
-    /// The lines of [`Journal::say`] that were not taken yet.
-    pub(crate) fn take_said(&mut self) -> Vec<String> {
-        let mut said = std::mem::take(&mut self.said);
-        let unsaid = std::mem::take(&mut self.unsaid);
-        if unsaid > 0 {
-            said.push(format!("WARN slow poll: {unsaid} more still ran meanwhile, while lines could not be written\n"));
-        }
-        said
+    /// What came by [`Journal::say`] since this was last asked, and how many more found no room.
+    pub(crate) fn take_said(&mut self) -> (Vec<Still>, u64) {
+        (std::mem::take(&mut self.said), std::mem::take(&mut self.unsaid))
+    }
+
+    pub(crate) fn untold(&self) -> u64 {
+        self.untold
     }
 
     pub(crate) fn taken(&self) -> u64 {
@@ -228,29 +308,56 @@ impl Journal {
         self.is_delivered() && self.watched.active.is_empty()
     }
 
-    /// The list, with what is known by now.
-    pub(crate) fn list(&mut self, blame: BlameOf<'_>) -> Vec<SlowPoll> {
-        for waiting in &self.waiting {
-            if let Some(place) = waiting.listed {
-                charge(&mut self.list[place], waiting.key, blame);
+    /// Takes up who waited for the slow polls that are listed. Threads forget that after some more of them: if by then not everybody
+    /// was known, nobody is told, as those that are would pass for all.
+    pub(crate) fn charge(&mut self, now_ns: u64, blame: BlameOf<'_>) {
+        let list = &mut self.list;
+        self.charging.retain_mut(|charging| {
+            let poll = &mut list[charging.listed];
+            let Some((blame, is_closed)) = blame(charging.key) else {
+                if charging.closed_ns.is_none() {
+                    poll.blame = None;
+                }
+                return false;
+            };
+            poll.blame = Some(blame);
+            if blame.tasks != charging.tasks {
+                (charging.tasks, charging.grew_ns) = (blame.tasks, now_ns);
             }
-        }
+            charging.closed_ns = is_closed.then(|| charging.closed_ns.unwrap_or(now_ns));
+            charging.closed_ns.is_none_or(|since_ns| now_ns.saturating_sub(since_ns) < CLOSED_NS)
+        });
+    }
+
+    /// The list, with what is known by now.
+    pub(crate) fn list(&self) -> Vec<SlowPoll> {
         self.list.clone()
+    }
+
+    /// When somebody was last found to have waited for a slow poll, or when that ended.
+    fn grew_ns(&self, waiting: &Waiting) -> u64 {
+        let charging = self.charging.iter().find(|charging| Some(charging.listed) == waiting.listed);
+        charging.map_or(waiting.end_ns, |charging| charging.grew_ns)
     }
 
     /// The slow polls that need not wait any longer, oldest first; all of them, if forced.
     pub(crate) fn deliver(&mut self, now_ns: u64, force: bool, blame: BlameOf<'_>) -> Vec<SlowPoll> {
+        self.charge(now_ns, blame);
         let mut delivered = Vec::new();
         while let Some(first) = self.waiting.front() {
             let age_ns = now_ns.saturating_sub(first.end_ns);
             let is_awaited = self.watched.active.contains_key(&first.key) || self.watched.looks && !first.is_settled;
             let watched = is_awaited && age_ns < EVIDENCE_PATIENCE_NS;
-            let blamed = blame(first.key).is_some_and(|(_, closed)| !closed) && age_ns < BLAME_PATIENCE_NS;
+            let quiet_ns = now_ns.saturating_sub(self.grew_ns(first));
+            let known = blame(first.key);
+            let may_grow = known.is_some_and(|(_, is_closed)| !is_closed);
+            let blamed = may_grow && quiet_ns < BLAME_PATIENCE_NS && age_ns < EVIDENCE_PATIENCE_NS;
             if !force && (watched || blamed) {
                 break;
             }
             let Some(mut first) = self.waiting.pop_front() else { break };
-            charge(&mut first.poll, first.key, blame);
+            let listed = first.listed.and_then(|place| self.list[place].blame);
+            first.poll.blame = listed.or(known.map(|(blame, _)| blame));
             if is_awaited {
                 self.tell_without(&mut first, Duration::from_nanos(age_ns));
             }
@@ -259,9 +366,6 @@ impl Journal {
             }
             self.await_late(first.key, first.listed);
             if let Some(place) = first.listed {
-                if first.poll.blame.is_none() {
-                    first.poll.blame = self.list[place].blame;
-                }
                 self.list[place] = first.poll.clone();
             }
             delivered.push(first.poll);
@@ -296,11 +400,6 @@ fn learn(poll: &mut SlowPoll, mut evidence: Evidence) {
     let rest = poll.duration.saturating_sub(evidence.cpu_time.unwrap_or_default());
     evidence.run_delay = evidence.run_delay.map(|time| time.min(rest));
     poll.evidence = evidence;
-}
-
-/// Takes up who waited. Threads forget that: what was known once stays.
-fn charge(poll: &mut SlowPoll, key: Key, blame: BlameOf<'_>) {
-    poll.blame = blame(key).map(|(blame, _)| blame).or(poll.blame);
 }
 
 #[cfg(test)]

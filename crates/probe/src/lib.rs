@@ -42,7 +42,7 @@
 //! ```
 //!
 //! With `--cfg tokio_unstable` it sees every poll of every spawned task. Without, it sees the futures that are
-//! [watched](Probe::watch) and each worker's busy stretches; [`Coverage`] says which. Durations are exact on every machine; where
+//! [watched](Probe::watch), each worker's busy stretches, and what blocks a worker for long; [`Coverage`] says which. Durations are exact on every machine; where
 //! something stands in the way of seeing what a slow poll did, it is `None`, and a [`CaptureNote`] says why, once.
 //!
 //! In place of `#[tokio::main]`, [`ProbeBuilder::run`] does all of the above in one call, and so does [`ProbeBuilder::try_run`] for
@@ -52,7 +52,8 @@
 //! In your own tests, [`testing`] fails a future that holds up its loop.
 //!
 //! Memory is bounded: a thread that polls takes 0.8 MB for its histograms, and 37 kB for each of at most 257 rows of
-//! spawn sites. It is not a profiler, and it does not see closures on the blocking pool.
+//! spawn sites. It is not a profiler. Of the blocking pool it sees how full it is, not the
+//! closures.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 // What only a watchdog calls is there without one, too.
@@ -71,6 +72,7 @@ mod alarm;
 #[path = "without_capture/alarm.rs"]
 mod alarm;
 mod blame;
+mod blocking_pool;
 mod capture_limits;
 mod clock;
 mod coverage;
@@ -82,11 +84,17 @@ mod facade;
 mod histogram;
 mod hooks;
 mod journal;
+mod late_stretches;
 mod ledger;
 mod lines;
 mod location;
 mod metrics_server;
 mod names;
+#[cfg(feature = "capture")]
+mod other_runtimes;
+#[cfg(not(feature = "capture"))]
+#[path = "without_capture/other_runtimes.rs"]
+mod other_runtimes;
 mod overflows;
 mod polling;
 mod probe;
@@ -96,6 +104,10 @@ mod ring;
 mod shared;
 mod site;
 mod snapshot;
+mod sources;
+mod stalls;
+mod status;
+mod stretches;
 mod sync;
 pub mod testing;
 mod thread;
@@ -107,6 +119,15 @@ mod watchdog;
 #[path = "without_capture/watchdog.rs"]
 mod watchdog;
 mod worker;
+
+#[cfg(feature = "capture")]
+use pollscope_stacks::symbolize::shorten;
+
+/// Without evidence there is nothing that a spawn site is to look like.
+#[cfg(not(feature = "capture"))]
+fn shorten<'a>(file: &'a str, _roots: &[std::path::PathBuf]) -> &'a str {
+    file
+}
 
 /// For pollscope's own lab, and without any promise: what it shares with the probe that no other crate can hold.
 ///
@@ -123,13 +144,13 @@ pub use clock::ClockSource;
 pub use metrics_server::{MetricsServer, ServeError};
 #[doc(inline)]
 pub use pollscope_base::{
-    Blame, Bucket, Call, CaptureNote, Cause, Charge, Coverage, Distribution, Evidence, Frame as StackFrame, Ledger,
-    Lines, Missing, Shortfall, Source, Waited,
+    Blame, Bucket, Call, CaptureNote, Cause, Charge, Coverage, Distribution, Evidence, Frame as StackFrame, Held,
+    Holder, HolderUnknown, Ledger, Lines, LockWait, Missing, Place, Quota, Shortfall, Source, Waited,
 };
 pub use probe::{
     DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Intervals, Probe, ProbeBuilder, ThresholdError,
 };
-pub use snapshot::{Polling, Site, SlowPoll, Snapshot};
+pub use snapshot::{BlockingPool, LateStretch, Polling, Site, SlowPoll, Snapshot};
 pub use tokio_api::TOKIO_UNSTABLE;
 pub use watch::Watch;
 pub use watchdog::CAPTURE;

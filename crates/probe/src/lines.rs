@@ -1,65 +1,121 @@
-//! Which slow polls get a line of their own: at most five a minute, spawn site and function, the others counted in one line.
+//! What gets a line of its own: at most five a minute of slow polls of one spawn site, function and caller, and any that is longer than
+//! all before it; and of other subjects five each. The others are counted in one line, with the longest.
 //!
-//! The function is the one that blocked, where it is known: a web server spawns all its connections at one place, and the lines of one
-//! handler must not hide another.
+//! The function is the one that blocked, where it is known, and the caller what called it: a web server spawns all its connections at
+//! one place, and the lines of one handler must not hide another, nor those of a helper that many of them call.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use pollscope_base::duration::to_ns;
 use pollscope_base::escape::{Escaped, cut_name};
-use pollscope_base::redact::redacted_source;
 
-use crate::snapshot::SlowPoll;
+use crate::snapshot::{Polling, SlowPoll};
+use crate::sources::Sources;
 
-/// Lines a minute, spawn site and function.
+/// Lines a minute and subject.
 const PER_MINUTE: u32 = 5;
-/// Places that are told apart within a minute; those beyond share one.
+/// Subjects that are told apart within a minute; those beyond share one.
 const MOST_PLACES: usize = 1_024;
 const MINUTE_NS: u64 = 60_000_000_000;
 
-/// A place in the source, as sites are told apart, equal content counting as equal; and the function that blocked.
-type Place = (&'static str, u32, Option<String>);
+/// What a line is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    /// Slow polls: a place in the source, as sites are told apart, equal content counting as equal; the function that blocked, and its
+    /// caller.
+    SlowPolls(&'static str, u32, Option<String>, Option<String>),
+    BlockingPool,
+    /// Busy stretches, mostly of tasks spawned there.
+    BusyStretches(Option<(&'static str, u32)>),
+    /// Busy stretches of polls that nobody sees, by the function that most of one was in.
+    UnseenPolls(Option<String>),
+}
+
+impl Subject {
+    /// The line for what got none; `longest` is what is said of the longest of them.
+    fn suppressed(&self, more: u64, longest: &str, sources: &Sources) -> String {
+        match self {
+            Subject::SlowPolls(file, line, function, _) => {
+                let file = sources.shown(file);
+                let function =
+                    function.as_ref().map_or(String::new(), |name| format!(", in {}", Escaped(&cut_name(name))));
+                let file = Escaped(&file);
+                format!("WARN slow poll: suppressed {more} more of tasks spawned at {file}:{line}{function}{longest}\n")
+            }
+            Subject::BusyStretches(place) => {
+                let place = place.map_or("many other places".to_owned(), |(file, line)| {
+                    format!("{}:{line}", Escaped(&sources.shown(file)))
+                });
+                format!("WARN busy stretch: suppressed {more} more, most of tasks spawned at {place}\n")
+            }
+            Subject::UnseenPolls(function) => {
+                let function =
+                    function.as_ref().map_or(String::new(), |name| format!(", in {}", Escaped(&cut_name(name))));
+                format!("WARN busy stretch: suppressed {more} more{function}\n")
+            }
+            Subject::BlockingPool => format!("WARN blocking pool: it was saturated {more} more times\n"),
+        }
+    }
+}
 
 #[derive(Debug, Default)]
 pub(crate) struct Limiter {
-    windows: BTreeMap<Place, Window>,
-    /// That of the places beyond.
+    windows: BTreeMap<Subject, Window>,
+    /// That of the subjects beyond.
     others: Option<Window>,
-    /// Whether the folders of spawn sites are hidden.
-    redacted: bool,
+    sources: Arc<Sources>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Window {
     since_ns: u64,
     printed: u32,
     suppressed: u64,
+    /// Of all.
+    longest: Duration,
+    /// Of those that were suppressed and not told since, and where it was.
+    longest_suppressed: Option<(Duration, String)>,
 }
 
 impl Limiter {
-    pub(crate) fn new(redacted: bool) -> Limiter {
-        Limiter { redacted, ..Limiter::default() }
+    pub(crate) fn new(sources: Arc<Sources>) -> Limiter {
+        Limiter { sources, ..Limiter::default() }
     }
 
     /// The line for a slow poll; `None` when its site had its share of this minute.
     pub(crate) fn line(&mut self, poll: &SlowPoll) -> Option<String> {
         let at = poll.spawned_at;
         let now_ns = to_ns(poll.start.saturating_add(poll.duration));
-        let window = self.window((at.file(), at.line(), poll.evidence.function.clone()), now_ns);
-        if window.printed == PER_MINUTE {
-            window.suppressed += 1;
+        let caller = poll.evidence.places.first().and_then(|place| place.caller.clone());
+        let subject = Subject::SlowPolls(at.file(), at.line(), poll.evidence.function.clone(), caller);
+        let window = self.window(subject, now_ns);
+        let is_longest = poll.duration > window.longest;
+        window.longest = window.longest.max(poll.duration);
+        if window.printed >= PER_MINUTE && !is_longest {
+            window.suppress(poll);
             return None;
         }
         window.printed += 1;
-        Some(format!("WARN slow poll: {}\n{}", poll.executing(self.redacted), details(poll)))
+        Some(format!("WARN slow poll: {}\n{}", poll.executing(self.sources.shown(at.file())), details(poll)))
     }
 
-    /// The window of a place, opened if it has none.
-    fn window(&mut self, place: Place, now_ns: u64) -> &mut Window {
-        let new = Window { since_ns: now_ns, printed: 0, suppressed: 0 };
+    /// Whether there may be one more line of the subject; if not, it is counted.
+    pub(crate) fn admits(&mut self, subject: Subject, now_ns: u64) -> bool {
+        let window = self.window(subject, now_ns);
+        let is_admitted = window.printed < PER_MINUTE;
+        window.printed += u32::from(is_admitted);
+        window.suppressed += u64::from(!is_admitted);
+        is_admitted
+    }
+
+    /// The window of a subject, opened if it has none.
+    fn window(&mut self, subject: Subject, now_ns: u64) -> &mut Window {
+        let new = Window { since_ns: now_ns, ..Window::default() };
         let is_full = self.windows.len() >= MOST_PLACES;
-        match self.windows.entry(place) {
+        match self.windows.entry(subject) {
             Entry::Vacant(_) if is_full => self.others.get_or_insert(new),
             entry => entry.or_insert(new),
         }
@@ -69,24 +125,21 @@ impl Limiter {
     /// Saying it early gives no site a new share of lines.
     pub(crate) fn close(&mut self, now_ns: u64, say_all: bool) -> Vec<String> {
         let mut lines = Vec::new();
-        self.windows.retain(|(file, line, function), window| {
+        self.windows.retain(|subject, window| {
             let open = window.is_open(now_ns);
             if (say_all || !open) && window.suppressed > 0 {
-                let file = if self.redacted { redacted_source(file) } else { (*file).into() };
-                let (file, more) = (Escaped(&file), std::mem::take(&mut window.suppressed));
-                let function =
-                    function.as_ref().map_or(String::new(), |name| format!(", in {}", Escaped(&cut_name(name))));
-                lines.push(format!(
-                    "WARN slow poll: suppressed {more} more of tasks spawned at {file}:{line}{function}\n"
-                ));
+                let (more, longest) = window.take_suppressed();
+                lines.push(subject.suppressed(more, &longest, &self.sources));
             }
             open
         });
         if let Some(others) = &mut self.others {
             let open = others.is_open(now_ns);
             if (say_all || !open) && others.suppressed > 0 {
-                let more = std::mem::take(&mut others.suppressed);
-                lines.push(format!("WARN slow poll: suppressed {more} more of tasks spawned at many other places\n"));
+                let (more, longest) = others.take_suppressed();
+                lines.push(format!(
+                    "WARN slow poll: suppressed {more} more of tasks spawned at many other places{longest}\n"
+                ));
             }
             if !open {
                 self.others = None;
@@ -97,9 +150,50 @@ impl Limiter {
 }
 
 impl Window {
+    fn suppress(&mut self, poll: &SlowPoll) {
+        self.suppressed += 1;
+        if self.longest_suppressed.as_ref().is_none_or(|(longest, _)| poll.duration > *longest) {
+            let at = poll.evidence.places.first().map_or(String::new(), pollscope_base::Place::at);
+            self.longest_suppressed = Some((poll.duration, at));
+        }
+    }
+
+    /// How many were suppressed, and what is to be said of the longest.
+    fn take_suppressed(&mut self) -> (u64, String) {
+        let longest = self.longest_suppressed.take();
+        let longest = longest.map(|(time, at)| format!(", the longest {:.3} s{at}", time.as_secs_f64()));
+        (std::mem::take(&mut self.suppressed), longest.unwrap_or_default())
+    }
+
     fn is_open(&self, now_ns: u64) -> bool {
         now_ns.saturating_sub(self.since_ns) < MINUTE_NS
     }
+}
+
+/// What begins gets a line or none; its end has one if it had.
+#[derive(Debug, Default)]
+pub(crate) struct Pairs {
+    /// The numbers of those that began with one.
+    begun: BTreeSet<u64>,
+}
+
+impl Pairs {
+    /// Whether to write the line of that number: of its end, or of its beginning, which the limit may refuse.
+    pub(crate) fn admit(&mut self, number: u64, is_over: bool, may_begin: impl FnOnce() -> bool) -> bool {
+        if is_over {
+            return self.begun.remove(&number);
+        }
+        let is_admitted = may_begin();
+        self.begun.extend(is_admitted.then_some(number));
+        is_admitted
+    }
+}
+
+/// The lines about a poll that still goes on.
+pub(crate) fn still(stall: &Polling, sources: &Sources) -> String {
+    let details = stall.evidence.sentence(stall.elapsed);
+    let details = details.map_or(String::new(), |details| format!("     {details}\n"));
+    format!("WARN slow poll: {}\n{details}", stall.executing(sources.shown(stall.spawned_at.file())))
 }
 
 /// What the watchdog saw, or why it did not, and who paid, in a line below; nothing where nothing is known.
@@ -112,10 +206,8 @@ pub(crate) fn details(poll: &SlowPoll) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use pollscope_base::{Blame, Cause, Evidence, Missing};
+    use pollscope_base::{Blame, Cause, Evidence, Missing, Place};
 
     fn poll(at_ns: u64) -> SlowPoll {
         SlowPoll {
@@ -124,6 +216,7 @@ mod tests {
             task_name: Some("writer".into()),
             spawned_at: std::panic::Location::caller(),
             worker: Some(0),
+            thread_name: None,
             start: Duration::from_nanos(at_ns),
             duration: Duration::ZERO,
             evidence: Evidence::default(),
@@ -182,7 +275,28 @@ mod tests {
         assert_eq!((7..9).filter_map(|ms| limiter.line(&in_function("app::seldom", ms))).count(), 2);
         let [line] = &limiter.close(MINUTE_NS * 2, false)[..] else { panic!("one was suppressed") };
         assert!(line.starts_with("WARN slow poll: suppressed 2 more of tasks spawned at "), "{line}");
-        assert!(line.ends_with(", in app::often\n"), "{line}");
+        assert!(line.ends_with(", in app::often, the longest 0.000 s\n"), "{line}");
+    }
+
+    /// A poll of 400 ms was in "suppressed 4 more" behind five of 25 ms.
+    #[test]
+    fn no_poll_hides_a_longer_one_nor_a_helper_its_callers() {
+        let mut limiter = Limiter::default();
+        let mut line = |ms: u64, caller: &str| {
+            let mut poll = poll(0);
+            poll.duration = Duration::from_millis(ms);
+            let place = Place { line: Some("a.rs:1".into()), caller: Some(caller.to_owned()), ..Place::default() };
+            poll.evidence.function = Some("app::query".to_owned());
+            poll.evidence.places.push(place);
+            limiter.line(&poll)
+        };
+        assert_eq!((0..9).filter_map(|_| line(25, "b.rs:2")).count(), 5);
+        assert!(line(400, "b.rs:2").is_some(), "longer than any before");
+        assert!(line(300, "b.rs:2").is_none());
+        assert!(line(25, "c.rs:3").is_some(), "of another handler");
+        let [said] = &limiter.close(MINUTE_NS * 2, false)[..] else { panic!("five were suppressed") };
+        assert!(said.contains("suppressed 5 more of tasks spawned at "), "{said}");
+        assert!(said.ends_with(", in app::query, the longest 0.300 s at a.rs:1, called from b.rs:2\n"), "{said}");
     }
 
     /// As those of generic code are.
@@ -193,7 +307,11 @@ mod tests {
         long.evidence.function = Some(format!("app::f<{}>", "T, ".repeat(20_000)));
         (0..7).for_each(|_| _ = limiter.line(&long));
         let [line] = &limiter.close(MINUTE_NS * 2, false)[..] else { panic!("two were suppressed") };
-        assert!(line.len() < 500 && line.contains(", in app::f<T, T, ") && line.ends_with("…\n"), "{}", line.len());
+        assert!(
+            line.len() < 500 && line.contains(", in app::f<T, T, ") && line.contains("…, the longest "),
+            "{}",
+            line.len()
+        );
     }
 
     #[test]
@@ -210,7 +328,9 @@ mod tests {
         assert!(limiter.line(&at(0)).is_some(), "who has a place keeps its lines");
         assert_eq!(limiter.close(MINUTE_NS - 1, false), [""; 0]);
         let suppressed = beyond - PER_MINUTE as usize;
-        let said = format!("WARN slow poll: suppressed {suppressed} more of tasks spawned at many other places\n");
+        let said = format!(
+            "WARN slow poll: suppressed {suppressed} more of tasks spawned at many other places, the longest 0.000 s\n"
+        );
         assert_eq!(limiter.close(MINUTE_NS, false), [said]);
         assert!(limiter.windows.is_empty() && limiter.others.is_none());
     }

@@ -71,6 +71,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         thread::forget(&self.shared);
         self.control.stop(LAST_LINES, LAST_EVIDENCE);
+        self.shared.pools.close();
         self.watchdog.take();
     }
 }

@@ -11,7 +11,7 @@ use pollscope_base::Distribution;
 use pollscope_base::duration::to_ns;
 use pollscope_base::escape::escape;
 
-use crate::snapshot::Snapshot;
+use crate::snapshot::{BlockingPool, Snapshot};
 
 /// The upper bounds of the histograms' buckets, in nanoseconds: 1, 2 and 5 of every decade from 1 us to 10 s.
 const BOUNDS_NS: [u64; 22] = [
@@ -54,12 +54,15 @@ impl Snapshot {
     /// | `pollscope_busy_stretch_seconds` | histogram: a worker's unpark to its next park |
     /// | `pollscope_poll_longest_seconds` | gauge: the longest poll; absent before the first |
     /// | `pollscope_poll_under_way_seconds` | gauge: for how long the oldest poll that is under way has been; 0 when none is |
+    /// | `pollscope_stalls_open` | gauge: polls under way that have lasted for at least the threshold |
     /// | `pollscope_slow_poll_threshold_seconds` | gauge: what counts as a slow poll |
-    /// | `pollscope_slow_polls_total` | counter: slow polls |
+    /// | `pollscope_slow_polls_total` | counter: slow polls, each when it ends |
     /// | `pollscope_slow_polls_dropped_total` | counter: those that are listed nowhere, for want of room |
     /// | `pollscope_site_polls_total`, `pollscope_site_slow_polls_total`, `pollscope_site_poll_seconds_total` | counters by spawn site, `site="src/x.rs:12"` |
     /// | `pollscope_lines_written_total`, `pollscope_lines_suppressed_total` | counters: lines of slow polls |
-    /// | `pollscope_names_refused_total`, `pollscope_callback_panics_total` | counters |
+    /// | `pollscope_names_refused_total`, `pollscope_callback_panics_total`, `pollscope_stalls_untold_total` | counters |
+    /// | `pollscope_blocking_threads`, `pollscope_blocking_threads_idle`, `pollscope_blocking_queue_depth` | gauges of the blocking pool; absent where it cannot be seen |
+    /// | `pollscope_blocking_pool_saturations_total` | counter: how often it was full for at least the threshold; likewise |
     /// | `pollscope_info` | 1, with `version`, `clock` and `source` |
     ///
     /// Counters count since the probe's installation, which is what `rate()` needs: give a whole snapshot, not one of
@@ -129,15 +132,41 @@ pub(crate) fn gauges(snapshot: &Snapshot) -> impl Iterator<Item = Metric<Duratio
     .filter_map(|(name, help, time)| Some((name, help, time?)))
 }
 
-pub(crate) fn counters(snapshot: &Snapshot) -> [Metric<u64>; 6] {
+/// How many stalls go on.
+pub(crate) const STALLS_OPEN: Metric<fn(&Snapshot) -> u64> =
+    ("stalls_open", "Polls under way that have lasted for at least the threshold.", |snapshot| snapshot.stalls_open);
+
+type OfPool = fn(&BlockingPool) -> u64;
+
+/// What is told of the blocking pool, where it is known.
+pub(crate) const POOL: [Metric<OfPool>; 3] = [
+    ("blocking_threads", "Threads of the blocking pool, busy or idle.", |pool| pool.threads),
+    ("blocking_threads_idle", "Threads of the blocking pool that wait for a closure.", |pool| pool.idle),
+    ("blocking_queue_depth", "Closures that wait for a thread of the blocking pool.", |pool| pool.queued),
+];
+
+/// The gauges that are no times.
+pub(crate) fn counting_gauges(snapshot: &Snapshot) -> impl Iterator<Item = Metric<u64>> {
+    let (name, help, stalls_open) = STALLS_OPEN;
+    let pool = snapshot.blocking_pool;
+    let of_pool = POOL.into_iter().filter_map(move |(name, help, value)| Some((name, help, value(&pool?))));
+    [(name, help, stalls_open(snapshot))].into_iter().chain(of_pool)
+}
+
+pub(crate) fn counters(snapshot: &Snapshot) -> impl Iterator<Item = Metric<u64>> {
+    let saturations = "How often the blocking pool was full for at least the threshold.";
+    let saturations = snapshot.pool_saturations.map(|count| ("blocking_pool_saturations_total", saturations, count));
     [
         ("slow_polls_total", "Polls that lasted at least the threshold.", snapshot.slow_polls_total),
         ("slow_polls_dropped_total", "Slow polls listed nowhere, for want of room.", snapshot.slow_polls_dropped),
         ("lines_written_total", "Lines written of slow polls.", snapshot.lines.printed),
         ("lines_suppressed_total", "Lines of slow polls held back or lost.", snapshot.lines.suppressed),
         ("names_refused_total", "Named tasks counted as unnamed, for want of room.", snapshot.names_refused),
-        ("callback_panics_total", "Panics of the slow-poll callback, caught.", snapshot.callback_panics),
+        ("callback_panics_total", "Panics of callbacks, caught.", snapshot.callback_panics),
+        ("stalls_untold_total", "Stalls that callbacks were not told of, for want of room.", snapshot.stalls_untold),
     ]
+    .into_iter()
+    .chain(saturations)
 }
 
 pub(crate) const INFO_HELP: &str = "What measures, and how: always 1.";
@@ -164,6 +193,7 @@ impl Exposition {
         let mut text = Text::default();
         histograms(snapshot).for_each(|(name, help, distribution)| text.histogram(name, help, distribution));
         gauges(snapshot).for_each(|(name, help, time)| text.gauge(name, help, seconds(to_ns(time))));
+        counting_gauges(snapshot).for_each(|(name, help, count)| text.gauge(name, help, count));
         for (name, help, count) in counters(snapshot) {
             text.family(name, "counter", help);
             text.sample(name, &[], count);

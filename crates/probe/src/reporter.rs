@@ -7,10 +7,18 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use crate::lines::Limiter;
+use crate::blame;
+use crate::coverage::coverage;
+use crate::journal::Still;
+use crate::lines::{self, Limiter, Pairs, Subject};
+use crate::other_runtimes::OtherRuntimes;
 use crate::ring::CAPACITY;
 use crate::shared::Shared;
-use crate::snapshot::SlowPoll;
+use crate::snapshot::{Polling, SlowPoll};
+use crate::stalls::Unwatched;
+use crate::status::{self, Status};
+use crate::stretches::Stretches;
+use pollscope_base::CaptureNote;
 
 /// How often the reporter looks for slow polls while one is known. A worker cannot wake it: that would be a system call.
 const TICK: Duration = Duration::from_millis(10);
@@ -18,6 +26,11 @@ const TICK: Duration = Duration::from_millis(10);
 const IDLE_TICK: Duration = Duration::from_millis(100);
 /// The same where a watchdog looks as well, and wakes it: what is left is to close the limit's minutes.
 const WATCHED_TICK: Duration = Duration::from_secs(1);
+
+/// When runtimes that another builder made are first looked for: once the service is at work.
+const FIRST_LOOK_FOR_RUNTIMES_NS: u64 = 2_000_000_000;
+/// How seldom after that, at most: what all threads do is read. Until then each look comes after twice as long as the one before.
+const LOOK_FOR_RUNTIMES_EVERY_NS: u64 = 60_000_000_000;
 
 /// How long a flush waits at least for what is still being found out about slow polls, however short its own time is: the one who
 /// asks often, without waiting, does not cost lines their evidence.
@@ -27,7 +40,7 @@ const TO_WRITE: Duration = Duration::from_millis(200);
 /// Longer than anybody waits, and short enough to be added to any time.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
-pub(crate) type Callback = Box<dyn FnMut(&SlowPoll) + Send>;
+pub(crate) type Callback<T> = Box<dyn FnMut(&T) + Send>;
 pub(crate) type LineWriter = Box<dyn Write + Send>;
 
 /// How the reporter is told what to do, and tells what it did.
@@ -43,6 +56,8 @@ struct State {
     stopped: bool,
     /// Whether there is something to say before the next tick.
     woken: bool,
+    /// Whether the probe is there: before, its installation can still fail.
+    installed: bool,
     /// Whether the watchdog looks for slow polls.
     watched: bool,
     /// Whether it waits for longer than a [`TICK`].
@@ -60,13 +75,35 @@ struct State {
 
 pub(crate) struct Reporter {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) callback: Option<Callback>,
+    pub(crate) callback: Option<Callback<SlowPoll>>,
+    pub(crate) on_stall: Option<Callback<Polling>>,
     #[cfg(feature = "tracing")]
     pub(crate) events: Option<crate::events::Events>,
     /// Boxed: what it was told is large, and few have one.
     #[cfg(feature = "metrics")]
     pub(crate) facade: Option<Box<crate::facade::Facade>>,
     pub(crate) writer: Option<LineWriter>,
+    /// `None`: nobody looks at threads.
+    pub(crate) other_runtimes: Option<OtherRuntimes>,
+    /// What the lines say of the probe itself, if anything.
+    pub(crate) status: Option<Status>,
+}
+
+/// What goes on beside slow polls, and what was told of it.
+#[derive(Default)]
+struct Findings {
+    unwatched: Unwatched,
+    pools: Pairs,
+    stretches: Stretches,
+    told_stretches: Pairs,
+    /// When runtimes that another builder made are looked for next, unless one was found.
+    look_for_runtimes_ns: Option<u64>,
+}
+
+impl Findings {
+    fn new() -> Findings {
+        Findings { look_for_runtimes_ns: Some(FIRST_LOOK_FOR_RUNTIMES_NS), ..Findings::default() }
+    }
 }
 
 impl Control {
@@ -112,6 +149,12 @@ impl Control {
     pub(crate) fn wake(&self) {
         self.lock().woken = true;
         self.changed.notify_all();
+    }
+
+    /// Says that the probe is there.
+    pub(crate) fn installed(&self) {
+        self.lock().installed = true;
+        self.wake();
     }
 
     /// Says whether somebody calls [`Control::wake_if_resting`] when there are slow polls.
@@ -182,19 +225,28 @@ impl Reporter {
 
     fn run(mut self, control: &Control) {
         control.lock().thread = Some(thread::current().id());
-        let mut limiter = Limiter::new(self.shared.redacted);
+        let mut limiter = Limiter::new(Arc::clone(&self.shared.sources));
+        let mut findings = Findings::new();
         let mut answered = 0;
         let mut checked_ns = Some(0);
         loop {
-            let (asked, stop) = control.next(self.tick(control));
+            let (asked, stop) = control.next(self.tick(control, &findings));
+            self.tell_status(control, false);
             checked_ns = checked_ns.and_then(|last_ns| self.shared.clock.check(last_ns));
             let finish = stop || asked > answered;
+            self.look_for_stalls(control, &mut findings);
             self.deliver(&mut limiter, finish.then_some(control));
+            self.tell_of_pools(&mut limiter, &mut findings);
+            self.tell_of_stretches(&mut limiter, &mut findings, finish);
             for line in limiter.close(self.shared.clock.now_ns(), finish) {
                 self.write(&line);
             }
             #[cfg(feature = "metrics")]
             self.tell_facade(finish);
+            if stop {
+                self.tell_status(control, true);
+            }
+            self.look_for_runtimes(&mut findings, stop);
             if finish {
                 answered = asked;
                 control.answer(asked, stop);
@@ -205,13 +257,14 @@ impl Reporter {
         }
     }
 
-    /// No longer than it takes to fill half a ring.
-    fn tick(&self, control: &Control) -> Duration {
-        if !self.shared.is_quiet() {
+    /// No longer than it takes to fill half a ring, or to forget half of those whose victims are kept.
+    fn tick(&self, control: &Control, findings: &Findings) -> Duration {
+        if !self.shared.is_quiet() || self.shared.pools.is_full() {
             return TICK;
         }
-        let half_ns = self.shared.threshold_ns().saturating_mul(CAPACITY as u64 / 2);
-        let longest = if control.lock().watched { WATCHED_TICK } else { IDLE_TICK };
+        let half_ns = self.shared.threshold_ns().saturating_mul(CAPACITY.min(blame::CAPACITY) as u64 / 2);
+        let is_at_leisure = control.lock().watched && !findings.stretches.are_followed();
+        let longest = if is_at_leisure { WATCHED_TICK } else { IDLE_TICK };
         Duration::from_nanos(half_ns).clamp(TICK, longest)
     }
 
@@ -230,28 +283,119 @@ impl Reporter {
 
     /// Whether nothing is left to deliver.
     fn deliver_ready(&mut self, limiter: &mut Limiter, force: bool) -> bool {
-        let (still, polls, delivered) = self.shared.take_queue(force);
+        let ((still, more), polls, delivered) = self.shared.take_queue(force);
         // Asked after the queue: what is missing from these polls is known by then.
-        for line in self.shared.capture_limits.take_lines().into_iter().chain(still) {
+        for line in self.shared.capture_limits.take_lines() {
             self.write(&line);
         }
+        still.iter().for_each(|still| self.tell_of_stall(still));
+        if more > 0 {
+            self.write(&format!("WARN slow poll: {more} more still ran meanwhile, while lines could not be written\n"));
+        }
         for poll in polls {
-            if let Some(callback) = &mut self.callback
-                && catch_unwind(AssertUnwindSafe(|| callback(&poll))).is_err()
-            {
-                self.shared.callback_panics.fetch_add(1, Relaxed);
+            if let Some(callback) = &mut self.callback {
+                self.shared.guard(|| callback(&poll));
             }
             #[cfg(feature = "tracing")]
-            if let Some(events) = &self.events
-                && catch_unwind(AssertUnwindSafe(|| events.emit(&poll))).is_err()
-            {
-                self.shared.callback_panics.fetch_add(1, Relaxed);
-            }
+            self.emit(|events| events.emit(&poll));
             let written = limiter.line(&poll).is_some_and(|line| self.write(&line));
             let counter = if written { &self.shared.lines_printed } else { &self.shared.lines_suppressed };
             counter.fetch_add(1, Relaxed);
         }
-        delivered
+        delivered && (force || !self.shared.late_stretches.is_awaited())
+    }
+
+    /// Looks itself for polls that go on for long, where no watchdog does.
+    fn look_for_stalls(&mut self, control: &Control, findings: &mut Findings) {
+        if control.lock().watched {
+            return findings.unwatched.forget();
+        }
+        findings.unwatched.look(&self.shared).iter().for_each(|still| self.tell_of_stall(still));
+    }
+
+    /// Tells of a stall that goes on: whoever is called back, once, and in a line whenever it is due.
+    fn tell_of_stall(&mut self, Still { stall, is_first }: &Still) {
+        if let Some(on_stall) = self.on_stall.as_mut().filter(|_| *is_first) {
+            self.shared.guard(|| on_stall(stall));
+        }
+        #[cfg(feature = "tracing")]
+        if *is_first {
+            self.emit(|events| events.emit_stall(stall));
+        }
+        self.write(&lines::still(stall, &self.shared.sources));
+    }
+
+    /// Tells what is seen, first of all; what was seen, now and then, and last of all.
+    fn tell_status(&mut self, control: &Control, is_last: bool) {
+        let Some(status) = &mut self.status else { return };
+        if !is_last && control.lock().installed {
+            let threshold = Duration::from_nanos(self.shared.threshold_ns());
+            let first = status.begin(coverage(self.shared.tracks_waits, false).source, threshold);
+            let is_due = status.is_due(self.shared.clock.now_ns());
+            first.into_iter().for_each(|line| _ = self.write(&line));
+            if is_due {
+                self.write(&status::seen(&self.shared.snapshot(), false));
+            }
+        } else if is_last && status.is_begun() {
+            self.write(&status::seen(&self.shared.snapshot(), true));
+        }
+    }
+
+    /// Looks for a runtime that another builder made, now and then and last of all, until one is found.
+    fn look_for_runtimes(&mut self, findings: &mut Findings, is_last: bool) {
+        let now_ns = self.shared.clock.now_ns();
+        let Some(other_runtimes) = &mut self.other_runtimes else { return };
+        if findings.look_for_runtimes_ns.is_none_or(|at_ns| now_ns < at_ns && !is_last) {
+            return;
+        }
+        // Of a probe that lives shorter, as in a test, the other threads of the process are no concern.
+        let found = other_runtimes.find(now_ns < FIRST_LOOK_FOR_RUNTIMES_NS);
+        findings.look_for_runtimes_ns = found.is_none().then_some(now_ns + now_ns.min(LOOK_FOR_RUNTIMES_EVERY_NS));
+        self.shared.capture_limits.add(found.map(CaptureNote::OtherRuntime));
+        for line in self.shared.capture_limits.take_lines() {
+            self.write(&line);
+        }
+    }
+
+    /// Tells which blocking pools are full, or no longer.
+    fn tell_of_pools(&mut self, limiter: &mut Limiter, findings: &mut Findings) {
+        self.shared.ask_for_runtimes();
+        self.shared.look_at_pools();
+        for saturation in self.shared.pools.take_told() {
+            #[cfg(feature = "tracing")]
+            self.emit(|events| events.emit_saturation(&saturation));
+            let may_begin = || limiter.admits(Subject::BlockingPool, self.shared.clock.now_ns());
+            if findings.pools.admit(saturation.number, saturation.is_over, may_begin) {
+                self.write(&format!("WARN {saturation}\n"));
+            }
+        }
+    }
+
+    /// Tells which workers have not parked for long, or have now.
+    fn tell_of_stretches(&mut self, limiter: &mut Limiter, findings: &mut Findings, at_once: bool) {
+        let of_short_polls = findings.stretches.look(&self.shared, at_once);
+        let (of_unseen_polls, untold) = self.shared.late_stretches.take_told();
+        for stretch in of_short_polls.into_iter().chain(of_unseen_polls) {
+            #[cfg(feature = "tracing")]
+            self.emit(|events| events.emit_stretch(&stretch));
+            let mut may_begin = || limiter.admits(stretch.subject(), self.shared.clock.now_ns());
+            let (is_over, is_whole) = (stretch.is_over, stretch.is_over && stretch.is_first);
+            let is_admitted = is_whole && may_begin()
+                || !is_whole && findings.told_stretches.admit(stretch.number, is_over, may_begin);
+            self.shared.late_stretches.list(&stretch);
+            if is_admitted {
+                self.write(&stretch.lines());
+            }
+        }
+        untold.into_iter().for_each(|line| _ = self.write(&line));
+    }
+
+    /// Emits an event, if somebody asked for events; a panic of the subscriber's is counted as a callback's.
+    #[cfg(feature = "tracing")]
+    fn emit(&self, emit: impl FnOnce(&crate::events::Events)) {
+        if let Some(events) = &self.events {
+            self.shared.guard(|| emit(events));
+        }
     }
 
     /// Tells the recorder of metrics what is new, if it is time to; a panic of its is counted as a callback's.
@@ -259,9 +403,7 @@ impl Reporter {
     fn tell_facade(&mut self, now: bool) {
         let Some(facade) = self.facade.as_mut().filter(|facade| now || facade.is_due()) else { return };
         let snapshot = self.shared.snapshot();
-        if catch_unwind(AssertUnwindSafe(|| facade.tell(snapshot))).is_err() {
-            self.shared.callback_panics.fetch_add(1, Relaxed);
-        }
+        self.shared.guard(|| facade.tell(snapshot));
     }
 
     /// Writes a line in one call, past any buffer; whether that succeeded. A writer that panics failed.
@@ -273,108 +415,4 @@ impl Reporter {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
-
-    use super::*;
-    use crate::clock::Clock;
-    use crate::journal::Key;
-    use pollscope_base::Evidence;
-
-    const LONG: Duration = Duration::from_secs(60);
-
-    struct Lines(Sender<String>);
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            let _ = self.0.send(String::from_utf8_lossy(bytes).into_owned());
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// A reporter, the lines that it writes, and a slow poll of which evidence is awaited, without end by its clock.
-    fn reporting() -> (Arc<Shared>, Arc<Control>, Receiver<String>, Key) {
-        let shared = Arc::new(Shared::new(Clock::manual(), 1, 10));
-        let key = shared.slow_poll_watched(5);
-        // Who waited is known by then.
-        shared.clock.advance(1_000_000_000);
-        let control = Arc::new(Control::default());
-        let (tell, lines) = channel();
-        let reporter = Reporter {
-            shared: Arc::clone(&shared),
-            callback: None,
-            #[cfg(feature = "tracing")]
-            events: None,
-            #[cfg(feature = "metrics")]
-            facade: None,
-            writer: Some(Box::new(Lines(tell))),
-        };
-        reporter.spawn(Arc::clone(&control)).unwrap();
-        (shared, control, lines, key)
-    }
-
-    /// Has the evidence come once the reporter has waited for it for so long.
-    fn comes_after(wait: Duration, shared: &Arc<Shared>, control: &Arc<Control>, key: Key) {
-        let (shared, control) = (Arc::clone(shared), Arc::clone(control));
-        thread::spawn(move || {
-            while control.lock().waited_at.is_none() {
-                thread::sleep(Duration::from_millis(1));
-            }
-            thread::sleep(wait);
-            let line = Some("src/main.rs:7".to_owned());
-            let mut evidence = Evidence::default();
-            (evidence.blocking_line, evidence.captures) = (line, 1);
-            shared.seen(key, evidence);
-        });
-    }
-
-    #[test]
-    fn the_last_line_waits_for_evidence_longer_than_for_a_writer() {
-        let (shared, control, lines, key) = reporting();
-        comes_after(Duration::from_millis(3_000), &shared, &control, key);
-        assert!(control.stop(Duration::from_millis(2_000), LONG));
-        let line = lines.recv().unwrap();
-        assert!(line.contains("     seen at src/main.rs:7"), "{line}");
-    }
-
-    #[test]
-    fn the_last_line_does_not_wait_for_evidence_without_end() {
-        let (_shared, control, lines, _) = reporting();
-        assert!(control.stop(LONG, Duration::from_millis(50)));
-        let line = lines.recv().unwrap();
-        assert!(line.contains("     no line: "), "{line}");
-    }
-
-    #[test]
-    fn a_flush_waits_for_evidence_as_long_as_it_may() {
-        let (shared, control, lines, key) = reporting();
-        comes_after(Duration::from_millis(1_500), &shared, &control, key);
-        assert!(control.flush(LONG));
-        let line = lines.recv().unwrap();
-        assert!(line.contains("     seen at src/main.rs:7"), "{line}");
-        assert_eq!(shared.snapshot().coverage.missing, []);
-    }
-
-    #[test]
-    fn a_flush_in_a_short_time_tells_what_there_is() {
-        let (shared, control, lines, _) = reporting();
-        // Whether that is done in time is the machine's affair.
-        control.flush(Duration::from_millis(1_000));
-        let line = lines.recv_timeout(LONG).unwrap();
-        assert!(line.contains("     no line: "), "{line}");
-        assert_eq!(shared.snapshot().coverage.missing.iter().map(|of| of.polls).collect::<Vec<_>>(), [1]);
-    }
-
-    #[test]
-    fn what_is_left_of_any_timeout_is_for_writing() {
-        let ms = Duration::from_millis;
-        for (timeout, waits) in [(ms(0), 800), (ms(500), 800), (ms(1_000), 800), (ms(60_000), 59_800)] {
-            assert_eq!(patience(timeout), ms(waits), "{timeout:?}");
-        }
-        assert_eq!(patience(Duration::MAX), LONGEST);
-    }
-}
+mod tests;

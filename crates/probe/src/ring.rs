@@ -5,7 +5,7 @@ use std::panic::Location;
 use crate::clock::Moment;
 use crate::histogram::add_single_writer;
 use crate::location::LocationCell;
-use crate::names::NameId;
+use crate::names::{NameId, UNNAMED};
 use crate::sync::MODELLED;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use crate::sync::atomic::{AtomicU32, AtomicU64};
@@ -15,8 +15,8 @@ mod model;
 
 /// Slow polls that wait for the reporter, at most; further ones are counted as dropped.
 pub(crate) const CAPACITY: usize = if MODELLED { 2 } else { 256 };
-/// No worker index.
-const NO_WORKER: u32 = u32::MAX;
+/// No worker index: the rest is the name of the thread.
+const NO_WORKER: u32 = 1 << 31;
 
 /// What the thread knows of its own slow poll.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,8 @@ pub(crate) struct RawSlowPoll {
     pub(crate) name: NameId,
     pub(crate) location: &'static Location<'static>,
     pub(crate) worker: Option<u32>,
+    /// The name of a thread that is no worker.
+    pub(crate) thread: NameId,
     /// Whether the worker was given to another thread in it.
     pub(crate) handed_over: bool,
     /// Which of the thread's polls it was.
@@ -78,7 +80,7 @@ impl Ring {
         cell.task.store(poll.task, Relaxed);
         cell.name.store(poll.name, Relaxed);
         cell.location.store(poll.location);
-        cell.worker.store(poll.worker.unwrap_or(NO_WORKER), Relaxed);
+        cell.worker.store(poll.worker.unwrap_or(NO_WORKER | poll.thread), Relaxed);
         cell.handed_over.store(u32::from(poll.handed_over), Relaxed);
         cell.start.store(poll.start.0, Relaxed);
         cell.start_ns.store(poll.start_ns, Relaxed);
@@ -98,7 +100,8 @@ impl Ring {
                     task: cell.task.load(Relaxed),
                     name: cell.name.load(Relaxed),
                     location,
-                    worker: (worker != NO_WORKER).then_some(worker),
+                    worker: (worker < NO_WORKER).then_some(worker),
+                    thread: if worker < NO_WORKER { UNNAMED } else { worker & !NO_WORKER },
                     handed_over: cell.handed_over.load(Relaxed) == 1,
                     start: Moment(cell.start.load(Relaxed)),
                     start_ns: cell.start_ns.load(Relaxed),
@@ -129,6 +132,7 @@ mod tests {
             name: 0,
             location: Location::caller(),
             worker: None,
+            thread: 7,
             handed_over: false,
             start: Moment(n + 1),
             start_ns: n,

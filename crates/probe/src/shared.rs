@@ -1,26 +1,31 @@
 //! What a probe's handles, hooks and threads share. The poll path touches only its own slot, the clock and the threshold.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use pollscope_base::escape::cut_name;
 use pollscope_base::redact::redacted_evidence;
 use pollscope_base::{Blame, Cause, Charge, Distribution, Evidence, Ledger, Lines};
 
 use crate::alarm::Alarm;
+use crate::blocking_pool::Pools;
 use crate::capture_limits::CaptureLimits;
 use crate::clock::Clock;
 use crate::coverage::coverage;
 use crate::histogram::distribution;
-use crate::journal::{Journal, Key, Watched};
+use crate::journal::{Journal, Key, Measured, Still, Watched};
+use crate::late_stretches::LateStretches;
 use crate::names::Names;
 use crate::overflows::Overflows;
 use crate::polling::Frame;
 use crate::ring::RawSlowPoll;
 use crate::site::{NAME_MIXED, Polled};
-use crate::snapshot::{Polling, Site, SlowPoll, Snapshot, TaskName};
+use crate::snapshot::{Polling, Site, SlowPoll, Snapshot, unlisted};
+use crate::sources::Sources;
 use crate::tokio_api::TOKIO_UNSTABLE;
 use crate::worker::Slot;
 
@@ -42,9 +47,12 @@ pub(crate) struct Shared {
     pub(crate) capture_limits: CaptureLimits,
     /// Whether paths are hidden.
     pub(crate) redacted: bool,
+    pub(crate) sources: Arc<Sources>,
     /// Whether wake-to-poll times are recorded.
     pub(crate) tracks_waits: bool,
     pub(crate) alarm: Alarm,
+    pub(crate) pools: Pools,
+    pub(crate) late_stretches: LateStretches,
     overflows: Arc<Overflows>,
     slots: Mutex<Slots>,
     journal: Mutex<Journal>,
@@ -58,6 +66,8 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 struct Slots {
     all: Vec<Arc<Slot>>,
+    /// The names of their threads.
+    thread_names: Vec<Option<Arc<str>>>,
     free: Vec<Arc<Slot>>,
 }
 
@@ -109,8 +119,11 @@ impl Shared {
             names: Names::default(),
             capture_limits: CaptureLimits::default(),
             redacted: false,
+            sources: Arc::default(),
             tracks_waits: TOKIO_UNSTABLE,
             alarm: Alarm::default(),
+            pools: Pools::new(),
+            late_stretches: LateStretches::default(),
             overflows: Arc::new(Overflows::new()),
             slots: Mutex::default(),
             journal: Mutex::new(Journal::new(keep_slow_polls)),
@@ -146,15 +159,23 @@ impl Shared {
         }
     }
 
-    /// A slot for a thread that polls for the first time.
+    /// A slot for the calling thread, which polls for the first time.
     pub(crate) fn take_slot(&self) -> Arc<Slot> {
         let mut slots = lock(&self.slots);
-        if let Some(slot) = slots.free.pop() {
-            return slot;
-        }
-        let slot = Arc::new(Slot::new(slots.all.len(), self.tracks_waits, Arc::clone(&self.overflows)));
-        slots.all.push(Arc::clone(&slot));
+        let free = slots.free.pop();
+        let slot = free.unwrap_or_else(|| {
+            let slot = Arc::new(Slot::new(slots.all.len(), self.tracks_waits, Arc::clone(&self.overflows)));
+            slots.all.push(Arc::clone(&slot));
+            slots.thread_names.push(None);
+            slot
+        });
+        slots.thread_names[slot.number] = std::thread::current().name().map(|name| Arc::from(&*cut_name(name)));
         slot
+    }
+
+    /// The name of the thread that has a slot, or had it last.
+    fn thread_name(&self, slot: usize) -> Option<Arc<str>> {
+        lock(&self.slots).thread_names.get(slot)?.clone()
     }
 
     /// The slot of a thread that ended; its counts stay, and the next thread goes on with them.
@@ -171,6 +192,21 @@ impl Shared {
         lock(&self.slots).all.clone()
     }
 
+    /// A thread left that runtime, if it is one.
+    pub(crate) fn leave_runtime(&self, runtime: u64) {
+        self.pools.leave(runtime, |runtime| self.slots().iter().any(|slot| slot.is_in_runtime(runtime)));
+    }
+
+    /// Looks at the blocking pools; whether one is full.
+    pub(crate) fn look_at_pools(&self) -> bool {
+        self.pools.look(self.clock.now_ns(), self.threshold_ns())
+    }
+
+    /// Asks threads which runtime they are of, now and then.
+    pub(crate) fn ask_for_runtimes(&self) {
+        self.pools.ask(self.clock.now_ns(), |runtime| self.slots().iter().any(|slot| slot.is_in_runtime(runtime)));
+    }
+
     /// Tells the journal what the watchdog is at work on, or what it found.
     pub(crate) fn watched(&self, tell: impl FnOnce(&mut Watched)) {
         tell(&mut lock(&self.journal).watched);
@@ -185,6 +221,20 @@ impl Shared {
         journal.seen(key, evidence, self.clock.now_ns());
     }
 
+    /// How long a poll lasted that the watchdog found over; `None` if it was not slow, or is part of one that goes on.
+    pub(crate) fn measured(&self, key: Key) -> Option<Measured> {
+        let mut journal = lock(&self.journal);
+        // The poll left its thread before the watchdog could know of its end.
+        self.drain(&mut journal);
+        journal.measured(key)
+    }
+
+    /// Tells the journal what is known by now of a poll that still goes on.
+    pub(crate) fn open(&self, key: Key, evidence: Evidence) {
+        let evidence = self.shown(evidence);
+        lock(&self.journal).watched.open(key, evidence);
+    }
+
     /// Tells the journal what is known of a poll that is over, while its names are still to come.
     pub(crate) fn unnamed(&self, key: Key, evidence: Evidence) {
         let evidence = self.shown(evidence);
@@ -192,33 +242,26 @@ impl Shared {
     }
 
     /// Tells the journal that the watchdog looked at all threads, from that time on, and for how long it had had no CPU before.
-    pub(crate) fn looked(&self, at_ns: u64, without_cpu_ns: Option<u64>) {
+    /// `stopped_ns`: see [`Journal::looked`].
+    pub(crate) fn looked(&self, at_ns: u64, without_cpu_ns: Option<u64>, stopped_ns: &dyn Fn(u64, u64) -> u64) {
         let mut journal = lock(&self.journal);
         self.drain(&mut journal);
-        journal.looked(at_ns, self.threshold_ns(), without_cpu_ns);
+        journal.looked(at_ns, self.threshold_ns(), without_cpu_ns, stopped_ns);
     }
 
     /// Evidence as it may be shown.
-    fn shown(&self, evidence: Evidence) -> Evidence {
+    pub(crate) fn shown(&self, evidence: Evidence) -> Evidence {
         if self.redacted { redacted_evidence(evidence) } else { evidence }
     }
 
-    /// Says of a poll that it still goes on; the reporter writes it.
-    pub(crate) fn say_still(&self, polling: &Frame, age_ns: u64, evidence: &Evidence) {
-        let task = TaskName {
-            task_id: (polling.task != 0).then_some(polling.task),
-            name: self.names.get(polling.name).as_deref(),
-            spawned_at: polling.location,
-            worker: None,
-            redacted: self.redacted,
-        }
-        .to_string();
-        let age = Duration::from_nanos(age_ns);
-        let details =
-            self.shown(evidence.clone()).sentence(age).map_or(String::new(), |details| format!("     {details}\n"));
-        let line =
-            format!("WARN slow poll: Executing {task} still runs after {:.3} seconds\n{details}", age.as_secs_f64());
-        lock(&self.journal).say(line);
+    /// A poll that still goes on, to be told. `age_ns`: see [`Shared::own_ns`].
+    pub(crate) fn still(&self, slot: &Slot, now: &Frame, age_ns: u64, evidence: Evidence, is_first: bool) -> Still {
+        Still { stall: self.polling_in(slot, now, age_ns, self.shown(evidence)), is_first }
+    }
+
+    /// Has the reporter tell that a poll still goes on.
+    pub(crate) fn say_still(&self, still: Still) {
+        lock(&self.journal).say(still);
     }
 
     /// Moves slow polls from the rings into the journal, in the order in which they ended; the slots that they are of.
@@ -235,6 +278,9 @@ impl Shared {
             let id = journal.next_id();
             journal.add((slot, poll.start), poll.end_ns, self.slow_poll(id, &poll));
         }
+        // Each time: a thread that is slow often forgets soon who waited.
+        let now_ns = self.clock.now_ns();
+        journal.charge(now_ns, &blame_in(&slots, now_ns));
         slots
     }
 
@@ -247,6 +293,7 @@ impl Shared {
             task_name: self.names.get(raw.name),
             spawned_at: raw.location,
             worker: raw.worker.map(|worker| worker as usize),
+            thread_name: self.names.get(raw.thread),
             // The clock starts at 1.
             start: Duration::from_nanos(raw.start_ns - 1),
             duration: Duration::from_nanos(raw.duration_ns),
@@ -255,9 +302,16 @@ impl Shared {
         }
     }
 
-    /// What the reporter has not seen yet: lines about polls that still went on, to be written first; the slow polls that need
-    /// not wait, or, if forced, all; and whether none is left.
-    pub(crate) fn take_queue(&self, force: bool) -> (Vec<String>, Vec<SlowPoll>, bool) {
+    /// Calls what is not the probe's; a panic of it is caught, and counted.
+    pub(crate) fn guard(&self, call: impl FnOnce()) {
+        if catch_unwind(AssertUnwindSafe(call)).is_err() {
+            self.callback_panics.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// What the reporter has not seen yet: polls that still went on, to be told first, and how many more there were; the slow polls
+    /// that need not wait, or, if forced, all; and whether none is left.
+    pub(crate) fn take_queue(&self, force: bool) -> ((Vec<Still>, u64), Vec<SlowPoll>, bool) {
         let mut journal = lock(&self.journal);
         let slots = self.drain(&mut journal);
         let now_ns = self.clock.now_ns();
@@ -270,44 +324,56 @@ impl Shared {
         (journal.take_said(), delivered, journal.is_delivered())
     }
 
-    /// Whether no slow poll is known that goes on, or is to be delivered.
+    /// Whether no slow poll is known that goes on, or is to be delivered, and no late stretch is to be told.
     pub(crate) fn is_quiet(&self) -> bool {
-        lock(&self.journal).is_quiet()
+        self.late_stretches.is_quiet() && lock(&self.journal).is_quiet()
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let slots = self.slots();
         let now_ns = self.clock.now_ns();
-        // Before the latencies: a wait is counted among those first.
+        // Before slow polls are collected: of a poll that ends meanwhile it is known that it did.
+        let mut journal = lock(&self.journal);
+        let open = self.open_polls();
+        let slots = self.drain(&mut journal);
+        let slow_polls = journal.list();
+        // A wait is counted among the latencies first, then in the ledger, then with its slow poll, and read the other way round: what
+        // is in one of them is in all that are read after it.
         let charges = charges(&slots);
         let overflows = &self.overflows;
-        let polls = distribution(slots.iter().map(|slot| (&slot.polls, &overflows.polls)));
-        let schedule = distribution(slots.iter().map(|slot| (&slot.schedule_latency, &overflows.schedule_latency)));
+        let (polls, schedule_latency) = self.polls_and_latency(&slots);
         let busy = distribution(slots.iter().map(|slot| (&slot.busy_stretches, &overflows.busy_stretches)));
-        let mut journal = lock(&self.journal);
-        let with_blames = self.drain(&mut journal);
+        let slow_poll_threshold = Duration::from_nanos(self.threshold_ns());
+        let polling = self.polling(open, &journal, now_ns);
         let ring_dropped = self.ring_dropped.load(Relaxed);
         let total = journal.taken() + ring_dropped;
         let suppressed = self.lines_suppressed.load(Relaxed) + ring_dropped + journal.queue_dropped();
-        let slow_polls = journal.list(&blame_in(&with_blames, now_ns));
-        let mut coverage = coverage(self.tracks_waits);
+        let mut coverage = coverage(self.tracks_waits, journal.watched.looks());
         coverage.missing = journal.shortfalls.all();
-        let schedule_latency = self.tracks_waits.then_some(schedule);
+        let (blocking_pool, pool_saturations) = self.pools.now();
+        let (late_stretches, late_stretches_total) = self.late_stretches.listed();
         let ledger = schedule_latency.as_ref().map(|latency| ledger(charges, latency));
         Snapshot {
             at: Duration::from_nanos(now_ns - 1),
             clock: self.clock.source(),
-            slow_poll_threshold: Duration::from_nanos(self.threshold_ns()),
+            slow_poll_threshold,
             polls,
             schedule_latency,
             busy_stretches: busy,
+            late_stretches_total,
+            late_stretches_dropped: late_stretches_total - late_stretches.len() as u64,
+            late_stretches,
             slow_polls_total: total,
             slow_polls_dropped: total - slow_polls.len() as u64,
+            charged_unlisted: ledger.as_ref().map(|ledger| unlisted(ledger, &slow_polls)),
             slow_polls,
             lines: Lines { printed: self.lines_printed.load(Relaxed), suppressed },
             sites: self.sites(&slots),
             ledger,
-            polling: self.polling(&slots, now_ns),
+            stalls_open: polling.iter().filter(|open| open.elapsed >= slow_poll_threshold).count() as u64,
+            stalls_untold: journal.untold(),
+            polling,
+            blocking_pool,
+            pool_saturations,
             names_refused: self.names.refused(),
             callback_panics: self.callback_panics.load(Relaxed),
             capture_notes: self.capture_limits.all(),
@@ -315,25 +381,55 @@ impl Shared {
         }
     }
 
-    fn polling(&self, slots: &[Arc<Slot>], now_ns: u64) -> Vec<Polling> {
-        let polling = slots.iter().filter_map(|slot| slot.polling.now());
-        polling
-            .map(|now| Polling {
-                task_id: (now.task != 0).then_some(now.task),
-                task_name: self.names.get(now.name),
-                spawned_at: now.location,
-                elapsed: Duration::from_nanos(now_ns.saturating_sub(self.clock.ns_at(now.start))),
-            })
-            .collect()
+    /// All threads' polls, and wake-to-poll times where those are known.
+    pub(crate) fn polls_and_latency(&self, slots: &[Arc<Slot>]) -> (Distribution, Option<Distribution>) {
+        let overflows = &self.overflows;
+        let polls = distribution(slots.iter().map(|slot| (&slot.polls, &overflows.polls)));
+        let latency = || distribution(slots.iter().map(|slot| (&slot.schedule_latency, &overflows.schedule_latency)));
+        (polls, self.tracks_waits.then(latency))
+    }
+
+    /// The polls that go on, as their threads show them.
+    fn open_polls(&self) -> Vec<(Arc<Slot>, Frame)> {
+        let slots = self.slots().into_iter();
+        slots.filter_map(|slot| slot.polling.now().map(|now| (slot, now))).collect()
+    }
+
+    /// The same, without those that ended since, and so are slow polls by now: each is one or the other.
+    fn polling(&self, mut open: Vec<(Arc<Slot>, Frame)>, journal: &Journal, now_ns: u64) -> Vec<Polling> {
+        open.retain(|(slot, now)| journal.measured((slot.number, now.start)).is_none());
+        let known_of = |slot: &Slot, now: &Frame| journal.watched.known_of(&(slot.number, now.start)).cloned();
+        let told = open.iter().map(|(slot, now)| {
+            self.polling_in(slot, now, self.own_ns(now, now_ns), known_of(slot, now).unwrap_or_default())
+        });
+        told.collect()
+    }
+
+    /// The poll that a thread is in.
+    fn polling_in(&self, slot: &Slot, now: &Frame, own_ns: u64, evidence: Evidence) -> Polling {
+        let worker = slot.worker(&self.pools);
+        Polling {
+            task_id: (now.task != 0).then_some(now.task),
+            task_name: self.names.get(now.name),
+            spawned_at: now.location,
+            worker: worker.map(|worker| worker as usize),
+            thread_name: if worker.is_none() { self.thread_name(slot.number) } else { None },
+            elapsed: Duration::from_nanos(own_ns),
+            evidence,
+        }
+    }
+
+    /// For how long a poll goes on already, without the polls within it.
+    pub(crate) fn own_ns(&self, now: &Frame, now_ns: u64) -> u64 {
+        now_ns.saturating_sub(self.clock.ns_at(now.start)).saturating_sub(now.nested_ns)
     }
 
     /// All threads' rows, by line: one place can have several `Location`s in a binary, and one line several places. A line at a time:
     /// the buckets of all at once could take more than the threads themselves.
     fn sites(&self, slots: &[Arc<Slot>]) -> Vec<Site> {
-        let place = |site: &Polled<'_>| site.location.map(|location| (location.file(), location.line()));
         let mut rows: Vec<Polled<'_>> = slots.iter().flat_map(|slot| slot.sites.polled()).collect();
-        rows.sort_by_key(place);
-        let by_line = rows.chunk_by(|site, next| place(site) == place(next));
+        rows.sort_by_key(Polled::place);
+        let by_line = rows.chunk_by(|site, next| site.place() == next.place());
         let mut sites: Vec<Site> = by_line.map(|rows| self.site(rows)).collect();
         sites.sort_by_key(|site| std::cmp::Reverse(site.polls.sum_ns));
         sites

@@ -64,6 +64,13 @@ pub(crate) struct Polled<'a> {
     pub(crate) slow: u64,
 }
 
+impl Polled<'_> {
+    /// Its file and line; `None` for those without a row of their own.
+    pub(crate) fn place(&self) -> Option<(&'static str, u32)> {
+        self.location.map(|location| (location.file(), location.line()))
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Sites {
     /// The last is the `other` row.

@@ -16,7 +16,7 @@
 //!
 //! - one whose cause is [`Cause::Suspended`];
 //! - one that would not have been slow without the time that it was ready to run and had no CPU; where that time is not known, one
-//!   whose cause is [`Cause::Preempted`].
+//!   whose cause is [`Cause::Preempted`] or [`Cause::Throttled`].
 //!
 //! So a call that blocks for 200 ms fails at a threshold of 20 ms although the machine kept it waiting for longer than that.
 //!
@@ -178,7 +178,7 @@ fn is_excused(poll: &SlowPoll, threshold: Duration) -> bool {
         (Some(Cause::Suspended), _) => true,
         // Being preempted does not excuse a call that blocked long enough by itself.
         (_, Some(without_cpu)) => poll.duration.saturating_sub(without_cpu) < threshold,
-        (cause, None) => cause == Some(Cause::Preempted),
+        (cause, None) => matches!(cause, Some(Cause::Preempted | Cause::Throttled)),
     }
 }
 
@@ -210,6 +210,7 @@ mod tests {
                 task_name: None,
                 spawned_at: Location::caller(),
                 worker: Some(0),
+                thread_name: None,
                 start: Duration::ZERO,
                 duration: Duration::from_millis(ms),
                 evidence: evidence(cause, run_delay_ms),
@@ -228,6 +229,8 @@ mod tests {
         for excused in [
             (300, Some(Cause::Preempted), Some(250)),
             (300, Some(Cause::Preempted), None),
+            (300, Some(Cause::Throttled), Some(250)),
+            (300, Some(Cause::Throttled), None),
             (300, Some(Cause::Suspended), None),
             (300, Some(Cause::Suspended), Some(0)),
             (150, Some(Cause::Cpu), Some(51)),

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::panic::Location;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Weak};
 
 use pollscope_base::CaptureNote;
@@ -9,11 +10,12 @@ use pollscope_base::CaptureNote;
 use crate::blame::{Culprit, Culprits, Waiter};
 use crate::clock::Moment;
 use crate::names::{NameId, UNNAMED};
+use crate::other_runtimes::KnownThread;
 use crate::polling::Frame;
 use crate::shared::Shared;
 use crate::tokio_api;
 use crate::watchdog;
-use crate::worker::Slot;
+use crate::worker::{On, Slot};
 
 thread_local! {
     static THREAD: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
@@ -42,7 +44,13 @@ struct Entry {
     outer: Vec<Frame>,
     /// The last slow polls, while there may be tasks that waited for them.
     culprits: Culprits,
+    /// The last question which runtime it is of that it answered.
+    answered: u32,
+    /// The thread's name, once a slow poll was told by it.
+    name: NameId,
     shared: Weak<Shared>,
+    /// While it is here, the thread is not taken for one of a runtime that another builder made.
+    _known: KnownThread,
 }
 
 /// What is asked at the end of every poll, in one.
@@ -93,10 +101,12 @@ impl Drop for Entry {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.upgrade() {
             self.slot.polling.show_idle();
+            self.slot.stretch.end();
             self.rest();
             let next = self.culprits.end(&self.slot.blames, shared.clock.now_ns());
-            self.slot.next_blame.store(next, std::sync::atomic::Ordering::Relaxed);
-            self.slot.tid.store(0, std::sync::atomic::Ordering::Relaxed);
+            self.slot.next_blame.store(next, Relaxed);
+            self.slot.tid.store(0, Relaxed);
+            self.leave_home(&shared);
             shared.return_slot(&self.slot);
         }
     }
@@ -133,8 +143,11 @@ fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
     entries.retain(|entry| entry.shared.strong_count() > 0);
     let slot = shared.take_slot();
     watchdog::show_this_thread(&slot);
+    let flavor = tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor());
+    let is_multi_thread = matches!(flavor, Ok(tokio::runtime::RuntimeFlavor::MultiThread));
+    slot.is_runtimes_own.store(is_multi_thread && tokio::runtime::worker_index().is_some(), Relaxed);
     // What the thread before left there is still to be told.
-    let culprits = Culprits::new(slot.next_blame.load(std::sync::atomic::Ordering::Relaxed));
+    let culprits = Culprits::new(slot.next_blame.load(Relaxed));
     entries.push(Entry {
         probe: shared.id,
         slot,
@@ -145,7 +158,10 @@ fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
         busy_as: None,
         outer: Vec::with_capacity(MOST_OPEN),
         culprits,
+        answered: 0,
+        name: UNNAMED,
         shared: Arc::downgrade(shared),
+        _known: KnownThread::this_one(),
     });
     entries.len() - 1
 }
@@ -155,7 +171,31 @@ impl Entry {
         self.busy_since_ns = now_ns;
         self.busy_as = Turn::now(shared, &self.slot);
         self.unusual.no_worker = self.busy_as.is_none();
+        match tokio::runtime::worker_index() {
+            Some(worker) if !self.unusual.no_worker => self.slot.stretch.begin(now_ns, worker),
+            _ => self.slot.stretch.end(),
+        }
         self.wake(shared);
+    }
+
+    /// The thread is about to wait for events: it says where, if that was asked.
+    fn come_home(&mut self, shared: &Shared) {
+        let asked = shared.pools.asked();
+        if asked != self.answered {
+            self.answered = asked;
+            self.slot.home.runtime.store(shared.pools.lend(), Relaxed);
+        }
+        self.slot.home.is_parked.store(true, Relaxed);
+    }
+
+    /// The thread ends, or leaves the loop.
+    fn leave_home(&mut self, shared: &Shared) {
+        self.answered = 0;
+        self.slot.home.is_parked.store(false, Relaxed);
+        // Only this thread writes it.
+        let runtime = self.slot.home.runtime.load(Relaxed);
+        self.slot.home.runtime.store(0, Relaxed);
+        shared.leave_runtime(runtime);
     }
 
     /// Says that polls may begin from now on, if they can be followed.
@@ -179,6 +219,9 @@ impl Entry {
     fn awaken(&mut self, shared: &Shared, now: Moment) -> bool {
         if self.busy_since_ns == 0 {
             self.start_stretch(shared, shared.clock.ns_at(now));
+            // No hook of the probe's said so: it may be a runtime that another builder made.
+            let entered = self.busy_as.and_then(|_| tokio_api::current_runtime());
+            self.slot.home.entered.store(entered.map_or(0, |(runtime, _)| runtime), Relaxed);
         } else {
             self.wake(shared);
         }
@@ -188,6 +231,7 @@ impl Entry {
     /// A stretch whose worker went on elsewhere, to park there, is nobody's.
     fn end_stretch(&mut self, shared: &Shared, now_ns: u64) {
         let since = std::mem::take(&mut self.busy_since_ns);
+        self.slot.stretch.end();
         self.rest();
         if since != 0 && self.busy_as == Turn::now(shared, &self.slot) {
             self.slot.record_stretch(now_ns.saturating_sub(since));
@@ -198,6 +242,7 @@ impl Entry {
     #[cold]
     fn hand_over(&mut self, start_ns: u64) {
         let since = std::mem::take(&mut self.busy_since_ns);
+        self.slot.stretch.end();
         self.rest();
         if since != 0 && since < start_ns {
             self.slot.record_stretch(start_ns - since);
@@ -252,7 +297,7 @@ impl Entry {
         let ns = elapsed_ns.saturating_sub(frame.nested_ns);
         self.slot.record(frame.location, frame.name, ns);
         if ns >= shared.threshold_ns() {
-            self.close_slow(shared.clock.ns_at(now), elapsed_ns, ns);
+            self.close_slow(shared, shared.clock.ns_at(now), elapsed_ns, ns);
         }
         self.slot.polling.show_idle();
         if self.unusual.is_any() {
@@ -282,25 +327,40 @@ impl Entry {
 impl Entry {
     /// The poll that ends took so long, polls within it included, and so long without them.
     #[cold]
-    fn close_slow(&mut self, end_ns: u64, elapsed_ns: u64, ns: u64) {
+    fn close_slow(&mut self, shared: &Shared, end_ns: u64, elapsed_ns: u64, ns: u64) {
         let Some(frame) = self.slot.polling.frame() else { return };
         // Tokio answers under a lock: only a slow poll may ask.
         let handed_over = self.outer.is_empty() && tokio_api::handed_over();
         // Not what its beginning is by now: the clock may have been corrected since, and the time between is measured.
         let start_ns = end_ns.saturating_sub(elapsed_ns).max(1);
-        self.slot.record_slow(&frame, start_ns, end_ns, ns, handed_over);
-        if handed_over {
-            self.hand_over(start_ns);
-        } else if self.slot.tracks_waits {
+        let on = self.whereabouts(shared);
+        // First: who collects the slow poll finds where its victims are counted.
+        if self.slot.tracks_waits && !handed_over {
             let Frame { task, location: spawned_at, start, .. } = frame;
             let culprit = Culprit { task, spawned_at, start, start_ns, end_ns };
             self.culprits.begin(&self.slot.blames, culprit, tokio_api::is_alone());
             self.unusual.culprits = true;
         }
+        self.slot.record_slow(&frame, on, start_ns, end_ns, ns, handed_over);
+        if handed_over {
+            self.hand_over(start_ns);
+        }
     }
 }
 
 impl Entry {
+    /// Which thread this is. Each runtime numbers its workers from 0: the number tells something of a runtime with the probe alone.
+    fn whereabouts(&mut self, shared: &Shared) -> On {
+        let worker = tokio::runtime::worker_index().and_then(|index| u32::try_from(index).ok());
+        if worker.is_some() && shared.pools.may_be_in_one() {
+            return On { worker, thread: UNNAMED };
+        }
+        if self.name == UNNAMED {
+            self.name = std::thread::current().name().map_or(UNNAMED, |name| shared.names.intern(name));
+        }
+        On { worker: None, thread: self.name }
+    }
+
     /// A task is polled that may have waited for a slow poll.
     #[cold]
     fn charge(&mut self, waiter: Waiter) {
@@ -385,6 +445,7 @@ pub(crate) fn park(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| {
         entry.end_stretch(shared, now_ns);
+        entry.come_home(shared);
         if entry.unusual.culprits {
             entry.culprits.park(&entry.slot.blames, now_ns);
             entry.unusual.culprits = entry.culprits.are_open();
@@ -398,6 +459,7 @@ pub(crate) fn leave(shared: &Arc<Shared>) {
     with_entry(shared, |entry| {
         if entry.slot.polling.is_idle() && !entry.unusual.no_worker {
             entry.end_stretch(shared, now_ns);
+            entry.leave_home(shared);
         }
     });
 }
@@ -417,6 +479,8 @@ pub(crate) fn unpark(shared: &Arc<Shared>) {
     let now_ns = shared.clock.now_ns();
     with_entry(shared, |entry| {
         entry.start_stretch(shared, now_ns);
+        entry.slot.home.is_parked.store(false, Relaxed);
+        entry.slot.home.entered.store(0, Relaxed);
         if entry.unusual.culprits {
             entry.culprits.unpark(&entry.slot.blames, now_ns);
             entry.unusual.culprits = entry.culprits.are_open();

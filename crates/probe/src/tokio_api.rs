@@ -2,11 +2,14 @@
 //!
 //! The only file that knows the cfg. Every type exists under both; only what fills it differs.
 
+use std::hash::{Hash, Hasher};
 use std::panic::Location;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, RuntimeFlavor, RuntimeMetrics};
 use tokio::task::{Id, JoinHandle};
+
+use crate::snapshot::BlockingPool;
 
 #[cfg(tokio_unstable)]
 mod task_hooks;
@@ -165,6 +168,51 @@ pub(crate) fn handed_over() -> bool {
 /// events, meanwhile.
 pub(crate) fn is_alone() -> bool {
     Handle::try_current().is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::CurrentThread)
+}
+
+/// The number of the runtime that this thread is in, unique among those that run, and what it is asked through.
+pub(crate) fn current_runtime() -> Option<(u64, RuntimeMetrics)> {
+    let runtime = Handle::try_current().ok()?;
+    Some((number_of(runtime.id()), runtime.metrics()))
+}
+
+/// What a runtime's blocking pool is at; `None` where this build cannot see it.
+pub(crate) fn blocking_pool(metrics: &RuntimeMetrics) -> Option<BlockingPool> {
+    #[cfg(tokio_unstable)]
+    {
+        Some(BlockingPool {
+            threads: metrics.num_blocking_threads() as u64,
+            idle: metrics.num_idle_blocking_threads() as u64,
+            queued: metrics.blocking_queue_depth() as u64,
+        })
+    }
+    #[cfg(not(tokio_unstable))]
+    {
+        let _ = metrics;
+        None
+    }
+}
+
+/// The number in an id of Tokio's. It has no accessor, but hashes as exactly that number; a test compares it with what it prints.
+#[inline]
+pub(crate) fn number_of(id: impl Hash) -> u64 {
+    struct Number(u64);
+    impl Hasher for Number {
+        fn finish(&self) -> u64 {
+            self.0
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            for &byte in bytes {
+                self.0 = self.0 << 8 | u64::from(byte);
+            }
+        }
+        fn write_u64(&mut self, number: u64) {
+            self.0 = number;
+        }
+    }
+    let mut number = Number(0);
+    id.hash(&mut number);
+    number.finish()
 }
 
 /// How many tasks wait in the workers' own queues, all together, at this moment; `None` where this build cannot see it. What is

@@ -2,7 +2,6 @@
 //! hooks, every task that matters.
 
 use std::future::Future;
-use std::hash::{Hash, Hasher};
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use pin_project_lite::pin_project;
 use crate::names::{NameId, UNNAMED};
 use crate::shared::Shared;
 use crate::thread;
+use crate::tokio_api::number_of;
 
 pin_project! {
     /// A future whose polls are measured. Made by [`Probe::watch`](crate::Probe::watch).
@@ -32,7 +32,7 @@ pin_project! {
             // An aborted task is dropped within a poll that never reached it: that poll gets its name here.
             // Without a task there is no such poll: a part of the root that is dropped does not name the whole.
             if let Some(shared) = &this.shared && this.name != UNNAMED && let Some(id) = tokio::task::try_id() {
-                thread::name(shared, task_number(id), this.name);
+                thread::name(shared, number_of(id), this.name);
             }
         }
     }
@@ -96,29 +96,7 @@ impl Drop for End<'_> {
 
 /// The id of the task that is being polled; 0 for none. Not to be called from a hook, where Tokio's answer is wrong.
 fn current_task() -> u64 {
-    tokio::task::try_id().map_or(0, task_number)
-}
-
-/// The number in a task id. It has no accessor, but hashes as exactly that number; a test compares it with what it prints.
-#[inline]
-pub(crate) fn task_number(id: tokio::task::Id) -> u64 {
-    struct Number(u64);
-    impl Hasher for Number {
-        fn finish(&self) -> u64 {
-            self.0
-        }
-        fn write(&mut self, bytes: &[u8]) {
-            for &byte in bytes {
-                self.0 = self.0 << 8 | u64::from(byte);
-            }
-        }
-        fn write_u64(&mut self, number: u64) {
-            self.0 = number;
-        }
-    }
-    let mut number = Number(0);
-    id.hash(&mut number);
-    number.finish()
+    tokio::task::try_id().map_or(0, number_of)
 }
 
 #[cfg(test)]
@@ -140,12 +118,16 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use super::number_of;
+
     #[test]
-    fn a_task_number_is_what_its_id_prints() {
+    fn a_number_is_what_its_id_prints() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         for _ in 0..300 {
             let id = runtime.block_on(async { tokio::spawn(async {}).id() });
-            assert_eq!(super::task_number(id).to_string(), id.to_string());
+            assert_eq!(number_of(id).to_string(), id.to_string());
         }
+        let id = runtime.handle().id();
+        assert_eq!(number_of(id).to_string(), id.to_string());
     }
 }

@@ -1,15 +1,20 @@
 //! The thread that notices a poll while it still runs, looks at its thread, and keeps what it saw for the report.
 //!
-//! It looks at the workers' slots, not at the threads themselves, until a poll is late; then it reads the thread's state from
-//! /proc, copies its stack and unwinds it: at 1×, 2×, 4×, … the threshold. It never runs on the runtime, and nothing that it
-//! does stops a worker, but for the signal to a thread that runs: it copies the stack there, in about a microsecond.
+//! It looks at the workers' slots, not at the threads themselves, until a poll has lasted for half the threshold; then it reads the
+//! thread's state and clocks from /proc, and, whenever these say that it is elsewhere, copies its stack and unwinds it. It never
+//! runs on the runtime, and nothing that it does stops a worker, but for the signal to a thread that runs: it copies the stack
+//! there, in about a microsecond.
 
+mod busy;
+mod holders;
 mod naming;
 mod options;
 mod stall;
+mod stops;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
@@ -19,6 +24,7 @@ use pollscope_stacks::SUPPORTED;
 use pollscope_stacks::handler_stack::HandlerStack;
 use pollscope_stacks::look::{ClockReading, Looker};
 use pollscope_stacks::process::Process;
+use pollscope_stacks::quota::{Quotas, Readings};
 use pollscope_stacks::schedule::ask_for_short_slices;
 use pollscope_stacks::seccomp;
 use pollscope_stacks::thread::{Scheduled, ThreadRef, current_tid};
@@ -28,27 +34,25 @@ use crate::journal::Watched;
 use crate::reporter::Control;
 use crate::shared::Shared;
 use crate::worker::Slot;
+use busy::Stretch;
+use holders::Waiter;
 use naming::{Job, Naming};
 pub(crate) use options::Options;
 use stall::Stall;
+use stops::Stops;
 
 /// While a stall lasts, how often it looks whether it is over: the error of the clocks read at its end.
 const END_TICK_NS: u64 = 2_000_000;
-/// A poll that begins right after a look when nothing is late is found so long before it is slow, for shorter thresholds a tenth
-/// of them: time to prepare. A wake costs more than the look itself, so that there are no more of them than it takes.
-const FOUND_AHEAD_NS: u64 = 1_000_000;
 /// The shortest time between two looks when nothing is late.
 const SHORTEST_IDLE_NS: u64 = 1_000_000;
 /// And the longest: a threshold can be any number.
 const LONGEST_IDLE_NS: u64 = 3_600_000_000_000;
 /// How often the clocks of threads on which nothing is late are read.
-const READ_EVERY_NS: u64 = 50_000_000;
-/// How often it reads for how long it waited for a CPU itself.
-const DELAY_EVERY_NS: u64 = 1_000_000_000;
+const READ_EVERY_NS: u64 = 10_000_000;
 /// After so long without a poll it sleeps until there is one: a look now and then is most of what it costs to watch nothing.
 const ASLEEP_AFTER_NS: u64 = 1_000_000_000;
-/// Oversleeping by less is no suspension of the process.
-const SHORTEST_SUSPENSION_NS: u64 = 10_000_000;
+/// For how long a look may wait for the thread's answer.
+const LOOK_NS: u64 = 15_000_000;
 
 /// Whether this build can look at the thread of a late poll, for the cause, the system call and the line: with the feature
 /// `capture`, on Linux on x86-64. Durations, spawn sites and who waited are exact without.
@@ -76,6 +80,20 @@ impl Drop for Watchdog {
     }
 }
 
+/// Whether late polls are looked at with these options; if not, why.
+pub(crate) fn looks(options: Option<&Options>) -> Result<(), &'static str> {
+    match options {
+        None => Err("as `capture(false)` says"),
+        Some(_) if !SUPPORTED => Err("as they need Linux on x86-64"),
+        Some(_) => Ok(()),
+    }
+}
+
+/// The user's folders.
+pub(crate) fn source_roots(options: &Options) -> Vec<PathBuf> {
+    options.source_roots.clone()
+}
+
 /// Starts the thread.
 pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options) -> std::io::Result<Watchdog> {
     let watchdog = Watchdog(Arc::clone(&shared));
@@ -90,8 +108,8 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
         shared,
         control,
         threads: HashMap::new(),
-        suspended_ns: 0,
-        without_cpu_ns: None,
+        quotas: Quotas::open(),
+        quota_seen: [None; 2],
         worked: (0, 0),
     };
     let reporter = Arc::clone(&watching.control);
@@ -101,6 +119,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
         if catch_unwind(AssertUnwindSafe(|| watching.run())).is_err() {
             shared.capture_limits.add(CaptureNote::WatchdogPanicked);
             shared.watched(Watched::abandon);
+            shared.late_stretches.abandon();
         }
         control.watch(false);
     };
@@ -122,6 +141,9 @@ struct Thread {
     /// The clocks, kept open, and whose they are.
     clocks: Option<(u32, Scheduled)>,
     stall: Option<Stall>,
+    /// What its polls had taken at the last look.
+    polled_ns: u64,
+    stretch: Option<Stretch>,
 }
 
 struct Watching {
@@ -132,10 +154,10 @@ struct Watching {
     looker: Looker,
     threads: HashMap<usize, Thread>,
     naming: Naming,
-    /// How long the process did not run, up to this look.
-    suspended_ns: u64,
-    /// For how long this thread had no CPU before this look; `None` when that was not asked.
-    without_cpu_ns: Option<u64>,
+    /// The CPU quotas that it may be under; `None` without control groups.
+    quotas: Option<Quotas>,
+    /// What those had done at the look before this one, and at this one.
+    quota_seen: [Option<Readings>; 2],
     /// What all slots had done, and when that last changed.
     worked: (u64, u64),
 }
@@ -146,59 +168,62 @@ impl Watching {
         shared.alarm.is_mine();
         // On a busy machine it is late by a slice of somebody else's without; where it is refused, it is.
         let _ = ask_for_short_slices();
-        let me = Scheduled::open(&self.process.thread(current_tid())).ok();
-        let delay_ns = || Some(me.as_ref()?.read().ok()?.run_delay_ns);
-        let (mut before_ns, mut read_ns) = (delay_ns(), 0);
+        let mut stops = Stops::new(shared.clock.now_ns(), throttled_ns(self.quotas.as_ref()));
         loop {
-            let next_ns = self.look();
-            self.say_still();
+            let is_late = self.threads.values().any(Thread::is_late);
+            stops.beat(shared.clock.now_ns(), is_late, || throttled_ns(self.quotas.as_ref()));
+            let next_ns = self.look(&mut stops);
+            self.say_still(&stops);
             // After all threads were looked at: starting the thread that names, or naming without one, takes a while.
             let has_more = self.naming.hand_over();
-            let ready_ns = self.shared.clock.now_ns();
+            let ready_ns = shared.clock.now_ns();
             // What it did meanwhile took time of its own.
             let planned_ns = if has_more { ready_ns } else { next_ns.max(ready_ns) };
-            // Now and then is enough: what it waits for a CPU meanwhile is little.
-            if ready_ns.saturating_sub(read_ns) >= DELAY_EVERY_NS {
-                (before_ns, read_ns) = (delay_ns(), ready_ns);
-            }
-            let slept = !has_more && self.is_idle(ready_ns) && shared.alarm.sleep(|| self.is_all_quiet());
+            let may_sleep = self.naming.rest() && !has_more && self.is_idle(ready_ns);
+            let slept = may_sleep && shared.alarm.sleep(|| self.is_all_quiet());
             // What woke it began just now.
             let wait_ns = if slept { self.idle_ns() } else { planned_ns - ready_ns };
-            let planned_ns = self.shared.clock.now_ns() + wait_ns;
+            if slept {
+                stops = Stops::new(shared.clock.now_ns(), throttled_ns(self.quotas.as_ref()));
+            }
+            stops.sleep(wait_ns);
             if shared.alarm.wait(wait_ns) {
                 drop(self.naming);
                 return self.looker.close();
             }
-            let overslept_ns = self.shared.clock.now_ns().saturating_sub(planned_ns);
-            (self.suspended_ns, self.without_cpu_ns) = if overslept_ns < SHORTEST_SUSPENSION_NS {
-                (0, None)
-            } else {
-                let after_ns = delay_ns();
-                let waited_ns = after_ns.zip(before_ns).map(|(after, before)| after.saturating_sub(before));
-                before_ns = after_ns;
-                (suspended_ns(overslept_ns, waited_ns), waited_ns)
-            };
         }
     }
 
     /// Looks at every slot; when to look again.
-    fn look(&mut self) -> u64 {
+    fn look(&mut self, stops: &mut Stops) -> u64 {
         let threshold_ns = self.shared.threshold_ns();
         let began_ns = self.shared.clock.now_ns();
+        // Before it is known whether a poll is late: then the quota may have been used up and be over already.
+        self.quota_seen = [self.quota_seen[1], self.quotas.as_ref().map(|quotas| quotas.read(began_ns))];
         let idle_ns = began_ns + self.idle_ns();
         let slots = self.shared.slots();
-        let next_ns = slots.iter().map(|slot| self.look_at(slot, threshold_ns)).fold(idle_ns, u64::min);
+        // Of the time before this look: a stall that ends in it is a beat of its own.
+        let without_cpu_ns = stops.without_cpu_ns;
+        let mut look_at = |slot| {
+            let poll_ns = self.look_at(slot, threshold_ns, stops);
+            poll_ns.min(self.look_at_stretch(slot, threshold_ns, stops))
+        };
+        let next_ns = slots.iter().map(|slot| look_at(slot)).fold(idle_ns, u64::min);
         if slots.iter().any(|slot| !slot.ring.is_empty()) || !self.shared.is_quiet() {
-            self.shared.looked(began_ns, self.without_cpu_ns);
+            self.shared.looked(began_ns, without_cpu_ns, &|from, to| stops.within(from, to).least_ns);
+            self.control.wake_if_resting();
+        }
+        // The reporter looks as well, but seldom while there is nothing to tell.
+        if self.shared.look_at_pools() | self.shared.has_long_stretch() {
             self.control.wake_if_resting();
         }
         next_ns
     }
 
-    /// How long to wait when nothing is late.
+    /// How long to wait when nothing is late: a poll that begins right after a look is found when it is to be looked at first. A
+    /// wake costs more than the look itself, so that there are no more of them than it takes.
     fn idle_ns(&self) -> u64 {
-        let threshold_ns = self.shared.threshold_ns();
-        (threshold_ns - FOUND_AHEAD_NS.min(threshold_ns / 10)).clamp(SHORTEST_IDLE_NS, LONGEST_IDLE_NS)
+        (self.shared.threshold_ns() / 2).clamp(SHORTEST_IDLE_NS, LONGEST_IDLE_NS)
     }
 
     /// Whether no thread did anything that is measured for a while.
@@ -214,22 +239,23 @@ impl Watching {
     fn is_all_quiet(&self) -> bool {
         let is_quiet =
             |slot: &Arc<Slot>| !slot.awake.is_awake() && slot.polling.is_in(Moment::NONE) && slot.ring.is_empty();
-        self.threads.values().all(|thread| thread.stall.is_none())
+        !self.threads.values().any(Thread::is_late)
             && self.shared.slots().iter().all(is_quiet)
             && self.shared.is_quiet()
     }
 
     /// Looks at one slot; when to look at it again, if before long.
-    fn look_at(&mut self, slot: &Slot, threshold_ns: u64) -> u64 {
+    fn look_at(&mut self, slot: &Slot, threshold_ns: u64, stops: &mut Stops) -> u64 {
         // Looking at the slot before this one may have taken milliseconds.
         let now_ns = self.shared.clock.now_ns();
         let thread = self.threads.entry(slot.number).or_default();
         let polling = slot.polling.now();
         let start = polling.map(|polling| polling.start);
-        if let Some(stall) = thread.stall.take_if(|stall| Some(stall.start) != start)
-            && stall.is_begun
-        {
-            self.naming.add(Job::Ended(slot.number, Box::new(stall.end(now_ns))));
+        if let Some(mut stall) = thread.stall.take_if(|stall| Some(stall.start) != start) {
+            stops.beat(now_ns, true, || throttled_ns(self.quotas.as_ref()));
+            stall.take_late(&mut self.looker, now_ns, threshold_ns);
+            self.looker.forget(stall.thread());
+            end(stall, slot, now_ns, (stops, self.quotas.as_ref()), &self.shared, &mut self.naming);
         }
         let looked_at = thread_of(slot, self.process);
         let Some(polling) = polling.filter(|polling| slot.polling.is_in(polling.start)) else {
@@ -245,54 +271,102 @@ impl Watching {
             return (from_ns + threshold_ns / 2).max(now_ns);
         }
         let before = thread.before.and_then(|(of, reading)| (of == looked_at.tid).then_some(reading));
-        let begin = || Stall::new(polling.start, start_ns, polling.nested_ns, looked_at, before, now_ns);
+        let begin = || {
+            let quota_from = quota_from(self.quotas.as_mut(), &mut self.quota_seen, now_ns);
+            Stall::new(polling.start, start_ns, polling.nested_ns, looked_at, before, now_ns).under(quota_from)
+        };
         let stall = thread.stall.get_or_insert_with(begin);
         stall.from_ns = from_ns;
-        stall.suspended_ns += self.suspended_ns.min(age_ns);
         self.looker.prepare();
-        let mut next_ns = u64::MAX;
-        if age_ns >= threshold_ns {
-            if !std::mem::replace(&mut stall.is_begun, true) {
-                self.shared.watched(|watched| watched.begin((slot.number, polling.start)));
-            }
-            let goes_on = || slot.polling.is_in(polling.start);
-            let look = stall.look(&mut self.looker, threshold_ns, || self.shared.clock.now_ns(), goes_on);
-            self.looker.take_limits().into_iter().for_each(|limit| self.shared.capture_limits.add(limit));
-            look.into_iter().for_each(|look| self.naming.add(Job::Look(look)));
-            next_ns = now_ns + END_TICK_NS;
+        let key = (slot.number, polling.start);
+        if age_ns >= threshold_ns && !std::mem::replace(&mut stall.is_begun, true) {
+            self.shared.watched(|watched| watched.begin(key));
         }
-        next_ns.min(stall.next_look_ns(threshold_ns)).min(stall.say_at_ns(threshold_ns).max(now_ns))
+        let goes_on = || slot.polling.is_in(polling.start);
+        let asked_ns = self.shared.clock.now_ns();
+        if stall.look(&mut self.looker, threshold_ns, || self.shared.clock.now_ns(), goes_on) {
+            stops.sleep(self.shared.clock.now_ns().saturating_sub(asked_ns).min(LOOK_NS));
+        }
+        self.looker.take_limits().into_iter().for_each(|limit| self.shared.capture_limits.add(limit));
+        if stall.is_begun {
+            for look in stall.take_unnamed() {
+                let waits = stall.asks_for_holder(&look).then_some(Waiter { key, thread: looked_at });
+                self.naming.add(Job::Look(look, waits));
+            }
+            if stall.told.evidence(age_ns, stall.is_named()) {
+                self.shared.open(key, stall.so_far(now_ns, stops));
+            }
+        }
+        (now_ns + END_TICK_NS).min(stall.next_look_ns(threshold_ns)).max(now_ns)
     }
 
     /// Says which stalls go on for long.
-    fn say_still(&mut self) {
+    fn say_still(&mut self, stops: &Stops) {
         let threshold_ns = self.shared.threshold_ns();
         for slot in self.shared.slots() {
             let Some(stall) = self.threads.get_mut(&slot.number).and_then(|thread| thread.stall.as_mut()) else {
                 continue;
             };
-            if stall.say_at_ns(threshold_ns) > self.shared.clock.now_ns() {
+            let now_ns = self.shared.clock.now_ns();
+            let age_ns = now_ns.saturating_sub(stall.from_ns);
+            let is_named = stall.is_named();
+            if !stall.is_begun || age_ns < stall.told.line_at_ns(threshold_ns, is_named) {
                 continue;
             }
-            let evidence = stall.latest();
+            let evidence = stall.so_far(now_ns, stops);
             // It may be over by now.
             if let Some(polling) = slot.polling.now().filter(|polling| polling.start == stall.start) {
-                stall.is_said = true;
-                let age_ns = self.shared.clock.now_ns().saturating_sub(stall.from_ns);
-                self.shared.say_still(&polling, age_ns, &evidence);
+                let is_first = stall.told.line(is_named);
+                self.shared.say_still(self.shared.still(&slot, &polling, age_ns, evidence, is_first));
                 self.control.wake();
             }
         }
     }
 }
 
-/// How much of the time that this thread slept too long the process did not run: not what it waited for a CPU. 0 where the
-/// kernel does not tell, as nothing is known then.
-fn suspended_ns(overslept_ns: u64, waited_ns: Option<u64>) -> u64 {
-    waited_ns.map_or(0, |waited| overslept_ns.saturating_sub(waited))
+/// For how long quotas have throttled the process, in nanoseconds.
+fn throttled_ns(quotas: Option<&Quotas>) -> u64 {
+    quotas.map_or(0, Quotas::throttled_ns)
+}
+
+/// What CPU quotas had done before a stall that is noticed now. Quotas may have come or gone since the last one.
+fn quota_from(quotas: Option<&mut Quotas>, seen: &mut [Option<Readings>; 2], now_ns: u64) -> [Option<Readings>; 2] {
+    if let Some(quotas) = quotas
+        && quotas.refresh()
+    {
+        *seen = [None, Some(quotas.read(now_ns))];
+    }
+    *seen
+}
+
+/// A stall is over; what was seen of it is told if it was a slow poll, or may still be one.
+fn end(
+    mut stall: Stall,
+    slot: &Slot,
+    now_ns: u64,
+    (stops, quotas): (&Stops, Option<&Quotas>),
+    shared: &Shared,
+    naming: &mut Naming,
+) {
+    let key = (slot.number, stall.start);
+    let measured = shared.measured(key);
+    if !stall.is_begun {
+        if measured.is_none() {
+            return;
+        }
+        // It became one after the last look.
+        shared.watched(|watched| watched.begin(key));
+    }
+    stall.take_unnamed().into_iter().for_each(|look| naming.add(Job::Look(look, None)));
+    naming.add(Job::Ended(slot.number, Box::new(stall.end_under(quotas, now_ns, measured, stops))));
 }
 
 impl Thread {
+    /// Whether it is looked at.
+    fn is_late(&self) -> bool {
+        self.stall.is_some() || self.stretch.as_ref().is_some_and(Stretch::is_late)
+    }
+
     /// Reads the clocks of a thread on which nothing is late, now and then: what a poll began with is between two readings.
     fn read(&mut self, slot: &Slot, thread: ThreadRef, now_ns: u64) {
         let tid = thread.tid;
@@ -378,12 +452,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn waiting_for_a_cpu_is_no_suspension() {
-        assert_eq!(suspended_ns(300, Some(10)), 290);
-        assert_eq!(suspended_ns(300, Some(390)), 0, "a busy machine");
-        assert_eq!(suspended_ns(300, None), 0, "unknown");
     }
 }

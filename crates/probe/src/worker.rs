@@ -7,6 +7,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::blame::Blames;
+use crate::blocking_pool::Pools;
 use crate::histogram::{Coarse, Latencies, Polls};
 use crate::ledger::Ledger;
 use crate::names::NameId;
@@ -15,8 +16,8 @@ use crate::polling::{Frame, Polling};
 use crate::ring::{RawSlowPoll, Ring};
 use crate::site::Sites;
 use crate::sync::MODELLED;
-use crate::sync::atomic::Ordering::{Release, SeqCst};
-use crate::sync::atomic::{AtomicBool, AtomicU32};
+use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 /// Whether a thread may begin a poll without saying so before; while it waits for events, it may not.
 #[derive(Debug, Default)]
@@ -39,6 +40,49 @@ impl Awake {
     }
 }
 
+/// Which runtime a thread is of, and whether it waits for events there: told when it parks.
+#[derive(Debug, Default)]
+pub(crate) struct Home {
+    /// 0 where nobody asked, and once the thread left it.
+    pub(crate) runtime: AtomicU64,
+    pub(crate) is_parked: AtomicBool,
+    /// The runtime in which it polled without having been unparked there by the probe's hook; 0 once it was.
+    pub(crate) entered: AtomicU64,
+}
+
+/// The busy stretch that a worker is in.
+#[derive(Debug, Default)]
+pub(crate) struct Stretch {
+    /// When it began; 0: none.
+    since_ns: AtomicU64,
+    worker: AtomicU32,
+}
+
+impl Stretch {
+    /// Shows one where none is shown.
+    pub(crate) fn begin(&self, since_ns: u64, worker: usize) {
+        self.worker.store(u32::try_from(worker).unwrap_or(u32::MAX), Relaxed);
+        self.since_ns.store(since_ns, Release);
+    }
+
+    pub(crate) fn end(&self) {
+        self.since_ns.store(0, Relaxed);
+    }
+
+    /// When it began, and the worker.
+    pub(crate) fn now(&self) -> Option<(u64, u32)> {
+        let since_ns = self.since_ns.load(Acquire);
+        (since_ns != 0).then(|| (since_ns, self.worker.load(Relaxed)))
+    }
+}
+
+/// Which thread a slow poll was on: a worker of a runtime that has the probe, or the name of another one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct On {
+    pub(crate) worker: Option<u32>,
+    pub(crate) thread: NameId,
+}
+
 /// What every poll touches is in its first two cache lines, and no other thread's are.
 #[derive(Debug)]
 #[repr(C, align(64))]
@@ -59,6 +103,10 @@ pub(crate) struct Slot {
     pub(crate) number: usize,
     /// Where the thread's signal handlers run, as a word; 0 where nobody needs it, or it is not known.
     pub(crate) handler_stack: std::sync::atomic::AtomicUsize,
+    pub(crate) home: Home,
+    /// Whether its thread is one of a multi-thread runtime's own, and not one that may leave the loop without a word.
+    pub(crate) is_runtimes_own: std::sync::atomic::AtomicBool,
+    pub(crate) stretch: Stretch,
     pub(crate) ring: Ring,
     pub(crate) blames: Blames,
     /// Which of its cells is the next, for the next thread.
@@ -83,11 +131,27 @@ impl Slot {
             busy_stretches: Coarse::new(),
             overflows,
             sites: Sites::new(),
+            home: Home::default(),
+            is_runtimes_own: Default::default(),
+            stretch: Stretch::default(),
             ring: Ring::new(),
             blames: Blames::new(),
             next_blame: Default::default(),
             ledger: Ledger::new(),
         }
+    }
+
+    /// Whether its thread is seen in that runtime: it waits for events there, or polls.
+    pub(crate) fn is_in_runtime(&self, runtime: u64) -> bool {
+        let Home { runtime: of, is_parked, .. } = &self.home;
+        of.load(Relaxed) == runtime && (is_parked.load(Relaxed) || !self.polling.is_idle())
+    }
+
+    /// Which worker of a runtime with the probe its thread is, for others to know while it polls.
+    pub(crate) fn worker(&self, pools: &Pools) -> Option<u32> {
+        let (_, worker) = self.stretch.now()?;
+        let entered = self.home.entered.load(Relaxed);
+        (entered == 0 || pools.may_be_one(Some(entered))).then_some(worker)
     }
 
     /// A number that stays as it is while the thread does nothing that is measured.
@@ -111,13 +175,14 @@ impl Slot {
 
     /// Counts as slow, and reports, a poll that was recorded; `ns` is its own time.
     #[cold]
-    pub(crate) fn record_slow(&self, frame: &Frame, start_ns: u64, end_ns: u64, ns: u64, handed_over: bool) {
+    pub(crate) fn record_slow(&self, frame: &Frame, on: On, start_ns: u64, end_ns: u64, ns: u64, handed_over: bool) {
         self.sites.record_slow(frame.location);
         self.ring.push(RawSlowPoll {
             task: frame.task,
             name: frame.name,
             location: frame.location,
-            worker: tokio::runtime::worker_index().and_then(|index| u32::try_from(index).ok()),
+            worker: on.worker,
+            thread: on.thread,
             handed_over,
             start: frame.start,
             start_ns,

@@ -124,11 +124,11 @@ const THREAD: i64 = 92_000;
 /// Once for a probe, and what comes on top of it on each thread.
 const SITE: i64 = 32_100;
 const SITE_OF_THREAD: i64 = 4_700;
-const SLOW_POLL: i64 = 512;
+const SLOW_POLL: i64 = 760;
 #[cfg(feature = "capture")]
 const STACK: i64 = 64 << 10;
 const NAMES: i64 = 2_600_000;
-const WAITING: i64 = 2_100_000;
+const WAITING: i64 = 2_900_000;
 
 /// One test, as what another one allocated meanwhile, or the harness between two, would be counted.
 #[test]
@@ -383,7 +383,9 @@ fn what_finds_no_room_before_a_callback_that_blocks_is_counted() {
     let snapshot = probe.snapshot();
     assert_eq!((snapshot.slow_polls_total, snapshot.slow_polls_dropped), (1 + total, 1 + total - LISTED));
     assert_eq!(calls.load(Relaxed), 1 + QUEUE);
-    assert_eq!((snapshot.lines.printed, snapshot.lines.suppressed), (5, 1 + total - 5));
+    assert_eq!(snapshot.lines.printed + snapshot.lines.suppressed, 1 + total);
+    // And those that were longer than all before: of as many in random order, some ten.
+    assert!((5..=5 + 40).contains(&snapshot.lines.printed));
 }
 
 /// Its strings come on top of what a slow poll takes anyway: the call, the line, the function, and every frame.

@@ -1,16 +1,18 @@
-//! Who blocked the loop: slow polls put together by line and cause. Pure.
+//! Who blocked the loop: slow polls put together by line, caller and cause. Pure.
 
 use std::cmp::Reverse;
 use std::hash::{BuildHasher, RandomState};
 
 use crate::recording::{Blame, Cause, SlowPoll};
 
-/// All slow polls that blocked at one line for one cause.
+/// All slow polls that blocked at one line, called from one, or in one function whose line is not known, for one cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Blocker<'a> {
     /// `file:line` of the user's code; `None` for those of which no line was seen.
     pub(crate) line: Option<&'a str>,
-    /// The function that it is in.
+    /// `file:line` of the outermost frame of the user's code, if that is another line: what calls a helper that blocks.
+    pub(crate) caller: Option<&'a str>,
+    /// The function that it is in, of the first of them; of those without a line, that of all.
     pub(crate) function: Option<&'a str>,
     /// Why they took long; `None` for those of which it is not known.
     pub(crate) cause: Option<&'a Cause>,
@@ -58,31 +60,50 @@ pub(crate) fn blockers<'a>(polls: impl IntoIterator<Item = &'a SlowPoll>) -> Vec
     groups.into_iter().map(|group| blocker(group, total(group))).collect()
 }
 
-/// What tells groups apart: where no line is known, the spawn site does.
-fn key(poll: &SlowPoll) -> [Option<&str>; 4] {
+/// What tells groups apart: where no line is known, the function and the spawn site do.
+fn key(poll: &SlowPoll) -> [Option<&str>; 6] {
     let line = poll.blocking_line.as_deref();
-    let site = poll.spawned_at.as_deref().filter(|_| line.is_none());
-    [line, site, poll.cause.as_deref(), poll.syscall.as_ref().map(|call| call.name.as_str())]
+    let [function, site] = [&poll.function, &poll.spawned_at].map(|text| text.as_deref().filter(|_| line.is_none()));
+    let caller =
+        poll.detail.as_ref().and_then(|detail| detail.caller.as_deref()).filter(|caller| Some(*caller) != line);
+    [line, caller, function, site, poll.cause.as_deref(), poll.syscall.as_ref().map(|call| call.name.as_str())]
 }
 
 impl Blocker<'_> {
-    /// The line, or, where it is not known, whose polls they are.
+    /// Which of the rows of one line it is, where there are several: by what called it.
+    pub(crate) fn caller_among<'a>(&'a self, all: &[Blocker]) -> Option<&'a str> {
+        let is_told_apart = |other: &Blocker| other.line == self.line && other.caller != self.caller;
+        self.caller.filter(|_| all.iter().any(is_told_apart))
+    }
+
+    /// The line, or, where it is not known, the function and whose polls they are.
     pub(crate) fn place(&self) -> String {
-        match (self.line, self.spawned_at) {
-            (Some(line), _) => line.to_owned(),
-            (None, Some(site)) => format!("? (of {site})"),
-            (None, None) => "not known".to_owned(),
+        match (self.line, self.function, self.spawned_at) {
+            (Some(line), ..) => line.to_owned(),
+            (None, Some(function), Some(site)) => format!("{function} (of {site})"),
+            (None, Some(function), None) => function.to_owned(),
+            (None, None, Some(site)) => format!("? (of {site})"),
+            (None, None, None) => "not known".to_owned(),
         }
+    }
+
+    /// Whether a poll is one of them.
+    pub(crate) fn is_of(&self, poll: &SlowPoll) -> bool {
+        let [line, caller, function, site, cause, call] = key(poll);
+        let is_same_place = [line, caller] == [self.line, self.caller]
+            && (line.is_some() || [function, site] == [self.function, self.spawned_at]);
+        is_same_place && cause == self.cause.map(|cause| &**cause) && call == self.call
     }
 }
 
 fn blocker<'a>(group: &[Digested<'a>], total_ns: u64) -> Blocker<'a> {
     let (_, _, first) = group[0];
-    let [line, _, _, call] = key(first);
+    let [line, caller, .., call] = key(first);
     let polls = || group.iter().map(|(_, _, poll)| *poll);
     let waited = |of: fn(&Blame) -> u64| polls().filter_map(|poll| poll.blame.as_ref().map(of)).reduce(|a, b| a + b);
     Blocker {
         line,
+        caller,
         function: first.function.as_deref(),
         cause: first.cause.as_ref(),
         call,
@@ -99,6 +120,7 @@ fn blocker<'a>(group: &[Digested<'a>], total_ns: u64) -> Blocker<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::Detail;
 
     #[test]
     fn polls_of_one_line_and_cause_are_one_row() {
@@ -123,5 +145,36 @@ mod tests {
         assert_eq!((last.line, last.polls, last.total_ns, last.worst_ns), (Some("a:1"), 2, 30, 20));
         assert_eq!((last.waits, last.wait_ns, last.wait_most_ns), (Some(2), Some(30), Some(40)));
         assert_eq!((found[0].waits, found[0].wait_ns, found[0].wait_most_ns), (None, None, None));
+        for poll in &polls {
+            assert_eq!(found.iter().filter(|blocker| blocker.is_of(poll)).count(), 1, "{poll:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_line_the_function_tells_polls_apart() {
+        let poll = |function: &str| SlowPoll {
+            function: Some(function.into()),
+            spawned_at: Some("s:1".into()),
+            ..SlowPoll::default()
+        };
+        let polls = [poll("shop::read"), poll("shop::write"), poll("shop::read")];
+        let found = blockers(&polls);
+        let places: Vec<(String, u64)> = found.iter().map(|blocker| (blocker.place(), blocker.polls)).collect();
+        assert_eq!(places, [("shop::read (of s:1)".to_owned(), 2), ("shop::write (of s:1)".to_owned(), 1)]);
+        assert_eq!(polls.iter().filter(|poll| found[0].is_of(poll)).count(), 2);
+    }
+
+    #[test]
+    fn a_helper_does_not_hide_what_calls_it() {
+        let poll = |caller: &str, ns| {
+            let detail = Detail { caller: Some(caller.into()), ..Detail::default() };
+            let line = Some("query:1".into());
+            SlowPoll { blocking_line: line, duration_ns: ns, detail: Some(Box::new(detail)), ..SlowPoll::default() }
+        };
+        let polls = [poll("get:1", 25), poll("list:2", 400), poll("get:1", 25)];
+        let found = blockers(&polls);
+        let rows: Vec<_> = found.iter().map(|row| (row.caller_among(&found), row.polls, row.worst_ns)).collect();
+        assert_eq!(rows, [(Some("list:2"), 1, 400), (Some("get:1"), 2, 25)]);
+        assert_eq!(blockers(&polls[..1])[0].caller_among(&blockers(&polls[..1])), None, "one row needs no more words");
     }
 }

@@ -263,9 +263,12 @@ fn slow_polls(mode: &ByGroup) -> Vec<Found> {
         .collect()
 }
 
-/// The slow polls of one line, with the fix that fits their cause; `None` where no line is known.
+/// The slow polls of one line, or of one function, with the fix that fits their cause; `None` where neither is known.
 fn blocked_at(blocker: &Blocker, mode: &ByGroup) -> Option<Found> {
-    let line = blocker.line?;
+    let place = match (blocker.line, blocker.function) {
+        (Some(line), _) => format!(" at {line}"),
+        (None, function) => format!(" within `{}`", function?),
+    };
     let call = blocker.call.map_or(String::new(), |call| format!(" in `{call}`"));
     let cause = blocker.cause.map_or(String::new(), |cause| format!(", cause {cause}"));
     let waited = match (blocker.waits, blocker.wait_ns, blocker.wait_most_ns) {
@@ -281,14 +284,14 @@ fn blocked_at(blocker: &Blocker, mode: &ByGroup) -> Option<Found> {
     };
     let spawned_at = blocker.spawned_at.map_or(String::new(), |at| format!(", of tasks spawned at {at}"));
     let sentence = format!(
-        "{}{} of {} or more{call} at {line}{cause}, the worst {}{spawned_at}{waited}",
+        "{}{} of {} or more{call}{place}{cause}, the worst {}{spawned_at}{waited}",
         if mode.slow_is_at_least() { "at least " } else { "" },
         plural(blocker.polls, "slow poll"),
         format_round_ns(mode.threshold_ns()),
         format_ns(blocker.worst_ns),
     );
     let advice = blocker.cause.and_then(advice_for);
-    Some(Found { at: Some(line.to_owned()), advice, sentence })
+    Some(Found { at: blocker.line.map(str::to_owned), advice, sentence })
 }
 
 /// What to do about a cause; the diagnosis's own advice where there is nothing better.
@@ -307,10 +310,18 @@ fn advice_for(cause: &recording::Cause) -> Option<&'static str> {
             "compute elsewhere: `tokio::task::spawn_blocking` or a pool of threads; or split the work and \
              `tokio::task::yield_now` in between"
         }
+        Cause::Kernel => {
+            "drop large buffers off the loop (`spawn_blocking(move || drop(buffer))`), or keep and use them again: giving \
+             gigabytes back to the kernel takes it long"
+        }
         Cause::PageFault => {
             "touch that memory before the loop needs it, or lock it (`mlock`); read mapped files on the blocking pool"
         }
         Cause::Preempted | Cause::Suspended => NOT_RUNNING,
+        Cause::Throttled => {
+            "raise the CPU limit of its container or unit (`cpu.max`, `CPUQuota=`), or start fewer worker threads than that \
+             has CPUs"
+        }
         Cause::BlockInPlace => {
             "nobody was blocked, as the worker was handed to another thread; `spawn_blocking` does without the hand-over"
         }

@@ -1,6 +1,6 @@
 //! Hides paths in a recording: what `--redact` shows may be shown to anyone who may know the program. Pure.
 //!
-//! Hidden are the paths of system calls, the folders of source files that lie outside the workspace, inputs and outputs in
+//! Hidden are the paths and addresses of system calls, the folders of source files that lie outside the workspace, inputs and outputs in
 //! settings, errors and reasons, and the values on the command line. Places in the workspace, crates and functions, tasks'
 //! names, numbers and durations stay.
 //!
@@ -9,7 +9,7 @@
 
 pub use pollscope_base::redact::HIDDEN;
 pub use pollscope_base::redact::redacted_place as place;
-use pollscope_base::redact::redacted_source;
+use pollscope_base::redact::{HIDDEN_PEER, redacted_call_text, redacted_source, redacted_target};
 
 use crate::findings::findings;
 use crate::message::Message;
@@ -128,7 +128,8 @@ fn kept_place(line: &Text) -> Text {
 }
 
 fn shared_call(call: Shared<Syscall>) -> Shared<Syscall> {
-    if has_path(&call) { syscall(&call).into() } else { call }
+    let shown = syscall(&call);
+    if *call == shown { call } else { shown.into() }
 }
 
 fn stack(stack: Shared<[Frame]>) -> Shared<[Frame]> {
@@ -138,17 +139,14 @@ fn stack(stack: Shared<[Frame]>) -> Shared<[Frame]> {
     if *stack == *frames { stack } else { frames.into() }
 }
 
-fn has_path(call: &Syscall) -> bool {
-    call.path.as_ref().is_some_and(|path| path.starts_with('/'))
-}
-
-/// One that has a path.
 fn syscall(call: &Syscall) -> Syscall {
-    let text = match (call.text.find('"'), call.text.rfind('"')) {
-        (Some(from), Some(to)) => format!("{}\"{HIDDEN}\"{}", &call.text[..from], &call.text[to + 1..]).into(),
-        _ => call.text.clone(),
-    };
-    Syscall { path: Some(HIDDEN.into()), text, ..call.clone() }
+    let text = redacted_call_text(&call.text, &call.name, call.path.as_deref(), call.peer.as_deref());
+    Syscall {
+        path: call.path.as_ref().map(|path| kept(path, redacted_target(path))),
+        peer: call.peer.as_ref().map(|_| HIDDEN_PEER.into()),
+        text: kept(&call.text, &text),
+        ..call.clone()
+    }
 }
 
 #[cfg(test)]
@@ -205,12 +203,12 @@ mod tests {
             cause: Some("blocking-call".into()),
             blocking_line: Some("/u/planted/src/sink.rs:7".into()),
             syscall: Some(Shared::from(Syscall {
-                peer: None,
+                peer: Some("planted:4711".into()),
                 name: "write".into(),
                 fd: Some(9),
                 path: Some(path("out").into()),
                 bytes: Some(64),
-                text: format!("write(fd 9 \"{}\", 64 bytes)", path("planted")).into(),
+                text: format!("write(fd 9 \"{}\" to planted:4711, 64 bytes)", path("planted")).into(),
             })),
             stack: vec![Frame { function: None, file: Some("/u/planted/src/sink.rs".into()), line: Some(7) }].into(),
             worst_waiter: Some(Box::new(Waiter {
@@ -236,7 +234,10 @@ mod tests {
             assert!(!after.contains("planted") && !after.contains("pl an"), "{after}");
         }
         let poll = &redacted.runs[0].slow_polls[0];
-        assert_eq!(poll.syscall.as_ref().expect("it has one").text.as_str(), r#"write(fd 9 "<path>", 64 bytes)"#);
+        assert_eq!(
+            poll.syscall.as_ref().expect("it has one").text.as_str(),
+            r#"write(fd 9 "<path>" to <peer>, 64 bytes)"#
+        );
         assert_eq!(poll.blocking_line.as_deref(), Some("<path>/sink.rs:7"));
         let command = redacted.environment.command.join(" ");
         assert_eq!(command, "pollscope merge <value> -o<value> --json=<value> --json <value> - -- <value>");

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+pub use pollscope_base::count::{format_count, plural};
+
 use crate::snippet::printable;
 
 /// Why a text is not a duration or a size.
@@ -145,33 +147,6 @@ pub fn format_bytes(bytes: u64) -> String {
         }
     }
     unreachable!("terabytes take every value")
-}
-
-/// A count with its thousands apart: `1,234,567`.
-///
-/// ```
-/// assert_eq!(pollscope_record::units::format_count(1_234_567), "1,234,567");
-/// ```
-pub fn format_count(count: u64) -> String {
-    let digits = count.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
-/// A count and its noun: `1 poll`, `2 polls`.
-///
-/// ```
-/// assert_eq!(pollscope_record::units::plural(1, "poll"), "1 poll");
-/// assert_eq!(pollscope_record::units::plural(3_000, "poll"), "3,000 polls");
-/// ```
-pub fn plural(count: u64, noun: &str) -> String {
-    format!("{} {noun}{}", format_count(count), if count == 1 { "" } else { "s" })
 }
 
 /// How many times as much: `31x`, `1.9x`, `0.52x`, `1,234x`. Two significant digits up to 100.

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 use std::io;
+use std::ops::Range;
 
+use crate::address::CodeAddress;
 use crate::maps::Maps;
-use crate::memory::StackCopy;
+use crate::memory::{self, InnerStack, StackCopy};
 use crate::proc_file::ProcFile;
 use crate::process::Process;
 use crate::signal::RegistersAndStack;
@@ -80,6 +82,24 @@ impl From<ReadError> for CaptureError {
     }
 }
 
+/// What the frames of a stack had: for those who follow their code.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Frames {
+    /// What is known of the registers, for each frame of the stack.
+    pub(crate) registers: Vec<Registers>,
+    /// The stack's memory.
+    pub(crate) memory: InnerStack,
+}
+
+impl Frames {
+    /// With what `copy` writes of the stack: see [`InnerStack::between`].
+    fn new(registers: Vec<Registers>, copy: impl FnOnce(u64, &mut [u8]) -> usize) -> Frames {
+        let sp = |registers: Option<&Registers>| registers.and_then(Registers::sp).unwrap_or_default();
+        let memory = InnerStack::between(sp(registers.first()), sp(registers.last()), copy);
+        Frames { registers, memory }
+    }
+}
+
 /// Captures stacks of blocked threads, of this process and of others. Keeps what it learns of their code: the first
 /// capture of a process takes milliseconds, the next ones microseconds.
 ///
@@ -139,6 +159,22 @@ impl Capturer {
     /// # Errors
     /// See [`CaptureError`]. That the stack is not complete is no error: see [`Stack::end`].
     pub fn capture(&mut self, thread: &ThreadRef) -> Result<Capture, CaptureError> {
+        self.capture_with(thread, |_| ()).map(|(capture, _)| capture)
+    }
+
+    /// The same, with a copy of the stack and what is known of the registers of its frames.
+    pub(crate) fn capture_whole(&mut self, thread: &ThreadRef) -> Result<(Capture, Frames), CaptureError> {
+        self.capture_with(thread, |registers| {
+            Frames::new(registers, |sp, into| memory::read(&thread.process, sp, into))
+        })
+    }
+
+    /// What a thread is doing, and what else is made of its stack while it stands still.
+    fn capture_with<T>(
+        &mut self,
+        thread: &ThreadRef,
+        keep: impl Fn(Vec<Registers>) -> T,
+    ) -> Result<(Capture, T), CaptureError> {
         // It would be found in the system calls that it asks by. Where threads cannot be looked at, they have no numbers either.
         if cfg!(supported) && thread.is_current() {
             return Err(CaptureError::Running);
@@ -149,19 +185,16 @@ impl Capturer {
                 return Err(CaptureError::Running);
             };
             let registers = Registers::blocked(sp, pc);
-            let stack = self.unwind(thread.process, &registers, &mut StackCopy::new(thread.process))?;
-            let syscall = match before.state {
-                State::InSyscall { number, args, .. } => {
-                    let mut syscall = Syscall::new(number, &args);
-                    syscall.locate(&thread.process);
-                    Some(syscall)
-                }
-                _ => None,
-            };
+            let (stack, registers) = self.unwind(thread.process, &registers, &mut StackCopy::new(thread.process))?;
+            let kept = keep(registers);
+            let mut syscall = located(&thread.process, &before.state);
             if Moment::after(thread)? == before {
-                thread.process.confirm()?;
                 let Moment { state, slices } = before;
-                return Ok(Capture { state, slices, syscall, stack, torn_retries });
+                if let Some(call) = &mut syscall {
+                    call.locate_further(thread);
+                }
+                thread.process.confirm()?;
+                return Ok((Capture { state, slices, syscall, stack, torn_retries }, kept));
             }
         }
         Err(CaptureError::Torn)
@@ -172,7 +205,23 @@ impl Capturer {
     /// # Errors
     /// `Maps`, when the memory map could not be read.
     pub fn unwind_sample(&mut self, sample: &RegistersAndStack) -> Result<Stack, CaptureError> {
-        self.unwind(sample.process, &sample.registers, &mut sample.memory())
+        self.unwind_sample_whole(sample).map(|(stack, _)| stack)
+    }
+
+    /// The same, with what is known of the registers of its frames, and the stack as it was copied.
+    pub(crate) fn unwind_sample_whole(&mut self, sample: &RegistersAndStack) -> Result<(Stack, Frames), CaptureError> {
+        let (stack, registers) = self.unwind(sample.process, &sample.registers, &mut sample.memory())?;
+        Ok((stack, Frames::new(registers, |_, into| sample.copy(into))))
+    }
+
+    /// See [`Unwinder::cleanup`].
+    pub(crate) fn cleanup(&mut self, process: Process, frame: CodeAddress) -> Option<(u64, Range<u64>)> {
+        self.unwinder(process).ok()?.cleanup(frame, &mut StackCopy::new(process))
+    }
+
+    /// See [`Unwinder::code_with_cleanup`].
+    pub(crate) fn code_with_cleanup(&mut self, process: Process, frame: CodeAddress) -> Option<Range<u64>> {
+        self.unwinder(process).ok()?.code_with_cleanup(frame, &mut StackCopy::new(process))
     }
 
     fn unwinder(&mut self, process: Process) -> Result<&mut Unwinder, CaptureError> {
@@ -187,24 +236,39 @@ impl Capturer {
         process: Process,
         registers: &Registers,
         memory: &mut dyn Memory,
-    ) -> Result<Stack, CaptureError> {
+    ) -> Result<(Stack, Vec<Registers>), CaptureError> {
         let unwinder = self.unwinder(process)?;
-        let stack = unwinder.unwind(registers, memory);
-        if stack.is_complete() {
-            return Ok(stack);
+        let unwound = unwinder.unwind_with_registers(registers, memory);
+        if unwound.0.is_complete() {
+            return Ok(unwound);
         }
         // A library may have been loaded since.
         let maps = maps(&process)?;
         if maps == *unwinder.maps() {
-            return Ok(stack);
+            return Ok(unwound);
         }
         unwinder.update(maps);
-        Ok(unwinder.unwind(registers, memory))
+        Ok(unwinder.unwind_with_registers(registers, memory))
     }
 }
 
 fn maps(process: &Process) -> Result<Maps, CaptureError> {
     Maps::read(process).map_err(|error| CaptureError::Maps(process.file("maps"), error))
+}
+
+/// The call that a thread is in, by this state of it.
+fn located(process: &Process, state: &State) -> Option<Syscall> {
+    let State::InSyscall { number, args, .. } = state else { return None };
+    let mut call = Syscall::new(*number, args);
+    call.locate(process);
+    Some(call)
+}
+
+/// The call that a thread is in, if it is still in this state, and was so all the time that it took to find out where that leads.
+pub(crate) fn call_in(thread: &ThreadRef, state: &State) -> Option<Syscall> {
+    let before = Moment::before(thread).ok().filter(|before| before.state == *state)?;
+    let call = located(&thread.process, state)?;
+    Moment::after(thread).is_ok_and(|after| after == before).then_some(call)
 }
 
 /// What must not change while a stack is copied. The state alone is not enough: a thread that writes in a loop is soon

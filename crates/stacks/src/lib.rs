@@ -8,13 +8,16 @@
 //! - [`handler_stack`] is what that needs to know of the thread.
 //! - [`unwind`] walks from registers to every caller; [`memory`] and [`maps`] are what it walks on.
 //! - [`look`] is all of it for one thread: state, call and stack, named, with the cause, as plain data.
+//! - [`holder`] is who has the lock that a thread waits for.
 //! - [`seccomp`] is which calls all of them leave out under a filter that may not expect them.
 //! - [`schedule`] has a thread that looks at others get a CPU soon when it wakes.
 //! - [`usage`] is what a thread used: CPU time and context switches.
-//! - [`fault`] is a page that comes late, for tests and for programs that prove what they see.
+//! - [`quota`] is what a CPU quota did to the process.
+//! - [`fault`] is a page that comes late, [`long_copy`] a call that computes, [`quota::limited`] a quota of its own: for tests and for
+//!   programs that prove what they see.
 //!
 //! It names threads by the kernel's ids, prints nothing, starts no thread, and installs nothing unless asked to. It does
-//! not look at what system calls read or write, nor at the names that they are given.
+//! not look at what system calls read or write: of their arguments, only paths, addresses and times.
 //!
 //! Linux on x86-64. Elsewhere it compiles and answers `Unsupported`; see [`SUPPORTED`].
 
@@ -22,12 +25,15 @@ pub mod address;
 pub mod capture;
 pub mod fault;
 pub mod handler_stack;
+pub mod holder;
+pub mod long_copy;
 pub mod look;
 pub mod maps;
 pub mod memory;
 pub mod poll;
 mod proc_file;
 pub mod process;
+pub mod quota;
 pub mod schedule;
 pub mod seccomp;
 pub mod signal;
@@ -36,6 +42,7 @@ pub mod syscall;
 pub mod thread;
 pub mod unwind;
 pub mod usage;
+mod wait;
 
 /// Whether threads can be looked at on the platform that this was compiled for.
 ///

@@ -33,11 +33,14 @@
 
 mod call;
 mod capture_limits;
+mod delay_cause;
 mod looker;
 mod named;
 mod namer;
 mod observation;
+mod placed;
 mod shared;
+mod shares;
 mod stack_limits;
 mod syscall_samples;
 mod time_split;
@@ -45,7 +48,8 @@ mod time_split;
 pub use looker::{Look, Looker};
 pub use named::NamedLook;
 pub use namer::Namer;
-pub use observation::Observation;
+pub use observation::{NamedSeen, Observation};
 pub use shared::SharedLook;
+pub use shares::{Early, Glance, Seen, Shares};
 pub use syscall_samples::SyscallSamples;
-pub use time_split::{ClockReading, TimeSplit};
+pub use time_split::{Between, ClockReading, TICK_NS, TimeSplit};

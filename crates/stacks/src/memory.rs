@@ -1,14 +1,19 @@
-//! Copies memory of a process, this one or another: at most a few pages of stack at a time, as the unwinder asks.
+//! Copies memory of a process, this one or another: a few pages of stack at a time, as the unwinder asks, and what arguments of
+//! system calls point to.
+
+use std::ops::Range;
 
 use crate::process::Process;
 use crate::unwind::Memory;
 
 /// How much is copied when an address is first asked for: enough for most stacks.
 const STEP: u64 = 16 << 10;
+/// So many pieces of that size are held at a time, whatever the depth of a stack: its callers are further and further up.
+const HELD: usize = 16;
 /// A page: memory is there or not there page by page.
 const PAGE: u64 = 4 << 10;
-/// No more of one stack is copied.
-pub const MOST: u64 = 256 << 10;
+/// No more of one stack is copied: a main thread's stack is not larger by default.
+pub const MOST: u64 = 8 << 20;
 
 /// Reads memory of a process at an address. Returns how many bytes could be read, from the first on; 0 when the
 /// address is not mapped, the process is gone, or the kernel does not permit it.
@@ -101,29 +106,66 @@ mod os {
 #[derive(Debug)]
 struct Piece {
     start: u64,
+    /// How many of the bytes were copied.
+    length: usize,
     bytes: Vec<u8>,
 }
 
 impl Piece {
     fn word(&self, address: u64) -> Option<u64> {
         let at = usize::try_from(address.checked_sub(self.start)?).ok()?;
-        self.bytes.get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_le_bytes)
+        self.bytes[..self.length].get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_le_bytes)
     }
 }
 
-/// A copy of a stack that grows as it is read, up to [`MOST`] bytes; code is read as it is, not copied.
+/// The innermost part of a stack, as it was.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InnerStack {
+    /// Where the whole stack is.
+    range: Range<u64>,
+    bytes: Vec<u8>,
+}
+
+impl InnerStack {
+    /// So much is kept at most, in bytes.
+    const MOST: usize = 256 << 10;
+    /// The outermost frame that is kept may have so much, above its stack pointer.
+    const FRAME: u64 = 16 << 10;
+
+    /// Between the stack pointers of the innermost and the outermost frame, what `copy` writes of it; it says how many bytes.
+    pub(crate) fn between(inner: u64, outer: u64, copy: impl FnOnce(u64, &mut [u8]) -> usize) -> InnerStack {
+        let range = inner..outer.max(inner).saturating_add(InnerStack::FRAME);
+        let length = range.end - range.start;
+        let mut bytes = vec![0; InnerStack::MOST.min(usize::try_from(length).unwrap_or(InnerStack::MOST))];
+        let count = copy(inner, &mut bytes);
+        bytes.truncate(count);
+        InnerStack { range, bytes }
+    }
+
+    /// What was at an address, up to the end of the copy: nothing where it was not copied. `None` if the stack is not there.
+    pub(crate) fn bytes(&self, address: u64) -> Option<&[u8]> {
+        let at = self.range.contains(&address).then(|| (address - self.range.start) as usize)?;
+        Some(self.bytes.get(at..).unwrap_or_default())
+    }
+}
+
+/// A copy of a stack, made as it is read, of up to [`MOST`] bytes; code is read as it is, not copied.
 #[derive(Debug)]
 pub(crate) struct StackCopy {
     process: Process,
     pieces: Vec<Piece>,
     /// The piece that was last read from.
     last: usize,
+    /// The piece that gives way to the next, once there are [`HELD`].
+    oldest: usize,
     copied: u64,
+    /// Whether more was asked for than is copied.
+    is_short: bool,
 }
 
 impl StackCopy {
     pub(crate) fn new(process: Process) -> StackCopy {
-        StackCopy { process, pieces: Vec::new(), last: 0, copied: 0 }
+        StackCopy { process, pieces: Vec::new(), last: 0, oldest: 0, copied: 0, is_short: false }
     }
 
     /// What was copied of an address, if it was.
@@ -143,13 +185,21 @@ impl StackCopy {
         let start = address - address % PAGE;
         let length = STEP.min(MOST - self.copied);
         if length == 0 {
+            self.is_short = true;
             return false;
         }
-        let mut bytes = vec![0; length as usize];
-        let count = read(&self.process, start, &mut bytes);
-        bytes.truncate(count);
+        let is_full = self.pieces.len() == HELD;
+        let mut bytes =
+            if is_full { std::mem::take(&mut self.pieces[self.oldest].bytes) } else { vec![0; STEP as usize] };
+        let count = read(&self.process, start, &mut bytes[..length as usize]);
         self.copied += count as u64;
-        self.pieces.push(Piece { start, bytes });
+        let piece = Piece { start, length: count, bytes };
+        if is_full {
+            self.pieces[self.oldest] = piece;
+            self.oldest = (self.oldest + 1) % HELD;
+        } else {
+            self.pieces.push(piece);
+        }
         count as u64 > address - start
     }
 }
@@ -165,22 +215,31 @@ impl Memory for StackCopy {
     fn code(&mut self, address: u64, into: &mut [u8]) -> usize {
         read(&self.process, address, into)
     }
+
+    fn limit(&self) -> Option<u64> {
+        self.is_short.then_some(MOST)
+    }
 }
 
 #[cfg(all(test, supported))]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    #[test]
-    fn a_read_ends_where_the_memory_ends() {
+    /// Where a page of zeros begins behind which nothing can be read.
+    pub(crate) fn two_pages() -> u64 {
         // SAFETY: a fresh anonymous mapping of two pages, the second taken away again; nothing else knows of it.
-        let start = unsafe {
+        unsafe {
             let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
             let start = libc::mmap(std::ptr::null_mut(), 8192, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
             assert_ne!(start, libc::MAP_FAILED);
             assert_eq!(libc::mprotect(start.byte_add(4096), 4096, libc::PROT_NONE), 0);
             start as u64
-        };
+        }
+    }
+
+    #[test]
+    fn a_read_ends_where_the_memory_ends() {
+        let start = two_pages();
         let (own, mut into) = (Process::current(), vec![1; 8192]);
         assert_eq!(read(&own, start, &mut into), 4096);
         assert_eq!(read(&own, start + 4090, &mut into), 6);
@@ -192,6 +251,22 @@ mod tests {
         assert_eq!(copy.stack(start + 4096), None);
     }
 
+    /// What is on a stack but was not copied is not what is there by now.
+    #[test]
+    fn a_stack_is_as_it_was_or_not_known() {
+        let copied = |_: u64, into: &mut [u8]| {
+            into.fill(7);
+            into.len().min(100)
+        };
+        let stack = InnerStack::between(1_000, 9_000_000, copied);
+        assert_eq!(stack.bytes(1_090), Some(&[7; 10][..]));
+        assert_eq!(stack.bytes(1_100), Some(&[][..]));
+        assert_eq!(stack.bytes(9_000_008), Some(&[][..]), "in the outermost frame");
+        assert_eq!((stack.bytes(999), stack.bytes(9_100_000)), (None, None));
+        let most = InnerStack::between(1_000, 9_000_000, |_, into| into.len());
+        assert_eq!(most.bytes(1_000).unwrap().len(), InnerStack::MOST);
+    }
+
     #[test]
     fn only_so_much_is_copied() {
         let large = vec![7_u64; (MOST as usize / 8) * 2];
@@ -200,5 +275,21 @@ mod tests {
         let words =
             (start..start + MOST * 2).step_by(8).filter(|address| copy.stack(*address) == Some(7)).count() as u64;
         assert!(words * 8 <= MOST && words * 8 > MOST - 2 * PAGE, "{words} words");
+        assert_eq!(copy.limit(), Some(MOST));
+        let held: usize = copy.pieces.iter().map(|piece| piece.bytes.len()).sum();
+        assert_eq!(held, HELD * STEP as usize, "however deep a stack is");
+    }
+
+    #[test]
+    fn what_was_let_go_is_copied_again() {
+        let words: Vec<u64> = (0..(STEP * 40) / 8).collect();
+        let start = words.as_ptr() as u64;
+        let mut copy = StackCopy::new(Process::current());
+        for _ in 0..2 {
+            for (number, word) in words.iter().enumerate() {
+                assert_eq!(copy.stack(start + 8 * number as u64), Some(*word));
+            }
+        }
+        assert_eq!(copy.limit(), None);
     }
 }

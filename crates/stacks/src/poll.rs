@@ -156,11 +156,25 @@ pub fn frames(stack: &[(CodeAddress, Arc<Symbols>)]) -> impl Iterator<Item = &Fr
     stack.iter().flat_map(|(_, symbols)| &symbols.frames)
 }
 
+/// The functions of a stack without their type arguments, where a bare name has the module of its file.
+pub(crate) fn functions(stack: &[(CodeAddress, Arc<Symbols>)], rules: &Rules) -> Vec<String> {
+    frames(stack).map(|frame| Place::of(frame, rules).path).collect()
+}
+
 /// Understands a stack, given innermost first.
 pub fn find(stack: &[(CodeAddress, Arc<Symbols>)], rules: &Rules) -> PollStack {
+    understand(stack, rules, true)
+}
+
+/// Understands the innermost frames of a stack, of which the others are not known.
+pub fn find_in_part(stack: &[(CodeAddress, Arc<Symbols>)], rules: &Rules) -> PollStack {
+    understand(stack, rules, false)
+}
+
+fn understand(stack: &[(CodeAddress, Arc<Symbols>)], rules: &Rules, is_whole: bool) -> PollStack {
     let frames: Vec<&Frame> = frames(stack).collect();
     let places: Vec<Place> = frames.iter().map(|frame| Place::of(frame, rules)).collect();
-    let Activity { kind, poll, inside } = activity(&frames, &places);
+    let Activity { kind, poll, inside } = activity(&frames, &places, is_whole);
     let user: Vec<usize> = (0..inside).filter(|index| places[*index].is_users()).collect();
     let workspace = user.iter().find(|index| places[**index].origin == Origin::Workspace);
     PollStack {
@@ -234,12 +248,12 @@ impl Activity {
     }
 }
 
-fn activity(frames: &[&Frame], places: &[Place]) -> Activity {
+fn activity(frames: &[&Frame], places: &[Place], is_whole: bool) -> Activity {
     let marks: Vec<Mark> = places.iter().map(mark).collect();
     let Some(poll) = marks.iter().position(|mark| *mark == Mark::Poll) else {
         return without_task(places, &marks);
     };
-    match scheduled_by(frames, places, &marks, poll) {
+    match scheduled_by(frames, places, &marks, poll, is_whole) {
         Mark::Pool => in_pool(places, &marks, poll),
         _ if marks[..poll].contains(&Mark::BlockInPlace) => Activity::polls(Kind::BlockInPlace, poll),
         Mark::LocalSet => Activity::polls(Kind::Local, poll),
@@ -248,8 +262,9 @@ fn activity(frames: &[&Frame], places: &[Place]) -> Activity {
 }
 
 /// What runs the task: by the type of its scheduler, or else by what stands just outside of its poll. Where that is nothing
-/// but the beginning of a thread, the thread is one that Tokio started, and all of those are of the blocking pool.
-fn scheduled_by(frames: &[&Frame], places: &[Place], marks: &[Mark], poll: usize) -> Mark {
+/// but the beginning of a thread, the thread is one that Tokio started, and all of those are of the blocking pool. Where the
+/// beginning of the thread is not known, neither is that.
+fn scheduled_by(frames: &[&Frame], places: &[Place], marks: &[Mark], poll: usize, is_whole: bool) -> Mark {
     for index in (poll..marks.len()).take_while(|index| marks[*index] == Mark::Poll) {
         let function = frames[index].function.as_deref().unwrap_or_default();
         match future_name::arguments(function).get(1) {
@@ -261,7 +276,7 @@ fn scheduled_by(frames: &[&Frame], places: &[Place], marks: &[Mark], poll: usize
     }
     let outside = marks[poll..].iter().find(|mark| !matches!(mark, Mark::Poll | Mark::Nothing | Mark::BlockInPlace));
     let started_by_user = places[poll..].iter().any(Place::is_users);
-    outside.copied().unwrap_or(if started_by_user { Mark::Scheduler } else { Mark::Pool })
+    outside.copied().unwrap_or(if started_by_user || !is_whole { Mark::Scheduler } else { Mark::Pool })
 }
 
 /// In a job of the blocking pool. One such job is a worker thread's whole life, and a job may run a runtime of its own.

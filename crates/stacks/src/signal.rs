@@ -25,6 +25,8 @@
 mod action;
 #[cfg(supported)]
 mod room;
+#[cfg(supported)]
+mod slot;
 
 use std::fmt;
 use std::io;
@@ -47,8 +49,15 @@ fn bit(signal: i32) -> u64 {
 
 /// How much of a stack [`Sampler::sample`] copies at most, in bytes, from the stack pointer on: enough for nearly all.
 pub const MOST: usize = 16 << 10;
-/// How much [`Sampler::sample_deep`] copies at most: a panic that prints its backtrace has frames of many kilobytes.
+/// How much is copied without memory that is taken for it: a panic that prints its backtrace has frames of many kilobytes.
 pub const MOST_DEEP: usize = 256 << 10;
+/// A whole stack of the default size of a thread.
+pub const MOST_WHOLE: usize = 2 << 20;
+
+#[cfg(not(supported))]
+type CopiedStack = Vec<u8>;
+#[cfg(supported)]
+use slot::CopiedStack;
 
 /// A running thread's registers and the innermost part of its stack.
 #[derive(Debug, Clone)]
@@ -56,8 +65,10 @@ pub struct RegistersAndStack {
     /// All of them, at the instruction that was interrupted.
     pub registers: Registers,
     pub(crate) process: Process,
-    /// The stack from the stack pointer on, at most [`MOST_DEEP`] bytes.
-    stack: Vec<u8>,
+    /// The stack from the stack pointer on.
+    stack: CopiedStack,
+    /// How much of it was asked for, in bytes.
+    most: usize,
 }
 
 impl RegistersAndStack {
@@ -79,22 +90,40 @@ impl RegistersAndStack {
             && code == SYSCALL
     }
 
+    /// What was copied of the stack, from its stack pointer on: how many bytes.
+    pub(crate) fn copy(&self, into: &mut [u8]) -> usize {
+        let count = self.stack.len().min(into.len());
+        into[..count].copy_from_slice(&self.stack[..count]);
+        count
+    }
+
     /// The stack as it was, and nothing else of it: the thread went on since.
     pub(crate) fn memory(&self) -> impl Memory {
-        Copied(self)
+        Copied { sample: self, is_short: false }
     }
 }
 
-struct Copied<'a>(&'a RegistersAndStack);
+struct Copied<'a> {
+    sample: &'a RegistersAndStack,
+    /// Whether more was asked for than was copied.
+    is_short: bool,
+}
 
 impl Memory for Copied<'_> {
     fn stack(&mut self, address: u64) -> Option<u64> {
-        let at = usize::try_from(address.checked_sub(self.0.registers.sp()?)?).ok()?;
-        self.0.stack.get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_le_bytes)
+        let RegistersAndStack { stack, most, registers, .. } = self.sample;
+        let at = usize::try_from(address.checked_sub(registers.sp()?)?).ok()?;
+        let word = stack.get(at..at.checked_add(8)?).and_then(|word| word.try_into().ok()).map(u64::from_le_bytes);
+        self.is_short |= word.is_none() && stack.len() == *most;
+        word
     }
 
     fn code(&mut self, address: u64, into: &mut [u8]) -> usize {
-        memory::read(&self.0.process, address, into)
+        memory::read(&self.sample.process, address, into)
+    }
+
+    fn limit(&self) -> Option<u64> {
+        self.is_short.then_some(self.sample.most as u64)
     }
 }
 
@@ -144,7 +173,9 @@ pub enum SampleError {
     Filtered,
     /// The signal could not be sent: its queue is full, or the kernel forbids it.
     NotSent,
-    /// It was not on a CPU, or did not take the signal in time. When it does, nothing happens.
+    /// It was ready to run, but not on a CPU for long enough to be sent a signal.
+    NotOnCpu,
+    /// It did not take the signal in time: see [`Sampler::late`].
     TimedOut,
     /// The handler ran, but could not read the stack.
     Unreadable,
@@ -162,6 +193,7 @@ impl fmt::Display for SampleError {
             SampleError::NoRoom => "cannot sample the thread: the stack of its signal handlers is too small",
             SampleError::Filtered => "cannot sample the thread: it has a seccomp filter",
             SampleError::NotSent => "cannot sample the thread: the signal could not be sent",
+            SampleError::NotOnCpu => "cannot sample the thread: it was not on a CPU for long enough",
             SampleError::TimedOut => "cannot sample the thread: it did not take the signal in time",
             SampleError::Unreadable => "cannot sample the thread: its stack could not be read",
         })
@@ -260,12 +292,32 @@ impl Sampler {
         os::sample(self.signal, thread, timeout, MOST)
     }
 
-    /// The same with more of the stack, for one that was too deep: it holds the thread up for some ten microseconds.
+    /// The same with this much of the stack, in bytes, for one that is deep: it holds the thread up for some ten microseconds for
+    /// [`MOST_DEEP`], and for a third of a millisecond for [`MOST_WHOLE`].
     ///
     /// # Errors
     /// See [`SampleError`].
-    pub fn sample_deep(&self, thread: &ThreadRef, timeout: Duration) -> Result<RegistersAndStack, SampleError> {
-        os::sample(self.signal, thread, timeout, MOST_DEEP)
+    pub fn sample_up_to(
+        &self,
+        most: usize,
+        thread: &ThreadRef,
+        timeout: Duration,
+    ) -> Result<RegistersAndStack, SampleError> {
+        os::sample(self.signal, thread, timeout, most)
+    }
+}
+
+impl Sampler {
+    /// The answer of a thread of which [`Sampler::sample`] was [`SampleError::TimedOut`], if it came since: a thread that is long in the
+    /// kernel takes its signal when it leaves it. Whatever the thread's code was in when the time was over, it still was when it
+    /// answered: it cannot go on without taking the signal. Asking another thread gives it up.
+    pub fn late(&self, thread: &ThreadRef) -> Option<RegistersAndStack> {
+        os::late(thread)
+    }
+
+    /// Gives up what [`Sampler::late`] would give.
+    pub fn forget(&self, thread: &ThreadRef) {
+        os::forget(thread);
     }
 }
 
@@ -280,6 +332,12 @@ mod os {
     pub(super) fn release(_patience: Duration) -> bool {
         true
     }
+
+    pub(super) fn late(_thread: &ThreadRef) -> Option<RegistersAndStack> {
+        None
+    }
+
+    pub(super) fn forget(_thread: &ThreadRef) {}
 
     pub(super) fn sample(
         _signal: i32,

@@ -1,7 +1,8 @@
 //! From an address to the functions and the lines that it is in, inlined ones included.
 //!
-//! Each file is opened once and its DWARF is read where an address asks for it; up to 16,384 addresses are remembered. A file that is no longer mapped is closed. What a file can tell depends on how it was built:
-//! [`Symbolizer::modules`] says what was found, and [`DebugInfo::advice`] the one line of a profile that would find more.
+//! Each file is opened once and its DWARF is read where an address asks for it; up to 16,384 addresses are remembered. A file that is
+//! no longer mapped is closed, and [`Symbolizer::give_back`] drops what was read of the others. What a file can tell depends on how it
+//! was built: [`Symbolizer::modules`] says what was found, and [`DebugInfo::advice`] the one line of a profile that would find more.
 //!
 //! Not supported: split DWARF (`split-debuginfo = "packed"` or `"unpacked"`; its lines are found, its inlined functions
 //! are not), debug sections that are compressed with zstd, and code without a file, such as the vDSO's or a JIT compiler's.
@@ -17,16 +18,23 @@ use crate::process::Process;
 
 mod debug_info;
 mod entry;
+mod folder;
+mod functions;
+mod lines;
 mod module;
 mod name;
 mod open;
+mod ranges;
+mod scan;
 mod section;
 mod shorten;
 mod table;
 mod tail_call;
+mod units;
 
 pub use debug_info::DebugInfo;
 pub(crate) use name::split as split_path;
+pub use scan::functions;
 pub use shorten::shorten;
 pub(crate) use shorten::{checkout, registry, standard_library};
 
@@ -34,6 +42,8 @@ use module::Module;
 
 /// So many addresses are remembered; then all are forgotten. A program's stacks go through far fewer.
 const REMEMBERED: usize = 1 << 14;
+/// Nor are more bytes of names and paths.
+const MOST_TEXT: usize = 4 << 20;
 
 /// One function at an address: the one that the instruction is in, or one that this was inlined into.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +59,16 @@ pub struct Frame {
     pub column: Option<u32>,
     /// The mapped file that the code is in, as the kernel names it.
     pub module: Option<String>,
+    /// The folder that the compiler ran in, where it was given a path relative to that, as Cargo gives those of a workspace: then all
+    /// paths that the code itself knows are. Empty where it was given an absolute one; `None` where that is not known.
+    pub compiled_in: Option<Arc<str>>,
+}
+
+impl Frame {
+    /// The bytes of its names.
+    fn text(&self) -> usize {
+        [&self.function, &self.file, &self.module].into_iter().flatten().map(String::len).sum()
+    }
 }
 
 /// What an address could be named from.
@@ -108,6 +128,8 @@ pub struct Symbolizer {
     modules: HashMap<(String, u64), Module>,
     debug_files: Vec<PathBuf>,
     known: HashMap<u64, Arc<Symbols>>,
+    /// The bytes of those.
+    text: usize,
     /// The jumps between two addresses of a stack, innermost first.
     jumps: HashMap<(u64, u64), Vec<u64>>,
 }
@@ -121,6 +143,7 @@ impl Symbolizer {
             modules: HashMap::new(),
             debug_files: Vec::new(),
             known: HashMap::new(),
+            text: 0,
             jumps: HashMap::new(),
         }
     }
@@ -141,6 +164,7 @@ impl Symbolizer {
         }
         let symbols = Arc::new(self.look_up(address));
         self.make_room();
+        self.text += symbols.frames.iter().map(Frame::text).sum::<usize>();
         self.known.insert(address, symbols.clone());
         symbols
     }
@@ -157,6 +181,13 @@ impl Symbolizer {
             all.push(*address);
         }
         all.into_iter().map(|address| (address, self.symbolize(address))).collect()
+    }
+
+    /// The function of the symbol table that an address is in.
+    pub(crate) fn symbol(&mut self, address: u64) -> Option<String> {
+        let mapping = self.mapping(address)?;
+        let module = self.module(&mapping);
+        module.symbol(module.virtual_address(&mapping, address)?)
     }
 
     /// Reads again what is mapped where, and forgets every address if something is no longer where it was: another library may be in
@@ -176,13 +207,25 @@ impl Symbolizer {
         modules
     }
 
+    /// Drops what was read of files, which can be tens of megabytes, but not the names that were found. The next address that is not
+    /// remembered has its file read again.
+    pub fn give_back(&mut self) {
+        self.modules.values_mut().for_each(Module::give_back);
+    }
+
+    /// Of how many files something is kept that [`Symbolizer::give_back`] would drop.
+    pub fn files_read(&self) -> usize {
+        self.modules.values().filter(|module| module.is_read()).count()
+    }
+
     fn forget(&mut self) {
         self.known.clear();
+        self.text = 0;
         self.jumps.clear();
     }
 
     fn make_room(&mut self) {
-        if self.known.len().max(self.jumps.len()) >= REMEMBERED {
+        if self.known.len().max(self.jumps.len()) >= REMEMBERED || self.text >= MOST_TEXT {
             self.forget();
         }
     }

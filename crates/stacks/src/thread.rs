@@ -186,15 +186,59 @@ pub(crate) fn slices(thread: &ThreadRef) -> Option<u64> {
     thread.read("schedstat", &mut [0; 128], parse_schedule).ok().map(|schedule| schedule.slices)
 }
 
+/// A thread's time on the CPU in nanoseconds, up to now, by its own clock: of this process only, and not under a
+/// [filter](crate::seccomp) that may end the process for asking.
+#[cfg(supported)]
+pub(crate) fn cpu_time(thread: &ThreadRef) -> Option<u64> {
+    // The kernel's CPUCLOCK_SCHED of one thread, which the C library's macros do not make.
+    const SCHED_OF_THREAD: i32 = 2 | 4;
+    if !thread.process.is_own() || !seccomp::may_call() {
+        return None;
+    }
+    let clock = !thread.tid.cast_signed() << 3 | SCHED_OF_THREAD;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel only writes to `time`.
+    let read = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    (read == 0).then(|| time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned())
+}
+
+/// A thread's time on the CPU, which has no clock of its own here.
+#[cfg(not(supported))]
+pub(crate) fn cpu_time(_thread: &ThreadRef) -> Option<u64> {
+    None
+}
+
+/// A thread's time on the CPU in the kernel, in nanoseconds, to within [`KERNEL_TICK_NS`]: how time on the CPU divides, the kernel
+/// estimates from where its ticks find the thread.
+///
+/// # Errors
+/// See [`StateError`].
+pub fn read_kernel_time(thread: &ThreadRef) -> Result<u64, ReadError> {
+    let ticks = |stat: &str| field_of_stat(stat, 15)?.parse::<u64>().ok();
+    Ok(thread.read_confirmed("stat", &mut [0; 1024], ticks)?.saturating_mul(KERNEL_TICK_NS))
+}
+
+/// How often it waited for a page to be read from a disk.
+///
+/// # Errors
+/// See [`StateError`].
+pub fn read_major_faults(thread: &ThreadRef) -> Result<u64, ReadError> {
+    thread.read_confirmed("stat", &mut [0; 1024], |stat| field_of_stat(stat, 12)?.parse().ok())
+}
+
+/// What `stat` counts time in, on every Linux on x86-64: a hundredth of a second.
+pub const KERNEL_TICK_NS: u64 = 10_000_000;
+
+/// A field of `stat`, from 1. The second one is a name in parentheses, in which anything can be.
+fn field_of_stat(stat: &str, number: usize) -> Option<&str> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(number.checked_sub(3)?)
+}
+
 /// The CPU that a thread is on, or was on last.
 #[cfg(supported)]
 pub(crate) fn cpu(thread: &ThreadRef) -> Result<usize, ReadError> {
-    // The 39th field. The second one is a name in parentheses, in which anything can be.
-    const AFTER_THE_NAME: usize = 36;
-    thread.read_confirmed("stat", &mut [0; 1024], |stat| {
-        let (_, fields) = stat.rsplit_once(')')?;
-        fields.split_ascii_whitespace().nth(AFTER_THE_NAME)?.parse().ok()
-    })
+    thread.read_confirmed("stat", &mut [0; 1024], |stat| field_of_stat(stat, 39)?.parse().ok())
 }
 
 /// Reads one thread's [`Schedule`] again and again, at a tenth of the cost of [`read_schedule`]: its file stays open.
@@ -424,8 +468,16 @@ mod tests {
     }
 
     #[test]
+    fn a_name_does_not_shift_the_fields_of_stat() {
+        let stat = "7 (a b) R (c) S 1 7 7 0 -1 4 10 0 3 0 250 40 0 0 20";
+        assert_eq!([12, 15].map(|number| field_of_stat(stat, number)), [Some("3"), Some("40")]);
+        assert_eq!([2, 39].map(|number| field_of_stat(stat, number)), [None, None]);
+    }
+
+    #[test]
     #[cfg(supported)]
     fn one_can_look_at_oneself() {
+        assert!(read_kernel_time(&ThreadRef::current()).is_ok() && read_major_faults(&ThreadRef::current()).is_ok());
         let me = ThreadRef::current();
         assert!(read_schedule(&me).unwrap().slices > 0);
         assert_eq!(read_status(&me).unwrap().letter, 'R');

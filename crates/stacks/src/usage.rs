@@ -50,6 +50,24 @@ impl Usage {
     }
 }
 
+/// How long all threads of this process were on a CPU since it began, in nanoseconds; `None` where that cannot be asked, or, under a
+/// [filter](crate::seccomp), must not be.
+///
+/// ```
+/// use pollscope_stacks::usage::process_cpu_ns;
+/// assert_eq!(process_cpu_ns().is_some(), pollscope_stacks::SUPPORTED);
+/// ```
+pub fn process_cpu_ns() -> Option<u64> {
+    #[cfg(supported)]
+    if crate::seccomp::may_call() {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: it only writes to `time`.
+        let read = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+        return (read == 0).then(|| time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned());
+    }
+    None
+}
+
 impl Add for Usage {
     type Output = Usage;
 

@@ -43,7 +43,7 @@ pub(super) fn serve(listener: TcpListener, settings: Settings) -> Result<(), Con
             say(format!("warning: tokio-console can no longer observe this run: {error}"));
         }
     };
-    let thread = thread::Builder::new().name("console".to_owned());
+    let thread = thread::Builder::new().name("pollscope-console".to_owned());
     without_signals(|| thread.spawn(on_thread)).map_err(ConsoleError::Thread)?;
     tracing_subscriber::registry().with(OfTheRun::filtered(layer)).init();
     Ok(())

@@ -130,7 +130,7 @@ fn slow_poll(poll: &SlowPoll) -> recording::SlowPoll {
         stack_complete: poll.evidence.stack_complete,
         blame: poll.blame.map(Blame::from),
         worst_waiter: poll.blame.and_then(|blame| blame.worst).map(|waited| Box::new(waited.into())),
-        detail: None,
+        detail: recording::detail(&poll.evidence),
     }
 }
 

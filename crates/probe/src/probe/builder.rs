@@ -8,7 +8,7 @@ use super::Probe;
 use crate::env;
 use crate::hooks::Chained;
 use crate::reporter::{Callback, LineWriter};
-use crate::snapshot::SlowPoll;
+use crate::snapshot::{Polling, SlowPoll};
 use crate::watchdog;
 
 /// What counts as a slow poll unless the builder is told otherwise: asyncio's `slow_callback_duration`.
@@ -24,12 +24,17 @@ pub struct ProbeBuilder {
     pub(super) keep_slow_polls: usize,
     pub(super) redact_paths: bool,
     pub(super) schedule_latency: bool,
-    pub(super) callback: Option<Callback>,
+    pub(super) callback: Option<Callback<SlowPoll>>,
+    pub(super) on_stall: Option<Callback<Polling>>,
     #[cfg(feature = "tracing")]
     pub(super) events: bool,
     #[cfg(feature = "metrics")]
     pub(super) metrics: bool,
     pub(super) writer: Option<LineWriter>,
+    /// Whether the writer is that of the environment's switch.
+    pub(super) has_lines_of_env: bool,
+    /// `None`: what that says.
+    pub(super) status_lines: Option<bool>,
     /// `None`: no thread looks at late polls.
     pub(crate) watchdog: Option<watchdog::Options>,
     pub(crate) chained: Chained,
@@ -53,17 +58,20 @@ impl ProbeBuilder {
             redact_paths: false,
             schedule_latency: true,
             callback: None,
+            on_stall: None,
             #[cfg(feature = "tracing")]
             events: false,
             #[cfg(feature = "metrics")]
             metrics: false,
             writer: None,
+            has_lines_of_env: false,
+            status_lines: None,
             watchdog: Some(watchdog::Options::default()),
             chained: Chained::default(),
         }
     }
 
-    /// A builder that follows the environment: `POLLSCOPE=1` switches the probe on and its lines to stderr,
+    /// A builder that follows the environment: `POLLSCOPE=1` (or `yes`, `on`, `true`) switches the probe on and its lines to stderr,
     /// `POLLSCOPE_SLOW_POLL=50ms` sets the threshold. Without the switch, [`ProbeBuilder::install`] gives
     /// [`Probe::off`]. What was set but cannot be followed, such as a threshold without the switch, is said on stderr. What you then
     /// set on the builder replaces what the environment said; the switch stays.
@@ -75,7 +83,7 @@ impl ProbeBuilder {
             let _ = writeln!(io::stderr(), "WARN pollscope: {warning}");
         }
         let builder = Probe::builder().slow_poll_threshold(request.slow_poll.unwrap_or(DEFAULT_SLOW_POLL));
-        ProbeBuilder { on: request.on, ..builder }.log_to(io::stderr())
+        ProbeBuilder { on: request.on, has_lines_of_env: true, ..builder.log_to(io::stderr()) }
     }
 
     /// What counts as a slow poll: one that lasted at least this long. From 1 ns; asyncio's 100 ms unless set.
@@ -124,8 +132,41 @@ impl ProbeBuilder {
         ProbeBuilder { callback: Some(Box::new(f)), ..self }
     }
 
-    /// Whether every slow poll is an event for `tracing`: at level `WARN`, of target [`TARGET`](crate::events::TARGET), on the same
-    /// thread, after the callback. [`events`](crate::events) has its fields. They go to the subscriber of the thread that
+    /// Called while a poll goes on that has lasted for ten times the threshold, and 100 ms at least: by then the poll has a line that
+    /// says so, where lines are written. It is for what cannot wait for the end, as there may be none: a health check that is to
+    /// fail, a service that is to be started anew.
+    ///
+    /// Once for each such poll, with what is known at that time; never a second time when more is found out. The names of a debug build
+    /// may come later, and [`Evidence::blocking_line`](crate::Evidence) is `None` until then: [`Snapshot::polling`](crate::Snapshot::polling)
+    /// has what is known by now. When the poll ends after all, [`on_slow_poll`](ProbeBuilder::on_slow_poll) is called for it, after
+    /// this. Without the feature `capture`, and with `capture(false)`, the evidence is empty, and the call comes up to 0.1 s later.
+    ///
+    /// It is called on the same thread as that, one that is the probe's own and no worker. A panic is caught and counted; one that blocks
+    /// holds back further calls and lines. 32 stalls wait meanwhile; those beyond are counted in
+    /// [`Snapshot::stalls_untold`](crate::Snapshot::stalls_untold).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use pollscope_probe::Probe;
+    /// let (tell, told) = std::sync::mpsc::channel();
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder()
+    ///     .slow_poll_threshold(Duration::from_millis(5))
+    ///     .on_stall(move |stall| _ = tell.send((stall.elapsed, stall.to_string())))
+    ///     .install(&mut runtime)?;
+    /// // This poll does not end before it is told.
+    /// let (elapsed, line) = runtime.build()?.block_on(probe.watch(async move { told.recv() }))?;
+    /// assert!(elapsed >= Duration::from_millis(100));
+    /// assert!(line.starts_with("Executing <Task root, spawned at ") && line.contains(" still runs after 0."));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn on_stall(self, f: impl FnMut(&Polling) + Send + 'static) -> ProbeBuilder {
+        ProbeBuilder { on_stall: Some(Box::new(f)), ..self }
+    }
+
+    /// Whether every slow poll is an event for `tracing`, at level `WARN`, of target [`TARGET`](crate::events::TARGET); and, of targets of
+    /// their own, every stall that [`on_stall`](ProbeBuilder::on_stall) tells, and every blocking pool that is full for at least the
+    /// threshold. On the same thread, after the callback. [`events`](crate::events) has its fields. They go to the subscriber of the thread that
     /// installs the probe, if it has one of its own then; else to the process's, which may be set later. One that panics is
     /// counted with [`Snapshot::callback_panics`](crate::Snapshot::callback_panics), one that blocks holds back what a callback would. Off unless asked for.
     #[cfg(feature = "tracing")]
@@ -146,10 +187,13 @@ impl ProbeBuilder {
     /// |---|---|
     /// | `pollscope_poll_duration_seconds`, `pollscope_schedule_latency_seconds`, `pollscope_busy_stretch_seconds` | histograms, seconds |
     /// | `pollscope_poll_longest_seconds`, `pollscope_poll_under_way_seconds`, `pollscope_slow_poll_threshold_seconds` | gauges, seconds |
+    /// | `pollscope_stalls_open` | gauge |
     /// | `pollscope_slow_polls_total`, `pollscope_slow_polls_dropped_total` | counters |
     /// | `pollscope_site_polls_total`, `pollscope_site_slow_polls_total`, `pollscope_site_poll_nanoseconds_total` | counters by `site` |
     /// | `pollscope_lines_written_total`, `pollscope_lines_suppressed_total` | counters |
-    /// | `pollscope_names_refused_total`, `pollscope_callback_panics_total` | counters |
+    /// | `pollscope_names_refused_total`, `pollscope_callback_panics_total`, `pollscope_stalls_untold_total` | counters |
+    /// | `pollscope_blocking_threads`, `pollscope_blocking_threads_idle`, `pollscope_blocking_queue_depth` | gauges |
+    /// | `pollscope_blocking_pool_saturations_total` | counter |
     /// | `pollscope_info` | gauge: 1, with `version`, `clock` and `source` |
     ///
     /// Every poll is a value of a histogram, rounded up by 0.1% at most, and values of one bucket are recorded together
@@ -170,13 +214,35 @@ impl ProbeBuilder {
     }
 
     /// Where a line for every slow poll goes, at most five a minute, spawn site and function that blocked, each in one `write` and
-    /// flushed. On the same thread. A line that cannot be written, or makes the writer panic, counts as suppressed. Where something stands in the way of
-    /// seeing what slow polls do, one more line says why, once: see [`CaptureNote`](crate::CaptureNote).
+    /// flushed. On the same thread. A line that cannot be written, or makes the writer panic, counts as suppressed. Of a blocking pool that is full for at least the threshold one line says so, and one when that is
+    /// over; likewise of a worker that does not park for ten times the threshold, 100 ms at least, though no poll is slow. Where something stands in the way of seeing what slow polls do, one more line says why, once: see [`CaptureNote`](crate::CaptureNote).
     pub fn log_to(self, writer: impl Write + Send + 'static) -> ProbeBuilder {
-        ProbeBuilder { writer: Some(Box::new(writer)), ..self }
+        ProbeBuilder { writer: Some(Box::new(writer)), has_lines_of_env: false, ..self }
     }
 
-    /// Whether paths are hidden in lines and evidence. A system call keeps its descriptor and its bytes; of a source file
+    /// Whether lines say what the probe sees, when it is installed; and what it saw, once an hour and when its last handle is
+    /// dropped, also when nothing was slow. On for the lines that [`from_env`](ProbeBuilder::from_env) writes to stderr; off for
+    /// a writer of your own, unless asked for. They are not among [`Snapshot::lines`](crate::Snapshot::lines).
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use pollscope_probe::Probe;
+    /// let (mut lines, writer) = std::io::pipe()?;
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().log_to(writer).status_lines(true).install(&mut runtime)?;
+    /// runtime.build()?.block_on(probe.watch(async {}));
+    /// drop(probe);
+    /// let mut said = String::new();
+    /// lines.read_to_string(&mut said)?;
+    /// assert!(said.lines().next().is_some_and(|first| first.contains("pollscope: on")));
+    /// assert!(said.lines().last().is_some_and(|last| last.contains(": 1 poll") && last.ends_with(", none slow")));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn status_lines(self, on: bool) -> ProbeBuilder {
+        ProbeBuilder { status_lines: Some(on), ..self }
+    }
+
+    /// Whether paths, and the addresses of sockets, are hidden in lines and evidence. A system call keeps its descriptor and its bytes; of a source file
     /// outside the folder that it was built in, its name stays, and of a crate's its path within the crate. Off unless asked for.
     /// [`SlowPoll::spawned_at`] is what the compiler made it: see [`redacted_source`](pollscope_base::redact::redacted_source).
     ///

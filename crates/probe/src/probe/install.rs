@@ -11,8 +11,11 @@ use pollscope_base::duration;
 use super::{Inner, LAST_LINES, Probe, ProbeBuilder};
 use crate::clock::Clock;
 use crate::hooks;
+use crate::other_runtimes::OtherRuntimes;
 use crate::reporter::{Control, Reporter};
 use crate::shared::Shared;
+use crate::sources::Sources;
+use crate::status::Status;
 use crate::tokio_api::TOKIO_UNSTABLE;
 use crate::watchdog;
 
@@ -154,17 +157,24 @@ impl ProbeBuilder {
         let threshold_ns = duration::to_ns(self.slow_poll_threshold);
         let mut shared = Shared::new(Clock::monotonic(), threshold_ns, self.keep_slow_polls);
         shared.redacted = self.redact_paths;
+        let roots = self.watchdog.as_ref().map_or(Vec::new(), watchdog::source_roots);
+        shared.sources = Arc::new(Sources::new(roots, self.redact_paths));
         shared.tracks_waits = TOKIO_UNSTABLE && self.schedule_latency;
         let shared = Arc::new(shared);
         let control = Arc::new(Control::default());
+        let looks = watchdog::looks(self.watchdog.as_ref());
+        let says_status = self.status_lines.unwrap_or(self.has_lines_of_env);
         let reporter = Reporter {
             shared: Arc::clone(&shared),
             callback: self.callback,
+            on_stall: self.on_stall,
             #[cfg(feature = "tracing")]
-            events: self.events.then(|| crate::events::Events::here(self.redact_paths)),
+            events: self.events.then(|| crate::events::Events::here(Arc::clone(&shared.sources))),
             #[cfg(feature = "metrics")]
             facade: self.metrics.then(|| Box::new(crate::facade::Facade::new())),
             writer: self.writer,
+            other_runtimes: looks.is_ok().then(OtherRuntimes::default),
+            status: says_status.then(|| Status::new(looks)),
         };
         reporter.spawn(Arc::clone(&control)).map_err(InstallError::Thread)?;
         let start = |options| watchdog::spawn(Arc::clone(&shared), Arc::clone(&control), options);
@@ -173,6 +183,7 @@ impl ProbeBuilder {
             InstallError::Thread(error)
         })?;
         hooks::install(runtime, &shared, self.chained);
+        control.installed();
         let inner = Inner { shared, control, watchdog };
         Ok(Probe { inner: Some(Arc::new(inner)) })
     }

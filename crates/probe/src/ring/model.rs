@@ -18,6 +18,7 @@ fn poll(n: u64) -> RawSlowPoll {
         name: n as u32,
         location: Location::caller(),
         worker: Some(n as u32),
+        thread: crate::names::UNNAMED,
         handed_over: n % 2 == 1,
         start: Moment(n + 1),
         start_ns: n,

@@ -32,8 +32,11 @@ impl ProbeBuilder {
     }
 
     /// A folder of your workspace as the compiler saw it, such as `env!("CARGO_MANIFEST_DIR")`: paths are shown from there on, and
-    /// a blocking line in it is preferred over one in another crate. Without any, all code that Cargo did not fetch is yours. Each call
-    /// adds one.
+    /// a blocking line in it is preferred over one in another crate. Without any, all code that Cargo did not fetch is yours, and paths are
+    /// shown as the compiler was given them: with Cargo, from the workspace's folder on. Each call adds one.
+    ///
+    /// In lines and events so are spawn sites, once the first slow poll has a line: only debug information tells which folder the
+    /// relative path of a [`Location`](std::panic::Location) starts from.
     pub fn source_root(mut self, folder: impl Into<std::path::PathBuf>) -> ProbeBuilder {
         if let Some(watchdog) = &mut self.watchdog {
             watchdog.source_roots.push(folder.into());

@@ -1,24 +1,36 @@
 //! A poll that is late, from the moment that it is noticed to its end, and what follows from what was seen.
 
+mod told;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use pollscope_base::{Evidence, Missing};
+use pollscope_base::{Evidence, Missing, Quota};
 use pollscope_stacks::look::{
-    ClockReading, Looker, NamedLook, Namer, Observation, SharedLook, SyscallSamples, TimeSplit,
+    Between, ClockReading, Glance, Look, Looker, NamedLook, NamedSeen, Namer, Observation, Seen, SharedLook, Shares,
+    SyscallSamples, TICK_NS, TimeSplit,
 };
-use pollscope_stacks::thread::{ThreadRef, read_state};
+use pollscope_stacks::quota::{Quotas, Readings};
+use pollscope_stacks::thread::{KERNEL_TICK_NS, State, ThreadRef, read_kernel_time, read_state};
 
+pub(super) use told::Told;
+
+use super::stops::Stops;
 use crate::clock::Moment;
+use crate::journal::Measured;
 
-/// A poll that lasts this many times the threshold gets a line while it still runs,
-const STILL: u64 = 10;
-/// but none that is shorter than this.
-const SHORTEST_STILL_NS: u64 = 100_000_000;
-/// How late the clocks may be read at the end: what the thread did since is counted as the poll's.
+/// How late the clocks may be read at the end of a poll of which nobody knows when that was: what the thread did since is counted
+/// as the poll's.
 const END_SLACK_NS: u64 = 5_000_000;
 /// How often a look that showed no stack is repeated before the next one is due.
 const RETRIES: u32 = 5;
+/// A thread that goes on from place to place is looked at after this part of the poll's age, so that a long poll is not looked at
+/// for ever: one that runs, which takes a signal, and one that is off the CPU.
+const RUNNING_PART: u64 = 8;
+const BLOCKED_PART: u64 = 32;
+
+/// Of so many futexes it is found out who has them, at one poll.
+const MOST_ASKED: usize = 4;
 
 pub(super) struct Stall {
     pub(super) start: Moment,
@@ -28,35 +40,53 @@ pub(super) struct Stall {
     thread: ThreadRef,
     /// While the thread did something else, before the poll began.
     before: Option<ClockReading>,
+    /// What CPU quotas had done before it began, at the look before, and when it was noticed; none without a quota.
+    quota_from: [Option<Readings>; 2],
     /// When it was noticed, at half the threshold or a little later.
     noticed: Option<ClockReading>,
+    /// Its time in the kernel then.
+    kernel_ns: Option<u64>,
     /// The last one while the poll still went on.
     last: Option<ClockReading>,
-    looks: Vec<Arc<SharedLook>>,
+    shares: Shares,
+    /// Looks that are not handed over to be named: the poll is not slow yet.
+    unnamed: Vec<Arc<SharedLook>>,
+    /// When the last look was taken that counts.
+    looked_ns: u64,
     /// How old the poll was when the first look that showed something was complete.
     captured_after_ns: Option<u64>,
     samples: SyscallSamples,
+    /// The futexes that it was to be found out of who has them.
+    asked_for: Vec<u64>,
     /// How long after the poll had become slow the first look was complete that found it over.
     missed_ns: Option<u64>,
     /// Whether its thread ran and did not answer in time, at a look.
     is_unanswered: bool,
-    /// The next look is due at this many times the threshold.
+    /// What a glance showed after a look of which the answer may still come.
+    asked: Option<Glance>,
+    /// The next look is due at this many times the threshold, however still the thread stands.
     due: u64,
     /// How many looks of those due now showed no stack.
     retries: u32,
+    /// Since when the thread stands still, by the looks and glances so far, and for how long it did at most.
+    still_from_ns: u64,
+    stood_ns: u64,
+    /// Whether a first look is to tell whether there is anything to be looked at.
+    pub(super) is_on_trial: bool,
     /// Whether the journal knows of it.
     pub(super) is_begun: bool,
-    /// Whether a line said that it still goes on.
-    pub(super) is_said: bool,
-    /// How long this thread itself did not run when it should have: the process was stopped, or starved.
-    pub(super) suspended_ns: u64,
+    pub(super) told: Told,
 }
 
 /// A stall that is over.
 pub(super) struct Ended {
     stall: Stall,
+    /// The thread's clocks and its time in the kernel, when the end was noticed.
     clocks: Option<ClockReading>,
-    end_ns: u64,
+    kernel_ns: Option<u64>,
+    quota: Option<Quota>,
+    end: Measured,
+    suspended: Between,
 }
 
 /// A thread that is not there.
@@ -68,8 +98,15 @@ pub(super) fn nobody() -> ThreadRef {
 #[cfg(test)]
 impl Ended {
     /// Of a stall that was seen so.
-    pub(super) fn with(start: Moment, looks: Vec<Arc<SharedLook>>) -> Ended {
-        Ended { stall: Stall { looks, ..Stall::new(start, 0, 0, nobody(), None, 0) }, clocks: None, end_ns: 1 }
+    pub(super) fn with(start: Moment, looks: Vec<Look>) -> Ended {
+        let mut stall = Stall::new(start, 0, 0, nobody(), None, 0);
+        let clocks = ClockReading { at_ns: 0, cpu_ns: 0, run_delay_ns: 0 };
+        (stall.noticed, stall.last) = (Some(clocks), Some(clocks));
+        for look in looks {
+            stall.shares.add(look, Glance { at_ns: 0, clocks: Some(clocks), state: None });
+        }
+        let ended = stall.end(1_000, Some(Measured { end_ns: 1_000, duration_ns: 1_000 }), &Stops::new(0, 0));
+        Ended { clocks: Some(ClockReading { at_ns: 1_000, ..clocks }), ..ended }
     }
 }
 
@@ -81,25 +118,19 @@ impl Ended {
 
     /// What was seen of it; without anybody to name it, as far as it was named before.
     pub(super) fn evidence(&self, namer: Option<&mut Namer>) -> Evidence {
-        let stall = &self.stall;
-        let duration_ns = self.end_ns.saturating_sub(stall.from_ns);
-        let split = stall.split(self.clocks, duration_ns);
-        let looks: Vec<NamedLook> = match namer {
-            Some(namer) => stall.looks.iter().map(|look| look.named(namer).clone()).collect(),
-            None => stall.looks.iter().map(|look| look.as_known()).collect(),
-        };
-        let observation = Observation {
-            looks: &looks,
-            samples: &stall.samples,
-            split,
-            suspended_ns: stall.suspended_ns,
-            duration_ns,
-            end_ns: self.end_ns,
-        };
-        let mut evidence = observation.evidence();
-        evidence.captured_after = stall.captured_after_ns.map(Duration::from_nanos);
-        evidence.missing = stall.missing();
+        let Measured { duration_ns, .. } = self.end;
+        let mut evidence = self.stall.evidence(namer, self.split(), self.quota, self.suspended, duration_ns);
+        evidence.missing = self.stall.missing();
         evidence
+    }
+
+    /// See [`Stall::on_loop_ns`].
+    pub(super) fn on_loop_ns(&self) -> u64 {
+        self.stall.on_loop_ns()
+    }
+
+    fn split(&self) -> Option<TimeSplit> {
+        self.stall.split(self.clocks, self.kernel_ns, self.end)
     }
 }
 
@@ -120,70 +151,178 @@ impl Stall {
             start,
             start_ns,
             from_ns: start_ns.saturating_add(nested_ns),
-            thread,
             before,
+            quota_from: [None; 2],
             noticed,
+            kernel_ns: read_kernel_time(&thread).ok(),
             last: noticed,
-            looks: Vec::new(),
+            shares: Shares::default(),
+            unnamed: Vec::new(),
+            looked_ns: 0,
             captured_after_ns: None,
             samples: SyscallSamples::default(),
+            asked_for: Vec::new(),
             missed_ns: None,
             is_unanswered: false,
+            asked: None,
             due: 1,
             retries: 0,
+            still_from_ns: now_ns,
+            stood_ns: 0,
+            is_on_trial: false,
             is_begun: false,
-            is_said: false,
-            suspended_ns: 0,
+            told: Told::default(),
+            thread,
         }
     }
 
-    /// Looks at the thread if that is due: at 1×, 2×, 4×, … the threshold, and soon again after a look that showed nothing.
-    /// What was seen counts only if the poll still goes on afterwards; it is to be named.
+    /// Looks at the thread if that is due: when it is noticed, at 1×, 2×, 4×, … the threshold, when it is elsewhere than it was,
+    /// and soon again after a look that showed nothing. What was seen counts only if the poll still goes on afterwards. Whether it
+    /// took a look, which may have taken its time.
     pub(super) fn look(
         &mut self,
         looker: &mut Looker,
         threshold_ns: u64,
         now: impl Fn() -> u64,
         goes_on: impl Fn() -> bool,
-    ) -> Option<Arc<SharedLook>> {
+    ) -> bool {
         let at_ns = now();
-        let age_ns = at_ns.saturating_sub(self.from_ns);
-        let reading = ClockReading::take(&self.thread, at_ns);
-        let sample = read_state(&self.thread);
-        let look = match age_ns >= threshold_ns.saturating_mul(self.due) {
-            true => Some(looker.look(&self.thread, at_ns)),
-            false => None,
-        };
+        self.take_late(looker, at_ns, threshold_ns);
+        let before = self.glance(at_ns);
+        let is_still = self.shares.stands_still(&before);
+        let look = self.is_due(&before, threshold_ns, is_still).then(|| looker.look(&self.thread, before.at_ns));
         let done_ns = now();
+        let after = self.glance(done_ns);
         if !goes_on() {
-            if look.is_some() {
-                let late_ns = done_ns.saturating_sub(self.from_ns.saturating_add(threshold_ns));
-                self.missed_ns.get_or_insert(late_ns);
+            let slow_ns = self.from_ns.saturating_add(threshold_ns);
+            if look.is_some() && done_ns >= slow_ns {
+                self.missed_ns.get_or_insert(done_ns - slow_ns);
             }
-            return None;
+            // It may have been asked when the poll was over.
+            if self.asked.is_none() {
+                looker.forget(&self.thread);
+            }
+            return look.is_some();
         }
-        self.last = reading;
-        if let Ok(state) = sample {
-            self.samples.count(&self.thread.process, &state);
+        self.last = before.clocks;
+        if !is_still {
+            self.still_from_ns = at_ns;
         }
-        let look = look?;
+        self.stood_ns = self.stood_ns.max(at_ns.saturating_sub(self.still_from_ns));
+        if let Some(state) = &before.state {
+            self.samples.count(&self.thread, state);
+        }
+        if let Some(look) = look {
+            self.take_up(look, [before, after], threshold_ns, looker.can_sample());
+            return true;
+        }
+        if is_still {
+            self.shares.stay(before);
+        }
+        false
+    }
+
+    /// A look within the poll, and glances before and after it; `None` if it failed.
+    fn take_up(&mut self, look: Option<Look>, glances: [Glance; 2], threshold_ns: u64, can_sample: bool) {
+        let [before, after] = glances;
         self.is_unanswered |= look.as_ref().is_some_and(|look| look.is_unanswered);
-        let is_empty = look.as_ref().is_none_or(|look| look.stack.is_none());
-        if is_empty && self.retries < RETRIES && looker.can_sample() {
-            self.retries += 1;
-            return None;
+        if look.as_ref().is_some_and(|look| look.is_awaited) {
+            self.asked.get_or_insert(after);
         }
-        self.retries = 0;
+        let is_empty = look.as_ref().is_none_or(|look| look.stack.is_none());
+        if is_empty && self.retries < RETRIES && can_sample {
+            self.retries += 1;
+            return;
+        }
+        (self.retries, self.looked_ns) = (0, after.at_ns);
+        let age_ns = before.at_ns.saturating_sub(self.from_ns);
         while age_ns >= threshold_ns.saturating_mul(self.due) {
             self.due = self.due.saturating_mul(2);
         }
-        let look = look?;
-        if self.captured_after_ns.is_none() && (look.stack.is_some() || look.call.is_some()) {
-            self.captured_after_ns = Some(done_ns.saturating_sub(self.from_ns));
+        let Some(look) = look else { return };
+        if look.stack.is_some() || look.call.is_some() {
+            self.captured(after.at_ns, threshold_ns);
         }
-        let look = Arc::new(SharedLook::new(look));
-        self.looks.push(Arc::clone(&look));
-        Some(look)
+        // Where it is until it answers, the answer says.
+        if is_empty && self.asked.is_some() {
+            return;
+        }
+        self.asked = None;
+        // Asked where it is, a thread takes its time to answer; one that is off the CPU stood still meanwhile.
+        let beside = if look.off_cpu.is_some() { before } else { after };
+        self.unnamed.extend(self.shares.add(look, beside));
+    }
+
+    /// Takes the answer of the thread that did not give it in time, if it came: what it shows is of this poll, which went on when the
+    /// time was over.
+    pub(super) fn take_late(&mut self, looker: &mut Looker, now_ns: u64, threshold_ns: u64) {
+        let Some(asked) = self.asked else { return };
+        if let Some(look) = looker.late(&self.thread, asked.at_ns) {
+            self.asked = None;
+            self.captured(now_ns, threshold_ns);
+            self.unnamed.extend(self.shares.add(look, asked));
+        }
+    }
+
+    /// A look showed something, and was complete then.
+    fn captured(&mut self, done_ns: u64, threshold_ns: u64) {
+        let after_ns = done_ns.saturating_sub(self.from_ns).max(threshold_ns);
+        self.captured_after_ns.get_or_insert(after_ns);
+    }
+
+    fn glance(&self, at_ns: u64) -> Glance {
+        Glance { at_ns, clocks: ClockReading::take(&self.thread, at_ns), state: read_state(&self.thread).ok() }
+    }
+
+    fn is_due(&self, now: &Glance, threshold_ns: u64, is_still: bool) -> bool {
+        if self.is_on_trial && !self.shares.seen().is_empty() {
+            return false;
+        }
+        let age_ns = now.at_ns.saturating_sub(self.from_ns);
+        let is_running = now.state == Some(State::Running);
+        let part = if is_running { RUNNING_PART } else { BLOCKED_PART };
+        let has_moved = !is_still && now.at_ns.saturating_sub(self.looked_ns) >= age_ns / part;
+        has_moved || age_ns >= threshold_ns.saturating_mul(self.due)
+    }
+
+    /// When it was last known to go on.
+    pub(super) fn last_ns(&self) -> Option<u64> {
+        self.last.map(|clocks| clocks.at_ns)
+    }
+
+    /// For how long its thread was known to be in one wait.
+    pub(super) fn stood_ns(&self) -> u64 {
+        self.stood_ns
+    }
+
+    /// Whether a look that has names by now showed its thread at work for the loop; `None` while no look has.
+    pub(super) fn is_on_loop(&self) -> Option<bool> {
+        let named = self.shares.seen().iter().filter_map(|seen| seen.look.named_by_now());
+        named.map(|named| named.is_on_loop).reduce(|one, other| one || other)
+    }
+
+    /// For how long looks that have names by now showed its thread at work for the loop.
+    pub(super) fn on_loop_ns(&self) -> u64 {
+        let is_on_loop = |seen: &&Seen| seen.look.named_by_now().is_some_and(|named| named.is_on_loop);
+        self.shares.seen().iter().filter(is_on_loop).map(|seen| seen.ns).sum()
+    }
+
+    /// The looks that are to be named, of a poll that is slow.
+    pub(super) fn take_unnamed(&mut self) -> Vec<Arc<SharedLook>> {
+        std::mem::take(&mut self.unnamed)
+    }
+
+    pub(super) fn thread(&self) -> &ThreadRef {
+        &self.thread
+    }
+
+    /// Whether a look is the first that shows it wait in this futex: then it is to be found out who has it. Of very many it is not,
+    /// as others wait for names meanwhile.
+    pub(super) fn asks_for_holder(&mut self, look: &SharedLook) -> bool {
+        let new = look.look.futex.map(|futex| futex.address).filter(|address| !self.asked_for.contains(address));
+        let asks = new.filter(|_| self.asked_for.len() < MOST_ASKED);
+        self.asked_for.extend(asks);
+        asks.is_some()
     }
 
     /// When the next look is due, unless the last one is to be repeated: that is soon.
@@ -194,114 +333,137 @@ impl Stall {
         }
     }
 
-    /// When a line is to say that it still goes on.
-    pub(super) fn say_at_ns(&self, threshold_ns: u64) -> u64 {
-        let age_ns = threshold_ns.saturating_mul(STILL).max(SHORTEST_STILL_NS);
-        if self.is_said || !self.is_begun { u64::MAX } else { self.from_ns.saturating_add(age_ns) }
+    /// The poll is over, and ended so, if it was a slow one: its thread's clocks, soon after. Where nobody knows when it ended, they
+    /// are those of a while ago, if the thread may have done much else since, or ended.
+    pub(super) fn end(mut self, now_ns: u64, measured: Option<Measured>, stops: &Stops) -> Ended {
+        let is_late = |last: &ClockReading| now_ns.saturating_sub(last.at_ns) > END_SLACK_NS;
+        let is_unknown = measured.is_none() && self.last.as_ref().is_some_and(is_late);
+        let now = if is_unknown { None } else { ClockReading::take(&self.thread, now_ns) };
+        let kernel_ns = now.and_then(|_| read_kernel_time(&self.thread).ok());
+        let end = measured.unwrap_or_else(|| {
+            // There is none now if the thread ended with the poll.
+            let end_ns = now.or(self.last).map_or(now_ns, |clocks| clocks.at_ns);
+            Measured { end_ns, duration_ns: end_ns.saturating_sub(self.from_ns) }
+        });
+        self.shares.end(&Glance { at_ns: end.end_ns, clocks: now, state: None });
+        let suspended = stops.within(end.end_ns.saturating_sub(end.duration_ns), end.end_ns);
+        Ended { clocks: now, kernel_ns, quota: None, end, suspended, stall: self }
     }
 
-    /// The poll is over: its thread's clocks, before it does much else; those of a while ago, if it may have done so or ended.
-    pub(super) fn end(self, now_ns: u64) -> Ended {
-        let is_late = |last: &ClockReading| now_ns.saturating_sub(last.at_ns) > END_SLACK_NS;
-        let now = if self.last.as_ref().is_some_and(is_late) { None } else { ClockReading::take(&self.thread, now_ns) };
-        // There is none now if the thread ended with the poll.
-        let clocks = now.or(self.last);
-        Ended { clocks, end_ns: clocks.map_or(now_ns, |clocks| clocks.at_ns), stall: self }
+    /// As [`Stall::end`], with what CPU quotas did, which is read now.
+    pub(super) fn end_under(
+        self,
+        quotas: Option<&Quotas>,
+        now_ns: u64,
+        measured: Option<Measured>,
+        stops: &Stops,
+    ) -> Ended {
+        let (from, start_ns) = (self.quota_from, self.start_ns);
+        let ended = self.end(now_ns, measured, stops);
+        let quota = quotas.and_then(|quotas| {
+            let to = quotas.read(now_ns);
+            // What was counted before the poll, or after it, may all be from there.
+            let outside_ns =
+                |from: &Readings| start_ns.saturating_sub(from.at_ns) + now_ns.saturating_sub(ended.end.end_ns);
+            let each = from.iter().flatten().filter_map(|from| quotas.between(from, &to, outside_ns(from)));
+            each.max_by_key(|quota| quota.throttled)
+        });
+        Ended { quota, ..ended }
+    }
+
+    /// What CPU quotas had done at the look before this one, and now.
+    pub(super) fn under(self, quota_from: [Option<Readings>; 2]) -> Stall {
+        Stall { quota_from, ..self }
     }
 
     /// Why no look showed where it was, unless something stands in the way of all looks.
     fn missing(&self) -> Option<Missing> {
-        let has_stack = self.looks.iter().any(|look| look.look.stack.is_some());
+        let has_stack = self.shares.seen().iter().any(|seen| seen.look.look.stack.is_some());
         match self.missed_ns {
             _ if has_stack || !pollscope_stacks::SUPPORTED => None,
             _ if self.is_unanswered => Some(Missing::Unanswered),
             late_ns => late_ns
-                .filter(|_| self.looks.is_empty())
+                .filter(|_| self.shares.seen().is_empty())
                 .map(|ns| Missing::WatchdogLate { late: Duration::from_nanos(ns), without_cpu: None }),
         }
     }
 
-    /// What the last look that was named by now showed, for a poll that still goes on; if none was, the last one without names.
-    /// It does not wait: names that did not come since the first look do not come within a few milliseconds either.
-    pub(super) fn latest(&self) -> Evidence {
-        let named = self.looks.iter().rev().find_map(|look| look.named_by_now()).cloned();
-        let look = named.or_else(|| self.looks.last().map(|look| look.as_known()));
-        let mut seen = look.map_or_else(Evidence::default, |look| look.evidence());
-        seen.captures = self.looks.len() as u32;
-        seen.captured_after = self.captured_after_ns.map(Duration::from_nanos);
-        seen
+    /// What was seen so far of a poll that still goes on, with the names that are there by now.
+    pub(super) fn so_far(&self, now_ns: u64, stops: &Stops) -> Evidence {
+        let duration_ns = now_ns.saturating_sub(self.from_ns);
+        let end = Measured { end_ns: now_ns, duration_ns };
+        let clocks = ClockReading::take(&self.thread, now_ns);
+        let split = self.split(clocks, read_kernel_time(&self.thread).ok(), end);
+        self.evidence(None, split, None, stops.within(self.from_ns, now_ns), duration_ns)
     }
 
-    /// What the clocks say. Between the reading before the poll and the one when it was noticed lies its beginning: of what the
-    /// thread did in between, at least what has no room before the poll is the poll's, and at most what has room in it. If it
-    /// was first seen off the CPU, it is taken to have been so from the beginning.
-    fn split(&self, end: Option<ClockReading>, duration_ns: u64) -> Option<TimeSplit> {
-        let (noticed, end) = (self.noticed?, end?);
-        let early_ns = noticed.at_ns.saturating_sub(self.from_ns);
-        let is_blocked = self.looks.first().is_some_and(|first| first.look.off_cpu.is_some());
-        let part = |of: fn(&ClockReading) -> u64| {
-            let early = self.before.map_or(0, |before| {
-                let room_ns = if is_blocked { self.start_ns.saturating_sub(before.at_ns) } else { 0 };
-                of(&noticed).saturating_sub(of(&before)).saturating_sub(room_ns).min(early_ns)
-            });
-            of(&end).saturating_sub(of(&noticed)) + early
+    /// Whether something of it was named by now.
+    pub(super) fn is_named(&self) -> bool {
+        self.shares.seen().iter().any(|seen| seen.look.named_by_now().is_some())
+    }
+
+    fn evidence(
+        &self,
+        namer: Option<&mut Namer>,
+        split: Option<TimeSplit>,
+        quota: Option<Quota>,
+        suspended: Between,
+        duration_ns: u64,
+    ) -> Evidence {
+        let named_as = |seen: &Seen, named: NamedLook| NamedSeen { named, looks: seen.looks, ns: seen.ns };
+        let seen: Vec<NamedSeen> = match namer {
+            Some(namer) => {
+                self.shares.seen().iter().map(|seen| named_as(seen, seen.look.named(namer).clone())).collect()
+            }
+            None => self.shares.seen().iter().map(|seen| named_as(seen, seen.look.as_known())).collect(),
         };
-        let cpu_ns = part(|reading| reading.cpu_ns).min(duration_ns);
-        let run_delay_ns = part(|reading| reading.run_delay_ns).min(duration_ns - cpu_ns);
-        Some(TimeSplit { cpu_ns, run_delay_ns, off_cpu_ns: duration_ns - cpu_ns - run_delay_ns })
+        let (early, samples) = (self.shares.early(self.from_ns, self.before.as_ref()), &self.samples);
+        let mut evidence = Observation { seen: &seen, early, samples, split, quota, suspended, duration_ns }.evidence();
+        evidence.captured_after = self.captured_after_ns.map(Duration::from_nanos);
+        evidence
+    }
+
+    /// What the clocks say, within bounds. Between the reading before the poll and the one when it was noticed lies its beginning,
+    /// and between the last one in it and the one after it its end: of what the thread did in between, at least what has no room
+    /// outside the poll is the poll's, and at most what has room in it.
+    fn split(&self, after: Option<ClockReading>, kernel_ns: Option<u64>, end: Measured) -> Option<TimeSplit> {
+        let (noticed, last) = (self.noticed?, self.last?);
+        let early_ns = noticed.at_ns.saturating_sub(self.from_ns);
+        let late_ns = end.end_ns.saturating_sub(last.at_ns);
+        let before_ns = self.before.map_or(0, |before| self.start_ns.saturating_sub(before.at_ns));
+        let after_ns = after.map_or(0, |after| after.at_ns.saturating_sub(end.end_ns));
+        let cpu = |from: ClockReading, to: ClockReading| to.cpu_ns.saturating_sub(from.cpu_ns);
+        let delay = |from: ClockReading, to: ClockReading| to.run_delay_ns.saturating_sub(from.run_delay_ns);
+        // The reading before the poll is the scheduler's.
+        let early = self.before.map(|before| Between::less(cpu(before, noticed), before_ns + TICK_NS, early_ns));
+        let late = after.map(|after| Between::less(cpu(last, after), after_ns, late_ns));
+        let early_cpu = early.unwrap_or(Between::at_most(early_ns));
+        let rest_cpu = Between::exactly(cpu(noticed, last)) + late.unwrap_or(Between::at_most(late_ns));
+        let cpu = (early_cpu + rest_cpu).within(end.duration_ns);
+        // A wait is counted when it ends. The thread ran when the poll began: what had ended before may be longer than the time
+        // between, and what ended after it was noticed may have begun before that, but not before the poll.
+        let early_delay_ns = self.before.map_or(early_ns, |before| delay(before, noticed).min(early_ns));
+        let rest = match after {
+            Some(after) => Between::less(delay(noticed, after), after_ns, end.duration_ns),
+            None => Between::exactly(delay(noticed, last)) + Between::at_most(late_ns),
+        };
+        let run_delay = (Between::at_most(early_delay_ns) + rest).within(end.duration_ns - cpu.least_ns);
+        // Before it was noticed it did no more of both than there was time for, and likewise after.
+        let early_on_ns = (early_cpu.most_ns + early_delay_ns).min(early_ns);
+        let rest_on_ns = (rest_cpu.most_ns + rest.most_ns).min(end.end_ns.saturating_sub(noticed.at_ns));
+        let off_cpu = Between {
+            least_ns: end.duration_ns.saturating_sub(early_on_ns + rest_on_ns),
+            most_ns: end.duration_ns - cpu.least_ns - run_delay.least_ns,
+        };
+        let kernel = self.kernel_ns.zip(kernel_ns).map(|(before, after)| after.saturating_sub(before));
+        let kernel = kernel.map_or(Between::at_most(end.duration_ns), |ns| Between {
+            least_ns: ns.saturating_sub(KERNEL_TICK_NS + after_ns),
+            most_ns: ns + KERNEL_TICK_NS + early_ns,
+        });
+        Some(TimeSplit { cpu, kernel: kernel.within(cpu.most_ns), run_delay, off_cpu })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use pollscope_base::Cause;
-    use pollscope_stacks::look::Look;
-
-    use super::*;
-
-    const MS: u64 = 1_000_000;
-
-    fn stall(before: Option<ClockReading>, noticed: ClockReading) -> Stall {
-        Stall { before, noticed: Some(noticed), ..Stall::new(Moment(1), 100 * MS, 0, nobody(), None, 0) }
-    }
-
-    fn reading(at: u64, cpu: u64, delay: u64) -> ClockReading {
-        ClockReading { at_ns: at * MS, cpu_ns: cpu * MS, run_delay_ns: delay * MS }
-    }
-
-    #[test]
-    fn the_clocks_are_split_among_cpu_delay_and_neither() {
-        let blocked = stall(Some(reading(90, 10, 0)), reading(150, 12, 0));
-        assert_eq!(
-            blocked.split(Some(reading(300, 13, 1)), 200 * MS),
-            Some(TimeSplit { cpu_ns: 3 * MS, run_delay_ns: MS, off_cpu_ns: 196 * MS })
-        );
-        // The whole time until it was noticed was spent on the CPU, and some before it.
-        let busy = stall(Some(reading(50, 0, 0)), reading(150, 100, 0));
-        assert_eq!(busy.split(Some(reading(300, 250, 0)), 200 * MS).map(|split| split.cpu_ns), Some(200 * MS));
-        assert_eq!(busy.split(None, 200 * MS), None);
-        // It was busy before the poll, and was then seen blocked: none of that is the poll's.
-        let mut blocks = stall(Some(reading(50, 0, 0)), reading(120, 50, 0));
-        blocks.looks.push(Arc::new(SharedLook::new(Look { off_cpu: Some(Cause::Lock), ..Look::default() })));
-        assert_eq!(blocks.split(Some(reading(150, 50, 0)), 50 * MS).map(|split| split.cpu_ns), Some(0));
-        blocks.noticed = Some(reading(120, 60, 0));
-        assert_eq!(blocks.split(Some(reading(150, 60, 0)), 50 * MS).map(|split| split.cpu_ns), Some(10 * MS));
-    }
-
-    /// Its thread may be busy with others by the time that somebody looks.
-    #[test]
-    fn an_end_that_is_noticed_late_is_not_charged_with_what_came_after() {
-        let mut late = stall(Some(reading(90, 0, 0)), reading(120, 0, 0));
-        late.last = Some(reading(160, 1, 0));
-        let ended = late.end(300 * MS);
-        assert_eq!((ended.clocks, ended.end_ns), (Some(reading(160, 1, 0)), 160 * MS));
-    }
-
-    /// A LocalSet's tasks are polled within its own poll, and are charged themselves.
-    #[test]
-    fn time_in_nested_polls_does_not_make_a_poll_older() {
-        let outer = Stall::new(Moment(1), 100 * MS, 30 * MS, nobody(), Some(reading(50, 0, 0)), 140 * MS);
-        assert_eq!((outer.start_ns, outer.from_ns, outer.before), (100 * MS, 130 * MS, None));
-        assert_eq!(outer.next_look_ns(20 * MS), 150 * MS);
-    }
-}
+#[path = "stall/tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! The watchdog of a build without the feature `capture`: it looks at nothing, and has no thread.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::reporter::Control;
@@ -16,6 +17,16 @@ pub(crate) struct Options {}
 
 #[derive(Debug)]
 pub(crate) struct Watchdog;
+
+/// Nothing is looked at, and why.
+pub(crate) fn looks(_options: Option<&Options>) -> Result<(), &'static str> {
+    Err("as the feature `capture` is off")
+}
+
+/// No code is looked at.
+pub(crate) fn source_roots(_options: &Options) -> Vec<PathBuf> {
+    Vec::new()
+}
 
 /// Starts nothing.
 pub(crate) fn spawn(_shared: Arc<Shared>, _control: Arc<Control>, _options: Options) -> io::Result<Watchdog> {

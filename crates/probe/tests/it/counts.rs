@@ -186,6 +186,11 @@ fn a_build_without_hooks_says_so() {
     let coverage = probe.snapshot().coverage;
     let helps = coverage.blind_to.iter().filter(|what| what.contains("build with --cfg tokio_unstable")).count();
     assert_eq!(helps, if TOKIO_UNSTABLE { 0 } else { 2 }, "{coverage:?}");
+    // In either build.
+    assert!(
+        coverage.blind_to.iter().any(|what| what.contains("another builder made, such as actix's")),
+        "{coverage:?}"
+    );
 }
 
 /// Without wake-to-poll times nobody is known to have waited, which is not that nobody did.

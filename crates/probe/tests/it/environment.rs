@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use pollscope_probe::{CAPTURE, InstallError, Probe, ProbeBuilder, ServeError};
+use pollscope_probe::{CAPTURE, CaptureNote, InstallError, Probe, ProbeBuilder, ServeError, TOKIO_UNSTABLE};
 
 use crate::support::{block, current_thread};
 
@@ -44,9 +44,18 @@ fn the_switch_prints_slow_polls() {
     let (out, err) = run_host("150", &[("POLLSCOPE", "1")]);
     assert!(out.contains("polls=1"), "{out}");
     // What was seen of it may stand below, and why it was not, above.
-    let is_of_a_poll = |line: &&str| !line.starts_with("     ") && (CAPTURE || !line.starts_with("WARN pollscope: "));
+    let is_of_a_poll = |line: &&str| {
+        let is_note = line.starts_with(CaptureNote::LINE_START) && !line.contains("pollscope: on");
+        !line.starts_with("     ") && (CAPTURE || !is_note)
+    };
     let lines: Vec<_> = err.lines().filter(is_of_a_poll).collect();
-    let [line] = lines[..] else { panic!("{err}") };
+    let [first, line, last] = lines[..] else { panic!("{err}") };
+    assert!(
+        first.contains(if TOKIO_UNSTABLE { "pollscope: on: every poll" } else { "built without tokio_unstable" }),
+        "{first}"
+    );
+    assert!(first.ends_with("; slow from 100 ms") && first.contains("no lines, ") != CAPTURE, "{first}");
+    assert!(last.starts_with("INFO pollscope: ends after ") && last.ends_with(" ms, 1 slow"), "{last}");
     assert!(line.starts_with("WARN slow poll: Executing <Task "), "{line}");
     let (task, took) = line.split_once("> took ").unwrap();
     assert!(task.contains(" blocking, spawned at ") && task.ends_with(", worker 0"), "{line}");
@@ -60,7 +69,11 @@ fn the_threshold_is_followed() {
     let said = run_host("20", &threshold("10ms")).1;
     let seconds: Option<f64> = said.split_once("> took ").and_then(|(_, took)| took.split_once(' ')?.0.parse().ok());
     assert!(seconds.is_some_and(|seconds| seconds >= 0.020), "{said}");
-    assert_eq!(run_host("20", &threshold("60s")).1, "");
+    // Nothing is slow: who looked says so.
+    let said = run_host("20", &threshold("60s")).1;
+    let [first, last] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
+    assert!(first.ends_with("; slow from 60000 ms"), "{first}");
+    assert!(last.contains(": 1 poll") && last.ends_with(" ms, none slow"), "{last}");
 }
 
 #[test]
@@ -83,10 +96,19 @@ fn a_threshold_that_is_no_duration_is_said_and_the_default_holds() {
 
 #[test]
 fn a_switch_that_is_none_is_said_and_nothing_is_measured() {
-    let (out, err) = run_host("20", &[("POLLSCOPE", "yes")]);
+    let (out, err) = run_host("20", &[("POLLSCOPE", "maybe")]);
     assert!(out.contains("polls=0"), "{out}");
-    assert!(err.starts_with("WARN pollscope: ignored `POLLSCOPE=yes`"), "{err}");
+    assert!(err.starts_with("WARN pollscope: ignored `POLLSCOPE=maybe`"), "{err}");
     assert_eq!(err.lines().count(), 1, "{err}");
+}
+
+#[test]
+fn the_switch_has_the_words_that_people_type() {
+    for (word, polls) in [("yes", 1), ("TRUE", 1), ("off", 0)] {
+        let (out, err) = run_host("20", &[("POLLSCOPE", word)]);
+        assert!(out.contains(&format!("polls={polls}")), "{word}: {out}");
+        assert!(!err.contains("ignored") && err.is_empty() == (polls == 0), "{word}: {err}");
+    }
 }
 
 /// No thread has room for a stack of this size. The runtime is as it was, and can be built and used.

@@ -5,13 +5,14 @@ use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use pollscope_probe::events::TARGET;
+use pollscope_probe::events::{STALL_TARGET, TARGET};
 use pollscope_probe::{Probe, ProbeBuilder, SlowPoll};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use crate::support::{LONG, block, current_thread, multi_thread, ns};
+use crate::blocking_pool::Gate;
+use crate::support::{LONG, OnDrop, block, current_thread, install, multi_thread, ns, wait_until};
 
 /// An event: its fields by name, each with its type, and the thread that it came from.
 #[derive(Debug, Default)]
@@ -61,7 +62,7 @@ impl Subscriber for Keeper {
 
     fn event(&self, event: &Event<'_>) {
         // Tokio has events of its own where somebody turned them on.
-        if event.metadata().target() != TARGET {
+        if !event.metadata().target().starts_with("pollscope::") {
             return;
         }
         let mut kept = Kept {
@@ -91,6 +92,7 @@ fn expected(poll: &SlowPoll, spawned_at: String) -> BTreeMap<&'static str, Value
         ("task_name", poll.task_name.as_deref().and_then(text)),
         ("spawned_at", text(&spawned_at)),
         ("worker", poll.worker.map(|worker| Value::Number(worker as u64))),
+        ("thread", poll.thread_name.as_deref().and_then(text)),
         ("duration_ns", number(ns(poll.duration))),
         ("cause", evidence.cause.and_then(|cause| text(cause.as_str()))),
         ("syscall", evidence.call.as_ref().and_then(|call| text(&call.text))),
@@ -188,6 +190,50 @@ fn there_are_none_unless_they_are_asked_for() {
     assert_eq!((probe.snapshot().slow_polls_total, keeper.0.lock().unwrap().len()), (1, 0));
 }
 
+/// While it goes on, and once, whatever is found out of it later.
+#[test]
+fn a_stall_is_an_event_while_it_lasts() {
+    let (keeper, told) = (Keeper::default(), Arc::new(Mutex::new(Vec::new())));
+    let hears = Arc::clone(&told);
+    let builder = threshold().on_stall(move |stall| hears.lock().unwrap().push(stall.clone()));
+    let (runtime, probe) = tracing::subscriber::with_default(keeper.clone(), || multi_thread(1, builder));
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let task = {
+        let _inside = runtime.enter();
+        probe.spawn("stuck", async move { _ = stopped.recv() })
+    };
+    wait_until("no event", || !keeper.0.lock().unwrap().is_empty());
+    assert_eq!((probe.snapshot().stalls_open, probe.snapshot().slow_polls_total), (1, 0));
+    drop(stop);
+    runtime.block_on(task).unwrap();
+    drop(runtime);
+    assert!(probe.flush(LONG));
+    let (kept, told) = (keeper.0.lock().unwrap(), told.lock().unwrap());
+    let ([begun, ended], [stall]) = (&kept[..], &told[..]) else { panic!("{kept:#?} {told:#?}") };
+    assert_eq!((begun.level, begun.target.as_str(), ended.target.as_str()), (Some(Level::WARN), STALL_TARGET, TARGET));
+    assert_eq!(begun.thread.as_deref(), Some("pollscope-report"));
+    let text = |text: &str| Some(Value::Text(text.to_owned()));
+    let evidence = &stall.evidence;
+    let spawned_at = format!("{}:{}", stall.spawned_at.file(), stall.spawned_at.line());
+    let fields = [
+        ("message", Some(Value::Formatted(stall.to_string()))),
+        ("task_id", stall.task_id.map(Value::Number)),
+        ("task_name", text("stuck")),
+        ("spawned_at", text(&spawned_at)),
+        ("worker", Some(Value::Number(0))),
+        ("elapsed_ns", Some(Value::Number(ns(stall.elapsed)))),
+        ("cause", evidence.cause.and_then(|cause| text(cause.as_str()))),
+        ("syscall", evidence.call.as_ref().and_then(|call| text(&call.text))),
+        ("blocking_line", evidence.blocking_line.as_deref().and_then(text)),
+        ("function", evidence.function.as_deref().and_then(text)),
+    ];
+    let fields = fields.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    assert_eq!(begun.fields, fields.collect());
+    let documented = include_str!("../../src/events.rs");
+    let is_documented = |field: &&str| **field == *"message" || documented.contains(&format!("//! | `{field}` |"));
+    assert!(begun.fields.keys().all(is_documented), "{begun:?}");
+}
+
 struct Panics;
 
 impl Subscriber for Panics {
@@ -220,4 +266,48 @@ fn a_subscriber_that_panics_is_counted_and_the_next_event_comes() {
     assert!(probe.flush(LONG));
     let snapshot = probe.snapshot();
     assert_eq!((snapshot.slow_polls_total, snapshot.callback_panics), (2, 2));
+}
+
+/// A thread of the pool waits until both its closures are queued, and one for it: two events tell of that.
+#[test]
+fn a_blocking_pool_that_stays_full_is_two_events() {
+    if !pollscope_probe::TOKIO_UNSTABLE {
+        return;
+    }
+    let (keeper, gate) = (Keeper::default(), Gate::default());
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.max_blocking_threads(1);
+    let (runtime, probe) = tracing::subscriber::with_default(keeper.clone(), || install(builder, threshold()));
+    let (kept, opens) = (keeper.clone(), gate.clone());
+    let witness = std::thread::spawn(move || {
+        let _lets_go = OnDrop(|| opens.open());
+        wait_until("no event", || !kept.0.lock().unwrap().is_empty());
+    });
+    runtime.block_on(async {
+        let all: [_; 2] =
+            std::array::from_fn(|_| gate.clone()).map(|gate| tokio::task::spawn_blocking(move || gate.pass()));
+        for closure in all {
+            closure.await.unwrap();
+        }
+    });
+    witness.join().unwrap();
+    drop(runtime);
+    assert!(probe.flush(LONG));
+    let kept = keeper.0.lock().unwrap();
+    let [begins, ends] = &kept[..] else { panic!("{kept:#?}") };
+    for (event, is_over) in [(begins, "false"), (ends, "true")] {
+        assert_eq!((event.level, event.target.as_str()), (Some(Level::WARN), "pollscope::blocking_pool"));
+        assert_eq!(event.thread.as_deref(), Some("pollscope-report"));
+        let number = |field| match event.fields[field] {
+            Value::Number(number) => number,
+            ref other => panic!("{field}: {other:?}"),
+        };
+        assert_eq!((number("saturation"), number("threads")), (1, 1));
+        assert!(number("queued") >= 1 && number("lasted_ns") >= 20_000_000, "{event:?}");
+        assert_eq!(event.fields["is_over"], Value::Formatted(is_over.to_owned()));
+        let documented = include_str!("../../src/events.rs");
+        assert!(
+            event.fields.keys().all(|field| *field == "message" || documented.contains(&format!("//! | `{field}` |")))
+        );
+    }
 }

@@ -9,7 +9,7 @@ use metrics::{
 };
 use pollscope_probe::{Probe, TOKIO_UNSTABLE};
 
-use crate::support::{LONG, block, current_thread, spawn};
+use crate::support::{LONG, OnDrop, block, current_thread, spawn, wait_until};
 
 /// Everything that was told: by the name and the labels, how many values, and the last one.
 #[derive(Debug, Clone, Default)]
@@ -125,4 +125,22 @@ fn a_recorder_hears_of_every_poll_once() {
     for name in told.keys().filter_map(|name| name.split(' ').next()) {
         assert!(page.contains(&format!("# TYPE {name} ")), "{name}: {page}");
     }
+    drop(probe);
+    a_stall_is_told_while_it_goes_on(&kept);
+}
+
+fn a_stall_is_told_while_it_goes_on(kept: &Kept) {
+    let (runtime, probe) =
+        current_thread(Probe::builder().slow_poll_threshold(Duration::from_millis(20)).metrics(true));
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let (runtime, probe) = (&runtime, &probe);
+    std::thread::scope(|scope| {
+        let _lets_go = OnDrop(|| _ = stop.send(()));
+        scope.spawn(move || runtime.block_on(probe.watch(async move { _ = stopped.recv() })));
+        wait_until("no stall", || probe.snapshot().stalls_open == 1);
+        assert!(probe.flush(LONG));
+        assert_eq!(kept.all()["pollscope_stalls_open"].1, 1.0);
+    });
+    assert!(probe.flush(LONG));
+    assert_eq!((kept.all()["pollscope_stalls_open"].1, kept.all()["pollscope_slow_polls_total"].1), (0.0, 1.0));
 }

@@ -64,7 +64,8 @@ fn check_random_work(start: impl Fn() -> (Runtime, Probe)) {
         let snapshot = probe.snapshot();
         assert!(snapshot.polls.count() >= 4_000 && snapshot.slow_polls_total > 500, "{}", snapshot.slow_polls_total);
         assert!(snapshot.slow_polls.len() <= 500);
-        assert!(snapshot.lines.printed <= 5 * snapshot.sites.len() as u64, "{:?}", snapshot.lines);
+        // Five, and those that were longer than all before: of a thousand in random order, some seven.
+        assert!(snapshot.lines.printed <= (5 + 25) * snapshot.sites.len() as u64, "{:?}", snapshot.lines);
         assert_agrees(&snapshot);
     }
 }

@@ -2,6 +2,8 @@
 //! clocks in the tasks. Builds with and without task hooks run the same tests; what differs is told apart at run time.
 
 mod allocations;
+mod blamed;
+mod blocking_pool;
 mod chained;
 mod counts;
 mod durations;
@@ -20,6 +22,7 @@ mod portable;
 mod reporting;
 #[cfg(feature = "serde")]
 mod serialised;
+mod stalls;
 mod stretches;
 mod support;
 mod testing;

@@ -5,10 +5,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use pollscope_probe::{InstallError, Probe, ProbeBuilder, Snapshot, ThresholdError};
+use pollscope_probe::{InstallError, Probe, ProbeBuilder, SlowPoll, Snapshot, ThresholdError};
 use tokio::task::yield_now;
 
-use crate::support::{LONG, current_thread, multi_thread, spawn};
+use crate::support::{Kept, LONG, current_thread, multi_thread, spawn};
 
 /// Every poll is slow, and none is looked at while it runs: that would add lines.
 fn strict() -> ProbeBuilder {
@@ -30,29 +30,6 @@ async fn polls(probe: &Probe, polls: u32) {
 
 fn assert_all_accounted(snapshot: &Snapshot) {
     assert_eq!(snapshot.lines.printed + snapshot.lines.suppressed, snapshot.slow_polls_total);
-}
-
-/// What was written, kept.
-#[derive(Debug, Clone, Default)]
-struct Kept(Arc<Mutex<Vec<u8>>>);
-
-impl Kept {
-    /// Without those below a slow poll's own, which say what was seen of it.
-    fn lines(&self) -> Vec<String> {
-        let all = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        all.lines().filter(|line| !line.starts_with("     ")).map(str::to_owned).collect()
-    }
-}
-
-impl Write for Kept {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Does with every line what it is told.
@@ -114,8 +91,10 @@ fn a_panic_of_the_callback_is_caught_and_counted() {
     assert!(probe.flush(LONG));
     let snapshot = probe.snapshot();
     assert_eq!((snapshot.slow_polls_total, snapshot.callback_panics), (10, 5));
-    assert_eq!((snapshot.lines.printed, snapshot.lines.suppressed), (5, 5));
-    assert_eq!(kept.lines().len(), 6, "five lines, and one for those held back: {:?}", kept.lines());
+    let all: u64 = suppressed(&snapshot.slow_polls).into_iter().map(u64::from).sum();
+    assert_eq!((snapshot.lines.printed, snapshot.lines.suppressed), (10 - all, all));
+    let lines = 10 - all + u64::from(all > 0);
+    assert_eq!(kept.lines().len() as u64, lines, "one for those held back, and one for each other: {:?}", kept.lines());
 }
 
 #[test]
@@ -158,11 +137,26 @@ fn finishing_often_gives_a_site_no_more_lines() {
         assert!(probe.flush(LONG));
     }
     let snapshot = probe.snapshot();
-    assert_eq!((snapshot.lines.printed, snapshot.lines.suppressed), (5, 11));
+    let suppressed = suppressed(&snapshot.slow_polls);
+    let all: u64 = suppressed.iter().map(|is| u64::from(*is)).sum();
+    assert_eq!((snapshot.lines.printed, snapshot.lines.suppressed), (16 - all, all));
     let said: Vec<String> = kept.lines().into_iter().filter(|line| line.contains("suppressed")).collect();
-    let counts = [3, 4, 4].map(|n| format!("WARN slow poll: suppressed {n} more of tasks spawned at "));
+    let counts = suppressed.chunks(4).map(|four| four.iter().filter(|is| **is).count()).filter(|count| *count > 0);
+    let counts: Vec<String> =
+        counts.map(|n| format!("WARN slow poll: suppressed {n} more of tasks spawned at ")).collect();
     assert_eq!(said.len(), counts.len());
     assert!(said.iter().zip(&counts).all(|(line, start)| line.starts_with(start)), "{said:?}");
+}
+
+/// Which polls of one site get no line: all but five, and those that are longer than all before.
+fn suppressed(polls: &[SlowPoll]) -> Vec<bool> {
+    let (mut printed, mut longest) = (0, Duration::ZERO);
+    let is_suppressed = |poll: &SlowPoll| {
+        let is_line = printed < 5 || poll.duration > longest;
+        (printed, longest) = (printed + u32::from(is_line), longest.max(poll.duration));
+        !is_line
+    };
+    polls.iter().map(is_suppressed).collect()
 }
 
 #[test]
@@ -186,7 +180,8 @@ fn a_writer_that_blocks_holds_up_nobody() {
     assert!(probe.flush(LONG));
     let snapshot = probe.snapshot();
     assert_eq!(snapshot.slow_polls_total, 20_010);
-    assert_eq!(snapshot.lines.printed, 5);
+    // And those that were longer than all before: of as many in random order, some ten.
+    assert!((5..=5 + 40).contains(&snapshot.lines.printed), "{:?}", snapshot.lines);
     assert_all_accounted(&snapshot);
 }
 
@@ -209,7 +204,13 @@ fn dropping_a_probe_writes_the_last_lines() {
     runtime.block_on(polls(&probe, 7));
     drop(runtime);
     drop(probe);
-    assert_eq!(kept.lines().len(), 6, "{:?}", kept.lines());
+    // The last line says how many had none: two, unless one of those was longer than all before it.
+    let lines = kept.lines();
+    let (last, told) = lines.split_last().unwrap();
+    let suppressed =
+        last.strip_prefix("WARN slow poll: suppressed ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+    let told_in_full = suppressed.map_or(lines.len(), |_: usize| told.len());
+    assert!(told_in_full >= 5 && told_in_full + suppressed.unwrap_or(0) == 7, "{lines:?}");
 }
 
 /// As one is that holds a request: in lines, in a snapshot, in the metrics.
@@ -262,4 +263,25 @@ fn a_threshold_of_zero_is_refused() {
     assert_eq!(Probe::off().set_slow_poll_threshold(LONG), Err(ThresholdError::Off));
     runtime.block_on(polls(&probe, 3));
     assert_eq!(probe.snapshot().slow_polls_total, 3, "the threshold is what it was");
+}
+
+/// A writer of one's own gets the probe's account of itself only where that is asked for; and a probe that is not installed says nothing.
+#[test]
+fn status_lines_go_where_they_are_wanted() {
+    for asked in [false, true] {
+        let kept = Kept::default();
+        let (runtime, probe) = current_thread(strict().log_to(kept.clone()).status_lines(asked));
+        runtime.block_on(polls(&probe, 2));
+        drop(runtime);
+        drop(probe);
+        let lines = kept.lines();
+        let of_polls = lines.iter().filter(|line| line.starts_with("WARN slow poll: ")).count();
+        let of_itself = [lines[0].contains("pollscope: on"), lines[lines.len() - 1].ends_with(" ms, 2 slow")];
+        assert_eq!((of_polls, lines.len()), (2, if asked { 4 } else { 2 }), "{lines:?}");
+        assert_eq!(of_itself, [asked; 2], "{lines:?}");
+    }
+    let kept = Kept::default();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let refused = strict().slow_poll_threshold(Duration::ZERO).log_to(kept.clone()).status_lines(true);
+    assert!(refused.install(&mut builder).is_err() && kept.lines().is_empty());
 }

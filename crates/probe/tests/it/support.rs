@@ -1,9 +1,10 @@
 //! Runtimes with a probe, and witnesses.
 
 use std::future::Future;
+use std::io::{self, Write};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,58 @@ pub(crate) fn install(mut builder: Builder, probe: ProbeBuilder) -> (Runtime, Pr
 /// A probe for which nothing is slow.
 pub(crate) fn patient() -> ProbeBuilder {
     Probe::builder().slow_poll_threshold(LONG)
+}
+
+/// What was written, kept.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl Kept {
+    /// Without those below a slow poll's own, which say what was seen of it.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.text().lines().filter(|line| !line.starts_with("     ")).map(str::to_owned).collect()
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Kept {
+    /// Whether nobody else can write there any more.
+    #[cfg_attr(any(not(feature = "capture"), pollscope_portable), allow(dead_code))]
+    pub(crate) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+}
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Does so when it is dropped: a test that fails on one thread lets the other ones go.
+pub(crate) struct OnDrop<F: FnMut()>(pub(crate) F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+#[track_caller]
+pub(crate) fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < LONG, "{what}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// The slow polls, with what was seen of them: the first names of a program's functions can take longer than their lines wait.

@@ -1,12 +1,14 @@
 //! Threads that end and begin while a runtime is measured.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use pollscope_probe::Probe;
+use pollscope_probe::{Probe, SlowPoll};
 use tokio::runtime::Builder;
 use tokio::task::{block_in_place, yield_now};
 
-use crate::support::{Witness, current_thread, install, patient, spawn};
+use crate::support::{Witness, block, current_thread, install, multi_thread, patient, slow_polls, spawn, wait_until};
 
 /// Every `block_in_place` gives the worker to another thread, and a thread of the pool lives for a millisecond.
 #[test]
@@ -105,4 +107,35 @@ fn a_poll_while_the_thread_is_torn_down_does_no_harm() {
         assert!(snapshot.polls.count() + 1 >= witness.polls(), "at most the very last one is not seen");
         assert!(snapshot.polling.is_empty());
     }
+}
+
+/// Each runtime numbers its workers from 0. Those of another builder, whose futures are watched, are told by their threads' names.
+#[test]
+fn a_watched_poll_on_a_runtime_without_the_probe_is_told_by_its_threads_name() {
+    let parks = Arc::new(AtomicU64::new(0));
+    let counts = Arc::clone(&parks);
+    let builder = Probe::builder()
+        .slow_poll_threshold(Duration::from_millis(5))
+        .on_thread_park(move || _ = counts.fetch_add(1, Relaxed));
+    let (runtime, probe) = multi_thread(1, builder);
+    wait_until("no worker", || parks.load(Relaxed) > 0);
+    std::thread::scope(|scope| {
+        for name in ["arbiter-0", "arbiter\n1"] {
+            let poll = || Builder::new_current_thread().build().unwrap().block_on(probe.watch(async { block(6) }));
+            std::thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, poll).unwrap();
+        }
+    });
+    runtime.block_on(probe.watch(async {
+        spawn(&probe, async { block(6) }).await.unwrap();
+        block(6)
+    }));
+    drop(runtime);
+    let polls = slow_polls(&probe);
+    let on = |poll: &SlowPoll| (poll.worker, poll.thread_name.as_deref().map(str::to_owned));
+    let mut elsewhere: Vec<_> = polls[..2].iter().map(on).collect();
+    elsewhere.sort();
+    assert_eq!(elsewhere, ["arbiter\n1", "arbiter-0"].map(|name| (None, Some(name.to_owned()))));
+    let here = std::thread::current().name().map(str::to_owned);
+    assert_eq!(polls[2..].iter().map(on).collect::<Vec<_>>(), [(Some(0), None), (None, here)]);
+    assert!(polls.iter().any(|poll| poll.to_string().contains(r", thread arbiter\n1> took ")), "{polls:?}");
 }

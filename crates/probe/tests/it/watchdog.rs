@@ -4,14 +4,20 @@
 //! tried again.
 
 mod alone;
+mod bases;
 mod confined;
+mod deep;
 mod filter;
 mod handlers;
 mod harmless;
+mod holder;
 mod hung;
 mod interrupted;
 mod obstructed;
+mod other_runtimes;
 mod profiler;
+mod quota;
+mod told;
 
 use std::hint::black_box;
 use std::io::{Read as _, Write as _};

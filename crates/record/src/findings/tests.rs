@@ -59,6 +59,16 @@ fn ps001_names_the_spawn_site_once_a_mode() {
 }
 
 #[test]
+fn ps001_names_the_function_where_no_line_is_known() {
+    let mut run = blocked("naive", &[503 * MS]);
+    let function = Some("shop::db::query".into());
+    run.slow_polls = vec![crate::recording::SlowPoll { duration_ns: 503 * MS, function, ..Default::default() }];
+    let slow = &findings(&[run])[0];
+    assert_eq!(slow.sentence, "naive: 1 slow poll of 100 ms or more within `shop::db::query`, the worst 503 ms");
+    assert_eq!(slow.at, None, "a place is a line");
+}
+
+#[test]
 fn ps001_names_three_sites_at_most_the_most_frequent_first() {
     let mut run = blocked("naive", &[110 * MS]);
     let sites = fixture::sites(&mut run);

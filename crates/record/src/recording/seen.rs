@@ -3,7 +3,7 @@
 use pollscope_base as base;
 use pollscope_base::duration::to_ns;
 
-use super::{Blame, Charge, Frame, Ledger, Syscall, Text, Waiter};
+use super::{Blame, Charge, Detail, Frame, Holder, Ledger, Place, Quota, Syscall, Text, Waiter};
 
 impl From<&base::Call> for Syscall {
     fn from(call: &base::Call) -> Syscall {
@@ -11,7 +11,7 @@ impl From<&base::Call> for Syscall {
             name: call.name.as_str().into(),
             fd: call.fd.map(i64::from),
             path: text(&call.path),
-            peer: None,
+            peer: text(&call.peer),
             bytes: call.bytes,
             text: call.text.as_str().into(),
         }
@@ -22,6 +22,59 @@ impl From<&base::Frame> for Frame {
     fn from(frame: &base::Frame) -> Frame {
         Frame { function: text(&frame.function), file: text(&frame.file), line: frame.line.map(u64::from) }
     }
+}
+
+impl From<&base::Place> for Place {
+    fn from(place: &base::Place) -> Place {
+        Place {
+            line: text(&place.line),
+            caller: text(&place.caller),
+            function: text(&place.function),
+            syscall: place.call.as_ref().map(|call| Syscall::from(call).into()),
+            looks: Some(place.looks.into()),
+            share_ns: Some(to_ns(place.share)),
+            stack: place.stack.iter().map(Frame::from).collect(),
+        }
+    }
+}
+
+impl From<base::Quota> for Quota {
+    fn from(quota: base::Quota) -> Quota {
+        Quota {
+            quota_ns: to_ns(quota.allowed),
+            period_ns: to_ns(quota.period),
+            periods: quota.periods,
+            throttled_periods: quota.throttled_periods,
+            throttled_ns: to_ns(quota.throttled),
+        }
+    }
+}
+
+impl From<&base::Holder> for Holder {
+    fn from(holder: &base::Holder) -> Holder {
+        Holder {
+            thread: Some(holder.thread.as_str().into()),
+            task_id: holder.task_id,
+            line: text(&holder.line),
+            doing: Some(holder.doing.as_str().into()),
+            sure: holder.sure,
+        }
+    }
+}
+
+/// What only some slow polls have; `None` where there is nothing of it.
+pub fn detail(evidence: &base::Evidence) -> Option<Box<Detail>> {
+    let (first, more) = evidence.places.split_first().unzip();
+    let detail = Detail {
+        caller: first.and_then(|first| text(&first.caller)),
+        looks: first.map(|first| first.looks.into()),
+        share_ns: first.map(|first| to_ns(first.share)),
+        more_places: more.into_iter().flatten().map(Place::from).collect(),
+        holder: evidence.holder().map(Holder::from),
+        quota: evidence.quota.as_deref().copied().map(Quota::from),
+        ..Detail::default()
+    };
+    (detail != Detail::default()).then(|| Box::new(detail))
 }
 
 /// All but the one that waited longest, which a recording has beside it.

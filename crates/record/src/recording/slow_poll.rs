@@ -74,6 +74,8 @@ pub struct Detail {
     pub more_places: Vec<Place>,
     /// Who has what it waited for.
     pub holder: Option<Holder>,
+    /// What the CPU quota of its control group did meanwhile; `None` without one, or where it is not known.
+    pub quota: Option<Quota>,
 }
 
 /// Where a slow poll was seen.
@@ -176,6 +178,21 @@ pub struct Holder {
     pub sure: bool,
 }
 
+/// What the CPU quota of a control group did while a slow poll went on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Quota {
+    /// How much CPU time the group has in each period.
+    pub quota_ns: u64,
+    /// How long a period lasts.
+    pub period_ns: u64,
+    /// Periods that ended while the group had something to run, from a little before the poll to a little after it.
+    pub periods: u64,
+    /// In how many of them it was throttled.
+    pub throttled_periods: u64,
+    /// For how long it was throttled during the poll, at least.
+    pub throttled_ns: u64,
+}
+
 /// A system call that a slow poll was in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Syscall {
@@ -183,9 +200,9 @@ pub struct Syscall {
     pub name: Text,
     /// The file descriptor that it works on.
     pub fd: Option<i64>,
-    /// Where that leads.
+    /// Where that leads, or the path that the call was given.
     pub path: Option<Text>,
-    /// The other end of the connection.
+    /// The other end of its socket: an address such as `203.0.113.9:53`, or the path of a Unix socket.
     #[serde(default)]
     pub peer: Option<Text>,
     /// How many bytes it was asked for.

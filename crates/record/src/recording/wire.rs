@@ -20,7 +20,8 @@
 //! - A slow poll's `places` are where it was seen, most time first; a place's `stack` is a number in the run's `stacks`.
 //! - `start_is` and `end_is` are `exact`, or `{"within_ns": n}`.
 //! - `environment.command` is pollscope's own command line, and `settings` has the output's path. Nothing else of what a process was
-//!   given, its environment held or a file contained is in a recording: names, paths and places only; `--redact` hides the paths.
+//!   given, its environment held or a file contained is in a recording: names, paths, places and the addresses of sockets only; `--redact` hides
+//!   paths and addresses.
 //! - `coverage.missing` says why something of slow polls is `null`, each reason once; it is empty when nothing was in the way.
 //! - `intervals[].queued` is what somebody outside of the loop found at one moment, the interval's beginning; the first has `null`.
 //! - `gates[].verdict` is `pass`, `fail` or `inconclusive`.

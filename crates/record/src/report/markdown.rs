@@ -3,13 +3,13 @@
 mod text;
 
 use super::measures::{Figure, MEASURES, P50, P90, P99, P999, P9999, PRICE, Percentile, RAW_LAG};
-use crate::blockers::blockers;
+use crate::blockers::{Blocker, blockers};
 use crate::by_group::{ByGroup, by_group};
 use crate::findings::{severity, verdict};
 use crate::recording::{Cause, Dist, Finding, Recording};
 use crate::units::{format_count, format_ns, format_ratio, format_round_ns, plural};
 
-use super::slow_poll::{holder, still_executing};
+use super::slow_poll::{at, holder, still_executing};
 use super::subject::{programs, source};
 use super::terminal::summary::what_happened;
 use super::terminal::waits::{blocker_wait, format_wait};
@@ -106,6 +106,11 @@ fn price(modes: &[ByGroup]) -> String {
     table.section(if modes.len() > 1 { "The price of the fix" } else { "Price" })
 }
 
+/// What called it, where rows differ in nothing else.
+fn from(blocker: &Blocker, all: &[Blocker]) -> String {
+    blocker.caller_among(all).map_or(String::new(), |caller| format!(", called from {caller}"))
+}
+
 fn who_blocked(modes: &[ByGroup]) -> String {
     let mut table = Table::new(&["mode", "line", "in", "cause", "polls", "time", "worst", "waited"], 4);
     for mode in modes {
@@ -114,7 +119,7 @@ fn who_blocked(modes: &[ByGroup]) -> String {
             let waited = blocker_wait(blocker).unwrap_or_else(|| "—".to_owned());
             table.row(&[
                 md(mode.name),
-                md(&blocker.place()),
+                md(&format!("{}{}", blocker.place(), from(blocker, &all))),
                 md(blocker.call.unwrap_or_default()),
                 md(blocker.cause.map_or("unknown", Cause::as_str)),
                 format_count(blocker.polls),
@@ -134,7 +139,7 @@ fn who_blocked(modes: &[ByGroup]) -> String {
 fn still_running(modes: &[ByGroup]) -> String {
     let open = modes.iter().flat_map(|mode| {
         mode.rounds.iter().flat_map(|run| &run.stalls_open).map(|poll| {
-            let at = poll.blocking_line.as_ref().map_or(String::new(), |line| format!(", at {line}"));
+            let at = at(poll);
             let held = holder(poll).map_or(String::new(), |held| format!(", {held}"));
             format!("- {}: {}\n", md(mode.name), md(&format!("{}{at}{held}", still_executing(poll))))
         })

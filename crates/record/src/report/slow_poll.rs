@@ -32,6 +32,15 @@ fn what(slow: &SlowPoll) -> String {
     format!("{task}{name}{parts}")
 }
 
+/// `, at src/shop.rs:7`, or the function where the line is not known; nothing where neither is.
+pub(super) fn at(slow: &SlowPoll) -> String {
+    match (&slow.blocking_line, &slow.function) {
+        (Some(line), _) => format!(", at {line}"),
+        (None, Some(function)) => format!(", within {function}"),
+        (None, None) => String::new(),
+    }
+}
+
 /// `~` where an end is known only to within some time.
 fn seconds(slow: &SlowPoll) -> String {
     let is_exact = slow.detail.as_ref().is_none_or(|detail| [detail.start_is, detail.end_is] == [Precision::Exact; 2]);

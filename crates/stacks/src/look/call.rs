@@ -2,13 +2,14 @@
 
 use pollscope_base::{Call, Cause};
 
-use crate::syscall::Syscall;
+use crate::syscall::{Peer, Syscall};
 
 pub(super) fn call(syscall: &Syscall) -> Call {
     Call {
         name: syscall.name.map_or_else(|| format!("syscall {}", syscall.number), str::to_owned),
-        fd: syscall.fd,
-        path: syscall.path.as_ref().map(|path| path.display().to_string()),
+        fd: syscall.fd(),
+        path: syscall.path().map(|path| path.display().to_string()),
+        peer: syscall.peer().map(Peer::plain),
         bytes: syscall.bytes,
         text: syscall.to_string(),
     }

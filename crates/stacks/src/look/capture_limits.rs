@@ -95,7 +95,11 @@ pub(super) fn of_sample_error(process: &Process, error: &SampleError) -> Option<
         SampleError::Displaced => Some(CaptureNote::SignalReplaced),
         SampleError::NotSent => Some(CaptureNote::SignalForbidden),
         SampleError::Unreadable => Some(CaptureNote::MemoryUnreadable),
-        SampleError::NotRunning | SampleError::Foreign | SampleError::Pending | SampleError::TimedOut => None,
+        SampleError::NotRunning
+        | SampleError::Foreign
+        | SampleError::Pending
+        | SampleError::NotOnCpu
+        | SampleError::TimedOut => None,
     }
 }
 
@@ -103,7 +107,7 @@ pub(super) fn of_sample_error(process: &Process, error: &SampleError) -> Option<
 pub(super) fn of_missing_line(process: &Process, stack: &Stack, modules: &[ModuleInfo]) -> Option<CaptureNote> {
     if let End::Incomplete { why, .. } = stack.end {
         return Some(if is_memory_readable(process) {
-            CaptureNote::StackIncomplete(why.to_owned())
+            CaptureNote::StackIncomplete(why.to_string())
         } else {
             CaptureNote::MemoryUnreadable
         });
@@ -143,7 +147,7 @@ mod tests {
         for error in [CaptureError::Running, CaptureError::Torn, CaptureError::State(ended)] {
             assert_eq!(of_capture_error(&own, &error), None, "{error}");
         }
-        for error in [SampleError::NotRunning, SampleError::Pending, SampleError::TimedOut] {
+        for error in [SampleError::NotRunning, SampleError::Pending, SampleError::NotOnCpu, SampleError::TimedOut] {
             assert_eq!(of_sample_error(&own, &error), None, "{error}");
         }
     }

@@ -1,17 +1,20 @@
 //! One look at a thread, while it is late: its system call and its stack.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use pollscope_base::{Call, CaptureNote, Cause};
 
 use super::call::{call, off_cpu};
 use super::capture_limits::{self, CaptureLimits};
-use crate::capture::{Capture, CaptureError, Capturer};
+use crate::address::CodeAddress;
+use crate::capture::{Capture, CaptureError, Capturer, Frames};
 use crate::process::Process;
 use crate::seccomp;
-use crate::signal::{MOST, RegistersAndStack, SampleError, Sampler};
+use crate::signal::{MOST_DEEP, MOST_WHOLE, RegistersAndStack, SampleError, Sampler};
 use crate::thread::{State, ThreadRef};
 use crate::unwind::Stack;
+use crate::wait::FutexWait;
 
 /// How long a running thread may take to copy its stack: as long as it is not scheduled. Other threads are not looked at
 /// meanwhile; who was in vain is asked again.
@@ -30,10 +33,14 @@ pub struct Look {
     pub off_cpu: Option<Cause>,
     /// The system call that it was in.
     pub call: Option<Call>,
+    /// The futex that it waited in, if that is what the call was.
+    pub futex: Option<FutexWait>,
     /// `None` when it could not be copied.
     pub stack: Option<Stack>,
     /// Whether that is as the thread, which ran, did not answer in time.
     pub is_unanswered: bool,
+    /// Whether its answer may still come: see [`Looker::late`].
+    pub is_awaited: bool,
 }
 
 /// Looks at threads of one process.
@@ -65,20 +72,49 @@ impl Looker {
 
     /// What a thread of the process is doing; `None` when it cannot be looked at.
     pub fn look(&mut self, thread: &ThreadRef, at_ns: u64) -> Option<Look> {
+        let blocked = |capturer: &mut Capturer| Ok((capturer.capture(thread)?, Frames::default()));
+        self.look_by(blocked, thread, at_ns).map(|(look, _)| look)
+    }
+
+    /// The same, with what the frames of its stack had.
+    pub(crate) fn look_whole(&mut self, thread: &ThreadRef, at_ns: u64) -> Option<(Look, Frames)> {
+        self.look_by(|capturer| capturer.capture_whole(thread), thread, at_ns)
+    }
+
+    /// Where the function of a frame drops what it has: see [`Unwinder::cleanup`](crate::unwind::Unwinder::cleanup).
+    pub(crate) fn cleanup(&mut self, frame: CodeAddress) -> Option<(u64, Range<u64>)> {
+        self.capturer.cleanup(self.process, frame)
+    }
+
+    /// See [`Unwinder::code_with_cleanup`](crate::unwind::Unwinder::code_with_cleanup).
+    pub(crate) fn code_with_cleanup(&mut self, frame: CodeAddress) -> Option<Range<u64>> {
+        self.capturer.code_with_cleanup(self.process, frame)
+    }
+
+    fn look_by(
+        &mut self,
+        look_at_blocked: impl Fn(&mut Capturer) -> Result<(Capture, Frames), CaptureError>,
+        thread: &ThreadRef,
+        at_ns: u64,
+    ) -> Option<(Look, Frames)> {
         seccomp::look();
         for _ in 0..ATTEMPTS {
-            match self.capturer.capture(thread) {
-                Ok(capture) => {
+            match look_at_blocked(&mut self.capturer) {
+                Ok((capture, frames)) => {
                     self.limits.add(capture_limits::of_capture(&capture));
-                    return Some(blocked(capture, at_ns));
+                    return Some((blocked(capture, at_ns), frames));
                 }
                 Err(CaptureError::Running) => match self.sample(thread) {
                     Err(SampleError::NotRunning) => {}
                     sampled => {
                         let why = sampled.as_ref().err();
                         self.limits.add(why.and_then(|why| capture_limits::of_sample_error(&self.process, why)));
-                        let is_unanswered = matches!(sampled, Err(SampleError::TimedOut | SampleError::Pending));
-                        return Some(Look { at_ns, stack: sampled.ok().flatten(), is_unanswered, ..Look::default() });
+                        let is_awaited = matches!(sampled, Err(SampleError::TimedOut));
+                        let is_unanswered =
+                            is_awaited || matches!(sampled, Err(SampleError::NotOnCpu | SampleError::Pending));
+                        let (stack, frames) = sampled.ok().flatten().unzip();
+                        let look = Look { at_ns, stack, is_unanswered, is_awaited, ..Look::default() };
+                        return Some((look, frames.unwrap_or_default()));
                     }
                 },
                 Err(CaptureError::Torn) => {}
@@ -89,7 +125,30 @@ impl Looker {
             }
         }
         // It runs and blocks by turns.
-        Some(Look { at_ns, ..Look::default() })
+        Some((Look { at_ns, ..Look::default() }, Frames::default()))
+    }
+
+    /// What a thread shows whose answer was [awaited](Look::is_awaited) after a look, and came since. It was there from then on until it
+    /// answered, if it was in the same poll at the end of that look.
+    pub fn late(&mut self, thread: &ThreadRef, at_ns: u64) -> Option<Look> {
+        let Some(Ok(sampler)) = &self.sampler else { return None };
+        let sample = sampler.late(thread)?;
+        let unwound = self.capturer.unwind_sample(&sample);
+        let stack = unwound.map_err(|error| self.limits.add(capture_limits::of_capture_error(&self.process, &error)));
+        Some(Look { at_ns, stack: Some(stack.ok()?), ..Look::default() })
+    }
+
+    /// What a thread answers from now on shows something else.
+    pub fn forget(&self, thread: &ThreadRef) {
+        if let Some(Ok(sampler)) = &self.sampler {
+            sampler.forget(thread);
+        }
+    }
+
+    /// Drops the unwinding tables: the next look reads them again.
+    pub fn give_back(&mut self) {
+        self.capturer.forget(&self.process);
+        self.is_prepared = false;
     }
 
     /// Why something is missing from looks: what was found since this was last asked.
@@ -110,7 +169,7 @@ impl Looker {
     }
 
     /// `None` where no running thread can be asked.
-    fn sample(&mut self, thread: &ThreadRef) -> Result<Option<Stack>, SampleError> {
+    fn sample(&mut self, thread: &ThreadRef) -> Result<Option<(Stack, Frames)>, SampleError> {
         if !self.process.is_own() {
             return Ok(None);
         }
@@ -122,17 +181,20 @@ impl Looker {
         let install = || Sampler::install().map_err(|error| limits.add(capture_limits::of_install_error(&error)));
         let Ok(sampler) = self.sampler.get_or_insert_with(install) else { return Ok(None) };
         let mut unwind = |sample: &RegistersAndStack| {
-            let unwound = self.capturer.unwind_sample(sample);
+            let unwound = self.capturer.unwind_sample_whole(sample);
             unwound.map_err(|error| limits.add(capture_limits::of_capture_error(process, &error))).ok()
         };
         let sample = sampler.sample(thread, SAMPLE_PATIENCE)?;
-        let stack = unwind(&sample);
-        if sample.stack_len() < MOST || stack.as_ref().is_some_and(Stack::is_complete) {
-            return Ok(stack);
+        let mut unwound = unwind(&sample);
+        for most in [MOST_DEEP, MOST_WHOLE] {
+            if !unwound.as_ref().is_some_and(|(stack, _)| stack.is_cut()) {
+                break;
+            }
+            // Deeper than what was copied. Of one that blocked meanwhile this much is certain.
+            let Ok(sample) = sampler.sample_up_to(most, thread, SAMPLE_PATIENCE) else { break };
+            unwound = unwind(&sample).or(unwound);
         }
-        // Deeper than what was copied.
-        let deep = sampler.sample_deep(thread, SAMPLE_PATIENCE).ok().and_then(|sample| unwind(&sample));
-        Ok(deep.filter(Stack::is_complete).or(stack))
+        Ok(unwound)
     }
 }
 
@@ -143,5 +205,6 @@ fn blocked(capture: Capture, at_ns: u64) -> Look {
         (State::Stopped { .. }, _) => Some(Cause::PageFault),
         (State::Running, _) => None,
     };
-    Look { at_ns, off_cpu, call, stack: Some(capture.stack), is_unanswered: false }
+    let futex = FutexWait::of(&capture.state);
+    Look { at_ns, off_cpu, call, futex, stack: Some(capture.stack), ..Look::default() }
 }

@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+use pollscope_base::Held;
+
 use super::looker::Look;
 use super::named::NamedLook;
 use super::namer::Namer;
@@ -12,17 +14,24 @@ pub struct SharedLook {
     /// What was seen.
     pub look: Look,
     named: OnceLock<NamedLook>,
+    held: OnceLock<Held>,
 }
 
 impl SharedLook {
     /// Not named yet.
     pub fn new(look: Look) -> SharedLook {
-        SharedLook { look, named: OnceLock::new() }
+        SharedLook { look, ..SharedLook::default() }
+    }
+
+    /// Who has what the thread waited for, where somebody has: for whoever names the look, before that.
+    pub fn set_held(&self, held: Held) {
+        // The first to say so is right: it looked first.
+        let _ = self.held.set(held);
     }
 
     /// Named now, if it was not before.
     pub fn named(&self, namer: &mut Namer) -> &NamedLook {
-        self.named.get_or_init(|| namer.name(&self.look))
+        self.named.get_or_init(|| NamedLook { held: self.held.get().cloned(), ..namer.name(&self.look) })
     }
 
     /// `None` when it is not named yet.

@@ -68,7 +68,7 @@ pub(super) fn is_below(path: &str, module: &str) -> bool {
 /// another crate.
 fn origin_of_file(file: &str, function: &str, rules: &Rules) -> Origin {
     let runtime = |module: Option<String>| module.is_some_and(|module| rules.is_runtime(&module));
-    if rules.runtime_paths.iter().any(|part| file.contains(part.as_str())) {
+    if is_watch(file, function) || rules.runtime_paths.iter().any(|part| file.contains(part.as_str())) {
         Origin::Runtime
     } else if standard_library(file).is_some() {
         Origin::System
@@ -89,6 +89,12 @@ fn origin_of_file(file: &str, function: &str, rules: &Rules) -> Origin {
     } else {
         Origin::Dependency
     }
+}
+
+/// Whether it is the probe's wrapper of a future, which Cargo did not fetch where the probe itself is worked on.
+fn is_watch(file: &str, function: &str) -> bool {
+    file.ends_with("/crates/probe/src/watch.rs")
+        && (function.starts_with("poll") || is_below(&plain(function), "pollscope_probe"))
 }
 
 /// Not so an example, a test or a benchmark: each is a crate of its own, and may be called what it is about.
@@ -258,6 +264,10 @@ mod tests {
         check("__futex_wait", "/build/glibc/nptl/futex.c", Origin::System);
         check("tokio::runtime::f", "/x/forks/tokio/src/runtime/mod.rs", Origin::Runtime);
         check("axum::handler::{async_fn#0}", "/x/shop/examples/axum.rs", Origin::Workspace);
+        for function in ["poll<shop::f>", "<pollscope_probe::watch::Watch<F> as core::future::future::Future>::poll"] {
+            check(function, "/x/pollscope/crates/probe/src/watch.rs", Origin::Runtime);
+        }
+        check("shop::watch", "/x/shop/crates/probe/src/watch.rs", Origin::Workspace);
         check("tower_defense::turn", "/x/tower_defense/src/lib.rs", Origin::Workspace);
         check("tower::buffer::poll", "/x/patched/tower/src/buffer.rs", Origin::Runtime);
         check("axum::handler::{async_fn#0}", "/usr/src/shop/examples/axum.rs", Origin::Workspace);

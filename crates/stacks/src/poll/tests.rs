@@ -7,6 +7,10 @@ const TOKIO: &str = "/c/registry/src/index-1f/tokio-1.54.1/src/runtime";
 
 /// A stack of single frames, from `function @ file`, innermost first; their lines count from 1.
 fn find_in(frames: &[&str], rules: &Rules) -> PollStack {
+    find(&stack(frames), rules)
+}
+
+fn stack(frames: &[&str]) -> Vec<(CodeAddress, Arc<Symbols>)> {
     let frame = |(index, text): (usize, &&str)| {
         let (function, file) = text.split_once(" @ ").unwrap_or((text, ""));
         let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
@@ -14,7 +18,7 @@ fn find_in(frames: &[&str], rules: &Rules) -> PollStack {
         let frame = Frame { function: text(function), file, line: Some(index as u32 + 1), ..Frame::default() };
         (CodeAddress::Return(index as u64), Arc::new(Symbols { frames: vec![frame], source: Source::Dwarf }))
     };
-    find(&frames.iter().enumerate().map(frame).collect::<Vec<_>>(), rules)
+    frames.iter().enumerate().map(frame).collect()
 }
 
 const TASK: [&str; 6] = [
@@ -67,4 +71,19 @@ fn names_alone_tell_the_kind() {
     check(&["shop::main::{{closure}}", "tokio::runtime::park::CachedParkThread::block_on", "shop::main"], Kind::Root);
     check(&["tokio::runtime::park::Inner::park", "tokio::runtime::park::CachedParkThread::block_on"], Kind::Idle);
     check(&["shop::main"], Kind::NotTokio);
+}
+
+#[test]
+fn a_stack_of_which_a_part_is_known_has_its_line() {
+    let poll = "tokio::runtime::task::harness::Harness<T,S>::poll";
+    let known = ["std::thread::sleep", "shop::f::{{closure}}", poll];
+    let part = find_in_part(&stack(&known), &Rules::default());
+    assert_eq!((part.kind, part.user.clone()), (Kind::Task, vec![1]), "what runs the task is not known");
+    assert_eq!(
+        find_in(&known, &Rules::default()).kind,
+        Kind::BlockingPool,
+        "nothing does but the beginning of a thread"
+    );
+    let part = find_in_part(&stack(&known[..2]), &Rules::default());
+    assert_eq!((part.poll.clone(), part.line().and_then(|line| line.line)), (None, Some(2)), "before the poll, too");
 }

@@ -1,65 +1,23 @@
-//! The handler, the slot that it copies into, and the one who waits for it.
+//! The handler, and the one who waits for it.
 
-use std::cell::UnsafeCell;
 use std::io;
 use std::mem;
 use std::ptr;
-use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::action::{Action, Chain};
 use super::room::has_room;
+use super::slot::{COPYING, DONE, IDLE, Large, PHASE, REQUESTED, SLOT, answer};
 use super::{InstallError, MOST_DEEP, RegistersAndStack, SIGNALS, SampleError, bit};
-use crate::process::Process;
 use crate::schedule::keep_off_the_cpu_of;
 use crate::seccomp;
 use crate::thread::{self, Run, Runs, StateError, ThreadRef};
-use crate::unwind::Registers;
-
-/// Where a sample is. The slot's word is one of these and, above, the number of the request: so a signal that comes
-/// late finds another word than it was sent with, and does nothing.
-const IDLE: u64 = 0;
-const REQUESTED: u64 = 1;
-const COPYING: u64 = 2;
-const DONE: u64 = 3;
-const PHASE: u64 = 3;
-
-/// A page: memory is there or not there page by page.
-const PAGE: usize = 4 << 10;
-/// The pages that a copy may touch, one more than it fills.
-const PAGES: usize = MOST_DEEP / PAGE + 1;
-
-/// What the handler fills.
-struct Slot {
-    word: AtomicU64,
-    thread: AtomicI32,
-    /// How much of the stack is wanted.
-    most: AtomicUsize,
-    /// In the order of DWARF.
-    registers: UnsafeCell<[u64; 17]>,
-    length: UnsafeCell<usize>,
-    /// What is to be copied, page by page: a thousand bytes that the stack of a handler may not have.
-    pages: UnsafeCell<[libc::iovec; PAGES]>,
-    stack: UnsafeCell<[u8; MOST_DEEP]>,
-}
-
-// SAFETY: the cells are written only by the handler that changed the word from REQUESTED to COPYING, and read only by
-// the holder of `TURN` after it saw DONE: never by two at a time.
-unsafe impl Sync for Slot {}
-
-static SLOT: Slot = Slot {
-    word: AtomicU64::new(IDLE),
-    thread: AtomicI32::new(0),
-    most: AtomicUsize::new(0),
-    registers: UnsafeCell::new([0; 17]),
-    length: UnsafeCell::new(0),
-    pages: UnsafeCell::new([libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; PAGES]),
-    stack: UnsafeCell::new([0; MOST_DEEP]),
-};
 
 /// What is installed, and who uses it. Anyone who holds it is the only one to sample.
-static TURN: Mutex<Turn> = Mutex::new(Turn { installed: None, samplers: 0, unanswered: Vec::new() });
+static TURN: Mutex<Turn> =
+    Mutex::new(Turn { installed: None, samplers: 0, standing: None, late: None, unanswered: Vec::new(), large: None });
 
 struct Turn {
     installed: Option<Installed>,
@@ -67,9 +25,54 @@ struct Turn {
     samplers: usize,
     /// Threads that did not take a signal in time.
     unanswered: Vec<ThreadRef>,
+    /// Where the handler copies to, if that is not the slot. Not given back while it may.
+    large: Option<Large>,
+    /// What was not answered in time, and stands.
+    standing: Option<Standing>,
+    /// An answer that came too late for the one who asked, and whose it is.
+    late: Option<(ThreadRef, RegistersAndStack)>,
+}
+
+/// A request that was not answered in time, and may still be: a thread that is long in the kernel, such as one that gives back
+/// gigabytes, takes its signal when it leaves it.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    request: u64,
+    thread: ThreadRef,
+    most: usize,
 }
 
 impl Turn {
+    /// Takes the answer to a request that stands, if it came.
+    fn collect(&mut self) {
+        let Some(Standing { request, thread, most }) = self.standing else { return };
+        let phase_of = |phase: u64| request & !PHASE | phase;
+        match SLOT.word.load(Ordering::Acquire) {
+            word if word == phase_of(DONE) => {
+                let copy = SLOT.take(self.large.take());
+                SLOT.word.store(phase_of(IDLE), Ordering::Release);
+                let process = thread.process;
+                self.late =
+                    copy.map(|(registers, stack)| (thread, RegistersAndStack { registers, process, stack, most }));
+                self.standing = None;
+            }
+            word if word == phase_of(REQUESTED) || word == phase_of(COPYING) => {}
+            // It was given up.
+            _ => self.standing = None,
+        }
+    }
+
+    /// Gives up a request that stands, unless it is being answered.
+    fn withdraw(&mut self) {
+        self.collect();
+        if let Some(Standing { request, .. }) = self.standing {
+            let idle = request & !PHASE | IDLE;
+            if SLOT.word.compare_exchange(request, idle, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+                self.standing = None;
+            }
+        }
+    }
+
     fn note_unanswered(&mut self, thread: &ThreadRef) {
         if !self.unanswered.contains(thread) {
             self.unanswered.push(*thread);
@@ -85,9 +88,6 @@ struct Installed {
 
 /// What each signal that is not ours is given to, by its number.
 static CHAINS: [Chain; SIGNALS + 1] = [const { Chain::new() }; SIGNALS + 1];
-
-/// Signals that were sent from here and came too late.
-static LATE: AtomicUsize = AtomicUsize::new(0);
 
 /// For how long a thread must not have blocked before it is sent a signal: one that blocks often may do so at the moment at which the
 /// signal arrives.
@@ -199,7 +199,7 @@ fn is_ours(signal: i32) -> bool {
     Action::of(signal).is_ok_and(|action| action.handler == handler_address())
 }
 
-/// `most`: how much of the stack to copy, up to `MOST_DEEP`.
+/// `most`: how much of the stack to copy. For more than `MOST_DEEP` memory is taken for as long as the copy is needed.
 pub(super) fn sample(
     signal: i32,
     thread: &ThreadRef,
@@ -216,6 +216,13 @@ pub(super) fn sample(
     let settled = settle(signal, thread, &runs, timeout)?;
     let mut turn = turn();
     may_send(signal, thread)?;
+    match turn.standing {
+        Some(standing) if standing.thread == *thread => turn.collect(),
+        _ => turn.withdraw(),
+    }
+    if turn.standing.is_some() {
+        return Err(SampleError::Pending);
+    }
     let last = SLOT.word.load(Ordering::Acquire);
     if last & PHASE == COPYING {
         // A handler of an earlier request is not done: its thread was stopped in it.
@@ -225,18 +232,47 @@ pub(super) fn sample(
     let idle = request & !PHASE | IDLE;
     let info = Queued::new(signal, request);
     SLOT.thread.store(thread.tid.cast_signed(), Ordering::Relaxed);
-    SLOT.most.store(most.min(MOST_DEEP), Ordering::Relaxed);
-    SLOT.word.store(request, Ordering::Release);
+    turn.large = if most > MOST_DEEP { Some(Large::new(most).ok_or(SampleError::Unreadable)?) } else { None };
+    SLOT.ask(request, most, turn.large.as_mut());
     // Nothing in between: a thread that blocks after the look is interrupted.
     let sent = match runs.read().map_err(SampleError::State) {
         Ok(now) if settled.holds(now) => send(&info, thread),
         other => Err(other.err().unwrap_or(SampleError::NotRunning)),
     };
-    sent.inspect_err(|_| SLOT.word.store(idle, Ordering::Release))?;
-    wait(request, timeout).inspect_err(|_| turn.note_unanswered(thread))?;
-    let copy = copy_out(thread.process);
+    let answered = match sent {
+        Ok(()) => wait(request, timeout, most > super::MOST).inspect_err(|_| {
+            turn.note_unanswered(thread);
+            turn.standing = Some(Standing { request, thread: *thread, most });
+        }),
+        Err(error) => {
+            SLOT.word.store(idle, Ordering::Release);
+            Err(error)
+        }
+    };
+    if answered.is_err() && SLOT.word.load(Ordering::Acquire) & PHASE != COPYING {
+        turn.large = None;
+    }
+    answered?;
+    let copy = SLOT.take(turn.large.take());
     SLOT.word.store(idle, Ordering::Release);
-    copy
+    let (registers, stack) = copy.ok_or(SampleError::Unreadable)?;
+    Ok(RegistersAndStack { registers, process: thread.process, stack, most })
+}
+
+/// The answer of a thread that did not give it in time, if it gave it since.
+pub(super) fn late(thread: &ThreadRef) -> Option<RegistersAndStack> {
+    let mut turn = turn();
+    turn.collect();
+    turn.late.take_if(|(of, _)| of == thread).map(|(_, sample)| sample)
+}
+
+/// What it answers from now on is of no use.
+pub(super) fn forget(thread: &ThreadRef) {
+    let mut turn = turn();
+    if turn.standing.is_some_and(|standing| standing.thread == *thread) {
+        turn.withdraw();
+    }
+    turn.late.take_if(|(of, _)| of == thread);
 }
 
 /// What a thread did for a while before it is sent a signal.
@@ -287,7 +323,7 @@ fn settle(signal: i32, thread: &ThreadRef, runs: &Runs, timeout: Duration) -> Re
             };
         }
         if begin.elapsed() >= timeout.max(SETTLED) {
-            return Err(SampleError::TimedOut);
+            return Err(SampleError::NotOnCpu);
         }
         std::thread::sleep(PAUSE);
     }
@@ -295,15 +331,8 @@ fn settle(signal: i32, thread: &ThreadRef, runs: &Runs, timeout: Duration) -> Re
 
 /// The thread's time on the CPU, up to now.
 fn cpu_time(thread: &ThreadRef) -> Result<Duration, SampleError> {
-    // The kernel's CPUCLOCK_SCHED of one thread, which the C library's macros do not make.
-    const SCHED_OF_THREAD: i32 = 2 | 4;
-    let clock = !thread.tid.cast_signed() << 3 | SCHED_OF_THREAD;
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the kernel only writes to `time`.
-    match unsafe { libc::clock_gettime(clock, &raw mut time) } {
-        0 => Ok(Duration::new(time.tv_sec.cast_unsigned(), time.tv_nsec as u32)),
-        _ => Err(SampleError::State(thread.unreadable(StateError::NotFound))),
-    }
+    let gone = || SampleError::State(thread.unreadable(StateError::NotFound));
+    thread::cpu_time(thread).map(Duration::from_nanos).ok_or_else(gone)
 }
 
 /// Whether the thread could take a signal at once.
@@ -366,8 +395,8 @@ fn send(info: &Queued, thread: &ThreadRef) -> Result<(), SampleError> {
     }
 }
 
-/// Waits until the handler is done, or gives the request up.
-fn wait(request: u64, timeout: Duration) -> Result<(), SampleError> {
+/// Waits until the handler is done. A request for much memory is given up then; another stands.
+fn wait(request: u64, timeout: Duration, is_large: bool) -> Result<(), SampleError> {
     const SPINS: u32 = 200;
     const PAUSE: Duration = Duration::from_micros(50);
     let done = request & !PHASE | DONE;
@@ -379,28 +408,17 @@ fn wait(request: u64, timeout: Duration) -> Result<(), SampleError> {
             return Ok(());
         }
         let waited = begin.elapsed();
-        let withdraw = || SLOT.word.compare_exchange(request, idle, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        let is_over = || match is_large {
+            true => SLOT.word.compare_exchange(request, idle, Ordering::AcqRel, Ordering::Acquire).is_ok(),
+            false => SLOT.word.load(Ordering::Acquire) == request,
+        };
         // What is being copied is worth waiting for a little longer.
-        if waited >= timeout && (withdraw() || waited >= 2 * timeout + PAUSE) {
+        if waited >= timeout && (is_over() || waited >= 2 * timeout + PAUSE) {
             return Err(SampleError::TimedOut);
         }
         spins += 1;
         if spins < SPINS { std::thread::yield_now() } else { std::thread::sleep(PAUSE) }
     }
-}
-
-/// Takes the finished copy. The caller has the turn and saw DONE.
-fn copy_out(process: Process) -> Result<RegistersAndStack, SampleError> {
-    // SAFETY: the word is DONE, seen with Acquire: the handler that wrote the cells is through with them, and no other
-    // writes before the next request, which only the holder of the turn, our caller, makes.
-    let (values, stack) = unsafe {
-        let length = (*SLOT.length.get()).min(MOST_DEEP);
-        (*SLOT.registers.get(), (&(*SLOT.stack.get()))[..length].to_vec())
-    };
-    if stack.is_empty() {
-        return Err(SampleError::Unreadable);
-    }
-    Ok(RegistersAndStack { registers: Registers { values: values.map(Some) }, process, stack })
 }
 
 /// Runs on the thread that is sampled. Only atomics, plain memory and system calls: all that a handler may do.
@@ -417,77 +435,6 @@ extern "C" fn handler(signal: i32, info: *mut libc::siginfo_t, context: *mut lib
     }
     // SAFETY: as above.
     unsafe { *libc::__errno_location() = errno };
-}
-
-/// Copies, if the request still stands and is for this thread.
-fn answer(request: u64, context: *const libc::ucontext_t) {
-    // SAFETY: takes nothing and cannot fail.
-    let me = unsafe { libc::gettid() };
-    let copying = request & !PHASE | COPYING;
-    let stands = request & PHASE == REQUESTED
-        && SLOT.thread.load(Ordering::Relaxed) == me
-        && SLOT.word.compare_exchange(request, copying, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-    if !stands {
-        LATE.fetch_add(1, Ordering::Relaxed);
-        return;
-    }
-    // SAFETY: the kernel gives the handler a valid context, and the word is COPYING since the exchange: the cells are
-    // this handler's alone.
-    unsafe {
-        let general = &(*context).uc_mcontext.gregs;
-        let registers = &mut *SLOT.registers.get();
-        for (to, from) in registers.iter_mut().zip(GENERAL) {
-            *to = general[from as usize].cast_unsigned();
-        }
-        let sp = general[libc::REG_RSP as usize].cast_unsigned();
-        let most = SLOT.most.load(Ordering::Relaxed);
-        *SLOT.length.get() = copy_stack(sp, most, &mut *SLOT.pages.get(), SLOT.stack.get().cast());
-    }
-    SLOT.word.store(request & !PHASE | DONE, Ordering::Release);
-}
-
-/// Where the kernel keeps the registers, in the order of DWARF.
-const GENERAL: [i32; 17] = [
-    libc::REG_RAX,
-    libc::REG_RDX,
-    libc::REG_RCX,
-    libc::REG_RBX,
-    libc::REG_RSI,
-    libc::REG_RDI,
-    libc::REG_RBP,
-    libc::REG_RSP,
-    libc::REG_R8,
-    libc::REG_R9,
-    libc::REG_R10,
-    libc::REG_R11,
-    libc::REG_R12,
-    libc::REG_R13,
-    libc::REG_R14,
-    libc::REG_R15,
-    libc::REG_RIP,
-];
-
-/// Copies the stack through the kernel, which stops where the memory ends; a plain copy would end the process there.
-///
-/// # Safety
-/// `into` has room for `most` bytes, which nobody else uses.
-unsafe fn copy_stack(sp: u64, most: usize, remote: &mut [libc::iovec; PAGES], into: *mut libc::c_void) -> usize {
-    let mut at = sp as usize;
-    let mut left = most;
-    let mut pages = 0;
-    while left > 0 && pages < PAGES {
-        let length = left.min(PAGE - at % PAGE);
-        remote[pages] = libc::iovec { iov_base: at as *mut libc::c_void, iov_len: length };
-        at = at.wrapping_add(length);
-        left -= length;
-        pages += 1;
-    }
-    let local = libc::iovec { iov_base: into, iov_len: most };
-    // SAFETY: the kernel writes at most `most` bytes to `into`, and checks the addresses that it reads itself.
-    let copied = unsafe {
-        libc::process_vm_readv(libc::getpid(), &raw const local, 1, remote.as_ptr(), pages as libc::c_ulong, 0)
-    };
-    usize::try_from(copied).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use std::sync::mpsc::channel;
 
+use super::super::slot::LATE;
 use super::*;
 use crate::signal::Sampler;
 
@@ -168,4 +169,68 @@ fn the_handler_takes_no_more_of_a_stack_than_is_counted_on() {
     let taken = thread.join().unwrap();
     assert!(taken > 1_000, "it ran there: {taken}");
     assert!(taken <= super::super::room::needed(super::super::room::frame(), false), "{taken}");
+}
+
+/// Gives back memory that it wrote to, which keeps a thread in the kernel for long, until it is told to stop.
+fn gives_back(stop: &std::sync::atomic::AtomicBool) {
+    const SIZE: usize = 128 << 20;
+    while !stop.load(Ordering::Relaxed) {
+        // SAFETY: new memory, which nothing else knows of, of the size that is given back.
+        unsafe {
+            let options = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
+            let memory = libc::mmap(ptr::null_mut(), SIZE, libc::PROT_READ | libc::PROT_WRITE, options, -1, 0);
+            assert_ne!(memory, libc::MAP_FAILED);
+            libc::munmap(memory, SIZE);
+        }
+    }
+}
+
+#[test]
+fn a_thread_that_is_long_in_the_kernel_answers_when_it_leaves_it() {
+    let _one = one();
+    let sampler = Sampler::install().unwrap();
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (tell, told) = channel();
+    let gives = {
+        let stop = std::sync::Arc::clone(&stop);
+        std::thread::spawn(move || {
+            tell.send(ThreadRef::current()).unwrap();
+            gives_back(&stop);
+        })
+    };
+    let thread = told.recv().unwrap();
+    let patience = Duration::from_secs(60);
+    let begin = Instant::now();
+    let ask = || {
+        while !matches!(sampler.sample(&thread, Duration::from_micros(500)), Err(SampleError::TimedOut)) {
+            assert!(begin.elapsed() < patience, "it answers at once each time");
+        }
+    };
+    let late = || {
+        while begin.elapsed() < patience {
+            if let Some(sample) = sampler.late(&thread) {
+                return Some(sample);
+            }
+        }
+        None
+    };
+    let answers = std::iter::repeat_with(|| {
+        ask();
+        late().expect("it answers")
+    });
+    // It may have timed out for want of a CPU as well.
+    let mut code = [0; 2];
+    let leaves_the_kernel = |sample: &RegistersAndStack| {
+        let pc = sample.registers.pc().unwrap_or_default().saturating_sub(2);
+        crate::memory::read(&thread.process, pc, &mut code) == 2 && code == [0x0f, 0x05]
+    };
+    assert!(answers.take(1_000).any({
+        let mut leaves = leaves_the_kernel;
+        move |sample| leaves(&sample)
+    }));
+    ask();
+    sampler.forget(&thread);
+    stop.store(true, Ordering::Relaxed);
+    gives.join().unwrap();
+    assert!(sampler.late(&thread).is_none(), "nobody wants to know any longer");
 }

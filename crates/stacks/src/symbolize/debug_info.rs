@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use addr2line::gimli::{self, Reader};
+use gimli::Reader;
 use pollscope_base::unreadable_help;
 
 /// What the code of a module can be named from, best first.

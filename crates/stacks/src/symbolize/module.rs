@@ -4,16 +4,16 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::path::PathBuf;
 
-use addr2line::Context;
-use addr2line::gimli::{self, Dwarf, LittleEndian};
+use gimli::{Dwarf, LittleEndian};
 use memmap2::Mmap;
 use object::read::elf::ProgramHeader;
 use object::{Object, ObjectSection};
 
-use super::entry::Units;
+use super::lines::Location;
 use super::open::{self, Elf, Image};
 use super::table::Table;
 use super::tail_call::{self, Code};
+use super::units::Units;
 use super::{DebugInfo, Frame, ModuleInfo, Source, debug_info, name, section};
 use crate::maps::Mapping;
 use crate::process::Process;
@@ -23,28 +23,58 @@ pub(super) type Bytes = gimli::EndianSlice<'static, LittleEndian>;
 
 /// A mapped file, its debug information and its symbols.
 pub(super) struct Module {
-    /// DWARF, unless there is none.
-    context: Option<Context<Bytes>>,
-    /// The units that names were followed into.
-    units: Units,
-    table: Table,
+    /// What was read of the files below, until it is given back. It borrows from them, so it stays the first: fields are dropped in
+    /// their order.
+    contents: OnceCell<Contents>,
     segments: Vec<Segment>,
     /// The file itself.
     bytes: &'static [u8],
-    /// Where the loader writes an address of the module, and which, in order.
-    relocations: OnceCell<Vec<(u64, u64)>>,
     debug_info: DebugInfo,
     build_id: Option<String>,
     debug_file: Option<PathBuf>,
-    /// What all of the above borrow from; fields are dropped in their order, so it stays the last.
-    _maps: Vec<Mmap>,
+    files: Option<Files>,
+}
+
+/// The mapped file, and the one that its debug information is in, if that is another. They stay mapped, as they may have been removed
+/// since.
+struct Files {
+    image: Image,
+    separate: Option<Image>,
+}
+
+/// What takes memory: what was read of a file to name what is in it.
+#[derive(Default)]
+struct Contents {
+    /// DWARF, unless there is none.
+    units: Option<Units>,
+    table: Table,
+    /// Where the loader writes an address of the module, and which, in order.
+    relocations: OnceCell<Vec<(u64, u64)>>,
+    /// What the DWARF was unpacked to; it borrows from that, so that stays the last.
+    _unpacked: Vec<Mmap>,
 }
 
 /// Where the loader puts a part of the file.
-struct Segment {
+pub(super) struct Segment {
     file_offset: u64,
     size: u64,
     address: u64,
+}
+
+impl Files {
+    fn read(&self) -> (Contents, DebugInfo) {
+        let source = self.separate.as_ref().unwrap_or(&self.image);
+        let mut table = Table::of(&source.elf);
+        if !table.complete {
+            table = Table::of(&self.image.elf);
+        }
+        let without = if table.complete { DebugInfo::Symbols } else { DebugInfo::Stripped };
+        let (units, debug_info, unpacked) = match read_dwarf(&source.elf) {
+            Ok(FileDwarf { units, found, maps }) => (Some(units), found.unwrap_or(without), maps),
+            Err(why) => (None, DebugInfo::Unreadable(why), Vec::new()),
+        };
+        (Contents { units, table, _unpacked: unpacked, ..Contents::default() }, debug_info)
+    }
 }
 
 impl Module {
@@ -58,16 +88,13 @@ impl Module {
 
     fn unreadable(why: String) -> Module {
         Module {
-            context: None,
-            units: Units::default(),
-            table: Table::default(),
+            contents: OnceCell::new(),
             segments: Vec::new(),
             bytes: &[],
-            relocations: OnceCell::new(),
             debug_info: DebugInfo::Unreadable(why),
             build_id: None,
             debug_file: None,
-            _maps: Vec::new(),
+            files: None,
         }
     }
 
@@ -78,31 +105,41 @@ impl Module {
             _ => None,
         };
         let (debug_file, separate) = separate.unzip();
-        let source = separate.as_ref().unwrap_or(&image);
-        let mut table = Table::of(&source.elf);
-        if !table.complete {
-            table = Table::of(&image.elf);
-        }
-        let (context, debug_info, mut maps) = match read_dwarf(&source.elf) {
-            Ok(FileDwarf { context, found, maps }) => {
-                let without = if table.complete { DebugInfo::Symbols } else { DebugInfo::Stripped };
-                (Some(context), found.unwrap_or(without), maps)
-            }
-            Err(why) => (None, DebugInfo::Unreadable(why), Vec::new()),
-        };
-        maps.push(image.map);
-        maps.extend(separate.map(|image| image.map));
+        let (segments, bytes) = (segments(&image.elf), image.elf.data());
+        let files = Files { image, separate };
+        let (contents, debug_info) = files.read();
         Module {
-            context,
-            units: Units::default(),
-            table,
-            segments: segments(&image.elf),
-            bytes: image.elf.data(),
-            relocations: OnceCell::new(),
+            contents: contents.into(),
+            segments,
+            bytes,
             debug_info,
             build_id: build_id.map(open::hex),
             debug_file,
-            _maps: maps,
+            files: Some(files),
+        }
+    }
+
+    /// What names are found in, read again if it was given back.
+    fn contents(&self) -> &Contents {
+        self.contents.get_or_init(|| self.files.as_ref().map(|files| files.read().0).unwrap_or_default())
+    }
+
+    /// Where the file's own mapping begins.
+    #[cfg(all(test, supported))]
+    pub(super) fn starts_at(&self) -> usize {
+        self.bytes.as_ptr().addr()
+    }
+
+    /// Whether anything that was read is kept.
+    pub(super) fn is_read(&self) -> bool {
+        self.files.is_some() && self.contents.get().is_some()
+    }
+
+    /// Drops what was read, and the pages that it was read from: the next look-up reads it again.
+    pub(super) fn give_back(&mut self) {
+        self.contents.take();
+        if let Some(Files { image, separate }) = &self.files {
+            [Some(image), separate.as_ref()].into_iter().flatten().for_each(Image::give_back);
         }
     }
 
@@ -114,24 +151,24 @@ impl Module {
 
     /// The address that the file itself uses for a mapped address.
     pub(super) fn virtual_address(&self, mapping: &Mapping, address: u64) -> Option<u64> {
-        let offset = address - mapping.start + mapping.file_offset;
-        let segment = self
-            .segments
-            .iter()
-            .find(|segment| offset.checked_sub(segment.file_offset).is_some_and(|within| within < segment.size))?;
-        Some(offset - segment.file_offset + segment.address)
+        virtual_address(&self.segments, mapping, address)
+    }
+
+    /// The function of the symbol table at an address of the file.
+    pub(super) fn symbol(&self, address: u64) -> Option<String> {
+        self.contents().table.name(address).map(name::demangled)
     }
 
     /// The functions at an address of the file, innermost inlined first; none if nothing is known.
     pub(super) fn look_up(&mut self, address: u64) -> (Vec<Frame>, Source) {
-        let symbol = self.table.name(address).map(name::demangled);
+        let symbol = self.symbol(address);
         let mut frames = self.dwarf_frames(address).unwrap_or_default();
         let Some(outermost) = frames.last_mut() else {
             let source = if symbol.is_some() { Source::SymbolTable } else { Source::None };
             let frame = symbol.map(|function| Frame { function: Some(function), ..Frame::default() });
             return (frame.into_iter().collect(), source);
         };
-        if outermost.function.as_deref().is_some_and(|name| self.table.is_named(address, name)) {
+        if outermost.function.as_deref().is_some_and(|name| self.contents().table.is_named(address, name)) {
             outermost.function = symbol; // A library's `__GI_getpid` is everybody's `getpid`.
         } else if outermost.function.as_deref().is_none_or(|name| name::split(name).0.is_none()) {
             outermost.function = name::joined(symbol.as_deref(), outermost.function.as_deref());
@@ -145,27 +182,19 @@ impl Module {
     }
 
     fn dwarf_frames(&mut self, address: u64) -> gimli::Result<Vec<Frame>> {
-        let Some(context) = &self.context else { return Ok(Vec::new()) };
-        let unit = context.find_dwarf_and_unit(address).skip_all_loads();
-        let mut found = context.find_frames(address).skip_all_loads()?;
+        self.contents();
+        let Some(Contents { units: Some(units), .. }) = self.contents.get_mut() else { return Ok(Vec::new()) };
         let mut frames = Vec::new();
-        while let Some(frame) = found.next()? {
-            let linkage = frame.function.as_ref().map(|name| name.raw_name()).transpose()?;
-            let function = match (linkage, frame.dw_die_offset, unit) {
-                (Some(linkage), Some(entry), Some(unit)) if linkage.starts_with('_') => {
-                    let written = self.units.name(unit, entry)?;
-                    name::joined(Some(&name::demangled(&linkage)), written.as_deref())
+        for found in units.find(address)? {
+            let function = match units.symbol(&found)? {
+                Some(symbol) if symbol.starts_with('_') => {
+                    name::joined(Some(&name::demangled(&symbol)), units.name(&found)?.as_deref())
                 }
-                (linkage, ..) => linkage.map(|name| name.into_owned()),
+                name => name,
             };
-            let location = frame.location.as_ref();
-            frames.push(Frame {
-                function,
-                file: location.and_then(|location| location.file).map(str::to_owned),
-                line: location.and_then(|location| location.line).filter(|line| *line > 0),
-                column: location.and_then(|location| location.column).filter(|column| *column > 0),
-                module: None,
-            });
+            let compiled_in = units.compiled_in(&found);
+            let Location { file, line, column } = found.location;
+            frames.push(Frame { function, file, line, column, module: None, compiled_in });
         }
         Ok(frames)
     }
@@ -182,11 +211,11 @@ impl Code for Module {
     }
 
     fn function(&self, address: u64) -> Option<(u64, u64)> {
-        self.table.range(address)
+        self.contents().table.range(address)
     }
 
     fn slot(&self, address: u64) -> Option<u64> {
-        let relocations = self.relocations.get_or_init(|| relocations(self.bytes).unwrap_or_default());
+        let relocations = self.contents().relocations.get_or_init(|| relocations(self.bytes).unwrap_or_default());
         let index = relocations.binary_search_by_key(&address, |(slot, _)| *slot).ok()?;
         Some(relocations[index].1)
     }
@@ -203,8 +232,8 @@ fn has_dwarf(elf: &Elf) -> bool {
 }
 
 /// A file's debug information.
-struct FileDwarf {
-    context: Context<Bytes>,
+pub(super) struct FileDwarf {
+    pub(super) units: Units,
     /// How much of it there is for the program's own code.
     found: Option<DebugInfo>,
     /// What it borrows from beside the file.
@@ -215,7 +244,7 @@ struct FileDwarf {
 ///
 /// # Errors
 /// A sentence: why it cannot be read.
-fn read_dwarf(elf: &Elf) -> Result<FileDwarf, String> {
+pub(super) fn read_dwarf(elf: &Elf) -> Result<FileDwarf, String> {
     let mut maps = Vec::new();
     let mut dwarf = Dwarf::load(|id: gimli::SectionId| -> Result<Bytes, String> {
         let (bytes, map) = section::bytes(elf, id.name())?;
@@ -225,10 +254,20 @@ fn read_dwarf(elf: &Elf) -> Result<FileDwarf, String> {
     dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
     let malformed = |error: gimli::Error| format!("its debug information is malformed: {error}");
     let found = debug_info::of_units(&dwarf).map_err(malformed)?;
-    Ok(FileDwarf { context: Context::from_dwarf(dwarf).map_err(malformed)?, found, maps })
+    Ok(FileDwarf { units: Units::of(dwarf).map_err(malformed)?, found, maps })
 }
 
-fn segments(elf: &Elf) -> Vec<Segment> {
+/// The address that a file itself uses for a mapped address.
+pub(super) fn virtual_address(segments: &[Segment], mapping: &Mapping, address: u64) -> Option<u64> {
+    let offset = address - mapping.start + mapping.file_offset;
+    let segment = segments
+        .iter()
+        .find(|segment| offset.checked_sub(segment.file_offset).is_some_and(|within| within < segment.size))?;
+    Some(offset - segment.file_offset + segment.address)
+}
+
+/// Where the loader puts the parts of a file.
+pub(super) fn segments(elf: &Elf) -> Vec<Segment> {
     let endian = object::LittleEndian;
     let loaded = elf.elf_program_headers().iter().filter(|header| header.p_type(endian) == object::elf::PT_LOAD);
     let segment = |header: &object::elf::ProgramHeader64<object::LittleEndian>| Segment {

@@ -62,6 +62,13 @@ impl Image {
         Err(refusal)
     }
 
+    /// Its pages, which were read from the file and can be again, need no longer be in memory.
+    pub(super) fn give_back(&self) {
+        #[cfg(unix)]
+        // SAFETY: nobody writes to the mapping, so that its pages are the file's, whenever they are read.
+        let _ = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
+    }
+
     /// The file's build-id, if it has one.
     pub(super) fn build_id(&self) -> Option<&'static [u8]> {
         self.elf.build_id().ok().flatten()

@@ -71,14 +71,24 @@ impl Table {
 /// So many functions may begin within another one, between its begin and an address.
 const NESTED: usize = 16;
 
-fn functions(table: &object::read::elf::SymbolTable<'static, elf::FileHeader64<LittleEndian>>) -> Vec<Function> {
-    let functions = table.iter().filter(|symbol| {
-        matches!(symbol.st_type(), elf::STT_FUNC | elf::STT_GNU_IFUNC)
-            && symbol.st_shndx(LittleEndian) != elf::SHN_UNDEF
+type Symbols = object::read::elf::SymbolTable<'static, elf::FileHeader64<LittleEndian>>;
+
+fn functions(table: &Symbols) -> Vec<Function> {
+    let mut functions = Vec::new();
+    each_function(table, |start, size, symbol| {
+        if let Ok(name) = table.symbol_name(LittleEndian, symbol) {
+            functions.push(Function { start, size, name });
+        }
     });
-    let named = functions.filter_map(|symbol| {
-        let name = table.symbol_name(LittleEndian, symbol).ok()?;
-        Some(Function { start: symbol.st_value(LittleEndian), size: symbol.st_size(LittleEndian), name })
-    });
-    named.collect()
+    functions
+}
+
+/// Each function of a table: where it begins, its size in bytes, 0 if that is unknown, and its symbol.
+pub(super) fn each_function(table: &Symbols, mut see: impl FnMut(u64, u64, &elf::Sym64<LittleEndian>)) {
+    for symbol in table.iter() {
+        let is_here = symbol.st_shndx(LittleEndian) != elf::SHN_UNDEF;
+        if is_here && matches!(symbol.st_type(), elf::STT_FUNC | elf::STT_GNU_IFUNC) {
+            see(symbol.st_value(LittleEndian), symbol.st_size(LittleEndian), symbol);
+        }
+    }
 }

@@ -70,6 +70,49 @@ fn what_is_not_code_is_unknown() {
     assert!(gone.refresh().is_err());
 }
 
+/// How much of a mapping that starts here is in memory, in kB.
+fn resident(start: usize) -> u64 {
+    let smaps = fs::read_to_string("/proc/self/smaps").unwrap();
+    let from = smaps.find(&format!("\n{start:x}-")).expect("it is mapped");
+    let rss = smaps[from..].lines().find_map(|line| line.strip_prefix("Rss:")).unwrap();
+    rss.trim().strip_suffix(" kB").unwrap().parse().unwrap()
+}
+
+#[test]
+fn what_was_read_is_given_back_and_read_again() {
+    let outer = CodeAddress::Exact(outer_address());
+    let other = CodeAddress::Exact(what_was_read_is_given_back_and_read_again as *const () as u64);
+    let mut symbolizer = Symbolizer::new(Process::current());
+    let first = symbolizer.symbolize(outer);
+    let modules = symbolizer.modules();
+    let start = symbolizer.modules.values().next().unwrap().starts_at();
+    assert_eq!((symbolizer.files_read(), modules.len()), (1, 1));
+    assert_ne!(resident(start), 0);
+    symbolizer.give_back();
+    assert_eq!((symbolizer.files_read(), resident(start)), (0, 0));
+    assert_eq!(symbolizer.modules(), modules, "what it contains is still known");
+    assert!(Arc::ptr_eq(&first, &symbolizer.symbolize(outer)), "so are names");
+    assert_eq!((symbolizer.files_read(), resident(start)), (0, 0));
+    assert_eq!(symbolizer.symbolize(other), Symbolizer::new(Process::current()).symbolize(other));
+    assert_eq!(symbolizer.files_read(), 1);
+    symbolizer.forget();
+    assert_eq!(symbolizer.symbolize(outer), first);
+}
+
+#[test]
+fn names_are_remembered_up_to_a_size() {
+    let mut symbolizer = Symbolizer::new(Process::current());
+    let of_outer = |symbolizer: &mut Symbolizer| symbolizer.symbolize(CodeAddress::Exact(outer_address()));
+    let first = of_outer(&mut symbolizer);
+    assert_eq!(symbolizer.text, first.frames.iter().map(Frame::text).sum());
+    assert!(symbolizer.text > 0);
+    symbolizer.text = MOST_TEXT;
+    symbolizer.symbolize(CodeAddress::Exact(resident as *const () as u64));
+    assert_eq!(symbolizer.known.len(), 1, "the others are forgotten");
+    assert!(symbolizer.text < MOST_TEXT);
+    assert_eq!(of_outer(&mut symbolizer), first);
+}
+
 #[test]
 fn addresses_are_remembered_up_to_a_number() {
     let mut symbolizer = Symbolizer::new(Process::current());
@@ -247,4 +290,49 @@ fn another_file_in_the_place_of_a_library_is_not_taken_for_it() {
     let module = Module::of(&Process::current(), &Mapping { start: 0, end: 1, ..mapping }, &[]);
     let expect = "it was removed or replaced since it was loaded";
     assert_eq!(module.info(String::new()).debug_info, DebugInfo::Unreadable(expect.to_owned()));
+}
+
+/// `addr2line` reads the same debug information, and keeps far more of it.
+#[test]
+fn frames_are_those_that_addr2line_finds() {
+    let mut symbolizer = Symbolizer::new(Process::current());
+    let mapping = symbolizer.mapping(outer_address()).unwrap();
+    let image = Image::of_mapping(&Process::current(), &mapping).unwrap();
+    let mut dwarf = gimli::Dwarf::load(|id: gimli::SectionId| {
+        let (bytes, map) = section::bytes(&image.elf, id.name())?;
+        assert!(map.is_none(), "nothing is compressed in a program of tests");
+        Ok::<_, String>(module::Bytes::new(bytes, gimli::LittleEndian))
+    })
+    .unwrap();
+    dwarf.populate_abbreviations_cache(gimli::AbbreviationsCacheStrategy::Duplicates);
+    let context = addr2line::Context::from_dwarf(dwarf).unwrap();
+    let module = Module::of(&Process::current(), &mapping, &[]);
+    let mut units = module::read_dwarf(&image.elf).unwrap().units;
+    let (mut compared, mut inlined) = (0, 0);
+    for address in (mapping.start..mapping.end).step_by(977) {
+        let address = module.virtual_address(&mapping, address).unwrap();
+        let mut expected = Vec::new();
+        let mut frames = context.find_frames(address).skip_all_loads().unwrap();
+        while let Some(frame) = frames.next().unwrap() {
+            let at = frame.location.as_ref();
+            let file = at.and_then(|at| at.file).filter(|file| !file.is_empty()).map(str::to_owned);
+            let line = at.and_then(|at| at.line);
+            let column = at.and_then(|at| at.column).filter(|column| *column > 0);
+            expected.push((frame.function.map(|name| name.raw_name().unwrap().into_owned()), file, line, column));
+        }
+        let found = units.find(address).unwrap();
+        inlined += found.len().saturating_sub(1);
+        let found: Vec<_> = found
+            .into_iter()
+            .map(|found| {
+                let name = units.symbol(&found).unwrap();
+                (name, found.location.file, found.location.line, found.location.column)
+            })
+            .collect();
+        assert_eq!(found, expected, "at {address:#x}");
+        compared += expected.len();
+        // One look-up at a time, whose names may be in others.
+        assert!(units.parsed() <= units::MOST_PARSED + found.len() + 1, "{} units are parsed", units.parsed());
+    }
+    assert!(compared > 1_000 && inlined > 100, "{compared} frames, {inlined} of them inlined");
 }

@@ -6,20 +6,26 @@
 //! What is special is that of all registers only the stack pointer and the instruction need be known: that is all that
 //! the kernel tells of a blocked thread. Some functions (those of the precompiled standard library among them) describe
 //! their frame relative to `rbp`, which is unknown then. It is recovered from what the function's code does to the stack
-//! pointer, and a stack that needed that is only believed when it reaches the thread's first function: `search.rs` says
-//! how, and why.
+//! pointer. Where the code tells that for sure, frames count even if the stack cannot be followed to its end; what had to be
+//! searched for is only believed when it reaches the thread's first function: `search.rs` says how, and why.
 
+mod cleanup;
 mod code;
+mod end;
+mod followed;
 mod module;
 mod row;
 mod search;
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::address::CodeAddress;
 use crate::maps::Maps;
 use code::{CallSite, Depth};
+pub use end::{End, Obstacle};
+pub use followed::LeftOut;
 use module::Module;
 use row::Row;
 
@@ -29,6 +35,11 @@ pub trait Memory {
     fn stack(&mut self, address: u64) -> Option<u64>;
     /// Fills `into` with code or other constant data of a mapped file. Returns how many bytes could be read.
     fn code(&mut self, address: u64, into: &mut [u8]) -> usize;
+    /// How much of a stack is copied at most, in bytes, once more than that was asked for; `None` if what could not be had is
+    /// not there.
+    fn limit(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// The registers as DWARF numbers them: 0 to 15 general, 16 the instruction. `None` is unknown.
@@ -73,26 +84,14 @@ impl Registers {
     }
 }
 
-/// How a stack ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// At the thread's first function: the stack is complete.
-    Root,
-    /// Before it: frames further out are missing.
-    Incomplete {
-        /// The instruction of the frame whose caller was not found.
-        at: u64,
-        /// What was in the way.
-        why: &'static str,
-    },
-}
-
 /// The instructions that a thread is in, from the innermost outwards.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stack {
-    /// First where the thread is, then where each call returns to.
+    /// First where the thread is, then where each call returns to; of more than 4,096 the innermost and the outermost ones.
     pub frames: Vec<CodeAddress>,
-    /// Whether these are all.
+    /// Those between; `None` if all are kept.
+    pub left_out: Option<LeftOut>,
+    /// How the stack ends. However it does, the frames are certain, but for those after a guess.
     pub end: End,
     /// The first of the frames that rest on a guess. In code of Rust there are none. A function in C that takes space on
     /// its stack of a size that only it knows, with `alloca`, does not tell where its frame is; then one is taken that
@@ -104,6 +103,11 @@ impl Stack {
     /// Whether the thread's first function was reached.
     pub fn is_complete(&self) -> bool {
         self.end == End::Root
+    }
+
+    /// Whether it goes on where nothing of it was copied.
+    pub fn is_cut(&self) -> bool {
+        matches!(self.end, End::Incomplete { why: Obstacle::NotCopied(_), .. })
     }
 }
 
@@ -158,8 +162,32 @@ impl Unwinder {
     /// The innermost function, if it has no table and calls the kernel, as hand-written wrappers of system calls do, or jumps to
     /// a function of another file, as a linker's stubs do, is taken to have the return address on the top of its stack.
     pub fn unwind(&mut self, registers: &Registers, memory: &mut dyn Memory) -> Stack {
+        self.unwind_with_registers(registers, memory).0
+    }
+
+    /// The same, and of each frame what is known of the registers.
+    pub(crate) fn unwind_with_registers(
+        &mut self,
+        registers: &Registers,
+        memory: &mut dyn Memory,
+    ) -> (Stack, Vec<Registers>) {
         self.make_room();
         search::Search::new(self, memory).stack(registers)
+    }
+
+    /// The file that a frame's function is in, as a range of addresses, if the function has something to drop anywhere.
+    pub(crate) fn code_with_cleanup(&mut self, frame: CodeAddress, memory: &mut dyn Memory) -> Option<Range<u64>> {
+        self.row(frame.lookup(), memory)?.cleanup_table?;
+        self.maps.find(frame.lookup()).map(|mapping| mapping.start..mapping.end)
+    }
+
+    /// Where a frame's function goes on if what it called unwinds, as it does after a panic, to drop what it has; `None` if it has
+    /// nothing to do then. And the file that it is in, as a range of addresses.
+    pub(crate) fn cleanup(&mut self, frame: CodeAddress, memory: &mut dyn Memory) -> Option<(u64, Range<u64>)> {
+        let row = self.row(frame.lookup(), memory)?;
+        let pad = cleanup::landing_pad(row.cleanup_table?, row.function.start, frame.lookup(), memory)?;
+        let mapping = self.maps.find(pad)?;
+        Some((pad, mapping.start..mapping.end))
     }
 
     fn make_room(&mut self) {

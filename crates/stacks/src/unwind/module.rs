@@ -149,7 +149,11 @@ fn convert(fde: &Fde<'_>, row: &UnwindTableRow<usize>, table: &EhFrame<Slice<'_>
         rules.push((register.0, rule));
     }
     let function = fde.initial_address()..fde.end_address();
-    Some(Row { function, cfa, rules, signal: fde.is_signal_trampoline() })
+    let cleanup_table = match fde.lsda() {
+        Some(Pointer::Direct(address)) => Some(address),
+        _ => None,
+    };
+    Some(Row { function, cfa, rules, signal: fde.is_signal_trampoline(), cleanup_table })
 }
 
 fn segments(base: u64, header: &[u8], memory: &mut dyn Memory) -> Option<Vec<Segment>> {

@@ -37,6 +37,8 @@ pub(super) struct Row {
     pub(super) rules: Vec<(u16, Rule)>,
     /// A signal handler's caller is the instruction that was interrupted, not one after a call.
     pub(super) signal: bool,
+    /// Where the table is of what the function does when something that it called unwinds.
+    pub(super) cleanup_table: Option<u64>,
 }
 
 /// Registers that a function must leave as it found them: `rbx`, `rbp`, `r12` to `r15`.

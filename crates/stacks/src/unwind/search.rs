@@ -4,39 +4,33 @@
 //! far it is above the stack pointer. Where the code does not tell, because the function aligned its stack or took space
 //! of a size that only it knew, every place in reach is tried whose return address follows a call.
 //!
-//! Old calls leave such places behind. So whatever was found is believed only if the walk from it ends at the thread's
+//! Old calls leave such places behind. So what was searched for is believed only if the walk from it ends at the thread's
 //! first function, and if every direct call on the way leads to the function that was there. Otherwise the next place is
 //! tried, and if there is none, the stack is incomplete: what the code tells for sure is never replaced by a guess.
+//!
+//! What the code tells for sure stays even where the walk ends early, as it does where more of the stack is not copied. Only
+//! where the walk came to what cannot be is it taken back, up to where the call itself did not confirm it.
 
 use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::code::{self, CallSite, Depth};
+use super::followed::{Followed, Noted};
 use super::row::{Cfa, Missing, Row};
-use super::{End, Memory, RBP, RSP, Registers, Stack, Unwinder};
+use super::{End, Memory, Obstacle, RBP, RSP, Registers, Stack, Unwinder};
 use crate::address::CodeAddress;
 
-/// More frames than this are not followed.
-const MOST_FRAMES: usize = 4096;
+/// More frames than this are not followed: a stack of 2 MiB, the default of a thread, has no more, at 16 bytes each.
+const MOST_FRAMES: usize = 128 << 10;
+/// After a guess no more than this, all of which are remembered.
+const MOST_GUESSED: usize = 4096;
 /// After a guess no frame is believed to be larger than this, in bytes.
 const FAR: u64 = 256 << 10;
-/// Steps and guesses in all, before giving up.
+/// Guesses, and steps after one, in all, before giving up.
 const EFFORT: u32 = 100_000;
 /// `_start` is at most this long.
 const START: u64 = 128;
-
-const NO_TABLE: &str = "this code has no unwinding table";
-const NO_MEMORY: &str = "the stack cannot be read there, or is deeper than what was copied";
-const NO_CALL: &str = "the return address does not follow a call";
-const WRONG_CALL: &str = "the call before the return address is of another function";
-const DOWNWARDS: &str = "the caller's frame is not above, or too far";
-const NO_REGISTER: &str = "the frame depends on a register that is not known";
-const NO_RULE: &str = "the unwinding rule is not understood";
-const NO_FRAME_POINTER: &str = "no frame pointer leads to the thread's first function";
-const OLD_ROOT: &str = "the thread's first function is further out";
-const TOO_DEEP: &str = "more frames than are followed";
-const GIVEN_UP: &str = "the search for the frame pointer was given up";
 
 /// A place on the walk.
 #[derive(Debug, Clone, Copy)]
@@ -57,14 +51,25 @@ enum Trust {
     Guess,
 }
 
-/// A frame that was noted: where it is, and its stack pointer.
-type Noted = (CodeAddress, u64);
-
 /// Why the walk ended before the thread's first function.
 #[derive(Debug, Clone, Copy)]
 struct Dead {
     at: u64,
-    why: &'static str,
+    why: Obstacle,
+}
+
+/// A frame pointer that the code leaves no choice of.
+struct Told {
+    rbp: u64,
+    /// Whether other places came into question, which fit less well.
+    is_chosen: bool,
+}
+
+/// So many frames, the last one at this instruction, to which the walk may have to go back.
+#[derive(Debug, Clone, Copy)]
+struct Retreat {
+    count: usize,
+    at: u64,
 }
 
 pub(super) struct Search<'a> {
@@ -73,8 +78,15 @@ pub(super) struct Search<'a> {
     effort: u32,
     /// Places from which every guess failed: instruction, stack pointer, trust.
     failed: HashSet<(u64, u64, Trust)>,
-    frames: Vec<Noted>,
-    /// Where the last guess that led to the root began: of several, the innermost is the last to be known good.
+    /// Up to the first guess.
+    sure: Followed,
+    /// What is sure only if the walk reaches the thread's first function.
+    unsure: Option<Retreat>,
+    /// What is sure unless the walk comes to what cannot be.
+    unconfirmed: Option<Retreat>,
+    /// From the first guess on.
+    tail: Vec<Noted>,
+    /// Where in the tail the last guess that led to the root began: of several, the innermost is the last to be known good.
     guessed: Option<usize>,
 }
 
@@ -85,33 +97,54 @@ impl<'a> Search<'a> {
             memory,
             effort: EFFORT,
             failed: HashSet::new(),
-            frames: Vec::with_capacity(64),
+            sure: Followed::new(),
+            unsure: None,
+            unconfirmed: None,
+            tail: Vec::new(),
             guessed: None,
         }
     }
 
-    pub(super) fn stack(mut self, registers: &Registers) -> Stack {
-        let (Some(pc), Some(sp)) = (registers.pc(), registers.sp()) else {
-            return Stack { frames: Vec::new(), end: End::Incomplete { at: 0, why: NO_REGISTER }, guessed: None };
+    /// The stack, and of each of its frames that are kept what is known of the registers.
+    pub(super) fn stack(mut self, registers: &Registers) -> (Stack, Vec<Registers>) {
+        let (Some(pc), Some(_)) = (registers.pc(), registers.sp()) else {
+            let end = End::Incomplete { at: 0, why: Obstacle::UnknownRegister };
+            return (Stack { frames: Vec::new(), left_out: None, end, guessed: None }, Vec::new());
         };
-        let address = CodeAddress::Exact(pc);
-        self.frames.push((address, sp));
-        let end = match self.walk(Frame { registers: *registers, address, trust: Trust::Tables }) {
+        let frame = Frame { registers: *registers, address: CodeAddress::Exact(pc), trust: Trust::Tables };
+        self.enter(frame);
+        let end = match self.walk(frame) {
             Ok(()) => End::Root,
-            Err(Dead { at, why }) => End::Incomplete { at, why },
+            Err(dead) => self.go_back(dead),
         };
-        let guessed = self.guessed.filter(|_| end == End::Root);
-        Stack { guessed, frames: self.frames.into_iter().map(|(address, _)| address).collect(), end }
+        let guessed = self.guessed.filter(|_| end == End::Root).map(|index| self.sure.len() + index);
+        self.tail.into_iter().for_each(|noted| self.sure.push(noted));
+        let guessed = guessed.map(|index| self.sure.kept_index(index));
+        let (noted, left_out) = self.sure.into_frames();
+        let (frames, registers) = noted.into_iter().map(|noted| (noted.address, noted.registers)).unzip();
+        (Stack { frames, left_out, end, guessed }, registers)
     }
 
-    /// Walks from a frame, which is already noted, to the root. On failure the frames noted are those that are certain.
+    /// Takes back what is not sure of a walk that ended early.
+    fn go_back(&mut self, dead: Dead) -> End {
+        let contradicted = self.unconfirmed.filter(|_| dead.why.is_contradiction());
+        match [self.unsure, contradicted].into_iter().flatten().min_by_key(|retreat| retreat.count) {
+            Some(Retreat { count, at }) => {
+                self.sure.truncate(count);
+                let why = if dead.why.is_contradiction() { Obstacle::NoFramePointer } else { dead.why };
+                End::Incomplete { at, why }
+            }
+            None => End::Incomplete { at: dead.at, why: dead.why },
+        }
+    }
+
+    /// Walks from a frame, which is already noted, to the root. On failure the frames noted are those that are certain, but for
+    /// the places to go back to.
     fn walk(&mut self, mut frame: Frame) -> Result<(), Dead> {
         loop {
-            let dead = |why| Dead { at: frame.address.raw(), why };
-            self.spend().map_err(dead)?;
-            if self.frames.len() >= MOST_FRAMES {
-                return Err(dead(TOO_DEEP));
-            }
+            let at = frame.address.raw();
+            let dead = |why| Dead { at, why };
+            self.may_go_on(frame.trust).map_err(dead)?;
             let Some(row) = self.unwinder.row(frame.address.lookup(), self.memory) else {
                 match self.without_table(&frame).map_err(dead)? {
                     None => return Ok(()),
@@ -120,19 +153,44 @@ impl<'a> Search<'a> {
                 continue;
             };
             if row.is_root() {
-                return if self.is_outermost(&frame) { Ok(()) } else { Err(dead(OLD_ROOT)) };
+                return if self.is_outermost(&frame) { Ok(()) } else { Err(dead(Obstacle::OldRoot)) };
             }
-            match row.cfa(&frame.registers, self.memory) {
-                Err(Missing::Register(RBP)) => return self.recover(&frame, &row),
-                Err(Missing::Register(_)) => return Err(dead(NO_REGISTER)),
-                Err(Missing::Memory) => return Err(dead(NO_MEMORY)),
-                Err(Missing::Unsupported) => return Err(dead(NO_RULE)),
-                Ok(cfa) => match self.step(&frame, &row, cfa).map_err(dead)? {
-                    None => return Ok(()),
-                    Some(caller) => frame = self.enter(caller),
-                },
+            let mut cfa = row.cfa(&frame.registers, self.memory);
+            if cfa == Err(Missing::Register(RBP)) {
+                let depth = self.unwinder.depth(frame.address.lookup(), self.memory);
+                let told = if frame.trust < Trust::Guess { self.only(&frame, &row, depth) } else { None };
+                let Some(told) = told else { return self.recover(&frame, &row, depth) };
+                frame = self.as_told(frame, &row, &told);
+                cfa = row.cfa(&frame.registers, self.memory);
+            }
+            let cfa = cfa.map_err(|missing| dead(self.obstacle(missing)))?;
+            match self.step(&frame, &row, cfa).map_err(dead)? {
+                None => return Ok(()),
+                Some(caller) => frame = self.enter(caller),
             }
         }
+    }
+
+    fn may_go_on(&mut self, trust: Trust) -> Result<(), Obstacle> {
+        if trust == Trust::Guess {
+            self.spend()?;
+            let most = Obstacle::TooManyFrames(MOST_GUESSED);
+            return if self.tail.len() < MOST_GUESSED { Ok(()) } else { Err(most) };
+        }
+        let most = Obstacle::TooManyFrames(MOST_FRAMES);
+        if self.sure.len() < MOST_FRAMES { Ok(()) } else { Err(most) }
+    }
+
+    fn obstacle(&self, missing: Missing) -> Obstacle {
+        match missing {
+            Missing::Register(_) => Obstacle::UnknownRegister,
+            Missing::Unsupported => Obstacle::UnknownRule,
+            Missing::Memory => self.no_memory(),
+        }
+    }
+
+    fn no_memory(&self) -> Obstacle {
+        self.memory.limit().map_or(Obstacle::Unreadable, Obstacle::NotCopied)
     }
 
     /// Whether the thread's first function is not further up the stack as well: a first one that is not the outermost is
@@ -160,29 +218,33 @@ impl<'a> Search<'a> {
     }
 
     fn enter(&mut self, frame: Frame) -> Frame {
-        self.frames.push((frame.address, frame.registers.sp().unwrap_or_default()));
+        let noted = Noted { address: frame.address, registers: frame.registers };
+        match frame.trust {
+            Trust::Guess => self.tail.push(noted),
+            Trust::Tables | Trust::Code => self.sure.push(noted),
+        }
         frame
     }
 
-    fn spend(&mut self) -> Result<(), &'static str> {
-        self.effort = self.effort.checked_sub(1).ok_or(GIVEN_UP)?;
+    fn spend(&mut self) -> Result<(), Obstacle> {
+        self.effort = self.effort.checked_sub(1).ok_or(Obstacle::GivenUp)?;
         Ok(())
     }
 
     /// The caller, once it is known where its frame is; `None` if there is none, at the root.
-    fn step(&mut self, frame: &Frame, row: &Row, cfa: u64) -> Result<Option<Frame>, &'static str> {
+    fn step(&mut self, frame: &Frame, row: &Row, cfa: u64) -> Result<Option<Frame>, Obstacle> {
         let upwards = frame.registers.sp().is_some_and(|sp| cfa > sp);
         // A signal handler may run on a stack of its own, and an expression may lead to another stack on purpose.
         let may_leave = row.signal || (matches!(row.cfa, Cfa::Expression(_)) && frame.trust == Trust::Tables);
         if !upwards && !may_leave {
-            return Err(DOWNWARDS);
+            return Err(Obstacle::Downwards);
         }
         let far = frame.registers.sp().is_none_or(|sp| cfa.wrapping_sub(sp) > FAR);
         if frame.trust == Trust::Guess && far {
-            return Err(DOWNWARDS);
+            return Err(Obstacle::Downwards);
         }
-        let registers = row.caller(cfa, &frame.registers, self.memory).map_err(|_| NO_MEMORY)?;
-        let pc = registers.pc().ok_or(NO_MEMORY)?;
+        let registers = row.caller(cfa, &frame.registers, self.memory).map_err(|_| self.no_memory())?;
+        let pc = registers.pc().ok_or(Obstacle::Unreadable)?;
         let caller = |address| Frame { registers, address, trust: frame.trust };
         if row.signal {
             return Ok(Some(caller(CodeAddress::Exact(pc))));
@@ -190,7 +252,7 @@ impl<'a> Search<'a> {
         match self.unwinder.call_site(pc, self.memory) {
             CallSite::Direct(target) if frame.trust > Trust::Tables => {
                 if !self.unwinder.leads_to(target, row.function.start, self.memory) {
-                    return Err(WRONG_CALL);
+                    return Err(Obstacle::OtherCall);
                 }
             }
             CallSite::Direct(_) | CallSite::Indirect => {}
@@ -200,16 +262,16 @@ impl<'a> Search<'a> {
     }
 
     /// The kernel and the C library put some return addresses on the stack themselves.
-    fn entered_without_call(&mut self, pc: u64, trust: Trust) -> Result<(), &'static str> {
+    fn entered_without_call(&mut self, pc: u64, trust: Trust) -> Result<(), Obstacle> {
         let row = self.unwinder.row(CodeAddress::Return(pc).lookup(), self.memory);
         match row {
             Some(row) if row.signal || (row.is_root() && trust < Trust::Guess) => Ok(()),
-            _ => Err(NO_CALL),
+            _ => Err(Obstacle::NoCall),
         }
     }
 
     /// Code without rules: a hand-written wrapper of a system call, a linker's stub, or where the program starts, which has no caller.
-    fn without_table(&mut self, frame: &Frame) -> Result<Option<Frame>, &'static str> {
+    fn without_table(&mut self, frame: &Frame) -> Result<Option<Frame>, Obstacle> {
         let address = frame.address.lookup();
         let entry = self.unwinder.module(address, self.memory).map(|module| module.entry);
         if entry.is_some_and(|entry| (entry..entry + START).contains(&address)) {
@@ -221,10 +283,10 @@ impl<'a> Search<'a> {
             return Ok(None);
         }
         let is_on_top = self.innermost(frame).is_some_and(|pc| self.is_in_syscall(pc) || self.is_in_stub(pc));
-        let sp = frame.registers.sp().filter(|_| is_on_top).ok_or(NO_TABLE)?;
-        let pc = self.memory.stack(sp).ok_or(NO_MEMORY)?;
+        let sp = frame.registers.sp().filter(|_| is_on_top).ok_or(Obstacle::NoTable)?;
+        let pc = self.memory.stack(sp).ok_or_else(|| self.no_memory())?;
         if self.unwinder.call_site(pc, self.memory) == CallSite::None {
-            return Err(NO_TABLE);
+            return Err(Obstacle::NoTable);
         }
         let mut registers = Registers::blocked(sp.wrapping_add(8), pc);
         registers.set(RBP, frame.registers.get(RBP));
@@ -234,7 +296,7 @@ impl<'a> Search<'a> {
     /// The instruction that the thread is at, if that is in this frame.
     fn innermost(&self, frame: &Frame) -> Option<u64> {
         match frame.address {
-            CodeAddress::Exact(pc) if self.frames.len() == 1 => Some(pc),
+            CodeAddress::Exact(pc) if self.sure.len() + self.tail.len() == 1 => Some(pc),
             _ => None,
         }
     }
@@ -250,42 +312,57 @@ impl<'a> Search<'a> {
         code::jump(pc, self.memory).is_some_and(|jump| jump.is_ip_rel_memory_operand())
     }
 
-    /// Walks on from a frame whose rule needs the frame pointer, which is not known.
-    fn recover(&mut self, frame: &Frame, row: &Arc<Row>) -> Result<(), Dead> {
+    /// The frame with the frame pointer that its code tells. What could be wrong about it is noted, to go back to.
+    fn as_told(&mut self, frame: Frame, row: &Row, told: &Told) -> Frame {
+        let here = Retreat { count: self.sure.len(), at: frame.address.raw() };
+        let site = self.call_site_with(&frame, row, told.rbp);
+        if told.is_chosen || site.is_none_or(|site| site == CallSite::None) {
+            self.unsure.get_or_insert(here);
+        } else if site != Some(CallSite::Direct(row.function.start)) {
+            self.unconfirmed.get_or_insert(here);
+        }
+        let mut frame = Frame { trust: Trust::Code, ..frame };
+        frame.registers.set(RBP, Some(told.rbp));
+        frame
+    }
+
+    /// Walks on from a frame whose rule needs the frame pointer, which has to be searched for, or was further in.
+    fn recover(&mut self, frame: &Frame, row: &Arc<Row>, depth: Depth) -> Result<(), Dead> {
         let at = frame.address.raw();
         let sp = frame.registers.get(RSP).unwrap_or_default();
         let key = (at, sp, frame.trust);
         if self.failed.contains(&key) {
-            return Err(Dead { at, why: NO_FRAME_POINTER });
+            return Err(Dead { at, why: Obstacle::NoFramePointer });
         }
-        let depth = self.unwinder.depth(frame.address.lookup(), self.memory);
-        let least = sp.saturating_add(depth.least);
-        let range = least..least.saturating_add(depth.slack.max(8));
-        let found = match self.only(frame, row, &range, depth) {
-            Some(rbp) => self.attempt(&Frame { trust: frame.trust.max(Trust::Code), ..*frame }, row, rbp),
-            None => self.guess(&Frame { trust: Trust::Guess, ..*frame }, row, range),
+        let told = if frame.trust == Trust::Guess { self.only(frame, row, depth) } else { None };
+        let frame = Frame { trust: Trust::Guess, ..*frame };
+        let found = match told {
+            Some(told) => self.attempt(&frame, row, told.rbp),
+            None => self.guess(&frame, row, reach(&frame, depth)),
         };
         if found {
             return Ok(());
         }
         if self.effort == 0 {
-            return Err(Dead { at, why: GIVEN_UP });
+            return Err(Dead { at, why: Obstacle::GivenUp });
         }
         self.failed.insert(key);
-        Err(Dead { at, why: NO_FRAME_POINTER })
+        // Where memory ended, what was tried may have been right.
+        Err(Dead { at, why: self.memory.limit().map_or(Obstacle::NoFramePointer, Obstacle::NotCopied) })
     }
 
     /// The frame pointer, if the code leaves no choice: because it tells, or because it aligned the stack and of the few
     /// places that come into question only one is that of a return address to a call of this function.
-    fn only(&mut self, frame: &Frame, row: &Row, range: &Range<u64>, depth: Depth) -> Option<u64> {
+    fn only(&mut self, frame: &Frame, row: &Row, depth: Depth) -> Option<Told> {
+        let range = reach(frame, depth);
         if depth.slack == 0 {
-            return Some(range.start);
+            return Some(Told { rbp: range.start, is_chosen: false });
         }
         if depth.slack >= Depth::MOST {
             return None;
         }
         let mut possible = Vec::new();
-        for rbp in range.clone().step_by(8) {
+        for rbp in range.step_by(8) {
             match self.call_site_with(frame, row, rbp)? {
                 CallSite::Direct(target) if self.unwinder.leads_to(target, row.function.start, self.memory) => {
                     possible.push((rbp, target == row.function.start));
@@ -294,11 +371,12 @@ impl<'a> Search<'a> {
                 CallSite::Direct(_) | CallSite::None => {}
             }
         }
+        let is_chosen = possible.len() > 1;
         if possible.iter().any(|(_, direct)| *direct) {
             possible.retain(|(_, direct)| *direct);
         }
         match possible[..] {
-            [(rbp, _)] => Some(rbp),
+            [(rbp, _)] => Some(Told { rbp, is_chosen }),
             _ => None,
         }
     }
@@ -307,7 +385,7 @@ impl<'a> Search<'a> {
     /// leave frames out. But where it is not of a direct call of this function, and there is one further out, then this
     /// must be on the way too; else what came first was an old frame.
     fn guess(&mut self, frame: &Frame, row: &Row, range: Range<u64>) -> bool {
-        let noted = self.frames.len();
+        let noted = self.tail.len();
         let mut first: Option<Vec<Noted>> = None;
         for rbp in range.step_by(8) {
             let Some(site) = self.call_site_with(frame, row, rbp) else { break };
@@ -320,8 +398,8 @@ impl<'a> Search<'a> {
                     self.guessed = Some(noted);
                     return true;
                 }
-                None => first = Some(self.frames.split_off(noted)),
-                Some(walk) if walk.contains(&self.frames[noted]) => break,
+                None => first = Some(self.tail.split_off(noted)),
+                Some(walk) if walk.iter().any(|frame| frame.is_same(&self.tail[noted])) => break,
                 Some(_) => {
                     self.guessed = Some(noted);
                     return true;
@@ -329,8 +407,8 @@ impl<'a> Search<'a> {
             }
         }
         let Some(first) = first else { return false };
-        self.frames.truncate(noted);
-        self.frames.extend(first);
+        self.tail.truncate(noted);
+        self.tail.extend(first);
         self.guessed = Some(noted);
         true
     }
@@ -356,7 +434,7 @@ impl<'a> Search<'a> {
     fn attempt(&mut self, frame: &Frame, row: &Row, rbp: u64) -> bool {
         let mut frame = *frame;
         frame.registers.set(RBP, Some(rbp));
-        let noted = self.frames.len();
+        let noted = self.tail.len();
         let Ok(cfa) = row.cfa(&frame.registers, self.memory) else { return false };
         let reached = match self.step(&frame, row, cfa) {
             Ok(None) => true,
@@ -367,8 +445,14 @@ impl<'a> Search<'a> {
             Err(_) => false,
         };
         if !reached {
-            self.frames.truncate(noted);
+            self.tail.truncate(noted);
         }
         reached
     }
+}
+
+/// Where the frame pointer may be.
+fn reach(frame: &Frame, depth: Depth) -> Range<u64> {
+    let least = frame.registers.sp().unwrap_or_default().saturating_add(depth.least);
+    least..least.saturating_add(depth.slack.max(8))
 }

@@ -7,8 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::channel;
 
-use pollscope_stacks::capture::Capturer;
-use pollscope_stacks::thread::ThreadRef;
+use pollscope_stacks::capture::{Capture, Capturer};
+use pollscope_stacks::maps::Maps;
+use pollscope_stacks::memory;
+use pollscope_stacks::process::Process;
+use pollscope_stacks::thread::{State, ThreadRef};
+use pollscope_stacks::unwind::{Memory, Registers, Unwinder};
 
 use crate::support::capture_in;
 
@@ -51,11 +55,53 @@ fn load(name: &str, flags: &[&str]) -> Adversary {
 struct Found {
     right: u64,
     guessed: u64,
+    /// Frames of stacks of which only a part was copied.
+    of_parts: usize,
+}
+
+/// The first bytes of a stack of this process, copied.
+struct Part<'a> {
+    start: u64,
+    bytes: &'a [u8],
+}
+
+impl Memory for Part<'_> {
+    fn stack(&mut self, address: u64) -> Option<u64> {
+        let at = usize::try_from(address.checked_sub(self.start)?).ok()?;
+        self.bytes.get(at..at.checked_add(8)?)?.try_into().ok().map(u64::from_le_bytes)
+    }
+
+    fn code(&mut self, address: u64, into: &mut [u8]) -> usize {
+        memory::read(&Process::current(), address, into)
+    }
+
+    fn limit(&self) -> Option<u64> {
+        Some(self.bytes.len() as u64)
+    }
+}
+
+/// However much of the stack is copied, what is found in it are the innermost frames of the whole; returns how many, in all.
+#[track_caller]
+fn check_parts(unwinder: &mut Unwinder, capture: &Capture) -> usize {
+    let State::InSyscall { sp, pc, .. } = capture.state else { panic!("{capture:?}") };
+    let whole = &capture.stack;
+    let mut copy = vec![0; 16 << 10];
+    let copied = memory::read(&Process::current(), sp, &mut copy);
+    let parts = (0..24).map(|step| (64 + step * step * 24).min(copied));
+    let frames = |bytes| {
+        let part = unwinder.unwind(&Registers::blocked(sp, pc), &mut Part { start: sp, bytes: &copy[..bytes] });
+        let is_sure = part.is_complete() || part.guessed.is_none();
+        let is_right = part.is_complete() || whole.frames.starts_with(&part.frames);
+        assert!(is_sure && is_right, "{bytes} bytes: {part:x?}\nwhole: {whole:x?}");
+        if part.is_complete() { 0 } else { part.frames.len() }
+    };
+    parts.map(frames).sum()
 }
 
 /// Walks down by as many numbers, and captures each at the bottom.
 fn walks(capturer: &mut Capturer, name: &str, flags: &[&str], numbers: u64) -> Found {
     let adversary = load(name, flags);
+    let mut unwinder = Unwinder::new(Maps::read(&Process::current()).unwrap());
     let mut found = Found::default();
     for number in 1..=numbers {
         let (wait_for, mut go) = std::io::pipe().unwrap();
@@ -88,6 +134,9 @@ fn walks(capturer: &mut Capturer, name: &str, flags: &[&str], numbers: u64) -> F
         if !right {
             eprintln!("{}", text());
         }
+        if right && number % 8 == 0 {
+            found.of_parts += check_parts(&mut unwinder, &capture);
+        }
         found.right += u64::from(right && capture.stack.is_complete());
         found.guessed += u64::from(capture.stack.guessed.is_some());
         go.write_all(&[1]).unwrap();
@@ -114,5 +163,6 @@ fn every_frame_is_right() {
         assert!(found.right >= 399, "{name}: {} of 400", found.right);
         // Some walks have no function in them that does not tell, and some do: both are tested.
         assert!((1..400).contains(&found.guessed), "{name}: {} guessed", found.guessed);
+        assert!(found.of_parts > 1_000, "{name}: {} frames", found.of_parts);
     }
 }

@@ -40,7 +40,7 @@ fn read_of_an_empty_pipe() {
     let capture = check(&blocked, "read");
     let call = capture.syscall.unwrap();
     assert_eq!(call.bytes, Some(100));
-    assert!(call.path.unwrap().to_str().unwrap().starts_with("pipe:["));
+    assert!(call.path().unwrap().to_str().unwrap().starts_with("pipe:["));
     writer.write_all(&[1]).unwrap();
     blocked.handle.join().unwrap();
 }
@@ -101,7 +101,7 @@ fn accept() {
     let address = listener.local_addr().unwrap();
     let blocked = spawn(move || drop(listener.accept()));
     let capture = check(&blocked, "accept4");
-    assert!(capture.syscall.unwrap().path.unwrap().to_str().unwrap().starts_with("socket:["));
+    assert!(capture.syscall.unwrap().path().unwrap().to_str().unwrap().starts_with("socket:["));
     TcpStream::connect(address).unwrap();
     blocked.handle.join().unwrap();
 }
@@ -143,15 +143,17 @@ fn wait_call(thread: &ThreadRef) -> &'static str {
 
 #[test]
 fn poll() {
+    use std::os::fd::AsRawFd as _;
     let (reader, writer) = std::io::pipe().unwrap();
+    let fd = reader.as_raw_fd();
+    let pipe = std::fs::read_link(format!("/proc/self/fd/{fd}")).unwrap();
     let blocked = spawn(move || {
-        use std::os::fd::AsRawFd as _;
         let mut file = libc::pollfd { fd: reader.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one valid `pollfd`, and the count says so.
         assert_eq!(unsafe { libc::poll(&raw mut file, 1, 30_000) }, 1);
     });
     let capture = check(&blocked, "poll");
-    assert_eq!(capture.syscall.unwrap().to_string(), "poll(1 file, at most 30000 ms)");
+    assert_eq!(capture.syscall.unwrap().to_string(), format!("poll(fd {fd} {pipe:?}, at most 30000 ms)"));
     drop(writer);
     blocked.handle.join().unwrap();
 }

@@ -106,7 +106,7 @@ fn sample(thread: &ThreadRef, counts: &Counts, handle: JoinHandle<()>) -> (u64, 
                 samples += 1;
                 interrupting += u64::from(sample.interrupted_call());
             }
-            Err(SampleError::TimedOut | SampleError::Unreadable) => unknown += 1,
+            Err(SampleError::TimedOut | SampleError::NotOnCpu | SampleError::Unreadable) => unknown += 1,
             Err(SampleError::NotRunning) => {}
             Err(error) => panic!("{error}"),
         }

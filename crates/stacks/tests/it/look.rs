@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pollscope_base::{Cause, Evidence};
-use pollscope_stacks::look::{Look, Looker, NamedLook, Namer, Observation, SyscallSamples};
+use pollscope_stacks::look::{Early, Look, Looker, NamedLook, NamedSeen, Namer, Observation, SyscallSamples};
 use pollscope_stacks::process::Process;
 use pollscope_stacks::thread::{ThreadRef, read_state};
 
@@ -66,11 +66,19 @@ fn a_blocked_thread_of_another_process_has_its_line_its_call_and_its_cause() {
     looker.prepare();
     let look = look_until(&mut looker, &thread, |look| look.off_cpu.is_some());
     let mut samples = SyscallSamples::default();
-    samples.count(&thread.process, &read_state(&thread).unwrap());
+    samples.count(&thread, &read_state(&thread).unwrap());
     let named = namer.name(&look);
-    let looks = [named.clone()];
-    let observation =
-        Observation { looks: &looks, samples: &samples, split: None, suspended_ns: 0, duration_ns: 50, end_ns: 150 };
+    let seen = [NamedSeen { named: named.clone(), looks: 1, ns: 50 }];
+    let suspended = Default::default();
+    let observation = Observation {
+        seen: &seen,
+        early: Early::default(),
+        samples: &samples,
+        split: None,
+        quota: None,
+        suspended,
+        duration_ns: 50,
+    };
     let evidence = observation.evidence();
     assert_eq!(evidence.cause, Some(Cause::BlockingCall));
     let call = evidence.call.unwrap();

@@ -4,6 +4,9 @@
 mod adversary;
 mod blocked;
 mod broken;
+mod calls;
+mod deep;
+mod holder;
 mod interrupted;
 mod look;
 mod process;

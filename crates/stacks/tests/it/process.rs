@@ -68,7 +68,7 @@ fn check(on_main_thread: bool) -> ThreadRef {
     let frames: Vec<u64> = first.stack.frames.iter().map(|frame| frame.raw()).collect();
     assert!(first.stack.is_complete(), "{:?}", first.stack.end);
     assert!(frames.ends_with(&truth[1..]), "{frames:#x?}\ntruth: {truth:#x?}");
-    assert!(first.syscall.as_ref().unwrap().path.as_ref().unwrap().to_str().unwrap().starts_with("pipe:["));
+    assert!(first.syscall.as_ref().unwrap().path().unwrap().to_str().unwrap().starts_with("pipe:["));
     for _ in 0..100 {
         assert_eq!(capture_in(&mut capturer, &thread, "read"), first);
     }

@@ -4,14 +4,16 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pollscope_stacks::capture::Capturer;
+use pollscope_stacks::look::{Look, Looker};
 use pollscope_stacks::process::Process;
-use pollscope_stacks::signal::{SampleError, Sampler};
+use pollscope_stacks::signal::{MOST_WHOLE, SampleError, Sampler};
 use pollscope_stacks::thread::ThreadRef;
+use pollscope_stacks::unwind::{End, Obstacle, Stack};
 
-use crate::support::{PATIENCE, capture_in, name, spawn};
+use crate::support::{PATIENCE, capture_in, name, spawn, truth};
 
 #[inline(never)]
 fn spin_outer(stop: &AtomicBool) -> u64 {
@@ -69,6 +71,72 @@ fn a_thousand_samples_of_a_spinning_thread() {
     stop.store(true, Ordering::Relaxed);
     spinning.handle.join().unwrap();
     assert_eq!((complete, right), (SAMPLES, SAMPLES));
+}
+
+#[test]
+fn of_a_deep_stack_as_much_is_right_as_was_copied() {
+    const MORE: Obstacle = Obstacle::NotCopied(MOST_WHOLE as u64);
+
+    #[inline(never)]
+    fn down(levels: usize, spin: &mut dyn FnMut()) -> usize {
+        let mut bytes = [levels as u8; 8 << 10];
+        black_box(&mut bytes);
+        let deeper = if levels == 0 {
+            spin();
+            0
+        } else {
+            down(levels - 1, spin)
+        };
+        deeper + black_box(usize::from(bytes[levels]))
+    }
+    let _one = one();
+    let sampler = Sampler::install().unwrap();
+    let mut capturer = Capturer::new();
+    for (levels, is_whole) in [(3, true), (33, true), (200, true), (400, false)] {
+        let (tell, hear) = channel();
+        let stop = Arc::new(AtomicBool::new(false));
+        let theirs = stop.clone();
+        let spin = move || {
+            tell.send((ThreadRef::current(), truth())).unwrap();
+            black_box(spin_outer(&theirs));
+        };
+        let thread = std::thread::Builder::new().stack_size(16 << 20);
+        let handle = thread.spawn(move || black_box(down(levels, &mut { spin }))).unwrap();
+        let (asked, truth) = hear.recv().unwrap();
+        let begin = Instant::now();
+        let stack = loop {
+            assert!(begin.elapsed() < PATIENCE, "never sampled");
+            match sampler.sample_up_to(MOST_WHOLE, &asked, PATIENCE) {
+                Ok(sample) => break capturer.unwind_sample(&sample).unwrap(),
+                Err(SampleError::NotRunning) => {}
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let mut looker = Looker::new(asked.process);
+        // One that got no CPU in time for the larger copy shows less.
+        let is_partial = |stack: &Stack| matches!(stack.end, End::Incomplete { why, .. } if why != MORE);
+        let looked = loop {
+            assert!(begin.elapsed() < PATIENCE, "never looked at");
+            match looker.look(&asked, 0) {
+                Some(Look { stack: Some(stack), off_cpu: None, .. }) if !is_partial(&stack) => break stack,
+                _ => {}
+            }
+        };
+        stop.store(true, Ordering::Relaxed);
+        handle.join().unwrap();
+        for stack in [stack, looked] {
+            let is_as_expected = match stack.end {
+                End::Root => is_whole,
+                End::Incomplete { why, .. } => !is_whole && why == MORE,
+            };
+            assert!(is_as_expected, "{levels}: {:?}", stack.end);
+            let frames: Vec<u64> = stack.frames.iter().map(|frame| frame.raw()).collect();
+            let own = frames.iter().position(|address| *address == truth[1]).expect("the caller");
+            let known = frames.len() - own;
+            assert_eq!(frames[own..], truth[1..=known], "{levels}");
+            assert!(if is_whole { known == truth.len() - 1 } else { (240..260).contains(&known) }, "{levels}: {known}");
+        }
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ macro_rules! numbers {
 numbers! {
     SYS_accept4 SYS_access SYS_arch_prctl SYS_bind SYS_brk SYS_clock_gettime SYS_clock_nanosleep SYS_clone3 SYS_close SYS_dup2
     SYS_execve SYS_exit SYS_exit_group SYS_fcntl SYS_fstat SYS_futex SYS_getcwd SYS_getdents64 SYS_getpid SYS_getrandom
-    SYS_getsockname SYS_gettid SYS_getuid SYS_ioctl SYS_listen SYS_lseek SYS_madvise SYS_mmap SYS_mprotect SYS_mremap SYS_munmap
+    SYS_getpeername SYS_getsockname SYS_gettid SYS_getuid SYS_ioctl SYS_listen SYS_lseek SYS_madvise SYS_mmap SYS_mprotect SYS_mremap SYS_munmap
     SYS_newfstatat SYS_openat SYS_pipe2 SYS_poll SYS_prctl SYS_pread64 SYS_prlimit64 SYS_process_vm_readv SYS_read SYS_readlink
     SYS_recvfrom SYS_restart_syscall SYS_rseq SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigreturn SYS_rt_tgsigqueueinfo
     SYS_sched_getaffinity SYS_sched_getattr SYS_sched_setaffinity SYS_sched_setattr SYS_sched_yield SYS_sendto

@@ -183,6 +183,8 @@ fn stack_without_lines(expected: CaptureNote, functions: bool) {
             .iter()
             .any(|frame| frame.function.as_deref().is_some_and(|function| function.contains("watchdog::obstructed")));
         assert_eq!(named, functions, "{evidence:#?}");
+        let sentence = evidence.sentence(poll.duration).unwrap();
+        assert_eq!(sentence.contains(" in it::"), functions, "{sentence}");
     }
     assert_eq!(snapshot.capture_notes, [expected]);
 }

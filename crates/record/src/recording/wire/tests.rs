@@ -483,3 +483,18 @@ fn the_example_is_what_is_written() {
     let written: String = to_json(&bare()).unwrap().lines().map(shorten).collect();
     assert_eq!(include_str!("example.json"), written);
 }
+
+/// Few services have one: what has none is written as ever.
+#[test]
+fn a_quota_is_written_where_it_is_known_and_read_again() {
+    let mut recording = full();
+    assert!(value(&recording).pointer("/runs/0/slow_polls/0/quota").is_none());
+    let quota = Quota { quota_ns: 20, period_ns: 100, periods: 5, throttled_periods: 4, throttled_ns: 410 };
+    recording.runs[0].slow_polls[0].detail = Some(Box::new(Detail { quota: Some(quota), ..Detail::default() }));
+    let json = value(&recording);
+    let expected = r#"{"quota_ns":20,"period_ns":100,"periods":5,"throttled_periods":4,"throttled_ns":410}"#;
+    let expected: Value = serde_json::from_str(expected).unwrap();
+    assert_eq!(json["runs"][0]["slow_polls"][0]["quota"], expected);
+    let read = super::from_json(json.to_string().as_bytes()).unwrap();
+    assert_eq!(read.runs[0].slow_polls[0].detail.as_ref().and_then(|detail| detail.quota), Some(quota));
+}

@@ -11,7 +11,7 @@ use super::stacks::{self, StackId};
 use crate::message::Message;
 use crate::recording::{
     Blame, BusyShare, Cause, Completeness, Coverage, Detail, Dist, Ended, Frame, Holder, InputEvents, Interval, Ledger,
-    Lines, Merge, Place, Pool, Precision, Run, Shared, Site, SlowPoll, Span, Subject, Syscall, Text, Waiter,
+    Lines, Merge, Place, Pool, Precision, Quota, Run, Shared, Site, SlowPoll, Span, Subject, Syscall, Text, Waiter,
 };
 
 /// A run.
@@ -158,6 +158,7 @@ pub(super) struct SlowPoll2 {
     #[serde(deserialize_with = "stacks::places")]
     places: Vec<Place>,
     holder: Option<Holder>,
+    quota: Option<Quota>,
     #[serde(deserialize_with = "bounded::present")]
     stack_complete: Option<bool>,
     #[serde(deserialize_with = "bounded::present")]
@@ -180,6 +181,7 @@ impl From<SlowPoll2> for SlowPoll {
             share_ns: first.share_ns,
             more_places: places.collect(),
             holder: poll.holder,
+            quota: poll.quota,
         };
         SlowPoll {
             id: poll.id,
@@ -309,6 +311,9 @@ struct WrittenPoll<'a> {
     cause: &'a Option<Cause>,
     places: Vec<WrittenPlace<'a>>,
     holder: Option<&'a Holder>,
+    /// Only where it is known: few services have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quota: Option<Quota>,
     stack_complete: Option<bool>,
     blame: Option<WrittenBlame>,
     worst_waiter: &'a Option<Box<Waiter>>,
@@ -348,6 +353,7 @@ impl<'a> WrittenPoll<'a> {
             cause: &poll.cause,
             places: places.chain(more.map(|place| WrittenPlace::of(place, ids))).collect(),
             holder: detail.and_then(|detail| detail.holder.as_ref()),
+            quota: detail.and_then(|detail| detail.quota),
             stack_complete: poll.stack_complete,
             blame: poll.blame.map(WrittenBlame::from),
             worst_waiter: &poll.worst_waiter,

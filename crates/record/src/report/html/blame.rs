@@ -48,19 +48,12 @@ fn longest<'a>(group: &ByGroup<'a>, blockers: &[Blocker]) -> Vec<Option<&'a Slow
     for (_, poll) in group.slow_polls().filter(|(_, poll)| !poll.stack.is_empty()) {
         for (blocker, found) in blockers.iter().zip(&mut longest) {
             let is_longer = found.is_none_or(|found| poll.duration_ns > found.duration_ns);
-            if is_longer && poll.duration_ns <= blocker.worst_ns && is_of(poll, blocker) {
+            if is_longer && poll.duration_ns <= blocker.worst_ns && blocker.is_of(poll) {
                 *found = Some(poll);
             }
         }
     }
     longest
-}
-
-fn is_of(poll: &SlowPoll, blocker: &Blocker) -> bool {
-    poll.blocking_line.as_deref() == blocker.line
-        && poll.cause.as_ref() == blocker.cause
-        && poll.syscall.as_ref().map(|call| call.name.as_str()) == blocker.call
-        && (blocker.line.is_some() || poll.spawned_at.as_deref() == blocker.spawned_at)
 }
 
 fn blocker_row(index: usize, group: &ByGroup, blocker: &Blocker, longest: Option<&SlowPoll>) -> Vec<Cell> {
@@ -85,7 +78,8 @@ fn blocker_row(index: usize, group: &ByGroup, blocker: &Blocker, longest: Option
 
 /// The line, with the stack of its longest poll behind it.
 fn line(blocker: &Blocker, longest: Option<&SlowPoll>) -> Markup {
-    let shown = place(&blocker.place());
+    let caller = blocker.caller.map_or(String::new(), |caller| format!(", called from {caller}"));
+    let shown = place(&format!("{}{caller}", blocker.place()));
     let Some(poll) = longest else { return html! { code { (shown) } } };
     let more = poll.stack.len().saturating_sub(FRAMES) as u64;
     html! {

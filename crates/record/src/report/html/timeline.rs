@@ -183,13 +183,21 @@ fn still_running(index: usize, mode: &ByGroup) -> Markup {
             @for poll in open.iter().take(LISTED) {
                 li {
                     (at_second(poll)) " " (sentence(&still_executing(poll)))
-                    @if let Some(line) = &poll.blocking_line { " at " code { (super::text::place(line)) } }
+                    (blocked_at(poll))
                     @if let Some(cause) = &poll.cause { " (" (name(cause)) ")" }
                     (where_and_for_whom(poll))
                 }
             }
         }
         @if open.len() > LISTED { p.dim { "and " (open.len() - LISTED) " more" } }
+    }
+}
+
+/// The line, or the function where the line is not known.
+fn blocked_at(poll: &SlowPoll) -> Markup {
+    html! {
+        @if let Some(line) = &poll.blocking_line { " at " code { (super::text::place(line)) } }
+        @else if let Some(function) = &poll.function { " within " code { (name(function)) } }
     }
 }
 
@@ -206,7 +214,7 @@ fn list(index: usize, mode: &ByGroup) -> Markup {
                         @if mode.rounds.len() > 1 { "round " (round) " " }
                         (at_second(poll)) " " (sentence(&executing(poll)))
                         @if let Some(call) = &poll.syscall { " in " (sentence(&call.text)) }
-                        @if let Some(line) = &poll.blocking_line { " at " code { (super::text::place(line)) } }
+                        (blocked_at(poll))
                         @if let Some(cause) = &poll.cause { " (" (name(cause)) ")" }
                         (where_and_for_whom(poll))
                     }

@@ -43,6 +43,10 @@ pub(super) fn who_blocked(page: &Page) -> Vec<Line> {
             let name = if row == 0 { mode.name } else { "" };
             let start = Line::new().left(Ink::Mode(index), &cut(name, table.mode), table.mode);
             lines.push(table.row(start, mode, blocker));
+            if let Some(caller) = blocker.caller_among(&rows) {
+                let from = cut_start(caller, table.place.saturating_sub("  from ".len() + 2));
+                lines.push(Line::new().blank(table.mode).text(Ink::Dim, &format!("  from {from}")));
+            }
         }
     }
     if table.has_time && page.modes.iter().any(|mode| mode.first().subject.target().is_some() && mode.ledger.is_none())

@@ -5,7 +5,7 @@ use super::{NARROW, Page, WIDE};
 use crate::by_group::ByGroup;
 use crate::recording::{Site, SlowPoll};
 use crate::report::measures::{Figure, PRICE, nanos, whole};
-use crate::report::slow_poll::{executing, holder, places, still_executing};
+use crate::report::slow_poll::{at, executing, holder, places, still_executing};
 use crate::units::{format_count, format_ns, format_percent, format_ratio, plural};
 
 const COUNTS: [Figure; 5] = [
@@ -235,7 +235,7 @@ pub(super) fn stalls_open(page: &Page) -> Vec<Line> {
         lines.push(Line::new().text(Ink::Title, title).blank(2).text(Ink::Mode(index), name));
         for poll in open.iter().take(OPEN) {
             let prefix = Line::new().text(Ink::Dim, &format!("+{:.2} s", poll.start_ns as f64 / 1e9)).blank(1);
-            let at = poll.blocking_line.as_ref().map_or(String::new(), |line| format!(", at {line}"));
+            let at = at(poll);
             lines.extend(paragraph(prefix, Ink::Plain, &(still_executing(poll) + &at), page.width));
             lines.extend(where_and_for_whom(page, poll));
         }
