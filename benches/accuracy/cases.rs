@@ -1,4 +1,4 @@
-//! What tasks do in the matrix: calls that block, and loads that compute. Each says on which of its lines.
+//! What tasks do: calls that block, and loads that compute. Each says on which of its lines.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,55 +14,68 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use pollscope_probe::Cause;
+use tokio::runtime::Handle;
+
+use super::truth::Did;
 
 /// How long each of them blocks or computes, about.
 pub(crate) const BLOCK: Duration = Duration::from_millis(60);
 
-/// The first and the last line that may be named.
-pub(crate) type Lines = (u32, u32);
-
 pub(crate) struct Case {
     pub(crate) name: &'static str,
-    /// What may be said of it.
-    pub(crate) causes: &'static [Cause],
-    pub(crate) run: fn() -> Lines,
+    /// What it does off the CPU, as far as it is.
+    pub(crate) off_cpu: &'static [Cause],
+    /// Gets everything ready, on another thread than the runtime's, and gives what the poll is to do.
+    pub(crate) prepare: fn(&Handle) -> Load,
 }
 
-const CALL: &[Cause] = &[Cause::BlockingCall];
-const LOCK: &[Cause] = &[Cause::Lock];
-const CPU: &[Cause] = &[Cause::Cpu];
-/// Writing to a file system in memory computes.
-const DISK: &[Cause] = &[Cause::BlockingCall, Cause::Cpu];
+pub(crate) type Load = Box<dyn FnOnce() -> Did + Send>;
+
+pub(crate) const CALL: &[Cause] = &[Cause::BlockingCall];
+pub(crate) const LOCK: &[Cause] = &[Cause::Lock];
+/// What only computes may wait for a page.
+pub(crate) const NONE: &[Cause] = &[Cause::PageFault];
+/// Syncing may be waiting for a lock of the file system's.
+const DISK: &[Cause] = &[Cause::BlockingCall];
+
+/// A case that needs nothing to be got ready.
+macro_rules! case {
+    ($name:expr, $off_cpu:expr, $run:expr) => {
+        Case { name: $name, off_cpu: $off_cpu, prepare: |_| Box::new($run) }
+    };
+}
+pub(crate) use case;
 
 #[rustfmt::skip]
 pub(crate) const CASES: [Case; 20] = [
-    Case { name: "thread::sleep", causes: CALL, run: || at((thread::sleep(BLOCK), line!()).1) },
-    Case { name: "write to a full pipe", causes: CALL, run: full_pipe },
-    Case { name: "std Mutex", causes: LOCK, run: mutex },
-    Case { name: "std RwLock", causes: LOCK, run: read_write_lock },
-    Case { name: "parking_lot Mutex", causes: LOCK, run: parking_lot },
-    Case { name: "TcpStream read", causes: CALL, run: tcp },
-    Case { name: "Command::status", causes: CALL, run: || at((Command::new("sleep").arg("0.06").status(), line!()).1) },
-    Case { name: "Command::output", causes: CALL, run: || at((Command::new("sleep").arg("0.06").output(), line!()).1) },
-    Case { name: "sync_all in a loop", causes: DISK, run: sync },
-    Case { name: "mpsc recv", causes: LOCK, run: receive },
-    Case { name: "Condvar wait", causes: LOCK, run: condition },
-    Case { name: "JoinHandle::join", causes: LOCK, run: join },
-    Case { name: "a block_on within", causes: LOCK, run: || block_on(Later(None)) },
-    Case { name: "block_on of another runtime", causes: LOCK, run: other_runtime },
-    Case { name: "DNS lookup", causes: &[Cause::BlockingCall, Cause::Cpu], run: lookup },
-    Case { name: "hash", causes: CPU, run: hash },
-    Case { name: "JSON parse", causes: CPU, run: json },
-    Case { name: "scan text", causes: CPU, run: scan },
-    Case { name: "sort", causes: CPU, run: sort },
-    Case { name: "memcpy", causes: CPU, run: copy },
+    case!("thread::sleep", CALL, || at((thread::sleep(BLOCK), line!()).1)),
+    case!("write to a full pipe", CALL, full_pipe),
+    case!("std Mutex", LOCK, mutex),
+    case!("std RwLock", LOCK, read_write_lock),
+    case!("parking_lot Mutex", LOCK, parking_lot),
+    case!("TcpStream read", CALL, tcp),
+    case!("Command::status", CALL, || at((Command::new("sleep").arg("0.06").status(), line!()).1)),
+    case!("Command::output", CALL, || at((Command::new("sleep").arg("0.06").output(), line!()).1)),
+    case!("sync_all in a loop", DISK, sync),
+    case!("mpsc recv", LOCK, receive),
+    case!("Condvar wait", LOCK, condition),
+    case!("JoinHandle::join", LOCK, join),
+    case!("a block_on within", LOCK, || block_on(Later(None))),
+    case!("block_on of another runtime", LOCK, other_runtime),
+    case!("DNS lookup", CALL, lookup),
+    case!("hash", NONE, hash),
+    case!("JSON parse", NONE, json),
+    case!("scan text", NONE, scan),
+    case!("sort", NONE, sort),
+    case!("memcpy", NONE, copy),
 ];
 
-fn at(line: u32) -> Lines {
-    (line, line)
+#[track_caller]
+pub(crate) fn at(line: u32) -> Did {
+    Did::at((line, line))
 }
 
-fn full_pipe() -> Lines {
+fn full_pipe() -> Did {
     let (mut reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(&[0; 64 << 10]).unwrap();
     let drain = thread::spawn(move || (thread::sleep(BLOCK), reader.read(&mut [0; 64 << 10]).unwrap(), reader));
@@ -84,7 +97,7 @@ fn held<T: Send + Sync + 'static>(lock: &Arc<T>, hold: fn(&T, &mut dyn FnMut()))
     told.recv().unwrap();
 }
 
-fn mutex() -> Lines {
+fn mutex() -> Did {
     let lock = Arc::new(Mutex::new(()));
     held(&lock, |lock, wait| {
         let _guard = lock.lock();
@@ -93,7 +106,7 @@ fn mutex() -> Lines {
     at((drop(lock.lock()), line!()).1)
 }
 
-fn read_write_lock() -> Lines {
+fn read_write_lock() -> Did {
     let lock = Arc::new(RwLock::new(()));
     held(&lock, |lock, wait| {
         let _guard = lock.write();
@@ -102,7 +115,7 @@ fn read_write_lock() -> Lines {
     at((drop(lock.read()), line!()).1)
 }
 
-fn parking_lot() -> Lines {
+fn parking_lot() -> Did {
     let lock = Arc::new(parking_lot::Mutex::new(()));
     held(&lock, |lock, wait| {
         let _guard = lock.lock();
@@ -111,7 +124,7 @@ fn parking_lot() -> Lines {
     at((drop(lock.lock()), line!()).1)
 }
 
-fn tcp() -> Lines {
+fn tcp() -> Did {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let peer = thread::spawn(move || {
@@ -124,7 +137,7 @@ fn tcp() -> Lines {
     at(line)
 }
 
-fn sync() -> Lines {
+fn sync() -> Did {
     let mut file = tempfile::tempfile().unwrap();
     let first = line!();
     let start = Instant::now();
@@ -132,21 +145,22 @@ fn sync() -> Lines {
         file.write_all(&[1; 4096]).unwrap();
         file.sync_all().unwrap();
     }
-    (first, line!())
+    drop(file); // Which may take its time as well.
+    Did::at((first, line!()))
 }
 
-fn receive() -> Lines {
+fn receive() -> Did {
     let (tell, told) = channel::<()>();
     thread::spawn(move || (thread::sleep(BLOCK), drop(tell)));
     at((told.recv().unwrap_err(), line!()).1)
 }
 
-fn condition() -> Lines {
+fn condition() -> Did {
     let (mutex, condition) = (Mutex::new(()), Condvar::new());
     at((drop(condition.wait_timeout(mutex.lock().unwrap(), BLOCK)), line!()).1)
 }
 
-fn join() -> Lines {
+fn join() -> Did {
     let thread = thread::spawn(|| thread::sleep(BLOCK));
     at((thread.join().unwrap(), line!()).1)
 }
@@ -160,14 +174,14 @@ impl Wake for Unpark {
 }
 
 /// An executor for one future, as other crates have it; the line to name is its own, where it waits.
-fn block_on(future: impl Future<Output = ()>) -> Lines {
+fn block_on(future: impl Future<Output = ()>) -> Did {
     let first = line!();
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut future = pin!(future);
     while future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
         thread::park();
     }
-    (first, line!())
+    Did::at((first, line!()))
 }
 
 /// Ready after a while.
@@ -188,7 +202,7 @@ impl Future for Later {
 }
 
 /// Tokio forbids it on the same thread, so people do this.
-fn other_runtime() -> Lines {
+fn other_runtime() -> Did {
     let thread = thread::spawn(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async { tokio::time::sleep(BLOCK).await });
@@ -197,16 +211,16 @@ fn other_runtime() -> Lines {
 }
 
 /// Does not block where `localhost` is known without asking anybody.
-fn lookup() -> Lines {
+fn lookup() -> Did {
     let first = line!();
     let start = Instant::now();
     while start.elapsed() < BLOCK {
         black_box(("localhost", 80).to_socket_addrs().map(Iterator::count).unwrap_or(0));
     }
-    (first, line!())
+    Did::at((first, line!()))
 }
 
-fn hash() -> Lines {
+fn hash() -> Did {
     let first = line!();
     let (start, data) = (Instant::now(), vec![7u8; 64 << 10]);
     while start.elapsed() < BLOCK {
@@ -214,20 +228,20 @@ fn hash() -> Lines {
         data.hash(&mut hasher);
         black_box(hasher.finish());
     }
-    (first, line!())
+    Did::at((first, line!()))
 }
 
-fn json() -> Lines {
+fn json() -> Did {
     let first = line!();
     let text = format!("[{}]", vec![r#"{"a":[1,2.5,"x"],"b":{"c":null}}"#; 500].join(","));
     let start = Instant::now();
     while start.elapsed() < BLOCK {
         black_box(serde_json::from_str::<serde_json::Value>(&text).unwrap());
     }
-    (first, line!())
+    Did::at((first, line!()))
 }
 
-fn scan() -> Lines {
+fn scan() -> Did {
     let first = line!();
     let (start, text) = (Instant::now(), "the quick brown fox 12:34 ".repeat(2_000));
     while start.elapsed() < BLOCK {
@@ -235,10 +249,10 @@ fn scan() -> Lines {
             text.as_bytes().windows(5).filter(|w| w[2] == b':' && w[0].is_ascii_digit() && w[4].is_ascii_digit());
         black_box(found.count());
     }
-    (first, line!())
+    Did::at((first, line!()))
 }
 
-fn sort() -> Lines {
+fn sort() -> Did {
     let first = line!();
     let start = Instant::now();
     while start.elapsed() < BLOCK {
@@ -246,15 +260,15 @@ fn sort() -> Lines {
         numbers.sort();
         black_box(numbers.into_iter().take(3).collect::<BTreeSet<_>>());
     }
-    (first, line!())
+    Did::at((first, line!()))
 }
 
-fn copy() -> Lines {
+fn copy() -> Did {
     let first = line!();
     let (start, from, mut to) = (Instant::now(), vec![1u8; 1 << 20], vec![0u8; 1 << 20]);
     while start.elapsed() < BLOCK {
         to.copy_from_slice(black_box(&from));
         black_box(&mut to);
     }
-    (first, line!())
+    Did::at((first, line!()))
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use pollscope_probe::Probe;
 use tokio::runtime::Builder;
 
-use super::{detected_us, quantiles_us};
+use super::score::{detected_us, quantiles_us};
 
 /// At 10× that, and not before 100 ms, a line says that a poll still runs.
 const THRESHOLD: Duration = Duration::from_millis(10);
