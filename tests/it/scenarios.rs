@@ -79,6 +79,11 @@ fn histogram(dist: &Value) -> Histogram<u64> {
 
 /// What recording.rs promises of every run.
 fn identities(run: &Value) {
+    let missing = run["coverage"]["missing"].to_string();
+    assert!(
+        !missing.contains("another builder"),
+        "the lab's own loops beside the measured one are no runtimes to watch: {missing}"
+    );
     let sites = array(run, "/sites");
     let total = number(run, "/slow_polls_total");
     assert_eq!(total, sum(sites, "/slow"), "slow polls by site");

@@ -116,11 +116,11 @@ impl Client {
         let (writer, times) = pair();
         let receiving = streams.iter().map(TcpStream::try_clone).collect::<io::Result<Vec<_>>>()?;
         let receiver = thread::Builder::new()
-            .name("client-receiver".to_owned())
+            .name("pollscope-recv".to_owned())
             .spawn(move || receive(receiving, schedule, writer))?;
         let (stopped, count) = (Arc::clone(&stop), Arc::clone(&sent));
         let sender = thread::Builder::new()
-            .name("client-sender".to_owned())
+            .name("pollscope-send".to_owned())
             .spawn(move || send(&streams, schedule, &stopped, &count))?;
         Ok(RunningClient { stop, sent, times, sender, receiver })
     }

@@ -56,7 +56,7 @@ impl Sink for Offloaded {
         let (ready, is_ready) = oneshot::channel();
         let started = {
             let (spec, starting) = (spec.clone(), spawner.clone());
-            let start = move || starting.spawn_thread("writer", move || run(spec, queue, ready));
+            let start = move || starting.spawn_thread("pollscope-write", move || run(spec, queue, ready));
             spawner.spawn_blocking(move || start().map(|thread| WriterThread(Some(thread)))).await
         };
         let failed = |error| spec.failed("start a thread for", error);
