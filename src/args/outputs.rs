@@ -23,6 +23,8 @@ pub(crate) struct Outputs {
     pub(crate) strict: bool,
     /// Whether reports and messages hide paths.
     pub(crate) redact: bool,
+    /// Whether a text on stdout is all of the report, and not the answer alone.
+    pub(crate) full: bool,
 }
 
 impl Outputs {
@@ -78,6 +80,9 @@ pub(super) struct CliOutputs {
     /// The format of the report
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = parse_format)]
     pub(super) format: Format,
+    /// Show all tables, not the answer alone
+    #[arg(long)]
+    full: bool,
     /// Write the recording as JSON to this file; `-` writes it to stdout instead of the report
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -168,6 +173,7 @@ impl CliOutputs {
             gates: self.fail_on.clone(),
             strict: self.strict,
             redact: self.redact,
+            full: self.full,
         }
     }
 }

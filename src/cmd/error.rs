@@ -70,6 +70,12 @@ pub enum CmdError {
         #[source]
         error: ReadError,
     },
+    #[error(
+        "cannot find run `{}`: {}; `pollscope run` and `merge` keep theirs",
+        escape(.name),
+        kept_runs(*.kept)
+    )]
+    NotKept { name: String, kept: usize },
     #[error("cannot read interval log `{}`: {error}", escape_path(.path))]
     ReadLog {
         path: PathBuf,
@@ -146,6 +152,7 @@ impl CmdError {
             | CmdError::Signals(_)
             | CmdError::Read { .. }
             | CmdError::NoBaseline { .. }
+            | CmdError::NotKept { .. }
             | CmdError::Incomparable { .. }
             | CmdError::Modes { .. }
             | CmdError::ReadLog { .. }
@@ -156,6 +163,14 @@ impl CmdError {
     /// The error without paths. A usage error keeps them: it repeats what was typed, and is useless without.
     pub(super) fn redacted(self) -> CmdError {
         if self.exit() == Exit::Usage { self } else { CmdError::Redacted(Box::new(self)) }
+    }
+}
+
+fn kept_runs(kept: usize) -> String {
+    match kept {
+        0 => "none is kept".to_owned(),
+        1 => "only `last` is kept".to_owned(),
+        kept => format!("`last` to `last~{}` are kept", kept - 1),
     }
 }
 

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
-use super::CmdError;
 use super::output::Terminal;
+use super::{CmdError, kept};
 use crate::escape::escape_path;
 use crate::interval_log::{self, IntervalLog, is_log};
 use crate::recording::Recording;
@@ -37,6 +37,10 @@ pub(super) fn any(path: &Path, redact: bool, terminal: &Terminal) -> Result<Load
         let done = io::stdin().read_to_end(&mut text);
         done.map_err(|error| unreadable(path, error))?;
         from(Cursor::new(text), path)?
+    } else if let Some(nth) = kept::nth(path).filter(|_| !path.exists()) {
+        let (found, kept) = kept::find(nth);
+        let found = found.ok_or_else(|| CmdError::NotKept { name: path.display().to_string(), kept })?;
+        from(File::open(&found).map_err(|error| unreadable(&found, error))?, &found)?
     } else {
         from(File::open(path).map_err(|error| unreadable(path, error))?, path)?
     };

@@ -1,12 +1,14 @@
 //! The commands: each takes a request and returns an exit code.
 //!
 //! Commands call what they share, and never each other: `outcome` and `pairing` judge recordings, and are pure; `load` reads,
-//! `output` and `summary` write, `targets` keeps their files apart; a `session` runs scenarios, and has `signals` and `progress`.
+//! `output` and `summary` write, `excerpt` reads code for them, `kept` has the last runs, `targets` keeps their files apart; a `session` runs scenarios, and has `signals` and `progress`.
 
 mod baseline;
 mod compare;
 mod confirm;
 mod error;
+mod excerpt;
+mod kept;
 mod load;
 mod merge;
 mod outcome;

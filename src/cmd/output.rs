@@ -9,11 +9,13 @@ use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
 use super::targets::is_stdout;
-use super::{CmdError, summary};
+use super::{CmdError, excerpt, summary};
+use crate::answer::answer;
 use crate::args::{Color, Outputs};
 use crate::pipeline::folder_of;
-use crate::recording::Recording;
+use crate::recording::{Recording, Run};
 use crate::report::Style;
+use crate::report::answer::{first_line, render as render_answer};
 use crate::report::{Format, files, render};
 
 /// The width of a report that goes to no terminal.
@@ -45,13 +47,37 @@ impl Terminal {
     }
 
     /// Writes the reports: files first, then stdout, unless a file is `-`. A report that cannot be written does not stop the
-    /// others; returns the first failure.
-    pub(super) fn report(&self, recording: &Recording, outputs: &Outputs) -> Result<(), CmdError> {
+    /// others; returns the first failure. `saved_as`: what `pollscope report` knows the recording by, if anything.
+    pub(super) fn report(
+        &self,
+        recording: &Recording,
+        outputs: &Outputs,
+        saved_as: Option<&str>,
+    ) -> Result<(), CmdError> {
         self.write_all(outputs, |format, path, style| match path {
             Some(path) => files(recording, format, path, style),
+            None if format == Format::Text && !outputs.full => {
+                Ok(vec![(PathBuf::from("-"), self.answer(recording, saved_as, style))])
+            }
             None => Ok(vec![(PathBuf::from("-"), render(recording, format, style)?)]),
         })
         .and(summary::append(recording, outputs))
+    }
+
+    /// The answer alone, with where more is; if it is to be quiet, its first line.
+    fn answer(&self, recording: &Recording, saved_as: Option<&str>, style: &Style) -> String {
+        let answer = answer(recording);
+        if self.quiet {
+            return first_line(&answer, style);
+        }
+        let began = recording.runs.iter().filter_map(Run::started).min();
+        let excerpt = answer.shown_place().zip(began).and_then(|(place, began)| excerpt::of(place, began));
+        let saved = saved_as.map(|name| format!("`pollscope report --full {name}`"));
+        let all = saved.unwrap_or_else(|| "`--full` for all tables".to_owned());
+        let explain = answer.lead.code.as_ref().map(|code| format!("`pollscope explain {code}`"));
+        let more: Vec<String> =
+            [Some(all), Some("`--html FILE` for a page".to_owned()), explain].into_iter().flatten().collect();
+        render_answer(&answer, excerpt.as_ref(), &more, style)
     }
 
     /// Like [`Terminal::report`], of what `rendered` makes for a format and a file's path, or `None` for stdout.

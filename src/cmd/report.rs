@@ -4,7 +4,7 @@ use super::load::Loaded;
 use super::output::Terminal;
 use super::targets::check_reports;
 use super::{CmdError, load, outcome};
-use crate::args::{Outputs, ReportRequest};
+use crate::args::ReportRequest;
 use crate::exit::Exit;
 use crate::interval_log::IntervalLog;
 use crate::recording::Recording;
@@ -15,18 +15,25 @@ pub(super) fn execute(request: &ReportRequest, terminal: &Terminal) -> Result<Ex
     let outputs = &request.outputs;
     check_reports(outputs, [request.file.as_path()])?;
     match load::any(&request.file, outputs.redact, terminal)? {
-        Loaded::Recording(recording) => report(*recording, outputs, terminal),
+        Loaded::Recording(recording) => report(*recording, request, terminal),
         Loaded::Log(log) => report_log(log, request, terminal),
     }
 }
 
-fn report(mut recording: Recording, outputs: &Outputs, terminal: &Terminal) -> Result<Exit, CmdError> {
+fn report(mut recording: Recording, request: &ReportRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
+    let outputs = &request.outputs;
     outcome::check_groups(&outputs.gates, &recording)?;
     let gates = outputs.gates.iter().map(|gate| gate.judge(&recording.runs));
     recording.gates.extend(gates);
     let recording = if outputs.redact { redact(recording) } else { recording };
-    terminal.report(&recording, outputs)?;
+    terminal.report(&recording, outputs, saved_as(request).as_deref())?;
     Ok(outcome::of_recording(&recording, outputs.strict))
+}
+
+/// What the recording is called on a command line, if it can be read again and its path is not hidden.
+fn saved_as(request: &ReportRequest) -> Option<String> {
+    let is_plain = |path: &&str| path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-~".contains(c)) && *path != "-";
+    request.file.to_str().filter(is_plain).filter(|_| !request.outputs.redact).map(str::to_owned)
 }
 
 fn report_log(mut log: IntervalLog, request: &ReportRequest, terminal: &Terminal) -> Result<Exit, CmdError> {

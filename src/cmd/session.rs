@@ -4,7 +4,7 @@ use pollscope_probe::MetricsServer;
 
 use super::output::Terminal;
 use super::progress::{OnStderr, Said};
-use super::{CmdError, outcome, signals};
+use super::{CmdError, kept, outcome, signals};
 use crate::args::Common;
 use crate::environment::environment;
 use crate::exit::Exit;
@@ -66,7 +66,8 @@ impl<'a> Session<'a> {
         let outputs = &self.common.outputs;
         let recording = self.record(scenario, judge)?;
         self.caught.reporting(true);
-        let reported = self.terminal.report(&recording, outputs);
+        let kept = self.keep(&recording);
+        let reported = self.terminal.report(&recording, outputs, kept);
         self.caught.reporting(false);
         // After the report, which must not wait for a stderr that nobody reads.
         let errors = recording.runs.iter().flat_map(|run| &run.errors).map(|error| format!("error: {error}"));
@@ -76,6 +77,19 @@ impl<'a> Session<'a> {
         }
         reported?;
         Ok((outcome::of_recording(&recording, outputs.strict), recording))
+    }
+
+    /// Keeps the recording as the last one; what it is known by, if it is kept.
+    fn keep(&self, recording: &Recording) -> Option<&'static str> {
+        match kept::keep(recording) {
+            Ok(is_kept) => is_kept.then_some("last"),
+            Err(error) => {
+                if !self.terminal.quiet {
+                    say(format!("note: the run is not kept for `pollscope report last`: {error}"));
+                }
+                None
+            }
+        }
     }
 
     fn record(&self, scenario: &Scenario, judge: bool) -> Result<Recording, CmdError> {

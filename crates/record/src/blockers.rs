@@ -18,6 +18,8 @@ pub(crate) struct Blocker<'a> {
     pub(crate) cause: Option<&'a Cause>,
     /// The system call's name, where they were in one.
     pub(crate) call: Option<&'a str>,
+    /// The first of them, for what all of them have in common.
+    pub(crate) first: &'a SlowPoll,
     /// Where their tasks were spawned, of the first of them; `None` where that is not known.
     pub(crate) spawned_at: Option<&'a str>,
     /// How many.
@@ -107,6 +109,7 @@ fn blocker<'a>(group: &[Digested<'a>], total_ns: u64) -> Blocker<'a> {
         function: first.function.as_deref(),
         cause: first.cause.as_ref(),
         call,
+        first,
         spawned_at: first.spawned_at.as_deref(),
         polls: group.len() as u64,
         total_ns,

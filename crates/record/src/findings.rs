@@ -10,11 +10,12 @@ mod tests;
 
 pub use verdict::verdict;
 
+use std::borrow::Cow;
+
+use crate::advice::advice_for;
 use crate::blockers::{Blocker, blockers};
 use crate::by_group::{ByGroup, by_group};
-use pollscope_base::Cause;
-
-use crate::recording::{self, Dist, Finding, Run, Site, Verdict};
+use crate::recording::{Dist, Finding, Run, Site, Verdict};
 use crate::units::{format_count, format_ns, format_ratio, format_round_ns, plural};
 
 /// How much a finding matters.
@@ -105,7 +106,7 @@ struct Found {
     sentence: String,
     at: Option<String>,
     /// In place of the diagnosis's own.
-    advice: Option<&'static str>,
+    advice: Option<Cow<'static, str>>,
 }
 
 impl From<String> for Found {
@@ -120,8 +121,8 @@ pub const DIAGNOSES: [Diagnosis; 8] = [
         code: "PS001",
         title: "slow polls",
         severity: Severity::Warning,
-        advice: "move the blocking call off the loop: `tokio::task::spawn_blocking`, or a writer thread that owns the \
-                 file (`--mode offloaded`); what computes instead of waiting goes to a thread too, or is split",
+        advice: "move what blocks off the loop: to `tokio::task::spawn_blocking`, or a thread that owns what it works on; what \
+                 computes instead of waiting goes to a thread too, or is split",
         check: Check::Group(slow_polls),
     },
     Diagnosis {
@@ -203,7 +204,7 @@ pub fn findings(runs: &[Run]) -> Vec<Finding> {
                 code: diagnosis.code.to_owned(),
                 group: mode.name.to_owned(),
                 sentence: format!("{}: {}", mode.name, found.sentence),
-                advice: found.advice.unwrap_or(diagnosis.advice).to_owned(),
+                advice: found.advice.unwrap_or(diagnosis.advice.into()).into_owned(),
                 at: found.at,
             }));
         }
@@ -290,43 +291,11 @@ fn blocked_at(blocker: &Blocker, mode: &ByGroup) -> Option<Found> {
         format_round_ns(mode.threshold_ns()),
         format_ns(blocker.worst_ns),
     );
-    let advice = blocker.cause.and_then(advice_for);
+    let advice = advice_for(blocker.first).map(|advice| match mode.first().subject.writes_on_the_loop() {
+        true if advice.is_of_writing => format!("{} (`--mode offloaded`)", advice.fix).into(),
+        _ => advice.fix.into(),
+    });
     Some(Found { at: blocker.line.map(str::to_owned), advice, sentence })
-}
-
-/// What to do about a cause; the diagnosis's own advice where there is nothing better.
-fn advice_for(cause: &recording::Cause) -> Option<&'static str> {
-    let recording::Cause::Known(cause) = cause else { return None };
-    Some(match cause {
-        Cause::BlockingCall => {
-            "move the call off the loop: `tokio::task::spawn_blocking`, Tokio's own async counterpart, or a thread that owns \
-             the file (`--mode offloaded`)"
-        }
-        Cause::Lock => {
-            "hold the lock for less, and never across a blocking call; or let one task or thread own what it guards, and \
-             send it messages"
-        }
-        Cause::Cpu => {
-            "compute elsewhere: `tokio::task::spawn_blocking` or a pool of threads; or split the work and \
-             `tokio::task::yield_now` in between"
-        }
-        Cause::Kernel => {
-            "drop large buffers off the loop (`spawn_blocking(move || drop(buffer))`), or keep and use them again: giving \
-             gigabytes back to the kernel takes it long"
-        }
-        Cause::PageFault => {
-            "touch that memory before the loop needs it, or lock it (`mlock`); read mapped files on the blocking pool"
-        }
-        Cause::Preempted | Cause::Suspended => NOT_RUNNING,
-        Cause::Throttled => {
-            "raise the CPU limit of its container or unit (`cpu.max`, `CPUQuota=`), or start fewer worker threads than that \
-             has CPUs"
-        }
-        Cause::BlockInPlace => {
-            "nobody was blocked, as the worker was handed to another thread; `spawn_blocking` does without the hand-over"
-        }
-        Cause::Panic => "the panic is the fault; printing its backtrace (`RUST_BACKTRACE`) is what took the time",
-    })
 }
 
 /// Whether a spawn site is a `file:line`, and not a row such as `other`.
@@ -375,6 +344,11 @@ fn delay_without_slow_poll(mode: &ByGroup) -> Option<Delay> {
     mode.rounds.iter().filter_map(of_round).max_by_key(|delay| delay.ns)
 }
 
+/// Whether the loop kept others waiting without a slow poll.
+pub(crate) fn is_late_without_slow_polls(mode: &ByGroup) -> bool {
+    delay_without_slow_poll(mode).is_some()
+}
+
 fn many_short_polls(mode: &ByGroup) -> Vec<Found> {
     let Some(delay) = delay_without_slow_poll(mode) else {
         return Vec::new();
@@ -382,7 +356,7 @@ fn many_short_polls(mode: &ByGroup) -> Vec<Found> {
     let longest =
         delay.longest_poll_ns.map_or(String::new(), |ns| format!("; the longest poll took {}", format_ns(ns)));
     let sentence = format!("the loop {}{longest}", delay.phrase(mode));
-    let advice = (!delay.was_busy).then_some(NOT_RUNNING);
+    let advice = (!delay.was_busy).then_some(NOT_RUNNING.into());
     vec![Found { advice, ..Found::from(sentence) }]
 }
 
@@ -467,12 +441,12 @@ fn first_harmless<'g, 'r>(all: &'g [ByGroup<'r>]) -> Option<(&'g ByGroup<'r>, St
 }
 
 /// Whether not one poll was seen, so that silence says nothing. Where only slow ones can be seen, looking for them is a measurement.
-fn is_unmeasured(mode: &ByGroup) -> bool {
+pub(crate) fn is_unmeasured(mode: &ByGroup) -> bool {
     !mode.slow_is_at_least() && mode.polls.as_ref().is_none_or(|polls| polls.count() == 0) && mode.slow_total() == 0
 }
 
 /// Whether the mode did not keep the loop responsive.
-fn is_harmed(mode: &ByGroup, all: &[ByGroup]) -> bool {
+pub(crate) fn is_harmed(mode: &ByGroup, all: &[ByGroup]) -> bool {
     const HARM: [Check; 4] =
         [Check::Group(slow_polls), Check::Group(many_short_polls), Check::Group(ready_tasks_wait), RESPONSE_TIME];
     HARM.iter().any(|check| !check.found(mode, all).is_empty())

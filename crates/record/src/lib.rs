@@ -4,6 +4,8 @@
 //! became better or worse, and [`report`] shows it. All of it is pure: the same recording gives the same text. Nothing here reads a
 //! clock, a thread or a file but [`saved`], which reads what it is given.
 
+mod advice;
+pub mod answer;
 mod blockers;
 pub mod by_group;
 pub mod compare;
@@ -15,6 +17,7 @@ pub mod findings;
 pub mod fixture;
 pub mod gate;
 pub mod interval_log;
+mod merge_words;
 pub mod message;
 pub mod recording;
 pub mod redact;

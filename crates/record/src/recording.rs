@@ -15,6 +15,7 @@ mod waits;
 pub mod wire;
 
 use std::collections::BTreeMap;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -227,6 +228,11 @@ impl Run {
             intervals: Vec::new(),
             runtime_metrics: None,
         }
+    }
+
+    /// When it began, to the second; `None` where that is not told as it should be.
+    pub fn started(&self) -> Option<SystemTime> {
+        humantime::parse_rfc3339_weak(&self.started_at).ok()
     }
 
     /// Why it ended early; `None` for one that ran to its end.

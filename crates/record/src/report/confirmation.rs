@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::layout::{Ink, Line, paragraph};
 use super::style::Style;
-use super::terminal::summary::{not_ok_words, ok_words};
 use crate::escape::{self, escape_path};
+use crate::merge_words::{not_ok_words, ok_words};
 use crate::recording::{Confirmation, Missing, Verdict};
 use crate::units::{format_count, plural};
 

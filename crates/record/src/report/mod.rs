@@ -1,5 +1,6 @@
 //! Reports: pure functions from a recording to text.
 
+pub mod answer;
 pub mod comparison;
 pub mod confirmation;
 pub mod folded;

@@ -29,7 +29,7 @@ impl Timeline {
 }
 
 fn started_ms(run: &Run) -> Option<u64> {
-    let started = humantime::parse_rfc3339_weak(&run.started_at).ok()?;
+    let started = run.started()?;
     u64::try_from(started.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
 }
 

@@ -7,10 +7,11 @@ use super::table::{Cell, table};
 use super::text::{name, place, prose, sentence};
 use crate::by_group::ByGroup;
 use crate::findings::severity;
+use crate::merge_words::{confirmed, not_confirmed};
 use crate::recording::{Finding, Gate, GateVerdict, Run, Verdict};
 use crate::report::gates::{gate_value, of_merge};
 use crate::report::subject;
-use crate::report::terminal::summary::{build, confirmed, limits, machine, not_confirmed, what_happened};
+use crate::report::terminal::summary::{build, limits, machine, what_happened};
 
 /// Findings shown.
 const FINDINGS: usize = 60;

@@ -1,0 +1,213 @@
+//! The answer: what held the loop, where, who waited for it and what to do about it; or that nothing did. Pure.
+//!
+//! Reports that have room for little more show this first. It says nothing that the findings and the comparison of the same recording
+//! do not say.
+
+mod better;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use crate::advice::advice_for;
+use crate::blockers::{Blocker, blockers};
+use crate::by_group::{ByGroup, by_group};
+use crate::findings::{is_late_without_slow_polls, is_unmeasured};
+use crate::merge_words;
+use crate::recording::{Finding, Gate, GateVerdict, Recording, SlowPoll, Verdict};
+
+/// What a recording comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// What costs most; or that nothing is wrong, or nothing known.
+    pub lead: Item,
+    /// What was seen at its place; `None` where no line is known.
+    pub seen: Option<Seen>,
+    /// Who waited meanwhile; `None` where that is not known.
+    pub meanwhile: Option<String>,
+    /// What to do about it; `None` where there is nothing to do, or nothing known.
+    pub fix: Option<String>,
+    /// What else there is, the dearest first.
+    pub others: Vec<Item>,
+    /// What else there is to know, such as that a run ended early.
+    pub facts: Vec<Item>,
+    /// Gates that do not hold, or of which that is not known.
+    pub gates: Vec<Gate>,
+}
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Whether it is good or bad.
+    pub mark: GateVerdict,
+    /// `file:line` of the user's code, or where its tasks are spawned; `None` where it is of no place.
+    pub place: Option<String>,
+    /// A sentence without a full stop.
+    pub words: String,
+    /// The finding's code.
+    pub code: Option<String>,
+}
+
+/// What looks at one place showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// How many looks saw it there, of how many; `None` where they were not counted.
+    pub looks: Option<(u64, u64)>,
+    /// `file:line` of what calls it, if that is another line.
+    pub caller: Option<String>,
+}
+
+impl Item {
+    fn new(mark: GateVerdict, words: impl Into<String>) -> Item {
+        Item { mark, place: None, words: words.into(), code: None }
+    }
+
+    fn of_finding(finding: &Finding) -> Item {
+        Item {
+            place: finding.at.clone(),
+            code: Some(finding.code.clone()),
+            ..Item::new(GateVerdict::Fail, finding.sentence.clone())
+        }
+    }
+}
+
+/// Something that may be the lead, with what belongs to it.
+struct Candidate {
+    /// What comes first: a merge that is not confirmed, then by time.
+    rank: (u8, u64),
+    item: Item,
+    seen: Option<Seen>,
+    meanwhile: Option<String>,
+    fix: Option<String>,
+}
+
+/// What a recording comes to.
+pub fn answer(recording: &Recording) -> Answer {
+    let groups = by_group(&recording.runs);
+    let mut candidates: Vec<Candidate> = groups.iter().flat_map(|group| of_group(group, &groups)).collect();
+    candidates.extend(recording.findings.iter().filter_map(|finding| of_finding(finding, &groups)));
+    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.rank));
+    let facts = facts(recording, &groups);
+    let gates: Vec<Gate> = recording.gates.iter().filter(|gate| gate.verdict != GateVerdict::Pass).cloned().collect();
+    let mut candidates = candidates.into_iter();
+    let Some(first) = candidates.next() else {
+        let others = recording.findings.iter().filter(|finding| finding.code == "PS008").map(harmless).collect();
+        return Answer { lead: calm(&groups), seen: None, meanwhile: None, fix: None, others, facts, gates };
+    };
+    let Candidate { item, seen, meanwhile, fix, .. } = first;
+    Answer {
+        lead: item,
+        seen,
+        meanwhile,
+        fix,
+        others: candidates.map(|candidate| candidate.item).collect(),
+        facts,
+        gates,
+    }
+}
+
+/// What held the loop of a group, by line of code.
+fn of_group(group: &ByGroup, all: &[ByGroup]) -> Vec<Candidate> {
+    let open = || group.rounds.iter().flat_map(|run| &run.stalls_open);
+    let still = blockers(open()).into_iter().map(|blocker| (blocker, true));
+    let over = blockers(group.slow_polls().map(|(_, poll)| poll)).into_iter().map(|blocker| (blocker, false));
+    let of_blocker = |(blocker, is_open): (Blocker, bool)| Candidate {
+        rank: (2, blocker.total_ns),
+        item: Item {
+            place: place(&blocker),
+            code: Some("PS001".to_owned()),
+            ..Item::new(GateVerdict::Fail, words::held(&blocker, group, all, is_open))
+        },
+        seen: blocker
+            .line
+            .is_some()
+            .then(|| seen(&blocker, if is_open { Vec::from_iter(open()) } else { slow(group) })),
+        meanwhile: words::meanwhile(&blocker, group),
+        fix: advice_for(blocker.first).map(|advice| better::fix(advice, group, all)),
+    };
+    still.chain(over).map(of_blocker).collect()
+}
+
+fn slow<'a>(group: &ByGroup<'a>) -> Vec<&'a SlowPoll> {
+    group.slow_polls().map(|(_, poll)| poll).collect()
+}
+
+/// The line, or where its tasks are spawned; nothing where the machine is at fault.
+fn place(blocker: &Blocker) -> Option<String> {
+    (!words::is_the_machines(blocker.cause)).then(|| blocker.place()).filter(|place| place != "not known")
+}
+
+/// How often looks saw these polls at their line.
+fn seen(blocker: &Blocker, polls: Vec<&SlowPoll>) -> Seen {
+    let details = polls.into_iter().filter(|poll| blocker.is_of(poll)).filter_map(|poll| poll.detail.as_deref());
+    let counted = details.filter_map(|detail| {
+        let elsewhere: u64 = detail.more_places.iter().filter_map(|place| place.looks).sum();
+        detail.looks.map(|here| (here, here + elsewhere))
+    });
+    let looks = counted.reduce(|a, b| (a.0 + b.0, a.1 + b.1));
+    Seen { looks, caller: blocker.caller.map(str::to_owned) }
+}
+
+/// A finding that no line of code stands for.
+fn of_finding(finding: &Finding, all: &[ByGroup]) -> Option<Candidate> {
+    let group = all.iter().find(|group| group.name == finding.group)?;
+    let has_lines = group.slow_polls().next().is_some() || group.rounds.iter().any(|run| !run.stalls_open.is_empty());
+    let rank = match finding.code.as_str() {
+        "PS004" => (3, 0),
+        // What slow polls did, and those that are known by line; what the instrument lacks; what is good.
+        "PS001" | "PS003" | "PS007" if has_lines => return None,
+        "PS003" | "PS007" if is_late_without_slow_polls(group) => return None,
+        "PS005" | "PS006" | "PS008" => return None,
+        _ => (1, 0),
+    };
+    let item = match finding.code.as_str() {
+        "PS002" => Item {
+            place: words::busiest_site(group),
+            code: Some(finding.code.clone()),
+            ..Item::new(GateVerdict::Fail, words::many_short_polls(finding, group))
+        },
+        _ => Item::of_finding(finding),
+    };
+    let meanwhile = words::witnesses(group);
+    Some(Candidate { rank, item, seen: None, meanwhile, fix: Some(finding.advice.clone()) })
+}
+
+fn harmless(finding: &Finding) -> Item {
+    Item { mark: GateVerdict::Pass, ..Item::of_finding(finding) }
+}
+
+/// That nothing held the loop, with what was watched; or that nobody could tell.
+fn calm(groups: &[ByGroup]) -> Item {
+    let measured: Vec<&ByGroup> = groups.iter().filter(|group| !is_unmeasured(group)).collect();
+    let may_miss = measured.iter().any(|group| group.may_miss_slow_polls());
+    match measured.is_empty() || may_miss {
+        true => Item::new(GateVerdict::Inconclusive, words::not_seen(&measured)),
+        false => Item::new(GateVerdict::Pass, words::calm(&measured)),
+    }
+}
+
+/// What ended early, and, of a group that stands alone, what became of its merge.
+fn facts(recording: &Recording, groups: &[ByGroup]) -> Vec<Item> {
+    let mut facts = Vec::new();
+    for run in &recording.runs {
+        let early = run.early_end().map(|why| format!("{}, ended early: {why}", run.label()));
+        facts.extend(early.map(|words| Item::new(GateVerdict::Inconclusive, words)));
+    }
+    if let [only] = groups {
+        let ok = merge_words::confirmed(only).map(|words| Item::new(GateVerdict::Pass, words));
+        facts.extend(ok);
+        let verdicts = only.unconfirmed().filter_map(|run| Some((run, run.merge.as_ref()?)));
+        facts.extend(verdicts.map(|(run, merge)| {
+            let mark = if merge.verdict == Verdict::Failed { GateVerdict::Fail } else { GateVerdict::Inconclusive };
+            Item::new(mark, merge_words::not_confirmed(only, run, merge))
+        }));
+    }
+    facts
+}
+
+impl Answer {
+    /// The places of which a report may show the code, the lead's alone.
+    pub fn shown_place(&self) -> Option<&str> {
+        self.lead.place.as_deref().filter(|_| self.seen.is_some())
+    }
+}

@@ -1,0 +1,178 @@
+//! Sentences of the answer, without full stops.
+
+use pollscope_base::Cause;
+
+use crate::blockers::Blocker;
+use crate::by_group::ByGroup;
+use crate::recording::{self, Finding, SlowPoll, Subject};
+use crate::units::{format_count, format_ns, format_percent, format_round_ns, join_and, plural};
+
+/// Whether a cause is none of the code's.
+pub(super) fn is_the_machines(cause: Option<&recording::Cause>) -> bool {
+    matches!(cause, Some(recording::Cause::Known(Cause::Preempted | Cause::Throttled | Cause::Suspended)))
+}
+
+/// What held the loop, how often and for how long: `write() on sink.fifo blocked the loop 6 times: worst 178 ms, 34 % of the run`.
+pub(super) fn held(blocker: &Blocker, group: &ByGroup, all: &[ByGroup], is_open: bool) -> String {
+    let (mode, holder) = (in_mode(group, all), holder(blocker.first));
+    let is_one = group.first().subject.workers().is_none_or(|workers| workers == 1);
+    let the_loop = if is_one { "the loop" } else { "a worker of the loop" };
+    let what = what(blocker, the_loop);
+    let worst = format_ns(blocker.worst_ns);
+    if is_open {
+        return format!("{what}{mode} and had not ended when the run did: {worst} by then{holder}");
+    }
+    let least = if group.slow_is_at_least() || group.slow_dropped() > 0 { "at least " } else { "" };
+    let share = share_of_run(blocker, group).map_or(String::new(), |share| format!(", {share}"));
+    match blocker.polls {
+        1 if least.is_empty() => format!("{what}{mode} once: {worst}{share}{holder}"),
+        polls => format!("{what}{mode} {least}{} times: worst {worst}{share}{holder}", format_count(polls)),
+    }
+}
+
+/// The part of its group's time that it took; `None` where that is not known.
+fn share_of_run(blocker: &Blocker, group: &ByGroup) -> Option<String> {
+    let available: f64 = group.rounds.iter().map(|run| run.available_ns()).sum::<Option<f64>>()?;
+    let of = if group.first().subject.workers() == Some(1) { "of the run" } else { "of all workers' time" };
+    Some(format!("{} {of}", format_percent(blocker.total_ns as f64 / available)))
+}
+
+/// Subject and verb.
+fn what(blocker: &Blocker, the_loop: &str) -> String {
+    let call = blocker.first.syscall.as_deref().map(|call| {
+        let on = call.peer.as_deref().or(call.path.as_deref().map(last_part));
+        format!("{}(){}", call.name, on.map_or(String::new(), |on| format!(" on {on}")))
+    });
+    let Some(recording::Cause::Known(cause)) = blocker.cause else {
+        return match (call, blocker.function) {
+            (Some(call), _) => format!("{call} held {the_loop}"),
+            (None, Some(function)) => format!("`{function}` held {the_loop}"),
+            (None, None) => format!("a poll held {the_loop}"),
+        };
+    };
+    match cause {
+        Cause::BlockingCall => format!("{} blocked {the_loop}", call.unwrap_or_else(|| "a system call".to_owned())),
+        Cause::Lock => format!("waiting for a lock or another thread blocked {the_loop}"),
+        Cause::Cpu => format!("computing held {the_loop}"),
+        Cause::Kernel => {
+            let within = call.map_or(String::new(), |call| format!(" in {call}"));
+            format!("the kernel, at work{within}, held {the_loop}")
+        }
+        Cause::PageFault => format!("memory that had to be read in (a page fault) held {the_loop}"),
+        Cause::Preempted => format!("the machine gave {the_loop} no CPU"),
+        Cause::Throttled => format!("a CPU quota that was used up stopped {the_loop}"),
+        Cause::Suspended => format!("the process was stopped, and {the_loop} with it,"),
+        Cause::BlockInPlace => "`block_in_place` blocked a thread that had handed its worker over".to_owned(),
+        Cause::Panic => format!("a panic held {the_loop}"),
+    }
+}
+
+/// The end of a path.
+fn last_part(path: &str) -> &str {
+    path.trim_end_matches('/').rsplit('/').next().filter(|part| !part.is_empty()).unwrap_or(path)
+}
+
+/// Who has what it waits for, as far as that is known.
+fn holder(poll: &SlowPoll) -> String {
+    let Some(holder) = poll.detail.as_ref().and_then(|detail| detail.holder.as_ref()) else { return String::new() };
+    let thread = holder.thread.as_deref().map_or("another thread".to_owned(), |name| format!("thread `{name}`"));
+    let at = holder.line.as_deref().map_or(String::new(), |line| format!(" at {line}"));
+    let doing = holder.doing.as_deref().map_or(String::new(), |doing| format!(" ({doing})"));
+    let sure = if holder.sure { "" } else { "probably " };
+    format!("; {sure}held by {thread}{at}{doing}")
+}
+
+/// Which group, where there are several or its name needs words: ` in naive mode (it blocks on the loop)`.
+pub(super) fn in_mode(group: &ByGroup, all: &[ByGroup]) -> String {
+    match (&group.first().subject, all.len()) {
+        (Subject::Scenario(_), _) => format!(" in {}", mode(group)),
+        (_, 1) => String::new(),
+        _ => format!(" in {}", group.name),
+    }
+}
+
+/// A mode and what it means.
+pub(super) fn mode(group: &ByGroup) -> String {
+    let Subject::Scenario(run) = &group.first().subject else { return group.name.to_owned() };
+    let means = match run.mode.as_str() {
+        "naive" => " (blocks on the loop)",
+        "offloaded" => " (a thread of its own blocks)",
+        "spawn-blocking" => " (Tokio's blocking pool blocks)",
+        "tokio-fs" => " (`tokio::fs` blocks on the pool)",
+        "block-in-place" => " (hands its worker over and blocks)",
+        _ => "",
+    };
+    format!("{} mode{means}", run.mode)
+}
+
+/// Who waited for these polls: tasks, and clients that were asked from outside.
+pub(super) fn meanwhile(blocker: &Blocker, group: &ByGroup) -> Option<String> {
+    let polls = || group.slow_polls().map(|(_, poll)| poll).filter(|poll| blocker.is_of(poll));
+    let most = polls().filter_map(|poll| poll.blame.as_ref().map(|blame| blame.tasks)).max();
+    let waited = |poll: &SlowPoll| poll.worst_waiter.as_ref().map(|by| by.polled_ns.saturating_sub(by.ready_ns));
+    let longest = polls().filter_map(waited).max();
+    let tasks = most.filter(|tasks| *tasks > 0).map(|tasks| {
+        let longest = longest.map_or(String::new(), |ns| format!(", the longest {}", format_ns(ns)));
+        format!("up to {} waited at a time{longest}", plural(tasks, "other task"))
+    });
+    let felt = witnesses(group);
+    match (tasks, felt) {
+        (Some(tasks), Some(felt)) => Some(format!("{tasks}; {felt}")),
+        (tasks, felt) => tasks.or(felt),
+    }
+}
+
+/// What the loop's users felt.
+pub(super) fn witnesses(group: &ByGroup) -> Option<String> {
+    let p99 = |dist: &Option<recording::Dist>| dist.as_ref().and_then(|dist| dist.shown_quantile_ns(0.99));
+    if let Some(ns) = p99(&group.response_time) {
+        return Some(format!("outside clients: response p99 {}", format_ns(ns)));
+    }
+    p99(&group.lag).map(|ns| format!("timers: loop lag p99 {}", format_ns(ns)))
+}
+
+/// The spawn site whose polls took most time.
+pub(super) fn busiest_site(group: &ByGroup) -> Option<String> {
+    let site = group.known_sites().first()?;
+    site.spawned_at.contains(':').then(|| site.spawned_at.clone())
+}
+
+/// That the loop was late without a slow poll, with whose polls those were.
+pub(super) fn many_short_polls(finding: &Finding, group: &ByGroup) -> String {
+    let busy = group.known_sites().iter().map(|site| site.polls.sum_ns).sum::<u64>();
+    let of_site = group.known_sites().first().filter(|_| busy > 0).map(|site| {
+        let share = format_percent(site.polls.sum_ns as f64 / busy as f64);
+        format!("; {share} of the time in polls is of tasks spawned here, {}", plural(site.polls.count(), "poll"))
+    });
+    finding.sentence.clone() + &of_site.unwrap_or_default()
+}
+
+/// That nothing held the loop, and what was watched.
+pub(super) fn calm(groups: &[&ByGroup]) -> String {
+    let threshold = groups.iter().map(|group| group.threshold_ns()).min().unwrap_or_default();
+    let names: Vec<&str> = groups.iter().map(|group| group.name).collect();
+    let modes = if groups.len() > 1 { format!(" in {}", join_and(&names)) } else { String::new() };
+    let polls: Option<u64> = groups.iter().map(|group| group.polls.as_ref().map(recording::Dist::count)).sum();
+    let watched = polls.map_or(String::new(), |polls| {
+        let elapsed = groups.iter().flat_map(|group| &group.rounds).map(|run| run.elapsed_ns).sum();
+        format!(": {} watched in {}", plural(polls, "poll"), format_ns(elapsed))
+    });
+    let longest = groups.iter().filter_map(|group| group.longest_poll_ns()).max();
+    let longest = longest.map_or(String::new(), |ns| format!(", the longest {}", format_ns(ns)));
+    let felt = match groups {
+        [only] => witnesses(only).map_or(String::new(), |felt| format!("; {felt}")),
+        _ => String::new(),
+    };
+    format!("nothing held the loop for {} or longer{modes}{watched}{longest}{felt}", format_round_ns(threshold))
+}
+
+/// That nothing was seen, where that does not prove much.
+pub(super) fn not_seen(groups: &[&ByGroup]) -> String {
+    match groups {
+        [] => "nothing was measured".to_owned(),
+        _ if groups.iter().any(|group| group.only_wrappers()) => {
+            "no slow poll among the futures that are watched; others are not seen in this build (PS006)".to_owned()
+        }
+        _ => "no slow poll was seen; there may have been some between two looks".to_owned(),
+    }
+}
