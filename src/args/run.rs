@@ -24,7 +24,7 @@ pub(crate) struct RunRequest {
 #[derive(Debug, Args)]
 pub(super) struct CliRun {
     /// Names of built-in scenarios, or paths of TOML files
-    #[arg(value_name = "SCENARIO", default_value = "merge")]
+    #[arg(value_name = "SCENARIO", default_value = "slow-sink")]
     scenarios: Vec<String>,
     /// Run only these modes: naive, offloaded, spawn-blocking, tokio-fs, block-in-place; or all
     #[arg(long, value_name = "MODE,…", value_delimiter = ',', value_parser = parse_modes)]

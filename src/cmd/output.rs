@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
@@ -71,7 +72,7 @@ impl Terminal {
             return first_line(&answer, style);
         }
         let began = recording.runs.iter().filter_map(Run::started).min();
-        let excerpt = answer.shown_place().zip(began).and_then(|(place, began)| excerpt::of(place, began));
+        let excerpt = answer.shown_place().zip(began).and_then(|(place, began)| excerpt::of(place, UNIX_EPOCH + began));
         let saved = saved_as.map(|name| format!("`pollscope report --full {name}`"));
         let all = saved.unwrap_or_else(|| "`--full` for all tables".to_owned());
         let explain = answer.lead.code.as_ref().map(|code| format!("`pollscope explain {code}`"));

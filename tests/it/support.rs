@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,14 @@ fn neutral(mut command: Command) -> Command {
         command.env_remove(name);
     }
     command.env("LANG", "C.UTF-8").env("TERM", "xterm-256color").stdin(Stdio::null());
+    command.env("XDG_STATE_HOME", state());
     command
+}
+
+/// Where runs are kept, for as long as the tests run: not among the user's own.
+fn state() -> &'static Path {
+    static STATE: OnceLock<TempDir> = OnceLock::new();
+    STATE.get_or_init(|| tempfile::tempdir().expect("a folder")).path()
 }
 
 /// The project's root.

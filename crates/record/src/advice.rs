@@ -68,7 +68,7 @@ pub(crate) const ADVICE: &[Advice] = &[
     Advice {
         cause: Cause::BlockingCall,
         of: Of::Calls(&["nanosleep", "clock_nanosleep"]),
-        fix: "sleep with `tokio::time::sleep(…).await`: `std::thread::sleep` stops every task of the worker",
+        fix: "sleep with `tokio::time::sleep(…).await`: `thread::sleep` stops every task of the worker",
         is_of_writing: false,
     },
     Advice {
@@ -87,8 +87,7 @@ pub(crate) const ADVICE: &[Advice] = &[
     Advice {
         cause: Cause::BlockingCall,
         of: Of::Calls(WRITES),
-        fix: "hand the write to a thread that owns the file and keeps the order; one that stands alone, to \
-              `tokio::task::spawn_blocking`",
+        fix: "hand the write to a thread that owns the file (one that stands alone: to `tokio::task::spawn_blocking`)",
         is_of_writing: true,
     },
     Advice {
@@ -236,10 +235,15 @@ fn is_allocator(function: Option<&str>) -> bool {
     function.is_some_and(|name| ALLOCATORS.contains(&name.trim_start_matches("__libc_").trim_start_matches("__rust_")))
 }
 
-/// What to do about a slow poll; `None` where its cause is not known.
+/// What to do about a slow poll. Where its cause is not known, what is to be done about the call that it was seen in; `None` where
+/// neither is.
 pub(crate) fn advice_for(poll: &SlowPoll) -> Option<&'static Advice> {
-    let Some(recording::Cause::Known(cause)) = &poll.cause else { return None };
-    ADVICE.iter().find(|row| row.cause == *cause && row.of.fits(poll))
+    let of = |cause: Cause| ADVICE.iter().filter(move |row| row.cause == cause && row.of.fits(poll));
+    match &poll.cause {
+        Some(recording::Cause::Known(cause)) => of(*cause).next(),
+        Some(_) => None,
+        None => of(Cause::BlockingCall).find(|row| !matches!(row.of, Of::Rest)),
+    }
 }
 
 #[cfg(test)]
@@ -309,6 +313,9 @@ mod tests {
         assert!(fix(&in_malloc).contains("hold the lock"));
         in_malloc.stack = vec![Frame { function: Some("malloc".into()), file: None, line: None }].into();
         assert!(fix(&in_malloc).contains("allocator"));
-        assert!(advice_for(&SlowPoll::default()).is_none(), "without a cause there is nothing to say");
+        assert!(advice_for(&SlowPoll::default()).is_none(), "without a cause or a call there is nothing to say");
+        let mut in_sync = poll(Cause::BlockingCall, Some("fsync"));
+        in_sync.cause = None;
+        assert!(fix(&in_sync).contains("sync on a thread"), "the call is known");
     }
 }

@@ -9,12 +9,14 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use crate::advice::advice_for;
+use std::cmp::Reverse;
+
+use crate::advice::{Advice, advice_for};
 use crate::blockers::{Blocker, blockers};
 use crate::by_group::{ByGroup, by_group};
 use crate::findings::{is_late_without_slow_polls, is_unmeasured};
 use crate::merge_words;
-use crate::recording::{Finding, Gate, GateVerdict, Recording, SlowPoll, Verdict};
+use crate::recording::{Cause, Finding, Gate, GateVerdict, Recording, SlowPoll, Verdict};
 
 /// What a recording comes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,7 +88,7 @@ pub fn answer(recording: &Recording) -> Answer {
     let groups = by_group(&recording.runs);
     let mut candidates: Vec<Candidate> = groups.iter().flat_map(|group| of_group(group, &groups)).collect();
     candidates.extend(recording.findings.iter().filter_map(|finding| of_finding(finding, &groups)));
-    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.rank));
+    candidates.sort_by_key(|candidate| Reverse(candidate.rank));
     let facts = facts(recording, &groups);
     let gates: Vec<Gate> = recording.gates.iter().filter(|gate| gate.verdict != GateVerdict::Pass).cloned().collect();
     let mut candidates = candidates.into_iter();
@@ -109,23 +111,79 @@ pub fn answer(recording: &Recording) -> Answer {
 /// What held the loop of a group, by line of code.
 fn of_group(group: &ByGroup, all: &[ByGroup]) -> Vec<Candidate> {
     let open = || group.rounds.iter().flat_map(|run| &run.stalls_open);
-    let still = blockers(open()).into_iter().map(|blocker| (blocker, true));
-    let over = blockers(group.slow_polls().map(|(_, poll)| poll)).into_iter().map(|blocker| (blocker, false));
-    let of_blocker = |(blocker, is_open): (Blocker, bool)| Candidate {
-        rank: (2, blocker.total_ns),
-        item: Item {
-            place: place(&blocker),
-            code: Some("PS001".to_owned()),
-            ..Item::new(GateVerdict::Fail, words::held(&blocker, group, all, is_open))
-        },
-        seen: blocker
-            .line
-            .is_some()
-            .then(|| seen(&blocker, if is_open { Vec::from_iter(open()) } else { slow(group) })),
-        meanwhile: words::meanwhile(&blocker, group),
-        fix: advice_for(blocker.first).map(|advice| better::fix(advice, group, all)),
+    let still = by_place(blockers(open())).into_iter().map(|held| (held, true));
+    let over = by_place(blockers(group.slow_polls().map(|(_, poll)| poll))).into_iter().map(|held| (held, false));
+    let candidate = |(held, is_open): (Held, bool)| {
+        let polls: Vec<&SlowPoll> = if is_open { open().collect() } else { slow(group) };
+        let polls: Vec<&SlowPoll> = polls.into_iter().filter(|poll| held.is_of(poll)).collect();
+        Candidate {
+            rank: (2, held.total_ns),
+            item: Item {
+                place: place(&held),
+                code: Some("PS001".to_owned()),
+                ..Item::new(GateVerdict::Fail, words::held(&held, group, all, is_open))
+            },
+            seen: held.dearest().line.is_some().then(|| seen(&held, &polls)),
+            meanwhile: words::meanwhile(&polls, group),
+            fix: held.advice().map(|advice| better::fix(advice, group, all)),
+        }
     };
-    still.chain(over).map(of_blocker).collect()
+    still.chain(over).map(candidate).collect()
+}
+
+/// What blocked at one place in one call, for whatever cause: of some polls of a line the cause may not be known.
+struct Held<'a> {
+    /// Most time first; never empty.
+    blockers: Vec<Blocker<'a>>,
+    polls: u64,
+    total_ns: u64,
+    worst_ns: u64,
+}
+
+impl<'a> Held<'a> {
+    fn dearest(&self) -> &Blocker<'a> {
+        &self.blockers[0]
+    }
+
+    /// The cause of all of them.
+    fn cause(&self) -> Option<&'a Cause> {
+        let cause = self.dearest().cause?;
+        self.blockers.iter().all(|blocker| blocker.cause == Some(cause)).then_some(cause)
+    }
+
+    fn is_of(&self, poll: &SlowPoll) -> bool {
+        self.blockers.iter().any(|blocker| blocker.is_of(poll))
+    }
+
+    /// What to do about the dearest of which that is known.
+    fn advice(&self) -> Option<&'static Advice> {
+        self.blockers.iter().find_map(|blocker| advice_for(blocker.first))
+    }
+}
+
+/// Blockers of one place and call put together, most time first.
+fn by_place(blockers: Vec<Blocker>) -> Vec<Held> {
+    let mut all: Vec<Held> = Vec::new();
+    for blocker in blockers {
+        let is_here = |held: &&mut Held| {
+            let other = held.dearest();
+            let is_same = (other.line, other.caller, other.call) == (blocker.line, blocker.caller, blocker.call);
+            is_same
+                && (blocker.line.is_some()
+                    || (other.function, other.spawned_at) == (blocker.function, blocker.spawned_at))
+        };
+        let (polls, total_ns, worst_ns) = (blocker.polls, blocker.total_ns, blocker.worst_ns);
+        match all.iter_mut().find(is_here) {
+            Some(held) => {
+                (held.polls, held.total_ns) = (held.polls + polls, held.total_ns + total_ns);
+                held.worst_ns = held.worst_ns.max(worst_ns);
+                held.blockers.push(blocker);
+            }
+            None => all.push(Held { blockers: vec![blocker], polls, total_ns, worst_ns }),
+        }
+    }
+    all.sort_by_key(|held| Reverse(held.total_ns));
+    all
 }
 
 fn slow<'a>(group: &ByGroup<'a>) -> Vec<&'a SlowPoll> {
@@ -133,19 +191,19 @@ fn slow<'a>(group: &ByGroup<'a>) -> Vec<&'a SlowPoll> {
 }
 
 /// The line, or where its tasks are spawned; nothing where the machine is at fault.
-fn place(blocker: &Blocker) -> Option<String> {
-    (!words::is_the_machines(blocker.cause)).then(|| blocker.place()).filter(|place| place != "not known")
+fn place(held: &Held) -> Option<String> {
+    (!words::is_the_machines(held.cause())).then(|| held.dearest().place()).filter(|place| place != "not known")
 }
 
 /// How often looks saw these polls at their line.
-fn seen(blocker: &Blocker, polls: Vec<&SlowPoll>) -> Seen {
-    let details = polls.into_iter().filter(|poll| blocker.is_of(poll)).filter_map(|poll| poll.detail.as_deref());
+fn seen(held: &Held, polls: &[&SlowPoll]) -> Seen {
+    let details = polls.iter().filter_map(|poll| poll.detail.as_deref());
     let counted = details.filter_map(|detail| {
         let elsewhere: u64 = detail.more_places.iter().filter_map(|place| place.looks).sum();
         detail.looks.map(|here| (here, here + elsewhere))
     });
     let looks = counted.reduce(|a, b| (a.0 + b.0, a.1 + b.1));
-    Seen { looks, caller: blocker.caller.map(str::to_owned) }
+    Seen { looks, caller: held.dearest().caller.map(str::to_owned) }
 }
 
 /// A finding that no line of code stands for.
@@ -206,8 +264,8 @@ fn facts(recording: &Recording, groups: &[ByGroup]) -> Vec<Item> {
 }
 
 impl Answer {
-    /// The places of which a report may show the code, the lead's alone.
+    /// The place of which a report may show the code.
     pub fn shown_place(&self) -> Option<&str> {
-        self.lead.place.as_deref().filter(|_| self.seen.is_some())
+        self.lead.place.as_deref()
     }
 }

@@ -15,7 +15,7 @@ mod waits;
 pub mod wire;
 
 use std::collections::BTreeMap;
-use std::time::SystemTime;
+use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -230,9 +230,9 @@ impl Run {
         }
     }
 
-    /// When it began, to the second; `None` where that is not told as it should be.
-    pub fn started(&self) -> Option<SystemTime> {
-        humantime::parse_rfc3339_weak(&self.started_at).ok()
+    /// When it began, from 1970 on, UTC; `None` where that is not told as it should be, or was before.
+    pub fn started(&self) -> Option<Duration> {
+        humantime::parse_rfc3339_weak(&self.started_at).ok()?.duration_since(UNIX_EPOCH).ok()
     }
 
     /// Why it ended early; `None` for one that ran to its end.

@@ -5,6 +5,7 @@ use crate::advice::Advice;
 use crate::by_group::ByGroup;
 use crate::compare::{Comparison, LEAST_ROUNDS, Rounds, Side, Verdict, compare, higher_or_lower};
 use crate::findings::{is_harmed, is_unmeasured};
+use crate::units::plural;
 
 /// What to do, and, where a mode of the recording does it, what that comes to.
 pub(super) fn fix(advice: &Advice, group: &ByGroup, all: &[ByGroup]) -> String {
@@ -12,7 +13,7 @@ pub(super) fn fix(advice: &Advice, group: &ByGroup, all: &[ByGroup]) -> String {
         return advice.fix.to_owned();
     }
     match better(group, all) {
-        Some(better) => format!("{}; {} does: {}", advice.fix, mode(better), worth(group, better)),
+        Some(better) => format!("{}; in {}: {}", advice.fix, mode(better), worth(group, better)),
         None if advice.is_of_writing => format!("{} (`--mode offloaded`)", advice.fix),
         None => advice.fix.to_owned(),
     }
@@ -36,8 +37,9 @@ fn worth(group: &ByGroup, better: &ByGroup) -> String {
     let felt = ["response_time.p99", "lag.p99"].into_iter().find_map(|key| told(&compared, key, is_enough));
     let price = told(&compared, "throughput", is_enough);
     let told: Vec<String> = felt.into_iter().chain(price).collect();
-    let rounds = if is_enough { "" } else { "; too few rounds for an interval: `--rounds 5` gives one" };
-    told.join(", ") + rounds
+    let [rounds, _] = compared.rounds;
+    let few = format!(" ({}: no interval; `--rounds 5` gives one)", plural(rounds as u64, "round"));
+    told.join(", ") + if is_enough { "" } else { &few }
 }
 
 /// A metric of both: the change, where the comparison is sure of one, else the two values.

@@ -2,7 +2,7 @@
 
 use pollscope_base::Cause;
 
-use crate::blockers::Blocker;
+use super::Held;
 use crate::by_group::ByGroup;
 use crate::recording::{self, Finding, SlowPoll, Subject};
 use crate::units::{format_count, format_ns, format_percent, format_round_ns, join_and, plural};
@@ -13,37 +13,38 @@ pub(super) fn is_the_machines(cause: Option<&recording::Cause>) -> bool {
 }
 
 /// What held the loop, how often and for how long: `write() on sink.fifo blocked the loop 6 times: worst 178 ms, 34 % of the run`.
-pub(super) fn held(blocker: &Blocker, group: &ByGroup, all: &[ByGroup], is_open: bool) -> String {
-    let (mode, holder) = (in_mode(group, all), holder(blocker.first));
+pub(super) fn held(held: &Held, group: &ByGroup, all: &[ByGroup], is_open: bool) -> String {
+    let (mode, holder) = (in_mode(group, all), holder(held.dearest().first));
     let is_one = group.first().subject.workers().is_none_or(|workers| workers == 1);
     let the_loop = if is_one { "the loop" } else { "a worker of the loop" };
-    let what = what(blocker, the_loop);
-    let worst = format_ns(blocker.worst_ns);
+    let what = what(held, the_loop);
+    let worst = format_ns(held.worst_ns);
     if is_open {
         return format!("{what}{mode} and had not ended when the run did: {worst} by then{holder}");
     }
     let least = if group.slow_is_at_least() || group.slow_dropped() > 0 { "at least " } else { "" };
-    let share = share_of_run(blocker, group).map_or(String::new(), |share| format!(", {share}"));
-    match blocker.polls {
+    let share = share_of_run(held, group).map_or(String::new(), |share| format!(", {share}"));
+    match held.polls {
         1 if least.is_empty() => format!("{what}{mode} once: {worst}{share}{holder}"),
         polls => format!("{what}{mode} {least}{} times: worst {worst}{share}{holder}", format_count(polls)),
     }
 }
 
 /// The part of its group's time that it took; `None` where that is not known.
-fn share_of_run(blocker: &Blocker, group: &ByGroup) -> Option<String> {
+fn share_of_run(held: &Held, group: &ByGroup) -> Option<String> {
     let available: f64 = group.rounds.iter().map(|run| run.available_ns()).sum::<Option<f64>>()?;
     let of = if group.first().subject.workers() == Some(1) { "of the run" } else { "of all workers' time" };
-    Some(format!("{} {of}", format_percent(blocker.total_ns as f64 / available)))
+    Some(format!("{} {of}", format_percent(held.total_ns as f64 / available)))
 }
 
 /// Subject and verb.
-fn what(blocker: &Blocker, the_loop: &str) -> String {
+fn what(held: &Held, the_loop: &str) -> String {
+    let blocker = held.dearest();
     let call = blocker.first.syscall.as_deref().map(|call| {
         let on = call.peer.as_deref().or(call.path.as_deref().map(last_part));
         format!("{}(){}", call.name, on.map_or(String::new(), |on| format!(" on {on}")))
     });
-    let Some(recording::Cause::Known(cause)) = blocker.cause else {
+    let Some(recording::Cause::Known(cause)) = held.cause() else {
         return match (call, blocker.function) {
             (Some(call), _) => format!("{call} held {the_loop}"),
             (None, Some(function)) => format!("`{function}` held {the_loop}"),
@@ -82,7 +83,7 @@ fn holder(poll: &SlowPoll) -> String {
     format!("; {sure}held by {thread}{at}{doing}")
 }
 
-/// Which group, where there are several or its name needs words: ` in naive mode (it blocks on the loop)`.
+/// Which group, where there are several or its name needs words: ` in naive mode (the loop itself blocks)`.
 pub(super) fn in_mode(group: &ByGroup, all: &[ByGroup]) -> String {
     match (&group.first().subject, all.len()) {
         (Subject::Scenario(_), _) => format!(" in {}", mode(group)),
@@ -95,19 +96,19 @@ pub(super) fn in_mode(group: &ByGroup, all: &[ByGroup]) -> String {
 pub(super) fn mode(group: &ByGroup) -> String {
     let Subject::Scenario(run) = &group.first().subject else { return group.name.to_owned() };
     let means = match run.mode.as_str() {
-        "naive" => " (blocks on the loop)",
-        "offloaded" => " (a thread of its own blocks)",
-        "spawn-blocking" => " (Tokio's blocking pool blocks)",
-        "tokio-fs" => " (`tokio::fs` blocks on the pool)",
-        "block-in-place" => " (hands its worker over and blocks)",
+        "naive" => " (the loop itself blocks)",
+        "offloaded" => " (a thread of its own does)",
+        "spawn-blocking" => " (Tokio's blocking pool does)",
+        "tokio-fs" => " (`tokio::fs` does, on that pool)",
+        "block-in-place" => " (the loop, after it handed its worker over)",
         _ => "",
     };
     format!("{} mode{means}", run.mode)
 }
 
 /// Who waited for these polls: tasks, and clients that were asked from outside.
-pub(super) fn meanwhile(blocker: &Blocker, group: &ByGroup) -> Option<String> {
-    let polls = || group.slow_polls().map(|(_, poll)| poll).filter(|poll| blocker.is_of(poll));
+pub(super) fn meanwhile(polls: &[&SlowPoll], group: &ByGroup) -> Option<String> {
+    let polls = || polls.iter().copied();
     let most = polls().filter_map(|poll| poll.blame.as_ref().map(|blame| blame.tasks)).max();
     let waited = |poll: &SlowPoll| poll.worst_waiter.as_ref().map(|by| by.polled_ns.saturating_sub(by.ready_ns));
     let longest = polls().filter_map(waited).max();
@@ -150,7 +151,8 @@ pub(super) fn many_short_polls(finding: &Finding, group: &ByGroup) -> String {
 /// That nothing held the loop, and what was watched.
 pub(super) fn calm(groups: &[&ByGroup]) -> String {
     let threshold = groups.iter().map(|group| group.threshold_ns()).min().unwrap_or_default();
-    let names: Vec<&str> = groups.iter().map(|group| group.name).collect();
+    let names: Vec<String> = groups.iter().map(|group| mode(group)).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let modes = if groups.len() > 1 { format!(" in {}", join_and(&names)) } else { String::new() };
     let polls: Option<u64> = groups.iter().map(|group| group.polls.as_ref().map(recording::Dist::count)).sum();
     let watched = polls.map_or(String::new(), |polls| {

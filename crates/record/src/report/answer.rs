@@ -79,7 +79,7 @@ fn item(item: &Item, is_lead: bool, style: &Style) -> Vec<Line> {
         Some(place) => start.text(Ink::Plain, place).blank(2),
         None => start,
     };
-    let words = code.as_ref().map_or(words.clone(), |code| format!("{words}  {code}"));
+    let words = code.as_ref().map_or(words.clone(), |code| format!("{words} [{code}]"));
     let ink = if is_lead { ink(*mark) } else { Ink::Plain };
     hanging(start, 2, ink, &words, style.width)
 }

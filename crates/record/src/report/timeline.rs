@@ -1,7 +1,5 @@
 //! When runs were: one clock for all of them, for formats that show time.
 
-use std::time::UNIX_EPOCH;
-
 use crate::recording::Run;
 
 /// The runs one after the other, as they ran.
@@ -29,8 +27,7 @@ impl Timeline {
 }
 
 fn started_ms(run: &Run) -> Option<u64> {
-    let started = run.started()?;
-    u64::try_from(started.duration_since(UNIX_EPOCH).ok()?.as_millis()).ok()
+    u64::try_from(run.started()?.as_millis()).ok()
 }
 
 #[cfg(test)]
