@@ -22,16 +22,20 @@ fn folder() -> Option<PathBuf> {
     Some(state.join("pollscope/runs"))
 }
 
-/// Keeps a recording as the last one; whether there is a place for it.
+/// Whether there is a place to keep runs at.
+pub(super) fn has_place() -> bool {
+    folder().is_some()
+}
+
+/// Keeps a recording as the last one, if there is a place for it. Not before the report, which must not wait for that disk.
 ///
 /// # Errors
 /// When it cannot be written.
-pub(super) fn keep(recording: &Recording) -> io::Result<bool> {
-    let Some(folder) = folder() else { return Ok(false) };
+pub(super) fn keep(recording: &Recording) -> io::Result<()> {
+    let Some(folder) = folder() else { return Ok(()) };
     // What was run is nobody else's concern.
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    keep_in(&folder, recording)?;
-    Ok(true)
+    keep_in(&folder, recording)
 }
 
 fn keep_in(folder: &Path, recording: &Recording) -> io::Result<()> {

@@ -66,8 +66,13 @@ impl<'a> Session<'a> {
         let outputs = &self.common.outputs;
         let recording = self.record(scenario, judge)?;
         self.caught.reporting(true);
-        let kept = self.keep(&recording);
-        let reported = self.terminal.report(&recording, outputs, kept);
+        let saved_as = kept::has_place().then_some("last");
+        let reported = self.terminal.report(&recording, outputs, saved_as);
+        if let Err(error) = kept::keep(&recording)
+            && !self.terminal.quiet
+        {
+            say(format!("note: cannot keep the run for `pollscope report last`: {error}"));
+        }
         self.caught.reporting(false);
         // After the report, which must not wait for a stderr that nobody reads.
         let errors = recording.runs.iter().flat_map(|run| &run.errors).map(|error| format!("error: {error}"));
@@ -77,19 +82,6 @@ impl<'a> Session<'a> {
         }
         reported?;
         Ok((outcome::of_recording(&recording, outputs.strict), recording))
-    }
-
-    /// Keeps the recording as the last one; what it is known by, if it is kept.
-    fn keep(&self, recording: &Recording) -> Option<&'static str> {
-        match kept::keep(recording) {
-            Ok(is_kept) => is_kept.then_some("last"),
-            Err(error) => {
-                if !self.terminal.quiet {
-                    say(format!("note: the run is not kept for `pollscope report last`: {error}"));
-                }
-                None
-            }
-        }
     }
 
     fn record(&self, scenario: &Scenario, judge: bool) -> Result<Recording, CmdError> {

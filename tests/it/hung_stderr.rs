@@ -29,7 +29,7 @@ fn a_run_is_reported_all_the_same() {
     let (child, _reader) = start(&mut folder.command(line.split_whitespace()));
     let output = finish(child);
     assert_eq!(output.status.code(), Some(0));
-    assert!(stdout(&output).contains("Coverage"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("  more: "), "{}", stdout(&output));
     let recording: Value = serde_json::from_slice(&folder.read("json")).expect("JSON");
     let run = &recording["runs"][0];
     // What waits for a line is in the list at once.

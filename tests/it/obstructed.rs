@@ -15,7 +15,7 @@ fn said_once(folder: &Folder, output: &Output, says: &str) -> Value {
     assert!(lines.len() == 1 && lines[0].contains(says), "{said}");
     let reason = lines[0].trim_start_matches("WARN pollscope: ");
     let report = stdout(output);
-    assert_eq!(report.lines().filter(|line| line.starts_with("missing ")).count(), 1, "{report}");
+    assert_eq!(report.lines().filter(|line| line.starts_with("~ ")).count(), 1, "{report}");
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
     assert!(words(&report).contains(&words(reason)), "{report}");
     let recording: Value = serde_json::from_slice(&folder.read("json")).expect("JSON");

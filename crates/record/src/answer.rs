@@ -73,6 +73,9 @@ impl Item {
     }
 }
 
+/// So many reasons are told why a line is not known.
+const MISSING: usize = 2;
+
 /// Something that may be the lead, with what belongs to it.
 struct Candidate {
     /// What comes first: a merge that is not confirmed, then by time.
@@ -97,6 +100,11 @@ pub fn answer(recording: &Recording) -> Answer {
         return Answer { lead: calm(&groups), seen: None, meanwhile: None, fix: None, others, facts, gates };
     };
     let Candidate { item, seen, meanwhile, fix, .. } = first;
+    let mut facts = facts;
+    if item.code.as_deref() == Some("PS001") && seen.is_none() {
+        let missing = recording.missing().into_iter().take(MISSING);
+        facts.extend(missing.map(|why| Item::new(GateVerdict::Inconclusive, why)));
+    }
     Answer {
         lead: item,
         seen,
@@ -224,10 +232,25 @@ fn of_finding(finding: &Finding, all: &[ByGroup]) -> Option<Candidate> {
             code: Some(finding.code.clone()),
             ..Item::new(GateVerdict::Fail, words::many_short_polls(finding, group))
         },
+        "PS004" => merge_not_confirmed(finding, group),
         _ => Item::of_finding(finding),
     };
     let meanwhile = words::witnesses(group);
     Some(Candidate { rank, item, seen: None, meanwhile, fix: Some(finding.advice.clone()) })
+}
+
+/// What became of the merge of a group that stands alone, with its counts.
+fn merge_not_confirmed(finding: &Finding, group: &ByGroup) -> Item {
+    let first = group.unconfirmed().find_map(|run| Some((run, run.merge.as_ref()?)));
+    match first.filter(|_| group.rounds.len() == 1) {
+        Some((run, merge)) => {
+            let mode = if run.subject.name().is_some() { format!("{}: ", group.name) } else { String::new() };
+            let words = mode + &merge_words::not_confirmed(group, run, merge);
+            let mark = if merge.verdict == Verdict::Failed { GateVerdict::Fail } else { GateVerdict::Inconclusive };
+            Item { code: Some(finding.code.clone()), ..Item::new(mark, words) }
+        }
+        None => Item::of_finding(finding),
+    }
 }
 
 fn harmless(finding: &Finding) -> Item {
@@ -254,7 +277,11 @@ fn facts(recording: &Recording, groups: &[ByGroup]) -> Vec<Item> {
     if let [only] = groups {
         let ok = merge_words::confirmed(only).map(|words| Item::new(GateVerdict::Pass, words));
         facts.extend(ok);
-        let verdicts = only.unconfirmed().filter_map(|run| Some((run, run.merge.as_ref()?)));
+        let has_lost = only.rounds.iter().any(|run| run.input_events.possible_losses > 0);
+        let happened = merge_words::what_happened(only).into_iter().take(if has_lost { 2 } else { 0 });
+        facts.extend(happened.map(|words| Item::new(GateVerdict::Inconclusive, words)));
+        // Of the first that is not confirmed the lead tells.
+        let verdicts = only.unconfirmed().filter_map(|run| Some((run, run.merge.as_ref()?))).skip(1);
         facts.extend(verdicts.map(|(run, merge)| {
             let mark = if merge.verdict == Verdict::Failed { GateVerdict::Fail } else { GateVerdict::Inconclusive };
             Item::new(mark, merge_words::not_confirmed(only, run, merge))

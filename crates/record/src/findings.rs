@@ -145,8 +145,8 @@ pub const DIAGNOSES: [Diagnosis; 8] = [
         code: "PS004",
         title: "merge not confirmed",
         severity: Severity::Error,
-        advice: "trust no number of this mode before its output is right: start at the difference named here, and run \
-                 again with the same seed",
+        advice: "trust neither the output nor the numbers of this mode: start at the difference named here, mend it, and run \
+                 it again",
         check: Check::Group(merge_not_confirmed),
     },
     Diagnosis {

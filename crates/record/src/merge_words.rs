@@ -1,8 +1,8 @@
 //! What became of a merge, in words.
 
 use crate::by_group::ByGroup;
-use crate::recording::{Merge, Run, Verdict};
-use crate::units::{format_bytes, format_count, join_and, plural};
+use crate::recording::{InputEvents, Merge, Run, Verdict};
+use crate::units::{format_bytes, format_count, format_ns, join_and, plural};
 
 /// One sentence for all rounds whose merge is ok.
 pub(crate) fn confirmed(mode: &ByGroup) -> Option<String> {
@@ -76,4 +76,39 @@ pub(crate) fn not_ok_words(merge: &Merge, round: &str) -> String {
 /// The round of a run that has one, between two texts.
 pub(crate) fn round_of(run: &Run, before: &str, after: &str) -> String {
     run.subject.round().map_or(String::new(), |round| format!("{before}{round}{after}"))
+}
+
+/// How many of a run's events a report for people shows: those that may have cost lines first.
+const EVENTS: usize = 6;
+
+/// What happened to the inputs, each a sentence.
+pub(crate) fn what_happened(mode: &ByGroup) -> Vec<String> {
+    let mut sentences = Vec::new();
+    for run in &mode.rounds {
+        let round = if mode.rounds.len() > 1 { round_of(run, "round ", ": ") } else { String::new() };
+        let InputEvents { events, dropped, possible_losses, possible_repeats, repeated_bytes_at_most } =
+            &run.input_events;
+        let count = events.len() as u64 + dropped;
+        if count == 0 {
+            continue;
+        }
+        let losses = match possible_losses {
+            0 => "none of which cost lines".to_owned(),
+            n => format!("{} of which may have cost lines", format_count(*n)),
+        };
+        let repeats = match repeated_bytes_at_most {
+            Some(bytes) if *possible_repeats > 0 => {
+                format!("; by {} at most {} came twice", format_count(*possible_repeats), format_bytes(*bytes))
+            }
+            _ => String::new(),
+        };
+        sentences.push(format!("{round}{} while the inputs were followed, {losses}{repeats}", plural(count, "event")));
+        let (worse, others): (Vec<_>, Vec<_>) = events.iter().partition(|event| event.may_lose);
+        let shown = worse.into_iter().chain(others).take(EVENTS);
+        sentences.extend(shown.map(|event| format!("after {}: {}", format_ns(event.at_ns), event.text)));
+        if count > EVENTS as u64 {
+            sentences.push(format!("and {} more", format_count(count - EVENTS as u64)));
+        }
+    }
+    sentences
 }

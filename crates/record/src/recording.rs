@@ -53,6 +53,17 @@ impl Recording {
         let of_run = || self.runs.first().map_or("empty", |run| run.subject.name().unwrap_or(&run.group));
         self.scenario.as_ref().map_or_else(of_run, |scenario| &scenario.name)
     }
+
+    /// Why something is not known of slow polls that could be, each reason once.
+    pub(crate) fn missing(&self) -> Vec<&str> {
+        let mut reasons: Vec<&str> = Vec::new();
+        for why in self.runs.iter().flat_map(|run| &run.coverage.missing) {
+            if !reasons.contains(&why.as_str()) {
+                reasons.push(why);
+            }
+        }
+        reasons
+    }
 }
 
 /// The machine and the build of the instrument.

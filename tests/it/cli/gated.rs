@@ -32,7 +32,9 @@ fn a_gate_passes_fails_or_is_inconclusive_wherever_it_is_judged() {
                 assert_ends(&folder.run(&format!("{command} {gates}")), 2, &["`merge.lines` cannot be known here"]);
                 continue;
             }
-            let output = folder.run(&format!("{command} {gates}"));
+            // A comparison lists all gates; the answer, those that do not hold.
+            let full = if command.starts_with("compare") { "" } else { " --full" };
+            let output = folder.run(&format!("{command}{full} {gates}"));
             assert_ends(&output, code, &[]);
             let gate = gates.split(' ').nth(1).expect("a gate");
             assert!(stdout(&output).contains(&format!("\n{sign} {gate} ")), "{command} {gates}:\n{}", stdout(&output));

@@ -14,7 +14,7 @@ fn input() -> Folder {
 }
 
 fn is_report(text: &str) -> bool {
-    text.starts_with("pollscope merge") && text.contains("Coverage")
+    text.starts_with(['✓', '✗', '~']) && text.contains("\n  more: ")
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::support::{Folder, assert_ends, stdout};
 /// A short run, saved; its report.
 fn saved(folder: &Folder) -> String {
     let set = "--set block.duration=20ms --set block.run_for=60ms --slow 10ms";
-    let output = folder.run(&format!("run slow-coroutine --quiet {set} --json json"));
+    let output = folder.run(&format!("run slow-coroutine --full --quiet {set} --json json"));
     assert_ends(&output, 0, &[]);
     stdout(&output)
 }
@@ -14,11 +14,11 @@ fn saved(folder: &Folder) -> String {
 fn a_saved_recording_gives_the_same_report() {
     let folder = Folder::new();
     let report = saved(&folder);
-    assert_eq!(stdout(&folder.run("report json")), report);
+    assert_eq!(stdout(&folder.run("report --full json")), report);
     assert_eq!(folder.run("report json --format json").stdout, folder.read("json"));
     assert_eq!(stdout(&folder.run("report json -o text")), "");
     assert_eq!(folder.read("text"), report.as_bytes());
-    assert_eq!(stdout(&folder.shell("\"$POLLSCOPE_BIN\" report - < json")), report);
+    assert_eq!(stdout(&folder.shell("\"$POLLSCOPE_BIN\" report --full - < json")), report);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn gates_decide_how_it_ends() {
         ("merge.lines==1", 0),
         ("merge.lines==1 --strict", 97),
     ] {
-        let output = folder.run(&format!("report json --fail-on {gate}"));
+        let output = folder.run(&format!("report json --full --fail-on {gate}"));
         assert_eq!(output.status.code(), Some(code), "{gate}");
         let gate = gate.trim_end_matches(" --strict");
         assert!(stdout(&output).contains(gate), "{gate}");

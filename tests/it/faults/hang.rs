@@ -67,7 +67,7 @@ fn hang(
     };
     let text = |name| String::from_utf8_lossy(&folder.read(name)).into_owned();
     let recording = || serde_json::from_slice::<Value>(&std::fs::read(folder.path("json")).ok()?).ok();
-    let is_out = || text("stdout").contains("\ncommand ") && recording().is_some();
+    let is_out = || text("stdout").contains("\n  more: ") && recording().is_some();
     while !is_out() && asked_at.elapsed() < deadline {
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -11,9 +11,9 @@ use crate::units::{format_count, format_ns, format_ratio, format_round_ns, plura
 
 use super::slow_poll::{at, holder, still_executing};
 use super::subject::{programs, source};
-use super::terminal::summary::what_happened;
 use super::terminal::waits::{blocker_wait, format_wait};
 use super::{gates, terminal};
+use crate::merge_words::what_happened;
 use text::{Table, fenced, md};
 
 /// Rows of a mode in a table.

@@ -1,7 +1,7 @@
 //! What a recording is of, in words.
 
 use crate::by_group::ByGroup;
-use crate::recording::{Coverage, Pool, Recording, Run};
+use crate::recording::{Coverage, Pool, Run};
 use crate::units::plural;
 
 /// The program of a service or a process: its number, its file, its build, its Tokio; `None` of a scenario.
@@ -55,17 +55,6 @@ pub(super) fn coverages<'a>(groups: &[ByGroup<'a>]) -> Vec<(&'a str, &'a Coverag
         }
     }
     kinds
-}
-
-/// Why something is not known that could be, each reason once.
-pub(super) fn missing(recording: &Recording) -> Vec<&str> {
-    let mut reasons: Vec<&str> = Vec::new();
-    for why in recording.runs.iter().flat_map(|run| &run.coverage.missing) {
-        if !reasons.contains(&why.as_str()) {
-            reasons.push(why);
-        }
-    }
-    reasons
 }
 
 /// `hooks`, or `attached, 97 looks a second`.

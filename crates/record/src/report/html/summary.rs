@@ -7,11 +7,11 @@ use super::table::{Cell, table};
 use super::text::{name, place, prose, sentence};
 use crate::by_group::ByGroup;
 use crate::findings::severity;
-use crate::merge_words::{confirmed, not_confirmed};
+use crate::merge_words::{confirmed, not_confirmed, what_happened};
 use crate::recording::{Finding, Gate, GateVerdict, Run, Verdict};
 use crate::report::gates::{gate_value, of_merge};
 use crate::report::subject;
-use crate::report::terminal::summary::{build, limits, machine, what_happened};
+use crate::report::terminal::summary::{build, limits, machine};
 
 /// Findings shown.
 const FINDINGS: usize = 60;
@@ -88,7 +88,7 @@ pub(super) fn gates(page: &Page) -> Option<Markup> {
 /// What the numbers were made with, and where the instrument is blind.
 pub(super) fn coverage(page: &Page) -> Option<Markup> {
     let environment = &page.recording.environment;
-    let missing = subject::missing(page.recording);
+    let missing = page.recording.missing();
     let limits: Vec<String> = page.modes.iter().filter_map(limits).collect();
     let programs = subject::programs(&page.modes);
     let pools: Vec<String> = page.modes.iter().filter_map(subject::blocking_pool).collect();

@@ -5,9 +5,9 @@ use super::super::{gates, subject};
 use super::Page;
 use crate::by_group::ByGroup;
 use crate::findings::{Severity, severity};
-use crate::merge_words::{confirmed, not_confirmed, round_of};
-use crate::recording::{Environment, Finding, InputEvents, Verdict};
-use crate::units::{format_bytes, format_count, format_ns, plural};
+use crate::merge_words::{confirmed, not_confirmed, what_happened};
+use crate::recording::{Environment, Finding, Verdict};
+use crate::units::plural;
 
 /// Each finding as a compiler would say it; the advice once for all that share it.
 pub(super) fn findings(page: &Page) -> Vec<Line> {
@@ -59,41 +59,6 @@ pub(super) fn merges(page: &Page) -> Vec<Line> {
     lines
 }
 
-/// How many of a run's events a report for people shows: those that may have cost lines first.
-const EVENTS: usize = 6;
-
-/// What happened to the inputs, each a sentence.
-pub(in crate::report) fn what_happened(mode: &ByGroup) -> Vec<String> {
-    let mut sentences = Vec::new();
-    for run in &mode.rounds {
-        let round = if mode.rounds.len() > 1 { round_of(run, "round ", ": ") } else { String::new() };
-        let InputEvents { events, dropped, possible_losses, possible_repeats, repeated_bytes_at_most } =
-            &run.input_events;
-        let count = events.len() as u64 + dropped;
-        if count == 0 {
-            continue;
-        }
-        let losses = match possible_losses {
-            0 => "none of which cost lines".to_owned(),
-            n => format!("{} of which may have cost lines", format_count(*n)),
-        };
-        let repeats = match repeated_bytes_at_most {
-            Some(bytes) if *possible_repeats > 0 => {
-                format!("; by {} at most {} came twice", format_count(*possible_repeats), format_bytes(*bytes))
-            }
-            _ => String::new(),
-        };
-        sentences.push(format!("{round}{} while the inputs were followed, {losses}{repeats}", plural(count, "event")));
-        let (worse, others): (Vec<_>, Vec<_>) = events.iter().partition(|event| event.may_lose);
-        let shown = worse.into_iter().chain(others).take(EVENTS);
-        sentences.extend(shown.map(|event| format!("after {}: {}", format_ns(event.at_ns), event.text)));
-        if count > EVENTS as u64 {
-            sentences.push(format!("and {} more", format_count(count - EVENTS as u64)));
-        }
-    }
-    sentences
-}
-
 pub(super) fn gates(page: &Page) -> Vec<Line> {
     gates::block(&page.recording.gates, page.width, page.unicode)
 }
@@ -113,7 +78,7 @@ pub(super) fn coverage(page: &Page) -> Vec<Line> {
         row("sees", &coverage.sees.join("; "));
         row("blind to", &coverage.blind_to.join("; "));
     }
-    for why in subject::missing(page.recording) {
+    for why in page.recording.missing() {
         row("missing", why);
     }
     for program in subject::programs(&page.modes) {
