@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::io::Cursor;
 use std::path::Path;
 
-use crate::support::{alone, pollscope, stderr, stdout};
+use crate::support::{Folder, alone, pollscope, stderr, stdout};
 
 /// An expectation such as "no slow poll" fails when the machine itself stands still for 100 ms. It may, now and then.
 const TRIES: usize = 3;
@@ -20,6 +20,25 @@ fn run(name: &str, more: &[&str]) -> (Value, String) {
     let recording = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}{}", stdout(&output), stderr(&output)));
     (recording, stderr(&output))
+}
+
+/// What a terminal of 80 columns shows of a recording, which is to fit its 24 lines with the prompt and the last lines before it.
+fn answer(recording: &Value) -> String {
+    let folder = Folder::new();
+    folder.write("json", recording.to_string());
+    let output = folder.command(["report", "json"]).env("COLUMNS", "80").output().unwrap();
+    let answer = stdout(&output);
+    assert!(answer.starts_with(['✓', '✗', '~']), "{answer}{}", stderr(&output));
+    assert!(answer.lines().count() <= 15 && answer.lines().all(|line| line.chars().count() <= 80), "{answer}");
+    assert!(answer.contains("\n  more: "), "{answer}");
+    answer
+}
+
+/// That the answer alone tells what blocks, where, and what to do.
+fn tells(recording: &Value, what: &str, place: &str, fix: &str) {
+    let answer = answer(recording).split_whitespace().collect::<Vec<_>>().join(" ");
+    let (before, after) = answer.split_once(" fix: ").unwrap_or_else(|| panic!("nothing to do: {answer}"));
+    assert!(before.contains(what) && before.contains(place) && after.contains(fix), "{what}, {place}, {fix}: {answer}");
 }
 
 /// Runs a scenario until its expectations hold; what must hold of every recording does each time.
@@ -36,6 +55,7 @@ fn check_and(name: &str, seen: impl Fn(&Value) -> Result<(), String>) -> (Value,
             identities(run);
         }
         assert_eq!(lines_printed(&recording), told(&lines), "{lines}");
+        answer(&recording);
         let gates = array(&recording, "/gates");
         assert!(!gates.is_empty(), "{name} expects nothing");
         failed = gates.iter().filter(|gate| gate["verdict"] != "pass").cloned().collect();
@@ -162,6 +182,14 @@ fn a_slow_sink_blocks_the_naive_loop_and_not_the_offloaded_one() {
         let path = poll["places"][0]["syscall"]["path"].as_str();
         assert!(!CAPTURE || path.is_some_and(|path| path.ends_with("/sink.fifo")), "{poll}");
     }
+    if CAPTURE {
+        tells(
+            &recording,
+            "write() on sink.fifo blocked the loop in naive mode",
+            file,
+            "to a thread that owns the file",
+        );
+    }
 }
 
 #[test]
@@ -174,6 +202,10 @@ fn a_slow_coroutine_is_reported_as_asyncio_would() {
     assert!(seconds.starts_with("0.5") && seconds.len() == 5, "{line}");
     let poll = &run_of(&recording, "naive")["slow_polls"][0];
     assert_eq!(poll["task_name"], "blocker 0");
+    if CAPTURE {
+        let place = "crates/lab/src/blocking_tasks.rs:";
+        tells(&recording, "clock_nanosleep() blocked the loop in naive mode", place, "tokio::time::sleep");
+    }
 }
 
 #[test]
@@ -185,11 +217,15 @@ fn many_short_polls_have_a_finding_of_their_own() {
         .filter_map(|finding| finding["code"].as_str())
         .collect();
     assert!(codes.contains(&"PS002") && !codes.contains(&"PS001"), "{codes:?}");
+    if pollscope_probe::TOKIO_UNSTABLE {
+        let place = "crates/lab/src/blocking_tasks.rs:";
+        tells(&recording, "the loop kept others waiting", place, "tokio::task::yield_now");
+    }
 }
 
 #[test]
 fn a_sync_is_named_with_its_file() {
-    check_and("fsync", |recording| {
+    let (recording, _) = check_and("fsync", |recording| {
         let of_tails = |poll: &&Value| poll["task_name"].as_str().is_some_and(|name| name.starts_with("tail "));
         let slow: Vec<&Value> = array(run_of(recording, "naive"), "/slow_polls").iter().filter(of_tails).collect();
         // A shorter one can be over before it is looked at.
@@ -212,6 +248,22 @@ fn a_sync_is_named_with_its_file() {
             None => Err(format!("none of {long} long syncs was named")),
         }
     });
+    let polls = array(run_of(&recording, "naive"), "/slow_polls");
+    let is_sync =
+        |poll: &&Value| poll["places"][0]["syscall"]["name"].as_str().is_some_and(|name| name.contains("sync"));
+    // A write that blocked, or a poll that nobody looked at, may have taken longer.
+    if sum_of(polls.iter().filter(is_sync)) > sum_of(polls.iter()) / 2 {
+        tells(
+            &recording,
+            "sync() on merged",
+            "crates/lab/src/pipeline/sink/naive.rs:",
+            "sync on a thread that owns the file",
+        );
+    }
+}
+
+fn sum_of<'a>(polls: impl Iterator<Item = &'a Value>) -> u64 {
+    polls.map(|poll| number(poll, "/duration_ns")).sum()
 }
 
 /// Whether a folder's files are on no disk, so that nothing is synced.
@@ -222,7 +274,11 @@ fn is_in_memory(folder: &Path) -> bool {
 
 #[test]
 fn a_busy_server_is_as_expected() {
-    check("busy-server");
+    let (recording, _) = check("busy-server");
+    if CAPTURE {
+        let place = "crates/lab/src/pipeline/sink/naive.rs:";
+        tells(&recording, "write() on sink.fifo blocked the loop", place, "to a thread that owns the file");
+    }
 }
 
 #[test]

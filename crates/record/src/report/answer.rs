@@ -34,8 +34,9 @@ pub fn render(answer: &Answer, excerpt: Option<&Excerpt>, more: &[String], style
     let more = more.join(" · ");
     let end: Vec<Line> = if more.is_empty() { Vec::new() } else { labelled(&format!("more: {more}"), Ink::Dim, style) };
     let must = head.len() + below.len() + end.len();
-    let facts = bounded(facts(answer, style), MOST_LINES.saturating_sub(must));
-    let others = others(&answer.others, MOST_LINES.saturating_sub(must + facts.len()), style);
+    let facts = whole(facts(answer, style), MOST_LINES.saturating_sub(must));
+    let others = answer.others.iter().map(|other| item(other, false, style)).collect();
+    let others = whole(others, MOST_LINES.saturating_sub(must + facts.len()));
     let room = MOST_LINES.saturating_sub(must + facts.len() + others.len());
     let code = if code.len() <= room { code } else { Vec::new() };
     head.into_iter()
@@ -118,25 +119,23 @@ fn looks(seen: &Seen) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// What else there is, each whole, as many as there is room for; how many more there are, if there is no room for all.
-fn others(items: &[Item], room: usize, style: &Style) -> Vec<Line> {
-    let each: Vec<Vec<Line>> = items.iter().map(|other| item(other, false, style)).collect();
-    let mut lines = Vec::new();
-    for (at, other) in each.iter().enumerate() {
-        let is_last = at + 1 == each.len();
-        if lines.len() + other.len() + usize::from(!is_last) > room {
-            let left = (items.len() - at) as u64;
-            lines.push(Line::indent(2).text(Ink::Dim, &format!("and {left} more")));
+/// As many as there is room for, each whole; and how many more there are, if there is no room for all.
+fn whole(items: Vec<Vec<Line>>, room: usize) -> Vec<Line> {
+    let (mut lines, count) = (Vec::new(), items.len());
+    for (at, item) in items.into_iter().enumerate() {
+        let is_last = at + 1 == count;
+        if lines.len() + item.len() + usize::from(!is_last) > room {
+            lines.push(Line::indent(2).text(Ink::Dim, &format!("and {} more", count - at)));
             break;
         }
-        lines.extend(other.iter().cloned());
+        lines.extend(item);
     }
     lines
 }
 
-fn facts(answer: &Answer, style: &Style) -> Vec<Line> {
-    let facts = answer.facts.iter().flat_map(|fact| item(fact, false, style));
-    facts.chain(answer.gates.iter().flat_map(|gate| gate_lines(gate, style))).collect()
+fn facts(answer: &Answer, style: &Style) -> Vec<Vec<Line>> {
+    let facts = answer.facts.iter().map(|fact| item(fact, false, style));
+    facts.chain(answer.gates.iter().map(|gate| gate_lines(gate, style))).collect()
 }
 
 fn gate_lines(gate: &Gate, style: &Style) -> Vec<Line> {
@@ -146,13 +145,5 @@ fn gate_lines(gate: &Gate, style: &Style) -> Vec<Line> {
     hanging(start.blank(2), 4, Ink::Plain, &value, style.width)
 }
 
-/// As many lines as there is room for; the last one says how many are missing.
-fn bounded(mut lines: Vec<Line>, room: usize) -> Vec<Line> {
-    let room = room.max(2);
-    if lines.len() > room {
-        let missing = lines.len() - (room - 1);
-        lines.truncate(room - 1);
-        lines.push(Line::indent(2).text(Ink::Dim, &format!("and {} more", plural(missing as u64, "line"))));
-    }
-    lines
-}
+#[cfg(test)]
+mod tests;
