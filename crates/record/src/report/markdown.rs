@@ -3,6 +3,7 @@
 mod text;
 
 use super::measures::{Figure, MEASURES, P50, P90, P99, P999, P9999, PRICE, Percentile, RAW_LAG};
+use crate::answer::{Answer, Item, answer};
 use crate::blockers::{Blocker, blockers};
 use crate::by_group::{ByGroup, by_group};
 use crate::findings::{severity, verdict};
@@ -14,27 +15,27 @@ use super::subject::{programs, source};
 use super::terminal::waits::{blocker_wait, format_wait};
 use super::{gates, terminal};
 use crate::merge_words::what_happened;
-use text::{Table, fenced, md};
+use text::{Table, fenced, md, prose};
 
 /// Rows of a mode in a table.
 const ROWS: usize = 6;
 /// Gates and findings that are listed: a step's summary takes a megabyte.
 const LISTED: usize = 100;
 
-/// The page: verdict, durations, who blocked, who waited, gates, findings and, folded up, the histogram of poll times.
+/// The page: the answer, gates, findings, who blocked, who waited, durations and, folded up, the histogram of poll times.
 pub fn render(recording: &Recording) -> String {
     let modes = by_group(&recording.runs);
     let sections = [
         heading(recording, &modes),
         errors(recording),
-        durations(&modes),
-        price(&modes),
+        gates_list(recording),
+        findings(recording),
         who_blocked(&modes),
         still_running(&modes),
         who_waited(&modes),
+        durations(&modes),
+        price(&modes),
         events(&modes),
-        gates_list(recording),
-        findings(recording),
         histogram(recording),
     ];
     let sections: Vec<String> = sections.into_iter().filter(|section| !section.is_empty()).collect();
@@ -42,7 +43,8 @@ pub fn render(recording: &Recording) -> String {
 }
 
 fn heading(recording: &Recording, modes: &[ByGroup]) -> String {
-    let mut out = format!("## pollscope {}\n\n**{}**\n", md(recording.name()), md(&verdict(recording)));
+    let mut out =
+        format!("## pollscope {}\n\n{}\n{}\n", md(recording.name()), answered(recording), prose(&verdict(recording)));
     if let Some(mode) = modes.first() {
         let runtimes = mode.first().subject.runtimes().iter();
         let runtimes = runtimes.map(|of| format!("{}, {}, ", md(&of.flavor), plural(of.workers, "worker")));
@@ -53,6 +55,31 @@ fn heading(recording: &Recording, modes: &[ByGroup]) -> String {
         }
     }
     out
+}
+
+/// The answer: its first line in bold, and below it who waited, what to do and what else there is.
+fn answered(recording: &Recording) -> String {
+    let Answer { lead, seen, meanwhile, fix, others, facts, gates: _ } = answer(recording);
+    let item = |item: &Item| {
+        let mark = md(gates::sign(item.mark));
+        let place = item.place.as_deref().map_or(String::new(), |place| format!("{} ", prose(&format!("`{place}`"))));
+        format!(
+            "{mark} {place}{}{}",
+            prose(&item.words),
+            item.code.as_deref().map_or(String::new(), |code| format!(" ({})", md(code)))
+        )
+    };
+    let mut out = format!("**{}**\n\n", item(&lead));
+    let caller = seen.and_then(|seen| seen.caller).map(|caller| format!("called from: `{caller}`"));
+    let labelled = [caller, meanwhile.map(|who| format!("meanwhile: {who}")), fix.map(|fix| format!("fix: {fix}"))];
+    for text in labelled.iter().flatten() {
+        let (label, rest) = text.split_once(": ").unwrap_or(("", text));
+        out += &format!("- **{label}**: {}\n", prose(rest));
+    }
+    let more: Vec<String> = facts.iter().chain(&others).map(|one| format!("- {}\n", item(one))).collect();
+    let left = more.len().saturating_sub(ROWS);
+    out.extend(more.into_iter().take(ROWS));
+    out + &if left > 0 { format!("- and {left} more\n") } else { String::new() }
 }
 
 /// What happened to the inputs.
@@ -183,7 +210,7 @@ fn finding(finding: &Finding) -> String {
     let at = finding.at.as_ref().filter(|at| !finding.sentence.contains(at.as_str()));
     let at = at.map_or(String::new(), |at| format!(" ({})", md(at)));
     let (severity, code) = (severity(finding).as_str(), md(&finding.code));
-    format!("- **{severity} {code}** {}{at}<br>{}\n", md(&finding.sentence), md(&finding.advice))
+    format!("- **{severity} {code}** {}{at}<br>{}\n", prose(&finding.sentence), prose(&finding.advice))
 }
 
 /// A section with a list, or nothing.

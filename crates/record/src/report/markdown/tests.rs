@@ -19,20 +19,23 @@ fn it_answers_shows_and_advises_in_this_order() {
     recording.runs[1].errors.push("cannot read `a`".into());
     let page = render(&recording);
     let parts = [
-        "## pollscope merge\n\n**offloaded keeps the loop responsive",
+        "## pollscope merge\n\n**✗ `? (of src/pipeline/merge.rs:88)` a poll held the loop in naive mode",
+        "- **meanwhile**: outside clients: response p99 ",
+        "\noffloaded keeps the loop responsive",
         "### Errors\n\n- offloaded, round 1: cannot read \\`a\\`\n",
+        "### Gates\n\n- ✓ naive.slow\\_polls &gt;= 3: **6**\n",
+        "- ✗ offloaded.lag.p99 &lt; 1ms: **1.56 ms**\n- \\~ offloaded.response\\_time.p999 &lt; 10ms: **— not measured**\n",
+        "### Findings\n\n- **warning PS001** naive: 6 slow polls",
+        "to `tokio::task::spawn_blocking`, or a thread",
+        "### Who blocked the loop\n",
+        "| naive | ? (of src/pipeline/merge.rs:88) |  | unknown | 6 | ",
+        "### Who waited\n",
+        "| naive | src/b.rs:2 | src/a.rs:1 | 3 | ≤ 1.00 ms |\n| naive | otherwise, in all |  |  | 2.00 µs |\n",
         "### Durations\n\n|  | mode | p50 | p90 | p99 | p99.9 | p99.99 | max | ratio of p99 |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n| poll time | naive | ",
         "| loop lag | naive | ",
         "| loop lag, raw | naive | ",
         "### The price of the fix\n\n| mode | throughput | elapsed | CPU time | in kernel, about | context switches | involuntary |\n",
         "| naive | 1.20 kB/s | 3.02 s | 300 ms | 90.0 ms | 9,040 | 40 |\n",
-        "### Who blocked the loop\n",
-        "| naive | ? (of src/pipeline/merge.rs:88) |  | unknown | 6 | ",
-        "### Who waited\n",
-        "| naive | src/b.rs:2 | src/a.rs:1 | 3 | ≤ 1.00 ms |\n| naive | otherwise, in all |  |  | 2.00 µs |\n",
-        "### Gates\n\n- ✓ naive.slow\\_polls &gt;= 3: **6**\n",
-        "- ✗ offloaded.lag.p99 &lt; 1ms: **1.56 ms**\n- \\~ offloaded.response\\_time.p999 &lt; 10ms: **— not measured**\n",
-        "### Findings\n\n- **warning PS001** naive: 6 slow polls",
         "<details>\n<summary>Poll times</summary>\n\n```text\nPoll times (log)",
     ];
     let mut at = 0;
@@ -92,6 +95,6 @@ fn long_lists_are_cut_and_counted() {
 #[test]
 fn nothing_measured_is_a_page_all_the_same() {
     let page = render(&fixture::recording_of(Vec::new()));
-    assert!(page.contains("**nothing was measured**"), "{page}");
+    assert!(page.contains("**\\~ nothing was measured**"), "{page}");
     assert!(!page.contains("### Durations") && !page.contains("<details>"), "{page}");
 }

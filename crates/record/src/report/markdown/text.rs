@@ -27,6 +27,21 @@ pub(super) fn md(text: &str) -> String {
     out.replace("://", ":<!-- -->//").replace("www.", "www<!-- -->.")
 }
 
+/// A sentence whose code, between backticks, is code. Outside a table, where a bar would end a cell.
+pub(super) fn prose(text: &str) -> String {
+    let shown = cut(&escape(text), TEXT);
+    let mut parts = shown.split('`').peekable();
+    let mut out = parts.next().map_or(String::new(), md);
+    while let Some(code) = parts.next() {
+        match parts.next() {
+            Some(after) if !code.trim().is_empty() => out += &format!("`{code}`{}", md(after)),
+            // A backtick that is one.
+            after => out += &md(&["`", code, if after.is_some() { "`" } else { "" }, after.unwrap_or("")].concat()),
+        }
+    }
+    out
+}
+
 /// Text as it is, in a fence longer than any within.
 pub(super) fn fenced(text: &str) -> String {
     let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or_default();
@@ -82,6 +97,19 @@ mod tests {
             ("two\nlines\u{202e}", "two\\\\nlines\\\\u{202e}"),
         ] {
             assert_eq!(md(text), expected);
+        }
+    }
+
+    #[test]
+    fn code_is_code_and_all_else_is_text() {
+        for (text, expected) in [
+            ("call `f(a|b)` at <b>", "call `f(a|b)` at &lt;b&gt;"),
+            ("`a_b` and `@team`", "`a_b` and `@team`"),
+            ("one ` alone_", "one \\` alone\\_"),
+            ("empty `` here", "empty \\`\\` here"),
+            ("`x` then ` <script>", "`x` then \\` &lt;script&gt;"),
+        ] {
+            assert_eq!(prose(text), expected, "{text}");
         }
     }
 
