@@ -3,6 +3,7 @@
 mod compare;
 mod confirm;
 mod generate;
+mod hints;
 mod merge;
 mod outputs;
 mod report;
@@ -15,6 +16,7 @@ use std::io::Write;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use pollscope_base::reason;
 
 use self::compare::CliCompare;
 pub(crate) use self::compare::CompareRequest;
@@ -168,9 +170,12 @@ fn parse_man(name: &str) -> Result<Page, String> {
 }
 
 /// Why arguments that are valid alone cannot be combined.
-type Refusal = (ErrorKind, &'static str);
+type Refusal = (ErrorKind, String);
 
-fn check(command: &CliCommand) -> Result<(), Refusal> {
+fn check(command: &CliCommand, typed: &[String]) -> Result<(), Refusal> {
+    if let Some(advice) = hints::stray_address(typed) {
+        return Err((ErrorKind::ValueValidation, advice));
+    }
     match command {
         CliCommand::Run(run) => run.check(),
         CliCommand::Merge(merge) => merge.check(),
@@ -188,7 +193,7 @@ fn print(error: clap::Error) -> Exit {
     }
     match error.print().and_then(|()| std::io::stdout().flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            say(format!("error: cannot write to stdout: {error}"));
+            say(format!("error: cannot write to stdout: {}; write elsewhere", reason(error)));
             Exit::CannotWrite
         }
         _ => Exit::Pass,
@@ -200,9 +205,10 @@ fn print(error: clap::Error) -> Exit {
 /// # Errors
 /// When it printed help, the version or a usage error instead: how the program ends then.
 pub fn parse(typed: Vec<OsString>) -> Result<Request, Exit> {
-    let record = typed.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let cli = Cli::try_parse_from(typed).map_err(print)?;
-    if let Err((kind, message)) = check(&cli.command) {
+    let record: Vec<String> = typed.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let advised = |error| print(hints::advise(error, &Cli::command(), &record));
+    let cli = Cli::try_parse_from(typed).map_err(advised)?;
+    if let Err((kind, message)) = check(&cli.command, &record) {
         return Err(print(Cli::command().error(kind, message)));
     }
     let color = match cli.color {

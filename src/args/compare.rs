@@ -55,12 +55,15 @@ impl CliCompare {
     pub(super) fn check(&self) -> Result<(), Refusal> {
         let stdin = Path::new("-");
         if self.b.is_some() && self.mode.len() > 2 {
-            return Err((ErrorKind::TooManyValues, "`--mode` names one mode of A and one of B, or one of both"));
+            return Err((
+                ErrorKind::TooManyValues,
+                "`--mode` names one mode of A and one of B, or one of both".to_owned(),
+            ));
         }
         if self.a == stdin && self.b.as_deref() == Some(stdin) {
             return Err((
                 ErrorKind::ArgumentConflict,
-                "cannot read both recordings from stdin: name a file for one of them",
+                "cannot read both recordings from stdin: name a file for one of them".to_owned(),
             ));
         }
         Ok(())

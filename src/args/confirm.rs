@@ -51,7 +51,15 @@ impl CliConfirm {
         if self.output == Path::new("-") {
             return Err((
                 ErrorKind::ValueValidation,
-                "cannot confirm stdout: a merged file is read more than once; name a file, or `./-` for one of that name",
+                "cannot confirm stdout: a merged file is read more than once; name a file, or `./-` for one of that name"
+                    .to_owned(),
+            ));
+        }
+        if self.inputs.iter().any(|input| input == Path::new("-")) {
+            return Err((
+                ErrorKind::ValueValidation,
+                "cannot confirm with stdin: inputs are read again; save it as a file, or name `./-` for one of that name"
+                    .to_owned(),
             ));
         }
         Ok(())

@@ -88,7 +88,15 @@ impl CliMerge {
             return Err((
                 ErrorKind::ValueValidation,
                 "cannot merge into stdout: a merge is confirmed by reading its output again; name a file, or `./-` for one of \
-                 that name",
+                 that name"
+                    .to_owned(),
+            ));
+        }
+        if self.inputs.iter().any(|input| input == Path::new("-")) {
+            return Err((
+                ErrorKind::ValueValidation,
+                "`-` is no input: write `/dev/stdin` to merge what comes through a pipe, or `./-` for a file of that name"
+                    .to_owned(),
             ));
         }
         Ok(())

@@ -121,8 +121,9 @@ pub(super) struct CliCommon {
     /// How long to finish and confirm after Ctrl-C or SIGTERM before reporting what is known
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = grace)]
     grace: Duration,
-    /// Let tokio-console observe the run at this address
-    #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_ADDRESS)]
+    /// Let tokio-console observe the run at this address, or port of 127.0.0.1
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_ADDRESS,
+        value_parser = serving)]
     console: Option<SocketAddr>,
     /// Serve the run's metrics to Prometheus at http://ADDR/metrics; ADDR may be a port of 127.0.0.1, and 0 picks a free one
     #[arg(long, value_name = "ADDR", value_parser = serving)]

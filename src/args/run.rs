@@ -7,7 +7,7 @@ use clap::error::ErrorKind;
 
 use super::Refusal;
 use super::outputs::{CliCommon, Common};
-use super::values::{baseline, duration, parse_modes, parse_override};
+use super::values::{baseline, duration, parse_modes, parse_override, rounds, warmup};
 use crate::scenario::wire::Override;
 
 #[derive(Debug)]
@@ -30,10 +30,10 @@ pub(super) struct CliRun {
     #[arg(long, value_name = "MODE,…", value_delimiter = ',', value_parser = parse_modes)]
     mode: Vec<String>,
     /// Run every mode this many times, interleaved [default: the scenario's, or 5]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", value_parser = rounds)]
     rounds: Option<u32>,
     /// Discard this many rounds first [default: the scenario's, or 1 if there are several rounds]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    #[arg(long, value_name = "N", value_parser = warmup)]
     warmup: Option<u32>,
     /// The shortest slow poll, such as 50ms
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -58,13 +58,14 @@ impl CliRun {
         if self.scenarios.len() > 1 && is_for_one {
             return Err((
                 ErrorKind::ArgumentConflict,
-                "a file, a baseline or a format other than text takes one recording, and each scenario makes one: run them one at a time",
+                "a file, a baseline or a format other than text takes one recording, and each scenario makes one: run them one at a time"
+                    .to_owned(),
             ));
         }
         if (1..self.mode.len()).any(|i| self.mode[..i].contains(&self.mode[i])) {
             return Err((
                 ErrorKind::ArgumentConflict,
-                "`--mode` names a mode twice: name each once; `--rounds` repeats them all",
+                "`--mode` names a mode twice: name each once; `--rounds` repeats them all".to_owned(),
             ));
         }
         Ok(())

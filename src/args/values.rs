@@ -52,6 +52,19 @@ pub(super) fn parse_merge_mode(text: &str) -> Result<Mode, String> {
     }
 }
 
+pub(super) fn rounds(text: &str) -> Result<u32, String> {
+    within(text, 1)
+}
+
+pub(super) fn warmup(text: &str) -> Result<u32, String> {
+    within(text, 0)
+}
+
+fn within(text: &str, least: u32) -> Result<u32, String> {
+    let count = text.parse().ok().filter(|count| (least..=100).contains(count));
+    count.ok_or_else(|| format!("write a whole number from {least} to 100"))
+}
+
 pub(super) fn batch(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(lines @ 1..=1_000_000) => Ok(lines),

@@ -108,6 +108,7 @@ mod set;
 mod source;
 #[cfg(test)]
 mod tests;
+pub(super) mod what;
 
 use std::collections::BTreeMap;
 use std::fmt;
