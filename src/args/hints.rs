@@ -14,9 +14,9 @@ use crate::snippet::nearest;
 /// Puts what to type into an error of clap's, in place of clap's own guess, where that is known better here.
 pub(super) fn advise(mut error: Error, command: &Command, typed: &[String]) -> Error {
     let advice = match error.kind() {
-        ErrorKind::InvalidSubcommand => context(&error, ContextKind::InvalidSubcommand)
-            .and_then(|word| no_command(&word, command, typed))
-            .inspect(|_| _ = error.insert(ContextKind::SuggestedSubcommand, ContextValue::None)),
+        ErrorKind::InvalidSubcommand => {
+            context(&error, ContextKind::InvalidSubcommand).and_then(|word| no_command(&word, command, typed))
+        }
         ErrorKind::UnknownArgument => {
             context(&error, ContextKind::InvalidArg).and_then(|arg| no_argument(&arg, command, typed))
         }
@@ -24,6 +24,12 @@ pub(super) fn advise(mut error: Error, command: &Command, typed: &[String]) -> E
         _ => None,
     };
     if let Some(advice) = advice {
+        error.remove(ContextKind::SuggestedSubcommand);
+        if error.remove(ContextKind::SuggestedArg).is_some() {
+            // Clap's has the argument that it guessed.
+            let usage = of_command(command, typed).render_usage();
+            error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+        }
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![advice.into()]));
     }
     error
@@ -33,10 +39,11 @@ pub(super) fn advise(mut error: Error, command: &Command, typed: &[String]) -> E
 pub(super) fn stray_address(typed: &[String]) -> Option<String> {
     let words = typed.split(|word| word == "--").next().unwrap_or_default();
     let pair = words.windows(2).find(|pair| pair[0] == "--console" && is_address(&pair[1]))?;
-    let address = &pair[1];
+    let typed = &pair[1];
+    let address = if serving(typed).is_ok() { typed.clone() } else { "127.0.0.1:6669".to_owned() };
     Some(format!(
-        "`{address}` behind `--console` would be read as another argument: write `--console={address}`, or `./{address}` for a file \
-         of that name"
+        "`{typed}` behind `--console` would be read as another argument: write `--console={address}`, or `./{typed}` for a file of \
+         that name"
     ))
 }
 
@@ -104,6 +111,13 @@ fn asked<'c>(command: &'c Command, typed: &[String]) -> Option<&'c Command> {
     typed.iter().skip(1).find_map(|word| command.find_subcommand(word))
 }
 
+/// The command that was typed, or the whole program's, with its usage.
+pub(super) fn of_command(command: &Command, typed: &[String]) -> Command {
+    let mut all = command.clone();
+    all.build();
+    asked(&all, typed).cloned().unwrap_or(all)
+}
+
 /// What to do instead of an argument that a command has not.
 fn no_argument(argument: &str, command: &Command, typed: &[String]) -> Option<String> {
     let name = asked(command, typed)?.get_name();
@@ -167,7 +181,7 @@ fn missing(command: &Command, typed: &[String]) -> Option<String> {
     let at = words.iter().rposition(|word| *word == last)?;
     words.remove(at);
     words.extend(["-o".to_owned(), last.to_string()]);
-    Some(format!("every name is read as an input, `{last}` too; to write it, `{}`", line(&words)))
+    Some(format!("every name is read as an input, `{last}` too; name the output: `{}`", line(&words)))
 }
 
 /// The inputs of a line that lacks only its output.
@@ -190,7 +204,8 @@ mod tests {
     fn an_address_behind_console_is_noticed_and_a_name_is_not() {
         for address in ["7000", ":7000", "127.0.0.1:7000", "127.0.0.1", "localhost", "localhost:7000", "[::1]:7000"] {
             let advice = stray_address(&words(&format!("pollscope run --console {address}"))).expect(address);
-            assert!(advice.contains(&format!("`--console={address}`")), "{advice}");
+            let shown = if address.contains("7000") { address } else { "127.0.0.1:6669" };
+            assert!(advice.contains(&format!("`--console={shown}`")), "{advice}");
         }
         for line in ["run --console merge", "run 7000 --console", "run --console=7000 8000", "merge -- --console 7000"]
         {

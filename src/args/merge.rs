@@ -8,8 +8,9 @@ use clap::Args;
 use clap::error::ErrorKind;
 
 use super::Refusal;
+use super::listed::listed;
 use super::outputs::{CliCommon, Common};
-use super::values::{batch, duration, interval, max_line, parse_merge_mode, watch};
+use super::values::{batch, duration, interval, max_line, merge_modes, parse_merge_mode, watch};
 use crate::pipeline::input::Watch;
 use crate::pipeline::sink::Mode;
 
@@ -43,8 +44,8 @@ pub(super) struct CliMerge {
     /// The merged file; it must not exist, unless --force or --append is given
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
-    /// How to write: naive (on the loop), offloaded (a writer thread), spawn-blocking or tokio-fs
-    #[arg(long, value_name = "MODE", default_value = "offloaded", value_parser = parse_merge_mode)]
+    /// How to write: naive is on the loop, offloaded a thread that owns the file
+    #[arg(long, value_name = "MODE", default_value = "offloaded", value_parser = listed(parse_merge_mode, merge_modes))]
     mode: Mode,
     /// Keep reading as the inputs grow, until Ctrl-C; then drain, confirm and report
     #[arg(short, long)]
@@ -57,7 +58,7 @@ pub(super) struct CliMerge {
     batch: usize,
     /// How to notice that inputs grew: inotify (with a look now and then), or poll (look every interval); both hear of
     /// renamed files by inotify where the kernel can tell
-    #[arg(long, value_name = "HOW", default_value = "inotify", value_parser = watch, requires = "follow")]
+    #[arg(long, value_name = "HOW", default_value = "inotify", value_parser = listed(watch, || vec!["inotify", "poll"]), requires = "follow")]
     watch: Watch,
     /// Split lines that are longer than this, and count them
     #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = max_line)]

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::StringValueParser;
 use clap::error::ErrorKind;
 
 use super::Refusal;
+use super::listed::listed;
 use super::outputs::{CliCommon, Common};
-use super::values::{baseline, duration, parse_modes, parse_override, rounds, warmup};
+use super::values::{baseline, duration, modes_or_all, parse_modes, parse_override, rounds, scenarios, warmup};
 use crate::scenario::wire::Override;
 
 #[derive(Debug)]
@@ -23,11 +25,12 @@ pub(crate) struct RunRequest {
 
 #[derive(Debug, Args)]
 pub(super) struct CliRun {
-    /// Names of built-in scenarios, or paths of TOML files
-    #[arg(value_name = "SCENARIO", default_value = "merge")]
+    /// Names of built-in scenarios, as `pollscope scenarios` lists them, or paths of TOML files
+    #[arg(value_name = "SCENARIO", default_value = "merge", hide_possible_values = true,
+        value_parser = listed(StringValueParser::new(), scenarios))]
     scenarios: Vec<String>,
-    /// Run only these modes: naive, offloaded, spawn-blocking, tokio-fs, block-in-place; or all
-    #[arg(long, value_name = "MODE,…", value_delimiter = ',', value_parser = parse_modes)]
+    /// Run only these modes, with commas between, or all
+    #[arg(long, value_name = "MODE,…", value_delimiter = ',', value_parser = listed(parse_modes, modes_or_all))]
     mode: Vec<String>,
     /// Run every mode this many times, interleaved [default: the scenario's, or 5]
     #[arg(long, value_name = "N", value_parser = rounds)]
@@ -38,7 +41,7 @@ pub(super) struct CliRun {
     /// The shortest slow poll, such as 50ms
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     slow: Option<Duration>,
-    /// Set any field of the scenario, such as merge.inputs=20 (repeatable)
+    /// Set any field of the scenario, such as merge.inputs=20 (repeatable; see `pollscope help settings`)
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override)]
     set: Vec<Override>,
     /// Save the recording as .pollscope/NAME.json, for --baseline

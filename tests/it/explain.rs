@@ -33,5 +33,9 @@ fn a_code_is_found_in_any_case_and_a_wrong_one_has_a_neighbour() {
     let all = stdout(&folder.run("explain"));
     assert_eq!(all.lines().count(), EXPLANATIONS.len(), "{all}");
     assert_ends(&folder.run("explain lokc"), 2, &["cannot explain `lokc`", "did you mean `lock`?"]);
-    assert_ends(&folder.run("explain zzzzzzzz"), 2, &["`pollscope explain` lists them all"]);
+    assert_ends(
+        &folder.run("explain zzzzzzzz"),
+        2,
+        &["`pollscope explain` lists all codes", "`pollscope help glossary`"],
+    );
 }

@@ -139,7 +139,8 @@ mod tests {
         for (text, expected) in [
             ("[1]", "expected a string"),
             ("{\"a\":1}", "missing field `schema`"),
-            ("nonsense", "expected ident"),
+            ("nonsense", "neither a recording nor a page"),
+            ("{nonsense", "key must be a string"),
             (&json.replace("recording/2", "recording/3"), "its schema is `pollscope.recording/3`"),
             (&json.replacen("\"round\": 1", "\"round\": -1", 1), "invalid value: integer `-1`"),
             (&json.replacen("\"round\": 1", "\"round\": NaN", 1), "expected value"),

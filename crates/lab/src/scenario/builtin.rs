@@ -68,7 +68,9 @@ fn instead(name: &str) -> String {
     let begun = File::open(name).and_then(|file| file.take(BEGINNING).read_to_end(&mut start));
     match What::of(&start) {
         What::Saved if begun.is_ok() => What::Saved.advice(name),
-        _ => format!("there is a file `{name}`: {}; if it is a scenario, write `./{name}`", What::Other.advice(name)),
+        _ => format!(
+            "a scenario is a TOML file: if `{name}` is one, write `./{name}`; to merge it, `pollscope merge {name} -o OUT`"
+        ),
     }
 }
 
