@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
 use clap::builder::StringValueParser;
 use clap::error::ErrorKind;
+use clap::{Args, ValueHint};
 
 use super::Refusal;
 use super::listed::listed;
@@ -43,7 +43,7 @@ pub(super) struct CliCompare {
     #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = listed(parse_comparison_format, comparison_formats))]
     format: comparison::Format,
     /// End with 99 unless this gate holds in B, or in A if there is no B (repeatable; see `pollscope help gates`)
-    #[arg(long, value_name = "GATE", value_parser = parse_gate)]
+    #[arg(long, value_name = "GATE", value_parser = parse_gate, value_hint = ValueHint::Other)]
     fail_on: Vec<Gate>,
     /// End with 97 when a recording is too short to tell whether a gate holds
     #[arg(long)]

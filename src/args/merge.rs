@@ -4,8 +4,8 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
 use clap::error::ErrorKind;
+use clap::{Args, ValueHint};
 
 use super::Refusal;
 use super::listed::listed;
@@ -51,17 +51,17 @@ pub(super) struct CliMerge {
     #[arg(short, long)]
     follow: bool,
     /// How long to wait between looks for new data
-    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = interval)]
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = interval, value_hint = ValueHint::Other)]
     interval: Duration,
     /// The most lines to write at once
-    #[arg(long, value_name = "LINES", default_value = "100000", value_parser = batch)]
+    #[arg(long, value_name = "LINES", default_value = "100000", value_parser = batch, value_hint = ValueHint::Other)]
     batch: usize,
     /// How to notice that inputs grew: inotify (with a look now and then), or poll (look every interval); both hear of
     /// renamed files by inotify where the kernel can tell
     #[arg(long, value_name = "HOW", default_value = "inotify", value_parser = listed(watch, || vec!["inotify", "poll"]), requires = "follow")]
     watch: Watch,
     /// Split lines that are longer than this, and count them
-    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = max_line)]
+    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = max_line, value_hint = ValueHint::Other)]
     max_line: NonZeroUsize,
     /// Begin each line with its input's name and a tab, so that every line can be traced and confirmed exactly
     #[arg(long)]
@@ -76,7 +76,7 @@ pub(super) struct CliMerge {
     #[arg(long)]
     sync: bool,
     /// The shortest slow poll
-    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration, value_hint = ValueHint::Other)]
     slow: Duration,
     #[command(flatten)]
     common: CliCommon,

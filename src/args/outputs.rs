@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
 use super::listed::listed;
 use super::values::{formats, grace, parse_format, parse_gate, serving};
@@ -77,7 +77,7 @@ pub(super) struct CliOutputs {
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     markdown: Option<PathBuf>,
     /// End with 99 unless this gate holds, such as 'lag.p99 < 10ms' (repeatable; see `pollscope help gates`)
-    #[arg(long, value_name = "GATE", value_parser = parse_gate)]
+    #[arg(long, value_name = "GATE", value_parser = parse_gate, value_hint = ValueHint::Other)]
     fail_on: Vec<Gate>,
     /// End with 97 if the run is too short to tell whether a gate holds
     #[arg(long)]
@@ -92,17 +92,17 @@ pub(super) struct CliCommon {
     #[command(flatten)]
     outputs: CliOutputs,
     /// How long to finish and confirm after Ctrl-C or SIGTERM before reporting what is known
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = grace, hide_short_help = true)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = grace, value_hint = ValueHint::Other, hide_short_help = true)]
     grace: Duration,
     /// Let tokio-console observe the run at this address, or port of 127.0.0.1
     #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_ADDRESS,
-        value_parser = serving)]
+        value_parser = serving, value_hint = ValueHint::Other)]
     console: Option<SocketAddr>,
     /// Serve the run's metrics to Prometheus at http://ADDR/metrics; ADDR may be a port of 127.0.0.1, and 0 picks a free one
-    #[arg(long, value_name = "ADDR", value_parser = serving)]
+    #[arg(long, value_name = "ADDR", value_parser = serving, value_hint = ValueHint::Other)]
     prometheus: Option<SocketAddr>,
     /// Answer Prometheus also when it asks for this host (repeatable); addresses, localhost and this machine's name are allowed
-    #[arg(long, value_name = "HOST", requires = "prometheus", hide_short_help = true)]
+    #[arg(long, value_name = "HOST", requires = "prometheus", value_hint = ValueHint::Hostname, hide_short_help = true)]
     prometheus_host: Vec<String>,
 }
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use clap::Args;
 use clap::builder::StringValueParser;
 use clap::error::ErrorKind;
+use clap::{Args, ValueHint};
 
 use super::Refusal;
 use super::listed::listed;
@@ -33,22 +33,22 @@ pub(super) struct CliRun {
     #[arg(long, value_name = "MODE,…", value_delimiter = ',', value_parser = listed(parse_modes, modes_or_all))]
     mode: Vec<String>,
     /// Run every mode this many times, interleaved [default: the scenario's, or 5]
-    #[arg(long, value_name = "N", value_parser = rounds)]
+    #[arg(long, value_name = "N", value_parser = rounds, value_hint = ValueHint::Other)]
     rounds: Option<u32>,
     /// Discard this many rounds first [default: the scenario's, or 1 if there are several rounds]
-    #[arg(long, value_name = "N", value_parser = warmup)]
+    #[arg(long, value_name = "N", value_parser = warmup, value_hint = ValueHint::Other)]
     warmup: Option<u32>,
     /// The shortest slow poll, such as 50ms
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration, value_hint = ValueHint::Other)]
     slow: Option<Duration>,
     /// Set any field of the scenario, such as merge.inputs=20 (repeatable; see `pollscope help settings`)
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override, value_hint = ValueHint::Other)]
     set: Vec<Override>,
     /// Save the recording as .pollscope/NAME.json, for --baseline
-    #[arg(long, value_name = "NAME", value_parser = baseline, conflicts_with = "baseline")]
+    #[arg(long, value_name = "NAME", value_parser = baseline, conflicts_with = "baseline", value_hint = ValueHint::Other)]
     save_baseline: Option<String>,
     /// Compare with the recording saved as NAME; end with 98 if something is worse beyond noise
-    #[arg(long, value_name = "NAME", value_parser = baseline)]
+    #[arg(long, value_name = "NAME", value_parser = baseline, value_hint = ValueHint::Other)]
     baseline: Option<String>,
     #[command(flatten)]
     common: CliCommon,
