@@ -38,12 +38,13 @@ fn for_bash(script: &str) -> String {
     lines.collect()
 }
 
-/// Zsh is offered the built-in scenarios alone: files are scenarios as well.
+/// Zsh is offered the built-in scenarios alone, and files are scenarios as well; and no option behind an argument.
 fn for_zsh(script: &str, command: &Command) -> String {
     let names = positional_values(command, "run").join(" ");
     let either =
         format!(r#"{{_alternative "scenarios:scenario:({names})" "files:scenario file:_files -g \"*.toml\""}}"#);
-    script.replace(&format!(":({names})'"), &format!(":{either}'"))
+    // With two colons, no option is completed behind the first of several arguments.
+    script.replace(&format!(":({names})'"), &format!(":{either}'")).replace("\n'*::", "\n'*:")
 }
 
 /// Fish is offered no value of an argument that has no option.

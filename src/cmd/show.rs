@@ -34,9 +34,12 @@ pub(super) fn doctor(terminal: &Terminal) -> Result<Exit, CmdError> {
     }
 }
 
+/// Below the list of codes.
+const WORDS: &str = "\nThe words of reports: `pollscope help glossary`.\n";
+
 pub(super) fn explain(code: Option<&str>, terminal: &Terminal) -> Result<Exit, CmdError> {
     let shown = match code {
-        None => page::list(EXPLANATIONS, &terminal.style()),
+        None => page::list(EXPLANATIONS, &terminal.style()) + WORDS,
         Some(code) => match find(code).map_err(CmdError::Explanation)? {
             Found::Code(explanation) => page::page(explanation, &terminal.style()),
             Found::Word(term) => page::word(term, &terminal.style()),
