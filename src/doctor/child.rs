@@ -156,7 +156,7 @@ impl Child {
             RecvTimeoutError::Timeout => format!("the process for it said nothing for {} s", PATIENCE.as_secs()),
             RecvTimeoutError::Disconnected => match self.process.wait() {
                 Ok(status) => format!("the process for it ended early: {status}"),
-                Err(error) => format!("the process for it ended early: {error}"),
+                Err(error) => format!("the process for it ended early: {}", reason(error)),
             },
         })
     }

@@ -158,6 +158,7 @@ fn a_file_of_another_kind_names_the_command_that_takes_it() {
             ("run bad.toml", 2, &["not TOML", "`pollscope help settings`"]),
             ("run -", 2, &["cannot come from stdin"]),
             ("run ./nowhere.toml", 2, &["there is no such file", "`pollscope scenarios`"]),
+            ("run mine", 2, &["cannot find scenario `mine`", "`pollscope run mine.toml`"]),
             ("run slow-sinc", 2, &["did you mean `slow-sink`?"]),
             ("report app.log", 1, &["neither a recording nor a page", "give a file that `--json` or `--html` wrote"]),
             ("report bin", 1, &["neither a recording nor a page"]),

@@ -61,6 +61,10 @@ fn instead(name: &str) -> String {
     if name == "-" {
         return "a scenario cannot come from stdin: save it as a TOML file, and name that".to_owned();
     }
+    let with_extension = format!("{name}.toml");
+    if Path::new(&with_extension).is_file() {
+        return format!("there is a file `{with_extension}`: `pollscope run {with_extension}`");
+    }
     if !std::fs::metadata(name).is_ok_and(|found| found.is_file()) {
         return listed.to_owned();
     }
