@@ -2,7 +2,11 @@
 
 mod compare;
 mod confirm;
+mod examples;
 mod generate;
+mod help;
+mod hints;
+mod listed;
 mod merge;
 mod outputs;
 mod report;
@@ -13,22 +17,26 @@ mod values;
 use std::ffi::OsString;
 use std::io::Write;
 
+use clap::builder::StringValueParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use pollscope_base::reason;
 
 use self::compare::CliCompare;
 pub(crate) use self::compare::CompareRequest;
 use self::confirm::CliConfirm;
 pub(crate) use self::confirm::ConfirmRequest;
+use self::listed::listed;
 use self::merge::CliMerge;
 pub(crate) use self::merge::MergeRequest;
-use self::outputs::GATES;
 pub(crate) use self::outputs::{Common, Outputs};
 use self::report::CliReport;
 pub(crate) use self::report::ReportRequest;
 use self::run::CliRun;
 pub(crate) use self::run::RunRequest;
 use crate::exit::Exit;
+use crate::explain;
+use crate::explain::topics::Topic;
 use crate::stderr::say;
 
 /// A command with its arguments, and what all commands take.
@@ -50,8 +58,9 @@ pub(crate) enum Command {
     Report(ReportRequest),
     Compare(CompareRequest),
     Doctor,
-    /// Without a code, lists them all.
+    /// Without a code or a word, lists all codes.
     Explain(Option<String>),
+    Topic(Topic),
     Schema,
     /// A text made from the description of the command line: completions, or a manual page.
     Print(String),
@@ -69,6 +78,7 @@ impl Command {
             | Command::Scenarios
             | Command::Doctor
             | Command::Explain(_)
+            | Command::Topic(_)
             | Command::Schema
             | Command::Print(_) => false,
         }
@@ -85,7 +95,8 @@ pub(crate) enum Color {
 
 /// Finds what blocks a Tokio event loop, and shows what fixing it is worth.
 #[derive(Debug, Parser)]
-#[command(name = "pollscope", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "pollscope", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = EXIT_CODES, after_long_help = examples::of_the_program(EXIT_CODES))]
 struct Cli {
     #[command(subcommand)]
     command: CliCommand,
@@ -111,38 +122,55 @@ enum CliColor {
 #[derive(Debug, Subcommand)]
 enum CliCommand {
     /// Run scenarios and report what each mode does to the loop
-    #[command(after_help = GATES)]
+    #[command(after_long_help = examples::with_gates(examples::RUN))]
     Run(CliRun),
     /// Merge files into one, measured like a scenario
-    #[command(after_help = GATES)]
+    #[command(after_long_help = examples::with_gates(examples::MERGE))]
     Merge(CliMerge),
     /// Check that a merged file holds what its inputs hold, and show what it lacks
+    #[command(after_long_help = examples::CONFIRM)]
     Confirm(CliConfirm),
     /// List the built-in scenarios and their questions
+    #[command(after_long_help = examples::SCENARIOS)]
     Scenarios,
     /// Show a saved recording in any format
-    #[command(after_help = GATES)]
+    #[command(after_long_help = examples::with_gates(examples::REPORT))]
     Report(CliReport),
     /// Compare two saved recordings, or the modes of one
-    #[command(after_help = GATES)]
+    #[command(after_long_help = examples::with_gates(examples::COMPARE))]
     Compare(CliCompare),
     /// Inject stalls, and show what this build sees of them on this machine
+    #[command(after_long_help = examples::DOCTOR)]
     Doctor,
-    /// Explain a finding's code or a cause, and how to fix it
+    /// Explain a finding's code, a cause or a word of reports, and how to fix it
+    #[command(after_long_help = examples::EXPLAIN)]
     Explain(CliExplain),
     /// Print the JSON Schema of recordings
+    #[command(after_long_help = examples::SCHEMA)]
     Schema,
     /// Print shell completions
+    #[command(after_long_help = examples::COMPLETIONS)]
     Completions(CliCompletions),
     /// Print a manual page; show it with `man -l -`
+    #[command(after_long_help = examples::MAN)]
     Man(CliMan),
+    /// Print this message, or the help of a command or a topic: gates, formats, settings, glossary
+    #[command(after_long_help = examples::HELP)]
+    Help(CliHelp),
 }
 
 #[derive(Debug, Args)]
 struct CliExplain {
-    /// A code such as PS001, or a cause such as lock; without it, list them all
-    #[arg(value_name = "CODE")]
-    code: Option<String>,
+    /// A code such as PS001, a cause such as lock, or a word of reports such as lag; without it, list all codes
+    #[arg(value_name = "CODE", value_parser = listed(StringValueParser::new(), explain::names), hide_possible_values = true)]
+    code: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct CliHelp {
+    /// A command, or a topic: gates, formats, settings, glossary
+    #[arg(value_name = "COMMAND", value_parser = listed(StringValueParser::new(), help::names), hide_possible_values = true)]
+    of: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -155,7 +183,7 @@ struct CliCompletions {
 #[derive(Debug, Args)]
 struct CliMan {
     /// A command such as run; without it, the whole program
-    #[arg(value_name = "COMMAND", value_parser = parse_man)]
+    #[arg(value_name = "COMMAND", value_parser = listed(parse_man, help::commands), hide_possible_values = true)]
     command: Option<Page>,
 }
 
@@ -168,9 +196,12 @@ fn parse_man(name: &str) -> Result<Page, String> {
 }
 
 /// Why arguments that are valid alone cannot be combined.
-type Refusal = (ErrorKind, &'static str);
+type Refusal = (ErrorKind, String);
 
-fn check(command: &CliCommand) -> Result<(), Refusal> {
+fn check(command: &CliCommand, typed: &[String]) -> Result<(), Refusal> {
+    if let Some(advice) = hints::stray_address(typed) {
+        return Err((ErrorKind::ValueValidation, advice));
+    }
     match command {
         CliCommand::Run(run) => run.check(),
         CliCommand::Merge(merge) => merge.check(),
@@ -188,7 +219,7 @@ fn print(error: clap::Error) -> Exit {
     }
     match error.print().and_then(|()| std::io::stdout().flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            say(format!("error: cannot write to stdout: {error}"));
+            say(format!("error: cannot write to stdout: {}; write elsewhere", reason(error)));
             Exit::CannotWrite
         }
         _ => Exit::Pass,
@@ -200,10 +231,16 @@ fn print(error: clap::Error) -> Exit {
 /// # Errors
 /// When it printed help, the version or a usage error instead: how the program ends then.
 pub fn parse(typed: Vec<OsString>) -> Result<Request, Exit> {
-    let record = typed.iter().map(|word| word.to_string_lossy().into_owned()).collect();
-    let cli = Cli::try_parse_from(typed).map_err(print)?;
-    if let Err((kind, message)) = check(&cli.command) {
-        return Err(print(Cli::command().error(kind, message)));
+    let record: Vec<String> = typed.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let advised = |error| print(hints::advise(error, &Cli::command(), &record));
+    let cli = Cli::try_parse_from(typed).map_err(advised)?;
+    if let Err((kind, message)) = check(&cli.command, &record) {
+        return Err(print(hints::of_command(&Cli::command(), &record).error(kind, message)));
+    }
+    if let CliCommand::Help(CliHelp { of }) = &cli.command
+        && of.as_deref().and_then(Topic::from_name).is_none()
+    {
+        return Err(print(help::of(of.as_deref(), &Cli::command())));
     }
     let color = match cli.color {
         CliColor::Auto => Color::Auto,
@@ -223,7 +260,10 @@ impl From<CliCommand> for Command {
             CliCommand::Report(report) => Command::Report(report.into()),
             CliCommand::Compare(compare) => Command::Compare(compare.into()),
             CliCommand::Doctor => Command::Doctor,
-            CliCommand::Explain(explain) => Command::Explain(explain.code),
+            CliCommand::Explain(CliExplain { code }) => Command::Explain((!code.is_empty()).then(|| code.join(" "))),
+            CliCommand::Help(CliHelp { of }) => {
+                Command::Topic(of.as_deref().and_then(Topic::from_name).expect("whatever else it is was printed"))
+            }
             CliCommand::Schema => Command::Schema,
             CliCommand::Completions(of) => Command::Print(generate::completions(Cli::command(), of.shell)),
             CliCommand::Man(CliMan { command: Some(Page(page)) }) => Command::Print(page),

@@ -4,10 +4,13 @@
 
 #![allow(clippy::needless_doctest_main, reason = "the examples are shown as whole programs")]
 
+pub mod glossary;
 pub mod page;
+pub mod topics;
 
 use std::fmt;
 
+use self::glossary::{GLOSSARY, Term};
 use crate::escape::escape;
 use crate::snippet::nearest;
 
@@ -61,6 +64,15 @@ explanations! {
     panic = "panic",
 }
 
+/// What a code or a word is explained by.
+#[derive(Debug)]
+pub enum Found {
+    /// A finding or a cause.
+    Code(&'static Explanation),
+    /// A word of reports.
+    Word(&'static Term),
+}
+
 /// Nothing has this code.
 #[derive(Debug)]
 pub struct NoExplanation {
@@ -70,23 +82,37 @@ pub struct NoExplanation {
 
 impl fmt::Display for NoExplanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot explain `{}`: unknown code; ", escape(&self.typed))?;
+        write!(f, "cannot explain `{}`: no code and no word of reports; ", escape(&self.typed))?;
         match self.nearest {
             Some(nearest) => write!(f, "did you mean `{nearest}`?"),
-            None => f.write_str("`pollscope explain` lists them all"),
+            None => f.write_str("`pollscope explain` lists all codes, `pollscope help glossary` the words"),
         }
     }
 }
 
 impl std::error::Error for NoExplanation {}
 
-/// Finds an explanation by its code, in upper or lower case.
+/// Finds an explanation by its code, or a word of reports, in upper or lower case.
 ///
 /// # Errors
-/// When there is none; the error names the nearest code, if one is near.
-pub fn find(typed: &str) -> Result<&'static Explanation, NoExplanation> {
-    let found = EXPLANATIONS.iter().find(|explanation| explanation.code.eq_ignore_ascii_case(typed));
-    found.ok_or_else(|| NoExplanation { typed: typed.to_owned(), nearest: nearest_code(typed) })
+/// When there is none; the error names the nearest code or word, if one is near.
+pub fn find(typed: &str) -> Result<Found, NoExplanation> {
+    let code = EXPLANATIONS.iter().find(|explanation| explanation.code.eq_ignore_ascii_case(typed)).map(Found::Code);
+    let word = || GLOSSARY.iter().find(|term| term.is_called(typed)).map(Found::Word);
+    let unknown =
+        || NoExplanation { typed: typed.to_owned(), nearest: nearest_code(typed).or_else(|| nearest_word(typed)) };
+    code.or_else(word).ok_or_else(unknown)
+}
+
+/// Everything that [`find`] finds, by its shortest name in one word.
+pub fn names() -> Vec<&'static str> {
+    let codes = EXPLANATIONS.iter().map(|explanation| explanation.code);
+    let words = GLOSSARY.iter().flat_map(Term::names).filter(|name| !name.contains(' '));
+    codes.chain(words).collect()
+}
+
+fn nearest_word(typed: &str) -> Option<&'static str> {
+    nearest(typed, GLOSSARY.iter().flat_map(Term::names))
 }
 
 fn nearest_code(typed: &str) -> Option<&'static str> {

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::builder::StringValueParser;
 use clap::error::ErrorKind;
+use clap::{Args, ValueHint};
 
 use super::Refusal;
-use super::values::{parse_comparison_format, parse_gate};
+use super::listed::listed;
+use super::values::{comparison_formats, modes, parse_comparison_format, parse_gate};
 use crate::gate::Gate;
 use crate::report::comparison;
 
@@ -34,13 +36,14 @@ pub(super) struct CliCompare {
     #[arg(value_name = "B")]
     b: Option<PathBuf>,
     /// The modes to compare, such as naive,offloaded: of two recordings, a mode of A and one of B
-    #[arg(long, value_name = "MODE,…", value_delimiter = ',')]
+    #[arg(long, value_name = "MODE,…", value_delimiter = ',', hide_possible_values = true,
+        value_parser = listed(StringValueParser::new(), modes))]
     mode: Vec<String>,
     /// The format of the comparison
-    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = parse_comparison_format)]
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = listed(parse_comparison_format, comparison_formats))]
     format: comparison::Format,
-    /// End with 99 unless this gate holds in B, or in A if there is no B (repeatable; grammar below)
-    #[arg(long, value_name = "GATE", value_parser = parse_gate)]
+    /// End with 99 unless this gate holds in B, or in A if there is no B (repeatable; see `pollscope help gates`)
+    #[arg(long, value_name = "GATE", value_parser = parse_gate, value_hint = ValueHint::Other)]
     fail_on: Vec<Gate>,
     /// End with 97 when a recording is too short to tell whether a gate holds
     #[arg(long)]
@@ -55,12 +58,15 @@ impl CliCompare {
     pub(super) fn check(&self) -> Result<(), Refusal> {
         let stdin = Path::new("-");
         if self.b.is_some() && self.mode.len() > 2 {
-            return Err((ErrorKind::TooManyValues, "`--mode` names one mode of A and one of B, or one of both"));
+            return Err((
+                ErrorKind::TooManyValues,
+                "`--mode` names one mode of A and one of B, or one of both".to_owned(),
+            ));
         }
         if self.a == stdin && self.b.as_deref() == Some(stdin) {
             return Err((
                 ErrorKind::ArgumentConflict,
-                "cannot read both recordings from stdin: name a file for one of them",
+                "cannot read both recordings from stdin: name a file for one of them".to_owned(),
             ));
         }
         Ok(())

@@ -3,8 +3,8 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
 use clap::error::ErrorKind;
+use clap::{Args, ValueHint};
 
 use super::Refusal;
 use super::outputs::Outputs;
@@ -35,10 +35,10 @@ pub(super) struct CliConfirm {
     #[arg(long)]
     tag: bool,
     /// Expect longer lines to be split into lines of this many bytes, such as 1MiB
-    #[arg(long, value_name = "SIZE", value_parser = line_length)]
+    #[arg(long, value_name = "SIZE", value_parser = line_length, value_hint = ValueHint::Other)]
     max_line: Option<NonZeroUsize>,
     /// Skip this much of OUT: its length before `merge --append`
-    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size)]
+    #[arg(long, value_name = "BYTES", default_value = "0", value_parser = size, value_hint = ValueHint::Other)]
     skip: u64,
     /// Write the answer as JSON to this file; `-` writes it to stdout instead of the text
     #[arg(long, value_name = "FILE")]
@@ -51,7 +51,15 @@ impl CliConfirm {
         if self.output == Path::new("-") {
             return Err((
                 ErrorKind::ValueValidation,
-                "cannot confirm stdout: a merged file is read more than once; name a file, or `./-` for one of that name",
+                "cannot confirm stdout: a merged file is read more than once; name a file, or `./-` for one of that name"
+                    .to_owned(),
+            ));
+        }
+        if self.inputs.iter().any(|input| input == Path::new("-")) {
+            return Err((
+                ErrorKind::ValueValidation,
+                "cannot confirm with stdin: inputs are read again; save it as a file, or name `./-` for one of that name"
+                    .to_owned(),
             ));
         }
         Ok(())

@@ -4,12 +4,13 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
 use clap::error::ErrorKind;
+use clap::{Args, ValueHint};
 
 use super::Refusal;
+use super::listed::listed;
 use super::outputs::{CliCommon, Common};
-use super::values::{batch, duration, interval, max_line, parse_merge_mode, watch};
+use super::values::{batch, duration, interval, max_line, merge_modes, parse_merge_mode, watch};
 use crate::pipeline::input::Watch;
 use crate::pipeline::sink::Mode;
 
@@ -43,24 +44,24 @@ pub(super) struct CliMerge {
     /// The merged file; it must not exist, unless --force or --append is given
     #[arg(short, long, value_name = "OUT")]
     output: PathBuf,
-    /// How to write: naive (on the loop), offloaded (a writer thread), spawn-blocking or tokio-fs
-    #[arg(long, value_name = "MODE", default_value = "offloaded", value_parser = parse_merge_mode)]
+    /// How to write: naive is on the loop, offloaded a thread that owns the file
+    #[arg(long, value_name = "MODE", default_value = "offloaded", value_parser = listed(parse_merge_mode, merge_modes))]
     mode: Mode,
     /// Keep reading as the inputs grow, until Ctrl-C; then drain, confirm and report
     #[arg(short, long)]
     follow: bool,
     /// How long to wait between looks for new data
-    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = interval)]
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = interval, value_hint = ValueHint::Other)]
     interval: Duration,
     /// The most lines to write at once
-    #[arg(long, value_name = "LINES", default_value = "100000", value_parser = batch)]
+    #[arg(long, value_name = "LINES", default_value = "100000", value_parser = batch, value_hint = ValueHint::Other)]
     batch: usize,
     /// How to notice that inputs grew: inotify (with a look now and then), or poll (look every interval); both hear of
     /// renamed files by inotify where the kernel can tell
-    #[arg(long, value_name = "HOW", default_value = "inotify", value_parser = watch, requires = "follow")]
+    #[arg(long, value_name = "HOW", default_value = "inotify", value_parser = listed(watch, || vec!["inotify", "poll"]), requires = "follow")]
     watch: Watch,
     /// Split lines that are longer than this, and count them
-    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = max_line)]
+    #[arg(long, value_name = "BYTES", default_value = "1MiB", value_parser = max_line, value_hint = ValueHint::Other)]
     max_line: NonZeroUsize,
     /// Begin each line with its input's name and a tab, so that every line can be traced and confirmed exactly
     #[arg(long)]
@@ -75,7 +76,7 @@ pub(super) struct CliMerge {
     #[arg(long)]
     sync: bool,
     /// The shortest slow poll
-    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration, value_hint = ValueHint::Other)]
     slow: Duration,
     #[command(flatten)]
     common: CliCommon,
@@ -88,7 +89,15 @@ impl CliMerge {
             return Err((
                 ErrorKind::ValueValidation,
                 "cannot merge into stdout: a merge is confirmed by reading its output again; name a file, or `./-` for one of \
-                 that name",
+                 that name"
+                    .to_owned(),
+            ));
+        }
+        if self.inputs.iter().any(|input| input == Path::new("-")) {
+            return Err((
+                ErrorKind::ValueValidation,
+                "`-` is no input: write `/dev/stdin` to merge what comes through a pipe, or `./-` for a file of that name"
+                    .to_owned(),
             ));
         }
         Ok(())

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueHint};
 
-use super::values::{grace, parse_format, parse_gate, serving};
+use super::listed::listed;
+use super::values::{formats, grace, parse_format, parse_gate, serving};
 use crate::export::console::DEFAULT_ADDRESS;
 use crate::gate::Gate;
 use crate::report::Format;
@@ -47,38 +48,10 @@ pub(crate) struct Common {
     pub(crate) prometheus_hosts: Vec<String>,
 }
 
-/// The grammar of [`Gate`], in lines that a narrow terminal does not wrap.
-pub(super) const GATES: &str = "\
-Gates (--fail-on):
-  GATE    [MODE.]METRIC OP VALUE
-  MODE    a mode's name; without it, the gate must hold in
-          every mode
-  OP      <  <=  >  >=  ==  !=
-  METRIC, and what its VALUE may be:
-    DIST.STAT                 10ms
-    DIST.count, merge.COUNT   3
-    slow_polls                3
-    slow_polls_dropped        3
-    merge.bytes               64KiB or 65536
-    merge.verdict             ok, failed or unverifiable,
-                              only with == and !=
-    busy                      50% or 0.5
-    throughput                1MB/s, 1MB or 1000000
-  VALUE   or [FACTOR *] [MODE.]METRIC
-  DIST    polls, schedule_latency, lag, lag_raw,
-          response_time, write_latency, busy_stretches
-  STAT    min, p50, p90, p99, p999, max, mean
-  COUNT   inputs, lines, lost, duplicated, reordered, torn,
-          foreign
-
-  --fail-on 'lag.p99 < 10ms'
-  --fail-on 'naive.slow_polls >= 3'
-  --fail-on 'offloaded.lag.p99 < 0.1 * naive.lag.p99'";
-
 #[derive(Debug, Args)]
 pub(super) struct CliOutputs {
     /// The format of the report
-    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = parse_format)]
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = listed(parse_format, formats))]
     pub(super) format: Format,
     /// Show all tables, not the answer alone
     #[arg(long)]
@@ -87,29 +60,29 @@ pub(super) struct CliOutputs {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Write the stacks of slow polls to this file, folded for flame graphs, in milliseconds; `-` is stdout
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     folded: Option<PathBuf>,
     /// Write the report as an HTML page with the recording in it to this file; `-` is stdout
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
     /// Write an HdrHistogram interval log to this file: polls without a tag, the rest tagged by mode and measure; `-` is stdout
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     hlog: Option<PathBuf>,
     /// Write poll times by percentile for HdrHistogram's plotter to this file, in ms, or FILE.MODE.hgrm for each of several modes;
     /// `-` is stdout
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     hgrm: Option<PathBuf>,
     /// Write a Perfetto trace to this file: slow polls by worker, their causes, the tasks that waited, counters; `-` is stdout
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     trace: Option<PathBuf>,
     /// Write gates and findings as JUnit XML to this file; `-` is stdout
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     junit: Option<PathBuf>,
     /// Write the report as Markdown to this file; `-` is stdout
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     markdown: Option<PathBuf>,
-    /// End with 99 unless this gate holds, such as 'lag.p99 < 10ms' (repeatable; grammar below)
-    #[arg(long, value_name = "GATE", value_parser = parse_gate)]
+    /// End with 99 unless this gate holds, such as 'lag.p99 < 10ms' (repeatable; see `pollscope help gates`)
+    #[arg(long, value_name = "GATE", value_parser = parse_gate, value_hint = ValueHint::Other)]
     fail_on: Vec<Gate>,
     /// End with 97 if the run is too short to tell whether a gate holds
     #[arg(long)]
@@ -124,16 +97,17 @@ pub(super) struct CliCommon {
     #[command(flatten)]
     outputs: CliOutputs,
     /// How long to finish and confirm after Ctrl-C or SIGTERM before reporting what is known
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = grace)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = grace, value_hint = ValueHint::Other, hide_short_help = true)]
     grace: Duration,
-    /// Let tokio-console observe the run at this address
-    #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_ADDRESS)]
+    /// Let tokio-console observe the run at this address, or port of 127.0.0.1
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, require_equals = true, default_missing_value = DEFAULT_ADDRESS,
+        value_parser = serving, value_hint = ValueHint::Other)]
     console: Option<SocketAddr>,
     /// Serve the run's metrics to Prometheus at http://ADDR/metrics; ADDR may be a port of 127.0.0.1, and 0 picks a free one
-    #[arg(long, value_name = "ADDR", value_parser = serving)]
+    #[arg(long, value_name = "ADDR", value_parser = serving, value_hint = ValueHint::Other)]
     prometheus: Option<SocketAddr>,
     /// Answer Prometheus also when it asks for this host (repeatable); addresses, localhost and this machine's name are allowed
-    #[arg(long, value_name = "HOST", requires = "prometheus")]
+    #[arg(long, value_name = "HOST", requires = "prometheus", value_hint = ValueHint::Hostname, hide_short_help = true)]
     prometheus_host: Vec<String>,
 }
 
@@ -174,53 +148,6 @@ impl CliOutputs {
             strict: self.strict,
             redact: self.redact,
             full: self.full,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What an error offers between backticks.
-    fn offered(gate: &str) -> Vec<String> {
-        let error = Gate::parse(gate).expect_err("no gate");
-        error.reason().split('`').skip(1).step_by(2).map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn the_help_has_all_of_the_grammar() {
-        let said: Vec<&str> = GATES.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
-        let names = [offered("frobnicate == 3"), offered("lag < 10ms")].concat();
-        assert!(names.len() > 20, "{names:?}");
-        for part in names.iter().flat_map(|name| name.split('.')).filter(|part| *part != "frobnicate") {
-            assert!(said.contains(&part), "`{part}` is missing");
-        }
-        for op in ["<", "<=", ">", ">=", "==", "!="] {
-            assert!(GATES.contains(&format!(" {op} ")) || GATES.contains(&format!(" {op}\n")), "`{op}` is missing");
-        }
-    }
-
-    #[test]
-    fn the_helps_examples_are_gates() {
-        let examples: Vec<&str> =
-            GATES.split("--fail-on '").skip(1).map(|rest| rest.trim_end().trim_end_matches('\'')).collect();
-        assert_eq!(examples.len(), 3);
-        for example in examples {
-            assert_eq!(Gate::parse(example).map(|gate| gate.to_string()), Ok(example.to_owned()));
-        }
-        for value in [
-            "merge.bytes == 64KiB",
-            "merge.bytes == 65536",
-            "busy < 50%",
-            "busy < 0.5",
-            "throughput > 1MB/s",
-            "throughput > 1MB",
-            "throughput > 1000000",
-            "lag.count >= 3",
-            "merge.lost == 3",
-        ] {
-            assert!(Gate::parse(value).is_ok(), "{value}");
         }
     }
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::builder::StringValueParser;
 use clap::error::ErrorKind;
+use clap::{Args, ValueHint};
 
 use super::Refusal;
+use super::listed::listed;
 use super::outputs::{CliCommon, Common};
-use super::values::{baseline, duration, parse_modes, parse_override};
+use super::values::{baseline, duration, modes_or_all, parse_modes, parse_override, rounds, scenarios, warmup};
 use crate::scenario::wire::Override;
 
 #[derive(Debug)]
@@ -23,29 +25,30 @@ pub(crate) struct RunRequest {
 
 #[derive(Debug, Args)]
 pub(super) struct CliRun {
-    /// Names of built-in scenarios, or paths of TOML files
-    #[arg(value_name = "SCENARIO", default_value = "slow-sink")]
+    /// Names of built-in scenarios, as `pollscope scenarios` lists them, or paths of TOML files
+    #[arg(value_name = "SCENARIO", default_value = "slow-sink", hide_possible_values = true,
+        value_parser = listed(StringValueParser::new(), scenarios))]
     scenarios: Vec<String>,
-    /// Run only these modes: naive, offloaded, spawn-blocking, tokio-fs, block-in-place; or all
-    #[arg(long, value_name = "MODE,…", value_delimiter = ',', value_parser = parse_modes)]
+    /// Run only these modes, with commas between, or all
+    #[arg(long, value_name = "MODE,…", value_delimiter = ',', value_parser = listed(parse_modes, modes_or_all))]
     mode: Vec<String>,
     /// Run every mode this many times, interleaved [default: the scenario's, or 5]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", value_parser = rounds, value_hint = ValueHint::Other)]
     rounds: Option<u32>,
     /// Discard this many rounds first [default: the scenario's, or 1 if there are several rounds]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    #[arg(long, value_name = "N", value_parser = warmup, value_hint = ValueHint::Other)]
     warmup: Option<u32>,
     /// The shortest slow poll, such as 50ms
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration, value_hint = ValueHint::Other)]
     slow: Option<Duration>,
-    /// Set any field of the scenario, such as merge.inputs=20 (repeatable)
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override)]
+    /// Set any field of the scenario, such as merge.inputs=20 (repeatable; see `pollscope help settings`)
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override, value_hint = ValueHint::Other)]
     set: Vec<Override>,
     /// Save the recording as .pollscope/NAME.json, for --baseline
-    #[arg(long, value_name = "NAME", value_parser = baseline, conflicts_with = "baseline")]
+    #[arg(long, value_name = "NAME", value_parser = baseline, conflicts_with = "baseline", value_hint = ValueHint::Other)]
     save_baseline: Option<String>,
     /// Compare with the recording saved as NAME; end with 98 if something is worse beyond noise
-    #[arg(long, value_name = "NAME", value_parser = baseline)]
+    #[arg(long, value_name = "NAME", value_parser = baseline, value_hint = ValueHint::Other)]
     baseline: Option<String>,
     #[command(flatten)]
     common: CliCommon,
@@ -58,13 +61,14 @@ impl CliRun {
         if self.scenarios.len() > 1 && is_for_one {
             return Err((
                 ErrorKind::ArgumentConflict,
-                "a file, a baseline or a format other than text takes one recording, and each scenario makes one: run them one at a time",
+                "a file, a baseline or a format other than text takes one recording, and each scenario makes one: run them one at a time"
+                    .to_owned(),
             ));
         }
         if (1..self.mode.len()).any(|i| self.mode[..i].contains(&self.mode[i])) {
             return Err((
                 ErrorKind::ArgumentConflict,
-                "`--mode` names a mode twice: name each once; `--rounds` repeats them all",
+                "`--mode` names a mode twice: name each once; `--rounds` repeats them all".to_owned(),
             ));
         }
         Ok(())

@@ -8,6 +8,7 @@ use crate::gate::Gate;
 use crate::pipeline::input::{LARGEST_MAX_LINE, SMALLEST_MAX_LINE, Watch};
 use crate::pipeline::sink::Mode;
 use crate::report::{Format, comparison};
+use crate::scenario::builtin::BUILTIN;
 use crate::scenario::wire::Override;
 use crate::units::{parse_duration, parse_size};
 
@@ -50,6 +51,44 @@ pub(super) fn parse_merge_mode(text: &str) -> Result<Mode, String> {
         }
         mode => Ok(mode),
     }
+}
+
+/// What names these are, for shells and help.
+pub(super) fn formats() -> Vec<&'static str> {
+    Format::ALL.map(Format::as_str).to_vec()
+}
+
+pub(super) fn comparison_formats() -> Vec<&'static str> {
+    comparison::Format::ALL.map(comparison::Format::as_str).to_vec()
+}
+
+pub(super) fn modes() -> Vec<&'static str> {
+    Mode::ALL.map(Mode::as_str).to_vec()
+}
+
+pub(super) fn modes_or_all() -> Vec<&'static str> {
+    [modes(), vec!["all"]].concat()
+}
+
+pub(super) fn merge_modes() -> Vec<&'static str> {
+    modes().into_iter().filter(|mode| parse_merge_mode(mode).is_ok()).collect()
+}
+
+pub(super) fn scenarios() -> Vec<&'static str> {
+    BUILTIN.iter().map(|(name, _)| *name).collect()
+}
+
+pub(super) fn rounds(text: &str) -> Result<u32, String> {
+    within(text, 1)
+}
+
+pub(super) fn warmup(text: &str) -> Result<u32, String> {
+    within(text, 0)
+}
+
+fn within(text: &str, least: u32) -> Result<u32, String> {
+    let count = text.parse().ok().filter(|count| (least..=100).contains(count));
+    count.ok_or_else(|| format!("write a whole number from {least} to 100"))
 }
 
 pub(super) fn batch(text: &str) -> Result<usize, String> {

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use pollscope_base::reason;
 use rustix::io::Errno;
 
 use crate::escape::{escape, escape_path};
@@ -17,6 +18,7 @@ use crate::redact::by_wording;
 use crate::report::{Format, log};
 use crate::run::RunError;
 use crate::saved::ReadError;
+use crate::scenario::builtin::BUILTIN;
 use crate::scenario::wire::ScenarioError;
 use crate::stderr::Lines;
 
@@ -48,13 +50,13 @@ pub enum CmdError {
         "cannot have {needed} files open at once: the limit is {allowed}; raise it (`ulimit -Hn`), or use fewer inputs"
     )]
     OpenFiles { needed: u64, allowed: u64 },
-    #[error("cannot start {needed} threads: {error}; raise the limit (`ulimit -u`, or the control group's on pids)")]
+    #[error("cannot start {needed} threads: {}; raise the limit (`ulimit -u`, or the control group's on pids)", reason(.error))]
     Threads {
         needed: usize,
         #[source]
         error: io::Error,
     },
-    #[error("cannot catch signals: {0}")]
+    #[error("cannot catch signals: {}; run it where no sandbox forbids that", reason(.0))]
     Signals(#[source] io::Error),
     #[error(
         "cannot write report `{}`: it would replace `{}`, which this command uses; name another file",
@@ -64,7 +66,7 @@ pub enum CmdError {
     ReportIsUsed { report: PathBuf, file: PathBuf },
     #[error("cannot write {}; name another file for one of them", both(.formats, .paths))]
     SameOutput { formats: [String; 2], paths: [PathBuf; 2] },
-    #[error("cannot read recording `{}`: {error}", escape_path(.path))]
+    #[error("cannot read recording `{}`: {error}{}", escape_path(.path), if_scenario(.path))]
     Read {
         path: PathBuf,
         #[source]
@@ -76,7 +78,7 @@ pub enum CmdError {
         kept_runs(*.kept)
     )]
     NotKept { name: String, kept: usize },
-    #[error("cannot read interval log `{}`: {error}", escape_path(.path))]
+    #[error("cannot read interval log `{}`: {error}{}", escape_path(.path), if_scenario(.path))]
     ReadLog {
         path: PathBuf,
         #[source]
@@ -99,7 +101,7 @@ pub enum CmdError {
     Incomparable { a: PathBuf, b: PathBuf, why: String },
     #[error("cannot compare the modes of `{}`: {}", escape_path(.path), escape(.why))]
     Modes { path: PathBuf, why: String },
-    #[error("cannot write {}: {error}{}", target(.path), way_out(.error))]
+    #[error("cannot write {}: {}{}", target(.path), reason(.error), way_out(.error))]
     Write {
         path: PathBuf,
         #[source]
@@ -193,6 +195,18 @@ fn both([first, second]: &[String; 2], [one, other]: &[PathBuf; 2]) -> String {
     }
 }
 
+/// What to do with a scenario where a recording is read.
+fn if_scenario(path: &Path) -> String {
+    let name = escape_path(path);
+    if BUILTIN.iter().any(|(builtin, _)| Path::new(builtin) == path) {
+        format!("; `{name}` is a scenario: make a recording of it with `pollscope run {name} --json FILE`")
+    } else if path.extension().is_some_and(|extension| extension == "toml") {
+        format!("; if it is a scenario, run it with `pollscope run {name}`")
+    } else {
+        String::new()
+    }
+}
+
 /// What the user can do about a report that cannot be written.
 fn way_out(error: &io::Error) -> &'static str {
     match error.kind() {
@@ -203,6 +217,7 @@ fn way_out(error: &io::Error) -> &'static str {
         _ if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
             "; nobody reads from it: start its reader first"
         }
-        _ => "",
+        ErrorKind::NotADirectory => "; name a file in a folder",
+        _ => "; write elsewhere",
     }
 }

@@ -46,6 +46,7 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
         Command::Scenarios => show::scenarios(terminal),
         Command::Doctor => show::doctor(terminal),
         Command::Explain(code) => show::explain(code.as_deref(), terminal),
+        Command::Topic(topic) => show::topic(topic, terminal),
         Command::Schema => show::schema(terminal),
         Command::Print(text) => show::text(&text, terminal),
     };

@@ -1,10 +1,11 @@
-//! Commands that only show a text: `scenarios`, `doctor`, `explain`, `schema`, `completions` and `man`.
+//! Commands that only show a text: `scenarios`, `doctor`, `explain`, `help` on a topic, `schema`, `completions` and `man`.
 
 use super::CmdError;
 use super::output::Terminal;
 use crate::doctor::{diagnose, in_child, report};
 use crate::exit::Exit;
-use crate::explain::{EXPLANATIONS, find, page};
+use crate::explain::topics::Topic;
+use crate::explain::{EXPLANATIONS, Found, find, page};
 use crate::recording::wire::JSON_SCHEMA;
 use crate::report::list;
 use crate::scenario::{builtin, wire};
@@ -33,12 +34,22 @@ pub(super) fn doctor(terminal: &Terminal) -> Result<Exit, CmdError> {
     }
 }
 
+/// Below the list of codes.
+const WORDS: &str = "\nThe words of reports: `pollscope help glossary`.\n";
+
 pub(super) fn explain(code: Option<&str>, terminal: &Terminal) -> Result<Exit, CmdError> {
     let shown = match code {
-        None => page::list(EXPLANATIONS, &terminal.style()),
-        Some(code) => page::page(find(code).map_err(CmdError::Explanation)?, &terminal.style()),
+        None => page::list(EXPLANATIONS, &terminal.style()) + WORDS,
+        Some(code) => match find(code).map_err(CmdError::Explanation)? {
+            Found::Code(explanation) => page::page(explanation, &terminal.style()),
+            Found::Word(term) => page::word(term, &terminal.style()),
+        },
     };
     text(&shown, terminal)
+}
+
+pub(super) fn topic(topic: Topic, terminal: &Terminal) -> Result<Exit, CmdError> {
+    text(&page::markdown(&topic.text(), &terminal.style()), terminal)
 }
 
 pub(super) fn schema(terminal: &Terminal) -> Result<Exit, CmdError> {

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 
 use pollscope_base::Cause;
+use pollscope_base::reason;
 
 use super::{CheckOutcome, Sighting, Stall, StallCheck, UNWATCHED};
 
@@ -52,7 +53,7 @@ impl MachineAccess {
 }
 
 fn unreadable(path: &'static str) -> impl Fn(io::Error) -> String {
-    move |error| format!("cannot read `{path}`: {error}")
+    move |error| format!("cannot read `{path}`: {}", reason(error))
 }
 
 /// Whether a backtrace names a line of this file. The standard library shows its frames only as text.

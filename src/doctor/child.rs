@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use pollscope_base::Cause;
+use pollscope_base::reason;
 use pollscope_stacks::quota::limited::{LimitedGroup, PERIOD};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, set_parent_process_death_signal, waitid};
 
@@ -127,7 +128,7 @@ struct Child {
 
 impl Child {
     fn start(stall: Stall, flavor: Flavor) -> Result<Child, String> {
-        let cannot = |error: io::Error| format!("cannot start a process for it: {error}");
+        let cannot = |error: io::Error| format!("cannot start a process for it: {}", reason(error));
         // By this name it is found also when its file was replaced meanwhile.
         let mut command = Command::new("/proc/self/exe");
         command.arg("doctor").env(ASKED, what(stall, flavor));
@@ -147,7 +148,7 @@ impl Child {
 
     fn tell(&mut self, line: &str) -> Result<(), String> {
         let stdin = self.process.stdin.as_mut().ok_or("the process for it does not listen")?;
-        writeln!(stdin, "{line}").map_err(|error| format!("the process for it does not listen: {error}"))
+        writeln!(stdin, "{line}").map_err(|error| format!("the process for it does not listen: {}", reason(error)))
     }
 
     fn hear(&mut self) -> Result<String, String> {
@@ -155,7 +156,7 @@ impl Child {
             RecvTimeoutError::Timeout => format!("the process for it said nothing for {} s", PATIENCE.as_secs()),
             RecvTimeoutError::Disconnected => match self.process.wait() {
                 Ok(status) => format!("the process for it ended early: {status}"),
-                Err(error) => format!("the process for it ended early: {error}"),
+                Err(error) => format!("the process for it ended early: {}", reason(error)),
             },
         })
     }
@@ -164,12 +165,12 @@ impl Child {
     fn last(&mut self, first: String) -> Said {
         let last = if first == NOW { self.hear()? } else { first };
         serde_json::from_str(&last)
-            .unwrap_or_else(|error| Err(format!("cannot read what the process for it says: {error}")))
+            .unwrap_or_else(|error| Err(format!("cannot read what the process for it says: {}", reason(error))))
     }
 
     /// Stops it, after it was looked at and long before its stall is over; gives for how long.
     fn stop(&self) -> Result<Duration, String> {
-        let cannot = |error: rustix::io::Errno| format!("cannot stop a process: {error}");
+        let cannot = |error: rustix::io::Errno| format!("cannot stop a process: {}", reason(error));
         let pid = Pid::from_child(&self.process);
         thread::sleep(LENGTH / 4);
         kill_process(pid, Signal::STOP).map_err(cannot)?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use pollscope_base::Held;
 use pollscope_base::duration::to_ns;
+use pollscope_base::reason;
 use pollscope_probe::{Probe, SlowPoll};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
@@ -32,7 +33,7 @@ pub(super) fn inject(stall: Stall, flavor: Flavor) -> Result<(Injection, Option<
     }
     let probe = Probe::builder().slow_poll_threshold(THRESHOLD).source_root(env!("CARGO_MANIFEST_DIR"));
     let probe = probe.install(&mut builder).map_err(|error| error.to_string())?;
-    let runtime = builder.build().map_err(|error| format!("cannot build a runtime: {error}"))?;
+    let runtime = builder.build().map_err(|error| format!("cannot build a runtime: {}", reason(error)))?;
     let block = stall.prepare()?;
     let injected = run(stall, &runtime, &probe, block);
     drop(runtime);

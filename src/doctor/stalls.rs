@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pollscope_base::reason;
 use pollscope_stacks::fault;
 use pollscope_stacks::long_copy::LongCopy;
 use rustix::fs::fstatfs;
@@ -117,8 +118,8 @@ impl Stall {
     pub(super) fn prepare(self) -> Result<Blocker, String> {
         Clocks::prepare();
         match self {
-            Stall::Lock => lock().map_err(|error| format!("cannot start a thread: {error}")),
-            Stall::FullPipe => full_pipe().map_err(|error| format!("cannot fill a pipe: {error}")),
+            Stall::Lock => lock().map_err(|error| format!("cannot start a thread: {}", reason(error))),
+            Stall::FullPipe => full_pipe().map_err(|error| format!("cannot fill a pipe: {}", reason(error))),
             Stall::Fsync => fsyncs(),
             Stall::Spin => Ok(Box::new(spin)),
             Stall::Kernel => long_copy(),
@@ -204,7 +205,7 @@ fn full_pipe() -> io::Result<Blocker> {
 
 /// A file that is written and synced until the time is over: no single sync can be made to take that long.
 fn fsyncs() -> Result<Blocker, String> {
-    let cannot = |error: io::Error| format!("cannot make a file to sync: {error}");
+    let cannot = |error: io::Error| format!("cannot make a file to sync: {}", reason(error));
     let file = tempfile::tempfile().map_err(cannot)?;
     if fstatfs(&file).map_err(|error| cannot(error.into()))?.f_type as u64 == TMPFS {
         return Err("the folder for temporary files is in memory; set TMPDIR to one on a disk".to_owned());

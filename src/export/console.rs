@@ -10,6 +10,8 @@ mod settings;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
+use pollscope_base::reason;
+
 use crate::exit::Exit;
 
 /// tokio-console's default address.
@@ -31,13 +33,13 @@ pub enum ConsoleError {
     Stable,
     #[error("cannot use the variable `{name}` for `--console`: its value `{value}` {cause}; {remedy}, or unset it")]
     Variable { name: &'static str, value: String, cause: String, remedy: &'static str },
-    #[error("cannot listen for tokio-console on `{address}`: {error}; name a free address with --console=ADDR")]
+    #[error("cannot listen for tokio-console on `{address}`: {}; name a free address with --console=ADDR", reason(.error))]
     Address {
         address: SocketAddr,
         #[source]
         error: io::Error,
     },
-    #[error("cannot start the thread `console`: {0}; raise the limit (`ulimit -u`)")]
+    #[error("cannot start the thread `console`: {}; raise the limit (`ulimit -u`)", reason(.0))]
     Thread(#[source] io::Error),
 }
 

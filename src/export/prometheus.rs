@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use pollscope_base::reason;
 use pollscope_probe::{MetricsServer, Probe, Snapshot};
 
 use crate::redact::place;
@@ -13,14 +14,15 @@ use crate::redact::place;
 #[expect(missing_docs, reason = "each variant's message says when it happens")]
 pub enum ServeError {
     #[error(
-        "cannot serve metrics on `{address}`: {error}; name a free address of this machine with `--prometheus ADDR`, or port 0 for any"
+        "cannot serve metrics on `{address}`: {}; name a free address of this machine with `--prometheus ADDR`, or port 0 for any",
+        reason(.error)
     )]
     Listen {
         address: SocketAddr,
         #[source]
         error: io::Error,
     },
-    #[error("cannot serve metrics on `{address}`: cannot start a thread: {error}; raise the limit (`ulimit -u`)")]
+    #[error("cannot serve metrics on `{address}`: cannot start a thread: {}; raise the limit (`ulimit -u`)", reason(.error))]
     Thread {
         address: SocketAddr,
         #[source]

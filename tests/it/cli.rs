@@ -10,3 +10,4 @@ mod reports;
 mod saved;
 mod schema;
 mod signals;
+mod wrong;

@@ -201,7 +201,7 @@ fn what_is_not_json() {
     check("a key twice", with("\"errors\":[]", "\"errors\":[],\"errors\":[]"), "duplicate field `errors`");
     check("a BOM", format!("\u{feff}{}", recording()), "expected value");
     let utf_16: Vec<u8> = recording().encode_utf16().flat_map(u16::to_le_bytes).collect();
-    check("UTF-16", [b"\xff\xfe", utf_16.as_slice()].concat(), "expected value");
+    check("UTF-16", [b"\xff\xfe", utf_16.as_slice()].concat(), "neither a recording nor a page");
     check("blanks", vec![b' '; 100 << 20], "it ends before its first run");
 }
 

@@ -27,6 +27,7 @@ mod missing;
 pub mod place;
 mod places;
 mod quota;
+mod reason;
 pub mod redact;
 
 pub use blame::{Blame, Waited};
@@ -43,3 +44,4 @@ pub use lines::Lines;
 pub use missing::{Missing, Shortfall, Shortfalls};
 pub use places::Place;
 pub use quota::Quota;
+pub use reason::reason;

@@ -14,6 +14,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use pollscope_base::reason;
 use pollscope_probe::{InstallError, Probe};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
@@ -56,7 +57,7 @@ pub enum RunError {
     #[error("{0}")]
     Install(#[source] InstallError),
     /// The system refused something that the run needs.
-    #[error("cannot {operation}: {error}")]
+    #[error("cannot {operation}: {}; {}", reason(.error), way_out(.error))]
     Io {
         /// What was tried.
         operation: String,
@@ -67,6 +68,17 @@ pub enum RunError {
     /// The workload panicked.
     #[error("the workload panicked; its message is above")]
     Panicked,
+}
+
+fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull => "free some space, or name another folder for temporary files with TMPDIR",
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "name a folder for temporary files with TMPDIR that this user can write to"
+        }
+        io::ErrorKind::WouldBlock | io::ErrorKind::OutOfMemory => "raise the limits (`ulimit -a`), or run less at once",
+        _ => "try again; if it stays, look at the limits (`ulimit -a`)",
+    }
 }
 
 fn io_error(operation: impl Into<String>) -> impl FnOnce(io::Error) -> RunError {

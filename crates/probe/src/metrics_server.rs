@@ -21,6 +21,7 @@ use self::request::{Status, judge, response};
 use crate::probe::Probe;
 use crate::prometheus::Exposition;
 use crate::snapshot::Snapshot;
+use pollscope_base::reason;
 use pollscope_base::redact::redacted_place;
 
 /// How long a client may take for its request, and as long again for the answer.
@@ -58,11 +59,16 @@ impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ServeError::Listen { address, error } => {
-                write!(f, "cannot serve metrics on `{address}`: {error}; name a free address, or port 0 for any")
+                write!(
+                    f,
+                    "cannot serve metrics on `{address}`: {}; name a free address, or port 0 for any",
+                    reason(error)
+                )
             }
             ServeError::Thread { address, error } => write!(
                 f,
-                "cannot serve metrics on `{address}`: cannot start a thread: {error}; raise the limit on threads"
+                "cannot serve metrics on `{address}`: cannot start a thread: {}; raise the limit on threads",
+                reason(error)
             ),
         }
     }

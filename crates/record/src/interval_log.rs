@@ -9,11 +9,14 @@ mod gathering;
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read};
 
+use pollscope_base::reason;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use self::gathering::Gathering;
 use crate::dist::{Dist, blob};
+use crate::recording::read::way_out;
 
 /// No line that can be decoded is longer, in bytes.
 const LONGEST_LINE: u64 = 16 << 20;
@@ -55,7 +58,7 @@ pub struct Tagged {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// It cannot be read.
-    #[error("{0}")]
+    #[error("{}; {}", reason(.0), way_out(.0))]
     Io(#[from] io::Error),
     /// A line that is not the last is none of the format: its number, from 1, and what is wrong with it.
     #[error("line {0}: {1}; write the log again, or remove that line")]

@@ -20,7 +20,12 @@ use crate::report::html::PAGE_MARK;
 pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
     let mut file = BufReader::with_capacity(64 << 10, file);
     file.seek(SeekFrom::Start(0))?;
-    let start = if is_page(&mut file)? { after_mark(&mut file)? } else { 0 };
+    let start = match first(&mut file)? {
+        Some(b'<') => after_mark(&mut file)?,
+        // Nothing at all is a recording that ends early.
+        Some(b'{' | b'[') | None => 0,
+        Some(_) => return Err(ReadError::Foreign),
+    };
     let mut saved = read_at(&mut file, start)?;
     if saved.is_torn {
         saved.recording.findings = findings(&saved.recording.runs);
@@ -28,11 +33,10 @@ pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
     Ok(saved)
 }
 
-/// Whether the first character is that of a page.
-fn is_page(file: &mut impl BufRead) -> io::Result<bool> {
+/// The first byte of what is in a file, as far as its beginning has one: a page's is `<`, that of JSON here `{`.
+fn first(file: &mut impl BufRead) -> io::Result<Option<u8>> {
     let start = file.fill_buf()?;
-    let first = start.iter().find(|byte| !byte.is_ascii_whitespace() && !b"\xef\xbb\xbf".contains(byte));
-    Ok(first == Some(&b'<'))
+    Ok(start.iter().find(|byte| !byte.is_ascii_whitespace() && !b"\xef\xbb\xbf".contains(byte)).copied())
 }
 
 /// The offset behind the mark.
@@ -135,7 +139,8 @@ mod tests {
         for (text, expected) in [
             ("[1]", "expected a string"),
             ("{\"a\":1}", "missing field `schema`"),
-            ("nonsense", "expected ident"),
+            ("nonsense", "neither a recording nor a page"),
+            ("{nonsense", "key must be a string"),
             (&json.replace("recording/2", "recording/3"), "its schema is `pollscope.recording/3`"),
             (&json.replacen("\"round\": 1", "\"round\": -1", 1), "invalid value: integer `-1`"),
             (&json.replacen("\"round\": 1", "\"round\": NaN", 1), "expected value"),

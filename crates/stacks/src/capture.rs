@@ -6,6 +6,8 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
+use pollscope_base::reason;
+
 use crate::address::CodeAddress;
 use crate::maps::Maps;
 use crate::memory::{self, InnerStack, StackCopy};
@@ -61,7 +63,7 @@ impl fmt::Display for CaptureError {
             CaptureError::Running => f.write_str("cannot capture the stack: the thread is running"),
             CaptureError::Torn => f.write_str("cannot capture the stack: the thread does not stand still"),
             CaptureError::State(error) => error.fmt(f),
-            CaptureError::Maps(file, error) => write!(f, "cannot read the memory map in `{file}`: {error}"),
+            CaptureError::Maps(file, error) => write!(f, "cannot read the memory map in `{file}`: {}", reason(error)),
         }
     }
 }

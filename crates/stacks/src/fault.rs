@@ -6,6 +6,8 @@ use std::io;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use pollscope_base::reason;
+
 /// A page of zeros, read-only, that is not there until its [`Supplier`] brings it. Who reads it before waits in a page fault:
 /// in no system call, off the CPU, until then or until the supplier is dropped.
 ///
@@ -55,12 +57,15 @@ impl fmt::Display for FaultError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FaultError::Unsupported => f.write_str("cannot make a page come late: only on Linux on x86-64"),
-            FaultError::Memory(error) => write!(f, "cannot map a page: {error}; raise the limit on memory"),
+            FaultError::Memory(error) => write!(f, "cannot map a page: {}; raise the limit on memory", reason(error)),
             FaultError::Refused(error) => write!(
                 f,
-                "cannot make a page come late with `userfaultfd`: {error}; it takes Linux 5.11 and a container that permits it"
+                "cannot make a page come late with `userfaultfd`: {}; it takes Linux 5.11 and a container that permits it",
+                reason(error)
             ),
-            FaultError::Supply(error) => write!(f, "cannot bring a page: {error}; drop its supplier, and it comes"),
+            FaultError::Supply(error) => {
+                write!(f, "cannot bring a page: {}; drop its supplier, and it comes", reason(error))
+            }
         }
     }
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use pollscope_base::reason;
+
 /// Memory that the kernel copies within this process, over and over in one call: on a CPU, in the kernel, and not interrupted by
 /// signals, as when much memory is freed. It takes 4 MiB.
 ///
@@ -42,7 +44,8 @@ impl fmt::Display for CopyError {
             CopyError::Unsupported => f.write_str("cannot have the kernel copy memory: only on Linux on x86-64"),
             CopyError::Refused(error) => write!(
                 f,
-                "cannot have the kernel copy memory with `process_vm_writev`: {error}; it takes a container that permits it"
+                "cannot have the kernel copy memory with `process_vm_writev`: {}; it takes a container that permits it",
+                reason(error)
             ),
         }
     }

@@ -32,6 +32,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use pollscope_base::reason;
+
 use crate::memory;
 use crate::process::Process;
 use crate::thread::{ReadError, ThreadRef};
@@ -145,7 +147,7 @@ impl fmt::Display for InstallError {
             InstallError::NoSignalFree => {
                 f.write_str("cannot sample running threads: every real-time signal is in use")
             }
-            InstallError::Refused(error) => write!(f, "cannot install a signal handler: {error}"),
+            InstallError::Refused(error) => write!(f, "cannot install a signal handler: {}", reason(error)),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use console_subscriber::{ConsoleLayer, Server, ServerParts};
 
+use pollscope_base::reason;
 use tokio::task::unconstrained;
 use tracing_core::dispatcher::{self, Dispatch};
 use tracing_core::subscriber::NoSubscriber;
@@ -40,7 +41,7 @@ pub(super) fn serve(listener: TcpListener, settings: Settings) -> Result<(), Con
     let on_thread = move || {
         let _unseen = dispatcher::set_default(&Dispatch::new(NoSubscriber::default()));
         if let Err(error) = run(listener, server) {
-            say(format!("warning: tokio-console can no longer observe this run: {error}"));
+            say(format!("warning: tokio-console can no longer observe this run: {}", reason(error)));
         }
     };
     let thread = thread::Builder::new().name("pollscope-console".to_owned());

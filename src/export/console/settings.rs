@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pollscope_base::reason;
 use tokio::sync::Semaphore;
 
 use super::ConsoleError;
@@ -109,9 +110,8 @@ impl Value {
         let opened = File::options().write(true).create(true).truncate(false).open(&self.value);
         match opened {
             Ok(_) => Ok(self.value.into()),
-            Err(error) => {
-                Err(self.refused(format!("cannot be written to ({error})"), "name a file in a folder that is there"))
-            }
+            Err(error) => Err(self
+                .refused(format!("cannot be written to ({})", reason(error)), "name a file in a folder that is there")),
         }
     }
 }

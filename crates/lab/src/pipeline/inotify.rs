@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use pollscope_base::reason;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::{Errno, ioctl_fionread};
@@ -412,7 +413,7 @@ impl Watches {
             let mut table = self.table();
             match polled {
                 Err(Errno::INTR) => continue,
-                Err(error) => table.broken = Some(format!("its events cannot be waited for: {error}")),
+                Err(error) => table.broken = Some(format!("its events cannot be waited for: {}", reason(error))),
                 Ok(_) if !fds[1].revents().is_empty() => return,
                 Ok(_) => self.read(&mut table),
             }
@@ -429,7 +430,7 @@ impl Watches {
                 Ok(events) if events.is_empty() => return table.check(),
                 Ok(events) => events,
                 Err(error) => {
-                    table.broken = Some(format!("its events cannot be read: {error}"));
+                    table.broken = Some(format!("its events cannot be read: {}", reason(error)));
                     return;
                 }
             };

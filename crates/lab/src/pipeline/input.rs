@@ -43,6 +43,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pollscope_base::reason;
+
 use super::clock;
 use super::confirm::InputEvidence;
 use super::file::{Identity, Version, hides_its_length, open_file, special_kind};
@@ -149,7 +151,7 @@ impl Input {
     /// cannot.
     pub(super) fn watch_by(&mut self, inotify: &Inotify) {
         let is_waking = self.reading.watch == Watch::Inotify;
-        let not_watched = |error: io::Error| EventKind::NotWatched { why: error.to_string() };
+        let not_watched = |error: io::Error| EventKind::NotWatched { why: reason(&error) };
         match inotify.watch(self.path(), self.identity()) {
             Ok(watch) => {
                 if is_waking && let Err(error) = watch.watch_file() {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pollscope_base::reason;
 use tokio::sync::{oneshot, watch};
 
 use super::idle_watcher::IdleWatcher;
@@ -93,7 +94,7 @@ pub fn open_inputs(inputs: &[PathBuf], output: &Path, reading: &ReadSettings) ->
         match Inotify::start() {
             Ok(inotify) => opened.iter_mut().for_each(|input| input.watch_by(&inotify)),
             Err(error) if reading.watch == Watch::Inotify => {
-                opened.iter().for_each(|input| input.record(EventKind::NotWatched { why: error.to_string() }))
+                opened.iter().for_each(|input| input.record(EventKind::NotWatched { why: reason(&error) }))
             }
             // Then looks must do, and say what they cannot tell.
             Err(_) => {}

@@ -7,6 +7,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pollscope_base::reason;
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -240,7 +241,7 @@ fn output_evidence(merged: &MergeOutcome, behind_fifo: Option<PathBuf>) -> Resul
 }
 
 fn cannot_read(path: &Path, error: &std::io::Error) -> Message {
-    Message::text("cannot look at ").and_path(path).and_text(format!(": {error}"))
+    Message::text("cannot look at ").and_path(path).and_text(format!(": {}", reason(error)))
 }
 
 fn unconfirmed(inputs: u64, what: &str, input_events: EventSummary) -> MergeEnd {

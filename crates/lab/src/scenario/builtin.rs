@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use super::wire::ScenarioError;
+use super::wire::what::What;
+use pollscope_base::reason;
 use pollscope_record::snippet::nearest;
 use pollscope_record::units::format_bytes;
 
@@ -22,6 +24,9 @@ pub const BUILTIN: &[(&str, &str)] = &[
 
 /// The largest scenario file to read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// What of a file says what it is.
+const BEGINNING: u64 = 4 << 10;
 
 /// The name and the text of a built-in scenario, or the path and the text of a file.
 /// A path contains a `/` or ends in `.toml`. [`super::wire::parse`] takes both halves.
@@ -46,7 +51,31 @@ pub fn find(name_or_path: &str) -> Result<(String, String), ScenarioError> {
     Err(ScenarioError::NotFound {
         name: name_or_path.to_owned(),
         nearest: nearest(name_or_path, BUILTIN.iter().map(|(name, _)| *name)),
+        help: instead(name_or_path),
     })
+}
+
+/// What a name is that no scenario has, and what to do with it.
+fn instead(name: &str) -> String {
+    let listed = "list them with `pollscope scenarios`; write a file's path with a `/` or with `.toml`";
+    if name == "-" {
+        return "a scenario cannot come from stdin: save it as a TOML file, and name that".to_owned();
+    }
+    let with_extension = format!("{name}.toml");
+    if Path::new(&with_extension).is_file() {
+        return format!("there is a file `{with_extension}`: `pollscope run {with_extension}`");
+    }
+    if !std::fs::metadata(name).is_ok_and(|found| found.is_file()) {
+        return listed.to_owned();
+    }
+    let mut start = Vec::new();
+    let begun = File::open(name).and_then(|file| file.take(BEGINNING).read_to_end(&mut start));
+    match What::of(&start) {
+        What::Saved if begun.is_ok() => What::Saved.advice(name),
+        _ => format!(
+            "a scenario is a TOML file: if `{name}` is one, write `./{name}`; to merge it, `pollscope merge {name} -o OUT`"
+        ),
+    }
 }
 
 /// Whether it is a file's path, not the name of a built-in scenario.
@@ -64,9 +93,9 @@ fn read(path: &str) -> Result<String, ScenarioError> {
     let error = |cause: String| ScenarioError::Read { path: path.to_owned(), cause };
     let io_error = |error_: std::io::Error| {
         error(match error_.kind() {
-            ErrorKind::NotFound => "there is no such file".to_owned(),
-            ErrorKind::PermissionDenied => "permission denied".to_owned(),
-            _ => error_.to_string(),
+            ErrorKind::NotFound => "there is no such file; `pollscope scenarios` lists the built-in ones".to_owned(),
+            ErrorKind::PermissionDenied => "permission denied; make it readable for this user".to_owned(),
+            _ => format!("{}; name a file that can be read", reason(&error_)),
         })
     };
     // Checked before the open, since opening a FIFO waits for its writer.
@@ -75,16 +104,25 @@ fn read(path: &str) -> Result<String, ScenarioError> {
         return Err(error("it is a directory; name the file in it".to_owned()));
     }
     if !metadata.is_file() {
-        return Err(error("it is not a regular file".to_owned()));
+        return Err(error("it is not a regular file; name a TOML file".to_owned()));
     }
     let mut bytes = Vec::new();
     File::open(path).map_err(io_error)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(io_error)?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(error(format!("it is larger than {}, which no scenario is", format_bytes(MAX_FILE_BYTES))));
+        return Err(error(format!(
+            "it is larger than {}, which no scenario is; {}",
+            format_bytes(MAX_FILE_BYTES),
+            What::of(&bytes).advice(path)
+        )));
     }
     String::from_utf8(bytes).map_err(|utf8| {
         let at = utf8.utf8_error().valid_up_to();
-        error(format!("byte {at} is not UTF-8; save the file as UTF-8"))
+        let what = if path.ends_with(".toml") {
+            "save the file as UTF-8".to_owned()
+        } else {
+            What::of(utf8.as_bytes()).advice(path)
+        };
+        error(format!("byte {at} is not UTF-8; {what}"))
     })
 }
 

@@ -2,55 +2,7 @@
 //!
 //! # The format
 //!
-//! A scenario is one TOML file. It must have `question`, `why` and `[expect]`; everything else has a default.
-//! An unknown key is an error, and so is a value outside its range. Durations are strings of a number and a unit:
-//! `"20us"`, `"1.5ms"`, `"2s"`, `"1h"`.
-//!
-//! | key | value | default |
-//! |---|---|---|
-//! | `question` | the question in one line | – |
-//! | `why` | prose: why to ask it, and what the answer teaches | – |
-//! | `seed` | the seed of everything random; 0 to 2⁶³ − 1 | 1 |
-//! | `rounds` | how often each mode runs; 1 to 100 | 5 |
-//! | `warmup` | rounds to run first and throw away; 0 to 100 | 1; 0 if `rounds` is 1 |
-//! | `modes` | the modes to compare, in this order, none twice: `naive`, `offloaded`, `spawn-blocking`, `tokio-fs`, `block-in-place` (`multi_thread`), or `all` possible ones; a list, or one string with commas | `["naive", "offloaded"]` |
-//! | `slow_poll` | the threshold of a slow poll (`>=`); 1us to 1h | `"100ms"` |
-//! | `sample_every` | the length of an interval in the recording; 1ms to 1h | `"100ms"` |
-//! | **`[runtime]`** | the measured runtime | |
-//! | `runtime.flavor` | `"current_thread"` or `"multi_thread"` | `"current_thread"` |
-//! | `runtime.workers` | threads; 1 to 64, and 1 on `current_thread` | 1; 4 on `multi_thread` |
-//! | **`[expect]`** | the expected results | |
-//! | `expect.gates` | a list of expectations in the grammar of [`pollscope_record::gate`]; at least one | – |
-//!
-//! The workload is either `[merge]` or `[block]`, never both. A file with neither merges, with all defaults.
-//!
-//! | key | value | default |
-//! |---|---|---|
-//! | **`[merge]`** | simulated writers, tailed and merged into one output | |
-//! | `merge.inputs` | files to write and tail; 1 to 5,000 | 5 |
-//! | `merge.lines` | lines in each file; 1 to 10,000,000 | 10 |
-//! | `merge.max_wait` | the longest random wait before a line; 1us to 1h | `"100ms"` |
-//! | `merge.letters` | random letters in each line; 1 to 1,000,000 | 10 |
-//! | `merge.poll_interval` | how long a tail sleeps without new data; 1ms to 1h | `"100ms"` |
-//! | `merge.batch` | the most lines in one write, if they were read at once; 1 (line by line) to 1,000,000 | 1 |
-//! | `merge.close_after` | when to close the inputs: so long after the start, or when the writers are done if that is later; up to 1h | `"1s"` |
-//! | **`[merge.sink]`** | where the lines go | |
-//! | `merge.sink.kind` | `"file"`: a regular file; `"fifo"`: a FIFO whose reader writes the merged file | `"file"` |
-//! | `merge.sink.sync_every` | only for a file: sync it to the disk after so many lines, and at the end; 0 (never) to 10,000,000 | 0 |
-//! | `merge.sink.pause` | only for a FIFO: how long the reader stops; less than `every` | `"200ms"` |
-//! | `merge.sink.every` | only for a FIFO: … once in every such period; 1us to 1h | `"500ms"` |
-//! | **`[block]`** | tasks that become ready at the same moment and each block their thread once | |
-//! | `block.tasks` | how many; 1 to 10,000 | 1 |
-//! | `block.duration` | how long each blocks; 1us to 60s | `"500ms"` |
-//! | `block.how` | `"sleep"`: a blocking sleep; `"spin"`: a busy loop | `"sleep"` |
-//! | `block.after` | the time from the run's start to theirs; up to 1h | `"250ms"` |
-//! | `block.run_for` | the shortest time that the run lasts; up to 1h | `"1500ms"` |
-//! | **`[witness]`** | what feels the loop as its other users do | |
-//! | `witness.lag` | the period of a timer on the loop, 1ms to 1h, or `"off"` | `"10ms"` |
-//! | `witness.response` | the time between two requests to an echo server on the loop, over all connections; 1ms to 1h, or `"off"` | `"10ms"` |
-//! | `witness.connections` | connections of that client; 1 to 1,000 | 1 |
-//!
-//! A merge may write at most 10 GiB: inputs × lines × (letters + 64 bytes for the path and the number).
+#![doc = include_str!("wire/settings.md")]
 //!
 //! # `--set`
 //!
@@ -108,6 +60,7 @@ mod set;
 mod source;
 #[cfg(test)]
 mod tests;
+pub(super) mod what;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -143,6 +96,9 @@ pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Scenario,
     }
     Ok(scenario)
 }
+
+/// What a scenario has, as Markdown: tables of keys with their values and defaults, and what goes for all of them.
+pub const SETTINGS: &str = include_str!("wire/settings.md");
 
 /// Every key that has a value.
 const KEYS: [&str; 30] = [

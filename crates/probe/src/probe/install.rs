@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pollscope_base::duration;
+use pollscope_base::reason;
 
 use super::{Inner, LAST_LINES, Probe, ProbeBuilder};
 use crate::clock::Clock;
@@ -37,7 +38,8 @@ impl fmt::Display for InstallError {
             }
             InstallError::Thread(error) => write!(
                 f,
-                "cannot start a thread for the probe: {error}; the runtime is not measured, raise the limit on threads"
+                "cannot start a thread for the probe: {}; the runtime is not measured, raise the limit on threads",
+                reason(error)
             ),
         }
     }

@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
+use pollscope_base::reason;
+
 use super::shared::sharing;
 use super::wire;
 use super::wire::bounded::within;
@@ -36,6 +38,8 @@ pub struct Saved {
 pub enum ReadError {
     /// It cannot be read.
     Io(io::Error),
+    /// It begins as nothing that can be read: neither JSON, nor a page, nor an interval log.
+    Foreign,
     /// It is not JSON, or not a recording's: what, and where.
     Format(String),
     /// It ends before its first run does.
@@ -47,11 +51,24 @@ pub enum ReadError {
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ReadError::Io(error) => error.fmt(f),
+            ReadError::Io(error) => write!(f, "{}; {}", reason(error), way_out(error)),
+            ReadError::Foreign => f.write_str(
+                "it is neither a recording nor a page with one nor an interval log; give a file that `--json` or `--html` wrote",
+            ),
             ReadError::Format(what) => write!(f, "{what}; give a file that `--json` or `--html` wrote"),
-            ReadError::Torn => f.write_str("it ends before its first run does; nothing of it can be shown"),
+            ReadError::Torn => f.write_str("it ends before its first run does, and nothing of it can be shown; make it again"),
             ReadError::Impossible(what) => write!(f, "{what}, which cannot be; make the recording again"),
         }
+    }
+}
+
+/// What to do about a file that cannot be read.
+pub(crate) fn way_out(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "name a file that exists",
+        io::ErrorKind::PermissionDenied => "make it readable for this user",
+        io::ErrorKind::IsADirectory => "name a file in it",
+        _ => "name a file that can be read",
     }
 }
 
@@ -59,7 +76,7 @@ impl std::error::Error for ReadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ReadError::Io(error) => Some(error),
-            ReadError::Format(_) | ReadError::Torn | ReadError::Impossible(_) => None,
+            ReadError::Foreign | ReadError::Format(_) | ReadError::Torn | ReadError::Impossible(_) => None,
         }
     }
 }

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pollscope_base::reason;
+
 use super::groups;
 
 /// The period of a quota: the kernel's own choice.
@@ -106,7 +108,7 @@ fn set(folder: &Path, allowed: Option<Duration>) -> io::Result<()> {
 }
 
 fn cannot(what: &str, path: &Path) -> impl Fn(io::Error) -> String {
-    move |error| format!("cannot {what} `{}`: {error}", path.display())
+    move |error| format!("cannot {what} `{}`: {}", path.display(), reason(error))
 }
 
 impl Drop for LimitedGroup {
@@ -138,8 +140,7 @@ mod tests {
         assert!(error.ends_with("; nor around it, where 2 more were tried"), "{error}");
         let error = LimitedGroup::within(&folders[2..], Duration::ZERO).unwrap_err();
         assert!(
-            error.starts_with("cannot make a group in `")
-                && error.ends_with(": No such file or directory (os error 2)"),
+            error.starts_with("cannot make a group in `") && error.ends_with(": No such file or directory"),
             "{error}"
         );
         for folder in [one, two] {

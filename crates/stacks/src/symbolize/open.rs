@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use memmap2::Mmap;
 use object::Object;
 use object::read::elf::ElfFile64;
+use pollscope_base::reason;
 
 use crate::maps::Mapping;
 use crate::process::Process;
@@ -26,14 +27,14 @@ impl Image {
     /// # Errors
     /// A sentence: why it cannot be read.
     pub(super) fn open(path: &Path) -> Result<Image, String> {
-        let file = File::open(path).map_err(|error| format!("cannot open it: {error}"))?;
+        let file = File::open(path).map_err(|error| format!("cannot open it: {}", reason(error)))?;
         Image::of(&file)
     }
 
     fn of(file: &File) -> Result<Image, String> {
         // SAFETY: the mapping is private and read-only. Truncating the file would take its pages away; what replaces a
         // program, a linker or a package manager, writes a new file instead, and a program that runs cannot be written to.
-        let map = unsafe { Mmap::map(file) }.map_err(|error| format!("cannot map it: {error}"))?;
+        let map = unsafe { Mmap::map(file) }.map_err(|error| format!("cannot map it: {}", reason(error)))?;
         // SAFETY: the bytes stay where they are until `map` is dropped. `Image` and `Module`, which takes it apart, keep
         // it as long as what was parsed from it, and hand out only copies.
         let bytes: &'static [u8] = unsafe { std::slice::from_raw_parts(map.as_ptr(), map.len()) };
@@ -56,7 +57,7 @@ impl Image {
             match inode(&file) {
                 Ok(inode) if inode == mapping.inode => return Image::of(&file),
                 Ok(_) => {}
-                Err(error) => refusal = format!("cannot read it: {error}"),
+                Err(error) => refusal = format!("cannot read it: {}", reason(error)),
             }
         }
         Err(refusal)

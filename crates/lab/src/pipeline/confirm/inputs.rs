@@ -6,6 +6,8 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
+use pollscope_base::reason;
+
 use super::evidence::{ConfirmSettings, EvidenceError, InputEvidence, Part, PartChecksum, PartFile, open_same};
 use super::lines::{Attribution, Framing, HashKey, Line, LineEnd, LineOrigin, LineReader, Place};
 use crate::pipeline::checksum::Checksum;
@@ -219,7 +221,7 @@ impl OpenFiles {
         loop {
             match file.read_at(buffer, at) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => return read.map_err(|error: io::Error| error.to_string()),
+                read => return read.map_err(|error: io::Error| reason(&error)),
             }
         }
     }

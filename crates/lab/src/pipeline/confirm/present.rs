@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use pollscope_base::reason;
 use rustix::fs::OFlags;
 
 use super::evidence::{InputEvidence, OutputEvidence};
@@ -79,11 +80,11 @@ impl fmt::Display for PresentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PresentError::Io { operation, role, path, error } => {
-                write!(f, "cannot {operation} {role} `{}`: {error}", escape_path(path))?;
+                write!(f, "cannot {operation} {role} `{}`: {}", escape_path(path), reason(error))?;
                 match error.kind() {
                     ErrorKind::NotFound => f.write_str("; name a file that exists"),
                     ErrorKind::PermissionDenied => f.write_str("; make it readable for this user"),
-                    _ => Ok(()),
+                    _ => f.write_str("; name a file that can be read"),
                 }
             }
             PresentError::NotAFile { role, path, kind } => {

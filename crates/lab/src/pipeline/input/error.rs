@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pollscope_base::reason;
 use pollscope_record::escape::escape_path;
 
 /// Why an input could not be followed to its end.
@@ -38,7 +39,7 @@ impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             InputError::Io { operation, path, error } => {
-                write!(f, "cannot {operation} input `{}`: {error}", escape_path(path))?;
+                write!(f, "cannot {operation} input `{}`: {}", escape_path(path), reason(error))?;
                 match error.kind() {
                     io::ErrorKind::NotFound => f.write_str("; name a file that exists, even if it is still empty"),
                     io::ErrorKind::PermissionDenied => f.write_str("; make it readable for this user"),

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use memchr::memchr;
+use pollscope_base::reason;
 use rustix::io::Errno;
 
 use super::buffer::LineBuffer;
@@ -115,7 +116,9 @@ impl Generation {
     pub(super) fn new(file: File, number: usize, max_line: usize) -> io::Result<Generation> {
         let metadata = file.metadata()?;
         let stream = metadata.file_type().is_fifo().then(|| Stream {
-            spool: tempfile::tempfile().map(Arc::new).map_err(|error| format!("its copy cannot be made: {error}")),
+            spool: tempfile::tempfile()
+                .map(Arc::new)
+                .map_err(|error| format!("its copy cannot be made: {}", reason(&error))),
             had_writer: false,
         });
         Ok(Generation {
@@ -325,7 +328,7 @@ impl Stream {
         if offset + bytes.len() as u64 > SPOOLED {
             self.spool = Err(format!("only {} MiB of a FIFO are kept", SPOOLED >> 20));
         } else if let Err(error) = (&**spool).write_all(bytes) {
-            self.spool = Err(format!("its copy cannot be written: {error}"));
+            self.spool = Err(format!("its copy cannot be written: {}", reason(&error)));
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use pollscope_base::reason;
+
 use super::events::EventKind;
 use crate::pipeline::clock;
 
@@ -27,7 +29,7 @@ impl Name {
     pub(super) fn of(error: &io::Error) -> Name {
         match error.kind() {
             io::ErrorKind::NotFound => Name::Missing { since: clock::instant(), is_recorded: false },
-            _ => Name::Unreadable(error.to_string()),
+            _ => Name::Unreadable(reason(error)),
         }
     }
 

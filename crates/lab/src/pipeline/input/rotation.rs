@@ -6,6 +6,8 @@
 use std::fs::File;
 use std::time::SystemTime;
 
+use pollscope_base::reason;
+
 use super::error::InputError;
 use super::events::{EventKind, Unseen};
 use super::gap;
@@ -189,7 +191,7 @@ impl Rotation {
             if is_replaced(watch)
                 && let Err(error) = watch.watch_folder(files.newest().identity)
             {
-                files.record(EventKind::NotWatched { why: error.to_string() });
+                files.record(EventKind::NotWatched { why: reason(&error) });
                 self.watch = None;
             }
         }

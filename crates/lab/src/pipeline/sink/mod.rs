@@ -23,6 +23,7 @@ pub(crate) use spawn_blocking::SpawnBlocking;
 pub(crate) use tokio_fs::TokioFs;
 
 use crate::spawner::Spawner;
+use pollscope_base::reason;
 use pollscope_record::escape::escape_path;
 use pollscope_record::units::format_count;
 
@@ -112,7 +113,7 @@ pub struct SinkError {
 
 impl fmt::Display for SinkError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} output `{}`: {}", self.operation, escape_path(&self.path), self.error)?;
+        write!(f, "cannot {} output `{}`: {}", self.operation, escape_path(&self.path), reason(&self.error))?;
         if let Some(bytes) = self.good_to {
             write!(f, " (it is good up to byte {})", format_count(bytes))?;
         }
@@ -128,7 +129,8 @@ impl fmt::Display for SinkError {
             _ if self.error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
                 f.write_str("; it is a symbolic link, which is never followed: name the file itself")
             }
-            _ => Ok(()),
+            io::ErrorKind::NotADirectory => f.write_str("; name a file in a folder"),
+            _ => f.write_str("; write elsewhere"),
         }
     }
 }

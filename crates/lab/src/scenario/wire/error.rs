@@ -15,6 +15,8 @@ pub enum ScenarioError {
         place: ValuePlace,
         /// What TOML expects there.
         reason: String,
+        /// What the file is instead, and what to do with it.
+        help: String,
     },
     /// The format has no such key.
     UnknownKey {
@@ -24,6 +26,8 @@ pub enum ScenarioError {
         key: String,
         /// The nearest key, if one is near.
         nearest: Option<&'static str>,
+        /// The keys of its section, or all if there is no such section.
+        known: Vec<&'static str>,
     },
     /// A value has the wrong type, is outside its bounds, or contradicts another.
     Value {
@@ -56,6 +60,8 @@ pub enum ScenarioError {
         name: String,
         /// The nearest name, if one is near.
         nearest: Option<&'static str>,
+        /// What else it is, and what to do with it.
+        help: String,
     },
     /// A scenario's file cannot be read.
     Read {
@@ -110,15 +116,16 @@ impl ScenarioError {
     pub fn lines(&self) -> Vec<String> {
         let help = |text: String| format!("help: {text}");
         match self {
-            ScenarioError::Syntax { place, reason } => {
+            ScenarioError::Syntax { place, reason, help: todo } => {
                 let said = format!("{}: not TOML: {}", place.verb(), printable(reason));
-                [vec![said], place.below()].concat()
+                [vec![said], place.below(), vec![help(printable(todo))]].concat()
             }
-            ScenarioError::UnknownKey { place, key, nearest } => {
+            ScenarioError::UnknownKey { place, key, nearest, known } => {
                 let said = format!("{}: unknown key `{}`", place.verb(), printable(key));
                 let near = nearest.map(|nearest| format!("did you mean `{nearest}`?"));
-                let near = near.unwrap_or_else(|| "`pollscope scenarios` lists scenarios to start from".to_owned());
-                [vec![said], place.below(), vec![help(near)]].concat()
+                let near = near.unwrap_or_else(|| format!("the keys are `{}`", known.join("`, `")));
+                let more = "`pollscope help settings` tells what each is".to_owned();
+                [vec![said], place.below(), vec![help(near), help(more)]].concat()
             }
             ScenarioError::Value { place, key, reason, help: todo } => {
                 let said = format!("{}: `{}` {}", place.verb(), printable(key), printable(reason));
@@ -132,14 +139,11 @@ impl ScenarioError {
                 "cannot read `--set {}`: {reason}; write `--set key=value`, such as `--set merge.inputs=7`",
                 printable(text)
             )],
-            ScenarioError::NotFound { name, nearest } => {
+            ScenarioError::NotFound { name, nearest, help: todo } => {
                 let near = nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default();
                 vec![
                     format!("cannot find scenario `{}`: there is no such built-in scenario{near}", printable(name)),
-                    help(
-                        "list them with `pollscope scenarios`; write a file's path with a `/` or with `.toml`"
-                            .to_owned(),
-                    ),
+                    help(printable(todo)),
                 ]
             }
             ScenarioError::Read { path, cause } => {

@@ -9,6 +9,7 @@ use toml::{Spanned, Table};
 use super::check::{Fault, FaultCause};
 use super::error::{ScenarioError, TextPlace, ValuePlace};
 use super::set::{Override, forget_replaced};
+use super::what::What;
 use super::{KEYS, ScenarioFile};
 use pollscope_record::snippet::{Snippet, nearest};
 
@@ -52,13 +53,15 @@ impl Source<'_> {
         let table = DeTable::parse(self.text).map_err(|error| ScenarioError::Syntax {
             place: self.text_place(error.span().unwrap_or(0..0)),
             reason: error.message().to_owned(),
+            help: self.instead(),
         })?;
         let unknown = entries(table.get_ref()).into_iter().filter(|entry| !is_known(&entry.path));
         match unknown.min_by_key(|entry| entry.key.start) {
             None => Ok(()),
             Some(KeyEntry { path, key, .. }) => {
                 let nearest = suggest(&path).map(|(nearest, sibling)| if sibling { last(nearest) } else { nearest });
-                Err(ScenarioError::UnknownKey { place: self.text_place(key), key: path.join("."), nearest })
+                let known = known_beside(&path);
+                Err(ScenarioError::UnknownKey { place: self.text_place(key), key: path.join("."), nearest, known })
             }
         }
     }
@@ -72,7 +75,16 @@ impl Source<'_> {
             Some(entry) => {
                 ScenarioError::Value { place, key: entry.path.join("."), reason: unusable(error.message()), help: None }
             }
-            None => ScenarioError::Syntax { place, reason: error.message().to_owned() },
+            None => ScenarioError::Syntax { place, reason: error.message().to_owned(), help: self.instead() },
+        }
+    }
+
+    /// What a text may be that is not TOML, and what to do with it.
+    fn instead(&self) -> String {
+        match What::of(self.text.as_bytes()) {
+            What::Saved => What::Saved.advice(self.name),
+            What::Other if !self.name.ends_with(".toml") => What::Other.advice(self.name),
+            What::Other => "correct the line; `pollscope help settings` tells what a scenario has".to_owned(),
         }
     }
 
@@ -133,6 +145,17 @@ fn is_known(path: &[String]) -> bool {
     })
 }
 
+/// The keys of the section that a path is in, or all of them if there is no such section.
+fn known_beside(path: &[String]) -> Vec<&'static str> {
+    let section = path.split_last().map_or(&[][..], |(_, section)| section);
+    let is_in = |key: &&str| {
+        let mut parts = key.split('.');
+        section.iter().all(|part| parts.next() == Some(part)) && !section.is_empty()
+    };
+    let beside: Vec<&str> = KEYS.into_iter().filter(is_in).collect();
+    if beside.is_empty() { KEYS.into() } else { beside }
+}
+
 /// The nearest key or section, and whether it is in the same section.
 fn suggest(path: &[String]) -> Option<(&'static str, bool)> {
     const SECTIONS: [&str; 6] = ["runtime", "merge", "merge.sink", "block", "witness", "expect"];
@@ -162,7 +185,8 @@ fn apply(table: &mut Table, set: &Override) -> Result<ScenarioFile, ScenarioErro
     for path in set.paths() {
         if !is_known(&path) {
             let nearest = suggest(&path).map(|(nearest, _)| nearest);
-            return Err(ScenarioError::UnknownKey { place: place(), key: path.join("."), nearest });
+            let known = known_beside(&path);
+            return Err(ScenarioError::UnknownKey { place: place(), key: path.join("."), nearest, known });
         }
     }
     set.apply(table).ok_or_else(|| error("is part of something that is no table".to_owned()))?;

@@ -1,0 +1,139 @@
+//! What `--help` shows of each command: lines to type.
+
+/// The program's.
+pub(super) fn of_the_program(more: &str) -> String {
+    format!("{PROGRAM}\n\n{TOPICS}\n\n{more}")
+}
+
+/// A command's, with a word on gates.
+pub(super) fn with_gates(examples: &str) -> String {
+    format!("{examples}\n\n{GATES}")
+}
+
+const TOPICS: &str = "\
+Topics:
+  pollscope help gates      what `--fail-on` takes
+  pollscope help formats    what a report can be
+  pollscope help settings   the keys of scenarios, for `--set`
+  pollscope help glossary   the words of reports";
+
+const GATES: &str = "\
+Gates (--fail-on):
+  'lag.p99 < 10ms'            must hold in every mode
+  'naive.slow_polls >= 3'     in that one
+  'offloaded.lag.p99 < 0.1 * naive.lag.p99'
+  The whole grammar: `pollscope help gates`";
+
+const PROGRAM: &str = "\
+Examples:
+  pollscope run slow-sink          what blocks, and the fix
+  pollscope merge a.log b.log -o all.log
+  pollscope report saved.json
+  pollscope explain PS001";
+
+pub(super) const RUN: &str = "\
+Examples:
+  pollscope run slow-sink
+  pollscope run ./mine.toml --rounds 3 --html page.html
+  pollscope run merge --mode all --set merge.inputs=20
+  pollscope run slow-sink --fail-on 'offloaded.lag.p99 < 1s'";
+
+pub(super) const MERGE: &str = "\
+Examples:
+  pollscope merge a.log b.log -o merged.log
+  pollscope merge a.log b.log -o merged.log --follow --tag
+  pollscope merge /dev/stdin a.log -o merged.log --append";
+
+pub(super) const CONFIRM: &str = "\
+Examples:
+  pollscope confirm a.log b.log -o merged.log
+  pollscope confirm a.log b.log -o merged.log --json -";
+
+pub(super) const SCENARIOS: &str = "\
+Examples:
+  pollscope scenarios
+  pollscope run slow-sink        runs one of them";
+
+pub(super) const REPORT: &str = "\
+Examples:
+  pollscope report saved.json
+  pollscope report saved.json --html page.html
+  pollscope report saved.json --format folded
+  pollscope report saved.json --fail-on 'slow_polls == 0'";
+
+pub(super) const COMPARE: &str = "\
+Examples:
+  pollscope compare before.json after.json
+  pollscope compare a.json b.json --mode naive,offloaded
+  pollscope compare saved.json       its modes";
+
+pub(super) const DOCTOR: &str = "\
+Examples:
+  pollscope doctor
+  pollscope doctor --quiet --color never";
+
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  pollscope explain PS001
+  pollscope explain lock
+  pollscope explain schedule latency
+  pollscope explain                  lists all codes";
+
+pub(super) const SCHEMA: &str = "\
+Examples:
+  pollscope schema
+  pollscope schema > recording.schema.json";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  pollscope completions bash > ~/.local/share/bash-completion/completions/pollscope
+  pollscope completions zsh > ~/.zfunc/_pollscope
+  pollscope completions fish > ~/.config/fish/completions/pollscope.fish";
+
+pub(super) const MAN: &str = "\
+Examples:
+  pollscope man | man -l -
+  pollscope man run | man -l -";
+
+pub(super) const HELP: &str = "\
+Examples:
+  pollscope help run
+  pollscope help gates
+  pollscope help settings";
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::super::Cli;
+
+    /// What a shell makes of a line, as far as the examples go: quotes, pipes, and comments behind three blanks.
+    fn words(line: &str) -> Vec<String> {
+        let line = line.split("   ").next().unwrap().split(['|']).next().unwrap();
+        let mut words = Vec::new();
+        for (index, part) in line.split('\'').enumerate() {
+            if index % 2 == 1 {
+                words.push(part.to_owned());
+            } else {
+                words.extend(part.split_whitespace().take_while(|word| *word != ">").map(str::to_owned));
+            }
+        }
+        words
+    }
+
+    #[test]
+    fn every_command_has_two_to_four_and_they_are_read() {
+        let command = Cli::command();
+        for of in std::iter::once(&command).chain(command.get_subcommands()) {
+            let help = of.get_after_long_help().unwrap_or_else(|| panic!("{}", of.get_name())).to_string();
+            let examples = help.split("\n\n").next().unwrap();
+            let lines: Vec<&str> = examples.lines().skip(1).map(str::trim_start).collect();
+            assert!((2..=4).contains(&lines.len()), "{}: {lines:?}", of.get_name());
+            for line in lines {
+                assert!(Cli::try_parse_from(words(line)).is_ok(), "{line}");
+                // A redirection ends in a path that is as long as it is.
+                assert!(line.len() <= 58 || line.contains(" > "), "{line}: a narrow terminal wraps it");
+            }
+        }
+    }
+}
