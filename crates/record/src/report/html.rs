@@ -3,6 +3,7 @@
 //! Names from outside are made safe twice: `maud` escapes what HTML gives a meaning, and [`render`] spells out, over the whole page,
 //! what people cannot see, so that no section can forget it. The recording stands in the page as data: see `island`.
 
+mod answer;
 mod blame;
 mod busy;
 mod chart;
@@ -93,20 +94,20 @@ struct Page<'a> {
 type Section = (&'static str, &'static str, fn(&Page) -> Option<Markup>);
 
 const SECTIONS: [Section; 14] = [
-    ("percentiles", "Percentiles", percentiles::section),
-    ("time", "Where the loop's time went", busy::section),
+    ("feel", "Feel it", spinner::section),
     ("timeline", "Timeline", timeline::section),
-    ("heat", "When polls took how long", heat::section),
     ("blocked", "Who blocked the loop", blame::who_blocked),
-    ("waited", "Who waited", blame::who_waited),
     ("flame", "Stacks of slow polls", flame::section),
-    ("latency", "Schedule latency", percentiles::schedule_latency),
-    ("price", "The price of the fix", modes::price),
-    ("rounds", "Rounds", modes::rounds),
+    ("waited", "Who waited", blame::who_waited),
     ("findings", "Findings", summary::findings),
     ("gates", "Gates", summary::gates),
+    ("price", "The price of the fix", modes::price),
+    ("percentiles", "Percentiles", percentiles::section),
+    ("time", "Where the loop's time went", busy::section),
+    ("heat", "When polls took how long", heat::section),
+    ("latency", "Schedule latency", percentiles::schedule_latency),
+    ("rounds", "Rounds", modes::rounds),
     ("unseen", "What could not be seen", summary::coverage),
-    ("feel", "Feel it", spinner::section),
 ];
 
 impl Page<'_> {

@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::Page;
+use super::answer::answered;
 use super::size_limit::totals;
 use super::table::{Cell, mode, table};
 use super::text::{command_line, name, prose, sentence};
@@ -23,9 +24,10 @@ pub(super) fn card(page: &Page) -> Markup {
     let errors = page.recording.runs.iter().flat_map(|run| &run.errors).take(20);
     html! {
         p.brand { "pollscope · " (name(page.recording.name())) }
+        (answered(page.recording))
         // Of slow polls it says no more than how many there were.
-        h1 { (prose(&verdict(&totals(page.recording)))) }
-        @if let Some(scenario) = scenario { p.question { (prose(&first_sentence(&scenario.why))) } }
+        p.question { (prose(&verdict(&totals(page.recording)))) }
+        @if let Some(scenario) = scenario { p.dim { (prose(&first_sentence(&scenario.why))) } }
         @for (run, why) in early.take(20) {
             p { b { "Ended early" } ": " (name(&run.label())) ": " (sentence(why)) }
         }
