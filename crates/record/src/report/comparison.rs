@@ -1,5 +1,7 @@
 //! A comparison as a page: what was compared, what was expected of it, one table a mode, and what it comes to.
 
+#[cfg(test)]
+mod consistent;
 mod json;
 mod markdown;
 #[cfg(test)]

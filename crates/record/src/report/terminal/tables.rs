@@ -25,6 +25,8 @@ const SLOW_POLLS: &str = "slow polls";
 const COUNT_LABEL: usize = 18;
 const COUNT_CELL: usize = 11;
 const WIDEST_COUNT_CELL: usize = 16;
+/// Before the value of a mode, where there is room.
+const GAP: usize = 2;
 /// Between what is counted and what it costs.
 const BETWEEN: usize = 3;
 
@@ -33,13 +35,15 @@ pub(super) fn counts(page: &Page) -> Vec<Line> {
     if page.modes.is_empty() {
         return Vec::new();
     }
-    let left = block(page, "Counts", &COUNTS);
-    let right = block(page, if page.modes.len() > 1 { "Price of the fix" } else { "Price" }, &PRICE);
+    let price = if page.modes.len() > 1 { "Price of the fix" } else { "Price" };
+    let blocks = |gap| (block(page, "Counts", &COUNTS, gap), block(page, price, &PRICE, gap));
     let columns = |lines: &[Line]| lines.iter().map(Line::width).max().unwrap_or(0);
-    let (of_left, of_right) = (columns(&left), columns(&right));
-    if of_left + BETWEEN + of_right > page.width {
+    let fits = |(left, right): &(Vec<Line>, Vec<Line>)| columns(left) + BETWEEN + columns(right) <= page.width;
+    let Some((left, right)) = [GAP, 1].map(blocks).into_iter().find(fits) else {
+        let (left, right) = blocks(GAP);
         return left.into_iter().chain([Line::new()]).chain(right).collect();
-    }
+    };
+    let (of_left, of_right) = (columns(&left), columns(&right));
     let between = if of_left + BETWEEN + of_right < page.width { BETWEEN + 1 } else { BETWEEN };
     let rows = left.len().max(right.len());
     let padded = |lines: Vec<Line>| lines.into_iter().chain(std::iter::repeat_with(Line::new)).take(rows);
@@ -79,14 +83,14 @@ struct CountColumns {
 }
 
 impl CountColumns {
-    fn of(page: &Page, rows: &[CountRow]) -> CountColumns {
+    fn of(page: &Page, rows: &[CountRow], gap: usize) -> CountColumns {
         let modes = page.modes.len();
         let cells = || rows.iter().flat_map(|row| &row.cells);
         let widest = |of: fn(&(Ink, String, String)) -> usize| cells().map(of).max().unwrap_or(0);
         let name = page.modes.iter().map(|mode| width(mode.name) + 2).max().unwrap_or(0);
         let factor = widest(|(.., factor)| width(factor));
         let label = rows.iter().map(|row| width(row.name)).max().unwrap_or(0).max("Price of the fix".len());
-        let cell = (2 + widest(|(_, value, _)| width(value)) + 1 + factor).max(name.min(WIDEST_COUNT_CELL));
+        let cell = (gap + widest(|(_, value, _)| width(value)) + 1 + factor).max(name.min(WIDEST_COUNT_CELL));
         if factor > 0 && label + modes * cell <= page.width {
             return CountColumns { label, cell, factor: 1 + factor };
         }
@@ -96,10 +100,10 @@ impl CountColumns {
 }
 
 /// A heading, and the figures that are known of a mode.
-fn block(page: &Page, title: &str, figures: &[Figure]) -> Vec<Line> {
+fn block(page: &Page, title: &str, figures: &[Figure], gap: usize) -> Vec<Line> {
     let known = figures.iter().filter(|figure| page.modes.iter().any(|mode| (figure.of)(mode).is_some()));
     let rows: Vec<CountRow> = known.map(|figure| CountRow::of(page, figure)).collect();
-    let columns = CountColumns::of(page, &rows);
+    let columns = CountColumns::of(page, &rows, gap);
     let mut header = Line::new().text(Ink::Title, title).blank(columns.label.saturating_sub(title.len()));
     for (i, mode) in page.modes.iter().enumerate() {
         let name = if page.modes.len() > 1 { cut(mode.name, columns.cell.saturating_sub(1)) } else { String::new() };
