@@ -36,7 +36,7 @@ fn made_up(seed: u64) -> Recording {
     };
     let mut machine = Machine::new(seed);
     let mut runs = machine.rounds(modes, 1 + (seed / 4 % 5) as u32);
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         for run in runs.iter_mut().filter(|run| run.group == "naive" && run.subject.round() != Some(1)) {
             let calm = machine.rounds(&["offloaded"], 1).remove(0);
             *run = crate::recording::Run { group: run.group.clone(), subject: run.subject.clone(), ..calm };

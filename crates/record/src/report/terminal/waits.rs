@@ -69,8 +69,8 @@ pub(in crate::report) fn format_wait(ns: u64, most_ns: u64) -> String {
     }
 }
 
-/// How long tasks waited for one line's slow polls, or the most that it can be; `None` where that cannot be seen. Clients and timers
-/// may have waited where no task did: that is in their own measures.
+/// How long tasks waited for one line's slow polls, or the most that it can be; `None` where that cannot be seen.
+/// Clients and timers may have waited where no task did: that is in their own measures.
 pub(in crate::report) fn blocker_wait(blocker: &Blocker) -> Option<String> {
     let most = blocker.wait_most_ns?;
     if blocker.waits == Some(0) {
