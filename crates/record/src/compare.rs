@@ -10,6 +10,7 @@ mod interval;
 mod judge;
 mod metric;
 mod question;
+mod sample;
 mod sentence;
 #[cfg(any(test, feature = "fixture"))]
 pub mod synthetic;
@@ -18,10 +19,10 @@ mod tests;
 
 pub use metric::{METRICS, Metric, Unit};
 pub use question::{Difference, differences, environments};
+pub(crate) use sentence::{change, change_of, instead};
 pub use sentence::{conclusion, noted, regression};
-pub(crate) use sentence::{higher_or_lower, interval_text};
 
-use crate::recording::{Recording, Run};
+use crate::recording::{Recording, Run, Subject};
 
 /// From this many rounds of both sides on, the interval is one between rounds.
 pub const LEAST_ROUNDS: usize = 3;
@@ -86,18 +87,62 @@ pub struct Comparison {
 pub struct Row {
     /// Which.
     pub metric: &'static Metric,
-    /// The first side's value, in the metric's unit: the geometric mean of its rounds, of slow polls the mean.
+    /// The first side's value, in the metric's unit, as other reports show it: a percentile of all rounds put together, the mean
+    /// of what is measured once a round.
     pub a: f64,
     /// The second side's.
     pub b: f64,
     /// Second by first; `None` where one of them is 0.
     pub ratio: Option<f64>,
-    /// The ends of the ratio's 95 % interval; `None` where there is none.
+    /// The ends of the ratio's 95 % interval, which the ratio lies between: a lower end of 0 or an upper one of infinity is open.
+    /// `None` where there is none.
     pub interval: Option<[f64; 2]>,
     /// What the interval was made from.
     pub basis: Basis,
     /// What it comes to.
     pub verdict: Verdict,
+    /// Why that is inconclusive; `None` where it is not.
+    pub open: Option<Open>,
+}
+
+/// Why a metric is left open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Open {
+    /// Fewer than [`LEAST_ROUNDS`], and the samples do not lie far apart.
+    FewRounds,
+    /// The interval holds a change in either direction.
+    Spans,
+    /// The interval excludes no change, but among so many metrics one does by chance.
+    Chance,
+    /// The change is too small to matter, and its interval has room for one that is not.
+    Small,
+}
+
+impl Open {
+    /// All of them.
+    pub const ALL: [Open; 4] = [Open::FewRounds, Open::Spans, Open::Chance, Open::Small];
+
+    /// Beside a verdict, and in the JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Open::FewRounds => "few",
+            Open::Spans => "spans 1",
+            Open::Chance => "chance",
+            Open::Small => "small",
+        }
+    }
+
+    /// What that means, without a full stop.
+    pub fn meaning(self) -> String {
+        match self {
+            Open::FewRounds => {
+                format!("with fewer than {LEAST_ROUNDS} rounds of a side, the noise between rounds is unknown")
+            }
+            Open::Spans => "the interval has room for a change either way".to_owned(),
+            Open::Chance => "it may be chance: of so many metrics, one or the other differs as much".to_owned(),
+            Open::Small => "a change that hardly matters, with room for one that does".to_owned(),
+        }
+    }
 }
 
 /// What an interval was made from.
@@ -154,6 +199,8 @@ pub enum Note {
     Apart,
     /// A side has so few rounds that the noise between them is unknown.
     TooFewRounds,
+    /// The same, of what has no rounds: a service, or a process.
+    OneRecording,
     /// Metrics that the rounds there are leave open.
     Open(Vec<&'static str>),
     /// A metric rose or fell from round to round: side, metric, last third by first third.
@@ -233,7 +280,9 @@ pub fn compare(a: &Side, b: &Side, lie: Rounds, comparisons: usize) -> Compariso
     let differs = rows.iter().any(|row| matches!(row.verdict, Verdict::Better | Verdict::Worse));
     notes.extend((differs && lie == Rounds::Apart).then_some(Note::Apart));
     if rounds.iter().any(|&rounds| rounds < LEAST_ROUNDS) {
-        notes.push(Note::TooFewRounds);
+        let is_scenario = |run: &&Run| matches!(run.subject, Subject::Scenario(_));
+        let has_rounds = a.runs.iter().chain(&b.runs).all(is_scenario);
+        notes.push(if has_rounds { Note::TooFewRounds } else { Note::OneRecording });
     } else if rounds.iter().any(|&rounds| rounds < ADVISED_ROUNDS) {
         let open = rows.iter().filter(|row| row.verdict == Verdict::Inconclusive).map(|row| row.metric.name);
         let open: Vec<&str> = open.collect();

@@ -149,19 +149,17 @@ pub fn format_bytes(bytes: u64) -> String {
     unreachable!("terabytes take every value")
 }
 
-/// How many times as much: `31x`, `1.9x`, `0.52x`, `1,234x`. Two significant digits up to 100.
+/// How many times as much: `31x`, `1.94x`, `0.52x`, `1,234x`; two decimals up to 10.
 ///
 /// ```
 /// use pollscope_record::units::format_ratio;
 /// assert_eq!(format_ratio(31.2), "31x");
-/// assert_eq!(format_ratio(1.94), "1.9x");
+/// assert_eq!(format_ratio(1.94), "1.94x");
 /// assert_eq!(format_ratio(0.004), "<0.01x", "what is not 0 is not shown as 0");
 /// ```
 pub fn format_ratio(ratio: f64) -> String {
-    if ratio >= 9.95 {
+    if ratio >= 9.995 {
         format!("{}x", format_count(ratio.round() as u64))
-    } else if ratio >= 0.995 {
-        format!("{ratio:.1}x")
     } else if ratio >= 0.005 || ratio <= 0.0 {
         format!("{ratio:.2}x")
     } else {

@@ -3,7 +3,7 @@
 use super::words::mode;
 use crate::advice::Advice;
 use crate::by_group::ByGroup;
-use crate::compare::{Comparison, LEAST_ROUNDS, Rounds, Side, Verdict, compare, higher_or_lower};
+use crate::compare::{Comparison, LEAST_ROUNDS, Rounds, Side, Verdict, change, compare, instead};
 use crate::findings::{is_harmed, is_unmeasured};
 use crate::units::plural;
 
@@ -13,7 +13,7 @@ pub(super) fn fix(advice: &Advice, group: &ByGroup, all: &[ByGroup]) -> String {
         return advice.fix.to_owned();
     }
     match better(group, all) {
-        Some(better) => format!("{}; in {}: {}", advice.fix, mode(better), worth(group, better)),
+        Some(better) => format!("{}; in {}: {}", advice.fix, mode(better), worth(group, better, all.len())),
         None if advice.is_of_writing => format!("{} (`--mode offloaded`)", advice.fix),
         None => advice.fix.to_owned(),
     }
@@ -30,9 +30,9 @@ fn better<'g, 'r>(group: &ByGroup, all: &'g [ByGroup<'r>]) -> Option<&'g ByGroup
 }
 
 /// What the better one is worth, as a comparison of the two has it: claimed with enough rounds, described with fewer.
-fn worth(group: &ByGroup, better: &ByGroup) -> String {
+fn worth(group: &ByGroup, better: &ByGroup, groups: usize) -> String {
     let [a, b] = [group, better].map(|group| Side::new(group.rounds.iter().copied(), group.name));
-    let compared = compare(&a, &b, Rounds::Interleaved, 1);
+    let compared = compare(&a, &b, Rounds::Interleaved, groups - 1);
     let is_enough = compared.rounds.iter().all(|rounds| *rounds >= LEAST_ROUNDS);
     let felt = ["response_time.p99", "lag.p99"].into_iter().find_map(|key| told(&compared, key, is_enough));
     let price = told(&compared, "throughput", is_enough);
@@ -47,11 +47,10 @@ fn told(compared: &Comparison, key: &str, is_enough: bool) -> Option<String> {
     let row = compared.row(key)?;
     let name = row.metric.name;
     let [a, b] = [row.a, row.b].map(|value| row.metric.unit.show(value));
-    let is_sure = matches!(row.verdict, Verdict::Better | Verdict::Worse);
     Some(match row.verdict {
-        _ if is_enough && is_sure => format!("{} ({b} instead of {a})", higher_or_lower(row)),
+        Verdict::Better | Verdict::Worse if is_enough => format!("{} ({b} instead of {a})", change(row)),
         Verdict::NoDifference if is_enough => format!("{name} the same"),
         _ if a == b => format!("{name} {b} in both"),
-        _ => format!("{name} {b} instead of {a}"),
+        _ => instead(row),
     })
 }

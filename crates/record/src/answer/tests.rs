@@ -1,5 +1,5 @@
 use super::*;
-use crate::compare::{Rounds, Side, compare, higher_or_lower};
+use crate::compare::{Rounds, Side, change, compare};
 use crate::findings::findings;
 use crate::fixture::{self, MS, blocked, in_round, recording_of, run};
 use crate::message::Message;
@@ -75,7 +75,7 @@ fn with_enough_rounds_the_gain_is_what_a_comparison_claims() {
     let compared = compare(&a, &b, Rounds::Interleaved, 1);
     let row = compared.row("response_time.p99").expect("a row");
     let fix = of(runs).fix.expect("something to do");
-    assert!(fix.contains(&higher_or_lower(row)), "{fix}");
+    assert!(fix.contains(&change(row)), "{fix}");
     assert!(!fix.contains("no interval"), "{fix}");
 }
 

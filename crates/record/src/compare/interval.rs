@@ -1,7 +1,8 @@
-//! Intervals: of the mean over rounds, by resampling; of a percentile, by the ranks of its samples; of two counts, exactly.
+//! Intervals: of what rounds come to, by resampling; of a percentile, by the ranks of its samples; of two counts, exactly.
 
 use std::f64::consts::{FRAC_2_PI, FRAC_PI_2};
 
+use super::sample::Sample;
 use crate::recording::Dist;
 
 /// How often rounds are drawn again.
@@ -23,20 +24,31 @@ pub(super) struct Estimate {
     pub(super) strict: [f64; 2],
 }
 
-/// The mean of differences between paired rounds, of which there are at least 2. One of `family` estimates.
-pub(super) fn paired(differences: &[f64], family: usize) -> Estimate {
-    let mut random = fastrand::Rng::with_seed(SEED);
-    let resamples = (0..RESAMPLES).map(|_| resampled_mean(differences, &mut random)).collect();
-    let n = differences.len();
-    estimate(mean(differences), resamples, n - 1, n, family)
+/// How many times each round is drawn, in one draw of as many as there are.
+fn draw(times: &mut [u64], random: &mut fastrand::Rng) {
+    times.fill(0);
+    (0..times.len()).for_each(|_| times[random.usize(..times.len())] += 1);
 }
 
-/// The difference of two means, `b` − `a`, each of at least 2 rounds. One of `family` estimates.
-pub(super) fn apart(a: &[f64], b: &[f64], family: usize) -> Estimate {
+/// A difference between what rounds of two sides come to, and where it may lie: rounds are drawn again, each with the one of the
+/// other side that it was made beside where they are paired. Each side has at least 2, and `scale` makes differences of ratios.
+/// One of `family` estimates.
+pub(super) fn of_rounds(a: &Sample, b: &Sample, is_paired: bool, scale: fn(f64) -> f64, family: usize) -> Estimate {
     let mut random = fastrand::Rng::with_seed(SEED);
-    let draw = |random: &mut _| resampled_mean(b, random) - resampled_mean(a, random);
-    let resamples = (0..RESAMPLES).map(|_| draw(&mut random)).collect();
-    estimate(mean(b) - mean(a), resamples, freedom(a, b), a.len().min(b.len()), family)
+    let (mut times_a, mut times_b) = (vec![0; a.rounds.len()], vec![0; b.rounds.len()]);
+    let resamples = (0..RESAMPLES).map(|_| {
+        draw(&mut times_a, &mut random);
+        if is_paired {
+            times_b.copy_from_slice(&times_a);
+        } else {
+            draw(&mut times_b, &mut random);
+        }
+        scale(b.drawn(&times_b)) - scale(a.drawn(&times_a))
+    });
+    let resamples = resamples.collect();
+    let scaled = |sample: &Sample| sample.rounds.iter().copied().map(scale).collect::<Vec<f64>>();
+    let freedom = if is_paired { a.rounds.len() - 1 } else { freedom(&scaled(a), &scaled(b)) };
+    estimate(scale(b.value) - scale(a.value), resamples, freedom, a.rounds.len().min(b.rounds.len()), family)
 }
 
 /// The percentile interval of the resamples, each end stretched to what Student's t asks for: with few rounds the resamples
@@ -52,10 +64,6 @@ fn estimate(value: f64, mut resamples: Vec<f64>, freedom: usize, n: usize, famil
         [value - stretch * below, value + stretch * above]
     };
     Estimate { value, plain: interval(ALPHA), strict: interval(ALPHA / family as f64) }
-}
-
-fn resampled_mean(sample: &[f64], random: &mut fastrand::Rng) -> f64 {
-    (0..sample.len()).map(|_| sample[random.usize(..sample.len())]).sum::<f64>() / sample.len() as f64
 }
 
 pub(super) fn mean(sample: &[f64]) -> f64 {
@@ -142,8 +150,10 @@ pub(super) fn counts_differ_by_chance(counts: [f64; 2], rounds: [usize; 2]) -> f
 
 #[cfg(test)]
 mod tests {
+    use super::super::METRICS;
     use super::*;
     use crate::fixture;
+    use crate::recording::Run;
 
     #[track_caller]
     fn close(a: f64, b: f64) {
@@ -159,15 +169,22 @@ mod tests {
         }
     }
 
+    fn sample(values: [f64; 5]) -> Sample {
+        let runs = values.map(|ns| Run { elapsed_ns: ns as u64, ..fixture::run("naive") });
+        let metric = METRICS.iter().find(|metric| metric.key == "elapsed").expect("a metric");
+        Sample::of(metric, &runs.iter().collect::<Vec<_>>()).expect("known")
+    }
+
     #[test]
     fn an_interval_of_few_rounds_is_about_students() {
-        let differences = [0.1, -0.2, 0.15, 0.3, -0.05];
-        let estimate = paired(&differences, 12);
+        let (a, b) = (sample([1e6; 5]), sample([1.1e6, 0.8e6, 1.15e6, 1.3e6, 0.95e6]));
+        let made = || of_rounds(&a, &b, true, |value| value / 1e6, 12);
+        let estimate = made();
         close(estimate.value, 0.06);
         // Student: 0.06 ± 2.776 · 0.0874.
         assert!((estimate.plain[0] + 0.18).abs() < 0.05 && (estimate.plain[1] - 0.30).abs() < 0.05, "{estimate:?}");
         assert!(estimate.strict[0] < estimate.plain[0] && estimate.strict[1] > estimate.plain[1]);
-        assert_eq!(estimate, paired(&differences, 12), "the same rounds give the same interval");
+        assert_eq!(estimate, made(), "the same rounds give the same interval");
     }
 
     #[test]

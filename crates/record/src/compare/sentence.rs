@@ -1,6 +1,6 @@
 //! A comparison in words.
 
-use super::{ADVISED_ROUNDS, Comparison, LEAST_ROUNDS, Note, Overall, Row, Unit, Verdict};
+use super::{ADVISED_ROUNDS, Basis, Comparison, Note, Overall, Row, Verdict};
 use crate::units::{format_ratio, join_and};
 
 /// Metrics that a sentence names.
@@ -15,7 +15,7 @@ pub fn conclusion(comparison: &Comparison) -> String {
             let open = if open.is_empty() { String::new() } else { format!("; left open: {}", join_and(&open)) };
             format!("no difference between {a} and {b} beyond noise{open}")
         }
-        Overall::Inconclusive => format!("too little is known to tell {a} from {b}"),
+        Overall::Inconclusive => format!("too little is known to tell {a} from {b}{}", seen(comparison)),
         Overall::Better => {
             format!("{b} is better than {a}: {}{}", named(comparison, Verdict::Better), price(comparison))
         }
@@ -26,6 +26,13 @@ pub fn conclusion(comparison: &Comparison) -> String {
             named(comparison, Verdict::Worse)
         ),
     }
+}
+
+/// The first large difference that is left open, as it was seen: nobody claims it.
+fn seen(comparison: &Comparison) -> String {
+    let is_large = |row: &&Row| row.ratio.is_some_and(|ratio| ratio.max(1.0 / ratio) >= 2.0);
+    let first = rows(comparison, Verdict::Inconclusive, |row| !row.metric.is_price).find(is_large);
+    first.map_or(String::new(), |row| format!("; seen was {}", instead(row)))
 }
 
 /// What is worse on the second side, as a sentence without a full stop; `None` where nothing is.
@@ -39,7 +46,7 @@ fn rows(comparison: &Comparison, verdict: Verdict, which: fn(&Row) -> bool) -> i
 }
 
 fn named(comparison: &Comparison, verdict: Verdict) -> String {
-    let all: Vec<String> = rows(comparison, verdict, |_| true).map(higher_or_lower).collect();
+    let all: Vec<String> = rows(comparison, verdict, |_| true).map(change).collect();
     let more = match all.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
@@ -50,7 +57,7 @@ fn named(comparison: &Comparison, verdict: Verdict) -> String {
 /// What the improvement costs, of what was measured.
 fn price(comparison: &Comparison) -> String {
     let of = |verdict| rows(comparison, verdict, |row| row.metric.is_price);
-    let worse: Vec<String> = of(Verdict::Worse).map(higher_or_lower).collect();
+    let worse: Vec<String> = of(Verdict::Worse).map(change).collect();
     let open: Vec<&str> = of(Verdict::Inconclusive).map(|row| row.metric.name).collect();
     let open = if open.is_empty() { String::new() } else { format!("; price left open: {}", join_and(&open)) };
     match (comparison.rows.iter().any(|row| row.metric.is_price), worse.is_empty()) {
@@ -61,36 +68,55 @@ fn price(comparison: &Comparison) -> String {
     }
 }
 
-/// A row's change: `response p99 165x lower [141 to 188]`; below a factor of 2 in percent: `throughput 12 % lower [9 to 15]`.
-pub(crate) fn higher_or_lower(row: &Row) -> String {
-    let name = row.metric.name;
-    let Some(ratio) = row.ratio else {
-        let per_round = if row.metric.unit == Unit::Count { " a round" } else { "" };
-        return format!("{name} {} instead of {}{per_round}", row.metric.unit.show(row.b), row.metric.unit.show(row.a));
-    };
-    let is_lower = ratio < 1.0;
-    let word = if is_lower { "lower" } else { "higher" };
-    let factor = if is_lower { 1.0 / ratio } else { ratio };
-    if factor < 2.0 {
-        let percent = |ratio: f64| 100.0 * if is_lower { 1.0 - ratio } else { ratio - 1.0 };
-        let ends = row.interval.map(|ends| ends.map(percent));
-        let ends = ends.map_or(String::new(), |[a, b]| format!(" [{:.0} to {:.0}]", a.min(b), a.max(b)));
-        return format!("{name} {:.0} % {word}{ends}", percent(ratio));
+/// A row's change: `response p99 165x lower [141 to 188]`.
+pub(crate) fn change(row: &Row) -> String {
+    match change_of(row) {
+        Some(change) => format!("{} {change}", row.metric.name),
+        None => instead(row),
     }
-    let turned = |[low, high]: [f64; 2]| if is_lower { [1.0 / high, 1.0 / low] } else { [low, high] };
-    let ends = row.interval.map(turned).map_or(String::new(), |ends| format!(" {}", interval_text(ends)));
-    format!("{name} {} {word}{ends}", format_ratio(factor))
 }
 
-/// The ends of a ratio's interval: `[141 to 188]`, `[2.10 or more]`; ends far below 1 as fractions.
-pub(crate) fn interval_text([low, high]: [f64; 2]) -> String {
-    let plain = |ratio: f64| match ratio {
-        0.1..9.95 => format!("{ratio:.2}"),
-        9.95.. => format_ratio(ratio).trim_end_matches('x').to_owned(),
-        _ => format!("1/{}", format_ratio(1.0 / ratio).trim_end_matches('x')),
+/// Both values of a row: `response p99 4.20 ms instead of 175 ms`.
+pub(crate) fn instead(row: &Row) -> String {
+    let (name, per_round) = match row.metric.name.strip_suffix(PER_ROUND) {
+        Some(name) => (name, PER_ROUND),
+        None => (row.metric.name, ""),
     };
-    if high.is_finite() { format!("[{} to {}]", plain(low), plain(high)) } else { format!("[{} or more]", plain(low)) }
+    format!("{name} {} instead of {}{per_round}", row.metric.unit.show(row.b), row.metric.unit.show(row.a))
 }
+
+/// The end of the name of what is a mean of rounds.
+const PER_ROUND: &str = " a round";
+
+/// How many times lower or higher the second side is, which is never less than once, with the interval's ends:
+/// `165x lower [141 to 188]`, `3.00x higher [2.04 or more]`. An end below 1 is a change the other way. `None` where a side is 0.
+pub(crate) fn change_of(row: &Row) -> Option<String> {
+    let ratio = row.ratio?;
+    let is_lower = ratio < 1.0;
+    let turned = |[low, high]: [f64; 2]| if is_lower { [1.0 / high, 1.0 / low] } else { [low, high] };
+    let of_samples = if row.basis == Basis::Samples { "~" } else { "" };
+    let ends = row.interval.map_or(String::new(), |ends| format!(" {of_samples}{}", interval_text(turned(ends))));
+    Some(format!("{}{ends}", times(ratio)))
+}
+
+/// A ratio as a factor that is never below 1, and its direction.
+fn times(ratio: f64) -> String {
+    if ratio < 1.0 { format!("{} lower", format_ratio(1.0 / ratio)) } else { format!("{} higher", format_ratio(ratio)) }
+}
+
+/// The ends of a factor's interval: `[141 to 188]`, `[2.10 or more]`, `[1.20 or less]`.
+fn interval_text([low, high]: [f64; 2]) -> String {
+    let shown = |factor: f64| format_ratio(factor).trim_end_matches('x').to_owned();
+    match (low > 0.0, high.is_finite()) {
+        (true, true) => format!("[{} to {}]", shown(low), shown(high)),
+        (true, false) => format!("[{} or more]", shown(low)),
+        (false, _) => format!("[{} or less]", shown(high)),
+    }
+}
+
+/// What one or two rounds do not tell.
+const FEW: &str = "the noise between rounds is unknown with fewer than 3: intervals are of the samples within runs, and only a \
+                   factor of 2 beyond them counts";
 
 /// A note as a sentence without a full stop, with its remedy.
 pub fn noted(note: &Note) -> String {
@@ -98,23 +124,23 @@ pub fn noted(note: &Note) -> String {
         Note::Apart => "the two were made at different times: whatever else the machine did in one of them counts as a difference; \
              make both again, by turns, before believing a small one"
             .to_owned(),
-        Note::TooFewRounds => format!(
-            "the noise between rounds is unknown with fewer than {LEAST_ROUNDS}: intervals are of the samples within runs, and \
-             only a factor of 2 beyond them counts; pass `--rounds {ADVISED_ROUNDS}`"
-        ),
+        Note::TooFewRounds => {
+            format!("{FEW}; run both again with `pollscope run --rounds {ADVISED_ROUNDS}`")
+        }
+        Note::OneRecording => format!("{FEW}; record both again, and see whether the difference is there again"),
         Note::Open(metrics) => {
             format!(
-                "too noisy to tell: {}; pass `--rounds {ADVISED_ROUNDS}`, or free the machine of other work",
+                "too noisy to tell: {}; run again with `--rounds {ADVISED_ROUNDS}`, or free the machine of other work",
                 join_and(metrics)
             )
         }
         Note::Trend(side, metric, change) => format!(
-            "{metric} of {side} drifts over the rounds, to {} of where it began: the rounds are not alike; see what else runs \
-             on the machine, and measure again",
-            format_ratio(*change)
+            "{metric} of {side} drifts over the rounds, and is {} at the end than at the beginning: the rounds are not alike; see \
+             what else runs on the machine, and measure again",
+            times(*change)
         ),
         Note::FirstRound(side, metrics) => format!(
-            "round 1 of {side} is unlike the others in {}: caches may have been cold; pass `--warmup 1`",
+            "round 1 of {side} is unlike the others in {}: caches may have been cold; run again with `--warmup 1`",
             join_and(metrics)
         ),
         Note::CutShort(side, 1) => format!("1 run of {side} was cut short and is left out"),
@@ -130,25 +156,22 @@ mod tests {
     fn row(ratio: f64, interval: [f64; 2]) -> Row {
         let interval = Some(interval);
         let (metric, basis, verdict) = (&METRICS[0], Basis::Rounds, Verdict::Better);
-        Row { metric, a: 1e6, b: 1e6 * ratio, ratio: Some(ratio), interval, basis, verdict }
+        Row { metric, a: 1e6, b: 1e6 * ratio, ratio: Some(ratio), interval, basis, verdict, open: None }
     }
 
     #[test]
-    fn changes_are_factors_from_two_on_and_percents_below() {
+    fn changes_are_factors_from_one_on_and_an_end_below_it_is_the_other_way() {
         for (ratio, interval, text) in [
             (1.0 / 165.0, [1.0 / 188.0, 1.0 / 141.0], "response p99 165x lower [141 to 188]"),
-            (3.0, [2.04, f64::INFINITY], "response p99 3.0x higher [2.04 or more]"),
-            (0.88, [0.85, 0.91], "response p99 12 % lower [9 to 15]"),
-            (1.3, [1.2, 1.4], "response p99 30 % higher [20 to 40]"),
+            (3.0, [2.04, f64::INFINITY], "response p99 3.00x higher [2.04 or more]"),
+            (3.0, [0.0, 4.0], "response p99 3.00x higher [4.00 or less]"),
+            (0.25, [0.0, 0.5], "response p99 4.00x lower [2.00 or more]"),
+            (0.25, [0.2, f64::INFINITY], "response p99 4.00x lower [5.00 or less]"),
+            (0.5, [0.2, 4.0], "response p99 2.00x lower [0.25 to 5.00]"),
+            (1.3, [1.2, 1.4], "response p99 1.30x higher [1.20 to 1.40]"),
         ] {
-            assert_eq!(higher_or_lower(&row(ratio, interval)), text);
+            assert_eq!(change(&row(ratio, interval)), text);
         }
-    }
-
-    #[test]
-    fn the_ends_of_an_interval_are_numbers_or_fractions() {
-        assert_eq!(interval_text([141.2, 188.0]), "[141 to 188]");
-        assert_eq!(interval_text([1.0 / 188.0, 0.5]), "[1/188 to 0.50]");
-        assert_eq!(interval_text([2.1, f64::INFINITY]), "[2.10 or more]");
+        assert_eq!(instead(&row(0.5, [0.4, 0.6])), "response p99 500 µs instead of 1.00 ms");
     }
 }

@@ -2,10 +2,10 @@
 
 use super::{delay_without_slow_poll, first_harmless, is_harmed, is_unmeasured};
 use crate::by_group::{ByGroup, by_group};
-use crate::compare::Verdict::Better;
-use crate::compare::{LEAST_ROUNDS, Rounds, Side, compare, higher_or_lower};
+use crate::compare::Verdict::{Better, Inconclusive};
+use crate::compare::{LEAST_ROUNDS, Rounds, Row, Side, change, compare, instead};
 use crate::recording::{Dist, Recording};
-use crate::units::{format_count, format_ns, format_ratio, join_and, plural};
+use crate::units::{format_count, format_ns, join_and, plural};
 
 /// What the recording shows, in one sentence without a full stop.
 ///
@@ -102,50 +102,63 @@ fn none_harmed(modes: &[ByGroup], good: &[&ByGroup]) -> String {
     format!("every mode keeps the loop responsive: {}", join_and(&refs(&each)))
 }
 
-/// Some modes keep the loop responsive and some do not: the last good one against the first bad one.
+/// Some modes keep the loop responsive and some do not: the best of those against the worst of these.
 fn divided(good: &[&ByGroup], bad: &[&ByGroup]) -> String {
     let keeps = if good.len() == 1 { "keeps" } else { "keep" };
     let does = if bad.len() == 1 { "does" } else { "do" };
-    let (best, worst) = (good[good.len() - 1], bad[0]);
-    let gain = gain(best, worst);
-    let rounds = best.rounds.len().min(worst.rounds.len());
-    let lacks_interval = gain.is_some() && rounds < LEAST_ROUNDS;
-    let mut proof: Vec<String> = gain.into_iter().collect();
-    if best.slow_total() != worst.slow_total() && !best.slow_is_at_least() && !worst.slow_is_at_least() {
-        let instead = format_count(worst.slow_total());
-        proof.push(format!("{} instead of {instead}", plural(best.slow_total(), "slow poll")));
-    }
+    let all: Vec<&ByGroup> = good.iter().chain(bad).copied().collect();
+    let rank = |mode: &&&ByGroup| rank(mode, &all);
+    let (Some(best), Some(worst)) = (good.iter().min_by_key(rank), bad.iter().rev().max_by_key(rank)) else {
+        return String::new();
+    };
     let claim = format!(
         "{} {keeps} the loop responsive, {} {does} not",
         names(good.iter().copied()),
         names(bad.iter().copied())
     );
+    let rounds = best.rounds.len().min(worst.rounds.len());
+    let mut proof: Vec<String> = gain(best, worst, all.len()).into_iter().collect();
+    if best.slow_total() != worst.slow_total() && !best.slow_is_at_least() && !worst.slow_is_at_least() {
+        let instead = format_count(worst.slow_total());
+        proof.push(format!("{} instead of {instead}", plural(best.slow_total(), "slow poll")));
+    }
     if proof.is_empty() {
         return claim;
     }
-    let rounds = if rounds == 1 { "one round".to_owned() } else { plural(rounds as u64, "round") };
-    let advice =
-        if lacks_interval { format!("; {rounds}: no interval, `--rounds 5` gives one") } else { String::new() };
-    format!("{claim}: {}{advice}", proof.join(", "))
+    let which = if all.len() > 2 { format!(" ({} beside {})", best.name, worst.name) } else { String::new() };
+    let few = match rounds {
+        1 => ", in one round; `--rounds 5` gives an interval".to_owned(),
+        few if few < LEAST_ROUNDS => format!(", in {few} rounds; `--rounds 5` gives an interval"),
+        _ => String::new(),
+    };
+    format!("{claim}: {}{which}{few}", proof.join(", "))
 }
 
-/// How much lower the first measure is that differs at all: percentiles before maxima, which are single events. With enough
-/// rounds it is what a comparison makes of them, with its interval.
-fn gain(best: &ByGroup, worst: &ByGroup) -> Option<String> {
-    let [worst_side, best_side] = [worst, best].map(|mode| Side::new(mode.rounds.iter().copied(), mode.name));
-    if [&best_side, &worst_side].iter().all(|side| side.runs.len() >= LEAST_ROUNDS) {
-        let compared = compare(&worst_side, &best_side, Rounds::Interleaved, 1);
-        let measures = ["response_time.p99", "lag.p99", "schedule_latency.p99", "lag.max"];
-        let better = measures.iter().filter_map(|key| compared.row(key)).find(|row| row.verdict == Better);
-        if let Some(row) = better {
-            return Some(higher_or_lower(row));
-        }
+/// What orders groups from best to worst: the first measure that all of them know, then how many polls were slow.
+fn rank(mode: &ByGroup, all: &[&ByGroup]) -> (Option<u64>, u64) {
+    let known = |of: fn(&ByGroup) -> Option<Dist>, mode: &ByGroup| of(mode)?.shown_quantile_ns(0.99);
+    let measure = MEASURES.iter().find(|(_, of)| all.iter().all(|mode| known(*of, mode).is_some()));
+    (measure.and_then(|(_, of)| known(*of, mode)), mode.slow_total())
+}
+
+/// What a gain must be to be worth a word.
+const LEAST_GAIN: f64 = 1.5;
+
+/// How much better the best is in what its users feel, percentiles before maxima, which are single events. It is claimed where a
+/// comparison of the recording claims it, in the same words; otherwise it is described, and what is open is said to be.
+fn gain(best: &ByGroup, worst: &ByGroup, groups: usize) -> Option<String> {
+    let [worst, best] = [worst, best].map(|mode| Side::new(mode.rounds.iter().copied(), mode.name));
+    let compared = compare(&worst, &best, Rounds::Interleaved, groups - 1);
+    let measures = ["response_time.p99", "lag.p99", "schedule_latency.p99", "lag.max"];
+    let mut rows = measures.iter().filter_map(|key| compared.row(key));
+    let are_few = compared.rounds.iter().any(|&rounds| rounds < LEAST_ROUNDS);
+    let is_gain = |row: &&Row| row.ratio.is_some_and(|ratio| ratio <= 1.0 / LEAST_GAIN);
+    if are_few {
+        return rows.find(is_gain).map(instead);
     }
-    [(0.99, "p99"), (1.0, "max")].iter().find_map(|&(quantile, label)| {
-        MEASURES.iter().find_map(|(name, of)| {
-            let [low, high] = [best, worst].map(|mode| of(mode).and_then(|dist| dist.shown_quantile_ns(quantile)));
-            let ratio = high? as f64 / low?.max(1) as f64;
-            (ratio >= 1.5).then(|| format!("{name} {label} {} lower", format_ratio(ratio)))
-        })
-    })
+    if let Some(row) = rows.clone().find(|row| row.verdict == Better) {
+        return Some(change(row));
+    }
+    let left_open = rows.find(|row| is_gain(row) && row.verdict == Inconclusive)?;
+    Some(format!("{}, which {} leave open", instead(left_open), plural(compared.rounds[1] as u64, "round")))
 }

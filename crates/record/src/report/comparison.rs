@@ -1,5 +1,7 @@
 //! A comparison as a page: what was compared, what was expected of it, one table a mode, and what it comes to.
 
+#[cfg(test)]
+mod consistent;
 mod json;
 mod markdown;
 #[cfg(test)]
@@ -8,9 +10,9 @@ mod tests;
 use super::gates;
 use super::layout::{Ink, Line, paragraph};
 use super::style::Style;
-use crate::compare::{Basis, Comparison, Rounds, Row, Verdict, conclusion, interval_text, noted};
+use crate::compare::{Basis, Comparison, Open, Rounds, Row, Verdict, change_of, conclusion, noted};
 use crate::recording::Gate;
-use crate::units::{format_ratio, plural};
+use crate::units::plural;
 
 /// What a comparison is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,12 +71,16 @@ pub fn render(compared: &Compared, format: Format, style: &Style) -> serde_json:
     })
 }
 
-/// Columns of the first three cells, and of the ratio with its interval.
+/// Columns of the first three cells, and of the change with its interval.
 const NAME: usize = 22;
-const VALUE: usize = 12;
-const RATIO: usize = 30;
+const VALUE: usize = 11;
+const CHANGE: usize = 31;
+/// The longest verdict, with its reason.
+const VERDICT: usize = 23;
 /// Below this many columns a metric takes two lines.
-const NARROW: usize = NAME + 2 * VALUE + RATIO + 14;
+const NARROW: usize = NAME + 2 * VALUE + CHANGE + 2 + VERDICT;
+/// Above the column of changes.
+const TITLE: &str = "change [95 % interval]";
 
 fn text(compared: &Compared, style: &Style) -> String {
     let page = style.width;
@@ -153,57 +159,61 @@ fn table(mode: &str, comparison: &Comparison, page: usize) -> Vec<Line> {
         .left(Ink::Title, if is_narrow { "" } else { "metric" }, name)
         .right(Ink::Mode(0), &comparison.a, VALUE)
         .right(Ink::Mode(1), &comparison.b, VALUE)
-        .right(Ink::Dim, "ratio [95 % interval]", if is_narrow { RATIO - 4 } else { RATIO })
+        .right(Ink::Dim, TITLE, CHANGE)
         .text(Ink::Dim, if is_narrow { "" } else { "  verdict" });
     let mut lines = vec![title, header];
     for row in &comparison.rows {
-        let (ink, verdict) = marked(row.verdict);
+        let (ink, verdict) = marked(row);
         let verdict = Line::new().text(ink, &verdict);
-        let values = |line: Line, ratio: usize| {
+        let values = |line: Line| {
             let unit = row.metric.unit;
             line.right(Ink::Plain, &unit.show(row.a), VALUE).right(Ink::Plain, &unit.show(row.b), VALUE).right(
                 Ink::Plain,
-                &ratio_text(row),
-                ratio,
+                &change_text(row),
+                CHANGE,
             )
         };
         if is_narrow {
             lines.push(Line::new().left(Ink::Plain, row.metric.name, NAME).append(verdict));
-            lines.push(values(Line::indent(2), RATIO - 4));
+            lines.push(values(Line::indent(2)));
         } else {
-            lines.push(values(Line::new().left(Ink::Plain, row.metric.name, NAME), RATIO).blank(2).append(verdict));
+            lines.push(values(Line::new().left(Ink::Plain, row.metric.name, NAME)).blank(2).append(verdict));
         }
     }
-    if comparison.rows.iter().any(|row| row.basis == Basis::Samples) {
-        lines.extend(paragraph(
-            Line::new(),
-            Ink::Dim,
-            "~ interval of the samples within the runs, not of rounds",
-            page,
-        ));
-    }
+    lines.extend(legend(comparison).iter().flat_map(|text| paragraph(Line::new(), Ink::Dim, text, page)));
     lines
 }
 
+/// What the signs of a table mean, as far as they are in it.
+fn legend(comparison: &Comparison) -> Vec<String> {
+    let mut legend = Vec::new();
+    if comparison.rows.iter().any(|row| row.interval.is_some()) {
+        legend.push(format!(
+            "change: how many times lower or higher {} is; an end below 1 is the other way",
+            comparison.b
+        ));
+    }
+    if comparison.rows.iter().any(|row| row.basis == Basis::Samples) {
+        legend.push("~ interval of the samples within the runs, not of rounds".to_owned());
+    }
+    let is_open = |why: &Open| comparison.rows.iter().any(|row| row.open == Some(*why));
+    legend
+        .extend(Open::ALL.iter().filter(|why| is_open(why)).map(|why| format!("{}: {}", why.as_str(), why.meaning())));
+    legend
+}
+
 /// Nothing is said by colour alone.
-fn marked(verdict: Verdict) -> (Ink, String) {
-    let (ink, mark) = match verdict {
+fn marked(row: &Row) -> (Ink, String) {
+    let (ink, mark) = match row.verdict {
         Verdict::Better => (Ink::Good, "+"),
         Verdict::Worse => (Ink::Bad, "-"),
         Verdict::NoDifference => (Ink::Dim, "="),
         Verdict::Inconclusive => (Ink::Warn, "?"),
     };
-    (ink, format!("{mark} {}", verdict.as_str()))
+    let why = row.open.map_or(String::new(), |why| format!(": {}", why.as_str()));
+    (ink, format!("{mark} {}{why}", row.verdict.as_str()))
 }
 
-fn ratio_text(row: &Row) -> String {
-    let Some(ratio) = row.ratio else { return "—".to_owned() };
-    let exact = if (0.1..10.0).contains(&ratio) { format!("{ratio:.2}x") } else { small_ratio(ratio) };
-    let of_samples = if row.basis == Basis::Samples { "~" } else { "" };
-    row.interval.map_or(exact.clone(), |interval| format!("{exact} {of_samples}{}", interval_text(interval)))
-}
-
-/// [`format_ratio`], but with two digits of what is far below 1.
-fn small_ratio(ratio: f64) -> String {
-    if ratio >= 1.0 { format_ratio(ratio) } else { format!("1/{}", format_ratio(1.0 / ratio).trim_end_matches('x')) }
+fn change_text(row: &Row) -> String {
+    change_of(row).unwrap_or_else(|| "—".to_owned())
 }

@@ -2,13 +2,13 @@
 
 mod text;
 
-use super::measures::{Figure, MEASURES, P50, P90, P99, P999, P9999, PRICE, Percentile, RAW_LAG};
+use super::measures::{Best, Figure, MEASURES, P50, P90, P99, P999, P9999, PRICE, Percentile, RAW_LAG, factors};
 use crate::answer::{Answer, Item, answer};
 use crate::blockers::{Blocker, blockers};
 use crate::by_group::{ByGroup, by_group};
 use crate::findings::{severity, verdict};
 use crate::recording::{Cause, Dist, Finding, Recording};
-use crate::units::{format_count, format_ns, format_ratio, format_round_ns, plural};
+use crate::units::{format_count, format_ns, format_round_ns, plural};
 
 use super::slow_poll::{at, holder, still_executing};
 use super::subject::{programs, source};
@@ -95,27 +95,27 @@ fn errors(recording: &Recording) -> String {
     list("Errors", all.into_iter())
 }
 
-/// The ratio is that of the first mode's 99th percentile to the row's.
+/// Where there are several modes, each has its factor over the best one's 99th percentile.
 fn durations(modes: &[ByGroup]) -> String {
     const PERCENTILES: [Percentile; 5] = [P50, P90, P99, P999, P9999];
     let head = ["", "mode"].into_iter().chain(PERCENTILES.map(|percentile| percentile.label));
-    let head: Vec<&str> = head.chain(["max", "ratio of p99"]).collect();
+    let are_several = modes.len() > 1;
+    let head: Vec<&str> = head.chain(["max"]).chain(are_several.then_some("p99 vs best")).collect();
     let mut table = Table::new(&head, 2);
     for (name, of) in MEASURES {
         let dists: Vec<Option<Dist>> = modes.iter().map(|mode| of(mode).filter(|dist| dist.count() > 0)).collect();
-        let p99 = |dist: &Option<Dist>| dist.as_ref().and_then(|dist| P99.of(dist));
-        let first = dists.first().and_then(p99);
+        let p99s: Vec<Option<f64>> = dists.iter().map(|dist| Some(P99.of(dist.as_ref()?)? as f64)).collect();
+        let factors = factors(&p99s, Best::Least);
         if dists.iter().all(Option::is_none) {
             continue;
         }
         for (index, (mode, dist)) in modes.iter().zip(&dists).enumerate() {
             let shown = |ns: Option<u64>| ns.map_or("—".to_owned(), format_ns);
-            let ratio = first.zip(p99(dist)).filter(|_| index > 0);
             let name = if name == RAW_LAG { "loop lag, raw" } else { name };
             let mut row = vec![if index == 0 { name.to_owned() } else { String::new() }, md(mode.name)];
             row.extend(PERCENTILES.map(|percentile| shown(dist.as_ref().and_then(|dist| percentile.of(dist)))));
             row.push(shown(dist.as_ref().and_then(|dist| dist.max_ns)));
-            row.push(ratio.map_or(String::new(), |(first, mine)| format_ratio(first as f64 / mine.max(1) as f64)));
+            row.extend(are_several.then(|| factors[index].clone()));
             table.row(&row);
         }
     }
@@ -126,9 +126,14 @@ fn price(modes: &[ByGroup]) -> String {
     let known: Vec<_> = PRICE.iter().filter(|figure| modes.iter().any(|mode| (figure.of)(mode).is_some())).collect();
     let names = known.iter().map(|figure| figure.name.trim_start());
     let mut table = Table::new(&std::iter::once("mode").chain(names).collect::<Vec<_>>(), 1);
-    for mode in modes {
-        let value = |figure: &&Figure| (figure.of)(mode).map_or("—".to_owned(), figure.show);
-        table.row(&std::iter::once(md(mode.name)).chain(known.iter().map(value)).collect::<Vec<_>>());
+    let all = |figure: &&Figure| modes.iter().map(figure.of).collect::<Vec<_>>();
+    let factors: Vec<Vec<String>> = known.iter().map(|figure| factors(&all(figure), figure.best)).collect();
+    for (index, mode) in modes.iter().enumerate() {
+        let value = |(figure, factors): (&&Figure, &Vec<String>)| {
+            let value = (figure.of)(mode).map_or("—".to_owned(), figure.show);
+            if factors[index].is_empty() { value } else { format!("{value} ({})", factors[index]) }
+        };
+        table.row(&std::iter::once(md(mode.name)).chain(known.iter().zip(&factors).map(value)).collect::<Vec<_>>());
     }
     table.section(if modes.len() > 1 { "The price of the fix" } else { "Price" })
 }

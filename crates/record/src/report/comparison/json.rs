@@ -2,14 +2,16 @@
 //!
 //! `schema` is `pollscope.comparison/1`. Each of `comparisons` has `mode` (`null` where its sides are modes), `a` and `b` (names),
 //! `rounds` of both, `interleaved`, `verdict`, `conclusion`, `notes` and `metrics`. A metric has `key`, `unit` (`ns`, `count`,
-//! `bytes_per_s`, `fraction`), `a` and `b` in that unit, `ratio` (b by a), `low` and `high` (the ends of its 95 % interval; a
-//! `null` high beside a low is an open end), `interval_of` (`rounds`, `samples`, `none`), `better` (`lower`, `higher`) and `verdict`.
+//! `bytes_per_s`, `fraction`), `a` and `b` in that unit, `ratio` (b by a), `low` and `high` (the ends of its 95 % interval; `null`
+//! beside the other is an open end), `interval_of` (`rounds`, `samples`, `none`), `better` (`lower`, `higher`), `verdict`, and `why`
+//! that is inconclusive (`few`, `spans 1`, `chance`, `small`; `null` where it is not). Texts say `ratio` as a factor that is
+//! never below 1, with the word `lower` where that is its inverse.
 //! `gates` are those of `--fail-on`, as in a recording: `expr`, `verdict` (`pass`, `fail`, `inconclusive`) and `value`.
 
 use serde_json::{Value, json};
 
 use super::Compared;
-use crate::compare::{Comparison, Rounds, Row, conclusion, noted};
+use crate::compare::{Comparison, Open, Rounds, Row, conclusion, noted};
 use crate::escape;
 
 pub(super) fn render(compared: &Compared) -> serde_json::Result<String> {
@@ -40,7 +42,7 @@ fn comparison(mode: &str, compared: &Comparison) -> Value {
 }
 
 fn metric(row: &Row) -> Value {
-    let end = |index: usize| row.interval.map(|interval| interval[index]).filter(|end| end.is_finite());
+    let end = |index: usize| row.interval.map(|interval| interval[index]).filter(|end| *end > 0.0 && end.is_finite());
     json!({
         "key": row.metric.key,
         "unit": row.metric.unit.suffix(),
@@ -52,5 +54,6 @@ fn metric(row: &Row) -> Value {
         "interval_of": row.basis.as_str(),
         "better": if row.metric.more_is_better { "higher" } else { "lower" },
         "verdict": row.verdict.as_str(),
+        "why": row.open.map(Open::as_str),
     })
 }

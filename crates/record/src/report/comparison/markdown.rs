@@ -1,6 +1,6 @@
 //! A comparison as Markdown, for a summary in CI or a comment.
 
-use super::{Compared, gates, headed, marked, ratio_text, warnings};
+use super::{Compared, TITLE, change_text, gates, headed, legend, marked, warnings};
 use crate::compare::conclusion;
 use crate::escape::escape;
 
@@ -19,16 +19,18 @@ pub(super) fn render(compared: &Compared) -> String {
     }
     for (mode, comparison) in &compared.comparisons {
         out += &format!("\n**{}**\n\n", cell(&headed(mode, conclusion(comparison))));
-        out += &format!(
-            "| metric | {} | {} | ratio [95 % interval] | verdict |\n",
-            cell(&comparison.a),
-            cell(&comparison.b)
-        );
+        out += &format!("| metric | {} | {} | {TITLE} | verdict |\n", cell(&comparison.a), cell(&comparison.b));
         out += "|---|---:|---:|---:|---|\n";
         for row in &comparison.rows {
             let show = |value| row.metric.unit.show(value);
-            let (ratio, verdict) = (cell(&ratio_text(row)), cell(&marked(row.verdict).1));
-            out += &format!("| {} | {} | {} | {ratio} | {verdict} |\n", row.metric.name, show(row.a), show(row.b));
+            let (change, verdict) = (cell(&change_text(row)), cell(&marked(row).1));
+            out += &format!("| {} | {} | {} | {change} | {verdict} |\n", row.metric.name, show(row.a), show(row.b));
+        }
+    }
+    for text in compared.comparisons.iter().flat_map(|(_, comparison)| legend(comparison)) {
+        let line = format!("\n{}\n", cell(&text));
+        if !out.contains(&line) {
+            out += &line;
         }
     }
     for warning in warnings(compared) {

@@ -6,7 +6,7 @@ use crate::recording::Run;
 fn compared() -> Compared {
     let runs: Vec<Run> = (1..=5u32)
         .flat_map(|round| {
-            let stall = (160 + 10 * u64::from(round % 3)) * fixture::MS;
+            let stall = (120 + 25 * u64::from(round)) * fixture::MS;
             [fixture::blocked("naive", &[stall; 6]), fixture::run("offloaded")].map(|run| fixture::in_round(run, round))
         })
         .collect();

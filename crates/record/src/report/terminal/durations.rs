@@ -3,8 +3,10 @@
 use super::super::layout::{Ink, Line, paragraph};
 use super::{Page, WIDE};
 use crate::recording::Dist;
-use crate::report::measures::{MEASURES, P50, P90, P99, P999, P9999, Percentile, RAW_LAG};
-use crate::units::{format_count, format_ns, format_ratio, format_round_ns};
+use crate::report::measures::{
+    BEST, Best, MEASURES, P50, P90, P99, P999, P9999, Percentile, RAW_LAG, VS_BEST, factors,
+};
+use crate::units::{format_count, format_ns, format_round_ns};
 
 /// What a column says of a distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -35,13 +37,6 @@ impl Stat {
     fn show(self, dist: &Dist) -> Option<String> {
         self.of(dist).map(if self == Stat::Count { format_count } else { format_ns })
     }
-
-    /// The first's by the last's.
-    fn ratio(self, first: Option<&Dist>, last: Option<&Dist>) -> Option<f64> {
-        let [first, last] = [first, last].map(|dist| dist.and_then(|dist| self.of(dist)));
-        let (first, last) = first.zip(last).filter(|&(_, last)| last > 0 && self != Stat::Count)?;
-        Some(first as f64 / last as f64)
-    }
 }
 
 /// As they stand, each with its rank: on a page that is too narrow for all, the highest ranks go.
@@ -57,6 +52,8 @@ const STATS: [(Stat, usize); 7] = [
 
 const LABEL: usize = 18;
 const STAT: usize = 8;
+const FACTOR: usize = 8;
+const LEAST_STATS: usize = 3;
 /// It was looked for, and there was none.
 const NONE: &str = "none";
 const LONGEST_BAR: usize = 72;
@@ -81,6 +78,11 @@ pub(super) fn section(page: &Page) -> Vec<Line> {
     lines
 }
 
+/// The 99th percentiles, of which factors are.
+fn p99s(dists: &[Option<Dist>]) -> Vec<Option<f64>> {
+    dists.iter().map(|dist| Some(P99.of(dist.as_ref()?)? as f64)).collect()
+}
+
 /// What a table would have no value of, in a sentence.
 fn nothing_measured(page: &Page) -> Vec<Line> {
     let names: Vec<&str> = MEASURES.iter().map(|(name, _)| *name).filter(|name| *name != RAW_LAG).collect();
@@ -94,6 +96,8 @@ struct Table<'p> {
     label: usize,
     mode: usize,
     stats: Vec<Stat>,
+    /// Of the factor over the best mode's percentile; 0 where there is one mode, or no room.
+    factor: usize,
     axis: Option<Axis>,
 }
 
@@ -109,11 +113,12 @@ impl<'p> Table<'p> {
         };
         let room = page.width.saturating_sub(label + mode);
         let most = if page.width >= WIDE { STATS.len() } else { STATS.len() - 1 };
-        let count = (room / STAT).clamp(3, most);
+        let factor = if page.modes.len() > 1 && room >= LEAST_STATS * STAT + FACTOR { FACTOR } else { 0 };
+        let count = ((room - factor) / STAT).clamp(LEAST_STATS, most);
         let stats: Vec<Stat> = STATS.iter().filter(|(_, rank)| *rank < count).map(|(stat, _)| *stat).collect();
-        let columns = room.saturating_sub(stats.len() * STAT + 2).min(LONGEST_BAR);
+        let columns = room.saturating_sub(stats.len() * STAT + factor + 2).min(LONGEST_BAR);
         let axis = (columns >= SHORTEST_BAR).then(|| Axis::of(page, columns));
-        Table { page, label, mode, stats, axis }
+        Table { page, label, mode, stats, factor, axis }
     }
 
     fn header(&self) -> Line {
@@ -125,13 +130,14 @@ impl<'p> Table<'p> {
             let taken = if i == 0 { title.len().saturating_sub(columns) } else { 0 };
             line = line.right(Ink::Dim, stat.label(), STAT - taken.min(STAT));
         }
+        line = line.right(Ink::Dim, if self.factor > 0 { VS_BEST } else { "" }, self.factor);
         if let Some(axis) = &self.axis {
             line = line.blank(2).text(Ink::Dim, &axis.labels());
         }
         line
     }
 
-    /// The rows of a measure: one a mode and their ratio, or a single one when there is nothing to show.
+    /// The rows of a measure: one a mode, or a single one when there is nothing to show.
     fn measure(&self, name: &str, dists: &[Option<Dist>]) -> Vec<Line> {
         if dists.iter().flatten().all(|dist| dist.count() == 0) {
             let label = Line::new().left(Ink::Dim, name, LABEL.max(self.label + self.mode));
@@ -140,11 +146,7 @@ impl<'p> Table<'p> {
                 false => label.right(Ink::Dim, "—", STAT).text(Ink::Dim, "  not measured"),
             }];
         }
-        let mut lines = self.rows(name, Ink::Bold, dists);
-        if let [first, .., last] = dists {
-            lines.extend(self.ratios(first.as_ref(), last.as_ref()));
-        }
-        lines
+        self.rows(name, Ink::Bold, dists)
     }
 
     fn rows(&self, name: &str, ink: Ink, dists: &[Option<Dist>]) -> Vec<Line> {
@@ -153,6 +155,7 @@ impl<'p> Table<'p> {
         if is_narrow {
             lines.push(Line::new().text(ink, name));
         }
+        let factors = factors(&p99s(dists), Best::Least);
         for (i, dist) in dists.iter().enumerate() {
             let label = if i == 0 && !is_narrow { name } else { "" };
             let mode = if self.mode == 0 { "" } else { self.page.modes[i].name };
@@ -171,24 +174,15 @@ impl<'p> Table<'p> {
                 };
                 line = line.right(ink, &Page::or_unknown(text), STAT);
             }
+            let factor = if self.factor > 0 { factors[i].as_str() } else { "" };
+            line =
+                line.right(if ink == Ink::Dim || factor == BEST { Ink::Dim } else { Ink::Bold }, factor, self.factor);
             lines.push(match &self.axis {
                 Some(axis) if ink != Ink::Dim => axis.bar(line.blank(2), i, dist.as_ref()),
                 _ => line,
             });
         }
         lines
-    }
-
-    /// Nothing where no percentile has one.
-    fn ratios(&self, first: Option<&Dist>, last: Option<&Dist>) -> Option<Line> {
-        let ratios: Vec<Option<f64>> = self.stats.iter().map(|stat| stat.ratio(first, last)).collect();
-        ratios.iter().any(Option::is_some).then(|| {
-            let line = Line::indent(self.label).left(Ink::Dim, "ratio", self.mode);
-            ratios.into_iter().fold(line, |line, ratio| {
-                let ink = if ratio.is_some_and(|ratio| ratio >= 2.0) { Ink::Bold } else { Ink::Dim };
-                line.right(ink, &ratio.map_or(String::new(), format_ratio), STAT)
-            })
-        })
     }
 
     /// Loop lag without the correction, where that makes a difference.
@@ -212,8 +206,8 @@ impl<'p> Table<'p> {
             let threshold = format_round_ns(self.page.modes[0].threshold_ns());
             parts.push(format!("●━ p50 to p99, ─┤ max, ┊ slow: {threshold}"));
         }
-        if let [first, .., last] = &self.page.modes[..] {
-            parts.push(format!("ratio: {}/{}", first.name, last.name));
+        if self.factor > 0 {
+            parts.push("vs best: how many times the best mode's p99".to_owned());
         }
         if self.page.modes.iter().any(|mode| mode.lag.is_some()) {
             parts.push("lag corrected for coordinated omission".to_owned());

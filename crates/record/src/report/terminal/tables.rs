@@ -4,87 +4,119 @@ use super::super::layout::{Ink, Line, cut, cut_start, paragraph, width};
 use super::{NARROW, Page, WIDE};
 use crate::by_group::ByGroup;
 use crate::recording::{Site, SlowPoll};
-use crate::report::measures::{Figure, PRICE, nanos, whole};
+use crate::report::measures::{Best, Figure, PRICE, factors, nanos, whole};
 use crate::report::slow_poll::{at, executing, holder, places, still_executing};
-use crate::units::{format_count, format_ns, format_percent, format_ratio, plural};
+use crate::units::{format_count, format_ns, format_percent, plural};
 
 const COUNTS: [Figure; 5] = [
-    Figure { name: SLOW_POLLS, of: |mode| Some(mode.slow_total() as f64), show: whole },
-    Figure { name: "loop busy", of: |mode| mode.busy_fraction(), show: format_percent },
-    Figure { name: "busy stretch, max", of: |mode| Some(mode.busy_stretches.as_ref()?.max_ns? as f64), show: nanos },
-    Figure { name: "polls", of: |mode| Some(mode.polls.as_ref()?.count() as f64), show: whole },
-    Figure { name: "unanswered", of: |mode| Some(mode.unanswered()? as f64), show: whole },
+    Figure { name: SLOW_POLLS, of: |mode| Some(mode.slow_total() as f64), show: whole, best: Best::Least },
+    Figure { name: "loop busy", of: |mode| mode.busy_fraction(), show: format_percent, best: Best::Least },
+    Figure {
+        name: "busy stretch, max",
+        of: |mode| Some(mode.busy_stretches.as_ref()?.max_ns? as f64),
+        show: nanos,
+        best: Best::Least,
+    },
+    Figure { name: "polls", of: |mode| Some(mode.polls.as_ref()?.count() as f64), show: whole, best: Best::None },
+    Figure { name: "unanswered", of: |mode| Some(mode.unanswered()? as f64), show: whole, best: Best::Least },
 ];
 
 const SLOW_POLLS: &str = "slow polls";
 const COUNT_LABEL: usize = 18;
 const COUNT_CELL: usize = 11;
 const WIDEST_COUNT_CELL: usize = 16;
-const RATIO: usize = 8;
+/// Before the value of a mode, where there is room.
+const GAP: usize = 2;
+/// Between what is counted and what it costs.
+const BETWEEN: usize = 3;
 
 /// What is counted rather than timed, and what it costs: side by side where the page is wide enough.
 pub(super) fn counts(page: &Page) -> Vec<Line> {
     if page.modes.is_empty() {
         return Vec::new();
     }
-    let left = block(page, "Counts", &COUNTS);
-    let right = block(page, if page.modes.len() > 1 { "Price of the fix" } else { "Price" }, &PRICE);
-    let columns = left.iter().map(Line::width).max().unwrap_or(0);
-    if 2 * columns + 4 > page.width {
+    let price = if page.modes.len() > 1 { "Price of the fix" } else { "Price" };
+    let blocks = |gap| (block(page, "Counts", &COUNTS, gap), block(page, price, &PRICE, gap));
+    let columns = |lines: &[Line]| lines.iter().map(Line::width).max().unwrap_or(0);
+    let fits = |(left, right): &(Vec<Line>, Vec<Line>)| columns(left) + BETWEEN + columns(right) <= page.width;
+    let Some((left, right)) = [GAP, 1].map(blocks).into_iter().find(fits) else {
+        let (left, right) = blocks(GAP);
         return left.into_iter().chain([Line::new()]).chain(right).collect();
-    }
+    };
+    let (of_left, of_right) = (columns(&left), columns(&right));
+    let between = if of_left + BETWEEN + of_right < page.width { BETWEEN + 1 } else { BETWEEN };
     let rows = left.len().max(right.len());
     let padded = |lines: Vec<Line>| lines.into_iter().chain(std::iter::repeat_with(Line::new)).take(rows);
     let side_by_side = |(left, right): (Line, Line)| {
-        let pad = columns + 4 - left.width();
+        let pad = of_left + between - left.width();
         left.blank(pad).append(right)
     };
     padded(left).zip(padded(right)).map(side_by_side).collect()
 }
 
+/// A figure of all modes: each value, and how many times worse than the best it is.
+struct CountRow {
+    name: &'static str,
+    cells: Vec<(Ink, String, String)>,
+}
+
+impl CountRow {
+    fn of(page: &Page, figure: &Figure) -> CountRow {
+        let values: Vec<Option<f64>> = page.modes.iter().map(figure.of).collect();
+        let is_slow = figure.name == SLOW_POLLS;
+        let is_sure = !is_slow || page.modes.iter().all(|mode| !mode.slow_is_at_least());
+        let factors = factors(&values, if is_sure { figure.best } else { Best::None });
+        let cell = |((mode, value), factor): ((&ByGroup, &Option<f64>), String)| {
+            let ink = if is_slow && value.is_some_and(|n| n > 0.0) { Ink::Bad } else { Ink::Plain };
+            let shown = if is_slow { Some(mode.slow_number()) } else { value.map(figure.show) };
+            (ink, Page::or_unknown(shown), factor)
+        };
+        CountRow { name: figure.name, cells: page.modes.iter().zip(&values).zip(factors).map(cell).collect() }
+    }
+}
+
+/// The columns of a block: of the names, of a mode, and of the factor in that, 0 where there is no room for one.
+struct CountColumns {
+    label: usize,
+    cell: usize,
+    factor: usize,
+}
+
+impl CountColumns {
+    fn of(page: &Page, rows: &[CountRow], gap: usize) -> CountColumns {
+        let modes = page.modes.len();
+        let cells = || rows.iter().flat_map(|row| &row.cells);
+        let widest = |of: fn(&(Ink, String, String)) -> usize| cells().map(of).max().unwrap_or(0);
+        let name = page.modes.iter().map(|mode| width(mode.name) + 2).max().unwrap_or(0);
+        let factor = widest(|(.., factor)| width(factor));
+        let label = rows.iter().map(|row| width(row.name)).max().unwrap_or(0).max("Price of the fix".len());
+        let cell = (gap + widest(|(_, value, _)| width(value)) + 1 + factor).max(name.min(WIDEST_COUNT_CELL));
+        if factor > 0 && label + modes * cell <= page.width {
+            return CountColumns { label, cell, factor: 1 + factor };
+        }
+        let cell = if modes > 1 { name.clamp(COUNT_CELL, WIDEST_COUNT_CELL) } else { COUNT_CELL };
+        CountColumns { label: COUNT_LABEL, cell: cell.min(page.width.saturating_sub(COUNT_LABEL) / modes), factor: 0 }
+    }
+}
+
 /// A heading, and the figures that are known of a mode.
-fn block(page: &Page, title: &str, figures: &[Figure]) -> Vec<Line> {
+fn block(page: &Page, title: &str, figures: &[Figure], gap: usize) -> Vec<Line> {
     let known = figures.iter().filter(|figure| page.modes.iter().any(|mode| (figure.of)(mode).is_some()));
-    std::iter::once(counts_header(page, title)).chain(known.map(|figure| count_row(page, figure))).collect()
-}
-
-/// The columns of a mode, and of the ratio: 0 where there is no room for one.
-fn count_columns(page: &Page) -> (usize, usize) {
-    let modes = page.modes.len();
-    let wanted = page.modes.iter().map(|mode| width(mode.name) + 2).max().unwrap_or(0);
-    let wanted = if modes > 1 { wanted.clamp(COUNT_CELL, WIDEST_COUNT_CELL) } else { COUNT_CELL };
-    let room = page.width.saturating_sub(COUNT_LABEL);
-    let ratio = if modes > 1 && room >= modes * COUNT_CELL + RATIO { RATIO } else { 0 };
-    (wanted.min((room - ratio) / modes), ratio)
-}
-
-fn counts_header(page: &Page, title: &str) -> Line {
-    let mut line = Line::new().text(Ink::Title, title).blank(COUNT_LABEL - title.len());
-    let (cell, ratio) = count_columns(page);
+    let rows: Vec<CountRow> = known.map(|figure| CountRow::of(page, figure)).collect();
+    let columns = CountColumns::of(page, &rows, gap);
+    let mut header = Line::new().text(Ink::Title, title).blank(columns.label.saturating_sub(title.len()));
     for (i, mode) in page.modes.iter().enumerate() {
-        let name = if page.modes.len() > 1 { cut(mode.name, cell.saturating_sub(1)) } else { String::new() };
-        line = line.right(Ink::Mode(i), &name, cell);
+        let name = if page.modes.len() > 1 { cut(mode.name, columns.cell.saturating_sub(1)) } else { String::new() };
+        header = header.right(Ink::Mode(i), &name, columns.cell);
     }
-    line.right(Ink::Dim, if ratio > 0 { "ratio" } else { "" }, ratio)
-}
-
-fn count_row(page: &Page, figure: &Figure) -> Line {
-    let values: Vec<Option<f64>> = page.modes.iter().map(figure.of).collect();
-    let (cell, ratio_columns) = count_columns(page);
-    let mut line = Line::new().left(Ink::Plain, figure.name, COUNT_LABEL);
-    let is_slow = figure.name == SLOW_POLLS;
-    for (mode, value) in page.modes.iter().zip(&values) {
-        let ink = if is_slow && value.is_some_and(|n| n > 0.0) { Ink::Bad } else { Ink::Plain };
-        let shown = if is_slow { Some(mode.slow_number()) } else { value.map(figure.show) };
-        line = line.right(ink, &Page::or_unknown(shown), cell);
-    }
-    let is_sure = !is_slow || page.modes.iter().all(|mode| !mode.slow_is_at_least());
-    if let ([Some(first), .., Some(last)], true) = (&values[..], is_sure) {
-        let ratio = if *last > 0.0 && *first > 0.0 { format_ratio(first / last) } else { String::new() };
-        let ink = if first == last { Ink::Dim } else { Ink::Plain };
-        line = line.right(ink, &ratio, ratio_columns);
-    }
-    line
+    let line = |row: CountRow| {
+        let line = Line::new().left(Ink::Plain, row.name, columns.label);
+        row.cells.iter().fold(line, |line, (ink, value, factor)| {
+            let factor = if columns.factor > 0 { factor } else { "" };
+            line.right(*ink, value, columns.cell - columns.factor).right(Ink::Dim, factor, columns.factor)
+        })
+    };
+    std::iter::once(header).chain(rows.into_iter().map(line)).collect()
 }
 
 /// Spawn sites shown of each mode.

@@ -56,6 +56,9 @@ pub(super) fn who_waited(page: &Page) -> Vec<Line> {
     lines
 }
 
+/// Where no task waited, which is no duration.
+const NO_TASK: &str = "no task";
+
 /// How long tasks waited, where it is known, or between which bounds it lies.
 pub(in crate::report) fn format_wait(ns: u64, most_ns: u64) -> String {
     let (least, most) = (format_ns(ns), format_ns(most_ns));
@@ -67,7 +70,30 @@ pub(in crate::report) fn format_wait(ns: u64, most_ns: u64) -> String {
 }
 
 /// How long tasks waited for one line's slow polls, or the most that it can be; `None` where that cannot be seen.
+/// Clients and timers may have waited where no task did: that is in their own measures.
 pub(in crate::report) fn blocker_wait(blocker: &Blocker) -> Option<String> {
     let most = blocker.wait_most_ns?;
+    if blocker.waits == Some(0) {
+        return Some(NO_TASK.to_owned());
+    }
     Some(if blocker.wait_ns == Some(most) { format_ns(most) } else { format!("≤ {}", format_ns(most)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blockers::blockers;
+    use crate::recording::{Blame, SlowPoll};
+
+    #[test]
+    fn where_no_task_waited_it_is_not_said_that_the_wait_was_0() {
+        let wait = |tasks, wait_ns, wait_most_ns| {
+            let blame = Some(Blame { tasks, wait_ns, late_tasks: 0, wait_most_ns, lifo_tasks: 0 });
+            let poll = SlowPoll { blame, ..SlowPoll::default() };
+            blocker_wait(&blockers([&poll])[0])
+        };
+        assert_eq!(wait(0, 0, 0).as_deref(), Some("no task"));
+        assert_eq!(wait(1, 0, 2_000).as_deref(), Some("≤ 2.00 µs"));
+        assert_eq!(wait(1, 2_000, 2_000).as_deref(), Some("2.00 µs"));
+    }
 }
