@@ -54,7 +54,8 @@ fn other_questions_are_refused_with_the_reason() {
         assert_eq!(stdout(&output), "", "{line}");
     }
     let page = stdout(&folder.run("compare a a"));
-    assert!(page.contains("pass `--rounds 10`"), "one round is too few, and the remedy is named: {page}");
+    let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("run both again with `pollscope run --rounds 10`"), "one round is too few, and the remedy is named: {page}");
 }
 
 #[test]

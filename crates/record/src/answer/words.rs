@@ -78,7 +78,9 @@ fn holder(poll: &SlowPoll) -> String {
     let Some(holder) = poll.detail.as_ref().and_then(|detail| detail.holder.as_ref()) else { return String::new() };
     let thread = holder.thread.as_deref().map_or("another thread".to_owned(), |name| format!("thread `{name}`"));
     let at = holder.line.as_deref().map_or(String::new(), |line| format!(" at {line}"));
-    let doing = holder.doing.as_deref().map_or(String::new(), |doing| format!(" ({doing})"));
+    // What a call works on is in the tables.
+    let doing = holder.doing.as_deref().and_then(|doing| doing.split('(').next());
+    let doing = doing.map_or(String::new(), |doing| format!(" ({})", doing.trim_end()));
     let sure = if holder.sure { "" } else { "probably " };
     format!("; {sure}held by {thread}{at}{doing}")
 }

@@ -101,7 +101,16 @@ pub(crate) fn change_of(row: &Row) -> Option<String> {
 
 /// A ratio as a factor that is never below 1, and its direction.
 fn times(ratio: f64) -> String {
-    if ratio < 1.0 { format!("{} lower", format_ratio(1.0 / ratio)) } else { format!("{} higher", format_ratio(ratio)) }
+    let factor = format_ratio(if ratio < 1.0 { 1.0 / ratio } else { ratio });
+    // Of two values that are shown as one there is no direction.
+    let direction = if factor == format_ratio(1.0) {
+        ""
+    } else if ratio < 1.0 {
+        " lower"
+    } else {
+        " higher"
+    };
+    format!("{factor}{direction}")
 }
 
 /// The ends of a factor's interval: `[141 to 188]`, `[2.10 or more]`, `[1.20 or less]`.

@@ -24,16 +24,21 @@ pub fn render(answer: &Answer, excerpt: Option<&Excerpt>, more: &[String], style
         excerpt.filter(|_| answer.shown_place().is_some()).map_or(Vec::new(), |excerpt| code(excerpt, answer, style));
     // Without the code, where it was seen has no line of its own to stand on.
     let seen = answer.seen.as_ref().filter(|_| code.is_empty()).and_then(looks).map(|looks| format!("seen: {looks}"));
+    let seen = seen.map_or(Vec::new(), |seen| labelled(&seen, Ink::Dim, style));
     let mut below = Vec::new();
-    for text in seen.iter().chain(answer.meanwhile.as_ref().map(|who| format!("meanwhile: {who}")).as_ref()) {
-        below.extend(labelled(text, Ink::Dim, style));
+    if let Some(who) = &answer.meanwhile {
+        below.extend(labelled(&format!("meanwhile: {who}"), Ink::Dim, style));
     }
     if let Some(fix) = &answer.fix {
         below.extend(labelled(&format!("fix: {fix}"), Ink::Good, style));
     }
     let more = more.join(" · ");
     let end: Vec<Line> = if more.is_empty() { Vec::new() } else { labelled(&format!("more: {more}"), Ink::Dim, style) };
-    let must = head.len() + below.len() + end.len();
+    // One line says how much more there is, whatever there is room for.
+    let has_more = !(answer.facts.is_empty() && answer.gates.is_empty() && answer.others.is_empty());
+    let must = head.len() + below.len() + end.len() + usize::from(has_more);
+    let seen = if must + seen.len() <= MOST_LINES { seen } else { Vec::new() };
+    let must = head.len() + seen.len() + below.len() + end.len();
     let facts = whole(facts(answer, style), MOST_LINES.saturating_sub(must));
     let others = answer.others.iter().map(|other| item(other, false, style)).collect();
     let others = whole(others, MOST_LINES.saturating_sub(must + facts.len()));
@@ -41,6 +46,7 @@ pub fn render(answer: &Answer, excerpt: Option<&Excerpt>, more: &[String], style
     let code = if code.len() <= room { code } else { Vec::new() };
     head.into_iter()
         .chain(code)
+        .chain(seen)
         .chain(below)
         .chain(others)
         .chain(facts)

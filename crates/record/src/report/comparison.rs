@@ -1,7 +1,5 @@
 //! A comparison as a page: what was compared, what was expected of it, one table a mode, and what it comes to.
 
-#[cfg(test)]
-mod consistent;
 mod json;
 mod markdown;
 #[cfg(test)]

@@ -1,3 +1,5 @@
+mod consistent;
+
 use super::*;
 use crate::compare::{Side, compare};
 use crate::fixture;

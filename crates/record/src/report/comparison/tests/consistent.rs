@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::*;
+use super::super::*;
 use crate::by_group::by_group;
 use crate::compare::synthetic::Machine;
 use crate::compare::{LEAST_ROUNDS, Side, change, compare};
@@ -15,16 +15,16 @@ use crate::saved;
 use crate::units::format_ratio;
 
 const SAVED: [&[u8]; 10] = [
-    include_bytes!("../../../tests/fixtures/schema-1/busy-server.json"),
-    include_bytes!("../../../tests/fixtures/schema-1/fsync.json"),
-    include_bytes!("../../../tests/fixtures/schema-1/many-inputs.json"),
-    include_bytes!("../../../tests/fixtures/schema-1/many-short-polls.json"),
-    include_bytes!("../../../tests/fixtures/schema-1/merge.json"),
-    include_bytes!("../../../tests/fixtures/schema-1/multi-thread.json"),
-    include_bytes!("../../../tests/fixtures/schema-1/slow-coroutine.json"),
-    include_bytes!("../../../tests/fixtures/schema-1/slow-sink.json"),
-    include_bytes!("../../../tests/fixtures/schema-2/process.json"),
-    include_bytes!("../../../tests/fixtures/schema-2/service.json"),
+    include_bytes!("../../../../tests/fixtures/schema-1/busy-server.json"),
+    include_bytes!("../../../../tests/fixtures/schema-1/fsync.json"),
+    include_bytes!("../../../../tests/fixtures/schema-1/many-inputs.json"),
+    include_bytes!("../../../../tests/fixtures/schema-1/many-short-polls.json"),
+    include_bytes!("../../../../tests/fixtures/schema-1/merge.json"),
+    include_bytes!("../../../../tests/fixtures/schema-1/multi-thread.json"),
+    include_bytes!("../../../../tests/fixtures/schema-1/slow-coroutine.json"),
+    include_bytes!("../../../../tests/fixtures/schema-1/slow-sink.json"),
+    include_bytes!("../../../../tests/fixtures/schema-2/process.json"),
+    include_bytes!("../../../../tests/fixtures/schema-2/service.json"),
 ];
 
 /// Two or three modes in one to five rounds: some alike, some in which only the first round was blocked.
