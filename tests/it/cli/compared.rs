@@ -55,7 +55,10 @@ fn other_questions_are_refused_with_the_reason() {
     }
     let page = stdout(&folder.run("compare a a"));
     let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("run both again with `pollscope run --rounds 10`"), "one round is too few, and the remedy is named: {page}");
+    assert!(
+        words.contains("run both again with `pollscope run --rounds 10`"),
+        "one round is too few, and the remedy is named: {page}"
+    );
 }
 
 #[test]
