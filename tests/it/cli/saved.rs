@@ -1,6 +1,6 @@
 //! `pollscope report`: recordings and interval logs that were saved, whole, torn and foreign.
 
-use crate::support::{Folder, assert_ends, stdout};
+use crate::support::{Folder, assert_ends, run, stdout};
 
 /// A short run, saved; its report.
 fn saved(folder: &Folder) -> String {
@@ -161,4 +161,48 @@ fn an_interval_log_may_end_in_the_middle_of_a_line() {
     );
     folder.write("bare", "# nothing\n");
     assert_ends(&folder.run("report bare"), 1, &["it has no whole interval"]);
+}
+
+#[test]
+fn the_last_runs_are_kept_and_have_names() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = Folder::new();
+    let pollscope = |line: &str| {
+        let mut command = folder.command(line.split_whitespace());
+        run(command.env("XDG_STATE_HOME", folder.path("state")))
+    };
+    assert_ends(&pollscope("report last"), 1, &["cannot find run `last`: none is kept", "`pollscope run` and `merge`"]);
+    for nth in 0..12 {
+        let set = format!("--set block.duration=20ms --set block.run_for=60ms --slow 10ms --set seed={nth}");
+        assert_ends(&pollscope(&format!("run slow-coroutine --mode naive --rounds 1 {set} --json json")), 0, &[]);
+        assert_eq!(pollscope("report last --format json").stdout, folder.read("json"), "the last one, whole");
+    }
+    let kept = folder.path("state/pollscope/runs");
+    assert_eq!(std::fs::read_dir(&kept).expect("a folder").count(), 10);
+    assert_eq!(std::fs::metadata(&kept).expect("a folder").permissions().mode() & 0o777, 0o700, "for the user alone");
+    let seed = |name: &str| {
+        let json: serde_json::Value =
+            serde_json::from_slice(&pollscope(&format!("report {name} --format json")).stdout).expect("JSON");
+        json["scenario"]["seed"].as_u64()
+    };
+    assert_eq!((seed("last"), seed("last~1"), seed("last~9")), (Some(11), Some(10), Some(2)));
+    assert_ends(&pollscope("report last~10"), 1, &["cannot find run `last~10`: `last` to `last~9` are kept"]);
+    assert_ends(&pollscope("compare last~1 last"), 0, &[]);
+    // A file of that name is what is meant.
+    folder.write("last", "no recording");
+    assert_ends(&pollscope("report last"), 1, &["cannot read recording `last`"]);
+}
+
+#[test]
+fn a_run_that_cannot_be_kept_is_reported_all_the_same() {
+    let folder = Folder::new();
+    folder.write("state", "a file, and no folder");
+    let set = "--set block.duration=20ms --set block.run_for=60ms --slow 10ms";
+    let line = format!("run slow-coroutine --mode naive --rounds 1 {set}");
+    let output = run(folder.command(line.split_whitespace()).env("XDG_STATE_HOME", folder.path("state")));
+    assert_ends(&output, 0, &["note: cannot keep the run for `pollscope report last`: "]);
+    assert!(stdout(&output).contains("\n  more: "), "{}", stdout(&output));
+    let homeless = run(folder.command(line.split_whitespace()).env_remove("XDG_STATE_HOME").env_remove("HOME"));
+    assert_ends(&homeless, 0, &[]);
+    assert!(stdout(&homeless).contains("`--full` for all tables"), "{}", stdout(&homeless));
 }
