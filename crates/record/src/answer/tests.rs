@@ -119,6 +119,17 @@ fn what_had_not_ended_is_told_with_how_long_it_lasted_by_then() {
 }
 
 #[test]
+fn what_may_have_been_more_is_at_least_that() {
+    let words = |durations: &[u64]| {
+        let mut run = at(blocked("naive", durations), "src/sink.rs:41", "write", Some(Known::BlockingCall));
+        run.slow_polls_are = Completeness::AtLeast;
+        of(vec![run]).lead.words
+    };
+    assert!(words(&[503 * MS]).contains(" at least once: 503 ms, "), "{}", words(&[503 * MS]));
+    assert!(words(&[503 * MS, 120 * MS]).contains(" at least 2 times: worst 503 ms, "));
+}
+
+#[test]
 fn a_machine_that_is_at_fault_has_no_place_in_the_code() {
     for (cause, says) in [
         (Known::Preempted, "the machine gave the loop no CPU"),

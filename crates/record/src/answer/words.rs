@@ -25,7 +25,7 @@ pub(super) fn held(held: &Held, group: &ByGroup, all: &[ByGroup], is_open: bool)
     let least = if group.slow_is_at_least() || group.slow_dropped() > 0 { "at least " } else { "" };
     let share = share_of_run(held, group).map_or(String::new(), |share| format!(", {share}"));
     match held.polls {
-        1 if least.is_empty() => format!("{what}{mode} once: {worst}{share}{holder}"),
+        1 => format!("{what}{mode} {least}once: {worst}{share}{holder}"),
         polls => format!("{what}{mode} {least}{} times: worst {worst}{share}{holder}", format_count(polls)),
     }
 }
