@@ -61,7 +61,7 @@ pub fn first_line(answer: &Answer, style: &Style) -> String {
     let line = gates::mark(*mark, style.unicode);
     let line =
         place.as_deref().map_or(line.clone(), |place| line.text(Ink::Bad, place).blank(2)).text(Ink::Bold, words);
-    let line = code.as_deref().map_or(line.clone(), |code| line.blank(2).text(Ink::Dim, code));
+    let line = code.as_deref().map_or(line.clone(), |code| line.blank(1).text(Ink::Dim, &format!("[{code}]")));
     line.finish(&Style { width: usize::MAX, ..*style }) + "\n"
 }
 

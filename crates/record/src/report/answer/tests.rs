@@ -70,7 +70,7 @@ fn what_finds_no_room_is_counted() {
 fn the_first_line_says_what_where_and_how_long() {
     let line = first_line(&answer(&recording()), &style(40));
     assert_eq!(line.lines().count(), 1, "it is for programs and logs, and is not wrapped: {line}");
-    assert!(line.starts_with("✗ ") && line.contains("503 ms") && line.ends_with("PS001\n"), "{line}");
+    assert!(line.starts_with("✗ ") && line.contains("503 ms") && line.ends_with(" [PS001]\n"), "{line}");
 }
 
 #[test]
