@@ -10,6 +10,7 @@ mod words;
 mod tests;
 
 use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use crate::advice::{Advice, advice_for};
 use crate::blockers::{Blocker, blockers};
@@ -31,6 +32,8 @@ pub struct Answer {
     pub fix: Option<String>,
     /// What else there is, the dearest first.
     pub others: Vec<Item>,
+    /// How many more there are.
+    pub left_out: usize,
     /// What else there is to know, such as that a run ended early.
     pub facts: Vec<Item>,
     /// Gates that do not hold, or of which that is not known.
@@ -76,67 +79,96 @@ impl Item {
 /// So many reasons are told why a line is not known.
 const MISSING: usize = 2;
 
-/// Something that may be the lead, with what belongs to it.
-struct Candidate {
+/// So many things are told beside the lead; the others are counted.
+const OTHERS: usize = 64;
+
+/// Something that may be the lead. What belongs to it is found out of the one that is.
+struct Candidate<'a> {
     /// What comes first: a merge that is not confirmed, then by time.
     rank: (u8, u64),
-    item: Item,
-    seen: Option<Seen>,
-    meanwhile: Option<String>,
-    fix: Option<String>,
+    group: &'a ByGroup<'a>,
+    what: What<'a>,
+}
+
+enum What<'a> {
+    /// Whether it had not ended.
+    Held(Held<'a>, bool),
+    Finding(&'a Finding),
 }
 
 /// What a recording comes to.
 pub fn answer(recording: &Recording) -> Answer {
     let groups = by_group(&recording.runs);
-    let mut candidates: Vec<Candidate> = groups.iter().flat_map(|group| of_group(group, &groups)).collect();
+    let mut candidates: Vec<Candidate> = groups.iter().flat_map(of_group).collect();
     candidates.extend(recording.findings.iter().filter_map(|finding| of_finding(finding, &groups)));
     candidates.sort_by_key(|candidate| Reverse(candidate.rank));
-    let facts = facts(recording, &groups);
+    let mut facts = facts(recording, &groups);
     let gates: Vec<Gate> = recording.gates.iter().filter(|gate| gate.verdict != GateVerdict::Pass).cloned().collect();
-    let mut candidates = candidates.into_iter();
-    let Some(first) = candidates.next() else {
+    let Some((first, rest)) = candidates.split_first() else {
         let others = recording.findings.iter().filter(|finding| finding.code == "PS008").map(harmless).collect();
-        return Answer { lead: calm(&groups), seen: None, meanwhile: None, fix: None, others, facts, gates };
+        let lead = calm(&groups);
+        return Answer { lead, seen: None, meanwhile: None, fix: None, others, left_out: 0, facts, gates };
     };
-    let Candidate { item, seen, meanwhile, fix, .. } = first;
-    let mut facts = facts;
-    if item.code.as_deref() == Some("PS001") && seen.is_none() {
+    let (lead, seen) = (first.item(&groups), first.seen());
+    if lead.code.as_deref() == Some("PS001") && seen.is_none() {
         let missing = recording.missing().into_iter().take(MISSING);
         facts.extend(missing.map(|why| Item::new(GateVerdict::Inconclusive, why)));
     }
-    Answer {
-        lead: item,
-        seen,
-        meanwhile,
-        fix,
-        others: candidates.map(|candidate| candidate.item).collect(),
-        facts,
-        gates,
-    }
+    let others = rest.iter().take(OTHERS).map(|candidate| candidate.item(&groups)).collect();
+    let left_out = rest.len().saturating_sub(OTHERS);
+    Answer { lead, seen, meanwhile: first.meanwhile(), fix: first.fix(&groups), others, left_out, facts, gates }
 }
 
 /// What held the loop of a group, by line of code.
-fn of_group(group: &ByGroup, all: &[ByGroup]) -> Vec<Candidate> {
-    let open = || group.rounds.iter().flat_map(|run| &run.stalls_open);
-    let still = by_place(blockers(open())).into_iter().map(|held| (held, true));
+fn of_group<'a>(group: &'a ByGroup<'a>) -> Vec<Candidate<'a>> {
+    let open = group.rounds.iter().flat_map(|run| &run.stalls_open);
+    let still = by_place(blockers(open)).into_iter().map(|held| (held, true));
     let over = by_place(blockers(group.slow_polls().map(|(_, poll)| poll))).into_iter().map(|held| (held, false));
-    let candidate = |(held, is_open): (Held, bool)| {
-        let polls: Vec<&SlowPoll> = if is_open { open().collect() } else { slow(group) };
-        let polls: Vec<&SlowPoll> = polls.into_iter().filter(|poll| held.is_of(poll)).collect();
-        Candidate {
-            rank: (2, held.total_ns),
-            item: Item {
-                place: place(&held),
-                code: Some("PS001".to_owned()),
-                ..Item::new(GateVerdict::Fail, words::held(&held, group, all, is_open))
-            },
-            seen: held.dearest().line.is_some().then(|| seen(&held, &polls)),
-            meanwhile: words::meanwhile(&polls, group),
-            fix: held.advice().map(|advice| better::fix(advice, group, all)),
-        }
+    let candidate = |(held, is_open): (Held<'a>, bool)| Candidate {
+        rank: (2, held.total_ns),
+        group,
+        what: What::Held(held, is_open),
     };
     still.chain(over).map(candidate).collect()
+}
+
+impl Candidate<'_> {
+    fn item(&self, all: &[ByGroup]) -> Item {
+        match &self.what {
+            What::Held(held, is_open) => Item {
+                place: place(held),
+                code: Some("PS001".to_owned()),
+                ..Item::new(GateVerdict::Fail, words::held(held, self.group, all, *is_open))
+            },
+            What::Finding(finding) => item_of(finding, self.group),
+        }
+    }
+
+    /// The slow polls that it is about.
+    fn polls<'b>(&'b self, held: &'b Held, is_open: bool) -> Vec<&'b SlowPoll> {
+        let open = self.group.rounds.iter().flat_map(|run| &run.stalls_open).filter(|_| is_open);
+        let over = self.group.slow_polls().map(|(_, poll)| poll).filter(|_| !is_open);
+        open.chain(over).filter(|poll| held.is_of(poll)).collect()
+    }
+
+    fn seen(&self) -> Option<Seen> {
+        let What::Held(held, is_open) = &self.what else { return None };
+        held.dearest().line.is_some().then(|| seen(held, &self.polls(held, *is_open)))
+    }
+
+    fn meanwhile(&self) -> Option<String> {
+        match &self.what {
+            What::Held(held, is_open) => words::meanwhile(&self.polls(held, *is_open), self.group),
+            What::Finding(_) => words::witnesses(self.group),
+        }
+    }
+
+    fn fix(&self, all: &[ByGroup]) -> Option<String> {
+        match &self.what {
+            What::Held(held, _) => held.advice().map(|advice| better::fix(advice, self.group, all)),
+            What::Finding(finding) => Some(finding.advice.clone()),
+        }
+    }
 }
 
 /// What blocked at one place in one call, for whatever cause: of some polls of a line the cause may not be known.
@@ -169,19 +201,15 @@ impl<'a> Held<'a> {
     }
 }
 
-/// Blockers of one place and call put together, most time first.
+/// Blockers of one place and call put together, most time first. There may be a million places.
 fn by_place(blockers: Vec<Blocker>) -> Vec<Held> {
     let mut all: Vec<Held> = Vec::new();
+    let mut places = HashMap::new();
     for blocker in blockers {
-        let is_here = |held: &&mut Held| {
-            let other = held.dearest();
-            let is_same = (other.line, other.caller, other.call) == (blocker.line, blocker.caller, blocker.call);
-            is_same
-                && (blocker.line.is_some()
-                    || (other.function, other.spawned_at) == (blocker.function, blocker.spawned_at))
-        };
+        let elsewhere = blocker.line.is_none().then_some((blocker.function, blocker.spawned_at));
+        let place = places.entry((blocker.line, blocker.caller, blocker.call, elsewhere)).or_insert(all.len());
         let (polls, total_ns, worst_ns) = (blocker.polls, blocker.total_ns, blocker.worst_ns);
-        match all.iter_mut().find(is_here) {
+        match all.get_mut(*place) {
             Some(held) => {
                 (held.polls, held.total_ns) = (held.polls + polls, held.total_ns + total_ns);
                 held.worst_ns = held.worst_ns.max(worst_ns);
@@ -192,10 +220,6 @@ fn by_place(blockers: Vec<Blocker>) -> Vec<Held> {
     }
     all.sort_by_key(|held| Reverse(held.total_ns));
     all
-}
-
-fn slow<'a>(group: &ByGroup<'a>) -> Vec<&'a SlowPoll> {
-    group.slow_polls().map(|(_, poll)| poll).collect()
 }
 
 /// The line, or where its tasks are spawned; nothing where the machine is at fault.
@@ -215,7 +239,7 @@ fn seen(held: &Held, polls: &[&SlowPoll]) -> Seen {
 }
 
 /// A finding that no line of code stands for.
-fn of_finding(finding: &Finding, all: &[ByGroup]) -> Option<Candidate> {
+fn of_finding<'a>(finding: &'a Finding, all: &'a [ByGroup<'a>]) -> Option<Candidate<'a>> {
     let group = all.iter().find(|group| group.name == finding.group)?;
     let has_lines = group.slow_polls().next().is_some() || group.rounds.iter().any(|run| !run.stalls_open.is_empty());
     let rank = match finding.code.as_str() {
@@ -226,7 +250,11 @@ fn of_finding(finding: &Finding, all: &[ByGroup]) -> Option<Candidate> {
         "PS005" | "PS006" | "PS008" => return None,
         _ => (1, 0),
     };
-    let item = match finding.code.as_str() {
+    Some(Candidate { rank, group, what: What::Finding(finding) })
+}
+
+fn item_of(finding: &Finding, group: &ByGroup) -> Item {
+    match finding.code.as_str() {
         "PS002" => Item {
             place: words::busiest_site(group),
             code: Some(finding.code.clone()),
@@ -234,9 +262,7 @@ fn of_finding(finding: &Finding, all: &[ByGroup]) -> Option<Candidate> {
         },
         "PS004" => merge_not_confirmed(finding, group),
         _ => Item::of_finding(finding),
-    };
-    let meanwhile = words::witnesses(group);
-    Some(Candidate { rank, item, seen: None, meanwhile, fix: Some(finding.advice.clone()) })
+    }
 }
 
 /// What became of the merge of a group that stands alone, with its counts.

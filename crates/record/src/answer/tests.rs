@@ -202,3 +202,18 @@ fn the_answer_says_nothing_that_no_finding_says() {
         }
     }
 }
+
+#[test]
+fn of_very_many_places_the_dearest_are_told_and_the_others_counted() {
+    let mut run = blocked("naive", &[120 * MS]);
+    let one = run.slow_polls[0].clone();
+    let places = 50_000;
+    run.slow_polls = (0..places)
+        .map(|nth| {
+            let line = format!("src/a.rs:{nth}");
+            crate::recording::SlowPoll { blocking_line: Some(line.as_str().into()), ..one.clone() }
+        })
+        .collect();
+    let answer = of(vec![run]);
+    assert_eq!((answer.others.len(), answer.left_out), (OTHERS, places - OTHERS - 1));
+}

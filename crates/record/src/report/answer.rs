@@ -39,9 +39,9 @@ pub fn render(answer: &Answer, excerpt: Option<&Excerpt>, more: &[String], style
     let must = head.len() + below.len() + end.len() + usize::from(has_more);
     let seen = if must + seen.len() <= MOST_LINES { seen } else { Vec::new() };
     let must = head.len() + seen.len() + below.len() + end.len();
-    let facts = whole(facts(answer, style), MOST_LINES.saturating_sub(must));
+    let facts = whole(facts(answer, style), 0, MOST_LINES.saturating_sub(must));
     let others = answer.others.iter().map(|other| item(other, false, style)).collect();
-    let others = whole(others, MOST_LINES.saturating_sub(must + facts.len()));
+    let others = whole(others, answer.left_out, MOST_LINES.saturating_sub(must + facts.len()));
     let room = MOST_LINES.saturating_sub(must + facts.len() + others.len());
     let code = if code.len() <= room { code } else { Vec::new() };
     head.into_iter()
@@ -125,9 +125,9 @@ fn looks(seen: &Seen) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(", "))
 }
 
-/// As many as there is room for, each whole; and how many more there are, if there is no room for all.
-fn whole(items: Vec<Vec<Line>>, room: usize) -> Vec<Line> {
-    let (mut lines, count) = (Vec::new(), items.len());
+/// As many as there is room for, each whole; and how many more there are, if there is no room for all. `left_out` are not among them.
+fn whole(items: Vec<Vec<Line>>, left_out: usize, room: usize) -> Vec<Line> {
+    let (mut lines, count) = (Vec::new(), items.len() + left_out);
     for (at, item) in items.into_iter().enumerate() {
         let is_last = at + 1 == count;
         if lines.len() + item.len() + usize::from(!is_last) > room {

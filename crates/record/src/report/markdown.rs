@@ -59,7 +59,7 @@ fn heading(recording: &Recording, modes: &[ByGroup]) -> String {
 
 /// The answer: its first line in bold, and below it who waited, what to do and what else there is.
 fn answered(recording: &Recording) -> String {
-    let Answer { lead, seen, meanwhile, fix, others, facts, gates: _ } = answer(recording);
+    let Answer { lead, seen, meanwhile, fix, others, left_out, facts, gates: _ } = answer(recording);
     let item = |item: &Item| {
         let mark = md(gates::sign(item.mark));
         let place = item.place.as_deref().map_or(String::new(), |place| format!("{} ", prose(&format!("`{place}`"))));
@@ -77,7 +77,7 @@ fn answered(recording: &Recording) -> String {
         out += &format!("- **{label}**: {}\n", prose(rest));
     }
     let more: Vec<String> = facts.iter().chain(&others).map(|one| format!("- {}\n", item(one))).collect();
-    let left = more.len().saturating_sub(ROWS);
+    let left = more.len().saturating_sub(ROWS) + left_out;
     out.extend(more.into_iter().take(ROWS));
     out + &if left > 0 { format!("- and {left} more\n") } else { String::new() }
 }

@@ -12,7 +12,7 @@ use crate::units::plural;
 const OTHERS: usize = 4;
 
 pub(super) fn answered(recording: &Recording) -> Markup {
-    let Answer { lead, seen, meanwhile, fix, others, facts, gates: _ } = answer(recording);
+    let Answer { lead, seen, meanwhile, fix, others, left_out, facts, gates: _ } = answer(recording);
     let more: Vec<&Item> = facts.iter().chain(&others).collect();
     html! {
         // The sign is also what the style makes a capital of, and not the name of a file or a call.
@@ -21,7 +21,7 @@ pub(super) fn answered(recording: &Recording) -> Markup {
         @if let Some(who) = &meanwhile { p { b { "Meanwhile" } ": " (prose(who)) } }
         @if let Some(fix) = &fix { p { b { "Fix" } ": " (prose(fix)) } }
         @for item in more.iter().take(OTHERS) { p { (one(item)) } }
-        @if more.len() > OTHERS { p.dim { "and " (more.len() - OTHERS) " more, below" } }
+        @if more.len() > OTHERS { p.dim { "and " (more.len() - OTHERS + left_out) " more, below" } }
     }
 }
 
