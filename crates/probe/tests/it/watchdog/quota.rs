@@ -89,7 +89,10 @@ fn a_quota_that_is_used_up_is_the_cause() {
     let quota = evidence.quota.as_deref().unwrap();
     assert_eq!((quota.cpus(), quota.period), (0.05, Duration::from_millis(100)));
     assert!(quota.throttled_periods > 0 && quota.throttled_periods <= quota.periods, "{quota:?}");
-    assert!(quota.throttled >= evidence.run_delay.unwrap() / 2, "{evidence:#?}");
+    // The watchdog has the same quota: where it looked too late to tell how long the thread waited, that is not told.
+    if let Some(run_delay) = evidence.run_delay {
+        assert!(quota.throttled >= run_delay / 2, "{evidence:#?}");
+    }
     let said = evidence.sentence(poll.duration).unwrap();
     assert!(said.starts_with("throttled by its CPU quota of 0.05 CPUs at "), "{said}");
 }
