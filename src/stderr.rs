@@ -9,8 +9,8 @@ use std::thread;
 
 pub use self::lines::Lines;
 use self::pending::{Patience, Pending};
-use self::progress_line::clear;
 pub(crate) use self::progress_line::{ProgressLine, is_terminal};
+use self::progress_line::{clear, columns};
 use crate::signal_mask::without_signals;
 
 /// What threads still have to write.
@@ -25,7 +25,7 @@ const PIECE: usize = 4_096;
 /// Writes lines to stderr, and waits until they are written, or for about a second if stderr does not take them; what is still to be
 /// written then, [`finish`] waits for.
 pub fn say(lines: impl Into<Lines>) {
-    let text = format!("{}{}", clear(), lines.into().text());
+    let text = format!("{}{}", clear(), lines.into().text(columns()));
     let ticket = PENDING.begin();
     let theirs = text.clone();
     let on_thread = move || {
@@ -68,5 +68,9 @@ fn is_taking() -> bool {
 
 /// Writes whole lines to stderr in one call, over the progress line; the next progress line appears below them.
 pub(crate) fn write_lines(lines: &[u8]) -> io::Result<()> {
-    io::stderr().write_all(&[clear().as_bytes(), lines].concat())
+    let wrapped = columns().map(|columns| {
+        let text = String::from_utf8_lossy(lines);
+        text.lines().map(|line| lines::wrapped(line, columns)).collect::<String>().into_bytes()
+    });
+    io::stderr().write_all(&[clear().as_bytes(), wrapped.as_deref().unwrap_or(lines)].concat())
 }

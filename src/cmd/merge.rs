@@ -10,6 +10,7 @@ use super::{CmdError, outcome};
 use crate::args::MergeRequest;
 use crate::exit::Exit;
 use crate::pipeline::sink::Existing;
+use crate::recording::Run;
 use crate::scenario::{
     FilesSettings, Flavor, ResponseSettings, RuntimeSettings, Scenario, Settings, WitnessSettings, Workload,
 };
@@ -27,8 +28,15 @@ pub(super) fn execute(request: &MergeRequest, terminal: &Terminal) -> Result<Exi
     if request.follow && !terminal.quiet && is_terminal() {
         say("following the inputs; Ctrl-C ends, confirms and reports");
     }
-    let (exit, _) = session.run(&scenario, true)?;
-    Ok(session.exit(exit))
+    let (exit, recording) = session.run(&scenario, true)?;
+    // What is followed has no other end than a signal: that one came is no failure.
+    let is_ended_as_meant = request.follow && !recording.runs.is_empty() && recording.runs.iter().all(is_whole);
+    Ok(if is_ended_as_meant { exit } else { session.exit(exit) })
+}
+
+/// Whether all that there was to read was read.
+fn is_whole(run: &Run) -> bool {
+    run.early_end().is_none()
 }
 
 fn scenario(request: &MergeRequest) -> Scenario {

@@ -1,7 +1,8 @@
 //! The commands: each takes a request and returns an exit code.
 //!
 //! Commands call what they share, and never each other: `outcome` and `pairing` judge recordings, and are pure; `load` reads,
-//! `output` and `summary` write, `excerpt` reads code for them, `kept` has the last runs, `targets` keeps their files apart; a `session` runs scenarios, and has `signals` and `progress`.
+//! `output` and `summary` write, `excerpt` reads code for them, `kept` has the last runs, `targets` keeps their files apart; a `session` runs scenarios, and has
+//! `signals` and `progress`, whose `pace` says how long it still takes.
 
 mod baseline;
 mod compare;
@@ -13,6 +14,7 @@ mod load;
 mod merge;
 mod outcome;
 mod output;
+mod pace;
 mod pairing;
 mod progress;
 mod report;

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pollscope_probe::{CaptureNote, Probe};
 
+use super::pace::Pace;
 use crate::export::prometheus::Current;
 use crate::pipeline::input::Event;
 use crate::pipeline::sink::Mode;
 use crate::recording::Run;
 use crate::run::{Observer, Progress};
+use crate::scenario::Scenario;
 use crate::stderr::{ProgressLine, say, write_lines};
 use crate::units::plural;
 use pollscope_record::message::Message;
@@ -19,6 +21,8 @@ use pollscope_record::message::Message;
 pub(super) struct OnStderr {
     name: String,
     rounds: u32,
+    warmups: u32,
+    pace: Pace,
     quiet: bool,
     redact: bool,
     said: Said,
@@ -31,11 +35,13 @@ pub(super) struct OnStderr {
 pub(super) type Said = Arc<Mutex<HashSet<Vec<u8>>>>;
 
 impl OnStderr {
-    pub(super) fn new(name: &str, rounds: u32, quiet: bool) -> OnStderr {
+    pub(super) fn new(scenario: &Scenario, quiet: bool) -> OnStderr {
         let line = ProgressLine::new(quiet);
         OnStderr {
-            name: name.to_owned(),
-            rounds,
+            name: scenario.name.clone(),
+            rounds: scenario.settings.rounds,
+            warmups: scenario.settings.warmup,
+            pace: Pace::of(&scenario.settings),
             quiet,
             redact: false,
             said: Said::default(),
@@ -70,10 +76,13 @@ impl Observer for OnStderr {
     fn begin(&mut self, mode: Mode, round: u32) {
         let round = if self.rounds > 1 { format!(", round {round} of {}", self.rounds) } else { String::new() };
         self.running = format!("{}: {mode}{round}", self.name);
+        self.pace.begin();
     }
 
     fn begin_warmup(&mut self, mode: Mode, round: u32) {
-        self.running = format!("{}: {mode}, warm-up {round}", self.name);
+        let round = if self.warmups > 1 { format!(" {round} of {}", self.warmups) } else { String::new() };
+        self.running = format!("{}: {mode}, warm-up{round} (not counted)", self.name);
+        self.pace.begin();
     }
 
     fn warmup_failed(&mut self, run: &Run) {
@@ -111,9 +120,11 @@ impl Observer for OnStderr {
     }
 
     fn progress(&mut self, progress: Progress) {
+        let (far, left) = self.pace.words(progress.elapsed);
         self.line.show(|| {
             let slow = plural(progress.slow_polls, "slow poll");
-            format!("{}, {:.1} s, {slow}", self.running, progress.elapsed.as_secs_f64())
+            let parts = [Some(self.running.clone()), Some(far), Some(slow), left];
+            parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
         });
     }
 }

@@ -87,7 +87,7 @@ impl<'a> Session<'a> {
     fn record(&self, scenario: &Scenario, judge: bool) -> Result<Recording, CmdError> {
         let (outputs, settings) = (&self.common.outputs, &scenario.settings);
         self.check_limits(settings)?;
-        let mut observer = OnStderr::new(&scenario.name, settings.rounds, self.terminal.quiet)
+        let mut observer = OnStderr::new(scenario, self.terminal.quiet)
             .redacting(outputs.redact)
             .saying(&self.said)
             .showing(&self.current);

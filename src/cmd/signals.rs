@@ -58,9 +58,9 @@ impl Caught {
         self.0.ends_next.store(reporting || phase != Phase::Run, Ordering::Relaxed);
         let message = match phase {
             _ if ends => "ending at once: what is not written yet is lost",
-            Phase::Run if reporting => "ending after this report; once more to end at once",
-            Phase::Run => "stopping: finishing and confirming what was accepted; once more to report at once",
-            Phase::Drain | Phase::Finish | Phase::Abort => "reporting at once; once more to end without a report",
+            Phase::Run if reporting => "ending after this report (Ctrl-C again to end at once)",
+            Phase::Run => "stopping: finishing and checking what was accepted (Ctrl-C again to skip the check)",
+            Phase::Drain | Phase::Finish | Phase::Abort => "reporting at once (Ctrl-C again to end without a report)",
         };
         say(message);
         if ends {
@@ -83,7 +83,7 @@ impl Caught {
             thread::sleep(state.grace - state.grace / READING);
             if asked.phase() < Phase::Abort && !state.reporting.load(Ordering::Relaxed) {
                 say(format!(
-                    "not finished within {}: reporting at once; once more to end without a report",
+                    "not finished within {}: reporting at once (Ctrl-C again to end without a report)",
                     setting_duration(state.grace)
                 ));
                 asked.request(Phase::Abort);

@@ -24,6 +24,12 @@ pub(super) fn clear() -> &'static str {
     if is_terminal() { CLEAR } else { "" }
 }
 
+/// How many columns the terminal has that stderr is; `None` where it is none.
+pub(super) fn columns() -> Option<usize> {
+    is_terminal()
+        .then(|| usize::from(terminal_size::terminal_size_of(io::stderr()).map_or(COLUMNS, |(width, _)| width.0)))
+}
+
 /// The progress line, if stderr shows one.
 pub(crate) struct ProgressLine {
     is_on: bool,
@@ -39,9 +45,9 @@ impl ProgressLine {
     pub(crate) fn show(&mut self, text: impl FnOnce() -> String) {
         if self.is_on && self.shown.is_none_or(|shown| shown.elapsed() >= EVERY) && is_taking() {
             self.shown = Some(Instant::now());
-            let columns = terminal_size::terminal_size_of(io::stderr()).map_or(COLUMNS, |(width, _)| width.0);
+            let columns = columns().unwrap_or(usize::from(COLUMNS));
             // The last column stays free, or the terminal would start a new line.
-            let text = cut(&escape(&text()), usize::from(columns).saturating_sub(1));
+            let text = cut(&escape(&text()), columns.saturating_sub(1));
             let _ = write!(io::stderr().lock(), "{CLEAR}{text}");
         }
     }

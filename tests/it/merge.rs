@@ -76,7 +76,7 @@ fn growing_files_are_followed_until_ctrl_c() {
         // At once: what was appended before the signal is still read.
         send(&child, Signal::INT);
         let output = finish(child);
-        assert_ends(&output, 130, &["stopping: finishing and confirming"]);
+        assert_ends(&output, 0, &["stopping: finishing and checking"]);
         let merged = folder.read("out");
         for (name, all) in names.iter().zip(&all) {
             assert!(part_of(&merged, name) == *all, "{mode}: {name} is not whole or not in order");

@@ -23,7 +23,7 @@ use crate::cost::Cost;
 use crate::pipeline::input::Event;
 use crate::pipeline::merge::PreflightError;
 use crate::pipeline::sink::{Mode, SinkError};
-use crate::scenario::{Flavor, RuntimeSettings, Settings};
+use crate::scenario::{Flavor, RuntimeSettings, Settings, Workload};
 use crate::shutdown::{Phase, Shutdown};
 use crate::spawner::Spawner;
 use collect::Collector;
@@ -240,12 +240,18 @@ pub fn run_once(
     probe.flush(if outcome.is_some() { LAST_EVIDENCE } else { LAST_LINES });
     observer.end_measuring();
     let ended = supervisor.end(outcome, shutdown)?;
-    let interrupted = match (shutdown.phase(), ended.abandoned) {
-        (_, Some(what)) => Some(format!("asked to report at once: {what} was abandoned")),
-        (Phase::Run, None) => None,
-        (_, None) => Some("asked to stop: what was accepted was finished and confirmed".to_owned()),
+    let interrupted = match ended.abandoned {
+        Some(what) => Some(format!("asked to report at once: {what} was abandoned")),
+        // What is followed has no other end.
+        None if shutdown.phase() == Phase::Run || follows(settings) && !ended.is_cut_short => None,
+        None => Some("asked to stop: what was accepted was finished and confirmed".to_owned()),
     };
     Ok(assemble::run(settings, mode, round, started_at, interrupted, ended, cost))
+}
+
+/// Whether the run goes on until it is asked to stop.
+fn follows(settings: &Settings) -> bool {
+    matches!(&settings.workload, Workload::Files(files) if files.follow)
 }
 
 /// The folder that this crate's places are relative to: the compiler gets paths that begin at the workspace.

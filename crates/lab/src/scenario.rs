@@ -54,6 +54,17 @@ pub struct Settings {
     pub sample_every: Duration,
 }
 
+impl Settings {
+    /// How long a run lasts at least; `None` where that depends on what it reads.
+    pub fn least_duration(&self) -> Option<Duration> {
+        match &self.workload {
+            Workload::Merge(merge) => Some(merge.close_after),
+            Workload::Block(block) => Some(block.run_for),
+            Workload::Files(_) => None,
+        }
+    }
+}
+
 /// The measured runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RuntimeSettings {

@@ -29,7 +29,7 @@ fn once_drains_confirms_and_reports() {
         running.wait_for_thread("writers");
         running.send(signal);
         let output = running.finish();
-        assert_ends(&output, code, &["stopping: finishing and confirming", "once more to report at once"]);
+        assert_ends(&output, code, &["stopping: finishing and checking", "again to skip the check"]);
         assert!(stdout(&output).contains("ended early: asked to stop"), "{}", stdout(&output));
         let json: serde_json::Value = serde_json::from_slice(&folder.read("json")).expect("it is JSON");
         let runs = json["runs"].as_array().expect("a list");
@@ -58,7 +58,7 @@ fn no_line_of_progress_stays_on_the_terminal() {
     // Linux ends it with an error.
     read_until(&mut terminal, &mut shown, "");
     assert_eq!(finish(child).status.code(), Some(130), "{shown:?}");
-    assert!(shown.contains(&format!("{CLEAR}stopping: finishing and confirming")), "{shown:?}");
+    assert!(shown.contains(&format!("{CLEAR}stopping: finishing and checking")), "{shown:?}");
     let (_, after) = shown.rsplit_once("slow-coroutine: naive, ").expect("it was shown");
     assert!(after.contains(CLEAR), "{shown:?}");
 }

@@ -27,7 +27,7 @@ pub(super) fn run(
     ended: RunEnd,
     cost: Cost,
 ) -> Run {
-    let RunEnd { elapsed, collected, responses, merge, abandoned: _ } = ended;
+    let RunEnd { elapsed, collected, responses, merge, abandoned: _, is_cut_short: _ } = ended;
     let (snapshot, usage) = (&collected.snapshot, cost.usage);
     let bytes = merge.as_ref().and_then(|merge| merge.written_bytes);
     let (confirmed, write_latency, errors, told) = match merge {

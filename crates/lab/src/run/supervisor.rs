@@ -49,6 +49,8 @@ pub(super) struct RunEnd {
     pub(super) merge: Option<MergeEnd>,
     /// What the run gave up to report at once.
     pub(super) abandoned: Option<&'static str>,
+    /// Whether the inputs may have had more that was not read, because there was no more time.
+    pub(super) is_cut_short: bool,
 }
 
 /// What a merge left behind.
@@ -125,6 +127,7 @@ impl Supervisor {
     pub(super) fn end(mut self, outcome: Option<WorkloadOutcome>, shutdown: &Shutdown) -> Result<RunEnd, RunError> {
         // Stays here, not with the threads that use it: so the folder is removed even if one of them hangs.
         let folder = self.surroundings.folder.take();
+        let is_cut_short = self.surroundings.enough.load(Ordering::Relaxed);
         let elapsed = self.elapsed.unwrap_or_else(|| self.origin.elapsed());
         let responses = match (self.running_client.take(), &outcome) {
             (None, _) => None,
@@ -154,7 +157,7 @@ impl Supervisor {
         if let Some(folder) = folder {
             remove(folder, shutdown);
         }
-        Ok(RunEnd { elapsed, collected, responses, merge, abandoned })
+        Ok(RunEnd { elapsed, collected, responses, merge, abandoned, is_cut_short })
     }
 }
 

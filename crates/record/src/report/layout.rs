@@ -8,8 +8,8 @@ use unicode_width::UnicodeWidthChar;
 
 use super::style::Style;
 use crate::escape::{self, escape};
-use crate::width::take;
 pub use crate::width::{cut, width};
+use crate::width::{take, wrap};
 
 /// What a piece of text is, which decides its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,62 +200,6 @@ pub fn hanging(prefix: Line, hang: usize, ink: Ink, text: &str, page: usize) -> 
     }
     lines.extend(prefix);
     lines
-}
-
-/// Breaks an escaped text at its blanks: `first` columns, then `rest` columns a line. A word that is longer than a
-/// line is broken where the line ends.
-fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    let mut line = String::new();
-    let room = |done: usize| if done == 0 { first } else { rest }.max(1);
-    for word in words(text) {
-        let mut word = word.as_str();
-        let limit = room(lines.len());
-        let gap = usize::from(!line.is_empty());
-        if width(&line) + gap + width(word) <= limit {
-            line.extend(std::iter::repeat_n(' ', gap));
-            line.push_str(word);
-            continue;
-        }
-        // The first line may have little room behind its prefix; that is no reason to break a word.
-        if !line.is_empty() || (lines.is_empty() && width(word) <= rest) {
-            lines.push(std::mem::take(&mut line));
-        }
-        loop {
-            let at = split_at(word, room(lines.len()));
-            if at == word.len() {
-                break;
-            }
-            lines.push(word[..at].to_owned());
-            word = &word[at..];
-        }
-        line.push_str(word);
-    }
-    if !line.is_empty() {
-        lines.push(line);
-    }
-    lines
-}
-
-/// The words of a text; a number and its unit are one, so that no line ends in `201` and the next begins with `ms`.
-fn words(text: &str) -> Vec<String> {
-    const UNITS: [&str; 10] = ["ns", "µs", "ms", "s", "h", "B", "kB", "MB", "GB", "%"];
-    let mut words: Vec<String> = Vec::new();
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let is_unit = UNITS.contains(&word.trim_end_matches([',', ';', ':', ')', '.']));
-        match words.last_mut().filter(|last| is_unit && last.ends_with(|c: char| c.is_ascii_digit())) {
-            Some(number) => *number = format!("{number} {word}"),
-            None => words.push(word.to_owned()),
-        }
-    }
-    words
-}
-
-/// The byte at which a word's first `columns` end; never 0.
-fn split_at(word: &str, columns: usize) -> usize {
-    let mut room = columns;
-    let end = word.char_indices().find(|&(_, c)| !take(&mut room, c)).map_or(word.len(), |(at, _)| at);
-    end.max(word.chars().next().map_or(0, char::len_utf8))
 }
 
 /// The same columns in ASCII: each of the page's own signs has a likeness, any other character becomes `?`.
