@@ -45,6 +45,8 @@ pub struct Request {
     pub(crate) command: Command,
     pub(crate) color: Color,
     pub(crate) quiet: bool,
+    /// Whether the project's settings are left out.
+    pub(crate) no_config: bool,
     /// The command line, for the recording.
     pub(crate) typed: Vec<String>,
 }
@@ -106,6 +108,9 @@ struct Cli {
     /// Print only errors on stderr: no progress, no slow-poll lines
     #[arg(short, long, global = true, display_order = 1000)]
     quiet: bool,
+    /// Read no pollscope.toml (see `pollscope help config`)
+    #[arg(long, global = true, display_order = 1000, hide_short_help = true)]
+    no_config: bool,
 }
 
 const EXIT_CODES: &str = "\
@@ -154,7 +159,7 @@ enum CliCommand {
     /// Print a manual page; show it with `man -l -`
     #[command(after_long_help = examples::MAN)]
     Man(CliMan),
-    /// Print this message, or the help of a command or a topic: gates, formats, settings, glossary
+    /// Print this message, or the help of a command or a topic: gates, formats, settings, config, glossary
     #[command(after_long_help = examples::HELP)]
     Help(CliHelp),
 }
@@ -168,7 +173,7 @@ struct CliExplain {
 
 #[derive(Debug, Args)]
 struct CliHelp {
-    /// A command, or a topic: gates, formats, settings, glossary
+    /// A command, or a topic: gates, formats, settings, config, glossary
     #[arg(value_name = "COMMAND", value_parser = listed(StringValueParser::new(), help::names), hide_possible_values = true)]
     of: Option<String>,
 }
@@ -247,7 +252,7 @@ pub fn parse(typed: Vec<OsString>) -> Result<Request, Exit> {
         CliColor::Always => Color::Always,
         CliColor::Never => Color::Never,
     };
-    Ok(Request { command: cli.command.into(), color, quiet: cli.quiet, typed: record })
+    Ok(Request { command: cli.command.into(), color, quiet: cli.quiet, no_config: cli.no_config, typed: record })
 }
 
 impl From<CliCommand> for Command {

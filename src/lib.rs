@@ -4,6 +4,7 @@
 
 pub mod args;
 pub mod cmd;
+pub mod config;
 mod doctor;
 pub mod environment;
 pub mod exit;

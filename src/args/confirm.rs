@@ -71,7 +71,7 @@ impl From<CliConfirm> for ConfirmRequest {
         let CliConfirm { inputs, output, tag: tags, max_line, skip: start, json } = of;
         let stdout = (json.as_deref() != Some(Path::new("-"))).then_some(Format::Text);
         let files = json.into_iter().map(|path| (Format::Json, path)).collect();
-        let outputs = Outputs { files, stdout, gates: Vec::new(), strict: false, redact: false, full: false };
+        let outputs = Outputs { files, stdout, ..Outputs::default() };
         ConfirmRequest { inputs, output, how: ConfirmSettings { max_line, tags }, start, outputs }
     }
 }

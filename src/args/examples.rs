@@ -15,6 +15,7 @@ Topics:
   pollscope help gates      what `--fail-on` takes
   pollscope help formats    what a report can be
   pollscope help settings   the keys of scenarios, for `--set`
+  pollscope help config     what a project says once, in `pollscope.toml`
   pollscope help glossary   the words of reports";
 
 const GATES: &str = "\

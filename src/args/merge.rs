@@ -32,8 +32,14 @@ pub(crate) struct MergeRequest {
     pub(crate) force: bool,
     pub(crate) append: bool,
     pub(crate) sync: bool,
-    pub(crate) slow_poll: Duration,
+    /// `None`: what the project says, or [`MergeRequest::SLOW_POLL`].
+    pub(crate) slow_poll: Option<Duration>,
     pub(crate) common: Common,
+}
+
+impl MergeRequest {
+    /// Of which a poll is slow, where nobody says another.
+    pub(crate) const SLOW_POLL: Duration = Duration::from_millis(100);
 }
 
 #[derive(Debug, Args)]
@@ -75,9 +81,9 @@ pub(super) struct CliMerge {
     /// Sync the output to the disk about once a second and at the end; without it, the kernel writes it when it likes
     #[arg(long)]
     sync: bool,
-    /// The shortest slow poll
-    #[arg(long, value_name = "DURATION", default_value = "100ms", value_parser = duration, value_hint = ValueHint::Other)]
-    slow: Duration,
+    /// The shortest slow poll [default: pollscope.toml's, or 100ms]
+    #[arg(long, value_name = "DURATION", value_parser = duration, value_hint = ValueHint::Other)]
+    slow: Option<Duration>,
     #[command(flatten)]
     common: CliCommon,
 }

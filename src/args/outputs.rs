@@ -12,7 +12,7 @@ use crate::export::console::DEFAULT_ADDRESS;
 use crate::gate::Gate;
 use crate::report::Format;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Outputs {
     /// `-` is stdout, in place of the report.
     pub(crate) files: Vec<(Format, PathBuf)>,
@@ -20,10 +20,14 @@ pub(crate) struct Outputs {
     pub(crate) stdout: Option<Format>,
     /// Judged besides the recording's own gates.
     pub(crate) gates: Vec<Gate>,
+    /// Those of the project, likewise.
+    pub(crate) project_gates: Vec<Gate>,
     /// Whether an inconclusive gate decides the exit code.
     pub(crate) strict: bool,
     /// Whether reports and messages hide paths.
     pub(crate) redact: bool,
+    /// Whether to show the page in a browser.
+    pub(crate) open: bool,
     /// Whether a text on stdout is all of the report, and not the answer alone.
     pub(crate) full: bool,
 }
@@ -31,6 +35,11 @@ pub(crate) struct Outputs {
 impl Outputs {
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|(_, path)| path.as_path())
+    }
+
+    /// The gates of the command line, then those of the project.
+    pub(crate) fn all_gates(&self) -> impl Iterator<Item = &Gate> {
+        self.gates.iter().chain(&self.project_gates)
     }
 }
 
@@ -65,6 +74,9 @@ pub(super) struct CliOutputs {
     /// Write the report as an HTML page with the recording in it to this file; `-` is stdout
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Show the page in a browser: the one that --html writes, or one that is kept with the last runs
+    #[arg(long)]
+    open: bool,
     /// Write an HdrHistogram interval log to this file: polls without a tag, the rest tagged by mode and measure; `-` is stdout
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     hlog: Option<PathBuf>,
@@ -114,7 +126,7 @@ pub(super) struct CliCommon {
 impl CliCommon {
     /// Whether anything that is asked for holds one recording alone.
     pub(super) fn takes_one_recording(&self) -> bool {
-        self.outputs.format != Format::Text || self.outputs.files().next().is_some()
+        self.outputs.format != Format::Text || self.outputs.open || self.outputs.files().next().is_some()
     }
 }
 
@@ -145,8 +157,10 @@ impl CliOutputs {
             files: self.files().map(|(format, path)| (format, path.clone())).collect(),
             stdout: Some(self.format),
             gates: self.fail_on.clone(),
+            project_gates: Vec::new(),
             strict: self.strict,
             redact: self.redact,
+            open: self.open,
             full: self.full,
         }
     }

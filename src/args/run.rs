@@ -61,7 +61,7 @@ impl CliRun {
         if self.scenarios.len() > 1 && is_for_one {
             return Err((
                 ErrorKind::ArgumentConflict,
-                "a file, a baseline or a format other than text takes one recording, and each scenario makes one: run them one at a time"
+                "a file, a page, a baseline or a format other than text takes one recording, and each scenario makes one: run them one at a time"
                     .to_owned(),
             ));
         }

@@ -30,7 +30,7 @@ fn answer(request: &CompareRequest, a: &Recording, b: Option<&Recording>) -> Res
         }
         _ => modes_of_one(a, &request.modes, &request.a)?,
     };
-    outcome::check_groups(&request.gates, b.unwrap_or(a))?;
+    outcome::check_groups(request.gates.iter(), b.unwrap_or(a))?;
     compared.gates = request.gates.iter().map(|gate| gate.judge(&b.unwrap_or(a).runs)).collect();
     Ok(compared)
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use pollscope_base::reason;
 use rustix::io::Errno;
 
+use crate::config::ConfigError;
 use crate::escape::{escape, escape_path};
 use crate::exit::Exit;
 use crate::explain::NoExplanation;
@@ -29,6 +30,10 @@ use crate::stderr::Lines;
 pub enum CmdError {
     #[error("{0}")]
     Scenario(#[source] ScenarioError),
+    #[error("{0}")]
+    Config(#[source] ConfigError),
+    #[error("cannot find the working folder: {}; go to one that is there", reason(.0))]
+    Folder(#[source] io::Error),
     #[error("{0}")]
     Gate(#[source] GateError),
     #[error("{0}")]
@@ -129,6 +134,7 @@ impl CmdError {
         };
         match self {
             CmdError::Scenario(error) => begun(error.lines()),
+            CmdError::Config(error) => begun(error.lines()),
             CmdError::Gate(error) => begun(error.lines().to_vec()),
             error => begun(vec![error.to_string()]),
         }
@@ -138,6 +144,7 @@ impl CmdError {
     pub fn exit(&self) -> Exit {
         match self {
             CmdError::Scenario(_)
+            | CmdError::Config(_)
             | CmdError::Gate(_)
             | CmdError::Explanation(_)
             | CmdError::NotInLog { .. }
@@ -152,6 +159,7 @@ impl CmdError {
             | CmdError::OpenFiles { .. }
             | CmdError::Threads { .. }
             | CmdError::Signals(_)
+            | CmdError::Folder(_)
             | CmdError::Read { .. }
             | CmdError::NoBaseline { .. }
             | CmdError::NotKept { .. }

@@ -15,26 +15,42 @@ const MOST_BYTES: u64 = 4 << 20;
 /// Lines shown: the one before, and the line itself.
 const LINES: u32 = 2;
 
-/// The code at `file:line`, if that was last changed before `began`.
-pub(super) fn of(place: &str, began: SystemTime) -> Option<Excerpt> {
+/// The code at `file:line`, if that was last changed before `began`. `more`: folders to look in, besides the working one.
+pub(super) fn of(place: &str, began: SystemTime, more: &[PathBuf]) -> Option<Excerpt> {
     let (file, line) = place.rsplit_once(':')?;
     let line: u32 = line.parse().ok()?;
-    let path = find(Path::new(file), &std::env::current_dir().ok()?)?;
+    let path = find(Path::new(file), &std::env::current_dir().ok()?, more)?;
     let metadata = fs::metadata(&path).ok()?;
     if !metadata.is_file() || metadata.len() > MOST_BYTES || metadata.modified().ok()? > began {
         return None;
     }
     let lines = read(&path, line)?;
-    Some(Excerpt { lines: dedented(lines) })
+    Some(Excerpt { lines: dedented(lines), link: Some(uri(&path)) })
 }
 
-/// A source below the folder, or below one above it up to the root of its repository.
-fn find(file: &Path, from: &Path) -> Option<PathBuf> {
+/// The file as a terminal can open it. With the machine's name, by which a terminal elsewhere knows that it has no such file.
+fn uri(path: &Path) -> String {
+    use std::os::unix::ffi::OsStrExt;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let escaped = |bytes: &[u8], also: &[u8]| -> String {
+        let part = |&byte: &u8| match byte {
+            byte if plain(byte) || also.contains(&byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        };
+        bytes.iter().map(part).collect()
+    };
+    let host = escaped(rustix::system::uname().nodename().to_bytes(), b"");
+    format!("file://{host}{}", escaped(path.as_os_str().as_bytes(), b"/"))
+}
+
+/// A source below the folder, or below one above it up to the root of its repository, or below one of `more`.
+fn find(file: &Path, from: &Path, more: &[PathBuf]) -> Option<PathBuf> {
     let is_plain = |part| matches!(part, Component::Normal(_) | Component::RootDir);
     if file.extension()? != "rs" || !file.components().all(is_plain) {
         return None;
     }
-    let roots: Vec<PathBuf> = roots(from).filter_map(|root| fs::canonicalize(root).ok()).collect();
+    let roots = roots(from).chain(more.iter().map(PathBuf::as_path));
+    let roots: Vec<PathBuf> = roots.filter_map(|root| fs::canonicalize(root).ok()).collect();
     // What a link leads out of the folder to is not in it.
     let is_in =
         |path: &PathBuf| roots.iter().any(|root| path.starts_with(root)) && path.extension().is_some_and(|e| e == "rs");
@@ -89,7 +105,7 @@ mod tests {
         fs::write(inside.join("src/secret.key"), "secret").expect("written");
         fs::write(&outside, "secret").expect("written");
         std::os::unix::fs::symlink(&outside, inside.join("src/link.rs")).expect("a link");
-        let found = |file: &str| find(Path::new(file), &inside).is_some();
+        let found = |file: &str| find(Path::new(file), &inside, &[]).is_some();
         assert!(found("src/main.rs"));
         assert!(found(inside.join("src/main.rs").to_str().expect("text")), "as the compiler was given it");
         for file in
@@ -97,9 +113,15 @@ mod tests {
         {
             assert!(!found(file), "{file}");
         }
-        assert!(find(Path::new("src/main.rs"), &inside.join("src")).is_none(), "no repository says what is around it");
+        assert!(
+            find(Path::new("src/main.rs"), &inside.join("src"), &[]).is_none(),
+            "no repository says what is around it"
+        );
         fs::create_dir(inside.join(".git")).expect("a folder");
-        assert!(find(Path::new("src/main.rs"), &inside.join("src")).is_some());
+        assert!(find(Path::new("src/main.rs"), &inside.join("src"), &[]).is_some());
+        let elsewhere = tempfile::tempdir().expect("a folder");
+        let here = |more: &[PathBuf]| find(Path::new("src/main.rs"), elsewhere.path(), more);
+        assert!(here(&[]).is_none() && here(&[inside]).is_some(), "where the project says that code is");
     }
 
     #[test]
@@ -119,9 +141,15 @@ mod tests {
         let folder = root();
         let place = "src/cmd/excerpt.rs:1";
         assert!(folder.join("src/cmd/excerpt.rs").exists());
-        assert!(of(place, later()).is_some());
-        assert!(of(place, SystemTime::UNIX_EPOCH).is_none());
-        assert!(of("src/cmd/excerpt.rs", later()).is_none() && of("src/cmd/excerpt.rs:x", later()).is_none());
+        assert!(of(place, later(), &[]).is_some());
+        assert!(of(place, SystemTime::UNIX_EPOCH, &[]).is_none());
+        assert!(of("src/cmd/excerpt.rs", later(), &[]).is_none() && of("src/cmd/excerpt.rs:x", later(), &[]).is_none());
+    }
+
+    #[test]
+    fn a_path_becomes_a_link_of_plain_letters() {
+        let uri = uri(Path::new("/a b/\u{1b}ü.rs"));
+        assert!(uri.starts_with("file://") && uri.ends_with("/a%20b/%1B%C3%BC.rs"), "{uri}");
     }
 
     /// Where tests run.

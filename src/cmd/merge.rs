@@ -22,7 +22,7 @@ const SYNC_WITHIN: Duration = Duration::from_secs(1);
 pub(super) fn execute(request: &MergeRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
     let used = request.inputs.iter().chain([&request.output]).map(PathBuf::as_path);
     let scenario = scenario(request);
-    outcome::check_gates(&request.common.outputs.gates, &scenario.settings)?;
+    outcome::check_gates(request.common.outputs.all_gates(), &scenario.settings)?;
     check_reports(&request.common.outputs, used)?;
     let session = Session::start(&request.common, terminal)?;
     if request.follow && !terminal.quiet && is_terminal() {
@@ -69,7 +69,7 @@ fn scenario(request: &MergeRequest) -> Scenario {
             modes: vec![request.mode],
             rounds: 1,
             warmup: 0,
-            slow_poll: request.slow_poll,
+            slow_poll: request.slow_poll.unwrap_or(MergeRequest::SLOW_POLL),
             witness: WitnessSettings {
                 lag: Some(Duration::from_millis(10)),
                 response: Some(ResponseSettings { every: Duration::from_millis(10), connections: 1 }),

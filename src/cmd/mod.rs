@@ -28,7 +28,10 @@ mod targets;
 pub use self::error::CmdError;
 use self::output::Terminal;
 use crate::args::{Command, Request};
+use crate::config::{self, Config};
+use crate::escape::escape_path;
 use crate::exit::Exit;
+use crate::stderr::say;
 
 /// Does what was asked.
 ///
@@ -36,9 +39,10 @@ use crate::exit::Exit;
 /// When the command fails; reports that are written already stay.
 pub fn execute(request: Request) -> Result<Exit, CmdError> {
     signals::outlive_size_limit().map_err(CmdError::Signals)?;
-    let Request { command, color, quiet, typed } = request;
-    let terminal = &Terminal { color, quiet, typed };
+    let Request { mut command, color, quiet, no_config, typed } = request;
     let redacts = command.redacts();
+    let config = if no_config || !takes_config(&command) { Config::default() } else { project(&mut command, quiet)? };
+    let terminal = &Terminal { color, quiet, typed, source_roots: config.source_roots };
     let done = match command {
         Command::Run(request) => run::execute(&request, terminal),
         Command::Merge(request) => merge::execute(&request, terminal),
@@ -53,4 +57,30 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
         Command::Print(text) => show::text(&text, terminal),
     };
     done.map_err(|error| if redacts { error.redacted() } else { error })
+}
+
+/// Whether what a project says goes for it.
+fn takes_config(command: &Command) -> bool {
+    matches!(command, Command::Run(_) | Command::Merge(_) | Command::Report(_))
+}
+
+/// Lets what the project says count where the command line says nothing else.
+fn project(command: &mut Command, quiet: bool) -> Result<Config, CmdError> {
+    let folder = std::env::current_dir().map_err(CmdError::Folder)?;
+    let mut config = config::load(&folder).map_err(CmdError::Config)?;
+    let counts = !config.fail_on.is_empty() || (config.slow.is_some() && matches!(command, Command::Merge(_)));
+    if let Some(path) = config.path.as_ref().filter(|_| counts && !quiet && !command.redacts()) {
+        say(format!("note: `{}` counts as well; `--no-config` leaves it out", escape_path(path)));
+    }
+    let gates = std::mem::take(&mut config.fail_on);
+    match command {
+        Command::Run(request) => request.common.outputs.project_gates = gates,
+        Command::Merge(request) => {
+            request.common.outputs.project_gates = gates;
+            request.slow_poll = request.slow_poll.or(config.slow);
+        }
+        Command::Report(request) => request.outputs.project_gates = gates,
+        _ => {}
+    }
+    Ok(config)
 }

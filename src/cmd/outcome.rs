@@ -36,20 +36,26 @@ pub(super) fn of_recording(recording: &Recording, strict: bool) -> Exit {
 }
 
 /// That gates speak of groups that the recording has.
-pub(super) fn check_groups(gates: &[gate::Gate], recording: &Recording) -> Result<(), CmdError> {
+pub(super) fn check_groups<'g>(
+    mut gates: impl Iterator<Item = &'g gate::Gate>,
+    recording: &Recording,
+) -> Result<(), CmdError> {
     let known: BTreeSet<&str> = recording.runs.iter().map(|run| run.group.as_str()).collect();
     let known: Vec<&str> = known.into_iter().collect();
-    gates.iter().try_for_each(|gate| gate.check_groups(&known)).map_err(CmdError::Gate)
+    gates.try_for_each(|gate| gate.check_groups(&known)).map_err(CmdError::Gate)
 }
 
 /// That gates speak of modes that the scenario will run, and of what those runs can tell.
-pub(super) fn check_gates(gates: &[gate::Gate], settings: &Settings) -> Result<(), CmdError> {
+pub(super) fn check_gates<'g>(
+    mut gates: impl Iterator<Item = &'g gate::Gate>,
+    settings: &Settings,
+) -> Result<(), CmdError> {
     let modes: Vec<&str> = settings.modes.iter().map(|mode| mode.as_str()).collect();
     let check = |gate: &gate::Gate| {
         gate.check_groups(&modes)?;
         gate.check_known(|metric| settings.why_unknown(metric))
     };
-    gates.iter().try_for_each(check).map_err(CmdError::Gate)
+    gates.try_for_each(check).map_err(CmdError::Gate)
 }
 
 /// How a command ends in which only gates can fail.

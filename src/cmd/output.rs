@@ -1,23 +1,27 @@
 //! Writes reports to stdout and to files.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use pollscope_base::reason;
 use rustix::fs::OFlags;
 use tempfile::NamedTempFile;
 
 use super::targets::is_stdout;
-use super::{CmdError, excerpt, summary};
+use super::{CmdError, excerpt, kept, summary};
 use crate::answer::answer;
 use crate::args::{Color, Outputs};
+use crate::escape::escape_path;
 use crate::pipeline::folder_of;
 use crate::recording::{Recording, Run};
+use crate::redact::HIDDEN;
 use crate::report::Style;
 use crate::report::answer::{first_line, render as render_answer};
 use crate::report::{Format, files, render};
+use crate::stderr::say;
 
 /// The width of a report that goes to no terminal.
 const PLAIN_WIDTH: usize = 100;
@@ -30,6 +34,8 @@ pub(super) struct Terminal {
     pub(super) color: Color,
     pub(super) quiet: bool,
     pub(super) typed: Vec<String>,
+    /// Where code is looked for, besides the working folder.
+    pub(super) source_roots: Vec<PathBuf>,
 }
 
 impl Terminal {
@@ -63,6 +69,31 @@ impl Terminal {
             None => Ok(vec![(PathBuf::from("-"), render(recording, format, style)?)]),
         })
         .and(summary::append(recording, outputs))
+        .and_then(|()| if outputs.open { self.open(recording, outputs) } else { Ok(()) })
+    }
+
+    /// Shows the page in a browser. What cannot be shown is written all the same: that is no failure.
+    fn open(&self, recording: &Recording, outputs: &Outputs) -> Result<(), CmdError> {
+        let is_file = |(format, path): &&(Format, PathBuf)| *format == Format::Html && path != Path::new("-");
+        let path = match outputs.files.iter().find(is_file) {
+            Some((_, path)) => path.clone(),
+            None => {
+                let path = kept::page().map_err(CmdError::unwritable("page.html"))?;
+                let written = files(recording, Format::Html, &path, &FILE).map_err(CmdError::unwritable(&path))?;
+                written.iter().try_for_each(|(path, text)| self.write(path, text))?;
+                path
+            }
+        };
+        let shown = if outputs.redact { HIDDEN.into() } else { escape_path(&path) };
+        match open::that_detached(&path) {
+            Ok(()) if self.quiet => {}
+            Ok(()) => say(format!("the page is `{shown}`")),
+            Err(error) => say(format!(
+                "warning: cannot open a browser: {}; the page is `{shown}`, open it with one",
+                reason(error)
+            )),
+        }
+        Ok(())
     }
 
     /// The answer alone, with where more is; if it is to be quiet, its first line.
@@ -72,12 +103,14 @@ impl Terminal {
             return first_line(&answer, style);
         }
         let began = recording.runs.iter().filter_map(Run::started).min();
-        let excerpt = answer.shown_place().zip(began).and_then(|(place, began)| excerpt::of(place, UNIX_EPOCH + began));
+        let excerpt = answer.shown_place().zip(began);
+        let excerpt = excerpt.and_then(|(place, began)| excerpt::of(place, UNIX_EPOCH + began, &self.source_roots));
+        let excerpt = excerpt.map(|excerpt| if takes_links() { excerpt } else { excerpt.without_link() });
         let saved = saved_as.map(|name| format!("`pollscope report --full {name}`"));
         let all = saved.unwrap_or_else(|| "`--full` for all tables".to_owned());
         let explain = answer.lead.code.as_ref().map(|code| format!("`pollscope explain {code}`"));
         let more: Vec<String> =
-            [Some(all), Some("`--html FILE` for a page".to_owned()), explain].into_iter().flatten().collect();
+            [Some(all), Some("`--open` for a page".to_owned()), explain].into_iter().flatten().collect();
         render_answer(&answer, excerpt.as_ref(), &more, style)
     }
 
@@ -111,6 +144,11 @@ impl Terminal {
     pub(super) fn to_stdout(&self, text: &str) -> Result<(), CmdError> {
         self.write(Path::new("-"), text)
     }
+}
+
+/// Whether stdout is a terminal that does not choke on a link; one that knows none shows its text.
+fn takes_links() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb" && term != "linux")
 }
 
 /// Whether the terminal is not dumb, and the locale, if set, is UTF-8.

@@ -6,6 +6,7 @@ use super::targets::check_reports;
 use super::{CmdError, load, outcome};
 use crate::args::ReportRequest;
 use crate::exit::Exit;
+use crate::gate;
 use crate::interval_log::IntervalLog;
 use crate::recording::Recording;
 use crate::redact::{HIDDEN, redact};
@@ -22,8 +23,10 @@ pub(super) fn execute(request: &ReportRequest, terminal: &Terminal) -> Result<Ex
 
 fn report(mut recording: Recording, request: &ReportRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
     let outputs = &request.outputs;
-    outcome::check_groups(&outputs.gates, &recording)?;
-    let gates = outputs.gates.iter().map(|gate| gate.judge(&recording.runs));
+    outcome::check_groups(outputs.all_gates(), &recording)?;
+    // A gate of the project may have been judged when the recording was made.
+    let is_new = |gate: &&gate::Gate| recording.gates.iter().all(|known| known.expr != gate.to_string());
+    let gates: Vec<_> = outputs.all_gates().filter(is_new).map(|gate| gate.judge(&recording.runs)).collect();
     recording.gates.extend(gates);
     let recording = if outputs.redact { redact(recording) } else { recording };
     terminal.report(&recording, outputs, saved_as(request).as_deref())?;

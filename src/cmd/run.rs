@@ -15,7 +15,7 @@ use crate::stderr::say;
 pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
     let scenarios = scenarios(request)?;
     let outputs = &request.common.outputs;
-    scenarios.iter().try_for_each(|scenario| outcome::check_gates(&outputs.gates, &scenario.settings))?;
+    scenarios.iter().try_for_each(|scenario| outcome::check_gates(outputs.all_gates(), &scenario.settings))?;
     let is_builtin = |name: &str| builtin::BUILTIN.iter().any(|(known, _)| *known == name);
     check_reports(outputs, request.scenarios.iter().filter(|name| !is_builtin(name)).map(Path::new))?;
     let baseline = Baseline::of(request, &scenarios, terminal)?;

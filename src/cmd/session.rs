@@ -95,7 +95,7 @@ impl<'a> Session<'a> {
         observer.finish();
         let runs = runs.map_err(CmdError::Run)?;
         let expected = if judge { scenario.expect.as_slice() } else { &[] };
-        let gates = expected.iter().chain(&outputs.gates).map(|gate| gate.judge(&runs)).collect();
+        let gates = expected.iter().chain(outputs.all_gates()).map(|gate| gate.judge(&runs)).collect();
         let recording = Recording {
             environment: environment(self.common.console.is_some(), self.terminal.typed.clone()),
             scenario: Some(outcome::scenario_info(scenario)),

@@ -12,13 +12,15 @@ pub enum Topic {
     Formats,
     /// The keys of scenarios and `--set`.
     Settings,
+    /// The keys of `pollscope.toml`.
+    Config,
     /// The words of reports.
     Glossary,
 }
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Topic; 4] = [Topic::Gates, Topic::Formats, Topic::Settings, Topic::Glossary];
+    pub const ALL: [Topic; 5] = [Topic::Gates, Topic::Formats, Topic::Settings, Topic::Config, Topic::Glossary];
 
     /// Its name on the command line.
     pub fn as_str(self) -> &'static str {
@@ -26,6 +28,7 @@ impl Topic {
             Topic::Gates => "gates",
             Topic::Formats => "formats",
             Topic::Settings => "settings",
+            Topic::Config => "config",
             Topic::Glossary => "glossary",
         }
     }
@@ -40,6 +43,7 @@ impl Topic {
         match self {
             Topic::Gates => format!("# gates: what `--fail-on` and `[expect]` take\n\n```\n{GATES}\n```\n\n{JUDGED}"),
             Topic::Formats => FORMATS.to_owned(),
+            Topic::Config => CONFIG.to_owned(),
             Topic::Settings => format!("# settings: the keys of a scenario and of `--set`\n\n{SET}\n{SETTINGS}"),
             Topic::Glossary => {
                 let rows = GLOSSARY.iter().map(|term| format!("| {} | {} |\n", term.name, term.text));
@@ -52,6 +56,8 @@ impl Topic {
 const HEADER: &str = "| word | meaning |\n|---|---|\n";
 
 const FORMATS: &str = include_str!("formats.md");
+
+const CONFIG: &str = include_str!("config.md");
 
 const SET: &str = "`--set KEY=VALUE` gives a key another value for one run, such as `--set merge.inputs=20` or \
     `--set merge.sink.kind=fifo`; it may be repeated. `--mode`, `--rounds`, `--warmup` and `--slow` set `modes`, `rounds`, `warmup` and \

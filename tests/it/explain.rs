@@ -103,6 +103,7 @@ fn topics_fit_the_page_and_commands_have_their_help() {
         ("gates", "--fail-on 'offloaded.lag.p99 < 0.1 * naive.lag.p99'"),
         ("formats", "\nmarkdown  "),
         ("settings", "\nmerge.sink.sync_every  "),
+        ("config", "\nfail_on  "),
         ("glossary", "\nloop lag "),
     ] {
         for columns in ["60", "100"] {
@@ -136,7 +137,7 @@ fn topics_fit_the_page_and_commands_have_their_help() {
     }
     assert_eq!(stdout(&folder.run("help")), stdout(&folder.run("--help")));
     let cases: &[(&str, &[&str])] = &[
-        ("help zzzzzz", &["cannot help with `zzzzzz`", "`gates`, `formats`, `settings`, `glossary`"]),
+        ("help zzzzzz", &["cannot help with `zzzzzz`", "`gates`, `formats`, `settings`, `config`, `glossary`"]),
         ("help gaets", &["did you mean `pollscope help gates`?"]),
         ("help PS001", &["did you mean `pollscope explain PS001`?"]),
     ];

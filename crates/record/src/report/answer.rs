@@ -15,11 +15,23 @@ const MOST_LINES: usize = 15;
 pub struct Excerpt {
     /// Each with its number; the last one is the line itself.
     pub lines: Vec<(u32, String)>,
+    /// Where the file is, as a URI that a terminal can open.
+    pub link: Option<String>,
+}
+
+impl Excerpt {
+    /// The same, for a terminal that takes no links.
+    pub fn without_link(self) -> Excerpt {
+        Excerpt { link: None, ..self }
+    }
 }
 
 /// The answer, each line ended by a newline. `more`: commands that show more, each a hint.
 pub fn render(answer: &Answer, excerpt: Option<&Excerpt>, more: &[String], style: &Style) -> String {
-    let head = head(answer, style);
+    let mut head = head(answer, style);
+    if let (Some(first), Some(link)) = (head.first_mut(), excerpt.and_then(|excerpt| excerpt.link.as_deref())) {
+        first.link(Ink::Bad, link);
+    }
     let code =
         excerpt.filter(|_| answer.shown_place().is_some()).map_or(Vec::new(), |excerpt| code(excerpt, answer, style));
     // Without the code, where it was seen has no line of its own to stand on.

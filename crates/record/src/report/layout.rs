@@ -54,6 +54,8 @@ impl Ink {
 #[derive(Debug, Clone, Default)]
 pub struct Line {
     spans: Vec<(Ink, String)>,
+    /// What the pieces of one ink lead to.
+    link: Option<(Ink, String)>,
 }
 
 impl Line {
@@ -112,6 +114,13 @@ impl Line {
         self
     }
 
+    /// Makes all that has this ink lead to `uri`, where the page has colours: in the way that terminals know as OSC 8. Of a URI that
+    /// has anything but plain ASCII in it, nothing becomes of it.
+    pub fn link(&mut self, ink: Ink, uri: &str) {
+        let is_plain = uri.chars().all(|c| c.is_ascii_graphic());
+        self.link = is_plain.then(|| (ink, uri.to_owned()));
+    }
+
     /// Display columns.
     pub fn width(&self) -> usize {
         self.spans.iter().map(|(_, text)| width(text)).sum()
@@ -126,8 +135,11 @@ impl Line {
         for (ink, text) in &self.spans {
             let text = if style.unicode { text.clone() } else { to_ascii(text) };
             if style.color && *ink != Ink::Plain {
+                let uri = self.link.as_ref().filter(|(linked, _)| linked == ink).map(|(_, uri)| uri);
+                let (start, end) =
+                    uri.map_or_else(Default::default, |uri| (format!("\u{1b}]8;;{uri}\u{1b}\\"), "\u{1b}]8;;\u{1b}\\"));
                 let ink = ink.style();
-                out.push_str(&format!("{ink}{text}{ink:#}"));
+                out.push_str(&format!("{start}{ink}{text}{ink:#}{end}"));
             } else {
                 out.push_str(&text);
             }
@@ -286,6 +298,18 @@ mod tests {
         let text = "µ…·—─━●│█▌日é";
         assert_eq!(to_ascii(text), "u~---=o|##???");
         assert_eq!(Line::new().text(Ink::Good, "≥ 3 µs").finish(&ASCII), "> 3 us");
+    }
+
+    #[test]
+    fn a_link_leads_from_its_ink_alone_and_only_where_there_is_colour() {
+        let mut line = Line::new().text(Ink::Bad, "x").text(Ink::Plain, "y");
+        line.link(Ink::Bad, "file://host/x");
+        assert_eq!(line.clone().finish(&PLAIN), "xy");
+        let coloured = line.finish(&Style { color: true, ..PLAIN });
+        assert_eq!(coloured, "\u{1b}]8;;file://host/x\u{1b}\\\u{1b}[1m\u{1b}[31mx\u{1b}[0m\u{1b}]8;;\u{1b}\\y");
+        let mut line = Line::new().text(Ink::Bad, "x");
+        line.link(Ink::Bad, "file:///\u{1b}]0;title\u{7}");
+        assert!(!line.finish(&Style { color: true, ..PLAIN }).contains("]0;"), "nothing but a link gets out");
     }
 
     #[test]

@@ -4,14 +4,12 @@ use crate::fixture::{MS, blocked, recording, recording_of, run};
 use crate::recording::Recording;
 
 fn more() -> Vec<String> {
-    ["`pollscope report --full last`", "`--html FILE` for a page", "`pollscope explain PS001`"]
-        .map(str::to_owned)
-        .to_vec()
+    ["`pollscope report --full last`", "`--open` for a page", "`pollscope explain PS001`"].map(str::to_owned).to_vec()
 }
 
 fn excerpt() -> Excerpt {
     let long = format!("        self.file.write_all(batch){}", " // and so on".repeat(20));
-    Excerpt { lines: vec![(40, "pub fn write(&mut self) {".to_owned()), (41, long)] }
+    Excerpt { link: None, lines: vec![(40, "pub fn write(&mut self) {".to_owned()), (41, long)] }
 }
 
 fn style(width: usize) -> Style {
@@ -81,13 +79,26 @@ fn code_stands_below_the_place_and_the_looks_behind_it_or_below() {
     }
     let mut answer = answer(&recording);
     answer.seen = Some(Seen { looks: Some((3, 4)), caller: None });
-    let short = Excerpt { lines: vec![(41, "file.sync_all()?;".to_owned())] };
+    let short = Excerpt { link: None, lines: vec![(41, "file.sync_all()?;".to_owned())] };
     let text = render(&answer, Some(&short), &[], &style(80));
     assert!(text.contains("\n   41 │ file.sync_all()?;  ← 3 of 4 looks here\n"), "{text}");
     let text = render(&answer, Some(&excerpt()), &[], &style(80));
     assert!(text.contains("\n      │ ↑ 3 of 4 looks here\n"), "{text}");
     let text = render(&answer, None, &[], &style(80));
     assert!(text.contains("\n  seen: 3 of 4 looks here\n"), "{text}");
+}
+
+#[test]
+fn the_place_leads_to_its_file_and_nothing_else_does() {
+    let answer = answer(&recording());
+    let place = answer.shown_place().expect("a place").to_owned();
+    let linked = Excerpt { link: Some("file://host/src/sink.rs".to_owned()), ..excerpt() };
+    let text = render(&answer, Some(&linked), &more(), &Style { color: true, ..style(100) });
+    assert_eq!(text.matches("\u{1b}]8;;file://host/src/sink.rs\u{1b}\\").count(), 1, "{text}");
+    let (_, shown) = text.split_once("\u{1b}\\").expect("a link");
+    assert!(shown.split("\u{1b}]8;;").next().is_some_and(|shown| shown.contains(&place)), "{text:?}");
+    let plain = render(&answer, Some(&linked), &more(), &style(100));
+    assert_eq!(plain, render(&answer, Some(&excerpt()), &more(), &style(100)), "without colours there are no links");
 }
 
 #[test]
