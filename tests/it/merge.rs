@@ -100,7 +100,7 @@ fn a_line_is_delivered_when_it_is_whole() {
     file.write_all(b"f\nlast").expect("written");
     wait_until("the completed line", || folder.read("out") == b"whole\nhalf\n");
     send(&child, Signal::TERM);
-    assert_ends(&finish(child), 143, &[]);
+    assert_ends(&finish(child), 0, &[]);
     assert_eq!(folder.read("out"), b"whole\nhalf\nlast\n", "what is left at the end is delivered");
     assert_eq!(merge_of(&json(&folder))["unterminated"], 1);
 }

@@ -16,7 +16,7 @@ use crate::advice::advice_for;
 use crate::blockers::{Blocker, blockers};
 use crate::by_group::{ByGroup, by_group};
 use crate::recording::{Dist, Finding, Run, Site, Verdict};
-use crate::units::{format_count, format_ns, format_ratio, format_round_ns, plural};
+use crate::units::{format_count, format_ns, format_range, format_ratio, format_round_ns, plural};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -274,11 +274,11 @@ fn blocked_at(blocker: &Blocker, mode: &ByGroup) -> Option<Found> {
     let cause = blocker.cause.map_or(String::new(), |cause| format!(", cause {cause}"));
     let waited = match (blocker.waits, blocker.wait_ns, blocker.wait_most_ns) {
         (Some(waits), Some(ns), Some(most)) if waits > 0 => {
-            let most = if most > ns { format!(" to {}", format_ns(most)) } else { String::new() };
+            let waited = format_range(ns, most.max(ns));
             // Each task waits for one poll once; behind several, one task may have waited as often.
             match blocker.polls {
-                1 => format!("; {} waited {}{most} in all", plural(waits, "task"), format_ns(ns)),
-                _ => format!("; {} of {}{most} in all", plural(waits, "wait"), format_ns(ns)),
+                1 => format!("; {} waited {waited} in all", plural(waits, "task")),
+                _ => format!("; {} of {waited} in all", plural(waits, "wait")),
             }
         }
         _ => String::new(),

@@ -93,6 +93,36 @@ pub fn format_ns(ns: u64) -> String {
     unreachable!("seconds take every value")
 }
 
+/// A range in one unit, that of its upper end, as [`format_ns`] has it; in two where the lower end is too small for that, and as one
+/// value where both ends are shown as one.
+///
+/// ```
+/// use pollscope_record::units::format_range;
+/// assert_eq!(format_range(904_000_000, 1_200_000_000), "0.904 to 1.20 s");
+/// assert_eq!(format_range(2_700_000_000, 4_320_000_000), "2.70 to 4.32 s");
+/// assert_eq!(format_range(12_000, 2_000_000_000), "12.0 µs to 2.00 s");
+/// assert_eq!(format_range(2_000_000_000, 2_000_000_001), "2.00 s");
+/// ```
+pub fn format_range(low_ns: u64, high_ns: u64) -> String {
+    let (low, high) = (format_ns(low_ns), format_ns(high_ns));
+    let scale = match high.split_once(' ') {
+        _ if low == high => return high,
+        Some((_, "µs")) => 1e3,
+        Some((_, "ms")) => 1e6,
+        Some((_, "s")) => 1e9,
+        _ => 1.0,
+    };
+    let value = low_ns as f64 / scale;
+    let is_whole = scale == 1.0;
+    match value {
+        _ if is_whole => format!("{low_ns} to {high}"),
+        // Three digits behind the point would be less than three that count.
+        value if value < 0.1 => format!("{low} to {high}"),
+        value if value < 1.0 => format!("{value:.3} to {high}"),
+        value => format!("{} to {high}", three_digits(value)),
+    }
+}
+
 /// [`format_ns`] for round values: without decimals that are 0, as on an axis: `1 µs`, `1.5 s`, `100 ms`.
 ///
 /// ```

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use pollscope_probe::{Probe, ProbeBuilder, TOKIO_UNSTABLE};
+use pollscope_probe::{Probe, TOKIO_UNSTABLE};
 use tokio::runtime::Builder;
 
 use crate::support::{Kept, LONG, OnDrop, install, patient, wait_until};
@@ -14,17 +14,30 @@ const CLOSURES: u64 = 16;
 
 /// Closures of a pool wait here until it opens.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Gate(Arc<(Mutex<bool>, Condvar)>);
+pub(crate) struct Gate(Arc<(Mutex<Waiting>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    is_open: bool,
+    came: u64,
+}
 
 impl Gate {
     pub(crate) fn pass(&self) {
-        let (is_open, opened) = &*self.0;
-        drop(opened.wait_while(is_open.lock().unwrap(), |is_open| !*is_open).unwrap());
+        let (waiting, opened) = &*self.0;
+        let mut waiting = waiting.lock().unwrap();
+        waiting.came += 1;
+        drop(opened.wait_while(waiting, |waiting| !waiting.is_open).unwrap());
     }
 
     pub(crate) fn open(&self) {
-        *self.0.0.lock().unwrap() = true;
+        self.0.0.lock().unwrap().is_open = true;
         self.0.1.notify_all();
+    }
+
+    /// Waits until so many came: a thread that a busy machine has not let begin yet leaves its closure queued.
+    fn wait_for(&self, closures: u64) {
+        wait_until("they did not begin", || self.0.0.lock().unwrap().came >= closures);
     }
 }
 
@@ -33,10 +46,6 @@ fn both(threads: u64) -> [Builder; 2] {
         builder.worker_threads(2).max_blocking_threads(usize::try_from(threads).unwrap());
         builder
     })
-}
-
-fn noting(kept: &Kept) -> ProbeBuilder {
-    Probe::builder().slow_poll_threshold(THRESHOLD).log_to(kept.clone())
 }
 
 /// Every task waits, no poll is slow, and a file is read when the pool has a thread for it.
@@ -61,7 +70,8 @@ fn a_pool_that_stays_full_is_said_when_it_begins_and_when_it_is_over() {
                 tokio::task::spawn_blocking(move || gate.pass());
             }
             let read = tokio::task::spawn_blocking(|| std::fs::read("/dev/null"));
-            // Not before all of them are queued: how many are is in the line.
+            // Not before all of them are queued or have begun: how many are is in the line.
+            gate.wait_for(THREADS);
             probe.set_slow_poll_threshold(THRESHOLD).unwrap();
             read.await.unwrap().unwrap();
         });
@@ -94,13 +104,15 @@ fn a_pool_that_stays_full_is_said_when_it_begins_and_when_it_is_over() {
 fn a_pool_that_is_busy_is_not_said_to_be_full() {
     for builder in both(THREADS) {
         let (kept, gate) = (Kept::default(), Gate::default());
-        let (runtime, probe) = install(builder, noting(&kept));
+        let (runtime, probe) = install(builder, patient().log_to(kept.clone()));
         runtime.block_on(async {
             let spawn = |_| {
                 let gate = gate.clone();
                 tokio::task::spawn_blocking(move || gate.pass())
             };
             let closures: Vec<_> = (0..THREADS).map(spawn).collect();
+            gate.wait_for(THREADS);
+            probe.set_slow_poll_threshold(THRESHOLD).unwrap();
             // The loop waits: what the pool is at is known from then on, and that lasts.
             tokio::time::sleep(THRESHOLD * 3).await;
             let pool = probe.snapshot().blocking_pool;

@@ -30,7 +30,7 @@ impl Excerpt {
 pub fn render(answer: &Answer, excerpt: Option<&Excerpt>, more: &[String], style: &Style) -> String {
     let mut head = head(answer, style);
     if let (Some(first), Some(link)) = (head.first_mut(), excerpt.and_then(|excerpt| excerpt.link.as_deref())) {
-        first.link(Ink::Bad, link);
+        first.link(Ink::Place, link);
     }
     let code =
         excerpt.filter(|_| answer.shown_place().is_some()).map_or(Vec::new(), |excerpt| code(excerpt, answer, style));
@@ -72,7 +72,7 @@ pub fn first_line(answer: &Answer, style: &Style) -> String {
     let Item { mark, place, words, code } = &answer.lead;
     let line = gates::mark(*mark, style.unicode);
     let line =
-        place.as_deref().map_or(line.clone(), |place| line.text(Ink::Bad, place).blank(2)).text(Ink::Bold, words);
+        place.as_deref().map_or(line.clone(), |place| line.text(Ink::Place, place).blank(2)).text(Ink::Bold, words);
     let line = code.as_deref().map_or(line.clone(), |code| line.blank(1).text(Ink::Dim, &format!("[{code}]")));
     line.finish(&Style { width: usize::MAX, ..*style }) + "\n"
 }
@@ -94,7 +94,7 @@ fn item(item: &Item, is_lead: bool, style: &Style) -> Vec<Line> {
     let Item { mark, place, words, code } = item;
     let start = gates::mark(*mark, style.unicode);
     let start = match place {
-        Some(place) if is_lead => start.text(Ink::Bad, place).blank(2),
+        Some(place) if is_lead => start.text(Ink::Place, place).blank(2),
         Some(place) => start.text(Ink::Plain, place).blank(2),
         None => start,
     };

@@ -26,6 +26,8 @@ pub enum Ink {
     Good,
     /// Not as expected.
     Bad,
+    /// Where that is.
+    Place,
     /// Worth a look.
     Warn,
     /// The mode of that index.
@@ -43,7 +45,7 @@ impl Ink {
             Ink::Bold => plain.effects(Effects::BOLD),
             Ink::Title => plain.effects(Effects::BOLD | Effects::UNDERLINE),
             Ink::Good => AnsiColor::Green.on_default(),
-            Ink::Bad => AnsiColor::Red.on_default().effects(Effects::BOLD),
+            Ink::Bad | Ink::Place => AnsiColor::Red.on_default().effects(Effects::BOLD),
             Ink::Warn => AnsiColor::Yellow.on_default().effects(Effects::BOLD),
             Ink::Mode(index) => MODES[index % MODES.len()].on_default(),
         }

@@ -2,7 +2,9 @@
 
 mod text;
 
-use super::measures::{Best, Figure, MEASURES, P50, P90, P99, P999, P9999, PRICE, Percentile, RAW_LAG, factors};
+use super::measures::{
+    Best, Figure, MEASURES, P50, P90, P99, P999, P9999, PRICE, Percentile, RAW_LAG, VS_BEST_IS, factors,
+};
 use crate::answer::{Answer, Item, answer};
 use crate::blockers::{Blocker, blockers};
 use crate::by_group::{ByGroup, by_group};
@@ -119,7 +121,8 @@ fn durations(modes: &[ByGroup]) -> String {
             table.row(&row);
         }
     }
-    table.section("Durations")
+    let section = table.section("Durations");
+    if are_several && !section.is_empty() { format!("{section}\n{VS_BEST_IS}.\n") } else { section }
 }
 
 fn price(modes: &[ByGroup]) -> String {

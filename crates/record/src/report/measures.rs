@@ -63,6 +63,8 @@ pub(super) fn factors(values: &[Option<f64>], best: Best) -> Vec<String> {
 pub(super) const BEST: &str = "best";
 /// Above a column of factors.
 pub(super) const VS_BEST: &str = "vs best";
+/// Below such a column.
+pub(super) const VS_BEST_IS: &str = "vs best: how many times the best mode's p99";
 
 /// What a mode costs, besides latencies.
 pub(super) const PRICE: [Figure; 6] = [

@@ -67,10 +67,17 @@ fn ask(waiter: &ThreadRef, known: &[ThreadRef]) -> Option<Held> {
     let process = waiter.process;
     let (mut looker, mut finder) = (Looker::new(process), Finder::new(process));
     let mut namer = Namer::new(process, Vec::new(), false);
-    let look = once_it_waits(&mut looker, waiter);
-    let gathered =
-        finder.gather(waiter, &look, || true, known, |tid| known.iter().any(|of| of.tid == tid).then_some((1, 42)));
-    finder.find(&gathered.expect("it waits in a futex"), look.stack.as_ref().unwrap(), &mut namer)
+    let begin = Instant::now();
+    loop {
+        let look = once_it_waits(&mut looker, waiter);
+        let gathered =
+            finder.gather(waiter, &look, || true, known, |tid| known.iter().any(|of| of.tid == tid).then_some((1, 42)));
+        match finder.find(&gathered.expect("it waits in a futex"), look.stack.as_ref().unwrap(), &mut namer) {
+            // On a busy machine there was no time for one look.
+            Some(Held::Unknown(HolderUnknown::Bounded { looked_at: 0, .. })) if begin.elapsed() < PATIENCE => {}
+            held => return held,
+        }
+    }
 }
 
 fn once_it_waits(looker: &mut Looker, waiter: &ThreadRef) -> Look {

@@ -1,10 +1,10 @@
 //! Polls under a real CPU quota: in a control group that the test makes, where this machine lets it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pollscope_probe::{Cause, Quota};
+use pollscope_probe::{Cause, Quota, SlowPoll};
 use pollscope_stacks::quota::limited::{LimitedGroup, lift, limit};
 use pollscope_stacks::usage::Usage;
 
@@ -15,6 +15,7 @@ use crate::support::current_thread;
 const GROUP: &str = "POLLSCOPE_TEST_GROUP";
 /// On a busy machine, what others take can be more than what the quota does.
 const ATTEMPTS: usize = 5;
+const BUSY: &str = "other programs took more of the time than the quota";
 
 /// Runs the calling test in a group of its own with a quota, again and again until it succeeds; in that process, gives the group's
 /// folder once it is joined.
@@ -44,7 +45,27 @@ fn in_group(test: &str, allowed: Duration) -> Option<PathBuf> {
         }
         errors.push(String::from_utf8_lossy(&output.stderr).into_owned());
     }
+    if errors.iter().all(|error| error.contains(BUSY)) {
+        println!("SKIP: {BUSY}, each of {ATTEMPTS} times");
+        return None;
+    }
     panic!("{}", errors.join("\n"));
+}
+
+/// Fails where the quota was not what the time went for: the group's own counter says so, which the probe does not read here.
+fn assert_is_quotas(throttled_before: Duration, group: &Path, poll: &SlowPoll) {
+    let throttled = throttled(group) - throttled_before;
+    assert!(throttled >= poll.duration.mul_f64(0.6), "{BUSY}: {throttled:?} of {:?}", poll.duration);
+}
+
+/// How long the group was kept from running so far.
+fn throttled(group: &Path) -> Duration {
+    let stat = fs::read_to_string(group.join("cpu.stat")).unwrap();
+    let of = |name: &str| stat.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    match (of("throttled_usec "), of("throttled_time ")) {
+        (Some(us), _) => Duration::from_micros(us),
+        (None, ns) => Duration::from_nanos(ns.unwrap()),
+    }
 }
 
 /// Computes until this thread has had so much CPU time.
@@ -65,11 +86,13 @@ fn a_quota_that_comes_while_the_service_runs_is_the_cause() {
     // The watchdog is there, and has seen that there is none.
     runtime.block_on(async { probe.spawn("first", tokio::task::yield_now()).await.unwrap() });
     limit(&group, allowed).unwrap();
+    let (before, limited) = (throttled(&group), group.clone());
     let task = async move {
         computes_for(Duration::from_millis(30));
-        lift(&group).unwrap();
+        lift(&limited).unwrap();
     };
     let ((), poll) = run(&runtime, &probe, task).unwrap();
+    assert_is_quotas(before, &group, &poll);
     assert_eq!(poll.evidence.cause, Some(Cause::Throttled), "{poll:#?}");
     assert_eq!(poll.evidence.quota.unwrap().allowed, allowed);
 }
@@ -78,12 +101,14 @@ fn a_quota_that_comes_while_the_service_runs_is_the_cause() {
 fn a_quota_that_is_used_up_is_the_cause() {
     let Some(group) = in_group("a_quota_that_is_used_up_is_the_cause", Duration::from_millis(5)) else { return };
     let (runtime, probe) = current_thread(watching());
+    let (before, limited) = (throttled(&group), group.clone());
     let task = async move {
         computes_for(Duration::from_millis(25));
         // What is found out afterwards takes more than such a quota gives.
-        lift(&group).unwrap();
+        lift(&limited).unwrap();
     };
     let ((), poll) = run(&runtime, &probe, task).unwrap();
+    assert_is_quotas(before, &group, &poll);
     let evidence = &poll.evidence;
     assert_eq!(evidence.cause, Some(Cause::Throttled), "{poll:#?}");
     let quota = evidence.quota.as_deref().unwrap();
@@ -94,7 +119,10 @@ fn a_quota_that_is_used_up_is_the_cause() {
         assert!(quota.throttled >= run_delay / 2, "{evidence:#?}");
     }
     let said = evidence.sentence(poll.duration).unwrap();
-    assert!(said.starts_with("throttled by its CPU quota of 0.05 CPUs at "), "{said}");
+    // The watchdog shares the quota: where it saw no place for that, it says why.
+    let is_placed = said.starts_with("throttled by its CPU quota of 0.05 CPUs at ");
+    assert!(said.starts_with("throttled by its CPU quota of 0.05 CPUs"), "{said}");
+    assert!(is_placed || evidence.missing.is_some(), "{poll:#?}");
 }
 
 #[test]

@@ -22,6 +22,8 @@ const PLACE: usize = 32;
 const ROOMY: usize = 116;
 const CAUSE: usize = 15;
 const TITLE: &str = "Who blocked the loop";
+/// Before what calls a line.
+const FROM: &str = "  from ";
 
 /// Nothing where no line was seen: the slow polls themselves say as much.
 pub(super) fn who_blocked(page: &Page) -> Vec<Line> {
@@ -35,8 +37,13 @@ pub(super) fn who_blocked(page: &Page) -> Vec<Line> {
     if of_mode.is_empty() {
         return Vec::new();
     }
-    let calls = of_mode.iter().flat_map(|(_, _, rows)| rows).filter_map(|row| row.call);
-    let table = Table::of(page, calls.map(width).max().unwrap_or(0));
+    let shown = || of_mode.iter().flat_map(|(_, _, rows)| rows.iter().take(ROWS));
+    let longest_call = shown().filter_map(|row| row.call).map(width).max().unwrap_or(0);
+    let callers =
+        of_mode.iter().flat_map(|(_, _, rows)| rows.iter().take(ROWS).filter_map(|row| row.caller_among(rows)));
+    let longest_place =
+        shown().map(|row| width(&row.place())).chain(callers.map(|caller| FROM.len() + width(caller))).max();
+    let table = Table::of(page, longest_call, longest_place.unwrap_or(0));
     let mut lines = vec![table.header()];
     for (index, mode, rows) in of_mode {
         for (row, blocker) in rows.iter().take(ROWS).enumerate() {
@@ -44,8 +51,8 @@ pub(super) fn who_blocked(page: &Page) -> Vec<Line> {
             let start = Line::new().left(Ink::Mode(index), &cut(name, table.mode), table.mode);
             lines.push(table.row(start, mode, blocker));
             if let Some(caller) = blocker.caller_among(&rows) {
-                let from = cut_start(caller, table.place.saturating_sub("  from ".len() + 2));
-                lines.push(Line::new().blank(table.mode).text(Ink::Dim, &format!("  from {from}")));
+                let from = cut_start(caller, table.place.saturating_sub(FROM.len() + 2));
+                lines.push(Line::new().blank(table.mode).text(Ink::Dim, &format!("{FROM}{from}")));
             }
         }
     }
@@ -67,7 +74,7 @@ struct Table {
 }
 
 impl Table {
-    fn of(page: &Page, longest_call: usize) -> Table {
+    fn of(page: &Page, longest_call: usize, longest_place: usize) -> Table {
         let mode = if page.is_narrow() { 0 } else { page.mode_columns() };
         let has_time = !page.is_narrow();
         let has_share = page.width >= ROOMY;
@@ -78,7 +85,9 @@ impl Table {
         let cause = if room >= TITLE.len() + 2 + CAUSE { CAUSE } else { 0 };
         let room = room - cause;
         let call = Some(longest_call.min(CALL) + 2).filter(|call| room >= PLACE + call).unwrap_or(0);
-        let place = room - call;
+        // No wider than what stands there: numbers far from their names are hard to follow.
+        let least = (TITLE.len() + 2).saturating_sub(mode);
+        let place = (room - call).min((longest_place + 2).max(least));
         Table { mode, place, call, cause, has_time, has_share }
     }
 

@@ -4,7 +4,7 @@ use super::super::layout::{Ink, Line, paragraph};
 use super::{Page, WIDE};
 use crate::recording::Dist;
 use crate::report::measures::{
-    BEST, Best, MEASURES, P50, P90, P99, P999, P9999, Percentile, RAW_LAG, VS_BEST, factors,
+    BEST, Best, MEASURES, P50, P90, P99, P999, P9999, Percentile, RAW_LAG, VS_BEST, VS_BEST_IS, factors,
 };
 use crate::units::{format_count, format_ns, format_round_ns};
 
@@ -207,7 +207,7 @@ impl<'p> Table<'p> {
             parts.push(format!("●━ p50 to p99, ─┤ max, ┊ slow: {threshold}"));
         }
         if self.factor > 0 {
-            parts.push("vs best: how many times the best mode's p99".to_owned());
+            parts.push(VS_BEST_IS.to_owned());
         }
         if self.page.modes.iter().any(|mode| mode.lag.is_some()) {
             parts.push("lag corrected for coordinated omission".to_owned());

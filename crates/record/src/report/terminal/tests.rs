@@ -1,11 +1,37 @@
 use super::*;
 use crate::fixture;
-use crate::recording::Run;
+use crate::recording::{Charge, Ledger, Run};
 
 const WIDTHS: [usize; 7] = [1, 19, 40, 60, 83, 100, 200];
 
 fn plain(width: usize) -> Style {
     Style { width, color: false, unicode: true }
+}
+
+/// Numbers far from their names are hard to follow.
+#[test]
+fn a_wide_page_has_no_gap_in_its_rows() {
+    let mut recording = fixture::recording();
+    for poll in &mut recording.runs[0].slow_polls {
+        poll.blocking_line = Some("src/pipeline/sink.rs:41".into());
+    }
+    let charge = Charge {
+        waiter: "src/b.rs:2".into(),
+        culprit: "src/a.rs:1".into(),
+        tasks: 3,
+        late_tasks: 3,
+        wait_ns: 900_000_000,
+        wait_most_ns: 1_200_000_000,
+    };
+    recording.runs[0].ledger = Some(Ledger { charges: vec![charge], unattributed_ns: 2_000 });
+    let text = render(&recording, &plain(200));
+    assert!(text.contains(" 0.900 to 1.20 s\n"), "{text}");
+    for title in ["Who blocked the loop", "Who waited", "Spawn sites"] {
+        let rows: Vec<&str> =
+            text.lines().skip_while(|line| !line.starts_with(title)).take_while(|line| !line.is_empty()).collect();
+        assert!(rows.len() > 1, "{title} is there: {text}");
+        assert!(!rows.iter().any(|row| row.contains(&" ".repeat(60))), "{}", rows.join("\n"));
+    }
 }
 
 /// Recordings of every shape that a report must stand.

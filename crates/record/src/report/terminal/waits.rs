@@ -1,16 +1,18 @@
 //! Who waited: the tasks that slow polls held up, and whose they were.
 
-use super::super::layout::{Ink, Line, cut, cut_start};
+use super::super::layout::{Ink, Line, cut, cut_start, width};
 use super::Page;
 use crate::blockers::Blocker;
 use crate::recording::Ledger;
-use crate::units::{format_count, format_ns};
+use crate::units::{format_count, format_ns, format_range};
 
 /// Rows a mode.
 const ROWS: usize = 5;
 const COUNT: usize = 7;
 /// `2.29 s to 3.41 s`
 const WAITED: usize = 19;
+
+const OTHERS: &str = "behind slow polls of";
 
 /// Nothing where nobody waited for a slow poll.
 pub(super) fn who_waited(page: &Page) -> Vec<Line> {
@@ -21,14 +23,15 @@ pub(super) fn who_waited(page: &Page) -> Vec<Line> {
         return Vec::new();
     }
     let mode_columns = if page.is_narrow() { 0 } else { page.mode_columns() };
-    let place = page.width.saturating_sub(mode_columns + COUNT + WAITED) / 2;
     let title = "Who waited";
+    let room = page.width.saturating_sub(mode_columns + COUNT + WAITED) / 2;
+    let shown = || ledgers.iter().flat_map(|(_, _, ledger)| ledger.charges.iter().take(ROWS));
+    let longest = shown().flat_map(|charge| [&charge.waiter, &charge.culprit]).map(|place| width(place)).max();
+    // No wider than what stands there: numbers far from their names are hard to follow.
+    let place = room.min(longest.unwrap_or(0).max(OTHERS.len()) + 2);
     let header = Line::new().text(Ink::Title, title).blank((mode_columns + place).saturating_sub(title.len()));
-    let header = header.left(Ink::Dim, if page.is_narrow() { "behind" } else { "behind slow polls of" }, place).right(
-        Ink::Dim,
-        "waits",
-        COUNT,
-    );
+    let header =
+        header.left(Ink::Dim, if page.is_narrow() { "behind" } else { OTHERS }, place).right(Ink::Dim, "waits", COUNT);
     let mut lines = vec![header.right(Ink::Dim, "waited", WAITED)];
     let at = |text: &str| cut_start(text, place.saturating_sub(2));
     for (index, mode, ledger) in ledgers {
@@ -61,12 +64,7 @@ const NO_TASK: &str = "no task";
 
 /// How long tasks waited, where it is known, or between which bounds it lies.
 pub(in crate::report) fn format_wait(ns: u64, most_ns: u64) -> String {
-    let (least, most) = (format_ns(ns), format_ns(most_ns));
-    match ns {
-        _ if least == most => least,
-        0 => format!("≤ {most}"),
-        _ => format!("{least} to {most}"),
-    }
+    if ns == 0 && most_ns > 0 { format!("≤ {}", format_ns(most_ns)) } else { format_range(ns, most_ns) }
 }
 
 /// How long tasks waited for one line's slow polls, or the most that it can be; `None` where that cannot be seen.
