@@ -181,6 +181,11 @@ fn crate_of(frame: &Frame) -> Option<String> {
 /// A frame's function, short; its place where that is not known.
 pub(super) fn frame_name(frame: &Frame) -> String {
     match (frame.function.as_deref(), frame.file.as_deref(), frame.line) {
+        // A closure whose function is not known is at least of a file.
+        (Some(function), Some(file), _) if function.starts_with('{') => {
+            let file = file.rsplit('/').next().unwrap_or(file);
+            super::text::name(&format!("{} in {file}", short(function)))
+        }
         (Some(function), ..) => super::text::name(&short(function)),
         (None, Some(file), Some(line)) => super::text::place(&format!("{file}:{line}")),
         (None, Some(file), None) => super::text::place(file),
@@ -293,6 +298,13 @@ mod tests {
         check("a::b::f<cut::sho", "b::f<sho>");
         check("ünï::çode::größe", "çode::größe");
         check("", "");
+    }
+
+    #[test]
+    fn a_bare_closure_is_of_a_file() {
+        assert_eq!(frame_name(&frame("{async_fn#0}<a::B>", "src/sink/naive.rs")), "{async_fn#0}<B> in naive.rs");
+        assert_eq!(frame_name(&frame("a::b::{async_fn#0}", "src/sink/naive.rs")), "a::b::{async_fn#0}");
+        assert_eq!(frame_name(&frame("", "src/sink/naive.rs")), "src/sink/naive.rs:1");
     }
 
     #[test]

@@ -28,15 +28,11 @@ struct Curve {
     is_raw: bool,
 }
 
-/// Loop lag, response time and poll time.
+/// Loop lag and poll time.
 pub(super) fn section(page: &Page) -> Option<Markup> {
     let mut lag = curves(page, |mode| mode.lag.clone(), false);
     lag.extend(curves(page, |mode| mode.lag_raw.clone(), true));
-    let plots = [
-        ("Loop lag", lag),
-        ("Response time", curves(page, |mode| mode.response_time.clone(), false)),
-        ("Poll time", curves(page, |mode| mode.polls.clone(), false)),
-    ];
+    let plots = [("Loop lag", lag), ("Poll time", curves(page, |mode| mode.polls.clone(), false))];
     (!page.modes.is_empty()).then(|| {
         html! {
             p { "Read it from the right: of 1,000 cases, all but one took no longer than the line is high at 99.9 %. Loop lag is how \
@@ -58,9 +54,12 @@ pub(super) fn schedule_latency(page: &Page) -> Option<Markup> {
     })
 }
 
-/// Write latency, for the price of a fix.
-pub(super) fn write_latency(page: &Page) -> Markup {
-    plot(page, "Write latency", &curves(page, |mode| mode.write_latency.clone(), false))
+/// What a fix gains and what it costs: how soon others are answered, and how late a line is written.
+pub(super) fn gain_and_cost(page: &Page) -> Markup {
+    html! {
+        (plot(page, "Response time", &curves(page, |mode| mode.response_time.clone(), false)))
+        (plot(page, "Write latency", &curves(page, |mode| mode.write_latency.clone(), false)))
+    }
 }
 
 fn curves(page: &Page, of: Measure, is_raw: bool) -> Vec<Curve> {

@@ -39,6 +39,16 @@ impl Cell {
         Cell { content, key: value.map(|value| value.into().0), is_number: true, is_row: false }
     }
 
+    /// It has its heading with it, for where there is no room for columns.
+    fn data(&self, head: &[&str], column: usize) -> Markup {
+        let of = head.get(column).filter(|_| !self.is_row);
+        html! {
+            td class=[self.is_number.then_some("n")] data-of=[of] data-key=[self.key] colspan=[self.is_row.then_some(head.len())] {
+                (self.content)
+            }
+        }
+    }
+
     /// A text that stands for a number.
     pub(super) fn shown(text: &str, key: u64) -> Cell {
         Cell { content: html! { (text) }, key: Some(key as f64), is_number: true, is_row: false }
@@ -93,9 +103,7 @@ pub(super) fn table(label: &str, head: &[&str], rows: Vec<Vec<Cell>>) -> Markup 
                 tbody {
                     @for row in &rows[..end.unwrap_or(rows.len())] {
                         tr.more[is_more(row)] {
-                            @for cell in row {
-                                td class=[cell.is_number.then_some("n")] data-key=[cell.key] colspan=[cell.is_row.then_some(head.len())] { (cell.content) }
-                            }
+                            @for (column, cell) in row.iter().enumerate() { (cell.data(head, column)) }
                         }
                     }
                 }

@@ -125,7 +125,7 @@
         ctx.fillRect(at(from, "x"), bbox.top + bbox.height - 6 * devicePixelRatio, width, 6 * devicePixelRatio);
       }
       ctx.strokeStyle = colour("--dim")();
-      ctx.setLineDash([3 * devicePixelRatio, 4 * devicePixelRatio]);
+      ctx.setLineDash([2 * devicePixelRatio, 4 * devicePixelRatio]);
       ctx.lineWidth = devicePixelRatio;
       ctx.beginPath();
       ctx.moveTo(bbox.left, at(run.slow_poll_threshold_ns, "y"));
@@ -168,13 +168,13 @@
         y: { distr: 3, range: () => [LOWEST_NS, decades[decades.length - 1]] },
       },
       axes: [
-        { ...axis, ...named(title), space: 64, values: (_, splits) => splits.map((s) => digits(s, splits.length > 1 ? splits[1] - splits[0] : 1)) },
+        { ...axis, ...named(title), size: 30, space: 64, values: (_, splits) => splits.map((s) => digits(s, splits.length > 1 ? splits[1] - splits[0] : 1)) },
         { ...axis, ...named("duration, log scale"), size: 60, splits: () => decades, values: () => decades.map(duration), filter: (_, splits) => splits },
       ],
       series: [
         {},
         { stroke: colour("--c"), fill: () => `${colour("--c")()}33`, width: 2, paths: steps, points: { show: false } },
-        { stroke: colour("--fg"), width: 1.25, dash: [4, 3], paths: steps, points: { show: false } },
+        { stroke: colour("--fg"), width: 1.25, dash: [6, 3], paths: steps, points: { show: false } },
       ],
       cursor: {
         y: false,

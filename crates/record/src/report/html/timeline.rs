@@ -55,11 +55,18 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
 fn controls() -> Markup {
     let buttons =
         [("in", "Zoom in"), ("out", "Zoom out"), ("earlier", "Earlier"), ("later", "Later"), ("whole", "Whole run")];
+    let lines = [
+        ("solid", "the worst poll under way, from its start to its end"),
+        ("lag", "the worst loop lag, when its timer fired"),
+        ("threshold", "what counts as slow"),
+    ];
     html! {
         div.controls hidden {
-            p { "Solid is the worst poll that was under way at each moment, from its start to its end; dashed the worst lag, when its timer fired. \
-                 Shaded is when a poll was slow, and the dotted line is what counts as slow. In a gap nothing ended. Drag over a chart to zoom into \
-                 all of them; a double click shows the whole run." }
+            ul.legend {
+                @for (kind, says) in lines { li { svg.sample viewBox="0 0 34 10" aria-hidden="true" { path.(kind) d="M1 5H33" {} } (says) } }
+                li { svg.sample viewBox="0 0 34 10" aria-hidden="true" { rect.slow width="34" height="10" {} } "when a poll was slow" }
+            }
+            p { "In a gap nothing ended. Drag over a chart to zoom into all of them; a double click shows the whole run." }
             p role="group" aria-label="Zoom the timeline" {
                 @for (step, label) in buttons { button type="button" data-zoom=(step) { (label) } " " }
                 output id="range" {}
