@@ -180,12 +180,21 @@ onload = () => {
   const descending = rows();
   table.tHead.rows[0].cells[5].querySelector("button").click();
   tell("sorted", descending, "|", rows());
-  document.title = said.join(";");
+  const over = page.querySelector("#timeline .u-over");
+  const point = (second) => {
+    const box = over.getBoundingClientRect();
+    const at = { clientX: box.left + (box.width * second) / 30, clientY: box.top + 9, bubbles: true };
+    for (const type of ["mouseenter", "mousemove"]) over.dispatchEvent(new frame.contentWindow.MouseEvent(type, at));
+  };
+  const read = () => tell("at", page.querySelector("#timeline .readout").textContent.replace(/^.*? s · /, ""));
+  // The chart answers once its own work is done.
+  point(29.5);
+  Promise.resolve().then(() => { read(); point(10); }).then(() => {}).then(() => { read(); document.title = said.join(";"); });
 };
 </script>"##;
 
 #[test]
-fn a_flame_graph_zooms_and_is_searched_and_a_stack_goes_with_its_row() {
+fn a_flame_graph_zooms_and_is_searched_a_stack_goes_with_its_row_and_a_poll_is_where_it_was() {
     if Command::new("chromium").arg("--version").output().is_err() {
         eprintln!("SKIP: chromium is not installed");
         return;
@@ -210,8 +219,25 @@ fn a_flame_graph_zooms_and_is_searched_and_a_stack_goes_with_its_row() {
         "reads true",
         "search 1, 1 found, 60.2 % of the time | 3, 3 found, 85.6 % of the time | 0, nothing found | 0, ",
         "sorted 1.7 %,more,0.7 %,more,0.4 % | 0.4 %,0.7 %,more,1.7 %,more",
+        // It had not ended at the end, which is at 30 s.
+        "at worst poll 1.2 s · worst lag — · a slow poll of 1.2 s at src/stock.rs:118",
+        "at worst poll — · worst lag —",
     ];
     assert_eq!(title.split(';').collect::<Vec<_>>(), expected);
+}
+
+/// What is the runtime's is told in two places that do not know each other.
+#[test]
+fn a_flame_graph_and_a_look_at_a_stack_have_the_same_runtime() {
+    let crates = |file: &str, name: &str| {
+        let text = std::fs::read_to_string(root().join(file)).expect("a file");
+        let (_, list) = text.split_once(name).expect("the list");
+        let (list, _) = list.split_once("];").expect("its end");
+        list.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let looked = crates("crates/stacks/src/poll.rs", "const RUNTIME_CRATES: ");
+    assert!(looked.len() > 10);
+    assert_eq!(crates("crates/record/src/report/html/frames.rs", "const RUNTIME: "), looked);
 }
 
 /// What a browser said on its console, but for what it says of every script in a sandbox.

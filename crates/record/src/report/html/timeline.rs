@@ -118,7 +118,10 @@ fn round(index: usize, run: &Run, time: &Time, scale: (u64, u64), top: f64) -> M
     polls.extend(slow.iter().map(|(poll, _)| drawn(Span::of(poll), "a slow poll of")));
     polls.sort_by_key(|drawn| drawn.span.ns);
     let lags: Vec<Drawn> = lag_spans(run, MOMENTS).into_iter().map(|span| drawn(span, "worst lag")).collect();
-    let lanes = [("worst poll", top + 24.0, &polls), ("worst loop lag", top + LANE + 48.0, &lags)];
+    // Where polls are not seen one by one, the slow ones are all that is known.
+    let are_all_seen = slow.is_empty() || run.intervals.iter().any(|interval| interval.worst_poll().is_some());
+    let label = if are_all_seen { "worst poll" } else { "slow polls that were seen" };
+    let lanes = [(label, top + 24.0, &polls), ("worst loop lag", top + LANE + 48.0, &lags)];
     let end = top + 2.0 * LANE + 48.0;
     html! {
         @for (label, y, spans) in lanes {
