@@ -130,7 +130,8 @@ fn a_browser_shows_it_on_a_desk_and_on_a_telephone_in_light_and_in_dark_with_scr
                 [("scripts", "drawn 0 zooming 2 true", 2), ("none", "drawn 2 zooming 0 false", 0)]
             {
                 expected.push(format!(
-                    "{width} {scheme} {scripts} width {width} {width} dark {is_dark} folded true cut 0 sections {} {timeline} spinners {spinners} asked 0",
+                    "{width} {scheme} {scripts} width {width} {width} dark {is_dark} folded true cut 0 sections {} {timeline} \
+                     spinners {spinners} asked 0",
                     SECTIONS.len()
                 ));
             }
@@ -154,7 +155,8 @@ onload = () => {
   const boxes = [...page.querySelectorAll("svg.flame > svg")];
   const named = (text) => boxes.filter((box) => box.querySelector("div").textContent.includes(text));
   const shown = () => boxes.filter((box) => box.getAttribute("display") !== "none").length;
-  const press = (key) => page.activeElement.dispatchEvent(new frame.contentWindow.KeyboardEvent("keydown", { key, bubbles: true }));
+  const { KeyboardEvent, MouseEvent } = frame.contentWindow;
+  const press = (key) => page.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
   const tell = (...words) => said.push(words.join(" "));
   const reserve = named("Stock::reserve")[0];
   tell("before", shown(), reserve.getAttribute("width"), id("unzoom").disabled);
@@ -184,7 +186,7 @@ onload = () => {
   const point = (second) => {
     const box = over.getBoundingClientRect();
     const at = { clientX: box.left + (box.width * second) / 30, clientY: box.top + 9, bubbles: true };
-    for (const type of ["mouseenter", "mousemove"]) over.dispatchEvent(new frame.contentWindow.MouseEvent(type, at));
+    for (const type of ["mouseenter", "mousemove"]) over.dispatchEvent(new MouseEvent(type, at));
   };
   const read = () => tell("at", page.querySelector("#timeline .readout").textContent.replace(/^.*? s · /, ""));
   // The chart answers once its own work is done.

@@ -87,7 +87,7 @@ fn blocker_row(index: usize, group: &ByGroup, blocker: &Blocker) -> Vec<Cell> {
 fn line(blocker: &Blocker) -> Markup {
     html! {
         code { (place(&blocker.place())) }
-        @if let Some(caller) = blocker.caller { br; span.dim { "called from " code { (place(&caller)) } } }
+        @if let Some(caller) = blocker.caller { br; span.dim { "called from " code { (place(caller)) } } }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What charts share: scales, axes, captions, legends.
 //!
-//! All are drawn 520 units wide, so that two stand side by side on a desk and one fits a telephone. Each axis has a title, that of the
-//! vertical one above it: where it takes no room from the plot, and is read without turning one's head.
+//! All are drawn 520 units wide, so that two stand side by side on a desk and one fits a telephone. Each axis has a title. That of
+//! the vertical one is above it: there it takes no room from the plot, and is read without turning one's head.
 
 use maud::{Markup, html};
 

@@ -1,6 +1,6 @@
 //! A flame graph of slow polls' stacks: as wide as they lasted, the outermost frame on top.
 //!
-//! Every box is drawn in hundredths of the graph's width, so that its text is as large on a telephone as on a desk, and a script can zoom.
+//! Every box is drawn in hundredths of the graph's width: so its text is as large on a telephone as on a desk, and a script can zoom.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
@@ -39,8 +39,11 @@ enum Kind<'a> {
 #[derive(Debug, Clone, Copy)]
 struct Functions<'a>(Piece<'a>);
 
+/// A frame's file and line.
+type Place<'a> = (Option<&'a str>, Option<u64>);
+
 impl<'a> Functions<'a> {
-    fn key(&self) -> impl Iterator<Item = (Option<&'a str>, Option<(Option<&'a str>, Option<u64>)>)> + use<'a> {
+    fn key(&self) -> impl Iterator<Item = (Option<&'a str>, Option<Place<'a>>)> + use<'a> {
         let place = |frame: &'a Frame| frame.function.is_none().then_some((frame.file.as_deref(), frame.line));
         self.0.frames.iter().map(move |frame| (frame.function.as_deref(), place(frame)))
     }
@@ -83,8 +86,9 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
         return (!page.modes.is_empty()).then(|| html! { p { (why) } });
     }
     Some(html! {
-        p { "Each box is a function; it is as wide as the slow polls lasted in which it was seen. The task is on top, what it called \
-             below, what blocked at the bottom. What the runtime and the libraries did in between is one box. Point at a box to read it whole." }
+        p { "Each box is a function; it is as wide as the slow polls lasted in which it was seen. The task is on top, what it \
+             called below, what blocked at the bottom. What the runtime and the libraries did in between is one box. Point at a \
+             box to read it whole." }
         (legend())
         (controls())
         @for (index, mode) in with_stacks { (graph(*index, mode)) }
@@ -114,11 +118,14 @@ fn controls() -> Markup {
     html! {
         div.controls hidden {
             p role="group" aria-label="Search and zoom the flame graphs" {
-                label { "Find " input type="search" id="find" placeholder="a function" autocomplete="off" spellcheck="false"; } " "
+                label {
+                    "Find " input type="search" id="find" placeholder="a function" autocomplete="off" spellcheck="false";
+                } " "
                 button type="button" id="unzoom" disabled { "Whole graph" } " "
                 output id="found" {}
             }
-            p { "Click on a box, or press Enter on it, to make it as wide as the graph. Arrow keys go from box to box; Escape shows all." }
+            p { "Click on a box, or press Enter on it, to make it as wide as the graph. Arrow keys go from box to box; Escape \
+                 shows all." }
         }
     }
 }
@@ -159,8 +166,9 @@ impl Drawn<'_> {
     fn markup(&self, columns: usize) -> Markup {
         let (class, label) = self.kind.map_or(("all", "all slow polls".to_owned()), Kind::shown);
         let whole = self.kind.map_or_else(|| label.clone(), |kind| kind.whole(columns));
+        let (x, width) = (hundredths(self.x), hundredths(self.share));
         html! {
-            svg.(class) x=(hundredths(self.x)) y=(self.depth * ROW) width=(hundredths(self.share)) height=(ROW) tabindex="0" role="img" {
+            svg.(class) x=(x) y=(self.depth * ROW) width=(width) height=(ROW) tabindex="0" role="img" {
                 title { (whole) ": " (format_ns(self.total_ns)) ", " (format_percent(self.share)) }
                 rect width="100%" height="100%" {}
                 foreignObject width="100%" height="100%" { div { (label) } }

@@ -1,4 +1,4 @@
-//! Frames as they are shown: whose code each is, its name made short, and what the runtime and the libraries did in between as one.
+//! Frames as they are shown: whose code each is, its name made short, and what the runtime and libraries did in between as one.
 
 use crate::recording::Frame;
 use crate::units::plural;
@@ -68,7 +68,8 @@ impl Whose {
     }
 }
 
-/// By its path, which has lost what does not help to find it: `tokio-1.54.1/src/…`, `core/src/…`, and of the workspace what is below it.
+/// By its path, which has lost what does not help to find it: `tokio-1.54.1/src/…`, `core/src/…`, and of the workspace what is
+/// below it.
 fn of_file(file: &str, named: Option<&str>, function: &str) -> Whose {
     let folder = file.split('/').next().unwrap_or_default();
     let is_named_runtime = || {
@@ -88,7 +89,8 @@ fn of_file(file: &str, named: Option<&str>, function: &str) -> Whose {
     }
 }
 
-/// The crate that Cargo fetched, `tokio` of `tokio-1.54.1/src/lib.rs`, or the repository of one: `sqlx` of `sqlx-5f0c2b1a9d3e4f60/3a4b5c6/…`.
+/// The crate that Cargo fetched, `tokio` of `tokio-1.54.1/src/lib.rs`, or the repository of one, `sqlx` of
+/// `sqlx-5f0c2b1a9d3e4f60/3a4b5c6/…`.
 fn fetched(file: &str) -> Option<String> {
     let (folder, rest) = file.split_once('/')?;
     let is_version = |text: &str| text.starts_with(|c: char| c.is_ascii_digit()) && text.contains('.');

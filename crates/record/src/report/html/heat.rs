@@ -30,8 +30,8 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
     let time = Time::of(page);
     let columns = page.recording.runs.iter().map(|run| run.intervals.len() as u64).max()?.clamp(1, COLUMNS);
     Some(html! {
-        p { "Polls by when they ended, from left to right, and how long they took, from bottom to top; all rounds of a mode lie over one another. The \
-             stronger the colour, the more polls:" }
+        p { "Polls by when they ended, from left to right, and how long they took, from bottom to top; all rounds of a mode lie over \
+             one another. The stronger the colour, the more polls:" }
         ul.legend {
             @for (power, shade) in SHADES.iter().enumerate() {
                 li {

@@ -51,8 +51,9 @@ pub(super) fn price(page: &Page) -> Option<Markup> {
     let has_some = !page.is_of_program() || page.modes.iter().any(is_known);
     (!rows.is_empty() && has_some).then(|| {
         html! {
-            p { "What keeps the loop responsive is not free. Response time is what an outside client waits for an answer, write latency is from a \
-                 line's appearance in its input to the end of its write. Of 1,000 cases, all but one took no longer than the line is high at 99.9 %." }
+            p { "What keeps the loop responsive is not free. Response time is what an outside client waits for an answer, write \
+                 latency is from a line's appearance in its input to the end of its write. Of 1,000 cases, all but one took no \
+                 longer than the line is high at 99.9 %." }
             (table("The price of the fix", &head, rows))
             div.charts { (percentiles::gain_and_cost(page)) }
         }

@@ -1,7 +1,7 @@
 //! When polls were: from their start to their end, which may be many intervals before the one in which they ended.
 //!
-//! An interval knows the longest poll that ended in it. Where that is a slow poll that is listed, it is drawn where it was, and the
-//! interval has the longest of its other polls.
+//! An interval knows the longest poll that ended in it. Where that is a slow poll that is listed, it is drawn where it was, and
+//! the interval has the longest of its other polls.
 
 use crate::recording::{Interval, Run, SlowPoll};
 
@@ -52,8 +52,8 @@ fn listed(run: &Run) -> Vec<u64> {
     longest
 }
 
-/// The same as spans, at most `most`: several intervals in a row are one where they are more. A poll that is longer than its interval
-/// began before it.
+/// The same as spans, at most `most`: several intervals in a row are one where they are more. A poll that is longer than its
+/// interval began before it.
 pub(super) fn other_spans(run: &Run, most: usize) -> Vec<Span> {
     let others = others(run);
     moments(run, most, &others)

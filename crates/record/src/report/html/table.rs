@@ -42,8 +42,9 @@ impl Cell {
     /// It has its heading with it, for where there is no room for columns.
     fn data(&self, head: &[&str], column: usize) -> Markup {
         let of = head.get(column).filter(|_| !self.is_row);
+        let columns = self.is_row.then_some(head.len());
         html! {
-            td class=[self.is_number.then_some("n")] data-of=[of] data-key=[self.key] colspan=[self.is_row.then_some(head.len())] {
+            td class=[self.is_number.then_some("n")] data-of=[of] data-key=[self.key] colspan=[columns] {
                 (self.content)
             }
         }

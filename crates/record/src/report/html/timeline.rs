@@ -36,12 +36,15 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
     let worst = measured.flatten().chain(slow).max().unwrap_or(0);
     let scale = (1_000, worst.max(threshold_ns).max(10_000_000));
     Some(html! {
-        p.still { "A slow poll is a bar as wide as it lasted, from its start to its end; each other bar is the worst of its moment. The dashed line \
-             is what counts as slow. In a gap nothing ended. All modes have the same axes. Point at a bar to read it." }
+        p.still { "A slow poll is a bar as wide as it lasted, from its start to its end; each other bar is the worst of its moment. \
+             The dashed line is what counts as slow. In a gap nothing ended. All modes have the same axes. Point at a bar to read \
+             it." }
         (controls())
         div.charts {
             @for (index, mode) in page.modes.iter().enumerate() {
-                div.lanes data-runs=(drawn_runs(page, mode)) data-others=(other_polls(page, mode)) data-title=(TIME) { (lanes(index, mode, &time, scale)) }
+                div.lanes data-runs=(drawn_runs(page, mode)) data-others=(other_polls(page, mode)) data-title=(TIME) {
+                    (lanes(index, mode, &time, scale))
+                }
             }
         }
         @for (index, mode) in page.modes.iter().enumerate().filter(|(_, mode)| mode.slow_total() > 0) {
@@ -63,8 +66,13 @@ fn controls() -> Markup {
     html! {
         div.controls hidden {
             ul.legend {
-                @for (kind, says) in lines { li { svg.sample viewBox="0 0 34 10" aria-hidden="true" { path.(kind) d="M1 5H33" {} } (says) } }
-                li { svg.sample viewBox="0 0 34 10" aria-hidden="true" { rect.slow width="34" height="10" {} } "when a poll was slow" }
+                @for (kind, says) in lines {
+                    li { svg.sample viewBox="0 0 34 10" aria-hidden="true" { path.(kind) d="M1 5H33" {} } (says) }
+                }
+                li {
+                    svg.sample viewBox="0 0 34 10" aria-hidden="true" { rect.slow width="34" height="10" {} }
+                    "when a poll was slow"
+                }
             }
             p { "In a gap nothing ended. Drag over a chart to zoom into all of them; a double click shows the whole run." }
             p role="group" aria-label="Zoom the timeline" {
@@ -131,7 +139,8 @@ fn round(index: usize, run: &Run, time: &Time, scale: (u64, u64), top: f64) -> M
         path.grid d={ "M" (at(LEFT)) " " (at(end + 6.0)) "H" (at(RIGHT)) } {}
         @for (poll, has_ended) in slow {
             @let Span { from_ns, to_ns, .. } = Span::of(poll);
-            rect.slow x=(at(time.place(from_ns))) y=(at(end)) height="12" width=(at((time.place(to_ns) - time.place(from_ns)).max(1.5))) {
+            @let (from, to) = (time.place(from_ns), time.place(to_ns));
+            rect.slow x=(at(from)) y=(at(end)) height="12" width=(at((to - from).max(1.5))) {
                 title {
                     (at_second(poll)) " "
                     @if has_ended { (sentence(&executing(poll))) } @else { (sentence(&still_executing(poll))) }
