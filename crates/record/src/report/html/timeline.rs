@@ -59,7 +59,7 @@ fn controls() -> Markup {
     let buttons =
         [("in", "Zoom in"), ("out", "Zoom out"), ("earlier", "Earlier"), ("later", "Later"), ("whole", "Whole run")];
     let lines = [
-        ("solid", "the worst poll under way, from its start to its end"),
+        ("solid", "the worst poll under way"),
         ("lag", "the worst loop lag, when its timer fired"),
         ("threshold", "what counts as slow"),
     ];
@@ -71,13 +71,13 @@ fn controls() -> Markup {
                 }
                 li {
                     svg.sample viewBox="0 0 34 10" aria-hidden="true" { rect.slow width="34" height="10" {} }
-                    "when a poll was slow"
+                    "a poll was slow"
                 }
             }
-            p { "In a gap nothing ended. Drag over a chart to zoom into all of them; a double click shows the whole run." }
             p role="group" aria-label="Zoom the timeline" {
                 @for (step, label) in buttons { button type="button" data-zoom=(step) { (label) } " " }
                 output id="range" {}
+                span.dim { "Drag over a chart to zoom into all of them. In a gap nothing ended." }
             }
         }
     }
