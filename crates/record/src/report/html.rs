@@ -8,12 +8,14 @@ mod blame;
 mod busy;
 mod chart;
 mod flame;
+mod frames;
 mod heat;
 mod island;
 mod longest;
 mod modes;
 mod percentiles;
 mod size_limit;
+mod spans;
 mod spinner;
 mod summary;
 mod table;
@@ -35,8 +37,12 @@ use island::Island;
 pub const PAGE_MARK: &str = "<script type=\"application/json\" id=\"recording\">";
 /// The chart library's first: the page has the last word.
 const STYLES: [&str; 2] = [include_str!("html/vendor/uplot.min.css"), include_str!("html/page.css")];
-const SCRIPTS: [&str; 3] =
-    [include_str!("html/vendor/uplot.min.js"), include_str!("html/timeline.js"), include_str!("html/page.js")];
+const SCRIPTS: [&str; 4] = [
+    include_str!("html/vendor/uplot.min.js"),
+    include_str!("html/timeline.js"),
+    include_str!("html/flame.js"),
+    include_str!("html/page.js"),
+];
 /// Nothing may be loaded, and nothing runs but what stands here: a test compares the digests.
 const POLICY: &str = concat!(
     "default-src 'none'; base-uri 'none'; form-action 'none'; style-src '",
@@ -47,6 +53,8 @@ const POLICY: &str = concat!(
     include_str!("html/vendor/uplot.min.js.sha256"),
     "' '",
     include_str!("html/timeline.js.sha256"),
+    "' '",
+    include_str!("html/flame.js.sha256"),
     "' '",
     include_str!("html/page.js.sha256"),
     "'"
@@ -93,15 +101,17 @@ struct Page<'a> {
 /// A section: its name within the page, its title, and what is in it; nothing where there is nothing to show.
 type Section = (&'static str, &'static str, fn(&Page) -> Option<Markup>);
 
+/// As many are open, since they say what most readers want: when, who, and what it costs to fix. The others are folded.
+const OPEN: usize = 3;
 const SECTIONS: [Section; 14] = [
-    ("feel", "Feel it", spinner::section),
     ("timeline", "Timeline", timeline::section),
     ("blocked", "Who blocked the loop", blame::who_blocked),
+    ("price", "The price of the fix", modes::price),
     ("flame", "Stacks of slow polls", flame::section),
     ("waited", "Who waited", blame::who_waited),
     ("findings", "Findings", summary::findings),
     ("gates", "Gates", summary::gates),
-    ("price", "The price of the fix", modes::price),
+    ("feel", "Feel it", spinner::section),
     ("percentiles", "Percentiles", percentiles::section),
     ("time", "Where the loop's time went", busy::section),
     ("heat", "When polls took how long", heat::section),
@@ -119,14 +129,20 @@ impl Page<'_> {
     fn body(&self) -> Markup {
         let sections: Vec<(&str, &str, Markup)> =
             SECTIONS.iter().filter_map(|(id, title, of)| Some((*id, *title, of(self)?))).collect();
+        let is_open = |id: &str| SECTIONS[..OPEN].iter().any(|(open, ..)| *open == id);
         html! {
             header { (verdict::card(self)) }
             nav aria-label="Sections" {
-                @for (id, title, _) in &sections { a href={ "#" (id) } { (title) } " " }
+                // What is folded is unfolded by a link to what is in it.
+                @for (id, title, _) in &sections { a href={ "#" (id) @if !is_open(id) { "-all" } } { (title) } " " }
             }
             main {
                 @for (id, title, section) in &sections {
-                    section id=(id) { h2 { (title) } (section) }
+                    @if is_open(id) { section id=(id) { h2 { (title) } (section) } } @else {
+                        section.folded id=(id) {
+                            details { summary { h2 { (title) } } div id={ (id) "-all" } { (section) } }
+                        }
+                    }
                 }
             }
             footer {

@@ -17,11 +17,13 @@ pub(super) fn answered(recording: &Recording) -> Markup {
     html! {
         // The sign is also what the style makes a capital of, and not the name of a file or a call.
         h1 { (sign(lead.mark)) " " (prose(&lead.words)) }
-        @if let Some(at) = &lead.place { p { b { "At" } " " code { (place(at)) } (looks(seen.as_ref())) } }
-        @if let Some(who) = &meanwhile { p { b { "Meanwhile" } ": " (prose(who)) } }
-        @if let Some(fix) = &fix { p { b { "Fix" } ": " (prose(fix)) } }
-        @for item in more.iter().take(OTHERS) { p { (one(item)) } }
-        @if more.len() > OTHERS { p.dim { "and " (more.len() - OTHERS + left_out) " more, below" } }
+        div.answer {
+            @if let Some(at) = &lead.place { p { b { "At" } " " code { (place(at)) } (looks(seen.as_ref())) } }
+            @if let Some(who) = &meanwhile { p { b { "Meanwhile" } ": " (prose(who)) } }
+            @if let Some(fix) = &fix { p { b { "Fix" } ": " (prose(fix)) } }
+            @for item in more.iter().take(OTHERS) { p { (one(item)) } }
+            @if more.len() > OTHERS { p.dim { "and " (more.len() - OTHERS + left_out) " more, below" } }
+        }
     }
 }
 

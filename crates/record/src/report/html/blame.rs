@@ -3,18 +3,21 @@
 use maud::{Markup, html};
 
 use super::Page;
+use super::frames::{Whose, frame_name, pieces};
 use super::table::{Cell, mode, table};
-use super::text::{name, or_unknown, place};
+use super::text::{name, or_unknown, place, start_of};
 use crate::blockers::{Blocker, blockers};
 use crate::by_group::ByGroup;
-use crate::recording::{Charge, SlowPoll};
-use crate::report::terminal::waits::format_wait;
+use crate::recording::{Charge, Frame, SlowPoll};
+use crate::report::terminal::waits::{blocker_wait, format_wait};
 use crate::units::{format_count, format_ns, format_percent, plural};
 
 /// Rows a mode.
 const ROWS: usize = 25;
 /// Frames shown of a stack.
 const FRAMES: usize = 40;
+/// Columns of a frame's whole name.
+const WHOLE: usize = 400;
 
 pub(super) fn who_blocked(page: &Page) -> Option<Markup> {
     let mut rows = Vec::new();
@@ -22,7 +25,11 @@ pub(super) fn who_blocked(page: &Page) -> Option<Markup> {
         let mut blockers = blockers(group.slow_polls().map(|(_, poll)| poll));
         blockers.truncate(ROWS);
         let longest = longest(group, &blockers);
-        rows.extend(blockers.iter().zip(longest).map(|(blocker, poll)| blocker_row(index, group, blocker, poll)));
+        for (blocker, poll) in blockers.iter().zip(longest) {
+            let is_first = rows.is_empty();
+            rows.push(blocker_row(index, group, blocker));
+            rows.extend(poll.map(|poll| vec![Cell::row(stack(poll, is_first))]));
+        }
     }
     if rows.is_empty() {
         let was_any = page.modes.iter().any(|mode| mode.slow_total() > 0);
@@ -31,7 +38,7 @@ pub(super) fn who_blocked(page: &Page) -> Option<Markup> {
     }
     let head = ["mode", "blocking line", "cause", "in", "polls", "time", "of run", "worst", "waited"];
     Some(html! {
-        p { "The innermost line of your own code on the stack of slow polls. Open a line for the stack of its longest poll." }
+        p { "The innermost line of your own code on the stack of slow polls, and below it the stack of its longest poll." }
         (table("Who blocked the loop", &head, rows))
     })
 }
@@ -56,16 +63,16 @@ fn longest<'a>(group: &ByGroup<'a>, blockers: &[Blocker]) -> Vec<Option<&'a Slow
     longest
 }
 
-fn blocker_row(index: usize, group: &ByGroup, blocker: &Blocker, longest: Option<&SlowPoll>) -> Vec<Cell> {
+fn blocker_row(index: usize, group: &ByGroup, blocker: &Blocker) -> Vec<Cell> {
     let elapsed: u64 = group.rounds.iter().map(|run| run.elapsed_ns).sum();
     let share = (elapsed > 0).then(|| blocker.total_ns as f64 / elapsed as f64);
-    let waited = match (blocker.wait_ns, blocker.wait_most_ns) {
-        (Some(ns), Some(most)) => Cell::shown(&format_wait(ns, most), most),
+    let waited = match (blocker_wait(blocker), blocker.wait_most_ns) {
+        (Some(waited), Some(most)) => Cell::shown(&waited, most),
         _ => Cell::number(None::<u64>, format_ns),
     };
     vec![
         mode(index, group.name),
-        Cell::markup(line(blocker, longest)),
+        Cell::markup(line(blocker)),
         Cell::text(&blocker.cause.map_or_else(|| "unknown".to_owned(), |cause| name(cause))),
         Cell::text(&or_unknown(blocker.call.map(name))),
         Cell::number(Some(blocker.polls), format_count),
@@ -76,28 +83,46 @@ fn blocker_row(index: usize, group: &ByGroup, blocker: &Blocker, longest: Option
     ]
 }
 
-/// The line, with the stack of its longest poll behind it.
-fn line(blocker: &Blocker, longest: Option<&SlowPoll>) -> Markup {
-    let caller = blocker.caller.map_or(String::new(), |caller| format!(", called from {caller}"));
-    let shown = place(&format!("{}{caller}", blocker.place()));
-    let Some(poll) = longest else { return html! { code { (shown) } } };
-    let more = poll.stack.len().saturating_sub(FRAMES) as u64;
+/// The line, and what called it.
+fn line(blocker: &Blocker) -> Markup {
     html! {
-        details {
-            summary { code { (shown) } }
-            @if let Some(call) = &poll.syscall { p { code { (name(&call.text)) } } }
+        code { (place(&blocker.place())) }
+        @if let Some(caller) = blocker.caller { br; span.dim { "called from " code { (place(caller)) } } }
+    }
+}
+
+/// The stack of a poll, innermost first, in a row of its own. What the runtime and the libraries did in between is folded.
+fn stack(poll: &SlowPoll, is_open: bool) -> Markup {
+    let shown = &poll.stack[..poll.stack.len().min(FRAMES)];
+    let more = (poll.stack.len() - shown.len()) as u64;
+    html! {
+        details open[is_open] {
+            summary { "the stack of its longest poll, " (format_ns(poll.duration_ns)) }
+            @if let Some(call) = &poll.syscall { p { span.whose.call { "call" } " " code { (name(&call.text)) } } }
             ol.stack {
-                @for frame in poll.stack.iter().take(FRAMES) {
+                @for piece in pieces(shown) {
                     li {
-                        code { (frame.function.as_deref().map_or("?".to_owned(), name)) }
-                        @if let Some(file) = &frame.file {
-                            br; span.dim { (place(&frame.line.map_or(file.to_string(), |line| format!("{file}:{line}")))) }
+                        @if let [frame] = piece.frames { (one(frame, piece.whose)) } @else {
+                            details {
+                                summary { code.(piece.whose.class()) { (piece.label()) } }
+                                ol.stack { @for frame in piece.frames { li { (one(frame, piece.whose)) } } }
+                            }
                         }
                     }
                 }
             }
             @if more > 0 { p.dim { "and " (plural(more, "more frame")) } }
             @if poll.stack_complete == Some(false) { p.dim { "The stack is not complete." } }
+        }
+    }
+}
+
+/// A frame: its name is short, and whole where it is pointed at.
+fn one(frame: &Frame, whose: Whose) -> Markup {
+    html! {
+        code.(whose.class()) title=[frame.function.as_deref().map(|function| start_of(function, WHOLE))] { (frame_name(frame)) }
+        @if let (Some(_), Some(file)) = (&frame.function, &frame.file) {
+            " " span.dim { (place(&frame.line.map_or(file.to_string(), |line| format!("{file}:{line}")))) }
         }
     }
 }

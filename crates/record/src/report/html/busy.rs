@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::Page;
-use super::chart::{RIGHT, at, figure};
+use super::chart::{RIGHT, at, figure, title_x};
 use super::table::{Cell, class, mode, table};
 use super::text::{name, or_unknown, place};
 use crate::by_group::ByGroup;
@@ -85,9 +85,15 @@ fn bar(index: usize, mode: &ByGroup) -> Markup {
             rect.(kind) x=(at(x)) y="4" width=(at(width)) height="30" { title { (says) } }
         }
         rect.frame x="2" y="4" width=(at(RIGHT - 2.0)) height="30" {}
+        @for percent in [0, 25, 50, 75, 100] {
+            @let x = 2.0 + (RIGHT - 2.0) * f64::from(percent) / 100.0;
+            path.axis d={ "M" (at(x)) " 34v4" } {}
+            text x=(at(x)) y="53" text-anchor=(match percent { 0 => "start", 100 => "end", _ => "middle" }) { (percent) }
+        }
+        (title_x(34.0, "share of the time that all workers had, %"))
     };
     let says: Vec<&str> = parts.iter().map(|(_, says, _)| says.as_str()).collect();
-    figure(caption, &format!("{}: {}", name(mode.name), says.join("; ")), 38.0, content)
+    figure(caption, &format!("{}: {}", name(mode.name), says.join("; ")), 80.0, content)
 }
 
 fn sites(page: &Page) -> Markup {

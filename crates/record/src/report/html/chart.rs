@@ -1,6 +1,7 @@
 //! What charts share: scales, axes, captions, legends.
 //!
-//! All are drawn 520 units wide, so that two stand side by side on a desk and one fits a telephone.
+//! All are drawn 520 units wide, so that two stand side by side on a desk and one fits a telephone. Each axis has a title. That of
+//! the vertical one is above it: there it takes no room from the plot, and is read without turning one's head.
 
 use maud::{Markup, html};
 
@@ -20,6 +21,25 @@ pub(super) fn at(units: f64) -> String {
     let text = format!("{units:.1}");
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
 }
+
+/// A share as SVG takes it, without the zeros that say nothing.
+pub(super) fn hundredths(share: f64) -> String {
+    let text = format!("{:.3}", 100.0 * share);
+    format!("{}%", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// What the vertical axis shows, above a plot whose top is at `top`.
+pub(super) fn title_y(top: f64, text: &str) -> Markup {
+    html! { text.axis-title.of-y x="0" y=(at(top - 9.0)) { (text) } }
+}
+
+/// What the horizontal axis shows, below its labels: its line is at `bottom`.
+pub(super) fn title_x(bottom: f64, text: &str) -> Markup {
+    html! { text.axis-title.of-x x=(at(RIGHT)) y=(at(bottom + 38.0)) text-anchor="end" { (text) } }
+}
+
+/// The title of a time axis.
+pub(super) const TIME: &str = "time since the run's start, s";
 
 /// A logarithmic scale of whole decades.
 #[derive(Debug, Clone, Copy)]
@@ -101,9 +121,10 @@ impl Time {
             @for ns in moments {
                 path.axis d={ "M" (at(self.place(ns))) " " (at(y)) "v4" } {}
                 text x=(at(self.place(ns))) y=(at(y + 19.0)) text-anchor=(self.anchor(ns)) {
-                    @if ns == 0 { "0" } @else { (format_round_ns(ns)) }
+                    (seconds(ns))
                 }
             }
+            (title_x(y, TIME))
         }
     }
 
@@ -129,6 +150,12 @@ impl Time {
     }
 }
 
+/// A moment as an axis has it: seconds, with the digits that it needs.
+fn seconds(ns: u64) -> String {
+    let text = format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 /// A chart with its caption; `says` is what it shows, for those who do not see it.
 pub(super) fn figure(caption: Markup, says: &str, height: f64, content: Markup) -> Markup {
     html! {
@@ -139,13 +166,51 @@ pub(super) fn figure(caption: Markup, says: &str, height: f64, content: Markup) 
     }
 }
 
-/// A piece of a mode's line, for captions.
+/// A piece of a mode's line with its mark, for captions.
 pub(super) fn sample(mode: usize, is_thin: bool) -> Markup {
     html! {
-        svg.sample viewBox="0 0 34 10" aria-hidden="true" {
-            path.line.thin[is_thin].(class(mode)) d="M1 5H33" {}
+        svg.sample viewBox="0 0 48 14" aria-hidden="true" {
+            path.line.thin[is_thin].(class(mode)) d="M1 7H47" {}
+            (mark(mode, is_thin, 24.0, 7.0))
         }
     }
+}
+
+/// The corners of a mode's mark around its middle, in tenths of its size: the style has the same for names.
+const MARKS: [&[(i8, i8)]; 10] = [
+    &[(-8, -8), (8, -8), (8, 8), (-8, 8)],
+    &[(-4, -9), (4, -9), (9, -4), (9, 4), (4, 9), (-4, 9), (-9, 4), (-9, -4)],
+    &[(0, -11), (11, 0), (0, 11), (-11, 0)],
+    &[(0, -10), (10, 8), (-10, 8)],
+    &[(-10, -8), (10, -8), (0, 10)],
+    &[
+        (-3, -10),
+        (3, -10),
+        (3, -3),
+        (10, -3),
+        (10, 3),
+        (3, 3),
+        (3, 10),
+        (-3, 10),
+        (-3, 3),
+        (-10, 3),
+        (-10, -3),
+        (-3, -3),
+    ],
+    &[(-9, -6), (-6, -9), (0, -4), (6, -9), (9, -6), (4, 0), (9, 6), (6, 9), (0, 4), (-6, 9), (-9, 6), (-4, 0)],
+    &[(0, -11), (3, -4), (10, -4), (5, 2), (7, 10), (0, 5), (-7, 10), (-5, 2), (-10, -4), (-3, -4)],
+    &[(-9, -9), (9, -9), (-9, 9), (9, 9)],
+    &[(-9, -9), (9, 9), (9, -9), (-9, 9)],
+];
+
+/// A mode's mark: lines of ten colours alone are not told apart, least of all by those who do not see them all.
+pub(super) fn mark(mode: usize, is_thin: bool, x: f64, y: f64) -> Markup {
+    let size = if is_thin { 0.3 } else { 0.5 };
+    let corners = MARKS[mode % MARKS.len()].iter();
+    let corners: Vec<String> = corners
+        .map(|(right, down)| format!("{} {}", at(x + f64::from(*right) * size), at(y + f64::from(*down) * size)))
+        .collect();
+    html! { path.mark.(class(mode)) d={ "M" (corners.join("L")) "z" } {} }
 }
 
 #[cfg(test)]

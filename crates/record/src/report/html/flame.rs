@@ -1,35 +1,72 @@
 //! A flame graph of slow polls' stacks: as wide as they lasted, the outermost frame on top.
+//!
+//! Every box is drawn in hundredths of the graph's width: so its text is as large on a telephone as on a desk, and a script can zoom.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashMap};
 
 use maud::{Markup, html};
 
 use super::Page;
 use super::blame::none_slow;
-use super::chart::{WIDTH, at};
+use super::chart::hundredths;
+use super::frames::{Piece, pieces, short};
 use super::table::class;
-use super::text::name;
+use super::text::{name, start_of};
 use crate::by_group::ByGroup;
 use crate::recording::{Frame, SlowPoll};
-use crate::report::layout::cut;
 use crate::units::{format_ns, format_percent, plural};
 
-const ROW: f64 = 20.0;
-/// Frames of a stack that are drawn.
+const ROW: usize = 22;
+/// Pieces of a stack that are drawn.
 const DEEPEST: usize = 48;
-/// Frames drawn in all; what is narrower than a hundredth of the graph is not.
+/// Boxes drawn in all; what is narrower than a hundredth of the graph is not.
 const MOST: usize = 400;
 const NARROWEST: f64 = 0.01;
-/// Units of a letter.
-const LETTER: f64 = 6.6;
+/// Graphs with more boxes have shorter names behind each.
+const FEW: usize = 80;
 
 /// What a box stands for. Borrowed: there may be a million stacks, and few of them differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind<'a> {
     Spawned(&'a str),
     Future(&'a str),
-    Function(&'a str),
-    Place(Option<&'a str>, Option<u64>),
+    Piece(Functions<'a>),
+    Call(&'a str),
+}
+
+/// Frames that are told apart by their functions, and by their places only where those are not known.
+#[derive(Debug, Clone, Copy)]
+struct Functions<'a>(Piece<'a>);
+
+/// A frame's file and line.
+type Place<'a> = (Option<&'a str>, Option<u64>);
+
+impl<'a> Functions<'a> {
+    fn key(&self) -> impl Iterator<Item = (Option<&'a str>, Option<Place<'a>>)> + use<'a> {
+        let place = |frame: &'a Frame| frame.function.is_none().then_some((frame.file.as_deref(), frame.line));
+        self.0.frames.iter().map(move |frame| (frame.function.as_deref(), place(frame)))
+    }
+}
+
+impl PartialEq for Functions<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Functions<'_> {}
+
+impl PartialOrd for Functions<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Functions<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.whose.cmp(&other.0.whose).then_with(|| self.key().cmp(other.key()))
+    }
 }
 
 #[derive(Default)]
@@ -49,60 +86,110 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
         return (!page.modes.is_empty()).then(|| html! { p { (why) } });
     }
     Some(html! {
-        p { "Each box is a function; it is as wide as the slow polls lasted in which it was seen. The task is on top, what it called \
-             below, what blocked at the bottom. Point at a box to read it whole." }
+        p { "Each box is a function; it is as wide as the slow polls lasted in which it was seen. The task is on top, what it \
+             called below, what blocked at the bottom. What the runtime and the libraries did in between is one box. Point at a \
+             box to read it whole." }
+        (legend())
+        (controls())
         @for (index, mode) in with_stacks { (graph(*index, mode)) }
     })
 }
 
-fn graph(index: usize, mode: &ByGroup) -> Markup {
-    let mut root = Node::default();
-    for (_, poll) in mode.slow_polls() {
-        root.add(poll);
-    }
-    let mut boxes = Vec::new();
-    root.draw("slow polls", 0, 0.0, &mut boxes, root.total_ns);
-    boxes.sort_by_key(|drawn| drawn.depth);
-    boxes.truncate(MOST);
-    let height = boxes.iter().map(|drawn| drawn.depth + 1).max().unwrap_or(1) as f64 * ROW + 2.0;
-    let says = format!("{}: {} in {}", name(mode.name), format_ns(root.total_ns), plural(root.polls, "slow poll"));
+fn legend() -> Markup {
+    let kinds = [
+        ("task", "the task"),
+        ("own", "your own code"),
+        ("dep", "other crates"),
+        ("run", "the runtime"),
+        ("sys", "std and C"),
+        ("call", "the system call"),
+    ];
     html! {
-        h3.mode.(class(index)) { (says) }
-        div.scroll tabindex="0" role="region" aria-label={ "Flame graph of " (name(mode.name)) } {
-            svg.flame viewBox={ "0 0 " (at(2.0 * WIDTH)) " " (at(height)) } role="img" aria-label=(says) {
-                @for drawn in &boxes {
-                    g {
-                        title { (drawn.text) ": " (format_ns(drawn.total_ns)) ", " (format_percent(drawn.share)) }
-                        rect.f0[drawn.depth % 2 == 0].f1[drawn.depth % 2 == 1] x=(at(drawn.x)) y=(at(drawn.depth as f64 * ROW + 1.0))
-                            width=(at((drawn.width - 1.0).max(0.5))) height=(at(ROW - 1.0)) {}
-                        @if drawn.width > 5.0 * LETTER {
-                            text x=(at(drawn.x + 4.0)) y=(at(drawn.depth as f64 * ROW + 14.5)) {
-                                (cut(short(&drawn.text), ((drawn.width - 8.0) / LETTER) as usize))
-                            }
-                        }
-                    }
-                }
+        ul.legend {
+            @for (kind, says) in kinds {
+                li { svg.sample viewBox="0 0 34 10" aria-hidden="true" { rect.(kind) width="34" height="10" {} } (says) }
             }
         }
     }
 }
 
-struct Drawn {
-    text: String,
+/// What a script makes work: finding functions, and seeing one of them wider.
+fn controls() -> Markup {
+    html! {
+        div.controls hidden {
+            p role="group" aria-label="Search and zoom the flame graphs" {
+                label {
+                    "Find " input type="search" id="find" placeholder="a function" autocomplete="off" spellcheck="false";
+                } " "
+                button type="button" id="unzoom" disabled { "Whole graph" } " "
+                output id="found" {}
+            }
+            p { "Click on a box, or press Enter on it, to make it as wide as the graph. Arrow keys go from box to box; Escape \
+                 shows all." }
+        }
+    }
+}
+
+fn graph(index: usize, mode: &ByGroup) -> Markup {
+    let mut root = Node::default();
+    let mut known = HashMap::new();
+    for (_, poll) in mode.slow_polls() {
+        root.add(poll, &mut known);
+    }
+    let says = format!("{}: {} in {}", name(mode.name), format_ns(root.total_ns), plural(root.polls, "slow poll"));
+    let mut boxes = Vec::new();
+    root.draw(None, 0, 0.0, &mut boxes, root.total_ns);
+    boxes.sort_by_key(|drawn| drawn.depth);
+    boxes.truncate(MOST);
+    let rows = boxes.iter().map(|drawn| drawn.depth + 1).max().unwrap_or(1);
+    let columns = if boxes.len() <= FEW { 600 } else { 120 };
+    html! {
+        h3.mode.(class(index)) { (says) }
+        svg.flame width="100%" height=(rows * ROW) role="group" aria-label={ "Flame graph of " (says) } {
+            @for drawn in &boxes { (drawn.markup(columns)) }
+        }
+        p.readout.dim aria-live="polite" {}
+    }
+}
+
+struct Drawn<'a> {
+    /// `None` for all slow polls.
+    kind: Option<Kind<'a>>,
     depth: usize,
+    /// Shares of the graph.
     x: f64,
-    width: f64,
     share: f64,
     total_ns: u64,
 }
 
+impl Drawn<'_> {
+    fn markup(&self, columns: usize) -> Markup {
+        let (class, label) = self.kind.map_or(("all", "all slow polls".to_owned()), Kind::shown);
+        let whole = self.kind.map_or_else(|| label.clone(), |kind| kind.whole(columns));
+        let (x, width) = (hundredths(self.x), hundredths(self.share));
+        html! {
+            svg.(class) x=(x) y=(self.depth * ROW) width=(width) height=(ROW) tabindex="0" role="img" {
+                title { (whole) ": " (format_ns(self.total_ns)) ", " (format_percent(self.share)) }
+                rect width="100%" height="100%" {}
+                foreignObject width="100%" height="100%" { div { (label) } }
+            }
+        }
+    }
+}
+
+/// The pieces of stacks that were seen, by where each stack is: polls share them.
+type Known<'a> = HashMap<(*const Frame, usize), Vec<Kind<'a>>>;
+
 impl<'a> Node<'a> {
-    fn add(&mut self, poll: &'a SlowPoll) {
-        let frames = poll.stack.iter().rev().map(Kind::of);
-        let call = poll.syscall.as_ref().map(|call| Kind::Function(&call.name));
+    fn add(&mut self, poll: &'a SlowPoll, known: &mut Known<'a>) {
+        let stack: &'a [Frame] = &poll.stack;
+        let of_stack =
+            || pieces(stack).into_iter().rev().map(|piece| Kind::Piece(Functions(piece))).take(DEEPEST).collect();
+        let within = known.entry((stack.as_ptr(), stack.len())).or_insert_with(of_stack);
+        let call = poll.syscall.as_ref().map(|call| Kind::Call(&call.name));
         let mut node = self;
         node.count(poll);
-        for kind in Kind::root(poll).into_iter().chain(frames).take(DEEPEST).chain(call) {
+        for kind in Kind::root(poll).into_iter().chain(within.iter().copied()).chain(call) {
             node = node.below.entry(kind).or_default();
             node.count(poll);
         }
@@ -113,19 +200,19 @@ impl<'a> Node<'a> {
         self.polls += 1;
     }
 
-    fn draw(&self, text: &str, depth: usize, x: f64, boxes: &mut Vec<Drawn>, all_ns: u64) {
-        let share = self.total_ns as f64 / all_ns.max(1) as f64;
+    fn draw(&self, kind: Option<Kind<'a>>, depth: usize, x: f64, boxes: &mut Vec<Drawn<'a>>, all_ns: u64) {
+        let of_all = |ns: u64| ns as f64 / all_ns.max(1) as f64;
+        let share = of_all(self.total_ns);
         if share < NARROWEST {
             return;
         }
-        let width = 2.0 * WIDTH * share;
-        boxes.push(Drawn { text: text.to_owned(), depth, x, width, share, total_ns: self.total_ns });
+        boxes.push(Drawn { kind, depth, x, share, total_ns: self.total_ns });
         let mut below: Vec<(&Kind, &Node)> = self.below.iter().collect();
         below.sort_by_key(|(_, node)| std::cmp::Reverse(node.total_ns));
         let mut x = x;
         for (kind, node) in below {
-            node.draw(&kind.text(), depth + 1, x, boxes, all_ns);
-            x += 2.0 * WIDTH * node.total_ns as f64 / all_ns.max(1) as f64;
+            node.draw(Some(*kind), depth + 1, x, boxes, all_ns);
+            x += of_all(node.total_ns);
         }
     }
 }
@@ -137,38 +224,29 @@ impl<'a> Kind<'a> {
         poll.spawned_at.as_deref().map(Kind::Spawned).or_else(future)
     }
 
-    fn of(frame: &'a Frame) -> Kind<'a> {
-        frame.function.as_deref().map_or(Kind::Place(frame.file.as_deref(), frame.line), Kind::Function)
-    }
-
-    fn text(self) -> String {
+    /// Its class, and its name as a box has it.
+    fn shown(self) -> (&'static str, String) {
         match self {
-            Kind::Spawned(at) => format!("spawned at {}", super::text::place(at)),
-            Kind::Future(future) => format!("future type {}", name(future)),
-            Kind::Function(function) => name(function),
-            Kind::Place(Some(file), Some(line)) => super::text::place(&format!("{file}:{line}")),
-            Kind::Place(..) => "?".to_owned(),
+            Kind::Spawned(at) => ("task", format!("spawned at {}", super::text::place(at))),
+            Kind::Future(future) => ("task", format!("future type {}", name(&short(future)))),
+            Kind::Piece(Functions(piece)) => (piece.whose.class(), piece.label()),
+            Kind::Call(call) => ("call", format!("{}()", name(call))),
         }
     }
-}
 
-/// A function's last two names: the modules before them are the same over and over.
-fn short(text: &str) -> &str {
-    if text.contains(['<', ' ']) {
-        return text;
-    }
-    let mut parts = text.rmatch_indices("::").map(|(at, _)| at + 2);
-    parts.nth(1).map_or(text, |at| &text[at..])
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn functions_keep_their_last_two_names() {
-        assert_eq!(short("std::thread::sleep"), "thread::sleep");
-        assert_eq!(short("main"), "main");
-        assert_eq!(short("<a::B as c::D>::poll"), "<a::B as c::D>::poll");
+    /// All of its name; of several frames those of all, outermost first.
+    fn whole(self, columns: usize) -> String {
+        match self {
+            Kind::Future(future) => format!("future type {}", start_of(future, 2 * columns)),
+            Kind::Piece(Functions(Piece { frames: [frame], .. })) if frame.function.is_some() => {
+                start_of(frame.function.as_deref().unwrap_or_default(), 2 * columns)
+            }
+            Kind::Piece(Functions(piece)) => {
+                let functions = piece.frames.iter().rev().map(|frame| frame.function.as_deref().unwrap_or("?"));
+                let each = functions.take(DEEPEST).map(|function| start_of(function, columns / 2));
+                format!("{}\n{}\n", self.shown().1, each.collect::<Vec<_>>().join("\n"))
+            }
+            _ => self.shown().1,
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use maud::{Markup, html};
 
 use super::Page;
-use super::chart::{LEFT, Log, RIGHT, Time, at, figure};
+use super::chart::{LEFT, Log, RIGHT, Time, at, figure, title_y};
 use super::table::class;
 use super::text::name;
 use crate::by_group::ByGroup;
@@ -17,8 +17,8 @@ use crate::units::{format_count, format_round_ns};
 const COLUMNS: u64 = 64;
 /// Rows a decade of durations.
 const ROWS: f64 = 4.0;
-const TOP: f64 = 10.0;
-const BOTTOM: f64 = 226.0;
+const TOP: f64 = 30.0;
+const BOTTOM: f64 = 236.0;
 /// Shades: each stands for ten times as many polls as the one before.
 const SHADES: [&str; 6] = ["h0", "h1", "h2", "h3", "h4", "h5"];
 
@@ -30,8 +30,8 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
     let time = Time::of(page);
     let columns = page.recording.runs.iter().map(|run| run.intervals.len() as u64).max()?.clamp(1, COLUMNS);
     Some(html! {
-        p { "Time from left to right, duration from bottom to top; all rounds of a mode lie over one another. The stronger the colour, the more \
-             polls:" }
+        p { "Polls by when they ended, from left to right, and how long they took, from bottom to top; all rounds of a mode lie over \
+             one another. The stronger the colour, the more polls:" }
         ul.legend {
             @for (power, shade) in SHADES.iter().enumerate() {
                 li {
@@ -57,6 +57,7 @@ fn map(index: usize, mode: &ByGroup, scale: &Log, time: &Time, columns: u64) -> 
     }
     let threshold = scale.within(mode.threshold_ns());
     let content = html! {
+        (title_y(TOP, "duration of polls, log scale"))
         @for (ns, y) in scale.ticks(5) {
             text x=(at(LEFT - 6.0)) y=(at(y + 4.0)) text-anchor="end" { (format_round_ns(ns)) }
         }
@@ -70,7 +71,7 @@ fn map(index: usize, mode: &ByGroup, scale: &Log, time: &Time, columns: u64) -> 
     };
     let count = mode.polls.as_ref().map_or("no known".to_owned(), |polls| format_count(polls.count()));
     let says = format!("{}: {count} polls by time and duration", name(mode.name));
-    figure(html! { h3.mode.(class(index)) { (name(mode.name)) } }, &says, 258.0, content)
+    figure(html! { h3.mode.(class(index)) { (name(mode.name)) } }, &says, 286.0, content)
 }
 
 /// Polls by column of time and row of duration.

@@ -4,7 +4,7 @@
 //! counted in the recording itself, and said on the page.
 
 use super::size_limit::{LeftOut, fit};
-use crate::recording::{Recording, wire};
+use crate::recording::{Recording, Run, wire};
 use crate::units::{format_count, plural};
 
 /// The data of a page.
@@ -21,6 +21,11 @@ impl Island {
         let left_out = fit(recording);
         let json = inert(&wire::to_compact_json(left_out.recording.as_ref().unwrap_or(recording))?);
         Ok(Island { json, left_out })
+    }
+
+    /// The runs that are in the page.
+    pub(super) fn runs<'a>(&'a self, recording: &'a Recording) -> &'a [Run] {
+        &self.left_out.recording.as_ref().unwrap_or(recording).runs
     }
 
     /// What is in the page.

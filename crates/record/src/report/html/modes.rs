@@ -41,12 +41,21 @@ pub(super) fn price(page: &Page) -> Option<Markup> {
         "pool wait p99",
     ];
     let rows: Vec<Vec<Cell>> = page.modes.iter().enumerate().map(row).collect();
-    (!rows.is_empty()).then(|| {
+    // Of a program that is only looked at there may be nothing of it.
+    let is_known = |group: &ByGroup| {
+        group.throughput_bytes_per_s().is_some()
+            || group.write_latency.is_some()
+            || group.polls.is_some()
+            || group.cpu_ns().is_some()
+    };
+    let has_some = !page.is_of_program() || page.modes.iter().any(is_known);
+    (!rows.is_empty() && has_some).then(|| {
         html! {
-            p { "What keeps the loop responsive is not free: write latency is from a line's appearance in its input to the end of its \
-                 write." }
+            p { "What keeps the loop responsive is not free. Response time is what an outside client waits for an answer, write \
+                 latency is from a line's appearance in its input to the end of its write. Of 1,000 cases, all but one took no \
+                 longer than the line is high at 99.9 %." }
             (table("The price of the fix", &head, rows))
-            div.charts { (percentiles::write_latency(page)) }
+            div.charts { (percentiles::gain_and_cost(page)) }
         }
     })
 }

@@ -14,7 +14,10 @@
   for (const table of document.querySelectorAll("table")) {
     const headings = [...table.tHead.rows[0].cells];
     const body = table.tBodies[0];
-    if (body.rows.length < 2) continue;
+    // A row that says more of the one before goes where that goes.
+    const rows = [...body.rows].filter((row) => !row.classList.contains("more"));
+    if (rows.length < 2) continue;
+    const more = new Map(rows.map((row) => [row, row.nextElementSibling]).filter(([, next]) => next && next.classList.contains("more")));
     headings.forEach((heading, column) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -27,10 +30,30 @@
         const order = heading.getAttribute("aria-sort") === first ? second : first;
         headings.forEach((other) => other.removeAttribute("aria-sort"));
         heading.setAttribute("aria-sort", order);
-        body.append(...[...body.rows].sort(compare(column, order === "ascending" ? 1 : -1)));
+        rows.sort(compare(column, order === "ascending" ? 1 : -1));
+        body.append(...rows.flatMap((row) => (more.has(row) ? [row, more.get(row)] : [row])));
       });
     });
   }
+
+  // Paper has no folds; a browser that does not know how a style opens them is told.
+  const opened = [];
+  addEventListener("beforeprint", () => {
+    for (const details of document.querySelectorAll("details:not([open])")) {
+      details.open = true;
+      opened.push(details);
+    }
+  });
+  addEventListener("afterprint", () => opened.splice(0).forEach((details) => { details.open = false; }));
+
+  // A link to a section that is folded unfolds it.
+  const unfold = () => {
+    const section = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const details = section && (section.closest("details") || section.querySelector(":scope > details"));
+    if (details) details.open = true;
+  };
+  addEventListener("hashchange", unfold);
+  unfold();
 
   // Spinners: when a run's loop was not free, in milliseconds since its start.
   const stops = (run) => {

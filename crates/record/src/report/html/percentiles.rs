@@ -3,18 +3,20 @@
 use maud::{Markup, html};
 
 use super::Page;
-use super::chart::{LEFT, Log, RIGHT, at, duration_axis, figure, sample};
+use super::chart::{LEFT, Log, RIGHT, at, duration_axis, figure, mark, sample, title_x, title_y};
 use super::table::class;
 use super::text::name;
 use crate::by_group::ByGroup;
 use crate::recording::Dist;
-use crate::units::{format_ns, format_round_ns};
+use crate::units::format_ns;
 
-const TOP: f64 = 10.0;
-const BOTTOM: f64 = 226.0;
-const HEIGHT: f64 = 258.0;
+const TOP: f64 = 30.0;
+const BOTTOM: f64 = 236.0;
+const HEIGHT: f64 = 284.0;
 /// Points of a curve.
 const POINTS: u32 = 90;
+/// Points that have a mark, so that curves of many modes are told apart; each mode has its own.
+const MARKED: [u32; 4] = [12, 34, 56, 78];
 
 type Measure = fn(&ByGroup<'_>) -> Option<Dist>;
 
@@ -26,15 +28,11 @@ struct Curve {
     is_raw: bool,
 }
 
-/// Loop lag, response time and poll time.
+/// Loop lag and poll time.
 pub(super) fn section(page: &Page) -> Option<Markup> {
     let mut lag = curves(page, |mode| mode.lag.clone(), false);
     lag.extend(curves(page, |mode| mode.lag_raw.clone(), true));
-    let plots = [
-        ("Loop lag", lag),
-        ("Response time", curves(page, |mode| mode.response_time.clone(), false)),
-        ("Poll time", curves(page, |mode| mode.polls.clone(), false)),
-    ];
+    let plots = [("Loop lag", lag), ("Poll time", curves(page, |mode| mode.polls.clone(), false))];
     (!page.modes.is_empty()).then(|| {
         html! {
             p { "Read it from the right: of 1,000 cases, all but one took no longer than the line is high at 99.9 %. Loop lag is how \
@@ -56,9 +54,12 @@ pub(super) fn schedule_latency(page: &Page) -> Option<Markup> {
     })
 }
 
-/// Write latency, for the price of a fix.
-pub(super) fn write_latency(page: &Page) -> Markup {
-    plot(page, "Write latency", &curves(page, |mode| mode.write_latency.clone(), false))
+/// What a fix gains and what it costs: how soon others are answered, and how late a line is written.
+pub(super) fn gain_and_cost(page: &Page) -> Markup {
+    html! {
+        (plot(page, "Response time", &curves(page, |mode| mode.response_time.clone(), false)))
+        (plot(page, "Write latency", &curves(page, |mode| mode.write_latency.clone(), false)))
+    }
 }
 
 fn curves(page: &Page, of: Measure, is_raw: bool) -> Vec<Curve> {
@@ -81,16 +82,21 @@ fn plot(page: &Page, title: &str, curves: &[Curve]) -> Markup {
     let x = Log::new(1, most.max(10), LEFT, RIGHT);
     let threshold = page.modes.first().map(ByGroup::threshold_ns).filter(|ns| y.within(*ns).is_some());
     let content = html! {
+        (title_y(TOP, &format!("{}, log scale", title.to_lowercase())))
         (duration_axis(&y, 5))
+        (title_x(BOTTOM, "share of cases that took no longer, %"))
         @for (cases, place) in x.ticks(4) {
             text x=(at(place)) y=(at(BOTTOM + 19.0)) text-anchor=(anchor(place)) { (share(cases)) }
         }
         @if let Some(ns) = threshold {
             path.threshold d={ "M" (at(LEFT)) " " (at(y.place(ns as f64))) "H" (at(RIGHT)) } {}
-            text.dim x=(at(LEFT + 4.0)) y=(at(y.place(ns as f64) - 4.0)) { "slow: " (format_round_ns(ns)) }
+            text.dim x=(at(RIGHT)) y=(at(y.place(ns as f64) + 15.0)) text-anchor="end" { "slow from here" }
         }
         @for curve in curves {
             path.line.thin[curve.is_raw].(class(curve.mode)) d=(line(&curve.dist, &x, &y)) { title { (says(curve)) } }
+            @for (x, y) in MARKED.iter().filter_map(|point| place(&curve.dist, point + 2 * (curve.mode as u32 % 10), &x, &y)) {
+                (mark(curve.mode, curve.is_raw, x, y))
+            }
         }
     };
     let all: Vec<String> = curves.iter().map(says).collect();
@@ -111,10 +117,10 @@ fn says(curve: &Curve) -> String {
 /// The share of cases that lies below, where one in `cases` lies above.
 fn share(cases: u64) -> String {
     match cases.ilog10() {
-        0 => "0 %".to_owned(),
-        1 => "90 %".to_owned(),
-        2 => "99 %".to_owned(),
-        nines => format!("99.{} %", "9".repeat(nines as usize - 2)),
+        0 => "0".to_owned(),
+        1 => "90".to_owned(),
+        2 => "99".to_owned(),
+        nines => format!("99.{}", "9".repeat(nines as usize - 2)),
     }
 }
 
@@ -127,16 +133,21 @@ fn anchor(x: f64) -> &'static str {
     }
 }
 
+/// Where a point of a curve is.
+fn place(dist: &Dist, point: u32, x: &Log, y: &Log) -> Option<(f64, f64)> {
+    let last = (dist.count() as f64).log10();
+    let cases = 10f64.powf(last * f64::from(point) / f64::from(POINTS));
+    let ns = if point >= POINTS { dist.max_ns } else { dist.shown_quantile_ns(1.0 - 1.0 / cases) };
+    Some((x.place(cases), y.place(ns? as f64)))
+}
+
 /// From the minimum to the maximum, which is one case in all.
 fn line(dist: &Dist, x: &Log, y: &Log) -> String {
-    let last = (dist.count() as f64).log10();
     let mut d = String::new();
     let mut before = None;
     for point in 0..=POINTS {
-        let cases = 10f64.powf(last * f64::from(point) / f64::from(POINTS));
-        let ns = if point == POINTS { dist.max_ns } else { dist.shown_quantile_ns(1.0 - 1.0 / cases) };
-        let Some(ns) = ns else { continue };
-        let (x, y) = (at(x.place(cases)), at(y.place(ns as f64)));
+        let Some((x, y)) = place(dist, point, x, y) else { continue };
+        let (x, y) = (at(x), at(y));
         match &before {
             None => d += &format!("M{x} {y}"),
             // A level stretch is one piece; a step up has its corner.

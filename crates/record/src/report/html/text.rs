@@ -15,6 +15,11 @@ pub(super) fn name(text: &str) -> String {
     cut(&escape(text), NAME)
 }
 
+/// As many columns of a name as there is room for.
+pub(super) fn start_of(text: &str, columns: usize) -> String {
+    cut(&escape(text), columns)
+}
+
 /// A path or a place in a source: its end says most.
 pub(super) fn place(text: &str) -> String {
     cut_start(text, NAME)

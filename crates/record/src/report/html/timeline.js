@@ -13,9 +13,10 @@
   const end = greatest(recording.runs.map((run) => run.elapsed_ns)) / 1e9 || 1;
   const pollOf = (interval) => (interval.polls ? interval.polls.max_ns : null);
   const lagOf = (interval) => (interval.lag ? interval.lag.max_ns : null);
+  const slowOf = (run) => [...run.slow_polls, ...(run.stalls_open || [])];
   const worst = greatest(recording.runs.map((run) => greatest([
     run.slow_poll_threshold_ns, 1e7,
-    ...run.slow_polls.map((poll) => poll.duration_ns),
+    ...slowOf(run).map((poll) => poll.duration_ns),
     ...run.intervals.flatMap((interval) => [pollOf(interval), lagOf(interval)]),
   ])));
   const decades = [LOWEST_NS];
@@ -25,7 +26,8 @@
     const [size, unit] = [[1e9, "s"], [1e6, "ms"], [1e3, "µs"], [1, "ns"]].find(([size]) => ns >= size) || [1, "ns"];
     return `${Number((ns / size).toPrecision(3))} ${unit}`;
   };
-  const seconds = (s, step) => `${s.toFixed(Math.max(0, Math.min(6, Math.ceil(-Math.log10(step)))))} s`;
+  const digits = (s, step) => s.toFixed(Math.max(0, Math.min(6, Math.ceil(-Math.log10(step)))));
+  const seconds = (s, step) => `${digits(s, step)} s`;
 
   // All charts show the same time.
   const charts = [];
@@ -65,19 +67,45 @@
     return { stroke, fill, clip: null, band: null, gaps: null, flags: 1 };
   };
 
-  const draw = (figure, run) => {
-    const starts = run.intervals.map((interval) => interval.start_ns / 1e9);
+  // When polls were, from start to end: slow ones, and of each interval the longest other that ended in it.
+  const spansOf = (run, others, length) => {
+    const spans = slowOf(run).map((poll) => [poll.start_ns / 1e9, (poll.start_ns + poll.duration_ns) / 1e9, poll.duration_ns]);
+    run.intervals.forEach((interval, i) => {
+      if (!others[i]) return;
+      const [ns, to] = [Number(others[i]), i + 1 < run.intervals.length ? run.intervals[i + 1].start_ns / 1e9 : length];
+      spans.push([Math.min(interval.start_ns / 1e9, Math.max(0, to - ns / 1e9)), to, ns]);
+    });
+    return spans.filter(([from, to]) => to > from);
+  };
+
+  // Both lines have the same moments: wherever one of them may change.
+  const columns = (run, others) => {
+    const length = Math.max(run.elapsed_ns, ...run.intervals.map((interval) => interval.start_ns)) / 1e9;
+    const spans = spansOf(run, others, length).sort((a, b) => a[2] - b[2]);
+    const edges = [0, length, ...spans.flatMap(([from, to]) => [from, to]), ...run.intervals.map((interval) => interval.start_ns / 1e9)];
+    const starts = [...new Set(edges)].sort((a, b) => a - b);
+    const place = new Map(starts.map((start, i) => [start, i]));
+    const [polls, lags] = [starts.map(() => null), starts.map(() => null)];
+    // The longest last: at each moment it is what was under way.
+    for (const [from, to, ns] of spans) polls.fill(ns, place.get(from), place.get(to));
+    run.intervals.forEach((interval, i) => {
+      const to = i + 1 < run.intervals.length ? run.intervals[i + 1].start_ns / 1e9 : length;
+      lags.fill(lagOf(interval), place.get(interval.start_ns / 1e9), place.get(to));
+    });
+    return [starts, polls, lags];
+  };
+
+  const draw = (figure, run, others, title) => {
+    const data = columns(run, others);
+    const starts = data[0];
     const length = run.elapsed_ns / 1e9;
-    const data = [
-      [...starts, Math.max(length, starts[starts.length - 1])],
-      [...run.intervals.map(pollOf), null],
-      [...run.intervals.map(lagOf), null],
-    ];
-    const slow = run.slow_polls.map((poll) => [poll.start_ns / 1e9, (poll.start_ns + poll.duration_ns) / 1e9, poll]);
+    const slow = slowOf(run).map((poll) => [poll.start_ns / 1e9, (poll.start_ns + poll.duration_ns) / 1e9, poll]);
     const heading = figure.querySelector(".mode");
     const colour = (name) => () => getComputedStyle(heading).getPropertyValue(name).trim();
     const font = "12px system-ui, sans-serif";
     const axis = { stroke: colour("--fg"), font, grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 } };
+
+    const named = (label) => ({ label, labelFont: font, labelSize: 20, labelGap: 2 });
 
     // Behind the lines: when polls were slow, and from when on one is.
     const behind = (chart) => {
@@ -97,7 +125,7 @@
         ctx.fillRect(at(from, "x"), bbox.top + bbox.height - 6 * devicePixelRatio, width, 6 * devicePixelRatio);
       }
       ctx.strokeStyle = colour("--dim")();
-      ctx.setLineDash([3 * devicePixelRatio, 4 * devicePixelRatio]);
+      ctx.setLineDash([2 * devicePixelRatio, 4 * devicePixelRatio]);
       ctx.lineWidth = devicePixelRatio;
       ctx.beginPath();
       ctx.moveTo(bbox.left, at(run.slow_poll_threshold_ns, "y"));
@@ -140,13 +168,13 @@
         y: { distr: 3, range: () => [LOWEST_NS, decades[decades.length - 1]] },
       },
       axes: [
-        { ...axis, space: 64, values: (_, splits) => splits.map((s) => seconds(s, splits.length > 1 ? splits[1] - splits[0] : 1)) },
-        { ...axis, size: 60, splits: () => decades, values: () => decades.map(duration), filter: (_, splits) => splits },
+        { ...axis, ...named(title), size: 30, space: 64, values: (_, splits) => splits.map((s) => digits(s, splits.length > 1 ? splits[1] - splits[0] : 1)) },
+        { ...axis, ...named("duration, log scale"), size: 60, splits: () => decades, values: () => decades.map(duration), filter: (_, splits) => splits },
       ],
       series: [
         {},
         { stroke: colour("--c"), fill: () => `${colour("--c")()}33`, width: 2, paths: steps, points: { show: false } },
-        { stroke: colour("--fg"), width: 1.25, dash: [4, 3], paths: steps, points: { show: false } },
+        { stroke: colour("--fg"), width: 1.25, dash: [6, 3], paths: steps, points: { show: false } },
       ],
       cursor: {
         y: false,
@@ -169,8 +197,9 @@
   for (const lanes of section.querySelectorAll(".lanes")) {
     const runs = lanes.dataset.runs.split(" ").map((index) => recording.runs[Number(index)]);
     if (!runs.every((run) => run && run.intervals.length > 0)) continue;
+    const others = lanes.dataset.others.split(" ").map((text) => text.split(","));
     lanes.classList.add("live");
-    runs.forEach((run) => draw(lanes.querySelector("figure"), run));
+    runs.forEach((run, i) => draw(lanes.querySelector("figure"), run, others[i] || [], lanes.dataset.title));
   }
   if (!charts.length) return;
   section.classList.add("live");

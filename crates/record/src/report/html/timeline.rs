@@ -3,12 +3,13 @@
 use maud::{Markup, html};
 
 use super::Page;
-use super::chart::{LEFT, Log, RIGHT, Time, at, duration_axis, figure};
+use super::chart::{LEFT, Log, RIGHT, TIME, Time, at, duration_axis, figure, title_y};
 use super::longest::longest;
+use super::spans::{Span, lag_spans, other_spans, others};
 use super::table::class;
 use super::text::{name, prose, sentence};
 use crate::by_group::ByGroup;
-use crate::recording::{Interval, Run, SlowPoll};
+use crate::recording::{Run, SlowPoll};
 use crate::report::slow_poll::{executing, holder, places, still_executing};
 use crate::units::{format_count, format_ns};
 
@@ -28,16 +29,22 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
     }
     let time = Time::of(page);
     let threshold_ns = page.modes[0].threshold_ns();
-    let measured = page.recording.runs.iter().flat_map(|run| &run.intervals);
-    let worst = measured.flat_map(|interval| [interval.worst_poll(), interval.worst_lag()]);
-    let scale = (1_000, worst.flatten().max().unwrap_or(0).max(threshold_ns).max(10_000_000));
+    let runs = || page.recording.runs.iter();
+    let measured =
+        runs().flat_map(|run| &run.intervals).flat_map(|interval| [interval.worst_poll(), interval.worst_lag()]);
+    let slow = runs().flat_map(|run| run.slow_polls.iter().chain(&run.stalls_open)).map(|poll| poll.duration_ns);
+    let worst = measured.flatten().chain(slow).max().unwrap_or(0);
+    let scale = (1_000, worst.max(threshold_ns).max(10_000_000));
     Some(html! {
-        p.still { "Each bar is the worst of its moment, on a logarithmic scale; the dashed line is what counts as slow. In a gap nothing ended. All modes have the \
-             same axes. Point at a bar to read it." }
+        p.still { "A slow poll is a bar as wide as it lasted, from its start to its end; each other bar is the worst of its moment. \
+             The dashed line is what counts as slow. In a gap nothing ended. All modes have the same axes. Point at a bar to read \
+             it." }
         (controls())
         div.charts {
             @for (index, mode) in page.modes.iter().enumerate() {
-                div.lanes data-runs=(drawn_runs(page, mode)) { (lanes(index, mode, &time, scale)) }
+                div.lanes data-runs=(drawn_runs(page, mode)) data-others=(other_polls(page, mode)) data-title=(TIME) {
+                    (lanes(index, mode, &time, scale))
+                }
             }
         }
         @for (index, mode) in page.modes.iter().enumerate().filter(|(_, mode)| mode.slow_total() > 0) {
@@ -51,13 +58,26 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
 fn controls() -> Markup {
     let buttons =
         [("in", "Zoom in"), ("out", "Zoom out"), ("earlier", "Earlier"), ("later", "Later"), ("whole", "Whole run")];
+    let lines = [
+        ("solid", "the worst poll under way"),
+        ("lag", "the worst loop lag, when its timer fired"),
+        ("threshold", "what counts as slow"),
+    ];
     html! {
         div.controls hidden {
-            p { "Solid is the worst poll of each moment, dashed the worst lag, on a logarithmic scale; shaded is when a poll was slow, and the \
-                 dotted line is what counts as slow. In a gap nothing ended. Drag over a chart to zoom into all of them; a double click shows the whole run." }
+            ul.legend {
+                @for (kind, says) in lines {
+                    li { svg.sample viewBox="0 0 34 10" aria-hidden="true" { path.(kind) d="M1 5H33" {} } (says) }
+                }
+                li {
+                    svg.sample viewBox="0 0 34 10" aria-hidden="true" { rect.slow width="34" height="10" {} }
+                    "a poll was slow"
+                }
+            }
             p role="group" aria-label="Zoom the timeline" {
                 @for (step, label) in buttons { button type="button" data-zoom=(step) { (label) } " " }
                 output id="range" {}
+                span.dim { "Drag over a chart to zoom into all of them. In a gap nothing ended." }
             }
         }
     }
@@ -69,14 +89,22 @@ fn drawn_runs(page: &Page, mode: &ByGroup) -> String {
     runs.take(ROUNDS).map(|(index, _)| index.to_string()).collect::<Vec<_>>().join(" ")
 }
 
+/// Of each of those, by interval, nanoseconds of the longest poll that is not a slow one in the page's data.
+fn other_polls(page: &Page, mode: &ByGroup) -> String {
+    let runs = page.island.runs(page.recording).iter().filter(|run| run.group == mode.name).take(ROUNDS);
+    let number = |ns: Option<u64>| ns.map_or(String::new(), |ns| ns.to_string());
+    let of_run = |run: &Run| others(run).into_iter().map(number).collect::<Vec<_>>().join(",");
+    runs.map(of_run).collect::<Vec<_>>().join(" ")
+}
+
 /// All rounds of a mode, one below the other.
 fn lanes(index: usize, mode: &ByGroup, time: &Time, scale: (u64, u64)) -> Markup {
     let rounds = &mode.rounds[..mode.rounds.len().min(ROUNDS)];
-    let step = 2.0 * LANE + 60.0;
-    let height = step * rounds.len() as f64 + 30.0;
+    let step = 2.0 * LANE + 70.0;
+    let height = step * rounds.len() as f64 + 46.0;
     let content = html! {
         @for (row, run) in rounds.iter().enumerate() { (round(index, run, time, scale, step * row as f64)) }
-        (time.axis(height - 26.0))
+        (time.axis(height - 44.0))
     };
     let caption = html! {
         h3.mode.(class(index)) { (name(mode.name)) }
@@ -88,23 +116,35 @@ fn lanes(index: usize, mode: &ByGroup, time: &Time, scale: (u64, u64)) -> Markup
 }
 
 fn round(index: usize, run: &Run, time: &Time, scale: (u64, u64), top: f64) -> Markup {
-    let drawn = longest(run.slow_polls.iter().map(|poll| (poll.duration_ns, poll)), SLOW_POLLS);
-    let hidden = run.slow_polls_total.saturating_sub(drawn.len() as u64);
-    let lanes = [
-        ("worst poll", top + 20.0, Interval::worst_poll as Worst),
-        ("worst lag", top + LANE + 40.0, Interval::worst_lag),
-    ];
-    let end = top + 2.0 * LANE + 40.0;
+    let ended = longest(run.slow_polls.iter().map(|poll| (poll.duration_ns, poll)), SLOW_POLLS);
+    let hidden = run.slow_polls_total.saturating_sub(ended.len() as u64);
+    let open = run.stalls_open.iter().take(SLOW_POLLS);
+    let slow: Vec<(&SlowPoll, bool)> =
+        ended.into_iter().map(|poll| (poll, true)).chain(open.map(|poll| (poll, false))).collect();
+    let drawn = |span, says| Drawn { span, says };
+    let mut polls: Vec<Drawn> = other_spans(run, MOMENTS).into_iter().map(|span| drawn(span, "worst poll")).collect();
+    polls.extend(slow.iter().map(|(poll, _)| drawn(Span::of(poll), "a slow poll of")));
+    polls.sort_by_key(|drawn| drawn.span.ns);
+    let lags: Vec<Drawn> = lag_spans(run, MOMENTS).into_iter().map(|span| drawn(span, "worst lag")).collect();
+    // Where polls are not seen one by one, the slow ones are all that is known.
+    let are_all_seen = slow.is_empty() || run.intervals.iter().any(|interval| interval.worst_poll().is_some());
+    let label = if are_all_seen { "worst poll" } else { "slow polls that were seen" };
+    let lanes = [(label, top + 24.0, &polls), ("worst loop lag", top + LANE + 48.0, &lags)];
+    let end = top + 2.0 * LANE + 48.0;
     html! {
-        @for (label, y, worst) in lanes {
-            (lane(index, run, time, label, worst, Log::new(scale.0, scale.1, y + LANE - 20.0, y)))
+        @for (label, y, spans) in lanes {
+            (lane(index, run, time, (label, spans), &Log::new(scale.0, scale.1, y + LANE - 20.0, y)))
         }
         text x=(at(LEFT - 6.0)) y=(at(end + 10.0)) text-anchor="end" { "slow" }
         path.grid d={ "M" (at(LEFT)) " " (at(end + 6.0)) "H" (at(RIGHT)) } {}
-        @for poll in &drawn {
-            rect.slow x=(at(time.place(poll.start_ns))) y=(at(end)) height="12"
-                width=(at((time.place(poll.start_ns.saturating_add(poll.duration_ns)) - time.place(poll.start_ns)).max(1.5))) {
-                title { (at_second(poll)) " " (sentence(&executing(poll))) }
+        @for (poll, has_ended) in slow {
+            @let Span { from_ns, to_ns, .. } = Span::of(poll);
+            @let (from, to) = (time.place(from_ns), time.place(to_ns));
+            rect.slow x=(at(from)) y=(at(end)) height="12" width=(at((to - from).max(1.5))) {
+                title {
+                    (at_second(poll)) " "
+                    @if has_ended { (sentence(&executing(poll))) } @else { (sentence(&still_executing(poll))) }
+                }
             }
         }
         @if hidden > 0 {
@@ -113,47 +153,31 @@ fn round(index: usize, run: &Run, time: &Time, scale: (u64, u64), top: f64) -> M
     }
 }
 
-type Worst = fn(&Interval) -> Option<u64>;
-
-impl Interval {
-    fn worst_poll(&self) -> Option<u64> {
-        self.polls.as_ref()?.max_ns
-    }
-
-    fn worst_lag(&self) -> Option<u64> {
-        self.lag.as_ref()?.max_ns
-    }
+/// A bar, and what it says before its duration.
+struct Drawn {
+    span: Span,
+    says: &'static str,
 }
 
-fn lane(index: usize, run: &Run, time: &Time, label: &str, worst: Worst, scale: Log) -> Markup {
+/// One lane: its spans as bars, the longest over the others.
+fn lane(index: usize, run: &Run, time: &Time, (label, spans): (&str, &[Drawn]), scale: &Log) -> Markup {
     let bottom = scale.place(1.0);
     let threshold = scale.place(run.slow_poll_threshold_ns as f64);
     let round = run.subject.round().filter(|round| *round > 1);
-    let round = round.map_or(String::new(), |round| format!(", round {round}"));
-    let is_known = run.intervals.iter().any(|interval| worst(interval).is_some());
+    let round = round.map_or(String::new(), |round| format!(" of round {round}"));
+    let unknown = if spans.is_empty() { ": — not measured" } else { "" };
     html! {
-        text.dim x=(at(LEFT)) y=(at(scale.place(f64::MAX) - 5.0)) {
-            (label) (round) @if !is_known { ": — not measured" }
-        }
-        (duration_axis(&scale, 2))
-        @for (from_ns, to_ns, ns) in moments(run, worst) {
-            rect.bar.(class(index)) x=(at(time.place(from_ns))) y=(at(scale.place(ns as f64).min(bottom - 1.0)))
-                width=(at((time.place(to_ns) - time.place(from_ns) - 0.6).max(0.8)))
-                height=(at((bottom - scale.place(ns as f64)).max(1.0))) {
-                title { (format!("{:.2} s", from_ns as f64 / 1e9)) ": " (label) " " (format_ns(ns)) }
+        (title_y(scale.place(f64::MAX), &format!("{label}{round}, log scale{unknown}")))
+        (duration_axis(scale, 2))
+        @for Drawn { span: Span { from_ns, to_ns, ns }, says } in spans {
+            @let height = (bottom - scale.place(*ns as f64)).max(1.0);
+            rect.bar.(class(index)) x=(at(time.place(*from_ns))) y=(at(bottom - height))
+                width=(at((time.place(*to_ns) - time.place(*from_ns) - 0.6).max(0.8))) height=(at(height)) {
+                title { (second(*from_ns)) ": " (says) " " (format_ns(*ns)) }
             }
         }
         path.threshold d={ "M" (at(LEFT)) " " (at(threshold)) "H" (at(RIGHT)) } {}
     }
-}
-
-/// From when to when, and the worst between; several intervals together where they are many.
-fn moments(run: &Run, worst: Worst) -> Vec<(u64, u64, u64)> {
-    let size = run.intervals.len().div_ceil(MOMENTS).max(1);
-    let starts: Vec<u64> = run.intervals.chunks(size).map(|chunk| chunk[0].start_ns).collect();
-    let ends = starts.iter().skip(1).copied().chain([run.elapsed_ns]);
-    let worst = run.intervals.chunks(size).map(|chunk| chunk.iter().filter_map(worst).max());
-    starts.iter().zip(ends).zip(worst).filter_map(|((from, to), worst)| Some((*from, to.max(*from), worst?))).collect()
 }
 
 /// That there may have been more.
@@ -162,7 +186,11 @@ fn seen(mode: &ByGroup) -> &'static str {
 }
 
 fn at_second(poll: &SlowPoll) -> String {
-    format!("+{:.2} s", poll.start_ns as f64 / 1e9)
+    format!("+{}", second(poll.start_ns))
+}
+
+fn second(ns: u64) -> String {
+    format!("{:.2} s", ns as f64 / 1e9)
 }
 
 /// Where a slow poll's time went, and who has what it waited for, as far as that is known.

@@ -25,18 +25,22 @@ pub(super) fn card(page: &Page) -> Markup {
     html! {
         p.brand { "pollscope · " (name(page.recording.name())) }
         (answered(page.recording))
-        // Of slow polls it says no more than how many there were.
-        p.question { (prose(&verdict(&totals(page.recording)))) }
-        @if let Some(scenario) = scenario { p.dim { (prose(&first_sentence(&scenario.why))) } }
-        @for (run, why) in early.take(20) {
-            p { b { "Ended early" } ": " (name(&run.label())) ": " (sentence(why)) }
+        div.figures {
+            // Of slow polls it says no more than how many there were.
+            p.question { (prose(&verdict(&totals(page.recording)))) }
+            @if let Some(scenario) = scenario { p.dim { (prose(&first_sentence(&scenario.why))) } }
+            @for (run, why) in early.take(20) {
+                p { b { "Ended early" } ": " (name(&run.label())) ": " (sentence(why)) }
+            }
+            @for error in errors { p { b { "Error" } ": " (sentence(error)) } }
+            (summary(page))
         }
-        @for error in errors { p { b { "Error" } ": " (sentence(error)) } }
-        (summary(page))
-        p { b { "Repeat it" } ": " code.command { (command_line(&page.recording.environment.command)) } }
-        @if !changed.is_empty() { p { b { "Changed" } ": " (sentence(&changed.join(", "))) } }
-        @for program in programs(&page.modes) { p { b { "Program" } ": " (sentence(&program)) } }
-        p.dim { (facts(page)) }
+        div.repeat {
+            p { b { "Repeat it" } ": " code.command { (command_line(&page.recording.environment.command)) } }
+            @if !changed.is_empty() { p { b { "Changed" } ": " (sentence(&changed.join(", "))) } }
+            @for program in programs(&page.modes) { p { b { "Program" } ": " (sentence(&program)) } }
+            p.dim { (facts(page)) }
+        }
     }
 }
 

@@ -190,3 +190,67 @@ fn what_is_measured_once_a_round_has_one_mean() {
         }
     }
 }
+
+/// What a page shows, piece by piece, without what its scripts read.
+fn pieces(page: &str) -> Vec<String> {
+    let (_, body) = page.split_once("<body").expect("a body");
+    let (mut pieces, mut is_code) = (Vec::new(), false);
+    for part in body.split('<').skip(1) {
+        let (tag, text) = part.split_once('>').unwrap_or((part, ""));
+        is_code = match tag.split_whitespace().next() {
+            Some("script" | "style") => true,
+            Some("/script" | "/style") => false,
+            _ => is_code,
+        };
+        if !is_code && !text.trim().is_empty() {
+            let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&");
+            pieces.push(text.trim().to_owned());
+        }
+    }
+    pieces
+}
+
+/// Letters and signs alone: where a page has a `code` element, others have `.
+fn squeezed(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace() && !"\\`".contains(*c)).collect()
+}
+
+#[test]
+fn the_page_says_what_the_other_reports_say() {
+    let (mut rows, mut blockers) = (0, 0);
+    for (name, recording) in RECORDINGS.iter() {
+        let (page, markdown) = (pieces(&plain(recording, Report::Html)), plain(recording, Report::Markdown));
+        let all = squeezed(&page.join(" "));
+        assert!(all.contains(&squeezed(&verdict(recording))), "{name}: {}", verdict(recording));
+        assert!(all.contains(&squeezed(&crate::answer::answer(recording).lead.words)), "{name}");
+        assert!(factors_in(&page.join(" ")).iter().all(|factor| *factor >= 1.0), "{name}");
+        for group in by_group(&recording.runs) {
+            let cell = |measure: &str, column: usize| {
+                cells(&markdown, measure, group.name)
+                    .filter(|_| markdown.contains(&format!("| {measure} | ")))?
+                    .get(column)
+                    .copied()
+            };
+            let (worst, lag, response) = (cell("poll time", 7), cell("loop lag", 4), cell("response time", 4));
+            let slow = crate::units::format_count(group.slow_total());
+            let at = page.windows(5).find(|row| {
+                row[0] == group.name && row[1].ends_with(&slow) && worst.is_none_or(|worst| row[2] == worst)
+            });
+            let Some(at) = at else { panic!("{name}: {} {slow} {worst:?} in {page:?}", group.name) };
+            for (shown, known) in [(&at[3], lag), (&at[4], response)] {
+                assert!(known.is_none_or(|known| shown == known), "{name} {}: {at:?} and {known:?}", group.name);
+                rows += usize::from(known.is_some());
+            }
+        }
+        let (_, blamed) = markdown.split_once("### Who blocked the loop").unwrap_or_default();
+        for line in blamed.lines().skip(4).take_while(|line| line.starts_with('|')) {
+            let numbers: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).skip(4).collect();
+            let [polls, time, worst, waited] = numbers[..] else { panic!("{name}: {line}") };
+            // The page has the share of the run between.
+            let has = |row: &[String]| row[0] == polls && row[1] == time && row[3] == worst && row[4] == waited;
+            assert!(page.windows(5).any(has), "{name}: {line}");
+            blockers += 1;
+        }
+    }
+    assert!(rows > 500 && blockers > 5, "{rows} rows, {blockers} blockers");
+}
