@@ -1,0 +1,130 @@
+//! Programs that compute, in their own code, in the kernel's or while they panic.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pollscope_base::Cause;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::oneshot;
+
+use super::{Around, Case};
+
+const PARTS: u64 = 12;
+/// The CPU time of a part.
+const PART: Duration = Duration::from_millis(10);
+
+pub(super) const CPU: Case = Case {
+    says: "compute in `tokio::task::spawn_blocking`",
+    before: |_| Box::pin(async { (0..PARTS).map(|_| compute(PART)).sum() }),
+    afters: &[
+        ("tokio::task::spawn_blocking", |_| {
+            Box::pin(async {
+                let parts = tokio::task::spawn_blocking(|| (0..PARTS).map(|_| compute(PART)).sum());
+                parts.await.expect("no panic")
+            })
+        }),
+        ("a pool of threads", |_| {
+            let (send, parts) = mpsc::channel::<oneshot::Sender<u64>>();
+            thread::spawn(move || parts.iter().try_for_each(|done| done.send(compute(PART))));
+            Box::pin(async move {
+                let mut sum = 0;
+                for _ in 0..PARTS {
+                    let (done, answer) = oneshot::channel();
+                    send.send(done).expect("the pool is there");
+                    sum += answer.await.expect("it computes");
+                }
+                sum
+            })
+        }),
+        ("tokio::task::yield_now().await", |_| {
+            Box::pin(async {
+                let mut sum = 0;
+                for _ in 0..PARTS {
+                    sum += compute(PART);
+                    tokio::task::yield_now().await;
+                }
+                sum
+            })
+        }),
+    ],
+    ..Case::of(Cause::Cpu)
+};
+
+/// Uses so much CPU time: one part of the work.
+pub(super) fn compute(time: Duration) -> u64 {
+    let used = || {
+        let used = clock_gettime(ClockId::ThreadCPUTime);
+        Duration::new(used.tv_sec.unsigned_abs(), u32::try_from(used.tv_nsec).expect("less than a second"))
+    };
+    let end = used() + time;
+    while used() < end {}
+    1
+}
+
+/// What giving back the buffer takes at least, in the kernel.
+const GIVING_BACK: Duration = Duration::from_millis(60);
+/// No more memory than that.
+const MOST: usize = 1 << 30;
+
+pub(super) const KERNEL: Case = Case {
+    says: "drop and allocate large buffers off the loop",
+    threshold: Duration::from_millis(20),
+    before: |_| {
+        let buffer = large_buffer();
+        Box::pin(async move { given_back(buffer) })
+    },
+    afters: &[
+        ("spawn_blocking(move || drop(buffer))", |_| {
+            let buffer = large_buffer();
+            Box::pin(async move { tokio::task::spawn_blocking(move || given_back(buffer)).await.expect("no panic") })
+        }),
+        ("keep and use them again", |_| {
+            let mut buffer = large_buffer();
+            Box::pin(async move {
+                buffer[0] += 1;
+                std::mem::forget(buffer);
+                1
+            })
+        }),
+    ],
+    ..Case::of(Cause::Kernel)
+};
+
+fn given_back(buffer: Vec<u8>) -> u64 {
+    drop(buffer);
+    1
+}
+
+/// As much memory as takes long to give back.
+fn large_buffer() -> Vec<u8> {
+    const TRIED: usize = 64 << 20;
+    let tried = vec![1u8; TRIED];
+    let start = Instant::now();
+    drop(tried);
+    let each = start.elapsed().as_nanos().max(1);
+    let times = usize::try_from(GIVING_BACK.as_nanos() / each + 1).unwrap_or(MOST);
+    vec![1u8; times.saturating_mul(TRIED).min(MOST)]
+}
+
+pub(super) const PANIC: Case = Case {
+    says: "mend what panics",
+    around: Around::Variable("RUST_BACKTRACE", "1"),
+    leaves: &["RUST_BACKTRACE"],
+    before: |_| {
+        Box::pin(async { refused(tokio::spawn(async { handle("").expect("a request says something") }).await) })
+    },
+    afters: &[("mend what panics", |_| {
+        Box::pin(async { refused(tokio::spawn(async { handle("") }).await.expect("no panic")) })
+    })],
+    ..Case::of(Cause::Panic)
+};
+
+fn handle(request: &str) -> Result<usize, &'static str> {
+    if request.is_empty() { Err("an empty request") } else { Ok(request.len()) }
+}
+
+/// Requests that were refused.
+fn refused<T, E>(answer: Result<T, E>) -> u64 {
+    u64::from(answer.is_err())
+}

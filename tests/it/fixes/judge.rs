@@ -1,0 +1,225 @@
+//! Starts programs, gives their recordings to the report, and compares what it says of them.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use pollscope_stacks::quota::limited::{LimitedGroup, PERIOD};
+use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::program::{BLOCK, is_told, lacks_in, recording_in, tell, work_in};
+use super::{Around, Case, LOG, disk, resolver, streams};
+use crate::faults::disk::{Call, Disk, Fault, Plan};
+use crate::faults::private_mounts;
+use crate::support::{finish, pid, pollscope, run, send, stderr, stdout, wait_until};
+
+/// Which program to be, as `case/form`: 0 is the one that blocks.
+pub(super) const ASKED: &str = "POLLSCOPE_FIXES";
+/// Its folder.
+pub(super) const FOLDER: &str = "POLLSCOPE_FIXES_FOLDER";
+/// A program is started again when the machine did to it what is not of its row.
+const TRIES: u32 = 3;
+/// The CPU time in each [`PERIOD`] of a group that is throttled.
+const SMALL: Duration = Duration::from_millis(20);
+/// For how long a process is stopped: longer than all that its poll takes besides.
+const STOP: Duration = Duration::from_millis(400);
+
+/// A program that ran to its end.
+struct Ran {
+    work: u64,
+    /// What `pollscope report` says of it, and with `--full`.
+    answer: String,
+    report: String,
+    slow_polls: Vec<Value>,
+}
+
+/// Runs the program that blocks and each that follows the advice.
+pub(super) fn check(name: &str, case: &Case) {
+    // Mounts are a thread's own, and go with it.
+    thread::scope(|scope| scope.spawn(|| check_all(name, case)).join())
+        .unwrap_or_else(|why| std::panic::resume_unwind(why));
+}
+
+fn check_all(name: &str, case: &Case) {
+    let tried = |form, judge: &dyn Fn(&Ran) -> Result<(), String>| {
+        let mut wrong = Vec::new();
+        for _ in 0..TRIES {
+            let ran = match ran(name, case, form) {
+                Ok(ran) => ran,
+                Err(why) => {
+                    println!("SKIP: {name}: {why}");
+                    return None;
+                }
+            };
+            match judge(&ran) {
+                Ok(()) => return Some(ran),
+                Err(why) => wrong.push(why),
+            }
+        }
+        panic!("{name}, form {form}:\n{}", wrong.join("\n\n"));
+    };
+    let Some(before) = tried(0, &|ran| case.is_found(ran)) else { return };
+    assert!(before.work > 0, "{name}: no work was done");
+    for (index, (words, _)) in case.afters.iter().enumerate() {
+        if let Some(after) = tried(index + 1, &|ran| case.is_gone(ran)) {
+            assert_eq!(after.work, before.work, "{name}: not the same work with `{words}`");
+        }
+    }
+}
+
+impl Case {
+    /// Whether a slow poll is what the row is about.
+    fn is_seen_in(&self, poll: &Value) -> bool {
+        let call = poll["places"][0]["syscall"]["name"].as_str();
+        poll["cause"] == self.cause.as_str()
+            && (self.calls.is_empty() || call.is_some_and(|call| self.calls.contains(&call)))
+    }
+
+    fn is_found(&self, ran: &Ran) -> Result<(), String> {
+        let Some(poll) = ran.slow_polls.iter().find(|poll| self.is_seen_in(poll)) else {
+            return Err(format!("not found: {:#?}", ran.slow_polls));
+        };
+        let line = poll["places"][0]["line"].as_str();
+        let is_here = line.map_or(self.is_the_machines(), |line| line.starts_with("tests/it/fixes/"));
+        let says_so = ran.answer.contains(&format!("fix: {}", self.fix()))
+            && ran.report.contains(&format!("= help: {}", self.fix()));
+        match (is_here, says_so) {
+            (true, true) => Ok(()),
+            (false, _) => Err(format!("found elsewhere: {poll:#?}")),
+            (_, false) => Err(format!("other advice than `{}`:\n{}\n{}", self.fix(), ran.answer, ran.report)),
+        }
+    }
+
+    /// That there is no slow poll any more, but for what the machine does to any program.
+    fn is_gone(&self, ran: &Ran) -> Result<(), String> {
+        let own = ran.slow_polls.iter().find(|poll| self.is_seen_in(poll) || !self.is_held_up(poll));
+        if let Some(poll) = own {
+            return Err(format!("still there: {poll:#?}"));
+        }
+        match ran.answer.contains(self.fix()) || ran.report.contains(self.fix()) {
+            true => Err(format!("the same advice once more:\n{}\n{}", ran.answer, ran.report)),
+            false => Ok(()),
+        }
+    }
+
+    /// Whether a poll would not have been slow, had it got a CPU whenever it was ready.
+    fn is_held_up(&self, poll: &Value) -> bool {
+        let waited = poll["duration_ns"].as_u64().zip(poll["run_delay_ns"].as_u64());
+        let is_short = |(took, delay): (u64, u64)| u128::from(took.saturating_sub(delay)) < self.threshold.as_nanos();
+        poll["cause"] == "preempted" || waited.is_some_and(is_short)
+    }
+
+    fn is_the_machines(&self) -> bool {
+        use pollscope_base::Cause::{Preempted, Suspended, Throttled};
+        matches!(self.cause, Preempted | Suspended | Throttled)
+    }
+}
+
+/// Runs one program; an error says what the machine lacks for it.
+fn ran(name: &str, case: &Case, form: usize) -> Result<Ran, String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = command(name, form, folder.path());
+    let _disk = match &case.around {
+        Around::SlowDisk(call) => Some(slow_disk(folder.path(), *call)?),
+        _ => None,
+    };
+    if let Around::Variable(name, value) = &case.around {
+        command.env(name, value);
+    }
+    if let Around::Resolver = &case.around {
+        resolver::start(folder.path())?;
+    }
+    let mut child = command.spawn().expect("it starts");
+    let mut work = None;
+    let mut group = None;
+    match &case.around {
+        Around::SlowReader => {
+            let written = streams::read_slowly(child.stdout.take().expect("it is a pipe"));
+            let written = String::from_utf8_lossy(&written);
+            work = Some(written.lines().filter(|line| line.contains(LOG)).count() as u64);
+        }
+        Around::Quota => group = Some(limit(&child, folder.path(), form == 0)?),
+        Around::Stop => stop(&child, folder.path(), form == 0),
+        _ => {}
+    }
+    let output = finish(child);
+    drop(group);
+    assert!(output.status.success(), "{name}, form {form}: {}\n{}{}", output.status, stdout(&output), stderr(&output));
+    if let Ok(lacking) = fs::read_to_string(lacks_in(folder.path())) {
+        return Err(format!("the machine lacks {lacking}"));
+    }
+    let own: u64 = fs::read_to_string(work_in(folder.path())).expect("it says").parse().expect("a number");
+    Ok(Ran { work: work.unwrap_or(own), ..report(&folder) })
+}
+
+fn command(name: &str, form: usize, folder: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.args(["--exact", "fixes::program_of_a_case", "--nocapture", "--test-threads=1"]);
+    command.env(ASKED, format!("{name}/{form}")).env(FOLDER, folder).env("RUST_BACKTRACE", "0");
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// What the reports say, in one line each, and the slow polls that the recording has.
+fn report(folder: &TempDir) -> Ran {
+    let file = recording_in(folder.path());
+    let said = |option: Option<&str>| {
+        let said = run(pollscope().arg("report").arg(&file).args(option));
+        assert_eq!(said.status.code(), Some(0), "{}", stderr(&said));
+        stdout(&said).split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let json = fs::read_to_string(&file).expect("it is there");
+    let json: Value = serde_json::from_str(&json).expect("it is JSON");
+    let slow_polls = json["runs"][0]["slow_polls"].as_array().expect("a list").clone();
+    Ran { work: 0, answer: said(None), report: said(Some("--full")), slow_polls }
+}
+
+/// A disk on which calls of one kind take long.
+fn slow_disk(folder: &Path, call: Call) -> Result<Disk, String> {
+    private_mounts()?;
+    let at = disk::folder(folder);
+    fs::create_dir(&at).expect("a folder can be made");
+    let disk = Disk::mount(&at, disk::FILE).map_err(|error| format!("no FUSE: {error}"))?;
+    // Of reads the first one: a file is read until nothing more comes.
+    let more = if call == Call::Read { 0 } else { u64::MAX };
+    disk.reset(Plan { call, fault: Fault::Late(BLOCK), at: 1, more });
+    if call == Call::Read {
+        fs::write(at.join(disk::FILE), disk::CONTENT).expect("the disk works");
+    }
+    Ok(disk)
+}
+
+/// Puts a program into a group with a quota, small or large, before it computes; lifts it afterwards, as what is found out then takes
+/// CPU time as well.
+fn limit(child: &Child, folder: &Path, is_small: bool) -> Result<LimitedGroup, String> {
+    let made = LimitedGroup::make(if is_small { SMALL } else { PERIOD * 10 }).and_then(|group| {
+        wait_until("a program that is ready", || is_told(folder, "ready"));
+        group.add(child.id()).map(|()| group)
+    });
+    // Two periods in which little runs, so that the quota is whole and the watchdog has its part of it.
+    thread::sleep(PERIOD * 2);
+    tell(folder, "go");
+    let group = made.map_err(|why| format!("no control group with a quota: {why}"))?;
+    wait_until("the end of its poll", || is_told(folder, "over"));
+    group.lift()?;
+    Ok(group)
+}
+
+/// Lets a program go on, after it was stopped for a while or at once.
+fn stop(child: &Child, folder: &Path, is_stopped: bool) {
+    wait_until("a program in its poll", || is_told(folder, "ready"));
+    if is_stopped {
+        send(child, Signal::STOP);
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        wait_until("a program that is stopped", || {
+            waitid(WaitId::Pid(pid(child)), options).is_ok_and(|it| it.is_some())
+        });
+        thread::sleep(STOP);
+        send(child, Signal::CONT);
+    }
+    tell(folder, "go");
+}
