@@ -30,6 +30,7 @@ struct Case {
     /// Code that the row names and that is no fix.
     leaves: &'static [&'static str],
     threshold: Duration,
+    workers: usize,
     around: Around,
     before: Program,
     /// The row's words, without backticks, and the program that follows them.
@@ -67,6 +68,7 @@ impl Case {
             says: "",
             leaves: &[],
             threshold: THRESHOLD,
+            workers: 2,
             around: Around::Nothing,
             before: |_| Box::pin(async { 0 }),
             afters: &[],
@@ -134,7 +136,7 @@ fn program_of_a_case() {
         None => case.before,
         Some(after) => case.afters[after].1,
     };
-    program::run(program, case.threshold, Path::new(&folder));
+    program::run(program, case, Path::new(&folder));
 }
 
 #[test]

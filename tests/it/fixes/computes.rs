@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pollscope_base::Cause;
 use rustix::time::{ClockId, clock_gettime};
@@ -53,23 +53,25 @@ pub(super) const CPU: Case = Case {
 
 /// Uses so much CPU time: one part of the work.
 pub(super) fn compute(time: Duration) -> u64 {
-    let used = || {
-        let used = clock_gettime(ClockId::ThreadCPUTime);
-        Duration::new(used.tv_sec.unsigned_abs(), u32::try_from(used.tv_nsec).expect("less than a second"))
-    };
     let end = used() + time;
     while used() < end {}
     1
 }
 
+/// The CPU time of this thread so far.
+fn used() -> Duration {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(used.tv_sec.unsigned_abs(), u32::try_from(used.tv_nsec).expect("less than a second"))
+}
+
 /// What giving back the buffer takes at least, in the kernel.
-const GIVING_BACK: Duration = Duration::from_millis(60);
+const GIVING_BACK: Duration = Duration::from_millis(90);
 /// No more memory than that.
 const MOST: usize = 1 << 30;
 
 pub(super) const KERNEL: Case = Case {
     says: "drop and allocate large buffers off the loop",
-    threshold: Duration::from_millis(20),
+    threshold: Duration::from_millis(30),
     before: |_| {
         let buffer = large_buffer();
         Box::pin(async move { given_back(buffer) })
@@ -99,10 +101,13 @@ fn given_back(buffer: Vec<u8>) -> u64 {
 /// As much memory as takes long to give back.
 fn large_buffer() -> Vec<u8> {
     const TRIED: usize = 64 << 20;
-    let tried = vec![1u8; TRIED];
-    let start = Instant::now();
-    drop(tried);
-    let each = start.elapsed().as_nanos().max(1);
+    let took = || {
+        let tried = vec![1u8; TRIED];
+        let before = used();
+        drop(tried);
+        used() - before
+    };
+    let each = took().min(took()).as_nanos().max(1);
     let times = usize::try_from(GIVING_BACK.as_nanos() / each + 1).unwrap_or(MOST);
     vec![1u8; times.saturating_mul(TRIED).min(MOST)]
 }

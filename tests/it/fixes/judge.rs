@@ -39,36 +39,36 @@ struct Ran {
 
 /// Runs the program that blocks and each that follows the advice.
 pub(super) fn check(name: &str, case: &Case) {
-    // Mounts are a thread's own, and go with it.
-    thread::scope(|scope| scope.spawn(|| check_all(name, case)).join())
-        .unwrap_or_else(|why| std::panic::resume_unwind(why));
-}
-
-fn check_all(name: &str, case: &Case) {
-    let tried = |form, judge: &dyn Fn(&Ran) -> Result<(), String>| {
-        let mut wrong = Vec::new();
-        for _ in 0..TRIES {
-            let ran = match ran(name, case, form) {
-                Ok(ran) => ran,
-                Err(why) => {
-                    println!("SKIP: {name}: {why}");
-                    return None;
-                }
-            };
-            match judge(&ran) {
-                Ok(()) => return Some(ran),
-                Err(why) => wrong.push(why),
-            }
-        }
-        panic!("{name}, form {form}:\n{}", wrong.join("\n\n"));
-    };
-    let Some(before) = tried(0, &|ran| case.is_found(ran)) else { return };
+    let Some(before) = tried(name, case, 0, |ran| case.is_found(ran)) else { return };
     assert!(before.work > 0, "{name}: no work was done");
     for (index, (words, _)) in case.afters.iter().enumerate() {
-        if let Some(after) = tried(index + 1, &|ran| case.is_gone(ran)) {
+        if let Some(after) = tried(name, case, index + 1, |ran| case.is_gone(ran)) {
             assert_eq!(after.work, before.work, "{name}: not the same work with `{words}`");
         }
     }
+}
+
+/// A run that is as it should be; `None` where the machine cannot show it.
+fn tried(name: &str, case: &Case, form: usize, judge: impl Fn(&Ran) -> Result<(), String>) -> Option<Ran> {
+    let (mut wrong, mut is_held_up) = (Vec::new(), true);
+    for _ in 0..TRIES {
+        let ran = match ran(name, case, form) {
+            Ok(ran) => ran,
+            Err(why) => {
+                println!("SKIP: {name}, form {form}: {why}");
+                return None;
+            }
+        };
+        match judge(&ran) {
+            Ok(()) => return Some(ran),
+            Err(why) => wrong.push(why),
+        }
+        is_held_up &= ran.slow_polls.iter().any(|poll| case.is_held_up(poll));
+    }
+    let wrong = wrong.join("\n\n");
+    assert!(is_held_up, "{name}, form {form}:\n{wrong}");
+    println!("SKIP: {name}, form {form}: the machine left the program too little of its CPUs, {TRIES} times:\n{wrong}");
+    None
 }
 
 impl Case {
@@ -106,7 +106,7 @@ impl Case {
         }
     }
 
-    /// Whether a poll would not have been slow, had it got a CPU whenever it was ready.
+    /// Whether a poll waited for a CPU for most of its time, or would not have been slow without that.
     fn is_held_up(&self, poll: &Value) -> bool {
         let waited = poll["duration_ns"].as_u64().zip(poll["run_delay_ns"].as_u64());
         let is_short = |(took, delay): (u64, u64)| u128::from(took.saturating_sub(delay)) < self.threshold.as_nanos();
@@ -119,19 +119,23 @@ impl Case {
     }
 }
 
-/// Runs one program; an error says what the machine lacks for it.
+/// Runs one program; an error says what the machine lacks for it. Its mounts are those of a thread, and go with it.
 fn ran(name: &str, case: &Case, form: usize) -> Result<Ran, String> {
+    let ran = thread::scope(|scope| scope.spawn(|| ran_here(name, case, form)).join());
+    ran.unwrap_or_else(|why| std::panic::resume_unwind(why))
+}
+
+fn ran_here(name: &str, case: &Case, form: usize) -> Result<Ran, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = command(name, form, folder.path());
     let _disk = match &case.around {
         Around::SlowDisk(call) => Some(slow_disk(folder.path(), *call)?),
         _ => None,
     };
-    if let Around::Variable(name, value) = &case.around {
-        command.env(name, value);
-    }
-    if let Around::Resolver = &case.around {
-        resolver::start(folder.path())?;
+    match &case.around {
+        Around::Variable(name, value) => _ = command.env(name, value),
+        Around::Resolver => resolver::start(folder.path())?,
+        _ => {}
     }
     let mut child = command.spawn().expect("it starts");
     let mut work = None;

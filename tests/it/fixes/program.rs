@@ -13,13 +13,14 @@ use pollscope_probe::{Probe, Snapshot};
 use rustix::process::{Signal, set_parent_process_death_signal, setpriority_process};
 use tokio::runtime::Builder;
 
+use super::Case;
+
 /// What is slow, unless a program says otherwise.
 pub(super) const THRESHOLD: Duration = Duration::from_millis(50);
 /// How long what blocks does so at least.
 pub(super) const BLOCK: Duration = Duration::from_millis(150);
 /// For what is found out about a slow poll: longer than the probe waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
-const WORKERS: usize = 2;
 /// Recordings say when; nothing here depends on it.
 const STARTED_AT: &str = "2026-01-01T00:00:00Z";
 
@@ -65,30 +66,30 @@ pub(super) fn work_in(folder: &Path) -> PathBuf {
 }
 
 /// Runs a program to its end.
-pub(super) fn run(program: Program, threshold: Duration, folder: &Path) {
+pub(super) fn run(program: Program, case: &Case, folder: &Path) {
     // One that is stopped, or waits for a word, does not outlive the test.
     let _ = set_parent_process_death_signal(Some(Signal::KILL));
     // Where that is permitted: what the program does is its own then, and not what others on the machine leave it.
     let _ = setpriority_process(None, -15);
     let work = program(folder);
     let mut builder = Builder::new_multi_thread();
-    builder.worker_threads(WORKERS).enable_all();
-    let probe = Probe::builder().slow_poll_threshold(threshold).source_root(env!("CARGO_MANIFEST_DIR"));
+    builder.worker_threads(case.workers).enable_all();
+    let probe = Probe::builder().slow_poll_threshold(case.threshold).source_root(env!("CARGO_MANIFEST_DIR"));
     let probe = probe.install(&mut builder).expect("a probe can be installed");
     let runtime = builder.build().expect("a runtime");
     let done = runtime.block_on(probe.watch(async { probe.spawn("program", work).await }));
     tell(folder, "over");
     drop(runtime);
     probe.flush(PATIENCE);
-    let recording = recording(&probe.snapshot());
+    let recording = recording(&probe.snapshot(), case.workers);
     let json = pollscope::recording::wire::to_json(&recording).expect("it can be written");
     fs::write(recording_in(folder), json).expect("it can be written");
     let done = done.expect("the program's task does not panic");
     fs::write(work_in(folder), done.to_string()).expect("it can be written");
 }
 
-fn recording(snapshot: &Snapshot) -> Recording {
-    let runtime = RuntimeInfo { flavor: "multi_thread".to_owned(), workers: WORKERS as u64 };
+fn recording(snapshot: &Snapshot, workers: usize) -> Recording {
+    let runtime = RuntimeInfo { flavor: "multi_thread".to_owned(), workers: workers as u64 };
     let target = Target { name: "program".to_owned(), runtimes: vec![runtime], ..Target::default() };
     let polls = Dist::from(&snapshot.polls);
     let run = Run {
