@@ -69,37 +69,67 @@ const GIVING_BACK: Duration = Duration::from_millis(90);
 /// No more memory than that.
 const MOST: usize = 1 << 30;
 
+/// So many, one after the other. The first may be given back before it is seen: what a look needs is read at the first slow poll, and
+/// the memory for that is there once the kernel has taken back the buffer.
+const BUFFERS: u64 = 2;
+
 pub(super) const KERNEL: Case = Case {
     says: "drop and allocate large buffers off the loop",
     threshold: Duration::from_millis(30),
     before: |_| {
-        let buffer = large_buffer();
-        Box::pin(async move { given_back(buffer) })
+        let size = large();
+        Box::pin(async move {
+            for _ in 0..BUFFERS {
+                let buffer = filled(size).await;
+                drop(buffer);
+                tokio::task::yield_now().await;
+            }
+            BUFFERS
+        })
     },
     afters: &[
         ("spawn_blocking(move || drop(buffer))", |_| {
-            let buffer = large_buffer();
-            Box::pin(async move { tokio::task::spawn_blocking(move || given_back(buffer)).await.expect("no panic") })
+            let size = large();
+            Box::pin(async move {
+                for _ in 0..BUFFERS {
+                    let buffer = filled(size).await;
+                    tokio::task::spawn_blocking(move || drop(buffer)).await.expect("no panic");
+                }
+                BUFFERS
+            })
         }),
         ("keep and use them again", |_| {
-            let mut buffer = large_buffer();
+            let size = large();
             Box::pin(async move {
-                buffer[0] += 1;
+                let mut buffer = Vec::new();
+                for _ in 0..BUFFERS {
+                    buffer = filled_again(buffer, size).await;
+                }
+                // For as long as the program runs.
                 std::mem::forget(buffer);
-                1
+                BUFFERS
             })
         }),
     ],
     ..Case::of(Cause::Kernel)
 };
 
-fn given_back(buffer: Vec<u8>) -> u64 {
-    drop(buffer);
-    1
+/// A new buffer with something in it.
+async fn filled(size: usize) -> Vec<u8> {
+    filled_again(Vec::new(), size).await
 }
 
-/// As much memory as takes long to give back.
-fn large_buffer() -> Vec<u8> {
+async fn filled_again(mut buffer: Vec<u8>, size: usize) -> Vec<u8> {
+    let fill = move || {
+        buffer.clear();
+        buffer.resize(size, 1);
+        buffer
+    };
+    tokio::task::spawn_blocking(fill).await.expect("no panic")
+}
+
+/// How much memory takes long to give back.
+fn large() -> usize {
     const TRIED: usize = 64 << 20;
     let took = || {
         let tried = vec![1u8; TRIED];
@@ -109,7 +139,7 @@ fn large_buffer() -> Vec<u8> {
     };
     let each = took().min(took()).as_nanos().max(1);
     let times = usize::try_from(GIVING_BACK.as_nanos() / each + 1).unwrap_or(MOST);
-    vec![1u8; times.saturating_mul(TRIED).min(MOST)]
+    times.saturating_mul(TRIED).min(MOST)
 }
 
 pub(super) const PANIC: Case = Case {

@@ -101,7 +101,7 @@ pub(super) const THROTTLED: Case = Case {
 fn as_limited(folder: &Path) -> Work {
     tell(folder, "ready");
     wait_until_told(folder, "go");
-    Box::pin(async { (0..3).map(|_| compute(LITTLE)).sum() })
+    Box::pin(async { (0..2).map(|_| compute(LITTLE)).sum() })
 }
 
 pub(super) const SUSPENDED: Case = Case {
