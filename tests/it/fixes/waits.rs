@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Instant;
 
@@ -70,6 +70,101 @@ pub(super) const LOCK: Case = Case {
     ],
     ..Case::of(Cause::Lock)
 };
+
+pub(super) const CHANNEL: Case = Case {
+    says: "await what another thread does",
+    before: |_| {
+        let (send, messages) = mpsc::channel();
+        let sender = late(move || send.send(1).expect("somebody receives"));
+        Box::pin(async move {
+            let _ = sender.send(());
+            messages.recv().expect("a message")
+        })
+    },
+    afters: &[
+        ("a channel of tokio::sync", |_| {
+            let (send, mut messages) = tokio::sync::mpsc::channel(1);
+            let sender = late(move || send.blocking_send(1).expect("somebody receives"));
+            Box::pin(async move {
+                let _ = sender.send(());
+                messages.recv().await.expect("a message")
+            })
+        }),
+        ("tokio::task::spawn_blocking", |_| {
+            let (send, messages) = mpsc::channel();
+            let sender = late(move || send.send(1).expect("somebody receives"));
+            Box::pin(async move {
+                let _ = sender.send(());
+                tokio::task::spawn_blocking(move || messages.recv()).await.expect("no panic").expect("a message")
+            })
+        }),
+    ],
+    ..Case::of(Cause::Lock)
+};
+
+pub(super) const CONDITION: Case = Case {
+    says: "await what another thread does",
+    before: |_| {
+        let state = Arc::new((Mutex::new(0), Condvar::new()));
+        let theirs = Arc::clone(&state);
+        let sets = late(move || {
+            *theirs.0.lock().expect("no panic") = 1;
+            theirs.1.notify_one();
+        });
+        Box::pin(async move {
+            let _ = sets.send(());
+            let value = state.0.lock().expect("no panic");
+            *state.1.wait_while(value, |value| *value == 0).expect("no panic")
+        })
+    },
+    afters: &[("Notify", |_| {
+        let state = Arc::new((Mutex::new(0), tokio::sync::Notify::new()));
+        let theirs = Arc::clone(&state);
+        let sets = late(move || {
+            *theirs.0.lock().expect("no panic") = 1;
+            theirs.1.notify_one();
+        });
+        Box::pin(async move {
+            let _ = sets.send(());
+            state.1.notified().await;
+            *state.0.lock().expect("no panic")
+        })
+    })],
+    ..Case::of(Cause::Lock)
+};
+
+pub(super) const JOINED: Case = Case {
+    says: "await what another thread does",
+    before: |_| {
+        let computes = late_thread();
+        Box::pin(async move { computes.join().expect("no panic") })
+    },
+    afters: &[("tokio::task::spawn_blocking", |_| {
+        let computes = late_thread();
+        Box::pin(
+            async move { tokio::task::spawn_blocking(|| computes.join()).await.expect("no panic").expect("no panic") },
+        )
+    })],
+    ..Case::of(Cause::Lock)
+};
+
+/// A thread that does something once it was asked, late.
+fn late(does: impl FnOnce() + Send + 'static) -> mpsc::Sender<()> {
+    let (ask, asked) = mpsc::channel();
+    thread::spawn(move || {
+        asked.recv().expect("the program asks");
+        thread::sleep(BLOCK);
+        does();
+    });
+    ask
+}
+
+fn late_thread() -> thread::JoinHandle<u64> {
+    thread::spawn(|| {
+        thread::sleep(BLOCK * 2);
+        1
+    })
+}
 
 type Count = Arc<Mutex<u64>>;
 
