@@ -214,8 +214,8 @@ pub(crate) const ADVICE: &[Advice] = &[
     Advice {
         cause: Cause::Throttled,
         of: Of::Rest,
-        fix: "raise the CPU limit of its container or unit (`cpu.max`, `CPUQuota=`), or start fewer worker threads than that has \
-              CPUs",
+        fix: "raise the CPU limit of its container or unit (`cpu.max`, `CPUQuota=`), or start no more worker threads than that \
+              has CPUs",
         is_of_writing: false,
     },
     Advice {

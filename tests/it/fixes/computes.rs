@@ -8,6 +8,7 @@ use pollscope_base::Cause;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::oneshot;
 
+use super::program::BLOCK;
 use super::{Around, Case};
 
 const PARTS: u64 = 12;
@@ -69,22 +70,20 @@ const GIVING_BACK: Duration = Duration::from_millis(90);
 /// No more memory than that.
 const MOST: usize = 1 << 30;
 
-/// So many, one after the other. The first may be given back before it is seen: what a look needs is read at the first slow poll, and
-/// the memory for that is there once the kernel has taken back the buffer.
-const BUFFERS: u64 = 2;
+/// So many, one after the other.
+const BUFFERS: u64 = 3;
+const KERNEL_SLOW: Duration = Duration::from_millis(30);
 
 pub(super) const KERNEL: Case = Case {
     says: "drop and allocate large buffers off the loop",
-    threshold: Duration::from_millis(30),
+    threshold: KERNEL_SLOW,
     before: |_| {
         let size = large();
         Box::pin(async move {
-            for _ in 0..BUFFERS {
-                let buffer = filled(size).await;
-                drop(buffer);
-                tokio::task::yield_now().await;
-            }
-            BUFFERS
+            // Noticed, and not slow: what a look needs is read now, into memory that comes late while the kernel takes some back.
+            thread::sleep(KERNEL_SLOW * 2 / 3);
+            tokio::time::sleep(BLOCK).await;
+            give_back(size).await
         })
     },
     afters: &[
@@ -101,9 +100,9 @@ pub(super) const KERNEL: Case = Case {
         ("keep and use them again", |_| {
             let size = large();
             Box::pin(async move {
-                let mut buffer = Vec::new();
-                for _ in 0..BUFFERS {
-                    buffer = filled_again(buffer, size).await;
+                let mut buffer = filled(size).await;
+                for _ in 1..BUFFERS {
+                    buffer = filled_again(buffer).await;
                 }
                 // For as long as the program runs.
                 std::mem::forget(buffer);
@@ -114,15 +113,33 @@ pub(super) const KERNEL: Case = Case {
     ..Case::of(Cause::Kernel)
 };
 
-/// A new buffer with something in it.
-async fn filled(size: usize) -> Vec<u8> {
-    filled_again(Vec::new(), size).await
+/// The same in a process that was never looked at before.
+pub(super) const FIRST: Case = Case {
+    threshold: KERNEL_SLOW,
+    before: |_| {
+        let size = large();
+        Box::pin(give_back(size))
+    },
+    ..Case::of(Cause::Kernel)
+};
+
+async fn give_back(size: usize) -> u64 {
+    for _ in 0..BUFFERS {
+        let buffer = filled(size).await;
+        drop(buffer);
+        tokio::task::yield_now().await;
+    }
+    BUFFERS
 }
 
-async fn filled_again(mut buffer: Vec<u8>, size: usize) -> Vec<u8> {
+/// A new buffer with something in it.
+async fn filled(size: usize) -> Vec<u8> {
+    tokio::task::spawn_blocking(move || vec![1; size]).await.expect("no panic")
+}
+
+async fn filled_again(mut buffer: Vec<u8>) -> Vec<u8> {
     let fill = move || {
-        buffer.clear();
-        buffer.resize(size, 1);
+        buffer.fill(2);
         buffer
     };
     tokio::task::spawn_blocking(fill).await.expect("no panic")

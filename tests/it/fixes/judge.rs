@@ -51,6 +51,20 @@ pub(super) fn check(name: &str, case: &Case) {
     }
 }
 
+/// That nothing is told as a stop of a process that is not stopped, however its watchdog fares.
+pub(super) fn is_never_stopped(name: &str, case: &Case) {
+    let _alone = alone();
+    let ran = ran(name, case, 0).expect("it lacks nothing");
+    assert!(!ran.slow_polls.is_empty(), "{name} is slow");
+    assert_not_stopped(name, &ran);
+}
+
+/// Null before wrong, however busy the machine is.
+fn assert_not_stopped(name: &str, ran: &Ran) {
+    let is_stop = |poll: &Value| poll["cause"] == "suspended";
+    assert!(!ran.slow_polls.iter().any(is_stop), "{name} was never stopped: {:#?}", ran.slow_polls);
+}
+
 /// Whether more threads than there are CPUs were ready for the last minute.
 fn is_busy() -> bool {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
@@ -70,13 +84,9 @@ fn tried(name: &str, case: &Case, form: usize, judge: impl Fn(&Ran) -> Result<()
                 return None;
             }
         };
-        // Null before wrong, however busy the machine is.
-        let stops = ran.slow_polls.iter().filter(|poll| poll["cause"] == "suspended").count();
-        assert!(
-            stops == 0 || case.cause == Cause::Suspended,
-            "{name}, form {form} was never stopped: {:#?}",
-            ran.slow_polls
-        );
+        if case.cause != Cause::Suspended {
+            assert_not_stopped(name, &ran);
+        }
         match judge(&ran) {
             Ok(()) => return Some(ran),
             Err(why) => wrong.push(why),
@@ -166,12 +176,12 @@ fn ran_here(name: &str, case: &Case, form: usize) -> Result<Ran, String> {
             let written = String::from_utf8_lossy(&written);
             work = Some(written.lines().filter(|line| line.contains(LOG)).count() as u64);
         }
-        Around::Quota => group = Some(limit(&child, folder.path(), form == 0)?),
+        Around::Quota => group = Some(limit(&child, folder.path(), form == 0)),
         Around::Stop => stop(&child, folder.path(), form == 0),
         _ => {}
     }
     let output = finish(child);
-    drop(group);
+    drop(group.transpose()?);
     assert!(output.status.success(), "{name}, form {form}: {}\n{}{}", output.status, stdout(&output), stderr(&output));
     if let Ok(lacking) = fs::read_to_string(lacks_in(folder.path())) {
         return Err(format!("the machine lacks {lacking}"));
