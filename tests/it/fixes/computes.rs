@@ -113,12 +113,15 @@ pub(super) const KERNEL: Case = Case {
     ..Case::of(Cause::Kernel)
 };
 
-/// The same in a process that was never looked at before.
+/// The same in the first poll of all.
 pub(super) const FIRST: Case = Case {
     threshold: KERNEL_SLOW,
     before: |_| {
-        let size = large();
-        Box::pin(give_back(size))
+        let buffer = vec![1u8; large()];
+        Box::pin(async move {
+            drop(buffer);
+            1
+        })
     },
     ..Case::of(Cause::Kernel)
 };
