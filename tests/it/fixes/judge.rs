@@ -40,8 +40,7 @@ struct Ran {
 
 /// Runs the program that blocks and each that follows the advice.
 pub(super) fn check(name: &str, case: &Case) {
-    let computes = matches!(case.cause, Cause::Cpu | Cause::Kernel | Cause::Preempted | Cause::Throttled);
-    let _alone = computes.then(alone);
+    let _alone = case.computes().then(alone);
     let Some(before) = tried(name, case, 0, |ran| case.is_found(ran)) else { return };
     assert!(before.work > 0, "{name}: no work was done");
     for (index, (words, _)) in case.afters.iter().enumerate() {
@@ -91,8 +90,8 @@ fn tried(name: &str, case: &Case, form: usize, judge: impl Fn(&Ran) -> Result<()
             Ok(()) => return Some(ran),
             Err(why) => wrong.push(why),
         }
-        // On a busy machine what is seen may not suffice for a cause.
-        let is_unclear = |poll: &Value| poll["cause"].is_null() && is_busy();
+        // On a busy machine what is seen may not suffice for a cause, and where CPU time is what counts others have it.
+        let is_unclear = |poll: &Value| (poll["cause"].is_null() || case.computes()) && is_busy();
         is_held_up &= ran.slow_polls.iter().any(|poll| case.is_held_up(poll) || is_unclear(poll));
     }
     let wrong = wrong.join("\n\n");
@@ -142,6 +141,10 @@ impl Case {
         let waited = poll["duration_ns"].as_u64().zip(poll["run_delay_ns"].as_u64());
         let is_short = |(took, delay): (u64, u64)| u128::from(took.saturating_sub(delay)) < self.threshold.as_nanos();
         poll["cause"] == "preempted" || waited.is_some_and(is_short)
+    }
+
+    fn computes(&self) -> bool {
+        matches!(self.cause, Cause::Cpu | Cause::Kernel | Cause::Preempted | Cause::Throttled)
     }
 
     fn is_the_machines(&self) -> bool {
