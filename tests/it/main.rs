@@ -8,6 +8,8 @@ mod doctor;
 mod explain;
 #[cfg(target_os = "linux")]
 mod faults;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod fixes;
 mod formats;
 mod hostile;
 mod hostile_text;

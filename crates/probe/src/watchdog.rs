@@ -170,8 +170,7 @@ impl Watching {
         let _ = ask_for_short_slices();
         let mut stops = Stops::new(shared.clock.now_ns(), throttled_ns(self.quotas.as_ref()));
         loop {
-            let is_late = self.threads.values().any(Thread::is_late);
-            stops.beat(shared.clock.now_ns(), is_late, || throttled_ns(self.quotas.as_ref()));
+            stops.beat(shared.clock.now_ns(), self.is_anything_polled(), || throttled_ns(self.quotas.as_ref()));
             let next_ns = self.look(&mut stops);
             self.say_still(&stops);
             // After all threads were looked at: starting the thread that names, or naming without one, takes a while.
@@ -192,6 +191,13 @@ impl Watching {
                 return self.looker.close();
             }
         }
+    }
+
+    /// Whether a poll is under way, or was late at the last look. What this thread misses from then on may be of a lock of the kernel
+    /// that the poll has, as one that gives back much memory.
+    fn is_anything_polled(&self) -> bool {
+        self.threads.values().any(Thread::is_late)
+            || self.shared.slots().iter().any(|slot| !slot.polling.is_in(Moment::NONE))
     }
 
     /// Looks at every slot; when to look again.

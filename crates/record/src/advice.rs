@@ -2,7 +2,7 @@
 
 use pollscope_base::Cause;
 
-use crate::recording::{self, SlowPoll};
+use crate::recording::{self, Frame, SlowPoll};
 
 /// A row of the table.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(crate) enum Of {
     Dns,
     /// In a lock of the allocator's.
     Allocator,
+    /// For something that another thread does, and not for a lock that it has.
+    AnotherThread,
     /// All that are left.
     Rest,
 }
@@ -52,6 +54,19 @@ const SOCKETS: &[&str] = &[
 ];
 /// Functions of allocators, as a stack shows them.
 const ALLOCATORS: &[&str] = &["malloc", "free", "calloc", "realloc", "posix_memalign", "aligned_alloc"];
+
+/// What waits for another thread, in names of functions: a message, a condition, its end, a future that it runs.
+const WAITS: &[&str] = &[
+    "Condvar",
+    "mpsc::",
+    "mpmc::",
+    "crossbeam_channel::",
+    "flume::",
+    "JoinInner",
+    "JoinHandle",
+    "thread_parking",
+    "block_on",
+];
 
 const NOT_THE_CODE: &str = "see what else runs on the machine: nothing in this code held the loop, it got no CPU; give it CPUs of \
                             its own, or start fewer threads than there are CPUs";
@@ -163,6 +178,13 @@ pub(crate) const ADVICE: &[Advice] = &[
     },
     Advice {
         cause: Cause::Lock,
+        of: Of::AnotherThread,
+        fix: "await what another thread does: a channel of `tokio::sync`, or its `Notify` for a condition; what has no such thing, \
+              as a thread's end, in `tokio::task::spawn_blocking`",
+        is_of_writing: false,
+    },
+    Advice {
+        cause: Cause::Lock,
         of: Of::Rest,
         fix: "hold the lock for less, and never while blocking; across an `.await` use `tokio::sync::Mutex`; or let one task own \
               what it guards, and send it messages",
@@ -192,8 +214,8 @@ pub(crate) const ADVICE: &[Advice] = &[
     Advice {
         cause: Cause::Throttled,
         of: Of::Rest,
-        fix: "raise the CPU limit of its container or unit (`cpu.max`, `CPUQuota=`), or start fewer worker threads than that has \
-              CPUs",
+        fix: "raise the CPU limit of its container or unit (`cpu.max`, `CPUQuota=`), or start no more worker threads than that \
+              has CPUs",
         is_of_writing: false,
     },
     Advice {
@@ -226,9 +248,46 @@ impl Of {
             Of::Stdio(names) => is_one(names) && call.and_then(|call| call.fd).is_some_and(|fd| fd == 1 || fd == 2),
             Of::Dns => call.and_then(|call| call.peer.as_deref()).is_some_and(|peer| peer.ends_with(":53")),
             Of::Allocator => poll.stack.iter().any(|frame| is_allocator(frame.function.as_deref())),
+            Of::AnotherThread => called(poll).any(waits_for_a_thread),
             Of::Rest => true,
         }
     }
+}
+
+/// The functions that the user's code called, the innermost first: those below its line, or, where that is not known, its function.
+/// Whoever called it may wait for its end; nobody is known where neither is.
+fn called(poll: &SlowPoll) -> impl Iterator<Item = &str> {
+    let is_the_users = |frame: &&Frame| match (&poll.blocking_line, &poll.function) {
+        (Some(place), _) => frame.file.as_deref().zip(frame.line).is_some_and(|(file, line)| {
+            place.strip_suffix(&line.to_string()).and_then(|place| place.strip_suffix(':')) == Some(file)
+        }),
+        (None, Some(function)) => frame.function.as_ref() == Some(function),
+        (None, None) => true,
+    };
+    poll.stack.iter().take_while(move |frame| !is_the_users(frame)).filter_map(|frame| frame.function.as_deref())
+}
+
+/// Whether a function, without the types that it is made for, waits for another thread.
+fn waits_for_a_thread(function: &str) -> bool {
+    let name = without_types(function);
+    WAITS.iter().any(|part| name.contains(part))
+}
+
+/// `std::sync::Mutex<T>::lock<u64>` becomes `std::sync::Mutex::lock`. Of a name that begins with a type, as `<T as Trait>::f` does,
+/// the type stays.
+fn without_types(function: &str) -> String {
+    let name = function.strip_prefix('<').unwrap_or(function);
+    let mut depth = 0_u32;
+    let mut kept = String::new();
+    for char in name.replace("->", "").chars() {
+        match char {
+            '<' => depth += 1,
+            '>' => depth = depth.saturating_sub(1),
+            _ if depth == 0 => kept.push(char),
+            _ => {}
+        }
+    }
+    kept
 }
 
 fn is_allocator(function: Option<&str>) -> bool {
@@ -249,7 +308,7 @@ pub(crate) fn advice_for(poll: &SlowPoll) -> Option<&'static Advice> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::{Frame, Syscall};
+    use crate::recording::Syscall;
 
     fn poll(cause: Cause, call: Option<&str>) -> SlowPoll {
         let syscall = call.map(|name| Syscall {
@@ -317,5 +376,35 @@ mod tests {
         let mut in_sync = poll(Cause::BlockingCall, Some("fsync"));
         in_sync.cause = None;
         assert!(fix(&in_sync).contains("sync on a thread"), "the call is known");
+    }
+
+    #[test]
+    fn a_wait_for_a_thread_is_no_wait_for_a_lock() {
+        let waiting = |inner: &str, outer: &str| {
+            let frame = |function: &str, file: &str| Frame {
+                function: Some(function.into()),
+                file: Some(file.into()),
+                line: Some(7),
+            };
+            let stack = vec![frame(inner, "std.rs"), frame("shop::order", "shop.rs"), frame(outer, "tokio.rs")];
+            let mut found = poll(Cause::Lock, Some("futex"));
+            (found.stack, found.blocking_line) = (stack.into(), Some("shop.rs:7".into()));
+            fix(&found)
+        };
+        let (lock, park) = ("std::sync::poison::mutex::Mutex<T>::lock<u64>", "std::thread::park");
+        for inner in [
+            "std::sync::mpmc::Receiver<T>::recv<u64>",
+            "<std::sys::sync::condvar::futex::Condvar>::wait",
+            "std::thread::lifecycle::JoinInner<T>::join<u64>",
+            "<tokio::runtime::runtime::Runtime>::block_on",
+        ] {
+            assert!(waiting(inner, park).starts_with("await what"), "{inner}");
+        }
+        assert!(waiting(lock, "tokio::runtime::Runtime::block_on").starts_with("hold the lock"), "the loop's own");
+        let of_a_channel = "std::sync::poison::mutex::Mutex<T>::lock<fn(u8) -> std::sync::mpsc::Sender<u8>>";
+        assert!(waiting(of_a_channel, park).starts_with("hold the lock"), "what it guards does not wait");
+        let mut unknown = poll(Cause::Lock, Some("futex"));
+        unknown.stack = vec![Frame { function: Some("block_on".into()), file: None, line: None }].into();
+        assert!(fix(&unknown).starts_with("hold the lock"), "whose call it is, is not known");
     }
 }

@@ -224,7 +224,8 @@ fn by_place(blockers: Vec<Blocker>) -> Vec<Held> {
 
 /// The line, or where its tasks are spawned; nothing where the machine is at fault.
 fn place(held: &Held) -> Option<String> {
-    (!words::is_the_machines(held.cause())).then(|| held.dearest().place()).filter(|place| place != "not known")
+    let is_the_machines = held.cause().is_some_and(Cause::is_the_machines);
+    (!is_the_machines).then(|| held.dearest().place()).filter(|place| place != "not known")
 }
 
 /// How often looks saw these polls at their line.

@@ -15,7 +15,7 @@ use std::borrow::Cow;
 use crate::advice::advice_for;
 use crate::blockers::{Blocker, blockers};
 use crate::by_group::{ByGroup, by_group};
-use crate::recording::{Dist, Finding, Run, Site, Verdict};
+use crate::recording::{Cause, Dist, Finding, Run, Site, Verdict};
 use crate::units::{format_count, format_ns, format_range, format_ratio, format_round_ns, plural};
 
 /// How much a finding matters.
@@ -232,11 +232,12 @@ fn slow_polls(mode: &ByGroup) -> Vec<Found> {
     if mode.slow_total() == 0 {
         return Vec::new();
     }
-    let seen: Vec<Found> = blockers(mode.slow_polls().map(|(_, poll)| poll))
-        .iter()
-        .filter_map(|blocker| blocked_at(blocker, mode))
-        .take(SITES_NAMED)
-        .collect();
+    let blockers = blockers(mode.slow_polls().map(|(_, poll)| poll));
+    let has_place = |blocker: &&Blocker| blocker.line.or(blocker.function).is_some();
+    let (placed, others): (Vec<&Blocker>, Vec<&Blocker>) = blockers.iter().partition(has_place);
+    // Where no place is known at all, a cause that is known says what to do.
+    let told = if placed.is_empty() { others } else { placed };
+    let seen: Vec<Found> = told.into_iter().filter_map(|blocker| blocked_at(blocker, mode)).take(SITES_NAMED).collect();
     if !seen.is_empty() {
         return seen;
     }
@@ -264,11 +265,14 @@ fn slow_polls(mode: &ByGroup) -> Vec<Found> {
         .collect()
 }
 
-/// The slow polls of one line, or of one function, with the fix that fits their cause; `None` where neither is known.
+/// The slow polls of one line, of one function, or of no place where their cause alone says what to do, with the fix that fits it;
+/// `None` where nothing of that is known.
 fn blocked_at(blocker: &Blocker, mode: &ByGroup) -> Option<Found> {
+    let advice = advice_for(blocker.first);
     let place = match (blocker.line, blocker.function) {
         (Some(line), _) => format!(" at {line}"),
-        (None, function) => format!(" within `{}`", function?),
+        (None, Some(function)) => format!(" within `{function}`"),
+        (None, None) => advice.map(|_| String::new())?,
     };
     let call = blocker.call.map_or(String::new(), |call| format!(" in `{call}`"));
     let cause = blocker.cause.map_or(String::new(), |cause| format!(", cause {cause}"));
@@ -291,11 +295,14 @@ fn blocked_at(blocker: &Blocker, mode: &ByGroup) -> Option<Found> {
         format_round_ns(mode.threshold_ns()),
         format_ns(blocker.worst_ns),
     );
-    let advice = advice_for(blocker.first).map(|advice| match mode.first().subject.writes_on_the_loop() {
+    let advice = advice.map(|advice| match mode.first().subject.writes_on_the_loop() {
         true if advice.is_of_writing => format!("{} (`--mode offloaded`)", advice.fix).into(),
         _ => advice.fix.into(),
     });
-    Some(Found { at: blocker.line.map(str::to_owned), advice, sentence })
+    // Where the code did nothing, no place of it is to be looked at; a function is no line.
+    let is_the_machines = blocker.cause.is_some_and(Cause::is_the_machines);
+    let site = blocker.spawned_at.filter(|site| blocker.function.is_none() && !is_the_machines && is_line(site));
+    Some(Found { at: blocker.line.or(site).map(str::to_owned), advice, sentence })
 }
 
 /// Whether a spawn site is a `file:line`, and not a row such as `other`.

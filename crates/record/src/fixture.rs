@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use pollscope_base::Cause;
+
+use crate::advice::ADVICE;
 use crate::recording::{
     Completeness, Coverage, Dist, Ended, Environment, Gate, GateVerdict, InputEvents, Lines, Merge, Recording, Run,
     RuntimeInfo, ScenarioInfo, ScenarioRun, Site, SlowPoll, Subject, Verdict,
@@ -187,6 +190,11 @@ pub fn recording() -> Recording {
     let mut offloaded = run("offloaded");
     offloaded.write_latency = Some(dist(3, &[(50, 60_000, 184 * MS)]));
     recording_of(vec![blocked, offloaded])
+}
+
+/// Each row of the table of advice: its cause, and what it says.
+pub fn advice() -> Vec<(Cause, &'static str)> {
+    ADVICE.iter().map(|row| (row.cause, row.fix)).collect()
 }
 
 /// A recording of these runs.

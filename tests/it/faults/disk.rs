@@ -17,7 +17,7 @@ use fuser::{
 
 /// A kind of call that can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Call {
+pub(crate) enum Call {
     Create,
     Read,
     Write,
@@ -28,7 +28,7 @@ pub(super) enum Call {
 
 /// How a call goes wrong.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     Error(Errno),
     /// Half of what was to be written is.
     Short,
@@ -40,11 +40,11 @@ pub(super) enum Fault {
 
 /// Which calls go wrong: the `at`-th of the kind, counted from 1, and so many after it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Plan {
-    pub(super) call: Call,
-    pub(super) fault: Fault,
-    pub(super) at: u64,
-    pub(super) more: u64,
+pub(crate) struct Plan {
+    pub(crate) call: Call,
+    pub(crate) fault: Fault,
+    pub(crate) at: u64,
+    pub(crate) more: u64,
 }
 
 /// A file, a link with its target as content or, without content, a folder.
@@ -96,7 +96,7 @@ impl Disk {
     }
 
     /// An empty disk on which calls go wrong as planned.
-    pub(super) fn reset(&self, plan: Plan) {
+    pub(crate) fn reset(&self, plan: Plan) {
         let mut state = self.state.lock();
         *state = State { last: state.last, victim: state.victim, plan: Some(plan), ..State::default() };
     }

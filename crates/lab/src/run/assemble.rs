@@ -98,7 +98,8 @@ fn input_events(told: &EventSummary) -> InputEvents {
     }
 }
 
-fn coverage(snapshot: &Snapshot) -> Coverage {
+/// What a probe saw, and where it was blind, as recordings have it.
+pub fn coverage(snapshot: &Snapshot) -> Coverage {
     let owned = |phrases: &[&str]| phrases.iter().map(|&phrase| phrase.to_owned()).collect();
     let limits = snapshot.capture_notes.iter().map(ToString::to_string);
     Coverage {
@@ -110,7 +111,8 @@ fn coverage(snapshot: &Snapshot) -> Coverage {
     }
 }
 
-fn slow_poll(poll: &SlowPoll) -> recording::SlowPoll {
+/// A slow poll that a probe saw, as recordings have it.
+pub fn slow_poll(poll: &SlowPoll) -> recording::SlowPoll {
     recording::SlowPoll {
         id: poll.id,
         task_id: poll.task_id,

@@ -85,14 +85,14 @@ impl Stops {
         self.slept_ns += ns;
     }
 
-    /// The thread runs now. The CPU time of all threads is read only while polls are late. `throttled_ns`: see [`Stops::new`]; it is asked
+    /// The thread runs now. The CPU time of all threads is read only while something is polled. `throttled_ns`: see [`Stops::new`]; it is asked
     /// for where something was missed.
-    pub(super) fn beat(&mut self, now_ns: u64, is_late: bool, throttled_ns: impl FnOnce() -> u64) {
+    pub(super) fn beat(&mut self, now_ns: u64, is_polled: bool, throttled_ns: impl FnOnce() -> u64) {
         let elapsed_ns = now_ns.saturating_sub(self.last_ns);
         let missed_ns = elapsed_ns.saturating_sub(std::mem::take(&mut self.slept_ns));
         let (before, from_ns, process) = (self.last, self.last_ns, self.process);
         self.read(now_ns);
-        self.read_process(now_ns, is_late);
+        self.read_process(now_ns, is_polled);
         self.without_cpu_ns = None;
         if missed_ns < SHORTEST_NS {
             return;
@@ -124,9 +124,9 @@ impl Stops {
         self.last_ns = now_ns;
     }
 
-    fn read_process(&mut self, now_ns: u64, is_late: bool) {
+    fn read_process(&mut self, now_ns: u64, is_polled: bool) {
         let is_due = self.process.is_none_or(|(_, at_ns)| now_ns.saturating_sub(at_ns) >= PROCESS_EVERY_NS);
-        match is_late {
+        match is_polled {
             false => self.process = None,
             true if is_due && seccomp::look() => self.process = process_cpu_ns().map(|cpu_ns| (cpu_ns, now_ns)),
             true => {}

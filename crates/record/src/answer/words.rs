@@ -7,11 +7,6 @@ use crate::by_group::ByGroup;
 use crate::recording::{self, Finding, SlowPoll, Subject};
 use crate::units::{format_count, format_ns, format_percent, format_round_ns, join_and, plural};
 
-/// Whether a cause is none of the code's.
-pub(super) fn is_the_machines(cause: Option<&recording::Cause>) -> bool {
-    matches!(cause, Some(recording::Cause::Known(Cause::Preempted | Cause::Throttled | Cause::Suspended)))
-}
-
 /// What held the loop, how often and for how long: `write() on sink.fifo blocked the loop 6 times: worst 178 ms, 34 % of the run`.
 pub(super) fn held(held: &Held, group: &ByGroup, all: &[ByGroup], is_open: bool) -> String {
     let (mode, holder) = (in_mode(group, all), holder(held.dearest().first));

@@ -69,6 +69,25 @@ fn ps001_names_the_function_where_no_line_is_known() {
 }
 
 #[test]
+fn ps001_says_what_to_do_where_the_cause_is_known_and_no_line() {
+    let of = |cause: &str| {
+        let mut run = blocked("naive", &[503 * MS]);
+        let (cause, spawned_at) = (Some(cause.into()), Some("src/a.rs:7".into()));
+        run.slow_polls =
+            vec![crate::recording::SlowPoll { duration_ns: 503 * MS, cause, spawned_at, ..Default::default() }];
+        findings(&[run]).swap_remove(0)
+    };
+    let (stopped, computed) = (of("suspended"), of("cpu"));
+    assert_eq!(
+        stopped.sentence,
+        "naive: 1 slow poll of 100 ms or more, cause suspended, the worst 503 ms, of tasks spawned at src/a.rs:7"
+    );
+    assert!(stopped.advice.ends_with("nothing in this code did"), "{}", stopped.advice);
+    assert_eq!((stopped.at, computed.at.as_deref()), (None, Some("src/a.rs:7")));
+    assert!(computed.advice.starts_with("compute in"), "{}", computed.advice);
+}
+
+#[test]
 fn ps001_names_three_sites_at_most_the_most_frequent_first() {
     let mut run = blocked("naive", &[110 * MS]);
     let sites = fixture::sites(&mut run);

@@ -31,6 +31,12 @@ impl Cause {
             Cause::Other(word) => word,
         }
     }
+
+    /// Whether it is none of the code's.
+    pub(crate) fn is_the_machines(&self) -> bool {
+        use base::Cause::{Preempted, Suspended, Throttled};
+        matches!(self, Cause::Known(Preempted | Throttled | Suspended))
+    }
 }
 
 impl Deref for Cause {
