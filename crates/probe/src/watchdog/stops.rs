@@ -85,8 +85,8 @@ impl Stops {
         self.slept_ns += ns;
     }
 
-    /// The thread runs now. The CPU time of all threads is read only while something is polled. `throttled_ns`: see [`Stops::new`]; it is asked
-    /// for where something was missed.
+    /// The thread runs now. The CPU time of all threads is read only while something is polled. `throttled_ns`: see [`Stops::new`]; it
+    /// is asked for where something was missed.
     pub(super) fn beat(&mut self, now_ns: u64, is_polled: bool, throttled_ns: impl FnOnce() -> u64) {
         let elapsed_ns = now_ns.saturating_sub(self.last_ns);
         let missed_ns = elapsed_ns.saturating_sub(std::mem::take(&mut self.slept_ns));

@@ -387,7 +387,11 @@ impl<'a> WrittenPlace<'a> {
 
     /// A poll whose stack nobody saw was seen at no place.
     fn says_something(&self) -> bool {
-        self.line.is_some() || self.function.is_some() || self.syscall.is_some() || self.stack.is_some()
+        self.line.is_some()
+            || self.function.is_some()
+            || self.syscall.is_some()
+            || self.stack.is_some()
+            || self.looks.is_some()
     }
 }
 
@@ -406,5 +410,28 @@ impl From<Blame> for WrittenBlame {
     fn from(blame: Blame) -> WrittenBlame {
         let Blame { tasks, wait_ns, late_tasks, wait_most_ns, lifo_tasks } = blame;
         WrittenBlame { tasks, waits: tasks, wait_ns, late_tasks, wait_most_ns, lifo_tasks }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture;
+    use crate::recording::wire::{from_json, to_json};
+    use crate::recording::{Detail, Place};
+
+    /// A place of which no line is known is one all the same, and those after it stay after it.
+    #[test]
+    fn a_place_that_is_known_by_its_looks_alone_comes_back() {
+        let mut recording = fixture::recording();
+        let poll = &mut recording.runs[0].slow_polls[0];
+        poll.blocking_line = None;
+        poll.function = None;
+        poll.syscall = None;
+        poll.stack = Default::default();
+        let more = Place { line: Some("src/a.rs:1".into()), looks: Some(1), ..Place::default() };
+        let detail = Detail { looks: Some(2), share_ns: Some(7), more_places: vec![more], ..Detail::default() };
+        poll.detail = Some(Box::new(detail));
+        let read = from_json(to_json(&recording).expect("JSON").as_bytes()).expect("it is whole");
+        assert_eq!(read.runs[0].slow_polls[0], recording.runs[0].slow_polls[0]);
     }
 }
