@@ -105,7 +105,7 @@ struct Cli {
     /// When to use colour; follows NO_COLOR and CLICOLOR_FORCE
     #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", global = true, display_order = 1000)]
     color: CliColor,
-    /// Print only errors on stderr: no progress, no slow-poll lines
+    /// Print only errors on stderr, without progress and slow-poll lines, and of the answer the first line
     #[arg(short, long, global = true, display_order = 1000)]
     quiet: bool,
     /// Read no pollscope.toml (see `pollscope help config`)

@@ -99,7 +99,7 @@ pub(super) struct CliOutputs {
     /// End with 97 if the run is too short to tell whether a gate holds
     #[arg(long)]
     strict: bool,
-    /// Hide paths in reports, files and messages: paths of files and sources, and values on the command line
+    /// Hide paths of files, addresses of sockets and values on the command line, in reports, files and messages; no code is shown
     #[arg(long)]
     redact: bool,
 }

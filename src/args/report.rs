@@ -15,7 +15,8 @@ pub(crate) struct ReportRequest {
 
 #[derive(Debug, Args)]
 pub(super) struct CliReport {
-    /// A recording that `--json` or `--html` wrote, or an HdrHistogram interval log; `-` is stdin
+    /// A recording that `--json` or `--html` wrote, or an HdrHistogram interval log; `last` or `last~1` for the last runs, `-` for
+    /// stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Write the report to this file instead of stdout

@@ -16,12 +16,12 @@ use crate::answer::answer;
 use crate::args::{Color, Outputs};
 use crate::escape::escape_path;
 use crate::pipeline::folder_of;
-use crate::recording::{Recording, Run};
+use crate::recording::{GateVerdict, Recording, Run};
 use crate::redact::HIDDEN;
 use crate::report::Style;
 use crate::report::answer::{first_line, render as render_answer};
 use crate::report::{Format, files, render};
-use crate::stderr::say;
+use crate::stderr::{Lines, say};
 
 /// The width of a report that goes to no terminal.
 const PLAIN_WIDTH: usize = 100;
@@ -64,11 +64,16 @@ impl Terminal {
         self.write_all(outputs, |format, path, style| match path {
             Some(path) => files(recording, format, path, style),
             None if format == Format::Text && !outputs.full => {
-                Ok(vec![(PathBuf::from("-"), self.answer(recording, saved_as, style))])
+                Ok(vec![(PathBuf::from("-"), self.answer(recording, outputs.redact, saved_as, style))])
             }
             None => Ok(vec![(PathBuf::from("-"), render(recording, format, style)?)]),
         })
         .and(summary::append(recording, outputs))
+        .inspect(|()| {
+            if self.quiet {
+                say_failed(recording)
+            }
+        })
         .and_then(|()| if outputs.open { self.open(recording, outputs) } else { Ok(()) })
     }
 
@@ -97,20 +102,21 @@ impl Terminal {
     }
 
     /// The answer alone, with where more is; if it is to be quiet, its first line.
-    fn answer(&self, recording: &Recording, saved_as: Option<&str>, style: &Style) -> String {
+    fn answer(&self, recording: &Recording, redact: bool, saved_as: Option<&str>, style: &Style) -> String {
         let answer = answer(recording);
         if self.quiet {
             return first_line(&answer, style);
         }
         let began = recording.runs.iter().filter_map(Run::started).min();
-        let excerpt = answer.shown_place().zip(began);
+        // Code and where it lies are more than a place says.
+        let excerpt = answer.shown_place().zip(began).filter(|_| !redact);
         let excerpt = excerpt.and_then(|(place, began)| excerpt::of(place, UNIX_EPOCH + began, &self.source_roots));
         let excerpt = excerpt.map(|excerpt| if takes_links() { excerpt } else { excerpt.without_link() });
         let saved = saved_as.map(|name| format!("`pollscope report --full {name}`"));
         let all = saved.unwrap_or_else(|| "`--full` for all tables".to_owned());
+        let page = if saved_as.is_some() { "with `--open` as a page" } else { "`--open` for a page" }.to_owned();
         let explain = answer.lead.code.as_ref().map(|code| format!("`pollscope explain {code}`"));
-        let more: Vec<String> =
-            [Some(all), Some("`--open` for a page".to_owned()), explain].into_iter().flatten().collect();
+        let more: Vec<String> = [Some(all), Some(page), explain].into_iter().flatten().collect();
         render_answer(&answer, excerpt.as_ref(), &more, style)
     }
 
@@ -143,6 +149,15 @@ impl Terminal {
 
     pub(super) fn to_stdout(&self, text: &str) -> Result<(), CmdError> {
         self.write(Path::new("-"), text)
+    }
+}
+
+/// The gates that fail: errors, and not in the first line of an answer.
+fn say_failed(recording: &Recording) {
+    let failed = recording.gates.iter().filter(|gate| gate.verdict == GateVerdict::Fail);
+    let lines: Lines = failed.map(|gate| format!("error: gate failed: {}", gate.expr)).collect();
+    if !lines.is_empty() {
+        say(lines);
     }
 }
 

@@ -170,7 +170,8 @@ fn the_tasks_of_every_mode_are_listed_and_cost_little_memory() {
     assert_eq!(lists.names, expected);
     assert_eq!(lists.lost, 0);
     println!("peak memory: {with} bytes with --console, {without} without");
-    assert!(with * 2 <= without * 3, "{with} bytes with --console, {without} without");
+    // 1.2 times on an idle machine, more where the server of the console gets its CPU late; of what it does not drain it were 4.6.
+    assert!(with <= without * 2, "{with} bytes with --console, {without} without");
 }
 
 /// What a client is told until the program ends.

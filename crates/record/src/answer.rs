@@ -166,6 +166,9 @@ impl Candidate<'_> {
     fn fix(&self, all: &[ByGroup]) -> Option<String> {
         match &self.what {
             What::Held(held, _) => held.advice().map(|advice| better::fix(advice, self.group, all)),
+            What::Finding(finding) if finding.code == "PS002" => {
+                better::with_worth(&finding.advice, self.group, all).or_else(|| Some(finding.advice.clone()))
+            }
             What::Finding(finding) => Some(finding.advice.clone()),
         }
     }

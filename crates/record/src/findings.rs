@@ -129,8 +129,8 @@ pub const DIAGNOSES: [Diagnosis; 8] = [
         code: "PS002",
         title: "many short polls",
         severity: Severity::Warning,
-        advice: "let others in between: call `tokio::task::yield_now` in long loops, spread the work over time, or admit \
-                 fewer tasks at once with a `tokio::sync::Semaphore`",
+        advice: "let others in between: hand what waits to `tokio::task::spawn_blocking`, call `tokio::task::yield_now` in long \
+                 loops, spread the work over time, or admit fewer tasks at once with a `tokio::sync::Semaphore`",
         check: Check::Group(many_short_polls),
     },
     Diagnosis {
@@ -389,8 +389,14 @@ fn merge_not_confirmed(mode: &ByGroup) -> Vec<Found> {
         all => format!(" in {} of {all} rounds", failed.len()),
     };
     let reason = first.merge.as_ref().and_then(|merge| merge.reason.as_ref());
-    one(format!("{what}{rounds}{}", reason.map_or(String::new(), |reason| format!(": {reason}"))))
+    let sentence = format!("{what}{rounds}{}", reason.map_or(String::new(), |reason| format!(": {reason}")));
+    // Of what was not looked at to its end nobody knows that it is wrong.
+    let advice = (!is_failed(first)).then_some(Cow::Borrowed(NOT_VERIFIED));
+    vec![Found { advice, ..Found::from(sentence) }]
 }
+
+const NOT_VERIFIED: &str = "check the output before it is used: `pollscope confirm INPUT… -o OUTPUT` compares files that are still \
+                            there; a check that was ended too early has longer with `--grace`";
 
 fn is_failed(run: &Run) -> bool {
     run.merge.as_ref().is_some_and(|merge| merge.verdict == Verdict::Failed)

@@ -1,8 +1,10 @@
 //! What a project says in `pollscope.toml`, and pages that are shown in a browser.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use crate::support::{Folder, assert_ends, run, stderr, stdout};
 
@@ -73,6 +75,33 @@ fn an_interval_log_has_no_gates_to_judge() {
     assert_ends(&folder.run("merge a -o out --hlog log"), 0, &[]);
     assert_ends(&folder.run("report log"), 0, &[]);
     assert_ends(&folder.run("report log --fail-on lag.p99<10s"), 2, &["cannot give `--fail-on` for interval log"]);
+}
+
+/// Two lines of code, and a link to where they are, are more than the place that a redacted report has.
+#[test]
+fn a_redacted_answer_has_no_code() {
+    let folder = Folder::new();
+    folder.write("saved.json", include_bytes!("../../../crates/record/tests/fixtures/schema-2/service.json"));
+    fs::create_dir(folder.path("src")).expect("made");
+    let code = (1..=200).map(|line| format!("let here = {line};\n")).collect::<String>();
+    let source = File::create(folder.write("src/audit.rs", "")).expect("made");
+    (&source).write_all(code.as_bytes()).expect("written");
+    // Of before the run.
+    source.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000)).expect("set");
+    let shown = stdout(&folder.run("report saved.json"));
+    assert!(shown.contains("31 │ let here = 31;"), "{shown}");
+    let redacted = stdout(&folder.run("report saved.json --redact"));
+    assert!(redacted.contains("src/audit.rs:31") && !redacted.contains("let here"), "{redacted}");
+}
+
+/// One line on stdout, and why it ends so on stderr.
+#[test]
+fn a_quiet_report_says_which_gate_failed() {
+    let folder = Folder::new();
+    folder.write("a", "a1\n");
+    let output = folder.run("merge a -o out -q --fail-on merge.lines==7 --fail-on merge.lines==1");
+    assert_ends(&output, 99, &["error: gate failed: merge.lines==7"]);
+    assert_eq!((stdout(&output).lines().count(), stderr(&output).lines().count()), (1, 1), "{output:?}");
 }
 
 /// A folder with a program that desktops open files with, which writes down what it is to open.

@@ -217,3 +217,27 @@ fn of_very_many_places_the_dearest_are_told_and_the_others_counted() {
     let answer = of(vec![run]);
     assert_eq!((answer.others.len(), answer.left_out), (OTHERS, places - OTHERS - 1));
 }
+
+#[test]
+fn a_mode_that_did_much_less_harm_shows_what_the_fix_is_worth() {
+    let once = at(
+        Run { response_time: run("offloaded").response_time, ..blocked("offloaded", &[101 * MS]) },
+        "src/a.rs:1",
+        "write",
+        None,
+    );
+    let fix = of(vec![naive(), once.clone()]).fix.expect("a fix");
+    assert!(fix.contains("; in offloaded mode (a thread of its own does): response p99 "), "{fix}");
+    let as_bad = Run { response_time: naive().response_time, ..once };
+    let fix = of(vec![naive(), as_bad]).fix.expect("a fix");
+    assert!(fix.ends_with(" (`--mode offloaded`)"), "{fix}");
+}
+
+/// Nothing is compared with a run that ended early.
+#[test]
+fn where_nothing_can_be_compared_no_worth_is_begun() {
+    let mut cut = run("offloaded");
+    fixture::interrupt(&mut cut, "asked to stop");
+    let fix = of(vec![naive(), cut]).fix.expect("a fix");
+    assert!(!fix.contains(": (") && !fix.contains("gives one"), "{fix}");
+}

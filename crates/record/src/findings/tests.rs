@@ -179,6 +179,8 @@ fn ps004_fires_for_every_merge_that_is_not_ok() {
         ["PS004 naive: the merge failed in 1 of 2 rounds: line 7 of a.log is missing"]
     );
     let unverifiable = with(Verdict::Unverifiable, None);
+    let unknown = findings(std::slice::from_ref(&unverifiable)).swap_remove(0);
+    assert!(unknown.advice.starts_with("check the output before it is used: `pollscope confirm"), "{}", unknown.advice);
     assert_eq!(found(&[unverifiable]), ["PS004 naive: the merge could not be verified"]);
     let mut nothing = run("naive");
     nothing.merge = None;

@@ -34,9 +34,6 @@ pub fn render(answer: &Answer, excerpt: Option<&Excerpt>, more: &[String], style
     }
     let code =
         excerpt.filter(|_| answer.shown_place().is_some()).map_or(Vec::new(), |excerpt| code(excerpt, answer, style));
-    // Without the code, where it was seen has no line of its own to stand on.
-    let seen = answer.seen.as_ref().filter(|_| code.is_empty()).and_then(looks).map(|looks| format!("seen: {looks}"));
-    let seen = seen.map_or(Vec::new(), |seen| labelled(&seen, Ink::Dim, style));
     let mut below = Vec::new();
     if let Some(who) = &answer.meanwhile {
         below.extend(labelled(&format!("meanwhile: {who}"), Ink::Dim, style));
@@ -49,13 +46,16 @@ pub fn render(answer: &Answer, excerpt: Option<&Excerpt>, more: &[String], style
     // One line says how much more there is, whatever there is room for.
     let has_more = !(answer.facts.is_empty() && answer.gates.is_empty() && answer.others.is_empty());
     let must = head.len() + below.len() + end.len() + usize::from(has_more);
-    let seen = if must + seen.len() <= MOST_LINES { seen } else { Vec::new() };
-    let must = head.len() + seen.len() + below.len() + end.len();
+    let fits = |lines: &Vec<Line>| must + lines.len() <= MOST_LINES;
+    let code = Some(code).filter(fits).unwrap_or_default();
+    // Without the code, where it was seen has no line of its own to stand on.
+    let seen = answer.seen.as_ref().filter(|_| code.is_empty()).and_then(looks).map(|looks| format!("seen: {looks}"));
+    let seen = seen.map_or(Vec::new(), |seen| labelled(&seen, Ink::Dim, style));
+    let seen = Some(seen).filter(fits).unwrap_or_default();
+    let must = head.len() + code.len() + seen.len() + below.len() + end.len();
     let facts = whole(facts(answer, style), 0, MOST_LINES.saturating_sub(must));
     let others = answer.others.iter().map(|other| item(other, false, style)).collect();
     let others = whole(others, answer.left_out, MOST_LINES.saturating_sub(must + facts.len()));
-    let room = MOST_LINES.saturating_sub(must + facts.len() + others.len());
-    let code = if code.len() <= room { code } else { Vec::new() };
     head.into_iter()
         .chain(code)
         .chain(seen)

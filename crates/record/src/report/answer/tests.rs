@@ -4,7 +4,9 @@ use crate::fixture::{MS, blocked, recording, recording_of, run};
 use crate::recording::Recording;
 
 fn more() -> Vec<String> {
-    ["`pollscope report --full last`", "`--open` for a page", "`pollscope explain PS001`"].map(str::to_owned).to_vec()
+    ["`pollscope report --full last`", "with `--open` as a page", "`pollscope explain PS001`"]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 fn excerpt() -> Excerpt {
@@ -60,6 +62,9 @@ fn what_finds_no_room_is_counted() {
         many.others.iter().filter(|other| text.contains(&format!("✗ {}", other.place.as_deref().expect("a place"))));
     let left = many.others.len() - shown.count();
     assert!(left > 0 && text.contains(&format!("\n  and {left} more\n")), "{left}\n{text}");
+    // The code of what costs most comes before other places.
+    let with_code = render(&many, Some(&excerpt()), &more(), &style(80));
+    assert!(with_code.contains("   40 │ pub fn write"), "{with_code}");
     let failing = render(&answer(&recordings[3]), None, &more(), &style(80));
     assert!(failing.contains("gate failed: ") && failing.contains("\n  and "), "{failing}");
 }
