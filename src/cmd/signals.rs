@@ -83,7 +83,7 @@ impl Caught {
             thread::sleep(state.grace - state.grace / READING);
             if asked.phase() < Phase::Abort && !state.reporting.load(Ordering::Relaxed) {
                 say(format!(
-                    "not finished within {} (`--grace` gives it longer): reporting at once (Ctrl-C again to end without a report)",
+                    "not finished within {}: reporting at once (`--grace` gives it longer; Ctrl-C again to end without a report)",
                     setting_duration(state.grace)
                 ));
                 asked.request(Phase::Abort);

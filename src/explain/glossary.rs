@@ -46,7 +46,7 @@ glossary! {
     "raw lag" ["raw", "lag raw"] = "The loop lag of the ticks that fired, without those that a stall swallowed.";
     "coordinated omission" = "When who measures waits with what is measured, and so asks less often just when answers are slow. Lag and \
         response times are corrected for it.";
-    "response time" = "How long an outside client waits for an echo server on the loop, from when the request was due to be sent.";
+    "response time" ["response", "outside client", "outside clients"] = "How long an outside client waits for an echo server on the loop, from when the request was due to be sent.";
     "write latency" = "From when a simulated writer wrote a line to when it appeared in the merged output.";
     "pool wait" = "How long a closure waited for a thread of the blocking pool (`spawn_blocking`).";
     "busy" ["loop busy"] = "The share of the time in which the loop polled tasks.";
@@ -61,11 +61,18 @@ glossary! {
     "waits" ["waited", "who waited", "blame"] = "What slow polls made other tasks wait, added up: ten tasks that waited for 1 s each are \
         10 waits and 10 s. One task can wait more than once.";
     "spawn site" ["spawn sites"] = "The line where a task was spawned. Its polls are added up there.";
+    "look" ["looks", "watchdog"] = "A thread of the instrument, the watchdog, looks at a late poll again and again: where its thread is, \
+        and in which call. `6 of 6 looks here` is how often it was seen at that line. Where it came too late, no line is known.";
+    "worker" ["workers"] = "A thread of a Tokio runtime that polls tasks; a current-thread runtime has one.";
+    "suppressed" = "Lines that were held back, as one place gets five a minute: what they told of is counted, and in the report.";
+    "unknown" ["not known", "?"] = "Nothing showed it for sure. A slow poll whose line is unknown is told with the line that spawned its \
+        task: `? (of src/main.rs:7)`.";
     "holder" = "The thread that has the lock that a slow poll waited for.";
-    "mode" ["modes"] = "How the lab's pipeline does its work: `naive` (blocking calls on the loop), `offloaded` (a thread that owns the \
+    "mode" ["modes", "naive", "offloaded"] = "How the lab's pipeline does its work: `naive` (blocking calls on the loop), `offloaded` (a thread that owns the \
         file), `spawn-blocking`, `tokio-fs` and `block-in-place`.";
     "round" ["rounds"] = "One run of every mode. Modes take turns round by round, and a ratio gets an interval from three rounds on.";
-    "ratio" = "The first mode's value divided by the last mode's.";
+    "ratio" ["vs best", "lower", "higher"] = "How many times lower or higher, never below 1. `vs best` is how many times the best \
+        mode's value a mode has.";
     "percentile" ["percentiles", "p50", "p90", "p99", "p99.9", "p999"] = "p99 is the value that 99 of 100 values do not exceed. `—`: too \
         few values for it.";
     "finding" ["findings"] = "What a run shows, with a code such as PS001 and what to do: `pollscope explain PS001`.";
