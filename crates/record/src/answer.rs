@@ -79,6 +79,9 @@ impl Item {
 /// So many reasons are told why a line is not known.
 const MISSING: usize = 2;
 
+/// A line that can be mended comes before what is of no line, or the machine's doing, unless that took so many times as long.
+const MENDED_FIRST: u64 = 10;
+
 /// So many things are told beside the lead; the others are counted.
 const OTHERS: usize = 64;
 
@@ -125,7 +128,7 @@ fn of_group<'a>(group: &'a ByGroup<'a>) -> Vec<Candidate<'a>> {
     let still = by_place(blockers(open)).into_iter().map(|held| (held, true));
     let over = by_place(blockers(group.slow_polls().map(|(_, poll)| poll))).into_iter().map(|held| (held, false));
     let candidate = |(held, is_open): (Held<'a>, bool)| Candidate {
-        rank: (2, held.total_ns),
+        rank: (2, held.total_ns.saturating_mul(if held.can_be_mended() { MENDED_FIRST } else { 1 })),
         group,
         what: What::Held(held, is_open),
     };
@@ -192,6 +195,11 @@ impl<'a> Held<'a> {
     fn cause(&self) -> Option<&'a Cause> {
         let cause = self.dearest().cause?;
         self.blockers.iter().all(|blocker| blocker.cause == Some(cause)).then_some(cause)
+    }
+
+    /// Whether somebody can go to a line and change it.
+    fn can_be_mended(&self) -> bool {
+        self.dearest().line.is_some() && !self.dearest().cause.is_some_and(Cause::is_the_machines)
     }
 
     fn is_of(&self, poll: &SlowPoll) -> bool {

@@ -241,3 +241,17 @@ fn where_nothing_can_be_compared_no_worth_is_begun() {
     let fix = of(vec![naive(), cut]).fix.expect("a fix");
     assert!(!fix.contains(": (") && !fix.contains("gives one"), "{fix}");
 }
+
+#[test]
+fn a_line_to_mend_comes_before_what_the_machine_did() {
+    let machines = |ns: &[u64]| {
+        let mut run = blocked("offloaded", ns);
+        run.slow_polls.iter_mut().for_each(|poll| poll.cause = Some(Because::Known(Known::Preempted)));
+        run
+    };
+    let of_code = at(blocked("naive", &[120 * MS]), "src/sink.rs:41", "write", Some(Known::BlockingCall));
+    let answer = of(vec![of_code.clone(), machines(&[503 * MS, 503 * MS])]);
+    assert_eq!(answer.shown_place(), Some("src/sink.rs:41"), "{:?}", answer.lead);
+    let answer = of(vec![of_code, machines(&[503 * MS; 4])]);
+    assert_eq!(answer.shown_place(), None, "more than ten times as long: {:?}", answer.lead);
+}
