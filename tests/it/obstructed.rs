@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use crate::support::{Folder, alone, assert_ends, run, stderr, stdout};
 
+/// What a busy machine keeps from being seen besides.
+const LATE: &str = ": the watchdog came up to ";
+
 /// Runs three rounds, each with a probe of its own and a slow poll, and checks that it was said once; the first slow poll.
 #[track_caller]
 fn said_once(folder: &Folder, output: &Output, says: &str) -> Value {
@@ -15,14 +18,16 @@ fn said_once(folder: &Folder, output: &Output, says: &str) -> Value {
     assert!(lines.len() == 1 && lines[0].contains(says), "{said}");
     let reason = lines[0].trim_start_matches("WARN pollscope: ");
     let report = stdout(output);
-    assert_eq!(report.lines().filter(|line| line.starts_with("~ ")).count(), 1, "{report}");
+    let told = report.lines().filter(|line| line.starts_with("~ ") && !line.contains(LATE));
+    assert_eq!(told.count(), 1, "{report}");
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
     assert!(words(&report).contains(&words(reason)), "{report}");
     let recording: Value = serde_json::from_slice(&folder.read("json")).expect("JSON");
     let runs = recording["runs"].as_array().expect("a list");
     assert_eq!(runs.len(), 3);
     for run in runs {
-        assert_eq!(run["coverage"]["missing"], serde_json::json!([reason]), "{run:#}");
+        let missing = run["coverage"]["missing"].as_array().expect("a list").iter().filter_map(Value::as_str);
+        assert_eq!(missing.filter(|missing| !missing.contains(LATE)).collect::<Vec<_>>(), [reason], "{run:#}");
         assert_eq!((&run["slow_polls_total"], run["slow_polls"].as_array().expect("a list").len()), (&1.into(), 1));
         assert!(run["slow_polls"][0]["duration_ns"].as_u64() >= Some(300_000_000), "{run:#}");
         assert!(
