@@ -124,7 +124,9 @@ impl Spent {
             (Cause::Suspended, if self.stopped.is_zero() { Some(false) } else { is_over(self.stopped, half, ASLEEP) }),
         ];
         if let Some((cause, _)) = all.iter().find(|(_, is_most)| *is_most == Some(true)) {
-            return vec![Some(*cause)];
+            // On a CPU it was as well; that this was in the kernel shows between two looks, which a busy machine may not allow.
+            let as_well = (*cause == Cause::Kernel && self.waited > TICK).then_some(Some(Cause::Cpu));
+            return [Some(*cause)].into_iter().chain(as_well).collect();
         }
         let mut may: Vec<Option<Cause>> =
             all.iter().filter(|(_, is_most)| is_most.is_none()).map(|(cause, _)| Some(*cause)).collect();
@@ -155,6 +157,8 @@ mod tests {
         assert_eq!(said(Spent { cpu: ms(10), waited: ms(20), ..none }), "blocking-call");
         assert_eq!(said(Spent { cpu: ms(119), ..none }), "cpu");
         assert_eq!(said(Spent { cpu: ms(119), kernel: ms(110), ..none }), "kernel");
+        let busy = Spent { cpu: ms(104), kernel: ms(100), waited: ms(15), ..none };
+        assert_eq!(said(busy), "kernel cpu", "who looks may have waited as well");
         assert_eq!(said(Spent { waited: ms(80), ..none }), "preempted");
         assert_eq!(said(Spent { waited: ms(80), throttled: ms(75), ..none }), "throttled");
         assert_eq!(said(Spent { waited: ms(80), throttled: ms(20), ..none }), "preempted");

@@ -44,8 +44,9 @@ pub(super) struct Stall {
     quota_from: [Option<Readings>; 2],
     /// When it was noticed, at half the threshold or a little later.
     noticed: Option<ClockReading>,
-    /// Its time in the kernel then.
+    /// Its time in the kernel then, and when the last of its clocks within the poll were read.
     kernel_ns: Option<u64>,
+    last_kernel_ns: Option<u64>,
     /// The last one while the poll still went on.
     last: Option<ClockReading>,
     shares: Shares,
@@ -147,6 +148,7 @@ impl Stall {
         // A reading from within the poll says nothing about its beginning, and one from before nothing about its end.
         let before = before.filter(|reading| reading.at_ns <= start_ns && nested_ns == 0);
         let noticed = ClockReading::take(&thread, now_ns);
+        let kernel_ns = read_kernel_time(&thread).ok();
         Stall {
             start,
             start_ns,
@@ -154,7 +156,8 @@ impl Stall {
             before,
             quota_from: [None; 2],
             noticed,
-            kernel_ns: read_kernel_time(&thread).ok(),
+            kernel_ns,
+            last_kernel_ns: kernel_ns,
             last: noticed,
             shares: Shares::default(),
             unnamed: Vec::new(),
@@ -189,6 +192,7 @@ impl Stall {
         let at_ns = now();
         self.take_late(looker, at_ns, threshold_ns);
         let before = self.glance(at_ns);
+        let kernel_ns = read_kernel_time(&self.thread).ok();
         let is_still = self.shares.stands_still(&before);
         let look = self.is_due(&before, threshold_ns, is_still).then(|| looker.look(&self.thread, before.at_ns));
         let done_ns = now();
@@ -205,6 +209,7 @@ impl Stall {
             return look.is_some();
         }
         self.last = before.clocks;
+        self.last_kernel_ns = kernel_ns.or(self.last_kernel_ns);
         if !is_still {
             self.still_from_ns = at_ns;
         }
@@ -455,12 +460,20 @@ impl Stall {
             least_ns: end.duration_ns.saturating_sub(early_on_ns + rest_on_ns),
             most_ns: end.duration_ns - cpu.least_ns - run_delay.least_ns,
         };
-        let kernel = self.kernel_ns.zip(kernel_ns).map(|(before, after)| after.saturating_sub(before));
-        let kernel = kernel.map_or(Between::at_most(end.duration_ns), |ns| Between {
-            least_ns: ns.saturating_sub(KERNEL_TICK_NS + after_ns),
-            most_ns: ns + KERNEL_TICK_NS + early_ns,
-        });
+        let kernel = self.kernel(kernel_ns, early_ns, after_ns).unwrap_or(Between::at_most(end.duration_ns));
         Some(TimeSplit { cpu, kernel: kernel.within(cpu.most_ns), run_delay, off_cpu })
+    }
+
+    /// Its time in the kernel, with what that was after the poll, of which the thread went on for so long; before it was noticed, it
+    /// had gone on for so long as well.
+    fn kernel(&self, after: Option<u64>, early_ns: u64, after_ns: u64) -> Option<Between> {
+        let (noticed, last, after) = (self.kernel_ns?, self.last_kernel_ns?, after?);
+        let within_ns = last.saturating_sub(noticed).saturating_sub(KERNEL_TICK_NS);
+        let ns = after.saturating_sub(noticed);
+        Some(Between {
+            least_ns: within_ns.max(ns.saturating_sub(KERNEL_TICK_NS + after_ns)),
+            most_ns: ns + KERNEL_TICK_NS + early_ns,
+        })
     }
 }
 

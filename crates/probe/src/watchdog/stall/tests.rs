@@ -67,9 +67,12 @@ fn an_end_that_is_noticed_late_is_not_charged_with_what_came_after() {
 #[test]
 fn time_in_the_kernel_is_told_to_within_a_tick() {
     let mut in_kernel = stall(Some(reading(95, 0, 0)), reading(110, 10, 0), reading(299, 199, 0));
-    in_kernel.kernel_ns = Some(50 * MS);
+    (in_kernel.kernel_ns, in_kernel.last_kernel_ns) = (Some(50 * MS), Some(210 * MS));
     let told = in_kernel.split(Some(reading(301, 201, 0)), Some(230 * MS), END).unwrap();
     assert_eq!(told.kernel, between(169, 200));
+    // Whose end is noticed late: what is not sure to be before that, the last look within it tells.
+    let told = in_kernel.split(Some(reading(380, 201, 0)), Some(230 * MS), END).unwrap();
+    assert_eq!(told.kernel, between(150, 200));
     in_kernel.kernel_ns = None;
     assert_eq!(split(&in_kernel, Some(reading(301, 201, 0)), END).kernel, between(0, 200));
 }
