@@ -228,20 +228,6 @@ fn a_flame_graph_zooms_and_is_searched_a_stack_goes_with_its_row_and_a_poll_is_w
     assert_eq!(title.split(';').collect::<Vec<_>>(), expected);
 }
 
-/// What is the runtime's is told in two places that do not know each other.
-#[test]
-fn a_flame_graph_and_a_look_at_a_stack_have_the_same_runtime() {
-    let crates = |file: &str, name: &str| {
-        let text = std::fs::read_to_string(root().join(file)).expect("a file");
-        let (_, list) = text.split_once(name).expect("the list");
-        let (list, _) = list.split_once("];").expect("its end");
-        list.split('"').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()
-    };
-    let looked = crates("crates/stacks/src/poll.rs", "const RUNTIME_CRATES: ");
-    assert!(looked.len() > 10);
-    assert_eq!(crates("crates/record/src/report/html/frames.rs", "const RUNTIME: "), looked);
-}
-
 /// What a browser said on its console, but for what it says of every script in a sandbox.
 fn complaints(output: &Output) -> Vec<String> {
     let said = stderr(output);

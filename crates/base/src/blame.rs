@@ -59,9 +59,14 @@ impl Waited {
 impl fmt::Display for Blame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tasks = if self.tasks == 1 { "task" } else { "tasks" };
-        let most =
-            if self.late_tasks == 0 { String::new() } else { format!(" to {:.3}", self.wait_most.as_secs_f64()) };
-        write!(f, "made {} {tasks} wait {:.3}{most} s in all", self.tasks, self.wait.as_secs_f64())?;
+        let [least, most] = [self.wait, self.wait_most].map(|wait| format!("{:.3}", wait.as_secs_f64()));
+        let wait = match () {
+            () if self.late_tasks == 0 => least,
+            // What is known to be nothing is no lower end.
+            () if self.wait.is_zero() => format!("up to {most}"),
+            () => format!("{least} to {most}"),
+        };
+        write!(f, "made {} {tasks} wait {wait} s in all", self.tasks)?;
         if self.lifo_tasks > 0 { write!(f, " ({} in the LIFO slot)", self.lifo_tasks) } else { Ok(()) }
     }
 }
@@ -77,6 +82,8 @@ mod tests {
         assert_eq!(blame.to_string(), "made 5 tasks wait 2.100 s in all");
         let late = Blame { tasks: 6, late_tasks: 1, wait_most: Duration::from_millis(2_600), ..blame };
         assert_eq!(late.to_string(), "made 6 tasks wait 2.100 to 2.600 s in all");
+        let at_most = Blame { wait: Duration::ZERO, ..late };
+        assert_eq!(at_most.to_string(), "made 6 tasks wait up to 2.600 s in all");
         let next = Blame { lifo_tasks: 1, ..blame };
         assert_eq!(next.to_string(), "made 5 tasks wait 2.100 s in all (1 in the LIFO slot)");
     }

@@ -37,7 +37,7 @@ pub use cause::Cause;
 pub use coverage::{Coverage, Source};
 pub use distribution::{Bucket, Distribution, HIGHEST_NS};
 pub use evidence::Evidence;
-pub use frame::Frame;
+pub use frame::{Frame, RUNTIME_CRATES};
 pub use holder::{Held, Holder, HolderUnknown, LockWait};
 pub use ledger::{Charge, Ledger};
 pub use lines::Lines;

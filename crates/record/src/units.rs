@@ -93,8 +93,8 @@ pub fn format_ns(ns: u64) -> String {
     unreachable!("seconds take every value")
 }
 
-/// A range in one unit, that of its upper end, as [`format_ns`] has it; in two where the lower end is too small for that, and as one
-/// value where both ends are shown as one.
+/// A range in one unit, that of its upper end, as [`format_ns`] has it; in two where the lower end is too small for that, as one value
+/// where both ends are shown as one, and without a lower end where that is 0.
 ///
 /// ```
 /// use pollscope_record::units::format_range;
@@ -102,11 +102,13 @@ pub fn format_ns(ns: u64) -> String {
 /// assert_eq!(format_range(2_700_000_000, 4_320_000_000), "2.70 to 4.32 s");
 /// assert_eq!(format_range(12_000, 2_000_000_000), "12.0 µs to 2.00 s");
 /// assert_eq!(format_range(2_000_000_000, 2_000_000_001), "2.00 s");
+/// assert_eq!(format_range(0, 2_000_000_000), "up to 2.00 s");
 /// ```
 pub fn format_range(low_ns: u64, high_ns: u64) -> String {
     let (low, high) = (format_ns(low_ns), format_ns(high_ns));
     let scale = match high.split_once(' ') {
         _ if low == high => return high,
+        _ if low_ns == 0 => return format!("up to {high}"),
         Some((_, "µs")) => 1e3,
         Some((_, "ms")) => 1e6,
         Some((_, "s")) => 1e9,

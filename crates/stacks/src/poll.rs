@@ -13,6 +13,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use pollscope_base::RUNTIME_CRATES;
+
 use crate::address::CodeAddress;
 use crate::symbolize::{Frame, Symbols};
 
@@ -100,32 +102,6 @@ pub struct Rules {
     /// The folders of the user's workspace, as the compiler saw them. Empty: whatever Cargo did not fetch.
     pub roots: Vec<PathBuf>,
 }
-
-/// The crates that are the runtime's by default.
-const RUNTIME_CRATES: [&str; 22] = [
-    "tokio",
-    "tokio_util",
-    "tokio_stream",
-    "tokio_macros",
-    "tokio_metrics",
-    "mio",
-    "socket2",
-    "hyper",
-    "hyper_util",
-    "h2",
-    "tower*",
-    "axum",
-    "axum_core",
-    "futures*",
-    "async_trait",
-    "tracing*",
-    "console_subscriber",
-    "parking_lot*",
-    "lock_api",
-    "pin_project*",
-    "pollscope_probe",
-    "pollscope_stacks",
-];
 
 impl Default for Rules {
     fn default() -> Rules {

@@ -88,6 +88,17 @@ impl<'a> Page<'a> {
         if self.modes.len() < 2 { 0 } else { longest.min(14) + 2 }
     }
 
+    /// As [`Page::mode_columns`], in a table of places: a narrow page has none for them.
+    fn mode_columns_of_places(&self) -> usize {
+        if self.is_narrow() { 0 } else { self.mode_columns() }
+    }
+
+    /// Whose rows of places follow, where there is no column for that.
+    fn mode_line(&self, index: usize) -> Option<Line> {
+        let is_told = self.is_narrow() && self.modes.len() > 1;
+        is_told.then(|| Line::new().text(Ink::Mode(index), self.modes[index].name))
+    }
+
     /// `unknown` where there is no value.
     fn or_unknown(text: Option<String>) -> String {
         text.unwrap_or_else(|| "—".to_owned())

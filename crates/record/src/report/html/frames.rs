@@ -1,5 +1,7 @@
 //! Frames as they are shown: whose code each is, its name made short, and what the runtime and libraries did in between as one.
 
+use pollscope_base::RUNTIME_CRATES;
+
 use crate::recording::Frame;
 use crate::units::plural;
 
@@ -16,31 +18,6 @@ pub(super) enum Whose {
     System,
 }
 
-/// As the looks at stacks know them: what of a name with `*` is more than the name has no part in it.
-const RUNTIME: [&str; 22] = [
-    "tokio",
-    "tokio_util",
-    "tokio_stream",
-    "tokio_macros",
-    "tokio_metrics",
-    "mio",
-    "socket2",
-    "hyper",
-    "hyper_util",
-    "h2",
-    "tower*",
-    "axum",
-    "axum_core",
-    "futures*",
-    "async_trait",
-    "tracing*",
-    "console_subscriber",
-    "parking_lot*",
-    "lock_api",
-    "pin_project*",
-    "pollscope_probe",
-    "pollscope_stacks",
-];
 const SYSTEM: [&str; 9] =
     ["std", "core", "alloc", "libc", "hashbrown", "std_detect", "panic_unwind", "proc_macro", "test"];
 
@@ -74,7 +51,7 @@ fn of_file(file: &str, named: Option<&str>, function: &str) -> Whose {
     let folder = file.split('/').next().unwrap_or_default();
     let is_named_runtime = || {
         !function.starts_with('<')
-            && named.is_some_and(|name| RUNTIME.iter().any(|of| of.trim_end_matches('*') == name))
+            && named.is_some_and(|name| RUNTIME_CRATES.iter().any(|of| of.trim_end_matches('*') == name))
     };
     if SYSTEM.contains(&folder) && named.is_none_or(|name| SYSTEM.contains(&name)) {
         Whose::System
@@ -103,7 +80,7 @@ fn fetched(file: &str) -> Option<String> {
 }
 
 fn is_runtime(name: &str) -> bool {
-    RUNTIME.iter().any(|of| of.strip_suffix('*').map_or(*of == name, |start| name.starts_with(start)))
+    RUNTIME_CRATES.iter().any(|of| of.strip_suffix('*').map_or(*of == name, |start| name.starts_with(start)))
 }
 
 /// The crate that a function's name begins with; of an implementation, that of its type.

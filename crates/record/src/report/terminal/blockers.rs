@@ -46,6 +46,7 @@ pub(super) fn who_blocked(page: &Page) -> Vec<Line> {
     let table = Table::of(page, longest_call, longest_place.unwrap_or(0));
     let mut lines = vec![table.header()];
     for (index, mode, rows) in of_mode {
+        lines.extend(page.mode_line(index));
         for (row, blocker) in rows.iter().take(ROWS).enumerate() {
             let name = if row == 0 { mode.name } else { "" };
             let start = Line::new().left(Ink::Mode(index), &cut(name, table.mode), table.mode);
@@ -75,7 +76,7 @@ struct Table {
 
 impl Table {
     fn of(page: &Page, longest_call: usize, longest_place: usize) -> Table {
-        let mode = if page.is_narrow() { 0 } else { page.mode_columns() };
+        let mode = page.mode_columns_of_places();
         let has_time = !page.is_narrow();
         let has_share = page.width >= ROOMY;
         let waited = if has_time { WAITED } else { 0 };

@@ -129,9 +129,7 @@ pub(super) fn sites(page: &Page) -> Vec<Line> {
     let table = SiteTable::of(page);
     let mut lines = vec![table.header()];
     for (index, mode) in page.modes.iter().enumerate() {
-        if page.is_narrow() && table.mode == 0 && page.modes.len() > 1 {
-            lines.push(Line::new().text(Ink::Mode(index), mode.name));
-        }
+        lines.extend(page.mode_line(index));
         for (row, site) in mode.known_sites().iter().take(SITES).enumerate() {
             let name = if row == 0 { mode.name } else { "" };
             let line = Line::new().left(Ink::Mode(index), if table.mode == 0 { "" } else { name }, table.mode);
@@ -156,7 +154,7 @@ const NUMBER: usize = 9;
 
 impl SiteTable {
     fn of(page: &Page) -> SiteTable {
-        let mode = if page.is_narrow() { 0 } else { page.mode_columns() };
+        let mode = page.mode_columns_of_places();
         let has_p99 = !page.is_narrow();
         let numbers = NUMBER * if has_p99 { 5 } else { 4 };
         let shown = || page.modes.iter().flat_map(|mode| mode.known_sites().iter().take(SITES));

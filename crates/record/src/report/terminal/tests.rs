@@ -8,9 +8,8 @@ fn plain(width: usize) -> Style {
     Style { width, color: false, unicode: true }
 }
 
-/// Numbers far from their names are hard to follow.
-#[test]
-fn a_wide_page_has_no_gap_in_its_rows() {
+/// A recording of which it is known who blocked, and who waited.
+fn with_places() -> Recording {
     let mut recording = fixture::recording();
     for poll in &mut recording.runs[0].slow_polls {
         poll.blocking_line = Some("src/pipeline/sink.rs:41".into());
@@ -24,6 +23,13 @@ fn a_wide_page_has_no_gap_in_its_rows() {
         wait_most_ns: 1_200_000_000,
     };
     recording.runs[0].ledger = Some(Ledger { charges: vec![charge], unattributed_ns: 2_000 });
+    recording
+}
+
+/// Numbers far from their names are hard to follow.
+#[test]
+fn a_wide_page_has_no_gap_in_its_rows() {
+    let recording = with_places();
     let text = render(&recording, &plain(200));
     assert!(text.contains(" 0.900 to 1.20 s\n"), "{text}");
     for title in ["Who blocked the loop", "Who waited", "Spawn sites"] {
@@ -381,5 +387,15 @@ fn a_narrow_page_names_its_columns_and_keeps_them_apart() {
         assert!(report.lines().any(|line| line.starts_with("Durations p50 ")), "{width}: {report}");
         let gate = report.lines().find(|line| line.contains("offloaded.response_time.p99 <")).expect("the gate");
         assert!(gate.contains("…  ") || gate.contains("p99  "), "{width}: {gate}");
+    }
+}
+
+#[test]
+fn a_narrow_page_says_of_which_mode_its_places_are() {
+    let recording = with_places();
+    for (title, width) in [60, 80].into_iter().flat_map(|width| [("Who blocked", width), ("Who waited", width)]) {
+        let report = render(&recording, &plain(width));
+        let mut lines = report.lines().skip_while(|line| !line.starts_with(title));
+        assert_eq!((lines.next().is_some(), lines.next()), (true, Some("naive")), "{title}, {width}: {report}");
     }
 }

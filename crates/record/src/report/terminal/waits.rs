@@ -22,7 +22,7 @@ pub(super) fn who_waited(page: &Page) -> Vec<Line> {
     if ledgers.is_empty() {
         return Vec::new();
     }
-    let mode_columns = if page.is_narrow() { 0 } else { page.mode_columns() };
+    let mode_columns = page.mode_columns_of_places();
     let title = "Who waited";
     let room = page.width.saturating_sub(mode_columns + COUNT + WAITED) / 2;
     let shown = || ledgers.iter().flat_map(|(_, _, ledger)| ledger.charges.iter().take(ROWS));
@@ -35,6 +35,7 @@ pub(super) fn who_waited(page: &Page) -> Vec<Line> {
     let mut lines = vec![header.right(Ink::Dim, "waited", WAITED)];
     let at = |text: &str| cut_start(text, place.saturating_sub(2));
     for (index, mode, ledger) in ledgers {
+        lines.extend(page.mode_line(index));
         for (row, charge) in ledger.charges.iter().take(ROWS).enumerate() {
             let name = if row == 0 { mode } else { "" };
             let line = Line::new()
