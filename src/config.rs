@@ -52,13 +52,18 @@ struct Written {
 /// # Errors
 /// When it cannot be read, or says something that no command takes.
 pub(crate) fn load(from: &Path) -> Result<Config, ConfigError> {
-    let Some(path) = from.ancestors().map(|folder| folder.join(NAME)).find(|path| path.exists()) else {
+    let Some(path) = from.ancestors().map(|folder| folder.join(NAME)).find(|path| is_there(path)) else {
         return Ok(Config::default());
     };
     match read(&path) {
         Ok(text) => parse(&path, &text),
         Err(error) => Err(ConfigError::Read { path, cause: cause(&error) }),
     }
+}
+
+/// A link that leads nowhere is there: who made it means it to be read.
+fn is_there(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -95,7 +100,11 @@ fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let beside = path.parent().unwrap_or(Path::new("."));
     let root = |root: &Spanned<PathBuf>| {
         let folder = beside.join(root.get_ref());
-        if folder.is_dir() { Ok(folder) } else { Err(wrong(root.span(), "there is no such folder".to_owned())) }
+        match folder.metadata() {
+            Ok(found) if found.is_dir() => Ok(folder),
+            Ok(_) => Err(wrong(root.span(), "it is no folder".to_owned())),
+            Err(_) => Err(wrong(root.span(), "there is no such folder".to_owned())),
+        }
     };
     let source_roots = source_roots.iter().map(root).collect::<Result<_, _>>()?;
     Ok(Config { path: Some(path.to_owned()), slow, fail_on, source_roots })

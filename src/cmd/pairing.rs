@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::CmdError;
 use crate::by_group::by_group;
-use crate::compare::{Rounds, Side, compare, differences, environments};
+use crate::compare::{Difference, Rounds, Side, compare, differences, environments};
 use crate::escape::escape_path;
 use crate::recording::{Recording, ScenarioInfo};
 use crate::redact::HIDDEN;
@@ -136,6 +136,9 @@ pub(super) fn compare_pairs(a: &Named, b: &Named, pairs: &[Pair], redact: bool) 
     })
 }
 
+/// Settings of which the values are said, where several differ.
+const NAMED: usize = 4;
+
 /// Refuses recordings that answer different questions, and says in what they differ.
 pub(super) fn same_question(
     a: Option<&ScenarioInfo>,
@@ -151,9 +154,43 @@ pub(super) fn same_question(
             format!("one is of the scenario `{}`, the other of no scenario; compare two of a kind", scenario.name);
         return Err(refused(paths, why));
     }
+    // What else differs then is no surprise.
+    if let (Some(a), Some(b)) = (a, b)
+        && a.name != b.name
+    {
+        let why =
+            format!("one is of the scenario `{}`, the other of `{}`; compare two of one scenario", a.name, b.name);
+        return Err(refused(paths, why));
+    }
     let shown = |value: &Option<String>| value.as_ref().map_or("unset".to_owned(), |value| format!("`{value}`"));
-    let each: Vec<String> =
-        differences.iter().map(|of| format!("`{}` is {} and {}", of.key, shown(&of.a), shown(&of.b))).collect();
-    let why = format!("their settings differ: {}; run both with the same", each.join(", "));
+    let each = |of: &Difference| format!("`{}` is {} and {}", of.key, shown(&of.a), shown(&of.b));
+    let (named, more) = differences.split_at(differences.len().min(NAMED));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    let named: Vec<String> = named.iter().map(each).collect();
+    let why = format!("their settings differ: {}{more}; run both with the same", named.join(", "));
     Err(refused(paths, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn scenario(name: &str, settings: &[&str]) -> ScenarioInfo {
+        let settings: BTreeMap<_, _> = settings.iter().map(|key| ((*key).to_owned(), name.to_owned())).collect();
+        ScenarioInfo { name: name.to_owned(), why: String::new(), seed: 1, settings, changed: Vec::new() }
+    }
+
+    #[test]
+    fn of_what_differs_so_much_is_said_as_one_can_read() {
+        let said = |a: ScenarioInfo, b: ScenarioInfo| {
+            same_question(Some(&a), Some(&b), ["a", "b"].map(Path::new)).expect_err("they differ").to_string()
+        };
+        let keys = ["k1", "k2", "k3", "k4", "k5", "k6"];
+        let other = said(scenario("one", &keys), scenario("two", &keys));
+        assert!(other.contains("of the scenario `one`, the other of `two`; ") && !other.contains("k1"), "{other}");
+        let many = said(scenario("one", &keys), ScenarioInfo { name: "one".to_owned(), ..scenario("two", &keys) });
+        assert!(many.contains("`k1` is `one` and `two`, ") && many.contains("`k4` is `one` and `two` and 2 more; "));
+    }
 }

@@ -57,4 +57,19 @@ fn what_is_no_file_is_not_waited_for() {
     std::fs::remove_dir(&path).expect("removed");
     std::fs::write(&path, [0xff, 0xfe]).expect("written");
     assert!(load(folder.path()).expect_err("no text").to_string().contains("not UTF-8"));
+    #[cfg(unix)]
+    {
+        std::fs::remove_file(&path).expect("removed");
+        std::os::unix::fs::symlink("nowhere", &path).expect("a link");
+        let error = load(folder.path()).expect_err("a link that leads nowhere").to_string();
+        assert!(error.contains("No such file"), "{error}");
+    }
+}
+
+#[test]
+fn a_file_is_no_source_root() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("main.rs"), "").expect("written");
+    std::fs::write(folder.path().join(NAME), "source_roots = [\"main.rs\"]").expect("written");
+    assert!(load(folder.path()).expect_err("no folder").to_string().contains("it is no folder"));
 }

@@ -66,7 +66,7 @@ glossary! {
     "worker" ["workers"] = "A thread of a Tokio runtime that polls tasks; a current-thread runtime has one.";
     "suppressed" = "Lines that were held back, as one place gets five a minute: what they told of is counted, and in the report.";
     "unknown" ["not known"] = "Nothing showed it for sure. A slow poll whose line is unknown is told with the line that spawned its \
-        task: `a task spawned at src/main.rs:7`.";
+        task: `task of src/main.rs:7`.";
     "holder" = "The thread that has the lock that a slow poll waited for.";
     "mode" ["modes", "naive", "offloaded"] = "How the lab's pipeline does its work: `naive` (blocking calls on the loop), `offloaded` (a thread that owns the \
         file), `spawn-blocking`, `tokio-fs` and `block-in-place`.";

@@ -84,7 +84,7 @@ impl Blocker<'_> {
             (Some(line), ..) => line.to_owned(),
             (None, Some(function), Some(site)) => format!("{function} (of {site})"),
             (None, Some(function), None) => function.to_owned(),
-            (None, None, Some(site)) => format!("a task spawned at {site}"),
+            (None, None, Some(site)) => format!("task of {site}"),
             (None, None, None) => "not known".to_owned(),
         }
     }

@@ -54,15 +54,24 @@ impl Recording {
         self.scenario.as_ref().map_or_else(of_run, |scenario| &scenario.name)
     }
 
-    /// Why something is not known of slow polls that could be, each reason once.
-    pub(crate) fn missing(&self) -> Vec<&str> {
-        let mut reasons: Vec<&str> = Vec::new();
-        for why in self.runs.iter().flat_map(|run| &run.coverage.missing) {
-            if !reasons.contains(&why.as_str()) {
-                reasons.push(why);
+    /// Why something is not known of slow polls that could be, each reason once, with the modes that it is of if not of all.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+        let whys =
+            self.runs.iter().flat_map(|run| run.coverage.missing.iter().map(|why| (why.as_str(), run.group.as_str())));
+        for (why, mode) in whys {
+            match reasons.iter_mut().find(|(known, _)| *known == why) {
+                Some((_, modes)) if modes.contains(&mode) => {}
+                Some((_, modes)) => modes.push(mode),
+                None => reasons.push((why, vec![mode])),
             }
         }
-        reasons
+        let is_of_all = |modes: &[&str]| self.runs.iter().all(|run| modes.contains(&run.group.as_str()));
+        let said = |(why, modes): (&str, Vec<&str>)| match is_of_all(&modes) {
+            true => why.to_owned(),
+            false => format!("{}: {why}", modes.join(", ")),
+        };
+        reasons.into_iter().map(said).collect()
     }
 }
 
@@ -456,5 +465,21 @@ fn add(dist: &mut Option<Dist>, more: Option<&Dist>) {
         (Some(dist), Some(more)) => dist.add(more),
         (None, more) => *dist = more.cloned(),
         (Some(_), None) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::fixture;
+
+    #[test]
+    fn what_one_mode_misses_is_told_of_that_mode() {
+        let mut recording = fixture::recording();
+        let modes: Vec<String> = recording.runs.iter().map(|run| run.group.clone()).collect();
+        assert_eq!(modes, ["naive", "offloaded"]);
+        for (run, whys) in recording.runs.iter_mut().zip([&["no names", "late"][..], &["late", "late"]]) {
+            run.coverage.missing = whys.iter().map(|why| (*why).to_owned()).collect();
+        }
+        assert_eq!(recording.missing(), ["naive: no names", "late"]);
     }
 }

@@ -188,7 +188,7 @@ fn a_line_that_is_not_known_is_told_with_the_reason() {
     let mut run = blocked("naive", &[503 * MS]);
     run.coverage.missing = vec!["cannot name lines: the program is stripped".to_owned()];
     let answer = of(vec![run]);
-    assert_eq!(answer.lead.place.as_deref(), Some("a task spawned at src/pipeline/merge.rs:88"));
+    assert_eq!(answer.lead.place.as_deref(), Some("task of src/pipeline/merge.rs:88"));
     assert!(answer.facts.iter().any(|fact| fact.words.contains("stripped")), "{answer:?}");
 }
 

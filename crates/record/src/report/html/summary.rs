@@ -101,7 +101,7 @@ pub(super) fn coverage(page: &Page) -> Option<Markup> {
                 dt { "Sees" } dd { (list(coverage.sees.iter().map(String::as_str))) }
                 dt { "Blind to" } dd { (list(coverage.blind_to.iter().map(String::as_str))) }
             }
-            dt { "Missing" } dd { (list(missing.iter().copied())) }
+            dt { "Missing" } dd { (list(missing.iter().map(String::as_str))) }
             dt { "Limits" } dd { (list(limits.iter().map(String::as_str))) }
             @if !programs.is_empty() { dt { "Program" } dd { (list(programs.iter().map(String::as_str))) } }
             @if !pools.is_empty() { dt { "Blocking pool" } dd { (list(pools.iter().map(String::as_str))) } }

@@ -19,7 +19,7 @@ fn it_answers_shows_and_advises_in_this_order() {
     recording.runs[1].errors.push("cannot read `a`".into());
     let page = render(&recording);
     let parts = [
-        "## pollscope merge\n\n**✗ `a task spawned at src/pipeline/merge.rs:88` a poll held the loop in naive mode",
+        "## pollscope merge\n\n**✗ `task of src/pipeline/merge.rs:88` a poll held the loop in naive mode",
         "- **meanwhile**: outside clients: response p99 ",
         "\noffloaded keeps the loop responsive",
         "### Errors\n\n- offloaded, round 1: cannot read \\`a\\`\n",
@@ -28,7 +28,7 @@ fn it_answers_shows_and_advises_in_this_order() {
         "### Findings\n\n- **warning PS001** naive: 6 slow polls",
         "to `tokio::task::spawn_blocking`, or a thread",
         "### Who blocked the loop\n",
-        "| naive | a task spawned at src/pipeline/merge.rs:88 |  | unknown | 6 | ",
+        "| naive | task of src/pipeline/merge.rs:88 |  | unknown | 6 | ",
         "### Who waited\n",
         "| naive | src/b.rs:2 | src/a.rs:1 | 3 | ≤ 1.00 ms |\n| naive | otherwise, in all |  |  | 2.00 µs |\n",
         "### Durations\n\n|  | mode | p50 | p90 | p99 | p99.9 | p99.99 | max | p99 vs best |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n| poll time | naive | ",

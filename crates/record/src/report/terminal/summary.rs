@@ -79,7 +79,7 @@ pub(super) fn coverage(page: &Page) -> Vec<Line> {
         row("blind to", &coverage.blind_to.join("; "));
     }
     for why in page.recording.missing() {
-        row("missing", why);
+        row("missing", &why);
     }
     for program in subject::programs(&page.modes) {
         row("program", &program);
