@@ -1,14 +1,15 @@
-//! Reads what was saved: a recording, or an HdrHistogram interval log.
+//! Reads what was saved: a recording, a folder with the files of one that grows, or an HdrHistogram interval log.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::{self, BufRead, BufReader, Cursor, Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::output::Terminal;
 use super::{CmdError, kept};
 use crate::escape::escape_path;
 use crate::interval_log::{self, IntervalLog, is_log};
 use crate::recording::Recording;
+use crate::recording::growing::{self, is_growing};
 use crate::redact::HIDDEN;
 use crate::saved::{ReadError, read};
 use crate::stderr::say;
@@ -41,6 +42,8 @@ pub(super) fn any(path: &Path, redact: bool, terminal: &Terminal) -> Result<Load
         let (found, kept) = kept::find(nth);
         let found = found.ok_or_else(|| CmdError::NotKept { name: path.display().to_string(), kept })?;
         from(File::open(&found).map_err(|error| unreadable(&found, error))?, &found)?
+    } else if path.is_dir() {
+        folder(path)?
     } else {
         from(File::open(path).map_err(|error| unreadable(path, error))?, path)?
     };
@@ -60,9 +63,39 @@ fn from(file: impl Read + Seek, path: &Path) -> Result<(Loaded, Option<&'static 
         return Ok((Loaded::Log(log), torn));
     }
     file.rewind().map_err(|error| unreadable(path, error))?;
+    let is_growing = is_growing(file.fill_buf().map_err(|error| unreadable(path, error))?);
+    file.rewind().map_err(|error| unreadable(path, error))?;
     let saved = read(file).map_err(|error| CmdError::Read { path: path.to_owned(), error })?;
-    let torn = saved.is_torn.then_some("its complete runs are shown, without its gates");
+    let shown = if is_growing { WRITTEN } else { "its complete runs are shown, without its gates" };
+    let torn = saved.is_torn.then_some(shown);
     Ok((Loaded::Recording(Box::new(saved.recording)), torn))
+}
+
+/// What is shown of a recording that still grows, or whose writer was killed.
+const WRITTEN: &str = "what was written by then is shown";
+
+/// What the files of a recording that grows hold together: their names are in the order in which they were begun.
+fn folder(path: &Path) -> Result<(Loaded, Option<&'static str>), CmdError> {
+    let error = |error: io::Error| unreadable(path, error);
+    let entries = path.read_dir().and_then(|entries| entries.collect::<io::Result<Vec<_>>>()).map_err(error)?;
+    let mut names: Vec<PathBuf> = entries.iter().map(DirEntry::path).filter(|path| is_of_recording(path)).collect();
+    names.sort();
+    if names.is_empty() {
+        return Err(CmdError::Read { path: path.to_owned(), error: ReadError::NoFiles });
+    }
+    let (mut files, mut length) = (Vec::new(), 0);
+    for name in &names {
+        let file = File::open(name).map_err(|error| unreadable(name, error))?;
+        length += file.metadata().map_err(|error| unreadable(name, error))?.len();
+        files.push(BufReader::with_capacity(64 << 10, file));
+    }
+    let saved = growing::read(files, length).map_err(|error| CmdError::Read { path: path.to_owned(), error })?;
+    let torn = saved.is_torn.then_some(WRITTEN);
+    Ok((Loaded::Recording(Box::new(saved.recording)), torn))
+}
+
+fn is_of_recording(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "pollscope")
 }
 
 fn unreadable(path: &Path, error: io::Error) -> CmdError {

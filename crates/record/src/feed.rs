@@ -3,6 +3,8 @@
 //! A feed is an iterator of [`Update`]s. The lab gives one; the one who watches a service or a process gives one too, and the one who shows a
 //! run while it goes on reads one. [`run_of`] makes a run of all of it. A feed that breaks off gives what was known by then.
 
+use std::mem::take;
+
 use crate::message::Message;
 use crate::recording::{Ended, Interval, Run, SlowPoll};
 
@@ -41,40 +43,52 @@ pub enum Update {
 pub fn run_of(start: Run, feed: impl IntoIterator<Item = Update>) -> Run {
     let mut run = Run { ended: Ended::Torn, ..start };
     for update in feed {
-        match update {
-            Update::Known(known) => run = with_lists_of(*known, run),
-            Update::Interval(interval) => run.intervals.push(*interval),
-            Update::SlowPoll(poll) => {
-                run.stalls_open.retain(|stall| stall.id != poll.id);
-                run.slow_polls.push(*poll);
-            }
-            Update::Stall(stall) => match run.stalls_open.iter_mut().find(|open| open.id == stall.id) {
-                Some(open) => *open = *stall,
-                None => run.stalls_open.push(*stall),
-            },
-            Update::Note(note) => {
-                if !run.coverage.missing.contains(&note) {
-                    run.coverage.missing.push(note);
-                }
-            }
-            Update::End(ended, why) => {
-                (run.ended, run.ended_why) = (ended, why);
-                break;
-            }
+        let is_last = matches!(update, Update::End(..));
+        add(&mut run, update);
+        if is_last {
+            break;
         }
     }
     run
 }
 
+/// Adds an update to the run.
+pub(crate) fn add(run: &mut Run, update: Update) {
+    match update {
+        Update::Known(known) => *run = with_lists_of(*known, run),
+        Update::Interval(interval) => run.intervals.push(*interval),
+        Update::SlowPoll(poll) => {
+            run.stalls_open.retain(|stall| stall.id != poll.id);
+            run.slow_polls.push(*poll);
+        }
+        Update::Stall(stall) => match run.stalls_open.iter_mut().find(|open| open.id == stall.id) {
+            Some(open) => *open = *stall,
+            None => run.stalls_open.push(*stall),
+        },
+        Update::Note(note) => {
+            if !run.coverage.missing.contains(&note) {
+                run.coverage.missing.push(note);
+            }
+        }
+        Update::End(ended, why) => (run.ended, run.ended_why) = (ended, why),
+    }
+}
+
 /// What is known now, with what was listed so far.
-fn with_lists_of(mut known: Run, so_far: Run) -> Run {
-    for note in so_far.coverage.missing {
+fn with_lists_of(mut known: Run, so_far: &mut Run) -> Run {
+    for note in take(&mut so_far.coverage.missing) {
         if !known.coverage.missing.contains(&note) {
             known.coverage.missing.push(note);
         }
     }
-    let Run { intervals, slow_polls, stalls_open, ended, ended_why, .. } = so_far;
-    Run { intervals, slow_polls, stalls_open, ended, ended_why, ..known }
+    Run {
+        intervals: take(&mut so_far.intervals),
+        slow_polls: take(&mut so_far.slow_polls),
+        stalls_open: take(&mut so_far.stalls_open),
+        ended: so_far.ended,
+        ended_why: so_far.ended_why.take(),
+        ..known
+    }
 }
 
 #[cfg(test)]

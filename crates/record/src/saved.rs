@@ -1,8 +1,9 @@
-//! Reading what was saved: a JSON file, or a page that carries one.
+//! Reading what was saved: a JSON file, a page that carries one, or a recording that grows.
 
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use crate::findings::findings;
+use crate::recording::growing::{self, is_growing};
 use crate::recording::read::read_at;
 pub use crate::recording::read::{ReadError, Saved};
 use crate::report::html::PAGE_MARK;
@@ -20,6 +21,11 @@ use crate::report::html::PAGE_MARK;
 pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
     let mut file = BufReader::with_capacity(64 << 10, file);
     file.seek(SeekFrom::Start(0))?;
+    if is_growing(file.fill_buf()?) {
+        let length = file.seek(SeekFrom::End(0))?;
+        file.seek(SeekFrom::Start(0))?;
+        return growing::read([file], length);
+    }
     let start = match first(&mut file)? {
         Some(b'<') => after_mark(&mut file)?,
         // Nothing at all is a recording that ends early.

@@ -20,7 +20,7 @@ const MOST: u128 = 1 << 62;
 /// No text is longer: each is kept, put into sentences and wrapped.
 const LONGEST_TEXT: usize = 1 << 20;
 /// Bytes of memory that what is read may take besides one for each byte of the file. Real recordings take less than their text.
-const FREE: u64 = 32 << 20;
+pub(super) const FREE: u64 = 32 << 20;
 /// Reports have a row for each group.
 const MOST_GROUPS: usize = 64;
 
@@ -42,6 +42,8 @@ pub enum ReadError {
     Foreign,
     /// It is not JSON, or not a recording's: what, and where.
     Format(String),
+    /// It is a folder without a file of a recording.
+    NoFiles,
     /// It ends before its first run does.
     Torn,
     /// It says what cannot be.
@@ -56,6 +58,9 @@ impl fmt::Display for ReadError {
                 "it is neither a recording nor a page with one nor an interval log; give a file that `--json` or `--html` wrote",
             ),
             ReadError::Format(what) => write!(f, "{what}; give a file that `--json` or `--html` wrote"),
+            ReadError::NoFiles => {
+                f.write_str("it is a folder without a `.pollscope` file; name one that a recording was written to, or a file")
+            }
             ReadError::Torn => f.write_str("it ends before its first run does, and nothing of it can be shown; make it again"),
             ReadError::Impossible(what) => write!(f, "{what}, which cannot be; make the recording again"),
         }
@@ -76,7 +81,11 @@ impl std::error::Error for ReadError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ReadError::Io(error) => Some(error),
-            ReadError::Foreign | ReadError::Format(_) | ReadError::Torn | ReadError::Impossible(_) => None,
+            ReadError::Foreign
+            | ReadError::Format(_)
+            | ReadError::NoFiles
+            | ReadError::Torn
+            | ReadError::Impossible(_) => None,
         }
     }
 }
@@ -117,7 +126,7 @@ pub(crate) fn read_at(file: &mut (impl BufRead + Seek), start: u64) -> Result<Sa
     Ok(Saved { recording, is_torn })
 }
 
-fn format_error(error: serde_json::Error) -> ReadError {
+pub(super) fn format_error(error: serde_json::Error) -> ReadError {
     let text = error.to_string();
     // A name out of a hostile file can be as long as the file.
     let shown: String = text.chars().take(200).collect();
@@ -229,7 +238,7 @@ impl Scan {
 }
 
 /// Whether what is said can be: no sum of it can overflow, and counts agree with lists.
-fn check(recording: &Recording) -> Result<(), &'static str> {
+pub(super) fn check(recording: &Recording) -> Result<(), &'static str> {
     let total: u128 = recording.runs.iter().map(total).sum();
     if total >= MOST {
         return Err("its durations or counts add up to more than 146 years' nanoseconds");

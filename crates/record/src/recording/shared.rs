@@ -3,6 +3,7 @@
 //! A recording can have a million slow polls of a dozen lines. As they are read, each value is looked for among those that were
 //! read of late, in a table of fixed size: what is hostile cannot make it grow, and what is real is nearly always found.
 
+use std::borrow::Borrow;
 use std::cell::RefCell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -50,6 +51,12 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Shared<T> {
 impl<T: ?Sized + fmt::Display> fmt::Display for Shared<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl<T: ?Sized> Borrow<T> for Shared<T> {
+    fn borrow(&self) -> &T {
+        self
     }
 }
 

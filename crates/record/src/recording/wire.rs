@@ -71,6 +71,7 @@ use super::{Environment, Finding, Gate, Recording, Run, ScenarioInfo, SlowPoll};
 
 pub(crate) mod bounded;
 mod dist;
+mod lines;
 mod merge;
 mod stacks;
 mod v1;
@@ -78,6 +79,9 @@ mod v2;
 
 #[cfg(test)]
 mod tests;
+
+pub use lines::{Head, LineWriter};
+pub(crate) use lines::{Line, of_one_recording};
 
 /// The format's name and version: the value of the key `schema`.
 pub const SCHEMA: &str = "pollscope.recording/2";

@@ -62,6 +62,11 @@ pub(super) fn of_run<T>(read: impl FnOnce() -> T) -> (T, Unsettled) {
 }
 
 impl Unsettled {
+    /// Whether there are none.
+    pub(super) fn is_settled(&self) -> bool {
+        self.0.late.is_empty()
+    }
+
     /// Follows what was read before the stack that it means.
     pub(super) fn settle(self, run: &mut Run) -> Result<(), String> {
         let Unsettled(State { stacks, late, .. }) = self;
@@ -106,6 +111,18 @@ pub(super) fn next_poll() {
     });
 }
 
+/// From now on, that number means this stack.
+pub(super) fn define<E: serde::de::Error>(id: StackId, stack: Shared<[Frame]>) -> Result<(), E> {
+    bounded::take(2 * size_of::<(StackId, Shared<[Frame]>)>())?;
+    STATE.with_borrow_mut(|state| state.stacks.insert(id, stack));
+    Ok(())
+}
+
+/// No number means a stack.
+pub(super) fn forget() {
+    STATE.with_borrow_mut(|state| state.stacks.clear());
+}
+
 /// The table: a map from numbers to stacks.
 pub(super) fn table<'de, D: Deserializer<'de>>(from: D) -> Result<(), D::Error> {
     struct Table;
@@ -128,8 +145,7 @@ pub(super) fn table<'de, D: Deserializer<'de>>(from: D) -> Result<(), D::Error> 
                 if count > MOST {
                     return Err(serde::de::Error::invalid_length(count, &self));
                 }
-                bounded::take(2 * size_of::<(StackId, Shared<[Frame]>)>())?;
-                STATE.with_borrow_mut(|state| state.stacks.insert(id, stack));
+                define(id, stack)?;
             }
             Ok(())
         }

@@ -209,7 +209,26 @@ impl From<SlowPoll2> for SlowPoll {
 
 impl Serialize for Run {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let ids = Ids::of(self);
+        self.write(serializer, (&self.slow_polls, &self.stalls_open, &self.intervals))
+    }
+}
+
+/// A run but for its slow polls, stalls and intervals.
+pub(super) struct WithoutLists<'a>(pub(super) &'a Run);
+
+impl Serialize for WithoutLists<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.write(serializer, (&[], &[], &[]))
+    }
+}
+
+impl Run {
+    fn write<S: Serializer>(
+        &self,
+        serializer: S,
+        (slow_polls, stalls_open, intervals): (&[SlowPoll], &[SlowPoll], &[Interval]),
+    ) -> Result<S::Ok, S::Error> {
+        let ids = Ids::of(slow_polls.iter().chain(stalls_open));
         let mut run = serializer.serialize_map(None)?;
         run.serialize_entry("group", &self.group)?;
         run.serialize_entry("subject", &self.subject)?;
@@ -228,19 +247,19 @@ impl Serialize for Run {
         run.serialize_entry("slow_polls_dropped", &self.slow_polls_dropped)?;
         run.serialize_entry("slow_poll_lines", &self.slow_poll_lines)?;
         run.serialize_entry("stacks", &ids.stacks)?;
-        run.serialize_entry("slow_polls", &written(&self.slow_polls, &ids))?;
-        run.serialize_entry("stalls_open", &written(&self.stalls_open, &ids))?;
+        run.serialize_entry("slow_polls", &written(slow_polls, &ids))?;
+        run.serialize_entry("stalls_open", &written(stalls_open, &ids))?;
         run.serialize_entry("sites", &self.sites)?;
         run.serialize_entry("ledger", &self.ledger)?;
         run.serialize_entry("pool", &self.pool)?;
-        run.serialize_entry("intervals", &self.intervals)?;
+        run.serialize_entry("intervals", intervals)?;
         run.serialize_entry("runtime_metrics", &self.runtime_metrics)?;
         run.end()
     }
 }
 
 fn written<'a>(polls: &'a [SlowPoll], ids: &Ids<'_>) -> Vec<WrittenPoll<'a>> {
-    polls.iter().map(|poll| WrittenPoll::of(poll, ids)).collect()
+    polls.iter().map(|poll| WrittenPoll::of(poll, &|stack| ids.of.get(stack).copied())).collect()
 }
 
 impl Run {
@@ -271,9 +290,9 @@ struct Ids<'a> {
 }
 
 impl<'a> Ids<'a> {
-    fn of(run: &'a Run) -> Ids<'a> {
+    fn of(polls: impl Iterator<Item = &'a SlowPoll>) -> Ids<'a> {
         let mut ids = Ids { of: HashMap::new(), stacks: BTreeMap::new() };
-        for poll in run.slow_polls.iter().chain(&run.stalls_open) {
+        for poll in polls {
             let more = poll.detail.iter().flat_map(|detail| &detail.more_places);
             for stack in std::iter::once(&poll.stack).chain(more.map(|place| &place.stack)) {
                 ids.add(stack);
@@ -292,7 +311,7 @@ impl<'a> Ids<'a> {
 }
 
 #[derive(Serialize)]
-struct WrittenPoll<'a> {
+pub(super) struct WrittenPoll<'a> {
     id: u64,
     task_id: Option<u64>,
     task_name: &'a Option<Text>,
@@ -320,7 +339,8 @@ struct WrittenPoll<'a> {
 }
 
 impl<'a> WrittenPoll<'a> {
-    fn of(poll: &'a SlowPoll, ids: &Ids<'_>) -> WrittenPoll<'a> {
+    /// With the number that each stack has.
+    pub(super) fn of(poll: &'a SlowPoll, id: &dyn Fn(&[Frame]) -> Option<StackId>) -> WrittenPoll<'a> {
         let detail = poll.detail.as_deref();
         let known = |of: fn(&Detail) -> Option<u64>| detail.and_then(of);
         let first = WrittenPlace {
@@ -330,7 +350,7 @@ impl<'a> WrittenPoll<'a> {
             syscall: poll.syscall.as_ref(),
             looks: known(|detail| detail.looks),
             share_ns: known(|detail| detail.share_ns),
-            stack: ids.of.get(&*poll.stack).copied(),
+            stack: id(&poll.stack),
         };
         let more = detail.iter().flat_map(|detail| &detail.more_places);
         let places = std::iter::once(first).filter(WrittenPlace::says_something);
@@ -351,7 +371,7 @@ impl<'a> WrittenPoll<'a> {
             run_delay_ns: poll.run_delay_ns,
             off_cpu_ns: poll.off_cpu_ns,
             cause: &poll.cause,
-            places: places.chain(more.map(|place| WrittenPlace::of(place, ids))).collect(),
+            places: places.chain(more.map(|place| WrittenPlace::of(place, id))).collect(),
             holder: detail.and_then(|detail| detail.holder.as_ref()),
             quota: detail.and_then(|detail| detail.quota),
             stack_complete: poll.stack_complete,
@@ -373,7 +393,7 @@ struct WrittenPlace<'a> {
 }
 
 impl<'a> WrittenPlace<'a> {
-    fn of(place: &'a Place, ids: &Ids<'_>) -> WrittenPlace<'a> {
+    fn of(place: &'a Place, id: &dyn Fn(&[Frame]) -> Option<StackId>) -> WrittenPlace<'a> {
         WrittenPlace {
             line: place.line.as_ref(),
             caller: place.caller.as_ref(),
@@ -381,7 +401,7 @@ impl<'a> WrittenPlace<'a> {
             syscall: place.syscall.as_ref(),
             looks: place.looks,
             share_ns: place.share_ns,
-            stack: ids.of.get(&*place.stack).copied(),
+            stack: id(&place.stack),
         }
     }
 

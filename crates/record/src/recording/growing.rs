@@ -1,0 +1,251 @@
+//! Reading a recording that grows: lines, in one file or several, of which the last may be cut short.
+//!
+//! Whoever writes one may be killed at any moment, so what is there is the truth up to a moment, and is told as that: nothing that is
+//! known only of the run's beginning is told of the whole run.
+
+use std::io::{BufRead, Read};
+use std::mem::size_of;
+
+use super::read::{FREE, ReadError, Saved, check, format_error};
+use super::shared::sharing;
+use super::wire::bounded::{self, Element};
+use super::wire::{self, Head, Line};
+use super::{Completeness, Ended, Interval, Recording, Run, SlowPoll};
+use crate::feed::{self, Update};
+use crate::units::{format_ns, plural};
+
+/// No line is longer, in bytes.
+const LONGEST_LINE: u64 = 16 << 20;
+/// Runs that one recording may have.
+const MOST_RUNS: usize = 10_000;
+
+/// Whether a file that begins so is a recording that grows.
+///
+/// ```
+/// use pollscope_record::recording::growing::is_growing;
+/// assert!(is_growing(b"{\"recording\":{\"schema\":"));
+/// assert!(!is_growing(b"{\n  \"schema\":") && !is_growing(b""));
+/// ```
+pub fn is_growing(start: &[u8]) -> bool {
+    start.starts_with(b"{\"recording\":")
+}
+
+/// Reads the files of a recording, the oldest first; `length` is how many bytes they have together.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn read<R: BufRead>(files: impl IntoIterator<Item = R>, length: u64) -> Result<Saved, ReadError> {
+    let room = usize::try_from(FREE + length).unwrap_or(usize::MAX);
+    let mut gathering = Gathering::default();
+    let gather = || {
+        for (index, file) in files.into_iter().enumerate() {
+            gathering.file(file, index + 1)?;
+        }
+        Ok::<(), ReadError>(())
+    };
+    let (read, is_settled) = bounded::within(room, || sharing(length, || wire::of_one_recording(gather)));
+    read?;
+    if !is_settled {
+        return Err(ReadError::Format("a slow poll refers to a stack that is not there".to_owned()));
+    }
+    let saved = gathering.finish()?;
+    check(&saved.recording).map_err(ReadError::Impossible)?;
+    Ok(saved)
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Gathering {
+    runs: Vec<Run>,
+    open: Option<Open>,
+    last: Option<Head>,
+    /// Whether a line was cut short.
+    is_cut: bool,
+}
+
+impl Gathering {
+    fn file(&mut self, mut file: impl BufRead, number: usize) -> Result<(), ReadError> {
+        let mut line = Vec::new();
+        for at in 1_u64.. {
+            line.clear();
+            if (&mut file).take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            let is_whole = line.ends_with(b"\n");
+            let wrong = |what: String| {
+                let of = if number > 1 { format!(" of file {number}") } else { String::new() };
+                ReadError::Format(format!("line {at}{of}: {what}"))
+            };
+            if !is_whole && line.len() as u64 == LONGEST_LINE {
+                return Err(wrong("it is longer than 16 MiB".to_owned()));
+            }
+            if !is_whole {
+                self.is_cut = true;
+                break;
+            }
+            let left = bounded::left();
+            let text = std::str::from_utf8(&line).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
+            let read = Line::read(text).map_err(|error| match format_error(error) {
+                ReadError::Format(what) => wrong(what),
+                other => other,
+            })?;
+            self.add(read, left.saturating_sub(bounded::left())).map_err(|what| wrong(what.to_owned()))?;
+        }
+        Ok(())
+    }
+
+    /// A line, which took so much room.
+    fn add(&mut self, line: Line, took: usize) -> Result<(), &'static str> {
+        match line {
+            Line::Head(head) => {
+                if self.open.as_ref().is_none_or(|open| !open.head.is_of_run(&head)) {
+                    self.close();
+                    if self.runs.len() == MOST_RUNS {
+                        return Err("there are more than 10000 runs");
+                    }
+                    self.open = Some(Open::new(*head.clone()));
+                }
+                self.last = Some(*head);
+            }
+            Line::Update(update, end_ns) => {
+                let open = self.open.as_mut().ok_or("it does not begin with a `recording`")?;
+                open.add(update, end_ns, took)?;
+            }
+            Line::Stack => {}
+            Line::Other => self.open.as_mut().ok_or("it does not begin with a `recording`")?.others += 1,
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        self.runs.extend(self.open.take().map(Open::finish));
+    }
+
+    fn finish(mut self) -> Result<Saved, ReadError> {
+        self.close();
+        let environment = self.last.ok_or(ReadError::Torn)?.environment;
+        let is_torn = self.is_cut || self.runs.last().is_some_and(|run| run.ended == Ended::Torn);
+        let findings = crate::findings::findings(&self.runs);
+        let recording = Recording { environment, scenario: None, runs: self.runs, findings, gates: Vec::new() };
+        Ok(Saved { recording, is_torn })
+    }
+}
+
+/// A run that may not be whole yet.
+struct Open {
+    head: Head,
+    run: Run,
+    /// What the last of what is known took of the room.
+    known_took: usize,
+    /// Whether anything is known of the run as a whole.
+    is_known: bool,
+    /// What came after that, and when it ended.
+    tail: Option<(Interval, u64)>,
+    /// Lines of a later version.
+    others: u64,
+}
+
+impl Open {
+    fn new(head: Head) -> Open {
+        Open { run: head.run(), head, known_took: 0, is_known: false, tail: None, others: 0 }
+    }
+
+    fn add(&mut self, update: Update, end_ns: Option<u64>, took: usize) -> Result<(), &'static str> {
+        if self.run.ended != Ended::Torn {
+            return Err("something comes after the end of the run");
+        }
+        let room = match &update {
+            Update::Known(known) => {
+                // It takes the place of the one before.
+                bounded::give_back(std::mem::replace(&mut self.known_took, took));
+                self.is_known = true;
+                self.tail.take_if(|(_, end_ns)| *end_ns <= known.elapsed_ns);
+                0
+            }
+            Update::Interval(interval) => {
+                let end_ns = end_ns.unwrap_or(interval.start_ns).max(interval.start_ns);
+                match &mut self.tail {
+                    Some((tail, end)) => {
+                        tail.join(interval);
+                        *end = end_ns.max(*end);
+                    }
+                    None => self.tail = Some((Interval::clone(interval), end_ns)),
+                }
+                size_of::<Interval>()
+            }
+            Update::SlowPoll(poll) | Update::Stall(poll) => size_of::<SlowPoll>() + poll.besides(),
+            Update::Note(note) => size_of::<String>() + note.besides(),
+            Update::End(..) => 0,
+        };
+        bounded::take::<serde_json::Error>(room).map_err(|_| "it takes far more memory than its text")?;
+        feed::add(&mut self.run, update);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Run {
+        if self.run.ended == Ended::Torn {
+            self.as_far_as_it_is_known();
+        }
+        let mut run = self.run;
+        let listed = run.slow_polls.len() as u64;
+        run.slow_polls_total = run.slow_polls_total.max(listed);
+        run.slow_polls_dropped = run.slow_polls_total - listed;
+        let mut note = |note: String| run.coverage.missing.push(note);
+        let are = |count: u64, one: &'static str, more: &'static str| if count == 1 { one } else { more };
+        if let Some(before @ 1..) = self.head.segment.checked_sub(1) {
+            let (files, are) = (plural(before, "file"), are(before, "is", "are"));
+            note(format!("the oldest {files} of the recording {are} gone: what they held is not listed here"));
+        }
+        if self.others > 0 {
+            let (lines, were) = (plural(self.others, "line"), are(self.others, "was", "were"));
+            note(format!("{lines} of a later version of pollscope {were} passed over"));
+        }
+        run
+    }
+
+    /// Nobody said how it ended: what is told of the run as a whole is told up to its last line, or not at all.
+    fn as_far_as_it_is_known(&mut self) {
+        let run = &mut self.run;
+        let known_ns = run.elapsed_ns;
+        if let Some((tail, end_ns)) = self.tail.take() {
+            let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
+            let (polls, busy_ns) = (run.polls.take(), run.loop_busy_ns);
+            (run.polls, run.loop_busy_ns) = match (self.is_known, polls, tail.polls) {
+                (false, _, more) if self.head.segment == 1 => (more, tail.busy_ns),
+                (true, Some(mut polls), Some(more)) => {
+                    polls.add(&more);
+                    (Some(polls), sum(busy_ns, tail.busy_ns))
+                }
+                _ => (None, None),
+            };
+            run.elapsed_ns = end_ns.max(known_ns);
+            self.forget_the_beginning(known_ns);
+        }
+        let run = &mut self.run;
+        let last_ns = run.slow_polls.iter().map(|poll| poll.start_ns.saturating_add(poll.duration_ns)).max();
+        run.elapsed_ns = run.elapsed_ns.max(last_ns.unwrap_or(0));
+        run.slow_polls_are = Completeness::AtLeast;
+    }
+
+    /// What was counted up to `known_ns`, and not since.
+    fn forget_the_beginning(&mut self, known_ns: u64) {
+        let run = &mut self.run;
+        let had_any = run.sites.is_some() || run.ledger.is_some() || run.schedule_latency.is_some();
+        (run.schedule_latency, run.busy_stretches, run.pool_wait) = (None, None, None);
+        (run.lag, run.lag_raw) = (None, None);
+        (run.sites, run.ledger, run.pool, run.busy_share) = (None, None, None, None);
+        (run.cpu_user_ns, run.cpu_system_ns) = (None, None);
+        (run.context_switches_voluntary, run.context_switches_involuntary) = (None, None);
+        (run.slow_poll_lines, run.runtime_metrics) = (None, None);
+        if had_any {
+            run.coverage.missing.push(format!(
+                "spawn sites, who waited and schedule latency were last written {} before the recording breaks off",
+                format_ns(run.elapsed_ns.saturating_sub(known_ns))
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "growing/tests.rs"]
+mod tests;

@@ -1,0 +1,236 @@
+use std::io::Cursor;
+
+use super::*;
+use crate::fixture::{self, MS};
+use crate::message::Message;
+use crate::recording::wire::LineWriter;
+use crate::recording::{Frame, Subject, Target};
+use crate::saved;
+
+/// A service's run of 2 s: three slow polls of two stacks, four intervals.
+fn run() -> Run {
+    let mut run = fixture::blocked("api", &[200 * MS, 300 * MS, 150 * MS]);
+    run.subject = Subject::Service(Target { name: "api".to_owned(), pid: Some(7), ..Target::default() });
+    run.merge = None;
+    run.elapsed_ns = 2_000 * MS;
+    let frame = |line| Frame { function: Some("stock".into()), file: Some("src/stock.rs".into()), line: Some(line) };
+    for (at, poll) in run.slow_polls.iter_mut().enumerate() {
+        poll.stack = [frame(7), frame(1 + at as u64 % 2)].into_iter().collect();
+        poll.blocking_line = Some("src/stock.rs:7".into());
+    }
+    let slice = |at: u64| Interval {
+        start_ns: at * 500 * MS,
+        polls: Some(fixture::dist(3, &[(10 + at, MS, 2 * MS)])),
+        lag: None,
+        busy_ns: Some(15 * MS),
+        longest_stretch_ns: None,
+        queued: None,
+        pool: None,
+        slow: None,
+    };
+    run.intervals = (0..4).map(slice).collect();
+    run
+}
+
+fn head(run: &Run, segment: u64) -> Head {
+    Head {
+        environment: fixture::recording().environment,
+        group: run.group.clone(),
+        subject: run.subject.clone(),
+        started_at: run.started_at.clone(),
+        coverage: run.coverage.clone(),
+        slow_poll_threshold_ns: run.slow_poll_threshold_ns,
+        slow_polls_are: run.slow_polls_are,
+        segment,
+    }
+}
+
+/// What becomes known of a run: of each slow poll first that it goes on; after the second interval what is known as a whole by then.
+fn updates(run: &Run) -> Vec<(Update, u64)> {
+    let mut updates = Vec::new();
+    for (at, interval) in run.intervals.iter().enumerate() {
+        let end_ns = interval.start_ns + 500 * MS;
+        if let Some(poll) = run.slow_polls.get(at) {
+            updates.push((Update::Stall(Box::new(poll.clone())), 0));
+            updates.push((Update::SlowPoll(Box::new(poll.clone())), 0));
+        }
+        updates.push((Update::Interval(Box::new(interval.clone())), end_ns));
+        if at == 1 {
+            let known = Run {
+                elapsed_ns: end_ns,
+                slow_polls_total: 2,
+                polls: Some(fixture::dist(3, &[(21, MS, 2 * MS)])),
+                ..run.clone()
+            };
+            updates.push((Update::Known(Box::new(known)), 0));
+        }
+    }
+    updates
+}
+
+fn lines(writer: &mut LineWriter, updates: &[(Update, u64)]) -> String {
+    updates.iter().map(|(update, now_ns)| writer.lines(update, *now_ns).expect("it can be written")).collect()
+}
+
+/// All of the run, to its end.
+fn whole(run: &Run) -> String {
+    let mut writer = LineWriter::default();
+    let mut text = writer.head(&head(run, 1)).expect("it can be written");
+    text += &lines(&mut writer, &updates(run));
+    text + &lines(&mut writer, &[(Update::Known(Box::new(run.clone())), 0), (Update::End(Ended::Done, None), 0)])
+}
+
+fn saved_of(text: &str) -> Result<Saved, ReadError> {
+    saved::read(Cursor::new(text.as_bytes().to_vec()))
+}
+
+fn json(run: &Run) -> String {
+    serde_json::to_string(run).expect("JSON")
+}
+
+#[test]
+fn what_was_written_is_read_back() {
+    let run = run();
+    let text = whole(&run);
+    assert_eq!(text.matches("{\"stack\":").count(), 2, "each once");
+    let saved = saved_of(&text).expect("it is whole");
+    assert!(!saved.is_torn);
+    let [read] = &saved.recording.runs[..] else { panic!("one run") };
+    assert_eq!(json(read), json(&run));
+    assert!(saved.recording.findings.iter().any(|finding| finding.code == "PS001"), "{:?}", saved.recording.findings);
+}
+
+#[test]
+fn what_is_torn_anywhere_has_what_was_whole_and_no_wrong_number() {
+    let run = run();
+    let text = whole(&run);
+    let first = text.find('\n').expect("lines") + 1;
+    for end in (0..text.len()).step_by(13) {
+        let torn = &text[..end];
+        let saved = match saved_of(torn) {
+            Err(ReadError::Torn | ReadError::Format(_)) if end < first => continue,
+            other => other.unwrap_or_else(|error| panic!("at {end}: {error}")),
+        };
+        assert!(saved.is_torn, "at {end}");
+        let read = &saved.recording.runs[0];
+        let whole_lines = |key: &str| torn[..torn.rfind('\n').map_or(0, |at| at + 1)].matches(key).count();
+        assert_eq!(read.slow_polls.len(), whole_lines("{\"slow_poll\":"));
+        assert_eq!(read.slow_polls[..], run.slow_polls[..read.slow_polls.len()]);
+        assert_eq!(read.stalls_open.len(), whole_lines("{\"stall\":") - read.slow_polls.len());
+        assert_eq!(read.slow_polls_total, read.slow_polls.len() as u64 + read.slow_polls_dropped);
+        let intervals = whole_lines("{\"interval\":") as u64;
+        let is_known_to_its_end = whole_lines("{\"known\":") == 2;
+        if intervals > 0 && !is_known_to_its_end {
+            let count: u64 = (0..intervals).map(|at| 10 + at).sum();
+            assert_eq!(read.polls.as_ref().map(crate::recording::Dist::count), Some(count), "at {end}");
+            assert!(read.elapsed_ns >= intervals * 500 * MS);
+            // Of the whole run they are known only where nothing came after them.
+            assert_eq!(read.sites.is_some(), intervals == 2 && whole_lines("{\"known\":") == 1, "at {end}");
+        }
+    }
+}
+
+#[test]
+fn a_recording_of_several_files_is_one_run_and_says_what_is_gone() {
+    let run = run();
+    let updates = updates(&run);
+    let mut writer = LineWriter::default();
+    let mut file = |segment, updates: &[(Update, u64)]| {
+        let head = writer.head(&head(&run, segment)).expect("it can be written");
+        head + &lines(&mut writer, updates)
+    };
+    let [first, second] = [file(1, &updates[..5]), file(2, &updates[5..])];
+    let end = file(3, &[(Update::Known(Box::new(run.clone())), 0), (Update::End(Ended::Done, None), 0)]);
+    assert!(first.contains("{\"stack\":") && second.contains("{\"stack\":"), "each can be read alone");
+    let of = |files: &[&String]| {
+        let length = files.iter().map(|file| file.len() as u64).sum();
+        let mut recording = read(files.iter().map(|file| file.as_bytes()), length).expect("it is whole").recording;
+        assert_eq!(recording.runs.len(), 1);
+        recording.runs.remove(0)
+    };
+    assert_eq!(json(&of(&[&first, &second, &end])), json(&run));
+    let rest = of(&[&second, &end]);
+    assert_eq!((rest.slow_polls.len(), rest.slow_polls_dropped, rest.slow_polls_total), (1, 2, 3));
+    assert!(rest.coverage.missing.iter().any(|why| why.contains("the oldest 1 file of the recording is gone")));
+}
+
+#[test]
+fn runs_in_one_file_are_told_apart() {
+    let run = run();
+    let later = Run { started_at: "2026-05-04T11:00:00Z".to_owned(), ..run.clone() };
+    let saved = saved_of(&(whole(&run) + &whole(&later))).expect("it is whole");
+    let started: Vec<&str> = saved.recording.runs.iter().map(|run| run.started_at.as_str()).collect();
+    assert_eq!(started, [&run.started_at, &later.started_at]);
+}
+
+#[test]
+fn how_it_ended_is_known() {
+    let run = run();
+    let mut writer = LineWriter::default();
+    let why = Some(Message::from("SIGTERM"));
+    let end = [(Update::End(Ended::Interrupted, why), 0)];
+    let text = writer.head(&head(&run, 1)).expect("it can be written") + &lines(&mut writer, &end);
+    let saved = saved_of(&text).expect("it is whole");
+    assert!(!saved.is_torn);
+    assert_eq!(saved.recording.runs[0].early_end(), Some("SIGTERM"));
+}
+
+#[test]
+fn what_is_of_a_later_version_is_counted() {
+    let text = whole(&run());
+    let (head, rest) = text.split_once('\n').expect("lines");
+    let text = format!("{head}\n{{\"weather\":{{\"rain\":[1]}}}}\n{{}}\n{rest}");
+    let read = &saved_of(&text).expect("it can be read").recording.runs[0];
+    assert_eq!(
+        read.coverage.missing.last().map(String::as_str),
+        Some("2 lines of a later version of pollscope were passed over")
+    );
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_line() {
+    let run = run();
+    let text = whole(&run);
+    let (head, rest) = text.split_once('\n').expect("lines");
+    let (stack, rest_without) = rest.split_once('\n').expect("lines");
+    assert!(stack.starts_with("{\"stack\":"));
+    let end = "{\"end\":{\"ended\":\"done\",\"why\":null}}";
+    for (text, why) in [
+        (format!("{head}\nnonsense\n"), "line 2: expected ident"),
+        (format!("{head}\n{{\"note\":1}}\n"), "line 2: invalid type: integer `1`"),
+        (format!("{head}\n{{\"note\":\"a\",\"end\":1}}\n"), "line 2: there is more than `note` in it"),
+        (format!("{head}\n{rest_without}"), "refers to a stack that is not there"),
+        (format!("{head}\n{end}\n{end}\n"), "line 3: something comes after the end of the run"),
+        (format!("{}\n", head.replace("recording/2", "recording/3")), "its schema is `pollscope.recording/3`"),
+        (format!("{{\"recording\":{{}}}}\n{head}\n"), "line 1: missing field `schema`"),
+    ] {
+        let error = saved_of(&text).expect_err(why).to_string();
+        assert!(error.contains(why) && error.len() < 400, "{why}: {error}");
+    }
+    let no_head = read([format!("{rest}").as_bytes()], 10_000).expect_err("no head").to_string();
+    assert!(no_head.contains("line 2: it does not begin with a `recording`"), "{no_head}");
+}
+
+#[test]
+fn what_is_known_again_and_again_takes_no_more_room() {
+    let run = run();
+    let mut writer = LineWriter::default();
+    let known = lines(&mut writer, &[(Update::Known(Box::new(run.clone())), 0)]);
+    let head = writer.head(&head(&run, 1)).expect("it can be written");
+    let text = head + &known.repeat(3_000);
+    assert!(saved_of(&text).is_ok());
+}
+
+#[test]
+fn whatever_it_says_there_is_an_answer() {
+    let text = whole(&run());
+    let mut random = fastrand::Rng::with_seed(5);
+    for _ in 0..500 {
+        let mut changed = text.as_bytes().to_vec();
+        for _ in 0..random.usize(1..4) {
+            let at = random.usize(..changed.len());
+            changed[at] = random.u8(..);
+        }
+        let _ = saved::read(Cursor::new(changed));
+    }
+}

@@ -1,0 +1,312 @@
+//! One line of a recording that grows: an object of one key, which says what it is.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use super::stacks::{self, StackId};
+use super::v2::{WithoutLists, WrittenPoll};
+use super::{SCHEMA, Schema, bounded};
+use crate::escape;
+use crate::feed::Update;
+use crate::message::Message;
+use crate::recording::{
+    Completeness, Coverage, Ended, Environment, Frame, Interval, Run, Shared, SlowPoll, Subject, shared,
+};
+
+/// Stacks that a writer knows again; one that came before, and was forgotten since, is written again.
+const REMEMBERED: usize = 10_000;
+
+/// What each file of a recording that grows begins with.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// Where and with what it is made.
+    pub environment: Environment,
+    /// See [`Run::group`].
+    pub group: String,
+    /// See [`Run::subject`].
+    pub subject: Subject,
+    /// See [`Run::started_at`].
+    pub started_at: String,
+    /// See [`Run::coverage`].
+    pub coverage: Coverage,
+    /// See [`Run::slow_poll_threshold_ns`].
+    pub slow_poll_threshold_ns: u64,
+    /// See [`Run::slow_polls_are`].
+    pub slow_polls_are: Completeness,
+    /// Which file of the recording it is, from 1: a recording of several loses its oldest.
+    pub segment: u64,
+}
+
+impl Head {
+    /// The run that it begins.
+    pub fn run(&self) -> Run {
+        Run {
+            coverage: self.coverage.clone(),
+            slow_poll_threshold_ns: self.slow_poll_threshold_ns,
+            slow_polls_are: self.slow_polls_are,
+            ..Run::unknown(&self.group, self.subject.clone(), &self.started_at)
+        }
+    }
+
+    /// Whether another file is of the same run.
+    pub(crate) fn is_of_run(&self, other: &Head) -> bool {
+        (&self.group, &self.subject, &self.started_at) == (&other.group, &other.subject, &other.started_at)
+    }
+}
+
+/// Writes the lines of a recording that grows: each is whole, and ends in a newline.
+///
+/// ```
+/// use pollscope_record::feed::Update;
+/// use pollscope_record::recording::wire::LineWriter;
+/// use pollscope_record::recording::{Ended, Frame, SlowPoll};
+///
+/// let frame = Frame { function: Some("stock".into()), file: Some("src/stock.rs".into()), line: Some(7) };
+/// let poll = SlowPoll { id: 1, duration_ns: 200_000_000, stack: [frame].into_iter().collect(), ..SlowPoll::default() };
+/// let mut writer = LineWriter::default();
+/// let lines = writer.lines(&Update::SlowPoll(Box::new(poll.clone())), 0).unwrap();
+/// assert!(lines.starts_with("{\"stack\":{\"id\":1,\"frames\":[{\"function\":\"stock\"") && lines.lines().count() == 2);
+/// let again = writer.lines(&Update::SlowPoll(Box::new(poll)), 0).unwrap();
+/// assert!(again.starts_with("{\"slow_poll\":") && again.lines().count() == 1, "its stack was written");
+/// assert_eq!(writer.lines(&Update::End(Ended::Done, None), 0).unwrap(), "{\"end\":{\"ended\":\"done\",\"why\":null}}\n");
+/// ```
+#[derive(Debug, Default)]
+pub struct LineWriter {
+    stacks: HashMap<Shared<[Frame]>, StackId>,
+    last: StackId,
+}
+
+impl LineWriter {
+    /// The first line of a file. What the files before it had must not be needed to read it.
+    ///
+    /// # Errors
+    /// See [`super::to_json`].
+    pub fn head(&mut self, head: &Head) -> serde_json::Result<String> {
+        self.stacks.clear();
+        let Head { environment, group, subject, started_at, coverage, slow_poll_threshold_ns, .. } = head;
+        line(Written::Recording {
+            schema: SCHEMA,
+            environment,
+            group,
+            subject,
+            started_at,
+            coverage,
+            slow_poll_threshold_ns: *slow_poll_threshold_ns,
+            slow_polls_are: head.slow_polls_are,
+            segment: head.segment,
+        })
+    }
+
+    /// What is known now, as one or more lines. `now_ns` is the end of an interval, since the run's start. The lists of an
+    /// [`Update::Known`] are not looked at: they have lines of their own.
+    ///
+    /// # Errors
+    /// See [`super::to_json`].
+    pub fn lines(&mut self, update: &Update, now_ns: u64) -> serde_json::Result<String> {
+        match update {
+            Update::Known(run) => line(Written::Known(WithoutLists(run))),
+            Update::Interval(interval) => line(Written::Interval { interval, end_ns: now_ns }),
+            Update::SlowPoll(poll) => self.poll(poll, Written::SlowPoll),
+            Update::Stall(poll) => self.poll(poll, Written::Stall),
+            Update::Note(note) => line(Written::Note(note)),
+            Update::End(ended, why) => line(Written::End { ended: *ended, why: why.as_ref() }),
+        }
+    }
+
+    fn poll<'a>(
+        &mut self,
+        poll: &'a SlowPoll,
+        written: fn(WrittenPoll<'a>) -> Written<'a>,
+    ) -> serde_json::Result<String> {
+        let more = poll.detail.as_deref().map_or(&[][..], |detail| &detail.more_places);
+        if self.stacks.len() + more.len() >= REMEMBERED {
+            self.stacks.clear();
+        }
+        let mut lines = String::new();
+        for frames in std::iter::once(&poll.stack).chain(more.iter().map(|place| &place.stack)) {
+            if frames.is_empty() || self.stacks.contains_key(frames) {
+                continue;
+            }
+            self.last += 1;
+            self.stacks.insert(frames.clone(), self.last);
+            lines += &line(Written::Stack { id: self.last, frames })?;
+        }
+        let poll = WrittenPoll::of(poll, &|stack| self.stacks.get(stack).copied());
+        lines += &line(written(poll))?;
+        Ok(lines)
+    }
+}
+
+/// What is written, by key.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Written<'a> {
+    Recording {
+        schema: &'static str,
+        environment: &'a Environment,
+        group: &'a str,
+        subject: &'a Subject,
+        started_at: &'a str,
+        coverage: &'a Coverage,
+        slow_poll_threshold_ns: u64,
+        slow_polls_are: Completeness,
+        segment: u64,
+    },
+    Known(WithoutLists<'a>),
+    Stack {
+        id: StackId,
+        frames: &'a Shared<[Frame]>,
+    },
+    SlowPoll(WrittenPoll<'a>),
+    Stall(WrittenPoll<'a>),
+    Interval {
+        #[serde(flatten)]
+        interval: &'a Interval,
+        end_ns: u64,
+    },
+    Note(&'a str),
+    End {
+        ended: Ended,
+        why: Option<&'a Message>,
+    },
+}
+
+fn line(written: Written) -> serde_json::Result<String> {
+    let mut json = escape::json(serde_json::to_string(&written)?);
+    json.push('\n');
+    Ok(json)
+}
+
+/// A line that was read.
+#[derive(Debug)]
+pub(crate) enum Line {
+    /// A file begins.
+    Head(Box<Head>),
+    /// Something became known; of an interval, when it ended.
+    Update(Update, Option<u64>),
+    /// A stack, which later lines refer to.
+    Stack,
+    /// Of a later version.
+    Other,
+}
+
+impl Line {
+    /// Reads one; within [`super::stacks::of_run`], as lines refer to those before them.
+    pub(crate) fn read(text: &str) -> serde_json::Result<Line> {
+        serde_json::from_str(text)
+    }
+}
+
+/// Reads lines that refer to each other; a reference to what is not there is an error.
+pub(crate) fn of_one_recording<T>(read: impl FnOnce() -> T) -> (T, bool) {
+    let (done, unsettled) = stacks::of_run(read);
+    (done, unsettled.is_settled())
+}
+
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Line, D::Error> {
+        struct OneKey;
+
+        impl<'de> Visitor<'de> for OneKey {
+            type Value = Line;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of one key")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line, A::Error> {
+                let Some(key) = map.next_key::<String>()? else { return Ok(Line::Other) };
+                let update = |update| Line::Update(update, None);
+                let line = match key.as_str() {
+                    "recording" => Line::Head(Box::new(map.next_value::<ReadHead>()?.head())),
+                    "known" => update(Update::Known(map.next_value()?)),
+                    "stack" => {
+                        let ReadStack { id, frames } = map.next_value()?;
+                        stacks::define(id, frames)?;
+                        Line::Stack
+                    }
+                    "slow_poll" => update(Update::SlowPoll(map.next_value()?)),
+                    "stall" => update(Update::Stall(map.next_value()?)),
+                    "interval" => {
+                        let ReadInterval { interval, end_ns } = map.next_value()?;
+                        Line::Update(Update::Interval(Box::new(interval)), Some(end_ns))
+                    }
+                    "note" => update(Update::Note(map.next_value()?)),
+                    "end" => {
+                        let ReadEnd { ended, why } = map.next_value()?;
+                        update(Update::End(ended, why))
+                    }
+                    _ => {
+                        map.next_value::<IgnoredAny>()?;
+                        Line::Other
+                    }
+                };
+                match map.next_key::<IgnoredAny>()? {
+                    None => Ok(line),
+                    Some(_) => Err(A::Error::custom(format_args!("there is more than `{}` in it", shown(&key)))),
+                }
+            }
+        }
+
+        from.deserialize_map(OneKey)
+    }
+}
+
+/// A key out of a hostile file can be as long as the file.
+fn shown(key: &str) -> String {
+    key.chars().take(40).collect()
+}
+
+#[derive(Deserialize)]
+struct ReadHead {
+    #[expect(dead_code, reason = "its value decides whether the rest is read")]
+    schema: Schema,
+    environment: Environment,
+    group: String,
+    subject: Subject,
+    started_at: String,
+    coverage: Coverage,
+    slow_poll_threshold_ns: u64,
+    slow_polls_are: Completeness,
+    segment: u64,
+}
+
+impl ReadHead {
+    fn head(self) -> Head {
+        stacks::forget();
+        Head {
+            environment: self.environment,
+            group: self.group,
+            subject: self.subject,
+            started_at: self.started_at,
+            coverage: self.coverage,
+            slow_poll_threshold_ns: self.slow_poll_threshold_ns,
+            slow_polls_are: self.slow_polls_are,
+            segment: self.segment,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct ReadStack {
+    id: StackId,
+    #[serde(deserialize_with = "shared::stack")]
+    frames: Shared<[Frame]>,
+}
+
+#[derive(Deserialize)]
+struct ReadInterval {
+    #[serde(flatten)]
+    interval: Interval,
+    end_ns: u64,
+}
+
+#[derive(Deserialize)]
+struct ReadEnd {
+    ended: Ended,
+    #[serde(deserialize_with = "bounded::present")]
+    why: Option<Message>,
+}
