@@ -26,7 +26,6 @@ use crate::pipeline::sink::{Mode, SinkError};
 use crate::scenario::{Flavor, RuntimeSettings, Settings, Workload};
 use crate::shutdown::{Phase, Shutdown};
 use crate::spawner::Spawner;
-pub use assemble::{coverage, slow_poll};
 use collect::Collector;
 use on_loop::LoopThread;
 use pollscope_record::recording::{Run, Verdict};

@@ -39,6 +39,19 @@ pub(crate) fn read(switch: Option<&str>, slow_poll: Option<&str>) -> Request {
     request
 }
 
+/// Why `POLLSCOPE_RECORD`, which is set, cannot be followed.
+pub(crate) fn refused_record(is_on: bool) -> Option<&'static str> {
+    if !cfg!(feature = "record") {
+        Some(
+            "ignored `POLLSCOPE_RECORD`: this program's probe cannot record; build it with the feature `record` of pollscope-probe",
+        )
+    } else if !is_on {
+        Some("ignored `POLLSCOPE_RECORD`: nothing is measured without `POLLSCOPE=1`; set it as well")
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

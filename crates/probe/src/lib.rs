@@ -11,6 +11,7 @@
 //! |---|---|---|
 //! | `capture`, on by default | the blocking line of a slow poll, its system call and its cause, on Linux on x86-64 | pollscope-stacks and what that needs |
 //! | `metrics` | what snapshots have, for a recorder of the facade `metrics` | metrics |
+//! | `record` | [a recording](ProbeBuilder::record) in a file that grows, for `pollscope report` and `compare` | pollscope-record and what that needs |
 //! | `serde` | snapshots can be serialised, and most of what is in them read back | serde |
 //! | `task-names` | names of tasks in tokio-console; turns on Tokio's feature `tracing`, for everything linked with it | tracing |
 //! | `tracing` | slow polls as events; does not turn on Tokio's feature of that name | tracing |
@@ -99,6 +100,8 @@ mod overflows;
 mod polling;
 mod probe;
 mod prometheus;
+#[cfg(feature = "record")]
+mod recorder;
 mod reporter;
 mod ring;
 mod shared;
@@ -150,6 +153,8 @@ pub use pollscope_base::{
 pub use probe::{
     DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Intervals, Probe, ProbeBuilder, ThresholdError,
 };
+#[cfg(feature = "record")]
+pub use recorder::record_of;
 pub use snapshot::{BlockingPool, LateStretch, Polling, Site, SlowPoll, Snapshot};
 pub use tokio_api::TOKIO_UNSTABLE;
 pub use watch::Watch;

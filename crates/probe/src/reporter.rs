@@ -37,6 +37,9 @@ const LOOK_FOR_RUNTIMES_EVERY_NS: u64 = 60_000_000_000;
 const LEAST_PATIENCE: Duration = Duration::from_millis(800);
 /// What is left of a flush's time when that is over: for writing the lines.
 const TO_WRITE: Duration = Duration::from_millis(200);
+/// How long the end waits for the recording's last line: less than whoever drops the last handle waits for lines.
+#[cfg(feature = "record")]
+const LAST_OF_RECORDING: Duration = Duration::from_millis(700);
 /// Longer than anybody waits, and short enough to be added to any time.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
@@ -82,6 +85,8 @@ pub(crate) struct Reporter {
     /// Boxed: what it was told is large, and few have one.
     #[cfg(feature = "metrics")]
     pub(crate) facade: Option<Box<crate::facade::Facade>>,
+    #[cfg(feature = "record")]
+    pub(crate) recorder: Option<crate::recorder::Recorder>,
     pub(crate) writer: Option<LineWriter>,
     /// `None`: nobody looks at threads.
     pub(crate) other_runtimes: Option<OtherRuntimes>,
@@ -243,6 +248,8 @@ impl Reporter {
             }
             #[cfg(feature = "metrics")]
             self.tell_facade(finish);
+            #[cfg(feature = "record")]
+            self.tell_recorder(stop);
             if stop {
                 self.tell_status(control, true);
             }
@@ -298,6 +305,10 @@ impl Reporter {
             }
             #[cfg(feature = "tracing")]
             self.emit(|events| events.emit(&poll));
+            #[cfg(feature = "record")]
+            if let Some(recorder) = &self.recorder {
+                recorder.slow_poll(&poll);
+            }
             let written = limiter.line(&poll).is_some_and(|line| self.write(&line));
             let counter = if written { &self.shared.lines_printed } else { &self.shared.lines_suppressed };
             counter.fetch_add(1, Relaxed);
@@ -321,6 +332,10 @@ impl Reporter {
         #[cfg(feature = "tracing")]
         if *is_first {
             self.emit(|events| events.emit_stall(stall));
+        }
+        #[cfg(feature = "record")]
+        if let Some(recorder) = self.recorder.as_ref().filter(|_| *is_first) {
+            recorder.stall(stall, self.shared.clock.now_ns());
         }
         self.write(&lines::still(stall, &self.shared.sources));
     }
@@ -404,6 +419,18 @@ impl Reporter {
         let Some(facade) = self.facade.as_mut().filter(|facade| now || facade.is_due()) else { return };
         let snapshot = self.shared.snapshot();
         self.shared.guard(|| facade.tell(snapshot));
+    }
+
+    /// Tells what stands in the way of the recording; and ends it, if this is the end.
+    #[cfg(feature = "record")]
+    fn tell_recorder(&mut self, is_last: bool) {
+        let Some(recorder) = &self.recorder else { return };
+        if is_last {
+            recorder.end(LAST_OF_RECORDING);
+        }
+        if let Some(line) = recorder.take_trouble() {
+            self.write(&line);
+        }
     }
 
     /// Writes a line in one call, past any buffer; whether that succeeded. A writer that panics failed.

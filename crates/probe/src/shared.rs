@@ -330,12 +330,22 @@ impl Shared {
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
+        self.read(true)
+    }
+
+    /// A snapshot without its slow polls: those can be thousands, with a stack each.
+    #[cfg(feature = "record")]
+    pub(crate) fn totals(&self) -> Snapshot {
+        self.read(false)
+    }
+
+    fn read(&self, with_slow_polls: bool) -> Snapshot {
         let now_ns = self.clock.now_ns();
         // Before slow polls are collected: of a poll that ends meanwhile it is known that it did.
         let mut journal = lock(&self.journal);
         let open = self.open_polls();
         let slots = self.drain(&mut journal);
-        let slow_polls = journal.list();
+        let slow_polls = if with_slow_polls { journal.list() } else { Vec::new() };
         // A wait is counted among the latencies first, then in the ledger, then with its slow poll, and read the other way round: what
         // is in one of them is in all that are read after it.
         let charges = charges(&slots);

@@ -4,6 +4,9 @@
 //! became better or worse, and [`report`] shows it. All of it is pure: the same recording gives the same text. Nothing here reads a
 //! clock, a thread or a file but [`saved`], which reads what it is given.
 
+// What only reports need is there without them, too.
+#![cfg_attr(not(feature = "report"), allow(dead_code, unused_imports, rustdoc::broken_intra_doc_links))]
+
 mod advice;
 pub mod answer;
 mod blockers;
@@ -21,7 +24,9 @@ mod merge_words;
 pub mod message;
 pub mod recording;
 pub mod redact;
+#[cfg(feature = "report")]
 pub mod report;
+#[cfg(feature = "report")]
 pub mod saved;
 pub mod snippet;
 pub mod units;

@@ -6,10 +6,8 @@ use std::pin::Pin;
 use std::thread;
 use std::time::Duration;
 
-use pollscope::recording::{Completeness, Dist, Ended, Finding, Ledger, Recording, Run, RuntimeInfo, Subject, Target};
-use pollscope::run::{coverage, slow_poll};
-use pollscope_base::duration::to_ns;
-use pollscope_probe::{Probe, Snapshot};
+use pollscope::recording::{Ended, Finding, Recording, Run, RuntimeInfo, SlowPoll, Subject, Target};
+use pollscope_probe::{Probe, Snapshot, record_of};
 use rustix::process::{Signal, set_parent_process_death_signal, setpriority_process};
 use tokio::runtime::Builder;
 
@@ -91,22 +89,9 @@ pub(super) fn run(program: Program, case: &Case, folder: &Path) {
 fn recording(snapshot: &Snapshot, workers: usize) -> Recording {
     let runtime = RuntimeInfo { flavor: "multi_thread".to_owned(), workers: workers as u64 };
     let target = Target { name: "program".to_owned(), runtimes: vec![runtime], ..Target::default() };
-    let polls = Dist::from(&snapshot.polls);
-    let run = Run {
-        elapsed_ns: to_ns(snapshot.at),
-        ended: Ended::Done,
-        coverage: coverage(snapshot),
-        loop_busy_ns: Some(polls.sum_ns),
-        polls: Some(polls),
-        schedule_latency: snapshot.schedule_latency.as_ref().map(Dist::from),
-        busy_stretches: Some(Dist::from(&snapshot.busy_stretches)),
-        slow_poll_threshold_ns: to_ns(snapshot.slow_poll_threshold),
-        slow_polls_total: snapshot.slow_polls_total,
-        slow_polls_are: Completeness::All,
-        slow_polls: snapshot.slow_polls.iter().map(slow_poll).collect(),
-        ledger: snapshot.ledger.as_ref().map(Ledger::from),
-        ..Run::unknown("program", Subject::Service(target), STARTED_AT)
-    };
+    let start = Run::unknown("program", Subject::Service(target), STARTED_AT);
+    let slow_polls = snapshot.slow_polls.iter().map(SlowPoll::from).collect();
+    let run = Run { ended: Ended::Done, slow_polls, ..record_of(snapshot, start) };
     let runs = vec![run];
     let findings: Vec<Finding> = pollscope::findings::findings(&runs);
     let environment = pollscope::environment::environment(false, Vec::new());

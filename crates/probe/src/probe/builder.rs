@@ -30,6 +30,8 @@ pub struct ProbeBuilder {
     pub(super) events: bool,
     #[cfg(feature = "metrics")]
     pub(super) metrics: bool,
+    #[cfg(feature = "record")]
+    pub(super) record: Option<crate::recorder::Options>,
     pub(super) writer: Option<LineWriter>,
     /// Whether the writer is that of the environment's switch.
     pub(super) has_lines_of_env: bool,
@@ -63,6 +65,8 @@ impl ProbeBuilder {
             events: false,
             #[cfg(feature = "metrics")]
             metrics: false,
+            #[cfg(feature = "record")]
+            record: None,
             writer: None,
             has_lines_of_env: false,
             status_lines: None,
@@ -78,12 +82,20 @@ impl ProbeBuilder {
     pub fn from_env() -> ProbeBuilder {
         let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let request = env::read(variable("POLLSCOPE").as_deref(), variable("POLLSCOPE_SLOW_POLL").as_deref());
-        for warning in &request.warnings {
+        let record = std::env::var_os("POLLSCOPE_RECORD").filter(|path| !path.is_empty());
+        let refused = record.as_ref().and_then(|_| env::refused_record(request.on));
+        for warning in request.warnings.iter().map(String::as_str).chain(refused) {
             // A closed stderr must not stop the host.
             let _ = writeln!(io::stderr(), "WARN pollscope: {warning}");
         }
         let builder = Probe::builder().slow_poll_threshold(request.slow_poll.unwrap_or(DEFAULT_SLOW_POLL));
-        ProbeBuilder { on: request.on, has_lines_of_env: true, ..builder.log_to(io::stderr()) }
+        let builder = ProbeBuilder { on: request.on, has_lines_of_env: true, ..builder.log_to(io::stderr()) };
+        #[cfg(feature = "record")]
+        let builder = match record {
+            Some(path) => builder.record(path),
+            None => builder,
+        };
+        builder
     }
 
     /// What counts as a slow poll: one that lasted at least this long. From 1 ns; asyncio's 100 ms unless set.
@@ -211,6 +223,38 @@ impl ProbeBuilder {
     #[cfg(feature = "metrics")]
     pub fn metrics(self, on: bool) -> ProbeBuilder {
         ProbeBuilder { metrics: on, ..self }
+    }
+
+    /// Writes a recording while the service runs: what `pollscope report` and `compare` read, and [`record_of`](crate::record_of) makes
+    /// of a snapshot.
+    ///
+    /// A path that ends in `.pollscope` is one file, which is never written over: if there is one, the next is `NAME-1.pollscope`. It ends at
+    /// 256 MB. Any other is a folder, which is made if need be, in which a file follows the other; of those of this program the oldest
+    /// are removed when they take more than 256 MB together, or are older than 7 days. Each file can be read alone and at any time, and
+    /// whatever became of the process.
+    ///
+    /// A thread of its own writes a line a second, and one for each slow poll and stall, at once. Where the disk is full, gone or slow, nothing
+    /// waits for it: what found no room is counted in the recording, and a line says so where lines are written. The last
+    /// line is written when the last handle of the [`Probe`] is dropped; a recording that ends without it is told as one that breaks
+    /// off.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use pollscope_probe::Probe;
+    /// # let folder = std::env::temp_dir().join(format!("pollscope-doc-{}", std::process::id()));
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().slow_poll_threshold(Duration::from_millis(5)).record(&folder).install(&mut runtime)?;
+    /// runtime.build()?.block_on(probe.watch(async { std::thread::sleep(Duration::from_millis(6)) }));
+    /// drop(probe);
+    /// let file = std::fs::read_dir(&folder)?.next().expect("a file")?;
+    /// let text = std::fs::read_to_string(file.path())?;
+    /// assert!(text.starts_with("{\"recording\":") && text.contains("\n{\"slow_poll\":") && text.ends_with("}}\n"));
+    /// # std::fs::remove_dir_all(folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "record")]
+    pub fn record(self, path: impl Into<std::path::PathBuf>) -> ProbeBuilder {
+        ProbeBuilder { record: Some(crate::recorder::Options { path: path.into(), label: None }), ..self }
     }
 
     /// Where a line for every slow poll goes, at most five a minute, spawn site and function that blocked, each in one `write` and

@@ -165,6 +165,10 @@ impl ProbeBuilder {
         let shared = Arc::new(shared);
         let control = Arc::new(Control::default());
         let looks = watchdog::looks(self.watchdog.as_ref());
+        #[cfg(feature = "record")]
+        let recorder = self.record.map(|options| crate::recorder::Recorder::spawn(Arc::clone(&shared), options));
+        #[cfg(feature = "record")]
+        let recorder = recorder.transpose().map_err(InstallError::Thread)?;
         let says_status = self.status_lines.unwrap_or(self.has_lines_of_env);
         let reporter = Reporter {
             shared: Arc::clone(&shared),
@@ -174,6 +178,8 @@ impl ProbeBuilder {
             events: self.events.then(|| crate::events::Events::here(Arc::clone(&shared.sources))),
             #[cfg(feature = "metrics")]
             facade: self.metrics.then(|| Box::new(crate::facade::Facade::new())),
+            #[cfg(feature = "record")]
+            recorder,
             writer: self.writer,
             other_runtimes: looks.is_ok().then(OtherRuntimes::default),
             status: says_status.then(|| Status::new(looks)),

@@ -36,6 +36,8 @@ fn reporting() -> (Arc<Shared>, Arc<Control>, Receiver<String>, Key) {
         events: None,
         #[cfg(feature = "metrics")]
         facade: None,
+        #[cfg(feature = "record")]
+        recorder: None,
         writer: Some(Box::new(Lines(tell))),
         other_runtimes: None,
         status: None,

@@ -207,7 +207,7 @@ fn what_is_wrong_is_said_with_its_line() {
         let error = saved_of(&text).expect_err(why).to_string();
         assert!(error.contains(why) && error.len() < 400, "{why}: {error}");
     }
-    let no_head = read([format!("{rest}").as_bytes()], 10_000).expect_err("no head").to_string();
+    let no_head = read([rest.as_bytes()], 10_000).expect_err("no head").to_string();
     assert!(no_head.contains("line 2: it does not begin with a `recording`"), "{no_head}");
 }
 

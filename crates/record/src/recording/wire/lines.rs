@@ -100,6 +100,11 @@ impl LineWriter {
         })
     }
 
+    /// What was to be written last was not: no later line refers to it.
+    pub fn forget(&mut self) {
+        self.stacks.clear();
+    }
+
     /// What is known now, as one or more lines. `now_ns` is the end of an interval, since the run's start. The lists of an
     /// [`Update::Known`] are not looked at: they have lines of their own.
     ///

@@ -1,0 +1,359 @@
+//! A recording that the probe writes itself, while the service runs: what becomes known, line by line.
+//!
+//! The reporter hears of slow polls and stalls and passes them on; a thread of the recorder's own writes them, and takes intervals.
+//! Whatever the disk does, nobody waits for that thread but, for a moment, whoever drops the last handle: what it has no room for is
+//! counted, and is in no list.
+
+mod files;
+mod seen;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+use std::{env, fs, io, thread};
+
+use pollscope_base::redact::redacted_source;
+use pollscope_base::{duration, reason};
+use pollscope_record::feed::Update;
+use pollscope_record::recording::wire::{Head, LineWriter};
+use pollscope_record::recording::{Completeness, Coverage, Ended, Environment, Run, Subject, Target, Text};
+
+use crate::shared::Shared;
+use crate::snapshot::{Polling, SlowPoll, Snapshot};
+use crate::tokio_api::TOKIO_UNSTABLE;
+use files::{Files, MOST_BYTES, Place};
+
+pub use seen::record_of;
+
+/// How often an interval is written.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How often everything that is known of the run as a whole is: of a recording that breaks off, the time since is known by its lists
+/// and intervals alone.
+const KNOWN_EVERY: u32 = 60;
+/// What waits to be written while a disk is slow; some 10 kB each.
+const QUEUE: usize = 1_024;
+/// Stalls whose ends are still to come.
+const OPEN: usize = 1_000;
+
+/// What is said in the recording itself of lines that were lost. How many slow polls are not listed, reading counts.
+const LOST: &str = "some slow polls are not listed: the disk of the recording was full, gone or slow";
+
+/// Where a recording goes, and what it is called.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) path: PathBuf,
+    pub(crate) label: Option<String>,
+}
+
+/// The reporter's side.
+pub(crate) struct Recorder {
+    queue: SyncSender<Told>,
+    ended: Receiver<()>,
+    dropped: Arc<AtomicU64>,
+    trouble: Arc<Trouble>,
+}
+
+/// What is passed on.
+enum Told {
+    SlowPoll(Box<SlowPoll>),
+    Stall(Box<Polling>, u64),
+    End,
+}
+
+/// What went wrong with writing, for the one who tells.
+#[derive(Default)]
+struct Trouble(Mutex<Option<String>>);
+
+impl Recorder {
+    /// Starts the thread.
+    pub(crate) fn spawn(shared: Arc<Shared>, options: Options) -> io::Result<Recorder> {
+        let (queue, told) = mpsc::sync_channel(QUEUE);
+        let (end, ended) = mpsc::channel();
+        let (dropped, trouble) = (Arc::default(), Arc::default());
+        let mut recording = Recording::new(shared, options, Arc::clone(&dropped), Arc::clone(&trouble));
+        thread::Builder::new().name("pollscope-record".to_owned()).spawn(move || {
+            recording.run(&told);
+            // Nobody may wait any more.
+            let _ = end.send(());
+        })?;
+        Ok(Recorder { queue, ended, dropped, trouble })
+    }
+
+    /// A slow poll was delivered.
+    pub(crate) fn slow_poll(&self, poll: &SlowPoll) {
+        self.tell(Told::SlowPoll(Box::new(poll.clone())));
+    }
+
+    /// A poll goes on for long.
+    pub(crate) fn stall(&self, stall: &Polling, now_ns: u64) {
+        self.tell(Told::Stall(Box::new(stall.clone()), now_ns));
+    }
+
+    fn tell(&self, told: Told) {
+        if self.queue.try_send(told).is_err() {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Why nothing can be written, once each time that it begins.
+    pub(crate) fn take_trouble(&self) -> Option<String> {
+        self.trouble.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Ends the recording, and waits for so long that its last line is written.
+    pub(crate) fn end(&self, patience: Duration) {
+        let start = Instant::now();
+        // Before it there may be no room.
+        while matches!(self.queue.try_send(Told::End), Err(mpsc::TrySendError::Full(_))) {
+            if start.elapsed() >= patience {
+                return;
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        let _ = self.ended.recv_timeout(patience.saturating_sub(start.elapsed()));
+    }
+}
+
+/// The thread's side.
+struct Recording {
+    shared: Arc<Shared>,
+    path: PathBuf,
+    head: Head,
+    writer: LineWriter,
+    files: Files,
+    last: Snapshot,
+    intervals: u32,
+    /// The number of the next slow poll, or stall.
+    next_id: u64,
+    /// Stalls, each with a moment in its poll, near the start, and its number.
+    open: Vec<(Polling, u64, u64)>,
+    dropped: Arc<AtomicU64>,
+    /// How many of them are told of in the recording.
+    dropped_told: u64,
+    /// Whether the last line could not be written.
+    is_in_trouble: bool,
+    trouble: Arc<Trouble>,
+}
+
+impl Recording {
+    fn new(shared: Arc<Shared>, options: Options, dropped: Arc<AtomicU64>, trouble: Arc<Trouble>) -> Recording {
+        let last = shared.totals();
+        let exe = env::current_exe().ok();
+        let name = exe.as_deref().and_then(Path::file_name).map_or("service".into(), |name| name.to_string_lossy());
+        let started = SystemTime::now() - last.at;
+        let place = Place::of(options.path.clone(), &file_name(&name), &compact(started));
+        let target = Target {
+            name: name.clone().into_owned(),
+            pid: (!shared.redacted).then(|| std::process::id().into()),
+            exe: exe.as_ref().filter(|_| !shared.redacted).map(|exe| exe.to_string_lossy().into_owned()),
+            tokio_unstable: Some(TOKIO_UNSTABLE),
+            ..Target::default()
+        };
+        let head = Head {
+            environment: environment(&last),
+            group: options.label.unwrap_or(name.into_owned()),
+            subject: Subject::Service(target),
+            started_at: humantime::format_rfc3339_millis(started).to_string(),
+            coverage: Coverage::from(&last),
+            slow_poll_threshold_ns: duration::to_ns(last.slow_poll_threshold),
+            slow_polls_are: Completeness::All,
+            segment: 1,
+        };
+        Recording {
+            shared,
+            path: options.path,
+            head,
+            writer: LineWriter::default(),
+            files: Files::new(place, MOST_BYTES),
+            last,
+            intervals: 0,
+            next_id: 1,
+            open: Vec::new(),
+            dropped,
+            dropped_told: 0,
+            is_in_trouble: false,
+            trouble,
+        }
+    }
+
+    fn run(&mut self, told: &Receiver<Told>) {
+        self.write_known();
+        let mut next = Instant::now() + INTERVAL;
+        loop {
+            match told.recv_timeout(next.saturating_duration_since(Instant::now())) {
+                Ok(Told::SlowPoll(poll)) => self.slow_poll(&poll),
+                Ok(Told::Stall(stall, now_ns)) => self.stall(&stall, now_ns),
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return self.end(),
+            }
+            if Instant::now() >= next {
+                self.interval();
+                // A late one is longer, not followed by empty ones.
+                next = Instant::now() + INTERVAL;
+            }
+        }
+    }
+
+    fn slow_poll(&mut self, poll: &SlowPoll) {
+        let start_ns = duration::to_ns(poll.start);
+        let polled = start_ns..=start_ns.saturating_add(duration::to_ns(poll.duration));
+        let is_same = |(stall, stall_start_ns, _): &(Polling, u64, u64)| {
+            (stall.task_id, stall.spawned_at, &stall.thread_name) == (poll.task_id, poll.spawned_at, &poll.thread_name)
+                && polled.contains(stall_start_ns)
+        };
+        let id = match self.open.iter().position(is_same) {
+            Some(at) => self.open.swap_remove(at).2,
+            None => self.new_id(),
+        };
+        let poll = pollscope_record::recording::SlowPoll { id, ..poll.into() };
+        self.write(&Update::SlowPoll(Box::new(self.shown(poll))), 0);
+    }
+
+    fn stall(&mut self, stall: &Polling, now_ns: u64) {
+        let id = self.new_id();
+        // It is told a little later than it was measured: its start was before that.
+        let start_ns = now_ns.saturating_sub(duration::to_ns(stall.elapsed));
+        if self.open.len() < OPEN {
+            self.open.push((stall.clone(), start_ns, id));
+        }
+        let stall = seen::stall(stall, id, now_ns);
+        self.write(&Update::Stall(Box::new(self.shown(stall))), 0);
+    }
+
+    fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id - 1
+    }
+
+    fn interval(&mut self) {
+        let now = self.shared.totals();
+        let interval = seen::interval(&self.last, &now);
+        let end_ns = duration::to_ns(now.at);
+        // One that could not be written is part of the next: those that are there add up.
+        let before = std::mem::replace(&mut self.last, now);
+        if !self.write(&Update::Interval(Box::new(interval)), end_ns) {
+            self.last = before;
+        }
+        self.intervals += 1;
+        if self.intervals.is_multiple_of(KNOWN_EVERY) {
+            self.write_known();
+        }
+    }
+
+    /// What is known of all of it, up to the last interval.
+    fn write_known(&mut self) {
+        let known = self.known();
+        self.write(&Update::Known(Box::new(known)), 0);
+    }
+
+    fn known(&self) -> Run {
+        let mut run = record_of(&self.last, self.head.run());
+        if self.shared.redacted {
+            for site in run.sites.iter_mut().flatten() {
+                site.spawned_at = redacted_place(&site.spawned_at);
+            }
+            for charge in run.ledger.iter_mut().flat_map(|ledger| &mut ledger.charges) {
+                charge.waiter = redacted_place(&charge.waiter).into();
+                charge.culprit = redacted_place(&charge.culprit).into();
+            }
+        }
+        run
+    }
+
+    fn shown(&self, mut poll: pollscope_record::recording::SlowPoll) -> pollscope_record::recording::SlowPoll {
+        if self.shared.redacted {
+            poll.spawned_at = poll.spawned_at.map(|place| Text::from(redacted_place(&place)));
+            if let Some(waiter) = &mut poll.worst_waiter {
+                waiter.spawned_at = redacted_place(&waiter.spawned_at);
+            }
+        }
+        poll
+    }
+
+    fn end(&mut self) {
+        self.interval();
+        self.write_known();
+        self.write(&Update::End(Ended::Done, None), 0);
+    }
+
+    /// Writes it, in a file that begins by itself if need be; whether that was done.
+    fn write(&mut self, update: &Update, now_ns: u64) -> bool {
+        let written = self.try_write(update, now_ns);
+        if let Err(error) = &written {
+            if !self.is_in_trouble {
+                self.tell_trouble(error);
+            }
+            self.is_in_trouble = true;
+            self.writer.forget();
+        }
+        written.is_ok()
+    }
+
+    fn try_write(&mut self, update: &Update, now_ns: u64) -> io::Result<()> {
+        if !self.files.is_open() {
+            self.head.segment = self.files.next_segment();
+            let mut first = self.writer.head(&self.head)?;
+            if self.head.segment > 1 {
+                first += &self.writer.lines(&Update::Known(Box::new(self.known())), 0)?;
+            }
+            self.files.begin(&first)?;
+        }
+        let dropped = self.dropped.load(Relaxed);
+        if self.is_in_trouble || dropped > self.dropped_told {
+            self.files.write(&self.writer.lines(&Update::Note(LOST.to_owned()), 0)?)?;
+            (self.is_in_trouble, self.dropped_told) = (false, dropped);
+        }
+        self.files.write(&self.writer.lines(update, now_ns)?)
+    }
+
+    fn tell_trouble(&self, error: &io::Error) {
+        let path = if self.shared.redacted { "<path>".into() } else { self.path.to_string_lossy() };
+        let path = pollscope_base::escape::Escaped(&path).to_string();
+        let line = format!(
+            "WARN pollscope: cannot write the recording `{path}`: {}; what could not be written is counted in it, make room or name \
+             another place\n",
+            reason(error)
+        );
+        *self.trouble.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(line);
+    }
+}
+
+/// Of a spawn site, `file:line`; others are `other`.
+fn redacted_place(place: &str) -> String {
+    match place.rsplit_once(':') {
+        Some((file, line)) => format!("{}:{line}", redacted_source(file)),
+        None => place.to_owned(),
+    }
+}
+
+fn environment(snapshot: &Snapshot) -> Environment {
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").ok();
+    Environment {
+        pollscope: env!("CARGO_PKG_VERSION").to_owned(),
+        tokio: None,
+        os: format!("{} {}", env::consts::OS, env::consts::ARCH),
+        kernel: kernel.map(|kernel| kernel.trim().to_owned()),
+        cpus: thread::available_parallelism().ok().map(|cpus| cpus.get() as u64),
+        clock: snapshot.clock.as_str().to_owned(),
+        tokio_unstable: None,
+        console_compiled: None,
+        console_on: None,
+        command: Vec::new(),
+    }
+}
+
+/// A time in a file's name, in the order of time: `20261130T015235.123Z`.
+fn compact(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string().replace(['-', ':'], "")
+}
+
+/// A program's name as part of a file's.
+fn file_name(program: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+    program.chars().map(safe).take(64).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+use std::io::BufReader;
+
+use pollscope_record::recording::growing;
+use tokio::runtime::Builder;
+
+use super::*;
+use crate::probe::Probe;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// What is in the files of a folder, together, in the order of their names.
+fn read(folder: &Path) -> pollscope_record::recording::read::Saved {
+    let mut names: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    let length = names.iter().map(|name| fs::metadata(name).unwrap().len()).sum();
+    growing::read(names.iter().map(|name| BufReader::new(fs::File::open(name).unwrap())), length).unwrap()
+}
+
+/// A folder that is not there yet, in one that goes.
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("a/recording");
+    (parent, folder)
+}
+
+#[test]
+fn every_slow_poll_is_in_the_recording_and_its_counts_agree_with_the_probes() {
+    let (_parent, folder) = folder();
+    let mut builder = Builder::new_current_thread();
+    let probe = Probe::builder().slow_poll_threshold(5 * MS).record(&folder).install(&mut builder).unwrap();
+    let runtime = builder.enable_time().build().unwrap();
+    runtime.block_on(probe.watch(async {
+        for _ in 0..20 {
+            thread::sleep(6 * MS);
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(1_100 * MS).await;
+    }));
+    drop(runtime);
+    let snapshot = probe.snapshot();
+    drop(probe);
+    let saved = read(&folder);
+    assert!(!saved.is_torn);
+    let [run] = &saved.recording.runs[..] else { panic!("one run") };
+    assert_eq!((run.ended, run.slow_polls_dropped), (Ended::Done, 0));
+    let durations = |polls: &[SlowPoll]| polls.iter().map(|poll| duration::to_ns(poll.duration)).collect::<Vec<_>>();
+    let read: Vec<u64> = run.slow_polls.iter().map(|poll| poll.duration_ns).collect();
+    assert_eq!(read, durations(&snapshot.slow_polls));
+    assert_eq!(run.slow_polls_total, snapshot.slow_polls_total);
+    let polls = run.polls.as_ref().unwrap();
+    assert_eq!(polls.count(), snapshot.polls.count());
+    let of_sites: u64 = run.known_sites().iter().map(|site| site.polls.count()).sum();
+    let of_intervals: u64 = run.intervals.iter().map(|slice| slice.polls.as_ref().unwrap().count()).sum();
+    assert_eq!((of_sites, of_intervals), (polls.count(), polls.count()));
+    assert_eq!(run.intervals.iter().filter_map(|slice| slice.slow).sum::<u64>(), run.slow_polls_total);
+    let target = run.subject.target().unwrap();
+    assert_eq!((target.pid, target.tokio_unstable), (Some(std::process::id().into()), Some(TOKIO_UNSTABLE)));
+    assert_eq!(run.group, target.name);
+}
+
+#[test]
+fn a_stall_is_there_while_it_goes_on_and_ends_as_one_slow_poll() {
+    let (_parent, folder) = folder();
+    let mut builder = Builder::new_current_thread();
+    let probe = Probe::builder().slow_poll_threshold(10 * MS).record(&folder).install(&mut builder).unwrap();
+    let runtime = builder.build().unwrap();
+    let seen = runtime.block_on(probe.watch(async {
+        let start = Instant::now();
+        loop {
+            thread::sleep(5 * MS);
+            let saved = folder.is_dir().then(|| read(&folder));
+            if let Some(run) = saved.and_then(|saved| saved.recording.runs.into_iter().next()) {
+                if !run.stalls_open.is_empty() {
+                    return run;
+                }
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "it is not told");
+        }
+    }));
+    assert_eq!((seen.ended, seen.slow_polls.len(), seen.stalls_open.len()), (Ended::Torn, 0, 1));
+    drop((runtime, probe));
+    let run = read(&folder).recording.runs.remove(0);
+    assert_eq!((run.slow_polls.len(), run.stalls_open.len()), (1, 0));
+    assert_eq!(run.slow_polls[0].id, seen.stalls_open[0].id, "it is the same");
+    assert!(run.slow_polls[0].duration_ns >= seen.stalls_open[0].duration_ns);
+}
+
+#[test]
+fn what_cannot_be_written_is_told_once_and_counted() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("folder");
+    fs::write(&folder, "a file").unwrap();
+    let (mut said, lines) = io::pipe().unwrap();
+    let mut builder = Builder::new_current_thread();
+    let probe = Probe::builder().slow_poll_threshold(5 * MS).log_to(lines).record(folder.join("x"));
+    let probe = probe.install(&mut builder).unwrap();
+    let runtime = builder.build().unwrap();
+    runtime.block_on(probe.watch(async { thread::sleep(6 * MS) }));
+    assert!(probe.flush(Duration::from_secs(60)));
+    // Now it can be written after all.
+    fs::remove_file(&folder).unwrap();
+    runtime.block_on(probe.watch(async { thread::sleep(7 * MS) }));
+    drop((runtime, probe));
+    let mut text = String::new();
+    io::Read::read_to_string(&mut said, &mut text).unwrap();
+    let told: Vec<&str> = text.lines().filter(|line| line.contains("cannot write the recording")).collect();
+    assert_eq!(told.len(), 1, "{text}");
+    assert!(told[0].contains("folder/x`") && told[0].contains("make room"), "{told:?}");
+    let saved = read(&folder.join("x"));
+    let run = &saved.recording.runs[0];
+    assert_eq!((run.slow_polls_total, run.slow_polls.len() as u64 + run.slow_polls_dropped), (2, 2));
+    assert!(run.slow_polls_dropped <= 1 && run.coverage.missing.iter().any(|why| why == LOST), "{run:?}");
+    let of_intervals: u64 = run.intervals.iter().map(|slice| slice.polls.as_ref().unwrap().count()).sum();
+    assert_eq!(of_intervals, 2, "an interval that could not be written is part of the next");
+}
+
+#[test]
+fn two_probes_of_a_process_have_files_of_their_own() {
+    let parent = tempfile::tempdir().unwrap();
+    for path in [parent.path().join("folder"), parent.path().join("one.pollscope")] {
+        let probes = [(); 2].map(|()| {
+            let mut builder = Builder::new_current_thread();
+            let probe = Probe::builder().record(&path).install(&mut builder).unwrap();
+            builder.build().unwrap().block_on(probe.watch(async {}));
+            probe
+        });
+        drop(probes);
+    }
+    assert_eq!(read(&parent.path().join("folder")).recording.runs.len(), 2);
+    assert!(parent.path().join("one.pollscope").is_file() && parent.path().join("one-1.pollscope").is_file());
+}
+
+#[test]
+fn with_hidden_paths_there_are_none() {
+    let (_parent, folder) = folder();
+    let mut builder = Builder::new_current_thread();
+    let probe = Probe::builder().slow_poll_threshold(5 * MS).redact_paths(true).record(&folder);
+    let probe = probe.install(&mut builder).unwrap();
+    let file = fs::File::open("Cargo.toml").unwrap();
+    builder.build().unwrap().block_on(probe.watch(async {
+        thread::sleep(6 * MS);
+        let _ = file.sync_all();
+    }));
+    drop(probe);
+    let run = read(&folder).recording.runs.remove(0);
+    let target = run.subject.target().unwrap();
+    assert_eq!((target.pid, &target.exe), (None, &None));
+    assert!(run.slow_polls.iter().all(|poll| poll.spawned_at.as_deref().is_some_and(|at| !at.starts_with('/'))));
+    assert!(run.known_sites().iter().all(|site| !site.spawned_at.starts_with('/')));
+}
