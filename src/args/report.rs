@@ -15,8 +15,8 @@ pub(crate) struct ReportRequest {
 
 #[derive(Debug, Args)]
 pub(super) struct CliReport {
-    /// A recording that `--json` or `--html` wrote, or an HdrHistogram interval log; `last` or `last~1` for the last runs, `-` for
-    /// stdin
+    /// A recording that `--json` or `--html` wrote, or a service with the probe (its folder, too), or an HdrHistogram interval log;
+    /// `last` or `last~1` for the last runs, `-` for stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Write the report to this file instead of stdout

@@ -17,7 +17,7 @@ use std::{env, fs, io, thread};
 use pollscope_base::redact::redacted_source;
 use pollscope_base::{duration, reason};
 use pollscope_record::feed::Update;
-use pollscope_record::recording::wire::{Head, LineWriter};
+use pollscope_record::growing::{Head, LineWriter};
 use pollscope_record::recording::{Completeness, Coverage, Ended, Environment, Run, Subject, Target, Text};
 
 use crate::shared::Shared;

@@ -19,6 +19,7 @@ pub mod findings;
 #[cfg(any(test, feature = "fixture"))]
 pub mod fixture;
 pub mod gate;
+pub mod growing;
 pub mod interval_log;
 mod merge_words;
 pub mod message;

@@ -4,7 +4,6 @@
 //! made at any time, of any recording. What is not known is `None`, never 0. [`wire`] is its JSON twin.
 
 mod cause;
-pub mod growing;
 mod merge;
 pub mod read;
 mod seen;

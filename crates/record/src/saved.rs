@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use crate::findings::findings;
-use crate::recording::growing::{self, is_growing};
+use crate::growing::{self, is_growing};
 use crate::recording::read::read_at;
 pub use crate::recording::read::{ReadError, Saved};
 use crate::report::html::PAGE_MARK;

@@ -195,7 +195,11 @@ fn what_the_system_says_has_no_number_and_a_next_step() {
             ("confirm a/x -o a", 1, &["Not a directory; name a file that can be read"]),
             ("confirm a -o missing", 1, &["No such file or directory; name a file that exists"]),
             ("report missing", 1, &["No such file or directory; name a file that exists"]),
-            ("report folder", 1, &["Is a directory; name a file in it"]),
+            (
+                "report folder",
+                1,
+                &["it is a folder without a `.pollscope` file; name one that a recording was written to, or a file"],
+            ),
             ("report a/x", 1, &["Not a directory; name a file that can be read"]),
             ("compare missing a", 1, &["No such file or directory; name a file that exists"]),
             ("run ./a/x", 2, &["Not a directory; name a file that can be read"]),

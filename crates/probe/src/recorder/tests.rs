@@ -1,6 +1,7 @@
 use std::io::BufReader;
 
-use pollscope_record::recording::growing;
+use pollscope_record::growing;
+use pollscope_record::recording::read::{ReadError, Saved};
 use tokio::runtime::Builder;
 
 use super::*;
@@ -9,11 +10,16 @@ use crate::probe::Probe;
 const MS: Duration = Duration::from_millis(1);
 
 /// What is in the files of a folder, together, in the order of their names.
-fn read(folder: &Path) -> pollscope_record::recording::read::Saved {
+fn read(folder: &Path) -> Saved {
+    try_read(folder).unwrap()
+}
+
+/// An error while nothing is in them yet.
+fn try_read(folder: &Path) -> Result<Saved, ReadError> {
     let mut names: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     names.sort();
     let length = names.iter().map(|name| fs::metadata(name).unwrap().len()).sum();
-    growing::read(names.iter().map(|name| BufReader::new(fs::File::open(name).unwrap())), length).unwrap()
+    growing::read(names.iter().map(|name| BufReader::new(fs::File::open(name).unwrap())), length)
 }
 
 /// A folder that is not there yet, in one that goes.
@@ -68,11 +74,11 @@ fn a_stall_is_there_while_it_goes_on_and_ends_as_one_slow_poll() {
         let start = Instant::now();
         loop {
             thread::sleep(5 * MS);
-            let saved = folder.is_dir().then(|| read(&folder));
-            if let Some(run) = saved.and_then(|saved| saved.recording.runs.into_iter().next()) {
-                if !run.stalls_open.is_empty() {
-                    return run;
-                }
+            let saved = folder.is_dir().then(|| try_read(&folder).ok()).flatten();
+            if let Some(run) = saved.and_then(|saved| saved.recording.runs.into_iter().next())
+                && !run.stalls_open.is_empty()
+            {
+                return run;
             }
             assert!(start.elapsed() < Duration::from_secs(60), "it is not told");
         }

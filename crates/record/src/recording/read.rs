@@ -20,7 +20,7 @@ const MOST: u128 = 1 << 62;
 /// No text is longer: each is kept, put into sentences and wrapped.
 const LONGEST_TEXT: usize = 1 << 20;
 /// Bytes of memory that what is read may take besides one for each byte of the file. Real recordings take less than their text.
-pub(super) const FREE: u64 = 32 << 20;
+pub(crate) const FREE: u64 = 32 << 20;
 /// Reports have a row for each group.
 const MOST_GROUPS: usize = 64;
 
@@ -126,7 +126,7 @@ pub(crate) fn read_at(file: &mut (impl BufRead + Seek), start: u64) -> Result<Sa
     Ok(Saved { recording, is_torn })
 }
 
-pub(super) fn format_error(error: serde_json::Error) -> ReadError {
+pub(crate) fn format_error(error: serde_json::Error) -> ReadError {
     let text = error.to_string();
     // A name out of a hostile file can be as long as the file.
     let shown: String = text.chars().take(200).collect();
@@ -238,7 +238,7 @@ impl Scan {
 }
 
 /// Whether what is said can be: no sum of it can overflow, and counts agree with lists.
-pub(super) fn check(recording: &Recording) -> Result<(), &'static str> {
+pub(crate) fn check(recording: &Recording) -> Result<(), &'static str> {
     let total: u128 = recording.runs.iter().map(total).sum();
     if total >= MOST {
         return Err("its durations or counts add up to more than 146 years' nanoseconds");

@@ -198,7 +198,7 @@ thread_local! {
 }
 
 /// Reads values that are equal as one, from a file of that length.
-pub(super) fn sharing<T>(length: u64, read: impl FnOnce() -> T) -> T {
+pub(crate) fn sharing<T>(length: u64, read: impl FnOnce() -> T) -> T {
     let (most, least) = PLACES;
     let places = usize::try_from(length / TEXT_OF_PLACE).unwrap_or(most).clamp(least, most).next_power_of_two();
     let known =

@@ -51,6 +51,24 @@
 //!
 //! One poll of 503 ms, in a run that merged nothing and whose build saw no schedule latency. Histograms are shortened.
 //!
+//! # While it grows
+//!
+//! A service that records itself writes lines, in a file or several whose names are in the order of time. Each line is an object of one
+//! key, and is written at once:
+//!
+//! | key | what it is |
+//! |---|---|
+//! | `recording` | the first line of each file: `schema`, `environment`, and of the run `group`, `subject`, `started_at`, `coverage`, `slow_poll_threshold_ns` and `slow_polls_are`; `segment` is which file of the run it is, from 1 |
+//! | `known` | all that is known of the run by now, without its lists; the next takes its place |
+//! | `interval` | as in `intervals`; `end_ns` is when it ended |
+//! | `stack` | `id` and `frames`, once in each file, before what refers to it |
+//! | `slow_poll`, `stall` | as in `slow_polls` and `stalls_open`; a slow poll that was a stall has its `id` |
+//! | `note` | as in `coverage.missing` |
+//! | `end` | `ended`, and `why` it ended early; nothing comes after it |
+//!
+//! A line without its newline is left out, and one with another key is passed over and counted. Of a run without `end`, what was counted is
+//! told up to the last interval, and what was not written since is `null`.
+//!
 //! # Version 1
 //!
 //! `mode`, `round` and `runtime` are now in `subject` and `group`, `interrupted` in `ended` and `ended_why`, and what a slow poll's
@@ -71,17 +89,15 @@ use super::{Environment, Finding, Gate, Recording, Run, ScenarioInfo, SlowPoll};
 
 pub(crate) mod bounded;
 mod dist;
-mod lines;
 mod merge;
-mod stacks;
+pub(crate) mod stacks;
 mod v1;
 mod v2;
 
 #[cfg(test)]
 mod tests;
 
-pub use lines::{Head, LineWriter};
-pub(crate) use lines::{Line, of_one_recording};
+pub(crate) use v2::{WithoutLists, WrittenPoll};
 
 /// The format's name and version: the value of the key `schema`.
 pub const SCHEMA: &str = "pollscope.recording/2";
@@ -178,7 +194,7 @@ thread_local! {
 }
 
 /// The first key, so that nothing of a later version is read.
-struct Schema;
+pub(crate) struct Schema;
 
 impl<'de> Deserialize<'de> for Schema {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Schema, D::Error> {

@@ -12,7 +12,7 @@ use super::bounded;
 use crate::recording::{Frame, Place, Run, Shared, SlowPoll, Syscall, Text, shared};
 
 /// The number of a stack within its run.
-pub(super) type StackId = u64;
+pub(crate) type StackId = u64;
 
 /// Stacks that a run may have.
 const MOST: usize = 1_000_000;
@@ -52,10 +52,10 @@ thread_local! {
 }
 
 /// The references of a run that are still to be followed.
-pub(super) struct Unsettled(State);
+pub(crate) struct Unsettled(State);
 
 /// Reads a run with a table of its own.
-pub(super) fn of_run<T>(read: impl FnOnce() -> T) -> (T, Unsettled) {
+pub(crate) fn of_run<T>(read: impl FnOnce() -> T) -> (T, Unsettled) {
     let before = STATE.take();
     let done = read();
     (done, Unsettled(STATE.replace(before)))
@@ -63,7 +63,7 @@ pub(super) fn of_run<T>(read: impl FnOnce() -> T) -> (T, Unsettled) {
 
 impl Unsettled {
     /// Whether there are none.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.0.late.is_empty()
     }
 
@@ -112,14 +112,14 @@ pub(super) fn next_poll() {
 }
 
 /// From now on, that number means this stack.
-pub(super) fn define<E: serde::de::Error>(id: StackId, stack: Shared<[Frame]>) -> Result<(), E> {
+pub(crate) fn define<E: serde::de::Error>(id: StackId, stack: Shared<[Frame]>) -> Result<(), E> {
     bounded::take(2 * size_of::<(StackId, Shared<[Frame]>)>())?;
     STATE.with_borrow_mut(|state| state.stacks.insert(id, stack));
     Ok(())
 }
 
 /// No number means a stack.
-pub(super) fn forget() {
+pub(crate) fn forget() {
     STATE.with_borrow_mut(|state| state.stacks.clear());
 }
 

@@ -214,7 +214,7 @@ impl Serialize for Run {
 }
 
 /// A run but for its slow polls, stalls and intervals.
-pub(super) struct WithoutLists<'a>(pub(super) &'a Run);
+pub(crate) struct WithoutLists<'a>(pub(crate) &'a Run);
 
 impl Serialize for WithoutLists<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -311,7 +311,7 @@ impl<'a> Ids<'a> {
 }
 
 #[derive(Serialize)]
-pub(super) struct WrittenPoll<'a> {
+pub(crate) struct WrittenPoll<'a> {
     id: u64,
     task_id: Option<u64>,
     task_name: &'a Option<Text>,
@@ -340,7 +340,7 @@ pub(super) struct WrittenPoll<'a> {
 
 impl<'a> WrittenPoll<'a> {
     /// With the number that each stack has.
-    pub(super) fn of(poll: &'a SlowPoll, id: &dyn Fn(&[Frame]) -> Option<StackId>) -> WrittenPoll<'a> {
+    pub(crate) fn of(poll: &'a SlowPoll, id: &dyn Fn(&[Frame]) -> Option<StackId>) -> WrittenPoll<'a> {
         let detail = poll.detail.as_deref();
         let known = |of: fn(&Detail) -> Option<u64>| detail.and_then(of);
         let first = WrittenPlace {

@@ -6,12 +6,11 @@ use std::fmt;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use super::stacks::{self, StackId};
-use super::v2::{WithoutLists, WrittenPoll};
-use super::{SCHEMA, Schema, bounded};
 use crate::escape;
 use crate::feed::Update;
 use crate::message::Message;
+use crate::recording::wire::stacks::{self, StackId};
+use crate::recording::wire::{SCHEMA, Schema, WithoutLists, WrittenPoll, bounded};
 use crate::recording::{
     Completeness, Coverage, Ended, Environment, Frame, Interval, Run, Shared, SlowPoll, Subject, shared,
 };
@@ -52,7 +51,7 @@ impl Head {
     }
 
     /// Whether another file is of the same run.
-    pub(crate) fn is_of_run(&self, other: &Head) -> bool {
+    pub(super) fn is_of_run(&self, other: &Head) -> bool {
         (&self.group, &self.subject, &self.started_at) == (&other.group, &other.subject, &other.started_at)
     }
 }
@@ -61,7 +60,7 @@ impl Head {
 ///
 /// ```
 /// use pollscope_record::feed::Update;
-/// use pollscope_record::recording::wire::LineWriter;
+/// use pollscope_record::growing::LineWriter;
 /// use pollscope_record::recording::{Ended, Frame, SlowPoll};
 ///
 /// let frame = Frame { function: Some("stock".into()), file: Some("src/stock.rs".into()), line: Some(7) };
@@ -83,7 +82,7 @@ impl LineWriter {
     /// The first line of a file. What the files before it had must not be needed to read it.
     ///
     /// # Errors
-    /// See [`super::to_json`].
+    /// See [`to_json`](crate::recording::wire::to_json).
     pub fn head(&mut self, head: &Head) -> serde_json::Result<String> {
         self.stacks.clear();
         let Head { environment, group, subject, started_at, coverage, slow_poll_threshold_ns, .. } = head;
@@ -109,7 +108,7 @@ impl LineWriter {
     /// [`Update::Known`] are not looked at: they have lines of their own.
     ///
     /// # Errors
-    /// See [`super::to_json`].
+    /// See [`to_json`](crate::recording::wire::to_json).
     pub fn lines(&mut self, update: &Update, now_ns: u64) -> serde_json::Result<String> {
         match update {
             Update::Known(run) => line(Written::Known(WithoutLists(run))),
@@ -187,7 +186,7 @@ fn line(written: Written) -> serde_json::Result<String> {
 
 /// A line that was read.
 #[derive(Debug)]
-pub(crate) enum Line {
+pub(super) enum Line {
     /// A file begins.
     Head(Box<Head>),
     /// Something became known; of an interval, when it ended.
@@ -199,14 +198,14 @@ pub(crate) enum Line {
 }
 
 impl Line {
-    /// Reads one; within [`super::stacks::of_run`], as lines refer to those before them.
-    pub(crate) fn read(text: &str) -> serde_json::Result<Line> {
+    /// Reads one; within [`of_one_recording`], as lines refer to those before them.
+    pub(super) fn read(text: &str) -> serde_json::Result<Line> {
         serde_json::from_str(text)
     }
 }
 
 /// Reads lines that refer to each other; a reference to what is not there is an error.
-pub(crate) fn of_one_recording<T>(read: impl FnOnce() -> T) -> (T, bool) {
+pub(super) fn of_one_recording<T>(read: impl FnOnce() -> T) -> (T, bool) {
     let (done, unsettled) = stacks::of_run(read);
     (done, unsettled.is_settled())
 }

@@ -3,7 +3,6 @@ use std::io::Cursor;
 use super::*;
 use crate::fixture::{self, MS};
 use crate::message::Message;
-use crate::recording::wire::LineWriter;
 use crate::recording::{Frame, Subject, Target};
 use crate::saved;
 
@@ -122,7 +121,7 @@ fn what_is_torn_anywhere_has_what_was_whole_and_no_wrong_number() {
         let is_known_to_its_end = whole_lines("{\"known\":") == 2;
         if intervals > 0 && !is_known_to_its_end {
             let count: u64 = (0..intervals).map(|at| 10 + at).sum();
-            assert_eq!(read.polls.as_ref().map(crate::recording::Dist::count), Some(count), "at {end}");
+            assert_eq!(read.polls.as_ref().map(crate::dist::Dist::count), Some(count), "at {end}");
             assert!(read.elapsed_ns >= intervals * 500 * MS);
             // Of the whole run they are known only where nothing came after them.
             assert_eq!(read.sites.is_some(), intervals == 2 && whole_lines("{\"known\":") == 1, "at {end}");

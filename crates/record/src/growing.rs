@@ -3,16 +3,21 @@
 //! Whoever writes one may be killed at any moment, so what is there is the truth up to a moment, and is told as that: nothing that is
 //! known only of the run's beginning is told of the whole run.
 
+mod lines;
+
 use std::io::{BufRead, Read};
 use std::mem::size_of;
 
-use super::read::{FREE, ReadError, Saved, check, format_error};
-use super::shared::sharing;
-use super::wire::bounded::{self, Element};
-use super::wire::{self, Head, Line};
-use super::{Completeness, Ended, Interval, Recording, Run, SlowPoll};
 use crate::feed::{self, Update};
+use crate::findings::findings;
+use crate::recording::read::{FREE, ReadError, Saved, check, format_error};
+use crate::recording::shared::sharing;
+use crate::recording::wire::bounded::{self, Element};
+use crate::recording::{Completeness, Ended, Interval, Recording, Run, SlowPoll};
 use crate::units::{format_ns, plural};
+use lines::{Line, of_one_recording};
+
+pub use lines::{Head, LineWriter};
 
 /// No line is longer, in bytes.
 const LONGEST_LINE: u64 = 16 << 20;
@@ -22,7 +27,7 @@ const MOST_RUNS: usize = 10_000;
 /// Whether a file that begins so is a recording that grows.
 ///
 /// ```
-/// use pollscope_record::recording::growing::is_growing;
+/// use pollscope_record::growing::is_growing;
 /// assert!(is_growing(b"{\"recording\":{\"schema\":"));
 /// assert!(!is_growing(b"{\n  \"schema\":") && !is_growing(b""));
 /// ```
@@ -43,7 +48,7 @@ pub fn read<R: BufRead>(files: impl IntoIterator<Item = R>, length: u64) -> Resu
         }
         Ok::<(), ReadError>(())
     };
-    let (read, is_settled) = bounded::within(room, || sharing(length, || wire::of_one_recording(gather)));
+    let (read, is_settled) = bounded::within(room, || sharing(length, || of_one_recording(gather)));
     read?;
     if !is_settled {
         return Err(ReadError::Format("a slow poll refers to a stack that is not there".to_owned()));
@@ -125,7 +130,7 @@ impl Gathering {
         self.close();
         let environment = self.last.ok_or(ReadError::Torn)?.environment;
         let is_torn = self.is_cut || self.runs.last().is_some_and(|run| run.ended == Ended::Torn);
-        let findings = crate::findings::findings(&self.runs);
+        let findings = findings(&self.runs);
         let recording = Recording { environment, scenario: None, runs: self.runs, findings, gates: Vec::new() };
         Ok(Saved { recording, is_torn })
     }
