@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, io, thread};
 
 use pollscope_base::redact::redacted_source;
@@ -142,8 +142,10 @@ impl Recording {
         let last = shared.totals();
         let exe = env::current_exe().ok();
         let name = exe.as_deref().and_then(Path::file_name).map_or("service".into(), |name| name.to_string_lossy());
-        let started = SystemTime::now() - last.at;
-        let place = Place::of(options.path.clone(), &file_name(&name), &compact(started));
+        let started = written(SystemTime::now().checked_sub(last.at));
+        // Wherever the program goes afterwards.
+        let path = std::path::absolute(&options.path).unwrap_or(options.path);
+        let place = Place::of(path.clone(), &file_name(&name), &started.replace(['-', ':'], ""));
         let target = Target {
             name: name.clone().into_owned(),
             pid: (!shared.redacted).then(|| std::process::id().into()),
@@ -155,7 +157,7 @@ impl Recording {
             environment: environment(&last),
             group: options.label.unwrap_or(name.into_owned()),
             subject: Subject::Service(target),
-            started_at: humantime::format_rfc3339_millis(started).to_string(),
+            started_at: started,
             coverage: Coverage::from(&last),
             slow_poll_threshold_ns: duration::to_ns(last.slow_poll_threshold),
             slow_polls_are: Completeness::All,
@@ -163,7 +165,7 @@ impl Recording {
         };
         Recording {
             shared,
-            path: options.path,
+            path,
             head,
             writer: LineWriter::default(),
             files: Files::new(place, MOST_BYTES),
@@ -344,9 +346,11 @@ fn environment(snapshot: &Snapshot) -> Environment {
     }
 }
 
-/// A time in a file's name, in the order of time: `20261130T015235.123Z`.
-fn compact(time: SystemTime) -> String {
-    humantime::format_rfc3339_millis(time).to_string().replace(['-', ':'], "")
+/// A time as recordings have it, `2026-11-30T01:52:35.123Z`; one that no calendar of these has is 1970.
+fn written(time: Option<SystemTime>) -> String {
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).filter(|since| *since < LAST);
+    humantime::format_rfc3339_millis(UNIX_EPOCH + since.unwrap_or_default()).to_string()
 }
 
 /// A program's name as part of a file's.

@@ -154,3 +154,13 @@ fn with_hidden_paths_there_are_none() {
     assert!(run.slow_polls.iter().all(|poll| poll.spawned_at.as_deref().is_some_and(|at| !at.starts_with('/'))));
     assert!(run.known_sites().iter().all(|site| !site.spawned_at.starts_with('/')));
 }
+
+#[test]
+fn every_time_can_be_written() {
+    let at = |seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+    assert_eq!(written(at(1_764_467_555)), "2025-11-30T01:52:35.000Z");
+    let before = UNIX_EPOCH.checked_sub(Duration::from_secs(1));
+    for none in [None, before, at(253_402_300_800), at(i64::MAX as u64 / 2)] {
+        assert_eq!(written(none), "1970-01-01T00:00:00.000Z");
+    }
+}
