@@ -288,3 +288,12 @@ fn a_page_of_many_slow_polls_is_small_and_says_what_is_left_out() {
     assert!(back.slow_polls.is_sorted_by_key(|poll| poll.id));
     assert_eq!(back.intervals.iter().map(|interval| interval.polls.as_ref().unwrap().count()).sum::<u64>(), polls);
 }
+
+/// A service that recorded itself was not started by a command of pollscope's.
+#[test]
+fn only_what_has_a_command_can_be_repeated() {
+    let mut recording = fixture::recording();
+    assert!(render(&recording).unwrap().contains("Repeat it"));
+    recording.environment.command.clear();
+    assert!(!render(&recording).unwrap().contains("Repeat it"));
+}

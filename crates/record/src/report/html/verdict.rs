@@ -36,7 +36,10 @@ pub(super) fn card(page: &Page) -> Markup {
             (summary(page))
         }
         div.repeat {
-            p { b { "Repeat it" } ": " code.command { (command_line(&page.recording.environment.command)) } }
+            // A service that recorded itself was not started by a command of ours.
+            @if !page.recording.environment.command.is_empty() {
+                p { b { "Repeat it" } ": " code.command { (command_line(&page.recording.environment.command)) } }
+            }
             @if !changed.is_empty() { p { b { "Changed" } ": " (sentence(&changed.join(", "))) } }
             @for program in programs(&page.modes) { p { b { "Program" } ": " (sentence(&program)) } }
             p.dim { (facts(page)) }
