@@ -53,15 +53,13 @@ pub fn read<R: BufRead>(files: impl IntoIterator<Item = R>, length: u64) -> Resu
     if !is_settled {
         return Err(ReadError::Format("a slow poll refers to a stack that is not there".to_owned()));
     }
-    let saved = gathering.finish()?;
-    check(&saved.recording).map_err(ReadError::Impossible)?;
-    Ok(saved)
+    gathering.finish()
 }
 
 /// What was read so far.
 #[derive(Default)]
 struct Gathering {
-    runs: Vec<Run>,
+    over: Vec<Open>,
     open: Option<Open>,
     last: Option<Head>,
     /// Whether a line was cut short.
@@ -105,7 +103,7 @@ impl Gathering {
             Line::Head(head) => {
                 if self.open.as_ref().is_none_or(|open| !open.head.is_of_run(&head)) {
                     self.close();
-                    if self.runs.len() == MOST_RUNS {
+                    if self.over.len() == MOST_RUNS {
                         return Err("there are more than 10000 runs");
                     }
                     self.open = Some(Open::new(*head.clone()));
@@ -123,15 +121,22 @@ impl Gathering {
     }
 
     fn close(&mut self) {
-        self.runs.extend(self.open.take().map(Open::finish));
+        self.over.extend(self.open.take());
     }
 
     fn finish(mut self) -> Result<Saved, ReadError> {
         self.close();
         let environment = self.last.ok_or(ReadError::Torn)?.environment;
-        let is_torn = self.is_cut || self.runs.last().is_some_and(|run| run.ended == Ended::Torn);
-        let findings = findings(&self.runs);
-        let recording = Recording { environment, scenario: None, runs: self.runs, findings, gates: Vec::new() };
+        let is_torn = self.is_cut || self.over.last().is_some_and(|open| open.run.ended == Ended::Torn);
+        let (runs, tails): (Vec<Run>, Vec<Tail>) = self.over.into_iter().map(Open::finish).unzip();
+        let mut recording = Recording { environment, scenario: None, runs, findings: Vec::new(), gates: Vec::new() };
+        // Before anything is added up, and what that comes to.
+        check(&recording).map_err(ReadError::Impossible)?;
+        for (run, tail) in recording.runs.iter_mut().zip(&tails).filter(|(run, _)| run.ended == Ended::Torn) {
+            tail.as_far_as_it_is_known(run);
+        }
+        check(&recording).map_err(ReadError::Impossible)?;
+        recording.findings = findings(&recording.runs);
         Ok(Saved { recording, is_torn })
     }
 }
@@ -142,17 +147,26 @@ struct Open {
     run: Run,
     /// What the last of what is known took of the room.
     known_took: usize,
-    /// Whether anything is known of the run as a whole.
-    is_known: bool,
-    /// What came after that, and when it ended.
-    tail: Option<(Interval, u64)>,
+    tail: Tail,
     /// Lines of a later version.
     others: u64,
 }
 
+/// What came after what is known of the run as a whole.
+struct Tail {
+    /// Whether that is what all of it can be added to.
+    is_added: bool,
+    /// Which of the intervals is the first.
+    from: usize,
+    /// When the last interval ended.
+    end_ns: u64,
+}
+
 impl Open {
     fn new(head: Head) -> Open {
-        Open { run: head.run(), head, known_took: 0, is_known: false, tail: None, others: 0 }
+        // The first file has all, from nothing on.
+        let tail = Tail { is_added: head.segment == 1, from: 0, end_ns: 0 };
+        Open { run: head.run(), head, known_took: 0, tail, others: 0 }
     }
 
     fn add(&mut self, update: Update, end_ns: Option<u64>, took: usize) -> Result<(), &'static str> {
@@ -163,19 +177,15 @@ impl Open {
             Update::Known(known) => {
                 // It takes the place of the one before.
                 bounded::give_back(std::mem::replace(&mut self.known_took, took));
-                self.is_known = true;
-                self.tail.take_if(|(_, end_ns)| *end_ns <= known.elapsed_ns);
+                self.tail.is_added = known.elapsed_ns >= self.tail.end_ns;
+                if self.tail.is_added {
+                    self.tail.from = self.run.intervals.len();
+                }
                 0
             }
             Update::Interval(interval) => {
                 let end_ns = end_ns.unwrap_or(interval.start_ns).max(interval.start_ns);
-                match &mut self.tail {
-                    Some((tail, end)) => {
-                        tail.join(interval);
-                        *end = end_ns.max(*end);
-                    }
-                    None => self.tail = Some((Interval::clone(interval), end_ns)),
-                }
+                self.tail.end_ns = end_ns.max(self.tail.end_ns);
                 size_of::<Interval>()
             }
             Update::SlowPoll(poll) | Update::Stall(poll) => size_of::<SlowPoll>() + poll.besides(),
@@ -187,10 +197,7 @@ impl Open {
         Ok(())
     }
 
-    fn finish(mut self) -> Run {
-        if self.run.ended == Ended::Torn {
-            self.as_far_as_it_is_known();
-        }
+    fn finish(self) -> (Run, Tail) {
         let mut run = self.run;
         let listed = run.slow_polls.len() as u64;
         run.slow_polls_total = run.slow_polls_total.max(listed);
@@ -205,49 +212,53 @@ impl Open {
             let (lines, were) = (plural(self.others, "line"), are(self.others, "was", "were"));
             note(format!("{lines} of a later version of pollscope {were} passed over"));
         }
-        run
+        (run, self.tail)
     }
+}
 
+impl Tail {
     /// Nobody said how it ended: what is told of the run as a whole is told up to its last line, or not at all.
-    fn as_far_as_it_is_known(&mut self) {
-        let run = &mut self.run;
+    fn as_far_as_it_is_known(&self, run: &mut Run) {
         let known_ns = run.elapsed_ns;
-        if let Some((tail, end_ns)) = self.tail.take() {
+        let joined = run.intervals[self.from..].iter().cloned().reduce(|mut joined, next| {
+            joined.join(&next);
+            joined
+        });
+        if let Some(tail) = joined {
+            let is_first = self.from == 0 && run.polls.is_none();
             let sum = |a: Option<u64>, b: Option<u64>| Some(a?.saturating_add(b?));
             let (polls, busy_ns) = (run.polls.take(), run.loop_busy_ns);
-            (run.polls, run.loop_busy_ns) = match (self.is_known, polls, tail.polls) {
-                (false, _, more) if self.head.segment == 1 => (more, tail.busy_ns),
-                (true, Some(mut polls), Some(more)) => {
+            (run.polls, run.loop_busy_ns) = match (polls, tail.polls) {
+                (None, more) if is_first && self.is_added => (more, tail.busy_ns),
+                (Some(mut polls), Some(more)) if self.is_added => {
                     polls.add(&more);
                     (Some(polls), sum(busy_ns, tail.busy_ns))
                 }
                 _ => (None, None),
             };
-            run.elapsed_ns = end_ns.max(known_ns);
-            self.forget_the_beginning(known_ns);
+            run.elapsed_ns = self.end_ns.max(known_ns);
+            forget_the_beginning(run, known_ns);
         }
-        let run = &mut self.run;
         let last_ns = run.slow_polls.iter().map(|poll| poll.start_ns.saturating_add(poll.duration_ns)).max();
         run.elapsed_ns = run.elapsed_ns.max(last_ns.unwrap_or(0));
         run.slow_polls_are = Completeness::AtLeast;
     }
+}
 
-    /// What was counted up to `known_ns`, and not since.
-    fn forget_the_beginning(&mut self, known_ns: u64) {
-        let run = &mut self.run;
-        let had_any = run.sites.is_some() || run.ledger.is_some() || run.schedule_latency.is_some();
-        (run.schedule_latency, run.busy_stretches, run.pool_wait) = (None, None, None);
-        (run.lag, run.lag_raw) = (None, None);
-        (run.sites, run.ledger, run.pool, run.busy_share) = (None, None, None, None);
-        (run.cpu_user_ns, run.cpu_system_ns) = (None, None);
-        (run.context_switches_voluntary, run.context_switches_involuntary) = (None, None);
-        (run.slow_poll_lines, run.runtime_metrics) = (None, None);
-        if had_any {
-            run.coverage.missing.push(format!(
-                "spawn sites, who waited and schedule latency were last written {} before the recording breaks off",
-                format_ns(run.elapsed_ns.saturating_sub(known_ns))
-            ));
-        }
+/// What was counted up to `known_ns`, and not since.
+fn forget_the_beginning(run: &mut Run, known_ns: u64) {
+    let had_any = run.sites.is_some() || run.ledger.is_some() || run.schedule_latency.is_some();
+    (run.schedule_latency, run.busy_stretches, run.pool_wait) = (None, None, None);
+    (run.lag, run.lag_raw) = (None, None);
+    (run.sites, run.ledger, run.pool, run.busy_share) = (None, None, None, None);
+    (run.cpu_user_ns, run.cpu_system_ns) = (None, None);
+    (run.context_switches_voluntary, run.context_switches_involuntary) = (None, None);
+    (run.slow_poll_lines, run.runtime_metrics) = (None, None);
+    if had_any {
+        run.coverage.missing.push(format!(
+            "spawn sites, who waited and schedule latency were last written {} before the recording breaks off",
+            format_ns(run.elapsed_ns.saturating_sub(known_ns))
+        ));
     }
 }
 

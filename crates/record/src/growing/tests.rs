@@ -233,3 +233,24 @@ fn whatever_it_says_there_is_an_answer() {
         let _ = saved::read(Cursor::new(changed));
     }
 }
+
+/// Each can be, and all of them together cannot.
+#[test]
+fn what_cannot_be_added_up_is_refused() {
+    let mut run = run();
+    for interval in &mut run.intervals {
+        interval.polls.as_mut().expect("made above").clamped = u64::MAX;
+    }
+    let mut writer = LineWriter::default();
+    let head_line = writer.head(&head(&run, 1)).expect("it can be written");
+    let torn = head_line + &lines(&mut writer, &updates(&run));
+    assert!(matches!(saved_of(&torn), Err(ReadError::Impossible(_))));
+    let late = Interval { start_ns: u64::MAX, ..run.intervals[0].clone() };
+    let late = LineWriter::default().lines(&Update::Interval(Box::new(late)), u64::MAX).expect("it can be written");
+    let head_line = writer.head(&head(&run, 1)).expect("it can be written");
+    assert!(matches!(saved_of(&(head_line + &late)), Err(ReadError::Impossible(_))));
+    run.polls.as_mut().expect("made above").clamped = u64::MAX;
+    run.intervals.clear();
+    let twice = whole(&run) + &whole(&Run { started_at: "2026-05-04T11:00:00Z".to_owned(), ..run.clone() });
+    assert!(matches!(saved_of(&twice), Err(ReadError::Impossible(_))));
+}
