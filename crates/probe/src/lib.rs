@@ -154,7 +154,7 @@ pub use probe::{
     DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Intervals, Probe, ProbeBuilder, ThresholdError,
 };
 #[cfg(feature = "record")]
-pub use recorder::record_of;
+pub use recorder::{interval_of, record_of};
 pub use snapshot::{BlockingPool, LateStretch, Polling, Site, SlowPoll, Snapshot};
 pub use tokio_api::TOKIO_UNSTABLE;
 pub use watch::Watch;

@@ -25,7 +25,7 @@ use crate::snapshot::{Polling, SlowPoll, Snapshot};
 use crate::tokio_api::TOKIO_UNSTABLE;
 use files::{Files, MOST_BYTES, Place};
 
-pub use seen::record_of;
+pub use seen::{interval_of, record_of};
 
 /// How often an interval is written.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -39,13 +39,6 @@ const OPEN: usize = 1_000;
 
 /// What is said in the recording itself of lines that were lost. How many slow polls are not listed, reading counts.
 const LOST: &str = "some slow polls are not listed: the disk of the recording was full, gone or slow";
-
-/// Where a recording goes, and what it is called.
-#[derive(Debug)]
-pub(crate) struct Options {
-    pub(crate) path: PathBuf,
-    pub(crate) label: Option<String>,
-}
 
 /// The reporter's side.
 pub(crate) struct Recorder {
@@ -68,11 +61,11 @@ struct Trouble(Mutex<Option<String>>);
 
 impl Recorder {
     /// Starts the thread.
-    pub(crate) fn spawn(shared: Arc<Shared>, options: Options) -> io::Result<Recorder> {
+    pub(crate) fn spawn(shared: Arc<Shared>, path: PathBuf) -> io::Result<Recorder> {
         let (queue, told) = mpsc::sync_channel(QUEUE);
         let (end, ended) = mpsc::channel();
         let (dropped, trouble) = (Arc::default(), Arc::default());
-        let mut recording = Recording::new(shared, options, Arc::clone(&dropped), Arc::clone(&trouble));
+        let mut recording = Recording::new(shared, path, Arc::clone(&dropped), Arc::clone(&trouble));
         thread::Builder::new().name("pollscope-record".to_owned()).spawn(move || {
             recording.run(&told);
             // Nobody may wait any more.
@@ -138,13 +131,13 @@ struct Recording {
 }
 
 impl Recording {
-    fn new(shared: Arc<Shared>, options: Options, dropped: Arc<AtomicU64>, trouble: Arc<Trouble>) -> Recording {
+    fn new(shared: Arc<Shared>, path: PathBuf, dropped: Arc<AtomicU64>, trouble: Arc<Trouble>) -> Recording {
         let last = shared.totals();
         let exe = env::current_exe().ok();
         let name = exe.as_deref().and_then(Path::file_name).map_or("service".into(), |name| name.to_string_lossy());
         let started = written(SystemTime::now().checked_sub(last.at));
         // Wherever the program goes afterwards.
-        let path = std::path::absolute(&options.path).unwrap_or(options.path);
+        let path = std::path::absolute(&path).unwrap_or(path);
         let place = Place::of(path.clone(), &file_name(&name), &started.replace(['-', ':'], ""));
         let target = Target {
             name: name.clone().into_owned(),
@@ -155,7 +148,7 @@ impl Recording {
         };
         let head = Head {
             environment: environment(&last),
-            group: options.label.unwrap_or(name.into_owned()),
+            group: name.into_owned(),
             subject: Subject::Service(target),
             started_at: started,
             coverage: Coverage::from(&last),
@@ -231,7 +224,7 @@ impl Recording {
 
     fn interval(&mut self) {
         let now = self.shared.totals();
-        let interval = seen::interval(&self.last, &now);
+        let interval = interval_of(&self.last, &now);
         let end_ns = duration::to_ns(now.at);
         // One that could not be written is part of the next: those that are there add up.
         let before = std::mem::replace(&mut self.last, now);

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use pollscope_base::duration::to_ns;
 use pollscope_probe::internal::queued_on_workers;
-use pollscope_probe::{Distribution, Probe, Snapshot};
+use pollscope_probe::{Distribution, Probe, Snapshot, interval_of};
 use tokio::runtime::{Handle, RuntimeMetrics};
 use tokio_metrics::RuntimeMonitor;
 
@@ -93,8 +92,6 @@ impl Collector {
 
     fn take(&mut self) {
         let snapshot = self.probe.snapshot();
-        let since_last = snapshot.since(&self.last);
-        let polls = Dist::from(&since_last.polls);
         let lag = self.lag.as_mut().map(|(lag, last)| {
             let read = lag.corrected.read();
             let since = Dist::from(&read.since(last));
@@ -105,16 +102,8 @@ impl Collector {
             .queues
             .as_ref()
             .map(|queues| Queued { global: queues.global_queue_depth() as u64, local: queued_on_workers(queues) });
-        self.intervals.push(Interval {
-            start_ns: to_ns(self.last.at),
-            busy_ns: Some(polls.sum_ns),
-            polls: Some(polls),
-            lag,
-            longest_stretch_ns: since_last.busy_stretches.max_ns,
-            queued: std::mem::replace(&mut self.queued, queued),
-            pool: None,
-            slow: Some(snapshot.slow_polls_total.saturating_sub(self.last.slow_polls_total)),
-        });
+        let queued = std::mem::replace(&mut self.queued, queued);
+        self.intervals.push(Interval { lag, queued, pool: None, ..interval_of(&self.last, &snapshot) });
         self.last = snapshot;
         if let Some(metrics) = self.metrics.as_mut().and_then(Iterator::next) {
             self.totals.add(&metrics);

@@ -31,7 +31,7 @@ pub struct ProbeBuilder {
     #[cfg(feature = "metrics")]
     pub(super) metrics: bool,
     #[cfg(feature = "record")]
-    pub(super) record: Option<crate::recorder::Options>,
+    pub(super) record: Option<std::path::PathBuf>,
     pub(super) writer: Option<LineWriter>,
     /// Whether the writer is that of the environment's switch.
     pub(super) has_lines_of_env: bool,
@@ -254,7 +254,7 @@ impl ProbeBuilder {
     /// ```
     #[cfg(feature = "record")]
     pub fn record(self, path: impl Into<std::path::PathBuf>) -> ProbeBuilder {
-        ProbeBuilder { record: Some(crate::recorder::Options { path: path.into(), label: None }), ..self }
+        ProbeBuilder { record: Some(path.into()), ..self }
     }
 
     /// Where a line for every slow poll goes, at most five a minute, spawn site and function that blocked, each in one `write` and

@@ -112,7 +112,19 @@ pub(super) fn stall(polling: &Polling, id: u64, now_ns: u64) -> recording::SlowP
 }
 
 /// What happened since the snapshot before.
-pub(super) fn interval(before: &Snapshot, now: &Snapshot) -> Interval {
+///
+/// ```
+/// use pollscope_probe::{Probe, interval_of};
+///
+/// let mut runtime = tokio::runtime::Builder::new_current_thread();
+/// let probe = Probe::builder().install(&mut runtime)?;
+/// let before = probe.snapshot();
+/// runtime.build()?.block_on(probe.watch(async {}));
+/// let interval = interval_of(&before, &probe.snapshot());
+/// assert_eq!((interval.polls.unwrap().count(), interval.slow), (1, Some(0)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn interval_of(before: &Snapshot, now: &Snapshot) -> Interval {
     let polls = Dist::from(&now.polls.since(&before.polls));
     let pool = |pool: &BlockingPool| Pool {
         threads: Some(pool.threads),
