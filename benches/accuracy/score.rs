@@ -178,7 +178,7 @@ pub(crate) fn tell_if_wrong(case: &Case, truth: &Truth, polls: &[SlowPoll]) {
     let wrong_holder = truth.did.holder.is_some_and(|tid| seen.holder().is_some_and(|holder| holder.tid != tid));
     let wrong_places =
         judge_places(truth, &seen.places).is_some_and(|places| !places.largest_first || !places.shares_right);
-    if is_wrong_cause(case, truth, seen) || wrong_line || wrong_holder || wrong_places {
+    if seen.cause.is_none() || is_wrong_cause(case, truth, seen) || wrong_line || wrong_holder || wrong_places {
         eprintln!("{}: {:?}; {}", case.name, seen.sentence(poll.duration), truth.sentence());
     }
 }

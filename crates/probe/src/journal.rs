@@ -225,13 +225,13 @@ impl Journal {
     }
 
     /// The watchdog began a look at all threads at that time. What was over by then, and of which it knows nothing, it missed.
-    /// `stopped_ns`: for how long the process did not run for sure, from then to then.
+    /// `unseen`: what is known of one all the same.
     pub(crate) fn looked(
         &mut self,
         at_ns: u64,
         threshold_ns: u64,
         without_cpu_ns: Option<u64>,
-        stopped_ns: &dyn Fn(u64, u64) -> u64,
+        unseen: &mut dyn FnMut(Key, Measured) -> Evidence,
     ) {
         for waiting in &mut self.waiting {
             if waiting.is_settled || waiting.end_ns > at_ns || self.watched.active.contains_key(&waiting.key) {
@@ -243,11 +243,9 @@ impl Journal {
             let slow_ns = start_ns.saturating_add(threshold_ns);
             let late = Duration::from_nanos(at_ns.saturating_sub(slow_ns));
             let without_cpu = without_cpu_ns.map(|ns| Duration::from_nanos(ns).min(late));
-            waiting.poll.evidence.missing = Some(Missing::WatchdogLate { late, without_cpu });
-            // Nobody looked, as the process was stopped.
-            if stopped_ns(start_ns, waiting.end_ns) > duration_ns / 2 {
-                waiting.poll.evidence.cause.get_or_insert(Cause::Suspended);
-            }
+            let mut evidence = unseen(waiting.key, Measured { end_ns: waiting.end_ns, duration_ns });
+            evidence.missing = Some(Missing::WatchdogLate { late, without_cpu });
+            waiting.poll.evidence = evidence;
             if let Some(place) = waiting.listed {
                 self.list[place].evidence = waiting.poll.evidence.clone();
             }

@@ -242,11 +242,16 @@ impl Shared {
     }
 
     /// Tells the journal that the watchdog looked at all threads, from that time on, and for how long it had had no CPU before.
-    /// `stopped_ns`: see [`Journal::looked`].
-    pub(crate) fn looked(&self, at_ns: u64, without_cpu_ns: Option<u64>, stopped_ns: &dyn Fn(u64, u64) -> u64) {
+    /// `unseen`: see [`Journal::looked`].
+    pub(crate) fn looked(
+        &self,
+        at_ns: u64,
+        without_cpu_ns: Option<u64>,
+        unseen: &mut dyn FnMut(Key, Measured) -> Evidence,
+    ) {
         let mut journal = lock(&self.journal);
         self.drain(&mut journal);
-        journal.looked(at_ns, self.threshold_ns(), without_cpu_ns, stopped_ns);
+        journal.looked(at_ns, self.threshold_ns(), without_cpu_ns, unseen);
     }
 
     /// Evidence as it may be shown.

@@ -9,8 +9,11 @@ mod busy;
 mod holders;
 mod naming;
 mod options;
+mod past;
 mod stall;
 mod stops;
+mod throttling;
+mod unseen;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -24,13 +27,12 @@ use pollscope_stacks::SUPPORTED;
 use pollscope_stacks::handler_stack::HandlerStack;
 use pollscope_stacks::look::{ClockReading, Looker};
 use pollscope_stacks::process::Process;
-use pollscope_stacks::quota::{Quotas, Readings};
 use pollscope_stacks::schedule::ask_for_short_slices;
 use pollscope_stacks::seccomp;
 use pollscope_stacks::thread::{Scheduled, ThreadRef, current_tid};
 
 use crate::clock::Moment;
-use crate::journal::Watched;
+use crate::journal::{Key, Watched};
 use crate::reporter::Control;
 use crate::shared::Shared;
 use crate::worker::Slot;
@@ -38,8 +40,11 @@ use busy::Stretch;
 use holders::Waiter;
 use naming::{Job, Naming};
 pub(crate) use options::Options;
+use past::Past;
 use stall::Stall;
 use stops::Stops;
+use throttling::Throttling;
+use unseen::Unseen;
 
 /// While a stall lasts, how often it looks whether it is over: the error of the clocks read at its end.
 const END_TICK_NS: u64 = 2_000_000;
@@ -105,11 +110,10 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
         process,
         naming: Naming::new(Arc::clone(&shared), process, options.source_roots),
         looker: Looker::new(process),
+        throttling: Throttling::new(Arc::clone(&shared)),
         shared,
         control,
         threads: HashMap::new(),
-        quotas: Quotas::open(),
-        quota_seen: [None; 2],
         worked: (0, 0),
     };
     let reporter = Arc::clone(&watching.control);
@@ -134,8 +138,8 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
 /// What is known of a slot's thread.
 #[derive(Default)]
 struct Thread {
-    /// The last reading of its clocks while nothing was late, and whose they were.
-    before: Option<(u32, ClockReading)>,
+    /// The last readings of its clocks while nothing was late.
+    past: Past,
     /// What the slot had done by then.
     work: u64,
     /// The clocks, kept open, and whose they are.
@@ -154,10 +158,7 @@ struct Watching {
     looker: Looker,
     threads: HashMap<usize, Thread>,
     naming: Naming,
-    /// The CPU quotas that it may be under; `None` without control groups.
-    quotas: Option<Quotas>,
-    /// What those had done at the look before this one, and at this one.
-    quota_seen: [Option<Readings>; 2],
+    throttling: Throttling,
     /// What all slots had done, and when that last changed.
     worked: (u64, u64),
 }
@@ -168,9 +169,9 @@ impl Watching {
         shared.alarm.is_mine();
         // On a busy machine it is late by a slice of somebody else's without; where it is refused, it is.
         let _ = ask_for_short_slices();
-        let mut stops = Stops::new(shared.clock.now_ns(), throttled_ns(self.quotas.as_ref()));
+        let mut stops = self.stops();
         loop {
-            stops.beat(shared.clock.now_ns(), self.is_anything_polled(), || throttled_ns(self.quotas.as_ref()));
+            stops.beat(shared.clock.now_ns(), self.is_anything_polled(), || self.throttling.total_ns());
             let next_ns = self.look(&mut stops);
             self.say_still(&stops);
             // After all threads were looked at: starting the thread that names, or naming without one, takes a while.
@@ -183,7 +184,7 @@ impl Watching {
             // What woke it began just now.
             let wait_ns = if slept { self.idle_ns() } else { planned_ns - ready_ns };
             if slept {
-                stops = Stops::new(shared.clock.now_ns(), throttled_ns(self.quotas.as_ref()));
+                stops = self.stops();
             }
             stops.sleep(wait_ns);
             if shared.alarm.wait(wait_ns) {
@@ -191,6 +192,11 @@ impl Watching {
                 return self.looker.close();
             }
         }
+    }
+
+    /// From now on.
+    fn stops(&mut self) -> Stops {
+        Stops::new(self.shared.clock.now_ns(), self.throttling.total_ns())
     }
 
     /// Whether a poll is under way, or was late at the last look. What this thread misses from then on may be of a lock of the kernel
@@ -205,7 +211,7 @@ impl Watching {
         let threshold_ns = self.shared.threshold_ns();
         let began_ns = self.shared.clock.now_ns();
         // Before it is known whether a poll is late: then the quota may have been used up and be over already.
-        self.quota_seen = [self.quota_seen[1], self.quotas.as_ref().map(|quotas| quotas.read(began_ns))];
+        self.throttling.look(began_ns);
         let idle_ns = began_ns + self.idle_ns();
         let slots = self.shared.slots();
         // Of the time before this look: a stall that ends in it is a beat of its own.
@@ -216,7 +222,17 @@ impl Watching {
         };
         let next_ns = slots.iter().map(|slot| look_at(slot)).fold(idle_ns, u64::min);
         if slots.iter().any(|slot| !slot.ring.is_empty()) || !self.shared.is_quiet() {
-            self.shared.looked(began_ns, without_cpu_ns, &|from, to| stops.within(from, to).least_ns);
+            let mut unseen = Unseen {
+                process: self.process,
+                threads: &self.threads,
+                stops,
+                throttling: &mut self.throttling,
+                clock: &self.shared.clock,
+                known: HashMap::new(),
+            };
+            let ns_at = |start| self.shared.clock.ns_at(start);
+            let mut of = |(slot, start): Key, measured| unseen.evidence((slot, ns_at(start)), measured);
+            self.shared.looked(began_ns, without_cpu_ns, &mut of);
             self.control.wake_if_resting();
         }
         // The reporter looks as well, but seldom while there is nothing to tell.
@@ -258,10 +274,10 @@ impl Watching {
         let polling = slot.polling.now();
         let start = polling.map(|polling| polling.start);
         if let Some(mut stall) = thread.stall.take_if(|stall| Some(stall.start) != start) {
-            stops.beat(now_ns, true, || throttled_ns(self.quotas.as_ref()));
+            stops.beat(now_ns, true, || self.throttling.total_ns());
             stall.take_late(&mut self.looker, now_ns, threshold_ns);
             self.looker.forget(stall.thread());
-            end(stall, slot, now_ns, (stops, self.quotas.as_ref()), &self.shared, &mut self.naming);
+            end(stall, slot, (stops, &mut self.throttling), &self.shared, &mut self.naming);
         }
         let looked_at = thread_of(slot, self.process);
         let Some(polling) = polling.filter(|polling| slot.polling.is_in(polling.start)) else {
@@ -276,10 +292,10 @@ impl Watching {
             thread.read(slot, looked_at, now_ns);
             return (from_ns + threshold_ns / 2).max(now_ns);
         }
-        let before = thread.before.and_then(|(of, reading)| (of == looked_at.tid).then_some(reading));
+        let past = thread.past.of(looked_at.tid);
         let begin = || {
-            let quota_from = quota_from(self.quotas.as_mut(), &mut self.quota_seen, now_ns);
-            Stall::new(polling.start, start_ns, polling.nested_ns, looked_at, before, now_ns).under(quota_from)
+            let quota_from = self.throttling.before(now_ns);
+            Stall::new(polling.start, start_ns, polling.nested_ns, looked_at, past, now_ns).under(quota_from)
         };
         let stall = thread.stall.get_or_insert_with(begin);
         stall.from_ns = from_ns;
@@ -300,7 +316,7 @@ impl Watching {
                 self.naming.add(Job::Look(look, waits));
             }
             if stall.told.evidence(age_ns, stall.is_named()) {
-                self.shared.open(key, stall.so_far(now_ns, stops));
+                self.shared.open(key, stall.so_far(now_ns, stops, &mut self.throttling));
             }
         }
         (now_ns + END_TICK_NS).min(stall.next_look_ns(threshold_ns)).max(now_ns)
@@ -319,7 +335,7 @@ impl Watching {
             if !stall.is_begun || age_ns < stall.told.line_at_ns(threshold_ns, is_named) {
                 continue;
             }
-            let evidence = stall.so_far(now_ns, stops);
+            let evidence = stall.so_far(now_ns, stops, &mut self.throttling);
             // It may be over by now.
             if let Some(polling) = slot.polling.now().filter(|polling| polling.start == stall.start) {
                 let is_first = stall.told.line(is_named);
@@ -330,27 +346,11 @@ impl Watching {
     }
 }
 
-/// For how long quotas have throttled the process, in nanoseconds.
-fn throttled_ns(quotas: Option<&Quotas>) -> u64 {
-    quotas.map_or(0, Quotas::throttled_ns)
-}
-
-/// What CPU quotas had done before a stall that is noticed now. Quotas may have come or gone since the last one.
-fn quota_from(quotas: Option<&mut Quotas>, seen: &mut [Option<Readings>; 2], now_ns: u64) -> [Option<Readings>; 2] {
-    if let Some(quotas) = quotas
-        && quotas.refresh()
-    {
-        *seen = [None, Some(quotas.read(now_ns))];
-    }
-    *seen
-}
-
 /// A stall is over; what was seen of it is told if it was a slow poll, or may still be one.
 fn end(
     mut stall: Stall,
     slot: &Slot,
-    now_ns: u64,
-    (stops, quotas): (&Stops, Option<&Quotas>),
+    (stops, throttling): (&Stops, &mut Throttling),
     shared: &Shared,
     naming: &mut Naming,
 ) {
@@ -364,7 +364,7 @@ fn end(
         shared.watched(|watched| watched.begin(key));
     }
     stall.take_unnamed().into_iter().for_each(|look| naming.add(Job::Look(look, None)));
-    naming.add(Job::Ended(slot.number, Box::new(stall.end_under(quotas, now_ns, measured, stops))));
+    naming.add(Job::Ended(slot.number, Box::new(stall.end_under(throttling, measured, stops))));
 }
 
 impl Thread {
@@ -378,9 +378,11 @@ impl Thread {
         let tid = thread.tid;
         // A thread that did nothing since is as it was: on an idle runtime, reading its clocks is most of what a look costs.
         let work = slot.work();
-        let is_due = self.before.is_none_or(|(of, last)| {
-            of != tid || work != self.work && now_ns.saturating_sub(last.at_ns) >= READ_EVERY_NS
-        });
+        let is_due = self
+            .past
+            .of(tid)
+            .last()
+            .is_none_or(|last| work != self.work && now_ns.saturating_sub(last.at_ns) >= READ_EVERY_NS);
         if tid == 0 {
             self.clocks = None;
         } else if is_due {
@@ -388,11 +390,11 @@ impl Thread {
                 self.clocks = Scheduled::open(&thread).ok().map(|clocks| (tid, clocks));
             }
             let read = self.clocks.as_ref().and_then(|(_, clocks)| clocks.read().ok());
-            if read.is_none() {
+            match read {
+                Some(schedule) => self.past.add(tid, ClockReading::new(schedule, now_ns)),
                 // Its thread ended; one of the same number may begin.
-                self.clocks = None;
+                None => (self.clocks, self.past) = (None, Past::default()),
             }
-            self.before = read.map(|schedule| (tid, ClockReading::new(schedule, now_ns)));
             self.work = work;
         }
     }

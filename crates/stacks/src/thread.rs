@@ -196,10 +196,7 @@ pub(crate) fn cpu_time(thread: &ThreadRef) -> Option<u64> {
         return None;
     }
     let clock = !thread.tid.cast_signed() << 3 | SCHED_OF_THREAD;
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the kernel only writes to `time`.
-    let read = unsafe { libc::clock_gettime(clock, &raw mut time) };
-    (read == 0).then(|| time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned())
+    clock_ns(clock)
 }
 
 /// A thread's time on the CPU, which has no clock of its own here.
@@ -224,6 +221,30 @@ pub fn read_kernel_time(thread: &ThreadRef) -> Result<u64, ReadError> {
 /// See [`StateError`].
 pub fn read_major_faults(thread: &ThreadRef) -> Result<u64, ReadError> {
     thread.read_confirmed("stat", &mut [0; 1024], |stat| field_of_stat(stat, 12)?.parse().ok())
+}
+
+/// For how long it is there, in nanoseconds, at most: that is [`KERNEL_TICK_NS`] too much at the worst. `None` where that is not told,
+/// or may not be asked for.
+#[cfg(supported)]
+pub fn read_age(thread: &ThreadRef) -> Option<u64> {
+    let ticks = |stat: &str| field_of_stat(stat, 22)?.parse::<u64>().ok();
+    let began = thread.read_confirmed("stat", &mut [0; 1024], ticks).ok()?.saturating_mul(KERNEL_TICK_NS);
+    // What a thread's begin is counted by.
+    seccomp::may_call().then(|| clock_ns(libc::CLOCK_BOOTTIME))?.map(|now| now.saturating_sub(began))
+}
+
+/// For how long it is there, which nobody asks here.
+#[cfg(not(supported))]
+pub fn read_age(_thread: &ThreadRef) -> Option<u64> {
+    None
+}
+
+#[cfg(supported)]
+fn clock_ns(clock: libc::clockid_t) -> Option<u64> {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel only writes to `time`.
+    let read = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    (read == 0).then(|| time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned())
 }
 
 /// What `stat` counts time in, on every Linux on x86-64: a hundredth of a second.
@@ -481,5 +502,17 @@ mod tests {
         let me = ThreadRef::current();
         assert!(read_schedule(&me).unwrap().slices > 0);
         assert_eq!(read_status(&me).unwrap().letter, 'R');
+    }
+
+    #[cfg(supported)]
+    #[test]
+    fn a_thread_is_as_old_as_it_is() {
+        let began = std::time::Instant::now();
+        let age = std::thread::spawn(|| read_age(&ThreadRef::current()).unwrap()).join().unwrap();
+        let at_most = began.elapsed().as_nanos() as u64 + KERNEL_TICK_NS;
+        assert!(age <= at_most, "{age} of {at_most}");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        assert!(read_age(&ThreadRef::current()).unwrap() >= 1_000_000, "this one is older");
+        assert_eq!(read_age(&Process::current().thread(0)), None);
     }
 }

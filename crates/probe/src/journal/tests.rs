@@ -181,14 +181,14 @@ fn a_poll_that_the_watchdog_missed_is_told_with_how_late_it_came() {
     journal.watched.start();
     journal.add((0, Moment(5)), 500 * MS, SlowPoll { duration: Duration::from_millis(110), ..poll(1) });
     assert!(journal.deliver(501 * MS, false, nobody).is_empty(), "it may still have been seen");
-    journal.looked(499 * MS, 100 * MS, None, &|_, _| 0);
+    journal.looked(499 * MS, 100 * MS, None, &mut |_, _| unreachable!("it may still have been seen"));
     assert!(journal.awaits_look(), "that look began before its end");
-    journal.looked(570 * MS, 100 * MS, Some(200 * MS), &|_, _| 0);
+    journal.looked(570 * MS, 100 * MS, Some(200 * MS), &mut |_, _| seen(Cause::Preempted, 0));
     assert!(!journal.awaits_look());
     let told = journal.deliver(571 * MS, false, nobody);
     let missing =
         Missing::WatchdogLate { late: Duration::from_millis(80), without_cpu: Some(Duration::from_millis(80)) };
-    assert_eq!(told[0].evidence.missing, Some(missing));
+    assert_eq!((told[0].evidence.cause, told[0].evidence.missing), (Some(Cause::Preempted), Some(missing)));
     assert_eq!(journal.list(), told);
     assert_eq!(journal.shortfalls.all().iter().map(|of| of.polls).collect::<Vec<_>>(), [1]);
 }

@@ -17,7 +17,7 @@ use pollscope_stacks::look::Namer;
 use super::naming::Job;
 use super::stall::{Ended, Stall};
 use super::stops::Stops;
-use super::{END_TICK_NS, LOOK_NS, Watching, quota_from, thread_of};
+use super::{END_TICK_NS, LOOK_NS, Watching, thread_of};
 use crate::clock::Moment;
 use crate::journal::Measured;
 use crate::late_stretches::{BusyStretch, late_ns};
@@ -140,10 +140,10 @@ impl Watching {
         if age_ns < unit_ns / 2 || thread.stall.is_some() {
             return (stretch.from_ns + unit_ns / 2).max(now_ns + END_TICK_NS);
         }
-        let before = thread.before.and_then(|(of, reading)| (of == looked_at.tid).then_some(reading));
+        let past = thread.past.of(looked_at.tid);
         let stall = stretch.stall.get_or_insert_with(|| {
-            let quota_from = quota_from(self.quotas.as_mut(), &mut self.quota_seen, now_ns);
-            Stall::new(Moment(which.0), stretch.from_ns, 0, looked_at, before, now_ns).under(quota_from)
+            let quota_from = self.throttling.before(now_ns);
+            Stall::new(Moment(which.0), stretch.from_ns, 0, looked_at, past, now_ns).under(quota_from)
         });
         // A thread that gave its worker away is not disturbed in what it does: one look tells.
         let is_on_loop = stall.is_on_loop();
@@ -178,7 +178,7 @@ impl Watching {
         if !stall.told.evidence(age_ns, stall.is_named()) {
             return;
         }
-        let evidence = self.shared.shown(stall.so_far(now_ns, stops));
+        let evidence = self.shared.shown(stall.so_far(now_ns, stops, &mut self.throttling));
         let is_felt = age_ns >= late_ns(threshold_ns) && stall.on_loop_ns().saturating_mul(2) > age_ns;
         if !stretch.is_unseen {
             self.shared.late_stretches.learn(slot, stretch.which.0, evidence, false);
@@ -203,7 +203,7 @@ impl Watching {
         }
         stall.take_unnamed().into_iter().for_each(|look| self.naming.add(Job::Look(look, None)));
         let (stood_ns, measured) = (stall.stood_ns(), Measured { end_ns, duration_ns: lasted_ns });
-        let ended = stall.end_under(self.quotas.as_ref(), now_ns, Some(measured), stops);
+        let ended = stall.end_under(&mut self.throttling, Some(measured), stops);
         self.shared.late_stretches.await_one();
         let ended = EndedStretch { slot, stretch, ended, lasted_ns, stood_ns, threshold_ns };
         self.naming.add(Job::Stretch(Box::new(ended)));

@@ -236,6 +236,7 @@ mod tests {
     use pollscope_stacks::look::{Look, Looker};
     use std::sync::mpsc::{Sender, channel};
 
+    use super::super::past::Past;
     use super::super::stall::{Stall, nobody};
     use super::super::stops::Stops;
     use super::*;
@@ -245,7 +246,7 @@ mod tests {
     const KEY: Key = (3, Moment(7));
 
     fn ended(start: Moment) -> Ended {
-        Stall::new(start, 1, 0, nobody(), None, 0).end(9, None, &Stops::new(0, 0))
+        Stall::new(start, 1, 0, nobody(), Past::default(), 0).end(|| 9, None, &Stops::new(0, 0))
     }
 
     fn naming(means: Option<Means>) -> Naming {

@@ -5,17 +5,19 @@ mod told;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pollscope_base::{Evidence, Missing, Quota};
+use pollscope_base::{Evidence, Missing};
 use pollscope_stacks::look::{
     Between, ClockReading, Glance, Look, Looker, NamedLook, NamedSeen, Namer, Observation, Seen, SharedLook, Shares,
     SyscallSamples, TICK_NS, TimeSplit,
 };
-use pollscope_stacks::quota::{Quotas, Readings};
+use pollscope_stacks::quota::Readings;
 use pollscope_stacks::thread::{KERNEL_TICK_NS, State, ThreadRef, read_kernel_time, read_state};
 
 pub(super) use told::Told;
 
+use super::past::Past;
 use super::stops::Stops;
+use super::throttling::{Held, Throttling};
 use crate::clock::Moment;
 use crate::journal::Measured;
 
@@ -40,6 +42,9 @@ pub(super) struct Stall {
     thread: ThreadRef,
     /// While the thread did something else, before the poll began.
     before: Option<ClockReading>,
+    past: Option<Past>,
+    /// Whether the poll went on after it was noticed.
+    has_gone_on: bool,
     /// What CPU quotas had done before it began, at the look before, and when it was noticed; none without a quota.
     quota_from: [Option<Readings>; 2],
     /// When it was noticed, at half the threshold or a little later.
@@ -85,7 +90,7 @@ pub(super) struct Ended {
     /// The thread's clocks and its time in the kernel, when the end was noticed.
     clocks: Option<ClockReading>,
     kernel_ns: Option<u64>,
-    quota: Option<Quota>,
+    held: Held,
     end: Measured,
     suspended: Between,
 }
@@ -100,13 +105,13 @@ pub(super) fn nobody() -> ThreadRef {
 impl Ended {
     /// Of a stall that was seen so.
     pub(super) fn with(start: Moment, looks: Vec<Look>) -> Ended {
-        let mut stall = Stall::new(start, 0, 0, nobody(), None, 0);
+        let mut stall = Stall::new(start, 0, 0, nobody(), Past::default(), 0);
         let clocks = ClockReading { at_ns: 0, cpu_ns: 0, run_delay_ns: 0 };
         (stall.noticed, stall.last) = (Some(clocks), Some(clocks));
         for look in looks {
             stall.shares.add(look, Glance { at_ns: 0, clocks: Some(clocks), state: None });
         }
-        let ended = stall.end(1_000, Some(Measured { end_ns: 1_000, duration_ns: 1_000 }), &Stops::new(0, 0));
+        let ended = stall.end(|| 1_000, Some(Measured { end_ns: 1_000, duration_ns: 1_000 }), &Stops::new(0, 0));
         Ended { clocks: Some(ClockReading { at_ns: 1_000, ..clocks }), ..ended }
     }
 }
@@ -120,7 +125,7 @@ impl Ended {
     /// What was seen of it; without anybody to name it, as far as it was named before.
     pub(super) fn evidence(&self, namer: Option<&mut Namer>) -> Evidence {
         let Measured { duration_ns, .. } = self.end;
-        let mut evidence = self.stall.evidence(namer, self.split(), self.quota, self.suspended, duration_ns);
+        let mut evidence = self.stall.evidence(namer, self.split(), self.held, self.suspended, duration_ns);
         evidence.missing = self.stall.missing();
         evidence
     }
@@ -142,18 +147,20 @@ impl Stall {
         start_ns: u64,
         nested_ns: u64,
         thread: ThreadRef,
-        before: Option<ClockReading>,
+        past: Past,
         now_ns: u64,
     ) -> Stall {
-        // A reading from within the poll says nothing about its beginning, and one from before nothing about its end.
-        let before = before.filter(|reading| reading.at_ns <= start_ns && nested_ns == 0);
         let noticed = ClockReading::take(&thread, now_ns);
+        // Clocks do not tell a poll from those within it.
+        let past = (nested_ns == 0).then(|| past.or_begin(&thread, now_ns));
         let kernel_ns = read_kernel_time(&thread).ok();
         Stall {
             start,
             start_ns,
             from_ns: start_ns.saturating_add(nested_ns),
-            before,
+            before: past.and_then(|past| past.before(start_ns)),
+            past,
+            has_gone_on: false,
             quota_from: [None; 2],
             noticed,
             kernel_ns,
@@ -208,6 +215,7 @@ impl Stall {
             }
             return look.is_some();
         }
+        self.has_gone_on = true;
         self.last = before.clocks;
         self.last_kernel_ns = kernel_ns.or(self.last_kernel_ns);
         if !is_still {
@@ -340,11 +348,14 @@ impl Stall {
 
     /// The poll is over, and ended so, if it was a slow one: its thread's clocks, soon after. Where nobody knows when it ended, they
     /// are those of a while ago, if the thread may have done much else since, or ended.
-    pub(super) fn end(mut self, now_ns: u64, measured: Option<Measured>, stops: &Stops) -> Ended {
+    pub(super) fn end(mut self, now: impl Fn() -> u64, measured: Option<Measured>, stops: &Stops) -> Ended {
+        let now_ns = now();
         let is_late = |last: &ClockReading| now_ns.saturating_sub(last.at_ns) > END_SLACK_NS;
         let is_unknown = measured.is_none() && self.last.as_ref().is_some_and(is_late);
-        let now = if is_unknown { None } else { ClockReading::take(&self.thread, now_ns) };
-        let kernel_ns = now.and_then(|_| read_kernel_time(&self.thread).ok());
+        let read = if is_unknown { None } else { ClockReading::take(&self.thread, now_ns) };
+        let kernel_ns = read.and_then(|_| read_kernel_time(&self.thread).ok());
+        // It may have been held up since: what was counted until then may be of after the poll.
+        let now = read.map(|read| ClockReading { at_ns: now(), ..read });
         let end = measured.unwrap_or_else(|| {
             // There is none now if the thread ended with the poll.
             let end_ns = now.or(self.last).map_or(now_ns, |clocks| clocks.at_ns);
@@ -352,28 +363,14 @@ impl Stall {
         });
         self.shares.end(&Glance { at_ns: end.end_ns, clocks: now, state: None });
         let suspended = stops.within(end.end_ns.saturating_sub(end.duration_ns), end.end_ns);
-        Ended { clocks: now, kernel_ns, quota: None, end, suspended, stall: self }
+        Ended { clocks: now, kernel_ns, held: Held::default(), end, suspended, stall: self }
     }
 
     /// As [`Stall::end`], with what CPU quotas did, which is read now.
-    pub(super) fn end_under(
-        self,
-        quotas: Option<&Quotas>,
-        now_ns: u64,
-        measured: Option<Measured>,
-        stops: &Stops,
-    ) -> Ended {
-        let (from, start_ns) = (self.quota_from, self.start_ns);
-        let ended = self.end(now_ns, measured, stops);
-        let quota = quotas.and_then(|quotas| {
-            let to = quotas.read(now_ns);
-            // What was counted before the poll, or after it, may all be from there.
-            let outside_ns =
-                |from: &Readings| start_ns.saturating_sub(from.at_ns) + now_ns.saturating_sub(ended.end.end_ns);
-            let each = from.iter().flatten().filter_map(|from| quotas.between(from, &to, outside_ns(from)));
-            each.max_by_key(|quota| quota.throttled)
-        });
-        Ended { quota, ..ended }
+    pub(super) fn end_under(self, throttling: &mut Throttling, measured: Option<Measured>, stops: &Stops) -> Ended {
+        let (before, start_ns) = (self.quota_from, self.start_ns);
+        let ended = self.end(|| throttling.now_ns(), measured, stops);
+        Ended { held: throttling.of(&before, [start_ns, ended.end.end_ns]), ..ended }
     }
 
     /// What CPU quotas had done at the look before this one, and now.
@@ -394,12 +391,14 @@ impl Stall {
     }
 
     /// What was seen so far of a poll that still goes on, with the names that are there by now.
-    pub(super) fn so_far(&self, now_ns: u64, stops: &Stops) -> Evidence {
+    pub(super) fn so_far(&self, now_ns: u64, stops: &Stops, throttling: &mut Throttling) -> Evidence {
         let duration_ns = now_ns.saturating_sub(self.from_ns);
         let end = Measured { end_ns: now_ns, duration_ns };
-        let clocks = ClockReading::take(&self.thread, now_ns);
-        let split = self.split(clocks, read_kernel_time(&self.thread).ok(), end);
-        self.evidence(None, split, None, stops.within(self.from_ns, now_ns), duration_ns)
+        let (clocks, kernel_ns) = (ClockReading::take(&self.thread, now_ns), read_kernel_time(&self.thread).ok());
+        let clocks = clocks.map(|read| ClockReading { at_ns: throttling.now_ns(), ..read });
+        let split = self.split(clocks, kernel_ns, end);
+        let held = throttling.of(&self.quota_from, [self.start_ns, now_ns]);
+        self.evidence(None, split, held, stops.within(self.from_ns, now_ns), duration_ns)
     }
 
     /// Whether something of it was named by now.
@@ -411,7 +410,7 @@ impl Stall {
         &self,
         namer: Option<&mut Namer>,
         split: Option<TimeSplit>,
-        quota: Option<Quota>,
+        held: Held,
         suspended: Between,
         duration_ns: u64,
     ) -> Evidence {
@@ -423,7 +422,9 @@ impl Stall {
             None => self.shares.seen().iter().map(|seen| named_as(seen, seen.look.as_known())).collect(),
         };
         let (early, samples) = (self.shares.early(self.from_ns, self.before.as_ref()), &self.samples);
-        let mut evidence = Observation { seen: &seen, early, samples, split, quota, suspended, duration_ns }.evidence();
+        let Held { quota, counted: throttled } = held;
+        let mut evidence =
+            Observation { seen: &seen, early, samples, split, quota, throttled, suspended, duration_ns }.evidence();
         evidence.captured_after = self.captured_after_ns.map(Duration::from_nanos);
         evidence
     }
@@ -452,7 +453,14 @@ impl Stall {
             Some(after) => Between::less(delay(noticed, after), after_ns, end.duration_ns),
             None => Between::exactly(delay(noticed, last)) + Between::at_most(late_ns),
         };
-        let run_delay = (Between::at_most(early_delay_ns) + rest).within(end.duration_ns - cpu.least_ns);
+        let waited_ns = |to: &ClockReading| self.past.map_or(0, |past| past.waited_ns(self.start_ns, to));
+        // What was read when it may have been over says nothing of it for sure.
+        let early_waited_ns = if self.has_gone_on { waited_ns(&noticed) } else { 0 };
+        let early_delay = Between { least_ns: early_waited_ns, most_ns: early_delay_ns.max(early_waited_ns) };
+        let mut run_delay = early_delay + rest;
+        let all_waited_ns = after.map_or(0, |after| waited_ns(&after).saturating_sub(after_ns));
+        run_delay.least_ns = run_delay.least_ns.max(all_waited_ns.min(run_delay.most_ns));
+        let run_delay = run_delay.within(end.duration_ns - cpu.least_ns);
         // Before it was noticed it did no more of both than there was time for, and likewise after.
         let early_on_ns = (early_cpu.most_ns + early_delay_ns).min(early_ns);
         let rest_on_ns = (rest_cpu.most_ns + rest.most_ns).min(end.end_ns.saturating_sub(noticed.at_ns));

@@ -35,6 +35,8 @@ pub struct Observation<'a> {
     pub split: Option<TimeSplit>,
     /// What the CPU quota of the process did meanwhile; `None` without one.
     pub quota: Option<Quota>,
+    /// For how long any quota throttled meanwhile, also one that nobody knew of; `None` where that is not counted.
+    pub throttled: Option<Between>,
     /// How long the whole process did not run meanwhile.
     pub suspended: Between,
     /// How long it lasted, in nanoseconds.
@@ -87,7 +89,7 @@ impl Observation<'_> {
                 return Some(if is_most(split.kernel.least_ns) { Cause::Kernel } else { Cause::Cpu });
             }
             if is_most(split.run_delay.least_ns) {
-                return Some(delay_cause(split.run_delay.least_ns, self.quota.as_ref()));
+                return delay_cause(split.run_delay.least_ns, self.quota.as_ref(), self.throttled);
             }
         }
         let seen_off_ns = || placed.iter().filter(|placed| placed.off_cpu.is_some()).map(|placed| placed.ns).sum();
@@ -167,7 +169,8 @@ mod tests {
     fn evidence(split: Option<TimeSplit>, seen: &[NamedSeen], suspended: Between) -> Evidence {
         let samples = SyscallSamples::default();
         let early = Early::default();
-        Observation { seen, early, samples: &samples, split, quota: None, suspended, duration_ns: 200 }.evidence()
+        Observation { seen, early, samples: &samples, split, quota: None, throttled: None, suspended, duration_ns: 200 }
+            .evidence()
     }
 
     fn cause(split: Option<TimeSplit>, seen: &[NamedSeen]) -> Option<Cause> {
@@ -284,7 +287,16 @@ mod tests {
     fn the_first_look_is_in_the_midst_of_what_it_shows() {
         let shares = |early: Early, seen: &[NamedSeen], on_ns| {
             let (samples, split, suspended) = (SyscallSamples::default(), exactly(on_ns, 0), Between::default());
-            let all = Observation { seen, early, samples: &samples, split, quota: None, suspended, duration_ns: 200 };
+            let all = Observation {
+                seen,
+                early,
+                samples: &samples,
+                split,
+                quota: None,
+                throttled: None,
+                suspended,
+                duration_ns: 200,
+            };
             let shares = |place: Place| (place.line.unwrap(), place.share.as_nanos());
             all.evidence().places.into_iter().map(shares).collect::<Vec<_>>()
         };

@@ -5,7 +5,12 @@ use super::*;
 const MS: u64 = 1_000_000;
 
 fn stall(before: Option<ClockReading>, noticed: ClockReading, last: ClockReading) -> Stall {
-    Stall { before, noticed: Some(noticed), last: Some(last), ..Stall::new(Moment(1), 100 * MS, 0, nobody(), None, 0) }
+    Stall {
+        before,
+        noticed: Some(noticed),
+        last: Some(last),
+        ..Stall::new(Moment(1), 100 * MS, 0, nobody(), Past::default(), 0)
+    }
 }
 
 fn reading(at: u64, cpu: u64, delay: u64) -> ClockReading {
@@ -60,7 +65,7 @@ fn an_end_that_is_noticed_late_is_not_charged_with_what_came_after() {
     let late = stall(Some(reading(90, 0, 0)), reading(120, 0, 0), reading(160, 1, 0));
     let told = late.split(Some(reading(300, 101, 0)), None, Measured { end_ns: 161 * MS, duration_ns: 61 * MS });
     assert_eq!(told.unwrap().cpu, between(1, 2));
-    let ended = late.end(300 * MS, None, &Stops::new(0, 0));
+    let ended = late.end(|| 300 * MS, None, &Stops::new(0, 0));
     assert_eq!((ended.clocks, ended.end.end_ns), (None, 160 * MS), "when it ended nobody knows");
 }
 
@@ -77,11 +82,32 @@ fn time_in_the_kernel_is_told_to_within_a_tick() {
     assert_eq!(split(&in_kernel, Some(reading(301, 201, 0)), END).kernel, between(0, 200));
 }
 
+/// Under a quota that is used up nobody comes before it is nearly over: then all of its wait is before that.
+#[test]
+fn a_wait_for_a_cpu_that_was_over_when_it_was_noticed_is_the_polls_as_far_as_it_cannot_be_older() {
+    let late = stall(Some(reading(90, 10, 0)), reading(290, 15, 180), reading(292, 16, 180));
+    assert_eq!(split(&late, Some(reading(300, 20, 180)), END).run_delay, between(0, 180), "it may be older");
+    let mut past = Past::default();
+    past.add(7, reading(75, 9, 0));
+    past.add(7, reading(90, 10, 0));
+    // It ran between 75 and 90 ms: 25 ms of what was counted by 290 may be of before it, and 20 of what was by 320 of after it.
+    let late = Stall { past: Some(past), ..late };
+    assert_eq!(split(&late, Some(reading(320, 20, 180)), END).run_delay.least_ns, 135 * MS, "it may have been over");
+    let late = Stall { has_gone_on: true, ..late };
+    assert_eq!(split(&late, Some(reading(320, 20, 180)), END).run_delay.least_ns, 155 * MS);
+    let told = split(&late, Some(reading(300, 20, 180)), END);
+    assert_eq!((told.run_delay, told.off_cpu.most_ns), (between(155, 180), 40 * MS));
+}
+
 /// A LocalSet's tasks are polled within its own poll, and are charged themselves.
 #[test]
 fn time_in_nested_polls_does_not_make_a_poll_older() {
-    let outer = Stall::new(Moment(1), 100 * MS, 30 * MS, nobody(), Some(reading(50, 0, 0)), 140 * MS);
+    let mut past = Past::default();
+    past.add(7, reading(50, 0, 0));
+    let outer = Stall::new(Moment(1), 100 * MS, 30 * MS, nobody(), past, 140 * MS);
     assert_eq!((outer.start_ns, outer.from_ns, outer.before), (100 * MS, 130 * MS, None));
+    let alone = Stall::new(Moment(1), 100 * MS, 0, nobody(), past, 140 * MS);
+    assert_eq!(alone.before, Some(reading(50, 0, 0)));
     assert_eq!(outer.next_look_ns(20 * MS), 150 * MS);
 }
 
@@ -110,7 +136,7 @@ fn what_is_known_is_told_anew_when_it_is_older_or_has_names() {
 /// Asking looks at all other threads: once for each lock, and of few.
 #[test]
 fn who_has_a_lock_is_asked_once() {
-    let mut stall = Stall::new(Moment(1), 0, 0, nobody(), None, 0);
+    let mut stall = Stall::new(Moment(1), 0, 0, nobody(), Past::default(), 0);
     let mut asks = |address: Option<u64>| {
         let futex = address.map(|address| FutexWait { address, operation: 0, value: 2 });
         stall.asks_for_holder(&SharedLook::new(Look { futex, ..Look::default() }))

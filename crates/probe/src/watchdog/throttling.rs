@@ -1,0 +1,173 @@
+//! What CPU quotas did, as the watchdog saw it from look to look.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use pollscope_base::Quota;
+use pollscope_stacks::look::Between;
+use pollscope_stacks::quota::{Quotas, Readings};
+
+#[cfg(test)]
+use crate::clock::Clock;
+use crate::shared::Shared;
+
+/// So many counts of what all quotas did are kept.
+const COUNTS: usize = 16;
+
+/// What quotas are known to have done to a poll.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Held {
+    /// The one that held it up most, if it is known what that was.
+    pub(super) quota: Option<Quota>,
+    /// For how long any of them throttled it, also one that nobody knew of; `None` without control groups.
+    pub(super) counted: Option<Between>,
+}
+
+pub(super) struct Throttling {
+    shared: Arc<Shared>,
+    /// Those that it may be under; `None` without control groups.
+    quotas: Option<Quotas>,
+    /// What those had done at the look before this one, and at this one; none of one that nobody knew of.
+    seen: [Option<Readings>; 2],
+    counts: Counts,
+}
+
+impl Throttling {
+    pub(super) fn new(shared: Arc<Shared>) -> Throttling {
+        Throttling::under(Quotas::open(), shared)
+    }
+
+    fn under(quotas: Option<Quotas>, shared: Arc<Shared>) -> Throttling {
+        let mut throttling = Throttling { shared, quotas, seen: [None; 2], counts: Counts::default() };
+        throttling.total_ns();
+        throttling
+    }
+
+    #[cfg(test)]
+    pub(super) fn without_quotas() -> Throttling {
+        Throttling::under(None, Arc::new(Shared::new(Clock::monotonic(), 1, 1)))
+    }
+
+    pub(super) fn now_ns(&self) -> u64 {
+        self.shared.clock.now_ns()
+    }
+
+    /// The watchdog looks at all threads now.
+    pub(super) fn look(&mut self, now_ns: u64) {
+        self.seen = [self.seen[1], self.quotas.as_ref().map(|quotas| quotas.read(now_ns))];
+    }
+
+    /// For how long the process was throttled in all, in nanoseconds, also by quotas that nobody knew of.
+    pub(super) fn total_ns(&mut self) -> u64 {
+        let total_ns = || self.quotas.as_ref().map_or(0, Quotas::throttled_ns);
+        // Before and after: it may be throttled while it reads.
+        let count = Count { from_ns: self.now_ns(), total_ns: total_ns(), to_ns: self.now_ns() };
+        self.counts.add(count);
+        count.total_ns
+    }
+
+    /// What is known of before a stall that is noticed now. Quotas may have come or gone since the last one.
+    pub(super) fn before(&mut self, now_ns: u64) -> [Option<Readings>; 2] {
+        self.refresh(now_ns);
+        self.seen
+    }
+
+    /// What quotas did from then to then, with what was known of before.
+    pub(super) fn of(&mut self, before: &[Option<Readings>; 2], [start_ns, end_ns]: [u64; 2]) -> Held {
+        let Some(quotas) = &self.quotas else { return Held::default() };
+        let to = quotas.read(end_ns);
+        let now_ns = self.now_ns();
+        // What was counted before the poll, or after it, may all be from there.
+        let outside_ns = |from: &Readings| start_ns.saturating_sub(from.at_ns) + now_ns.saturating_sub(end_ns);
+        let each = before.iter().flatten().filter_map(|from| quotas.between(from, &to, outside_ns(from)));
+        let quota = each.max_by_key(|quota| quota.throttled);
+        // One that came while the poll went on may have done all that it did before it was read.
+        let quota = quota.filter(|quota| before[0].is_some() || !quota.throttled.is_zero());
+        self.total_ns();
+        Held { quota, counted: Some(self.counts.within(start_ns, end_ns)) }
+    }
+
+    /// What quotas did to a poll that was over when it was noticed.
+    pub(super) fn of_unseen(&mut self, from_to: [u64; 2]) -> Held {
+        let held = self.of(&self.seen.clone(), from_to);
+        // What it is by now is told only if it was so then.
+        if self.refresh(self.now_ns()) { Held { quota: None, ..held } } else { held }
+    }
+
+    fn refresh(&mut self, now_ns: u64) -> bool {
+        let Some(quotas) = &mut self.quotas else { return false };
+        let has_changed = quotas.refresh();
+        if has_changed {
+            self.seen = [None, Some(quotas.read(now_ns))];
+        }
+        has_changed
+    }
+}
+
+/// For how long all quotas had throttled, which was read within that time.
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    from_ns: u64,
+    to_ns: u64,
+    total_ns: u64,
+}
+
+/// What was counted, the oldest first: whenever that had changed, and the last time.
+#[derive(Debug, Default)]
+struct Counts(VecDeque<Count>);
+
+impl Counts {
+    fn add(&mut self, count: Count) {
+        let is_same = |[one, other]: [usize; 2]| {
+            self.0.get(one).zip(self.0.get(other)).is_some_and(|(one, other)| one.total_ns == other.total_ns)
+        };
+        // Of those that are alike, the first and the last are enough.
+        let length = self.0.len();
+        if length >= 2 && is_same([length - 1, length - 2]) && self.0[length - 1].total_ns == count.total_ns {
+            self.0.pop_back();
+        }
+        self.0.push_back(count);
+        self.0.drain(..self.0.len().saturating_sub(COUNTS));
+    }
+
+    /// For how long they throttled one CPU from then to then, by the last count. It is counted when the group goes on, and added up
+    /// over CPUs.
+    fn within(&self, start_ns: u64, end_ns: u64) -> Between {
+        let duration_ns = end_ns.saturating_sub(start_ns);
+        let before = self.0.iter().rev().find(|count| count.to_ns <= start_ns);
+        let Some((before, now)) = before.zip(self.0.back()) else { return Between::at_most(duration_ns) };
+        let counted_ns = now.total_ns.saturating_sub(before.total_ns);
+        let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
+        let outside_ns = (start_ns - before.from_ns) + now.to_ns.saturating_sub(end_ns);
+        let least_ns = (counted_ns / cpus).saturating_sub(outside_ns);
+        Between { least_ns, most_ns: counted_ns }.within(duration_ns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_quotas_did_since_then_has_bounds_where_it_was_asked_before() {
+        let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
+        let between = |least_ns, most_ns| Between { least_ns, most_ns };
+        let count = |from_ns, total_ns| Count { from_ns, to_ns: from_ns + 5, total_ns };
+        let mut counts = Counts::default();
+        assert_eq!(counts.within(99, 180), between(0, 81));
+        counts.add(count(100, 40));
+        counts.add(count(190, 40));
+        assert_eq!(counts.within(104, 180), between(0, 76), "it was asked no sooner than that");
+        assert_eq!(counts.within(110, 180), between(0, 0));
+        // 10 before it and 25 after it may all be from there.
+        counts.add(count(300, 40 + 100 * cpus));
+        assert_eq!(counts.within(200, 280), between(65, 80));
+        counts.add(count(400, 40 + 100 * cpus));
+        assert_eq!(counts.within(200, 280), between(0, 80), "asked too late");
+        assert_eq!(counts.within(310, 380), between(0, 0));
+        (0..99).for_each(|at| counts.add(count(500 + at, 40 + 100 * cpus)));
+        assert_eq!(counts.0.len(), 4, "alike");
+        (0..99).for_each(|at| counts.add(count(600 + at, 1_000 + at)));
+        assert_eq!((counts.within(310, 380), counts.0.len()), (between(0, 70), COUNTS));
+    }
+}
