@@ -3,6 +3,7 @@
 //! Only buckets that hold something are kept: a recording has hundreds of distributions, most of them nearly empty, and a whole
 //! histogram takes a quarter of a megabyte. Those that were read are kept packed, as they seldom change.
 
+pub(crate) mod apart;
 pub mod blob;
 mod packed;
 

@@ -4,9 +4,13 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use crate::findings::findings;
 use crate::growing::{self, is_growing};
-use crate::recording::read::read_at;
+use crate::recording::paged::Paged;
+use crate::recording::read::{Plain, read_from};
 pub use crate::recording::read::{ReadError, Saved};
 use crate::report::html::PAGE_MARK;
+
+/// What a page's recording stood behind as JSON, until it was compressed.
+const JSON_MARK: &str = "<script type=\"application/json\" id=\"recording\">";
 
 /// Reads a recording. A file that ends early gives the runs that are whole, if there are any, with the findings of those.
 ///
@@ -26,13 +30,15 @@ pub fn read(file: impl Read + Seek) -> Result<Saved, ReadError> {
         file.seek(SeekFrom::Start(0))?;
         return growing::read([file], length);
     }
-    let start = match first(&mut file)? {
-        Some(b'<') => after_mark(&mut file)?,
+    let mut saved = match first(&mut file)? {
+        Some(b'<') => match after_mark(&mut file)? {
+            (PAGE_MARK, start) => read_from(&mut Paged::at(&mut file, start)?)?,
+            (_, start) => read_from(&mut Plain::at(&mut file, start)?)?,
+        },
         // Nothing at all is a recording that ends early.
-        Some(b'{' | b'[') | None => 0,
+        Some(b'{' | b'[') | None => read_from(&mut Plain::at(&mut file, 0)?)?,
         Some(_) => return Err(ReadError::Foreign),
     };
-    let mut saved = read_at(&mut file, start)?;
     if saved.is_torn {
         saved.recording.findings = findings(&saved.recording.runs);
     }
@@ -45,20 +51,23 @@ fn first(file: &mut impl BufRead) -> io::Result<Option<u8>> {
     Ok(start.iter().find(|byte| !byte.is_ascii_whitespace() && !b"\xef\xbb\xbf".contains(byte)).copied())
 }
 
-/// The offset behind the mark.
-fn after_mark(file: &mut impl BufRead) -> Result<u64, ReadError> {
-    let mark = PAGE_MARK.as_bytes();
-    let (mut offset, mut matched) = (0, 0);
+/// The first mark of a page's recording, and the offset behind it.
+fn after_mark(file: &mut impl BufRead) -> Result<(&'static str, u64), ReadError> {
+    let mut marks = [(PAGE_MARK, 0), (JSON_MARK, 0)];
+    let mut offset = 0;
     loop {
         let chunk = file.fill_buf()?;
         if chunk.is_empty() {
             return Err(ReadError::Format("it is a page without a recording".to_owned()));
         }
         for (index, byte) in chunk.iter().enumerate() {
-            // The mark's first byte occurs in it only once, so a mismatch can only be a new beginning.
-            matched = if *byte == mark[matched] { matched + 1 } else { usize::from(*byte == mark[0]) };
-            if matched == mark.len() {
-                return Ok(offset + index as u64 + 1);
+            for (mark, matched) in &mut marks {
+                let text = mark.as_bytes();
+                // A mark's first byte occurs in it only once, so a mismatch can only be a new beginning.
+                *matched = if *byte == text[*matched] { *matched + 1 } else { usize::from(*byte == text[0]) };
+                if *matched == text.len() {
+                    return Ok((mark, offset + index as u64 + 1));
+                }
             }
         }
         let length = chunk.len();

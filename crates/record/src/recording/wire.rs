@@ -97,6 +97,7 @@ mod v2;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use dist::apart;
 pub(crate) use v2::{WithoutLists, WrittenPoll};
 
 /// The format's name and version: the value of the key `schema`.

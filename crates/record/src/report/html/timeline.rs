@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::Page;
 use super::chart::{LEFT, Log, RIGHT, TIME, Time, at, duration_axis, figure, title_y};
 use super::longest::longest;
-use super::spans::{Span, lag_spans, other_spans, others};
+use super::spans::{Span, lag_spans, other_spans};
 use super::table::class;
 use super::text::{name, prose, sentence};
 use crate::by_group::ByGroup;
@@ -42,7 +42,7 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
         (controls())
         div.charts {
             @for (index, mode) in page.modes.iter().enumerate() {
-                div.lanes data-runs=(drawn_runs(page, mode)) data-others=(other_polls(page, mode)) data-title=(TIME) {
+                div.lanes data-runs=(drawn_runs(page, mode)) data-title=(TIME) {
                     (lanes(index, mode, &time, scale))
                 }
             }
@@ -87,14 +87,6 @@ fn controls() -> Markup {
 fn drawn_runs(page: &Page, mode: &ByGroup) -> String {
     let runs = page.recording.runs.iter().enumerate().filter(|(_, run)| run.group == mode.name);
     runs.take(ROUNDS).map(|(index, _)| index.to_string()).collect::<Vec<_>>().join(" ")
-}
-
-/// Of each of those, by interval, nanoseconds of the longest poll that is not a slow one in the page's data.
-fn other_polls(page: &Page, mode: &ByGroup) -> String {
-    let runs = page.island.runs(page.recording).iter().filter(|run| run.group == mode.name).take(ROUNDS);
-    let number = |ns: Option<u64>| ns.map_or(String::new(), |ns| ns.to_string());
-    let of_run = |run: &Run| others(run).into_iter().map(number).collect::<Vec<_>>().join(",");
-    runs.map(of_run).collect::<Vec<_>>().join(" ")
 }
 
 /// All rounds of a mode, one below the other.
