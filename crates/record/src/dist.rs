@@ -164,6 +164,17 @@ impl Dist {
         values
     }
 
+    /// The same values in two buckets for each doubling, each counted at the lower end of its bucket.
+    pub(crate) fn rough(&self) -> Dist {
+        let mut rough = Dist::empty(1);
+        for bucket in self.buckets() {
+            let shift = bucket.low_ns.max(1).ilog2().saturating_sub(1);
+            rough.put(bucket.low_ns >> shift << shift, bucket.count);
+        }
+        rough.add_rest(self);
+        rough
+    }
+
     /// Significant digits of a bucket's values.
     pub fn digits(&self) -> u8 {
         self.digits

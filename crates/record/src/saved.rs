@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
     use crate::fixture;
-    use crate::recording::{Recording, wire};
+    use crate::recording::{Recording, paged, wire};
 
     fn saved(text: impl AsRef<[u8]>) -> Result<Saved, ReadError> {
         read(Cursor::new(text.as_ref().to_vec()))
@@ -108,12 +108,91 @@ mod tests {
         assert_eq!(value, recording.gates[0].value);
     }
 
+    /// What stands in a page.
+    fn paged(recording: &Recording) -> String {
+        paged::write(recording).unwrap()
+    }
+
+    fn page(mark: &str, data: &str) -> String {
+        format!("<!doctype html><script>let a;</script>{mark}{data}</script><script>let b;</script></html>")
+    }
+
     #[test]
-    fn a_page_gives_its_recording() {
-        let json = wire::to_compact_json(&fixture::recording()).unwrap();
-        let page = format!("<!doctype html><script>let a;</script>{PAGE_MARK}{json}</script></html>");
-        assert_eq!(wire::to_json(&saved(page).unwrap().recording).unwrap(), self::json());
+    fn a_page_gives_its_recording_compressed_or_not() {
+        let recording = fixture::recording();
+        for page in [page(PAGE_MARK, &paged(&recording)), page(JSON_MARK, &wire::to_compact_json(&recording).unwrap())]
+        {
+            let read = saved(page).unwrap();
+            assert!(!read.is_torn);
+            assert_eq!(wire::to_json(&read.recording).unwrap(), json());
+        }
         assert!(matches!(saved("<html></html>"), Err(ReadError::Format(_))));
+    }
+
+    #[test]
+    fn a_torn_page_gives_the_runs_that_are_whole() {
+        let whole = fixture::recording();
+        let data = paged(&whole);
+        let (mut none, mut some) = (0, 0);
+        for end in (0..data.len()).step_by(31) {
+            let page = page(PAGE_MARK, &data);
+            let start = page.find(PAGE_MARK).unwrap() + PAGE_MARK.len();
+            match saved(&page[..start + end]) {
+                Err(ReadError::Torn) => none += 1,
+                Ok(read) => {
+                    // Behind the last run is only what tells whether it is right.
+                    some += 1;
+                    let first = serde_json::to_string(&read.recording.runs[0]).unwrap();
+                    assert_eq!(first, serde_json::to_string(&whole.runs[0]).unwrap());
+                }
+                Err(error) => panic!("at {end}: {error}"),
+            }
+        }
+        assert!(none > 0 && some > 0, "{none} {some}");
+    }
+
+    #[test]
+    fn a_page_that_was_changed_is_refused_or_reads_as_it_was() {
+        let mut recording = fixture::recording();
+        recording.runs.truncate(1);
+        let data = paged(&recording).into_bytes();
+        let json = wire::to_json(&recording).unwrap();
+        let mut random = fastrand::Rng::with_seed(9);
+        let (mut refused, mut foreign) = (0, 0);
+        for _ in 0..300 {
+            let mut changed = data.clone();
+            let at = random.usize(..changed.len());
+            changed[at] = random.u8(0x20..0x7f);
+            match saved(page(PAGE_MARK, std::str::from_utf8(&changed).unwrap())) {
+                // A `<` ends the text: then it is torn.
+                Ok(read) => assert!(read.is_torn || wire::to_json(&read.recording).unwrap() == json, "at {at}"),
+                Err(ReadError::Format(what)) if what.contains("inflated") => refused += 1,
+                Err(_) => foreign += 1,
+            }
+        }
+        assert!(refused > 100, "{refused} {foreign}");
+    }
+
+    #[test]
+    fn a_page_that_inflates_without_end_or_to_nothing_is_refused() {
+        let recording = fixture::recording();
+        let json = wire::to_compact_json(&recording).unwrap();
+        let blanks = " ".repeat(80 << 20);
+        let none = [[0; 4]; 3].concat();
+        for (bytes, expected) in [
+            ([none.as_slice(), blanks.as_bytes(), json.as_bytes()].concat(), "far more memory than its text"),
+            ([&[0xff; 4][..], &none[..8], blanks.as_bytes()].concat(), "far more memory than its text"),
+            ([none.as_slice(), json.as_bytes()].concat(), "the histogram ends early"),
+            ([none.as_slice(), b"nonsense"].concat(), "expected"),
+            (none, "ends before its first run"),
+            (b"few".to_vec(), "ends before its first run"),
+        ] {
+            let error = saved(page(PAGE_MARK, &paged::compressed(&[&bytes]))).unwrap_err().to_string();
+            assert!(error.contains(expected) && error.len() < 400, "{expected}: {error}");
+        }
+        for text in ["", "<", "a", "=====", "not & letters", &"A".repeat(10_000), &json] {
+            assert!(saved(page(PAGE_MARK, text)).is_err(), "{text:.20}");
+        }
     }
 
     #[test]

@@ -19,18 +19,18 @@ use crate::dist::apart::Histograms;
 /// When it cannot be written as JSON.
 pub(crate) fn write(recording: &Recording) -> serde_json::Result<String> {
     let (json, histograms) = wire::apart(Some(Histograms::default()), || wire::to_compact_json(recording));
-    let histograms = histograms.unwrap_or_default();
-    Ok(compressed(&histograms, &json?))
+    let (histograms, json) = (histograms.unwrap_or_default(), json?);
+    let parts = histograms.parts();
+    let lengths =
+        parts.map(|part| u32::try_from(part.len()).expect("no recording has 4 GB of histograms").to_be_bytes());
+    let [heads, gaps, counts] = parts;
+    Ok(compressed(&[lengths.as_flattened(), heads, gaps, counts, json.as_bytes()]))
 }
 
-fn compressed(histograms: &Histograms, json: &str) -> String {
-    let parts = histograms.parts();
+/// Bytes as a page has them.
+pub(crate) fn compressed(parts: &[&[u8]]) -> String {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
-    let lengths = parts.map(|part| u32::try_from(part.len()).expect("no recording has 4 GB of histograms"));
-    let lengths = lengths.map(u32::to_be_bytes);
-    for bytes in lengths.iter().map(|length| &length[..]).chain(parts).chain([json.as_bytes()]) {
-        encoder.write_all(bytes).expect("a vector takes all");
-    }
+    parts.iter().for_each(|part| encoder.write_all(part).expect("a vector takes all"));
     spell(&encoder.finish().expect("a vector takes all"))
 }
 
@@ -102,12 +102,15 @@ impl<R: BufRead> Inflated<R> {
 impl<R: BufRead> Read for Inflated<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let invalid = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what);
-        let count = self.from.read(into).map_err(|error| match error.kind() {
-            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
-                invalid("the page's recording cannot be inflated")
+        let count = match self.from.read(into) {
+            Ok(count) => count,
+            // The page ends early, which whoever reads notices.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
+            Err(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) => {
+                return Err(invalid("the page's recording cannot be inflated"));
             }
-            _ => error,
-        })?;
+            Err(error) => return Err(error),
+        };
         self.left =
             self.left.checked_sub(count as u64).ok_or_else(|| invalid("it takes far more memory than its text"))?;
         Ok(count)

@@ -84,13 +84,18 @@ pub fn render(recording: &Recording) -> serde_json::Result<String> {
         title { (title) }
         @for style in STYLES { style { (PreEscaped(style)) } }
     };
-    let (doctype, head, body) = (DOCTYPE.into_string(), head.into_string(), escape(&body));
+    let (doctype, head, body) = (DOCTYPE.into_string(), head.into_string(), closed_short(&escape(&body)));
     let (data, drawn_mark, drawn) = (&island.recording, drawn::MARK, &island.drawn.json);
     let scripts = SCRIPTS.map(|script| format!("<script>{script}</script>\n")).concat();
     Ok(format!(
         "{doctype}<html lang=\"en\"><head>{head}</head><body>{body}\n{PAGE_MARK}{data}</script>\n{drawn_mark}{drawn}</script>\n{LICENSE}\n\
          {scripts}</body></html>\n"
     ))
+}
+
+/// Elements of drawings without content, which there are many of, take less room so. In texts, quotes are spelled out.
+fn closed_short(body: &str) -> String {
+    ["path", "rect", "use"].iter().fold(body.to_owned(), |body, name| body.replace(&format!("\"></{name}>"), "\"/>"))
 }
 
 /// What every section is made from.

@@ -4,7 +4,7 @@
 //! was left out is counted in the recording itself, and said on the page.
 
 use super::drawn::Drawn;
-use super::size_limit::{LeftOut, fit};
+use super::size_limit::{Histograms, LeftOut, fit};
 use crate::recording::{Recording, paged};
 use crate::units::{format_count, plural};
 
@@ -48,11 +48,13 @@ impl Island {
             let left_out = plural(self.drawn.slow_polls_left_out, "shorter slow poll");
             text += &format!(" The timeline that zooms is without {left_out}.");
         }
-        if let Some(digits) = intervals.digits {
-            text += &format!(
-                " To keep the page small, the histograms of intervals have at most {} in that data.",
-                plural(digits.into(), "significant digit")
-            );
+        let histograms = match intervals.histograms {
+            Histograms::Whole => None,
+            Histograms::Digits(digits) => Some(format!("have {} at most", plural(digits.into(), "significant digit"))),
+            Histograms::Rough => Some("are rough, with two buckets for each doubling".to_owned()),
+        };
+        if let Some(histograms) = histograms {
+            text += &format!(" To keep the page small, the histograms of intervals {histograms} in that data.");
         }
         if intervals.joined > 1 {
             text += &format!(" Every {} intervals in a row became one.", format_count(intervals.joined as u64));

@@ -10,16 +10,16 @@ use crate::units::plural;
 /// Bytes of JSON a run up to which all slow polls are in a page as they are.
 const ALL_SLOW_POLLS: usize = 50_000;
 /// Bytes of JSON that they may take in all: compressed, an eighth of it.
-const SLOW_POLLS: usize = 3 << 17;
+const SLOW_POLLS: usize = 1 << 19;
 /// The least that one takes.
 const SLOW_POLL: usize = 520;
 /// Intervals that a recording's runs may have in all.
 const INTERVALS: usize = 1_000;
 /// Compressed bytes of a recording up to which its intervals may take what its runs leave: so a page of twelve runs of a scenario takes
 /// 400 KB at most.
-const RECORDING: usize = 132_000;
+const RECORDING: usize = 130_000;
 /// Compressed bytes that intervals may take however much the runs do.
-const INTERVAL_BYTES: usize = 20_000;
+const INTERVAL_BYTES: usize = 6_000;
 /// Slow polls that scripts show in all.
 const SHOWN: usize = 1_000;
 
@@ -34,11 +34,20 @@ pub(super) struct LeftOut {
     pub(super) intervals: Coarser,
 }
 
+/// What became of the intervals' histograms. Whatever that is, their count, bounds and sum stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Histograms {
+    Whole,
+    /// They have so many at most.
+    Digits(u8),
+    /// Two buckets for each doubling.
+    Rough,
+}
+
 /// How intervals were made smaller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Coarser {
-    /// The digits that their histograms have at most; `None` when they are as they were.
-    pub(super) digits: Option<u8>,
+    pub(super) histograms: Histograms,
     /// How many became one; 1 when all are there.
     pub(super) joined: usize,
 }
@@ -47,7 +56,7 @@ pub(super) fn fit(recording: &Recording) -> LeftOut {
     let kept = kept(&recording.runs);
     let (coarser, intervals) = intervals_that_fit(&recording.runs);
     let mut left_out = LeftOut { recording: None, stacks: 0, slow_polls: 0, intervals: coarser };
-    if kept.is_none() && coarser == (Coarser { digits: None, joined: 1 }) {
+    if kept.is_none() && coarser == (Coarser { histograms: Histograms::Whole, joined: 1 }) {
         return left_out;
     }
     let mut runs = Vec::new();
@@ -201,23 +210,23 @@ fn fewest_joined(runs: &[Run]) -> usize {
 /// then still there.
 fn intervals_that_fit(runs: &[Run]) -> (Coarser, Vec<Vec<Interval>>) {
     let room = RECORDING.saturating_sub(runs.iter().map(run_size).sum()).max(INTERVAL_BYTES);
-    let all = |Coarser { digits, joined: size }: Coarser| -> Vec<Vec<Interval>> {
-        let coarser =
-            |run: &Run| joined(&run.intervals, size).into_iter().map(|one| with_digits(one, digits)).collect();
-        runs.iter().map(coarser).collect()
+    let all = |Coarser { histograms, joined: size }: Coarser| -> Vec<Vec<Interval>> {
+        let of_run = |run: &Run| joined(&run.intervals, size).into_iter().map(|one| histograms.of(one)).collect();
+        runs.iter().map(of_run).collect()
     };
     let most = runs.iter().map(|run| run.intervals.len()).max().unwrap_or_default();
-    let mut coarser = Coarser { digits: None, joined: fewest_joined(runs) };
+    let mut coarser = Coarser { histograms: Histograms::Whole, joined: fewest_joined(runs) };
     loop {
         let intervals = all(coarser);
-        let is_least = coarser.digits == Some(1) && coarser.joined >= most;
+        let is_least = coarser.histograms == Histograms::Rough && coarser.joined >= most;
         if is_least || intervals.iter().flatten().map(interval_size).sum::<usize>() <= room {
             return (coarser, intervals);
         }
-        match coarser.digits {
-            None => coarser.digits = Some(2),
-            Some(2) => coarser.digits = Some(1),
-            Some(_) => coarser.joined *= 2,
+        match coarser.histograms {
+            Histograms::Whole => coarser.histograms = Histograms::Digits(2),
+            Histograms::Digits(2) => coarser.histograms = Histograms::Digits(1),
+            Histograms::Digits(_) => coarser.histograms = Histograms::Rough,
+            Histograms::Rough => coarser.joined *= 2,
         }
     }
 }
@@ -240,15 +249,18 @@ fn dist_size(dist: &Dist) -> usize {
     15 + dist.buckets().count() * 2 / 3
 }
 
-/// With histograms of at most so many digits.
-fn with_digits(mut interval: Interval, digits: Option<u8>) -> Interval {
-    for dist in [&mut interval.polls, &mut interval.lag] {
-        *dist = dist.take().map(|dist| match digits {
-            Some(most) if most < dist.digits() => dist.with_digits(most),
-            _ => dist,
-        });
+impl Histograms {
+    /// An interval with such histograms.
+    fn of(self, mut interval: Interval) -> Interval {
+        for dist in [&mut interval.polls, &mut interval.lag] {
+            *dist = dist.take().map(|dist| match self {
+                Histograms::Digits(most) if most < dist.digits() => dist.with_digits(most),
+                Histograms::Rough => dist.rough(),
+                Histograms::Whole | Histograms::Digits(_) => dist,
+            });
+        }
+        interval
     }
-    interval
 }
 
 /// Every `size` intervals as one.
