@@ -15,6 +15,8 @@ use super::read::{FREE, ReadError, Source};
 use super::wire;
 use crate::dist::apart::Histograms;
 
+const TOO_LARGE: &str = "it takes far more memory than its text";
+
 /// # Errors
 /// When it cannot be written as JSON.
 pub(crate) fn write(recording: &Recording) -> serde_json::Result<String> {
@@ -68,8 +70,13 @@ impl<F: BufRead + Seek> Source for Paged<'_, F> {
         for length in &mut lengths {
             reader.read_exact(length).map_err(read_error)?;
         }
-        let mut parts = [const { Vec::new() }; 3];
-        for (part, length) in parts.iter_mut().zip(lengths.map(u32::from_be_bytes)) {
+        let lengths = lengths.map(u32::from_be_bytes);
+        // Each takes as much again when it is read.
+        if lengths.iter().map(|length| u64::from(*length)).sum::<u64>() > most / 2 {
+            return Err(ReadError::Format(TOO_LARGE.to_owned()));
+        }
+        let mut parts = lengths.map(|length| Vec::with_capacity(length as usize));
+        for (part, length) in parts.iter_mut().zip(lengths) {
             (&mut reader).take(length.into()).read_to_end(part).map_err(read_error)?;
             if part.len() < length as usize {
                 return Err(ReadError::Torn);
@@ -111,8 +118,7 @@ impl<R: BufRead> Read for Inflated<R> {
             }
             Err(error) => return Err(error),
         };
-        self.left =
-            self.left.checked_sub(count as u64).ok_or_else(|| invalid("it takes far more memory than its text"))?;
+        self.left = self.left.checked_sub(count as u64).ok_or_else(|| invalid(TOO_LARGE))?;
         Ok(count)
     }
 }
