@@ -314,6 +314,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_rough_is_within_half_of_what_it_was() {
+        let mut whole = Dist::empty(3);
+        values().into_iter().for_each(|ns| whole.record(ns));
+        let rough = whole.rough();
+        assert_eq!((rough.count(), rough.sum_ns, rough.max_ns), (whole.count(), whole.sum_ns, whole.max_ns));
+        assert!(rough.buckets().count() <= 2 * 42, "{}", rough.buckets().count());
+        for q in (0..=100).map(|percent| f64::from(percent) / 100.0) {
+            let low =
+                |dist: &Dist| dist.buckets().find(|bucket| Some(bucket.high_ns) >= dist.quantile_ns(q)).unwrap().low_ns;
+            assert!(low(&rough) <= low(&whole) && 3 * low(&rough) >= 2 * low(&whole), "{q}");
+        }
+    }
+
+    #[test]
     fn buckets_and_quantiles_are_those_of_hdrhistogram() {
         for digits in 1..=5 {
             let mut dist = Dist::empty(digits);
