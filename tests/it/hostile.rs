@@ -213,6 +213,47 @@ fn pages() {
     check("a page with two", format!("<html>{mark}{json}</script>{mark}{json}</script></html>"), "");
 }
 
+/// What a page has of its recording: the lengths of three runs of bytes, these, and the JSON; compressed, in letters.
+fn compressed_page(parts: [&[u8]; 3], json: &[u8]) -> String {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+    for bytes in parts.iter().map(|part| (part.len() as u32).to_be_bytes()) {
+        encoder.write_all(&bytes).expect("into memory");
+    }
+    parts.iter().chain([&json]).for_each(|part| encoder.write_all(part).expect("into memory"));
+    let letters: Vec<char> = ('!'..='~').filter(|letter| !"<>&".contains(*letter)).collect();
+    let (mut bits, mut count, mut text) = (0u32, 0, String::new());
+    for byte in encoder.finish().expect("into memory").into_iter().chain([0; 2]) {
+        bits |= u32::from(byte) << count;
+        count += 8;
+        if count >= 13 {
+            let pair = (bits & 0x1fff) as usize;
+            text.extend([letters[pair / 91], letters[pair % 91]]);
+            (bits, count) = (bits >> 13, count - 13);
+        }
+    }
+    format!("<html><script type=\"application/zlib\" id=\"recording\">{text}</script></html>")
+}
+
+#[test]
+fn compressed_pages() {
+    let json = recording();
+    let none: [&[u8]; 3] = [&[]; 3];
+    let blanks = vec![b' '; 300 << 20];
+    check("a page of blanks", compressed_page(none, &blanks), MORE_THAN_TEXT);
+    check("a page of histograms", compressed_page([&blanks, &[], &[]], json.as_bytes()), MORE_THAN_TEXT);
+    let (most, blank) = (vec![b' '; 15 << 20], vec![b' '; 200 << 20]);
+    check("a page of fewer histograms", compressed_page([&most, &[], &[]], &blank), MORE_THAN_TEXT);
+    check("a page without histograms", compressed_page(none, json.as_bytes()), "the histogram ends early");
+    let runs = of_runs(40 * MIB as usize, "\"errors\":[]", "\"errors\":[]");
+    let (heads, gaps, counts) = ([3, 1].repeat(1 << 20), [100].repeat(1 << 20), [1].repeat(1 << 20));
+    check("a page of many runs", compressed_page([&heads, &gaps, &counts], runs.as_bytes()), MORE_THAN_TEXT);
+    let one = compressed_page([&heads, &gaps, &counts], json.as_bytes());
+    check("a page of one run", one, "");
+    let page = compressed_page(none, json.as_bytes());
+    check("a page of other bytes", page.replace("</script>", "&</script>"), "cannot be inflated");
+    check("a page that ends early", &page[..page.len() / 2], "it ends before its first run");
+}
+
 /// So much text of elements, one after the other.
 fn text_of(size: usize, element: impl Fn(usize) -> String) -> String {
     let mut text = String::with_capacity(size + 4_096);

@@ -3,6 +3,7 @@
 //! Only buckets that hold something are kept: a recording has hundreds of distributions, most of them nearly empty, and a whole
 //! histogram takes a quarter of a megabyte. Those that were read are kept packed, as they seldom change.
 
+pub(crate) mod apart;
 pub mod blob;
 mod packed;
 
@@ -163,6 +164,17 @@ impl Dist {
         values
     }
 
+    /// The same values in two buckets for each doubling, each counted at the lower end of its bucket.
+    pub(crate) fn rough(&self) -> Dist {
+        let mut rough = Dist::empty(1);
+        for bucket in self.buckets() {
+            let shift = bucket.low_ns.max(1).ilog2().saturating_sub(1);
+            rough.put(bucket.low_ns >> shift << shift, bucket.count);
+        }
+        rough.add_rest(self);
+        rough
+    }
+
     /// Significant digits of a bucket's values.
     pub fn digits(&self) -> u8 {
         self.digits
@@ -299,6 +311,20 @@ mod tests {
         let mut power = fastrand::Rng::with_seed(8);
         let random = std::iter::repeat_with(move || random.u64(1..=1 << power.u32(1..42))).take(5_000);
         edges.chain(random).chain([MAX_NS]).filter(|ns| (1..=MAX_NS).contains(ns)).collect()
+    }
+
+    #[test]
+    fn what_is_rough_is_within_half_of_what_it_was() {
+        let mut whole = Dist::empty(3);
+        values().into_iter().for_each(|ns| whole.record(ns));
+        let rough = whole.rough();
+        assert_eq!((rough.count(), rough.sum_ns, rough.max_ns), (whole.count(), whole.sum_ns, whole.max_ns));
+        assert!(rough.buckets().count() <= 2 * 42, "{}", rough.buckets().count());
+        for q in (0..=100).map(|percent| f64::from(percent) / 100.0) {
+            let low =
+                |dist: &Dist| dist.buckets().find(|bucket| Some(bucket.high_ns) >= dist.quantile_ns(q)).unwrap().low_ns;
+            assert!(low(&rough) <= low(&whole) && 3 * low(&rough) >= 2 * low(&whole), "{q}");
+        }
     }
 
     #[test]

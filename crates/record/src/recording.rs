@@ -4,7 +4,9 @@
 //! made at any time, of any recording. What is not known is `None`, never 0. [`wire`] is its JSON twin.
 
 mod cause;
+mod letters;
 mod merge;
+pub(crate) mod paged;
 pub mod read;
 mod seen;
 pub(crate) mod shared;

@@ -126,7 +126,7 @@ const WINDOW: u64 = 1 << 14;
 
 // Inlined: it is done for each bucket of each line of a log, and this crate is built for its size.
 #[inline(always)]
-fn write(bytes: &mut Vec<u8>, mut number: u64) {
+pub(super) fn write(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         bytes.push(number as u8 | 0x80);
         number >>= 7;

@@ -13,6 +13,7 @@ use super::shared::sharing;
 use super::wire;
 use super::wire::bounded::within;
 use super::{Dist, Recording, Run};
+use crate::dist::apart::Histograms;
 
 /// No sum of durations in a recording reaches it: 146 years.
 const MOST: u128 = 1 << 62;
@@ -96,34 +97,92 @@ impl From<io::Error> for ReadError {
     }
 }
 
-/// Reads the recording that begins at byte `start` of a file. A file that ends early gives the runs that are whole, if there are any,
-/// without findings and gates.
+/// Where a recording is read from, from its beginning, more than once if need be.
+pub(crate) trait Source {
+    /// Its JSON.
+    type Reader<'a>: BufRead
+    where
+        Self: 'a;
+
+    /// Bytes that the whole file has.
+    fn length(&self) -> u64;
+
+    /// The JSON from its beginning, and the histograms that stand apart from it, if they do.
+    fn open(&mut self) -> Result<(Self::Reader<'_>, Option<Histograms>), ReadError>;
+}
+
+/// A file in which a recording's JSON begins at a byte.
+pub(crate) struct Plain<'f, F> {
+    file: &'f mut F,
+    start: u64,
+    length: u64,
+}
+
+impl<F: BufRead + Seek> Plain<'_, F> {
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn at(file: &mut F, start: u64) -> io::Result<Plain<'_, F>> {
+        let length = file.seek(SeekFrom::End(0))?;
+        Ok(Plain { file, start, length })
+    }
+}
+
+impl<F: BufRead + Seek> Source for Plain<'_, F> {
+    type Reader<'a>
+        = &'a mut F
+    where
+        Self: 'a;
+
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn open(&mut self) -> Result<(&mut F, Option<Histograms>), ReadError> {
+        self.file.seek(SeekFrom::Start(self.start))?;
+        Ok((self.file, None))
+    }
+}
+
+/// Reads a recording. One that ends early gives the runs that are whole, if there are any, without findings and gates.
 ///
 /// # Errors
 /// See [`ReadError`].
-pub(crate) fn read_at(file: &mut (impl BufRead + Seek), start: u64) -> Result<Saved, ReadError> {
-    let length = file.seek(SeekFrom::End(0))?;
-    let room = usize::try_from(FREE + length).unwrap_or(usize::MAX);
-    file.seek(SeekFrom::Start(start))?;
-    let texts = BufReader::with_capacity(64 << 10, Texts::of(&mut *file));
-    let (recording, is_torn) = match within(room, || sharing(length, || wire::from_json(texts))) {
-        Ok(recording) => (recording, false),
+pub(crate) fn read_from(source: &mut impl Source) -> Result<Saved, ReadError> {
+    let length = source.length();
+    let (mut reader, histograms) = source.open()?;
+    let is_apart = histograms.is_some();
+    let (recording, is_torn) = match of_json(&mut reader, histograms, length) {
+        Ok(recording) => {
+            // Whether what was compressed is what comes out is told at its end.
+            if is_apart {
+                io::copy(&mut reader, &mut io::sink()).map_err(|error| ReadError::Format(error.to_string()))?;
+            }
+            (recording, false)
+        }
         Err(error) if error.io_error_kind() == Some(io::ErrorKind::InvalidData) => {
             return Err(ReadError::Format(io::Error::from(error).to_string()));
         }
         Err(error) if error.is_io() => return Err(ReadError::Io(error.into())),
         Err(error) if error.is_eof() => {
-            file.seek(SeekFrom::Start(start))?;
-            let whole = whole_runs(file)?.ok_or(ReadError::Torn)?;
-            file.seek(SeekFrom::Start(start))?;
-            let closed = (&mut *file).take(whole).chain(&b"],\"findings\":[],\"gates\":[]}"[..]);
-            let closed = BufReader::with_capacity(64 << 10, closed);
-            (within(room, || sharing(length, || wire::from_json(closed))).map_err(format_error)?, true)
+            drop(reader);
+            let whole = whole_runs(&mut source.open()?.0)?.ok_or(ReadError::Torn)?;
+            let (reader, histograms) = source.open()?;
+            let closed = reader.take(whole).chain(&b"],\"findings\":[],\"gates\":[]}"[..]);
+            (of_json(closed, histograms, length).map_err(format_error)?, true)
         }
         Err(error) => return Err(format_error(error)),
     };
     check(&recording).map_err(ReadError::Impossible)?;
     Ok(Saved { recording, is_torn })
+}
+
+/// Reads JSON of a file of so many bytes.
+fn of_json(json: impl Read, histograms: Option<Histograms>, length: u64) -> serde_json::Result<Recording> {
+    let taken: usize = histograms.iter().flat_map(Histograms::parts).map(<[u8]>::len).sum();
+    let room = usize::try_from(FREE + length).unwrap_or(usize::MAX).saturating_sub(taken);
+    let texts = BufReader::with_capacity(64 << 10, Texts::of(json));
+    let read = || within(room, || sharing(length, || wire::from_json(texts)));
+    wire::apart(histograms, read).0
 }
 
 pub(crate) fn format_error(error: serde_json::Error) -> ReadError {

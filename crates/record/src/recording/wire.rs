@@ -69,6 +69,11 @@
 //! A line without its newline is left out, and one with another key is passed over and counted. Of a run without `end`, what was counted is
 //! told up to the last interval, and what was not written since is `null`.
 //!
+//! # In a page
+//!
+//! A page that `--html` writes has the document compressed, with its histograms apart from it and without the figures that follow from
+//! them: that form is pollscope's own, and may change. `pollscope report page.html --format json` gives the document.
+//!
 //! # Version 1
 //!
 //! `mode`, `round` and `runtime` are now in `subject` and `group`, `interrupted` in `ended` and `ended_why`, and what a slow poll's
@@ -97,6 +102,7 @@ mod v2;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use dist::apart;
 pub(crate) use v2::{WithoutLists, WrittenPoll};
 
 /// The format's name and version: the value of the key `schema`.

@@ -7,6 +7,7 @@ mod answer;
 mod blame;
 mod busy;
 mod chart;
+mod drawn;
 mod flame;
 mod frames;
 mod heat;
@@ -33,8 +34,8 @@ use crate::escape::escape;
 use crate::recording::Recording;
 use island::Island;
 
-/// What a page's recording stands behind.
-pub const PAGE_MARK: &str = "<script type=\"application/json\" id=\"recording\">";
+/// What a page's recording stands behind; it is no script.
+pub const PAGE_MARK: &str = "<script type=\"application/zlib\" id=\"recording\">";
 /// The chart library's first: the page has the last word.
 const STYLES: [&str; 2] = [include_str!("html/vendor/uplot.min.css"), include_str!("html/page.css")];
 const SCRIPTS: [&str; 4] = [
@@ -69,7 +70,7 @@ const LICENSE: &str = concat!(
 /// The page of a recording.
 ///
 /// # Errors
-/// When a histogram cannot be encoded: one of its counts is 2⁶³ or more.
+/// When it cannot be written as JSON.
 pub fn render(recording: &Recording) -> serde_json::Result<String> {
     let island = Island::of(recording)?;
     let page = Page { recording, modes: by_group(&recording.runs), island: &island };
@@ -83,12 +84,18 @@ pub fn render(recording: &Recording) -> serde_json::Result<String> {
         title { (title) }
         @for style in STYLES { style { (PreEscaped(style)) } }
     };
-    let (doctype, head, body) = (DOCTYPE.into_string(), head.into_string(), escape(&body));
-    let data = &island.json;
+    let (doctype, head, body) = (DOCTYPE.into_string(), head.into_string(), closed_short(&escape(&body)));
+    let (data, drawn_mark, drawn) = (&island.recording, drawn::MARK, &island.drawn.json);
     let scripts = SCRIPTS.map(|script| format!("<script>{script}</script>\n")).concat();
     Ok(format!(
-        "{doctype}<html lang=\"en\"><head>{head}</head><body>{body}\n{PAGE_MARK}{data}</script>\n{LICENSE}\n{scripts}</body></html>\n"
+        "{doctype}<html lang=\"en\"><head>{head}</head><body>{body}\n{PAGE_MARK}{data}</script>\n{drawn_mark}{drawn}</script>\n{LICENSE}\n\
+         {scripts}</body></html>\n"
     ))
+}
+
+/// Elements of drawings without content, which there are many of, take less room so. In texts, quotes are spelled out.
+fn closed_short(body: &str) -> String {
+    ["path", "rect", "use"].iter().fold(body.to_owned(), |body, name| body.replace(&format!("\"></{name}>"), "\"/>"))
 }
 
 /// What every section is made from.

@@ -1,11 +1,36 @@
-//! A distribution in the JSON: its figures, for those who read JSON, and the histogram, from which they come.
+//! A distribution in the JSON: its figures, for those who read JSON, and the histogram, from which they come. Where histograms stand
+//! apart, only what they do not tell is in the JSON.
+
+use std::cell::RefCell;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use super::bounded;
+use crate::dist::apart::Histograms;
 use crate::dist::{Dist, blob};
+
+thread_local! {
+    /// Where histograms are put and taken from when they stand apart: serde passes nothing down to where they are written and read.
+    static APART: RefCell<Option<Histograms>> = const { RefCell::new(None) };
+}
+
+/// Writes or reads with histograms that stand apart, or with each in its place where there are none; gives back what they are then.
+pub(crate) fn apart<T>(histograms: Option<Histograms>, of: impl FnOnce() -> T) -> (T, Option<Histograms>) {
+    let before = APART.replace(histograms);
+    let done = of();
+    (done, APART.replace(before))
+}
+
+/// What a histogram that stands apart does not tell.
+#[derive(Serialize, Deserialize)]
+struct Rest {
+    min_ns: Option<u64>,
+    max_ns: Option<u64>,
+    sum_ns: u64,
+    clamped: u64,
+}
 
 #[derive(Serialize)]
 struct Written {
@@ -37,6 +62,11 @@ struct Read {
 
 impl Serialize for Dist {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let is_apart = APART.with_borrow_mut(|apart| apart.as_mut().map(|histograms| histograms.put(self)).is_some());
+        if is_apart {
+            let Dist { min_ns, max_ns, sum_ns, clamped, .. } = *self;
+            return Rest { min_ns, max_ns, sum_ns, clamped }.serialize(serializer);
+        }
         let bytes = blob::encode(self).map_err(ser::Error::custom)?;
         let written = Written {
             count: self.count(),
@@ -57,6 +87,9 @@ impl Serialize for Dist {
 
 impl<'de> Deserialize<'de> for Dist {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Dist, D::Error> {
+        if APART.with_borrow(Option::is_some) {
+            return Rest::deserialize(deserializer)?.dist().map_err(de::Error::custom);
+        }
         Read::deserialize(deserializer)?.dist().map_err(de::Error::custom)
     }
 }
@@ -64,14 +97,29 @@ impl<'de> Deserialize<'de> for Dist {
 impl Read {
     fn dist(self) -> Result<Dist, String> {
         let bytes = BASE64_STANDARD.decode(self.histogram).map_err(|_| "a histogram is not base64".to_owned())?;
-        let mut dist = blob::decode_at_most(&bytes, bounded::left()).map_err(|error| error.to_string())?;
-        bounded::take_allocation::<de::value::Error>(dist.size()).map_err(|error| error.to_string())?;
+        let dist = blob::decode_at_most(&bytes, bounded::left()).map_err(|error| error.to_string())?;
         let count = dist.count();
         if count != self.count {
             return Err(format!("a distribution's count is {}, and its histogram holds {count}", self.count));
         }
+        let Read { min_ns, max_ns, sum_ns, clamped, .. } = self;
+        Rest { min_ns, max_ns, sum_ns, clamped }.of(dist)
+    }
+}
+
+impl Rest {
+    fn dist(self) -> Result<Dist, String> {
+        let next = |apart: &mut Option<Histograms>| apart.as_mut().map(|histograms| histograms.take(bounded::left()));
+        let dist = APART.with_borrow_mut(next).ok_or("it has no histograms")?;
+        self.of(dist.map_err(|error| error.to_string())?)
+    }
+
+    /// With its histogram.
+    fn of(self, mut dist: Dist) -> Result<Dist, String> {
+        bounded::take_allocation::<de::value::Error>(dist.size()).map_err(|error| error.to_string())?;
+        let has_some = dist.count() > 0;
         // No more is asked: what was read while it was written can have a value and not yet its extreme.
-        if self.min_ns.is_some() != (count > 0) || self.max_ns.is_some() != (count > 0) || self.min_ns > self.max_ns {
+        if self.min_ns.is_some() != has_some || self.max_ns.is_some() != has_some || self.min_ns > self.max_ns {
             return Err("a distribution's minimum and maximum cannot be".to_owned());
         }
         (dist.min_ns, dist.max_ns, dist.sum_ns, dist.clamped) = (self.min_ns, self.max_ns, self.sum_ns, self.clamped);

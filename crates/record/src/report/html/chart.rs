@@ -3,6 +3,8 @@
 //! All are drawn 520 units wide, so that two stand side by side on a desk and one fits a telephone. Each axis has a title. That of
 //! the vertical one is above it: there it takes no room from the plot, and is read without turning one's head.
 
+use std::ops::Range;
+
 use maud::{Markup, html};
 
 use super::Page;
@@ -20,6 +22,90 @@ pub(super) const RIGHT: f64 = WIDTH - 12.0;
 pub(super) fn at(units: f64) -> String {
     let text = format!("{units:.1}");
     text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+}
+
+/// A path that is written as steps from one corner to the next: shorter than where each is, and to the same tenths, which do not add up.
+#[derive(Debug)]
+pub(super) struct Steps {
+    d: String,
+    /// Where it is, in tenths.
+    at: (i64, i64),
+}
+
+impl Steps {
+    pub(super) const fn new() -> Steps {
+        Steps { d: String::new(), at: (0, 0) }
+    }
+
+    /// Goes to a corner without a line.
+    pub(super) fn go(&mut self, x: f64, y: f64) {
+        self.step("m", x, y);
+    }
+
+    /// Draws a line to a corner.
+    pub(super) fn line(&mut self, x: f64, y: f64) {
+        let (dx, dy) = self.steps(x, y);
+        match (dx, dy) {
+            (_, 0) => self.write("h", &[dx]),
+            (0, _) => self.write("v", &[dy]),
+            _ => return self.step("l", x, y),
+        }
+        self.at = (self.at.0 + dx, self.at.1 + dy);
+    }
+
+    /// All corners, one after the other, and back to the first.
+    pub(super) fn polygon(&mut self, corners: impl Iterator<Item = (f64, f64)>) {
+        let mut start = None;
+        for (x, y) in corners {
+            if start.is_some() {
+                self.line(x, y)
+            } else {
+                self.go(x, y)
+            }
+            start = start.or(Some(self.at));
+        }
+        self.close(start.unwrap_or_default());
+    }
+
+    fn close(&mut self, start: (i64, i64)) {
+        self.d.push('z');
+        self.at = start;
+    }
+
+    fn step(&mut self, kind: &str, x: f64, y: f64) {
+        let (dx, dy) = self.steps(x, y);
+        self.write(kind, &[dx, dy]);
+        self.at = (self.at.0 + dx, self.at.1 + dy);
+    }
+
+    fn steps(&self, x: f64, y: f64) -> (i64, i64) {
+        let [x, y] = [x, y].map(|units| (units * 10.0).round() as i64);
+        (x - self.at.0, y - self.at.1)
+    }
+
+    fn write(&mut self, kind: &str, tenths: &[i64]) {
+        self.d += kind;
+        for (place, tenths) in tenths.iter().enumerate() {
+            if place > 0 && *tenths >= 0 {
+                self.d.push(' ');
+            }
+            let sign = if *tenths < 0 { "-" } else { "" };
+            self.d += &match (tenths.unsigned_abs() / 10, tenths.unsigned_abs() % 10) {
+                (units, 0) => format!("{sign}{units}"),
+                (0, tenth) => format!("{sign}.{tenth}"),
+                (units, tenth) => format!("{sign}{units}.{tenth}"),
+            };
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.d.is_empty()
+    }
+
+    /// As SVG takes it.
+    pub(super) fn d(self) -> String {
+        self.d
+    }
 }
 
 /// A share as SVG takes it, without the zeros that say nothing.
@@ -58,6 +144,11 @@ impl Log {
         Log { low, high: (above.ilog10() + 1).max(low + 1), from, to }
     }
 
+    /// The powers of ten from one end to the other.
+    pub(super) fn decades(&self) -> Range<u32> {
+        self.low..self.high
+    }
+
     /// The coordinate of a value; of one beyond the ends, the end.
     pub(super) fn place(&self, value: f64) -> f64 {
         let share = (value.max(1.0).log10() - f64::from(self.low)) / f64::from(self.high - self.low);
@@ -82,10 +173,12 @@ impl Log {
 
 /// Lines across the plot with the durations that they stand for.
 pub(super) fn duration_axis(scale: &Log, most: u32) -> Markup {
+    let ticks: Vec<(u64, f64)> = scale.ticks(most).collect();
+    let lines = ticks.iter().map(|(_, y)| format!("M{} {}H{}", at(LEFT), at(*y), at(RIGHT)));
     html! {
-        @for (ns, y) in scale.ticks(most) {
-            path.grid d={ "M" (at(LEFT)) " " (at(y)) "H" (at(RIGHT)) } {}
-            text x=(at(LEFT - 6.0)) y=(at(y + 4.0)) text-anchor="end" { (format_round_ns(ns)) }
+        path.grid d=(lines.collect::<String>()) {}
+        g text-anchor="end" {
+            @for (ns, y) in &ticks { text x=(at(LEFT - 6.0)) y=(at(y + 4.0)) { (format_round_ns(*ns)) } }
         }
     }
 }
@@ -116,10 +209,10 @@ impl Time {
     pub(super) fn axis(&self, y: f64) -> Markup {
         let step = self.step_ns();
         let moments: Vec<u64> = (0..=5).map(|i| i * step).take_while(|ns| *ns <= self.end_ns).collect();
+        let ticks: String = moments.iter().map(|ns| format!("M{} {}v4", at(self.place(*ns)), at(y))).collect();
         html! {
-            path.axis d={ "M" (at(LEFT)) " " (at(y)) "H" (at(RIGHT)) } {}
+            path.axis d={ "M" (at(LEFT)) " " (at(y)) "H" (at(RIGHT)) (ticks) } {}
             @for ns in moments {
-                path.axis d={ "M" (at(self.place(ns))) " " (at(y)) "v4" } {}
                 text x=(at(self.place(ns))) y=(at(y + 19.0)) text-anchor=(self.anchor(ns)) {
                     (seconds(ns))
                 }
@@ -207,15 +300,32 @@ const MARKS: [&[(i8, i8)]; 10] = [
 pub(super) fn mark(mode: usize, is_thin: bool, x: f64, y: f64) -> Markup {
     let size = if is_thin { 0.3 } else { 0.5 };
     let corners = MARKS[mode % MARKS.len()].iter();
-    let corners: Vec<String> = corners
-        .map(|(right, down)| format!("{} {}", at(x + f64::from(*right) * size), at(y + f64::from(*down) * size)))
-        .collect();
-    html! { path.mark.(class(mode)) d={ "M" (corners.join("L")) "z" } {} }
+    let mut steps = Steps::new();
+    steps.polygon(corners.map(|(right, down)| (x + f64::from(*right) * size, y + f64::from(*down) * size)));
+    html! { path.mark.(class(mode)) d=(steps.d()) {} }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_of_steps_ends_where_its_last_corner_is() {
+        let mut steps = Steps::new();
+        steps.polygon([(10.0, 20.04), (13.25, 20.04), (13.25, 25.04), (10.0, 25.04)].into_iter());
+        steps.go(0.0, 0.3);
+        // What is rounded away from each does not add up.
+        (1..=20).for_each(|i| steps.line(f64::from(i) * 0.11, 0.3));
+        steps.line(2.2, -7.0);
+        steps.line(3.3, -7.5);
+        let d = steps.d();
+        let (rectangle, line) = d.split_once('z').unwrap();
+        assert_eq!(rectangle, "m10 20h3.3v5h-3.3");
+        assert!(line.starts_with("m-10-19.7h.1h.1"), "{line}");
+        let steps = line.split_once('v').unwrap().0.split('h').skip(1).map(|step| step.parse::<f64>().unwrap());
+        assert_eq!((steps.sum::<f64>() * 10.0).round(), 22.0);
+        assert!(line.ends_with("v-7.3l1.1-.5"), "{line}");
+    }
 
     #[test]
     fn a_scale_ends_with_whole_decades_and_shows_nothing_beyond() {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use maud::{Markup, html};
 
 use super::Page;
-use super::chart::{LEFT, Log, RIGHT, Time, at, figure, title_y};
+use super::chart::{LEFT, Log, RIGHT, Steps, Time, at, figure, title_y};
 use super::table::class;
 use super::text::name;
 use crate::by_group::ByGroup;
@@ -16,7 +16,7 @@ use crate::units::{format_count, format_round_ns};
 /// Columns, unless there are fewer intervals.
 const COLUMNS: u64 = 64;
 /// Rows a decade of durations.
-const ROWS: f64 = 4.0;
+const ROWS: u32 = 4;
 const TOP: f64 = 30.0;
 const BOTTOM: f64 = 236.0;
 /// Shades: each stands for ten times as many polls as the one before.
@@ -47,13 +47,16 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
 }
 
 fn map(index: usize, mode: &ByGroup, scale: &Log, time: &Time, columns: u64) -> Markup {
-    let width = (RIGHT - LEFT) / columns as f64;
-    // One outline a shade: a page of thousands of rectangles would be slow.
-    let mut outlines = [const { String::new() }; SHADES.len()];
+    let lowest = scale.decades().start * ROWS;
+    let rows = scale.decades().end * ROWS - lowest;
+    let (width, height) = ((RIGHT - LEFT) / columns as f64, (BOTTOM - TOP) / f64::from(rows));
+    // Lines as wide as a column, in columns and rows, and one path a shade: a page of thousands of rectangles would be slow.
+    let grid = format!("translate({} {}) scale({width:.3} -{height:.3})", at(LEFT + width / 2.0), at(BOTTOM));
+    let mut lines = [const { Steps::new() }; SHADES.len()];
     for (shade, column, rows) in blocks(&cells(mode, time, columns)) {
-        let [bottom, top] = [rows.start, rows.end].map(|row| scale.place(10f64.powf(f64::from(row) / ROWS)));
-        let (x, width) = (at(LEFT + width * column as f64), at(width));
-        outlines[shade] += &format!("M{x} {}h{width}v{}h-{width}z", at(top), at((bottom - top).max(1.0)));
+        let [from, to] = [rows.start.max(lowest), rows.end.max(lowest + 1)].map(|row| f64::from(row - lowest));
+        lines[shade].go(column as f64, from);
+        lines[shade].line(column as f64, to);
     }
     let threshold = scale.within(mode.threshold_ns());
     let content = html! {
@@ -61,8 +64,10 @@ fn map(index: usize, mode: &ByGroup, scale: &Log, time: &Time, columns: u64) -> 
         @for (ns, y) in scale.ticks(5) {
             text x=(at(LEFT - 6.0)) y=(at(y + 4.0)) text-anchor="end" { (format_round_ns(ns)) }
         }
-        @for (shade, outline) in SHADES.iter().zip(&outlines).filter(|(_, outline)| !outline.is_empty()) {
-            path.(*shade) d=(outline) {}
+        g transform=(grid) {
+            @for (shade, lines) in SHADES.iter().zip(lines).filter(|(_, lines)| !lines.is_empty()) {
+                path.(*shade) d=(lines.d()) {}
+            }
         }
         @if let Some(y) = threshold {
             path.threshold d={ "M" (at(LEFT)) " " (at(y)) "H" (at(RIGHT)) } { title { "slow: " (format_round_ns(mode.threshold_ns())) } }
@@ -81,7 +86,7 @@ fn cells(mode: &ByGroup, time: &Time, columns: u64) -> BTreeMap<(u64, u32), u64>
         let column = u128::from(interval.start_ns) * u128::from(columns) / u128::from(time.end_ns());
         let column = (column as u64).min(columns - 1);
         for bucket in interval.polls.iter().flat_map(Dist::buckets) {
-            let row = ((bucket.low_ns.max(1) as f64).log10() * ROWS).floor() as u32;
+            let row = ((bucket.low_ns.max(1) as f64).log10() * f64::from(ROWS)).floor() as u32;
             *cells.entry((column, row)).or_insert(0u64) += bucket.count;
         }
     }

@@ -1,36 +1,33 @@
-//! The recording within the page: as `--json` writes it, so that `pollscope report` reads a page as it reads a file.
+//! What a page has beside what it shows: the recording, which `pollscope report` reads from it as from a file, and what its scripts draw.
 //!
-//! A page of many slow polls or of a long run would be too big to open, so not all of it is there: see `size_limit`. What was left out is
-//! counted in the recording itself, and said on the page.
+//! A page of many slow polls or of a long run would be too big to open, so not all of the recording is there: see `size_limit`. What
+//! was left out is counted in the recording itself, and said on the page.
 
-use super::size_limit::{LeftOut, fit};
-use crate::recording::{Recording, Run, wire};
+use super::drawn::Drawn;
+use super::size_limit::{Histograms, LeftOut, fit};
+use crate::recording::{Recording, paged};
 use crate::units::{format_count, plural};
 
 /// The data of a page.
 pub(super) struct Island {
-    /// JSON that cannot end its element.
-    pub(super) json: String,
+    /// The recording, in letters that cannot end its element.
+    pub(super) recording: String,
+    pub(super) drawn: Drawn,
     left_out: LeftOut,
 }
 
 impl Island {
     /// # Errors
-    /// When a histogram cannot be encoded.
+    /// When it cannot be written as JSON.
     pub(super) fn of(recording: &Recording) -> serde_json::Result<Island> {
         let left_out = fit(recording);
-        let json = inert(&wire::to_compact_json(left_out.recording.as_ref().unwrap_or(recording))?);
-        Ok(Island { json, left_out })
-    }
-
-    /// The runs that are in the page.
-    pub(super) fn runs<'a>(&'a self, recording: &'a Recording) -> &'a [Run] {
-        &self.left_out.recording.as_ref().unwrap_or(recording).runs
+        let drawn = Drawn::of(&recording.runs)?;
+        Ok(Island { recording: paged::write(left_out.recording.as_ref().unwrap_or(recording))?, drawn, left_out })
     }
 
     /// What is in the page.
     pub(super) fn sentence(&self) -> String {
-        let LeftOut { stacks, slow_polls, intervals_joined, .. } = self.left_out;
+        let LeftOut { stacks, slow_polls, ref intervals, .. } = self.left_out;
         let mut text = "The recording is in this page: pollscope report reads it back.".to_owned();
         if stacks > 0 {
             text += &format!(
@@ -45,25 +42,23 @@ impl Island {
             );
         }
         if stacks + slow_polls > 0 {
-            text += " All were counted, and the tables and drawings above are made from all; the timeline that zooms is made from that data.";
+            text += " All were counted, and the tables and drawings above are made from all.";
         }
-        if intervals_joined > 1 {
-            text += &format!(" Every {} intervals in a row became one.", format_count(intervals_joined as u64));
+        if self.drawn.slow_polls_left_out > 0 {
+            let left_out = plural(self.drawn.slow_polls_left_out, "shorter slow poll");
+            text += &format!(" The timeline that zooms is without {left_out}.");
+        }
+        let histograms = match intervals.histograms {
+            Histograms::Whole => None,
+            Histograms::Digits(digits) => Some(format!("have {} at most", plural(digits.into(), "significant digit"))),
+            Histograms::Rough => Some("are rough, with two buckets for each doubling".to_owned()),
+        };
+        if let Some(histograms) = histograms {
+            text += &format!(" To keep the page small, the histograms of intervals {histograms} in that data.");
+        }
+        if intervals.joined > 1 {
+            text += &format!(" Every {} intervals in a row became one.", format_count(intervals.joined as u64));
         }
         text
     }
-}
-
-/// JSON in which nothing means anything to HTML: such characters occur only within its texts, where `\u003c` is as good.
-fn inert(json: &str) -> String {
-    let mut out = String::with_capacity(json.len() + json.len() / 16);
-    for c in json.chars() {
-        match c {
-            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\u{7f}'..='\u{9f}' => {
-                out += &format!("\\u{:04x}", u32::from(c))
-            }
-            _ => out.push(c),
-        }
-    }
-    out
 }

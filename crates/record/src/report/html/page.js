@@ -57,11 +57,11 @@
 
   // Spinners: when a run's loop was not free, in milliseconds since its start.
   const stops = (run) => {
-    const slow = run.slow_polls.map((poll) => [poll.start_ns / 1e6, (poll.start_ns + poll.duration_ns) / 1e6]);
-    const starts = run.intervals.map((interval) => interval.start_ns / 1e6);
-    run.intervals.forEach((interval, i) => {
-      const [from, to] = [starts[i], i + 1 < starts.length ? starts[i + 1] : run.elapsed_ns / 1e6];
-      const worst = interval.lag && interval.lag.max_ns ? interval.lag.max_ns / 1e6 : 0;
+    const slow = run.slow.map(([start, ns]) => [start / 1e6, (start + ns) / 1e6]);
+    const starts = run.starts.map((start) => start / 1e6);
+    starts.forEach((from, i) => {
+      const to = i + 1 < starts.length ? starts[i + 1] : run.elapsed_ns / 1e6;
+      const worst = run.lags[i] ? run.lags[i] / 1e6 : 0;
       if (worst > 0 && !slow.some(([start, end]) => start < to && end > from)) slow.push([from, Math.min(from + worst, to)]);
     });
     slow.sort((a, b) => a[0] - b[0]);
@@ -86,11 +86,10 @@
   const figures = [...document.querySelectorAll(".spin")];
   const button = document.getElementById("replay");
   if (!figures.length || !button) return;
-  const island = document.getElementById("recording");
-  let recording = null;
+  let drawn = null;
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const spinner = (figure) => {
-    const run = recording.runs[Number(figure.dataset.run)];
+    const run = drawn.runs[Number(figure.dataset.run)];
     return run && { figure, end: run.elapsed_ns / 1e6, stops: stops(run) };
   };
   const show = ({ figure, end, stops }, ms) => {
@@ -103,7 +102,7 @@
   };
   let frame = 0;
   button.addEventListener("click", () => {
-    recording = recording || JSON.parse(island.textContent);
+    drawn = drawn || JSON.parse(document.getElementById("drawn").textContent);
     const spinners = figures.map(spinner).filter(Boolean);
     const end = Math.max(...spinners.map((one) => one.end));
     cancelAnimationFrame(frame);

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::Page;
-use super::chart::{LEFT, Log, RIGHT, at, duration_axis, figure, mark, sample, title_x, title_y};
+use super::chart::{LEFT, Log, RIGHT, Steps, at, duration_axis, figure, mark, sample, title_x, title_y};
 use super::table::class;
 use super::text::name;
 use crate::by_group::ByGroup;
@@ -143,18 +143,21 @@ fn place(dist: &Dist, point: u32, x: &Log, y: &Log) -> Option<(f64, f64)> {
 
 /// From the minimum to the maximum, which is one case in all.
 fn line(dist: &Dist, x: &Log, y: &Log) -> String {
-    let mut d = String::new();
+    let mut steps = Steps::new();
     let mut before = None;
     for point in 0..=POINTS {
         let Some((x, y)) = place(dist, point, x, y) else { continue };
-        let (x, y) = (at(x), at(y));
+        let shown = at(y);
         match &before {
-            None => d += &format!("M{x} {y}"),
+            None => steps.go(x, y),
             // A level stretch is one piece; a step up has its corner.
-            Some(same) if *same == y && point < POINTS => continue,
-            Some(_) => d += &format!("H{x}V{y}"),
+            Some((_, same)) if *same == shown && point < POINTS => continue,
+            Some((level, _)) => {
+                steps.line(x, *level);
+                steps.line(x, y);
+            }
         }
-        before = Some(y);
+        before = Some((y, shown));
     }
-    d
+    steps.d()
 }

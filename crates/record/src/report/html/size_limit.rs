@@ -1,22 +1,27 @@
-//! What of a recording is in its page, when all of it would be too much: fewer stacks, fewer slow polls, fewer intervals.
+//! What of a recording is in its page, when all of it would be too much: fewer stacks, fewer slow polls, coarser intervals.
 
+use std::collections::BTreeSet;
 use std::ops::Deref;
 
 use super::longest::longest;
-use crate::recording::{Frame, Interval, Recording, Run, SlowPoll};
+use crate::recording::{Dist, Frame, Interval, Recording, Run, SlowPoll};
 use crate::units::plural;
 
-/// Bytes of JSON a run up to which all slow polls are in a page as they are: a page of two runs, as scenarios have them, is to take
-/// 400 KB at most.
+/// Bytes of JSON a run up to which all slow polls are in a page as they are.
 const ALL_SLOW_POLLS: usize = 50_000;
-/// Bytes that they may take in all.
-const SLOW_POLLS: usize = 3 << 18;
+/// Bytes of JSON that they may take in all: compressed, an eighth of it.
+const SLOW_POLLS: usize = 1 << 19;
 /// The least that one takes.
 const SLOW_POLL: usize = 520;
 /// Intervals that a recording's runs may have in all.
 const INTERVALS: usize = 1_000;
-/// Bytes that those may take.
-const INTERVAL_BYTES: usize = 3 << 19;
+/// Compressed bytes of a recording up to which its intervals may take what its runs leave: so a page of twelve runs of a scenario takes
+/// 400 KB at most.
+const RECORDING: usize = 130_000;
+/// Compressed bytes that intervals may take however much the runs do.
+const INTERVAL_BYTES: usize = 6_000;
+/// Slow polls that scripts show in all.
+const SHOWN: usize = 1_000;
 
 /// What was left out.
 pub(super) struct LeftOut {
@@ -26,15 +31,32 @@ pub(super) struct LeftOut {
     pub(super) stacks: u64,
     /// Slow polls.
     pub(super) slow_polls: u64,
-    /// How many intervals became one; 1 when all are there.
-    pub(super) intervals_joined: usize,
+    pub(super) intervals: Coarser,
+}
+
+/// What became of the intervals' histograms. Whatever that is, their count, bounds and sum stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Histograms {
+    Whole,
+    /// They have so many at most.
+    Digits(u8),
+    /// Two buckets for each doubling.
+    Rough,
+}
+
+/// How intervals were made smaller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Coarser {
+    pub(super) histograms: Histograms,
+    /// How many became one; 1 when all are there.
+    pub(super) joined: usize,
 }
 
 pub(super) fn fit(recording: &Recording) -> LeftOut {
     let kept = kept(&recording.runs);
-    let (intervals_joined, intervals) = joined_to_fit(&recording.runs);
-    let mut left_out = LeftOut { recording: None, stacks: 0, slow_polls: 0, intervals_joined };
-    if kept.is_none() && intervals_joined == 1 {
+    let (coarser, intervals) = intervals_that_fit(&recording.runs);
+    let mut left_out = LeftOut { recording: None, stacks: 0, slow_polls: 0, intervals: coarser };
+    if kept.is_none() && coarser == (Coarser { histograms: Histograms::Whole, joined: 1 }) {
         return left_out;
     }
     let mut runs = Vec::new();
@@ -166,23 +188,79 @@ fn length(text: &Option<impl Deref<Target = str>>) -> usize {
     text.as_deref().map_or(4, |text| text.len() + 2)
 }
 
-/// Each run's intervals, put together until they are few and small enough, and how many became one.
-fn joined_to_fit(runs: &[Run]) -> (usize, Vec<Vec<Interval>>) {
-    let count = runs.iter().map(|run| run.intervals.len()).sum::<usize>();
-    let mut size = count.div_ceil(INTERVALS).max(1);
+/// The runs with what scripts show of them: the longest slow polls, and every n intervals as one where they are many.
+pub(super) fn for_scripts(runs: &[Run]) -> Vec<Run> {
+    let shown = longest(places(runs).map(|(poll, place)| (poll.duration_ns, place)), SHOWN);
+    let shown: BTreeSet<(usize, usize)> = shown.into_iter().collect();
+    let size = fewest_joined(runs);
+    let of_run = |(index, run): (usize, &Run)| {
+        let polls = run.slow_polls.iter().enumerate().filter(|(at, _)| shown.contains(&(index, *at)));
+        let slow_polls = polls.map(|(_, poll)| poll.clone()).collect();
+        Run { slow_polls, intervals: joined(&run.intervals, size), ..without_lists(run) }
+    };
+    runs.iter().enumerate().map(of_run).collect()
+}
+
+/// How many intervals have to become one for them to be few.
+fn fewest_joined(runs: &[Run]) -> usize {
+    runs.iter().map(|run| run.intervals.len()).sum::<usize>().div_ceil(INTERVALS).max(1)
+}
+
+/// Each run's intervals, made coarser until they are few and small enough, and how: their histograms first, since all else of them is
+/// then still there.
+fn intervals_that_fit(runs: &[Run]) -> (Coarser, Vec<Vec<Interval>>) {
+    let room = RECORDING.saturating_sub(runs.iter().map(run_size).sum()).max(INTERVAL_BYTES);
+    let all = |Coarser { histograms, joined: size }: Coarser| -> Vec<Vec<Interval>> {
+        let of_run = |run: &Run| joined(&run.intervals, size).into_iter().map(|one| histograms.of(one)).collect();
+        runs.iter().map(of_run).collect()
+    };
+    let most = runs.iter().map(|run| run.intervals.len()).max().unwrap_or_default();
+    let mut coarser = Coarser { histograms: Histograms::Whole, joined: fewest_joined(runs) };
     loop {
-        let all: Vec<Vec<Interval>> = runs.iter().map(|run| joined(&run.intervals, size)).collect();
-        if size >= count || all.iter().flatten().map(interval_size).sum::<usize>() <= INTERVAL_BYTES {
-            return (size, all);
+        let intervals = all(coarser);
+        let is_least = coarser.histograms == Histograms::Rough && coarser.joined >= most;
+        if is_least || intervals.iter().flatten().map(interval_size).sum::<usize>() <= room {
+            return (coarser, intervals);
         }
-        size *= 2;
+        match coarser.histograms {
+            Histograms::Whole => coarser.histograms = Histograms::Digits(2),
+            Histograms::Digits(2) => coarser.histograms = Histograms::Digits(1),
+            Histograms::Digits(_) => coarser.histograms = Histograms::Rough,
+            Histograms::Rough => coarser.joined *= 2,
+        }
     }
 }
 
-/// About how many bytes of JSON an interval takes.
+/// About how many compressed bytes a run takes without its intervals.
+fn run_size(run: &Run) -> usize {
+    let sites = run.known_sites().iter().map(|site| 20 + dist_size(&site.polls));
+    let polls = run.slow_polls.iter().map(|poll| size(poll) / 8);
+    500 + run.dists().map(dist_size).chain(sites).chain(polls).sum::<usize>()
+}
+
+/// About how many compressed bytes an interval takes.
 fn interval_size(interval: &Interval) -> usize {
     let dists = [interval.polls.as_ref(), interval.lag.as_ref()];
-    60 + dists.into_iter().flatten().map(|dist| 250 + 3 * dist.buckets().count()).sum::<usize>()
+    25 + dists.into_iter().flatten().map(dist_size).sum::<usize>()
+}
+
+/// About how many compressed bytes a distribution takes.
+fn dist_size(dist: &Dist) -> usize {
+    15 + dist.buckets().count() * 2 / 3
+}
+
+impl Histograms {
+    /// An interval with such histograms.
+    fn of(self, mut interval: Interval) -> Interval {
+        for dist in [&mut interval.polls, &mut interval.lag] {
+            *dist = dist.take().map(|dist| match self {
+                Histograms::Digits(most) if most < dist.digits() => dist.with_digits(most),
+                Histograms::Rough => dist.rough(),
+                Histograms::Whole | Histograms::Digits(_) => dist,
+            });
+        }
+        interval
+    }
 }
 
 /// Every `size` intervals as one.

@@ -6,16 +6,25 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
+use super::drawn::MARK as DRAWN;
 use super::*;
 use crate::fixture;
-use crate::recording::{Frame, Interval, Ledger, SlowPoll, Syscall, Text, wire};
+use crate::recording::{Frame, Interval, Ledger, Run, SlowPoll, Syscall, Text, wire};
 use crate::saved::read;
 
 /// A page without its data, its style and its script.
 fn markup(page: &str) -> String {
-    let (before, rest) = page.split_once(PAGE_MARK).expect("the data");
-    let (_, after) = rest.split_once("</script>").expect("its end");
-    STYLES.iter().chain(&SCRIPTS).fold(format!("{before}{after}"), |page, text| page.replace(text, ""))
+    let without = [PAGE_MARK, DRAWN].iter().fold(page.to_owned(), |page, mark| {
+        let (before, rest) = page.split_once(mark).expect("the data");
+        let (_, after) = rest.split_once("</script>").expect("its end");
+        format!("{before}{after}")
+    });
+    STYLES.iter().chain(&SCRIPTS).fold(without, |page, text| page.replace(text, ""))
+}
+
+/// What stands behind a mark.
+fn data<'p>(page: &'p str, mark: &str) -> &'p str {
+    page.split_once(mark).and_then(|(_, rest)| rest.split_once("</script>")).expect("the data").0
 }
 
 fn read_back(page: &str) -> Recording {
@@ -63,6 +72,53 @@ fn rich() -> Recording {
         }
     }
     recording
+}
+
+/// Three rounds of four modes, with as much in them as those of `slow-sink` have: what a run's distributions hold is spread as widely.
+fn of_twelve_runs(intervals: u64) -> Recording {
+    let mut random = fastrand::Rng::with_seed(12);
+    let mut dist = |digits: u8, buckets: u64, low: u64, high: u64| {
+        let mut dist = crate::recording::Dist::empty(digits);
+        for _ in 0..buckets {
+            let at = (low as f64).ln() + ((high as f64) / (low as f64)).ln() * random.f64() * random.f64();
+            (0..=random.u64(..2) * random.u64(..4)).for_each(|_| dist.record(at.exp() as u64));
+        }
+        dist
+    };
+    let modes = ["naive", "offloaded", "spawn-blocking", "tokio-fs"];
+    let made = |number: u64| {
+        let mode = modes[number as usize % modes.len()];
+        let slow = [210 * fixture::MS, 205 * fixture::MS, 204_500_000, 207 * fixture::MS, 206_123_456];
+        let mut run =
+            fixture::in_round(fixture::blocked(mode, if mode == "naive" { &slow } else { &[] }), number as u32 / 4 + 1);
+        run.polls = Some(dist(3, 2_600, 400, 2_000_000));
+        run.schedule_latency = Some(dist(3, 1_400, 800, 1_300_000));
+        run.lag = Some(dist(3, 270, 60_000, 2_000_000));
+        run.lag_raw = run.lag.clone();
+        run.response_time = Some(dist(3, 420, 80_000, 5_400_000));
+        run.write_latency = Some(dist(3, 3_600, 40_000, 300 * fixture::MS));
+        run.busy_stretches = Some(dist(3, 900, 5_000, 900_000));
+        run.pool_wait = Some(dist(3, 2_300, 8_000, 3_000_000));
+        let sites = fixture::sites(&mut run);
+        while sites.len() < 5 {
+            sites.push(sites[0].clone());
+        }
+        sites.iter_mut().for_each(|site| site.polls = dist(2, 700, 500, 2_000_000));
+        let interval = |at: u64| Interval {
+            start_ns: at * 97 * fixture::MS + 12_345 * (at % 7),
+            polls: Some(dist(3, 170, 400, 2_000_000)),
+            lag: Some(dist(3, 9, 60_000, 2_000_000)),
+            busy_ns: Some(3_123_456 + at),
+            pool: None,
+            slow: Some(0),
+            longest_stretch_ns: Some(923_456 + at),
+            queued: None,
+        };
+        run.intervals = (0..intervals).map(interval).collect();
+        run.slow_polls_total = run.slow_polls.len() as u64;
+        run
+    };
+    fixture::recording_of((0..12).map(made).collect())
 }
 
 /// Every name is one that wants to be more than a name, and is long.
@@ -154,10 +210,12 @@ fn a_page_gives_its_recording_back() {
 #[test]
 fn names_cannot_take_over_the_page() {
     let page = render(&hostile(10_000)).unwrap();
-    let (_, rest) = page.split_once(PAGE_MARK).unwrap();
-    let (data, _) = rest.split_once("</script>").unwrap();
-    assert!(!data.contains(['<', '>', '&', '\u{2028}', '\u{9b}', '\u{1b}', '\0']));
-    serde_json::from_str::<serde_json::Value>(data).expect("JSON");
+    assert!(data(&page, PAGE_MARK).bytes().all(|byte| byte.is_ascii_graphic() && !b"<>&".contains(&byte)));
+    let drawn = data(&page, DRAWN);
+    assert!(!drawn.contains(['<', '>', '&', '\u{2028}', '\u{9b}', '\u{1b}', '\0']));
+    let drawn = serde_json::from_str::<serde_json::Value>(drawn).expect("JSON");
+    let places = drawn["places"].as_array().expect("places");
+    assert!(!places.is_empty() && places.iter().all(|place| place.as_str().unwrap().chars().count() <= 120));
     let markup = markup(&page);
     assert_eq!(markup.matches("<script").count(), SCRIPTS.len(), "the page's own");
     assert!(!markup.contains("<img"));
@@ -234,7 +292,7 @@ fn the_verdict_needs_no_more_than_totals() {
 }
 
 #[test]
-fn a_page_of_very_many_slow_polls_takes_at_most_3_mb() {
+fn a_page_of_very_many_slow_polls_takes_at_most_400_kb() {
     let mut recording = rich();
     let run = &mut recording.runs[0];
     let count = 100_000;
@@ -253,7 +311,7 @@ fn a_page_of_very_many_slow_polls_takes_at_most_3_mb() {
     };
     run.intervals = (0..2_000).map(interval).collect();
     let page = render(&recording).unwrap();
-    assert!(page.len() <= 3_000_000, "{}", page.len());
+    assert!(page.len() <= 400_000, "{}", page.len());
     let back = &read_back(&page).runs[0];
     assert!(back.slow_polls_dropped > 0 && back.slow_polls.len() > 200, "{}", back.slow_polls.len());
     assert!(page.contains("slow polls of it are left out") && page.contains("intervals in a row became one"));
@@ -276,7 +334,7 @@ fn a_page_of_many_slow_polls_is_small_and_says_what_is_left_out() {
     let intervals = run.intervals.len() as u64;
     let polls = run.intervals[0].polls.as_ref().unwrap().count() * intervals;
     let page = render(&recording).unwrap();
-    assert!(page.len() <= 3_000_000, "{}", page.len());
+    assert!(page.len() <= 400_000, "{}", page.len());
     let back = read_back(&page);
     let back = &back.runs[0];
     let left_out = back.slow_polls_dropped - 5;
@@ -287,6 +345,36 @@ fn a_page_of_many_slow_polls_is_small_and_says_what_is_left_out() {
     assert!(back.slow_polls.iter().any(|poll| poll.id < many / 10), "a sample of the others");
     assert!(back.slow_polls.is_sorted_by_key(|poll| poll.id));
     assert_eq!(back.intervals.iter().map(|interval| interval.polls.as_ref().unwrap().count()).sum::<u64>(), polls);
+}
+
+#[test]
+fn a_page_of_twelve_runs_takes_at_most_400_kb_and_says_what_is_coarser() {
+    let recording = of_twelve_runs(31);
+    assert!(wire::to_compact_json(&recording).unwrap().len() > 600_000, "as large as a real one");
+    let page = render(&recording).unwrap();
+    assert!(page.len() <= 400_000, "{}", page.len());
+    assert!(page.contains("the histograms of intervals are rough, with two buckets for each doubling in that data."));
+    let back = read_back(&page);
+    for (run, back) in recording.runs.iter().zip(&back.runs) {
+        let alone =
+            |run: &Run| wire::to_json(&fixture::recording_of(vec![Run { intervals: Vec::new(), ..run.clone() }]));
+        assert!(alone(run).unwrap() == alone(back).unwrap(), "all but the intervals");
+        let total =
+            |run: &Run| run.intervals.iter().map(|interval| interval.polls.as_ref().unwrap().count()).sum::<u64>();
+        let worst = |run: &Run| run.intervals.iter().filter_map(Interval::worst_lag).max();
+        assert_eq!((total(run), worst(run)), (total(back), worst(back)));
+        assert!(back.intervals.len() > 1);
+    }
+}
+
+/// Two runs as scenarios have them have room for all.
+#[test]
+fn a_page_of_two_runs_has_all_of_its_recording() {
+    let mut recording = of_twelve_runs(31);
+    recording.runs.truncate(2);
+    let page = render(&recording).unwrap();
+    assert!(page.len() <= 270_000, "{}", page.len());
+    assert_eq!(wire::to_json(&read_back(&page)).unwrap(), wire::to_json(&recording).unwrap());
 }
 
 /// A service that recorded itself was not started by a command of pollscope's.

@@ -4,20 +4,16 @@
   const section = document.getElementById("timeline");
   const controls = section && section.querySelector(".controls");
   if (!controls) return;
-  const recording = JSON.parse(document.getElementById("recording").textContent);
+  const drawn = JSON.parse(document.getElementById("drawn").textContent);
   const SHORTEST = 1e-5;
   const HEIGHT = 210;
   const LOWEST_NS = 1e3;
-  const placeOf = (poll) => (poll.places[0] && poll.places[0].line) || poll.spawned_at || "a place that is not known";
+  const placeOf = (at) => (at === null ? "a place that is not known" : drawn.places[at]);
   const greatest = (values) => values.reduce((most, value) => Math.max(most, value || 0), 0);
-  const end = greatest(recording.runs.map((run) => run.elapsed_ns)) / 1e9 || 1;
-  const pollOf = (interval) => (interval.polls ? interval.polls.max_ns : null);
-  const lagOf = (interval) => (interval.lag ? interval.lag.max_ns : null);
-  const slowOf = (run) => [...run.slow_polls, ...(run.stalls_open || [])];
-  const worst = greatest(recording.runs.map((run) => greatest([
-    run.slow_poll_threshold_ns, 1e7,
-    ...slowOf(run).map((poll) => poll.duration_ns),
-    ...run.intervals.flatMap((interval) => [pollOf(interval), lagOf(interval)]),
+  const end = greatest(drawn.runs.map((run) => run.elapsed_ns)) / 1e9 || 1;
+  const slowOf = (run) => [...run.slow, ...run.open];
+  const worst = greatest(drawn.runs.map((run) => greatest([
+    run.threshold_ns, 1e7, ...slowOf(run).map(([, ns]) => ns), ...run.others, ...run.lags,
   ])));
   const decades = [LOWEST_NS];
   while (decades[decades.length - 1] < worst) decades.push(decades[decades.length - 1] * 10);
@@ -68,38 +64,37 @@
   };
 
   // When polls were, from start to end: slow ones, and of each interval the longest other that ended in it.
-  const spansOf = (run, others, length) => {
-    const spans = slowOf(run).map((poll) => [poll.start_ns / 1e9, (poll.start_ns + poll.duration_ns) / 1e9, poll.duration_ns]);
-    run.intervals.forEach((interval, i) => {
-      if (!others[i]) return;
-      const [ns, to] = [Number(others[i]), i + 1 < run.intervals.length ? run.intervals[i + 1].start_ns / 1e9 : length];
-      spans.push([Math.min(interval.start_ns / 1e9, Math.max(0, to - ns / 1e9)), to, ns]);
+  const spansOf = (run, length) => {
+    const spans = slowOf(run).map(([start, ns]) => [start / 1e9, (start + ns) / 1e9, ns]);
+    run.starts.forEach((start, i) => {
+      const [ns, to] = [run.others[i], i + 1 < run.starts.length ? run.starts[i + 1] / 1e9 : length];
+      if (ns) spans.push([Math.min(start / 1e9, Math.max(0, to - ns / 1e9)), to, ns]);
     });
     return spans.filter(([from, to]) => to > from);
   };
 
   // Both lines have the same moments: wherever one of them may change.
-  const columns = (run, others) => {
-    const length = Math.max(run.elapsed_ns, ...run.intervals.map((interval) => interval.start_ns)) / 1e9;
-    const spans = spansOf(run, others, length).sort((a, b) => a[2] - b[2]);
-    const edges = [0, length, ...spans.flatMap(([from, to]) => [from, to]), ...run.intervals.map((interval) => interval.start_ns / 1e9)];
+  const columns = (run) => {
+    const length = Math.max(run.elapsed_ns, ...run.starts) / 1e9;
+    const spans = spansOf(run, length).sort((a, b) => a[2] - b[2]);
+    const edges = [0, length, ...spans.flatMap(([from, to]) => [from, to]), ...run.starts.map((start) => start / 1e9)];
     const starts = [...new Set(edges)].sort((a, b) => a - b);
     const place = new Map(starts.map((start, i) => [start, i]));
     const [polls, lags] = [starts.map(() => null), starts.map(() => null)];
     // The longest last: at each moment it is what was under way.
     for (const [from, to, ns] of spans) polls.fill(ns, place.get(from), place.get(to));
-    run.intervals.forEach((interval, i) => {
-      const to = i + 1 < run.intervals.length ? run.intervals[i + 1].start_ns / 1e9 : length;
-      lags.fill(lagOf(interval), place.get(interval.start_ns / 1e9), place.get(to));
+    run.starts.forEach((start, i) => {
+      const to = i + 1 < run.starts.length ? run.starts[i + 1] / 1e9 : length;
+      lags.fill(run.lags[i], place.get(start / 1e9), place.get(to));
     });
     return [starts, polls, lags];
   };
 
-  const draw = (figure, run, others, title) => {
-    const data = columns(run, others);
+  const draw = (figure, run, title) => {
+    const data = columns(run);
     const starts = data[0];
     const length = run.elapsed_ns / 1e9;
-    const slow = slowOf(run).map((poll) => [poll.start_ns / 1e9, (poll.start_ns + poll.duration_ns) / 1e9, poll]);
+    const slow = slowOf(run).map(([start, ns, place]) => [start / 1e9, (start + ns) / 1e9, ns, place]);
     const heading = figure.querySelector(".mode");
     const colour = (name) => () => getComputedStyle(heading).getPropertyValue(name).trim();
     const font = "12px system-ui, sans-serif";
@@ -128,8 +123,8 @@
       ctx.setLineDash([2 * devicePixelRatio, 4 * devicePixelRatio]);
       ctx.lineWidth = devicePixelRatio;
       ctx.beginPath();
-      ctx.moveTo(bbox.left, at(run.slow_poll_threshold_ns, "y"));
-      ctx.lineTo(bbox.left + bbox.width, at(run.slow_poll_threshold_ns, "y"));
+      ctx.moveTo(bbox.left, at(run.threshold_ns, "y"));
+      ctx.lineTo(bbox.left + bbox.width, at(run.threshold_ns, "y"));
       ctx.stroke();
       ctx.restore();
     };
@@ -147,14 +142,14 @@
       const value = (ns) => (ns === null || ns === undefined ? "—" : duration(ns));
       const words = [seconds(s, (view[1] - view[0]) / 1e3), `worst poll ${value(data[1][index])}`, `worst lag ${value(data[2][index])}`];
       const held = slow.find(([from, to]) => from <= s && s <= to);
-      if (held) words.push(`a slow poll of ${duration(held[2].duration_ns)} at ${placeOf(held[2])}`);
+      if (held) words.push(`a slow poll of ${duration(held[2])} at ${placeOf(held[3])}`);
       says.textContent = words.join(" · ");
     };
 
     const box = document.createElement("div");
     const round = document.createElement("p");
     round.className = "dim";
-    round.textContent = run.subject.round > 1 ? `round ${run.subject.round}` : "";
+    round.textContent = run.round > 1 ? `round ${run.round}` : "";
     const all = document.createElement("div");
     all.className = "zoomed";
     all.append(round, box, says);
@@ -195,11 +190,10 @@
   };
 
   for (const lanes of section.querySelectorAll(".lanes")) {
-    const runs = lanes.dataset.runs.split(" ").map((index) => recording.runs[Number(index)]);
-    if (!runs.every((run) => run && run.intervals.length > 0)) continue;
-    const others = lanes.dataset.others.split(" ").map((text) => text.split(","));
+    const runs = lanes.dataset.runs.split(" ").map((index) => drawn.runs[Number(index)]);
+    if (!runs.every((run) => run && run.starts.length > 0)) continue;
     lanes.classList.add("live");
-    runs.forEach((run, i) => draw(lanes.querySelector("figure"), run, others[i] || [], lanes.dataset.title));
+    runs.forEach((run) => draw(lanes.querySelector("figure"), run, lanes.dataset.title));
   }
   if (!charts.length) return;
   section.classList.add("live");

@@ -3,47 +3,57 @@
 use maud::{Markup, html};
 
 use super::Page;
-use super::chart::{LEFT, Log, RIGHT, TIME, Time, at, duration_axis, figure, title_y};
+use super::chart::{LEFT, Log, RIGHT, Steps, TIME, Time, at, duration_axis, figure, title_y};
 use super::longest::longest;
-use super::spans::{Span, lag_spans, other_spans, others};
+use super::spans::{Span, lag_spans, other_spans};
 use super::table::class;
 use super::text::{name, prose, sentence};
 use crate::by_group::ByGroup;
 use crate::recording::{Run, SlowPoll};
 use crate::report::slow_poll::{executing, holder, places, still_executing};
-use crate::units::{format_count, format_ns};
+use crate::units::{format_count, format_ns, plural};
 
 /// Rounds drawn of each mode.
 const ROUNDS: usize = 6;
+/// Rounds drawn of all modes, but for the first of each.
+const ROUNDS_OF_ALL: usize = 24;
 /// Moments drawn of each round; more intervals share one.
 const MOMENTS: usize = 110;
+/// Moments drawn of all rounds.
+const MOMENTS_OF_ALL: usize = 300;
+/// Moments up to which each bar says what it is when it is pointed at: more are one outline a lane.
+const TOLD: usize = 2 * MOMENTS;
 /// Slow polls drawn of each round.
 const SLOW_POLLS: usize = 150;
+/// Slow polls drawn of all rounds.
+const SLOW_POLLS_OF_ALL: usize = 2 * SLOW_POLLS;
 /// Slow polls listed of each mode.
 const LISTED: usize = 20;
 const LANE: f64 = 74.0;
+/// Where the first lane begins.
+const FIRST: f64 = 24.0;
 
 pub(super) fn section(page: &Page) -> Option<Markup> {
     if page.modes.is_empty() {
         return None;
     }
-    let time = Time::of(page);
     let threshold_ns = page.modes[0].threshold_ns();
     let runs = || page.recording.runs.iter();
     let measured =
         runs().flat_map(|run| &run.intervals).flat_map(|interval| [interval.worst_poll(), interval.worst_lag()]);
     let slow = runs().flat_map(|run| run.slow_polls.iter().chain(&run.stalls_open)).map(|poll| poll.duration_ns);
     let worst = measured.flatten().chain(slow).max().unwrap_or(0);
-    let scale = (1_000, worst.max(threshold_ns).max(10_000_000));
+    let drawing = Drawing::of(page, (1_000, worst.max(threshold_ns).max(10_000_000)));
+    let readable = if drawing.are_told { "a bar" } else { "a slow poll, below the bars," };
     Some(html! {
         p.still { "A slow poll is a bar as wide as it lasted, from its start to its end; each other bar is the worst of its moment. \
-             The dashed line is what counts as slow. In a gap nothing ended. All modes have the same axes. Point at a bar to read \
-             it." }
+             The dashed line is what counts as slow. In a gap nothing ended. All modes have the same axes. Point at " (readable) " to \
+             read it." }
         (controls())
         div.charts {
             @for (index, mode) in page.modes.iter().enumerate() {
-                div.lanes data-runs=(drawn_runs(page, mode)) data-others=(other_polls(page, mode)) data-title=(TIME) {
-                    (lanes(index, mode, &time, scale))
+                div.lanes data-runs=(drawn_runs(page, mode, drawing.rounds)) data-title=(TIME) {
+                    (lanes(index, mode, &drawing))
                 }
             }
         }
@@ -52,6 +62,38 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
         }
         @for (index, mode) in page.modes.iter().enumerate() { (still_running(index, mode)) }
     })
+}
+
+/// What all lanes have in common: much of few rounds, and less of each of many.
+struct Drawing {
+    time: Time,
+    /// From the shortest to the longest duration.
+    scale: (u64, u64),
+    /// Of each mode.
+    rounds: usize,
+    /// Of each round.
+    moments: usize,
+    /// Of each round.
+    slow_polls: usize,
+    /// Each bar, when it is pointed at.
+    are_told: bool,
+}
+
+impl Drawing {
+    fn of(page: &Page, scale: (u64, u64)) -> Drawing {
+        let rounds = (ROUNDS_OF_ALL / page.modes.len()).clamp(1, ROUNDS);
+        let drawn: Vec<&Run> = page.modes.iter().flat_map(|mode| mode.rounds.iter().take(rounds).copied()).collect();
+        let moments = (MOMENTS_OF_ALL / drawn.len().max(1)).clamp(1, MOMENTS);
+        let all_moments: usize = drawn.iter().map(|run| run.intervals.len().min(moments)).sum();
+        Drawing {
+            time: Time::of(page),
+            scale,
+            rounds,
+            moments,
+            slow_polls: (SLOW_POLLS_OF_ALL / drawn.len().max(1)).clamp(1, SLOW_POLLS),
+            are_told: all_moments <= TOLD,
+        }
+    }
 }
 
 /// What a script shows in the place of the drawing: a chart that zooms.
@@ -84,56 +126,51 @@ fn controls() -> Markup {
 }
 
 /// Where the drawn rounds of a mode are among the recording's runs.
-fn drawn_runs(page: &Page, mode: &ByGroup) -> String {
+fn drawn_runs(page: &Page, mode: &ByGroup, rounds: usize) -> String {
     let runs = page.recording.runs.iter().enumerate().filter(|(_, run)| run.group == mode.name);
-    runs.take(ROUNDS).map(|(index, _)| index.to_string()).collect::<Vec<_>>().join(" ")
-}
-
-/// Of each of those, by interval, nanoseconds of the longest poll that is not a slow one in the page's data.
-fn other_polls(page: &Page, mode: &ByGroup) -> String {
-    let runs = page.island.runs(page.recording).iter().filter(|run| run.group == mode.name).take(ROUNDS);
-    let number = |ns: Option<u64>| ns.map_or(String::new(), |ns| ns.to_string());
-    let of_run = |run: &Run| others(run).into_iter().map(number).collect::<Vec<_>>().join(",");
-    runs.map(of_run).collect::<Vec<_>>().join(" ")
+    runs.take(rounds).map(|(index, _)| index.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 /// All rounds of a mode, one below the other.
-fn lanes(index: usize, mode: &ByGroup, time: &Time, scale: (u64, u64)) -> Markup {
-    let rounds = &mode.rounds[..mode.rounds.len().min(ROUNDS)];
+fn lanes(index: usize, mode: &ByGroup, drawing: &Drawing) -> Markup {
+    let rounds = &mode.rounds[..mode.rounds.len().min(drawing.rounds)];
     let step = 2.0 * LANE + 70.0;
     let height = step * rounds.len() as f64 + 46.0;
     let content = html! {
-        @for (row, run) in rounds.iter().enumerate() { (round(index, run, time, scale, step * row as f64)) }
-        (time.axis(height - 44.0))
+        @for (row, run) in rounds.iter().enumerate() { (round(index, run, drawing, step * row as f64)) }
+        (drawing.time.axis(height - 44.0))
     };
     let caption = html! {
         h3.mode.(class(index)) { (name(mode.name)) }
-        @if mode.rounds.len() > ROUNDS { p.dim { "the first " (ROUNDS) " of " (mode.rounds.len()) " rounds" } }
+        @if mode.rounds.len() > rounds.len() {
+            p.dim { "the first " (plural(rounds.len() as u64, "round")) " of " (mode.rounds.len()) }
+        }
     };
     let worst = super::text::or_unknown(mode.worst_poll_ns().map(format_ns));
     let says = format!("{}: {}, longest poll {worst}", name(mode.name), mode.slow_words());
     figure(caption, &says, height, content)
 }
 
-fn round(index: usize, run: &Run, time: &Time, scale: (u64, u64), top: f64) -> Markup {
-    let ended = longest(run.slow_polls.iter().map(|poll| (poll.duration_ns, poll)), SLOW_POLLS);
+fn round(index: usize, run: &Run, drawing: &Drawing, top: f64) -> Markup {
+    let Drawing { time, moments, slow_polls, .. } = drawing;
+    let ended = longest(run.slow_polls.iter().map(|poll| (poll.duration_ns, poll)), *slow_polls);
     let hidden = run.slow_polls_total.saturating_sub(ended.len() as u64);
-    let open = run.stalls_open.iter().take(SLOW_POLLS);
+    let open = run.stalls_open.iter().take(*slow_polls);
     let slow: Vec<(&SlowPoll, bool)> =
         ended.into_iter().map(|poll| (poll, true)).chain(open.map(|poll| (poll, false))).collect();
     let drawn = |span, says| Drawn { span, says };
-    let mut polls: Vec<Drawn> = other_spans(run, MOMENTS).into_iter().map(|span| drawn(span, "worst poll")).collect();
+    let mut polls: Vec<Drawn> = other_spans(run, *moments).into_iter().map(|span| drawn(span, "worst poll")).collect();
     polls.extend(slow.iter().map(|(poll, _)| drawn(Span::of(poll), "a slow poll of")));
     polls.sort_by_key(|drawn| drawn.span.ns);
-    let lags: Vec<Drawn> = lag_spans(run, MOMENTS).into_iter().map(|span| drawn(span, "worst lag")).collect();
+    let lags: Vec<Drawn> = lag_spans(run, *moments).into_iter().map(|span| drawn(span, "worst lag")).collect();
     // Where polls are not seen one by one, the slow ones are all that is known.
     let are_all_seen = slow.is_empty() || run.intervals.iter().any(|interval| interval.worst_poll().is_some());
     let label = if are_all_seen { "worst poll" } else { "slow polls that were seen" };
-    let lanes = [(label, top + 24.0, &polls), ("worst loop lag", top + LANE + 48.0, &lags)];
+    let lanes = [(label, top + FIRST, &polls), ("worst loop lag", top + LANE + 48.0, &lags)];
     let end = top + 2.0 * LANE + 48.0;
     html! {
         @for (label, y, spans) in lanes {
-            (lane(index, run, time, (label, spans), &Log::new(scale.0, scale.1, y + LANE - 20.0, y)))
+            (lane(index, run, drawing, (label, spans), y))
         }
         text x=(at(LEFT - 6.0)) y=(at(end + 10.0)) text-anchor="end" { "slow" }
         path.grid d={ "M" (at(LEFT)) " " (at(end + 6.0)) "H" (at(RIGHT)) } {}
@@ -159,24 +196,50 @@ struct Drawn {
     says: &'static str,
 }
 
-/// One lane: its spans as bars, the longest over the others.
-fn lane(index: usize, run: &Run, time: &Time, (label, spans): (&str, &[Drawn]), scale: &Log) -> Markup {
-    let bottom = scale.place(1.0);
+/// One lane from `y` on: its spans as bars, the longest over the others. All have the axis of the first.
+fn lane(index: usize, run: &Run, drawing: &Drawing, (label, spans): (&str, &[Drawn]), y: f64) -> Markup {
+    let scale = Log::new(drawing.scale.0, drawing.scale.1, y + LANE - 20.0, y);
     let threshold = scale.place(run.slow_poll_threshold_ns as f64);
     let round = run.subject.round().filter(|round| *round > 1);
     let round = round.map_or(String::new(), |round| format!(" of round {round}"));
     let unknown = if spans.is_empty() { ": — not measured" } else { "" };
     html! {
-        (title_y(scale.place(f64::MAX), &format!("{label}{round}, log scale{unknown}")))
-        (duration_axis(scale, 2))
-        @for Drawn { span: Span { from_ns, to_ns, ns }, says } in spans {
-            @let height = (bottom - scale.place(*ns as f64)).max(1.0);
-            rect.bar.(class(index)) x=(at(time.place(*from_ns))) y=(at(bottom - height))
-                width=(at((time.place(*to_ns) - time.place(*from_ns) - 0.6).max(0.8))) height=(at(height)) {
-                title { (second(*from_ns)) ": " (says) " " (format_ns(*ns)) }
+        (title_y(y, &format!("{label}{round}, log scale{unknown}")))
+        @if y == FIRST {
+            g id={ "lane-" (index) } { (duration_axis(&scale, 2)) }
+        } @else {
+            use href={ "#lane-" (index) } y=(at(y - FIRST)) {}
+        }
+        (bars(index, drawing, spans, &scale))
+        path.threshold d={ "M" (at(LEFT)) " " (at(threshold)) "H" (at(RIGHT)) } {}
+    }
+}
+
+fn bars(index: usize, Drawing { time, are_told, .. }: &Drawing, spans: &[Drawn], scale: &Log) -> Markup {
+    let bottom = scale.place(1.0);
+    let place = |Span { from_ns, to_ns, ns }: &Span| {
+        let (from, height) = (time.place(*from_ns), (bottom - scale.place(*ns as f64)).max(1.0));
+        (from, (time.place(*to_ns) - from - 0.6).max(0.8), height)
+    };
+    if !are_told {
+        let mut outline = Steps::new();
+        outline.go(LEFT, bottom);
+        for (x, width, height) in spans.iter().map(|drawn| place(&drawn.span)) {
+            for (x, y) in [(x, bottom), (x, bottom - height), (x + width, bottom - height), (x + width, bottom)] {
+                outline.line(x, y);
             }
         }
-        path.threshold d={ "M" (at(LEFT)) " " (at(threshold)) "H" (at(RIGHT)) } {}
+        return html! { path.bar.(class(index)) d=(outline.d()) {} };
+    }
+    html! {
+        g.bar.(class(index)) {
+            @for Drawn { span, says } in spans {
+                @let (x, width, height) = place(span);
+                rect x=(at(x)) y=(at(bottom - height)) width=(at(width)) height=(at(height)) {
+                    title { (second(span.from_ns)) ": " (says) " " (format_ns(span.ns)) }
+                }
+            }
+        }
     }
 }
 

@@ -30,7 +30,8 @@ fn a_poll_is_drawn_from_its_start_to_its_end() {
         page.contains("<rect class=\"slow\" x=\"181\"") && page.contains(" height=\"12\" width=\"218\">"),
         "its strip"
     );
-    let bars: Vec<&str> = page.split("<rect class=\"bar m0\" ").skip(1).collect();
+    let bars: Vec<&str> =
+        page.split("<g class=\"bar m0\">").skip(1).flat_map(|lane| lane.split("<rect ").skip(1)).collect();
     let longest = bars.iter().find(|bar| bar.contains("a slow poll of 2.00 s")).expect("its bar");
     assert!(longest.starts_with("x=\"181\" ") && longest.contains(" width=\"217.4\""), "{longest:.120}");
     let third = bars
@@ -38,16 +39,67 @@ fn a_poll_is_drawn_from_its_start_to_its_end() {
         .find(|bar| bar.contains("<title>2.00 s: worst poll"))
         .expect("the other poll of the interval in which it ended");
     assert!(third.contains("worst poll 5.0"), "{third:.160}");
-    let others = page
-        .split_once("data-others=\"")
-        .and_then(|(_, rest)| rest.split_once('"'))
-        .expect("for the chart that zooms")
-        .0;
-    let others: Vec<Option<u64>> = others.split(',').map(|ns| ns.parse::<u64>().ok()).collect();
-    assert_eq!(
-        others.iter().map(|ns| ns.map(|ns| ns / fixture::MS)).collect::<Vec<_>>(),
-        [Some(1), None, Some(5), Some(1)]
-    );
+}
+
+/// What the scripts have.
+fn data_of(page: &str) -> serde_json::Value {
+    serde_json::from_str(data(page, DRAWN)).expect("JSON")
+}
+
+#[test]
+fn scripts_have_the_recording_s_numbers() {
+    let mut recording = with_a_long_poll();
+    recording.runs.push(fixture::in_round(rich().runs.remove(0), 2));
+    recording.runs[0].stalls_open = vec![SlowPoll { blocking_line: None, spawned_at: None, ..SlowPoll::default() }];
+    let drawn = data_of(&render(&recording).unwrap());
+    assert_eq!(drawn["runs"].as_array().expect("runs").len(), recording.runs.len());
+    let others: Vec<Option<u64>> =
+        drawn["runs"][0]["others"].as_array().unwrap().iter().map(serde_json::Value::as_u64).collect();
+    let ms: Vec<Option<u64>> = others.iter().map(|ns| ns.map(|ns| ns / fixture::MS)).collect();
+    assert_eq!(ms, [Some(1), None, Some(5), Some(1)]);
+    for (drawn, run) in drawn["runs"].as_array().unwrap().iter().zip(&recording.runs) {
+        assert_eq!(drawn["elapsed_ns"], run.elapsed_ns);
+        assert_eq!(drawn["threshold_ns"], run.slow_poll_threshold_ns);
+        assert_eq!(drawn["round"], run.subject.round().unwrap());
+        let starts: Vec<u64> = run.intervals.iter().map(|interval| interval.start_ns).collect();
+        let lags: Vec<Option<u64>> = run.intervals.iter().map(|interval| interval.lag.as_ref()?.max_ns).collect();
+        assert_eq!((&drawn["starts"], &drawn["lags"]), (&serde_json::json!(starts), &serde_json::json!(lags)));
+    }
+    let place =
+        serde_json::json!(drawn["places"].as_array().unwrap().iter().position(|place| place == "src/sink.rs:41"));
+    for (drawn, run) in drawn["runs"].as_array().unwrap().iter().zip(&recording.runs) {
+        let slow: Vec<_> = run.slow_polls.iter().map(|poll| (poll.start_ns, poll.duration_ns, &place)).collect();
+        assert!(!slow.is_empty() && drawn["slow"] == serde_json::json!(slow), "{}", drawn["slow"]);
+    }
+    assert_eq!(drawn["runs"][0]["open"], serde_json::json!([[0, 0, null]]));
+}
+
+/// However many intervals the recording in the page has.
+#[test]
+fn what_zooms_is_whole_where_the_recording_is_not() {
+    let recording = of_twelve_runs(40);
+    let page = render(&recording).unwrap();
+    assert!(page.contains(" intervals in a row became one."));
+    let drawn = data_of(&page);
+    let starts = |run: usize| drawn["runs"][run]["starts"].as_array().unwrap().len();
+    assert!((0..12).all(|run| starts(run) == recording.runs[run].intervals.len()));
+    let runs: Vec<&str> = page.split(" data-runs=\"").skip(1).map(|rest| rest.split_once('"').unwrap().0).collect();
+    assert_eq!(runs, ["0 4 8", "1 5 9", "2 6 10", "3 7 11"], "all rounds are drawn");
+}
+
+#[test]
+fn many_bars_are_one_outline_and_all_lanes_of_a_mode_have_its_axis() {
+    let page = render(&of_twelve_runs(31)).unwrap();
+    assert!(page.contains("<path class=\"bar m3\" d=\"m") && !page.contains("<g class=\"bar"));
+    assert!(page.contains("Point at a slow poll"));
+    for mode in 0..4 {
+        assert_eq!(page.matches(&format!("<g id=\"lane-{mode}\">")).count(), 1);
+        assert_eq!(page.matches(&format!("<use href=\"#lane-{mode}\"")).count(), 5, "three rounds have six lanes");
+    }
+    let few = markup(&render(&fixture::recording()).unwrap());
+    assert_eq!(few.matches("<title>").count(), few.matches("</title>").count());
+    assert!(!few.contains("\"></rect>") && few.contains("</title></rect>"));
+    assert!(few.contains("Point at a bar") && few.contains("<g class=\"bar m0\">"));
 }
 
 #[test]
