@@ -40,7 +40,7 @@ use busy::Stretch;
 use holders::Waiter;
 use naming::{Job, Naming};
 pub(crate) use options::Options;
-use past::Past;
+use past::{Past, Settled};
 use stall::Stall;
 use stops::Stops;
 use throttling::Throttling;
@@ -110,6 +110,7 @@ pub(crate) fn spawn(shared: Arc<Shared>, control: Arc<Control>, options: Options
         process,
         naming: Naming::new(Arc::clone(&shared), process, options.source_roots),
         looker: Looker::new(process),
+        installer: Past::of_this_thread(shared.clock.now_ns()),
         throttling: Throttling::new(Arc::clone(&shared)),
         shared,
         control,
@@ -159,6 +160,8 @@ struct Watching {
     threads: HashMap<usize, Thread>,
     naming: Naming,
     throttling: Throttling,
+    /// What the thread had done that started this one: often it is the first to block.
+    installer: Past,
     /// What all slots had done, and when that last changed.
     worked: (u64, u64),
 }
@@ -280,6 +283,7 @@ impl Watching {
             end(stall, slot, (stops, &mut self.throttling), &self.shared, &mut self.naming);
         }
         let looked_at = thread_of(slot, self.process);
+        thread.past.become_of(looked_at.tid, &self.installer);
         let Some(polling) = polling.filter(|polling| slot.polling.is_in(polling.start)) else {
             thread.read(slot, looked_at, now_ns);
             return u64::MAX;
@@ -292,7 +296,7 @@ impl Watching {
             thread.read(slot, looked_at, now_ns);
             return (from_ns + threshold_ns / 2).max(now_ns);
         }
-        let past = thread.past.of(looked_at.tid);
+        let past = thread.past;
         let begin = || {
             let quota_from = self.throttling.before(now_ns);
             Stall::new(polling.start, start_ns, polling.nested_ns, looked_at, past, now_ns).under(quota_from)
@@ -378,20 +382,21 @@ impl Thread {
         let tid = thread.tid;
         // A thread that did nothing since is as it was: on an idle runtime, reading its clocks is most of what a look costs.
         let work = slot.work();
-        let is_due = self
-            .past
-            .of(tid)
-            .last()
-            .is_none_or(|last| work != self.work && now_ns.saturating_sub(last.at_ns) >= READ_EVERY_NS);
+        let is_due =
+            self.past.last().is_none_or(|last| work != self.work && now_ns.saturating_sub(last.at_ns) >= READ_EVERY_NS);
         if tid == 0 {
             self.clocks = None;
         } else if is_due {
             if self.clocks.as_ref().is_none_or(|(of, _)| *of != tid) {
                 self.clocks = Scheduled::open(&thread).ok().map(|clocks| (tid, clocks));
             }
-            let read = self.clocks.as_ref().and_then(|(_, clocks)| clocks.read().ok());
+            let read = self.clocks.as_ref().and_then(|(_, clocks)| {
+                // First: a wait for a CPU that begins now is of later than `now_ns` all the same.
+                let is_sure = clocks.is_not_waiting(&thread).ok()?;
+                Some(Settled { is_sure, clocks: ClockReading::new(clocks.read().ok()?, now_ns) })
+            });
             match read {
-                Some(schedule) => self.past.add(tid, ClockReading::new(schedule, now_ns)),
+                Some(read) => self.past.add(tid, read),
                 // Its thread ended; one of the same number may begin.
                 None => (self.clocks, self.past) = (None, Past::default()),
             }

@@ -270,7 +270,9 @@ pub(crate) fn cpu(thread: &ThreadRef) -> Result<usize, ReadError> {
 /// let (tell, hear) = std::sync::mpsc::channel();
 /// let (go_on, wait) = std::sync::mpsc::channel::<()>();
 /// let thread = std::thread::spawn(move || (tell.send(ThreadRef::current()).unwrap(), wait.recv()));
-/// let scheduled = Scheduled::open(&hear.recv().unwrap()).unwrap();
+/// let other = hear.recv().unwrap();
+/// let scheduled = Scheduled::open(&other).unwrap();
+/// while !scheduled.is_not_waiting(&other).unwrap() {}
 /// assert!(scheduled.read().unwrap().slices > 0);
 /// drop(go_on);
 /// thread.join().unwrap();
@@ -279,18 +281,22 @@ pub(crate) fn cpu(thread: &ThreadRef) -> Result<usize, ReadError> {
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Scheduled(OpenFile);
+pub struct Scheduled {
+    schedstat: OpenFile,
+    stat: OpenFile,
+}
 
 impl Scheduled {
-    /// Opens the thread's file.
+    /// Opens the thread's files.
     ///
     /// # Errors
     /// As [`read_schedule`].
     pub fn open(thread: &ThreadRef) -> Result<Scheduled, ReadError> {
-        let opened = OpenFile::open(thread, "schedstat")?;
-        // Opened of this process, it stays this process's.
+        let opened =
+            Scheduled { schedstat: OpenFile::open(thread, "schedstat")?, stat: OpenFile::open(thread, "stat")? };
+        // Opened of this process, they stay this process's.
         thread.process.confirm()?;
-        Ok(Scheduled(opened))
+        Ok(opened)
     }
 
     /// How it was scheduled up to now.
@@ -298,7 +304,19 @@ impl Scheduled {
     /// # Errors
     /// [`StateError::NotFound`] once the thread ended.
     pub fn read(&self) -> Result<Schedule, ReadError> {
-        self.0.read_again(&mut [0; 128], parse_schedule)
+        self.schedstat.read_again(&mut [0; 128], parse_schedule)
+    }
+
+    /// Whether it is sure that a wait for a CPU that is under way now began after this was asked: it waited for something else, or
+    /// ran.
+    ///
+    /// # Errors
+    /// As [`Scheduled::read`].
+    pub fn is_not_waiting(&self, thread: &ThreadRef) -> Result<bool, ReadError> {
+        let before = cpu_time(thread);
+        let is_blocked = |stat: &str| Some(matches!(field_of_stat(stat, 3)?, "S" | "D"));
+        let is_blocked = self.stat.read_again(&mut [0; 1024], is_blocked)?;
+        Ok(is_blocked || before.zip(cpu_time(thread)).is_some_and(|(before, after)| after > before))
     }
 }
 
@@ -502,6 +520,24 @@ mod tests {
         let me = ThreadRef::current();
         assert!(read_schedule(&me).unwrap().slices > 0);
         assert_eq!(read_status(&me).unwrap().letter, 'R');
+    }
+
+    #[cfg(supported)]
+    #[test]
+    fn a_thread_that_runs_waits_for_no_cpu() {
+        use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+        let stop = AtomicBool::new(false);
+        let (tell, hear) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                tell.send(ThreadRef::current()).unwrap();
+                while !stop.load(Relaxed) {}
+            });
+            let thread = hear.recv().unwrap();
+            let scheduled = Scheduled::open(&thread).unwrap();
+            while !scheduled.is_not_waiting(&thread).unwrap() {}
+            stop.store(true, Relaxed);
+        });
     }
 
     #[cfg(supported)]

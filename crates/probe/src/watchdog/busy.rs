@@ -140,7 +140,7 @@ impl Watching {
         if age_ns < unit_ns / 2 || thread.stall.is_some() {
             return (stretch.from_ns + unit_ns / 2).max(now_ns + END_TICK_NS);
         }
-        let past = thread.past.of(looked_at.tid);
+        let past = thread.past;
         let stall = stretch.stall.get_or_insert_with(|| {
             let quota_from = self.throttling.before(now_ns);
             Stall::new(Moment(which.0), stretch.from_ns, 0, looked_at, past, now_ns).under(quota_from)

@@ -152,7 +152,7 @@ impl Stall {
     ) -> Stall {
         let noticed = ClockReading::take(&thread, now_ns);
         // Clocks do not tell a poll from those within it.
-        let past = (nested_ns == 0).then(|| past.or_begin(&thread, now_ns));
+        let past = (nested_ns == 0).then(|| past.or_begin(&thread, start_ns, now_ns));
         let kernel_ns = read_kernel_time(&thread).ok();
         Stall {
             start,

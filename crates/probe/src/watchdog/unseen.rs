@@ -33,7 +33,7 @@ impl Unseen<'_> {
         let Measured { end_ns, duration_ns } = end;
         // Clocks do not tell a poll from those within it.
         let is_alone = start_ns.saturating_add(duration_ns).abs_diff(end_ns) <= ROUNDED_NS;
-        let known = if is_alone { self.known_of(slot, end_ns) } else { None };
+        let known = if is_alone { self.known_of(slot, start_ns, end_ns) } else { None };
         let split = known.map(|(past, after)| split(&past, start_ns, end_ns, after));
         let held = split.map(|_| self.throttling.of_unseen([start_ns, end_ns])).unwrap_or_default();
         let suspended = self.stops.within(end_ns.saturating_sub(duration_ns), end_ns);
@@ -46,13 +46,13 @@ impl Unseen<'_> {
         evidence
     }
 
-    fn known_of(&mut self, slot: usize, end_ns: u64) -> Option<(Past, ClockReading)> {
+    fn known_of(&mut self, slot: usize, start_ns: u64, end_ns: u64) -> Option<(Past, ClockReading)> {
         let (process, clock, past) = (self.process, self.clock, &self.threads.get(&slot)?.past);
         let read = || {
             let thread = process.thread(past.tid());
             let after = ClockReading::take(&thread, 0)?;
             // It may have been held up in between: what was counted until then may be of after the poll.
-            Some((past.or_begin(&thread, clock.now_ns()), ClockReading { at_ns: clock.now_ns(), ..after }))
+            Some((past.or_begin(&thread, start_ns, clock.now_ns()), ClockReading { at_ns: clock.now_ns(), ..after }))
         };
         let known = *self.known.entry(slot).or_insert_with(read);
         // Of a thread that ended, nothing is known but what was.

@@ -1,5 +1,6 @@
 use pollscope_stacks::holder::FutexWait;
 
+use super::super::past::Settled;
 use super::*;
 
 const MS: u64 = 1_000_000;
@@ -15,6 +16,10 @@ fn stall(before: Option<ClockReading>, noticed: ClockReading, last: ClockReading
 
 fn reading(at: u64, cpu: u64, delay: u64) -> ClockReading {
     ClockReading { at_ns: at * MS, cpu_ns: cpu * MS, run_delay_ns: delay * MS }
+}
+
+fn unsure(clocks: ClockReading) -> Settled {
+    Settled { clocks, is_sure: false }
 }
 
 /// A poll from 100 to 300 ms.
@@ -88,8 +93,8 @@ fn a_wait_for_a_cpu_that_was_over_when_it_was_noticed_is_the_polls_as_far_as_it_
     let late = stall(Some(reading(90, 10, 0)), reading(290, 15, 180), reading(292, 16, 180));
     assert_eq!(split(&late, Some(reading(300, 20, 180)), END).run_delay, between(0, 180), "it may be older");
     let mut past = Past::default();
-    past.add(7, reading(75, 9, 0));
-    past.add(7, reading(90, 10, 0));
+    past.add(7, unsure(reading(75, 9, 0)));
+    past.add(7, unsure(reading(90, 10, 0)));
     // It ran between 75 and 90 ms: 25 ms of what was counted by 290 may be of before it, and 20 of what was by 320 of after it.
     let late = Stall { past: Some(past), ..late };
     assert_eq!(split(&late, Some(reading(320, 20, 180)), END).run_delay.least_ns, 135 * MS, "it may have been over");
@@ -103,7 +108,7 @@ fn a_wait_for_a_cpu_that_was_over_when_it_was_noticed_is_the_polls_as_far_as_it_
 #[test]
 fn time_in_nested_polls_does_not_make_a_poll_older() {
     let mut past = Past::default();
-    past.add(7, reading(50, 0, 0));
+    past.add(7, unsure(reading(50, 0, 0)));
     let outer = Stall::new(Moment(1), 100 * MS, 30 * MS, nobody(), past, 140 * MS);
     assert_eq!((outer.start_ns, outer.from_ns, outer.before), (100 * MS, 130 * MS, None));
     let alone = Stall::new(Moment(1), 100 * MS, 0, nobody(), past, 140 * MS);

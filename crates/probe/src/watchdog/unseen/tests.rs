@@ -1,3 +1,4 @@
+use super::super::past::Settled;
 use super::*;
 
 const MS: u64 = 1_000_000;
@@ -8,7 +9,9 @@ fn reading(at_ms: u64, cpu_ms: u64, run_delay_ms: u64) -> ClockReading {
 
 fn past(readings: &[(u64, u64, u64)]) -> Past {
     let mut past = Past::default();
-    readings.iter().for_each(|(at, cpu, delay)| past.add(7, reading(*at, *cpu, *delay)));
+    readings
+        .iter()
+        .for_each(|(at, cpu, delay)| past.add(7, Settled { clocks: reading(*at, *cpu, *delay), is_sure: false }));
     past
 }
 
