@@ -531,7 +531,9 @@ mod tests {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 tell.send(ThreadRef::current()).unwrap();
-                while !stop.load(Relaxed) {}
+                while !stop.load(Relaxed) {
+                    std::hint::spin_loop();
+                }
             });
             let thread = hear.recv().unwrap();
             let scheduled = Scheduled::open(&thread).unwrap();

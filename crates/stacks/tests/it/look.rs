@@ -76,6 +76,7 @@ fn a_blocked_thread_of_another_process_has_its_line_its_call_and_its_cause() {
         samples: &samples,
         split: None,
         quota: None,
+        throttled: None,
         suspended,
         duration_ns: 50,
     };
