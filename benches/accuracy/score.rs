@@ -64,7 +64,7 @@ impl Score {
         self.detected_us.extend(detected_us(poll, THRESHOLD));
         *self.causes.entry(seen.cause.map_or("none", Cause::as_str)).or_default() += 1;
         self.cause += u64::from(seen.cause.is_some());
-        self.wrong_cause += u64::from(is_wrong_cause(case, truth, seen));
+        self.wrong_cause += u64::from(is_wrong_cause(case, truth, poll));
         let line = seen.blocking_line.as_deref();
         self.line += u64::from(line.is_some_and(|line| spot_of(truth, line).is_some()));
         self.wrong_line += u64::from(line.is_some_and(|line| spot_of(truth, line).is_none()));
@@ -178,13 +178,13 @@ pub(crate) fn tell_if_wrong(case: &Case, truth: &Truth, polls: &[SlowPoll]) {
     let wrong_holder = truth.did.holder.is_some_and(|tid| seen.holder().is_some_and(|holder| holder.tid != tid));
     let wrong_places =
         judge_places(truth, &seen.places).is_some_and(|places| !places.largest_first || !places.shares_right);
-    if seen.cause.is_none() || is_wrong_cause(case, truth, seen) || wrong_line || wrong_holder || wrong_places {
+    if seen.cause.is_none() || is_wrong_cause(case, truth, poll) || wrong_line || wrong_holder || wrong_places {
         eprintln!("{}: {:?}; {}", case.name, seen.sentence(poll.duration), truth.sentence());
     }
 }
 
-fn is_wrong_cause(case: &Case, truth: &Truth, seen: &Evidence) -> bool {
-    seen.cause.is_some_and(|cause| !truth.allows(cause, case.off_cpu))
+fn is_wrong_cause(case: &Case, truth: &Truth, poll: &SlowPoll) -> bool {
+    poll.evidence.cause.is_some_and(|cause| !truth.allows(cause, case.off_cpu, poll.duration))
 }
 
 fn spot_of<'a>(truth: &'a Truth, place: &str) -> Option<&'a Spot> {

@@ -69,8 +69,10 @@ impl Truth {
         }
     }
 
-    /// Whether that may be said of it, where what it was off the CPU for was `off_cpu`.
-    pub(crate) fn allows(&self, cause: Cause, off_cpu: &[Cause]) -> bool {
+    /// Whether that may be said of a poll of so long, where what it was off the CPU for was `off_cpu`. What of the poll was before and
+    /// after its own clocks were read, as where it waited for a CPU while it read them, may have been anything.
+    pub(crate) fn allows(&self, cause: Cause, off_cpu: &[Cause], poll: Duration) -> bool {
+        let unmeasured = poll.saturating_sub(self.wall);
         let waits = self.wall.saturating_sub(self.cpu).saturating_sub(self.run_delay);
         let stopped = self.did.waits.map_or(Duration::ZERO, |would| waits.saturating_sub(would));
         let took = match cause {
@@ -82,7 +84,7 @@ impl Truth {
             _ if off_cpu.contains(&cause) => waits.saturating_sub(stopped),
             _ => return false,
         };
-        took.as_secs_f64() >= MOST_OF_IT * self.wall.as_secs_f64()
+        (took + unmeasured).as_secs_f64() >= MOST_OF_IT * poll.as_secs_f64()
     }
 
     /// For whoever looks at one that was told wrongly.
