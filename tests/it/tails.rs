@@ -69,6 +69,7 @@ fn write_busily(path: &Path, name: &str, rotation: Rotation) {
     let (start, mut rotations) = (Instant::now(), 0);
     let open = || File::options().append(true).create(true).open(path).expect("it opens");
     let mut file = open();
+    let mut copying: Option<thread::JoinHandle<()>> = None;
     for number in 0..LINES {
         file.write_all(format!("{name} {number} {}\n", "x".repeat(number as usize % 60)).as_bytes()).expect("written");
         while start.elapsed() < Duration::from_micros(number * 1_000_000 / RATE) {
@@ -76,6 +77,8 @@ fn write_busily(path: &Path, name: &str, rotation: Rotation) {
         }
         if start.elapsed() > BETWEEN_ROTATIONS * (rotations + 1) {
             rotations += 1;
+            // One at a time, as it does: two would write to one copy.
+            copying.take().into_iter().for_each(|copying| copying.join().expect("copied"));
             make_room(path);
             match rotation {
                 Rotation::Rename => {
@@ -85,10 +88,10 @@ fn write_busily(path: &Path, name: &str, rotation: Rotation) {
                 Rotation::CopyAndCut => {
                     // As logrotate does it, besides the writer.
                     let path = path.to_owned();
-                    thread::spawn(move || {
+                    copying = Some(thread::spawn(move || {
                         fs::copy(&path, rotated(&path, 1)).expect("copied");
                         File::options().write(true).open(&path).and_then(|file| file.set_len(0)).expect("cut");
-                    });
+                    }));
                 }
             }
         }
