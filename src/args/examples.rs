@@ -28,7 +28,7 @@ Gates (--fail-on):
 const PROGRAM: &str = "\
 Examples:
   pollscope run slow-sink          what blocks, and the fix
-  pollscope merge a.log b.log -o all.log
+  pollscope record -- ./service    what blocks yours
   pollscope report saved.json
   pollscope explain PS001";
 
@@ -38,6 +38,26 @@ Examples:
   pollscope run ./mine.toml --rounds 3 --html page.html
   pollscope run merge --mode all --set merge.inputs=20
   pollscope run slow-sink --fail-on 'offloaded.lag.p99 < 1s'";
+
+pub(super) const RECORD: &str = "\
+Examples:
+  pollscope record -- ./service --port 8080
+  pollscope record --for 30s --html page.html -- ./service
+  pollscope record --fail-on 'slow_polls == 0' -- ./tests
+  pollscope record -o before -- ./service
+
+Where text goes:
+  The program has stdin, stdout and stderr. The report is
+  on stdout when it ended. If stdout is asked for a file
+  (`--json -`, `--format json`), the program's stdout goes
+  to stderr.
+
+How it ends:
+  With 99 if a gate fails, else as the program did: with its
+  code, or 128 and the signal's number; with 0 if `--for`
+  ended it. 126 if it cannot be started, 127 if it is not
+  there, 1 if it recorded nothing.
+  Ctrl-C and signals reach the program; a third kills it.";
 
 pub(super) const MERGE: &str = "\
 Examples:

@@ -133,6 +133,9 @@ fn no_argument(argument: &str, command: &Command, typed: &[String]) -> Option<St
         ("report", other) if !other.starts_with('-') => {
             "`report` shows one recording; `pollscope compare A B` compares two"
         }
+        ("record", other) if !other.starts_with('-') => {
+            "the program stands behind `--`: `pollscope record [OPTIONS] -- PROGRAM [ARGUMENTS]`"
+        }
         ("scenarios", other) if !other.starts_with('-') => "`pollscope run SCENARIO` runs one of them",
         _ => "",
     };
@@ -165,6 +168,9 @@ fn listed(names: &[&str]) -> String {
 /// What to add to a command that lacks something.
 fn missing(command: &Command, typed: &[String]) -> Option<String> {
     let name = asked(command, typed)?.get_name();
+    if name == "record" {
+        return Some("name the program behind `--`: `pollscope record -- ./service --port 8080`".to_owned());
+    }
     if !["merge", "confirm"].contains(&name) {
         return None;
     }
