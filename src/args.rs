@@ -135,7 +135,7 @@ enum CliCommand {
     #[command(after_long_help = examples::with_gates(examples::RUN))]
     Run(CliRun),
     /// Start a program that has the probe, record it, and report when it ends
-    #[command(after_long_help = examples::with_gates(examples::RECORD))]
+    #[command(after_long_help = examples::RECORD)]
     Record(CliRecord),
     /// Merge files into one, measured like a scenario
     #[command(after_long_help = examples::with_gates(examples::MERGE))]

@@ -47,17 +47,24 @@ Examples:
   pollscope record -o before -- ./service
 
 Where text goes:
-  The program has stdin, stdout and stderr. The report is
-  on stdout when it ended. If stdout is asked for a file
-  (`--json -`, `--format json`), the program's stdout goes
-  to stderr.
+  The program has stdin, stdout and stderr as they are. When
+  it has ended, the report follows on stdout. With `--json -`
+  or `--format json`, stdout has the JSON alone, and what the
+  program prints there goes to stderr. Lines on slow polls
+  are the program's own, with `--quiet` too.
 
 How it ends:
-  With 99 if a gate fails, else as the program did: with its
-  code, or 128 and the signal's number; with 0 if `--for`
-  ended it. 126 if it cannot be started, 127 if it is not
-  there, 1 if it recorded nothing.
-  Ctrl-C and signals reach the program; a third kills it.";
+  Ctrl-C and other signals reach the program; the third one
+  kills it. The exit code is 99 if a gate fails, else that of
+  the program: its own, 128 and the number of the signal that
+  killed it, or 0 if `--for` ended it. It is 126 if it cannot
+  be started, 127 if it is not there, and 1 if it recorded
+  nothing.
+
+Gates (--fail-on):
+  'slow_polls == 0'              no poll held up the loop
+  'schedule_latency.p99 < 10ms'  no task waited long to run
+  The whole grammar: `pollscope help gates`";
 
 pub(super) const MERGE: &str = "\
 Examples:

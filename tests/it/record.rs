@@ -77,8 +77,6 @@ fn a_file_on_stdout_is_alone_there() {
 fn it_ends_as_the_program_does() {
     let cases = [
         ("", 2, "7", 7, "done", &[][..]),
-        ("--for 4s", ENDLESS, "", 0, "done", &["stopping: the time of `"]),
-        ("--for 4s --grace 10ms", 2, "stubborn", 137, "done", &["it did not end within 10ms of SIGTERM (`--grace`"]),
         ("", 2, "killed", 137, "gone", &["note: the program was killed by SIGKILL: what was written by then is shown"]),
         ("-q --fail-on slow_polls==0", 2, "7", 99, "done", &["error: gate failed: slow_polls==0"]),
     ];
@@ -92,6 +90,31 @@ fn it_ends_as_the_program_does() {
         let why = (ended == "gone").then_some("killed by SIGKILL");
         assert_eq!(run["ended_why"].as_str(), why);
         assert_eq!(stdout(&output).contains("ended early: killed by SIGKILL"), why.is_some(), "{}", stdout(&output));
+    }
+}
+
+/// It is long enough for a program to begin on a busy machine.
+#[test]
+fn its_time_is_over() {
+    let cases = [
+        ("--for 8s", ENDLESS, "", 0, "stopping: the time of `"),
+        (
+            "--for 8s --grace 10ms",
+            2,
+            "stubborn",
+            137,
+            "it did not end within 10ms of SIGTERM (`--grace` gives it longer)",
+        ),
+    ];
+    let started = cases.map(|(options, blocks, then, code, says)| {
+        let folder = Folder::new();
+        let running = Running::spawn(&mut record(&folder, &format!("{options} --json json"), blocks, then));
+        (folder, running, code, says)
+    });
+    for (folder, running, code, says) in started {
+        assert_ends(&running.finish(), code, &[says]);
+        let run = &json(&folder)["runs"][0];
+        assert_eq!((run["ended"].as_str(), run["ended_why"].as_str()), (Some("done"), None));
     }
 }
 
@@ -297,7 +320,8 @@ fn a_project_and_a_baseline_count() {
     let saved = project("--save-baseline main --json json");
     assert_ends(&saved, 99, &["pollscope.toml` counts as well", "saved the baseline `.pollscope/main.json`"]);
     assert_eq!(json(&folder)["runs"][0]["slow_poll_threshold_ns"], 11_000_000);
-    let compared = project("--baseline main --no-config");
+    // A label is another version's.
+    let compared = project("--baseline main --label next --no-config");
     assert_ends(&compared, 0, &[]);
     assert!(stdout(&compared).contains("baseline: .pollscope/main.json"), "{}", stdout(&compared));
     let other = folder.run("run slow-sink --baseline main");
