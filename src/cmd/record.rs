@@ -29,8 +29,10 @@ pub(super) fn execute(request: &RecordRequest, terminal: &Terminal) -> Result<Ex
     let Some(mut recording) = place.recording(terminal)? else {
         return Err(CmdError::NothingRecorded { program: program.name().to_owned(), how: ended.words() });
     };
+    // A signal may end this program while it reports.
+    drop(place);
     settle(&mut recording, request, &ended, terminal);
-    let foreign = judge(&mut recording, request);
+    let foreign = judge(&mut recording, request, terminal);
     let recording = if outputs.redact { redact(recording) } else { recording };
     terminal.report_new(&recording, outputs)?;
     let exit = outcome::of_recording(&recording, outputs.strict);
@@ -83,15 +85,19 @@ fn is_of(run: &Run, ended: &Ended) -> bool {
     target.pid.is_none_or(|pid| pid == ended.pid())
 }
 
-/// Judges the gates that speak of what was recorded; the error of the first that does not.
-fn judge(recording: &mut Recording, request: &RecordRequest) -> Option<GateError> {
+/// Judges the gates that speak of what was recorded; the error of the first typed one that does not.
+fn judge(recording: &mut Recording, request: &RecordRequest, terminal: &Terminal) -> Option<GateError> {
     let groups: Vec<String> = recording.runs.iter().map(|run| run.group.clone()).collect();
     let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
     let mut foreign = None;
     for gate in request.outputs.all_gates() {
         match gate.check_groups(&groups) {
             Ok(()) => recording.gates.push(gate.judge(&recording.runs)),
-            Err(error) => foreign = foreign.or(Some(error)),
+            Err(error) if request.outputs.gates.contains(gate) => foreign = foreign.or(Some(error)),
+            Err(_) if terminal.quiet => {}
+            Err(_) => {
+                say(format!("note: the project's gate `{gate}` is not judged: nothing recorded here has that name"))
+            }
         }
     }
     foreign

@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -11,7 +12,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
 use crate::recorded::{AS_SERVICE, BLOCKS, THEN};
-use crate::support::{Folder, Running, assert_ends, finish, is_ignored, run, send, stderr, stdout};
+use crate::support::{Call, Folder, Running, assert_ends, finish, is_ignored, run, send, stderr, stdout};
 
 /// More blocks than there is time for.
 const ENDLESS: u64 = 1_000_000;
@@ -214,6 +215,24 @@ fn read_until(terminal: &mut File, shown: &mut String, text: &str) {
     }
 }
 
+#[test]
+fn a_signal_to_hurry_the_report_does_not_lose_it_and_the_next_ends_at_once() {
+    let folder = Folder::new();
+    let fifo = folder.fifo("fifo");
+    let mut reader = File::options();
+    let _reader =
+        reader.read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).open(fifo).expect("it opens");
+    let running = Running::spawn(&mut record(&folder, "--html fifo", 9, ""));
+    running.wait_until_blocked_in(Call::Write);
+    running.send(Signal::TERM);
+    running.wait_until_said("ending after this report (Ctrl-C again to end at once)");
+    running.send(Signal::TERM);
+    let output = running.finish();
+    assert_eq!(output.status.signal(), Some(Signal::TERM.as_raw()), "{}", stderr(&output));
+    assert!(stderr(&output).contains("what is not written yet is lost"), "{}", stderr(&output));
+    assert_eq!(folder.names(), ["fifo"], "nothing temporary is left");
+}
+
 /// Every line is refused with the code and the words, before a program is started, and leaves nothing behind.
 #[test]
 fn bad_input() {
@@ -230,6 +249,7 @@ fn bad_input() {
     let started = started.display();
     let cases: &[(&str, i32, &[&str])] = &[
         ("record", 2, &["<COMMAND>", "name the program behind `--`: `pollscope record -- ./service --port 8080`"]),
+        ("./script --port 1", 2, &["`pollscope record -- ./script --port 1` records a program that has the probe"]),
         ("record --", 2, &["<COMMAND>", "name the program behind `--`"]),
         ("record ./app", 2, &["unexpected argument './app'", "the program stands behind `--`"]),
         ("record -- ./nowhere", 127, &["cannot start `./nowhere`: No such file or directory; name one that is there"]),
@@ -305,7 +325,10 @@ fn what_is_kept_is_what_was_reported() {
 #[test]
 fn a_project_and_a_baseline_count() {
     let folder = Folder::new();
-    folder.write("pollscope.toml", "slow = \"11ms\"\nfail_on = [\"slow_polls == 0\", \"lag.p99 < 1ms\"]\n");
+    folder.write(
+        "pollscope.toml",
+        "slow = \"11ms\"\nfail_on = [\"slow_polls == 0\", \"lag.p99 < 1ms\", \"naive.slow_polls >= 3\"]\n",
+    );
     let project = |options: &str| {
         let typed = record(&folder, options, 3, "");
         let mut command = Command::new(typed.get_program());
@@ -318,7 +341,15 @@ fn a_project_and_a_baseline_count() {
         run(&mut command)
     };
     let saved = project("--save-baseline main --json json");
-    assert_ends(&saved, 99, &["pollscope.toml` counts as well", "saved the baseline `.pollscope/main.json`"]);
+    assert_ends(
+        &saved,
+        99,
+        &[
+            "pollscope.toml` counts as well",
+            "saved the baseline `.pollscope/main.json`",
+            "the project's gate `naive.slow_polls >= 3` is not judged",
+        ],
+    );
     assert_eq!(json(&folder)["runs"][0]["slow_poll_threshold_ns"], 11_000_000);
     // A label is another version's.
     let compared = project("--baseline main --label next --no-config");
