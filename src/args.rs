@@ -9,6 +9,7 @@ mod hints;
 mod listed;
 mod merge;
 mod outputs;
+mod record;
 mod report;
 mod run;
 mod usage;
@@ -29,7 +30,9 @@ pub(crate) use self::confirm::ConfirmRequest;
 use self::listed::listed;
 use self::merge::CliMerge;
 pub(crate) use self::merge::MergeRequest;
-pub(crate) use self::outputs::{Common, Outputs};
+pub(crate) use self::outputs::{BaselineNames, Common, Outputs};
+use self::record::CliRecord;
+pub(crate) use self::record::RecordRequest;
 use self::report::CliReport;
 pub(crate) use self::report::ReportRequest;
 use self::run::CliRun;
@@ -54,6 +57,7 @@ pub struct Request {
 #[derive(Debug)]
 pub(crate) enum Command {
     Run(RunRequest),
+    Record(RecordRequest),
     Merge(MergeRequest),
     Confirm(ConfirmRequest),
     Scenarios,
@@ -73,6 +77,7 @@ impl Command {
     pub(crate) fn redacts(&self) -> bool {
         match self {
             Command::Run(request) => request.common.outputs.redact,
+            Command::Record(request) => request.outputs.redact,
             Command::Merge(request) => request.common.outputs.redact,
             Command::Report(request) => request.outputs.redact,
             Command::Compare(request) => request.redact,
@@ -115,7 +120,7 @@ struct Cli {
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 pass, 1 error, 2 usage, 3 merge not confirmed, 97 inconclusive (--strict), 98 worse than the baseline, 99 a gate failed, \
-110 cannot write output, 129 hung up, 130 interrupted, 143 terminated";
+110 cannot write output, 126 cannot start the program, 127 program not found, 129 hung up, 130 interrupted, 143 terminated";
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum CliColor {
@@ -129,6 +134,9 @@ enum CliCommand {
     /// Run scenarios and report what each mode does to the loop
     #[command(after_long_help = examples::with_gates(examples::RUN))]
     Run(CliRun),
+    /// Start a program that has the probe, record it, and report when it ends
+    #[command(after_long_help = examples::RECORD)]
+    Record(CliRecord),
     /// Merge files into one, measured like a scenario
     #[command(after_long_help = examples::with_gates(examples::MERGE))]
     Merge(CliMerge),
@@ -209,6 +217,7 @@ fn check(command: &CliCommand, typed: &[String]) -> Result<(), Refusal> {
     }
     match command {
         CliCommand::Run(run) => run.check(),
+        CliCommand::Record(record) => record.check(),
         CliCommand::Merge(merge) => merge.check(),
         CliCommand::Confirm(confirm) => confirm.check(),
         CliCommand::Compare(compare) => compare.check(),
@@ -259,6 +268,7 @@ impl From<CliCommand> for Command {
     fn from(command: CliCommand) -> Command {
         match command {
             CliCommand::Run(run) => Command::Run(run.into()),
+            CliCommand::Record(record) => Command::Record(record.into()),
             CliCommand::Merge(merge) => Command::Merge(merge.into()),
             CliCommand::Confirm(confirm) => Command::Confirm(confirm.into()),
             CliCommand::Scenarios => Command::Scenarios,

@@ -2,35 +2,67 @@
 
 /// The exit code of the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Exit {
     /// The command succeeded, and all gates hold.
-    Pass = 0,
+    Pass,
     /// Something failed; stderr says what.
-    Error = 1,
+    Error,
     /// The command line is wrong; stderr says how.
-    Usage = 2,
+    Usage,
     /// The merged file does not hold what its inputs hold, or could not be read again.
-    NotConfirmed = 3,
+    NotConfirmed,
     /// With `--strict`: the run is too short to tell whether a gate holds.
-    Inconclusive = 97,
+    Inconclusive,
     /// The run is worse than the baseline, beyond noise.
-    Regression = 98,
+    Regression,
     /// A scenario's expectation or a gate of `--fail-on` does not hold.
-    GateFailed = 99,
+    GateFailed,
     /// A report cannot be written. If that shows beforehand, nothing runs; otherwise the other reports are written.
-    CannotWrite = 110,
+    CannotWrite,
+    /// The program to record is there, but cannot be started; as of shells.
+    CannotStart,
+    /// The program to record is not there; as of shells.
+    NotFound,
     /// SIGHUP: the terminal was closed. The program ends as it does when interrupted.
-    HungUp = 129,
+    HungUp,
     /// SIGINT: what was accepted is merged, confirmed and reported. An error keeps its own code, and so does a merge that is not
     /// confirmed, unless a second signal asked to report at once.
-    Interrupted = 130,
+    Interrupted,
     /// SIGTERM: as SIGINT.
-    Terminated = 143,
+    Terminated,
+    /// The recorded program ended with this code; with 128 and its number if a signal ended it, as of shells.
+    Program(u8),
+}
+
+impl Exit {
+    /// The number that a shell sees.
+    ///
+    /// ```
+    /// use pollscope::exit::Exit;
+    /// assert_eq!((Exit::GateFailed.code(), Exit::Program(3).code()), (99, 3));
+    /// ```
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Pass => 0,
+            Exit::Error => 1,
+            Exit::Usage => 2,
+            Exit::NotConfirmed => 3,
+            Exit::Inconclusive => 97,
+            Exit::Regression => 98,
+            Exit::GateFailed => 99,
+            Exit::CannotWrite => 110,
+            Exit::CannotStart => 126,
+            Exit::NotFound => 127,
+            Exit::HungUp => 129,
+            Exit::Interrupted => 130,
+            Exit::Terminated => 143,
+            Exit::Program(code) => code,
+        }
+    }
 }
 
 impl From<Exit> for std::process::ExitCode {
     fn from(exit: Exit) -> Self {
-        std::process::ExitCode::from(exit as u8)
+        std::process::ExitCode::from(exit.code())
     }
 }

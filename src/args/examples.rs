@@ -28,7 +28,7 @@ Gates (--fail-on):
 const PROGRAM: &str = "\
 Examples:
   pollscope run slow-sink          what blocks, and the fix
-  pollscope merge a.log b.log -o all.log
+  pollscope record -- ./service    what blocks yours
   pollscope report saved.json
   pollscope explain PS001";
 
@@ -38,6 +38,33 @@ Examples:
   pollscope run ./mine.toml --rounds 3 --html page.html
   pollscope run merge --mode all --set merge.inputs=20
   pollscope run slow-sink --fail-on 'offloaded.lag.p99 < 1s'";
+
+pub(super) const RECORD: &str = "\
+Examples:
+  pollscope record -- ./service --port 8080
+  pollscope record --for 30s --html page.html -- ./service
+  pollscope record --fail-on 'slow_polls == 0' -- ./tests
+  pollscope record -o before -- ./service
+
+Where text goes:
+  The program has stdin, stdout and stderr as they are. When
+  it has ended, the report follows on stdout. With `--json -`
+  or `--format json`, stdout has the JSON alone, and what the
+  program prints there goes to stderr. Lines on slow polls
+  are the program's own, with `--quiet` too.
+
+How it ends:
+  Ctrl-C and other signals reach the program; the third one
+  kills it. The exit code is 99 if a gate fails, else that of
+  the program: its own, 128 and the number of the signal that
+  killed it, or 0 if `--for` ended it. It is 126 if it cannot
+  be started, 127 if it is not there, and 1 if it recorded
+  nothing.
+
+Gates (--fail-on):
+  'slow_polls == 0'              no poll held up the loop
+  'schedule_latency.p99 < 10ms'  no task waited long to run
+  The whole grammar: `pollscope help gates`";
 
 pub(super) const MERGE: &str = "\
 Examples:

@@ -13,6 +13,7 @@ use crate::snippet::nearest;
 pub(super) fn commands() -> Vec<&'static str> {
     vec![
         "run",
+        "record",
         "merge",
         "confirm",
         "scenarios",

@@ -1,6 +1,7 @@
 //! What to type instead of a command line that clap refuses: the advice below its message.
 
 use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -73,6 +74,12 @@ fn no_command(word: &str, command: &Command, typed: &[String]) -> Option<String>
     if path.extension().is_some_and(is_saved) {
         return Some(with("report"));
     }
+    if is_program(path) {
+        let mut words = inserted(typed, word, "record");
+        let at = words.iter().position(|typed| typed == word)?;
+        words.insert(at, "--".to_owned());
+        return Some(format!("`{}` records a program that has the probe", line(&words)));
+    }
     if path.is_file() {
         let [report, merge] = ["report", "merge"].map(|name| line(&inserted(typed, word, name)));
         return Some(format!("`{report}` shows a recording; `{merge} -o OUT` merges files"));
@@ -83,6 +90,11 @@ fn no_command(word: &str, command: &Command, typed: &[String]) -> Option<String>
     }
     let scenario = nearest(word, BUILTIN.iter().map(|(name, _)| *name))?;
     Some(format!("did you mean `pollscope run {scenario}`?"))
+}
+
+/// Whether it is a file that somebody may execute.
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|of| of.is_file() && of.permissions().mode() & 0o111 != 0)
 }
 
 /// What was typed, with a command's name before the first `word`.
@@ -133,6 +145,9 @@ fn no_argument(argument: &str, command: &Command, typed: &[String]) -> Option<St
         ("report", other) if !other.starts_with('-') => {
             "`report` shows one recording; `pollscope compare A B` compares two"
         }
+        ("record", other) if !other.starts_with('-') => {
+            "the program stands behind `--`: `pollscope record [OPTIONS] -- PROGRAM [ARGUMENTS]`"
+        }
         ("scenarios", other) if !other.starts_with('-') => "`pollscope run SCENARIO` runs one of them",
         _ => "",
     };
@@ -165,6 +180,9 @@ fn listed(names: &[&str]) -> String {
 /// What to add to a command that lacks something.
 fn missing(command: &Command, typed: &[String]) -> Option<String> {
     let name = asked(command, typed)?.get_name();
+    if name == "record" {
+        return Some("name the program behind `--`: `pollscope record -- ./service --port 8080`".to_owned());
+    }
     if !["merge", "confirm"].contains(&name) {
         return None;
     }

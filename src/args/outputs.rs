@@ -1,4 +1,4 @@
-//! Where reports go and what decides the exit code: the options that `run`, `merge` and `report` share.
+//! Where reports go and what decides the exit code: the options that commands share.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, ValueHint};
 
 use super::listed::listed;
-use super::values::{formats, grace, parse_format, parse_gate, serving};
+use super::values::{baseline, formats, grace, parse_format, parse_gate, serving};
 use crate::export::console::DEFAULT_ADDRESS;
 use crate::gate::Gate;
 use crate::report::Format;
@@ -43,6 +43,13 @@ impl Outputs {
     }
 }
 
+/// Under which names recordings are saved in the project's folder, and found there.
+#[derive(Debug, Default)]
+pub(crate) struct BaselineNames {
+    pub(crate) save: Option<String>,
+    pub(crate) compare: Option<String>,
+}
+
 /// What every command that runs something takes.
 #[derive(Debug)]
 pub(crate) struct Common {
@@ -55,6 +62,28 @@ pub(crate) struct Common {
     pub(crate) prometheus: Option<SocketAddr>,
     /// By which names it may ask, besides the machine's.
     pub(crate) prometheus_hosts: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CliBaseline {
+    /// Save the recording as .pollscope/NAME.json, for --baseline
+    #[arg(long, value_name = "NAME", value_parser = baseline, conflicts_with = "baseline", value_hint = ValueHint::Other)]
+    save_baseline: Option<String>,
+    /// Compare with the recording saved as NAME; end with 98 if something is worse beyond noise
+    #[arg(long, value_name = "NAME", value_parser = baseline, value_hint = ValueHint::Other)]
+    baseline: Option<String>,
+}
+
+impl CliBaseline {
+    pub(super) fn is_asked(&self) -> bool {
+        self.save_baseline.is_some() || self.baseline.is_some()
+    }
+}
+
+impl From<CliBaseline> for BaselineNames {
+    fn from(of: CliBaseline) -> BaselineNames {
+        BaselineNames { save: of.save_baseline, compare: of.baseline }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -8,8 +8,8 @@ use clap::{Args, ValueHint};
 
 use super::Refusal;
 use super::listed::listed;
-use super::outputs::{CliCommon, Common};
-use super::values::{baseline, duration, modes_or_all, parse_modes, parse_override, rounds, scenarios, warmup};
+use super::outputs::{BaselineNames, CliBaseline, CliCommon, Common};
+use super::values::{duration, modes_or_all, parse_modes, parse_override, rounds, scenarios, warmup};
 use crate::scenario::wire::Override;
 
 #[derive(Debug)]
@@ -19,8 +19,7 @@ pub(crate) struct RunRequest {
     /// In the order in which they apply.
     pub(crate) overrides: Vec<Override>,
     pub(crate) common: Common,
-    pub(crate) save_baseline: Option<String>,
-    pub(crate) baseline: Option<String>,
+    pub(crate) baseline: BaselineNames,
 }
 
 #[derive(Debug, Args)]
@@ -44,12 +43,8 @@ pub(super) struct CliRun {
     /// Set any field of the scenario, such as merge.inputs=20 (repeatable; see `pollscope help settings`)
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_override, value_hint = ValueHint::Other)]
     set: Vec<Override>,
-    /// Save the recording as .pollscope/NAME.json, for --baseline
-    #[arg(long, value_name = "NAME", value_parser = baseline, conflicts_with = "baseline", value_hint = ValueHint::Other)]
-    save_baseline: Option<String>,
-    /// Compare with the recording saved as NAME; end with 98 if something is worse beyond noise
-    #[arg(long, value_name = "NAME", value_parser = baseline, value_hint = ValueHint::Other)]
-    baseline: Option<String>,
+    #[command(flatten)]
+    baseline: CliBaseline,
     #[command(flatten)]
     common: CliCommon,
 }
@@ -57,7 +52,7 @@ pub(super) struct CliRun {
 impl CliRun {
     /// Checks what clap cannot.
     pub(super) fn check(&self) -> Result<(), Refusal> {
-        let is_for_one = self.common.takes_one_recording() || self.save_baseline.is_some() || self.baseline.is_some();
+        let is_for_one = self.common.takes_one_recording() || self.baseline.is_asked();
         if self.scenarios.len() > 1 && is_for_one {
             return Err((
                 ErrorKind::ArgumentConflict,
@@ -103,8 +98,7 @@ impl From<CliRun> for RunRequest {
             overrides: run.overrides(),
             scenarios: run.scenarios,
             common: run.common.into(),
-            save_baseline: run.save_baseline,
-            baseline: run.baseline,
+            baseline: run.baseline.into(),
         }
     }
 }

@@ -146,16 +146,35 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     bounded(text, Duration::from_millis(1), "the interval")
 }
 
+/// How long something goes on.
+pub(super) fn lasting(text: &str) -> Result<Duration, String> {
+    within_time(text, Duration::from_millis(1), Duration::from_secs(7 * 24 * 3_600), "it")
+}
+
+/// A name that a gate can bear without quotes, or almost.
+pub(super) fn label(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ' | '+' | ':' | '/');
+    if (1..=64).contains(&text.chars().count()) && text.chars().all(is_plain) && text.trim() == text {
+        return Ok(text.to_owned());
+    }
+    Err("write 1 to 64 letters, digits, blanks or any of `-_.+:/`".to_owned())
+}
+
 pub(super) fn grace(text: &str) -> Result<Duration, String> {
     bounded(text, Duration::ZERO, "it")
 }
 
 fn bounded(text: &str, least: Duration, what: &str) -> Result<Duration, String> {
+    within_time(text, least, Duration::from_secs(3_600), what)
+}
+
+fn within_time(text: &str, least: Duration, most: Duration, what: &str) -> Result<Duration, String> {
     let duration = parse_duration(text).map_err(|error| error.to_string())?;
-    if (least..=Duration::from_secs(3600)).contains(&duration) {
+    if (least..=most).contains(&duration) {
         Ok(duration)
     } else {
-        Err(format!("{what} must be from {} to 1h", crate::units::setting_duration(least)))
+        let hours = most.as_secs() / 3_600;
+        Err(format!("{what} must be from {} to {hours}h", crate::units::setting_duration(least)))
     }
 }
 

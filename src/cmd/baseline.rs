@@ -6,12 +6,11 @@ use super::output::{Terminal, refuse_unwritable};
 use super::pairing::{Named, compare_pairs, pairs_in_common, same_question};
 use super::targets::{refuse_used, refuse_written};
 use super::{CmdError, load, outcome};
-use crate::args::{Outputs, RunRequest};
+use crate::args::{BaselineNames, Outputs};
 use crate::escape::escape_path;
 use crate::exit::Exit;
-use crate::recording::{Recording, wire};
+use crate::recording::{Recording, ScenarioInfo, wire};
 use crate::report::{Format, comparison};
-use crate::scenario::Scenario;
 use crate::stderr::{Lines, say};
 
 /// What the command line asks of baselines, loaded and checked before anything runs.
@@ -29,27 +28,33 @@ fn path_of(name: &str) -> PathBuf {
 }
 
 impl Baseline {
+    /// `questions`: the scenarios to come; `None` is a program.
+    ///
     /// # Errors
-    /// When the baseline does not exist, answers another question than the scenario, or cannot be written.
-    pub(super) fn of(request: &RunRequest, scenarios: &[Scenario], terminal: &Terminal) -> Result<Baseline, CmdError> {
-        let outputs = &request.common.outputs;
-        if let Some(name) = &request.save_baseline {
+    /// When the baseline does not exist, answers another question, or cannot be written.
+    pub(super) fn of(
+        names: &BaselineNames,
+        outputs: &Outputs,
+        questions: &[Option<ScenarioInfo>],
+        terminal: &Terminal,
+    ) -> Result<Baseline, CmdError> {
+        if let Some(name) = &names.save {
             let path = path_of(name);
             std::fs::create_dir_all(FOLDER).map_err(CmdError::unwritable(&path))?;
             refuse_written(outputs, "baseline", &path)?;
             refuse_unwritable([path.as_path()])?;
             return Ok(Baseline::Save(path));
         }
-        let Some(name) = &request.baseline else { return Ok(Baseline::None) };
+        let Some(name) = &names.compare else { return Ok(Baseline::None) };
         let path = path_of(name);
         if !path.exists() {
             return Err(CmdError::NoBaseline { name: name.clone(), path });
         }
         refuse_used(outputs, [path.as_path()])?;
         let saved = load::recording(&path, outputs.redact, terminal)?;
-        for scenario in scenarios {
-            let asked = outcome::scenario_info(scenario);
-            same_question(saved.scenario.as_ref(), Some(&asked), [&path, Path::new(&scenario.name)])?;
+        for asked in questions {
+            let name = asked.as_ref().map_or("this program", |scenario| &scenario.name);
+            same_question(saved.scenario.as_ref(), asked.as_ref(), [&path, Path::new(name)])?;
         }
         Ok(Baseline::Compare(path, Box::new(saved)))
     }

@@ -1,5 +1,6 @@
 //! Why a command fails, in words, and the exit code that goes with it.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -61,6 +62,27 @@ pub enum CmdError {
         #[source]
         error: io::Error,
     },
+    #[error("cannot start `{}`: {}", escape_path(Path::new(.program)), no_program(.program, .error))]
+    Start {
+        program: OsString,
+        #[source]
+        error: io::Error,
+    },
+    #[error("cannot wait for the program: {}; it may still run", reason(.0))]
+    Wait(#[source] io::Error),
+    #[error(
+        "cannot report on `{program}`: it {how} without a sound from a probe; build it with `pollscope-probe` and its feature `record`, \
+         let `ProbeBuilder::from_env()` build its runtime, and see whether it gets that far"
+    )]
+    NothingRecorded { program: String, how: String },
+    #[error("cannot record to `{}`: {}{}", escape_path(.path), reason(.error), way_out(.error))]
+    CannotRecord {
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
+    #[error("cannot record to `{}`: there is a recording already; name another place, or remove it", escape_path(.path))]
+    RecordingExists { path: PathBuf },
     #[error("cannot catch signals: {}; run it where no sandbox forbids that", reason(.0))]
     Signals(#[source] io::Error),
     #[error(
@@ -78,7 +100,7 @@ pub enum CmdError {
         error: ReadError,
     },
     #[error(
-        "cannot find run `{}`: {}; `pollscope run` and `merge` keep theirs",
+        "cannot find run `{}`: {}; `pollscope run`, `record` and `merge` keep theirs",
         escape(.name),
         kept_runs(*.kept)
     )]
@@ -149,7 +171,11 @@ impl CmdError {
             | CmdError::Explanation(_)
             | CmdError::NotInLog { .. }
             | CmdError::SameOutput { .. } => Exit::Usage,
-            CmdError::Write { .. } => Exit::CannotWrite,
+            CmdError::Write { .. } | CmdError::CannotRecord { .. } | CmdError::RecordingExists { .. } => {
+                Exit::CannotWrite
+            }
+            CmdError::Start { error, .. } if error.kind() == ErrorKind::NotFound => Exit::NotFound,
+            CmdError::Start { .. } => Exit::CannotStart,
             CmdError::Redacted(error) => error.exit(),
             CmdError::Console(error) => error.exit(),
             CmdError::Run(_)
@@ -159,6 +185,8 @@ impl CmdError {
             | CmdError::OpenFiles { .. }
             | CmdError::Threads { .. }
             | CmdError::Signals(_)
+            | CmdError::Wait(_)
+            | CmdError::NothingRecorded { .. }
             | CmdError::Folder(_)
             | CmdError::Read { .. }
             | CmdError::NoBaseline { .. }
@@ -213,6 +241,25 @@ fn if_scenario(path: &Path) -> String {
     } else {
         String::new()
     }
+}
+
+/// Why a program cannot be started, and what to do.
+fn no_program(program: &OsStr, error: &io::Error) -> String {
+    let path = Path::new(program);
+    let is_path = program.as_encoded_bytes().contains(&b'/');
+    let (why, what) = match error.kind() {
+        _ if is_path && path.is_dir() => ("it is a folder".to_owned(), "name a program in it"),
+        ErrorKind::NotFound if is_path && path.exists() => {
+            ("its interpreter is not there".to_owned(), "its first line names it, or `file` tells it")
+        }
+        ErrorKind::NotFound if !is_path && path.is_file() => {
+            ("it is in no folder of `PATH`".to_owned(), "write `./` before the name of one that is in this folder")
+        }
+        ErrorKind::NotFound => (reason(error), "name one that is there, or in a folder of `PATH`"),
+        ErrorKind::PermissionDenied => (reason(error), "make it executable with `chmod +x`"),
+        _ => (reason(error), "name a program that runs on this machine"),
+    };
+    format!("{why}; {what}")
 }
 
 /// What the user can do about a report that cannot be written.

@@ -11,7 +11,7 @@ use crate::growing::{self, is_growing};
 use crate::interval_log::{self, IntervalLog, is_log};
 use crate::recording::Recording;
 use crate::redact::HIDDEN;
-use crate::saved::{ReadError, read};
+use crate::saved::{ReadError, Saved, read};
 use crate::stderr::say;
 
 /// What a file may hold.
@@ -74,24 +74,48 @@ fn from(file: impl Read + Seek, path: &Path) -> Result<(Loaded, Option<&'static 
 /// What is shown of a recording that still grows, or whose writer was killed.
 const WRITTEN: &str = "what was written by then is shown";
 
-/// What the files of a recording that grows hold together: their names are in the order in which they were begun.
 fn folder(path: &Path) -> Result<(Loaded, Option<&'static str>), CmdError> {
+    let names = files_of_recording(path)?;
+    if names.is_empty() {
+        return Err(CmdError::Read { path: path.to_owned(), error: ReadError::NoFiles });
+    }
+    let saved = together(path, &names)?;
+    let torn = saved.is_torn.then_some(WRITTEN);
+    Ok((Loaded::Recording(Box::new(saved.recording)), torn))
+}
+
+/// What a program wrote to a folder or a file that was new; `None` if that is nothing.
+pub(super) fn grown(path: &Path) -> Result<Option<Recording>, CmdError> {
+    let names = if path.is_dir() { files_of_recording(path)? } else { vec![path.to_owned()] };
+    if names.iter().all(|name| !name.exists()) {
+        return Ok(None);
+    }
+    match together(path, &names) {
+        Ok(saved) => Ok(Some(saved.recording)),
+        // It was killed before its first line was whole.
+        Err(CmdError::Read { error: ReadError::Torn, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The files of a recording that grows, in a folder: their names are in the order in which they were begun.
+pub(super) fn files_of_recording(path: &Path) -> Result<Vec<PathBuf>, CmdError> {
     let error = |error: io::Error| unreadable(path, error);
     let entries = path.read_dir().and_then(|entries| entries.collect::<io::Result<Vec<_>>>()).map_err(error)?;
     let mut names: Vec<PathBuf> = entries.iter().map(DirEntry::path).filter(|path| is_of_recording(path)).collect();
     names.sort();
-    if names.is_empty() {
-        return Err(CmdError::Read { path: path.to_owned(), error: ReadError::NoFiles });
-    }
+    Ok(names)
+}
+
+/// What they hold together.
+fn together(path: &Path, names: &[PathBuf]) -> Result<Saved, CmdError> {
     let (mut files, mut length) = (Vec::new(), 0);
-    for name in &names {
+    for name in names {
         let file = File::open(name).map_err(|error| unreadable(name, error))?;
         length += file.metadata().map_err(|error| unreadable(name, error))?.len();
         files.push(BufReader::with_capacity(64 << 10, file));
     }
-    let saved = growing::read(files, length).map_err(|error| CmdError::Read { path: path.to_owned(), error })?;
-    let torn = saved.is_torn.then_some(WRITTEN);
-    Ok((Loaded::Recording(Box::new(saved.recording)), torn))
+    growing::read(files, length).map_err(|error| CmdError::Read { path: path.to_owned(), error })
 }
 
 fn is_of_recording(path: &Path) -> bool {

@@ -2,7 +2,8 @@
 //!
 //! Commands call what they share, and never each other: `outcome` and `pairing` judge recordings, and are pure; `load` reads,
 //! `output` and `summary` write, `excerpt` reads code for them, `kept` has the last runs, `targets` keeps their files apart; a `session` runs scenarios, and has
-//! `signals` and `progress`, whose `pace` says how long it still takes.
+//! `signals` and `progress`, whose `pace` says how long it still takes; a `program` is started, gets the signals that are `passed` on, and
+//! records to a `place`.
 
 mod baseline;
 mod compare;
@@ -16,7 +17,11 @@ mod outcome;
 mod output;
 mod pace;
 mod pairing;
+mod passed;
+mod place;
+mod program;
 mod progress;
+mod record;
 mod report;
 mod run;
 mod session;
@@ -45,6 +50,7 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
     let terminal = &Terminal { color, quiet, typed, source_roots: config.source_roots };
     let done = match command {
         Command::Run(request) => run::execute(&request, terminal),
+        Command::Record(request) => record::execute(&request, terminal),
         Command::Merge(request) => merge::execute(&request, terminal),
         Command::Confirm(request) => confirm::execute(&request, terminal),
         Command::Report(request) => report::execute(&request, terminal),
@@ -61,14 +67,24 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
 
 /// Whether what a project says goes for it.
 fn takes_config(command: &Command) -> bool {
-    matches!(command, Command::Run(_) | Command::Merge(_) | Command::Report(_))
+    matches!(command, Command::Run(_) | Command::Record(_) | Command::Merge(_) | Command::Report(_))
+}
+
+/// Whether what a project takes for slow goes for it: nothing nearer says it.
+fn takes_slow(command: &Command) -> bool {
+    match command {
+        Command::Merge(request) => request.slow_poll.is_none(),
+        Command::Record(request) => request.slow.is_none() && std::env::var_os("POLLSCOPE_SLOW_POLL").is_none(),
+        _ => false,
+    }
 }
 
 /// Lets what the project says count where the command line says nothing else.
 fn project(command: &mut Command, quiet: bool) -> Result<Config, CmdError> {
     let folder = std::env::current_dir().map_err(CmdError::Folder)?;
     let mut config = config::load(&folder).map_err(CmdError::Config)?;
-    let counts = !config.fail_on.is_empty() || (config.slow.is_some() && matches!(command, Command::Merge(_)));
+    let takes_slow = takes_slow(command);
+    let counts = !config.fail_on.is_empty() || (config.slow.is_some() && takes_slow);
     if let Some(path) = config.path.as_ref().filter(|_| counts && !quiet && !command.redacts()) {
         say(format!("note: `{}` counts as well; `--no-config` leaves it out", escape_path(path)));
     }
@@ -77,7 +93,15 @@ fn project(command: &mut Command, quiet: bool) -> Result<Config, CmdError> {
         Command::Run(request) => request.common.outputs.project_gates = gates,
         Command::Merge(request) => {
             request.common.outputs.project_gates = gates;
-            request.slow_poll = request.slow_poll.or(config.slow);
+            if takes_slow {
+                request.slow_poll = config.slow;
+            }
+        }
+        Command::Record(request) => {
+            request.outputs.project_gates = gates;
+            if takes_slow {
+                request.slow = config.slow;
+            }
         }
         Command::Report(request) => request.outputs.project_gates = gates,
         _ => {}

@@ -77,6 +77,18 @@ impl Terminal {
         .and_then(|()| if outputs.open { self.open(recording, outputs) } else { Ok(()) })
     }
 
+    /// Reports what was just recorded, and keeps it for `pollscope report last`.
+    pub(super) fn report_new(&self, recording: &Recording, outputs: &Outputs) -> Result<(), CmdError> {
+        let saved_as = kept::has_place().then_some("last");
+        let reported = self.report(recording, outputs, saved_as);
+        if let Err(error) = kept::keep(recording)
+            && !self.quiet
+        {
+            say(format!("note: cannot keep the run for `pollscope report last`: {error}"));
+        }
+        reported
+    }
+
     /// Shows the page in a browser. What cannot be shown is written all the same: that is no failure.
     fn open(&self, recording: &Recording, outputs: &Outputs) -> Result<(), CmdError> {
         let is_file = |(format, path): &&(Format, PathBuf)| *format == Format::Html && path != Path::new("-");

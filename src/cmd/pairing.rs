@@ -82,8 +82,8 @@ pub(super) fn pairs(a: &Named, b: &Named, chosen: &[String]) -> Result<Vec<Pair>
         has(&of_b, last, b.path)?;
         return Ok(vec![[first.clone(), last.clone()]]);
     }
-    if let ([only_a], [only_b], true) = (&of_a[..], &of_b[..], is_program(a) && is_program(b)) {
-        return Ok(vec![[only_a, only_b].map(|name| (*name).to_owned())]);
+    if let Some(pair) = of_one_program(a, b) {
+        return Ok(vec![pair]);
     }
     if of_a.iter().any(|mode| !of_b.contains(mode)) || of_b.iter().any(|mode| !of_a.contains(mode)) {
         let why = format!(
@@ -96,13 +96,20 @@ pub(super) fn pairs(a: &Named, b: &Named, chosen: &[String]) -> Result<Vec<Pair>
     Ok(of_a.iter().map(|mode| [*mode, *mode].map(str::to_owned)).collect())
 }
 
-/// Whether it is of a service or a process, whose group is a label: two versions of one bear two.
-fn is_program(of: &Named) -> bool {
-    of.recording.scenario.is_none()
+/// The groups of a service or a process and of another, if each has one: it is a label, and two versions of one bear two.
+fn of_one_program(a: &Named, b: &Named) -> Option<Pair> {
+    let is_program = |of: &Named| of.recording.scenario.is_none();
+    match (&a.modes()[..], &b.modes()[..]) {
+        ([only_a], [only_b]) if is_program(a) && is_program(b) => Some([only_a, only_b].map(|name| (*name).to_owned())),
+        _ => None,
+    }
 }
 
 /// The modes that both recordings have.
 pub(super) fn pairs_in_common(a: &Named, b: &Named) -> Result<Vec<Pair>, CmdError> {
+    if let Some(pair) = of_one_program(a, b) {
+        return Ok(vec![pair]);
+    }
     let of_a = a.modes();
     let of_both = b.modes().into_iter().filter(|mode| of_a.contains(mode));
     let pairs: Vec<Pair> = of_both.map(|mode| [mode, mode].map(str::to_owned)).collect();

@@ -18,7 +18,8 @@ pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit,
     scenarios.iter().try_for_each(|scenario| outcome::check_gates(outputs.all_gates(), &scenario.settings))?;
     let is_builtin = |name: &str| builtin::BUILTIN.iter().any(|(known, _)| *known == name);
     check_reports(outputs, request.scenarios.iter().filter(|name| !is_builtin(name)).map(Path::new))?;
-    let baseline = Baseline::of(request, &scenarios, terminal)?;
+    let questions: Vec<_> = scenarios.iter().map(|scenario| Some(outcome::scenario_info(scenario))).collect();
+    let baseline = Baseline::of(&request.baseline, outputs, &questions, terminal)?;
     let altered = request.overrides.iter().any(|set| !matches!(set.key(), "modes" | "rounds" | "warmup" | "seed"));
     if altered && !terminal.quiet {
         say("note: the expectations are not judged: they were written for other settings");

@@ -4,7 +4,7 @@ use pollscope_probe::MetricsServer;
 
 use super::output::Terminal;
 use super::progress::{OnStderr, Said};
-use super::{CmdError, kept, outcome, signals};
+use super::{CmdError, outcome, signals};
 use crate::args::Common;
 use crate::environment::environment;
 use crate::exit::Exit;
@@ -66,13 +66,7 @@ impl<'a> Session<'a> {
         let outputs = &self.common.outputs;
         let recording = self.record(scenario, judge)?;
         self.caught.reporting(true);
-        let saved_as = kept::has_place().then_some("last");
-        let reported = self.terminal.report(&recording, outputs, saved_as);
-        if let Err(error) = kept::keep(&recording)
-            && !self.terminal.quiet
-        {
-            say(format!("note: cannot keep the run for `pollscope report last`: {error}"));
-        }
+        let reported = self.terminal.report_new(&recording, outputs);
         self.caught.reporting(false);
         // After the report, which must not wait for a stderr that nobody reads.
         let errors = recording.runs.iter().flat_map(|run| &run.errors).map(|error| format!("error: {error}"));

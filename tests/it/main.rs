@@ -21,6 +21,7 @@ mod page;
 mod peak;
 mod prometheus;
 mod readme;
+mod record;
 mod recorded;
 mod scenarios;
 mod secrets;

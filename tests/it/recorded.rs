@@ -10,14 +10,19 @@ use std::thread;
 use std::time::Duration;
 
 use pollscope_probe::ProbeBuilder;
-use rustix::process::Signal;
+use rustix::process::{Signal, getpid, kill_process};
 use serde_json::Value;
 use tokio::runtime::Builder;
 
-use crate::support::{Folder, assert_ends, finish, send, stderr, stdout};
+use crate::support::{Folder, assert_ends, finish, send, stderr, stdout, wait_until};
 
 /// How many times the service is to block; a test's own program is told so.
-const BLOCKS: &str = "POLLSCOPE_TEST_BLOCKS";
+pub(crate) const BLOCKS: &str = "POLLSCOPE_TEST_BLOCKS";
+/// What it does then: it ends with a code, is `killed` when
+/// a slow poll is in its recording, or tells of `signals` until it takes SIGTERM, or, `stubborn`, for ever.
+pub(crate) const THEN: &str = "POLLSCOPE_TEST_THEN";
+/// The arguments of this program that make it the service.
+pub(crate) const AS_SERVICE: [&str; 3] = ["--exact", "recorded::service", "--nocapture"];
 const BLOCK: Duration = Duration::from_millis(12);
 
 /// A service: it blocks, and tells of each time. As a test it does nothing.
@@ -25,20 +30,54 @@ const BLOCK: Duration = Duration::from_millis(12);
 fn service() {
     let Ok(blocks) = std::env::var(BLOCKS) else { return };
     let blocks: u64 = blocks.parse().expect("a number");
+    let then = std::env::var(THEN).unwrap_or_default();
+    let code = then.parse();
     let served = async move {
         for block in 1..=blocks {
             tokio::spawn(async { thread::sleep(BLOCK) }).await.expect("no panic");
             println!("blocked {block}");
         }
+        match then.as_str() {
+            "killed" => tokio::task::spawn_blocking(be_killed).await.expect("no panic"),
+            "signals" | "stubborn" => {
+                tokio::task::spawn_blocking(move || tell_of_signals(&then)).await.expect("no panic")
+            }
+            _ => {}
+        }
     };
     let builder = ProbeBuilder::from_env().source_root(env!("CARGO_MANIFEST_DIR"));
     builder.run(Builder::new_multi_thread().worker_threads(1), served).expect("it runs");
+    if let Ok(code) = code {
+        std::process::exit(code);
+    }
+}
+
+fn be_killed() {
+    let folder = std::env::var_os("POLLSCOPE_RECORD").expect("a folder");
+    let has_slow_polls = |file: fs::DirEntry| {
+        let said = fs::read_to_string(file.path()).expect("text");
+        said.matches("{\"slow_poll\":").count() >= 2
+    };
+    wait_until("slow polls", || fs::read_dir(&folder).expect("a folder").flatten().any(has_slow_polls));
+    kill_process(getpid(), Signal::KILL).expect("it may");
+}
+
+fn tell_of_signals(then: &str) {
+    let all = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1, Signal::USR2];
+    let mut signals = signal_hook::iterator::Signals::new(all.map(Signal::as_raw)).expect("it catches them");
+    eprintln!("ready");
+    for signal in signals.forever() {
+        eprintln!("took {signal}.");
+        if signal == Signal::TERM.as_raw() && then == "signals" {
+            break;
+        }
+    }
 }
 
 /// Starts the service, which records to `to` in a folder.
 fn start(folder: &Folder, to: &str, blocks: u64) -> Child {
     let mut service = Command::new(std::env::current_exe().expect("this program"));
-    service.args(["--exact", "recorded::service", "--nocapture"]).current_dir(folder.path("."));
+    service.args(AS_SERVICE).current_dir(folder.path("."));
     service.env(BLOCKS, blocks.to_string()).env("POLLSCOPE", "1").env("POLLSCOPE_SLOW_POLL", "10ms");
     service.env("POLLSCOPE_RECORD", to).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts")
 }

@@ -28,7 +28,16 @@ pub(crate) fn shell(script: &str) -> Command {
 }
 
 fn neutral(mut command: Command) -> Command {
-    for name in ["NO_COLOR", "CLICOLOR_FORCE", "COLUMNS", "RUST_LOG", "POLLSCOPE", "POLLSCOPE_SLOW_POLL", "LC_ALL"] {
+    for name in [
+        "NO_COLOR",
+        "CLICOLOR_FORCE",
+        "COLUMNS",
+        "RUST_LOG",
+        "POLLSCOPE",
+        "POLLSCOPE_RECORD",
+        "POLLSCOPE_SLOW_POLL",
+        "LC_ALL",
+    ] {
         command.env_remove(name);
     }
     command.env("LANG", "C.UTF-8").env("TERM", "xterm-256color").stdin(Stdio::null());
@@ -86,6 +95,14 @@ pub(crate) fn send(child: &Child, signal: Signal) {
     kill_process(pid(child), signal).expect("it runs");
 }
 
+/// Whether what this process starts ignores a signal: a shell has what it starts in the background ignore interrupts.
+pub(crate) fn is_ignored(signal: Signal) -> bool {
+    let status = fs::read_to_string("/proc/self/status").expect("it is there");
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("a mask");
+    let mask = u64::from_str_radix(ignored.trim(), 16).expect("hexadecimal");
+    mask >> (signal.as_raw() - 1) & 1 == 1
+}
+
 /// A system call, by its number on x86-64.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Call {
@@ -109,6 +126,13 @@ impl Running {
 
     pub(crate) fn send(&self, signal: Signal) {
         send(&self.child, signal);
+    }
+
+    /// Likewise, of these lines in this order, whatever is between them.
+    pub(crate) fn wait_until_told(&self, lines: &str) {
+        let has_all =
+            |said: String| lines.lines().try_fold(said.as_str(), |rest, line| Some(rest.split_once(line)?.1)).is_some();
+        wait_until(lines, || fs::read_to_string(self.said.path()).is_ok_and(has_all));
     }
 
     pub(crate) fn wait_until_said(&self, text: &str) {

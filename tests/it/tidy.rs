@@ -252,11 +252,13 @@ fn exit_codes_in_the_help_are_those_of_the_program() {
         Exit::Regression,
         Exit::GateFailed,
         Exit::CannotWrite,
+        Exit::CannotStart,
+        Exit::NotFound,
         Exit::HungUp,
         Exit::Interrupted,
         Exit::Terminated,
     ];
     let codes = help.split("Exit codes:").nth(1).expect("the help lists exit codes");
     let listed: Vec<u8> = codes.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok()).collect();
-    assert_eq!(listed, all.map(|exit| exit as u8));
+    assert_eq!(listed, all.map(Exit::code));
 }

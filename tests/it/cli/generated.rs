@@ -21,13 +21,13 @@ fn bash_reads_its_completions_and_completes() {
     let bash = |script: &str| run(Command::new("bash").args(["-c", script]).current_dir(folder.path("")));
     let checked = bash("bash -n script");
     assert!(checked.status.success() && checked.stderr.is_empty(), "{}", stderr(&checked));
-    let complete = "COMP_WORDS=(pollscope re); COMP_CWORD=1; _pollscope pollscope re pollscope; echo ${COMPREPLY[@]}";
+    let complete = "COMP_WORDS=(pollscope rep); COMP_CWORD=1; _pollscope pollscope rep pollscope; echo ${COMPREPLY[@]}";
     assert_eq!(stdout(&bash(&format!(". ./script; {complete}"))).trim(), "report");
 }
 
 /// What is typed so far, split at blanks, and what is offered then: each of these, and none of those.
 const OFFERED: [(&str, &[&str], &[&str]); 12] = [
-    ("re", &["report"], &["run"]),
+    ("re", &["record", "report"], &["run"]),
     ("run ", &["slow-sink", "merge"], &["--mode"]),
     ("run slow-s", &["slow-sink"], &["merge"]),
     ("run merge fs", &["fsync"], &["merge"]),
@@ -173,5 +173,5 @@ fn manual_pages_render() {
             assert!(!page.status.success() || text.contains(says) || text.contains("minimized"), "{command}: {text}");
         }
     }
-    assert_ends(&folder.run("man nonsense"), 2, &["unknown command; choose one of `run`, `merge`"]);
+    assert_ends(&folder.run("man nonsense"), 2, &["unknown command; choose one of `run`, `record`, `merge`"]);
 }

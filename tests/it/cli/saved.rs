@@ -171,7 +171,11 @@ fn the_last_runs_are_kept_and_have_names() {
         let mut command = folder.command(line.split_whitespace());
         run(command.env("XDG_STATE_HOME", folder.path("state")))
     };
-    assert_ends(&pollscope("report last"), 1, &["cannot find run `last`: none is kept", "`pollscope run` and `merge`"]);
+    assert_ends(
+        &pollscope("report last"),
+        1,
+        &["cannot find run `last`: none is kept", "`pollscope run`, `record` and `merge`"],
+    );
     for nth in 0..12 {
         let set = format!("--set block.duration=20ms --set block.run_for=60ms --slow 10ms --set seed={nth}");
         assert_ends(&pollscope(&format!("run slow-coroutine --mode naive --rounds 1 {set} --json json")), 0, &[]);

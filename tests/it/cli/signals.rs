@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::support::{Call, Folder, Running, assert_ends, finish, send, stderr, stdout};
+use crate::support::{Call, Folder, Running, assert_ends, finish, is_ignored, send, stderr, stdout};
 
 /// With a random wait before each of so many lines it takes more than half an hour: it is not over before the signal comes.
 const ENDLESS: &str = "--set merge.lines=1_000_000";
@@ -97,14 +97,6 @@ fn at_any_moment_it_ends_with_a_report() {
             }
         }
     }
-}
-
-/// Whether what this process starts ignores a signal: a shell has what it starts in the background ignore interrupts.
-fn is_ignored(signal: Signal) -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").expect("it is there");
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("a mask");
-    let mask = u64::from_str_radix(ignored.trim(), 16).expect("hexadecimal");
-    mask >> (signal.as_raw() - 1) & 1 == 1
 }
 
 #[test]

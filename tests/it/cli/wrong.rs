@@ -69,7 +69,11 @@ fn an_option_of_another_command_names_those_that_have_it() {
             ("report --mode naive json", 2, &["`pollscope compare FILE --mode A,B`"]),
             ("report json --rounds 3", 2, &["`report` has no `--rounds`, but `run` has one"]),
             ("report json --prometheus 1", 2, &["no `--prometheus`, but `run` and `merge` have one"]),
-            ("confirm a -o b --fail-on x", 2, &["`--fail-on`, but `run`, `merge`, `report` and `compare` have one"]),
+            (
+                "confirm a -o b --fail-on x",
+                2,
+                &["`--fail-on`, but `run`, `record`, `merge`, `report` and `compare` have one"],
+            ),
             ("doctor -f", 2, &["`doctor` has no `-f`, but `merge` has one"]),
             ("run -o x", 2, &["`--json FILE` writes the recording", "`pollscope help formats`"]),
             ("run --output x", 2, &["`--json FILE` writes the recording"]),

@@ -155,8 +155,14 @@ fn without_a_slow_poll_that_is_said_with_what_was_watched() {
 
     let mut attached = run("naive");
     (attached.slow_polls_are, attached.polls) = (Completeness::AtLeast, None);
-    let answer = of(vec![attached]);
-    assert_eq!(answer.lead.mark, GateVerdict::Inconclusive, "nobody knows what was between two looks");
+    attached.coverage.source = "attached".to_owned();
+    let mut broken_off = run("naive");
+    broken_off.slow_polls_are = Completeness::AtLeast;
+    for (run, may_be) in [(attached, "between two looks"), (broken_off, "in the last moments")] {
+        let answer = of(vec![run]);
+        assert_eq!(answer.lead.mark, GateVerdict::Inconclusive, "nobody knows");
+        assert!(answer.lead.words.contains(may_be), "{answer:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,93 @@
+//! `pollscope record`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, ValueHint};
+
+use super::Refusal;
+use super::outputs::{BaselineNames, CliBaseline, CliOutputs, Outputs};
+use super::values::{duration, grace, label, lasting};
+
+#[derive(Debug)]
+pub(crate) struct RecordRequest {
+    /// The program and its arguments; at least one word.
+    pub(crate) command: Vec<OsString>,
+    /// Where the recording stays; `None` for nowhere.
+    pub(crate) output: Option<PathBuf>,
+    /// After how long the program is ended.
+    pub(crate) lasts: Option<Duration>,
+    /// How long it may take to end then.
+    pub(crate) grace: Duration,
+    /// The shortest slow poll.
+    pub(crate) slow: Option<Duration>,
+    /// What the recording is called in gates and reports.
+    pub(crate) label: Option<String>,
+    pub(crate) baseline: BaselineNames,
+    pub(crate) outputs: Outputs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CliRecord {
+    /// The program and its arguments, behind `--`; it needs the probe with its feature `record`
+    #[arg(value_name = "COMMAND", last = true, required = true, value_hint = ValueHint::CommandName)]
+    command: Vec<OsString>,
+    /// End the program after this time, such as 30s: by SIGTERM, and later by SIGKILL
+    #[arg(long = "for", value_name = "DURATION", value_parser = lasting, value_hint = ValueHint::Other)]
+    lasts: Option<Duration>,
+    /// How long the program may take to end after --for, before it is killed
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = grace, value_hint = ValueHint::Other, hide_short_help = true)]
+    grace: Duration,
+    /// The shortest slow poll, such as 50ms [default: what POLLSCOPE_SLOW_POLL says, or the project, or 100ms]
+    #[arg(long, value_name = "DURATION", value_parser = duration, value_hint = ValueHint::Other)]
+    slow: Option<Duration>,
+    /// What reports, gates and comparisons call the recording, such as v1.2 [default: the program's name]
+    #[arg(long, value_name = "TEXT", value_parser = label, value_hint = ValueHint::Other)]
+    label: Option<String>,
+    /// Keep the recording as the probe writes it: in this folder, or in a file if the name ends in .pollscope
+    #[arg(short, long, value_name = "PATH")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    baseline: CliBaseline,
+    #[command(flatten)]
+    outputs: CliOutputs,
+}
+
+impl CliRecord {
+    /// Checks what clap cannot.
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        let Some(path) = &self.output else { return Ok(()) };
+        let is = |extension: &str| path.extension().is_some_and(|of| of == extension);
+        let refused = |why: String| Err((ErrorKind::ValueValidation, why));
+        if let Some(format) = ["json", "html"].iter().find(|format| is(format)) {
+            let path = path.display();
+            return refused(format!(
+                "cannot record to `{path}`: the probe writes a folder, or a file whose name ends in `.pollscope`; write \
+                 `--{format} {path}` for a report"
+            ));
+        }
+        if path.as_os_str() == "-" {
+            return refused(
+                "cannot record to stdout, where the program writes; name a folder, or write `--json -`".to_owned(),
+            );
+        }
+        if self.outputs.outputs().redact {
+            return refused(
+                "`--redact` hides paths in reports, and `--output` keeps what the probe writes, with paths: leave one out; \
+                 `--json FILE` keeps a recording without them"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+}
+
+impl From<CliRecord> for RecordRequest {
+    fn from(of: CliRecord) -> RecordRequest {
+        let CliRecord { command, lasts, grace, slow, label, output, baseline, outputs } = of;
+        let outputs = outputs.outputs();
+        RecordRequest { command, output, lasts, grace, slow, label, baseline: baseline.into(), outputs }
+    }
+}

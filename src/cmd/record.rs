@@ -1,0 +1,104 @@
+//! `pollscope record`: a program with the probe, from its start to its end, and what it recorded of itself.
+
+use std::path::Path;
+
+use super::baseline::Baseline;
+use super::output::Terminal;
+use super::place::Place;
+use super::program::{Ended, Program};
+use super::targets::check_reports;
+use super::{CmdError, outcome};
+use crate::args::RecordRequest;
+use crate::exit::Exit;
+use crate::findings::findings;
+use crate::gate::GateError;
+use crate::recording::{Ended as RunEnded, Recording, Run, Subject};
+use crate::redact::redact;
+use crate::stderr::say;
+
+pub(super) fn execute(request: &RecordRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
+    let outputs = &request.outputs;
+    check_gates(request)?;
+    // One that is found by `PATH` is not here.
+    let program = request.command.first().map(Path::new).filter(|program| program.components().count() > 1);
+    check_reports(outputs, program)?;
+    let baseline = Baseline::of(&request.baseline, outputs, &[None], terminal)?;
+    let place = Place::new(request.output.as_deref(), outputs)?;
+    let mut program = Program::start(request, place.path(), terminal)?;
+    let ended = program.wait()?;
+    let Some(mut recording) = place.recording(terminal)? else {
+        return Err(CmdError::NothingRecorded { program: program.name().to_owned(), how: ended.words() });
+    };
+    // A signal may end this program while it reports.
+    drop(place);
+    settle(&mut recording, request, &ended, terminal);
+    let foreign = judge(&mut recording, request, terminal);
+    let recording = if outputs.redact { redact(recording) } else { recording };
+    terminal.report_new(&recording, outputs)?;
+    let exit = outcome::of_recording(&recording, outputs.strict);
+    let exit = outcome::worse(exit, baseline.take(&recording, outputs, terminal)?);
+    match foreign {
+        Some(error) => Err(CmdError::Gate(error)),
+        None if exit == Exit::Pass => Ok(ended.exit()),
+        None => Ok(exit),
+    }
+}
+
+/// What no recording of a service has, and what it is called if that was said, shows beforehand. A project's gates are for its other
+/// recordings too.
+fn check_gates(request: &RecordRequest) -> Result<(), CmdError> {
+    let why_unknown = |metric: &str| match metric {
+        "lag" | "lag_raw" => {
+            Some("no timer of pollscope's is on the program's loop; `schedule_latency` is what tasks waited")
+        }
+        "response_time" => Some("no client of pollscope's asks the program"),
+        "throughput" | "write_latency" => Some("nothing is merged"),
+        name if name.starts_with("merge.") => Some("nothing is merged"),
+        _ => None,
+    };
+    let gates = &request.outputs.gates;
+    gates.iter().try_for_each(|gate| gate.check_known(why_unknown)).map_err(CmdError::Gate)?;
+    let Some(label) = &request.label else { return Ok(()) };
+    gates.iter().try_for_each(|gate| gate.check_groups(&[label])).map_err(CmdError::Gate)
+}
+
+/// What is known of the recording here, and not in the program: how that ended, and what to call it.
+fn settle(recording: &mut Recording, request: &RecordRequest, ended: &Ended, terminal: &Terminal) {
+    recording.environment.command.clone_from(&terminal.typed);
+    for run in &mut recording.runs {
+        if run.ended == RunEnded::Torn && is_of(run, ended) {
+            (run.ended, run.ended_why) = ended.told();
+        }
+        if let Some(label) = &request.label {
+            run.group.clone_from(label);
+        }
+    }
+    recording.findings = findings(&recording.runs);
+    if let Some(why) = ended.cut_short().filter(|_| !terminal.quiet) {
+        say(format!("note: the program was {why}: what was written by then is shown"));
+    }
+}
+
+/// Whether a run is of the process that ended so; one without a number hides it.
+fn is_of(run: &Run, ended: &Ended) -> bool {
+    let Subject::Service(target) = &run.subject else { return false };
+    target.pid.is_none_or(|pid| pid == ended.pid())
+}
+
+/// Judges the gates that speak of what was recorded; the error of the first typed one that does not.
+fn judge(recording: &mut Recording, request: &RecordRequest, terminal: &Terminal) -> Option<GateError> {
+    let groups: Vec<String> = recording.runs.iter().map(|run| run.group.clone()).collect();
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let mut foreign = None;
+    for gate in request.outputs.all_gates() {
+        match gate.check_groups(&groups) {
+            Ok(()) => recording.gates.push(gate.judge(&recording.runs)),
+            Err(error) if request.outputs.gates.contains(gate) => foreign = foreign.or(Some(error)),
+            Err(_) if terminal.quiet => {}
+            Err(_) => {
+                say(format!("note: the project's gate `{gate}` is not judged: nothing recorded here has that name"))
+            }
+        }
+    }
+    foreign
+}
