@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) fail_on: Vec<Gate>,
     /// Folders in which sources are looked for, besides the working one.
     pub(crate) source_roots: Vec<PathBuf>,
+    /// What a recorded program is called, where the command line says nothing.
+    pub(crate) label: Option<String>,
 }
 
 /// The file, as it is written.
@@ -45,6 +47,7 @@ struct Written {
     fail_on: Vec<Spanned<String>>,
     #[serde(default)]
     source_roots: Vec<Spanned<PathBuf>>,
+    label: Option<Spanned<String>>,
 }
 
 /// What the nearest file at or above `from` says; nothing where there is none.
@@ -89,9 +92,10 @@ fn cause(error: &io::Error) -> String {
 /// What a text says. Relative folders are those beside the file.
 fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let wrong = |span: Range<usize>, reason: String| ConfigError::wrong(path, text, span, reason);
-    let Written { slow, fail_on, source_roots } =
+    let Written { slow, fail_on, source_roots, label } =
         toml::from_str(text).map_err(|error| wrong(error.span().unwrap_or(0..0), error.message().to_owned()))?;
     let slow = slow.map(|slow| duration(slow.get_ref()).map_err(|why| wrong(slow.span(), why))).transpose()?;
+    let label = label.map(|name| self::label(name.get_ref()).map_err(|why| wrong(name.span(), why))).transpose()?;
     let gate = |gate: &Spanned<String>| {
         let wrong = |error: crate::gate::GateError| wrong(gate.span(), error.reason().to_owned());
         Gate::parse(gate.get_ref()).map_err(wrong)
@@ -107,7 +111,7 @@ fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         }
     };
     let source_roots = source_roots.iter().map(root).collect::<Result<_, _>>()?;
-    Ok(Config { path: Some(path.to_owned()), slow, fail_on, source_roots })
+    Ok(Config { path: Some(path.to_owned()), slow, fail_on, source_roots, label })
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -116,4 +120,13 @@ fn duration(text: &str) -> Result<Duration, String> {
         Ok(_) => Err("it must be longer than 0".to_owned()),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// A name that a gate can bear without quotes, or almost.
+pub(crate) fn label(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ' | '+' | ':' | '/');
+    if (1..=64).contains(&text.chars().count()) && text.chars().all(is_plain) && text.trim() == text {
+        return Ok(text.to_owned());
+    }
+    Err("write 1 to 64 letters, digits, blanks or any of `-_.+:/`".to_owned())
 }

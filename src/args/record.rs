@@ -9,7 +9,8 @@ use clap::{Args, ValueHint};
 
 use super::Refusal;
 use super::outputs::{BaselineNames, CliBaseline, CliOutputs, Outputs};
-use super::values::{duration, grace, label, lasting};
+use super::values::{duration, grace, lasting};
+use crate::config::label;
 
 #[derive(Debug)]
 pub(crate) struct RecordRequest {
@@ -43,7 +44,7 @@ pub(super) struct CliRecord {
     /// The shortest slow poll, such as 50ms [default: what POLLSCOPE_SLOW_POLL says, or the project, or 100ms]
     #[arg(long, value_name = "DURATION", value_parser = duration, value_hint = ValueHint::Other)]
     slow: Option<Duration>,
-    /// What reports, gates and comparisons call the recording, such as v1.2 [default: the program's name]
+    /// What reports, gates and comparisons call the recording, such as v1.2 [default: what the project says, or the program's name]
     #[arg(long, value_name = "TEXT", value_parser = label, value_hint = ValueHint::Other)]
     label: Option<String>,
     /// Keep the recording as the probe writes it: in this folder, or in a file if the name ends in .pollscope

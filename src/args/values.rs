@@ -151,15 +151,6 @@ pub(super) fn lasting(text: &str) -> Result<Duration, String> {
     within_time(text, Duration::from_millis(1), Duration::from_secs(7 * 24 * 3_600), "it")
 }
 
-/// A name that a gate can bear without quotes, or almost.
-pub(super) fn label(text: &str) -> Result<String, String> {
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ' | '+' | ':' | '/');
-    if (1..=64).contains(&text.chars().count()) && text.chars().all(is_plain) && text.trim() == text {
-        return Ok(text.to_owned());
-    }
-    Err("write 1 to 64 letters, digits, blanks or any of `-_.+:/`".to_owned())
-}
-
 pub(super) fn grace(text: &str) -> Result<Duration, String> {
     bounded(text, Duration::ZERO, "it")
 }

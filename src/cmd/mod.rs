@@ -102,6 +102,7 @@ fn project(command: &mut Command, quiet: bool) -> Result<Config, CmdError> {
             if takes_slow {
                 request.slow = config.slow;
             }
+            request.label = request.label.take().or_else(|| config.label.take());
         }
         Command::Report(request) => request.outputs.project_gates = gates,
         _ => {}

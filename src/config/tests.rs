@@ -9,7 +9,7 @@ fn what_a_project_says_is_read() {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir_all(folder.path().join("service/src/deep")).expect("a folder");
     let path = folder.path().join("service").join(NAME);
-    let text = "slow = \"50ms\"\nfail_on = [\"lag.p99 < 10ms\", \"slow_polls == 0\"]\nsource_roots = [\"src\"]\n";
+    let text = "slow = \"50ms\"\nfail_on = [\"lag.p99 < 10ms\", \"slow_polls == 0\"]\nsource_roots = [\"src\"]\nlabel = \"api v1.2\"\n";
     std::fs::write(&path, text).expect("written");
     let config = load(&folder.path().join("service/src/deep")).expect("it is right");
     assert_eq!(config.path, Some(path));
@@ -19,6 +19,7 @@ fn what_a_project_says_is_read() {
         ["lag.p99 < 10ms", "slow_polls == 0"]
     );
     assert_eq!(config.source_roots, [folder.path().join("service/src")]);
+    assert_eq!(config.label.as_deref(), Some("api v1.2"));
 }
 
 #[test]
@@ -34,6 +35,7 @@ fn what_is_wrong_is_shown_with_its_line() {
         ("slow = \"50ms\"\nslwo = 1\n", "unknown field `slwo`", "2 | slwo = 1\n  | ^^^^"),
         ("slow = 50\n", "invalid type: integer", "1 | slow = 50\n  |        ^^"),
         ("slow = \"0s\"\n", "longer than 0", "1 | slow = \"0s\"\n  |        ^^^^"),
+        ("label = \"a*b\"\n", "1 to 64 letters", "1 | label = \"a*b\"\n  |         ^^^^^"),
         ("slow = \"soon\"\n", "duration", "^^^^^^"),
         ("fail_on = [\"lag.p99 < 1s\",\n\"lag < 10ms\"]", "`lag`", "2 | \"lag < 10ms\"]\n  | ^^^^^^^^^^^^"),
         ("source_roots = [\"nowhere\"]", "there is no such folder", "^^^^^^^^^"),

@@ -327,7 +327,7 @@ fn a_project_and_a_baseline_count() {
     let folder = Folder::new();
     folder.write(
         "pollscope.toml",
-        "slow = \"11ms\"\nfail_on = [\"slow_polls == 0\", \"lag.p99 < 1ms\", \"naive.slow_polls >= 3\"]\n",
+        "slow = \"11ms\"\nlabel = \"api v1\"\nfail_on = [\"slow_polls == 0\", \"lag.p99 < 1ms\", \"naive.slow_polls >= 3\"]\n",
     );
     let project = |options: &str| {
         let typed = record(&folder, options, 3, "");
@@ -350,7 +350,8 @@ fn a_project_and_a_baseline_count() {
             "the project's gate `naive.slow_polls >= 3` is not judged",
         ],
     );
-    assert_eq!(json(&folder)["runs"][0]["slow_poll_threshold_ns"], 11_000_000);
+    let run = &json(&folder)["runs"][0];
+    assert_eq!((&run["slow_poll_threshold_ns"], &run["group"]), (&11_000_000.into(), &"api v1".into()));
     // A label is another version's.
     let compared = project("--baseline main --label next --no-config");
     assert_ends(&compared, 0, &[]);
