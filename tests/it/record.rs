@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
@@ -12,7 +12,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
 use crate::recorded::{AS_SERVICE, BLOCKS, THEN};
-use crate::support::{Call, Folder, Running, assert_ends, finish, is_ignored, run, send, stderr, stdout};
+use crate::support::{Call, Folder, Running, assert_ends, finish, is_ignored, read_until, run, send, stderr, stdout};
 
 /// More blocks than there is time for.
 const ENDLESS: u64 = 1_000_000;
@@ -201,18 +201,6 @@ fn interrupted_by_its_terminal(is_reached: bool) -> String {
     read_until(&mut terminal, &mut shown, "");
     assert_eq!(finish(child).status.code(), Some(0), "{shown}");
     shown
-}
-
-/// Reads on until a text was read; an empty one never is.
-fn read_until(terminal: &mut File, shown: &mut String, text: &str) {
-    let mut bytes = [0; 4096];
-    while text.is_empty() || !shown.contains(text) {
-        match terminal.read(&mut bytes) {
-            // Linux ends it with an error.
-            Ok(0) | Err(_) => break,
-            Ok(length) => shown.push_str(&String::from_utf8_lossy(&bytes[..length])),
-        }
-    }
 }
 
 #[test]

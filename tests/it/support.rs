@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -251,4 +252,16 @@ pub(crate) fn assert_ends(output: &Output, code: i32, says: &[&str]) {
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads from a terminal on until a text was read; an empty one never is.
+pub(crate) fn read_until(terminal: &mut impl Read, shown: &mut String, text: &str) {
+    let mut bytes = [0; 4096];
+    while text.is_empty() || !shown.contains(text) {
+        match terminal.read(&mut bytes) {
+            // Linux ends it with an error.
+            Ok(0) | Err(_) => break,
+            Ok(length) => shown.push_str(&String::from_utf8_lossy(&bytes[..length])),
+        }
+    }
 }

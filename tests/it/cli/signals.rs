@@ -1,7 +1,6 @@
 //! Ctrl-C, twice, once more; SIGTERM and SIGHUP.
 
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 use std::thread;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::support::{Call, Folder, Running, assert_ends, finish, is_ignored, send, stderr, stdout};
+use crate::support::{Call, Folder, Running, assert_ends, finish, is_ignored, read_until, send, stderr, stdout};
 
 /// With a random wait before each of so many lines it takes more than half an hour: it is not over before the signal comes.
 const ENDLESS: &str = "--set merge.lines=1_000_000";
@@ -61,17 +60,6 @@ fn no_line_of_progress_stays_on_the_terminal() {
     assert!(shown.contains(&format!("{CLEAR}stopping: finishing and checking")), "{shown:?}");
     let (_, after) = shown.rsplit_once("slow-coroutine: naive, ").expect("it was shown");
     assert!(after.contains(CLEAR), "{shown:?}");
-}
-
-/// Reads on until a text was read; an empty one never is.
-fn read_until(terminal: &mut File, shown: &mut String, text: &str) {
-    let mut bytes = [0; 4096];
-    while text.is_empty() || !shown.contains(text) {
-        match terminal.read(&mut bytes) {
-            Ok(0) | Err(_) => break,
-            Ok(length) => shown.push_str(&String::from_utf8_lossy(&bytes[..length])),
-        }
-    }
 }
 
 #[test]

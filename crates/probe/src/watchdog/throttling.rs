@@ -118,12 +118,8 @@ struct Counts(VecDeque<Count>);
 
 impl Counts {
     fn add(&mut self, count: Count) {
-        let is_same = |[one, other]: [usize; 2]| {
-            self.0.get(one).zip(self.0.get(other)).is_some_and(|(one, other)| one.total_ns == other.total_ns)
-        };
         // Of those that are alike, the first and the last are enough.
-        let length = self.0.len();
-        if length >= 2 && is_same([length - 1, length - 2]) && self.0[length - 1].total_ns == count.total_ns {
+        if self.0.len() >= 2 && self.0.iter().rev().take(2).all(|kept| kept.total_ns == count.total_ns) {
             self.0.pop_back();
         }
         self.0.push_back(count);

@@ -3,7 +3,7 @@
 //! A page's own scripts do not read it. Compressed are, one after the other: the lengths of three runs of bytes, each in four with
 //! the highest first; these runs, see [`Histograms`]; and the JSON, in which a distribution has only what its histogram does not tell.
 
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, Write};
 
 use flate2::Compression;
 use flate2::bufread::ZlibDecoder;
@@ -11,7 +11,7 @@ use flate2::write::ZlibEncoder;
 
 use super::Recording;
 use super::letters::{Letters, spell};
-use super::read::{FREE, ReadError, Source};
+use super::read::{FREE, Plain, ReadError, Source};
 use super::wire;
 use crate::dist::apart::Histograms;
 
@@ -37,18 +37,13 @@ pub(crate) fn compressed(parts: &[&[u8]]) -> String {
 }
 
 /// A file in which such a recording begins at a byte.
-pub(crate) struct Paged<'f, F> {
-    file: &'f mut F,
-    start: u64,
-    length: u64,
-}
+pub(crate) struct Paged<'f, F>(Plain<'f, F>);
 
 impl<F: BufRead + Seek> Paged<'_, F> {
     /// # Errors
     /// The file cannot be read.
     pub(crate) fn at(file: &mut F, start: u64) -> io::Result<Paged<'_, F>> {
-        let length = file.seek(SeekFrom::End(0))?;
-        Ok(Paged { file, start, length })
+        Plain::at(file, start).map(Paged)
     }
 }
 
@@ -59,13 +54,13 @@ impl<F: BufRead + Seek> Source for Paged<'_, F> {
         Self: 'a;
 
     fn length(&self) -> u64 {
-        self.length
+        self.0.length()
     }
 
     fn open(&mut self) -> Result<(Self::Reader<'_>, Option<Histograms>), ReadError> {
-        self.file.seek(SeekFrom::Start(self.start))?;
-        let most = FREE + self.length;
-        let mut reader = BufReader::with_capacity(64 << 10, Inflated::of(&mut *self.file, most));
+        let most = FREE + self.0.length();
+        let (file, _) = self.0.open()?;
+        let mut reader = BufReader::with_capacity(64 << 10, Inflated::of(file, most));
         let mut lengths = [[0; 4]; 3];
         for length in &mut lengths {
             reader.read_exact(length).map_err(read_error)?;
