@@ -3,6 +3,7 @@
 //! Whoever writes one may be killed at any moment, so what is there is the truth up to a moment, and is told as that: nothing that is
 //! known only of the run's beginning is told of the whole run.
 
+mod following;
 mod lines;
 
 use std::io::{BufRead, Read};
@@ -17,6 +18,7 @@ use crate::recording::{Completeness, Ended, Interval, Recording, Run, SlowPoll};
 use crate::units::{format_ns, plural};
 use lines::{Line, of_one_recording};
 
+pub use following::{Fed, follow};
 pub use lines::{Head, LineWriter};
 
 /// No line is longer, in bytes.
@@ -115,7 +117,11 @@ impl Gathering {
                 open.add(update, end_ns, took)?;
             }
             Line::Stack => {}
-            Line::Other => self.open.as_mut().ok_or("it does not begin with a `recording`")?.others += 1,
+            // It is no part of what happened: it was so for a moment.
+            Line::Live(_) => bounded::give_back(took),
+            Line::Refused(_) | Line::Other => {
+                self.open.as_mut().ok_or("it does not begin with a `recording`")?.others += 1
+            }
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::escape;
 use crate::feed::Update;
+use crate::live::Live;
 use crate::message::Message;
 use crate::recording::wire::stacks::{self, StackId};
 use crate::recording::wire::{SCHEMA, Schema, WithoutLists, WrittenPoll, bounded};
@@ -120,11 +121,43 @@ impl LineWriter {
         }
     }
 
+    /// What a service is doing now, as one or more lines. It is for those who look at it at once: reading a file passes it over.
+    ///
+    /// # Errors
+    /// See [`to_json`](crate::recording::wire::to_json).
+    pub fn live(&mut self, live: &Live) -> serde_json::Result<String> {
+        let mut lines = String::new();
+        for stall in &live.stalls {
+            lines += &self.stacks(stall)?;
+        }
+        let stacks = &self.stacks;
+        let known = |stack: &[Frame]| stacks.get(stack).copied();
+        let stalls = live.stalls.iter().map(|stall| WrittenPoll::of(stall, &known)).collect();
+        lines += &line(Written::Live { live, stalls })?;
+        Ok(lines)
+    }
+
+    /// Why a feed is not given, as a line: in place of all others.
+    ///
+    /// # Errors
+    /// See [`to_json`](crate::recording::wire::to_json).
+    pub fn refusal(why: &str) -> serde_json::Result<String> {
+        line(Written::Refused(why))
+    }
+
     fn poll<'a>(
         &mut self,
         poll: &'a SlowPoll,
         written: fn(WrittenPoll<'a>) -> Written<'a>,
     ) -> serde_json::Result<String> {
+        let mut lines = self.stacks(poll)?;
+        let poll = WrittenPoll::of(poll, &|stack| self.stacks.get(stack).copied());
+        lines += &line(written(poll))?;
+        Ok(lines)
+    }
+
+    /// Lines of the stacks of a slow poll that were not written yet.
+    fn stacks(&mut self, poll: &SlowPoll) -> serde_json::Result<String> {
         let more = poll.detail.as_deref().map_or(&[][..], |detail| &detail.more_places);
         if self.stacks.len() + more.len() >= REMEMBERED {
             self.stacks.clear();
@@ -138,8 +171,6 @@ impl LineWriter {
             self.stacks.insert(frames.clone(), self.last);
             lines += &line(Written::Stack { id: self.last, frames })?;
         }
-        let poll = WrittenPoll::of(poll, &|stack| self.stacks.get(stack).copied());
-        lines += &line(written(poll))?;
         Ok(lines)
     }
 }
@@ -176,6 +207,12 @@ enum Written<'a> {
         ended: Ended,
         why: Option<&'a Message>,
     },
+    Live {
+        #[serde(flatten)]
+        live: &'a Live,
+        stalls: Vec<WrittenPoll<'a>>,
+    },
+    Refused(&'a str),
 }
 
 fn line(written: Written) -> serde_json::Result<String> {
@@ -193,6 +230,10 @@ pub(super) enum Line {
     Update(Update, Option<u64>),
     /// A stack, which later lines refer to.
     Stack,
+    /// What is so at the moment, and no part of a recording.
+    Live(Box<Live>),
+    /// Why there is no recording.
+    Refused(String),
     /// Of a later version.
     Other,
 }
@@ -238,6 +279,11 @@ impl<'de> Deserialize<'de> for Line {
                         let ReadInterval { interval, end_ns } = map.next_value()?;
                         Line::Update(Update::Interval(Box::new(interval)), Some(end_ns))
                     }
+                    "live" => {
+                        let ReadLive { live, stalls } = map.next_value()?;
+                        Line::Live(Box::new(Live { stalls, ..live }))
+                    }
+                    "refused" => Line::Refused(map.next_value()?),
                     "note" => update(Update::Note(map.next_value()?)),
                     "end" => {
                         let ReadEnd { ended, why } = map.next_value()?;
@@ -306,6 +352,14 @@ struct ReadInterval {
     #[serde(flatten)]
     interval: Interval,
     end_ns: u64,
+}
+
+#[derive(Deserialize)]
+struct ReadLive {
+    #[serde(flatten)]
+    live: Live,
+    #[serde(deserialize_with = "bounded::list::<_, _, 10_000>")]
+    stalls: Vec<SlowPoll>,
 }
 
 #[derive(Deserialize)]
