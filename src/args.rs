@@ -32,7 +32,7 @@ use self::merge::CliMerge;
 pub(crate) use self::merge::MergeRequest;
 pub(crate) use self::outputs::{BaselineNames, Common, Outputs};
 use self::record::CliRecord;
-pub(crate) use self::record::RecordRequest;
+pub(crate) use self::record::{RecordRequest, Recorded};
 use self::report::CliReport;
 pub(crate) use self::report::ReportRequest;
 use self::run::CliRun;
@@ -134,7 +134,7 @@ enum CliCommand {
     /// Run scenarios and report what each mode does to the loop
     #[command(after_long_help = examples::with_gates(examples::RUN))]
     Run(CliRun),
-    /// Start a program that has the probe, record it, and report when it ends
+    /// Record a service that has the probe: one that runs, or one that is started; then report
     #[command(after_long_help = examples::RECORD)]
     Record(CliRecord),
     /// Merge files into one, measured like a scenario

@@ -146,7 +146,7 @@ fn no_argument(argument: &str, command: &Command, typed: &[String]) -> Option<St
             "`report` shows one recording; `pollscope compare A B` compares two"
         }
         ("record", other) if !other.starts_with('-') => {
-            "the program stands behind `--`: `pollscope record [OPTIONS] -- PROGRAM [ARGUMENTS]`"
+            "one process is recorded at a time; the program stands behind `--`: `pollscope record [OPTIONS] -- PROGRAM [ARGUMENTS]`"
         }
         ("scenarios", other) if !other.starts_with('-') => "`pollscope run SCENARIO` runs one of them",
         _ => "",
@@ -181,7 +181,8 @@ fn listed(names: &[&str]) -> String {
 fn missing(command: &Command, typed: &[String]) -> Option<String> {
     let name = asked(command, typed)?.get_name();
     if name == "record" {
-        return Some("name the program behind `--`: `pollscope record -- ./service --port 8080`".to_owned());
+        let what = "name the program behind `--`: `pollscope record -- ./service --port 8080`; or the number of a process that listens";
+        return Some(what.to_owned());
     }
     if !["merge", "confirm"].contains(&name) {
         return None;
