@@ -101,7 +101,8 @@ impl Service {
         let pid = self.pid;
         let table = match fs::read(format!("/proc/{pid}/net/unix")) {
             Ok(table) => table,
-            Err(_) if self.is_gone() => return Ok(Vec::new()),
+            // Its part of `/proc` goes a little before it does.
+            Err(error) if self.is_gone() || error.kind() != io::ErrorKind::PermissionDenied => return Ok(Vec::new()),
             Err(error) => return Err(NoFeed::Hidden { pid, error }),
         };
         let own = self.open_sockets();

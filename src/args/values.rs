@@ -150,7 +150,7 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
 pub(super) fn pid(text: &str) -> Result<u32, String> {
     let number = text.parse().ok().filter(|pid| (1..=i32::MAX as u32).contains(pid));
     number.ok_or_else(|| {
-        "write the number of a process, such as `4711`; the program stands behind `--`: `pollscope COMMAND [OPTIONS] -- PROGRAM \
+        "write the number of a process, such as `4711`; the program stands behind `--`: `pollscope record [OPTIONS] -- PROGRAM \
          [ARGUMENTS]`"
             .to_owned()
     })

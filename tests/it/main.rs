@@ -15,6 +15,7 @@ mod hostile;
 mod hostile_text;
 mod hung_stderr;
 mod kills;
+mod listen;
 mod merge;
 mod obstructed;
 mod page;

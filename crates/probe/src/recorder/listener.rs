@@ -31,6 +31,8 @@ use socket::{Socket, may_read};
 const MOST_CLIENTS: usize = 4;
 /// How long no client is accepted when one could not be, for want of descriptors say.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a client that wants no more waits for slow polls of which it is still being found out what they did.
+const LAST_EVIDENCE: Duration = Duration::from_secs(2);
 /// How long the last lines may take.
 const LAST_LINES: Duration = Duration::from_millis(300);
 
@@ -147,6 +149,7 @@ impl Feed {
             }
             self.tick();
             self.accept();
+            self.clients.iter_mut().for_each(Client::close);
             self.clients.iter_mut().for_each(Client::flush);
             self.clients.retain(Client::is_here);
         }
@@ -161,7 +164,8 @@ impl Feed {
     fn wait(&mut self) {
         let now = Instant::now();
         self.deaf_until = self.deaf_until.filter(|until| *until > now);
-        let until = self.is_ticking().then_some(self.next).into_iter().chain(self.deaf_until).min();
+        let last = self.clients.iter().filter_map(Client::waits_until);
+        let until = self.is_ticking().then_some(self.next).into_iter().chain(self.deaf_until).chain(last).min();
         let accepts = if self.deaf_until.is_some() { PollFlags::empty() } else { PollFlags::IN };
         let mut all = vec![
             PollFd::from_borrowed_fd(self.woken.as_fd(), PollFlags::IN),
@@ -182,8 +186,8 @@ impl Feed {
         let leaving = self.clients.iter_mut().zip(has_left).filter(|(client, has_left)| *has_left && client.is_open());
         let mut now = None;
         for (client, _) in leaving {
-            let now = now.get_or_insert_with(|| self.shared.totals());
-            client.end(&self.last, now);
+            let now = now.get_or_insert_with(|| Arc::new(self.shared.totals()));
+            client.end(&self.last, now, LAST_EVIDENCE);
         }
     }
 
@@ -275,8 +279,9 @@ impl Feed {
     }
 
     fn end(&mut self) {
-        let now = self.shared.totals();
-        self.clients.iter_mut().for_each(|client| client.end(&self.last, &now));
+        let now = Arc::new(self.shared.totals());
+        // What can be told of slow polls was.
+        self.clients.iter_mut().for_each(|client| client.end(&self.last, &now, Duration::ZERO));
         let start = Instant::now();
         loop {
             self.clients.iter_mut().for_each(Client::flush);

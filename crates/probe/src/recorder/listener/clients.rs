@@ -32,12 +32,23 @@ pub(super) struct Client {
     base: Arc<Snapshot>,
     redacted: bool,
     intervals: u32,
+    /// Slow polls that it was told.
+    listed: u64,
+    /// It wants no more than was there by then.
+    last: Option<Last>,
     pending: Vec<u8>,
     /// How much of that is written already.
     written: usize,
     /// Since when it takes nothing.
     stuck_since: Option<Instant>,
     state: State,
+}
+
+/// What a client's run ends with.
+struct Last {
+    now: Arc<Snapshot>,
+    /// How long slow polls that have ended by then are waited for, while it is found out what they did.
+    until: Instant,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +69,8 @@ impl Client {
             base,
             redacted,
             intervals: 0,
+            listed: 0,
+            last: None,
             pending: Vec::new(),
             written: 0,
             stuck_since: None,
@@ -77,7 +90,12 @@ impl Client {
 
     /// Whether its run goes on.
     pub(super) fn is_open(&self) -> bool {
-        self.state == State::Open
+        self.state == State::Open && self.last.is_none()
+    }
+
+    /// Until when it waits for its last slow polls.
+    pub(super) fn waits_until(&self) -> Option<Instant> {
+        self.last.as_ref().filter(|_| self.state == State::Open).map(|last| last.until)
     }
 
     pub(super) fn has_pending(&self) -> bool {
@@ -90,23 +108,35 @@ impl Client {
 
     /// A poll ended that was slow, unless that was before its run.
     pub(super) fn slow_poll(&mut self, poll: &SlowPoll) {
-        if poll.start_ns.saturating_add(poll.duration_ns) > self.began_ns() {
+        let end_ns = poll.start_ns.saturating_add(poll.duration_ns);
+        let is_later = self.last.as_ref().is_some_and(|last| end_ns > to_ns(last.now.at));
+        if end_ns > self.began_ns() && !is_later {
             let poll = self.moved(poll);
+            self.listed += 1;
             self.update(&Update::SlowPoll(Box::new(poll)), 0);
         }
     }
 
     pub(super) fn stall(&mut self, stall: &SlowPoll) {
+        if !self.is_open() {
+            return;
+        }
         let stall = self.moved(stall);
         self.update(&Update::Stall(Box::new(stall)), 0);
     }
 
     pub(super) fn note(&mut self, note: &str) {
+        if !self.is_open() {
+            return;
+        }
         self.update(&Update::Note(note.to_owned()), 0);
     }
 
     /// An interval is over.
     pub(super) fn interval(&mut self, before: &Snapshot, now: &Snapshot) {
+        if !self.is_open() {
+            return;
+        }
         let mut interval = interval_of(before, now);
         interval.start_ns = interval.start_ns.saturating_sub(self.began_ns());
         let end_ns = to_ns(now.at).saturating_sub(self.began_ns());
@@ -127,15 +157,27 @@ impl Client {
         self.push(lines);
     }
 
-    /// Its run ends: with the interval since `before`, and all that is known.
-    pub(super) fn end(&mut self, before: &Snapshot, now: &Snapshot) {
+    /// Its run ends: with the interval since `before`, and, once its slow polls are told, all that is known.
+    pub(super) fn end(&mut self, before: &Snapshot, now: &Arc<Snapshot>, patience: Duration) {
         if self.is_open() {
             self.interval(before, now);
-            self.known(now);
-            self.update(&Update::End(Ended::Done, None), 0);
-            if self.is_open() {
-                self.state = State::Ended;
-            }
+            self.last = Some(Last { now: Arc::clone(now), until: Instant::now() + patience });
+        }
+        self.close();
+    }
+
+    /// Tells what is known at the end, if it is time to.
+    pub(super) fn close(&mut self) {
+        let Some(last) = self.last.as_ref().filter(|_| self.state == State::Open) else { return };
+        let total = last.now.slow_polls_total.saturating_sub(self.base.slow_polls_total);
+        if self.listed < total && Instant::now() < last.until {
+            return;
+        }
+        let now = Arc::clone(&last.now);
+        self.known(&now);
+        self.update(&Update::End(Ended::Done, None), 0);
+        if self.state == State::Open {
+            self.state = State::Ended;
         }
     }
 
@@ -163,7 +205,7 @@ impl Client {
     }
 
     fn update(&mut self, update: &Update, now_ns: u64) {
-        if self.is_open() {
+        if self.state == State::Open {
             let lines = self.writer.lines(update, now_ns);
             self.push(lines);
         }
