@@ -13,6 +13,7 @@ pub mod export;
 pub mod service;
 mod signal_mask;
 pub mod stderr;
+mod top;
 
 pub use pollscope_lab::{limits, pipeline, run, scenario, shutdown, spawner};
 #[cfg(test)]
