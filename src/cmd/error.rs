@@ -82,6 +82,8 @@ pub enum CmdError {
         "cannot report on process `{pid}`: it told nothing before it ended; start it again with `pollscope record -- COMMAND`"
     )]
     NothingTold { pid: u32 },
+    #[error("cannot show it: {}; `--once` prints a frame as text", reason(.0))]
+    Screen(#[source] io::Error),
     #[error("cannot record to `{}`: {}{}", escape_path(.path), reason(.error), way_out(.error))]
     CannotRecord {
         path: PathBuf,
@@ -196,6 +198,7 @@ impl CmdError {
             | CmdError::NothingRecorded { .. }
             | CmdError::NothingTold { .. }
             | CmdError::NoFeed(_)
+            | CmdError::Screen(_)
             | CmdError::Folder(_)
             | CmdError::Read { .. }
             | CmdError::NoBaseline { .. }

@@ -31,6 +31,7 @@ mod show;
 mod signals;
 mod summary;
 mod targets;
+mod top;
 
 pub use self::error::CmdError;
 use self::output::Terminal;
@@ -53,6 +54,7 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
     let done = match command {
         Command::Run(request) => run::execute(&request, terminal),
         Command::Record(request) => record::execute(&request, terminal),
+        Command::Top(request) => top::execute(&request, terminal),
         Command::Merge(request) => merge::execute(&request, terminal),
         Command::Confirm(request) => confirm::execute(&request, terminal),
         Command::Report(request) => report::execute(&request, terminal),

@@ -194,17 +194,12 @@ impl Ended {
 
     /// As a sentence goes on: `ended with exit code 3`.
     pub(super) fn words(&self) -> String {
-        match (self.status.code(), self.by()) {
-            (Some(code), _) => format!("ended with exit code {code}"),
-            (None, Some(by)) => format!("was killed by {by}"),
-            (None, None) => "ended".to_owned(),
-        }
+        words_of(self.status)
     }
 
     /// By which signal.
     fn by(&self) -> Option<String> {
-        let by = self.status.signal()?;
-        Some(signal_hook::low_level::signal_name(by).map_or_else(|| format!("signal {by}"), str::to_owned))
+        killed_by(self.status)
     }
 
     /// How it was cut short: by a signal that nobody sent to end the recording.
@@ -233,4 +228,18 @@ impl Ended {
             (None, None) => Exit::Error,
         }
     }
+}
+
+/// How a program ended, as a sentence goes on: `ended with exit code 3`.
+pub(super) fn words_of(status: ExitStatus) -> String {
+    match (status.code(), killed_by(status)) {
+        (Some(code), _) => format!("ended with exit code {code}"),
+        (None, Some(by)) => format!("was killed by {by}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+fn killed_by(status: ExitStatus) -> Option<String> {
+    let by = status.signal()?;
+    Some(signal_hook::low_level::signal_name(by).map_or_else(|| format!("signal {by}"), str::to_owned))
 }

@@ -8,7 +8,7 @@ use super::panels::{self, Shape};
 use super::state::Status;
 use super::view::View;
 use crate::escape::escape;
-use crate::width::width;
+use crate::width::{take, width};
 
 /// What stands out.
 pub(super) const ALARM: Style = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
@@ -34,7 +34,20 @@ pub(crate) fn frame(view: &View, columns: usize, rows: usize) -> Vec<Line<'stati
     lines.extend(body);
     lines.extend(footer);
     lines.truncate(rows);
-    lines
+    lines.into_iter().map(|line| clipped(line, columns)).collect()
+}
+
+/// A line without what is beyond the last column.
+fn clipped(line: Line<'static>, columns: usize) -> Line<'static> {
+    let mut room = columns;
+    let Line { spans, style, .. } = line;
+    let spans = spans.into_iter().map(|span| {
+        let content: String = span.content.chars().take_while(|&c| take(&mut room, c)).collect();
+        // What comes behind a wide character that has no room has none either.
+        room = if content.len() < span.content.len() { 0 } else { room };
+        Span::styled(content, span.style)
+    });
+    Line::from(spans.collect::<Vec<_>>()).style(style)
 }
 
 /// What is shown between the header and the footer.
@@ -59,10 +72,10 @@ fn header(view: &View, columns: usize) -> Vec<Line<'static>> {
     if let Some(live) = &state.live {
         who += &format!("  up {}", panels::long_time(live.up_ns));
     }
-    let slow = format!("{} slow", panels::short_count(state.slow));
+    let slow = (state.intervals > 0).then(|| format!("{} slow", panels::short_count(state.slow)));
     let rate = state.polls_per_s().map(|rate| format!("{} polls/s", panels::short_count(rate.round() as u64)));
     let busy = state.busy_share().map(|share| format!("{:.0} % busy", share * 100.0));
-    let how = [rate, Some(slow), busy].into_iter().flatten().collect::<Vec<_>>().join("  ");
+    let how = [rate, slow, busy].into_iter().flatten().collect::<Vec<_>>().join("  ");
     let said = status(view);
     let mut lines = match columns.checked_sub(width(&who) + width(&how)) {
         Some(gap) if gap >= 2 => {
