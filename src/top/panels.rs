@@ -91,7 +91,7 @@ fn doing(stall: &SlowPoll) -> String {
 
 /// Which task it is, and on which thread.
 fn who(stall: &SlowPoll) -> String {
-    let task = match (stall.task_id, &stall.task_name) {
+    let task = match (stall.task_id.get(), &stall.task_name) {
         (Some(id), Some(name)) => format!("task {id} {name}"),
         (Some(id), None) => format!("task {id}"),
         (None, Some(name)) => format!("root {name}"),
@@ -223,10 +223,12 @@ fn left_place(task: &str, columns: usize) -> String {
 /// What waits.
 pub(super) fn queues(view: &View, columns: usize) -> Vec<Line<'static>> {
     let Some(live) = &view.state().live else { return vec![Line::default()] };
+    let (who, has_p50) = if columns >= WITH_TASK { ("ready tasks ", true) } else { ("", columns >= WITH_CAUSE) };
     let waited = live.schedule_latency.map(|Waits { count, p50_ns, p99_ns, max_ns }| match count {
-        0 => "no task was polled in the last second".to_owned(),
+        0 => "no task was polled".to_owned(),
         _ => {
-            format!("ready tasks waited p50 {} p99 {} max {}", format_ns(p50_ns), format_ns(p99_ns), format_ns(max_ns))
+            let p50 = if has_p50 { format!("p50 {} ", format_ns(p50_ns)) } else { String::new() };
+            format!("{who}waited {p50}p99 {} max {}", format_ns(p99_ns), format_ns(max_ns))
         }
     });
     let queued = live.queued.map(|queued| match queued.local {
@@ -236,7 +238,7 @@ pub(super) fn queues(view: &View, columns: usize) -> Vec<Line<'static>> {
     let pool = live.pool.and_then(|pool| {
         let (threads, busy, queued) = (pool.threads?, pool.busy?, pool.queued?);
         let waits = if queued > 0 { format!(", {} wait", format_count(queued)) } else { String::new() };
-        Some(format!("pool {busy}/{threads} busy{waits}"))
+        Some(format!("pool {busy}/{threads}{waits}"))
     });
     let said = [waited, queued, pool].into_iter().flatten().collect::<Vec<_>>().join(" · ");
     vec![Line::raw(left(&said, columns))]

@@ -25,7 +25,7 @@ impl Key {
         let site = || poll.spawned_at.as_ref().map(|site| Text::from(format!("task of {site}")));
         Key {
             place: place.cloned().or_else(site),
-            caller: poll.detail.as_ref().and_then(|detail| detail.caller.clone()),
+            caller: poll.caller.clone(),
             cause: poll.cause.clone(),
             call: poll.syscall.as_ref().map(|call| call.name.clone()),
         }
@@ -216,17 +216,13 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::Kind;
 
     const MS: u64 = 1_000_000;
 
     fn poll(line: &str, start_ms: u64, ms: u64) -> SlowPoll {
-        SlowPoll {
-            blocking_line: Some(line.into()),
-            cause: Some("lock".into()),
-            start_ns: start_ms * MS,
-            duration_ns: ms * MS,
-            ..SlowPoll::default()
-        }
+        let kind = Kind { blocking_line: Some(line.into()), cause: Some("lock".into()), ..Kind::default() };
+        SlowPoll { start_ns: start_ms * MS, duration_ns: ms * MS, ..SlowPoll::of(kind) }
     }
 
     fn shown(rows: &[Row]) -> Vec<(&str, u64, u64)> {

@@ -8,7 +8,7 @@ use pollscope_record::live::{Live, State as Doing, Waits, Worker};
 use super::*;
 use crate::fixture;
 use crate::recording::{
-    Cause, Completeness, Detail, Frame, Holder, Interval, Pool, Queued, SlowPoll, Subject, Syscall, Target,
+    Cause, Completeness, Detail, Frame, Holder, Interval, Kind, Pool, Queued, SlowPoll, Subject, Syscall, Target,
 };
 use crate::width::width;
 
@@ -27,18 +27,16 @@ fn poll(line: &str, at: &str, cause: &str, start_ms: u64, ms: u64) -> SlowPoll {
         file: Some("src/store/mod.rs".into()),
         line: Some(line),
     };
-    SlowPoll {
-        task_id: Some(12),
+    let kind = Kind {
         spawned_at: Some("src/main.rs:88".into()),
         worker: Some(1),
-        start_ns: start_ms * MS,
-        duration_ns: ms * MS,
         cause: Some(Cause::from(cause)),
         syscall: call(at),
         blocking_line: Some(line.into()),
         stack: [frame("store::flush", 17), frame("store::serve", 40)].into_iter().collect(),
-        ..SlowPoll::default()
-    }
+        ..Kind::default()
+    };
+    SlowPoll { task_id: 12.into(), start_ns: start_ms * MS, duration_ns: ms * MS, ..SlowPoll::of(kind) }
 }
 
 /// The lines of a service whose workers stall, as its probe writes them.
@@ -102,7 +100,7 @@ fn live() -> Live {
     let holder =
         Holder { thread: None, task_id: Some(11), line: Some("src/store/mod.rs:17".into()), doing: None, sure: true };
     let mut waits = poll("src/api/handlers/orders.rs:204", "futex(wait)", "lock", 11_500, 480);
-    waits.detail = Some(Box::new(Detail { holder: Some(holder), ..Detail::default() }));
+    waits.detail = Some(Box::new(Detail { holder: Some(Box::new(holder)), ..Detail::default() }));
     Live {
         at_ns: 12_000 * MS,
         up_ns: 7_385_000 * MS,
@@ -223,8 +221,9 @@ fn hostile_names_break_nothing() {
     let mut view = view_of(&feed());
     let mut live = live();
     for stall in &mut live.stalls {
-        (stall.task_name, stall.blocking_line, stall.syscall) = (Some(evil.into()), None, call(evil));
-        stall.spawned_at = Some(evil.into());
+        let kind = stall.kind_mut();
+        (kind.task_name, kind.blocking_line, kind.syscall) = (Some(evil.into()), None, call(evil));
+        kind.spawned_at = Some(evil.into());
     }
     for worker in &mut live.workers {
         (worker.task_name, worker.thread, worker.worker) = (Some(evil.into()), Some(evil.into()), None);

@@ -121,18 +121,15 @@ mod tests {
     use pollscope_record::feed::Update;
 
     use super::*;
-    use crate::recording::{Frame, SlowPoll};
+    use crate::recording::{Frame, Kind, SlowPoll};
 
     fn view() -> View {
         let mut view = View::default();
         for (line, ms) in [("a:1", 300), ("b:2", 200), ("c:3", 100)] {
             let frame = Frame { function: Some("f".into()), file: None, line: None };
-            let poll = SlowPoll {
-                blocking_line: Some(line.into()),
-                duration_ns: ms * 1_000_000,
-                stack: [frame.clone(), frame].into_iter().collect(),
-                ..SlowPoll::default()
-            };
+            let stack = [frame.clone(), frame].into_iter().collect();
+            let kind = Kind { blocking_line: Some(line.into()), stack, ..Kind::default() };
+            let poll = SlowPoll { duration_ns: ms * 1_000_000, ..SlowPoll::of(kind) };
             view.take(Fed::Update(Update::SlowPoll(Box::new(poll)), None));
         }
         view
@@ -148,7 +145,8 @@ mod tests {
         let mut view = view();
         assert_eq!(marked(&view), "a:1");
         assert!(!view.press(Key::Down) && marked(&view) == "b:2");
-        let longer = SlowPoll { blocking_line: Some("b:2".into()), duration_ns: 900_000_000, ..SlowPoll::default() };
+        let kind = Kind { blocking_line: Some("b:2".into()), ..Kind::default() };
+        let longer = SlowPoll { duration_ns: 900_000_000, ..SlowPoll::of(kind) };
         view.take(Fed::Update(Update::SlowPoll(Box::new(longer)), None));
         assert_eq!((marked(&view).as_str(), view.marked(&view.rows())), ("b:2", 0));
         (0..9).for_each(|_| assert!(!view.press(Key::Down)));

@@ -20,8 +20,9 @@ pub(super) fn run(mut run: Run, redacted: bool) -> Run {
 /// Likewise a slow poll.
 pub(super) fn poll(mut poll: SlowPoll, redacted: bool) -> SlowPoll {
     if redacted {
-        poll.spawned_at = poll.spawned_at.map(|at| Text::from(place(&at)));
-        if let Some(waiter) = &mut poll.worst_waiter {
+        let spawned_at = poll.spawned_at.as_ref().map(|at| Text::from(place(at)));
+        poll.kind_mut().spawned_at = spawned_at;
+        if let Some(waiter) = poll.detail.as_mut().and_then(|detail| detail.worst_waiter.as_mut()) {
             waiter.spawned_at = place(&waiter.spawned_at);
         }
     }

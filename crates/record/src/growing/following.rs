@@ -4,6 +4,7 @@ use std::io::{BufRead, Read};
 use std::ops::ControlFlow;
 
 use super::lines::{Head, Line, of_one_recording};
+use super::short::Kinds;
 use super::{FREE, LONGEST_LINE};
 use crate::feed::Update;
 use crate::live::Live;
@@ -11,8 +12,8 @@ use crate::recording::read::{ReadError, format_error};
 use crate::recording::shared::sharing;
 use crate::recording::wire::bounded;
 
-/// Stacks of one feed that are kept, as later lines refer to them.
-const MOST_STACKS: u32 = 50_000;
+/// What slow polls of one feed have in common is kept, as later lines refer to it: so many stacks and kinds.
+const MOST_COMMON: u32 = 50_000;
 
 /// What a line of a feed says.
 #[derive(Debug)]
@@ -48,7 +49,8 @@ pub enum Fed {
 /// See [`ReadError`].
 pub fn follow<R: BufRead>(mut feed: R, mut each: impl FnMut(Fed) -> ControlFlow<()>) -> Result<(), ReadError> {
     let mut follow = || {
-        let (mut line, mut stacks) = (Vec::new(), 0);
+        let (mut line, mut kinds, mut common) = (Vec::new(), Kinds::default(), 0);
+        let wrong = |why: &str| ReadError::Format(format!("a line of the feed is wrong: {why}"));
         loop {
             line.clear();
             (&mut feed).take(LONGEST_LINE).read_until(b'\n', &mut line)?;
@@ -59,15 +61,30 @@ pub fn follow<R: BufRead>(mut feed: R, mut each: impl FnMut(Fed) -> ControlFlow<
                 return Ok(());
             }
             let fed = match one(&line)? {
-                Line::Head(head) => Fed::Head(head),
+                Line::Head(head) => {
+                    kinds.forget();
+                    Fed::Head(head)
+                }
                 Line::Update(update, end_ns) => Fed::Update(update, end_ns),
-                Line::Live(live) => Fed::Live(live),
+                Line::Poll(poll, goes_on) => {
+                    let poll = Box::new(kinds.poll(*poll, goes_on).map_err(wrong)?);
+                    Fed::Update(if goes_on { Update::Stall(poll) } else { Update::SlowPoll(poll) }, None)
+                }
+                Line::Live(live, stalls) => {
+                    let stalls = stalls.into_iter().map(|stall| kinds.poll(stall, true)).collect::<Result<_, _>>();
+                    Fed::Live(Box::new(Live { stalls: stalls.map_err(wrong)?, ..*live }))
+                }
                 Line::Refused(why) => Fed::Refused(why),
-                Line::Stack if stacks == MOST_STACKS => {
-                    return Err(ReadError::Format("the feed has more than 50000 stacks".to_owned()));
+                Line::Stack | Line::Kind(_) if common == MOST_COMMON => {
+                    return Err(wrong("there are more than 50000 stacks and kinds"));
                 }
                 Line::Stack => {
-                    stacks += 1;
+                    common += 1;
+                    continue;
+                }
+                Line::Kind(kind) => {
+                    common += 1;
+                    bounded::within(usize::MAX, || kinds.define(*kind)).map_err(wrong)?;
                     continue;
                 }
                 Line::Other => continue,

@@ -197,7 +197,7 @@ impl Client {
         let began_ns = self.began_ns();
         let mut poll = poll.clone();
         poll.start_ns = poll.start_ns.saturating_sub(began_ns);
-        if let Some(waiter) = &mut poll.worst_waiter {
+        if let Some(waiter) = poll.detail.as_mut().and_then(|detail| detail.worst_waiter.as_mut()) {
             waiter.ready_ns = waiter.ready_ns.saturating_sub(began_ns);
             waiter.polled_ns = waiter.polled_ns.saturating_sub(began_ns);
         }
