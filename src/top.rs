@@ -31,6 +31,9 @@ use crate::signal_mask::without_signals;
 /// How often it is looked whether the service is gone, and a screen without news is drawn.
 const TICK: Duration = Duration::from_millis(500);
 
+/// So often it is tried to get a feed, four times a second, before printing is given up.
+const MOST_TROUBLES: u32 = 8;
+
 /// What happens while a service is looked at.
 #[derive(Debug)]
 enum Event {
@@ -146,6 +149,7 @@ impl<G: FnMut() -> Option<Option<String>>> Looking<G> {
 
     /// Prints a frame of each moment.
     fn print(&mut self, how: &How) -> io::Result<Exit> {
+        let mut troubles = 0;
         loop {
             let is_due = match self.events.recv_timeout(TICK) {
                 Ok(Event::Fed(fed)) => {
@@ -156,6 +160,10 @@ impl<G: FnMut() -> Option<Option<String>>> Looking<G> {
                 }
                 Ok(Event::Trouble(why)) => {
                     self.view.trouble = Some(why);
+                    troubles += 1;
+                    if troubles == MOST_TROUBLES && !self.has_begun {
+                        return Ok(Exit::Error);
+                    }
                     false
                 }
                 Ok(Event::Signal(signal)) => return Ok(ended_by(signal)),

@@ -14,7 +14,7 @@ use pollscope_base::reason;
 use pollscope_record::growing::{Fed, follow};
 
 use super::Event;
-use crate::service::Service;
+use crate::service::{NoFeed, Service};
 
 /// How often it is looked for a probe, while none is there.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -43,7 +43,10 @@ impl Source {
 
     fn connect(&self, path: &Path) -> Result<UnixStream, String> {
         match self {
-            Source::Process(service) => service.connect(path).map_err(|error| error.to_string()),
+            Source::Process(service) => service.connect(path).map_err(|error| match error {
+                NoFeed::Connect { error, .. } => reason(error).to_string(),
+                other => other.to_string(),
+            }),
             Source::Folder(_) => UnixStream::connect(path).map_err(|error| reason(error).to_string()),
         }
     }

@@ -29,5 +29,6 @@ mod secrets;
 mod support;
 mod tails;
 mod tidy;
+mod top;
 #[path = "../../crates/record/src/report/trace/rules.rs"]
 mod trace_rules;
