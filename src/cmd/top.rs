@@ -1,7 +1,9 @@
 //! `pollscope top`: a service that listens, as it runs; or a program that is started for it.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::Permissions;
 use std::io::{self, IsTerminal};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -80,7 +82,9 @@ impl Program {
         let word = words.first().map_or(OsStr::new(""), |word| word.as_os_str());
         let temporary =
             |error: io::Error| CmdError::CannotRecord { path: std::env::temp_dir(), error: error.kind().into() };
-        let folder = tempfile::Builder::new().prefix("pollscope-").tempdir().map_err(temporary)?;
+        // Closed to others, or no probe listens there.
+        let closed = Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new().prefix("pollscope-").permissions(closed).tempdir().map_err(temporary)?;
         let output = tempfile::Builder::new().prefix("pollscope-top-").suffix(".log").tempfile().map_err(temporary)?;
         // Both append: one does not write over the other.
         let append = || std::fs::OpenOptions::new().append(true).open(output.path());

@@ -132,7 +132,7 @@ fn row_of(row: &Row, is_marked: bool, columns: usize) -> Line<'static> {
     let cause = row.cause.as_ref().map(|cause| cause.to_string());
     let call = row.call.as_deref();
     let what = match columns {
-        ..WITH_CAUSE => left(call.or(cause.as_deref()).unwrap_or("not known"), 14),
+        ..WITH_CAUSE => left(call.or(cause.as_deref()).unwrap_or("not known"), 15),
         _ => {
             let call = if columns >= WITH_TASK { row.call_text.as_deref().or(call) } else { call };
             let call_room = if columns >= WITH_TASK { columns / 4 } else { 15 };

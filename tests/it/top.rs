@@ -11,7 +11,7 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::listen::Service;
 use crate::recorded::{AS_SERVICE, BLOCKS, THEN};
-use crate::support::{Folder, Running, assert_ends, read_until, run, send, stderr, stdout};
+use crate::support::{Folder, Running, assert_ends, read_until, run, send, stderr, stdout, wait_until};
 
 /// More blocks than there is time for.
 const ENDLESS: u64 = 1_000_000;
@@ -21,6 +21,9 @@ const SEES: bool = pollscope_probe::TOKIO_UNSTABLE && cfg!(all(target_os = "linu
 #[test]
 fn one_frame_says_what_blocks() {
     let service = Service::start(ENDLESS);
+    // The first names of a debug build take a while.
+    let is_named = || stdout(&run(&mut service.command("top", "--once"))).contains("clock_nanosleep");
+    wait_until("a name", || !SEES || is_named());
     for columns in [60, 80, 120, 200] {
         let mut command = service.command("top", "--once");
         let output = run(command.env("COLUMNS", columns.to_string()));
@@ -31,8 +34,9 @@ fn one_frame_says_what_blocks() {
         let widths = frame.lines().map(|line| line.chars().count());
         assert!(widths.max() <= Some(columns), "{frame}");
         if SEES {
-            let place = frame.lines().skip_while(|line| !line.starts_with("PLACES")).nth(1).expect("a place");
-            assert!(place.contains("recorded.rs:") && place.contains("clock_nanosleep"), "{frame}");
+            // On a busy machine some are over before they are looked at.
+            let mut places = frame.lines().skip_while(|line| !line.starts_with("PLACES"));
+            assert!(places.any(|row| row.contains("recorded.rs:") && row.contains("clock_nanosleep")), "{frame}");
         }
         assert!(frame.lines().any(|line| line.starts_with("WORKERS, ")), "{frame}");
     }
@@ -195,10 +199,10 @@ fn a_program_has_no_part_of_the_screen_and_ends_with_it() {
     command.arg(std::env::current_exe().expect("this program")).args(AS_SERVICE);
     command.env(BLOCKS, ENDLESS.to_string()).env(THEN, "").env("TMPDIR", folder.path("."));
     let mut on = OnTerminal::start(command, 100, 24);
-    let shown = on.until("PLACES");
+    let shown = on.until(" polls/s");
     assert!(!shown.contains("blocked 1"), "{shown:?}");
     on.press("q");
-    let end = on.until("printed is in `");
+    let end = on.until("note: what `");
     assert!(end.contains(LEFT), "{end:?}");
     assert!(on.child.wait().expect("it ends").success());
     let log = folder.names().into_iter().find(|name| name.starts_with("pollscope-top-")).expect("a log");

@@ -47,6 +47,7 @@ fn worker(shared: &Shared, slot: &Slot) -> Option<Worker> {
         (Some(frame), _) => (State::Polling, Some(shared.own_ns(frame, now_ns))),
         (None, Some((since_ns, _))) => (State::Busy, Some(now_ns.saturating_sub(since_ns))),
         (None, None) if slot.home.is_parked.load(Relaxed) => (State::Parked, None),
+        (None, None) if slot.awake.is_awake() => (State::Busy, None),
         (None, None) => return None,
     };
     let runtime = Some(slot.home.runtime.load(Relaxed)).filter(|runtime| *runtime != 0);
