@@ -13,7 +13,7 @@ use crate::message::Message;
 use crate::recording::wire::stacks::{self, StackId};
 use crate::recording::wire::{SCHEMA, Schema, WithoutLists, bounded};
 use crate::recording::{
-    Completeness, Coverage, Ended, Environment, Frame, Interval, Kind, Run, Shared, SlowPoll, Subject, shared,
+    Completeness, Coverage, Ended, Environment, Frame, Interval, Kind, Run, Shared, SlowPoll, Subject, Target, shared,
 };
 
 /// The number of a kind of slow polls within its file.
@@ -56,7 +56,13 @@ impl Head {
 
     /// Whether another file is of the same run.
     pub(super) fn is_of_run(&self, other: &Head) -> bool {
-        (&self.group, &self.subject, &self.started_at) == (&other.group, &other.subject, &other.started_at)
+        // Its runtimes are known only when they run.
+        let who = |head: &Head| match &head.subject {
+            Subject::Service(target) => Subject::Service(Target { runtimes: Vec::new(), ..target.clone() }),
+            Subject::Process(target) => Subject::Process(Target { runtimes: Vec::new(), ..target.clone() }),
+            scenario => scenario.clone(),
+        };
+        (&self.group, who(self), &self.started_at) == (&other.group, who(other), &other.started_at)
     }
 }
 

@@ -63,7 +63,7 @@
 //! | `interval` | as in `intervals`; `end_ns` is when it ended |
 //! | `stack` | `id` and `frames`, once in each file, before what refers to it |
 //! | `kind` | `id`, and what slow polls have in common, once in each file: as in `slow_polls` `task_name`, `spawned_at`, `future`, `runtime`, `worker`, `cause`, `stack_complete`, of `places` the first, without `looks` and `share_ns`, and `blame` where nobody waited |
-//! | `slow_poll`, `stall` | `kind`, and as in `slow_polls` what it has of its own; what is not there is that of the kind, or not known. `clocks_ns` are `cpu_ns` and `run_delay_ns`, `looks` and `share_ns` are of the first place, `more_places` are the others; without an `id` it has the one after that of the `slow_poll` before. A slow poll that was a stall has its `id` |
+//! | `slow_poll`, `stall` | `kind`, and as in `slow_polls` what it has of its own; what is not there is that of the kind, or not known. `clocks_ns` are `cpu_ns` and `run_delay_ns`, `seen` are `looks` and `share_ns` of the first place, `more_places` are the others; without an `id` it has the one after that of the `slow_poll` before. A slow poll that was a stall has its `id` |
 //! | `note` | as in `coverage.missing` |
 //! | `end` | `ended`, and `why` it ended early; nothing comes after it |
 //!
