@@ -12,6 +12,7 @@ mod outputs;
 mod record;
 mod report;
 mod run;
+mod top;
 mod usage;
 mod values;
 
@@ -32,11 +33,13 @@ use self::merge::CliMerge;
 pub(crate) use self::merge::MergeRequest;
 pub(crate) use self::outputs::{BaselineNames, Common, Outputs};
 use self::record::CliRecord;
-pub(crate) use self::record::RecordRequest;
+pub(crate) use self::record::{RecordRequest, Recorded};
 use self::report::CliReport;
 pub(crate) use self::report::ReportRequest;
 use self::run::CliRun;
 pub(crate) use self::run::RunRequest;
+use self::top::CliTop;
+pub(crate) use self::top::TopRequest;
 use crate::exit::Exit;
 use crate::explain;
 use crate::explain::topics::Topic;
@@ -58,6 +61,7 @@ pub struct Request {
 pub(crate) enum Command {
     Run(RunRequest),
     Record(RecordRequest),
+    Top(TopRequest),
     Merge(MergeRequest),
     Confirm(ConfirmRequest),
     Scenarios,
@@ -81,7 +85,8 @@ impl Command {
             Command::Merge(request) => request.common.outputs.redact,
             Command::Report(request) => request.outputs.redact,
             Command::Compare(request) => request.redact,
-            Command::Confirm(_)
+            Command::Top(_)
+            | Command::Confirm(_)
             | Command::Scenarios
             | Command::Doctor
             | Command::Explain(_)
@@ -134,9 +139,12 @@ enum CliCommand {
     /// Run scenarios and report what each mode does to the loop
     #[command(after_long_help = examples::with_gates(examples::RUN))]
     Run(CliRun),
-    /// Start a program that has the probe, record it, and report when it ends
+    /// Record a service that has the probe: one that runs, or one that is started; then report
     #[command(after_long_help = examples::RECORD)]
     Record(CliRecord),
+    /// Show a service that has the probe as it runs: what blocks now, where time goes, what the workers do
+    #[command(after_long_help = examples::TOP)]
+    Top(CliTop),
     /// Merge files into one, measured like a scenario
     #[command(after_long_help = examples::with_gates(examples::MERGE))]
     Merge(CliMerge),
@@ -218,6 +226,7 @@ fn check(command: &CliCommand, typed: &[String]) -> Result<(), Refusal> {
     match command {
         CliCommand::Run(run) => run.check(),
         CliCommand::Record(record) => record.check(),
+        CliCommand::Top(top) => top.check(),
         CliCommand::Merge(merge) => merge.check(),
         CliCommand::Confirm(confirm) => confirm.check(),
         CliCommand::Compare(compare) => compare.check(),
@@ -269,6 +278,7 @@ impl From<CliCommand> for Command {
         match command {
             CliCommand::Run(run) => Command::Run(run.into()),
             CliCommand::Record(record) => Command::Record(record.into()),
+            CliCommand::Top(top) => Command::Top(top.into()),
             CliCommand::Merge(merge) => Command::Merge(merge.into()),
             CliCommand::Confirm(confirm) => Command::Confirm(confirm.into()),
             CliCommand::Scenarios => Command::Scenarios,

@@ -10,8 +10,10 @@ pub mod environment;
 pub mod exit;
 pub mod explain;
 pub mod export;
+pub mod service;
 mod signal_mask;
 pub mod stderr;
+mod top;
 
 pub use pollscope_lab::{limits, pipeline, run, scenario, shutdown, spawner};
 #[cfg(test)]

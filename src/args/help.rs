@@ -14,6 +14,7 @@ pub(super) fn commands() -> Vec<&'static str> {
     vec![
         "run",
         "record",
+        "top",
         "merge",
         "confirm",
         "scenarios",

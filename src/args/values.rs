@@ -146,6 +146,16 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     bounded(text, Duration::from_millis(1), "the interval")
 }
 
+/// A process's number.
+pub(super) fn pid(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|pid| (1..=i32::MAX as u32).contains(pid));
+    number.ok_or_else(|| {
+        "write the number of a process, such as `4711`; the program stands behind `--`: `pollscope record [OPTIONS] -- PROGRAM \
+         [ARGUMENTS]`"
+            .to_owned()
+    })
+}
+
 /// How long something goes on.
 pub(super) fn lasting(text: &str) -> Result<Duration, String> {
     within_time(text, Duration::from_millis(1), Duration::from_secs(7 * 24 * 3_600), "it")

@@ -22,6 +22,7 @@ use crate::run::RunError;
 use crate::saved::ReadError;
 use crate::scenario::builtin::BUILTIN;
 use crate::scenario::wire::ScenarioError;
+use crate::service::NoFeed;
 use crate::stderr::Lines;
 
 /// Why a command fails.
@@ -75,6 +76,14 @@ pub enum CmdError {
          let `ProbeBuilder::from_env()` build its runtime, and see whether it gets that far"
     )]
     NothingRecorded { program: String, how: String },
+    #[error("{0}")]
+    NoFeed(#[source] NoFeed),
+    #[error(
+        "cannot report on process `{pid}`: it told nothing before it ended; start it again with `pollscope record -- COMMAND`"
+    )]
+    NothingTold { pid: u32 },
+    #[error("cannot show it: {}; `--once` prints a frame as text", reason(.0))]
+    Screen(#[source] io::Error),
     #[error("cannot record to `{}`: {}{}", escape_path(.path), reason(.error), way_out(.error))]
     CannotRecord {
         path: PathBuf,
@@ -187,6 +196,9 @@ impl CmdError {
             | CmdError::Signals(_)
             | CmdError::Wait(_)
             | CmdError::NothingRecorded { .. }
+            | CmdError::NothingTold { .. }
+            | CmdError::NoFeed(_)
+            | CmdError::Screen(_)
             | CmdError::Folder(_)
             | CmdError::Read { .. }
             | CmdError::NoBaseline { .. }

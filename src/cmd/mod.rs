@@ -3,11 +3,12 @@
 //! Commands call what they share, and never each other: `outcome` and `pairing` judge recordings, and are pure; `load` reads,
 //! `output` and `summary` write, `excerpt` reads code for them, `kept` has the last runs, `targets` keeps their files apart; a `session` runs scenarios, and has
 //! `signals` and `progress`, whose `pace` says how long it still takes; a `program` is started, gets the signals that are `passed` on, and
-//! records to a `place`.
+//! records to a `place`; the feed of a service that runs is `copied` there.
 
 mod baseline;
 mod compare;
 mod confirm;
+mod copied;
 mod error;
 mod excerpt;
 mod kept;
@@ -15,6 +16,7 @@ mod load;
 mod merge;
 mod outcome;
 mod output;
+mod over;
 mod pace;
 mod pairing;
 mod passed;
@@ -29,6 +31,7 @@ mod show;
 mod signals;
 mod summary;
 mod targets;
+mod top;
 
 pub use self::error::CmdError;
 use self::output::Terminal;
@@ -51,6 +54,7 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
     let done = match command {
         Command::Run(request) => run::execute(&request, terminal),
         Command::Record(request) => record::execute(&request, terminal),
+        Command::Top(request) => top::execute(&request, terminal),
         Command::Merge(request) => merge::execute(&request, terminal),
         Command::Confirm(request) => confirm::execute(&request, terminal),
         Command::Report(request) => report::execute(&request, terminal),

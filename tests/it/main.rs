@@ -15,6 +15,7 @@ mod hostile;
 mod hostile_text;
 mod hung_stderr;
 mod kills;
+mod listen;
 mod merge;
 mod obstructed;
 mod page;
@@ -28,5 +29,6 @@ mod secrets;
 mod support;
 mod tails;
 mod tidy;
+mod top;
 #[path = "../../crates/record/src/report/trace/rules.rs"]
 mod trace_rules;

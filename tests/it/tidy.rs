@@ -103,6 +103,7 @@ fn what_is_known_of_a_recording_depends_on_nothing_else() {
     let readers = [
         "saved.rs",
         "growing.rs",
+        "growing/following.rs",
         "recording/read.rs",
         "recording/letters.rs",
         "recording/paged.rs",

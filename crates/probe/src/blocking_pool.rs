@@ -264,6 +264,26 @@ impl Pools {
     }
 }
 
+/// Queues of tasks, for those who look at what is so at the moment.
+#[cfg(all(feature = "record", target_os = "linux"))]
+impl Pools {
+    /// What waits in the queue of a runtime's worker; `None` where that is not known.
+    pub(crate) fn queued_on(&self, runtime: u64, worker: usize) -> Option<u64> {
+        let state = self.lock();
+        let pool = state.pools.iter().find(|pool| pool.runtime == runtime)?;
+        tokio_api::queued_on_worker(&pool.metrics, worker)
+    }
+
+    /// What waits in global queues, and in workers' own, of all runtimes together; `None` while no runtime is known.
+    pub(crate) fn queued(&self) -> (Option<u64>, Option<u64>) {
+        let state = self.lock();
+        let of_pools = |count: fn(&RuntimeMetrics) -> Option<u64>| {
+            state.pools.iter().map(|pool| count(&pool.metrics)).reduce(|a, b| Some(a? + b?)).flatten()
+        };
+        (of_pools(|metrics| Some(metrics.global_queue_depth() as u64)), of_pools(tokio_api::queued_on_workers))
+    }
+}
+
 impl Pool {
     fn is_idle(&self) -> bool {
         tokio_api::blocking_pool(&self.metrics).is_none_or(|pool| pool.queued == 0 && pool.busy() == 0)

@@ -174,7 +174,7 @@ impl Shared {
     }
 
     /// The name of the thread that has a slot, or had it last.
-    fn thread_name(&self, slot: usize) -> Option<Arc<str>> {
+    pub(crate) fn thread_name(&self, slot: usize) -> Option<Arc<str>> {
         lock(&self.slots).thread_names.get(slot)?.clone()
     }
 

@@ -51,11 +51,17 @@ pub(crate) struct Home {
 }
 
 /// The busy stretch that a worker is in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Stretch {
     /// When it began; 0: none.
     since_ns: AtomicU64,
     worker: AtomicU32,
+}
+
+impl Default for Stretch {
+    fn default() -> Stretch {
+        Stretch { since_ns: AtomicU64::new(0), worker: AtomicU32::new(u32::MAX) }
+    }
 }
 
 impl Stretch {
@@ -73,6 +79,12 @@ impl Stretch {
     pub(crate) fn now(&self) -> Option<(u64, u32)> {
         let since_ns = self.since_ns.load(Acquire);
         (since_ns != 0).then(|| (since_ns, self.worker.load(Relaxed)))
+    }
+
+    /// The worker of the last stretch, also when that is over.
+    #[cfg(feature = "record")]
+    pub(crate) fn last_worker(&self) -> Option<u32> {
+        Some(self.worker.load(Relaxed)).filter(|worker| *worker != u32::MAX)
     }
 }
 

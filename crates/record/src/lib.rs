@@ -21,6 +21,7 @@ pub mod fixture;
 pub mod gate;
 pub mod growing;
 pub mod interval_log;
+pub mod live;
 mod merge_words;
 pub mod message;
 pub mod recording;

@@ -94,6 +94,11 @@ pub fn record_of(snapshot: &Snapshot, start: Run) -> Run {
     }
 }
 
+/// How full the blocking pools are.
+pub(super) fn pool(pool: &BlockingPool) -> Pool {
+    Pool { threads: Some(pool.threads), busy: Some(pool.busy()), queued: Some(pool.queued), queued_most: None }
+}
+
 /// A poll that goes on, of which `id` is the number.
 pub(super) fn stall(polling: &Polling, id: u64, now_ns: u64) -> recording::SlowPoll {
     let duration_ns = to_ns(polling.elapsed);
@@ -127,12 +132,6 @@ pub(super) fn stall(polling: &Polling, id: u64, now_ns: u64) -> recording::SlowP
 /// ```
 pub fn interval_of(before: &Snapshot, now: &Snapshot) -> Interval {
     let polls = Dist::from(&now.polls.since(&before.polls));
-    let pool = |pool: &BlockingPool| Pool {
-        threads: Some(pool.threads),
-        busy: Some(pool.busy()),
-        queued: Some(pool.queued),
-        queued_most: None,
-    };
     Interval {
         start_ns: to_ns(before.at),
         busy_ns: Some(polls.sum_ns),

@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::ops::ControlFlow;
 
 use super::*;
 use crate::fixture::{self, MS};
+use crate::live::{Live, State, Waits, Worker};
 use crate::message::Message;
 use crate::recording::{
     Blame, Detail, Frame, Holder, Kind, Place, Precision, Quota, Span, Subject, Syscall, Target, Waiter,
@@ -316,4 +318,64 @@ fn what_cannot_be_added_up_is_refused() {
     run.intervals.clear();
     let twice = whole(&run) + &whole(&Run { started_at: "2026-05-04T11:00:00Z".to_owned(), ..run.clone() });
     assert!(matches!(saved_of(&twice), Err(ReadError::Impossible(_))));
+}
+
+/// What is so at one moment: two stalls, one with a stack that a slow poll has as well.
+fn live(run: &Run) -> Live {
+    let worker = |state, for_ns| Worker { worker: Some(1), state, for_ns, ..Worker::default() };
+    Live {
+        at_ns: 900 * MS,
+        workers: vec![worker(State::Polling, Some(5)), worker(State::Parked, None)],
+        schedule_latency: Some(Waits { count: 3, p50_ns: 1, p99_ns: 2, max_ns: 2 }),
+        stalls: vec![run.slow_polls[0].clone(), SlowPoll { id: 9, ..run.slow_polls[1].clone() }],
+        ..Live::default()
+    }
+}
+
+#[test]
+fn what_is_so_at_the_moment_is_no_part_of_a_recording() {
+    let run = run();
+    let mut writer = LineWriter::default();
+    let mut text = writer.head(&head(&run, 1)).expect("it can be written");
+    text += &writer.live(&live(&run)).expect("it can be written");
+    assert_eq!(text.matches("{\"stack\":").count(), 2, "its stacks have lines of their own");
+    let before = text.len();
+    text += &lines(&mut writer, &updates(&run));
+    assert!(!text[before..].contains("{\"stack\":"), "later lines refer to them");
+    text += &lines(&mut writer, &[(Update::Known(Box::new(run.clone())), 0), (Update::End(Ended::Done, None), 0)]);
+    assert_eq!(json(&saved_of(&text).expect("it is whole").recording.runs[0]), json(&run));
+    // A thousand moments take no more room than one.
+    let moments = text[..before].to_owned() + &writer.live(&live(&run)).expect("JSON").repeat(20_000) + &text[before..];
+    assert!(saved_of(&moments).is_ok());
+}
+
+#[test]
+fn a_feed_is_followed_line_by_line() {
+    let run = run();
+    let mut writer = LineWriter::default();
+    let mut text = writer.head(&head(&run, 1)).expect("it can be written");
+    text += &writer.live(&live(&run)).expect("it can be written");
+    text += &lines(&mut writer, &updates(&run));
+    text += "{\"weather\":1}\n{\"note\":\"it is cut";
+    let (mut moments, mut polls, mut count) = (Vec::new(), Vec::new(), 0);
+    let of_feed = |fed| {
+        count += 1;
+        match fed {
+            Fed::Live(live) => moments.push(*live),
+            Fed::Update(Update::SlowPoll(poll), _) => polls.push(*poll),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    };
+    follow(text.as_bytes(), of_feed).expect("it can be read");
+    assert_eq!((&moments[..], &polls[..]), (&[live(&run)][..], &run.slow_polls[..]));
+    assert_eq!(count, 2 + updates(&run).len(), "neither stacks, nor what is not known, nor what is cut short");
+    let stack = "{\"live\":{\"at_ns\":1,\"up_ns\":1,\"workers\":[],\"pool\":null,\"queued\":null,\"schedule_latency\":null,\"stalls\":[]}}\n";
+    assert!(follow(stack.as_bytes(), |_| ControlFlow::Break(())).is_ok());
+    for wrong in ["nonsense\n", "{\"live\":{}}\n", "{\"note\":1}\n"] {
+        assert!(
+            matches!(follow(wrong.as_bytes(), |_| ControlFlow::Continue(())), Err(ReadError::Format(_))),
+            "{wrong}"
+        );
+    }
 }
