@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::{Call, Evidence, Frame, Held, Holder};
+use crate::{Call, Evidence, Frame, Held, Holder, Span};
 
 /// What stands for a path that is hidden.
 pub const HIDDEN: &str = "<path>";
@@ -66,7 +66,19 @@ pub fn redacted_evidence(mut evidence: Evidence) -> Evidence {
         place.caller = place.caller.as_deref().map(redacted_place);
         place.stack = redacted_stack(&place.stack);
     }
+    evidence.span = evidence.span.map(|span| Arc::new(redacted_span(&span)));
     evidence
+}
+
+/// A route is the program's own, as a span's name is; any other value may be a path.
+fn redacted_span(span: &Span) -> Span {
+    let mut span = span.clone();
+    for (name, value) in &mut span.fields {
+        if !matches!(name.as_str(), "route" | "http.route") && value.contains(['/', '\\']) {
+            HIDDEN.clone_into(value);
+        }
+    }
+    span
 }
 
 fn redacted_stack(stack: &[Frame]) -> Arc<[Frame]> {

@@ -245,6 +245,7 @@ impl Journal {
             let without_cpu = without_cpu_ns.map(|ns| Duration::from_nanos(ns).min(late));
             let mut evidence = unseen(waiting.key, Measured { end_ns: waiting.end_ns, duration_ns });
             evidence.missing = Some(Missing::WatchdogLate { late, without_cpu });
+            evidence.span = waiting.poll.evidence.span.take();
             waiting.poll.evidence = evidence;
             if let Some(place) = waiting.listed {
                 self.list[place].evidence = waiting.poll.evidence.clone();
@@ -392,6 +393,10 @@ fn learn(poll: &mut SlowPoll, mut evidence: Evidence) {
     // That the worker was handed over is known from the end of the poll itself.
     if poll.evidence.cause == Some(Cause::BlockInPlace) {
         evidence.cause = Some(Cause::BlockInPlace);
+    }
+    // What it entered itself is known, if nobody looked.
+    if evidence.span_looks == 0 {
+        (evidence.span, evidence.span_looks) = (poll.evidence.span.take(), poll.evidence.span_looks);
     }
     // The watchdog's clocks were read a little after the end.
     evidence.cpu_time = evidence.cpu_time.map(|time| time.min(poll.duration));

@@ -108,6 +108,14 @@ mod shared;
 mod site;
 mod snapshot;
 mod sources;
+#[cfg(feature = "span")]
+mod span_layer;
+// Likewise: without the features that keep spans, spans of which there is none are in their place.
+#[cfg(any(feature = "span", feature = "tower"))]
+mod spans;
+#[cfg(not(any(feature = "span", feature = "tower")))]
+#[path = "without_spans.rs"]
+mod spans;
 mod stalls;
 mod status;
 mod stretches;
@@ -148,7 +156,7 @@ pub use metrics_server::{MetricsServer, ServeError};
 #[doc(inline)]
 pub use pollscope_base::{
     Blame, Bucket, Call, CaptureNote, Cause, Charge, Coverage, Distribution, Evidence, Frame as StackFrame, Held,
-    Holder, HolderUnknown, Ledger, Lines, LockWait, Missing, Place, Quota, Shortfall, Source, Waited,
+    Holder, HolderUnknown, Ledger, Lines, LockWait, Missing, Place, Quota, Shortfall, Source, Span, Waited,
 };
 pub use probe::{
     DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Intervals, Probe, ProbeBuilder, ThresholdError,
@@ -156,6 +164,8 @@ pub use probe::{
 #[cfg(feature = "record")]
 pub use recorder::{interval_of, record_of};
 pub use snapshot::{BlockingPool, LateStretch, Polling, Site, SlowPoll, Snapshot};
+#[cfg(feature = "span")]
+pub use span_layer::SpanLayer;
 pub use tokio_api::TOKIO_UNSTABLE;
 pub use watch::Watch;
 pub use watchdog::CAPTURE;

@@ -281,7 +281,7 @@ impl Shared {
         raw.sort_by_key(|(_, poll)| poll.end_ns);
         for (slot, poll) in raw {
             let id = journal.next_id();
-            journal.add((slot, poll.start), poll.end_ns, self.slow_poll(id, &poll));
+            journal.add((slot, poll.start), poll.end_ns, self.slow_poll(id, &poll, &slots[slot]));
         }
         // Each time: a thread that is slow often forgets soon who waited.
         let now_ns = self.clock.now_ns();
@@ -289,9 +289,11 @@ impl Shared {
         slots
     }
 
-    fn slow_poll(&self, id: u64, raw: &RawSlowPoll) -> SlowPoll {
+    fn slow_poll(&self, id: u64, raw: &RawSlowPoll, slot: &Slot) -> SlowPoll {
         let mut evidence = Evidence::default();
         evidence.cause = raw.handed_over.then_some(Cause::BlockInPlace);
+        evidence.span = slot.spans.span(raw.span);
+        let evidence = self.shown(evidence);
         SlowPoll {
             id,
             task_id: (raw.task != 0).then_some(raw.task),

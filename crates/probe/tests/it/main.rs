@@ -22,6 +22,8 @@ mod portable;
 mod reporting;
 #[cfg(feature = "serde")]
 mod serialised;
+#[cfg(feature = "span")]
+mod spans;
 mod stalls;
 mod stretches;
 mod support;
