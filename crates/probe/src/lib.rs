@@ -13,7 +13,9 @@
 //! | `metrics` | what snapshots have, for a recorder of the facade `metrics` | metrics |
 //! | `record` | [a recording](ProbeBuilder::record) in a file that grows, for `pollscope report` and `compare` | pollscope-record and what that needs |
 //! | `serde` | snapshots can be serialised, and most of what is in them read back | serde |
+//! | `span` | [`SpanLayer`]: the span of `tracing` that a slow poll was in | tracing-core, tracing-subscriber and what its registry needs |
 //! | `task-names` | names of tasks in tokio-console; turns on Tokio's feature `tracing`, for everything linked with it | tracing |
+//! | `tower` | [`RequestLayer`]: the request that a slow poll was of, for services without spans | http, tower-layer, tower-service |
 //! | `tracing` | slow polls as events; does not turn on Tokio's feature of that name | tracing |
 //!
 //! Without any it depends on tokio, pin-project-lite and pollscope-base alone.
@@ -49,6 +51,8 @@
 //! In place of `#[tokio::main]`, [`ProbeBuilder::run`] does all of the above in one call, and so does [`ProbeBuilder::try_run`] for
 //! a `main` that returns a `Result`. [`Probe`] says what ends when. [`Probe::snapshot`] and [`Probe::intervals`] give everything as
 //! plain data, in which times are [`Duration`](std::time::Duration)s; [`Probe::serve_prometheus`] serves it to Prometheus.
+//!
+//! With [`SpanLayer`] or [`RequestLayer`] a slow poll says whose request it was.
 //!
 //! In your own tests, [`testing`] fails a future that holds up its loop.
 //!
@@ -103,6 +107,8 @@ mod prometheus;
 #[cfg(feature = "record")]
 mod recorder;
 mod reporter;
+#[cfg(feature = "tower")]
+mod request_layer;
 mod ring;
 mod shared;
 mod site;
@@ -163,6 +169,8 @@ pub use probe::{
 };
 #[cfg(feature = "record")]
 pub use recorder::{interval_of, record_of};
+#[cfg(feature = "tower")]
+pub use request_layer::{RequestFuture, RequestLayer, Requested};
 pub use snapshot::{BlockingPool, LateStretch, Polling, Site, SlowPoll, Snapshot};
 #[cfg(feature = "span")]
 pub use span_layer::SpanLayer;

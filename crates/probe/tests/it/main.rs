@@ -20,6 +20,8 @@ mod metrics;
 mod nested;
 mod portable;
 mod reporting;
+#[cfg(feature = "tower")]
+mod requests;
 #[cfg(feature = "serde")]
 mod serialised;
 #[cfg(feature = "span")]

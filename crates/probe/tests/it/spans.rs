@@ -301,3 +301,70 @@ fn every_worker_tells_its_own_span() {
     assert_eq!(told, expected);
     assert!(TOKIO_UNSTABLE || polls.len() == 12);
 }
+
+/// The event is in no span itself: its fields say which one the poll was in.
+#[cfg(feature = "tracing")]
+#[test]
+fn the_event_says_the_span_and_its_trace() {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+    use tracing::field::{Field, Visit};
+    use tracing_subscriber::layer::{Context, Layer};
+
+    #[derive(Default, Clone)]
+    struct Fields(Arc<Mutex<BTreeMap<&'static str, String>>>);
+    impl Visit for Fields {
+        fn record_str(&mut self, field: &Field, value: &str) {
+            self.0.lock().unwrap().insert(field.name(), value.to_owned());
+        }
+        fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+    }
+    impl<S: tracing::Subscriber> Layer<S> for Fields {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            event.record(&mut self.clone());
+        }
+    }
+    let of_event = |request: fn()| {
+        let fields = Fields::default();
+        with_default(tracing_subscriber::registry().with(layer()).with(fields.clone()), || {
+            let (runtime, probe) = current_thread(threshold().capture(false).tracing(true));
+            runtime.block_on(probe.watch(async { request() }));
+            drop(runtime);
+            slow_polls(&probe);
+        });
+        let fields = fields.0.lock().unwrap();
+        ["span", "span_fields", "trace_id", "span_id"].map(|name| fields.get(name).cloned())
+    };
+    let told = of_event(|| {
+        info_span!("request", route = "/a", method = "GET", trace_id = "t", span_id = "s").in_scope(|| block(25));
+    });
+    assert_eq!(told.map(Option::unwrap), ["request", "route=/a method=GET", "t", "s"]);
+    assert_eq!(of_event(|| _ = info_span!("bare").in_scope(|| block(25))), [Some("bare".to_owned()), None, None, None]);
+    assert_eq!(of_event(|| _ = block(25)), [const { None }; 4], "what is not known has no field");
+}
+
+/// With spans entered and left in every one of them.
+#[test]
+fn a_poll_with_spans_allocates_nothing() {
+    with_layer(layer(), || {
+        let (runtime, probe) = current_thread(crate::support::patient());
+        let allocations = runtime.block_on(async {
+            let task = async {
+                let [request, query] = ["request", "query"].map(|name| info_span!("span", name));
+                let mut before = 0;
+                for n in 0..21_000 {
+                    if n == 1_000 {
+                        before = crate::allocations::so_far();
+                    }
+                    request.in_scope(|| query.in_scope(|| {}));
+                    yield_now().await;
+                }
+                crate::allocations::so_far() - before
+            };
+            spawn(&probe, task.with_subscriber(tracing::dispatcher::get_default(tracing::Dispatch::clone)))
+                .await
+                .unwrap()
+        });
+        assert_eq!(allocations, 0);
+    });
+}

@@ -3,7 +3,7 @@ use crate::compare::{Rounds, Side, change, compare};
 use crate::findings::findings;
 use crate::fixture::{self, MS, blocked, in_round, recording_of, run};
 use crate::message::Message;
-use crate::recording::{Blame, Cause as Because, Completeness, Detail, Run, Syscall, Waiter};
+use crate::recording::{Blame, Cause as Because, Completeness, Detail, Run, Span, Syscall, Waiter};
 use crate::units::{format_ns, plural};
 use pollscope_base::Cause as Known;
 
@@ -260,4 +260,26 @@ fn a_line_to_mend_comes_before_what_the_machine_did() {
     assert_eq!(answer.shown_place(), Some("src/sink.rs:41"), "{:?}", answer.lead);
     let answer = of(vec![of_code, machines(&[503 * MS; 4])]);
     assert_eq!(answer.shown_place(), None, "more than ten times as long: {:?}", answer.lead);
+}
+
+#[test]
+fn whose_request_the_longest_was_is_told_in_few_words() {
+    let in_span = |mut run: Run, longest: Option<Span>| {
+        let other = Span { name: "other".into(), fields: Default::default(), trace_id: None, span_id: None };
+        for poll in &mut run.slow_polls {
+            let span = if poll.duration_ns == 503 * MS { longest.clone() } else { Some(other.clone()) };
+            poll.detail.get_or_insert_default().span = span;
+        }
+        of(vec![run]).lead.words
+    };
+    let fields = [("http.route", "/items/{id}"), ("user", "ann")].map(|(name, value)| (name.into(), value.into()));
+    let trace_id = Some("4bf92f3577b34da6a3ce929d0e0e4736".into());
+    let span = Span { name: "GET".into(), fields: fields.into(), trace_id, span_id: None };
+    let words = in_span(naive(), Some(span.clone()));
+    assert!(words.ends_with(", the longest in span `GET` (/items/{id}, trace 4bf92f3577b34da6…)"), "{words}");
+    assert!(!in_span(naive(), None).contains("span"), "another's is not the longest one's");
+    let one = at(blocked("naive", &[503 * MS]), "src/sink.rs:41", "write", None);
+    let bare = Span { fields: Default::default(), trace_id: None, ..span };
+    let words = in_span(one, Some(bare));
+    assert!(words.ends_with(" of the run, in span `GET`"), "{words}");
 }

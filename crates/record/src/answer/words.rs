@@ -1,6 +1,7 @@
 //! Sentences of the answer, without full stops.
 
 use pollscope_base::Cause;
+use pollscope_base::escape::cut_name;
 
 use super::Held;
 use crate::by_group::ByGroup;
@@ -23,6 +24,25 @@ pub(super) fn held(held: &Held, group: &ByGroup, all: &[ByGroup], is_open: bool)
         1 => format!("{what}{mode} {least}once: {worst}{share}{holder}"),
         polls => format!("{what}{mode} {least}{} times: worst {worst}{share}{holder}", format_count(polls)),
     }
+}
+
+/// Characters of a trace's id that are enough to find it by.
+const OF_TRACE: usize = 16;
+
+/// `, the longest in span `GET /items` (trace 4bf92f3577b34da6…)`, or without `the longest` of one; nothing where it is not known.
+pub(super) fn whose(polls: &[&SlowPoll]) -> String {
+    let longest = polls.iter().max_by_key(|poll| poll.duration_ns);
+    let Some(span) = longest.and_then(|poll| poll.detail.as_ref()?.span.as_ref()) else { return String::new() };
+    let start = |trace: &str| match trace.char_indices().nth(OF_TRACE) {
+        Some((end, _)) => format!("{}…", &trace[..end]),
+        None => trace.to_owned(),
+    };
+    let trace = span.trace_id.as_deref().map(|trace| format!("trace {}", start(trace)));
+    let route = ["route", "http.route"].iter().find_map(|name| span.fields.get(*name));
+    let parts: Vec<String> = route.map(|route| cut_name(route).into_owned()).into_iter().chain(trace).collect();
+    let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
+    let which = if polls.len() > 1 { "the longest " } else { "" };
+    format!(", {which}in span `{}`{parts}", cut_name(&span.name))
 }
 
 /// The part of its group's time that it took; `None` where that is not known.

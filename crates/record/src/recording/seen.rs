@@ -3,7 +3,7 @@
 use pollscope_base as base;
 use pollscope_base::duration::to_ns;
 
-use super::{Blame, Charge, Detail, Frame, Holder, Ledger, Place, Quota, Syscall, Text, Waiter};
+use super::{Blame, Charge, Detail, Frame, Holder, Ledger, Place, Quota, Span, Syscall, Text, Waiter};
 
 impl From<&base::Call> for Syscall {
     fn from(call: &base::Call) -> Syscall {
@@ -62,6 +62,17 @@ impl From<&base::Holder> for Holder {
     }
 }
 
+impl From<&base::Span> for Span {
+    fn from(span: &base::Span) -> Span {
+        Span {
+            name: span.name.as_str().into(),
+            fields: span.fields.iter().cloned().collect(),
+            trace_id: text(&span.trace_id),
+            span_id: text(&span.span_id),
+        }
+    }
+}
+
 /// What only some slow polls have; `None` where there is nothing of it.
 pub fn detail(evidence: &base::Evidence) -> Option<Box<Detail>> {
     let (first, more) = evidence.places.split_first().unzip();
@@ -70,6 +81,7 @@ pub fn detail(evidence: &base::Evidence) -> Option<Box<Detail>> {
         looks: first.map(|first| first.looks.into()),
         share_ns: first.map(|first| to_ns(first.share)),
         more_places: more.into_iter().flatten().map(Place::from).collect(),
+        span: evidence.span.as_deref().map(Span::from),
         holder: evidence.holder().map(Holder::from),
         quota: evidence.quota.as_deref().copied().map(Quota::from),
         ..Detail::default()
@@ -130,4 +142,29 @@ pub fn place(place: &Option<String>) -> &str {
 
 fn text(text: &Option<String>) -> Option<Text> {
     text.as_deref().map(Text::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::{SlowPoll, wire};
+
+    #[test]
+    fn a_span_is_written_with_its_trace_and_read_again() {
+        let mut span = base::Span::new("request");
+        span.fields.push(("route".to_owned(), "/a\n".to_owned()));
+        (span.trace_id, span.span_id) = (Some("t".to_owned()), Some("s".to_owned()));
+        let mut evidence = base::Evidence::default();
+        evidence.span = Some(std::sync::Arc::new(span));
+        let mut recording = crate::fixture::recording();
+        recording.runs[0].slow_polls = vec![SlowPoll { id: 1, detail: detail(&evidence), ..SlowPoll::default() }];
+        recording.runs[0].slow_polls_total = 1;
+        let json = wire::to_json(&recording).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let expected =
+            serde_json::json!({"name": "request", "fields": {"route": "/a\n"}, "trace_id": "t", "span_id": "s"});
+        assert_eq!(value["runs"][0]["slow_polls"][0]["span"], expected);
+        let read = wire::from_json(json.as_bytes()).unwrap();
+        assert_eq!(read.runs[0].slow_polls[0].detail, detail(&evidence));
+    }
 }
