@@ -10,6 +10,7 @@
 //! | feature | what it adds | crates that it adds |
 //! |---|---|---|
 //! | `capture`, on by default | the blocking line of a slow poll, its system call and its cause, on Linux on x86-64 | pollscope-stacks and what that needs |
+//! | `macros`, on by default | the attributes [`macro@main`] and [`macro@test`], in place of Tokio's | pollscope-macros, for the compiler alone |
 //! | `metrics` | what snapshots have, for a recorder of the facade `metrics` | metrics |
 //! | `record` | [a recording](ProbeBuilder::record) in a file that grows, for `pollscope report` and `compare` | pollscope-record and what that needs |
 //! | `serde` | snapshots can be serialised, and most of what is in them read back | serde |
@@ -93,6 +94,9 @@ mod late_stretches;
 mod ledger;
 mod lines;
 mod location;
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod macros;
 mod metrics_server;
 mod names;
 #[cfg(feature = "capture")]
@@ -164,6 +168,8 @@ pub use pollscope_base::{
     Blame, Bucket, Call, CaptureNote, Cause, Charge, Coverage, Distribution, Evidence, Frame as StackFrame, Held,
     Holder, HolderUnknown, Ledger, Lines, LockWait, Missing, Place, Quota, Shortfall, Source, Span, Waited,
 };
+#[cfg(feature = "macros")]
+pub use pollscope_macros::{main, test};
 pub use probe::{
     DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Intervals, Probe, ProbeBuilder, ThresholdError,
 };

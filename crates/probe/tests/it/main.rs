@@ -2,6 +2,8 @@
 //! clocks in the tasks. Builds with and without task hooks run the same tests; what differs is told apart at run time.
 
 mod allocations;
+#[cfg(feature = "macros")]
+mod attributes;
 mod blamed;
 mod blocking_pool;
 mod chained;
