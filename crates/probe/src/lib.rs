@@ -49,7 +49,7 @@
 //! [watched](Probe::watch), each worker's busy stretches, and what blocks a worker for long; [`Coverage`] says which. Durations are exact on every machine; where
 //! something stands in the way of seeing what a slow poll did, it is `None`, and a [`CaptureNote`] says why, once.
 //!
-//! In place of `#[tokio::main]`, [`ProbeBuilder::run`] does all of the above in one call, and so does [`ProbeBuilder::try_run`] for
+//! [`macro@main`] in place of `#[tokio::main]` does all of the above. Where you build the runtime, [`ProbeBuilder::run`] does it in one call, and so does [`ProbeBuilder::try_run`] for
 //! a `main` that returns a `Result`. [`Probe`] says what ends when. [`Probe::snapshot`] and [`Probe::intervals`] give everything as
 //! plain data, in which times are [`Duration`](std::time::Duration)s; [`Probe::serve_prometheus`] serves it to Prometheus.
 //!
@@ -66,7 +66,7 @@
 #![cfg_attr(not(feature = "capture"), allow(dead_code, unused_imports))]
 
 /// What the README shows compiles and runs.
-#[cfg(all(doctest, feature = "capture"))]
+#[cfg(all(doctest, feature = "capture", feature = "macros"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
