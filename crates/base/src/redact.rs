@@ -70,11 +70,21 @@ pub fn redacted_evidence(mut evidence: Evidence) -> Evidence {
     evidence
 }
 
-/// A route is the program's own, as a span's name is; any other value may be a path.
+/// Whether a span's field of that name is a route: it is the program's own, as the span's name is. What looks like a path in any other
+/// may be one.
+///
+/// ```
+/// use pollscope_base::redact::is_route;
+/// assert!(is_route("http.route") && !is_route("url.path"));
+/// ```
+pub fn is_route(field: &str) -> bool {
+    matches!(field, "route" | "http.route")
+}
+
 fn redacted_span(span: &Span) -> Span {
     let mut span = span.clone();
     for (name, value) in &mut span.fields {
-        if !matches!(name.as_str(), "route" | "http.route") && value.contains(['/', '\\']) {
+        if !is_route(name) && value.contains(['/', '\\']) {
             HIDDEN.clone_into(value);
         }
     }

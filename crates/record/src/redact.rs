@@ -1,6 +1,6 @@
 //! Hides paths in a recording: what `--redact` shows may be shown to anyone who may know the program. Pure.
 //!
-//! Hidden are the paths and addresses of system calls, the folders of source files that lie outside the workspace, inputs and outputs in
+//! Hidden are the paths and addresses of system calls, paths in fields of spans, the folders of source files that lie outside the workspace, inputs and outputs in
 //! settings, errors and reasons, and the values on the command line. Places in the workspace, crates and functions, tasks'
 //! names, numbers and durations stay.
 //!
@@ -11,7 +11,7 @@ use std::collections::HashMap;
 
 pub use pollscope_base::redact::HIDDEN;
 pub use pollscope_base::redact::redacted_place as place;
-use pollscope_base::redact::{HIDDEN_PEER, redacted_call_text, redacted_source, redacted_target};
+use pollscope_base::redact::{HIDDEN_PEER, is_route, redacted_call_text, redacted_source, redacted_target};
 
 use crate::findings::findings;
 use crate::message::Message;
@@ -120,7 +120,8 @@ fn slow_poll(poll: &mut SlowPoll, kinds: &mut Kinds) {
             holder.line = holder.line.as_ref().map(kept_place);
             holder.doing = holder.doing.as_ref().map(|doing| by_wording(doing).into());
         }
-        for value in detail.span.iter_mut().flat_map(|span| span.fields.values_mut()) {
+        let fields = detail.span.iter_mut().flat_map(|span| &mut span.fields);
+        for (_, value) in fields.filter(|(name, _)| !is_route(name)) {
             *value = by_wording(value);
         }
     }
