@@ -90,7 +90,7 @@ impl SpanLayer {
     }
 
     /// Whom to ask for the trace of a span that has no field `trace_id`: gives the trace's id and the span's in it, as they are to be
-    /// shown. It is asked for spans of slow polls alone, while they are open, by the thread that looks: it must not wait for anything.
+    /// shown. It is asked for spans of late polls alone, while a thread is in them, by the one that looks: it must not wait for anything.
     /// If it panics, the trace is not known.
     ///
     /// With `tracing-opentelemetry`, whose spans have an id from the moment that they are entered:

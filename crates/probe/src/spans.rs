@@ -175,15 +175,13 @@ impl Thread {
         Inside { innermost: at(depth - 1), outermost: at(base) }
     }
 
-    /// What is known of a span of this thread's.
-    fn span(&self, id: u64) -> Option<Span> {
-        let keeper = self.kept_by.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        keeper.filter(|_| id != 0)?.span(id)
+    /// Who knows its spans.
+    fn keeper(&self) -> Option<Arc<Keeper>> {
+        self.kept_by.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn refused(&self) -> bool {
-        let keeper = self.kept_by.lock().unwrap_or_else(PoisonError::into_inner);
-        keeper.as_ref().is_some_and(|keeper| keeper.refused() > 0)
+        self.keeper().is_some_and(|keeper| keeper.refused() > 0)
     }
 }
 
@@ -209,7 +207,12 @@ impl Shown {
 
     /// What is known of a span of that thread's; `None` for 0, and where it was closed long ago.
     pub(crate) fn span(&self, id: u64) -> Option<Arc<Span>> {
-        if id == 0 { None } else { self.here()?.span(id).map(Arc::new) }
+        if id == 0 { None } else { self.here()?.keeper()?.span(id).map(Arc::new) }
+    }
+
+    /// The same of one that the thread is in, with the trace that somebody else knows.
+    fn open_span(&self, id: u64) -> Option<Arc<Span>> {
+        self.here()?.keeper()?.open_span(id).map(Arc::new)
     }
 
     /// Whether some spans are not known for want of room.

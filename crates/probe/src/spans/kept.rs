@@ -200,10 +200,16 @@ impl Keeper {
                 break;
             }
         }
-        let mut span = span?;
-        // Code of the user's, which may do anything.
-        let asked = self.ask.get().filter(|_| span.trace_id.is_none());
-        if let Some((trace, id)) = asked.and_then(|ask| catch_unwind(AssertUnwindSafe(|| ask(id))).ok().flatten()) {
+        span
+    }
+
+    /// The same of a span that a thread is in, and so is open. Whoever is asked for its trace may panic for one that is not.
+    pub(super) fn open_span(&self, id: u64) -> Option<Span> {
+        let mut span = self.span(id)?;
+        let is_asked = span.trace_id.is_none() && !self.shard(id).closed.contains(&id);
+        // Code of the user's, which may do anything: no lock is held.
+        let ask = self.ask.get().filter(|_| is_asked);
+        if let Some((trace, id)) = ask.and_then(|ask| catch_unwind(AssertUnwindSafe(|| ask(id))).ok().flatten()) {
             (span.trace_id, span.span_id) = (Some(cut(&trace)), Some(cut(&id)));
         }
         Some(span)

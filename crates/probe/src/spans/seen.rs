@@ -53,7 +53,7 @@ impl Seen {
             None if self.spans.len() == MOST => return,
             None => {
                 // At once, while it is open.
-                self.spans.push(Of { id, span: shown.span(id), innermost_ns: 0, outermost_ns: 0 });
+                self.spans.push(Of { id, span: shown.open_span(id), innermost_ns: 0, outermost_ns: 0 });
                 self.spans.len() - 1
             }
         };

@@ -23,6 +23,7 @@ fn the_probe_depends_on_an_allow_list() {
         "object",
         "pin-project-lite",
         "pollscope-base",
+        "pollscope-macros",
         "pollscope-probe",
         "pollscope-stacks",
         "rustc-demangle",

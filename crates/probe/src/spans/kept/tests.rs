@@ -111,7 +111,9 @@ fn somebody_is_asked_for_a_trace_that_no_span_says_and_may_panic() {
     }));
     (1..=3).for_each(|id| keeper.open(id, known("span", 0, &[])));
     keeper.open(4, known("span", 0, &[("trace_id", "mine")]));
-    let trace = |id| keeper.span(id).unwrap().trace_id;
+    let trace = |id| keeper.open_span(id).unwrap().trace_id;
     assert_eq!(trace(1).map(|trace| trace.len()), Some(LONGEST_VALUE));
     assert_eq!((trace(2), trace(3), trace(4).as_deref()), (None, None, Some("mine")));
+    keeper.close(1);
+    assert_eq!((trace(1), keeper.span(1).unwrap().trace_id), (None, None), "it may be gone where it is asked for");
 }
