@@ -38,7 +38,7 @@ fn timed(times: u64, mut once: impl FnMut()) -> Duration {
 /// A task whose polls are each in a span, under a probe.
 fn polls(times: u64) -> Duration {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let probe = Probe::builder().capture(false).install(&mut runtime).expect("the default threshold is not 0");
+    let probe = Probe::builder().install(&mut runtime).expect("the default threshold is not 0");
     let runtime = runtime.build().expect("a runtime can be built");
     let task = async move {
         for _ in 0..times {

@@ -6,24 +6,24 @@ use pollscope_base::Span;
 
 /// There is none.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Here;
+pub(crate) struct Here {}
 
 /// No poll begins anywhere.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Mark;
+pub(crate) struct Mark {}
 
 /// In nothing.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Inside;
+pub(crate) struct Inside {}
 
 pub(crate) fn here() -> Here {
-    Here
+    Here {}
 }
 
 impl Here {
     #[inline]
     pub(crate) fn begin(&self) -> Mark {
-        Mark
+        Mark {}
     }
 
     pub(crate) fn go_on(&self, _mark: Mark) {}
@@ -35,7 +35,7 @@ impl Here {
 
 /// Nothing is shown.
 #[derive(Debug, Default)]
-pub(crate) struct Shown;
+pub(crate) struct Shown {}
 
 impl Shown {
     pub(crate) fn show(&self, _here: &Here) {}
@@ -55,7 +55,7 @@ impl Shown {
 
 /// Nothing is seen.
 #[derive(Debug, Default)]
-pub(crate) struct Seen;
+pub(crate) struct Seen {}
 
 impl Seen {
     pub(crate) fn look(&mut self, _at_ns: u64, _inside: Inside, _shown: &Shown) {}

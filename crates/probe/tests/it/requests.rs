@@ -12,7 +12,7 @@ use tokio::task::yield_now;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::support::{block, current_thread, slow_polls, spawn};
+use crate::support::{block, current_thread, slow_polls, spawn, without_capture};
 
 /// Blocks for as many milliseconds as its request says, in its third poll; or, where it says `now`, in the call.
 #[derive(Clone)]
@@ -55,7 +55,7 @@ fn request(method: &str, path: &str, route: Option<&str>, ms: u64) -> Request<u6
 /// The slow polls of a service whose requests are tasks of one thread.
 fn asked(requests: Vec<Request<u64>>) -> Vec<SlowPoll> {
     let (runtime, probe) =
-        current_thread(Probe::builder().slow_poll_threshold(Duration::from_millis(20)).capture(false));
+        current_thread(without_capture(Probe::builder().slow_poll_threshold(Duration::from_millis(20))));
     let service = RequestLayer::new(route).layer(Blocks);
     runtime.block_on(async {
         let tasks = requests.into_iter().map(|request| {

@@ -10,7 +10,7 @@ use tracing::subscriber::with_default;
 use tracing::{Instrument, info_span};
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::support::{Kept, block, current_thread, eventually, multi_thread, slow_polls, spawn};
+use crate::support::{Kept, block, current_thread, eventually, multi_thread, slow_polls, spawn, without_capture};
 
 fn layer() -> SpanLayer {
     SpanLayer::new().field("route").field("method")
@@ -92,7 +92,7 @@ fn expected_unseen() -> &'static str {
 /// Nobody looks, so that it is what the poll itself entered.
 #[test]
 fn without_a_look_it_is_the_outermost_span_if_there_was_one_alone() {
-    let unseen = || threshold().capture(false);
+    let unseen = || without_capture(threshold());
     for depth in 1..=3 {
         let (span, is_seen) = span_of(unseen(), request(depth, true)).unwrap();
         assert_eq!((text(&span).as_deref(), is_seen), (Some(expected_unseen()), false));
@@ -110,7 +110,7 @@ fn without_a_look_it_is_the_outermost_span_if_there_was_one_alone() {
 
 #[test]
 fn a_span_that_is_entered_around_the_loop_is_no_requests() {
-    for probe in [threshold(), threshold().capture(false)] {
+    for probe in [threshold(), without_capture(threshold())] {
         let polls = with_layer(layer(), || {
             let (runtime, probe) = current_thread(probe);
             info_span!("main").in_scope(|| runtime.block_on(probe.watch(async { block(30) })));
@@ -125,7 +125,7 @@ fn a_span_that_is_entered_around_the_loop_is_no_requests() {
 fn of_two_requests_by_turns_it_is_the_one_that_blocked() {
     for capture in [true, false] {
         let polls = with_layer(layer(), || {
-            let (runtime, probe) = current_thread(threshold().capture(capture));
+            let (runtime, probe) = current_thread(if capture { threshold() } else { without_capture(threshold()) });
             let task = |route: &'static str, at: u32| {
                 let task = async move {
                     for turn in 0..6 {
@@ -195,7 +195,7 @@ fn several_spans_within_one_are_that_one() {
 fn values_are_cut_and_shown_safely_wherever_they_stand() {
     let long = "日".repeat(50_000);
     let kept = Kept::default();
-    let probe = threshold().capture(false).log_to(kept.clone());
+    let probe = without_capture(threshold()).log_to(kept.clone());
     let request = async {
         let _request =
             info_span!("re\u{202e}quest", route = "\x1b[2J\n::error::", method = ?long, trace_id = %"t\n").entered();
@@ -219,7 +219,7 @@ fn what_is_said_later_of_a_span_counts() {
         request.record("trace_id", "abc").record("route", "/early").record("route", "/late");
         request.in_scope(|| info_span!("handler").in_scope(|| block(25)));
     };
-    let (span, _) = span_of(threshold().capture(false), request).unwrap();
+    let (span, _) = span_of(without_capture(threshold()), request).unwrap();
     assert_eq!(text(&span).as_deref(), Some("`request` (route /late, trace abc)"));
 }
 
@@ -247,7 +247,7 @@ fn paths_in_fields_are_hidden_where_asked_but_not_routes() {
         let _request = info_span!("request", route = "/items/{id}", method = "/u/ann").entered();
         block(25);
     };
-    let (span, _) = span_of(threshold().capture(false).redact_paths(true), request).unwrap();
+    let (span, _) = span_of(without_capture(threshold()).redact_paths(true), request).unwrap();
     assert_eq!(text(&span).as_deref(), Some("`request` (route /items/{id}, method <path>)"));
 }
 
@@ -274,7 +274,7 @@ fn a_stall_that_goes_on_says_its_span() {
 fn every_worker_tells_its_own_span() {
     let subscriber = tracing::Dispatch::new(tracing_subscriber::registry().with(layer()));
     let routes = ["/0", "/1", "/2", "/3"];
-    let probe = threshold().capture(false);
+    let probe = without_capture(threshold());
     let polls = {
         let (runtime, probe) = multi_thread(2, probe);
         runtime.block_on(async {
@@ -327,7 +327,7 @@ fn the_event_says_the_span_and_its_trace() {
     let of_event = |request: fn()| {
         let fields = Fields::default();
         with_default(tracing_subscriber::registry().with(layer()).with(fields.clone()), || {
-            let (runtime, probe) = current_thread(threshold().capture(false).tracing(true));
+            let (runtime, probe) = current_thread(without_capture(threshold()).tracing(true));
             runtime.block_on(probe.watch(async { request() }));
             drop(runtime);
             slow_polls(&probe);
