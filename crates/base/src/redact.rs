@@ -81,7 +81,15 @@ pub fn is_route(field: &str) -> bool {
     matches!(field, "route" | "http.route")
 }
 
-fn redacted_span(span: &Span) -> Span {
+/// A span without what may be paths.
+///
+/// ```
+/// use pollscope_base::{Span, redact::redacted_span};
+/// let mut span = Span::new("GET /items/{id}");
+/// span.fields = ["route", "file"].map(|name| (name.to_owned(), "/items/7".to_owned())).to_vec();
+/// assert_eq!(redacted_span(&span).to_string(), "`GET /items/{id}` (route /items/7, file <path>)");
+/// ```
+pub fn redacted_span(span: &Span) -> Span {
     let mut span = span.clone();
     for (name, value) in &mut span.fields {
         if !is_route(name) && value.contains(['/', '\\']) {

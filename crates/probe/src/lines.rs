@@ -221,6 +221,7 @@ mod tests {
             duration: Duration::ZERO,
             evidence: Evidence::default(),
             blame: None,
+            waiter_span: None,
         }
     }
 

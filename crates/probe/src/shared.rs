@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pollscope_base::escape::cut_name;
-use pollscope_base::redact::redacted_evidence;
+use pollscope_base::redact::{redacted_evidence, redacted_span};
 use pollscope_base::{Blame, Cause, Charge, Distribution, Evidence, Ledger, Lines};
 
 use crate::alarm::Alarm;
@@ -286,6 +286,11 @@ impl Shared {
         // Each time: a thread that is slow often forgets soon who waited.
         let now_ns = self.clock.now_ns();
         journal.charge(now_ns, &blame_in(&slots, now_ns));
+        journal.tell_waiters(|(slot, start), waited| {
+            let slot = slots.get(slot)?;
+            let span = slot.spans.span(slot.blames.span_of_worst(start, waited))?;
+            Some(if self.redacted { Arc::new(redacted_span(&span)) } else { span })
+        });
         slots
     }
 
@@ -306,6 +311,7 @@ impl Shared {
             duration: Duration::from_nanos(raw.duration_ns),
             evidence,
             blame: None,
+            waiter_span: None,
         }
     }
 

@@ -220,6 +220,7 @@ mod tests {
                 duration: Duration::from_millis(ms),
                 evidence: evidence(cause, run_delay_ms),
                 blame: None,
+                waiter_span: None,
             })
             .collect();
         snapshot

@@ -287,14 +287,18 @@ impl Entry {
         }
         self.slot.polling.show_idle();
         if self.unusual.is_any() {
-            self.close_unusual(shared, now, elapsed_ns);
+            self.close_unusual(shared, &frame, now, elapsed_ns);
         }
     }
 
     /// The poll that ended took so long, polls within it included.
     #[cold]
-    fn close_unusual(&mut self, shared: &Shared, now: Moment, elapsed_ns: u64) {
+    fn close_unusual(&mut self, shared: &Shared, frame: &Frame, now: Moment, elapsed_ns: u64) {
         if self.unusual.culprits {
+            let span = self.spans.only(self.mark);
+            if span != 0 {
+                self.culprits.was_in(&self.slot.blames, frame.task, shared.clock.ns_at(frame.start), span);
+            }
             self.culprits.polled(shared.clock.ns_at(now));
         }
         match self.outer.pop() {

@@ -150,6 +150,37 @@ fn of_two_requests_by_turns_it_is_the_one_that_blocked() {
     }
 }
 
+/// It is woken, and then has to wait.
+#[test]
+fn who_waited_longest_is_told_with_its_span() {
+    let polls = with_layer(layer(), || {
+        let (runtime, probe) = current_thread(without_capture(threshold()));
+        let wake = Arc::new(tokio::sync::Notify::new());
+        let waits = {
+            let wake = Arc::clone(&wake);
+            async move { wake.notified().await }.instrument(info_span!("request", route = "/waits"))
+        };
+        let blocks = async move {
+            wake.notify_one();
+            block(40);
+        };
+        runtime.block_on(async {
+            let waits = spawn(&probe, waits);
+            yield_now().await;
+            let blocks = spawn(&probe, blocks.instrument(info_span!("request", route = "/blocks")));
+            waits.await.unwrap();
+            blocks.await.unwrap();
+        });
+        slow_polls(&probe)
+    });
+    // The hooks alone see who waits.
+    let waiter = TOKIO_UNSTABLE.then(|| "`request` (route /waits)".to_owned());
+    assert_eq!(
+        (text(&polls[0].evidence.span).as_deref(), text(&polls[0].waiter_span)),
+        (Some("`request` (route /blocks)"), waiter)
+    );
+}
+
 #[test]
 fn a_span_that_is_closed_in_the_poll_is_known_as_it_was() {
     eventually(|| {

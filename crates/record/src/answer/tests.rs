@@ -17,8 +17,13 @@ fn at(mut run: Run, line: &str, call: &str, cause: Option<Known>) -> Run {
         let kind = Kind { caller, blocking_line, cause, syscall: Some(call.into()), ..(*poll.kind).clone() };
         (poll.kind, poll.looks) = (kind.into(), Some(2));
         let blame = Some(Blame { tasks: 3, wait_ns: 5 * MS, late_tasks: 0, wait_most_ns: 5 * MS, lifo_tasks: 0 });
-        let waiter =
-            Waiter { task_id: 4, spawned_at: "src/echo.rs:7".to_owned(), ready_ns: 10 * MS, polled_ns: 160 * MS };
+        let waiter = Waiter {
+            task_id: 4,
+            spawned_at: "src/echo.rs:7".to_owned(),
+            ready_ns: 10 * MS,
+            polled_ns: 160 * MS,
+            span: None,
+        };
         poll.detail = Detail { blame, worst_waiter: Some(Box::new(waiter)), ..Detail::default() }.boxed();
     }
     run
@@ -281,4 +286,14 @@ fn whose_request_the_longest_was_is_told_in_few_words() {
     let bare = Span { fields: Default::default(), trace_id: None, ..span };
     let words = in_span(one, Some(bare));
     assert!(words.ends_with(" of the run, in span `GET`"), "{words}");
+    let mut waited = naive();
+    let waiter = waited.slow_polls[1].detail_mut().worst_waiter.as_mut().expect("somebody waited");
+    (waiter.polled_ns, waiter.span) =
+        (170 * MS, Some(Box::new(Span { trace_id: Some("4bf9".into()), ..bare_of("PUT") })));
+    let meanwhile = of(vec![waited]).meanwhile.expect("somebody waited");
+    assert!(meanwhile.contains(", the longest 160 ms in span `PUT` (trace 4bf9)"), "{meanwhile}");
+}
+
+fn bare_of(name: &str) -> Span {
+    Span { name: name.into(), fields: Default::default(), trace_id: None, span_id: None }
 }

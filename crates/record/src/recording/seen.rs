@@ -126,6 +126,7 @@ impl From<base::Waited> for Waiter {
             spawned_at: format!("{}:{}", waited.spawned_at.file(), waited.spawned_at.line()),
             ready_ns: to_ns(waited.ready_at),
             polled_ns: to_ns(waited.polled_at),
+            span: None,
         }
     }
 }
@@ -176,11 +177,16 @@ mod tests {
         let mut recording = crate::fixture::recording();
         recording.runs[0].slow_polls = vec![seen(&evidence, SlowPoll { id: 1, ..SlowPoll::default() })];
         recording.runs[0].slow_polls_total = 1;
+        let location = std::panic::Location::caller();
+        let waited = base::Waited::new(1, location, std::time::Duration::ZERO, std::time::Duration::from_nanos(9));
+        let waiter = Waiter { span: evidence.span.as_deref().map(Span::from).map(Box::new), ..waited.into() };
+        recording.runs[0].slow_polls[0].detail_mut().worst_waiter = Some(Box::new(waiter));
         let json = wire::to_json(&recording).unwrap();
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         let expected =
             serde_json::json!({"name": "request", "fields": {"route": "/a\n"}, "trace_id": "t", "span_id": "s"});
         assert_eq!(value["runs"][0]["slow_polls"][0]["span"], expected);
+        assert_eq!(value["runs"][0]["slow_polls"][0]["worst_waiter"]["span"], expected);
         let read = wire::from_json(json.as_bytes()).unwrap();
         assert_eq!(read.runs[0].slow_polls, recording.runs[0].slow_polls);
     }
