@@ -10,6 +10,7 @@ pub mod environment;
 pub mod exit;
 pub mod explain;
 pub mod export;
+pub mod init;
 pub mod service;
 mod signal_mask;
 pub mod stderr;

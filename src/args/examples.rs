@@ -118,6 +118,21 @@ Examples:
   pollscope compare a.json b.json --mode naive,offloaded
   pollscope compare saved.json       its modes";
 
+pub(super) const INIT: &str = "\
+Examples:
+  pollscope init                     shows the changes
+  pollscope init --write
+  pollscope init ../shop --path ../pollscope/crates/probe
+  pollscope init ../shop --write --quiet
+
+What it changes:
+  Cargo.toml: the dependency `pollscope-probe` with its
+    feature `record`, and line tables in release builds
+  .cargo/config.toml: `--cfg tokio_unstable`
+  the program: `#[tokio::main]`, to the probe's own
+  The diff goes to stdout, as `git apply` reads it; notes on
+  what is to be done by hand go to stderr.";
+
 pub(super) const DOCTOR: &str = "\
 Examples:
   pollscope doctor

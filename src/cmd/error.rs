@@ -14,6 +14,7 @@ use crate::explain::NoExplanation;
 use crate::export::console::ConsoleError;
 use crate::export::prometheus::ServeError;
 use crate::gate::GateError;
+use crate::init::InitError;
 use crate::interval_log::LogError;
 use crate::pipeline::confirm::present::PresentError;
 use crate::redact::by_wording;
@@ -38,6 +39,8 @@ pub enum CmdError {
     Folder(#[source] io::Error),
     #[error("{0}")]
     Gate(#[source] GateError),
+    #[error("{0}")]
+    Init(#[source] InitError),
     #[error("{0}")]
     Run(#[source] RunError),
     #[error("{0}")]
@@ -180,14 +183,16 @@ impl CmdError {
             | CmdError::Explanation(_)
             | CmdError::NotInLog { .. }
             | CmdError::SameOutput { .. } => Exit::Usage,
-            CmdError::Write { .. } | CmdError::CannotRecord { .. } | CmdError::RecordingExists { .. } => {
-                Exit::CannotWrite
-            }
+            CmdError::Init(InitError::Write { .. })
+            | CmdError::Write { .. }
+            | CmdError::CannotRecord { .. }
+            | CmdError::RecordingExists { .. } => Exit::CannotWrite,
             CmdError::Start { error, .. } if error.kind() == ErrorKind::NotFound => Exit::NotFound,
             CmdError::Start { .. } => Exit::CannotStart,
             CmdError::Redacted(error) => error.exit(),
             CmdError::Console(error) => error.exit(),
-            CmdError::Run(_)
+            CmdError::Init(_)
+            | CmdError::Run(_)
             | CmdError::Confirm(_)
             | CmdError::Metrics(_)
             | CmdError::StallsMissed { .. }

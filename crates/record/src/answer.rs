@@ -112,7 +112,8 @@ pub fn answer(recording: &Recording) -> Answer {
         let lead = calm(&groups);
         return Answer { lead, seen: None, meanwhile: None, fix: None, others, left_out: 0, facts, gates };
     };
-    let (lead, seen) = (first.item(&groups), first.seen());
+    let (mut lead, seen) = (first.item(&groups), first.seen());
+    lead.words.push_str(&first.whose());
     if lead.code.as_deref() == Some("PS001") && seen.is_none() {
         let missing = recording.missing().into_iter().take(MISSING);
         facts.extend(missing.map(|why| Item::new(GateVerdict::Inconclusive, why)));
@@ -157,6 +158,14 @@ impl Candidate<'_> {
     fn seen(&self) -> Option<Seen> {
         let What::Held(held, is_open) = &self.what else { return None };
         held.dearest().line.is_some().then(|| seen(held, &self.polls(held, *is_open)))
+    }
+
+    /// In which span the longest of them was; nothing where that is not known.
+    fn whose(&self) -> String {
+        match &self.what {
+            What::Held(held, is_open) => words::whose(&self.polls(held, *is_open)),
+            What::Finding(_) => String::new(),
+        }
     }
 
     fn meanwhile(&self) -> Option<String> {

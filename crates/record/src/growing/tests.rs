@@ -113,8 +113,19 @@ fn what_slow_polls_have_in_common_is_written_once() {
     let place = Place { line: Some("src/b.rs:1".into()), looks: Some(2), ..Place::default() };
     let detail = Detail {
         blame: Some(Blame { tasks: 1, wait_ns: 5, ..Blame::default() }),
-        worst_waiter: Some(Box::new(Waiter { task_id: 4, spawned_at: "a".to_owned(), ready_ns: 1, polled_ns: 2 })),
-        span: Some(Box::new(Span { name: "GET /".into(), fields: BTreeMap::new(), trace_id: Some("4bf9".into()) })),
+        worst_waiter: Some(Box::new(Waiter {
+            task_id: 4,
+            spawned_at: "a".to_owned(),
+            ready_ns: 1,
+            polled_ns: 2,
+            span: None,
+        })),
+        span: Some(Box::new(Span {
+            name: "GET /".into(),
+            fields: BTreeMap::new(),
+            trace_id: Some("4bf9".into()),
+            span_id: None,
+        })),
         end_is: Precision::WithinNs(7),
         more_places: vec![place],
         holder: Some(Box::new(Holder { thread: None, task_id: Some(1), line: None, doing: None, sure: false })),

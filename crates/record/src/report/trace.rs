@@ -29,7 +29,7 @@ mod tests;
 
 use serde_json::{Map, Value, json};
 
-use super::slow_poll::{holder, task};
+use super::slow_poll::{holder, span, task};
 use super::timeline::Timeline;
 use crate::escape::{self, escape};
 use crate::recording::{Precision, Queued, Recording, Run, SlowPoll, Text};
@@ -149,7 +149,8 @@ fn args(slow: &SlowPoll) -> Map<String, Value> {
         ("spawned_at", text(&slow.spawned_at)),
         ("task_id", slow.task_id.get().map(Value::from)),
         ("future", text(&slow.future)),
-        ("span", detail.and_then(|detail| Some(Value::from(escape(&detail.span.as_ref()?.name))))),
+        ("span", span(slow).map(|span| Value::from(escape(&span)))),
+        ("trace_id", detail.and_then(|detail| text(&detail.span.as_ref()?.trace_id))),
         ("start_is_within_ms", detail.and_then(|detail| within(detail.start_is))),
         ("end_is_within_ms", detail.and_then(|detail| within(detail.end_is))),
         ("looks", slow.looks.map(Value::from)),

@@ -198,8 +198,13 @@ fn full() -> Recording {
     (run.cpu_user_ns, run.cpu_system_ns) = (Some(11), Some(12));
     (run.context_switches_voluntary, run.context_switches_involuntary) = (Some(13), Some(14));
     run.slow_polls[0].kind_mut().task_name = Some("writer".into());
-    let waiter =
-        Waiter { task_id: 9, spawned_at: "src/main.rs:31".into(), ready_ns: 600_000_000, polled_ns: 1_003_200_000 };
+    let waiter = Waiter {
+        task_id: 9,
+        spawned_at: "src/main.rs:31".into(),
+        ready_ns: 600_000_000,
+        polled_ns: 1_003_200_000,
+        span: None,
+    };
     run.slow_polls[0].detail_mut().worst_waiter = Some(Box::new(waiter));
     fixture::sites(run)[0].task_name = Some("writer".into());
     run.intervals = vec![Interval {
