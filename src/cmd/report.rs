@@ -50,9 +50,12 @@ fn report_log(mut log: IntervalLog, request: &ReportRequest, terminal: &Terminal
         let tags = log.tags.iter_mut().filter_map(|tagged| tagged.tag.as_mut());
         tags.filter(|tag| tag.contains('/')).for_each(|tag| HIDDEN.clone_into(tag));
     }
-    terminal.write_all(outputs, |format, path, style| match path {
-        Some(path) => log::files(&log, format, path, style),
-        None => Ok(log::render(&log, format, style)?.into_iter().map(|text| ("-".into(), text)).collect()),
+    terminal.write_all(outputs, |format, path, style| {
+        let texts = match path {
+            Some(path) => log::files(&log, format, path, style)?,
+            None => log::render(&log, format, style)?.into_iter().map(|text| ("-".into(), text)).collect(),
+        };
+        Ok(texts.into_iter().map(|(path, text)| (path, text.into_bytes())).collect())
     })?;
     Ok(Exit::Pass)
 }
