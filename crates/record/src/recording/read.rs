@@ -23,7 +23,7 @@ const LONGEST_TEXT: usize = 1 << 20;
 /// Bytes of memory that what is read may take besides one for each byte of the file. Real recordings take less than their text.
 pub(crate) const FREE: u64 = 32 << 20;
 /// Reports have a row for each group.
-const MOST_GROUPS: usize = 64;
+pub(crate) const MOST_GROUPS: usize = 64;
 
 /// A recording that was read.
 #[derive(Debug, Clone)]
