@@ -50,16 +50,22 @@ impl Moment {
         .ok_or_else(wrong)
     }
 
-    /// The latest one that is not after `end`, or, of a time of day, so long after it.
+    /// When it was; a time of day is that of the last day on which the recording has it, or goes on to within `beyond` of it. If it has
+    /// it on no day, it is the nearest one.
     pub(super) fn latest(self, recorded: Span, beyond: Duration) -> Duration {
-        match self {
-            Moment::At(at) => at,
-            Moment::BeforeEnd(before) => recorded.to.saturating_sub(before),
-            Moment::OfDay(time) => {
-                let last = recorded.to.saturating_add(beyond);
-                let today = midnight(last) + time;
-                if today <= last { today } else { today.checked_sub(Duration::from_secs(DAY)).unwrap_or(today) }
+        let time = match self {
+            Moment::At(at) => return at,
+            Moment::BeforeEnd(before) => return recorded.to.saturating_sub(before),
+            Moment::OfDay(time) => time,
+        };
+        let last = recorded.to.saturating_add(beyond);
+        let today = midnight(last) + time;
+        match today.checked_sub(Duration::from_secs(DAY)) {
+            Some(yesterday) if today > last => {
+                let is_nearer = recorded.from.saturating_sub(yesterday) <= today - recorded.to;
+                if is_nearer { yesterday } else { today }
             }
+            _ => today,
         }
     }
 
@@ -184,6 +190,9 @@ mod tests {
         assert_eq!(of("03:10", 0), at("2026-03-02T03:10"));
         assert_eq!(of("03:10", 600), at("2026-03-03T03:10"), "the part around it has something");
         assert_eq!(of("-5m", 0), at("2026-03-03T03:00"));
+        let night = Span { from: at("2026-03-01T23:00"), to: at("2026-03-02T01:00") };
+        let of = |text: &str| Moment::parse(text).expect("a moment").latest(night, Duration::ZERO);
+        assert_eq!((of("22:50"), of("01:10")), (at("2026-03-01T22:50"), at("2026-03-02T01:10")), "the nearest");
         let to = |text: &str| Moment::parse(text).expect("a moment").first_from(at("2026-03-02T23:50"), recorded);
         assert_eq!((to("00:10"), to("23:50")), (at("2026-03-03T00:10"), at("2026-03-02T23:50")));
     }
