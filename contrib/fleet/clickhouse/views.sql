@@ -19,25 +19,38 @@ SELECT
 FROM lines
 WHERE JSONHas(line, 'recording');
 
-CREATE OR REPLACE VIEW slow_polls AS
+-- What slow polls have in common is in a line of its own, once in each file.
+CREATE OR REPLACE VIEW kinds AS
 SELECT
-  files.*,
-  JSONExtractInt(line, 'slow_poll', 'start_ns') AS start_ns,
-  JSONExtractInt(line, 'slow_poll', 'duration_ns') AS duration_ns,
-  started_at + toIntervalNanosecond(start_ns) AS at,
+  path,
+  JSONExtractInt(line, 'kind', 'id') AS kind,
   coalesce(
-    JSONExtract(line, 'slow_poll', 'places', 1, 'line', 'Nullable(String)'),
-    JSONExtract(line, 'slow_poll', 'places', 1, 'function', 'Nullable(String)'),
-    JSONExtract(line, 'slow_poll', 'spawned_at', 'Nullable(String)')
+    JSONExtract(line, 'kind', 'places', 1, 'line', 'Nullable(String)'),
+    JSONExtract(line, 'kind', 'places', 1, 'function', 'Nullable(String)'),
+    JSONExtract(line, 'kind', 'spawned_at', 'Nullable(String)')
   ) AS place,
-  JSONExtract(line, 'slow_poll', 'places', 1, 'syscall', 'name', 'Nullable(String)') AS call,
-  JSONExtract(line, 'slow_poll', 'cause', 'Nullable(String)') AS cause,
-  JSONExtract(line, 'slow_poll', 'spawned_at', 'Nullable(String)') AS spawned_at,
-  JSONExtract(line, 'slow_poll', 'span', 'trace_id', 'Nullable(String)') AS trace_id,
-  JSONExtract(line, 'slow_poll', 'blame', 'tasks', 'Nullable(Int64)') AS tasks_that_waited,
-  JSONExtract(line, 'slow_poll', 'blame', 'wait_ns', 'Nullable(Int64)') AS wait_ns
-FROM lines JOIN files USING (path)
-WHERE JSONHas(line, 'slow_poll');
+  JSONExtract(line, 'kind', 'places', 1, 'syscall', 'name', 'Nullable(String)') AS call,
+  JSONExtract(line, 'kind', 'cause', 'Nullable(String)') AS cause,
+  JSONExtract(line, 'kind', 'spawned_at', 'Nullable(String)') AS spawned_at,
+  JSONExtract(line, 'kind', 'task_name', 'Nullable(String)') AS task
+FROM lines
+WHERE JSONHas(line, 'kind');
+
+CREATE OR REPLACE VIEW slow_polls AS
+WITH polls AS (
+  SELECT
+    path,
+    JSONExtractInt(line, 'slow_poll', 'kind') AS kind,
+    JSONExtractInt(line, 'slow_poll', 'start_ns') AS start_ns,
+    JSONExtractInt(line, 'slow_poll', 'duration_ns') AS duration_ns,
+    JSONExtract(line, 'slow_poll', 'span', 'trace_id', 'Nullable(String)') AS trace_id,
+    JSONExtract(line, 'slow_poll', 'blame', 'tasks', 'Nullable(Int64)') AS tasks_that_waited,
+    JSONExtract(line, 'slow_poll', 'blame', 'wait_ns', 'Nullable(Int64)') AS wait_ns
+  FROM lines
+  WHERE JSONHas(line, 'slow_poll')
+)
+SELECT * EXCEPT (kind), started_at + toIntervalNanosecond(start_ns) AS at
+FROM polls JOIN files USING (path) JOIN kinds USING (path, kind);
 
 CREATE OR REPLACE VIEW intervals AS
 SELECT

@@ -6,7 +6,7 @@ SELECT *
 FROM read_json(
   'recordings/**/*.pollscope',
   format = 'newline_delimited',
-  columns = {recording: 'JSON', slow_poll: 'JSON', "interval": 'JSON', known: 'JSON'},
+  columns = {recording: 'JSON', kind: 'JSON', slow_poll: 'JSON', "interval": 'JSON', known: 'JSON'},
   filename = true,
   maximum_object_size = 16777216,
   ignore_errors = true -- the last line of a file may be cut short
@@ -25,21 +25,38 @@ SELECT
 FROM lines
 WHERE recording IS NOT NULL;
 
+-- What slow polls have in common is in a line of its own, once in each file.
+CREATE OR REPLACE VIEW kinds AS
+SELECT
+  filename,
+  (kind->>'id')::BIGINT AS kind,
+  coalesce(kind->>'$.places[0].line', kind->>'$.places[0].function', kind->>'spawned_at') AS place,
+  kind->>'$.places[0].syscall.name' AS call,
+  kind->>'cause' AS cause,
+  kind->>'spawned_at' AS spawned_at,
+  kind->>'task_name' AS task
+FROM lines
+WHERE kind IS NOT NULL;
+
 CREATE OR REPLACE VIEW slow_polls AS
+WITH polls AS (
+  SELECT
+    filename,
+    (slow_poll->>'kind')::BIGINT AS kind,
+    (slow_poll->>'start_ns')::BIGINT AS start_ns,
+    (slow_poll->>'duration_ns')::BIGINT AS duration_ns,
+    slow_poll->>'$.span.trace_id' AS trace_id,
+    (slow_poll->>'$.blame.tasks')::BIGINT AS tasks_that_waited,
+    (slow_poll->>'$.blame.wait_ns')::BIGINT AS wait_ns
+  FROM lines
+  WHERE slow_poll IS NOT NULL
+)
 SELECT
   files.*,
-  (slow_poll->>'start_ns')::BIGINT AS start_ns,
-  (slow_poll->>'duration_ns')::BIGINT AS duration_ns,
-  started_at + to_microseconds((slow_poll->>'start_ns')::BIGINT // 1000) AS at,
-  coalesce(slow_poll->>'$.places[0].line', slow_poll->>'$.places[0].function', slow_poll->>'spawned_at') AS place,
-  slow_poll->>'$.places[0].syscall.name' AS call,
-  slow_poll->>'cause' AS cause,
-  slow_poll->>'spawned_at' AS spawned_at,
-  slow_poll->>'$.span.trace_id' AS trace_id,
-  (slow_poll->>'$.blame.tasks')::BIGINT AS tasks_that_waited,
-  (slow_poll->>'$.blame.wait_ns')::BIGINT AS wait_ns
-FROM lines JOIN files USING (filename)
-WHERE slow_poll IS NOT NULL;
+  polls.* EXCLUDE (filename, kind),
+  kinds.* EXCLUDE (filename, kind),
+  started_at + to_microseconds(start_ns // 1000) AS at
+FROM polls JOIN files USING (filename) JOIN kinds USING (filename, kind);
 
 CREATE OR REPLACE VIEW intervals AS
 SELECT

@@ -4,6 +4,7 @@
 //! Whatever the disk does, nobody waits for that thread but, for a moment, whoever drops the last handle: what it has no room for is
 //! counted, and is in no list.
 
+mod around;
 mod files;
 mod seen;
 
@@ -23,6 +24,7 @@ use pollscope_record::recording::{Completeness, Coverage, Ended, Environment, Ru
 use crate::shared::Shared;
 use crate::snapshot::{Polling, SlowPoll, Snapshot};
 use crate::tokio_api::TOKIO_UNSTABLE;
+use around::{Around, Glance, STEP, TOO_MANY};
 use files::{Files, MOST_BYTES, Place};
 
 pub use seen::{interval_of, record_of};
@@ -117,6 +119,7 @@ struct Recording {
     writer: LineWriter,
     files: Files,
     last: Snapshot,
+    around: Around,
     intervals: u32,
     /// The number of the next slow poll, or stall.
     next_id: u64,
@@ -125,6 +128,8 @@ struct Recording {
     dropped: Arc<AtomicU64>,
     /// How many of them are told of in the recording.
     dropped_told: u64,
+    /// Whether the recording says that there were too many very long polls.
+    said_too_many: bool,
     /// Whether the last line could not be written.
     is_in_trouble: bool,
     trouble: Arc<Trouble>,
@@ -133,6 +138,7 @@ struct Recording {
 impl Recording {
     fn new(shared: Arc<Shared>, path: PathBuf, dropped: Arc<AtomicU64>, trouble: Arc<Trouble>) -> Recording {
         let last = shared.totals();
+        let around = Around::from(Glance::of(&shared));
         let exe = env::current_exe().ok();
         let name = exe.as_deref().and_then(Path::file_name).map_or("service".into(), |name| name.to_string_lossy());
         let started = written(SystemTime::now().checked_sub(last.at));
@@ -163,11 +169,13 @@ impl Recording {
             writer: LineWriter::default(),
             files: Files::new(place, MOST_BYTES),
             last,
+            around,
             intervals: 0,
             next_id: 1,
             open: Vec::new(),
             dropped,
             dropped_told: 0,
+            said_too_many: false,
             is_in_trouble: false,
             trouble,
         }
@@ -176,12 +184,17 @@ impl Recording {
     fn run(&mut self, told: &Receiver<Told>) {
         self.write_known();
         let mut next = Instant::now() + INTERVAL;
+        let mut next_look = Instant::now() + STEP;
         loop {
-            match told.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            match told.recv_timeout(next_look.min(next).saturating_duration_since(Instant::now())) {
                 Ok(Told::SlowPoll(poll)) => self.slow_poll(&poll),
                 Ok(Told::Stall(stall, now_ns)) => self.stall(&stall, now_ns),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return self.end(),
+            }
+            if Instant::now() >= next_look {
+                self.look(false);
+                next_look = Instant::now() + STEP;
             }
             if Instant::now() >= next {
                 self.interval();
@@ -191,9 +204,22 @@ impl Recording {
         }
     }
 
+    /// Looks at what is now, for the time around very long polls, and writes what is to be kept of it.
+    fn look(&mut self, is_end: bool) {
+        self.around.look(Glance::of(&self.shared));
+        let kept = self.around.take(is_end);
+        if !kept.is_empty() {
+            self.write(&Update::Fine(kept), 0);
+        }
+        if self.around.take_too_many() && !std::mem::replace(&mut self.said_too_many, true) {
+            self.write(&Update::Note(TOO_MANY.to_owned()), 0);
+        }
+    }
+
     fn slow_poll(&mut self, poll: &SlowPoll) {
         let start_ns = duration::to_ns(poll.start);
         let polled = start_ns..=start_ns.saturating_add(duration::to_ns(poll.duration));
+        self.around.poll(*polled.start(), *polled.end(), self.shared.threshold_ns());
         let is_same = |(stall, stall_start_ns, _): &(Polling, u64, u64)| {
             (stall.task_id, stall.spawned_at, &stall.thread_name) == (poll.task_id, poll.spawned_at, &poll.thread_name)
                 && polled.contains(stall_start_ns)
@@ -210,6 +236,7 @@ impl Recording {
         let id = self.new_id();
         // It is told a little later than it was measured: its start was before that.
         let start_ns = now_ns.saturating_sub(duration::to_ns(stall.elapsed));
+        self.around.poll(start_ns, now_ns, self.shared.threshold_ns());
         if self.open.len() < OPEN {
             self.open.push((stall.clone(), start_ns, id));
         }
@@ -269,6 +296,7 @@ impl Recording {
     }
 
     fn end(&mut self) {
+        self.look(true);
         self.interval();
         self.write_known();
         self.write(&Update::End(Ended::Done, None), 0);

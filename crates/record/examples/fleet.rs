@@ -12,8 +12,8 @@ use pollscope_record::feed::Update;
 use pollscope_record::fixture::{self, MS};
 use pollscope_record::growing::{Head, LineWriter};
 use pollscope_record::recording::{
-    Blame, Cause, Charge, Completeness, Coverage, Ended, Frame, Interval, Ledger, Run, RuntimeInfo, SlowPoll, Subject,
-    Syscall, Target, Waiter,
+    Blame, Cause, Charge, Completeness, Coverage, Detail, Ended, Frame, Interval, Kind, Ledger, Run, RuntimeInfo,
+    SlowPoll, Subject, Syscall, Target, Waiter,
 };
 
 const SERVICES: [&str; 3] = ["api", "billing", "search"];
@@ -126,13 +126,9 @@ fn poll(id: u64, second_ns: u64, random: &mut fastrand::Rng) -> SlowPoll {
         ready_ns: start_ns + MS,
         polled_ns: start_ns + duration_ns + MS,
     };
-    SlowPoll {
-        id,
-        task_id: Some(random.u64(1..1_000)),
+    let kind = Kind {
         spawned_at: Some(SITES[random.usize(..2)].into()),
         worker: Some(random.u64(..2)),
-        start_ns,
-        duration_ns,
         cause: Some(Cause::from(cause)),
         syscall: call.map(|(name, text)| {
             Syscall { name: name.into(), fd: None, path: None, peer: None, bytes: None, text: text.into() }.into()
@@ -140,6 +136,10 @@ fn poll(id: u64, second_ns: u64, random: &mut fastrand::Rng) -> SlowPoll {
         blocking_line: Some(line.into()),
         function: Some(function.into()),
         stack: [frame].into_iter().collect(),
+        nobody_waited: true,
+        ..Kind::default()
+    };
+    let detail = Detail {
         blame: (tasks > 0).then(|| Blame {
             tasks,
             wait_ns: tasks * duration_ns / 2,
@@ -147,13 +147,23 @@ fn poll(id: u64, second_ns: u64, random: &mut fastrand::Rng) -> SlowPoll {
             ..Blame::default()
         }),
         worst_waiter: (tasks > 0).then(|| Box::new(waiter)),
-        ..SlowPoll::default()
+        ..Detail::default()
+    };
+    SlowPoll {
+        id,
+        task_id: random.u64(1..1_000).into(),
+        start_ns,
+        duration_ns,
+        detail: detail.boxed(),
+        ..SlowPoll::of(kind)
     }
 }
 
 /// Adds to the ledger what the poll made others wait.
 fn charge(known: &mut Run, poll: &SlowPoll) {
-    let (Some(culprit), Some(blame), Some(waiter)) = (&poll.spawned_at, poll.blame, &poll.worst_waiter) else { return };
+    let (Some(culprit), Some(blame), Some(waiter)) = (&poll.spawned_at, poll.blame(), poll.worst_waiter()) else {
+        return;
+    };
     let charges = &mut known.ledger.as_mut().expect("it has one").charges;
     let is_same = |charge: &&mut Charge| charge.culprit == *culprit && *charge.waiter == *waiter.spawned_at;
     if let Some(charge) = charges.iter_mut().find(is_same) {

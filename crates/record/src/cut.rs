@@ -183,7 +183,7 @@ fn end_ns(poll: &SlowPoll) -> u64 {
 /// The part, made so long that its slow polls are whole, and the wait of who waited longest for each.
 fn whole_polls(run: &Run, mut part_ns: (u64, u64)) -> (u64, u64) {
     for poll in run.slow_polls.iter().chain(&run.stalls_open) {
-        let ready_ns = poll.worst_waiter.as_ref().map_or(u64::MAX, |waiter| waiter.ready_ns);
+        let ready_ns = poll.worst_waiter().map_or(u64::MAX, |waiter| waiter.ready_ns);
         part_ns = (part_ns.0.min(poll.start_ns).min(ready_ns), part_ns.1.max(end_ns(poll)));
     }
     (part_ns.0, part_ns.1.min(run.elapsed_ns))
@@ -246,12 +246,17 @@ fn shift(run: &mut Run, (from_ns, to_ns): (u64, u64)) {
     run.elapsed_ns = to_ns - from_ns;
     for poll in run.slow_polls.iter_mut().chain(&mut run.stalls_open) {
         earlier(&mut poll.start_ns);
-        if let Some(waiter) = &mut poll.worst_waiter {
+        if let Some(waiter) = poll.detail.as_mut().and_then(|detail| detail.worst_waiter.as_mut()) {
             earlier(&mut waiter.ready_ns);
             earlier(&mut waiter.polled_ns);
         }
     }
     run.intervals.iter_mut().for_each(|interval| earlier(&mut interval.start_ns));
+    run.fine.retain(|fine| fine.start_ns < to_ns && fine.end_ns > from_ns);
+    for fine in &mut run.fine {
+        earlier(&mut fine.start_ns);
+        earlier(&mut fine.end_ns);
+    }
     let InputEvents { events, dropped, .. } = &mut run.input_events;
     events.retain(|event| (from_ns..to_ns).contains(&event.at_ns));
     events.iter_mut().for_each(|event| earlier(&mut event.at_ns));

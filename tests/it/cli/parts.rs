@@ -3,7 +3,9 @@
 use pollscope_record::feed::Update;
 use pollscope_record::fixture;
 use pollscope_record::growing::{Head, LineWriter};
-use pollscope_record::recording::{Completeness, Coverage, Ended, Frame, Interval, SlowPoll, Subject, Target};
+use pollscope_record::recording::{
+    Completeness, Coverage, Ended, Frame, Interval, Kind, Run, SlowPoll, Subject, Target,
+};
 use serde_json::Value;
 
 use crate::support::{Folder, assert_ends, stderr, stdout};
@@ -44,6 +46,8 @@ fn recorded(pid: u64, day: u32) -> String {
         };
         add(&Update::Interval(Box::new(interval)), (at + 1) * S);
     }
+    let elapsed_ns = 120 * S;
+    add(&Update::Known(Box::new(Run { elapsed_ns, slow_polls_total: 2, ..head.run() })), 0);
     add(&Update::End(Ended::Done, None), 0);
     text
 }
@@ -51,14 +55,9 @@ fn recorded(pid: u64, day: u32) -> String {
 fn slow(id: u64, start_ns: u64) -> SlowPoll {
     let line = 40 + id;
     let frame = Frame { function: Some("audit".into()), file: Some("src/audit.rs".into()), line: Some(line) };
-    SlowPoll {
-        id,
-        start_ns,
-        duration_ns: 300 * fixture::MS,
-        blocking_line: Some(format!("src/audit.rs:{line}").into()),
-        stack: [frame].into_iter().collect(),
-        ..SlowPoll::default()
-    }
+    let blocking_line = Some(format!("src/audit.rs:{line}").into());
+    let kind = Kind { blocking_line, stack: [frame].into_iter().collect(), ..Kind::default() };
+    SlowPoll { id, start_ns, duration_ns: 300 * fixture::MS, ..SlowPoll::of(kind) }
 }
 
 fn runs(folder: &Folder, line: &str) -> Vec<Value> {

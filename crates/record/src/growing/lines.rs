@@ -13,7 +13,7 @@ use crate::message::Message;
 use crate::recording::wire::stacks::{self, StackId};
 use crate::recording::wire::{SCHEMA, Schema, WithoutLists, bounded};
 use crate::recording::{
-    Completeness, Coverage, Ended, Environment, Frame, Interval, Kind, Run, Shared, SlowPoll, Subject, shared,
+    Completeness, Coverage, Ended, Environment, Fine, Frame, Interval, Kind, Run, Shared, SlowPoll, Subject, shared,
 };
 
 /// The number of a kind of slow polls within its file.
@@ -125,6 +125,7 @@ impl LineWriter {
         match update {
             Update::Known(run) => line(Written::Known(WithoutLists(run))),
             Update::Interval(interval) => line(Written::Interval { interval, end_ns: now_ns }),
+            Update::Fine(fine) => line(Written::Fine(fine)),
             Update::SlowPoll(poll) => {
                 let is_next = self.last_poll.replace(poll.id).is_some_and(|last| last + 1 == poll.id);
                 self.poll(poll, (!is_next).then_some(poll.id), Written::SlowPoll)
@@ -198,6 +199,7 @@ enum Written<'a> {
         interval: &'a Interval,
         end_ns: u64,
     },
+    Fine(&'a [Fine]),
     Note(&'a str),
     End {
         ended: Ended,
@@ -270,6 +272,10 @@ impl<'de> Deserialize<'de> for Line {
                         let ReadInterval { interval, end_ns } = map.next_value()?;
                         Line::Update(Update::Interval(Box::new(interval)), Some(end_ns))
                     }
+                    "fine" => {
+                        let ReadFine(fine) = map.next_value()?;
+                        update(Update::Fine(fine))
+                    }
                     "note" => update(Update::Note(map.next_value()?)),
                     "end" => {
                         let ReadEnd { ended, why } = map.next_value()?;
@@ -339,6 +345,10 @@ struct ReadInterval {
     interval: Interval,
     end_ns: u64,
 }
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct ReadFine(#[serde(deserialize_with = "bounded::list::<_, _, 10_000>")] Vec<Fine>);
 
 #[derive(Deserialize)]
 struct ReadEnd {

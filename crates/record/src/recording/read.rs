@@ -361,8 +361,13 @@ fn total(run: &Run) -> u128 {
         .intervals
         .iter()
         .flat_map(|interval| [interval.start_ns, interval.busy_ns.unwrap_or(0), interval.slow.unwrap_or(0)]);
+    let fine = run.fine.iter().flat_map(|fine| {
+        let queued = fine.queued.map_or([0; 2], |queued| [queued.global, queued.local.unwrap_or(0)]);
+        [fine.start_ns, fine.end_ns, fine.busy_ns, fine.late, fine.pool_queued.unwrap_or(0)].into_iter().chain(queued)
+    });
     let input_events = run.input_events.events.iter().map(|event| event.at_ns);
     let input_events = input_events.chain([run.input_events.dropped, run.input_events.possible_losses]);
-    let numbers = polls.chain(input_events).chain(charges).chain(merge).chain(whole).chain(sites).chain(starts);
+    let numbers =
+        polls.chain(input_events).chain(charges).chain(merge).chain(whole).chain(sites).chain(starts).chain(fine);
     numbers.map(u128::from).sum::<u128>() + dists.chain(intervals).map(dist).sum::<u128>()
 }

@@ -98,7 +98,8 @@ fn comments(recording: &Recording) -> Vec<String> {
 fn labels(run: &Run, slow: &SlowPoll, part: &Part, has_ended: bool, texts: &mut Texts) -> Vec<Label> {
     let span = slow.detail.as_ref().and_then(|detail| detail.span.as_ref());
     let number = |number: Option<u64>| number.map(|number| number.to_string());
-    let (round, task, worker) = (number(run.subject.round().map(u64::from)), number(slow.task_id), number(slow.worker));
+    let (round, task, worker) =
+        (number(run.subject.round().map(u64::from)), number(slow.task_id.get()), number(slow.worker));
     let known = [
         ("group", Some(run.group.as_str())),
         ("run", round.as_deref()),

@@ -20,11 +20,8 @@ pub(super) struct Part<'r> {
 /// Where the time of a slow poll went, most first: together, all of it. Time of which nobody knows where it went comes last,
 /// without a stack. Where no time is known by place, the first place has all.
 pub(super) fn parts(slow: &SlowPoll) -> Vec<Part<'_>> {
-    let detail = slow.detail.as_deref();
     let first = |ns| Part { ns, call: slow.syscall.as_ref(), stack: &slow.stack, is_known: true };
-    let Some((detail, share_ns)) = detail.and_then(|detail| Some((detail, detail.share_ns?))) else {
-        return vec![first(slow.duration_ns)];
-    };
+    let Some(share_ns) = slow.share_ns.get() else { return vec![first(slow.duration_ns)] };
     let mut left = slow.duration_ns;
     let mut most = |ns: u64| {
         let ns = ns.min(left);
@@ -32,7 +29,7 @@ pub(super) fn parts(slow: &SlowPoll) -> Vec<Part<'_>> {
         ns
     };
     let mut parts = vec![first(most(share_ns))];
-    for place in &detail.more_places {
+    for place in slow.more_places() {
         let ns = most(place.share_ns.unwrap_or(0));
         // For how long it was there is not known, or it is hardly worth a word.
         if ns > 0 {
@@ -74,8 +71,7 @@ fn at<T: ?Sized>(of: &T, length: usize) -> At {
 impl<'r> Tables<'r> {
     /// The frames of a part, from the outermost on: where the task begins, the stack, the system call.
     pub(super) fn frames(&mut self, slow: &'r SlowPoll, part: &Part<'r>) -> Rc<[usize]> {
-        let future = || slow.detail.as_ref()?.future.as_ref();
-        let begins = slow.spawned_at.as_ref().or_else(future).map_or((0, 0), |text| at(&**text, text.len()));
+        let begins = slow.spawned_at.as_ref().or(slow.future.as_ref()).map_or((0, 0), |text| at(&**text, text.len()));
         let call = part.call.map(|call| call.name.as_str());
         let seen = (begins, slow.spawned_at.is_some(), at(&**part.stack, part.stack.len()), call, part.is_known);
         if let Some(known) = self.known.get(&seen) {
@@ -144,7 +140,7 @@ impl Once<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::{Detail, Place};
+    use crate::recording::{Detail, Kind, MaybeU64, Place};
 
     fn frame(function: &str) -> Frame {
         Frame { function: Some(function.into()), file: Some("src/a.rs".into()), line: Some(7) }
@@ -153,9 +149,9 @@ mod tests {
     fn poll() -> SlowPoll {
         let place = |function, share_ns| Place { share_ns, stack: vec![frame(function)].into(), ..Place::default() };
         let more_places = vec![place("second", Some(30)), place("third", None)];
-        let detail = Detail { share_ns: Some(60), more_places, ..Detail::default() };
-        let stack = vec![frame("first"), frame("outer")].into();
-        SlowPoll { duration_ns: 100, stack, detail: Some(Box::new(detail)), ..SlowPoll::default() }
+        let detail = Detail { more_places, ..Detail::default() };
+        let kind = Kind { stack: vec![frame("first"), frame("outer")].into(), ..Kind::default() };
+        SlowPoll { duration_ns: 100, share_ns: 60.into(), detail: detail.boxed(), ..SlowPoll::of(kind) }
     }
 
     #[test]
@@ -164,13 +160,14 @@ mod tests {
         assert_eq!(shares(&poll()), [(60, true), (30, true), (10, false)]);
         let hostile = SlowPoll { duration_ns: 70, ..poll() };
         assert_eq!(shares(&hostile), [(60, true), (10, true)], "never more than all of it");
-        let unknown = SlowPoll { detail: None, ..poll() };
+        let unknown = SlowPoll { share_ns: MaybeU64::default(), ..poll() };
         assert_eq!(shares(&unknown), [(100, true)]);
     }
 
     #[test]
     fn frames_go_from_the_outermost_on_and_each_is_there_once() {
-        let slow = SlowPoll { spawned_at: Some("src/main.rs:3".into()), ..poll() };
+        let mut slow = poll();
+        slow.kind_mut().spawned_at = Some("src/main.rs:3".into());
         let mut tables = Tables::default();
         let lists: Vec<Rc<[usize]>> = parts(&slow).iter().map(|part| tables.frames(&slow, part)).collect();
         let names = |list: &Rc<[usize]>| {

@@ -1,8 +1,9 @@
 //! The report that a terminal shows.
 //!
 //! From the answer down to the evidence: verdict, durations, lanes over time, counts, poll-time histogram, spawn sites, slow
-//! polls, findings, merge, gates, coverage. Every line fits the page; nothing is said by colour alone.
+//! polls, what was around long ones, findings, merge, gates, coverage. Every line fits the page; nothing is said by colour alone.
 
+mod around;
 mod blockers;
 mod durations;
 mod lanes;
@@ -36,6 +37,7 @@ pub fn render(recording: &Recording, style: &Style) -> String {
         tables::sites(&page),
         tables::slow_polls(&page),
         tables::stalls_open(&page),
+        around::section(&page),
         summary::findings(&page),
         summary::merges(&page),
         summary::gates(&page),

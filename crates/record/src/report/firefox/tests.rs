@@ -86,9 +86,11 @@ fn seen_at_two_places() -> Recording {
     let place = Place { share_ns: Some(100 * MS), stack: vec![frame("count")].into(), ..Place::default() };
     let slow = &mut run.slow_polls[0];
     slow.duration_ns = 503 * MS;
-    slow.cause = Some(Cause::from("lock"));
-    slow.stack = vec![frame("reserve"), frame("handle")].into();
-    slow.detail = Some(Box::new(Detail { share_ns: Some(400 * MS), more_places: vec![place], ..Detail::default() }));
+    slow.share_ns = (400 * MS).into();
+    slow.detail = Detail { more_places: vec![place], ..Detail::default() }.boxed();
+    let kind = slow.kind_mut();
+    kind.cause = Some(Cause::from("lock"));
+    kind.stack = vec![frame("reserve"), frame("handle")].into();
     recording
 }
 
@@ -124,7 +126,8 @@ fn slow_polls_that_overlap_keep_their_weights_and_time_goes_forward() {
     let mut recording = seen_at_two_places();
     let run = &mut recording.runs[0];
     for slow in &mut run.slow_polls {
-        (slow.worker, slow.start_ns, slow.detail) = (None, 100 * MS, None);
+        (slow.start_ns, slow.share_ns, slow.detail) = (100 * MS, Default::default(), None);
+        slow.kind_mut().worker = None;
     }
     let open = run.slow_polls.pop().expect("two");
     run.stalls_open.push(open);
@@ -139,10 +142,11 @@ fn slow_polls_that_overlap_keep_their_weights_and_time_goes_forward() {
 fn hostile_names_and_numbers_stay_what_they_are() {
     let mut recording = seen_at_two_places();
     let slow = &mut recording.runs[0].slow_polls[0];
-    slow.task_name = Some(Text::from("\"}],\u{202e}\u{1b}[31m\u{2028}"));
-    slow.cause = Some(Cause::from("solar\"wind"));
+    let kind = slow.kind_mut();
+    kind.task_name = Some(Text::from("\"}],\u{202e}\u{1b}[31m\u{2028}"));
+    kind.cause = Some(Cause::from("solar\"wind"));
+    kind.stack = vec![Frame { function: Some("\"}\n".into()), file: None, line: None }].into();
     (slow.start_ns, slow.duration_ns) = (u64::MAX, u64::MAX);
-    slow.stack = vec![Frame { function: Some("\"}\n".into()), file: None, line: None }].into();
     let profile = read(&recording);
     let task = profile["threads"][0]["markers"]["data"].as_array().expect("markers")[1]["task"].clone();
     assert_eq!(task, "\"}],\\u{202e}\\u{1b}[31m\\u{2028}");

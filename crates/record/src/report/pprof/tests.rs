@@ -4,7 +4,7 @@ use flate2::read::GzDecoder;
 
 use super::*;
 use crate::fixture::{self, MS};
-use crate::recording::{Cause, Detail, Frame, Place, Syscall, Text};
+use crate::recording::{Cause, Detail, Frame, Kind, Place, Syscall, Text};
 
 /// The profile as a reader has it: one message, though it was written as several.
 fn read(recording: &Recording) -> Profile {
@@ -66,10 +66,12 @@ fn seen_at_two_places() -> Recording {
     let place = Place { share_ns: Some(100 * MS), stack: vec![frame("count")].into(), ..Place::default() };
     let slow = &mut run.slow_polls[0];
     slow.duration_ns = 503 * MS;
-    slow.cause = Some(Cause::from("lock"));
-    slow.stack = vec![frame("reserve"), frame("handle")].into();
-    slow.syscall = call("futex", "futex");
-    slow.detail = Some(Box::new(Detail { share_ns: Some(400 * MS), more_places: vec![place], ..Detail::default() }));
+    slow.share_ns = (400 * MS).into();
+    slow.detail = Detail { more_places: vec![place], ..Detail::default() }.boxed();
+    let kind = slow.kind_mut();
+    kind.cause = Some(Cause::from("lock"));
+    kind.stack = vec![frame("reserve"), frame("handle")].into();
+    kind.syscall = call("futex", "futex");
     recording
 }
 
@@ -108,10 +110,12 @@ fn each_place_is_a_sample_and_values_add_up_to_the_slow_polls() {
 fn names_cannot_leave_their_place_and_what_is_unknown_has_no_label() {
     let mut recording = seen_at_two_places();
     let slow = &mut recording.runs[0].slow_polls[0];
-    slow.task_name = Some(Text::from("\u{1b}[31m\0\u{202e}\n"));
-    (slow.cause, slow.task_id, slow.worker, slow.spawned_at, slow.syscall) = (None, None, None, None, None);
-    slow.detail = None;
-    slow.stack = vec![Frame { function: None, file: None, line: Some(u64::MAX) }].into();
+    (slow.task_id, slow.share_ns, slow.detail) = Default::default();
+    *slow.kind_mut() = Kind {
+        task_name: Some(Text::from("\u{1b}[31m\0\u{202e}\n")),
+        stack: vec![Frame { function: None, file: None, line: Some(u64::MAX) }].into(),
+        ..Kind::default()
+    };
     slow.duration_ns = u64::MAX;
     let profile = read(&recording);
     let all = format!("? [1, {}] group=naive run=1 task=\\u{{1b}}[31m\\u{{0}}\\u{{202e}}\\n", i64::MAX);
