@@ -65,12 +65,12 @@ WHERE JSONHas(line, 'interval');
 -- Who waited for whom, by spawn site, as it was written last of each run: each minute, and at the end.
 CREATE OR REPLACE VIEW charges AS
 WITH last AS (
-  SELECT run, any(service) AS service, any(host) AS host, argMax(line, JSONExtractInt(line, 'known', 'elapsed_ns')) AS line
+  SELECT run, service, host, argMax(line, JSONExtractInt(line, 'known', 'elapsed_ns')) AS last_line
   FROM lines JOIN files USING (path)
   WHERE JSONHas(line, 'known')
-  GROUP BY run
+  GROUP BY run, service, host
 ), listed AS (
-  SELECT run, service, host, arrayJoin(JSONExtractArrayRaw(line, 'known', 'ledger', 'charges')) AS charge
+  SELECT run, service, host, arrayJoin(JSONExtractArrayRaw(last_line, 'known', 'ledger', 'charges')) AS charge
   FROM last
 )
 SELECT
