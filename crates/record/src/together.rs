@@ -67,6 +67,21 @@ pub fn together(mut recordings: Vec<Recording>) -> Result<Recording, String> {
     Ok(together)
 }
 
+impl Recording {
+    /// Which runs ended early, and why: those of which both is said with the same words once, with how many they are.
+    pub(crate) fn early_ends(&self) -> Vec<(String, &str)> {
+        let mut ends: Vec<(String, &str, u64)> = Vec::new();
+        for (label, why) in self.runs.iter().filter_map(|run| Some((run.label(), run.early_end()?))) {
+            match ends.iter_mut().find(|(of, known, _)| *of == label && *known == why) {
+                Some((.., count)) => *count += 1,
+                None => ends.push((label, why, 1)),
+            }
+        }
+        let who = |label: String, count| if count == 1 { label } else { format!("{label}, {}", plural(count, "run")) };
+        ends.into_iter().map(|(label, why, count)| (who(label, count), why)).collect()
+    }
+}
+
 /// What tells a run from all others: what it is of, and when it began.
 fn identity(run: &Run) -> (String, String, String) {
     let subject = match &run.subject {
@@ -140,6 +155,22 @@ mod tests {
         let both = together(vec![one.clone(), one.clone(), of_service("v1", 2, "2026-05-04T10:00:00Z")]).expect("one");
         assert_eq!(both.runs.len(), 2);
         assert!(both.runs[0].coverage.missing.contains(&"1 run was given more than once, and taken once".to_owned()));
+    }
+
+    #[test]
+    fn runs_that_ended_alike_are_told_together() {
+        let ended = |pid| {
+            let mut of = of_service("v1", pid, "2026-05-04T10:00:00Z");
+            fixture::interrupt(&mut of.runs[0], if pid < 3 { "SIGINT" } else { "SIGTERM" });
+            of
+        };
+        let all =
+            together(vec![ended(1), ended(2), ended(3), of_service("v1", 4, "2026-05-04T10:00:00Z")]).expect("one");
+        let ends = all.early_ends();
+        assert_eq!(ends, [("v1, 2 runs".to_owned(), "SIGINT"), ("v1".to_owned(), "SIGTERM")]);
+        let text =
+            crate::report::terminal::render(&all, &crate::report::Style { width: 100, color: false, unicode: true });
+        assert!(text.contains("  v1, 2 runs, ended early: SIGINT\n  v1, ended early: SIGTERM\n"), "{text}");
     }
 
     #[test]

@@ -50,7 +50,7 @@ const UNKNOWN: usize = 1;
 /// assert_eq!((&profile["meta"]["preprocessedProfileVersion"], &profile["threads"]), (&60.into(), &serde_json::json!([])));
 /// ```
 pub fn render(recording: &Recording) -> String {
-    let timeline = Timeline::of(&recording.runs);
+    let timeline = Timeline::beside_each_other(&recording.runs);
     let mut shared = Shared::default();
     let mut threads = Vec::new();
     // Tracks that are shown at first.

@@ -55,7 +55,7 @@ pub fn render(recording: &Recording) -> Vec<u8> {
             }
         }
     }
-    let timeline = Timeline::of(&recording.runs);
+    let timeline = Timeline::beside_each_other(&recording.runs);
     let ends = timeline.starts_ns.iter().zip(&recording.runs).map(|(start, run)| start.saturating_add(run.elapsed_ns));
     let comment = comments(recording).iter().map(|text| texts.number(text)).collect();
     let program = recording.runs.first().and_then(|run| run.subject.name()).unwrap_or(recording.name());

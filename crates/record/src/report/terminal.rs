@@ -157,11 +157,9 @@ impl<'a> Page<'a> {
     fn verdict(&self) -> Vec<Line> {
         let mark = Line::new().text(Ink::Bold, "▌ ");
         let mut lines = paragraph(mark, Ink::Bold, &verdict(self.recording), self.width);
-        for run in &self.recording.runs {
-            if let Some(why) = run.early_end() {
-                let who = format!("{}, ended early: ", run.label());
-                lines.extend(paragraph(Line::indent(2).text(Ink::Warn, &who), Ink::Plain, why, self.width));
-            }
+        for (who, why) in self.recording.early_ends() {
+            let who = format!("{who}, ended early: ");
+            lines.extend(paragraph(Line::indent(2).text(Ink::Warn, &who), Ink::Plain, why, self.width));
         }
         lines
     }

@@ -1,8 +1,8 @@
 //! A trace in the JSON that Perfetto and Chrome's `about:tracing` open.
 //!
-//! One process a run, named by mode and round, at its place on one clock that starts with the first run; one thread a worker, one
-//! for the slow polls of threads that are no worker, and as many as it takes for tasks that wait at the same time. Times are
-//! microseconds, with fractions.
+//! One process a run, named by mode and round, at its place on one clock that starts with the first run (services can run beside each
+//! other); one thread a worker, one for the slow polls of threads that are no worker, and as many as it takes for tasks that wait at
+//! the same time. Times are microseconds, with fractions.
 //!
 //! | event | what |
 //! |---|---|
@@ -47,7 +47,7 @@ use waits::Waits;
 /// assert_eq!((&trace["displayTimeUnit"], &trace["traceEvents"]), (&"ms".into(), &serde_json::json!([])));
 /// ```
 pub fn render(recording: &Recording) -> String {
-    let timeline = Timeline::of(&recording.runs);
+    let timeline = Timeline::beside_each_other(&recording.runs);
     let runs = || recording.runs.iter().zip(1u64..);
     let mut events = Events::default();
     let mut names: Vec<Value> = Vec::new();
