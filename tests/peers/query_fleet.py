@@ -22,7 +22,6 @@ def duckdb_rows():
     import duckdb
 
     connection = duckdb.connect()
-    connection.execute("SET TimeZone = 'UTC'")
     connection.execute(text("views"))
 
     def rows(name):

@@ -49,7 +49,7 @@ WITH polls AS (
   FROM lines
   WHERE JSONHas(line, 'slow_poll')
 )
-SELECT * EXCEPT (kind), started_at + toIntervalNanosecond(start_ns) AS at
+SELECT * EXCEPT (kind), started_at + toIntervalNanosecond(start_ns) AS began_at
 FROM polls JOIN files USING (path) JOIN kinds USING (path, kind);
 
 CREATE OR REPLACE VIEW intervals AS

@@ -1,6 +1,8 @@
 -- What lies in `recordings/`, as views. Nothing is loaded: each query reads the files where they are, also those that still grow.
 -- Start DuckDB in the folder that `recordings` is in, or write another path here.
 
+SET TimeZone = 'UTC';
+
 CREATE OR REPLACE VIEW lines AS
 SELECT *
 FROM read_json(
@@ -55,7 +57,7 @@ SELECT
   files.*,
   polls.* EXCLUDE (filename, kind),
   kinds.* EXCLUDE (filename, kind),
-  started_at + to_microseconds(start_ns // 1000) AS at
+  started_at + to_microseconds(start_ns // 1000) AS began_at
 FROM polls JOIN files USING (filename) JOIN kinds USING (filename, kind);
 
 CREATE OR REPLACE VIEW intervals AS
