@@ -159,7 +159,7 @@ enum CliCommand {
     /// List the built-in scenarios and their questions
     #[command(after_long_help = examples::SCENARIOS)]
     Scenarios,
-    /// Show a saved recording in any format
+    /// Show a saved recording, or several as one, in any format
     #[command(after_long_help = examples::with_gates(examples::REPORT))]
     Report(CliReport),
     /// Compare two saved recordings, or the modes of one
@@ -237,6 +237,7 @@ fn check(command: &CliCommand, typed: &[String]) -> Result<(), Refusal> {
         CliCommand::Top(top) => top.check(),
         CliCommand::Merge(merge) => merge.check(),
         CliCommand::Confirm(confirm) => confirm.check(),
+        CliCommand::Report(report) => report.check(),
         CliCommand::Compare(compare) => compare.check(),
         _ => Ok(()),
     }

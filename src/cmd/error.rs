@@ -8,6 +8,7 @@ use pollscope_base::reason;
 use rustix::io::Errno;
 
 use crate::config::ConfigError;
+use crate::cut::CutError;
 use crate::escape::{escape, escape_path};
 use crate::exit::Exit;
 use crate::explain::NoExplanation;
@@ -140,6 +141,16 @@ pub enum CmdError {
     Incomparable { a: PathBuf, b: PathBuf, why: String },
     #[error("cannot compare the modes of `{}`: {}", escape_path(.path), escape(.why))]
     Modes { path: PathBuf, why: String },
+    #[error("cannot put the recordings together: {}", escape(.why))]
+    Together { why: String },
+    #[error("cannot report a part of `{}`{}: {error}", escape_path(.path), and_more(*.more))]
+    Cut {
+        path: PathBuf,
+        /// How many other recordings it is put together with.
+        more: usize,
+        #[source]
+        error: CutError,
+    },
     #[error("cannot write {}: {}{}", target(.path), reason(.error), way_out(.error))]
     Write {
         path: PathBuf,
@@ -210,6 +221,8 @@ impl CmdError {
             | CmdError::NotKept { .. }
             | CmdError::Incomparable { .. }
             | CmdError::Modes { .. }
+            | CmdError::Together { .. }
+            | CmdError::Cut { .. }
             | CmdError::ReadLog { .. }
             | CmdError::ReportIsUsed { .. } => Exit::Error,
         }
@@ -227,6 +240,10 @@ fn kept_runs(kept: usize) -> String {
         1 => "only `last` is kept".to_owned(),
         kept => format!("`last` to `last~{}` are kept", kept - 1),
     }
+}
+
+fn and_more(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(" and {more} more") }
 }
 
 fn target(path: &Path) -> String {

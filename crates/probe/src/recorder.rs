@@ -4,6 +4,7 @@
 //! Whatever the disk does, nobody waits for that thread but, for a moment, whoever drops the last handle: what it has no room for is
 //! counted, and is in no list.
 
+mod around;
 mod files;
 mod hidden;
 #[cfg(target_os = "linux")]
@@ -29,6 +30,7 @@ use pollscope_record::recording::{Completeness, Coverage, Ended, Environment, Ru
 use crate::shared::Shared;
 use crate::snapshot::{Polling, SlowPoll, Snapshot};
 use crate::tokio_api::TOKIO_UNSTABLE;
+use around::{Around, Glance, STEP, TOO_MANY};
 use files::{Files, MOST_BYTES, Place};
 use numbers::Numbers;
 
@@ -125,11 +127,14 @@ struct Recording {
     writer: LineWriter,
     files: Files,
     last: Snapshot,
+    around: Around,
     intervals: u32,
     numbers: Numbers,
     dropped: Arc<AtomicU64>,
     /// How many of them are told of in the recording.
     dropped_told: u64,
+    /// Whether the recording says that there were too many very long polls.
+    said_too_many: bool,
     /// Whether the last line could not be written.
     is_in_trouble: bool,
     trouble: Arc<Trouble>,
@@ -138,6 +143,7 @@ struct Recording {
 impl Recording {
     fn new(shared: Arc<Shared>, path: PathBuf, dropped: Arc<AtomicU64>, trouble: Arc<Trouble>) -> Recording {
         let last = shared.totals();
+        let around = Around::from(Glance::of(&shared));
         let head = head(&shared, &last, Duration::ZERO);
         // Wherever the program goes afterwards.
         let path = std::path::absolute(&path).unwrap_or(path);
@@ -149,10 +155,12 @@ impl Recording {
             writer: LineWriter::default(),
             files: Files::new(place, MOST_BYTES),
             last,
+            around,
             intervals: 0,
             numbers: Numbers::default(),
             dropped,
             dropped_told: 0,
+            said_too_many: false,
             is_in_trouble: false,
             trouble,
         }
@@ -161,13 +169,18 @@ impl Recording {
     fn run(&mut self, told: &Receiver<Told>, counts: bool) {
         self.write_known();
         let mut next = Instant::now() + INTERVAL;
+        let mut next_look = Instant::now() + STEP;
         loop {
-            match told.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            match told.recv_timeout(next_look.min(next).saturating_duration_since(Instant::now())) {
                 Ok(Told::SlowPoll(poll)) => self.slow_poll(&poll),
                 Ok(Told::Stall(stall, now_ns)) => self.stall(&stall, now_ns),
                 Ok(Told::Totals(now)) => self.interval(Arc::unwrap_or_clone(now)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return self.end(),
+            }
+            if Instant::now() >= next_look {
+                self.look(false);
+                next_look = Instant::now() + STEP;
             }
             if Instant::now() >= next {
                 if counts {
@@ -179,14 +192,31 @@ impl Recording {
         }
     }
 
+    /// Looks at what is now, for the time around very long polls, and writes what is to be kept of it.
+    fn look(&mut self, is_end: bool) {
+        self.around.look(Glance::of(&self.shared));
+        let kept = self.around.take(is_end);
+        if !kept.is_empty() {
+            self.write(&Update::Fine(kept), 0);
+        }
+        if self.around.take_too_many() && !std::mem::replace(&mut self.said_too_many, true) {
+            self.write(&Update::Note(TOO_MANY.to_owned()), 0);
+        }
+    }
+
     fn slow_poll(&mut self, poll: &SlowPoll) {
         let id = self.numbers.of_slow_poll(poll);
+        let start_ns = duration::to_ns(poll.start);
+        let end_ns = start_ns.saturating_add(duration::to_ns(poll.duration));
+        self.around.poll(start_ns, end_ns, self.shared.threshold_ns());
         let poll = pollscope_record::recording::SlowPoll { id, ..poll.into() };
         self.write(&Update::SlowPoll(Box::new(self.shown(poll))), 0);
     }
 
     fn stall(&mut self, stall: &Polling, now_ns: u64) {
         let id = self.numbers.of_stall(stall, now_ns);
+        let start_ns = now_ns.saturating_sub(duration::to_ns(stall.elapsed));
+        self.around.poll(start_ns, now_ns, self.shared.threshold_ns());
         let stall = seen::stall(stall, id, now_ns);
         self.write(&Update::Stall(Box::new(self.shown(stall))), 0);
     }
@@ -227,6 +257,7 @@ impl Recording {
     }
 
     fn end(&mut self) {
+        self.look(true);
         self.interval(self.shared.totals());
         self.write_known();
         self.write(&Update::End(Ended::Done, None), 0);

@@ -316,10 +316,8 @@ fn calm(groups: &[ByGroup]) -> Item {
 /// What ended early, and, of a group that stands alone, what became of its merge.
 fn facts(recording: &Recording, groups: &[ByGroup]) -> Vec<Item> {
     let mut facts = Vec::new();
-    for run in &recording.runs {
-        let early = run.early_end().map(|why| format!("{}, ended early: {why}", run.label()));
-        facts.extend(early.map(|words| Item::new(GateVerdict::Inconclusive, words)));
-    }
+    let early = recording.early_ends().into_iter().map(|(who, why)| format!("{who}, ended early: {why}"));
+    facts.extend(early.map(|words| Item::new(GateVerdict::Inconclusive, words)));
     if let [only] = groups {
         let ok = merge_words::confirmed(only).map(|words| Item::new(GateVerdict::Pass, words));
         facts.extend(ok);

@@ -212,6 +212,8 @@ impl Open {
                 size_of::<Interval>()
             }
             Update::SlowPoll(poll) | Update::Stall(poll) => size_of::<SlowPoll>() + poll.besides(),
+            // Their list took it.
+            Update::Fine(_) => 0,
             Update::Note(note) => size_of::<String>() + note.besides(),
             Update::End(..) => 0,
         };

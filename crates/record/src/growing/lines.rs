@@ -16,7 +16,7 @@ use crate::message::Message;
 use crate::recording::wire::stacks::{self, StackId};
 use crate::recording::wire::{SCHEMA, Schema, WithoutLists, bounded};
 use crate::recording::{
-    Completeness, Coverage, Ended, Environment, Frame, Kind, Run, Shared, SlowPoll, Subject, Target, shared,
+    Completeness, Coverage, Ended, Environment, Fine, Frame, Kind, Run, Shared, SlowPoll, Subject, Target, shared,
 };
 
 /// The number of a kind of slow polls within its file.
@@ -134,6 +134,7 @@ impl LineWriter {
         match update {
             Update::Known(run) => line(Written::Known(WithoutLists(run))),
             Update::Interval(interval) => line(Written::Interval(WrittenSlice::of(interval, now_ns))),
+            Update::Fine(fine) => line(Written::Fine(fine)),
             Update::SlowPoll(poll) => {
                 let is_next = self.last_poll.replace(poll.id).is_some_and(|last| last + 1 == poll.id);
                 self.poll(poll, (!is_next).then_some(poll.id), Written::SlowPoll)
@@ -236,6 +237,7 @@ enum Written<'a> {
     SlowPoll(WrittenPoll<'a>),
     Stall(WrittenPoll<'a>),
     Interval(WrittenSlice<'a>),
+    Fine(&'a [Fine]),
     Note(&'a str),
     End {
         ended: Ended,
@@ -328,6 +330,10 @@ impl<'de> Deserialize<'de> for Line {
                         Line::Live(Box::new(live), stalls)
                     }
                     "refused" => Line::Refused(map.next_value()?),
+                    "fine" => {
+                        let ReadFine(fine) = map.next_value()?;
+                        update(Update::Fine(fine))
+                    }
                     "note" => update(Update::Note(map.next_value()?)),
                     "end" => {
                         let ReadEnd { ended, why } = map.next_value()?;
@@ -398,6 +404,10 @@ struct ReadLive {
     #[serde(deserialize_with = "bounded::list::<_, _, 10_000>")]
     stalls: Vec<ReadPoll>,
 }
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct ReadFine(#[serde(deserialize_with = "bounded::list::<_, _, 10_000>")] Vec<Fine>);
 
 #[derive(Deserialize)]
 struct ReadEnd {

@@ -7,7 +7,7 @@ use crate::fixture::{self, MS};
 use crate::live::{Live, State, Waits, Worker};
 use crate::message::Message;
 use crate::recording::{
-    Blame, Detail, Frame, Holder, Kind, Place, Precision, Quota, Span, Subject, Syscall, Target, Waiter,
+    Blame, Detail, Fine, Frame, Holder, Kind, Place, Precision, Queued, Quota, Span, Subject, Syscall, Target, Waiter,
 };
 use crate::saved;
 
@@ -389,4 +389,28 @@ fn a_feed_is_followed_line_by_line() {
             "{wrong}"
         );
     }
+}
+
+#[test]
+fn what_was_around_a_long_poll_is_read_back_and_adds_to_nothing() {
+    let fine = |start_ns| Fine {
+        start_ns,
+        end_ns: start_ns + 100 * MS,
+        busy_ns: 70 * MS,
+        late: 1,
+        queued: Some(Queued { global: 3, local: None }),
+        pool_queued: None,
+    };
+    let mut writer = LineWriter::default();
+    let mut text = writer.head(&head(&run(), 1)).unwrap();
+    for update in [Update::Fine(vec![fine(0), fine(100 * MS)]), Update::Fine(vec![fine(200 * MS)])] {
+        text += &writer.lines(&update, 0).unwrap();
+    }
+    let saved = read([text.as_bytes()], text.len() as u64).unwrap();
+    let run = &saved.recording.runs[0];
+    assert_eq!(run.fine, [fine(0), fine(100 * MS), fine(200 * MS)]);
+    assert!(run.polls.is_none() && run.loop_busy_ns.is_none() && run.elapsed_ns == 0);
+    let json = crate::recording::wire::to_json(&saved.recording).unwrap();
+    let again = crate::recording::wire::from_json(json.as_bytes()).unwrap();
+    assert_eq!(again.runs[0].fine, run.fine);
 }
