@@ -1,5 +1,7 @@
-//! Switching a probe on from outside: `POLLSCOPE` and `POLLSCOPE_SLOW_POLL`.
+//! Switching a probe on from outside: `POLLSCOPE`, `POLLSCOPE_SLOW_POLL` and, of its recording, `POLLSCOPE_LABEL`.
 
+#[cfg(feature = "record")]
+use std::io::{self, Write};
 use std::time::Duration;
 
 use pollscope_base::duration;
@@ -50,6 +52,22 @@ pub(crate) fn refused_record(is_on: bool) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// What a label may be, as a sentence about one that is none ends.
+pub(crate) const LABEL: &str = "write 1 to 64 letters, digits, blanks or any of `-_.+:/`";
+
+/// What the environment calls the recording; says so of one that is no label. Of a probe that is off nothing is recorded.
+#[cfg(feature = "record")]
+pub(crate) fn label(is_on: bool) -> Option<String> {
+    let label = std::env::var_os("POLLSCOPE_LABEL").filter(|label| is_on && !label.is_empty())?;
+    let label = label.to_string_lossy().into_owned();
+    if pollscope_record::recording::is_label(&label) {
+        return Some(label);
+    }
+    // A closed stderr must not stop the host.
+    let _ = writeln!(io::stderr(), "WARN pollscope: ignored `POLLSCOPE_LABEL={}`: {LABEL}", Escaped(&label));
+    None
 }
 
 #[cfg(test)]

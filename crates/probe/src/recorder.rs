@@ -148,7 +148,7 @@ impl Recording {
         };
         let head = Head {
             environment: environment(&last),
-            group: name.into_owned(),
+            group: shared.label.clone().unwrap_or_else(|| name.into_owned()),
             subject: Subject::Service(target),
             started_at: started,
             coverage: Coverage::from(&last),

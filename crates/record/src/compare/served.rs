@@ -1,0 +1,259 @@
+//! Two services, or two builds of one: what stands for the rounds of a scenario, and what their load has to do with it.
+//!
+//! From three recordings a side on, they are the rounds: each is a start of the service, and starts differ. With fewer, the rounds are
+//! blocks of the service's own time, which know nothing of how starts differ: a change has to be beyond that as well.
+
+use super::interval::{Estimate, counts_differ_by_chance, of_blocks, of_rounds};
+use super::judge::{Judged, between_rounds, changed, ends, excludes_none, open};
+use super::metric::{Load, Of, SERVICE_METRICS};
+use super::sample::Sample;
+use super::slice::Stretch;
+use super::{
+    Basis, Comparison, LEAST_ROUNDS, Metric, Note, Open, Rounds, Row, Served, Side, Verdict, blocks, judge, side_notes,
+};
+
+/// With fewer blocks of a side, nothing is known of the noise between them.
+pub(super) const LEAST_BLOCKS: usize = 5;
+/// Two starts of one build differ by less than this: where memory lies, which thread has which task, what else the machine does.
+pub(super) const STARTS: f64 = 1.25;
+/// Loads that differ by less than this are alike.
+pub(super) const ALIKE: f64 = 1.25;
+
+/// Compares the services of both sides; `None` where one is none, or what its polls were from time to time is not known.
+pub(super) fn compare(a: &Side, b: &Side, comparisons: usize) -> Option<Comparison> {
+    let are_many = [a, b].iter().all(|side| side.runs.len() >= LEAST_ROUNDS);
+    let by_recording = || Some([Stretch::of_recordings(a)?, Stretch::of_recordings(b)?]);
+    let (stretches, how) = match by_recording().filter(|_| are_many) {
+        Some(stretches) => (stretches, How::Recordings),
+        None => (Stretch::of_both(a, b)?, How::Blocks),
+    };
+    let loads = Loads::of(&stretches, how);
+    let family = comparisons.max(1) * SERVICE_METRICS.len();
+    let both = Both { stretches: &stretches, how, loads: &loads, family };
+    // What intervals do not know is compared as of the whole recordings.
+    let of_runs = |metric| Some(both.row_under_load(judge::row(metric, a, b, Rounds::Apart, family)?));
+    let row = |metric| both.row(metric).or_else(|| of_runs(metric));
+    let rows: Vec<Row> = SERVICE_METRICS.iter().filter_map(row).collect();
+    let lengths: Vec<u64> = SERVICE_METRICS.iter().filter_map(|metric| both.block_ns(metric)).collect();
+    let blocks_ns = lengths.iter().min().zip(lengths.iter().max()).map(|(least, most)| [*least, *most]);
+    let served = Served {
+        compared_ns: stretches.each_ref().map(Stretch::compared_ns),
+        recorded_ns: stretches.each_ref().map(|stretch| stretch.recorded_ns),
+        blocks_ns,
+        polls_per_s: loads.polls_per_s,
+        load_differs: loads.differ,
+    };
+    let mut notes = Vec::new();
+    let differs = rows.iter().any(|row| matches!(row.verdict, Verdict::Better | Verdict::Worse));
+    notes.extend(differs.then_some(Note::Apart));
+    if how == How::Blocks {
+        notes.push(both.too_short().unwrap_or(Note::OneStart));
+    }
+    notes.extend(loads.differ.then_some(Note::Load(loads.polls_per_s)));
+    [a, b].into_iter().for_each(|side| notes.extend(side_notes(side)));
+    let (a_name, b_name) = (a.name.clone(), b.name.clone());
+    let rounds = [a.runs.len(), b.runs.len()];
+    Some(Comparison { a: a_name, b: b_name, rounds, lie: Rounds::Apart, served: Some(served), rows, notes })
+}
+
+/// What stands for rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    Recordings,
+    Blocks,
+}
+
+impl How {
+    /// Of how many slices the blocks of both sides are.
+    fn length(self, [a, b]: [&Sample; 2], scale: fn(f64) -> f64) -> usize {
+        let of = |sample: &Sample| blocks::length(&sample.rounds.iter().copied().map(scale).collect::<Vec<f64>>());
+        match self {
+            How::Recordings => 1,
+            How::Blocks => of(a).max(of(b)),
+        }
+    }
+
+    /// `None` where there are too few.
+    fn estimate(self, [a, b]: [&Sample; 2], scale: fn(f64) -> f64, family: usize) -> Option<Estimate> {
+        let (length, least) = (self.length([a, b], scale), a.rounds.len().min(b.rounds.len()));
+        match self {
+            How::Recordings => (least >= LEAST_ROUNDS).then(|| of_rounds(a, b, false, scale, family)),
+            How::Blocks => (least >= LEAST_BLOCKS * length).then(|| of_blocks(a, b, length, scale, family)),
+        }
+    }
+
+    fn basis(self) -> Basis {
+        match self {
+            How::Recordings => Basis::Rounds,
+            How::Blocks => Basis::Blocks,
+        }
+    }
+
+    fn too_few(self) -> Open {
+        match self {
+            How::Recordings => Open::FewRounds,
+            How::Blocks => Open::Short,
+        }
+    }
+}
+
+/// How much both had to do, as far as polls tell.
+struct Loads {
+    polls_per_s: [f64; 2],
+    differ: bool,
+}
+
+impl Loads {
+    /// They differ if the polls of a second do, beyond what matters and beyond their noise.
+    fn of(stretches: &[Stretch; 2], how: How) -> Loads {
+        let [Some(a), Some(b)] = stretches.each_ref().map(|stretch| Sample::of_load(&stretch.slices)) else {
+            return Loads { polls_per_s: [0.0; 2], differ: false };
+        };
+        let is_apart = (b.value / a.value).ln().abs() >= ALIKE.ln();
+        let is_noise = || how.estimate([&a, &b], f64::ln_1p, 1).is_some_and(|estimate| !excludes_none(estimate.plain));
+        Loads { polls_per_s: [a.value, b.value], differ: is_apart && !is_noise() }
+    }
+
+    fn is_more(&self) -> bool {
+        self.polls_per_s[1] > self.polls_per_s[0]
+    }
+}
+
+/// Both sides, and how they are compared.
+struct Both<'s> {
+    stretches: &'s [Stretch; 2],
+    how: How,
+    loads: &'s Loads,
+    family: usize,
+}
+
+impl Both<'_> {
+    fn samples(&self, of: impl Fn(&Stretch) -> Option<Sample>) -> Option<[Sample; 2]> {
+        let [a, b] = self.stretches;
+        Some([of(a)?, of(b)?])
+    }
+
+    fn row(&self, metric: &'static Metric) -> Option<Row> {
+        let [a, b] = self.samples(|stretch| Sample::of_slices(metric, &stretch.slices))?;
+        let is_count = metric.of == Of::SlowRate;
+        if !is_count && (a.value <= 0.0 || b.value <= 0.0) {
+            return None;
+        }
+        let ratio = (a.value > 0.0 && b.value > 0.0).then(|| b.value / a.value);
+        let (interval, judged) = if is_count {
+            (None, self.counted(metric, [&a, &b], metric.least, |stretch| stretch.compared_ns()))
+        } else {
+            self.timed(metric, [&a, &b], metric.least)
+        };
+        let (verdict, open) = self.under_load(metric, judged);
+        let is_known = open != Some(self.how.too_few());
+        let basis = if is_known { self.how.basis() } else { Basis::Nothing };
+        Some(Row { metric, a: a.value, b: b.value, ratio, interval, basis, verdict, open })
+    }
+
+    fn row_under_load(&self, row: Row) -> Row {
+        let (verdict, open) = self.under_load(row.metric, (row.verdict, row.open));
+        Row { verdict, open, ..row }
+    }
+
+    /// Its interval, and what it comes to.
+    fn timed(&self, metric: &Metric, [a, b]: [&Sample; 2], least: f64) -> (Option<[f64; 2]>, Judged) {
+        let ratio = b.value / a.value;
+        let Some(estimate) = self.how.estimate([a, b], f64::ln, self.family) else {
+            return (None, open(self.how.too_few()));
+        };
+        let moved = ratio.ln().abs() >= metric.least_ratio.ln() && (b.value - a.value).abs() >= least;
+        let judged = match self.how {
+            How::Recordings => between_rounds(metric, &estimate, moved),
+            How::Blocks => between_blocks(metric, &estimate, moved),
+        };
+        (ends(ratio, estimate.plain.map(f64::exp)), judged)
+    }
+
+    /// Slow polls come in bursts: their sums must differ by more than chance, and their blocks by more than the noise between them.
+    fn counted(&self, metric: &Metric, [a, b]: [&Sample; 2], least: f64, exposure: fn(&Stretch) -> u64) -> Judged {
+        let moved =
+            (b.value - a.value).abs() >= least && a.value.max(b.value) >= metric.least_ratio * a.value.min(b.value);
+        // The square root makes a count's noise the same whatever the count.
+        let Some(estimate) = self.how.estimate([a, b], f64::sqrt, self.family) else {
+            return open(self.how.too_few());
+        };
+        let slow = |stretch: &Stretch| stretch.slices.iter().filter_map(|slice| slice.slow).sum::<u64>() as f64;
+        let exposed = self.stretches.each_ref().map(|stretch| exposure(stretch) as usize);
+        let chance = counts_differ_by_chance(self.stretches.each_ref().map(slow), exposed) * self.family as f64;
+        match moved {
+            false => (Verdict::NoDifference, None),
+            true if chance < 0.05 && excludes_none(estimate.strict) => (changed(metric, b.value > a.value), None),
+            true => open(Open::Chance),
+        }
+    }
+
+    /// Where the loads differ, a change counts that goes against what the load does; and one of what comes with polls that is one by
+    /// time and by the poll.
+    fn under_load(&self, metric: &Metric, judged: Judged) -> Judged {
+        if !self.loads.differ || judged.0 == Verdict::Inconclusive {
+            return judged;
+        }
+        let stands = match (metric.load, judged.0) {
+            (Load::Adds, verdict) => self.by_the_poll(metric).is_some_and(|by_poll| by_poll.0 == verdict),
+            (Load::Worsens, Verdict::Better) => self.loads.is_more(),
+            (Load::Worsens, Verdict::Worse) => !self.loads.is_more(),
+            (Load::Worsens, _) => false,
+        };
+        if stands { judged } else { open(Open::Load) }
+    }
+
+    fn by_the_poll(&self, metric: &Metric) -> Option<Judged> {
+        let [a, b] = self.samples(|stretch| Sample::by_the_poll(metric, &stretch.slices))?;
+        if metric.of == Of::SlowRate {
+            // As few as a minute's, at the lower load.
+            let least = metric.least / (60.0 * self.loads.polls_per_s[0].min(self.loads.polls_per_s[1]));
+            let polls = |stretch: &Stretch| stretch.slices.iter().map(|slice| slice.polls.count()).sum();
+            return Some(self.counted(metric, [&a, &b], least, polls));
+        }
+        (a.value > 0.0 && b.value > 0.0).then(|| self.timed(metric, [&a, &b], 0.0).1)
+    }
+
+    /// How long a metric's blocks are.
+    fn block_ns(&self, metric: &Metric) -> Option<u64> {
+        let [a, b] = self.samples(|stretch| Sample::of_slices(metric, &stretch.slices))?;
+        let scale = if metric.of == Of::SlowRate { f64::sqrt } else { f64::ln };
+        let slices: usize = self.stretches.iter().map(|stretch| stretch.slices.len()).sum();
+        let slice_ns = self.stretches.iter().map(Stretch::compared_ns).sum::<u64>().checked_div(slices as u64)?;
+        Some(self.how.length([&a, &b], scale) as u64 * slice_ns).filter(|_| self.how == How::Blocks)
+    }
+
+    /// How long a recording would have to be, where one is too short for some metric.
+    fn too_short(&self) -> Option<Note> {
+        let is_short = |metric: &&Metric| self.row_is_short(metric);
+        let longest_ns = SERVICE_METRICS.iter().filter(is_short).filter_map(|metric| self.block_ns(metric)).max()?;
+        let compared_ns = self.stretches.iter().map(Stretch::compared_ns).min()?;
+        Some(Note::TooShort { compared_ns, needed_ns: LEAST_BLOCKS as u64 * longest_ns })
+    }
+
+    fn row_is_short(&self, metric: &Metric) -> bool {
+        let samples = self.samples(|stretch| Sample::of_slices(metric, &stretch.slices));
+        let scale = if metric.of == Of::SlowRate { f64::sqrt } else { f64::ln };
+        samples.is_some_and(|[a, b]| {
+            a.rounds.len().min(b.rounds.len()) < LEAST_BLOCKS * self.how.length([&a, &b], scale).max(1)
+        })
+    }
+}
+
+/// A change counts if the family's interval leaves room for none that two starts may differ by.
+fn between_blocks(metric: &Metric, estimate: &Estimate, moved: bool) -> Judged {
+    let starts = STARTS.ln();
+    let is_beyond = estimate.strict[0] > starts || estimate.strict[1] < -starts;
+    if moved && is_beyond {
+        return (changed(metric, estimate.value > 0.0), None);
+    }
+    let room = 2.0 * metric.least_ratio.ln().max(starts);
+    let is_within = estimate.plain[0] >= -room && estimate.plain[1] <= room;
+    match (moved, excludes_none(estimate.plain)) {
+        (_, false) | (false, _) if is_within => (Verdict::NoDifference, None),
+        (_, false) => open(Open::Spans),
+        (true, true) if excludes_none(estimate.strict) => open(Open::Starts),
+        (true, true) => open(Open::Chance),
+        (false, true) => open(Open::Small),
+    }
+}
