@@ -175,7 +175,7 @@ impl Open {
             Open::Chance => "it may be chance: of so many metrics, one or the other differs as much".to_owned(),
             Open::Small => "a change that hardly matters, with room for one that does".to_owned(),
             Open::Short => {
-                let least = served::LEAST_BLOCKS;
+                let least = blocks::LEAST;
                 format!("with fewer than {least} blocks of a side, the noise between blocks is unknown")
             }
             Open::Starts => "a change, but one that two starts of one build may show".to_owned(),
@@ -272,8 +272,10 @@ impl Comparison {
             |verdict, price| self.rows.iter().filter(move |row| row.verdict == verdict && row.metric.is_price == price);
         let count = |price| (has(Verdict::Better, price).count(), has(Verdict::Worse, price).count());
         let same = [false, true].iter().map(|price| has(Verdict::NoDifference, *price).count()).sum::<usize>();
+        // Samples within a run never show that there is none.
+        let could = self.rows.iter().filter(|row| row.basis != Basis::Samples).count();
         match [count(false), count(true)].into_iter().find(|counts| *counts != (0, 0)) {
-            None if 2 * same > self.rows.len() => Overall::NoDifference,
+            None if 2 * same > could => Overall::NoDifference,
             None => Overall::Inconclusive,
             Some((_, 0)) => Overall::Better,
             Some((0, _)) => Overall::Worse,

@@ -3,6 +3,9 @@
 //! The circular block bootstrap (Politis and Romano 1992): every slice is as often the start of a block as any other, and after the
 //! last comes the first.
 
+/// With fewer blocks of a side, nothing is known of the noise between them.
+pub(super) const LEAST: usize = 5;
+
 /// So many lags in a row that show nothing end what is correlated.
 const QUIET_LAGS: f64 = 5.0;
 /// A correlation within so many of its standard errors, but for a factor of √log₁₀ n, shows nothing.
@@ -10,12 +13,13 @@ const SHOWS: f64 = 2.0;
 
 /// How many slices a block has: what their correlation asks for (Politis and White 2004, as corrected by Patton, Politis and White
 /// 2009, for the circular bootstrap), and at least the cube root of their number. The estimate is itself a guess where they are few,
-/// and the cube root is how the best length grows (Hall, Horowitz and Jing 1995). At most a third of them, or 3 √n.
+/// and the cube root is how the best length grows (Hall, Horowitz and Jing 1995). At most so many that [`LEAST`] blocks are left, unless
+/// the cube root is more, and at most 3 √n.
 pub(super) fn length(series: &[f64]) -> usize {
     let n = series.len() as f64;
     let least = n.cbrt().ceil();
-    let most = (3.0 * n.sqrt()).min(n / 3.0).floor().max(1.0);
-    asked_for(series).ceil().max(least).min(most.max(least)) as usize
+    let most = (3.0 * n.sqrt()).min(n / LEAST as f64).floor().max(least);
+    asked_for(series).ceil().max(least).clamp(1.0, most.max(1.0)) as usize
 }
 
 /// By the correlation of the series with itself.
@@ -94,7 +98,7 @@ mod tests {
         assert_eq!(length(&[5.0; 27]), 3);
         assert_eq!(length(&[5.0; 3]), 2);
         assert_eq!(length(&[]), 1);
-        assert!(length(&correlated(27, 0.99, 1)) <= 9, "a third");
+        assert_eq!(length(&correlated(27, 0.99, 1)), 5, "a fifth");
     }
 
     #[test]

@@ -12,8 +12,6 @@ use super::{
     Basis, Comparison, LEAST_ROUNDS, Metric, Note, Open, Rounds, Row, Served, Side, Verdict, blocks, judge, side_notes,
 };
 
-/// With fewer blocks of a side, nothing is known of the noise between them.
-pub(super) const LEAST_BLOCKS: usize = 5;
 /// Two starts of one build differ by less than this: where memory lies, which thread has which task, what else the machine does.
 pub(super) const STARTS: f64 = 1.25;
 /// Loads that differ by less than this are alike.
@@ -28,18 +26,23 @@ pub(super) fn compare(a: &Side, b: &Side, comparisons: usize) -> Option<Comparis
         None => (Stretch::of_both(a, b)?, How::Blocks),
     };
     let loads = Loads::of(&stretches, how);
-    let family = comparisons.max(1) * SERVICE_METRICS.len();
-    let both = Both { stretches: &stretches, how, loads: &loads, family };
+    let known: Vec<Known> = SERVICE_METRICS.iter().filter_map(|metric| Known::of(metric, &stretches, how)).collect();
     // What intervals do not know is compared as of the whole recordings.
-    let of_runs = |metric| Some(both.row_under_load(judge::row(metric, a, b, Rounds::Apart, family)?));
-    let row = |metric| both.row(metric).or_else(|| of_runs(metric));
-    let rows: Vec<Row> = SERVICE_METRICS.iter().filter_map(row).collect();
-    let lengths: Vec<u64> = SERVICE_METRICS.iter().filter_map(|metric| both.block_ns(metric)).collect();
-    let blocks_ns = lengths.iter().min().zip(lengths.iter().max()).map(|(least, most)| [*least, *most]);
+    let is_other = |metric: &&Metric| known.iter().all(|known| known.metric != *metric);
+    let others = |family| {
+        let others = SERVICE_METRICS.iter().filter(is_other);
+        others.filter_map(move |metric| judge::row(metric, a, b, Rounds::Apart, family))
+    };
+    // The more are shown, the more one must differ to count.
+    let family = comparisons.max(1) * (known.len() + others(1).count());
+    let both = Both { stretches: &stretches, how, loads: &loads, family };
+    let others = others(family).map(|row| both.row_under_load(row));
+    let mut rows: Vec<Row> = known.iter().map(|known| both.row(known)).chain(others).collect();
+    rows.sort_by_key(|row| SERVICE_METRICS.iter().position(|metric| metric == row.metric));
     let served = Served {
         compared_ns: stretches.each_ref().map(Stretch::compared_ns),
         recorded_ns: stretches.each_ref().map(|stretch| stretch.recorded_ns),
-        blocks_ns,
+        blocks_ns: how.blocks_ns(&known, &stretches),
         polls_per_s: loads.polls_per_s,
         load_differs: loads.differ,
     };
@@ -47,7 +50,7 @@ pub(super) fn compare(a: &Side, b: &Side, comparisons: usize) -> Option<Comparis
     let differs = rows.iter().any(|row| matches!(row.verdict, Verdict::Better | Verdict::Worse));
     notes.extend(differs.then_some(Note::Apart));
     if how == How::Blocks {
-        notes.push(both.too_short().unwrap_or(Note::OneStart));
+        notes.push(too_short(&known, &stretches).unwrap_or(Note::OneStart));
     }
     notes.extend(loads.differ.then_some(Note::Load(loads.polls_per_s)));
     [a, b].into_iter().for_each(|side| notes.extend(side_notes(side)));
@@ -78,8 +81,14 @@ impl How {
         let (length, least) = (self.length([a, b], scale), a.rounds.len().min(b.rounds.len()));
         match self {
             How::Recordings => (least >= LEAST_ROUNDS).then(|| of_rounds(a, b, false, scale, family)),
-            How::Blocks => (least >= LEAST_BLOCKS * length).then(|| of_blocks(a, b, length, scale, family)),
+            How::Blocks => (least >= blocks::LEAST * length).then(|| of_blocks(a, b, length, scale, family)),
         }
+    }
+
+    /// How long the shortest and the longest blocks are.
+    fn blocks_ns(self, known: &[Known], stretches: &[Stretch; 2]) -> Option<[u64; 2]> {
+        let lengths = || known.iter().map(|known| known.length as u64 * slice_ns(stretches));
+        lengths().min().zip(lengths().max()).map(|(least, most)| [least, most]).filter(|_| self == How::Blocks)
     }
 
     fn basis(self) -> Basis {
@@ -114,9 +123,53 @@ impl Loads {
         Loads { polls_per_s: [a.value, b.value], differ: is_apart && !is_noise() }
     }
 
-    fn is_more(&self) -> bool {
-        self.polls_per_s[1] > self.polls_per_s[0]
+    /// The second by the first.
+    fn ratio(&self) -> f64 {
+        self.polls_per_s[1] / self.polls_per_s[0]
     }
+}
+
+/// How long a slice is.
+fn slice_ns(stretches: &[Stretch; 2]) -> u64 {
+    let slices: usize = stretches.iter().map(|stretch| stretch.slices.len()).sum();
+    stretches.iter().map(Stretch::compared_ns).sum::<u64>() / slices.max(1) as u64
+}
+
+/// How long a recording would have to be, where one is too short for some metric.
+fn too_short(known: &[Known], stretches: &[Stretch; 2]) -> Option<Note> {
+    let is_short = |known: &&Known| known.slices() < blocks::LEAST * known.length;
+    let longest = known.iter().filter(is_short).map(|known| known.length).max()?;
+    let compared_ns = stretches.iter().map(Stretch::compared_ns).min()?;
+    Some(Note::TooShort { compared_ns, needed_ns: (blocks::LEAST * longest) as u64 * slice_ns(stretches) })
+}
+
+/// A metric that the slices of both sides know.
+struct Known {
+    metric: &'static Metric,
+    samples: [Sample; 2],
+    /// Slices of a block.
+    length: usize,
+}
+
+impl Known {
+    fn of(metric: &'static Metric, [a, b]: &[Stretch; 2], how: How) -> Option<Known> {
+        let samples = [Sample::of_slices(metric, &a.slices)?, Sample::of_slices(metric, &b.slices)?];
+        if !is_count(metric) && samples.iter().any(|sample| sample.value <= 0.0) {
+            return None;
+        }
+        let length = how.length(samples.each_ref(), if is_count(metric) { f64::sqrt } else { f64::ln });
+        Some(Known { metric, samples, length })
+    }
+
+    /// Of the side that has fewer.
+    fn slices(&self) -> usize {
+        let [a, b] = &self.samples;
+        a.rounds.len().min(b.rounds.len())
+    }
+}
+
+fn is_count(metric: &Metric) -> bool {
+    metric.of == Of::SlowRate
 }
 
 /// Both sides, and how they are compared.
@@ -128,27 +181,17 @@ struct Both<'s> {
 }
 
 impl Both<'_> {
-    fn samples(&self, of: impl Fn(&Stretch) -> Option<Sample>) -> Option<[Sample; 2]> {
-        let [a, b] = self.stretches;
-        Some([of(a)?, of(b)?])
-    }
-
-    fn row(&self, metric: &'static Metric) -> Option<Row> {
-        let [a, b] = self.samples(|stretch| Sample::of_slices(metric, &stretch.slices))?;
-        let is_count = metric.of == Of::SlowRate;
-        if !is_count && (a.value <= 0.0 || b.value <= 0.0) {
-            return None;
-        }
+    fn row(&self, Known { metric, samples: [a, b], .. }: &Known) -> Row {
         let ratio = (a.value > 0.0 && b.value > 0.0).then(|| b.value / a.value);
-        let (interval, judged) = if is_count {
-            (None, self.counted(metric, [&a, &b], metric.least, |stretch| stretch.compared_ns()))
+        let (interval, judged) = if is_count(metric) {
+            (None, self.counted(metric, [a, b], metric.least, Stretch::compared_ns))
         } else {
-            self.timed(metric, [&a, &b], metric.least)
+            self.timed(metric, [a, b], metric.least)
         };
         let (verdict, open) = self.under_load(metric, judged);
         let is_known = open != Some(self.how.too_few());
         let basis = if is_known { self.how.basis() } else { Basis::Nothing };
-        Some(Row { metric, a: a.value, b: b.value, ratio, interval, basis, verdict, open })
+        Row { metric, a: a.value, b: b.value, ratio, interval, basis, verdict, open }
     }
 
     fn row_under_load(&self, row: Row) -> Row {
@@ -167,7 +210,22 @@ impl Both<'_> {
             How::Recordings => between_rounds(metric, &estimate, moved),
             How::Blocks => between_blocks(metric, &estimate, moved),
         };
+        let judged = match judged.0 {
+            Verdict::NoDifference if !self.would_be_none(metric, &estimate) => open(Open::Load),
+            _ => judged,
+        };
         (ends(ratio, estimate.plain.map(f64::exp)), judged)
+    }
+
+    /// Whether a metric that more load worsens would not differ under the same load either: had it grown as the load did, or not at all.
+    fn would_be_none(&self, metric: &Metric, estimate: &Estimate) -> bool {
+        if !self.loads.differ || metric.load != Load::Worsens {
+            return true;
+        }
+        let grown = self.loads.ratio().ln();
+        let [low, high] = estimate.plain;
+        let room = room(metric);
+        low - grown.max(0.0) >= -room && high - grown.min(0.0) <= room
     }
 
     /// Slow polls come in bursts: their sums must differ by more than chance, and their blocks by more than the noise between them.
@@ -196,16 +254,19 @@ impl Both<'_> {
         }
         let stands = match (metric.load, judged.0) {
             (Load::Adds, verdict) => self.by_the_poll(metric).is_some_and(|by_poll| by_poll.0 == verdict),
-            (Load::Worsens, Verdict::Better) => self.loads.is_more(),
-            (Load::Worsens, Verdict::Worse) => !self.loads.is_more(),
-            (Load::Worsens, _) => false,
+            (Load::Worsens, Verdict::Better) => self.loads.ratio() > 1.0,
+            (Load::Worsens, Verdict::Worse) => self.loads.ratio() < 1.0,
+            // That was looked at with the interval.
+            (Load::Worsens, _) => true,
         };
         if stands { judged } else { open(Open::Load) }
     }
 
     fn by_the_poll(&self, metric: &Metric) -> Option<Judged> {
-        let [a, b] = self.samples(|stretch| Sample::by_the_poll(metric, &stretch.slices))?;
-        if metric.of == Of::SlowRate {
+        let of = |stretch: &Stretch| Sample::by_the_poll(metric, &stretch.slices);
+        let [a, b] = self.stretches.each_ref().map(of);
+        let (a, b) = (a?, b?);
+        if is_count(metric) {
             // As few as a minute's, at the lower load.
             let least = metric.least / (60.0 * self.loads.polls_per_s[0].min(self.loads.polls_per_s[1]));
             let polls = |stretch: &Stretch| stretch.slices.iter().map(|slice| slice.polls.count()).sum();
@@ -213,31 +274,11 @@ impl Both<'_> {
         }
         (a.value > 0.0 && b.value > 0.0).then(|| self.timed(metric, [&a, &b], 0.0).1)
     }
+}
 
-    /// How long a metric's blocks are.
-    fn block_ns(&self, metric: &Metric) -> Option<u64> {
-        let [a, b] = self.samples(|stretch| Sample::of_slices(metric, &stretch.slices))?;
-        let scale = if metric.of == Of::SlowRate { f64::sqrt } else { f64::ln };
-        let slices: usize = self.stretches.iter().map(|stretch| stretch.slices.len()).sum();
-        let slice_ns = self.stretches.iter().map(Stretch::compared_ns).sum::<u64>().checked_div(slices as u64)?;
-        Some(self.how.length([&a, &b], scale) as u64 * slice_ns).filter(|_| self.how == How::Blocks)
-    }
-
-    /// How long a recording would have to be, where one is too short for some metric.
-    fn too_short(&self) -> Option<Note> {
-        let is_short = |metric: &&Metric| self.row_is_short(metric);
-        let longest_ns = SERVICE_METRICS.iter().filter(is_short).filter_map(|metric| self.block_ns(metric)).max()?;
-        let compared_ns = self.stretches.iter().map(Stretch::compared_ns).min()?;
-        Some(Note::TooShort { compared_ns, needed_ns: LEAST_BLOCKS as u64 * longest_ns })
-    }
-
-    fn row_is_short(&self, metric: &Metric) -> bool {
-        let samples = self.samples(|stretch| Sample::of_slices(metric, &stretch.slices));
-        let scale = if metric.of == Of::SlowRate { f64::sqrt } else { f64::ln };
-        samples.is_some_and(|[a, b]| {
-            a.rounds.len().min(b.rounds.len()) < LEAST_BLOCKS * self.how.length([&a, &b], scale).max(1)
-        })
-    }
+/// Within this, as a logarithm, a change is none: the square of what matters.
+fn room(metric: &Metric) -> f64 {
+    2.0 * metric.least_ratio.ln().max(STARTS.ln())
 }
 
 /// A change counts if the family's interval leaves room for none that two starts may differ by.
@@ -247,7 +288,7 @@ fn between_blocks(metric: &Metric, estimate: &Estimate, moved: bool) -> Judged {
     if moved && is_beyond {
         return (changed(metric, estimate.value > 0.0), None);
     }
-    let room = 2.0 * metric.least_ratio.ln().max(starts);
+    let room = room(metric);
     let is_within = estimate.plain[0] >= -room && estimate.plain[1] <= room;
     match (moved, excludes_none(estimate.plain)) {
         (_, false) | (false, _) if is_within => (Verdict::NoDifference, None),

@@ -186,12 +186,10 @@ fn what(comparison: &Comparison) -> String {
     let blocks = match served.blocks_ns.map(|ends| ends.map(seconds)) {
         None => format!("each of {} is a round", many("recording")),
         Some([least, most]) if least == most => format!("in blocks of {least}"),
-        Some([least, most]) => format!("in blocks of {least} to {most}"),
+        Some([least, most]) => format!("in blocks of {} to {most}", least.trim_end_matches(" s")),
     };
     let [load_a, load_b] = served.polls_per_s.map(|load| format_count(load.round() as u64));
-    format!(
-        "{compared_a} of {recorded_a} and {compared_b} of {recorded_b}, {blocks}; {load_a} and {load_b} polls/s under load"
-    )
+    format!("{compared_a} of {recorded_a} and {compared_b} of {recorded_b}, {blocks}; {load_a} and {load_b} polls/s")
 }
 
 /// A time to whole seconds.
