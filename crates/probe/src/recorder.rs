@@ -259,8 +259,9 @@ impl Recording {
 
     fn shown(&self, mut poll: pollscope_record::recording::SlowPoll) -> pollscope_record::recording::SlowPoll {
         if self.shared.redacted {
-            poll.spawned_at = poll.spawned_at.map(|place| Text::from(redacted_place(&place)));
-            if let Some(waiter) = &mut poll.worst_waiter {
+            let place = poll.spawned_at.as_ref().map(|place| Text::from(redacted_place(place)));
+            poll.kind_mut().spawned_at = place;
+            if let Some(waiter) = poll.detail.as_mut().and_then(|detail| detail.worst_waiter.as_mut()) {
                 waiter.spawned_at = redacted_place(&waiter.spawned_at);
             }
         }

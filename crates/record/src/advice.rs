@@ -308,6 +308,7 @@ pub(crate) fn advice_for(poll: &SlowPoll) -> Option<&'static Advice> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::Kind;
     use crate::recording::Syscall;
 
     fn poll(cause: Cause, call: Option<&str>) -> SlowPoll {
@@ -319,11 +320,8 @@ mod tests {
             bytes: None,
             text: name.into(),
         });
-        SlowPoll {
-            cause: Some(recording::Cause::Known(cause)),
-            syscall: syscall.map(Into::into),
-            ..SlowPoll::default()
-        }
+        let (cause, syscall) = (Some(recording::Cause::Known(cause)), syscall.map(Into::into));
+        SlowPoll::of(Kind { cause, syscall, ..Kind::default() })
     }
 
     fn fix(poll: &SlowPoll) -> &'static str {
@@ -350,7 +348,7 @@ mod tests {
             for name in names {
                 let mut of_call = poll(row.cause, Some(name));
                 if let (Of::Stdio(_), Some(call)) = (&row.of, of_call.syscall.as_deref()) {
-                    of_call.syscall = Some(Syscall { fd: Some(1), ..call.clone() }.into());
+                    of_call.kind_mut().syscall = Some(Syscall { fd: Some(1), ..call.clone() }.into());
                 }
                 assert_eq!(fix(&of_call), row.fix, "{name}");
             }
@@ -363,18 +361,18 @@ mod tests {
             let mut found = poll(Cause::BlockingCall, Some("poll"));
             let mut call = found.syscall.as_deref().cloned().expect("a call");
             change(&mut call);
-            found.syscall = Some(call.into());
+            found.kind_mut().syscall = Some(call.into());
             found
         };
         assert!(fix(&with(&|call| call.peer = Some("10.0.0.2:53".into()))).contains("lookup_host"));
         assert!(fix(&with(&|call| call.peer = Some("10.0.0.2:5353".into()))).contains("tokio::net"));
         let mut in_malloc = poll(Cause::Lock, Some("futex"));
         assert!(fix(&in_malloc).contains("hold the lock"));
-        in_malloc.stack = vec![Frame { function: Some("malloc".into()), file: None, line: None }].into();
+        in_malloc.kind_mut().stack = vec![Frame { function: Some("malloc".into()), file: None, line: None }].into();
         assert!(fix(&in_malloc).contains("allocator"));
         assert!(advice_for(&SlowPoll::default()).is_none(), "without a cause or a call there is nothing to say");
         let mut in_sync = poll(Cause::BlockingCall, Some("fsync"));
-        in_sync.cause = None;
+        in_sync.kind_mut().cause = None;
         assert!(fix(&in_sync).contains("sync on a thread"), "the call is known");
     }
 
@@ -388,7 +386,7 @@ mod tests {
             };
             let stack = vec![frame(inner, "std.rs"), frame("shop::order", "shop.rs"), frame(outer, "tokio.rs")];
             let mut found = poll(Cause::Lock, Some("futex"));
-            (found.stack, found.blocking_line) = (stack.into(), Some("shop.rs:7".into()));
+            (found.kind_mut().stack, found.kind_mut().blocking_line) = (stack.into(), Some("shop.rs:7".into()));
             fix(&found)
         };
         let (lock, park) = ("std::sync::poison::mutex::Mutex<T>::lock<u64>", "std::thread::park");
@@ -404,7 +402,7 @@ mod tests {
         let of_a_channel = "std::sync::poison::mutex::Mutex<T>::lock<fn(u8) -> std::sync::mpsc::Sender<u8>>";
         assert!(waiting(of_a_channel, park).starts_with("hold the lock"), "what it guards does not wait");
         let mut unknown = poll(Cause::Lock, Some("futex"));
-        unknown.stack = vec![Frame { function: Some("block_on".into()), file: None, line: None }].into();
+        unknown.kind_mut().stack = vec![Frame { function: Some("block_on".into()), file: None, line: None }].into();
         assert!(fix(&unknown).starts_with("hold the lock"), "whose call it is, is not known");
     }
 }

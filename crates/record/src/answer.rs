@@ -241,10 +241,9 @@ fn place(held: &Held) -> Option<String> {
 
 /// How often looks saw these polls at their line.
 fn seen(held: &Held, polls: &[&SlowPoll]) -> Seen {
-    let details = polls.iter().filter_map(|poll| poll.detail.as_deref());
-    let counted = details.filter_map(|detail| {
-        let elsewhere: u64 = detail.more_places.iter().filter_map(|place| place.looks).sum();
-        detail.looks.map(|here| (here, here + elsewhere))
+    let counted = polls.iter().filter_map(|poll| {
+        let elsewhere: u64 = poll.more_places().iter().filter_map(|place| place.looks).map(u64::from).sum();
+        poll.looks.map(u64::from).map(|here| (here, here + elsewhere))
     });
     let looks = counted.reduce(|a, b| (a.0 + b.0, a.1 + b.1));
     Seen { looks, caller: held.dearest().caller.map(str::to_owned) }

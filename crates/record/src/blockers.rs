@@ -1,9 +1,9 @@
 //! Who blocked the loop: slow polls put together by line, caller and cause. Pure.
 
 use std::cmp::Reverse;
-use std::hash::{BuildHasher, RandomState};
+use std::collections::HashMap;
 
-use crate::recording::{Blame, Cause, SlowPoll};
+use crate::recording::{Cause, SlowPoll};
 
 /// All slow polls that blocked at one line, called from one, or in one function whose line is not known, for one cause.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,38 +36,80 @@ pub(crate) struct Blocker<'a> {
     pub(crate) wait_most_ns: Option<u64>,
 }
 
-/// A slow poll, the digest of what it is grouped by, and which of all it is.
-type Digested<'a> = (u64, usize, &'a SlowPoll);
+/// The slow polls of one kind, or of several that one row stands for.
+struct Row<'a> {
+    /// The first of them.
+    first: &'a SlowPoll,
+    /// Which of all that is.
+    index: usize,
+    polls: u64,
+    total_ns: u64,
+    worst_ns: u64,
+    waits: Option<[u64; 3]>,
+}
+
+impl<'a> Row<'a> {
+    fn of(index: usize, first: &'a SlowPoll) -> Row<'a> {
+        let waits = first.blame().map(|blame| [blame.tasks, blame.wait_ns, blame.wait_most_ns]);
+        Row { first, index, polls: 1, total_ns: first.duration_ns, worst_ns: first.duration_ns, waits }
+    }
+
+    fn add(&mut self, more: &Row<'a>) {
+        if more.index < self.index {
+            (self.first, self.index) = (more.first, more.index);
+        }
+        self.polls += more.polls;
+        self.total_ns += more.total_ns;
+        self.worst_ns = self.worst_ns.max(more.worst_ns);
+        self.waits = match (self.waits, more.waits) {
+            (Some(a), Some(b)) => Some([a[0] + b[0], a[1] + b[1], a[2] + b[2]]),
+            (a, b) => a.or(b),
+        };
+    }
+}
 
 /// Groups slow polls, most time first.
 ///
-/// A million slow polls may be of as many lines: they are sorted, which takes a third of the memory that a table of groups does.
+/// A million slow polls may be of as many kinds: those are sorted, which takes a third of the memory that a table by texts does.
 pub(crate) fn blockers<'a>(polls: impl IntoIterator<Item = &'a SlowPoll>) -> Vec<Blocker<'a>> {
-    let digests = RandomState::new();
-    let digested = |(index, poll)| (digests.hash_one(key(poll)), index, poll);
-    let mut polls: Vec<Digested> = polls.into_iter().enumerate().map(digested).collect();
-    polls.sort_unstable_by_key(|(digest, index, _)| (*digest, *index));
-    for alike in polls.chunk_by_mut(|a, b| a.0 == b.0) {
-        let first = key(alike[0].2);
-        // Digests of different keys are the same once in an age.
-        if alike.iter().any(|(_, _, poll)| key(poll) != first) {
-            alike.sort_by_key(|(_, _, poll)| key(poll));
+    let mut rows = by_kind(polls);
+    rows.sort_unstable_by(|a, b| key(a.first).cmp(&key(b.first)).then(a.index.cmp(&b.index)));
+    rows.dedup_by(|more, row| {
+        let is_same = key(more.first) == key(row.first);
+        if is_same {
+            row.add(more);
+        }
+        is_same
+    });
+    rows.sort_unstable_by_key(|row| (Reverse(row.total_ns), row.index));
+    rows.iter().map(blocker).collect()
+}
+
+/// Those that share what they have in common.
+fn by_kind<'a>(polls: impl IntoIterator<Item = &'a SlowPoll>) -> Vec<Row<'a>> {
+    let mut rows: Vec<Row> = Vec::new();
+    let mut row_of: HashMap<usize, usize> = HashMap::new();
+    let mut last = None;
+    for (index, poll) in polls.into_iter().enumerate() {
+        let kind = poll.kind.address();
+        let at = match last {
+            Some((of, at)) if of == kind => at,
+            _ => *row_of.entry(kind).or_insert(rows.len()),
+        };
+        last = Some((kind, at));
+        match rows.get_mut(at) {
+            Some(row) => row.add(&Row::of(index, poll)),
+            None => rows.push(Row::of(index, poll)),
         }
     }
-    let same = |a: &Digested, b: &Digested| a.0 == b.0 && key(a.2) == key(b.2);
-    let total = |group: &[Digested]| group.iter().map(|(_, _, poll)| poll.duration_ns).sum::<u64>();
-    let mut groups: Vec<&[Digested]> = Vec::with_capacity(polls.chunk_by(same).count());
-    groups.extend(polls.chunk_by(same));
-    groups.sort_by_cached_key(|group| (Reverse(total(group)), group[0].1));
-    groups.into_iter().map(|group| blocker(group, total(group))).collect()
+    rows
 }
 
 /// What tells groups apart: where no line is known, the function and the spawn site do.
 fn key(poll: &SlowPoll) -> [Option<&str>; 6] {
     let line = poll.blocking_line.as_deref();
     let [function, site] = [&poll.function, &poll.spawned_at].map(|text| text.as_deref().filter(|_| line.is_none()));
-    let caller =
-        poll.detail.as_ref().and_then(|detail| detail.caller.as_deref()).filter(|caller| Some(*caller) != line);
+    let caller = poll.caller.as_deref().filter(|caller| Some(*caller) != line);
     [line, caller, function, site, poll.cause.as_deref(), poll.syscall.as_ref().map(|call| call.name.as_str())]
 }
 
@@ -98,11 +140,10 @@ impl Blocker<'_> {
     }
 }
 
-fn blocker<'a>(group: &[Digested<'a>], total_ns: u64) -> Blocker<'a> {
-    let (_, _, first) = group[0];
+fn blocker<'a>(row: &Row<'a>) -> Blocker<'a> {
+    let first = row.first;
     let [line, caller, .., call] = key(first);
-    let polls = || group.iter().map(|(_, _, poll)| *poll);
-    let waited = |of: fn(&Blame) -> u64| polls().filter_map(|poll| poll.blame.as_ref().map(of)).reduce(|a, b| a + b);
+    let waited = |which: usize| row.waits.map(|waits| waits[which]);
     Blocker {
         line,
         caller,
@@ -111,29 +152,31 @@ fn blocker<'a>(group: &[Digested<'a>], total_ns: u64) -> Blocker<'a> {
         call,
         first,
         spawned_at: first.spawned_at.as_deref(),
-        polls: group.len() as u64,
-        total_ns,
-        worst_ns: polls().map(|poll| poll.duration_ns).max().unwrap_or_default(),
-        waits: waited(|blame| blame.tasks),
-        wait_ns: waited(|blame| blame.wait_ns),
-        wait_most_ns: waited(|blame| blame.wait_most_ns),
+        polls: row.polls,
+        total_ns: row.total_ns,
+        worst_ns: row.worst_ns,
+        waits: waited(0),
+        wait_ns: waited(1),
+        wait_most_ns: waited(2),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::Detail;
+    use crate::recording::{Blame, Detail, Kind};
 
     #[test]
     fn polls_of_one_line_and_cause_are_one_row() {
-        let poll = |line: Option<&str>, spawned_at: &str, ns, blame| SlowPoll {
-            blocking_line: line.map(Into::into),
-            cause: line.map(|_| "lock".into()),
-            spawned_at: Some(spawned_at.into()),
-            duration_ns: ns,
-            blame,
-            ..SlowPoll::default()
+        let poll = |line: Option<&str>, spawned_at: &str, ns, blame| {
+            let kind = Kind {
+                blocking_line: line.map(Into::into),
+                cause: line.map(|_| "lock".into()),
+                spawned_at: Some(spawned_at.into()),
+                ..Kind::default()
+            };
+            let detail = Detail { blame, ..Detail::default() }.boxed();
+            SlowPoll { duration_ns: ns, detail, ..SlowPoll::of(kind) }
         };
         let waited = Some(Blame { tasks: 2, wait_ns: 30, late_tasks: 1, wait_most_ns: 40, lifo_tasks: 0 });
         let polls = [
@@ -155,10 +198,9 @@ mod tests {
 
     #[test]
     fn without_a_line_the_function_tells_polls_apart() {
-        let poll = |function: &str| SlowPoll {
-            function: Some(function.into()),
-            spawned_at: Some("s:1".into()),
-            ..SlowPoll::default()
+        let poll = |function: &str| {
+            let (function, spawned_at) = (Some(function.into()), Some("s:1".into()));
+            SlowPoll::of(Kind { function, spawned_at, ..Kind::default() })
         };
         let polls = [poll("shop::read"), poll("shop::write"), poll("shop::read")];
         let found = blockers(&polls);
@@ -170,9 +212,8 @@ mod tests {
     #[test]
     fn a_helper_does_not_hide_what_calls_it() {
         let poll = |caller: &str, ns| {
-            let detail = Detail { caller: Some(caller.into()), ..Detail::default() };
-            let line = Some("query:1".into());
-            SlowPoll { blocking_line: line, duration_ns: ns, detail: Some(Box::new(detail)), ..SlowPoll::default() }
+            let (blocking_line, caller) = (Some("query:1".into()), Some(caller.into()));
+            SlowPoll { duration_ns: ns, ..SlowPoll::of(Kind { blocking_line, caller, ..Kind::default() }) }
         };
         let polls = [poll("get:1", 25), poll("list:2", 400), poll("get:1", 25)];
         let found = blockers(&polls);

@@ -6,8 +6,8 @@ use pollscope_base::Cause;
 
 use crate::advice::ADVICE;
 use crate::recording::{
-    Completeness, Coverage, Dist, Ended, Environment, Gate, GateVerdict, InputEvents, Lines, Merge, Recording, Run,
-    RuntimeInfo, ScenarioInfo, ScenarioRun, Site, SlowPoll, Subject, Verdict,
+    Completeness, Coverage, Dist, Ended, Environment, Gate, GateVerdict, InputEvents, Kind, Lines, Merge, Recording,
+    Run, RuntimeInfo, ScenarioInfo, ScenarioRun, Site, SlowPoll, Subject, Verdict,
 };
 
 /// Milliseconds in nanoseconds.
@@ -159,16 +159,14 @@ pub fn blocked(mode: &str, durations: &[u64]) -> Run {
         tails.polls.record(duration_ns);
         tails.slow += 1;
         run.loop_busy_ns = run.loop_busy_ns.map(|ns| ns + duration_ns);
-        run.slow_polls.push(SlowPoll {
-            id: i as u64 + 1,
-            task_id: Some(7 + i as u64 % 5),
+        let kind = Kind {
             task_name: Some("tail".into()),
             spawned_at: Some("src/pipeline/merge.rs:88".into()),
             worker: Some(0),
-            start_ns,
-            duration_ns,
-            ..SlowPoll::default()
-        });
+            ..Kind::default()
+        };
+        let (id, task_id) = (i as u64 + 1, (7 + i as u64 % 5).into());
+        run.slow_polls.push(SlowPoll { id, task_id, start_ns, duration_ns, ..SlowPoll::of(kind) });
         start_ns += duration_ns + 31 * MS;
         for dist in [&mut run.response_time, &mut run.lag, &mut run.schedule_latency].into_iter().flatten() {
             for part in 1..=10 {

@@ -4,6 +4,7 @@
 //! known only of the run's beginning is told of the whole run.
 
 mod lines;
+mod short;
 
 use std::io::{BufRead, Read};
 use std::mem::size_of;
@@ -16,6 +17,7 @@ use crate::recording::wire::bounded::{self, Element};
 use crate::recording::{Completeness, Ended, Interval, Recording, Run, SlowPoll};
 use crate::units::{format_ns, plural};
 use lines::{Line, of_one_recording};
+use short::Kinds;
 
 pub use lines::{Head, LineWriter};
 
@@ -62,6 +64,8 @@ struct Gathering {
     over: Vec<Open>,
     open: Option<Open>,
     last: Option<Head>,
+    /// What the slow polls of this file have in common.
+    kinds: Kinds,
     /// Whether a line was cut short.
     is_cut: bool,
 }
@@ -101,6 +105,7 @@ impl Gathering {
     fn add(&mut self, line: Line, took: usize) -> Result<(), &'static str> {
         match line {
             Line::Head(head) => {
+                self.kinds.forget();
                 if self.open.as_ref().is_none_or(|open| !open.head.is_of_run(&head)) {
                     self.close();
                     if self.over.len() == MOST_RUNS {
@@ -113,6 +118,13 @@ impl Gathering {
             Line::Update(update, end_ns) => {
                 let open = self.open.as_mut().ok_or("it does not begin with a `recording`")?;
                 open.add(update, end_ns, took)?;
+            }
+            Line::Kind(kind) => self.kinds.define(*kind)?,
+            Line::Poll(poll, goes_on) => {
+                let poll = Box::new(self.kinds.poll(*poll, goes_on)?);
+                let update = if goes_on { Update::Stall(poll) } else { Update::SlowPoll(poll) };
+                let open = self.open.as_mut().ok_or("it does not begin with a `recording`")?;
+                open.add(update, None, took)?;
             }
             Line::Stack => {}
             Line::Other => self.open.as_mut().ok_or("it does not begin with a `recording`")?.others += 1,

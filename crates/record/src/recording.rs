@@ -5,6 +5,7 @@
 
 mod cause;
 mod letters;
+mod maybe;
 mod merge;
 pub(crate) mod paged;
 pub mod read;
@@ -25,11 +26,12 @@ use crate::message::Message;
 
 pub use crate::dist::{Dist, MAX_NS};
 pub use cause::Cause;
+pub use maybe::MaybeU64;
 pub use merge::{Confirmation, InputEvent, InputEvents, Merge, Missing, Verdict, Written};
 pub use pollscope_base::Lines;
-pub use seen::{detail, place};
+pub use seen::{place, seen};
 pub use shared::{Shared, Text};
-pub use slow_poll::{Detail, Frame, Holder, Place, Precision, Quota, SlowPoll, Span, Syscall};
+pub use slow_poll::{Detail, Frame, Holder, Kind, Place, Precision, Quota, SlowPoll, Span, Syscall};
 pub use subject::{RuntimeInfo, ScenarioRun, Subject, Target, is_label};
 pub use verdicts::{Finding, Gate, GateVerdict};
 pub use waits::{Blame, Charge, Ledger, Waiter};

@@ -7,13 +7,15 @@
 //! A recording that was made without the probe's own `redact_paths` can have places relative to the folder that it was made in;
 //! they are taken for the workspace's.
 
+use std::collections::HashMap;
+
 pub use pollscope_base::redact::HIDDEN;
 pub use pollscope_base::redact::redacted_place as place;
 use pollscope_base::redact::{HIDDEN_PEER, redacted_call_text, redacted_source, redacted_target};
 
 use crate::findings::findings;
 use crate::message::Message;
-use crate::recording::{Frame, Place, Recording, Run, Shared, SlowPoll, Subject, Syscall, Text};
+use crate::recording::{Frame, Kind, Place, Recording, Run, Shared, SlowPoll, Subject, Syscall, Text};
 pub use crate::wording::by_wording;
 
 /// What stands for a value on the command line.
@@ -77,8 +79,8 @@ fn run(mut run: Run) -> Run {
         merge.reason = merge.reason.as_ref().map(Message::without_paths);
     }
     // What is missing is said without paths but those of `/proc`, which every machine has.
-    run.slow_polls = run.slow_polls.into_iter().map(slow_poll).collect();
-    run.stalls_open = run.stalls_open.into_iter().map(slow_poll).collect();
+    slow_polls(&mut run.slow_polls);
+    slow_polls(&mut run.stalls_open);
     run.sites.iter_mut().flatten().for_each(|site| site.spawned_at = place(&site.spawned_at));
     for charge in run.ledger.iter_mut().flat_map(|ledger| &mut ledger.charges) {
         (charge.culprit, charge.waiter) = (place(&charge.culprit).into(), place(&charge.waiter).into());
@@ -86,16 +88,33 @@ fn run(mut run: Run) -> Run {
     run
 }
 
-fn slow_poll(mut poll: SlowPoll) -> SlowPoll {
-    poll.spawned_at = poll.spawned_at.as_ref().map(kept_place);
-    poll.blocking_line = poll.blocking_line.as_ref().map(kept_place);
-    if let Some(waiter) = &mut poll.worst_waiter {
-        waiter.spawned_at = place(&waiter.spawned_at);
+/// What slow polls have in common, by where it was held before.
+type Kinds = HashMap<usize, Shared<Kind>>;
+
+fn slow_polls(polls: &mut [SlowPoll]) {
+    // The old ones stay as long as their addresses count.
+    let _before: Vec<Shared<Kind>> = polls.iter().map(|poll| poll.kind.clone()).collect();
+    let mut kinds = Kinds::new();
+    polls.iter_mut().for_each(|poll| slow_poll(poll, &mut kinds));
+}
+
+fn kind(of: &Kind) -> Kind {
+    Kind {
+        spawned_at: of.spawned_at.as_ref().map(kept_place),
+        blocking_line: of.blocking_line.as_ref().map(kept_place),
+        caller: of.caller.as_ref().map(kept_place),
+        syscall: of.syscall.clone().map(shared_call),
+        stack: stack(of.stack.clone()),
+        ..of.clone()
     }
-    poll.syscall = poll.syscall.map(shared_call);
-    poll.stack = stack(poll.stack);
+}
+
+fn slow_poll(poll: &mut SlowPoll, kinds: &mut Kinds) {
+    poll.kind = kinds.entry(poll.kind.address()).or_insert_with(|| kind(&poll.kind).into()).clone();
     if let Some(detail) = &mut poll.detail {
-        detail.caller = detail.caller.as_ref().map(kept_place);
+        if let Some(waiter) = &mut detail.worst_waiter {
+            waiter.spawned_at = place(&waiter.spawned_at);
+        }
         detail.more_places = std::mem::take(&mut detail.more_places).into_iter().map(seen_place).collect();
         if let Some(holder) = &mut detail.holder {
             holder.line = holder.line.as_ref().map(kept_place);
@@ -105,7 +124,6 @@ fn slow_poll(mut poll: SlowPoll) -> SlowPoll {
             *value = by_wording(value);
         }
     }
-    poll
 }
 
 fn seen_place(of: Place) -> Place {
@@ -153,6 +171,7 @@ fn syscall(call: &Syscall) -> Syscall {
 mod tests {
     use super::*;
     use crate::fixture;
+    use crate::recording::Detail;
     use crate::recording::{Charge, InputEvent, Ledger, Merge, Shared, Waiter, wire};
     use crate::report::folded;
     use crate::report::{Style, terminal::render};
@@ -197,8 +216,7 @@ mod tests {
             wait_most_ns: 1,
         };
         run.ledger = Some(Ledger { charges: vec![charge], unattributed_ns: 0 });
-        run.slow_polls = vec![SlowPoll {
-            duration_ns: 300_000_000,
+        let kind = Kind {
             spawned_at: Some("/u/planted/src/main.rs:88".into()),
             cause: Some("blocking-call".into()),
             blocking_line: Some("/u/planted/src/sink.rs:7".into()),
@@ -211,14 +229,12 @@ mod tests {
                 text: format!("write(fd 9 \"{}\" to planted:4711, 64 bytes)", path("planted")).into(),
             })),
             stack: vec![Frame { function: None, file: Some("/u/planted/src/sink.rs".into()), line: Some(7) }].into(),
-            worst_waiter: Some(Box::new(Waiter {
-                task_id: 3,
-                spawned_at: "/u/planted/src/main.rs:90".to_owned(),
-                ready_ns: 1,
-                polled_ns: 2,
-            })),
-            ..SlowPoll::default()
-        }];
+            ..Kind::default()
+        };
+        let spawned_at = "/u/planted/src/main.rs:90".to_owned();
+        let waiter = Some(Box::new(Waiter { task_id: 3, spawned_at, ready_ns: 1, polled_ns: 2 }));
+        let detail = Detail { worst_waiter: waiter, ..Detail::default() }.boxed();
+        run.slow_polls = vec![SlowPoll { duration_ns: 300_000_000, detail, ..SlowPoll::of(kind) }];
         run.slow_polls_total = 1;
         recording.findings = findings(&recording.runs);
         let redacted = redact(recording.clone());

@@ -68,6 +68,25 @@ pub fn process_cpu_ns() -> Option<u64> {
     None
 }
 
+/// The CPUs of the machine that are on, whichever of them a quota or an affinity leaves to this process: so many run at once at most. `None`
+/// where that cannot be asked.
+///
+/// ```
+/// use pollscope_stacks::usage::machine_cpus;
+/// assert!(machine_cpus().is_none_or(|cpus| cpus > 0));
+/// assert_eq!(machine_cpus().is_some(), pollscope_stacks::SUPPORTED);
+/// ```
+pub fn machine_cpus() -> Option<u64> {
+    #[cfg(supported)]
+    {
+        // SAFETY: it takes a number, and changes nothing.
+        let cpus = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) };
+        u64::try_from(cpus).ok().filter(|cpus| *cpus > 0)
+    }
+    #[cfg(not(supported))]
+    None
+}
+
 impl Add for Usage {
     type Output = Usage;
 
@@ -87,6 +106,24 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn what_a_thread_may_not_use_is_a_cpu_of_the_machine_all_the_same() {
+        let before = machine_cpus();
+        let narrow = || {
+            // SAFETY: all zeros are a valid set, and CPU numbers below its size stay within it.
+            let set = unsafe {
+                let mut set: libc::cpu_set_t = std::mem::zeroed();
+                libc::CPU_SET(usize::try_from(libc::sched_getcpu()).expect("a CPU"), &mut set);
+                set
+            };
+            // SAFETY: it reads the set alone; 0 is the calling thread.
+            assert_eq!(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) }, 0);
+            (thread::available_parallelism().expect("it is told").get(), machine_cpus())
+        };
+        let (usable, narrow) = thread::spawn(narrow).join().expect("no panic");
+        assert_eq!((usable, narrow), (1, before));
+    }
 
     /// What a new thread used for some work.
     fn used(work: impl FnOnce() + Send + 'static) -> Usage {

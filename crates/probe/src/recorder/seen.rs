@@ -2,7 +2,7 @@
 
 use pollscope_base::duration::to_ns;
 use pollscope_record::recording::{
-    self, Blame, Cause, Completeness, Coverage, Dist, Frame, Interval, Ledger, Pool, Run, Syscall, Text,
+    self, Blame, Completeness, Coverage, Detail, Dist, Interval, Kind, Ledger, Pool, Run, Text,
 };
 
 use crate::snapshot::{BlockingPool, Polling, Site, SlowPoll, Snapshot};
@@ -24,27 +24,28 @@ impl From<&Snapshot> for Coverage {
 
 impl From<&SlowPoll> for recording::SlowPoll {
     fn from(poll: &SlowPoll) -> recording::SlowPoll {
-        recording::SlowPoll {
-            id: poll.id,
-            task_id: poll.task_id,
+        let (blame, nobody_waited) = Blame::or_nobody(poll.blame.map(Blame::from));
+        let kind = Kind {
+            nobody_waited,
             task_name: poll.task_name.as_deref().map(Text::from),
             spawned_at: Some(format!("{}:{}", poll.spawned_at.file(), poll.spawned_at.line()).into()),
             worker: poll.worker.map(|worker| worker as u64),
+            ..Kind::default()
+        };
+        let waits = Detail {
+            blame,
+            worst_waiter: poll.blame.and_then(|blame| blame.worst).map(|waited| Box::new(waited.into())),
+            ..Detail::default()
+        };
+        let start = recording::SlowPoll {
+            id: poll.id,
+            task_id: poll.task_id.into(),
             start_ns: to_ns(poll.start),
             duration_ns: to_ns(poll.duration),
-            cpu_ns: poll.evidence.cpu_time.map(to_ns),
-            run_delay_ns: poll.evidence.run_delay.map(to_ns),
-            off_cpu_ns: poll.evidence.off_cpu(poll.duration).map(to_ns),
-            cause: poll.evidence.cause.map(Cause::from),
-            syscall: poll.evidence.call.as_ref().map(|call| Syscall::from(call).into()),
-            blocking_line: poll.evidence.blocking_line.as_deref().map(Text::from),
-            function: poll.evidence.function.as_deref().map(Text::from),
-            stack: poll.evidence.stack.iter().map(Frame::from).collect(),
-            stack_complete: poll.evidence.stack_complete,
-            blame: poll.blame.map(Blame::from),
-            worst_waiter: poll.blame.and_then(|blame| blame.worst).map(|waited| Box::new(waited.into())),
-            detail: recording::detail(&poll.evidence),
-        }
+            detail: waits.boxed(),
+            ..recording::SlowPoll::of(kind)
+        };
+        recording::seen(&poll.evidence, start)
     }
 }
 

@@ -10,7 +10,7 @@ use pollscope_stacks::look::{Between, ClockReading};
 use pollscope_stacks::process::Process;
 use pollscope_stacks::seccomp;
 use pollscope_stacks::thread::{Scheduled, ThreadRef, current_tid, read_major_faults};
-use pollscope_stacks::usage::process_cpu_ns;
+use pollscope_stacks::usage::{machine_cpus, process_cpu_ns};
 
 /// What is missed by less is no stop.
 const SHORTEST_NS: u64 = 10_000_000;
@@ -53,7 +53,8 @@ pub(super) struct Stops {
     major_faults: Option<u64>,
     /// For how long quotas had throttled it when that was last asked.
     throttled_ns: u64,
-    cpus: u64,
+    /// So many of its threads may have run at once; `None` if nobody knows.
+    cpus: Option<u64>,
     stops: VecDeque<Stop>,
     /// For how long it had no CPU before the last beat, where it was late; `None` when that is not known.
     pub(super) without_cpu_ns: Option<u64>,
@@ -71,7 +72,7 @@ impl Stops {
             process: None,
             major_faults: read_major_faults(&me).ok(),
             throttled_ns,
-            cpus: std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64),
+            cpus: machine_cpus(),
             stops: VecDeque::new(),
             without_cpu_ns: None,
             me,
@@ -143,7 +144,7 @@ impl Stops {
     fn others_ran(&self, before: Option<(u64, u64)>, now_ns: u64, stopped_ns: u64) -> bool {
         let Some(((before, since_ns), (now, _))) = before.zip(self.process) else { return false };
         let left_ns = now_ns.saturating_sub(since_ns).saturating_sub(stopped_ns);
-        now.saturating_sub(before) > left_ns.saturating_mul(self.cpus)
+        self.cpus.is_none_or(|cpus| now.saturating_sub(before) > left_ns.saturating_mul(cpus))
     }
 
     fn keep(&mut self, stop: Stop) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pollscope_base::Quota;
 use pollscope_stacks::look::Between;
 use pollscope_stacks::quota::{Quotas, Readings};
+use pollscope_stacks::usage::machine_cpus;
 
 #[cfg(test)]
 use crate::clock::Clock;
@@ -38,7 +39,8 @@ impl Throttling {
     }
 
     fn under(quotas: Option<Quotas>, shared: Arc<Shared>) -> Throttling {
-        let mut throttling = Throttling { shared, quotas, seen: [None; 2], counts: Counts::default() };
+        let counts = Counts::new(machine_cpus());
+        let mut throttling = Throttling { shared, quotas, seen: [None; 2], counts };
         throttling.total_ns();
         throttling
     }
@@ -113,29 +115,36 @@ struct Count {
 }
 
 /// What was counted, the oldest first: whenever that had changed, and the last time.
-#[derive(Debug, Default)]
-struct Counts(VecDeque<Count>);
+#[derive(Debug)]
+struct Counts {
+    kept: VecDeque<Count>,
+    /// So many CPUs may have been throttled at once: of a group all, whatever the process itself may use. `None` if nobody knows.
+    cpus: Option<u64>,
+}
 
 impl Counts {
+    fn new(cpus: Option<u64>) -> Counts {
+        Counts { kept: VecDeque::new(), cpus }
+    }
+
     fn add(&mut self, count: Count) {
         // Of those that are alike, the first and the last are enough.
-        if self.0.len() >= 2 && self.0.iter().rev().take(2).all(|kept| kept.total_ns == count.total_ns) {
-            self.0.pop_back();
+        if self.kept.len() >= 2 && self.kept.iter().rev().take(2).all(|kept| kept.total_ns == count.total_ns) {
+            self.kept.pop_back();
         }
-        self.0.push_back(count);
-        self.0.drain(..self.0.len().saturating_sub(COUNTS));
+        self.kept.push_back(count);
+        self.kept.drain(..self.kept.len().saturating_sub(COUNTS));
     }
 
     /// For how long they throttled one CPU from then to then, by the last count. It is counted when the group goes on, and added up
     /// over CPUs.
     fn within(&self, start_ns: u64, end_ns: u64) -> Between {
         let duration_ns = end_ns.saturating_sub(start_ns);
-        let before = self.0.iter().rev().find(|count| count.to_ns <= start_ns);
-        let Some((before, now)) = before.zip(self.0.back()) else { return Between::at_most(duration_ns) };
+        let before = self.kept.iter().rev().find(|count| count.to_ns <= start_ns);
+        let Some((before, now)) = before.zip(self.kept.back()) else { return Between::at_most(duration_ns) };
         let counted_ns = now.total_ns.saturating_sub(before.total_ns);
-        let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
         let outside_ns = (start_ns - before.from_ns) + now.to_ns.saturating_sub(end_ns);
-        let least_ns = (counted_ns / cpus).saturating_sub(outside_ns);
+        let least_ns = self.cpus.map_or(0, |cpus| (counted_ns / cpus).saturating_sub(outside_ns));
         Between { least_ns, most_ns: counted_ns }.within(duration_ns)
     }
 }
@@ -146,10 +155,10 @@ mod tests {
 
     #[test]
     fn what_quotas_did_since_then_has_bounds_where_it_was_asked_before() {
-        let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get() as u64);
+        let cpus = 3;
         let between = |least_ns, most_ns| Between { least_ns, most_ns };
         let count = |from_ns, total_ns| Count { from_ns, to_ns: from_ns + 5, total_ns };
-        let mut counts = Counts::default();
+        let mut counts = Counts::new(Some(cpus));
         assert_eq!(counts.within(99, 180), between(0, 81));
         counts.add(count(100, 40));
         counts.add(count(190, 40));
@@ -158,12 +167,15 @@ mod tests {
         // 10 before it and 25 after it may all be from there.
         counts.add(count(300, 40 + 100 * cpus));
         assert_eq!(counts.within(200, 280), between(65, 80));
+        counts.cpus = None;
+        assert_eq!(counts.within(200, 280), between(0, 80), "all of it may be of one CPU or of many");
+        counts.cpus = Some(cpus);
         counts.add(count(400, 40 + 100 * cpus));
         assert_eq!(counts.within(200, 280), between(0, 80), "asked too late");
         assert_eq!(counts.within(310, 380), between(0, 0));
         (0..99).for_each(|at| counts.add(count(500 + at, 40 + 100 * cpus)));
-        assert_eq!(counts.0.len(), 4, "alike");
+        assert_eq!(counts.kept.len(), 4, "alike");
         (0..99).for_each(|at| counts.add(count(600 + at, 1_000 + at)));
-        assert_eq!((counts.within(310, 380), counts.0.len()), (between(0, 70), COUNTS));
+        assert_eq!((counts.within(310, 380), counts.kept.len()), (between(0, 70), COUNTS));
     }
 }

@@ -3,24 +3,23 @@ use crate::compare::{Rounds, Side, change, compare};
 use crate::findings::findings;
 use crate::fixture::{self, MS, blocked, in_round, recording_of, run};
 use crate::message::Message;
-use crate::recording::{Blame, Cause as Because, Completeness, Detail, Run, Syscall, Waiter};
+use crate::recording::{Blame, Cause as Because, Completeness, Detail, Kind, Run, Syscall, Waiter};
 use crate::units::{format_ns, plural};
 use pollscope_base::Cause as Known;
 
 /// All slow polls of a run were seen at that line, in that call.
 fn at(mut run: Run, line: &str, call: &str, cause: Option<Known>) -> Run {
     for poll in &mut run.slow_polls {
-        poll.blocking_line = Some(line.into());
-        poll.cause = cause.map(Because::Known);
         let path = Some("/var/log/merged".into());
         let call = Syscall { name: call.into(), fd: Some(9), path, peer: None, bytes: None, text: call.into() };
-        poll.syscall = Some(call.into());
-        poll.detail =
-            Some(Box::new(Detail { looks: Some(2), caller: Some("src/tail.rs:88".into()), ..Detail::default() }));
-        poll.blame = Some(Blame { tasks: 3, wait_ns: 5 * MS, late_tasks: 0, wait_most_ns: 5 * MS, lifo_tasks: 0 });
+        let caller = Some("src/tail.rs:88".into());
+        let (blocking_line, cause) = (Some(line.into()), cause.map(Because::Known));
+        let kind = Kind { caller, blocking_line, cause, syscall: Some(call.into()), ..(*poll.kind).clone() };
+        (poll.kind, poll.looks) = (kind.into(), Some(2));
+        let blame = Some(Blame { tasks: 3, wait_ns: 5 * MS, late_tasks: 0, wait_most_ns: 5 * MS, lifo_tasks: 0 });
         let waiter =
             Waiter { task_id: 4, spawned_at: "src/echo.rs:7".to_owned(), ready_ns: 10 * MS, polled_ns: 160 * MS };
-        poll.worst_waiter = Some(Box::new(waiter));
+        poll.detail = Detail { blame, worst_waiter: Some(Box::new(waiter)), ..Detail::default() }.boxed();
     }
     run
 }
@@ -82,7 +81,7 @@ fn with_enough_rounds_the_gain_is_what_a_comparison_claims() {
 #[test]
 fn polls_of_one_place_are_one_whatever_is_known_of_each() {
     let mut run = naive();
-    run.slow_polls[2].cause = None;
+    run.slow_polls[2].kind_mut().cause = None;
     let answer = of(vec![run]);
     assert!(
         answer.lead.words.starts_with("write() on merged held the loop"),
@@ -99,7 +98,7 @@ fn polls_of_one_place_are_one_whatever_is_known_of_each() {
 fn the_dearest_comes_first_and_the_others_follow() {
     let mut run = naive();
     for poll in &mut run.slow_polls[1..] {
-        poll.blocking_line = Some("src/db.rs:7".into());
+        poll.kind_mut().blocking_line = Some("src/db.rs:7".into());
     }
     let second = at(blocked("tokio-fs", &[900 * MS]), "src/lock.rs:9", "futex", Some(Known::Lock));
     let answer = of(vec![run, second]);
@@ -217,7 +216,7 @@ fn of_very_many_places_the_dearest_are_told_and_the_others_counted() {
     run.slow_polls = (0..places)
         .map(|nth| {
             let line = format!("src/a.rs:{nth}");
-            crate::recording::SlowPoll { blocking_line: Some(line.as_str().into()), ..one.clone() }
+            crate::recording::SlowPoll::of(Kind { blocking_line: Some(line.as_str().into()), ..(*one.kind).clone() })
         })
         .collect();
     let answer = of(vec![run]);
@@ -252,7 +251,7 @@ fn where_nothing_can_be_compared_no_worth_is_begun() {
 fn a_line_to_mend_comes_before_what_the_machine_did() {
     let machines = |ns: &[u64]| {
         let mut run = blocked("offloaded", ns);
-        run.slow_polls.iter_mut().for_each(|poll| poll.cause = Some(Because::Known(Known::Preempted)));
+        run.slow_polls.iter_mut().for_each(|poll| poll.kind_mut().cause = Some(Because::Known(Known::Preempted)));
         run
     };
     let of_code = at(blocked("naive", &[120 * MS]), "src/sink.rs:41", "write", Some(Known::BlockingCall));

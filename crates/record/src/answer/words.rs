@@ -106,8 +106,8 @@ pub(super) fn mode(group: &ByGroup) -> String {
 /// Who waited for these polls: tasks, and clients that were asked from outside.
 pub(super) fn meanwhile(polls: &[&SlowPoll], group: &ByGroup) -> Option<String> {
     let polls = || polls.iter().copied();
-    let most = polls().filter_map(|poll| poll.blame.as_ref().map(|blame| blame.tasks)).max();
-    let waited = |poll: &SlowPoll| poll.worst_waiter.as_ref().map(|by| by.polled_ns.saturating_sub(by.ready_ns));
+    let most = polls().filter_map(|poll| poll.blame().map(|blame| blame.tasks)).max();
+    let waited = |poll: &SlowPoll| poll.worst_waiter().map(|by| by.polled_ns.saturating_sub(by.ready_ns));
     let longest = polls().filter_map(waited).max();
     let tasks = most.filter(|tasks| *tasks > 0).map(|tasks| {
         let longest = longest.map_or(String::new(), |ns| format!(", the longest {}", format_ns(ns)));

@@ -1,6 +1,7 @@
 use super::*;
 use crate::fixture::{self, MS, blocked, dist, recording_of, run};
 use crate::recording::Merge;
+use crate::recording::{Kind, SlowPoll};
 
 /// The findings as `CODE sentence`.
 fn found(runs: &[Run]) -> Vec<String> {
@@ -62,7 +63,8 @@ fn ps001_names_the_spawn_site_once_a_mode() {
 fn ps001_names_the_function_where_no_line_is_known() {
     let mut run = blocked("naive", &[503 * MS]);
     let function = Some("shop::db::query".into());
-    run.slow_polls = vec![crate::recording::SlowPoll { duration_ns: 503 * MS, function, ..Default::default() }];
+    let kind = Kind { function, ..Kind::default() };
+    run.slow_polls = vec![SlowPoll { duration_ns: 503 * MS, ..SlowPoll::of(kind) }];
     let slow = &findings(&[run])[0];
     assert_eq!(slow.sentence, "naive: 1 slow poll of 100 ms or more within `shop::db::query`, the worst 503 ms");
     assert_eq!(slow.at, None, "a place is a line");
@@ -73,8 +75,8 @@ fn ps001_says_what_to_do_where_the_cause_is_known_and_no_line() {
     let of = |cause: &str| {
         let mut run = blocked("naive", &[503 * MS]);
         let (cause, spawned_at) = (Some(cause.into()), Some("src/a.rs:7".into()));
-        run.slow_polls =
-            vec![crate::recording::SlowPoll { duration_ns: 503 * MS, cause, spawned_at, ..Default::default() }];
+        let kind = Kind { cause, spawned_at, ..Kind::default() };
+        run.slow_polls = vec![SlowPoll { duration_ns: 503 * MS, ..SlowPoll::of(kind) }];
         findings(&[run]).swap_remove(0)
     };
     let (stopped, computed) = (of("suspended"), of("cpu"));

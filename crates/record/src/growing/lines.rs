@@ -6,16 +6,20 @@ use std::fmt;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::short::{ReadKind, ReadPoll, WrittenKind, WrittenPoll};
 use crate::escape;
 use crate::feed::Update;
 use crate::message::Message;
 use crate::recording::wire::stacks::{self, StackId};
-use crate::recording::wire::{SCHEMA, Schema, WithoutLists, WrittenPoll, bounded};
+use crate::recording::wire::{SCHEMA, Schema, WithoutLists, bounded};
 use crate::recording::{
-    Completeness, Coverage, Ended, Environment, Frame, Interval, Run, Shared, SlowPoll, Subject, shared,
+    Completeness, Coverage, Ended, Environment, Frame, Interval, Kind, Run, Shared, SlowPoll, Subject, shared,
 };
 
-/// Stacks that a writer knows again; one that came before, and was forgotten since, is written again.
+/// The number of a kind of slow polls within its file.
+pub(super) type KindId = u64;
+
+/// Stacks, and kinds, that a writer knows again; one that came before, and was forgotten since, is written again.
 const REMEMBERED: usize = 10_000;
 
 /// What each file of a recording that grows begins with.
@@ -61,21 +65,27 @@ impl Head {
 /// ```
 /// use pollscope_record::feed::Update;
 /// use pollscope_record::growing::LineWriter;
-/// use pollscope_record::recording::{Ended, Frame, SlowPoll};
+/// use pollscope_record::recording::{Ended, Frame, Kind, SlowPoll};
 ///
 /// let frame = Frame { function: Some("stock".into()), file: Some("src/stock.rs".into()), line: Some(7) };
-/// let poll = SlowPoll { id: 1, duration_ns: 200_000_000, stack: [frame].into_iter().collect(), ..SlowPoll::default() };
+/// let kind = Kind { stack: [frame].into_iter().collect(), ..Kind::default() };
+/// let poll = SlowPoll { id: 1, duration_ns: 200_000_000, ..SlowPoll::of(kind) };
 /// let mut writer = LineWriter::default();
 /// let lines = writer.lines(&Update::SlowPoll(Box::new(poll.clone())), 0).unwrap();
-/// assert!(lines.starts_with("{\"stack\":{\"id\":1,\"frames\":[{\"function\":\"stock\"") && lines.lines().count() == 2);
-/// let again = writer.lines(&Update::SlowPoll(Box::new(poll)), 0).unwrap();
-/// assert!(again.starts_with("{\"slow_poll\":") && again.lines().count() == 1, "its stack was written");
+/// assert!(lines.starts_with("{\"stack\":{\"id\":1,\"frames\":[{\"function\":\"stock\"") && lines.lines().count() == 3);
+/// let again = SlowPoll { id: 2, start_ns: 500_000_000, ..poll };
+/// let again = writer.lines(&Update::SlowPoll(Box::new(again)), 0).unwrap();
+/// assert_eq!(again, "{\"slow_poll\":{\"kind\":1,\"start_ns\":500000000,\"duration_ns\":200000000}}\n", "the rest was written");
 /// assert_eq!(writer.lines(&Update::End(Ended::Done, None), 0).unwrap(), "{\"end\":{\"ended\":\"done\",\"why\":null}}\n");
 /// ```
 #[derive(Debug, Default)]
 pub struct LineWriter {
     stacks: HashMap<Shared<[Frame]>, StackId>,
-    last: StackId,
+    kinds: HashMap<Shared<Kind>, KindId>,
+    last_stack: StackId,
+    last_kind: KindId,
+    /// The number of the last slow poll in the file.
+    last_poll: Option<u64>,
 }
 
 impl LineWriter {
@@ -84,7 +94,7 @@ impl LineWriter {
     /// # Errors
     /// See [`to_json`](crate::recording::wire::to_json).
     pub fn head(&mut self, head: &Head) -> serde_json::Result<String> {
-        self.stacks.clear();
+        self.forget();
         let Head { environment, group, subject, started_at, coverage, slow_poll_threshold_ns, .. } = head;
         line(Written::Recording {
             schema: SCHEMA,
@@ -102,6 +112,8 @@ impl LineWriter {
     /// What was to be written last was not: no later line refers to it.
     pub fn forget(&mut self) {
         self.stacks.clear();
+        self.kinds.clear();
+        self.last_poll = None;
     }
 
     /// What is known now, as one or more lines. `now_ns` is the end of an interval, since the run's start. The lists of an
@@ -113,8 +125,11 @@ impl LineWriter {
         match update {
             Update::Known(run) => line(Written::Known(WithoutLists(run))),
             Update::Interval(interval) => line(Written::Interval { interval, end_ns: now_ns }),
-            Update::SlowPoll(poll) => self.poll(poll, Written::SlowPoll),
-            Update::Stall(poll) => self.poll(poll, Written::Stall),
+            Update::SlowPoll(poll) => {
+                let is_next = self.last_poll.replace(poll.id).is_some_and(|last| last + 1 == poll.id);
+                self.poll(poll, (!is_next).then_some(poll.id), Written::SlowPoll)
+            }
+            Update::Stall(poll) => self.poll(poll, Some(poll.id), Written::Stall),
             Update::Note(note) => line(Written::Note(note)),
             Update::End(ended, why) => line(Written::End { ended: *ended, why: why.as_ref() }),
         }
@@ -123,22 +138,33 @@ impl LineWriter {
     fn poll<'a>(
         &mut self,
         poll: &'a SlowPoll,
+        id: Option<u64>,
         written: fn(WrittenPoll<'a>) -> Written<'a>,
     ) -> serde_json::Result<String> {
-        let more = poll.detail.as_deref().map_or(&[][..], |detail| &detail.more_places);
-        if self.stacks.len() + more.len() >= REMEMBERED {
+        if self.stacks.len() + poll.more_places().len() >= REMEMBERED || self.kinds.len() >= REMEMBERED {
             self.stacks.clear();
+            self.kinds.clear();
         }
         let mut lines = String::new();
-        for frames in std::iter::once(&poll.stack).chain(more.iter().map(|place| &place.stack)) {
+        for frames in std::iter::once(&poll.stack).chain(poll.more_places().iter().map(|place| &place.stack)) {
             if frames.is_empty() || self.stacks.contains_key(frames) {
                 continue;
             }
-            self.last += 1;
-            self.stacks.insert(frames.clone(), self.last);
-            lines += &line(Written::Stack { id: self.last, frames })?;
+            self.last_stack += 1;
+            self.stacks.insert(frames.clone(), self.last_stack);
+            lines += &line(Written::Stack { id: self.last_stack, frames })?;
         }
-        let poll = WrittenPoll::of(poll, &|stack| self.stacks.get(stack).copied());
+        let kind = match self.kinds.get(&poll.kind) {
+            Some(kind) => *kind,
+            None => {
+                self.last_kind += 1;
+                self.kinds.insert(poll.kind.clone(), self.last_kind);
+                let stack = self.stacks.get(&poll.stack).copied();
+                lines += &line(Written::Kind(WrittenKind::of(self.last_kind, &poll.kind, stack)))?;
+                self.last_kind
+            }
+        };
+        let poll = WrittenPoll::of(poll, kind, id, &|stack| self.stacks.get(stack).copied());
         lines += &line(written(poll))?;
         Ok(lines)
     }
@@ -164,6 +190,7 @@ enum Written<'a> {
         id: StackId,
         frames: &'a Shared<[Frame]>,
     },
+    Kind(WrittenKind<'a>),
     SlowPoll(WrittenPoll<'a>),
     Stall(WrittenPoll<'a>),
     Interval {
@@ -193,6 +220,10 @@ pub(super) enum Line {
     Update(Update, Option<u64>),
     /// A stack, which later lines refer to.
     Stack,
+    /// Likewise, what slow polls have in common.
+    Kind(Box<ReadKind>),
+    /// A slow poll, and whether it goes on.
+    Poll(Box<ReadPoll>, bool),
     /// Of a later version.
     Other,
 }
@@ -232,8 +263,9 @@ impl<'de> Deserialize<'de> for Line {
                         stacks::define(id, frames)?;
                         Line::Stack
                     }
-                    "slow_poll" => update(Update::SlowPoll(map.next_value()?)),
-                    "stall" => update(Update::Stall(map.next_value()?)),
+                    "kind" => Line::Kind(map.next_value()?),
+                    "slow_poll" => Line::Poll(map.next_value()?, false),
+                    "stall" => Line::Poll(map.next_value()?, true),
                     "interval" => {
                         let ReadInterval { interval, end_ns } = map.next_value()?;
                         Line::Update(Update::Interval(Box::new(interval)), Some(end_ns))

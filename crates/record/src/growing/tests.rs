@@ -1,9 +1,12 @@
+use std::collections::BTreeMap;
 use std::io::Cursor;
 
 use super::*;
 use crate::fixture::{self, MS};
 use crate::message::Message;
-use crate::recording::{Frame, Subject, Target};
+use crate::recording::{
+    Blame, Detail, Frame, Holder, Kind, Place, Precision, Quota, Span, Subject, Syscall, Target, Waiter,
+};
 use crate::saved;
 
 /// A service's run of 2 s: three slow polls of two stacks, four intervals.
@@ -14,8 +17,8 @@ fn run() -> Run {
     run.elapsed_ns = 2_000 * MS;
     let frame = |line| Frame { function: Some("stock".into()), file: Some("src/stock.rs".into()), line: Some(line) };
     for (at, poll) in run.slow_polls.iter_mut().enumerate() {
-        poll.stack = [frame(7), frame(1 + at as u64 % 2)].into_iter().collect();
-        poll.blocking_line = Some("src/stock.rs:7".into());
+        poll.kind_mut().stack = [frame(7), frame(1 + at as u64 % 2)].into_iter().collect();
+        poll.kind_mut().blocking_line = Some("src/stock.rs:7".into());
     }
     let slice = |at: u64| Interval {
         start_ns: at * 500 * MS,
@@ -97,6 +100,48 @@ fn what_was_written_is_read_back() {
     let [read] = &saved.recording.runs[..] else { panic!("one run") };
     assert_eq!(json(read), json(&run));
     assert!(saved.recording.findings.iter().any(|finding| finding.code == "PS001"), "{:?}", saved.recording.findings);
+}
+
+/// Two at a time of each of two kinds: with all that a slow poll can have, and with as little.
+#[test]
+fn what_slow_polls_have_in_common_is_written_once() {
+    let full = fixture::blocked("api", &[200 * MS]).slow_polls.remove(0);
+    let call = Syscall { name: "write".into(), fd: Some(9), path: None, peer: None, bytes: None, text: "write".into() };
+    let kind = Kind { syscall: Some(call.into()), caller: Some("src/a.rs:7".into()), ..(*full.kind).clone() };
+    let place = Place { line: Some("src/b.rs:1".into()), looks: Some(2), ..Place::default() };
+    let detail = Detail {
+        blame: Some(Blame { tasks: 1, wait_ns: 5, ..Blame::default() }),
+        worst_waiter: Some(Box::new(Waiter { task_id: 4, spawned_at: "a".to_owned(), ready_ns: 1, polled_ns: 2 })),
+        span: Some(Box::new(Span { name: "GET /".into(), fields: BTreeMap::new(), trace_id: Some("4bf9".into()) })),
+        end_is: Precision::WithinNs(7),
+        more_places: vec![place],
+        holder: Some(Box::new(Holder { thread: None, task_id: Some(1), line: None, doing: None, sure: false })),
+        quota: Some(Box::new(Quota { quota_ns: 1, period_ns: 2, periods: 3, throttled_periods: 4, throttled_ns: 5 })),
+        ..Detail::default()
+    };
+    let mut run = run();
+    let known =
+        SlowPoll { cpu_ns: 12_345.into(), run_delay_ns: 0.into(), looks: Some(12), share_ns: 190.into(), ..full };
+    let known = SlowPoll { kind: kind.into(), detail: detail.boxed(), ..known };
+    let nobody = Kind { nobody_waited: true, ..Kind::default() };
+    let least = SlowPoll { duration_ns: MS, cpu_ns: 5.into(), ..SlowPoll::of(nobody) };
+    let polls = [(1, &known), (2, &known), (9, &least), (10, &least)];
+    run.slow_polls = polls.iter().map(|(id, poll)| SlowPoll { id: *id, ..(*poll).clone() }).collect();
+    run.slow_polls_total = 4;
+    run.sites = None;
+    let text = whole(&run);
+    let of = |key: &str| text.lines().filter(|line| line.starts_with(&format!("{{\"{key}\":"))).collect::<Vec<_>>();
+    assert_eq!((of("kind").len(), of("slow_poll").len()), (2, 4));
+    assert_eq!(
+        of("slow_poll")[3],
+        r#"{"slow_poll":{"kind":2,"start_ns":0,"duration_ns":1000000,"clocks_ns":[5,null]}}"#
+    );
+    let saved = saved_of(&text).expect("it is whole");
+    assert_eq!(saved.recording.runs[0].slow_polls, run.slow_polls);
+    assert_eq!(json(&saved.recording.runs[0]), json(&run));
+    let unequal = text.replacen("\"blame\":{\"tasks\":0", "\"blame\":{\"tasks\":1", 1);
+    let error = saved_of(&unequal).expect_err("they differ").to_string();
+    assert!(error.contains("who waited is not the same for all slow polls of a kind"), "{error}");
 }
 
 #[test]
@@ -199,6 +244,10 @@ fn what_is_wrong_is_said_with_its_line() {
         (format!("{head}\n{{\"note\":1}}\n"), "line 2: invalid type: integer `1`"),
         (format!("{head}\n{{\"note\":\"a\",\"end\":1}}\n"), "line 2: there is more than `note` in it"),
         (format!("{head}\n{rest_without}"), "refers to a stack that is not there"),
+        (
+            text.replacen("\n{\"kind\":", "\n{\"kin\":", 1),
+            "line 4: it refers to a kind of slow polls that is not there",
+        ),
         (format!("{head}\n{end}\n{end}\n"), "line 3: something comes after the end of the run"),
         (format!("{}\n", head.replace("recording/2", "recording/3")), "its schema is `pollscope.recording/3`"),
         (format!("{{\"recording\":{{}}}}\n{head}\n"), "line 1: missing field `schema`"),

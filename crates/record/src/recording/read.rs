@@ -327,11 +327,11 @@ fn total(run: &Run) -> u128 {
     let intervals =
         run.intervals.iter().flat_map(|interval| [interval.polls.as_ref(), interval.lag.as_ref()]).flatten();
     let polls = run.slow_polls.iter().chain(&run.stalls_open).flat_map(|poll| {
-        let blame = poll.blame.map_or([0; 5], |blame| {
+        let blame = poll.blame().map_or([0; 5], |blame| {
             [blame.tasks, blame.wait_ns, blame.late_tasks, blame.wait_most_ns, blame.lifo_tasks]
         });
-        let parts = [poll.cpu_ns, poll.run_delay_ns, poll.off_cpu_ns].map(|part| part.unwrap_or(0));
-        let waiter = poll.worst_waiter.as_ref().map_or([0; 2], |waiter| [waiter.ready_ns, waiter.polled_ns]);
+        let parts = [poll.cpu_ns.get(), poll.run_delay_ns.get(), poll.off_cpu_ns()].map(|part| part.unwrap_or(0));
+        let waiter = poll.worst_waiter().map_or([0; 2], |waiter| [waiter.ready_ns, waiter.polled_ns]);
         [poll.start_ns, poll.duration_ns].into_iter().chain(blame).chain(parts).chain(waiter)
     });
     let charges = run.ledger.iter().flat_map(|ledger| &ledger.charges);

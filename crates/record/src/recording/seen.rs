@@ -3,7 +3,7 @@
 use pollscope_base as base;
 use pollscope_base::duration::to_ns;
 
-use super::{Blame, Charge, Detail, Frame, Holder, Ledger, Place, Quota, Syscall, Text, Waiter};
+use super::{Blame, Cause, Charge, Detail, Frame, Holder, Kind, Ledger, Place, Quota, SlowPoll, Syscall, Text, Waiter};
 
 impl From<&base::Call> for Syscall {
     fn from(call: &base::Call) -> Syscall {
@@ -31,7 +31,7 @@ impl From<&base::Place> for Place {
             caller: text(&place.caller),
             function: text(&place.function),
             syscall: place.call.as_ref().map(|call| Syscall::from(call).into()),
-            looks: Some(place.looks.into()),
+            looks: Some(place.looks),
             share_ns: Some(to_ns(place.share)),
             stack: place.stack.iter().map(Frame::from).collect(),
         }
@@ -62,19 +62,34 @@ impl From<&base::Holder> for Holder {
     }
 }
 
-/// What only some slow polls have; `None` where there is nothing of it.
-pub fn detail(evidence: &base::Evidence) -> Option<Box<Detail>> {
+/// What was seen of a slow poll, of which the rest is as `start` has it.
+pub fn seen(evidence: &base::Evidence, start: SlowPoll) -> SlowPoll {
     let (first, more) = evidence.places.split_first().unzip();
-    let detail = Detail {
+    let kind = Kind {
+        cause: evidence.cause.map(Cause::from),
+        syscall: evidence.call.as_ref().map(|call| Syscall::from(call).into()),
+        blocking_line: text(&evidence.blocking_line),
         caller: first.and_then(|first| text(&first.caller)),
-        looks: first.map(|first| first.looks.into()),
-        share_ns: first.map(|first| to_ns(first.share)),
-        more_places: more.into_iter().flatten().map(Place::from).collect(),
-        holder: evidence.holder().map(Holder::from),
-        quota: evidence.quota.as_deref().copied().map(Quota::from),
-        ..Detail::default()
+        function: text(&evidence.function),
+        stack: evidence.stack.iter().map(Frame::from).collect(),
+        stack_complete: evidence.stack_complete,
+        ..(*start.kind).clone()
     };
-    (detail != Detail::default()).then(|| Box::new(detail))
+    let detail = Detail {
+        more_places: more.into_iter().flatten().map(Place::from).collect(),
+        holder: evidence.holder().map(Holder::from).map(Box::new),
+        quota: evidence.quota.as_deref().copied().map(Quota::from).map(Box::new),
+        ..start.detail.map(|detail| *detail).unwrap_or_default()
+    };
+    SlowPoll {
+        cpu_ns: evidence.cpu_time.map(to_ns).into(),
+        run_delay_ns: evidence.run_delay.map(to_ns).into(),
+        share_ns: first.map(|first| to_ns(first.share)).into(),
+        looks: first.map(|first| first.looks),
+        kind: kind.into(),
+        detail: detail.boxed(),
+        ..start
+    }
 }
 
 /// All but the one that waited longest, which a recording has beside it.

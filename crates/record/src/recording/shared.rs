@@ -14,7 +14,7 @@ use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::ser::{Serialize, Serializer};
 
 use super::wire::bounded;
-use super::{Frame, Syscall};
+use super::{Frame, Kind, Syscall};
 
 /// A value that is cheap to copy, since the copies share it. It is read like what it holds.
 pub struct Shared<T: ?Sized>(Arc<T>);
@@ -80,6 +80,20 @@ where
 {
     fn default() -> Shared<T> {
         Shared(Arc::default())
+    }
+}
+
+impl<T> Shared<T> {
+    /// Tells values that are held in two places from one that is shared, as long as both live.
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+}
+
+impl<T: Clone> Shared<T> {
+    /// The value, to be changed in this copy alone.
+    pub(crate) fn make_mut(&mut self) -> &mut T {
+        Arc::make_mut(&mut self.0)
     }
 }
 
@@ -176,11 +190,18 @@ pub(crate) fn stack<'de, D: Deserializer<'de>>(from: D) -> Result<Shared<[Frame]
     stack
 }
 
+/// What slow polls have in common, of which a report makes a row.
+pub(crate) fn kind<E: Error>(kind: Kind) -> Result<Shared<Kind>, E> {
+    let size = size_of::<Kind>() + bounded::GROUPED;
+    known(|known| &mut known.kinds, &kind, || Shared::from(kind.clone()), size)
+}
+
 /// What was read of late, each at the place that its hash gives it.
 struct Known {
     texts: Vec<Option<Text>>,
     calls: Vec<Option<Shared<Syscall>>>,
     stacks: Vec<Option<Shared<[Frame]>>>,
+    kinds: Vec<Option<Shared<Kind>>>,
     /// Where frames are read, one stack after the other.
     frames: Vec<Frame>,
 }
@@ -201,8 +222,13 @@ thread_local! {
 pub(crate) fn sharing<T>(length: u64, read: impl FnOnce() -> T) -> T {
     let (most, least) = PLACES;
     let places = usize::try_from(length / TEXT_OF_PLACE).unwrap_or(most).clamp(least, most).next_power_of_two();
-    let known =
-        Known { texts: vec![None; places], calls: vec![None; places], stacks: vec![None; places], frames: Vec::new() };
+    let known = Known {
+        texts: vec![None; places],
+        calls: vec![None; places],
+        stacks: vec![None; places],
+        kinds: vec![None; places],
+        frames: Vec::new(),
+    };
     let before = KNOWN.replace(Some(known));
     let done = read();
     KNOWN.replace(before);

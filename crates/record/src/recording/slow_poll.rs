@@ -1,81 +1,161 @@
 //! One poll that lasted at least the threshold, and what was seen of it.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::{Blame, Cause, Shared, Text, Waiter, wire};
+use super::{Blame, Cause, MaybeU64, Shared, Text, Waiter, wire};
 
-/// One poll that lasted at least the threshold.
+/// One poll that lasted at least the threshold. What it has in common with others of its kind can be read as if it were its own:
+/// a recording may have a million of a dozen kinds.
+///
+/// ```
+/// use pollscope_record::recording::{Kind, SlowPoll};
+/// let kind = Kind { blocking_line: Some("src/stock.rs:7".into()), ..Kind::default() };
+/// let poll = SlowPoll { duration_ns: 120, cpu_ns: 20.into(), run_delay_ns: 1.into(), ..SlowPoll::of(kind) };
+/// assert_eq!(poll.blocking_line.as_deref(), Some("src/stock.rs:7"));
+/// assert_eq!((poll.off_cpu_ns(), poll.looks), (Some(99), None));
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SlowPoll {
     /// From 1, in the order in which they ended.
     pub id: u64,
-    /// Tokio's task id; `None` for the future given to `block_on`, or where it is not known.
-    pub task_id: Option<u64>,
-    /// The task's name, where it has one.
-    pub task_name: Option<Text>,
-    /// `file:line` of the spawn; `None` where it is not known, as from outside.
-    pub spawned_at: Option<Text>,
-    /// The worker's index; `None` for a thread that is not a worker.
-    pub worker: Option<u64>,
+    /// Tokio's task id; unknown for the future given to `block_on`, too.
+    pub task_id: MaybeU64,
     /// Since the run's start.
     pub start_ns: u64,
     /// How long the poll lasted; of one that had not ended, up to then.
     pub duration_ns: u64,
-    /// Time on the CPU; `None` where it is not known.
-    pub cpu_ns: Option<u64>,
-    /// Time ready to run, without a CPU; `None` where it is not known.
-    pub run_delay_ns: Option<u64>,
-    /// The rest of its time, off the CPU; `None` where it is not known.
-    pub off_cpu_ns: Option<u64>,
+    /// Time on the CPU.
+    pub cpu_ns: MaybeU64,
+    /// Time ready to run, without a CPU.
+    pub run_delay_ns: MaybeU64,
+    /// How long it was at the first place; unknown where that is not known by place.
+    pub share_ns: MaybeU64,
+    /// How many looks saw it at the first place; `None` where they were not counted by place.
+    pub looks: Option<u32>,
+    /// What it has in common with others.
+    pub kind: Shared<Kind>,
+    /// What only some have, or some instruments know; `None` where nothing of it is known, and both ends are exact.
+    pub detail: Option<Box<Detail>>,
+}
+
+impl SlowPoll {
+    /// One of that kind of which nothing else is known.
+    pub fn of(kind: Kind) -> SlowPoll {
+        SlowPoll { kind: kind.into(), ..SlowPoll::default() }
+    }
+
+    /// The rest of its time, off the CPU; `None` where its time on the CPU, or ready for one, is not known.
+    pub fn off_cpu_ns(&self) -> Option<u64> {
+        Some(self.duration_ns.saturating_sub(self.cpu_ns.get()?).saturating_sub(self.run_delay_ns.get()?))
+    }
+
+    /// What it has in common with others, which from now on is its own.
+    pub fn kind_mut(&mut self) -> &mut Kind {
+        self.kind.make_mut()
+    }
+
+    /// What only some have, of which nothing was known if it had none.
+    pub fn detail_mut(&mut self) -> &mut Detail {
+        self.detail.get_or_insert_default()
+    }
+
+    /// Who waited for it; `None` where that cannot be seen.
+    pub fn blame(&self) -> Option<Blame> {
+        let nobody = || self.nobody_waited.then(Blame::default);
+        self.detail.as_ref().and_then(|detail| detail.blame).or_else(nobody)
+    }
+
+    /// See [`Detail::worst_waiter`].
+    pub fn worst_waiter(&self) -> Option<&Waiter> {
+        self.detail.as_ref()?.worst_waiter.as_deref()
+    }
+
+    /// The other places that it was seen at, most time first.
+    pub fn more_places(&self) -> &[Place] {
+        self.detail.as_ref().map_or(&[], |detail| &detail.more_places)
+    }
+}
+
+impl Deref for SlowPoll {
+    type Target = Kind;
+
+    fn deref(&self) -> &Kind {
+        &self.kind
+    }
+}
+
+/// What slow polls of one kind have in common: whose they are, where they were, in what call, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kind {
+    /// The task's name, where it has one.
+    pub task_name: Option<Text>,
+    /// `file:line` of the spawn; `None` where it is not known, as from outside.
+    pub spawned_at: Option<Text>,
+    /// The type of the task's future.
+    pub future: Option<Text>,
+    /// Which of the subject's runtimes, from 0; `None` where there is one, or it is not known.
+    pub runtime: Option<u64>,
+    /// The worker's index; `None` for a thread that is not a worker.
+    pub worker: Option<u64>,
     /// Where most of its time went; `None` where it is not known.
     pub cause: Option<Cause>,
-    /// The system call that it was in, at the place where it was most of its time; like the next three.
+    /// The system call that it was in, at the place where it was most of its time; like the next four.
     pub syscall: Option<Shared<Syscall>>,
     /// `file:line` of the innermost frame of the user's code.
     pub blocking_line: Option<Text>,
-    /// That frame's function.
+    /// `file:line` of the outermost frame of the user's code.
+    pub caller: Option<Text>,
+    /// The blocking line's function.
     pub function: Option<Text>,
     /// Innermost first, up to the poll.
     pub stack: Shared<[Frame]>,
     /// Whether the stack was followed to the thread's first frame; `None` when there is none.
     pub stack_complete: Option<bool>,
-    /// Who waited for it; `None` where that cannot be seen.
-    pub blame: Option<Blame>,
-    /// Of the tasks that were ready before it ended and ran after it on the same thread, the one that waited longest for it;
-    /// `None` where there was none, or it cannot be seen. In a box, as a file may hold very many slow polls without one.
-    pub worst_waiter: Option<Box<Waiter>>,
-    /// What only some instruments know; `None` where nothing of it is known, and both ends are exact. In a box for the same reason.
-    pub detail: Option<Box<Detail>>,
+    /// Whether it can be seen who waited, and nobody did, where [`Detail::blame`] does not say otherwise.
+    pub nobody_waited: bool,
 }
 
-/// What only some instruments know of a slow poll.
+/// By what nearly always tells kinds apart.
+impl Hash for Kind {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Kind { spawned_at, worker, cause, syscall, blocking_line, .. } = self;
+        let call = syscall.as_ref().map(|call| &call.text);
+        (spawned_at, worker, cause.as_deref(), call, blocking_line).hash(state);
+    }
+}
+
+/// What only some slow polls have, or some instruments know of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Detail {
-    /// The type of the task's future.
-    pub future: Option<Text>,
+    /// Who waited for it; `None` where nobody did, or that cannot be seen: see [`Kind::nobody_waited`].
+    pub blame: Option<Blame>,
+    /// Of the tasks that were ready before it ended and ran after it on the same thread, the one that waited longest for it;
+    /// `None` where there was none, or it cannot be seen.
+    pub worst_waiter: Option<Box<Waiter>>,
     /// The `tracing` span that it was in.
-    pub span: Option<Span>,
-    /// Which of the subject's runtimes, from 0; `None` where there is one, or it is not known.
-    pub runtime: Option<u64>,
+    pub span: Option<Box<Span>>,
     /// How well the start is known.
     pub start_is: Precision,
     /// How well the end is known.
     pub end_is: Precision,
-    /// `file:line` of the outermost frame of the user's code, of the first place.
-    pub caller: Option<Text>,
-    /// How many looks saw it at the first place; `None` where they were not counted by place.
-    pub looks: Option<u64>,
-    /// How long it was at the first place; `None` where that is not known by place.
-    pub share_ns: Option<u64>,
     /// The other places that it was seen at, most time first.
     pub more_places: Vec<Place>,
     /// Who has what it waited for.
-    pub holder: Option<Holder>,
+    pub holder: Option<Box<Holder>>,
     /// What the CPU quota of its control group did meanwhile; `None` without one, or where it is not known.
-    pub quota: Option<Quota>,
+    pub quota: Option<Box<Quota>>,
+}
+
+impl Detail {
+    /// `None` where nothing of it is known.
+    pub fn boxed(self) -> Option<Box<Detail>> {
+        (self != Detail::default()).then(|| Box::new(self))
+    }
 }
 
 /// Where a slow poll was seen.
@@ -90,7 +170,7 @@ pub struct Place {
     /// The system call that it was in.
     pub syscall: Option<Shared<Syscall>>,
     /// How many looks saw it there.
-    pub looks: Option<u64>,
+    pub looks: Option<u32>,
     /// How long it was there.
     pub share_ns: Option<u64>,
     /// Innermost first, up to the poll.

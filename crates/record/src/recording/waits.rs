@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Text, wire};
 
 /// Who waited while a slow poll held its worker.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blame {
     /// Tasks that had to wait for it and ran after it on the same thread: those that were ready before it ended, and the late
     /// ones.
@@ -20,6 +20,14 @@ pub struct Blame {
     /// Of `tasks`, the one that became ready during the poll and ran right after it, on a multi-thread runtime: no other worker
     /// takes what is in the LIFO slot.
     pub lifo_tasks: u64,
+}
+
+impl Blame {
+    /// Splits off what many slow polls have: that nobody waited.
+    pub fn or_nobody(blame: Option<Blame>) -> (Option<Blame>, bool) {
+        let nobody = blame == Some(Blame::default());
+        (blame.filter(|_| !nobody), nobody)
+    }
 }
 
 /// A task that waited, from its wake to its poll.

@@ -62,7 +62,8 @@
 //! | `known` | all that is known of the run by now, without its lists; the next takes its place |
 //! | `interval` | as in `intervals`; `end_ns` is when it ended |
 //! | `stack` | `id` and `frames`, once in each file, before what refers to it |
-//! | `slow_poll`, `stall` | as in `slow_polls` and `stalls_open`; a slow poll that was a stall has its `id` |
+//! | `kind` | `id`, and what slow polls have in common, once in each file: as in `slow_polls` `task_name`, `spawned_at`, `future`, `runtime`, `worker`, `cause`, `stack_complete`, of `places` the first, without `looks` and `share_ns`, and `blame` where nobody waited |
+//! | `slow_poll`, `stall` | `kind`, and as in `slow_polls` what it has of its own; what is not there is that of the kind, or not known. `clocks_ns` are `cpu_ns` and `run_delay_ns`, `looks` and `share_ns` are of the first place, `more_places` are the others; without an `id` it has the one after that of the `slow_poll` before. A slow poll that was a stall has its `id` |
 //! | `note` | as in `coverage.missing` |
 //! | `end` | `ended`, and `why` it ended early; nothing comes after it |
 //!
@@ -103,7 +104,7 @@ mod v2;
 mod tests;
 
 pub(crate) use dist::apart;
-pub(crate) use v2::{WithoutLists, WrittenPoll};
+pub(crate) use v2::{WithoutLists, WrittenBlame, WrittenPlace};
 
 /// The format's name and version: the value of the key `schema`.
 pub const SCHEMA: &str = "pollscope.recording/2";
@@ -232,11 +233,11 @@ impl<'de> Deserialize<'de> for Run {
 impl<'de> Deserialize<'de> for SlowPoll {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<SlowPoll, D::Error> {
         match VERSION.get() {
-            Version::One => v1::SlowPoll1::deserialize(from).map(SlowPoll::from),
+            Version::One => v1::SlowPoll1::deserialize(from)?.poll(),
             Version::Two => {
                 let poll = v2::SlowPoll2::deserialize(from)?;
                 stacks::next_poll();
-                Ok(poll.into())
+                poll.poll()
             }
         }
     }

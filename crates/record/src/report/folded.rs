@@ -43,17 +43,16 @@ fn frame_text(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::fixture;
+    use crate::recording::Kind;
 
     #[test]
     fn equal_stacks_are_one_line_and_weights_add_up() {
         let mut recording = fixture::recording();
         recording.runs.truncate(1);
         let frame = |function: &str| Frame { function: Some(function.into()), file: None, line: None };
-        let poll = |ns, stack: Vec<Frame>| SlowPoll {
-            duration_ns: ns,
-            spawned_at: Some("a.rs:1".into()),
-            stack: stack.into(),
-            ..SlowPoll::default()
+        let poll = |ns, stack: Vec<Frame>| {
+            let kind = Kind { spawned_at: Some("a.rs:1".into()), stack: stack.into(), ..Kind::default() };
+            SlowPoll { duration_ns: ns, ..SlowPoll::of(kind) }
         };
         recording.runs[0].slow_polls = vec![
             poll(1_500_000, vec![frame("write"), frame("main;x")]),

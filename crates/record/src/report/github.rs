@@ -126,10 +126,12 @@ fn property(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::fixture;
+    use crate::recording::Kind;
     use crate::recording::SlowPoll;
 
     fn at(line: &str, ns: u64) -> SlowPoll {
-        SlowPoll { duration_ns: ns, blocking_line: Some(line.into()), ..SlowPoll::default() }
+        let kind = Kind { blocking_line: Some(line.into()), ..Kind::default() };
+        SlowPoll { duration_ns: ns, ..SlowPoll::of(kind) }
     }
 
     /// The fixture with slow polls at these lines and no gates.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::recording::{Detail, Holder, Place, Precision, SlowPoll};
+use crate::recording::{Holder, Place, Precision, SlowPoll};
 use crate::units::{format_percent, format_seconds, plural};
 
 /// A slow poll in the shape of asyncio's debug mode: `Executing <Task 7 writer, spawned at …> took 0.503 seconds`. What is not
@@ -18,14 +18,14 @@ pub(super) fn still_executing(open: &SlowPoll) -> String {
 
 fn what(slow: &SlowPoll) -> String {
     let detail = slow.detail.as_deref();
-    let task = match (slow.task_id, &slow.spawned_at) {
+    let task = match (slow.task_id.get(), &slow.spawned_at) {
         (Some(id), _) => Cow::from(format!("Task {id}")),
         (None, Some(_)) => Cow::from("block_on future"),
         (None, None) => Cow::from("future"),
     };
     let name = slow.task_name.as_ref().map_or(String::new(), |name| format!(" {name}"));
     let spawned_at = slow.spawned_at.as_ref().map(|at| format!(", spawned at {at}"));
-    let future = detail.and_then(|detail| detail.future.as_ref()).map(|future| format!(", future type {future}"));
+    let future = slow.future.as_ref().map(|future| format!(", future type {future}"));
     let span = detail.and_then(|detail| detail.span.as_ref()).map(|span| format!(", in span {}", span.name));
     let worker = slow.worker.map(|worker| format!(", worker {worker}"));
     let parts: String = [spawned_at, future, span, worker].into_iter().flatten().collect();
@@ -50,36 +50,35 @@ fn seconds(slow: &SlowPoll) -> String {
 
 /// What it is called in a trace or a graph: its task, as well as that is known.
 pub(super) fn task(slow: &SlowPoll) -> String {
-    let future = || slow.detail.as_ref()?.future.as_ref().map(|future| future.to_string());
+    let future = || slow.future.as_ref().map(|future| future.to_string());
     let name = slow.task_name.as_ref().or(slow.spawned_at.as_ref()).map(|name| name.to_string());
-    let id = || slow.task_id.map(|id| format!("Task {id}"));
+    let id = || slow.task_id.get().map(|id| format!("Task {id}"));
     name.or_else(future).or_else(id).unwrap_or_else(|| "slow poll".to_owned())
 }
 
 /// Where its task begins, for stacks: its spawn site, or the type of its future; `None` where neither is known.
 pub(super) fn root(slow: &SlowPoll) -> Option<String> {
-    let future = || Some(format!("future type {}", slow.detail.as_ref()?.future.as_ref()?));
+    let future = || Some(format!("future type {}", slow.future.as_ref()?));
     slow.spawned_at.as_ref().map(|at| format!("spawned at {at}")).or_else(future)
 }
 
 /// Where its time went, a line a place, most time first; none where that is not known by place.
 pub(super) fn places(slow: &SlowPoll) -> Vec<String> {
-    let Some(detail) = slow.detail.as_deref() else { return Vec::new() };
-    if detail.share_ns.is_none() && detail.looks.is_none() && detail.more_places.is_empty() {
+    if slow.share_ns.get().is_none() && slow.looks.is_none() && slow.more_places().is_empty() {
         return Vec::new();
     }
-    let first = first_place(slow, detail);
-    std::iter::once(&first).chain(&detail.more_places).map(|place| place_words(place, slow.duration_ns)).collect()
+    let first = first_place(slow);
+    std::iter::once(&first).chain(slow.more_places()).map(|place| place_words(place, slow.duration_ns)).collect()
 }
 
-fn first_place(slow: &SlowPoll, detail: &Detail) -> Place {
+fn first_place(slow: &SlowPoll) -> Place {
     Place {
         line: slow.blocking_line.clone(),
-        caller: detail.caller.clone(),
+        caller: slow.caller.clone(),
         function: slow.function.clone(),
         syscall: slow.syscall.clone(),
-        looks: detail.looks,
-        share_ns: detail.share_ns,
+        looks: slow.looks,
+        share_ns: slow.share_ns.get(),
         stack: slow.stack.clone(),
     }
 }
@@ -92,13 +91,13 @@ fn place_words(place: &Place, duration_ns: u64) -> String {
     let caller = place.caller.as_ref().filter(|caller| Some(*caller) != place.line.as_ref());
     let caller = caller.map_or(String::new(), |caller| format!(", called at {caller}"));
     let call = place.syscall.as_ref().map_or(String::new(), |call| format!(" in {}", call.text));
-    let looks = place.looks.map_or(String::new(), |looks| format!(" ({})", plural(looks, "look")));
+    let looks = place.looks.map_or(String::new(), |looks| format!(" ({})", plural(looks.into(), "look")));
     format!("{share} at {line}{call}{caller}{looks}")
 }
 
 /// Who has what it waited for: `held by task 12 on thread tokio-runtime-worker at src/stock.rs:96, in `fsync` on fd 9`.
 pub(super) fn holder(slow: &SlowPoll) -> Option<String> {
-    let Holder { thread, task_id, line, doing, sure } = slow.detail.as_ref()?.holder.as_ref()?;
+    let Holder { thread, task_id, line, doing, sure } = slow.detail.as_ref()?.holder.as_deref()?;
     let task = task_id.map(|id| format!(" by task {id}"));
     let on = if task.is_some() { "on" } else { "by" };
     let thread = thread.as_ref().map(|thread| format!(" {on} thread {thread}"));
@@ -111,6 +110,7 @@ pub(super) fn holder(slow: &SlowPoll) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::{Detail, Kind};
 
     fn poll() -> SlowPoll {
         SlowPoll { duration_ns: 503_000_000, ..SlowPoll::default() }
@@ -119,8 +119,8 @@ mod tests {
     #[test]
     fn what_is_not_known_is_left_out() {
         assert_eq!(executing(&poll()), "Executing <future> took 0.503 seconds");
-        let detail = Detail { future: Some("app::handle".into()), ..Detail::default() };
-        let known = SlowPoll { task_id: Some(7), detail: Some(Box::new(detail)), worker: Some(2), ..poll() };
+        let kind = Kind { future: Some("app::handle".into()), worker: Some(2), ..Kind::default() };
+        let known = SlowPoll { task_id: 7.into(), kind: kind.into(), ..poll() };
         assert_eq!(executing(&known), "Executing <Task 7, future type app::handle, worker 2> took 0.503 seconds");
         assert_eq!((task(&known), task(&poll())), ("app::handle".to_owned(), "slow poll".to_owned()));
         assert_eq!(root(&poll()), None);
@@ -136,7 +136,7 @@ mod tests {
     #[test]
     fn a_holder_is_named_as_far_as_it_is_known() {
         let holder_of = |of: Holder| {
-            let detail = Detail { holder: Some(of), ..Detail::default() };
+            let detail = Detail { holder: Some(of.into()), ..Detail::default() };
             holder(&SlowPoll { detail: Some(Box::new(detail)), ..poll() })
         };
         let nobody = Holder { thread: None, task_id: None, line: Some("a.rs:1".into()), doing: None, sure: false };

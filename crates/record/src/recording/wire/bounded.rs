@@ -12,7 +12,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 
 use crate::message::Message;
 use crate::recording::{
-    Charge, Detail, Dist, Finding, Frame, Gate, InputEvent, Interval, Place, Run, RuntimeInfo, Site, SlowPoll, Waiter,
+    Charge, Detail, Dist, Finding, Frame, Gate, Holder, InputEvent, Interval, Place, Quota, Run, RuntimeInfo, Site,
+    SlowPoll, Span, Waiter,
 };
 
 thread_local! {
@@ -55,8 +56,8 @@ fn allocated(size: usize) -> usize {
     if size == 0 { 0 } else { (size + 8).next_multiple_of(16).max(32) }
 }
 
-/// What a report takes to group a slow poll, at most: a row of its own.
-const GROUPED: usize = 256;
+/// What a report takes for each kind of slow polls, at most: a row of its own.
+pub(crate) const GROUPED: usize = 256;
 
 /// What an element of a list takes beside its size, and beside what the lists, histograms and shared texts in it took when they
 /// were read.
@@ -101,17 +102,18 @@ impl Element for Frame {
 }
 
 impl Element for SlowPoll {
-    /// With what a report takes to group them, at most: each a row of its own.
     fn besides(&self) -> usize {
-        let waiter = self.worst_waiter.as_deref();
-        let waiter = waiter.map_or(0, |waiter| allocated(size_of::<Waiter>()) + texts([&waiter.spawned_at]));
-        let detail = self.detail.as_deref();
-        let detail = detail.map_or(0, |detail| {
-            let fields = detail.span.iter().flat_map(|span| &span.fields);
-            let fields = fields.map(|(key, value)| texts([key, value]) + 2 * size_of::<(String, String)>());
-            allocated(size_of::<Detail>()) + fields.sum::<usize>()
-        });
-        waiter + detail + GROUPED
+        let Some(detail) = self.detail.as_deref() else { return 0 };
+        let Detail { worst_waiter, span, holder, quota, .. } = detail;
+        let boxed = [
+            worst_waiter.as_ref().map(|waiter| allocated(size_of::<Waiter>()) + texts([&waiter.spawned_at])),
+            span.as_ref().map(|_| allocated(size_of::<Span>())),
+            holder.as_ref().map(|_| allocated(size_of::<Holder>())),
+            quota.as_ref().map(|_| allocated(size_of::<Quota>())),
+        ];
+        let fields = span.iter().flat_map(|span| &span.fields);
+        let fields = fields.map(|(key, value)| texts([key, value]) + 2 * size_of::<(String, String)>());
+        allocated(size_of::<Detail>()) + boxed.into_iter().flatten().sum::<usize>() + fields.sum::<usize>()
     }
 }
 

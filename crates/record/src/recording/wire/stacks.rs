@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::bounded;
-use crate::recording::{Frame, Place, Run, Shared, SlowPoll, Syscall, Text, shared};
+use crate::recording::{Frame, Kind, Place, Run, Shared, SlowPoll, Syscall, Text, shared};
 
 /// The number of a stack within its run.
 pub(crate) type StackId = u64;
@@ -76,7 +76,7 @@ impl Unsettled {
             let polls = if list == List::Ended { &mut run.slow_polls } else { &mut run.stalls_open };
             let Some(poll) = polls.get_mut(poll) else { continue };
             match place.checked_sub(1) {
-                None => poll.stack = stack.clone(),
+                None => poll.kind_mut().stack = stack.clone(),
                 Some(more) => {
                     let places = poll.detail.as_mut().map(|detail| &mut detail.more_places);
                     if let Some(place) = places.and_then(|places| places.get_mut(more)) {
@@ -162,7 +162,7 @@ struct ReadPlace {
     function: Option<Text>,
     #[serde(deserialize_with = "bounded::present")]
     syscall: Option<Shared<Syscall>>,
-    looks: Option<u64>,
+    looks: Option<u32>,
     share_ns: Option<u64>,
     #[serde(deserialize_with = "bounded::present")]
     stack: Option<StackId>,
@@ -182,7 +182,7 @@ impl<'de> Deserialize<'de> for Place {
             known
         });
         if stack.is_none() && read.stack.is_some() {
-            bounded::take(2 * size_of::<Late>())?;
+            bounded::take(2 * size_of::<Late>() + size_of::<Kind>() + bounded::GROUPED)?;
         }
         Ok(Place {
             line: read.line,
@@ -196,6 +196,6 @@ impl<'de> Deserialize<'de> for Place {
     }
 }
 
-pub(super) fn places<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Place>, D::Error> {
+pub(crate) fn places<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Place>, D::Error> {
     bounded::list::<_, _, MOST_PLACES>(from)
 }

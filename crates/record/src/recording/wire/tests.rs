@@ -18,8 +18,32 @@ fn dist(values: &[u64]) -> Dist {
     dist
 }
 
+fn blocked_kind() -> Kind {
+    let call = Syscall {
+        name: "write".into(),
+        fd: Some(9),
+        path: Some("/var/log/merged".into()),
+        peer: None,
+        bytes: Some(64),
+        text: "write(fd 9 \"/var/log/merged\", 64 bytes)".into(),
+    };
+    let frame = Frame { function: Some("sink::write".into()), file: Some("src/sink.rs".into()), line: Some(41) };
+    Kind {
+        spawned_at: Some("src/main.rs:29".into()),
+        worker: Some(0),
+        cause: Some("blocking-call".into()),
+        syscall: Some(call.into()),
+        blocking_line: Some("src/sink.rs:41".into()),
+        function: Some("sink::write".into()),
+        stack: vec![frame].into(),
+        stack_complete: Some(true),
+        ..Kind::default()
+    }
+}
+
 /// A run of which as much as possible is unknown.
 fn bare_run() -> Run {
+    let blame = Blame { tasks: 5, wait_ns: 7, late_tasks: 1, wait_most_ns: 8, lifo_tasks: 0 };
     Run {
         group: "naive".into(),
         subject: fixture::scenario_run("naive"),
@@ -74,36 +98,13 @@ fn bare_run() -> Run {
         pool: None,
         slow_polls: vec![SlowPoll {
             id: 1,
-            task_id: Some(7),
-            task_name: None,
-            spawned_at: Some("src/main.rs:29".into()),
-            worker: Some(0),
+            task_id: 7.into(),
             start_ns: 500_000_000,
             duration_ns: 503_123_456,
-            cpu_ns: Some(1),
-            run_delay_ns: Some(2),
-            off_cpu_ns: Some(503_123_453),
-            cause: Some("blocking-call".into()),
-            syscall: Some(Shared::from(Syscall {
-                name: "write".into(),
-                fd: Some(9),
-                path: Some("/var/log/merged".into()),
-                peer: None,
-                bytes: Some(64),
-                text: "write(fd 9 \"/var/log/merged\", 64 bytes)".into(),
-            })),
-            blocking_line: Some("src/sink.rs:41".into()),
-            function: Some("sink::write".into()),
-            stack: vec![Frame {
-                function: Some("sink::write".into()),
-                file: Some("src/sink.rs".into()),
-                line: Some(41),
-            }]
-            .into(),
-            stack_complete: Some(true),
-            blame: Some(Blame { tasks: 5, wait_ns: 7, late_tasks: 1, wait_most_ns: 8, lifo_tasks: 0 }),
-            worst_waiter: None,
-            detail: None,
+            cpu_ns: 1.into(),
+            run_delay_ns: 2.into(),
+            detail: Detail { blame: Some(blame), ..Detail::default() }.boxed(),
+            ..SlowPoll::of(blocked_kind())
         }],
         sites: Some(vec![Site {
             spawned_at: "src/main.rs:29".into(),
@@ -196,10 +197,10 @@ fn full() -> Recording {
     run.throughput_bytes_per_s = Some(2600);
     (run.cpu_user_ns, run.cpu_system_ns) = (Some(11), Some(12));
     (run.context_switches_voluntary, run.context_switches_involuntary) = (Some(13), Some(14));
-    run.slow_polls[0].task_name = Some("writer".into());
+    run.slow_polls[0].kind_mut().task_name = Some("writer".into());
     let waiter =
         Waiter { task_id: 9, spawned_at: "src/main.rs:31".into(), ready_ns: 600_000_000, polled_ns: 1_003_200_000 };
-    run.slow_polls[0].worst_waiter = Some(Box::new(waiter));
+    run.slow_polls[0].detail_mut().worst_waiter = Some(Box::new(waiter));
     fixture::sites(run)[0].task_name = Some("writer".into());
     run.intervals = vec![Interval {
         start_ns: 0,
@@ -347,7 +348,8 @@ fn what_is_unknown_is_null() {
     recording.gates[0].value = Some(f64::NAN);
     recording.findings[0].at = None;
     let poll = &mut recording.runs[0].slow_polls[0];
-    (poll.task_id, poll.worker) = (None, None);
+    poll.task_id = None.into();
+    poll.kind_mut().worker = None;
     let json = value(&recording);
     let run = "ended_why merge schedule_latency lag lag_raw response_time unanswered write_latency busy_stretches \
                throughput_bytes_per_s cpu_user_ns cpu_system_ns context_switches_voluntary context_switches_involuntary \
@@ -490,11 +492,11 @@ fn a_quota_is_written_where_it_is_known_and_read_again() {
     let mut recording = full();
     assert!(value(&recording).pointer("/runs/0/slow_polls/0/quota").is_none());
     let quota = Quota { quota_ns: 20, period_ns: 100, periods: 5, throttled_periods: 4, throttled_ns: 410 };
-    recording.runs[0].slow_polls[0].detail = Some(Box::new(Detail { quota: Some(quota), ..Detail::default() }));
+    recording.runs[0].slow_polls[0].detail_mut().quota = Some(Box::new(quota));
     let json = value(&recording);
     let expected = r#"{"quota_ns":20,"period_ns":100,"periods":5,"throttled_periods":4,"throttled_ns":410}"#;
     let expected: Value = serde_json::from_str(expected).unwrap();
     assert_eq!(json["runs"][0]["slow_polls"][0]["quota"], expected);
     let read = super::from_json(json.to_string().as_bytes()).unwrap();
-    assert_eq!(read.runs[0].slow_polls[0].detail.as_ref().and_then(|detail| detail.quota), Some(quota));
+    assert_eq!(read.runs[0].slow_polls[0].detail.as_ref().and_then(|detail| detail.quota.as_deref()), Some(&quota));
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::Error;
 
 use super::bounded;
 use crate::message::Message;
 use crate::recording::shared;
 use crate::recording::{
-    Blame, Cause, Completeness, Coverage, Dist, Ended, Frame, InputEvents, Interval, Ledger, Lines, Merge, Run,
-    RuntimeInfo, ScenarioRun, Shared, Site, SlowPoll, Subject, Syscall, Text, Waiter,
+    Blame, Cause, Completeness, Coverage, Detail, Dist, Ended, Frame, InputEvents, Interval, Kind, Ledger, Lines,
+    Merge, Run, RuntimeInfo, ScenarioRun, Shared, Site, SlowPoll, Subject, Syscall, Text, Waiter,
 };
 
 /// A run of a mode.
@@ -119,7 +120,6 @@ pub(super) struct SlowPoll1 {
     #[serde(deserialize_with = "bounded::present")]
     cpu_ns: Option<u64>,
     run_delay_ns: Option<u64>,
-    off_cpu_ns: Option<u64>,
     #[serde(deserialize_with = "bounded::present")]
     cause: Option<Cause>,
     #[serde(deserialize_with = "bounded::present")]
@@ -136,28 +136,33 @@ pub(super) struct SlowPoll1 {
     worst_waiter: Option<Box<Waiter>>,
 }
 
-impl From<SlowPoll1> for SlowPoll {
-    fn from(poll: SlowPoll1) -> SlowPoll {
-        SlowPoll {
-            id: poll.id,
-            task_id: poll.task_id,
-            task_name: poll.task_name,
-            spawned_at: Some(poll.spawned_at),
-            worker: poll.worker,
-            start_ns: poll.start_ns,
-            duration_ns: poll.duration_ns,
-            cpu_ns: poll.cpu_ns,
-            run_delay_ns: poll.run_delay_ns,
-            off_cpu_ns: poll.off_cpu_ns,
-            cause: poll.cause,
-            syscall: poll.syscall,
-            blocking_line: poll.blocking_line,
-            function: poll.function,
-            stack: poll.stack,
-            stack_complete: poll.stack_complete,
-            blame: poll.blame,
-            worst_waiter: poll.worst_waiter,
-            detail: None,
-        }
+impl SlowPoll1 {
+    pub(super) fn poll<E: Error>(self) -> Result<SlowPoll, E> {
+        let (blame, nobody_waited) = Blame::or_nobody(self.blame);
+        let kind = Kind {
+            nobody_waited,
+            task_name: self.task_name,
+            spawned_at: Some(self.spawned_at),
+            worker: self.worker,
+            cause: self.cause,
+            syscall: self.syscall,
+            blocking_line: self.blocking_line,
+            function: self.function,
+            stack: self.stack,
+            stack_complete: self.stack_complete,
+            ..Kind::default()
+        };
+        let detail = Detail { blame, worst_waiter: self.worst_waiter, ..Detail::default() };
+        Ok(SlowPoll {
+            id: self.id,
+            task_id: self.task_id.into(),
+            start_ns: self.start_ns,
+            duration_ns: self.duration_ns,
+            cpu_ns: self.cpu_ns.into(),
+            run_delay_ns: self.run_delay_ns.into(),
+            kind: shared::kind(kind)?,
+            detail: detail.boxed(),
+            ..SlowPoll::default()
+        })
     }
 }

@@ -10,8 +10,9 @@ use super::bounded;
 use super::stacks::{self, StackId};
 use crate::message::Message;
 use crate::recording::{
-    Blame, BusyShare, Cause, Completeness, Coverage, Detail, Dist, Ended, Frame, Holder, InputEvents, Interval, Ledger,
-    Lines, Merge, Place, Pool, Precision, Quota, Run, Shared, Site, SlowPoll, Span, Subject, Syscall, Text, Waiter,
+    Blame, BusyShare, Cause, Completeness, Coverage, Detail, Dist, Ended, Frame, Holder, InputEvents, Interval, Kind,
+    Ledger, Lines, MaybeU64, Merge, Place, Pool, Precision, Quota, Run, Shared, Site, SlowPoll, Span, Subject, Syscall,
+    Text, Waiter, shared,
 };
 
 /// A run.
@@ -141,7 +142,7 @@ pub(super) struct SlowPoll2 {
     #[serde(deserialize_with = "bounded::present")]
     spawned_at: Option<Text>,
     future: Option<Text>,
-    span: Option<Span>,
+    span: Option<Box<Span>>,
     runtime: Option<u64>,
     #[serde(deserialize_with = "bounded::present")]
     worker: Option<u64>,
@@ -152,13 +153,12 @@ pub(super) struct SlowPoll2 {
     #[serde(deserialize_with = "bounded::present")]
     cpu_ns: Option<u64>,
     run_delay_ns: Option<u64>,
-    off_cpu_ns: Option<u64>,
     #[serde(deserialize_with = "bounded::present")]
     cause: Option<Cause>,
     #[serde(deserialize_with = "stacks::places")]
     places: Vec<Place>,
-    holder: Option<Holder>,
-    quota: Option<Quota>,
+    holder: Option<Box<Holder>>,
+    quota: Option<Box<Quota>>,
     #[serde(deserialize_with = "bounded::present")]
     stack_complete: Option<bool>,
     #[serde(deserialize_with = "bounded::present")]
@@ -166,44 +166,48 @@ pub(super) struct SlowPoll2 {
     worst_waiter: Option<Box<Waiter>>,
 }
 
-impl From<SlowPoll2> for SlowPoll {
-    fn from(poll: SlowPoll2) -> SlowPoll {
-        let mut places = poll.places.into_iter();
+impl SlowPoll2 {
+    pub(super) fn poll<E: Error>(self) -> Result<SlowPoll, E> {
+        let mut places = self.places.into_iter();
         let first = places.next().unwrap_or_default();
-        let detail = Detail {
-            future: poll.future,
-            span: poll.span,
-            runtime: poll.runtime,
-            start_is: poll.start_is,
-            end_is: poll.end_is,
-            caller: first.caller,
-            looks: first.looks,
-            share_ns: first.share_ns,
-            more_places: places.collect(),
-            holder: poll.holder,
-            quota: poll.quota,
-        };
-        SlowPoll {
-            id: poll.id,
-            task_id: poll.task_id,
-            task_name: poll.task_name,
-            spawned_at: poll.spawned_at,
-            worker: poll.worker,
-            start_ns: poll.start_ns,
-            duration_ns: poll.duration_ns,
-            cpu_ns: poll.cpu_ns,
-            run_delay_ns: poll.run_delay_ns,
-            off_cpu_ns: poll.off_cpu_ns,
-            cause: poll.cause,
+        let (blame, nobody_waited) = Blame::or_nobody(self.blame);
+        let kind = Kind {
+            task_name: self.task_name,
+            spawned_at: self.spawned_at,
+            future: self.future,
+            runtime: self.runtime,
+            worker: self.worker,
+            cause: self.cause,
             syscall: first.syscall,
             blocking_line: first.line,
+            caller: first.caller,
             function: first.function,
             stack: first.stack,
-            stack_complete: poll.stack_complete,
-            blame: poll.blame,
-            worst_waiter: poll.worst_waiter,
-            detail: (detail != Detail::default()).then(|| Box::new(detail)),
-        }
+            stack_complete: self.stack_complete,
+            nobody_waited,
+        };
+        let detail = Detail {
+            blame,
+            worst_waiter: self.worst_waiter,
+            span: self.span,
+            start_is: self.start_is,
+            end_is: self.end_is,
+            more_places: places.collect(),
+            holder: self.holder,
+            quota: self.quota,
+        };
+        Ok(SlowPoll {
+            id: self.id,
+            task_id: self.task_id.into(),
+            start_ns: self.start_ns,
+            duration_ns: self.duration_ns,
+            cpu_ns: self.cpu_ns.into(),
+            run_delay_ns: self.run_delay_ns.into(),
+            share_ns: first.share_ns.into(),
+            looks: first.looks,
+            kind: shared::kind(kind)?,
+            detail: detail.boxed(),
+        })
     }
 }
 
@@ -293,8 +297,7 @@ impl<'a> Ids<'a> {
     fn of(polls: impl Iterator<Item = &'a SlowPoll>) -> Ids<'a> {
         let mut ids = Ids { of: HashMap::new(), stacks: BTreeMap::new() };
         for poll in polls {
-            let more = poll.detail.iter().flat_map(|detail| &detail.more_places);
-            for stack in std::iter::once(&poll.stack).chain(more.map(|place| &place.stack)) {
+            for stack in std::iter::once(&poll.stack).chain(poll.more_places().iter().map(|place| &place.stack)) {
                 ids.add(stack);
             }
         }
@@ -311,12 +314,12 @@ impl<'a> Ids<'a> {
 }
 
 #[derive(Serialize)]
-pub(crate) struct WrittenPoll<'a> {
+struct WrittenPoll<'a> {
     id: u64,
-    task_id: Option<u64>,
+    task_id: MaybeU64,
     task_name: &'a Option<Text>,
     spawned_at: &'a Option<Text>,
-    future: Option<&'a Text>,
+    future: &'a Option<Text>,
     span: Option<&'a Span>,
     runtime: Option<u64>,
     worker: Option<u64>,
@@ -324,8 +327,8 @@ pub(crate) struct WrittenPoll<'a> {
     duration_ns: u64,
     start_is: Precision,
     end_is: Precision,
-    cpu_ns: Option<u64>,
-    run_delay_ns: Option<u64>,
+    cpu_ns: MaybeU64,
+    run_delay_ns: MaybeU64,
     off_cpu_ns: Option<u64>,
     cause: &'a Option<Cause>,
     places: Vec<WrittenPlace<'a>>,
@@ -335,33 +338,31 @@ pub(crate) struct WrittenPoll<'a> {
     quota: Option<Quota>,
     stack_complete: Option<bool>,
     blame: Option<WrittenBlame>,
-    worst_waiter: &'a Option<Box<Waiter>>,
+    worst_waiter: Option<&'a Waiter>,
 }
 
 impl<'a> WrittenPoll<'a> {
     /// With the number that each stack has.
-    pub(crate) fn of(poll: &'a SlowPoll, id: &dyn Fn(&[Frame]) -> Option<StackId>) -> WrittenPoll<'a> {
+    fn of(poll: &'a SlowPoll, id: &dyn Fn(&[Frame]) -> Option<StackId>) -> WrittenPoll<'a> {
         let detail = poll.detail.as_deref();
-        let known = |of: fn(&Detail) -> Option<u64>| detail.and_then(of);
         let first = WrittenPlace {
             line: poll.blocking_line.as_ref(),
-            caller: detail.and_then(|detail| detail.caller.as_ref()),
+            caller: poll.caller.as_ref(),
             function: poll.function.as_ref(),
             syscall: poll.syscall.as_ref(),
-            looks: known(|detail| detail.looks),
-            share_ns: known(|detail| detail.share_ns),
+            looks: poll.looks,
+            share_ns: poll.share_ns.get(),
             stack: id(&poll.stack),
         };
-        let more = detail.iter().flat_map(|detail| &detail.more_places);
         let places = std::iter::once(first).filter(WrittenPlace::says_something);
         WrittenPoll {
             id: poll.id,
             task_id: poll.task_id,
             task_name: &poll.task_name,
             spawned_at: &poll.spawned_at,
-            future: detail.and_then(|detail| detail.future.as_ref()),
-            span: detail.and_then(|detail| detail.span.as_ref()),
-            runtime: known(|detail| detail.runtime),
+            future: &poll.future,
+            span: detail.and_then(|detail| detail.span.as_deref()),
+            runtime: poll.runtime,
             worker: poll.worker,
             start_ns: poll.start_ns,
             duration_ns: poll.duration_ns,
@@ -369,31 +370,31 @@ impl<'a> WrittenPoll<'a> {
             end_is: detail.map_or(Precision::Exact, |detail| detail.end_is),
             cpu_ns: poll.cpu_ns,
             run_delay_ns: poll.run_delay_ns,
-            off_cpu_ns: poll.off_cpu_ns,
+            off_cpu_ns: poll.off_cpu_ns(),
             cause: &poll.cause,
-            places: places.chain(more.map(|place| WrittenPlace::of(place, id))).collect(),
-            holder: detail.and_then(|detail| detail.holder.as_ref()),
-            quota: detail.and_then(|detail| detail.quota),
+            places: places.chain(poll.more_places().iter().map(|place| WrittenPlace::of(place, id))).collect(),
+            holder: detail.and_then(|detail| detail.holder.as_deref()),
+            quota: detail.and_then(|detail| detail.quota.as_deref().copied()),
             stack_complete: poll.stack_complete,
-            blame: poll.blame.map(WrittenBlame::from),
-            worst_waiter: &poll.worst_waiter,
+            blame: poll.blame().map(WrittenBlame::from),
+            worst_waiter: poll.worst_waiter(),
         }
     }
 }
 
 #[derive(Serialize)]
-struct WrittenPlace<'a> {
-    line: Option<&'a Text>,
-    caller: Option<&'a Text>,
-    function: Option<&'a Text>,
-    syscall: Option<&'a Shared<Syscall>>,
-    looks: Option<u64>,
-    share_ns: Option<u64>,
-    stack: Option<StackId>,
+pub(crate) struct WrittenPlace<'a> {
+    pub(crate) line: Option<&'a Text>,
+    pub(crate) caller: Option<&'a Text>,
+    pub(crate) function: Option<&'a Text>,
+    pub(crate) syscall: Option<&'a Shared<Syscall>>,
+    pub(crate) looks: Option<u32>,
+    pub(crate) share_ns: Option<u64>,
+    pub(crate) stack: Option<StackId>,
 }
 
 impl<'a> WrittenPlace<'a> {
-    fn of(place: &'a Place, id: &dyn Fn(&[Frame]) -> Option<StackId>) -> WrittenPlace<'a> {
+    pub(crate) fn of(place: &'a Place, id: &dyn Fn(&[Frame]) -> Option<StackId>) -> WrittenPlace<'a> {
         WrittenPlace {
             line: place.line.as_ref(),
             caller: place.caller.as_ref(),
@@ -406,7 +407,7 @@ impl<'a> WrittenPlace<'a> {
     }
 
     /// A poll whose stack nobody saw was seen at no place.
-    fn says_something(&self) -> bool {
+    pub(crate) fn says_something(&self) -> bool {
         self.line.is_some()
             || self.function.is_some()
             || self.syscall.is_some()
@@ -417,7 +418,7 @@ impl<'a> WrittenPlace<'a> {
 
 /// Each task waits for one poll once: waits of several polls are added up, their tasks are not.
 #[derive(Serialize)]
-struct WrittenBlame {
+pub(crate) struct WrittenBlame {
     tasks: u64,
     waits: u64,
     wait_ns: u64,
@@ -437,20 +438,17 @@ impl From<Blame> for WrittenBlame {
 mod tests {
     use crate::fixture;
     use crate::recording::wire::{from_json, to_json};
-    use crate::recording::{Detail, Place};
+    use crate::recording::{Detail, Kind, Place};
 
     /// A place of which no line is known is one all the same, and those after it stay after it.
     #[test]
     fn a_place_that_is_known_by_its_looks_alone_comes_back() {
         let mut recording = fixture::recording();
         let poll = &mut recording.runs[0].slow_polls[0];
-        poll.blocking_line = None;
-        poll.function = None;
-        poll.syscall = None;
-        poll.stack = Default::default();
+        poll.kind = Kind::default().into();
         let more = Place { line: Some("src/a.rs:1".into()), looks: Some(1), ..Place::default() };
-        let detail = Detail { looks: Some(2), share_ns: Some(7), more_places: vec![more], ..Detail::default() };
-        poll.detail = Some(Box::new(detail));
+        (poll.looks, poll.share_ns) = (Some(2), 7.into());
+        poll.detail = Detail { more_places: vec![more], ..Detail::default() }.boxed();
         let read = from_json(to_json(&recording).expect("JSON").as_bytes()).expect("it is whole");
         assert_eq!(read.runs[0].slow_polls[0], recording.runs[0].slow_polls[0]);
     }

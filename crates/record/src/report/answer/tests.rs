@@ -22,7 +22,7 @@ fn style(width: usize) -> Style {
 fn recordings() -> Vec<Recording> {
     let mut many = blocked("naive", &[120 * MS; 40]);
     for (nth, poll) in many.slow_polls.iter_mut().enumerate() {
-        poll.blocking_line =
+        poll.kind_mut().blocking_line =
             Some(format!("src/a/rather/long/path/to/handlers/of/requests_{nth}.rs:{nth}").as_str().into());
     }
     let mut failing = recording();
@@ -80,7 +80,7 @@ fn the_first_line_says_what_where_and_how_long() {
 fn code_stands_below_the_place_and_the_looks_behind_it_or_below() {
     let mut recording = recording();
     for poll in &mut recording.runs[0].slow_polls {
-        poll.blocking_line = Some("src/sink.rs:41".into());
+        poll.kind_mut().blocking_line = Some("src/sink.rs:41".into());
     }
     let mut answer = answer(&recording);
     answer.seen = Some(Seen { looks: Some((3, 4)), caller: None });

@@ -220,7 +220,7 @@ impl<'a> Node<'a> {
 impl<'a> Kind<'a> {
     /// Whose stack it is; `None` where neither the spawn site nor the type of the future is known.
     fn root(poll: &'a SlowPoll) -> Option<Kind<'a>> {
-        let future = || poll.detail.as_ref()?.future.as_deref().map(Kind::Future);
+        let future = || poll.future.as_deref().map(Kind::Future);
         poll.spawned_at.as_deref().map(Kind::Spawned).or_else(future)
     }
 

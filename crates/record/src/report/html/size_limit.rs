@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::Deref;
 
 use super::longest::longest;
-use crate::recording::{Dist, Frame, Interval, Recording, Run, SlowPoll};
+use crate::recording::{Dist, Frame, Interval, Kind, Recording, Run, Shared, SlowPoll};
 use crate::units::plural;
 
 /// Bytes of JSON a run up to which all slow polls are in a page as they are.
@@ -69,7 +69,7 @@ pub(super) fn fit(recording: &Recording) -> LeftOut {
                 Part::Whole => slow_polls.push(poll.clone()),
                 Part::WithoutStack => {
                     stacks += 1;
-                    slow_polls.push(SlowPoll { stack: Vec::new().into(), stack_complete: None, ..poll.clone() });
+                    slow_polls.push(without_stack(poll));
                 }
                 Part::Nothing => {}
             }
@@ -89,6 +89,11 @@ pub(super) fn fit(recording: &Recording) -> LeftOut {
     }
     left_out.recording = Some(Recording { runs, ..parts(recording) });
     left_out
+}
+
+fn without_stack(poll: &SlowPoll) -> SlowPoll {
+    let kind = Kind { stack: Shared::default(), stack_complete: None, ..(*poll.kind).clone() };
+    SlowPoll { kind: kind.into(), ..poll.clone() }
 }
 
 /// A recording but for its slow polls and intervals, for what needs only their totals: it takes no time, however many there are.

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::drawn::MARK as DRAWN;
 use super::*;
 use crate::fixture;
-use crate::recording::{Frame, Interval, Ledger, Run, SlowPoll, Syscall, Text, wire};
+use crate::recording::{Frame, Interval, Kind, Ledger, Run, SlowPoll, Syscall, Text, wire};
 use crate::saved::read;
 
 /// A page without its data, its style and its script.
@@ -63,12 +63,12 @@ fn rich() -> Recording {
                 file: Some("src/sink.rs".into()),
                 line: Some(41),
             };
-            poll.stack = vec![frame("write"), frame("app::sink::write_line"), frame("app::main")].into();
-            poll.blocking_line = Some("src/sink.rs:41".into());
-            poll.cause = Some("blocking-call".into());
+            poll.kind_mut().stack = vec![frame("write"), frame("app::sink::write_line"), frame("app::main")].into();
+            poll.kind_mut().blocking_line = Some("src/sink.rs:41".into());
+            poll.kind_mut().cause = Some("blocking-call".into());
             let text = "write(fd 9 \"/var/log/merged\", 64 bytes)".into();
             let call = Syscall { name: "write".into(), fd: Some(9), path: None, peer: None, bytes: Some(64), text };
-            poll.syscall = Some(call.into());
+            poll.kind_mut().syscall = Some(call.into());
         }
     }
     recording
@@ -165,14 +165,14 @@ fn hostile(length: usize) -> Recording {
         }
         for poll in &mut run.slow_polls {
             let evil = Text::from(evil.as_str());
-            poll.task_name = Some(evil.clone());
-            poll.spawned_at = Some(evil.clone());
-            poll.cause = Some(evil.clone().into());
-            poll.blocking_line = Some(evil.clone());
-            poll.stack =
+            poll.kind_mut().task_name = Some(evil.clone());
+            poll.kind_mut().spawned_at = Some(evil.clone());
+            poll.kind_mut().cause = Some(evil.clone().into());
+            poll.kind_mut().blocking_line = Some(evil.clone());
+            poll.kind_mut().stack =
                 vec![Frame { function: Some(evil.clone()), file: Some(evil.clone()), line: Some(1) }; 3].into();
             let call = Syscall { name: evil.clone(), fd: Some(9), path: None, peer: None, bytes: None, text: evil };
-            poll.syscall = Some(call.into());
+            poll.kind_mut().syscall = Some(call.into());
         }
     }
     recording.findings = crate::findings::findings(&recording.runs);
@@ -257,12 +257,10 @@ fn many(poll: &SlowPoll, count: u64, stacks: u64) -> Vec<SlowPoll> {
     let stack = |i: u64| {
         (0..8).map(|depth| frame(depth + i % stacks)).chain(poll.stack.iter().cloned()).collect::<Vec<_>>().into()
     };
-    let one = |i| SlowPoll {
-        id: i + 1,
-        start_ns: i * 20_000,
-        duration_ns: 100_000_000 + i * 1_000,
-        stack: stack(i),
-        ..poll.clone()
+    let one = |i| {
+        let kind = Kind { stack: stack(i), ..(*poll.kind).clone() };
+        let (start_ns, duration_ns) = (i * 20_000, 100_000_000 + i * 1_000);
+        SlowPoll { id: i + 1, start_ns, duration_ns, kind: kind.into(), ..poll.clone() }
     };
     (0..count).map(one).collect()
 }

@@ -52,7 +52,7 @@ fn every_row_of_a_table_has_as_many_cells_as_its_head() {
     for run in &mut recording.runs {
         run.group = format!("a|b`{}", run.group);
         for poll in &mut run.slow_polls {
-            poll.blocking_line = Some("x|y\n|.rs:1".into());
+            poll.kind_mut().blocking_line = Some("x|y\n|.rs:1".into());
         }
     }
     let page = render(&recording);

@@ -12,7 +12,7 @@ fn plain(width: usize) -> Style {
 fn with_places() -> Recording {
     let mut recording = fixture::recording();
     for poll in &mut recording.runs[0].slow_polls {
-        poll.blocking_line = Some("src/pipeline/sink.rs:41".into());
+        poll.kind_mut().blocking_line = Some("src/pipeline/sink.rs:41".into());
     }
     let charge = Charge {
         waiter: "src/b.rs:2".into(),
@@ -113,8 +113,8 @@ fn hostile() -> Recording {
             merge.reason = Some(EVIL.repeat(9).into());
         }
         for slow in &mut run.slow_polls {
-            slow.task_name = Some(EVIL.into());
-            slow.spawned_at = Some(format!("{EVIL}:1").into());
+            slow.kind_mut().task_name = Some(EVIL.into());
+            slow.kind_mut().spawned_at = Some(format!("{EVIL}:1").into());
         }
         for site in fixture::sites(run) {
             site.task_name = Some(EVIL.to_owned());
@@ -203,7 +203,8 @@ fn slow_polls_keep_the_shape_of_asyncio() {
          +0.18 s Executing <Task 7 tail, spawned at src/pipeline/merge.rs:88, worker 0> took 0.503 seconds"
     );
     let mut root = recording.runs[0].slow_polls[0].clone();
-    (root.task_id, root.task_name, root.worker) = (None, None, None);
+    root.task_id = None.into();
+    (root.kind_mut().task_name, root.kind_mut().worker) = (None, None);
     assert_eq!(
         crate::report::executing(&root),
         "Executing <block_on future, spawned at src/pipeline/merge.rs:88> took 0.503 seconds"

@@ -82,13 +82,13 @@ pub(in crate::report) fn blocker_wait(blocker: &Blocker) -> Option<String> {
 mod tests {
     use super::*;
     use crate::blockers::blockers;
-    use crate::recording::{Blame, SlowPoll};
+    use crate::recording::{Blame, Detail, SlowPoll};
 
     #[test]
     fn where_no_task_waited_it_is_not_said_that_the_wait_was_0() {
         let wait = |tasks, wait_ns, wait_most_ns| {
             let blame = Some(Blame { tasks, wait_ns, late_tasks: 0, wait_most_ns, lifo_tasks: 0 });
-            let poll = SlowPoll { blame, ..SlowPoll::default() };
+            let poll = SlowPoll { detail: Detail { blame, ..Detail::default() }.boxed(), ..SlowPoll::default() };
             blocker_wait(&blockers([&poll])[0])
         };
         assert_eq!(wait(0, 0, 0).as_deref(), Some("no task"));

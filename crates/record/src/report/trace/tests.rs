@@ -18,10 +18,10 @@ fn recording() -> Recording {
         queued: (start_ns > 0).then_some(Queued { global: 3, local: Some(4) }),
     };
     run.intervals = vec![slice(0, Some(dist(3, &[(5, MS, 2 * MS)]))), slice(1_000 * MS, None)];
-    run.slow_polls[1].worker = None;
-    run.slow_polls[0].task_name = Some("tail\u{1b}[2J".into());
-    run.slow_polls[0].cause = Some("blocking-call".into());
-    run.slow_polls[0].syscall = Some(
+    run.slow_polls[1].kind_mut().worker = None;
+    run.slow_polls[0].kind_mut().task_name = Some("tail\u{1b}[2J".into());
+    run.slow_polls[0].kind_mut().cause = Some("blocking-call".into());
+    run.slow_polls[0].kind_mut().syscall = Some(
         Syscall { name: "write".into(), fd: None, path: None, peer: None, bytes: None, text: "write(fd 9)".into() }
             .into(),
     );
@@ -38,7 +38,7 @@ fn with_waits() -> Recording {
     let both = waiter(8, 920, 1_300);
     let waiters = [waiter(8, 200, 684), waiter(99, 400, 883), both.clone(), both, waiter(8, 5_000, 6_000)];
     for (slow, waiter) in recording.runs[0].slow_polls.iter_mut().zip(waiters) {
-        slow.worst_waiter = waiter;
+        slow.detail_mut().worst_waiter = waiter;
     }
     recording
 }
@@ -131,9 +131,9 @@ fn any_number_of_waits_finds_a_lane() {
     let polls: Vec<SlowPoll> = (0..20_000).map(|i| SlowPoll { start_ns: i, ..run.slow_polls[0].clone() }).collect();
     run.slow_polls = polls;
     for (i, slow) in (0u64..).zip(&mut run.slow_polls) {
-        slow.worst_waiter.as_mut().unwrap().ready_ns = i;
-        slow.worst_waiter.as_mut().unwrap().polled_ns = u64::MAX - i % 7;
-        slow.worker = Some(u64::MAX - 9);
+        let waiter = slow.detail_mut().worst_waiter.as_mut().unwrap();
+        (waiter.ready_ns, waiter.polled_ns) = (i, u64::MAX - i % 7);
+        slow.kind_mut().worker = Some(u64::MAX - 9);
     }
     assert_eq!(Waits::of(&recording.runs[0]).lanes, 20_000);
     assert!(render(&recording).len() > 20_000);

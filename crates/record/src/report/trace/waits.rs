@@ -34,7 +34,7 @@ fn end_ns(slow: &SlowPoll) -> u64 {
 /// to end too early, and a file may say anything.
 fn waiter(slow: &SlowPoll) -> Option<&Waiter> {
     let end_ns = end_ns(slow);
-    slow.worst_waiter.as_deref().filter(|waiter| waiter.ready_ns < end_ns && waiter.polled_ns >= end_ns)
+    slow.worst_waiter().filter(|waiter| waiter.ready_ns < end_ns && waiter.polled_ns >= end_ns)
 }
 
 impl<'r> Waits<'r> {
@@ -53,7 +53,7 @@ impl<'r> Waits<'r> {
             };
             free.push(Reverse((*polled_ns, *lane)));
         }
-        let named = run.slow_polls.iter().filter_map(|slow| Some((slow.task_id?, slow.task_name.as_deref()?)));
+        let named = run.slow_polls.iter().filter_map(|slow| Some((slow.task_id.get()?, slow.task_name.as_deref()?)));
         let below = poll_lanes(run).last().copied().unwrap_or_default();
         Waits { lane_of, lanes, below, names: named.collect() }
     }

@@ -50,7 +50,7 @@ fn data_of(page: &str) -> serde_json::Value {
 fn scripts_have_the_recording_s_numbers() {
     let mut recording = with_a_long_poll();
     recording.runs.push(fixture::in_round(rich().runs.remove(0), 2));
-    recording.runs[0].stalls_open = vec![SlowPoll { blocking_line: None, spawned_at: None, ..SlowPoll::default() }];
+    recording.runs[0].stalls_open = vec![SlowPoll::default()];
     let drawn = data_of(&render(&recording).unwrap());
     assert_eq!(drawn["runs"].as_array().expect("runs").len(), recording.runs.len());
     let others: Vec<Option<u64>> =
@@ -138,7 +138,7 @@ fn what_the_runtime_did_is_one_box_and_names_are_short_and_whole() {
         ),
     ];
     for poll in &mut recording.runs[0].slow_polls {
-        poll.stack = stack.clone().into();
+        poll.kind_mut().stack = stack.clone().into();
     }
     let page = markup(&render(&recording).unwrap());
     let flame = page
