@@ -88,7 +88,7 @@ pub(super) enum Of {
     Elapsed,
     Cpu,
     ContextSwitches,
-    /// The mean of what each second's longest poll was: only of a service's slices.
+    /// The geometric mean of each second's longest poll: only of a service's slices.
     Longest,
     /// Slow polls by time: likewise.
     SlowRate,

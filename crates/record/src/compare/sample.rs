@@ -23,6 +23,8 @@ enum Again {
     Mean,
     /// What each round had of what it could have had.
     Share(Vec<(f64, f64)>),
+    /// The sum of logarithms that each round had, and of how many: their geometric mean.
+    Middle(Vec<(f64, f64)>),
 }
 
 impl Sample {
@@ -56,7 +58,7 @@ impl Sample {
                 // A second in which nothing was polled has no percentile.
                 Sample::of_dists(quantile, &dists.into_iter().filter(|dist| dist.count() > 0).collect::<Vec<_>>())
             }
-            Of::Longest => Sample::of_shares(slices.iter().map(|of| Some((of.longest_ns, of.intervals))), 1.0)?,
+            Of::Longest => Sample::of_logs(slices.iter().map(|of| (of.longest_ln, of.intervals as f64))),
             Of::SlowRate => Sample::of_shares(slices.iter().map(|of| Some((of.slow?, of.elapsed_ns))), MINUTE_NS)?,
             Of::Busy => Sample::of_shares(slices.iter().map(|of| Some((of.busy_ns, of.available_ns))), 1.0)?,
             Of::Slow | Of::Throughput | Of::Elapsed | Of::Cpu | Of::ContextSwitches => return None,
@@ -79,6 +81,15 @@ impl Sample {
     pub(super) fn of_load(slices: &[Slice]) -> Option<Sample> {
         let shares = slices.iter().map(|of| Some((of.polls.count(), of.elapsed_ns)));
         Sample::of_shares(shares, 1e9).filter(|load| load.value > 0.0)
+    }
+
+    /// Sums of logarithms, and of how many; none of how many are left out.
+    fn of_logs(logs: impl Iterator<Item = (f64, f64)>) -> Sample {
+        let logs: Vec<(f64, f64)> = logs.filter(|(_, count)| *count > 0.0).collect();
+        let rounds: Vec<f64> = logs.iter().map(|(sum, count)| (sum / count).exp()).collect();
+        let again = Again::Middle(logs);
+        let value = again.value(&rounds, &vec![1; rounds.len()]);
+        Sample { rounds, value, again }
     }
 
     fn of_dists(quantile: f64, dists: &[&Dist]) -> Sample {
@@ -131,11 +142,12 @@ impl Again {
             Again::Mean => {
                 rounds.iter().zip(drawn()).map(|(value, times)| value * times).sum::<f64>() / drawn().sum::<f64>()
             }
-            Again::Share(shares) => {
+            Again::Share(shares) | Again::Middle(shares) => {
                 let sum = |of: fn(&(f64, f64)) -> f64| {
                     shares.iter().zip(drawn()).map(|(share, times)| of(share) * times).sum::<f64>()
                 };
-                sum(|share| share.0) / sum(|share| share.1)
+                let share = sum(|share| share.0) / sum(|share| share.1);
+                if let Again::Middle(_) = self { share.exp() } else { share }
             }
             Again::Quantile(values, counts, quantile) => {
                 let count: u64 = counts.iter().zip(times).map(|(count, times)| count * times).sum();

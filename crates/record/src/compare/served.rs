@@ -7,7 +7,7 @@ use super::interval::{Estimate, counts_differ_by_chance, of_blocks, of_rounds};
 use super::judge::{Judged, between_rounds, changed, ends, excludes_none, open};
 use super::metric::{Load, Of, SERVICE_METRICS};
 use super::sample::Sample;
-use super::slice::Stretch;
+use super::slice::{Stretch, are_one_after_the_other};
 use super::{
     Basis, Comparison, LEAST_ROUNDS, Metric, Note, Open, Rounds, Row, Served, Side, Verdict, blocks, judge, side_notes,
 };
@@ -19,7 +19,8 @@ pub(super) const ALIKE: f64 = 1.25;
 
 /// Compares the services of both sides; `None` where one is none, or what its polls were from time to time is not known.
 pub(super) fn compare(a: &Side, b: &Side, comparisons: usize) -> Option<Comparison> {
-    let are_many = [a, b].iter().all(|side| side.runs.len() >= LEAST_ROUNDS);
+    let are_rounds = |side: &&Side| side.runs.len() >= LEAST_ROUNDS && are_one_after_the_other(&side.runs);
+    let are_many = [a, b].iter().all(are_rounds);
     let by_recording = || Some([Stretch::of_recordings(a)?, Stretch::of_recordings(b)?]);
     let (stretches, how) = match by_recording().filter(|_| are_many) {
         Some(stretches) => (stretches, How::Recordings),
@@ -33,10 +34,11 @@ pub(super) fn compare(a: &Side, b: &Side, comparisons: usize) -> Option<Comparis
         let others = SERVICE_METRICS.iter().filter(is_other);
         others.filter_map(move |metric| judge::row(metric, a, b, Rounds::Apart, family))
     };
-    // The more are shown, the more one must differ to count.
-    let family = comparisons.max(1) * (known.len() + others(1).count());
+    // The more can differ, the more one must to count.
+    let can_differ = if how == How::Blocks { known.len() } else { known.len() + others(1).count() };
+    let family = comparisons.max(1) * can_differ.max(1);
     let both = Both { stretches: &stretches, how, loads: &loads, family };
-    let others = others(family).map(|row| both.row_under_load(row));
+    let others = others(family).map(|row| both.of_whole_recordings(row));
     let mut rows: Vec<Row> = known.iter().map(|known| both.row(known)).chain(others).collect();
     rows.sort_by_key(|row| SERVICE_METRICS.iter().position(|metric| metric == row.metric));
     let served = Served {
@@ -194,8 +196,15 @@ impl Both<'_> {
         Row { metric, a: a.value, b: b.value, ratio, interval, basis, verdict, open }
     }
 
-    fn row_under_load(&self, row: Row) -> Row {
-        let (verdict, open) = self.under_load(row.metric, (row.verdict, row.open));
+    /// What is not known by time has no blocks. The samples of a recording are far more alike than those of two: on a busy machine
+    /// a p99 of one build was three times another's, without their intervals touching. So it is shown, and decides nothing.
+    fn of_whole_recordings(&self, row: Row) -> Row {
+        let (verdict, open) = match (self.how, row.verdict) {
+            (How::Blocks, Verdict::Inconclusive) | (How::Recordings, _) => {
+                self.under_load(row.metric, (row.verdict, row.open))
+            }
+            (How::Blocks, _) => open(Open::FewRounds),
+        };
         Row { verdict, open, ..row }
     }
 

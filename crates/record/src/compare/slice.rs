@@ -3,6 +3,8 @@
 //! The beginning of a recording is not typical, and neither is what was recorded without load. So a stretch is compared that begins
 //! with the load, without its first tenth, and ends with it.
 
+use std::time::Duration;
+
 use super::Side;
 use crate::recording::{Dist, Interval, Run, Subject};
 
@@ -26,8 +28,8 @@ pub(super) struct Slice {
     /// `None` where slow polls are not known by interval.
     pub(super) slow: Option<u64>,
     pub(super) lag: Option<Dist>,
-    /// The longest polls of its intervals, added up.
-    pub(super) longest_ns: u64,
+    /// The logarithms of the longest polls of its intervals, in nanoseconds, added up.
+    pub(super) longest_ln: f64,
     /// How many intervals that had a poll.
     pub(super) intervals: u64,
 }
@@ -42,7 +44,7 @@ impl Slice {
             busy_ns: interval.busy_ns?,
             slow: interval.slow,
             lag: interval.lag.clone(),
-            longest_ns: polls.max_ns.unwrap_or(0),
+            longest_ln: polls.max_ns.map_or(0.0, |ns| (ns.max(1) as f64).ln()),
             intervals: u64::from(polls.max_ns.is_some()),
             polls,
         })
@@ -54,11 +56,11 @@ impl Slice {
             (&mut self.elapsed_ns, next.elapsed_ns),
             (&mut self.available_ns, next.available_ns),
             (&mut self.busy_ns, next.busy_ns),
-            (&mut self.longest_ns, next.longest_ns),
             (&mut self.intervals, next.intervals),
         ] {
             *sum = sum.saturating_add(more);
         }
+        self.longest_ln += next.longest_ln;
         self.polls.add(&next.polls);
         self.slow = self.slow.zip(next.slow).map(|(a, b)| a.saturating_add(b));
         match (&mut self.lag, &next.lag) {
@@ -114,6 +116,19 @@ impl Stretch {
     pub(super) fn compared_ns(&self) -> u64 {
         self.slices.iter().map(|slice| slice.elapsed_ns).fold(0, u64::saturating_add)
     }
+}
+
+/// Whether none of them began before another had ended, as far as is known: starts of a service, and not processes side by side.
+pub(super) fn are_one_after_the_other(runs: &[&Run]) -> bool {
+    let mut times: Vec<_> = runs
+        .iter()
+        .filter_map(|run| {
+            let start = run.started()?;
+            Some((start, start.saturating_add(Duration::from_nanos(run.elapsed_ns))))
+        })
+        .collect();
+    times.sort_unstable();
+    times.windows(2).all(|pair| pair[0].1 <= pair[1].0)
 }
 
 /// Whether it is a service's run of which polls are known by interval.

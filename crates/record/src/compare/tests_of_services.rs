@@ -110,14 +110,23 @@ fn another_load_is_said_and_a_change_counts_against_it_only() {
 #[test]
 fn three_recordings_of_a_side_are_its_rounds_whatever_their_lengths() {
     let mut machine = Machine::new(4);
-    let [a, b] = [Build::BLOCKS, Build::SOUND].map(|build| [20, 30, 40, 30].map(|s| machine.service(build, s)));
+    let [a, mut b] = [Build::BLOCKS, Build::SOUND].map(|build| {
+        let mut hour = 0;
+        [20, 30, 40, 30].map(|seconds| {
+            hour += 1;
+            Run { started_at: format!("2026-11-30T0{hour}:00:00Z"), ..machine.service(build, seconds) }
+        })
+    });
     let comparison = compared(&a, &b);
     assert!(comparison.served.is_some_and(|served| served.blocks_ns.is_none()), "{comparison:?}");
     assert_eq!((comparison.rounds, comparison.verdict()), ([4, 4], Overall::Better));
     assert!(!has(&comparison, |note| matches!(note, Note::OneStart)));
     let by_minute = comparison.row("slow_polls_per_min").expect("a row");
     assert!(by_minute.basis == Basis::Rounds && (30.0..150.0).contains(&by_minute.a), "{by_minute:?}");
-    // Two are not, and are put together.
+    // Neither are processes side by side: they are put together.
+    b[1].started_at = b[0].started_at.clone();
+    assert!(compared(&a, &b).served.is_some_and(|served| served.blocks_ns.is_some()));
+    // Nor are two.
     let two = compared(&a[..2], &b[..2]).served.expect("a service");
     assert!(two.blocks_ns.is_some() && two.compared_ns[0] > 30_000_000_000, "{two:?}");
 }
