@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(length(&[5.0; 27]), 3);
         assert_eq!(length(&[5.0; 3]), 2);
         assert_eq!(length(&[]), 1);
-        assert_eq!(length(&correlated(27, 0.99, 1)), 5, "a fifth");
+        assert!((4..=5).contains(&length(&correlated(27, 0.99, 1))), "a fifth at most");
     }
 
     #[test]
