@@ -68,6 +68,8 @@ struct State {
     /// How many saturations were told.
     saturations: u64,
     to_tell: Vec<Saturation>,
+    /// Those that were there together when the last one came: its number, flavor and workers.
+    runtimes: Vec<(u64, Option<&'static str>, u64)>,
     /// Whether the probe is gone: nothing is lent any more.
     is_closed: bool,
 }
@@ -157,7 +159,10 @@ impl Pools {
                 std::mem::replace(&mut pool.metrics, metrics)
             }
             None => {
-                state.pools.push(Pool { runtime, metrics, lent_for, full: None });
+                let State { pools, runtimes, .. } = &mut *state;
+                runtimes.retain(|(number, ..)| pools.iter().any(|pool| pool.runtime == *number));
+                runtimes.push((runtime, tokio_api::current_flavor(), metrics.num_workers() as u64));
+                pools.push(Pool { runtime, metrics, lent_for, full: None });
                 return runtime;
             }
         };
@@ -232,6 +237,13 @@ impl Pools {
     /// What is to be told, and was not.
     pub(crate) fn take_told(&self) -> Vec<Saturation> {
         std::mem::take(&mut self.lock().to_tell)
+    }
+
+    /// The runtimes that had the probe when the last one was first seen: flavor and worker threads of each. Empty as long as none
+    /// waited for events.
+    #[cfg(feature = "record")]
+    pub(crate) fn runtimes(&self) -> Vec<(Option<&'static str>, u64)> {
+        self.lock().runtimes.iter().map(|(_, flavor, workers)| (*flavor, *workers)).collect()
     }
 
     /// Whether a pool was full at the last look.

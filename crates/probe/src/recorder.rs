@@ -18,7 +18,9 @@ use pollscope_base::redact::redacted_source;
 use pollscope_base::{duration, reason};
 use pollscope_record::feed::Update;
 use pollscope_record::growing::{Head, LineWriter};
-use pollscope_record::recording::{Completeness, Coverage, Ended, Environment, Run, Subject, Target, Text};
+use pollscope_record::recording::{
+    Completeness, Coverage, Ended, Environment, Run, RuntimeInfo, Subject, Target, Text,
+};
 
 use crate::shared::Shared;
 use crate::snapshot::{Polling, SlowPoll, Snapshot};
@@ -29,8 +31,8 @@ pub use seen::{interval_of, record_of};
 
 /// How often an interval is written.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How often everything that is known of the run as a whole is: of a recording that breaks off, the time since is known by its lists
-/// and intervals alone.
+/// How often everything that is known of the run as a whole is, but for its first minute, in which it is more often: of a recording that
+/// breaks off, the time since is known by its lists and intervals alone.
 const KNOWN_EVERY: u32 = 60;
 /// What waits to be written while a disk is slow; some 10 kB each.
 const QUEUE: usize = 1_024;
@@ -232,7 +234,8 @@ impl Recording {
             self.last = before;
         }
         self.intervals += 1;
-        if self.intervals.is_multiple_of(KNOWN_EVERY) {
+        let is_early = self.intervals < KNOWN_EVERY && self.intervals.is_power_of_two();
+        if is_early || self.intervals.is_multiple_of(KNOWN_EVERY) {
             self.write_known();
         }
     }
@@ -243,7 +246,13 @@ impl Recording {
         self.write(&Update::Known(Box::new(known)), 0);
     }
 
-    fn known(&self) -> Run {
+    fn known(&mut self) -> Run {
+        if let Subject::Service(target) | Subject::Process(target) = &mut self.head.subject {
+            let of = |(flavor, workers): (Option<&str>, u64)| Some(RuntimeInfo { flavor: flavor?.to_owned(), workers });
+            // One of a kind that has no name: how many workers there are is not known.
+            target.runtimes =
+                self.shared.pools.runtimes().into_iter().map(of).collect::<Option<_>>().unwrap_or_default();
+        }
         let mut run = record_of(&self.last, self.head.run());
         if self.shared.redacted {
             for site in run.sites.iter_mut().flatten() {
@@ -292,7 +301,8 @@ impl Recording {
             self.head.segment = self.files.next_segment();
             let mut first = self.writer.head(&self.head)?;
             if self.head.segment > 1 {
-                first += &self.writer.lines(&Update::Known(Box::new(self.known())), 0)?;
+                let known = self.known();
+                first += &self.writer.lines(&Update::Known(Box::new(known)), 0)?;
             }
             self.files.begin(&first)?;
         }

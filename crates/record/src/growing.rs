@@ -5,6 +5,7 @@
 
 mod lines;
 mod short;
+mod slice;
 
 use std::io::{BufRead, Read};
 use std::mem::size_of;
@@ -144,10 +145,14 @@ impl Gathering {
         let mut recording = Recording { environment, scenario: None, runs, findings: Vec::new(), gates: Vec::new() };
         // Before anything is added up, and what that comes to.
         check(&recording).map_err(ReadError::Impossible)?;
+        let mut is_any_torn = false;
         for (run, tail) in recording.runs.iter_mut().zip(&tails).filter(|(run, _)| run.ended == Ended::Torn) {
             tail.as_far_as_it_is_known(run);
+            is_any_torn = true;
         }
-        check(&recording).map_err(ReadError::Impossible)?;
+        if is_any_torn {
+            check(&recording).map_err(ReadError::Impossible)?;
+        }
         recording.findings = findings(&recording.runs);
         Ok(Saved { recording, is_torn })
     }

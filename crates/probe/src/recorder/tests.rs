@@ -62,6 +62,7 @@ fn every_slow_poll_is_in_the_recording_and_its_counts_agree_with_the_probes() {
     let target = run.subject.target().unwrap();
     assert_eq!((target.pid, target.tokio_unstable), (Some(std::process::id().into()), Some(TOKIO_UNSTABLE)));
     assert_eq!(run.group, target.name);
+    assert_eq!(target.runtimes, [RuntimeInfo { flavor: "current_thread".to_owned(), workers: 1 }]);
 }
 
 #[test]

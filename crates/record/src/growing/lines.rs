@@ -1,5 +1,6 @@
 //! One line of a recording that grows: an object of one key, which says what it is.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -7,13 +8,14 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::short::{ReadKind, ReadPoll, WrittenKind, WrittenPoll};
+use super::slice::{ReadSlice, WrittenSlice};
 use crate::escape;
 use crate::feed::Update;
 use crate::message::Message;
 use crate::recording::wire::stacks::{self, StackId};
 use crate::recording::wire::{SCHEMA, Schema, WithoutLists, bounded};
 use crate::recording::{
-    Completeness, Coverage, Ended, Environment, Frame, Interval, Kind, Run, Shared, SlowPoll, Subject, shared,
+    Completeness, Coverage, Ended, Environment, Frame, Kind, Run, Shared, SlowPoll, Subject, Target, shared,
 };
 
 /// The number of a kind of slow polls within its file.
@@ -56,7 +58,13 @@ impl Head {
 
     /// Whether another file is of the same run.
     pub(super) fn is_of_run(&self, other: &Head) -> bool {
-        (&self.group, &self.subject, &self.started_at) == (&other.group, &other.subject, &other.started_at)
+        // Its runtimes are known only when they run.
+        let who = |head: &Head| match &head.subject {
+            Subject::Service(target) => Subject::Service(Target { runtimes: Vec::new(), ..target.clone() }),
+            Subject::Process(target) => Subject::Process(Target { runtimes: Vec::new(), ..target.clone() }),
+            scenario => scenario.clone(),
+        };
+        (&self.group, who(self), &self.started_at) == (&other.group, who(other), &other.started_at)
     }
 }
 
@@ -124,7 +132,7 @@ impl LineWriter {
     pub fn lines(&mut self, update: &Update, now_ns: u64) -> serde_json::Result<String> {
         match update {
             Update::Known(run) => line(Written::Known(WithoutLists(run))),
-            Update::Interval(interval) => line(Written::Interval { interval, end_ns: now_ns }),
+            Update::Interval(interval) => line(Written::Interval(WrittenSlice::of(interval, now_ns))),
             Update::SlowPoll(poll) => {
                 let is_next = self.last_poll.replace(poll.id).is_some_and(|last| last + 1 == poll.id);
                 self.poll(poll, (!is_next).then_some(poll.id), Written::SlowPoll)
@@ -193,11 +201,7 @@ enum Written<'a> {
     Kind(WrittenKind<'a>),
     SlowPoll(WrittenPoll<'a>),
     Stall(WrittenPoll<'a>),
-    Interval {
-        #[serde(flatten)]
-        interval: &'a Interval,
-        end_ns: u64,
-    },
+    Interval(WrittenSlice<'a>),
     Note(&'a str),
     End {
         ended: Ended,
@@ -241,6 +245,10 @@ pub(super) fn of_one_recording<T>(read: impl FnOnce() -> T) -> (T, bool) {
     (done, unsettled.is_settled())
 }
 
+/// A key, which is no allocation where it is written plainly.
+#[derive(Deserialize)]
+struct Key<'k>(#[serde(borrow)] Cow<'k, str>);
+
 impl<'de> Deserialize<'de> for Line {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Line, D::Error> {
         struct OneKey;
@@ -253,9 +261,9 @@ impl<'de> Deserialize<'de> for Line {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line, A::Error> {
-                let Some(key) = map.next_key::<String>()? else { return Ok(Line::Other) };
+                let Some(Key(key)) = map.next_key()? else { return Ok(Line::Other) };
                 let update = |update| Line::Update(update, None);
-                let line = match key.as_str() {
+                let line = match &*key {
                     "recording" => Line::Head(Box::new(map.next_value::<ReadHead>()?.head())),
                     "known" => update(Update::Known(map.next_value()?)),
                     "stack" => {
@@ -267,8 +275,9 @@ impl<'de> Deserialize<'de> for Line {
                     "slow_poll" => Line::Poll(map.next_value()?, false),
                     "stall" => Line::Poll(map.next_value()?, true),
                     "interval" => {
-                        let ReadInterval { interval, end_ns } = map.next_value()?;
-                        Line::Update(Update::Interval(Box::new(interval)), Some(end_ns))
+                        let slice: ReadSlice = map.next_value()?;
+                        let end_ns = slice.end_ns;
+                        Line::Update(Update::Interval(Box::new(slice.interval())), Some(end_ns))
                     }
                     "note" => update(Update::Note(map.next_value()?)),
                     "end" => {
@@ -331,13 +340,6 @@ struct ReadStack {
     id: StackId,
     #[serde(deserialize_with = "shared::stack")]
     frames: Shared<[Frame]>,
-}
-
-#[derive(Deserialize)]
-struct ReadInterval {
-    #[serde(flatten)]
-    interval: Interval,
-    end_ns: u64,
 }
 
 #[derive(Deserialize)]

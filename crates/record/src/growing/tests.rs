@@ -283,6 +283,20 @@ fn whatever_it_says_there_is_an_answer() {
     }
 }
 
+/// An interval a second for a week, and a slow poll in each: nobody adds up when they were.
+#[test]
+fn a_long_recording_of_much_can_be() {
+    let mut run = run();
+    let (poll, slice) = (run.slow_polls[0].clone(), run.intervals[0].clone());
+    let late = |at: u64| 604_800_000 * MS + at * 1_000 * MS;
+    run.slow_polls = (0..10_000).map(|at| SlowPoll { id: at + 1, start_ns: late(at), ..poll.clone() }).collect();
+    run.intervals = (0..10_000).map(|at| Interval { start_ns: late(at), polls: None, ..slice.clone() }).collect();
+    run.slow_polls_total = 10_000;
+    run.elapsed_ns = late(10_000);
+    let read = saved_of(&whole(&run)).expect("it can be").recording.runs.remove(0);
+    assert_eq!((read.slow_polls.len(), read.intervals.len()), (10_000, 10_000));
+}
+
 /// Each can be, and all of them together cannot.
 #[test]
 fn what_cannot_be_added_up_is_refused() {
