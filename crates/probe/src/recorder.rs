@@ -147,7 +147,8 @@ impl Recording {
         let head = head(&shared, &last, Duration::ZERO);
         // Wherever the program goes afterwards.
         let path = std::path::absolute(&path).unwrap_or(path);
-        let place = Place::of(path.clone(), &file_name(&head.group), &head.started_at.replace(['-', ':'], ""));
+        let name = head.subject.name().unwrap_or(&head.group);
+        let place = Place::of(path.clone(), &file_name(name), &head.started_at.replace(['-', ':'], ""));
         Recording {
             shared,
             path,
@@ -319,7 +320,7 @@ fn head(shared: &Shared, now: &Snapshot, from: Duration) -> Head {
     };
     Head {
         environment: environment(now),
-        group: name.into_owned(),
+        group: shared.label.clone().unwrap_or_else(|| name.into_owned()),
         subject: Subject::Service(target),
         started_at: written(SystemTime::now().checked_sub(now.at.saturating_sub(from))),
         coverage: Coverage::from(now),

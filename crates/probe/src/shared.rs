@@ -47,6 +47,9 @@ pub(crate) struct Shared {
     pub(crate) capture_limits: CaptureLimits,
     /// Whether paths are hidden.
     pub(crate) redacted: bool,
+    /// What a recording is called; `None` for the program's name.
+    #[cfg(feature = "record")]
+    pub(crate) label: Option<String>,
     pub(crate) sources: Arc<Sources>,
     /// Whether wake-to-poll times are recorded.
     pub(crate) tracks_waits: bool,
@@ -119,6 +122,8 @@ impl Shared {
             names: Names::default(),
             capture_limits: CaptureLimits::default(),
             redacted: false,
+            #[cfg(feature = "record")]
+            label: None,
             sources: Arc::default(),
             tracks_waits: TOKIO_UNSTABLE,
             alarm: Alarm::default(),
