@@ -9,16 +9,22 @@
 //!
 //! Then criterion measures the same variants one by one, for its statistics and its comparison with the run before.
 //!
-//! Last it measures what the probe's own threads cost; `-- watchdog` measures only that.
+//! Last it measures what the probe's own threads cost, and what a recording does; `-- watchdog` and `-- recording` measure only that.
 //!
 //! Without `--no-default-features` the feature `console` compiles tokio's `tracing` into every variant, the bare one too.
 //! The polls do nothing, so the caches are the probe's alone: beside real work it can cost more.
 
 mod common;
+#[allow(dead_code, reason = "shared with tests")]
+#[path = "../tests/it/faults/disk.rs"]
+mod disk;
+#[path = "overhead/recording.rs"]
+mod recording;
 #[path = "overhead/watchdog.rs"]
 mod watchdog;
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use common::{is_measuring, print_setting, quantile};
@@ -33,6 +39,7 @@ const WORKERS: usize = 2;
 
 const WITH_CAPTURE: &str = "probe";
 const WITHOUT_CAPTURE: &str = "probe, no watchdog";
+const RECORDING: &str = "probe, recording";
 
 /// How much to measure.
 struct Plan {
@@ -116,7 +123,7 @@ impl NoScheduleLatency for Builder {
     }
 }
 
-fn variants(builder: impl Fn() -> Builder) -> Vec<Variant> {
+fn variants(recordings: &Path, builder: impl Fn() -> Builder) -> Vec<Variant> {
     let build = |mut builder: Builder| builder.build().expect("a runtime can be built");
     let probed_by = |name, probe: ProbeBuilder, measured: fn(Probe) -> Measured| {
         let mut builder = builder();
@@ -132,6 +139,7 @@ fn variants(builder: impl Fn() -> Builder) -> Vec<Variant> {
         probed_by("probe, no schedule latency", Probe::builder().schedule_latency(false), Measured::All),
         probed(WITHOUT_CAPTURE, false, Measured::All),
         probed(WITH_CAPTURE, true, Measured::All),
+        probed_by(RECORDING, Probe::builder().record(recordings), Measured::All),
         probed("probe, tasks watched and named", true, Measured::Named),
     ];
     // These would be the bare variant again: the probe sees only what is watched.
@@ -228,9 +236,13 @@ fn main() {
     if std::env::args().any(|arg| arg == "watchdog") {
         return watchdog::print();
     }
+    if std::env::args().any(|arg| arg == "recording") {
+        return print_recording();
+    }
     println!("{} rounds of {} tasks x {} polls; the median of each", plan.rounds, plan.tasks, plan.yields + 1);
 
-    let single = variants(Builder::new_current_thread);
+    let recordings = tempfile::tempdir().expect("a folder");
+    let single = variants(recordings.path(), Builder::new_current_thread);
     let rounds = measure(&single, 1, &plan);
     if is_measuring() {
         print("current-thread", &single, &rounds);
@@ -239,7 +251,7 @@ fn main() {
     compare_with_last_run("current-thread", &single, &plan);
     drop(single);
 
-    let multi = variants(|| {
+    let multi = variants(recordings.path(), || {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(WORKERS);
         builder
@@ -252,4 +264,10 @@ fn main() {
     compare_with_last_run("multi-thread", &multi, &plan);
     drop(multi);
     watchdog::print();
+    print_recording();
+}
+
+fn print_recording() {
+    recording::print_cost(watchdog::length());
+    recording::print_lateness();
 }

@@ -84,7 +84,7 @@ fn written_at_once(folder: &Path) {
     };
     row("reading", &read_alone);
     for format in Format::ALL {
-        row(format.as_str(), &|path| reported(path, *format));
+        row(format.as_str(), &|path| reported(path, format));
     }
 }
 

@@ -6,6 +6,7 @@ mod examples;
 mod generate;
 mod help;
 mod hints;
+mod init;
 mod listed;
 mod merge;
 mod outputs;
@@ -28,6 +29,8 @@ use self::compare::CliCompare;
 pub(crate) use self::compare::CompareRequest;
 use self::confirm::CliConfirm;
 pub(crate) use self::confirm::ConfirmRequest;
+use self::init::CliInit;
+pub(crate) use self::init::InitRequest;
 use self::listed::listed;
 use self::merge::CliMerge;
 pub(crate) use self::merge::MergeRequest;
@@ -67,6 +70,7 @@ pub(crate) enum Command {
     Scenarios,
     Report(ReportRequest),
     Compare(CompareRequest),
+    Init(InitRequest),
     Doctor,
     /// Without a code or a word, lists all codes.
     Explain(Option<String>),
@@ -88,6 +92,7 @@ impl Command {
             Command::Top(_)
             | Command::Confirm(_)
             | Command::Scenarios
+            | Command::Init(_)
             | Command::Doctor
             | Command::Explain(_)
             | Command::Topic(_)
@@ -154,12 +159,15 @@ enum CliCommand {
     /// List the built-in scenarios and their questions
     #[command(after_long_help = examples::SCENARIOS)]
     Scenarios,
-    /// Show a saved recording in any format
+    /// Show a saved recording, or several as one, in any format
     #[command(after_long_help = examples::with_gates(examples::REPORT))]
     Report(CliReport),
     /// Compare two saved recordings, or the modes of one
     #[command(after_long_help = examples::with_gates(examples::COMPARE))]
     Compare(CliCompare),
+    /// Show what a project needs to be measured, and write it
+    #[command(after_long_help = examples::INIT)]
+    Init(CliInit),
     /// Inject stalls, and show what this build sees of them on this machine
     #[command(after_long_help = examples::DOCTOR)]
     Doctor,
@@ -229,6 +237,7 @@ fn check(command: &CliCommand, typed: &[String]) -> Result<(), Refusal> {
         CliCommand::Top(top) => top.check(),
         CliCommand::Merge(merge) => merge.check(),
         CliCommand::Confirm(confirm) => confirm.check(),
+        CliCommand::Report(report) => report.check(),
         CliCommand::Compare(compare) => compare.check(),
         _ => Ok(()),
     }
@@ -284,6 +293,7 @@ impl From<CliCommand> for Command {
             CliCommand::Scenarios => Command::Scenarios,
             CliCommand::Report(report) => Command::Report(report.into()),
             CliCommand::Compare(compare) => Command::Compare(compare.into()),
+            CliCommand::Init(init) => Command::Init(init.into()),
             CliCommand::Doctor => Command::Doctor,
             CliCommand::Explain(CliExplain { code }) => Command::Explain((!code.is_empty()).then(|| code.join(" "))),
             CliCommand::Help(CliHelp { of }) => {

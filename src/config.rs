@@ -16,6 +16,7 @@ use toml::Spanned;
 
 pub use self::error::ConfigError;
 use crate::gate::Gate;
+use crate::recording::is_label;
 use crate::units::parse_duration;
 
 /// The file's name.
@@ -124,8 +125,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// A name that a gate can bear without quotes, or almost.
 pub(crate) fn label(text: &str) -> Result<String, String> {
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ' | '+' | ':' | '/');
-    if (1..=64).contains(&text.chars().count()) && text.chars().all(is_plain) && text.trim() == text {
+    if is_label(text) {
         return Ok(text.to_owned());
     }
     Err("write 1 to 64 letters, digits, blanks or any of `-_.+:/`".to_owned())

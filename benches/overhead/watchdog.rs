@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use pollscope_probe::Probe;
+use pollscope_probe::{Probe, ProbeBuilder};
 use tokio::runtime::Builder;
 use tokio::task::yield_now;
 
@@ -30,9 +30,14 @@ fn cpu_ns() -> Option<BTreeMap<String, u64>> {
 }
 
 /// Keeps a measured runtime idle or busy for `length`; returns each thread's part of one core during that time.
-fn measure(workers: usize, is_busy: bool, length: Duration) -> Option<BTreeMap<String, f64>> {
+pub(crate) fn measure(
+    workers: usize,
+    is_busy: bool,
+    length: Duration,
+    probe: ProbeBuilder,
+) -> Option<BTreeMap<String, f64>> {
     let mut builder = if workers == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    let probe = Probe::builder().install(builder.worker_threads(workers)).expect("the default threshold is not 0");
+    let probe = probe.install(builder.worker_threads(workers)).expect("the default threshold is not 0");
     let runtime = builder.enable_time().build().expect("a runtime can be built");
     let (before, start, after) = runtime.block_on(async {
         // Every worker polls, and so is looked at.
@@ -62,28 +67,38 @@ fn measure(workers: usize, is_busy: bool, length: Duration) -> Option<BTreeMap<S
     drop(runtime);
     drop(probe);
     let (before, after) = (before?, after?);
-    let part = |name: &String, cpu_ns: u64| {
-        let before_ns = before.get(name).copied()?;
-        Some((name.clone(), cpu_ns.saturating_sub(before_ns) as f64 / start.as_nanos() as f64))
+    let part = |(name, cpu_ns): (&String, &u64)| {
+        // One that began meanwhile had used nothing.
+        let before_ns = before.get(name).copied().unwrap_or(0);
+        (name.clone(), cpu_ns.saturating_sub(before_ns) as f64 / start.as_nanos() as f64)
     };
-    after.iter().map(|(name, cpu_ns)| part(name, *cpu_ns)).collect()
+    Some(after.iter().map(part).collect())
+}
+
+/// How long each is measured.
+pub(crate) fn length() -> Duration {
+    if is_measuring() { Duration::from_secs(10) } else { Duration::from_millis(50) }
 }
 
 pub(crate) fn print() {
-    let length = if is_measuring() { Duration::from_secs(10) } else { Duration::from_millis(50) };
+    let length = length();
     println!();
     println!("what the probe's threads cost while nothing is slow, in per cent of one core, {length:?} each");
     for workers in [1, 4] {
         for is_busy in [false, true] {
             let flavor = if workers == 1 { "current-thread".to_owned() } else { format!("{workers} workers") };
             let what = format!("{flavor}, {}", if is_busy { "short polls" } else { "idle" });
-            let Some(parts) = measure(workers, is_busy, length) else {
-                println!("  {what:<34} unknown: the kernel does not tell threads' CPU time");
-                continue;
-            };
-            let all: f64 = parts.values().sum();
-            let each: Vec<String> = parts.iter().map(|(name, part)| format!("{name} {:.3}", part * 100.0)).collect();
-            println!("  {what:<34} {:>8.3} %  ({})", all * 100.0, each.join(", "));
+            print_parts(&what, measure(workers, is_busy, length, Probe::builder()));
         }
     }
+}
+
+pub(crate) fn print_parts(what: &str, parts: Option<BTreeMap<String, f64>>) {
+    let Some(parts) = parts else {
+        println!("  {what:<34} unknown: the kernel does not tell threads' CPU time");
+        return;
+    };
+    let all: f64 = parts.values().sum();
+    let each: Vec<String> = parts.iter().map(|(name, part)| format!("{name} {:.3}", part * 100.0)).collect();
+    println!("  {what:<34} {:>8.3} %  ({})", all * 100.0, each.join(", "));
 }

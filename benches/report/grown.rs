@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
-use pollscope::feed::Update;
-use pollscope::growing::{Head, LineWriter};
-use pollscope::recording::{
+use pollscope_record::feed::Update;
+use pollscope_record::growing::{Head, LineWriter};
+use pollscope_record::recording::{
     Blame, Completeness, Coverage, Detail, Dist, Ended, Environment, Frame, Interval, Kind, Run, SlowPoll, Subject,
     Syscall, Target, Waiter,
 };
@@ -17,7 +17,7 @@ const S: u64 = 1_000 * MS;
 const LINES: u64 = 20;
 
 /// Slow polls from 100 ms on, one after the other, of which everything is known that a probe knows; and an interval a second.
-pub fn slow_polls(path: &Path, count: u64, others_wait: bool) -> io::Result<()> {
+pub(crate) fn slow_polls(path: &Path, count: u64, others_wait: bool) -> io::Result<()> {
     let kinds: Vec<Kind> = (0..LINES * 8).map(|nth| kind(nth, !others_wait)).collect();
     let mut random = fastrand::Rng::with_seed(7);
     let mut start_ns = S;
@@ -55,7 +55,7 @@ pub fn slow_polls(path: &Path, count: u64, others_wait: bool) -> io::Result<()> 
 }
 
 /// An interval a second, each of so many polls.
-pub fn intervals(path: &Path, seconds: u64) -> io::Result<()> {
+pub(crate) fn intervals(path: &Path, seconds: u64) -> io::Result<()> {
     let mut random = fastrand::Rng::with_seed(7);
     let interval = move |at: u64| {
         let mut polls = Dist::empty(3);

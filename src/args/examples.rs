@@ -110,13 +110,31 @@ Examples:
   pollscope report saved.json
   pollscope report saved.json --html page.html
   pollscope report saved.json --format folded
+  pollscope report /var/lib/api/recordings --from 03:10 --to 03:15
+  pollscope report host-1.pollscope host-2.pollscope --around 03:12 --for 30s
   pollscope report saved.json --fail-on 'slow_polls == 0'";
 
 pub(super) const COMPARE: &str = "\
 Examples:
   pollscope compare before.json after.json
+  pollscope compare v1.pollscope v2.pollscope       two builds of a service
   pollscope compare a.json b.json --mode naive,offloaded
   pollscope compare saved.json       its modes";
+
+pub(super) const INIT: &str = "\
+Examples:
+  pollscope init                     shows the changes
+  pollscope init --write
+  pollscope init ../shop --path ../pollscope/crates/probe
+  pollscope init ../shop --write --quiet
+
+What it changes:
+  Cargo.toml: the dependency `pollscope-probe` with its
+    feature `record`, and line tables in release builds
+  .cargo/config.toml: `--cfg tokio_unstable`
+  the program: `#[tokio::main]`, to the probe's own
+  The diff goes to stdout, as `git apply` reads it; notes on
+  what is to be done by hand go to stderr.";
 
 pub(super) const DOCTOR: &str = "\
 Examples:

@@ -20,6 +20,7 @@ pub(super) fn commands() -> Vec<&'static str> {
         "scenarios",
         "report",
         "compare",
+        "init",
         "doctor",
         "explain",
         "schema",

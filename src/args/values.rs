@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use crate::cut::Moment;
 use crate::gate::Gate;
 use crate::pipeline::input::{LARGEST_MAX_LINE, SMALLEST_MAX_LINE, Watch};
 use crate::pipeline::sink::Mode;
@@ -159,6 +160,10 @@ pub(super) fn pid(text: &str) -> Result<u32, String> {
 /// How long something goes on.
 pub(super) fn lasting(text: &str) -> Result<Duration, String> {
     within_time(text, Duration::from_millis(1), Duration::from_secs(7 * 24 * 3_600), "it")
+}
+
+pub(super) fn moment(text: &str) -> Result<Moment, String> {
+    Moment::parse(text)
 }
 
 pub(super) fn grace(text: &str) -> Result<Duration, String> {

@@ -11,6 +11,7 @@ mod confirm;
 mod copied;
 mod error;
 mod excerpt;
+mod init;
 mod kept;
 mod load;
 mod merge;
@@ -59,6 +60,7 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
         Command::Confirm(request) => confirm::execute(&request, terminal),
         Command::Report(request) => report::execute(&request, terminal),
         Command::Compare(request) => compare::execute(&request, terminal),
+        Command::Init(request) => init::execute(&request, terminal),
         Command::Scenarios => show::scenarios(terminal),
         Command::Doctor => show::doctor(terminal),
         Command::Explain(code) => show::explain(code.as_deref(), terminal),

@@ -61,6 +61,9 @@ impl Program {
         if let Some(slow) = request.slow {
             command.env("POLLSCOPE_SLOW_POLL", setting_duration(slow));
         }
+        if let Some(label) = &request.label {
+            command.env("POLLSCOPE_LABEL", label);
+        }
         if takes_stdout(&request.outputs)
             && let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned()
         {

@@ -71,6 +71,10 @@ glossary! {
     "mode" ["modes", "naive", "offloaded"] = "How the lab's pipeline does its work: `naive` (blocking calls on the loop), `offloaded` (a thread that owns the \
         file), `spawn-blocking`, `tokio-fs` and `block-in-place`.";
     "round" ["rounds"] = "One run of every mode. Modes take turns round by round, and a ratio gets an interval from three rounds on.";
+    "block" ["blocks"] = "Of a service that is compared: some seconds of its time, which stand for a round, as seconds that follow each \
+        other are alike.";
+    "load" ["load differed"] = "Of a service that is compared: its polls of a second. Where that differs, what more load makes worse by \
+        itself counts only if it went the other way.";
     "ratio" ["vs best", "lower", "higher"] = "How many times lower or higher, never below 1. `vs best` is how many times the best \
         mode's value a mode has.";
     "percentile" ["percentiles", "p50", "p90", "p99", "p99.9", "p999"] = "p99 is the value that 99 of 100 values do not exceed. `—`: too \

@@ -138,7 +138,7 @@ impl Tally {
 }
 
 /// Says what is not tested here, and why, and counts it.
-fn skip(what: &str, why: &str) {
+pub(crate) fn skip(what: &str, why: &str) {
     static SKIPPED: AtomicU64 = AtomicU64::new(0);
     let skipped = SKIPPED.fetch_add(1, Ordering::Relaxed) + 1;
     println!("SKIP: {what}: {why} ({skipped} skipped so far)");
@@ -233,7 +233,7 @@ pub(crate) fn private_mounts() -> Result<(), String> {
 }
 
 /// A disk mounted at `disk` in a folder, for this thread alone.
-fn disk(folder: &Path, victim: &'static str) -> Result<Disk, String> {
+pub(crate) fn disk(folder: &Path, victim: &'static str) -> Result<Disk, String> {
     private_mounts()?;
     let at = folder.join("disk");
     std::fs::create_dir(&at).expect("a folder can be made");

@@ -14,6 +14,7 @@ mod formats;
 mod hostile;
 mod hostile_text;
 mod hung_stderr;
+mod init;
 mod kills;
 mod listen;
 mod merge;

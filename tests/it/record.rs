@@ -347,3 +347,18 @@ fn a_project_and_a_baseline_count() {
     let other = folder.run("run slow-sink --baseline main");
     assert_ends(&other, 1, &["one is of the scenario `slow-sink`, the other of no scenario"]);
 }
+
+#[test]
+fn what_is_kept_has_the_label_itself_and_one_that_is_none_is_refused() {
+    let folder = Folder::new();
+    let group = |recording: &str| {
+        let text = String::from_utf8(folder.read(recording)).expect("text");
+        let head: Value = serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
+        head["recording"]["group"].as_str().expect("a name").to_owned()
+    };
+    assert_ends(&run(&mut record(&folder, "--label v1.2 -o kept.pollscope", 1, "")), 0, &[]);
+    assert_eq!(group("kept.pollscope"), "v1.2");
+    let output = run(record(&folder, "-o other.pollscope", 1, "").env("POLLSCOPE_LABEL", "a*b"));
+    assert_ends(&output, 0, &["WARN pollscope: ignored `POLLSCOPE_LABEL=a*b`: write 1 to 64 letters"]);
+    assert!(group("other.pollscope").starts_with("it-"), "the program's name");
+}

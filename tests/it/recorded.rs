@@ -3,6 +3,8 @@
 //!
 //! `POLLSCOPE_ALL_KILLS` has 200 moments tried, not only some.
 
+mod disks;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};

@@ -36,6 +36,7 @@ fn neutral(mut command: Command) -> Command {
         "RUST_LOG",
         "POLLSCOPE",
         "POLLSCOPE_LISTEN",
+        "POLLSCOPE_LABEL",
         "POLLSCOPE_RECORD",
         "POLLSCOPE_SLOW_POLL",
         "LC_ALL",

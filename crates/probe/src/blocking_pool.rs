@@ -68,6 +68,8 @@ struct State {
     /// How many saturations were told.
     saturations: u64,
     to_tell: Vec<Saturation>,
+    /// Those that were there together when the last one came: its number, flavor and workers.
+    runtimes: Vec<(u64, Option<&'static str>, u64)>,
     /// Whether the probe is gone: nothing is lent any more.
     is_closed: bool,
 }
@@ -157,7 +159,10 @@ impl Pools {
                 std::mem::replace(&mut pool.metrics, metrics)
             }
             None => {
-                state.pools.push(Pool { runtime, metrics, lent_for, full: None });
+                let State { pools, runtimes, .. } = &mut *state;
+                runtimes.retain(|(number, ..)| pools.iter().any(|pool| pool.runtime == *number));
+                runtimes.push((runtime, tokio_api::current_flavor(), metrics.num_workers() as u64));
+                pools.push(Pool { runtime, metrics, lent_for, full: None });
                 return runtime;
             }
         };
@@ -234,9 +239,30 @@ impl Pools {
         std::mem::take(&mut self.lock().to_tell)
     }
 
+    /// The runtimes that had the probe when the last one was first seen: flavor and worker threads of each. Empty as long as none
+    /// waited for events.
+    #[cfg(feature = "record")]
+    pub(crate) fn runtimes(&self) -> Vec<(Option<&'static str>, u64)> {
+        self.lock().runtimes.iter().map(|(_, flavor, workers)| (*flavor, *workers)).collect()
+    }
+
     /// Whether a pool was full at the last look.
     pub(crate) fn is_full(&self) -> bool {
         self.lock().pools.iter().any(|pool| pool.full.is_some())
+    }
+
+    /// What waits, of all runtimes together: tasks in the global queues and in the workers' own, and closures for the pools; `None`
+    /// where that is not known.
+    #[cfg(feature = "record")]
+    pub(crate) fn queued(&self) -> (Option<(u64, Option<u64>)>, Option<u64>) {
+        let state = self.lock();
+        let tasks = state
+            .pools
+            .iter()
+            .map(|pool| (pool.metrics.global_queue_depth() as u64, tokio_api::queued_on_workers(&pool.metrics)));
+        let tasks = tasks.reduce(|(global, local), more| (global + more.0, local.zip(more.1).map(|(a, b)| a + b)));
+        let closures = state.pools.iter().filter_map(|pool| tokio_api::blocking_pool(&pool.metrics));
+        (tasks, closures.map(|pool| pool.queued).reduce(|a, b| a + b))
     }
 
     /// All pools together, and how many saturations were told so far; `None` where that is not known.

@@ -1,6 +1,9 @@
-//! Switching a probe on from outside: `POLLSCOPE` and `POLLSCOPE_SLOW_POLL`; and where it listens.
+//! Switching a probe on from outside: `POLLSCOPE` and `POLLSCOPE_SLOW_POLL`; where it listens, and what its recording is called,
+//! `POLLSCOPE_LABEL`.
 
 use std::ffi::OsString;
+#[cfg(feature = "record")]
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,6 +68,22 @@ fn listens(value: OsString) -> Option<Option<PathBuf>> {
         "1" | "yes" | "on" | "true" => Some(None),
         _ => Some(Some(value.into())),
     }
+}
+
+/// What a label may be, as a sentence about one that is none ends.
+pub(crate) const LABEL: &str = "write 1 to 64 letters, digits, blanks or any of `-_.+:/`";
+
+/// What the environment calls the recording; says so of one that is no label. Of a probe that is off nothing is recorded.
+#[cfg(feature = "record")]
+pub(crate) fn label(is_on: bool) -> Option<String> {
+    let label = std::env::var_os("POLLSCOPE_LABEL").filter(|label| is_on && !label.is_empty())?;
+    let label = label.to_string_lossy().into_owned();
+    if pollscope_record::recording::is_label(&label) {
+        return Some(label);
+    }
+    // A closed stderr must not stop the host.
+    let _ = writeln!(io::stderr(), "WARN pollscope: ignored `POLLSCOPE_LABEL={}`: {LABEL}", Escaped(&label));
+    None
 }
 
 #[cfg(test)]

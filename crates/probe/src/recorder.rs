@@ -4,6 +4,7 @@
 //! Whatever the disk does, nobody waits for that thread but, for a moment, whoever drops the last handle: what it has no room for is
 //! counted, and is in no list.
 
+mod around;
 mod files;
 mod hidden;
 #[cfg(target_os = "linux")]
@@ -24,11 +25,12 @@ use std::{env, fs, io, thread};
 use pollscope_base::{duration, reason};
 use pollscope_record::feed::Update;
 use pollscope_record::growing::{Head, LineWriter};
-use pollscope_record::recording::{Completeness, Coverage, Ended, Environment, Run, Subject, Target};
+use pollscope_record::recording::{Completeness, Coverage, Ended, Environment, Run, RuntimeInfo, Subject, Target};
 
 use crate::shared::Shared;
 use crate::snapshot::{Polling, SlowPoll, Snapshot};
 use crate::tokio_api::TOKIO_UNSTABLE;
+use around::{Around, Glance, STEP, TOO_MANY};
 use files::{Files, MOST_BYTES, Place};
 use numbers::Numbers;
 
@@ -37,8 +39,8 @@ pub use seen::{interval_of, record_of};
 
 /// How often an interval is written.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How often everything that is known of the run as a whole is: of a recording that breaks off, the time since is known by its lists
-/// and intervals alone.
+/// How often everything that is known of the run as a whole is, but for its first minute, in which it is more often: of a recording that
+/// breaks off, the time since is known by its lists and intervals alone.
 const KNOWN_EVERY: u32 = 60;
 /// What waits to be written while a disk is slow; some 10 kB each.
 const QUEUE: usize = 1_024;
@@ -125,11 +127,14 @@ struct Recording {
     writer: LineWriter,
     files: Files,
     last: Snapshot,
+    around: Around,
     intervals: u32,
     numbers: Numbers,
     dropped: Arc<AtomicU64>,
     /// How many of them are told of in the recording.
     dropped_told: u64,
+    /// Whether the recording says that there were too many very long polls.
+    said_too_many: bool,
     /// Whether the last line could not be written.
     is_in_trouble: bool,
     trouble: Arc<Trouble>,
@@ -138,10 +143,12 @@ struct Recording {
 impl Recording {
     fn new(shared: Arc<Shared>, path: PathBuf, dropped: Arc<AtomicU64>, trouble: Arc<Trouble>) -> Recording {
         let last = shared.totals();
+        let around = Around::from(Glance::of(&shared));
         let head = head(&shared, &last, Duration::ZERO);
         // Wherever the program goes afterwards.
         let path = std::path::absolute(&path).unwrap_or(path);
-        let place = Place::of(path.clone(), &file_name(&head.group), &head.started_at.replace(['-', ':'], ""));
+        let name = head.subject.name().unwrap_or(&head.group);
+        let place = Place::of(path.clone(), &file_name(name), &head.started_at.replace(['-', ':'], ""));
         Recording {
             shared,
             path,
@@ -149,10 +156,12 @@ impl Recording {
             writer: LineWriter::default(),
             files: Files::new(place, MOST_BYTES),
             last,
+            around,
             intervals: 0,
             numbers: Numbers::default(),
             dropped,
             dropped_told: 0,
+            said_too_many: false,
             is_in_trouble: false,
             trouble,
         }
@@ -161,13 +170,18 @@ impl Recording {
     fn run(&mut self, told: &Receiver<Told>, counts: bool) {
         self.write_known();
         let mut next = Instant::now() + INTERVAL;
+        let mut next_look = Instant::now() + STEP;
         loop {
-            match told.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            match told.recv_timeout(next_look.min(next).saturating_duration_since(Instant::now())) {
                 Ok(Told::SlowPoll(poll)) => self.slow_poll(&poll),
                 Ok(Told::Stall(stall, now_ns)) => self.stall(&stall, now_ns),
                 Ok(Told::Totals(now)) => self.interval(Arc::unwrap_or_clone(now)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return self.end(),
+            }
+            if Instant::now() >= next_look {
+                self.look(false);
+                next_look = Instant::now() + STEP;
             }
             if Instant::now() >= next {
                 if counts {
@@ -179,14 +193,31 @@ impl Recording {
         }
     }
 
+    /// Looks at what is now, for the time around very long polls, and writes what is to be kept of it.
+    fn look(&mut self, is_end: bool) {
+        self.around.look(Glance::of(&self.shared));
+        let kept = self.around.take(is_end);
+        if !kept.is_empty() {
+            self.write(&Update::Fine(kept), 0);
+        }
+        if self.around.take_too_many() && !std::mem::replace(&mut self.said_too_many, true) {
+            self.write(&Update::Note(TOO_MANY.to_owned()), 0);
+        }
+    }
+
     fn slow_poll(&mut self, poll: &SlowPoll) {
         let id = self.numbers.of_slow_poll(poll);
+        let start_ns = duration::to_ns(poll.start);
+        let end_ns = start_ns.saturating_add(duration::to_ns(poll.duration));
+        self.around.poll(start_ns, end_ns, self.shared.threshold_ns());
         let poll = pollscope_record::recording::SlowPoll { id, ..poll.into() };
         self.write(&Update::SlowPoll(Box::new(self.shown(poll))), 0);
     }
 
     fn stall(&mut self, stall: &Polling, now_ns: u64) {
         let id = self.numbers.of_stall(stall, now_ns);
+        let start_ns = now_ns.saturating_sub(duration::to_ns(stall.elapsed));
+        self.around.poll(start_ns, now_ns, self.shared.threshold_ns());
         let stall = seen::stall(stall, id, now_ns);
         self.write(&Update::Stall(Box::new(self.shown(stall))), 0);
     }
@@ -200,7 +231,8 @@ impl Recording {
             self.last = before;
         }
         self.intervals += 1;
-        if self.intervals.is_multiple_of(KNOWN_EVERY) {
+        let is_early = self.intervals < KNOWN_EVERY && self.intervals.is_power_of_two();
+        if is_early || self.intervals.is_multiple_of(KNOWN_EVERY) {
             self.write_known();
         }
     }
@@ -211,7 +243,13 @@ impl Recording {
         self.write(&Update::Known(Box::new(known)), 0);
     }
 
-    fn known(&self) -> Run {
+    fn known(&mut self) -> Run {
+        if let Subject::Service(target) | Subject::Process(target) = &mut self.head.subject {
+            let of = |(flavor, workers): (Option<&str>, u64)| Some(RuntimeInfo { flavor: flavor?.to_owned(), workers });
+            // One of a kind that has no name: how many workers there are is not known.
+            target.runtimes =
+                self.shared.pools.runtimes().into_iter().map(of).collect::<Option<_>>().unwrap_or_default();
+        }
         hidden::run(record_of(&self.last, self.head.run()), self.shared.redacted)
     }
 
@@ -220,6 +258,7 @@ impl Recording {
     }
 
     fn end(&mut self) {
+        self.look(true);
         self.interval(self.shared.totals());
         self.write_known();
         self.write(&Update::End(Ended::Done, None), 0);
@@ -243,7 +282,8 @@ impl Recording {
             self.head.segment = self.files.next_segment();
             let mut first = self.writer.head(&self.head)?;
             if self.head.segment > 1 {
-                first += &self.writer.lines(&Update::Known(Box::new(self.known())), 0)?;
+                let known = self.known();
+                first += &self.writer.lines(&Update::Known(Box::new(known)), 0)?;
             }
             self.files.begin(&first)?;
         }
@@ -280,7 +320,7 @@ fn head(shared: &Shared, now: &Snapshot, from: Duration) -> Head {
     };
     Head {
         environment: environment(now),
-        group: name.into_owned(),
+        group: shared.label.clone().unwrap_or_else(|| name.into_owned()),
         subject: Subject::Service(target),
         started_at: written(SystemTime::now().checked_sub(now.at.saturating_sub(from))),
         coverage: Coverage::from(now),

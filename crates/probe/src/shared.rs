@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pollscope_base::escape::cut_name;
-use pollscope_base::redact::redacted_evidence;
+use pollscope_base::redact::{redacted_evidence, redacted_span};
 use pollscope_base::{Blame, Cause, Charge, Distribution, Evidence, Ledger, Lines};
 
 use crate::alarm::Alarm;
@@ -47,6 +47,9 @@ pub(crate) struct Shared {
     pub(crate) capture_limits: CaptureLimits,
     /// Whether paths are hidden.
     pub(crate) redacted: bool,
+    /// What a recording is called; `None` for the program's name.
+    #[cfg(feature = "record")]
+    pub(crate) label: Option<String>,
     pub(crate) sources: Arc<Sources>,
     /// Whether wake-to-poll times are recorded.
     pub(crate) tracks_waits: bool,
@@ -119,6 +122,8 @@ impl Shared {
             names: Names::default(),
             capture_limits: CaptureLimits::default(),
             redacted: false,
+            #[cfg(feature = "record")]
+            label: None,
             sources: Arc::default(),
             tracks_waits: TOKIO_UNSTABLE,
             alarm: Alarm::default(),
@@ -281,17 +286,24 @@ impl Shared {
         raw.sort_by_key(|(_, poll)| poll.end_ns);
         for (slot, poll) in raw {
             let id = journal.next_id();
-            journal.add((slot, poll.start), poll.end_ns, self.slow_poll(id, &poll));
+            journal.add((slot, poll.start), poll.end_ns, self.slow_poll(id, &poll, &slots[slot]));
         }
         // Each time: a thread that is slow often forgets soon who waited.
         let now_ns = self.clock.now_ns();
         journal.charge(now_ns, &blame_in(&slots, now_ns));
+        journal.tell_waiters(|(slot, start), waited| {
+            let slot = slots.get(slot)?;
+            let span = slot.spans.span(slot.blames.span_of_worst(start, waited))?;
+            Some(if self.redacted { Arc::new(redacted_span(&span)) } else { span })
+        });
         slots
     }
 
-    fn slow_poll(&self, id: u64, raw: &RawSlowPoll) -> SlowPoll {
+    fn slow_poll(&self, id: u64, raw: &RawSlowPoll, slot: &Slot) -> SlowPoll {
         let mut evidence = Evidence::default();
         evidence.cause = raw.handed_over.then_some(Cause::BlockInPlace);
+        evidence.span = slot.spans.span(raw.span);
+        let evidence = self.shown(evidence);
         SlowPoll {
             id,
             task_id: (raw.task != 0).then_some(raw.task),
@@ -304,6 +316,7 @@ impl Shared {
             duration: Duration::from_nanos(raw.duration_ns),
             evidence,
             blame: None,
+            waiter_span: None,
         }
     }
 

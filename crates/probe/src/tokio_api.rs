@@ -176,6 +176,15 @@ pub(crate) fn current_runtime() -> Option<(u64, RuntimeMetrics)> {
     Some((number_of(runtime.id()), runtime.metrics()))
 }
 
+/// The flavor of the runtime that this thread is in, as recordings call it.
+pub(crate) fn current_flavor() -> Option<&'static str> {
+    match Handle::try_current().ok()?.runtime_flavor() {
+        RuntimeFlavor::CurrentThread => Some("current_thread"),
+        RuntimeFlavor::MultiThread => Some("multi_thread"),
+        _ => None,
+    }
+}
+
 /// What a runtime's blocking pool is at; `None` where this build cannot see it.
 pub(crate) fn blocking_pool(metrics: &RuntimeMetrics) -> Option<BlockingPool> {
     #[cfg(tokio_unstable)]

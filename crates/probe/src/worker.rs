@@ -15,6 +15,7 @@ use crate::overflows::Overflows;
 use crate::polling::{Frame, Polling};
 use crate::ring::{RawSlowPoll, Ring};
 use crate::site::Sites;
+use crate::spans;
 use crate::sync::MODELLED;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -88,11 +89,13 @@ impl Stretch {
     }
 }
 
-/// Which thread a slow poll was on: a worker of a runtime that has the probe, or the name of another one.
+/// Which thread a slow poll was on: a worker of a runtime that has the probe, or the name of another one; and in which span.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct On {
     pub(crate) worker: Option<u32>,
     pub(crate) thread: NameId,
+    /// The span that was seen on it alone; 0 where there was none, or several were.
+    pub(crate) span: u64,
 }
 
 /// What every poll touches is in its first two cache lines, and no other thread's are.
@@ -119,6 +122,7 @@ pub(crate) struct Slot {
     /// Whether its thread is one of a multi-thread runtime's own, and not one that may leave the loop without a word.
     pub(crate) is_runtimes_own: std::sync::atomic::AtomicBool,
     pub(crate) stretch: Stretch,
+    pub(crate) spans: spans::Shown,
     pub(crate) ring: Ring,
     pub(crate) blames: Blames,
     /// Which of its cells is the next, for the next thread.
@@ -146,6 +150,7 @@ impl Slot {
             home: Home::default(),
             is_runtimes_own: Default::default(),
             stretch: Stretch::default(),
+            spans: spans::Shown::default(),
             ring: Ring::new(),
             blames: Blames::new(),
             next_blame: Default::default(),
@@ -195,6 +200,7 @@ impl Slot {
             location: frame.location,
             worker: on.worker,
             thread: on.thread,
+            span: on.span,
             handed_over,
             start: frame.start,
             start_ns,

@@ -2,9 +2,10 @@
 //! always give the same answer: the resamples come from a fixed seed.
 //!
 //! Rounds are the unit: a statistic is taken of each round, and the noise between rounds decides what counts as a difference.
-//! docs/how-it-works.md says how. With fewer than [`LEAST_ROUNDS`] rounds nothing is known of that noise; then a
+//! docs/how-it-works.md says how. A service has no rounds: blocks of its time are in their place. With fewer than [`LEAST_ROUNDS`] rounds nothing is known of that noise; then a
 //! percentile has the interval that its own samples give it, and only a gap far beyond it counts.
 
+mod blocks;
 mod drift;
 mod interval;
 mod judge;
@@ -12,12 +13,16 @@ mod metric;
 mod question;
 mod sample;
 mod sentence;
+mod served;
+mod slice;
 #[cfg(any(test, feature = "fixture"))]
 pub mod synthetic;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_services;
 
-pub use metric::{METRICS, Metric, Unit};
+pub use metric::{METRICS, Metric, SERVICE_METRICS, Unit};
 pub use question::{Difference, differences, environments};
 pub(crate) use sentence::{change, change_of, instead};
 pub use sentence::{conclusion, noted, regression};
@@ -36,7 +41,7 @@ pub const ADVISED_ROUNDS: usize = 10;
 pub struct Side<'a> {
     /// What sentences call it.
     pub name: String,
-    /// Its runs that ran to their end, in the order of rounds.
+    /// Its runs that ran to their end, in the order of rounds; of services also others, as far as they were recorded.
     pub runs: Vec<&'a Run>,
     /// How many were cut short, and so left out.
     pub cut_short: usize,
@@ -50,8 +55,9 @@ impl<'a> Side<'a> {
 
     /// These runs.
     pub fn new(runs: impl Iterator<Item = &'a Run>, name: impl Into<String>) -> Side<'a> {
-        let (runs, cut_short): (Vec<&Run>, Vec<&Run>) =
-            runs.take(MOST_ROUNDS).partition(|run| run.early_end().is_none());
+        // What a service's intervals have was so, whatever came of it.
+        let is_whole = |run: &&Run| run.early_end().is_none() || slice::is_known_by_time(run);
+        let (runs, cut_short): (Vec<&Run>, Vec<&Run>) = runs.take(MOST_ROUNDS).partition(is_whole);
         Side { name: name.into(), runs, cut_short: cut_short.len() }
     }
 }
@@ -76,10 +82,27 @@ pub struct Comparison {
     pub rounds: [usize; 2],
     /// How the rounds lie.
     pub lie: Rounds,
-    /// One for each of [`METRICS`] that both sides know.
+    /// Of services, what of their time is compared.
+    pub served: Option<Served>,
+    /// One for each of [`METRICS`], of services of [`SERVICE_METRICS`], that both sides know.
     pub rows: Vec<Row>,
     /// What to know when reading it, each a sentence with its remedy.
     pub notes: Vec<Note>,
+}
+
+/// What of two services' time is compared.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Served {
+    /// How long that is, in nanoseconds: without what came before the load, the warm-up, and what came after the load.
+    pub compared_ns: [u64; 2],
+    /// How long all recordings of a side are, in nanoseconds.
+    pub recorded_ns: [u64; 2],
+    /// The shortest and the longest blocks that a metric has, in nanoseconds; `None` where recordings are the rounds.
+    pub blocks_ns: Option<[u64; 2]>,
+    /// What stands for the load: polls a second, of what is compared.
+    pub polls_per_s: [f64; 2],
+    /// Whether that differs, by more than its noise and by more than matters.
+    pub load_differs: bool,
 }
 
 /// One metric of both sides.
@@ -116,11 +139,18 @@ pub enum Open {
     Chance,
     /// The change is too small to matter, and its interval has room for one that is not.
     Small,
+    /// Of a service: fewer than five blocks of a side.
+    Short,
+    /// Of a service: the interval excludes no change, but two starts of one build may differ by as much.
+    Starts,
+    /// Of a service: the load differed, and can be the reason.
+    Load,
 }
 
 impl Open {
     /// All of them.
-    pub const ALL: [Open; 4] = [Open::FewRounds, Open::Spans, Open::Chance, Open::Small];
+    pub const ALL: [Open; 7] =
+        [Open::FewRounds, Open::Spans, Open::Chance, Open::Small, Open::Short, Open::Starts, Open::Load];
 
     /// Beside a verdict, and in the JSON.
     pub fn as_str(self) -> &'static str {
@@ -129,6 +159,9 @@ impl Open {
             Open::Spans => "spans 1",
             Open::Chance => "chance",
             Open::Small => "small",
+            Open::Short => "short",
+            Open::Starts => "starts",
+            Open::Load => "load",
         }
     }
 
@@ -141,6 +174,12 @@ impl Open {
             Open::Spans => "the interval has room for a change either way".to_owned(),
             Open::Chance => "it may be chance: of so many metrics, one or the other differs as much".to_owned(),
             Open::Small => "a change that hardly matters, with room for one that does".to_owned(),
+            Open::Short => {
+                let least = blocks::LEAST;
+                format!("with fewer than {least} blocks of a side, the noise between blocks is unknown")
+            }
+            Open::Starts => "a change, but one that two starts of one build may show".to_owned(),
+            Open::Load => "the load differed, and can be the reason".to_owned(),
         }
     }
 }
@@ -150,6 +189,8 @@ impl Open {
 pub enum Basis {
     /// The differences between rounds.
     Rounds,
+    /// The differences between blocks of a service's time.
+    Blocks,
     /// The samples within the runs, which know nothing of the noise between runs.
     Samples,
     /// Nothing: there are too few rounds, and no samples.
@@ -161,6 +202,7 @@ impl Basis {
     pub fn as_str(self) -> &'static str {
         match self {
             Basis::Rounds => "rounds",
+            Basis::Blocks => "blocks",
             Basis::Samples => "samples",
             Basis::Nothing => "none",
         }
@@ -201,6 +243,17 @@ pub enum Note {
     TooFewRounds,
     /// The same, of what has no rounds: a service, or a process.
     OneRecording,
+    /// A service of which there are fewer than [`LEAST_ROUNDS`] recordings: how much starts differ is unknown.
+    OneStart,
+    /// A service's recordings are too short: how long is compared of the shorter, and how long would do for now, in nanoseconds.
+    TooShort {
+        /// Of the shorter side.
+        compared_ns: u64,
+        /// At least.
+        needed_ns: u64,
+    },
+    /// The load of the two differed: polls a second.
+    Load([f64; 2]),
     /// Metrics that the rounds there are leave open.
     Open(Vec<&'static str>),
     /// A metric rose or fell from round to round: side, metric, last third by first third.
@@ -213,14 +266,18 @@ pub enum Note {
 
 impl Comparison {
     /// What all metrics come to. What the loop's users feel decides before what it costs; it is [`Overall::NoDifference`] where
-    /// none is better or worse and most could have shown it.
+    /// none is better or worse and most rule out what would matter, of a service at least half.
     pub fn verdict(&self) -> Overall {
         let has =
             |verdict, price| self.rows.iter().filter(move |row| row.verdict == verdict && row.metric.is_price == price);
         let count = |price| (has(Verdict::Better, price).count(), has(Verdict::Worse, price).count());
         let same = [false, true].iter().map(|price| has(Verdict::NoDifference, *price).count()).sum::<usize>();
+        // Samples within a run never show that there is none.
+        // Of a service there are few, and in two of them, the tails, each half minute differs from the next.
+        let is_half = self.served.is_some() && same > 0;
+        let could = self.rows.iter().filter(|row| row.basis != Basis::Samples).count();
         match [count(false), count(true)].into_iter().find(|counts| *counts != (0, 0)) {
-            None if 2 * same > self.rows.len() => Overall::NoDifference,
+            None if 2 * same > could || is_half && 2 * same == could => Overall::NoDifference,
             None => Overall::Inconclusive,
             Some((_, 0)) => Overall::Better,
             Some((0, _)) => Overall::Worse,
@@ -273,6 +330,9 @@ impl Overall {
 /// assert_eq!(conclusion(&comparison), "too little is known to tell naive from offloaded");
 /// ```
 pub fn compare(a: &Side, b: &Side, lie: Rounds, comparisons: usize) -> Comparison {
+    if let Some(served) = served::compare(a, b, comparisons) {
+        return served;
+    }
     let family = comparisons.max(1) * METRICS.len();
     let rows: Vec<Row> = METRICS.iter().filter_map(|metric| judge::row(metric, a, b, lie, family)).collect();
     let rounds = [a.runs.len(), b.runs.len()];
@@ -288,9 +348,13 @@ pub fn compare(a: &Side, b: &Side, lie: Rounds, comparisons: usize) -> Compariso
         let open: Vec<&str> = open.collect();
         notes.extend((!open.is_empty()).then_some(Note::Open(open)));
     }
-    for side in [a, b] {
-        notes.extend(drift::notes(side));
-        notes.extend((side.cut_short > 0).then(|| Note::CutShort(side.name.clone(), side.cut_short)));
-    }
-    Comparison { a: a.name.clone(), b: b.name.clone(), rounds, lie, rows, notes }
+    [a, b].into_iter().for_each(|side| notes.extend(side_notes(side)));
+    Comparison { a: a.name.clone(), b: b.name.clone(), rounds, lie, served: None, rows, notes }
+}
+
+/// What to know of a side's rounds.
+fn side_notes(side: &Side) -> Vec<Note> {
+    let mut notes = drift::notes(side);
+    notes.extend((side.cut_short > 0).then(|| Note::CutShort(side.name.clone(), side.cut_short)));
+    notes
 }

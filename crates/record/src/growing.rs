@@ -6,6 +6,7 @@
 mod following;
 mod lines;
 mod short;
+mod slice;
 
 use std::io::{BufRead, Read};
 use std::mem::size_of;
@@ -150,10 +151,14 @@ impl Gathering {
         let mut recording = Recording { environment, scenario: None, runs, findings: Vec::new(), gates: Vec::new() };
         // Before anything is added up, and what that comes to.
         check(&recording).map_err(ReadError::Impossible)?;
+        let mut is_any_torn = false;
         for (run, tail) in recording.runs.iter_mut().zip(&tails).filter(|(run, _)| run.ended == Ended::Torn) {
             tail.as_far_as_it_is_known(run);
+            is_any_torn = true;
         }
-        check(&recording).map_err(ReadError::Impossible)?;
+        if is_any_torn {
+            check(&recording).map_err(ReadError::Impossible)?;
+        }
         recording.findings = findings(&recording.runs);
         Ok(Saved { recording, is_torn })
     }
@@ -207,6 +212,8 @@ impl Open {
                 size_of::<Interval>()
             }
             Update::SlowPoll(poll) | Update::Stall(poll) => size_of::<SlowPoll>() + poll.besides(),
+            // Their list took it.
+            Update::Fine(_) => 0,
             Update::Note(note) => size_of::<String>() + note.besides(),
             Update::End(..) => 0,
         };

@@ -12,6 +12,7 @@ pub mod answer;
 mod blockers;
 pub mod by_group;
 pub mod compare;
+pub mod cut;
 pub mod dist;
 pub mod escape;
 pub mod feed;
@@ -31,6 +32,7 @@ pub mod report;
 #[cfg(feature = "report")]
 pub mod saved;
 pub mod snippet;
+pub mod together;
 pub mod units;
 pub mod width;
 pub mod wording;

@@ -102,13 +102,13 @@ impl Disk {
     }
 
     /// From now on calls go wrong as planned; what is on the disk stays.
-    pub(super) fn plan(&self, plan: Plan) {
+    pub(crate) fn plan(&self, plan: Plan) {
         let mut state = self.state.lock();
         (state.plan, state.calls, state.faults) = (Some(plan), 0, 0);
     }
 
     /// From now on nothing goes wrong, and what hung goes on; how often something went wrong.
-    pub(super) fn heal(&self) -> u64 {
+    pub(crate) fn heal(&self) -> u64 {
         let mut state = self.state.lock();
         state.plan = None;
         let (faults, held) = (state.faults, std::mem::take(&mut state.held));
@@ -118,12 +118,12 @@ impl Disk {
     }
 
     /// How often something went wrong so far.
-    pub(super) fn faults(&self) -> u64 {
+    pub(crate) fn faults(&self) -> u64 {
         self.state.lock().faults
     }
 
     /// The content of the file whose calls go wrong; `None` without such a file.
-    pub(super) fn content(&self) -> Option<Vec<u8>> {
+    pub(crate) fn content(&self) -> Option<Vec<u8>> {
         let state = self.state.lock();
         state.nodes.values().find(|node| node.name == state.victim)?.content.clone()
     }

@@ -34,6 +34,8 @@ pub struct ProbeBuilder {
     pub(super) record: Option<std::path::PathBuf>,
     #[cfg(feature = "record")]
     pub(super) listen: Option<crate::recorder::Listen>,
+    #[cfg(feature = "record")]
+    pub(super) label: Option<String>,
     pub(super) writer: Option<LineWriter>,
     /// Whether the writer is that of the environment's switch.
     pub(super) has_lines_of_env: bool,
@@ -71,6 +73,8 @@ impl ProbeBuilder {
             record: None,
             #[cfg(feature = "record")]
             listen: None,
+            #[cfg(feature = "record")]
+            label: None,
             writer: None,
             has_lines_of_env: false,
             status_lines: None,
@@ -97,11 +101,8 @@ impl ProbeBuilder {
         let builder = Probe::builder().slow_poll_threshold(request.slow_poll.unwrap_or(DEFAULT_SLOW_POLL));
         let builder = ProbeBuilder { on: request.on, has_lines_of_env: true, ..builder.log_to(io::stderr()) };
         #[cfg(feature = "record")]
-        let builder = match record {
-            Some(path) => builder.record(path),
-            None => builder,
-        }
-        .listen_as_env();
+        let builder =
+            ProbeBuilder { record: record.map(Into::into), label: env::label(request.on), ..builder }.listen_as_env();
         builder
     }
 
@@ -315,6 +316,27 @@ impl ProbeBuilder {
             Some(Some(folder)) => self.listen_in(folder),
             None => self,
         }
+    }
+
+    /// What the recording is called in reports, gates and comparisons, such as the build's version: 1 to 64 letters, digits, blanks
+    /// within it or any of `-_.+:/`. The program's name unless set. `POLLSCOPE_LABEL` says it from outside.
+    ///
+    /// ```
+    /// # use pollscope_probe::{InstallError, Probe};
+    /// # let folder = std::env::temp_dir().join(format!("pollscope-label-{}", std::process::id()));
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().record(&folder).label("api v1.2").install(&mut runtime)?;
+    /// drop((runtime.build()?, probe));
+    /// let file = std::fs::read_dir(&folder)?.next().expect("a file")?;
+    /// assert!(std::fs::read_to_string(file.path())?.contains("\"group\":\"api v1.2\""));
+    /// let refused = Probe::builder().label("v1*").install(&mut tokio::runtime::Builder::new_current_thread());
+    /// assert!(matches!(refused, Err(InstallError::Label(label)) if label == "v1*"));
+    /// # std::fs::remove_dir_all(folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "record")]
+    pub fn label(self, label: impl Into<String>) -> ProbeBuilder {
+        ProbeBuilder { label: Some(label.into()), ..self }
     }
 
     /// Where a line for every slow poll goes, at most five a minute, spawn site and function that blocked, each in one `write` and

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pollscope_base::duration;
+use pollscope_base::escape::Escaped;
 use pollscope_base::reason;
 
 use super::{Inner, LAST_LINES, Probe, ProbeBuilder};
 use crate::clock::Clock;
+use crate::env;
 use crate::hooks;
 use crate::other_runtimes::OtherRuntimes;
 use crate::reporter::{Control, Reporter};
@@ -26,6 +28,8 @@ use crate::watchdog;
 pub enum InstallError {
     /// The threshold is 0: every poll would be slow. Give [`ProbeBuilder::slow_poll_threshold`] at least 1 ns.
     ZeroThreshold,
+    /// A recording cannot be called what [`ProbeBuilder::label`](super::ProbeBuilder::label) was given.
+    Label(String),
     /// A thread of the probe's own could not be started.
     Thread(io::Error),
 }
@@ -36,6 +40,7 @@ impl fmt::Display for InstallError {
             InstallError::ZeroThreshold => {
                 f.write_str("cannot take `0` as the slow-poll threshold: every poll would be slow; give at least 1 ns")
             }
+            InstallError::Label(label) => write!(f, "cannot call a recording `{}`: {}", Escaped(label), env::LABEL),
             InstallError::Thread(error) => write!(
                 f,
                 "cannot start a thread for the probe: {}; the runtime is not measured, raise the limit on threads",
@@ -48,7 +53,7 @@ impl fmt::Display for InstallError {
 impl std::error::Error for InstallError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            InstallError::ZeroThreshold => None,
+            InstallError::ZeroThreshold | InstallError::Label(_) => None,
             InstallError::Thread(error) => Some(error),
         }
     }
@@ -58,7 +63,7 @@ impl std::error::Error for InstallError {
 impl From<InstallError> for io::Error {
     fn from(error: InstallError) -> io::Error {
         let kind = match &error {
-            InstallError::ZeroThreshold => io::ErrorKind::InvalidInput,
+            InstallError::ZeroThreshold | InstallError::Label(_) => io::ErrorKind::InvalidInput,
             InstallError::Thread(error) => error.kind(),
         };
         io::Error::new(kind, error)
@@ -147,7 +152,7 @@ impl ProbeBuilder {
     /// installed last measures, the other sees only what it watches. All runtimes that the builder then builds share the probe.
     ///
     /// # Errors
-    /// When the threshold is 0, or a thread of the probe's own cannot be started.
+    /// When the threshold is 0, a recording cannot be called what the builder says, or a thread of the probe's own cannot be started.
     pub fn install(self, runtime: &mut tokio::runtime::Builder) -> Result<Probe, InstallError> {
         if !self.on {
             hooks::install_chained(runtime, self.chained);
@@ -156,9 +161,17 @@ impl ProbeBuilder {
         if self.slow_poll_threshold.is_zero() {
             return Err(InstallError::ZeroThreshold);
         }
+        #[cfg(feature = "record")]
+        if let Some(label) = self.label.as_ref().filter(|label| !pollscope_record::recording::is_label(label)) {
+            return Err(InstallError::Label(label.clone()));
+        }
         let threshold_ns = duration::to_ns(self.slow_poll_threshold);
         let mut shared = Shared::new(Clock::monotonic(), threshold_ns, self.keep_slow_polls);
         shared.redacted = self.redact_paths;
+        #[cfg(feature = "record")]
+        {
+            shared.label = self.label;
+        }
         let roots = self.watchdog.as_ref().map_or(Vec::new(), watchdog::source_roots);
         shared.sources = Arc::new(Sources::new(roots, self.redact_paths));
         shared.tracks_waits = TOKIO_UNSTABLE && self.schedule_latency;

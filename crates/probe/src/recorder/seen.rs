@@ -1,6 +1,7 @@
 //! What a probe saw, as a recording has it.
 
 use pollscope_base::duration::to_ns;
+use pollscope_record::recording::Waiter;
 use pollscope_record::recording::{
     self, Blame, Completeness, Coverage, Detail, Dist, Interval, Kind, Ledger, Pool, Run, Text,
 };
@@ -34,7 +35,10 @@ impl From<&SlowPoll> for recording::SlowPoll {
         };
         let waits = Detail {
             blame,
-            worst_waiter: poll.blame.and_then(|blame| blame.worst).map(|waited| Box::new(waited.into())),
+            worst_waiter: poll.blame.and_then(|blame| blame.worst).map(|waited| {
+                let span = poll.waiter_span.as_deref().map(recording::Span::from).map(Box::new);
+                Box::new(Waiter { span, ..waited.into() })
+            }),
             ..Detail::default()
         };
         let start = recording::SlowPoll {
@@ -113,6 +117,7 @@ pub(super) fn stall(polling: &Polling, id: u64, now_ns: u64) -> recording::SlowP
         duration: polling.elapsed,
         evidence: polling.evidence.clone(),
         blame: None,
+        waiter_span: None,
     };
     recording::SlowPoll::from(&poll)
 }

@@ -2,6 +2,7 @@
 
 use std::f64::consts::{FRAC_2_PI, FRAC_PI_2};
 
+use super::blocks;
 use super::sample::Sample;
 use crate::recording::Dist;
 
@@ -35,20 +36,39 @@ fn draw(times: &mut [u64], random: &mut fastrand::Rng) {
 /// One of `family` estimates.
 pub(super) fn of_rounds(a: &Sample, b: &Sample, is_paired: bool, scale: fn(f64) -> f64, family: usize) -> Estimate {
     let mut random = fastrand::Rng::with_seed(SEED);
-    let (mut times_a, mut times_b) = (vec![0; a.rounds.len()], vec![0; b.rounds.len()]);
-    let resamples = (0..RESAMPLES).map(|_| {
-        draw(&mut times_a, &mut random);
+    let resamples = resampled([a, b], scale, |times_a, times_b| {
+        draw(times_a, &mut random);
         if is_paired {
-            times_b.copy_from_slice(&times_a);
+            times_b.copy_from_slice(times_a);
         } else {
-            draw(&mut times_b, &mut random);
+            draw(times_b, &mut random);
         }
-        scale(b.drawn(&times_b)) - scale(a.drawn(&times_a))
     });
-    let resamples = resamples.collect();
     let scaled = |sample: &Sample| sample.rounds.iter().copied().map(scale).collect::<Vec<f64>>();
     let freedom = if is_paired { a.rounds.len() - 1 } else { freedom(&scaled(a), &scaled(b)) };
     estimate(scale(b.value) - scale(a.value), resamples, freedom, a.rounds.len().min(b.rounds.len()), family)
+}
+
+/// The same of slices of two services' time, drawn in blocks of so many; each side has at least 2 blocks. Blocks are nearly
+/// independent, so it is their number that the interval is stretched for: that of the side that has fewer.
+pub(super) fn of_blocks(a: &Sample, b: &Sample, length: usize, scale: fn(f64) -> f64, family: usize) -> Estimate {
+    let mut random = fastrand::Rng::with_seed(SEED);
+    let resamples = resampled([a, b], scale, |times_a, times_b| {
+        blocks::draw(times_a, length, &mut random);
+        blocks::draw(times_b, length, &mut random);
+    });
+    let blocks = a.rounds.len().min(b.rounds.len()) / length;
+    estimate(scale(b.value) - scale(a.value), resamples, blocks - 1, blocks, family)
+}
+
+/// The difference of both sides, drawn again and again.
+fn resampled([a, b]: [&Sample; 2], scale: fn(f64) -> f64, mut draw: impl FnMut(&mut [u64], &mut [u64])) -> Vec<f64> {
+    let (mut times_a, mut times_b) = (vec![0; a.rounds.len()], vec![0; b.rounds.len()]);
+    let resamples = (0..RESAMPLES).map(|_| {
+        draw(&mut times_a, &mut times_b);
+        scale(b.drawn(&times_b)) - scale(a.drawn(&times_a))
+    });
+    resamples.collect()
 }
 
 /// The percentile interval of the resamples, each end stretched to what Student's t asks for: with few rounds the resamples

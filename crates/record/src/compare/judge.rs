@@ -50,24 +50,24 @@ impl Sides {
     }
 }
 
-fn excludes_none(interval: [f64; 2]) -> bool {
+pub(super) fn excludes_none(interval: [f64; 2]) -> bool {
     interval[0] > 0.0 || interval[1] < 0.0
 }
 
 /// Which of the two a change in that direction is.
-fn changed(metric: &Metric, is_more: bool) -> Verdict {
+pub(super) fn changed(metric: &Metric, is_more: bool) -> Verdict {
     if is_more == metric.more_is_better { Verdict::Better } else { Verdict::Worse }
 }
 
 /// A verdict, and why there is none better than [`Verdict::Inconclusive`].
-type Judged = (Verdict, Option<Open>);
+pub(super) type Judged = (Verdict, Option<Open>);
 
-fn open(why: Open) -> Judged {
+pub(super) fn open(why: Open) -> Judged {
     (Verdict::Inconclusive, Some(why))
 }
 
 /// The interval with ends that say something; `None` where neither does.
-fn ends(ratio: f64, [low, high]: [f64; 2]) -> Option<[f64; 2]> {
+pub(super) fn ends(ratio: f64, [low, high]: [f64; 2]) -> Option<[f64; 2]> {
     let low = if low > ratio / NO_END { low } else { 0.0 };
     let high = if high < ratio * NO_END { high } else { f64::INFINITY };
     (low > 0.0 || high.is_finite()).then_some([low, high])
@@ -93,7 +93,7 @@ fn timed(metric: &'static Metric, a: &Side, b: &Side, sides: &Sides, family: usi
 /// A change counts when it is large enough to matter and the family's interval excludes none: with three rounds that interval is
 /// so wide that [`far_apart`] decides. None counts when the 95 % interval leaves no room for a change of more than twice what
 /// matters, in log scale.
-fn between_rounds(metric: &Metric, estimate: &Estimate, moved: bool) -> Judged {
+pub(super) fn between_rounds(metric: &Metric, estimate: &Estimate, moved: bool) -> Judged {
     if moved && excludes_none(estimate.strict) {
         return (changed(metric, estimate.value > 0.0), None);
     }

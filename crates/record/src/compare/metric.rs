@@ -1,5 +1,6 @@
 //! What is compared, and from which change on it matters.
 
+use super::slice::Slice;
 use crate::recording::{Completeness, Dist, Run, Subject};
 use crate::units::{format_bytes, format_count, format_ns, format_percent};
 
@@ -21,6 +22,16 @@ pub struct Metric {
     /// Nor does one by less than this, in the metric's unit.
     pub least: f64,
     pub(super) of: Of,
+    pub(super) load: Load,
+}
+
+/// What more load does to a metric, whatever the build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Load {
+    /// It makes it worse: tasks wait for each other.
+    Worsens,
+    /// It comes with the polls: twice the polls are twice as much.
+    Adds,
 }
 
 /// What a metric's values are counted in.
@@ -77,6 +88,10 @@ pub(super) enum Of {
     Elapsed,
     Cpu,
     ContextSwitches,
+    /// The geometric mean of each second's longest poll: only of a service's slices.
+    Longest,
+    /// Slow polls by time: likewise.
+    SlowRate,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,6 +104,15 @@ pub(super) enum DistOf {
 }
 
 impl DistOf {
+    /// Of a slice only what intervals know.
+    pub(super) fn of_slice(self, slice: &Slice) -> Option<&Dist> {
+        match self {
+            DistOf::Polls => Some(&slice.polls),
+            DistOf::Lag => slice.lag.as_ref(),
+            DistOf::ScheduleLatency | DistOf::ResponseTime | DistOf::WriteLatency => None,
+        }
+    }
+
     pub(super) fn of(self, run: &Run) -> Option<&Dist> {
         match self {
             DistOf::Polls => run.polls.as_ref(),
@@ -115,8 +139,8 @@ const fn time(key: &'static str, name: &'static str, of: DistOf, quantile: f64) 
     } else {
         MIDDLE
     };
-    let of = Of::Quantile(of, quantile);
-    Metric { key, name, unit: Unit::Ns, more_is_better: false, is_price: false, least_ratio, least: 0.0, of }
+    let (of, load) = (Of::Quantile(of, quantile), Load::Worsens);
+    Metric { key, name, unit: Unit::Ns, more_is_better: false, is_price: false, least_ratio, least: 0.0, of, load }
 }
 
 const fn lag(key: &'static str, name: &'static str, quantile: f64) -> Metric {
@@ -129,7 +153,8 @@ const fn price(metric: Metric) -> Metric {
 
 const fn total(key: &'static str, name: &'static str, unit: Unit, of: Of) -> Metric {
     let more_is_better = matches!(unit, Unit::BytesPerSecond);
-    Metric { key, name, unit, more_is_better, is_price: true, least_ratio: MIDDLE, least: 0.0, of }
+    let load = Load::Adds;
+    Metric { key, name, unit, more_is_better, is_price: true, least_ratio: MIDDLE, least: 0.0, of, load }
 }
 
 /// Everything that is compared: what the loop's users feel, what blocks them, then what it costs.
@@ -150,6 +175,24 @@ pub static METRICS: [Metric; 14] = [
     total("context_switches", "context switches", Unit::Count, Of::ContextSwitches),
 ];
 
+/// What a slow poll more or less a minute is: a hiccup.
+const A_MINUTE: f64 = 1.0;
+
+/// What is compared of services, whose recordings are of any length: what does not grow with it. In the same order.
+pub static SERVICE_METRICS: [Metric; 6] = [
+    lag("lag.p99", "loop lag p99", 0.99),
+    time("schedule_latency.p99", "schedule latency p99", DistOf::ScheduleLatency, 0.99),
+    time("polls.p99", "poll time p99", DistOf::Polls, 0.99),
+    Metric { of: Of::Longest, ..time("polls.max_of_interval", "longest poll in 1 s", DistOf::Polls, 1.0) },
+    Metric {
+        is_price: false,
+        least_ratio: SINGLE_EVENT,
+        least: A_MINUTE,
+        ..total("slow_polls_per_min", "slow polls a minute", Unit::Count, Of::SlowRate)
+    },
+    total("busy", "loop busy", Unit::Fraction, Of::Busy),
+];
+
 impl Metric {
     /// Its value in a run; `None` where it was not measured, or, but for counts, is 0.
     pub fn value(&self, run: &Run) -> Option<f64> {
@@ -163,6 +206,7 @@ impl Metric {
             Of::Elapsed => matches!(run.subject, Subject::Scenario(_)).then_some(run.elapsed_ns as f64)?,
             Of::Cpu => run.cpu_ns()? as f64,
             Of::ContextSwitches => run.context_switches()? as f64,
+            Of::Longest | Of::SlowRate => return None,
         };
         (value > 0.0 && value.is_finite()).then_some(value)
     }

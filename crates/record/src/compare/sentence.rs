@@ -1,7 +1,8 @@
 //! A comparison in words.
 
+use super::served::STARTS;
 use super::{ADVISED_ROUNDS, Basis, Comparison, Note, Overall, Row, Verdict};
-use crate::units::{format_ratio, join_and};
+use crate::units::{format_count, format_ns, format_ratio, join_and};
 
 /// Metrics that a sentence names.
 const NAMED: usize = 3;
@@ -78,15 +79,13 @@ pub(crate) fn change(row: &Row) -> String {
 
 /// Both values of a row: `response p99 4.20 ms instead of 175 ms`.
 pub(crate) fn instead(row: &Row) -> String {
-    let (name, per_round) = match row.metric.name.strip_suffix(PER_ROUND) {
-        Some(name) => (name, PER_ROUND),
-        None => (row.metric.name, ""),
-    };
-    format!("{name} {} instead of {}{per_round}", row.metric.unit.show(row.b), row.metric.unit.show(row.a))
+    let split = |end: &&'static str| Some((row.metric.name.strip_suffix(end)?, *end));
+    let (name, each) = PER.iter().find_map(split).unwrap_or((row.metric.name, ""));
+    format!("{name} {} instead of {}{each}", row.metric.unit.show(row.b), row.metric.unit.show(row.a))
 }
 
-/// The end of the name of what is a mean of rounds.
-const PER_ROUND: &str = " a round";
+/// The ends of the names of what is a mean of rounds, or of minutes.
+const PER: [&str; 2] = [" a round", " a minute"];
 
 /// How many times lower or higher the second side is, which is never less than once, with the interval's ends:
 /// `165x lower [141 to 188]`, `3.00x higher [2.04 or more]`. An end below 1 is a change the other way. `None` where a side is 0.
@@ -137,6 +136,23 @@ pub fn noted(note: &Note) -> String {
             format!("{FEW}; run both again with `pollscope run --rounds {ADVISED_ROUNDS}`")
         }
         Note::OneRecording => format!("{FEW}; record both again, and see whether the difference is there again"),
+        Note::OneStart => format!(
+            "one recording of a build does not tell how much two starts of it differ: a change counts from {} on; record each \
+             three times, by turns and into one folder a build, to tell less",
+            format_ratio(STARTS)
+        ),
+        Note::TooShort { compared_ns, needed_ns } => format!(
+            "too short to tell: {} of a recording are compared, and {} are needed; record each for {}",
+            format_ns(*compared_ns),
+            format_ns(*needed_ns),
+            to_record(*needed_ns)
+        ),
+        Note::Load([a, b]) => format!(
+            "the load differed: {} against {} polls/s; what more load makes worse counts only if it went the other way, and what \
+             comes with polls only if it is so by time and by the poll: compare under the same load",
+            format_count(a.round() as u64),
+            format_count(b.round() as u64)
+        ),
         Note::Open(metrics) => {
             format!(
                 "too noisy to tell: {}; run again with `--rounds {ADVISED_ROUNDS}`, or free the machine of other work",
@@ -155,6 +171,13 @@ pub fn noted(note: &Note) -> String {
         Note::CutShort(side, 1) => format!("1 run of {side} was cut short and is left out"),
         Note::CutShort(side, runs) => format!("{runs} runs of {side} were cut short and are left out"),
     }
+}
+
+/// How long to record so that so much is compared: with what a warm-up takes, and some time for the load to begin and end.
+fn to_record(needed_ns: u64) -> String {
+    const STEP_NS: u64 = 10_000_000_000;
+    let whole_ns = needed_ns.saturating_add(needed_ns / 9).max(needed_ns.saturating_add(STEP_NS / 2));
+    format!("{} s", whole_ns.div_ceil(STEP_NS).saturating_mul(10))
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! Made-up rounds with the noise of real ones: log-normal latencies, a level of its own for each run and metric, and a drift of
 //! the machine that one run inherits from the one before.
 
+mod service;
+
 use std::sync::LazyLock;
 
 use crate::fixture;
 use crate::recording::{Dist, Run, SlowPoll};
+
+pub use service::Build;
 
 /// A machine on which runs are made one after the other.
 pub struct Machine {

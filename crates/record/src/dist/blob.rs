@@ -8,7 +8,9 @@ use std::io::Read;
 
 use flate2::bufread::ZlibDecoder;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializeError, V2DeflateSerializer};
+use hdrhistogram::serialization::{
+    Serializer, V2DeflateSerializeError, V2DeflateSerializer, V2SerializeError, V2Serializer,
+};
 
 use super::packed::Packing;
 use super::{Dist, MAX_NS, Storage, units};
@@ -65,14 +67,25 @@ impl std::error::Error for BlobError {}
 /// # Errors
 /// When a count is 2⁶³ or more.
 pub fn encode(dist: &Dist) -> Result<Vec<u8>, V2DeflateSerializeError> {
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new().serialize(&histogram(dist), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// The same without DEFLATE, which any implementation reads as well.
+pub(crate) fn encode_uncompressed(dist: &Dist) -> Result<Vec<u8>, V2SerializeError> {
+    let mut bytes = Vec::new();
+    V2Serializer::new().serialize(&histogram(dist), &mut bytes)?;
+    Ok(bytes)
+}
+
+fn histogram(dist: &Dist) -> Histogram<u64> {
     let mut histogram =
-        Histogram::<u64>::new_with_bounds(1, MAX_NS, dist.digits()).expect("1 ns to 1 h at 1 to 5 digits is valid");
+        Histogram::new_with_bounds(1, MAX_NS, dist.digits()).expect("1 ns to 1 h at 1 to 5 digits is valid");
     for bucket in dist.buckets() {
         histogram.record_n(bucket.low_ns, bucket.count).expect("no bucket is beyond 1 h");
     }
-    let mut bytes = Vec::new();
-    V2DeflateSerializer::new().serialize(&histogram, &mut bytes)?;
-    Ok(bytes)
+    histogram
 }
 
 /// What [`encode`] made. Exact but for the bounds, the sum and what was clamped, which the bytes do not tell: the bounds are those

@@ -1,5 +1,6 @@
 //! One line of a recording that grows: an object of one key, which says what it is.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -7,6 +8,7 @@ use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::short::{ReadKind, ReadPoll, WrittenKind, WrittenPoll};
+use super::slice::{ReadSlice, WrittenSlice};
 use crate::escape;
 use crate::feed::Update;
 use crate::live::Live;
@@ -14,7 +16,7 @@ use crate::message::Message;
 use crate::recording::wire::stacks::{self, StackId};
 use crate::recording::wire::{SCHEMA, Schema, WithoutLists, bounded};
 use crate::recording::{
-    Completeness, Coverage, Ended, Environment, Frame, Interval, Kind, Run, Shared, SlowPoll, Subject, shared,
+    Completeness, Coverage, Ended, Environment, Fine, Frame, Kind, Run, Shared, SlowPoll, Subject, Target, shared,
 };
 
 /// The number of a kind of slow polls within its file.
@@ -57,7 +59,13 @@ impl Head {
 
     /// Whether another file is of the same run.
     pub(super) fn is_of_run(&self, other: &Head) -> bool {
-        (&self.group, &self.subject, &self.started_at) == (&other.group, &other.subject, &other.started_at)
+        // Its runtimes are known only when they run.
+        let who = |head: &Head| match &head.subject {
+            Subject::Service(target) => Subject::Service(Target { runtimes: Vec::new(), ..target.clone() }),
+            Subject::Process(target) => Subject::Process(Target { runtimes: Vec::new(), ..target.clone() }),
+            scenario => scenario.clone(),
+        };
+        (&self.group, who(self), &self.started_at) == (&other.group, who(other), &other.started_at)
     }
 }
 
@@ -125,7 +133,8 @@ impl LineWriter {
     pub fn lines(&mut self, update: &Update, now_ns: u64) -> serde_json::Result<String> {
         match update {
             Update::Known(run) => line(Written::Known(WithoutLists(run))),
-            Update::Interval(interval) => line(Written::Interval { interval, end_ns: now_ns }),
+            Update::Interval(interval) => line(Written::Interval(WrittenSlice::of(interval, now_ns))),
+            Update::Fine(fine) => line(Written::Fine(fine)),
             Update::SlowPoll(poll) => {
                 let is_next = self.last_poll.replace(poll.id).is_some_and(|last| last + 1 == poll.id);
                 self.poll(poll, (!is_next).then_some(poll.id), Written::SlowPoll)
@@ -227,11 +236,8 @@ enum Written<'a> {
     Kind(WrittenKind<'a>),
     SlowPoll(WrittenPoll<'a>),
     Stall(WrittenPoll<'a>),
-    Interval {
-        #[serde(flatten)]
-        interval: &'a Interval,
-        end_ns: u64,
-    },
+    Interval(WrittenSlice<'a>),
+    Fine(&'a [Fine]),
     Note(&'a str),
     End {
         ended: Ended,
@@ -285,6 +291,10 @@ pub(super) fn of_one_recording<T>(read: impl FnOnce() -> T) -> (T, bool) {
     (done, unsettled.is_settled())
 }
 
+/// A key, which is no allocation where it is written plainly.
+#[derive(Deserialize)]
+struct Key<'k>(#[serde(borrow)] Cow<'k, str>);
+
 impl<'de> Deserialize<'de> for Line {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Line, D::Error> {
         struct OneKey;
@@ -297,9 +307,9 @@ impl<'de> Deserialize<'de> for Line {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line, A::Error> {
-                let Some(key) = map.next_key::<String>()? else { return Ok(Line::Other) };
+                let Some(Key(key)) = map.next_key()? else { return Ok(Line::Other) };
                 let update = |update| Line::Update(update, None);
-                let line = match key.as_str() {
+                let line = match &*key {
                     "recording" => Line::Head(Box::new(map.next_value::<ReadHead>()?.head())),
                     "known" => update(Update::Known(map.next_value()?)),
                     "stack" => {
@@ -311,14 +321,19 @@ impl<'de> Deserialize<'de> for Line {
                     "slow_poll" => Line::Poll(map.next_value()?, false),
                     "stall" => Line::Poll(map.next_value()?, true),
                     "interval" => {
-                        let ReadInterval { interval, end_ns } = map.next_value()?;
-                        Line::Update(Update::Interval(Box::new(interval)), Some(end_ns))
+                        let slice: ReadSlice = map.next_value()?;
+                        let end_ns = slice.end_ns;
+                        Line::Update(Update::Interval(Box::new(slice.interval())), Some(end_ns))
                     }
                     "live" => {
                         let ReadLive { live, stalls } = map.next_value()?;
                         Line::Live(Box::new(live), stalls)
                     }
                     "refused" => Line::Refused(map.next_value()?),
+                    "fine" => {
+                        let ReadFine(fine) = map.next_value()?;
+                        update(Update::Fine(fine))
+                    }
                     "note" => update(Update::Note(map.next_value()?)),
                     "end" => {
                         let ReadEnd { ended, why } = map.next_value()?;
@@ -383,19 +398,16 @@ struct ReadStack {
 }
 
 #[derive(Deserialize)]
-struct ReadInterval {
-    #[serde(flatten)]
-    interval: Interval,
-    end_ns: u64,
-}
-
-#[derive(Deserialize)]
 struct ReadLive {
     #[serde(flatten)]
     live: Live,
     #[serde(deserialize_with = "bounded::list::<_, _, 10_000>")]
     stalls: Vec<ReadPoll>,
 }
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct ReadFine(#[serde(deserialize_with = "bounded::list::<_, _, 10_000>")] Vec<Fine>);
 
 #[derive(Deserialize)]
 struct ReadEnd {

@@ -64,12 +64,12 @@ pub(super) struct WrittenPoll<'a> {
     task_id: MaybeU64,
     start_ns: u64,
     duration_ns: u64,
+    /// On the CPU, and ready for one.
     #[serde(skip_serializing_if = "Option::is_none")]
     clocks_ns: Option<[MaybeU64; 2]>,
+    /// At the first place: looks, and its share in nanoseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    looks: Option<u32>,
-    #[serde(skip_serializing_if = "is_unknown")]
-    share_ns: MaybeU64,
+    seen: Option<(Option<u32>, MaybeU64)>,
     #[serde(flatten)]
     detail: Option<WrittenDetail<'a>>,
 }
@@ -128,8 +128,7 @@ impl<'a> WrittenPoll<'a> {
             start_ns: poll.start_ns,
             duration_ns: poll.duration_ns,
             clocks_ns: clocks.iter().any(|clock| !is_unknown(clock)).then_some(clocks),
-            looks: poll.looks,
-            share_ns: poll.share_ns,
+            seen: (poll.looks.is_some() || !is_unknown(&poll.share_ns)).then_some((poll.looks, poll.share_ns)),
             detail: poll.detail.as_deref().map(detail),
         }
     }
@@ -183,6 +182,7 @@ impl Kinds {
         if !goes_on {
             self.last_id = id;
         }
+        let (looks, share_ns) = read.seen.unwrap_or_default();
         let [cpu_ns, run_delay_ns] = read.clocks_ns.unwrap_or_default();
         let detail = Detail {
             blame: read.blame,
@@ -201,8 +201,8 @@ impl Kinds {
             duration_ns: read.duration_ns,
             cpu_ns,
             run_delay_ns,
-            share_ns: read.share_ns,
-            looks: read.looks,
+            share_ns,
+            looks,
             kind,
             detail: detail.boxed(),
         })
@@ -242,9 +242,7 @@ pub(super) struct ReadPoll {
     start_ns: u64,
     duration_ns: u64,
     clocks_ns: Option<[MaybeU64; 2]>,
-    looks: Option<u32>,
-    #[serde(default)]
-    share_ns: MaybeU64,
+    seen: Option<(Option<u32>, MaybeU64)>,
     blame: Option<Blame>,
     worst_waiter: Option<Box<Waiter>>,
     span: Option<Box<Span>>,

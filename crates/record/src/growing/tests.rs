@@ -7,7 +7,7 @@ use crate::fixture::{self, MS};
 use crate::live::{Live, State, Waits, Worker};
 use crate::message::Message;
 use crate::recording::{
-    Blame, Detail, Frame, Holder, Kind, Place, Precision, Quota, Span, Subject, Syscall, Target, Waiter,
+    Blame, Detail, Fine, Frame, Holder, Kind, Place, Precision, Queued, Quota, Span, Subject, Syscall, Target, Waiter,
 };
 use crate::saved;
 
@@ -113,8 +113,19 @@ fn what_slow_polls_have_in_common_is_written_once() {
     let place = Place { line: Some("src/b.rs:1".into()), looks: Some(2), ..Place::default() };
     let detail = Detail {
         blame: Some(Blame { tasks: 1, wait_ns: 5, ..Blame::default() }),
-        worst_waiter: Some(Box::new(Waiter { task_id: 4, spawned_at: "a".to_owned(), ready_ns: 1, polled_ns: 2 })),
-        span: Some(Box::new(Span { name: "GET /".into(), fields: BTreeMap::new(), trace_id: Some("4bf9".into()) })),
+        worst_waiter: Some(Box::new(Waiter {
+            task_id: 4,
+            spawned_at: "a".to_owned(),
+            ready_ns: 1,
+            polled_ns: 2,
+            span: None,
+        })),
+        span: Some(Box::new(Span {
+            name: "GET /".into(),
+            fields: BTreeMap::new(),
+            trace_id: Some("4bf9".into()),
+            span_id: None,
+        })),
         end_is: Precision::WithinNs(7),
         more_places: vec![place],
         holder: Some(Box::new(Holder { thread: None, task_id: Some(1), line: None, doing: None, sure: false })),
@@ -285,6 +296,20 @@ fn whatever_it_says_there_is_an_answer() {
     }
 }
 
+/// An interval a second for a week, and a slow poll in each: nobody adds up when they were.
+#[test]
+fn a_long_recording_of_much_can_be() {
+    let mut run = run();
+    let (poll, slice) = (run.slow_polls[0].clone(), run.intervals[0].clone());
+    let late = |at: u64| 604_800_000 * MS + at * 1_000 * MS;
+    run.slow_polls = (0..10_000).map(|at| SlowPoll { id: at + 1, start_ns: late(at), ..poll.clone() }).collect();
+    run.intervals = (0..10_000).map(|at| Interval { start_ns: late(at), polls: None, ..slice.clone() }).collect();
+    run.slow_polls_total = 10_000;
+    run.elapsed_ns = late(10_000);
+    let read = saved_of(&whole(&run)).expect("it can be").recording.runs.remove(0);
+    assert_eq!((read.slow_polls.len(), read.intervals.len()), (10_000, 10_000));
+}
+
 /// Each can be, and all of them together cannot.
 #[test]
 fn what_cannot_be_added_up_is_refused() {
@@ -364,4 +389,28 @@ fn a_feed_is_followed_line_by_line() {
             "{wrong}"
         );
     }
+}
+
+#[test]
+fn what_was_around_a_long_poll_is_read_back_and_adds_to_nothing() {
+    let fine = |start_ns| Fine {
+        start_ns,
+        end_ns: start_ns + 100 * MS,
+        busy_ns: 70 * MS,
+        late: 1,
+        queued: Some(Queued { global: 3, local: None }),
+        pool_queued: None,
+    };
+    let mut writer = LineWriter::default();
+    let mut text = writer.head(&head(&run(), 1)).unwrap();
+    for update in [Update::Fine(vec![fine(0), fine(100 * MS)]), Update::Fine(vec![fine(200 * MS)])] {
+        text += &writer.lines(&update, 0).unwrap();
+    }
+    let saved = read([text.as_bytes()], text.len() as u64).unwrap();
+    let run = &saved.recording.runs[0];
+    assert_eq!(run.fine, [fine(0), fine(100 * MS), fine(200 * MS)]);
+    assert!(run.polls.is_none() && run.loop_busy_ns.is_none() && run.elapsed_ns == 0);
+    let json = crate::recording::wire::to_json(&saved.recording).unwrap();
+    let again = crate::recording::wire::from_json(json.as_bytes()).unwrap();
+    assert_eq!(again.runs[0].fine, run.fine);
 }

@@ -47,6 +47,18 @@ pub struct Target {
     pub runtimes: Vec<RuntimeInfo>,
 }
 
+/// Whether runs can be called so, by whoever records a service: a gate can bear the name without quotes, or almost. It has 1 to 64 letters,
+/// digits, blanks within it or any of `-_.+:/`.
+///
+/// ```
+/// use pollscope_record::recording::is_label;
+/// assert!(is_label("api v1.2") && is_label("größe/2") && !is_label("") && !is_label(" a") && !is_label("a*b"));
+/// ```
+pub fn is_label(text: &str) -> bool {
+    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ' | '+' | ':' | '/');
+    (1..=64).contains(&text.chars().count()) && text.chars().all(is_plain) && text.trim() == text
+}
+
 /// A runtime.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuntimeInfo {

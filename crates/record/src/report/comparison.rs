@@ -10,7 +10,7 @@ use super::layout::{Ink, Line, paragraph};
 use super::style::Style;
 use crate::compare::{Basis, Comparison, Open, Rounds, Row, Verdict, change_of, conclusion, noted};
 use crate::recording::Gate;
-use crate::units::plural;
+use crate::units::{format_count, plural};
 
 /// What a comparison is written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,20 +138,7 @@ fn warnings(compared: &Compared) -> Vec<String> {
 
 fn table(mode: &str, comparison: &Comparison, page: usize) -> Vec<Line> {
     let is_narrow = page < NARROW;
-    let [rounds_a, rounds_b] = comparison.rounds;
-    let lie = match comparison.lie {
-        Rounds::Interleaved => "interleaved",
-        Rounds::Apart => "not interleaved",
-    };
-    let rounds = if rounds_a == rounds_b {
-        plural(rounds_a as u64, "round")
-    } else {
-        format!("{rounds_a} and {rounds_b} rounds")
-    };
-    let title = Line::new()
-        .text(Ink::Bold, mode)
-        .blank(usize::from(!mode.is_empty()))
-        .text(Ink::Dim, &format!("{rounds}, {lie}"));
+    let title = Line::new().text(Ink::Bold, mode).blank(usize::from(!mode.is_empty()));
     let name = if is_narrow { 2 } else { NAME };
     let header = Line::new()
         .left(Ink::Title, if is_narrow { "" } else { "metric" }, name)
@@ -159,7 +146,8 @@ fn table(mode: &str, comparison: &Comparison, page: usize) -> Vec<Line> {
         .right(Ink::Mode(1), &comparison.b, VALUE)
         .right(Ink::Dim, TITLE, CHANGE)
         .text(Ink::Dim, if is_narrow { "" } else { "  verdict" });
-    let mut lines = vec![title, header];
+    let mut lines = paragraph(title, Ink::Dim, &what(comparison), page);
+    lines.push(header);
     for row in &comparison.rows {
         let (ink, verdict) = marked(row);
         let verdict = Line::new().text(ink, &verdict);
@@ -182,6 +170,33 @@ fn table(mode: &str, comparison: &Comparison, page: usize) -> Vec<Line> {
     lines
 }
 
+/// What stands in place of rounds, or how many there are: `5 rounds, interleaved`.
+fn what(comparison: &Comparison) -> String {
+    let Comparison { rounds: [a, b], served, .. } = comparison;
+    let many = |of: &str| if a == b { plural(*a as u64, of) } else { format!("{a} and {b} {of}s") };
+    let Some(served) = served else {
+        let lie = match comparison.lie {
+            Rounds::Interleaved => "interleaved",
+            Rounds::Apart => "not interleaved",
+        };
+        return format!("{}, {lie}", many("round"));
+    };
+    let [compared_a, compared_b] = served.compared_ns.map(seconds);
+    let [recorded_a, recorded_b] = served.recorded_ns.map(seconds);
+    let blocks = match served.blocks_ns.map(|ends| ends.map(seconds)) {
+        None => format!("each of {} is a round", many("recording")),
+        Some([least, most]) if least == most => format!("in blocks of {least}"),
+        Some([least, most]) => format!("in blocks of {} to {most}", least.trim_end_matches(" s")),
+    };
+    let [load_a, load_b] = served.polls_per_s.map(|load| format_count(load.round() as u64));
+    format!("{compared_a} of {recorded_a} and {compared_b} of {recorded_b}, {blocks}; {load_a} and {load_b} polls/s")
+}
+
+/// A time to whole seconds.
+fn seconds(ns: u64) -> String {
+    format!("{} s", format_count((ns as f64 / 1e9).round() as u64))
+}
+
 /// What the signs of a table mean, as far as they are in it.
 fn legend(comparison: &Comparison) -> Vec<String> {
     let mut legend = Vec::new();
@@ -191,8 +206,13 @@ fn legend(comparison: &Comparison) -> Vec<String> {
             comparison.b
         ));
     }
+    if comparison.served.is_some() {
+        legend.push(
+            "left out: the time before and after the load, and the first tenth (2 to 30 s) of the rest".to_owned(),
+        );
+    }
     if comparison.rows.iter().any(|row| row.basis == Basis::Samples) {
-        legend.push("~ interval of the samples within the runs, not of rounds".to_owned());
+        legend.push("~ interval of the samples within the runs, not of the noise between runs".to_owned());
     }
     let is_open = |why: &Open| comparison.rows.iter().any(|row| row.open == Some(*why));
     legend

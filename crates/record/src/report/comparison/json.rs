@@ -3,15 +3,18 @@
 //! `schema` is `pollscope.comparison/1`. Each of `comparisons` has `mode` (`null` where its sides are modes), `a` and `b` (names),
 //! `rounds` of both, `interleaved`, `verdict`, `conclusion`, `notes` and `metrics`. A metric has `key`, `unit` (`ns`, `count`,
 //! `bytes_per_s`, `fraction`), `a` and `b` in that unit, `ratio` (b by a), `low` and `high` (the ends of its 95 % interval; `null`
-//! beside the other is an open end), `interval_of` (`rounds`, `samples`, `none`), `better` (`lower`, `higher`), `verdict`, and `why`
-//! that is inconclusive (`few`, `spans 1`, `chance`, `small`; `null` where it is not). Texts say `ratio` as a factor that is
+//! beside the other is an open end), `interval_of` (`rounds`, `blocks`, `samples`, `none`), `better` (`lower`, `higher`), `verdict`, and `why`
+//! that is inconclusive (`few`, `spans 1`, `chance`, `small`, `short`, `starts`, `load`; `null` where it is not). Texts say `ratio` as a factor that is
 //! never below 1, with the word `lower` where that is its inverse.
+//! `service` is `null` of scenarios, and of what is not known by interval: else it has `compared_ns` and `recorded_ns` of both sides (how
+//! long is compared, and was recorded), `blocks_ns` (the shortest and the longest; `null` where recordings are the rounds),
+//! `polls_per_s` of both and `load_differs`.
 //! `gates` are those of `--fail-on`, as in a recording: `expr`, `verdict` (`pass`, `fail`, `inconclusive`) and `value`.
 
 use serde_json::{Value, json};
 
 use super::Compared;
-use crate::compare::{Comparison, Open, Rounds, Row, conclusion, noted};
+use crate::compare::{Comparison, Open, Rounds, Row, Served, conclusion, noted};
 use crate::escape;
 
 pub(super) fn render(compared: &Compared) -> serde_json::Result<String> {
@@ -34,10 +37,21 @@ fn comparison(mode: &str, compared: &Comparison) -> Value {
         "b": compared.b,
         "rounds": compared.rounds,
         "interleaved": compared.lie == Rounds::Interleaved,
+        "service": compared.served.as_ref().map(service),
         "verdict": compared.verdict().as_str(),
         "conclusion": conclusion(compared),
         "notes": compared.notes.iter().map(noted).collect::<Vec<_>>(),
         "metrics": compared.rows.iter().map(metric).collect::<Vec<_>>(),
+    })
+}
+
+fn service(served: &Served) -> Value {
+    json!({
+        "compared_ns": served.compared_ns,
+        "recorded_ns": served.recorded_ns,
+        "blocks_ns": served.blocks_ns,
+        "polls_per_s": served.polls_per_s,
+        "load_differs": served.load_differs,
     })
 }
 

@@ -1,6 +1,7 @@
 mod consistent;
 
 use super::*;
+use crate::compare::synthetic::{Build, Machine};
 use crate::compare::{Side, compare};
 use crate::fixture;
 use crate::recording::Run;
@@ -71,4 +72,35 @@ fn names_from_outside_are_text_in_markdown() {
     let page = rendered(Format::Markdown, 0);
     assert!(page.contains("kernel 6.8.0 and &lt;b&gt;\\|6.9\\\\u{1b}"), "{page}");
     assert!(page.contains("\n| response p99 | "), "{page}");
+}
+
+#[test]
+fn of_services_a_page_says_what_of_their_time_is_compared_and_fits() {
+    let mut machine = Machine::new(1);
+    let runs = [Build::BLOCKS, Build::SOUND].map(|build| machine.service(build, 60));
+    let [a, b] = [("A", &runs[0]), ("B", &runs[1])].map(|(name, run)| Side::new(std::iter::once(run), name));
+    let compared = Compared {
+        scenario: "shop".to_owned(),
+        sides: Vec::new(),
+        comparisons: vec![(String::new(), compare(&a, &b, Rounds::Apart, 1))],
+        environments: Vec::new(),
+        gates: Vec::new(),
+    };
+    for width in [60, 80, 100] {
+        let page = render(&compared, Format::Text, &Style { width, color: false, unicode: true }).expect("rendered");
+        for line in page.lines() {
+            assert!(super::super::layout::width(line) <= width && !line.ends_with('…'), "{width}: {line}");
+        }
+        let words = page.split_whitespace().collect::<Vec<_>>().join(" ");
+        // A minute, without its first and last second, and without a tenth of the rest.
+        assert!(words.contains("52 s of 60 s and 52 s of 60 s, in blocks of 4 s"), "{page}");
+        assert!(words.contains(" polls/s ") && words.contains("left out: the time before"), "{page}");
+        assert!(words.contains("B is better than A: "), "{page}");
+        assert!(words.contains("warning: one recording of a build does not tell how much two starts"), "{page}");
+    }
+    let json = render(&compared, Format::Json, &Style { width: 0, color: false, unicode: true }).expect("rendered");
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    let comparison = &json["comparisons"][0];
+    assert_eq!(comparison["service"]["recorded_ns"], serde_json::json!([60_000_000_000_u64, 60_000_000_000_u64]));
+    assert_eq!(comparison["metrics"][1]["interval_of"], "blocks");
 }
