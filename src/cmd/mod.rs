@@ -36,7 +36,7 @@ mod top;
 
 pub use self::error::CmdError;
 use self::output::Terminal;
-use crate::args::{Command, Request};
+use crate::args::{Command, RecordRequest, Recorded, Request};
 use crate::config::{self, Config};
 use crate::escape::escape_path;
 use crate::exit::Exit;
@@ -80,6 +80,8 @@ fn takes_config(command: &Command) -> bool {
 fn takes_slow(command: &Command) -> bool {
     match command {
         Command::Merge(request) => request.slow_poll.is_none(),
+        // A process that runs has its own.
+        Command::Record(RecordRequest { of: Recorded::Process(_), .. }) => false,
         Command::Record(request) => request.slow.is_none() && std::env::var_os("POLLSCOPE_SLOW_POLL").is_none(),
         _ => false,
     }

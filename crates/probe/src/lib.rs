@@ -12,7 +12,7 @@
 //! | `capture`, on by default | the blocking line of a slow poll, its system call and its cause, on Linux on x86-64 | pollscope-stacks and what that needs |
 //! | `macros`, on by default | the attributes [`macro@main`] and [`macro@test`], in place of Tokio's | pollscope-macros, for the compiler alone |
 //! | `metrics` | what snapshots have, for a recorder of the facade `metrics` | metrics |
-//! | `record` | [a recording](ProbeBuilder::record) in a file that grows, for `pollscope report` and `compare` | pollscope-record and what that needs |
+//! | `record` | [a recording](ProbeBuilder::record) in a file that grows, for `pollscope report` and `compare`; and [on a socket](ProbeBuilder::listen), for `pollscope top` | pollscope-record, rustix and what those need |
 //! | `serde` | snapshots can be serialised, and most of what is in them read back | serde |
 //! | `span` | [`SpanLayer`]: the span of `tracing` that a slow poll was in | tracing-core, tracing-subscriber and what its registry needs |
 //! | `task-names` | names of tasks in tokio-console; turns on Tokio's feature `tracing`, for everything linked with it | tracing |
