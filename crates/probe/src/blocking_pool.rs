@@ -287,15 +287,6 @@ impl Pools {
         let pool = state.pools.iter().find(|pool| pool.runtime == runtime)?;
         tokio_api::queued_on_worker(&pool.metrics, worker)
     }
-
-    /// What waits in global queues, and in workers' own, of all runtimes together; `None` while no runtime is known.
-    pub(crate) fn queued(&self) -> (Option<u64>, Option<u64>) {
-        let state = self.lock();
-        let of_pools = |count: fn(&RuntimeMetrics) -> Option<u64>| {
-            state.pools.iter().map(|pool| count(&pool.metrics)).reduce(|a, b| Some(a? + b?)).flatten()
-        };
-        (of_pools(|metrics| Some(metrics.global_queue_depth() as u64)), of_pools(tokio_api::queued_on_workers))
-    }
 }
 
 impl Pool {

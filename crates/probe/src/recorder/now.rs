@@ -22,13 +22,12 @@ pub(super) fn live(shared: &Shared, now: &Snapshot, before: &Snapshot, numbers: 
     let mut workers: Vec<Worker> = shared.slots().iter().filter_map(|slot| worker(shared, slot)).collect();
     workers.sort_by_key(|worker| (worker.worker.is_none(), worker.runtime, worker.worker));
     let latency = now.schedule_latency.as_ref().zip(before.schedule_latency.as_ref());
-    let (global, local) = shared.pools.queued();
     Live {
         at_ns: now_ns,
         up_ns: now_ns,
         workers,
         pool: now.blocking_pool.as_ref().map(seen::pool),
-        queued: global.map(|global| Queued { global, local }),
+        queued: shared.pools.queued().0.map(|(global, local)| Queued { global, local }),
         schedule_latency: latency.map(|(now, before)| {
             let since = now.since(before);
             let at = |q| since.quantile(q).map_or(0, to_ns);
