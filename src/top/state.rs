@@ -76,7 +76,7 @@ impl State {
             Fed::Update(Update::Note(note), _) => self.missing.push(note),
             Fed::Update(Update::End(..), _) => self.status = Status::Ended,
             Fed::Live(live) => self.live = Some(*live),
-            Fed::Update(Update::Stall(_), _) | Fed::Refused(_) => {}
+            Fed::Update(Update::Stall(_) | Update::Fine(_), _) | Fed::Refused(_) => {}
         }
     }
 
