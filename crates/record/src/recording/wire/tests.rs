@@ -168,18 +168,12 @@ fn full() -> Recording {
     {
         *slot = Some(dist(&[1000 + index as u64, 2_000_000]));
     }
-    run.unanswered = Some(3);
-    run.throughput_bytes_per_s = Some(2600);
+    (run.unanswered, run.throughput_bytes_per_s) = (Some(3), Some(2600));
     (run.cpu_user_ns, run.cpu_system_ns) = (Some(11), Some(12));
     (run.context_switches_voluntary, run.context_switches_involuntary) = (Some(13), Some(14));
     run.slow_polls[0].kind_mut().task_name = Some("writer".into());
-    let waiter = Waiter {
-        task_id: 9,
-        spawned_at: "src/main.rs:31".into(),
-        ready_ns: 600_000_000,
-        polled_ns: 1_003_200_000,
-        span: None,
-    };
+    let (spawned_at, ready_ns, polled_ns) = ("src/main.rs:31".into(), 600_000_000, 1_003_200_000);
+    let waiter = Waiter { task_id: 9, spawned_at, ready_ns, polled_ns, span: None };
     run.slow_polls[0].detail_mut().worst_waiter = Some(Box::new(waiter));
     fixture::sites(run)[0].task_name = Some("writer".into());
     run.intervals = vec![Interval {
@@ -451,8 +445,7 @@ fn what_is_written_ends_with_one_newline() {
 
 #[test]
 fn a_writer_that_fails_is_reported() {
-    let mut room = [0; 10];
-    let error = write_json(&bare(), &mut room[..]).unwrap_err();
+    let error = write_json(&bare(), &mut [0; 10][..]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::WriteZero);
 }
 
