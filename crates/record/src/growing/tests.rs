@@ -269,7 +269,7 @@ fn what_is_wrong_is_said_with_its_line() {
         assert!(error.contains(why) && error.len() < 400, "{why}: {error}");
     }
     let no_head = read([rest.as_bytes()], 10_000).expect_err("no head").to_string();
-    assert!(no_head.contains("line 2: it does not begin with a `recording`"), "{no_head}");
+    assert!(no_head.contains("line 3: it does not begin with a `recording`"), "{no_head}");
 }
 
 #[test]
