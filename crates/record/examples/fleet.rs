@@ -121,6 +121,7 @@ fn poll(id: u64, second_ns: u64, random: &mut fastrand::Rng) -> SlowPoll {
     let duration_ns = 100 * MS + random.u64(..400_000_000);
     let tasks = random.u64(..20);
     let waiter = Waiter {
+        span: None,
         task_id: random.u64(1..1_000),
         spawned_at: SITES[random.usize(..SITES.len())].to_owned(),
         ready_ns: start_ns + MS,

@@ -28,10 +28,11 @@ pub(super) fn live(shared: &Shared, now: &Snapshot, before: &Snapshot, numbers: 
         workers,
         pool: now.blocking_pool.as_ref().map(seen::pool),
         queued: shared.pools.queued().0.map(|(global, local)| Queued { global, local }),
-        schedule_latency: latency.map(|(now, before)| {
+        // Where no task waited there is nothing to tell.
+        schedule_latency: latency.and_then(|(now, before)| {
             let since = now.since(before);
-            let at = |q| since.quantile(q).map_or(0, to_ns);
-            Waits { count: since.count(), p50_ns: at(0.5), p99_ns: at(0.99), max_ns: since.max_ns.unwrap_or_default() }
+            let at = |q| since.quantile(q).map(to_ns);
+            Some(Waits { count: since.count(), p50_ns: at(0.5)?, p99_ns: at(0.99)?, max_ns: since.max_ns? })
         }),
         stalls: stalls.collect(),
     }

@@ -94,7 +94,8 @@ fn all_of_it_is_all_of_it() {
 #[test]
 fn whoever_waited_longest_did_so_for_as_long() {
     let mut recording = recording();
-    let waiter = Waiter { task_id: 9, spawned_at: "a.rs:1".into(), ready_ns: 1_500 * MS, polled_ns: 3_300 * MS };
+    let waiter =
+        Waiter { task_id: 9, spawned_at: "a.rs:1".into(), ready_ns: 1_500 * MS, polled_ns: 3_300 * MS, span: None };
     recording.runs[0].slow_polls[0].detail_mut().worst_waiter = Some(Box::new(waiter));
     let part = between(recording, "10:11:15", "10:11:15.1").expect("a part");
     assert_eq!(part.runs[0].started_at, "2026-05-04T10:11:13Z");
