@@ -17,8 +17,11 @@ use pollscope_record::recording::{
 };
 
 const SERVICES: [&str; 3] = ["api", "billing", "search"];
-/// Line, function, call and its text, cause: where slow polls are.
-const PLACES: [(&str, &str, Option<(&str, &str)>, &str); 6] = [
+/// Line, function, call and its text, cause.
+type Blocking = (&'static str, &'static str, Option<(&'static str, &'static str)>, &'static str);
+
+/// Where slow polls are.
+const PLACES: [Blocking; 6] = [
     ("src/audit.rs:31", "audit::append", Some(("fsync", "fsync(fd 9 \"/var/log/audit.log\")")), "blocking-call"),
     ("src/stock.rs:118", "stock::reserve", Some(("futex", "futex")), "lock"),
     ("src/price.rs:77", "price::all", None, "cpu"),
