@@ -273,7 +273,7 @@ pub(super) fn stack(row: &Row, from: usize, columns: usize, rows: usize) -> Vec<
 pub(super) fn short_count(count: u64) -> String {
     match count {
         ..10_000 => format_count(count),
-        ..1_000_000 => format!("{:.1} k", count as f64 / 1e3),
+        10_000..1_000_000 => format!("{:.1} k", count as f64 / 1e3),
         _ => format!("{:.1} M", count as f64 / 1e6),
     }
 }
