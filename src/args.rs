@@ -6,12 +6,14 @@ mod examples;
 mod generate;
 mod help;
 mod hints;
+mod init;
 mod listed;
 mod merge;
 mod outputs;
 mod record;
 mod report;
 mod run;
+mod top;
 mod usage;
 mod values;
 
@@ -27,16 +29,20 @@ use self::compare::CliCompare;
 pub(crate) use self::compare::CompareRequest;
 use self::confirm::CliConfirm;
 pub(crate) use self::confirm::ConfirmRequest;
+use self::init::CliInit;
+pub(crate) use self::init::InitRequest;
 use self::listed::listed;
 use self::merge::CliMerge;
 pub(crate) use self::merge::MergeRequest;
 pub(crate) use self::outputs::{BaselineNames, Common, Outputs};
 use self::record::CliRecord;
-pub(crate) use self::record::RecordRequest;
+pub(crate) use self::record::{RecordRequest, Recorded};
 use self::report::CliReport;
 pub(crate) use self::report::ReportRequest;
 use self::run::CliRun;
 pub(crate) use self::run::RunRequest;
+use self::top::CliTop;
+pub(crate) use self::top::TopRequest;
 use crate::exit::Exit;
 use crate::explain;
 use crate::explain::topics::Topic;
@@ -58,11 +64,13 @@ pub struct Request {
 pub(crate) enum Command {
     Run(RunRequest),
     Record(RecordRequest),
+    Top(TopRequest),
     Merge(MergeRequest),
     Confirm(ConfirmRequest),
     Scenarios,
     Report(ReportRequest),
     Compare(CompareRequest),
+    Init(InitRequest),
     Doctor,
     /// Without a code or a word, lists all codes.
     Explain(Option<String>),
@@ -81,8 +89,10 @@ impl Command {
             Command::Merge(request) => request.common.outputs.redact,
             Command::Report(request) => request.outputs.redact,
             Command::Compare(request) => request.redact,
-            Command::Confirm(_)
+            Command::Top(_)
+            | Command::Confirm(_)
             | Command::Scenarios
+            | Command::Init(_)
             | Command::Doctor
             | Command::Explain(_)
             | Command::Topic(_)
@@ -134,9 +144,12 @@ enum CliCommand {
     /// Run scenarios and report what each mode does to the loop
     #[command(after_long_help = examples::with_gates(examples::RUN))]
     Run(CliRun),
-    /// Start a program that has the probe, record it, and report when it ends
+    /// Record a service that has the probe: one that runs, or one that is started; then report
     #[command(after_long_help = examples::RECORD)]
     Record(CliRecord),
+    /// Show a service that has the probe as it runs: what blocks now, where time goes, what the workers do
+    #[command(after_long_help = examples::TOP)]
+    Top(CliTop),
     /// Merge files into one, measured like a scenario
     #[command(after_long_help = examples::with_gates(examples::MERGE))]
     Merge(CliMerge),
@@ -146,12 +159,15 @@ enum CliCommand {
     /// List the built-in scenarios and their questions
     #[command(after_long_help = examples::SCENARIOS)]
     Scenarios,
-    /// Show a saved recording in any format
+    /// Show a saved recording, or several as one, in any format
     #[command(after_long_help = examples::with_gates(examples::REPORT))]
     Report(CliReport),
     /// Compare two saved recordings, or the modes of one
     #[command(after_long_help = examples::with_gates(examples::COMPARE))]
     Compare(CliCompare),
+    /// Show what a project needs to be measured, and write it
+    #[command(after_long_help = examples::INIT)]
+    Init(CliInit),
     /// Inject stalls, and show what this build sees of them on this machine
     #[command(after_long_help = examples::DOCTOR)]
     Doctor,
@@ -218,8 +234,10 @@ fn check(command: &CliCommand, typed: &[String]) -> Result<(), Refusal> {
     match command {
         CliCommand::Run(run) => run.check(),
         CliCommand::Record(record) => record.check(),
+        CliCommand::Top(top) => top.check(),
         CliCommand::Merge(merge) => merge.check(),
         CliCommand::Confirm(confirm) => confirm.check(),
+        CliCommand::Report(report) => report.check(),
         CliCommand::Compare(compare) => compare.check(),
         _ => Ok(()),
     }
@@ -269,11 +287,13 @@ impl From<CliCommand> for Command {
         match command {
             CliCommand::Run(run) => Command::Run(run.into()),
             CliCommand::Record(record) => Command::Record(record.into()),
+            CliCommand::Top(top) => Command::Top(top.into()),
             CliCommand::Merge(merge) => Command::Merge(merge.into()),
             CliCommand::Confirm(confirm) => Command::Confirm(confirm.into()),
             CliCommand::Scenarios => Command::Scenarios,
             CliCommand::Report(report) => Command::Report(report.into()),
             CliCommand::Compare(compare) => Command::Compare(compare.into()),
+            CliCommand::Init(init) => Command::Init(init.into()),
             CliCommand::Doctor => Command::Doctor,
             CliCommand::Explain(CliExplain { code }) => Command::Explain((!code.is_empty()).then(|| code.join(" "))),
             CliCommand::Help(CliHelp { of }) => {

@@ -27,6 +27,7 @@ pub(crate) fn slow_polls(path: &Path, count: u64, others_wait: bool) -> io::Resu
         let waiter = Waiter {
             task_id: random.u64(1..id + 9),
             spawned_at: "src/api/router.rs:88".to_owned(),
+            span: None,
             ready_ns: start_ns + 1_000,
             polled_ns: start_ns + duration_ns + 1_000,
         };

@@ -44,7 +44,7 @@ Examples:
   pollscope record -- ./service --port 8080
   pollscope record --for 30s --html page.html -- ./service
   pollscope record --fail-on 'slow_polls == 0' -- ./tests
-  pollscope record -o before -- ./service
+  pollscope record --for 30s 4711     one that runs already
 
 Where text goes:
   The program has stdin, stdout and stderr as they are. When
@@ -52,6 +52,11 @@ Where text goes:
   or `--format json`, stdout has the JSON alone, and what the
   program prints there goes to stderr. Lines on slow polls
   are the program's own, with `--quiet` too.
+
+One that runs already:
+  A service that was started with `POLLSCOPE=1
+  POLLSCOPE_LISTEN=1` is recorded from now on, until Ctrl-C,
+  `--for`, or its end. It goes on, and the exit code is 0.
 
 How it ends:
   Ctrl-C and other signals reach the program; the third one
@@ -65,6 +70,24 @@ Gates (--fail-on):
   'slow_polls == 0'              no poll held up the loop
   'schedule_latency.p99 < 10ms'  no task waited long to run
   The whole grammar: `pollscope help gates`";
+
+pub(super) const TOP: &str = "\
+Examples:
+  pollscope top 4711
+  pollscope top 4711 --once
+  pollscope top -- ./service --port 8080
+
+Keys:
+  s sorts the places by time, worst or polls, w shows those of
+  the last 10 s or of all, p or the space bar pauses. The arrows
+  mark a place, Enter opens its stack, Esc closes it. q ends.
+
+What it shows:
+  A service is asked through a socket that it listens on: start
+  it with `POLLSCOPE=1 POLLSCOPE_LISTEN=1`. A program that is
+  started here does so by itself; what it prints goes to a file,
+  whose name is below the frame, and it ends with `top`. Where
+  stdout is no terminal, a frame a second is printed.";
 
 pub(super) const MERGE: &str = "\
 Examples:
@@ -87,6 +110,8 @@ Examples:
   pollscope report saved.json
   pollscope report saved.json --html page.html
   pollscope report saved.json --format folded
+  pollscope report /var/lib/api/recordings --from 03:10 --to 03:15
+  pollscope report host-1.pollscope host-2.pollscope --around 03:12 --for 30s
   pollscope report saved.json --fail-on 'slow_polls == 0'";
 
 pub(super) const COMPARE: &str = "\
@@ -95,6 +120,21 @@ Examples:
   pollscope compare v1.pollscope v2.pollscope       two builds of a service
   pollscope compare a.json b.json --mode naive,offloaded
   pollscope compare saved.json       its modes";
+
+pub(super) const INIT: &str = "\
+Examples:
+  pollscope init                     shows the changes
+  pollscope init --write
+  pollscope init ../shop --path ../pollscope/crates/probe
+  pollscope init ../shop --write --quiet
+
+What it changes:
+  Cargo.toml: the dependency `pollscope-probe` with its
+    feature `record`, and line tables in release builds
+  .cargo/config.toml: `--cfg tokio_unstable`
+  the program: `#[tokio::main]`, to the probe's own
+  The diff goes to stdout, as `git apply` reads it; notes on
+  what is to be done by hand go to stderr.";
 
 pub(super) const DOCTOR: &str = "\
 Examples:

@@ -14,11 +14,13 @@ pub(super) fn commands() -> Vec<&'static str> {
     vec![
         "run",
         "record",
+        "top",
         "merge",
         "confirm",
         "scenarios",
         "report",
         "compare",
+        "init",
         "doctor",
         "explain",
         "schema",

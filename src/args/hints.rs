@@ -146,7 +146,10 @@ fn no_argument(argument: &str, command: &Command, typed: &[String]) -> Option<St
             "`report` shows one recording; `pollscope compare A B` compares two"
         }
         ("record", other) if !other.starts_with('-') => {
-            "the program stands behind `--`: `pollscope record [OPTIONS] -- PROGRAM [ARGUMENTS]`"
+            "one process is recorded at a time; the program stands behind `--`: `pollscope record [OPTIONS] -- PROGRAM [ARGUMENTS]`"
+        }
+        ("top", other) if !other.starts_with('-') => {
+            "one process is shown at a time; a program stands behind `--`: `pollscope top -- PROGRAM [ARGUMENTS]`"
         }
         ("scenarios", other) if !other.starts_with('-') => "`pollscope run SCENARIO` runs one of them",
         _ => "",
@@ -180,8 +183,15 @@ fn listed(names: &[&str]) -> String {
 /// What to add to a command that lacks something.
 fn missing(command: &Command, typed: &[String]) -> Option<String> {
     let name = asked(command, typed)?.get_name();
+    if name == "top" {
+        return Some(
+            "give the number of a process that listens, or name a program behind `--`: `pollscope top -- ./service`"
+                .to_owned(),
+        );
+    }
     if name == "record" {
-        return Some("name the program behind `--`: `pollscope record -- ./service --port 8080`".to_owned());
+        let what = "name the program behind `--`: `pollscope record -- ./service --port 8080`; or the number of a process that listens";
+        return Some(what.to_owned());
     }
     if !["merge", "confirm"].contains(&name) {
         return None;

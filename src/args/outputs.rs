@@ -116,6 +116,12 @@ pub(super) struct CliOutputs {
     /// Write a Perfetto trace to this file: slow polls by worker, their causes, the tasks that waited, counters; `-` is stdout
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     trace: Option<PathBuf>,
+    /// Write the stacks of slow polls to this file as a profile for `go tool pprof` and what else reads its format; `-` is stdout
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pprof: Option<PathBuf>,
+    /// Write slow polls and their stacks to this file for the Firefox Profiler (profiler.firefox.com); `-` is stdout
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    firefox: Option<PathBuf>,
     /// Write gates and findings as JUnit XML to this file; `-` is stdout
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     junit: Option<PathBuf>,
@@ -174,6 +180,8 @@ impl CliOutputs {
             (Format::Hlog, &self.hlog),
             (Format::Hgrm, &self.hgrm),
             (Format::Trace, &self.trace),
+            (Format::Pprof, &self.pprof),
+            (Format::Firefox, &self.firefox),
             (Format::Junit, &self.junit),
             (Format::Markdown, &self.markdown),
             (Format::Html, &self.html),

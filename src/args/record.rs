@@ -9,13 +9,13 @@ use clap::{Args, ValueHint};
 
 use super::Refusal;
 use super::outputs::{BaselineNames, CliBaseline, CliOutputs, Outputs};
-use super::values::{duration, grace, lasting};
+use super::values::{duration, grace, lasting, pid};
 use crate::config::label;
 
 #[derive(Debug)]
 pub(crate) struct RecordRequest {
-    /// The program and its arguments; at least one word.
-    pub(crate) command: Vec<OsString>,
+    /// What is recorded.
+    pub(crate) of: Recorded,
     /// Where the recording stays; `None` for nowhere.
     pub(crate) output: Option<PathBuf>,
     /// After how long the program is ended.
@@ -30,12 +30,24 @@ pub(crate) struct RecordRequest {
     pub(crate) outputs: Outputs,
 }
 
+/// What is recorded.
+#[derive(Debug)]
+pub(crate) enum Recorded {
+    /// A program and its arguments; at least one word.
+    Program(Vec<OsString>),
+    /// A process that runs already.
+    Process(u32),
+}
+
 #[derive(Debug, Args)]
 pub(super) struct CliRecord {
+    /// A process that runs and listens: it was started with POLLSCOPE=1 POLLSCOPE_LISTEN=1
+    #[arg(value_name = "PID", value_parser = pid, value_hint = ValueHint::Other, conflicts_with = "command")]
+    pid: Option<u32>,
     /// The program and its arguments, behind `--`; it needs the probe with its feature `record`
-    #[arg(value_name = "COMMAND", last = true, required = true, value_hint = ValueHint::CommandName)]
+    #[arg(value_name = "COMMAND", last = true, required_unless_present = "pid", value_hint = ValueHint::CommandName)]
     command: Vec<OsString>,
-    /// End the program after this time, such as 30s: by SIGTERM, and later by SIGKILL
+    /// End the recording after this time, such as 30s; a program that was started for it gets SIGTERM, and later SIGKILL
     #[arg(long = "for", value_name = "DURATION", value_parser = lasting, value_hint = ValueHint::Other)]
     lasts: Option<Duration>,
     /// How long the program may take to end after --for, before it is killed
@@ -59,6 +71,10 @@ pub(super) struct CliRecord {
 impl CliRecord {
     /// Checks what clap cannot.
     pub(super) fn check(&self) -> Result<(), Refusal> {
+        if self.pid.is_some() && self.slow.is_some() {
+            let why = "`--slow` is for a program that is started: a process that runs has its threshold already; leave it out";
+            return Err((ErrorKind::ArgumentConflict, why.to_owned()));
+        }
         let Some(path) = &self.output else { return Ok(()) };
         let is = |extension: &str| path.extension().is_some_and(|of| of == extension);
         let refused = |why: String| Err((ErrorKind::ValueValidation, why));
@@ -87,8 +103,9 @@ impl CliRecord {
 
 impl From<CliRecord> for RecordRequest {
     fn from(of: CliRecord) -> RecordRequest {
-        let CliRecord { command, lasts, grace, slow, label, output, baseline, outputs } = of;
+        let CliRecord { pid, command, lasts, grace, slow, label, output, baseline, outputs } = of;
         let outputs = outputs.outputs();
-        RecordRequest { command, output, lasts, grace, slow, label, baseline: baseline.into(), outputs }
+        let of = pid.map_or(Recorded::Program(command), Recorded::Process);
+        RecordRequest { of, output, lasts, grace, slow, label, baseline: baseline.into(), outputs }
     }
 }

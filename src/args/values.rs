@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use crate::cut::Moment;
 use crate::gate::Gate;
 use crate::pipeline::input::{LARGEST_MAX_LINE, SMALLEST_MAX_LINE, Watch};
 use crate::pipeline::sink::Mode;
@@ -146,9 +147,23 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     bounded(text, Duration::from_millis(1), "the interval")
 }
 
+/// A process's number.
+pub(super) fn pid(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|pid| (1..=i32::MAX as u32).contains(pid));
+    number.ok_or_else(|| {
+        "write the number of a process, such as `4711`; the program stands behind `--`: `pollscope record [OPTIONS] -- PROGRAM \
+         [ARGUMENTS]`"
+            .to_owned()
+    })
+}
+
 /// How long something goes on.
 pub(super) fn lasting(text: &str) -> Result<Duration, String> {
     within_time(text, Duration::from_millis(1), Duration::from_secs(7 * 24 * 3_600), "it")
+}
+
+pub(super) fn moment(text: &str) -> Result<Moment, String> {
+    Moment::parse(text)
 }
 
 pub(super) fn grace(text: &str) -> Result<Duration, String> {

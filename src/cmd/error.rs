@@ -8,12 +8,14 @@ use pollscope_base::reason;
 use rustix::io::Errno;
 
 use crate::config::ConfigError;
+use crate::cut::CutError;
 use crate::escape::{escape, escape_path};
 use crate::exit::Exit;
 use crate::explain::NoExplanation;
 use crate::export::console::ConsoleError;
 use crate::export::prometheus::ServeError;
 use crate::gate::GateError;
+use crate::init::InitError;
 use crate::interval_log::LogError;
 use crate::pipeline::confirm::present::PresentError;
 use crate::redact::by_wording;
@@ -22,6 +24,7 @@ use crate::run::RunError;
 use crate::saved::ReadError;
 use crate::scenario::builtin::BUILTIN;
 use crate::scenario::wire::ScenarioError;
+use crate::service::NoFeed;
 use crate::stderr::Lines;
 
 /// Why a command fails.
@@ -37,6 +40,8 @@ pub enum CmdError {
     Folder(#[source] io::Error),
     #[error("{0}")]
     Gate(#[source] GateError),
+    #[error("{0}")]
+    Init(#[source] InitError),
     #[error("{0}")]
     Run(#[source] RunError),
     #[error("{0}")]
@@ -75,6 +80,14 @@ pub enum CmdError {
          let `ProbeBuilder::from_env()` build its runtime, and see whether it gets that far"
     )]
     NothingRecorded { program: String, how: String },
+    #[error("{0}")]
+    NoFeed(#[source] NoFeed),
+    #[error(
+        "cannot report on process `{pid}`: it told nothing before it ended; start it again with `pollscope record -- COMMAND`"
+    )]
+    NothingTold { pid: u32 },
+    #[error("cannot show it: {}; `--once` prints a frame as text", reason(.0))]
+    Screen(#[source] io::Error),
     #[error("cannot record to `{}`: {}{}", escape_path(.path), reason(.error), way_out(.error))]
     CannotRecord {
         path: PathBuf,
@@ -128,6 +141,16 @@ pub enum CmdError {
     Incomparable { a: PathBuf, b: PathBuf, why: String },
     #[error("cannot compare the modes of `{}`: {}", escape_path(.path), escape(.why))]
     Modes { path: PathBuf, why: String },
+    #[error("cannot put the recordings together: {}", escape(.why))]
+    Together { why: String },
+    #[error("cannot report a part of `{}`{}: {error}", escape_path(.path), and_more(*.more))]
+    Cut {
+        path: PathBuf,
+        /// How many other recordings it is put together with.
+        more: usize,
+        #[source]
+        error: CutError,
+    },
     #[error("cannot write {}: {}{}", target(.path), reason(.error), way_out(.error))]
     Write {
         path: PathBuf,
@@ -171,14 +194,16 @@ impl CmdError {
             | CmdError::Explanation(_)
             | CmdError::NotInLog { .. }
             | CmdError::SameOutput { .. } => Exit::Usage,
-            CmdError::Write { .. } | CmdError::CannotRecord { .. } | CmdError::RecordingExists { .. } => {
-                Exit::CannotWrite
-            }
+            CmdError::Init(InitError::Write { .. })
+            | CmdError::Write { .. }
+            | CmdError::CannotRecord { .. }
+            | CmdError::RecordingExists { .. } => Exit::CannotWrite,
             CmdError::Start { error, .. } if error.kind() == ErrorKind::NotFound => Exit::NotFound,
             CmdError::Start { .. } => Exit::CannotStart,
             CmdError::Redacted(error) => error.exit(),
             CmdError::Console(error) => error.exit(),
-            CmdError::Run(_)
+            CmdError::Init(_)
+            | CmdError::Run(_)
             | CmdError::Confirm(_)
             | CmdError::Metrics(_)
             | CmdError::StallsMissed { .. }
@@ -187,12 +212,17 @@ impl CmdError {
             | CmdError::Signals(_)
             | CmdError::Wait(_)
             | CmdError::NothingRecorded { .. }
+            | CmdError::NothingTold { .. }
+            | CmdError::NoFeed(_)
+            | CmdError::Screen(_)
             | CmdError::Folder(_)
             | CmdError::Read { .. }
             | CmdError::NoBaseline { .. }
             | CmdError::NotKept { .. }
             | CmdError::Incomparable { .. }
             | CmdError::Modes { .. }
+            | CmdError::Together { .. }
+            | CmdError::Cut { .. }
             | CmdError::ReadLog { .. }
             | CmdError::ReportIsUsed { .. } => Exit::Error,
         }
@@ -210,6 +240,10 @@ fn kept_runs(kept: usize) -> String {
         1 => "only `last` is kept".to_owned(),
         kept => format!("`last` to `last~{}` are kept", kept - 1),
     }
+}
+
+fn and_more(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(" and {more} more") }
 }
 
 fn target(path: &Path) -> String {

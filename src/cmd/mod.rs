@@ -3,18 +3,21 @@
 //! Commands call what they share, and never each other: `outcome` and `pairing` judge recordings, and are pure; `load` reads,
 //! `output` and `summary` write, `excerpt` reads code for them, `kept` has the last runs, `targets` keeps their files apart; a `session` runs scenarios, and has
 //! `signals` and `progress`, whose `pace` says how long it still takes; a `program` is started, gets the signals that are `passed` on, and
-//! records to a `place`.
+//! records to a `place`; the feed of a service that runs is `copied` there.
 
 mod baseline;
 mod compare;
 mod confirm;
+mod copied;
 mod error;
 mod excerpt;
+mod init;
 mod kept;
 mod load;
 mod merge;
 mod outcome;
 mod output;
+mod over;
 mod pace;
 mod pairing;
 mod passed;
@@ -29,10 +32,11 @@ mod show;
 mod signals;
 mod summary;
 mod targets;
+mod top;
 
 pub use self::error::CmdError;
 use self::output::Terminal;
-use crate::args::{Command, Request};
+use crate::args::{Command, RecordRequest, Recorded, Request};
 use crate::config::{self, Config};
 use crate::escape::escape_path;
 use crate::exit::Exit;
@@ -51,10 +55,12 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
     let done = match command {
         Command::Run(request) => run::execute(&request, terminal),
         Command::Record(request) => record::execute(&request, terminal),
+        Command::Top(request) => top::execute(&request, terminal),
         Command::Merge(request) => merge::execute(&request, terminal),
         Command::Confirm(request) => confirm::execute(&request, terminal),
         Command::Report(request) => report::execute(&request, terminal),
         Command::Compare(request) => compare::execute(&request, terminal),
+        Command::Init(request) => init::execute(&request, terminal),
         Command::Scenarios => show::scenarios(terminal),
         Command::Doctor => show::doctor(terminal),
         Command::Explain(code) => show::explain(code.as_deref(), terminal),
@@ -74,6 +80,8 @@ fn takes_config(command: &Command) -> bool {
 fn takes_slow(command: &Command) -> bool {
     match command {
         Command::Merge(request) => request.slow_poll.is_none(),
+        // A process that runs has its own.
+        Command::Record(RecordRequest { of: Recorded::Process(_), .. }) => false,
         Command::Record(request) => request.slow.is_none() && std::env::var_os("POLLSCOPE_SLOW_POLL").is_none(),
         _ => false,
     }

@@ -64,7 +64,7 @@ impl Terminal {
         self.write_all(outputs, |format, path, style| match path {
             Some(path) => files(recording, format, path, style),
             None if format == Format::Text && !outputs.full => {
-                Ok(vec![(PathBuf::from("-"), self.answer(recording, outputs.redact, saved_as, style))])
+                Ok(vec![(PathBuf::from("-"), self.answer(recording, outputs.redact, saved_as, style).into_bytes())])
             }
             None => Ok(vec![(PathBuf::from("-"), render(recording, format, style)?)]),
         })
@@ -136,7 +136,7 @@ impl Terminal {
     pub(super) fn write_all(
         &self,
         outputs: &Outputs,
-        rendered: impl Fn(Format, Option<&Path>, &Style) -> serde_json::Result<Vec<(PathBuf, String)>>,
+        rendered: impl Fn(Format, Option<&Path>, &Style) -> serde_json::Result<Vec<(PathBuf, Vec<u8>)>>,
     ) -> Result<(), CmdError> {
         let dash = Path::new("-");
         let stdout = outputs.stdout.filter(|_| outputs.paths().all(|path| path != dash)).map(|format| (format, dash));
@@ -153,9 +153,10 @@ impl Terminal {
         written
     }
 
-    /// Writes a text to a file, or, for `-`, to stdout.
-    pub(super) fn write(&self, path: &Path, text: &str) -> Result<(), CmdError> {
-        let written = if path == Path::new("-") { to_stdout(text) } else { to_file(path, text) };
+    /// Writes a report to a file, or, for `-`, to stdout.
+    pub(super) fn write(&self, path: &Path, report: impl AsRef<[u8]>) -> Result<(), CmdError> {
+        let report = report.as_ref();
+        let written = if path == Path::new("-") { to_stdout(report) } else { to_file(path, report) };
         written.map_err(CmdError::unwritable(path))
     }
 
@@ -193,24 +194,24 @@ fn takes_unicode() -> bool {
 }
 
 /// A closed pipe is no error: its reader has seen enough.
-fn to_stdout(text: &str) -> io::Result<()> {
+fn to_stdout(report: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(report).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
 }
 
 /// Writes a whole file or none: writes beside it, then renames. Writes through a link, a FIFO or a device, and never replaces it.
-fn to_file(path: &Path, text: &str) -> io::Result<()> {
+fn to_file(path: &Path, report: &[u8]) -> io::Result<()> {
     if is_stdout(path) {
-        return to_stdout(text);
+        return to_stdout(report);
     }
     if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        return through(path, text);
+        return through(path, report);
     }
     let mut file = beside(path)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(report)?;
     // A temporary file is private; a report should be as readable as any new file.
     let mode = rustix::process::umask(rustix::fs::Mode::empty());
     rustix::process::umask(mode);
@@ -246,12 +247,12 @@ pub(super) fn refuse_unwritable<'p>(paths: impl IntoIterator<Item = &'p Path>) -
 }
 
 /// Writes to the target of a link, a FIFO or a device.
-fn through(path: &Path, text: &str) -> io::Result<()> {
+fn through(path: &Path, report: &[u8]) -> io::Result<()> {
     let mut options = File::options();
     // A FIFO without a reader is an error; one with a slow reader is waited for.
     options.write(true).create(true).truncate(true).custom_flags(OFlags::NONBLOCK.bits() as i32);
     let mut file = options.open(path)?;
     let flags = rustix::fs::fcntl_getfl(&file)?;
     rustix::fs::fcntl_setfl(&file, flags - OFlags::NONBLOCK)?;
-    file.write_all(text.as_bytes())
+    file.write_all(report)
 }

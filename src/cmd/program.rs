@@ -1,6 +1,6 @@
 //! A program that is recorded: it has what this one was given (stdin, stdout, stderr, the terminal, signals), and the probe's variables.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
@@ -47,12 +47,17 @@ pub(super) struct Program {
 
 impl Program {
     /// Starts it; it records to `to`.
-    pub(super) fn start(request: &RecordRequest, to: &Path, terminal: &Terminal) -> Result<Program, CmdError> {
-        let word = request.command.first().map_or(OsStr::new(""), |word| word.as_os_str());
+    pub(super) fn start(
+        words: &[OsString],
+        request: &RecordRequest,
+        to: &Path,
+        terminal: &Terminal,
+    ) -> Result<Program, CmdError> {
+        let word = words.first().map_or(OsStr::new(""), |word| word.as_os_str());
         // From now on, no signal ends this program while that one runs.
         let coming = passed::listen().map_err(CmdError::Signals)?;
         let mut command = Command::new(word);
-        command.args(request.command.iter().skip(1)).env("POLLSCOPE", "1").env("POLLSCOPE_RECORD", to);
+        command.args(words.iter().skip(1)).env("POLLSCOPE", "1").env("POLLSCOPE_RECORD", to);
         if let Some(slow) = request.slow {
             command.env("POLLSCOPE_SLOW_POLL", setting_duration(slow));
         }
@@ -192,17 +197,12 @@ impl Ended {
 
     /// As a sentence goes on: `ended with exit code 3`.
     pub(super) fn words(&self) -> String {
-        match (self.status.code(), self.by()) {
-            (Some(code), _) => format!("ended with exit code {code}"),
-            (None, Some(by)) => format!("was killed by {by}"),
-            (None, None) => "ended".to_owned(),
-        }
+        words_of(self.status)
     }
 
     /// By which signal.
     fn by(&self) -> Option<String> {
-        let by = self.status.signal()?;
-        Some(signal_hook::low_level::signal_name(by).map_or_else(|| format!("signal {by}"), str::to_owned))
+        killed_by(self.status)
     }
 
     /// How it was cut short: by a signal that nobody sent to end the recording.
@@ -231,4 +231,18 @@ impl Ended {
             (None, None) => Exit::Error,
         }
     }
+}
+
+/// How a program ended, as a sentence goes on: `ended with exit code 3`.
+pub(super) fn words_of(status: ExitStatus) -> String {
+    match (status.code(), killed_by(status)) {
+        (Some(code), _) => format!("ended with exit code {code}"),
+        (None, Some(by)) => format!("was killed by {by}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+fn killed_by(status: ExitStatus) -> Option<String> {
+    let by = status.signal()?;
+    Some(signal_hook::low_level::signal_name(by).map_or_else(|| format!("signal {by}"), str::to_owned))
 }

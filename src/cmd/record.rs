@@ -1,14 +1,16 @@
-//! `pollscope record`: a program with the probe, from its start to its end, and what it recorded of itself.
+//! `pollscope record`: a program with the probe, from its start to its end, and what it recorded of itself; or a service that runs, for a
+//! while.
 
 use std::path::Path;
 
 use super::baseline::Baseline;
 use super::output::Terminal;
+use super::over::Over;
 use super::place::Place;
-use super::program::{Ended, Program};
+use super::program::Program;
 use super::targets::check_reports;
-use super::{CmdError, outcome};
-use crate::args::RecordRequest;
+use super::{CmdError, copied, outcome};
+use crate::args::{RecordRequest, Recorded};
 use crate::exit::Exit;
 use crate::findings::findings;
 use crate::gate::GateError;
@@ -19,19 +21,13 @@ use crate::stderr::say;
 pub(super) fn execute(request: &RecordRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
     let outputs = &request.outputs;
     check_gates(request)?;
-    // One that is found by `PATH` is not here.
-    let program = request.command.first().map(Path::new).filter(|program| program.components().count() > 1);
-    check_reports(outputs, program)?;
+    check_reports(outputs, program(request))?;
     let baseline = Baseline::of(&request.baseline, outputs, &[None], terminal)?;
     let place = Place::new(request.output.as_deref(), outputs)?;
-    let mut program = Program::start(request, place.path(), terminal)?;
-    let ended = program.wait()?;
-    let Some(mut recording) = place.recording(terminal)? else {
-        return Err(CmdError::NothingRecorded { program: program.name().to_owned(), how: ended.words() });
-    };
+    let (recording, over) = recorded(request, &place, terminal)?;
     // A signal may end this program while it reports.
     drop(place);
-    settle(&mut recording, request, &ended, terminal);
+    let mut recording = settled(recording, request, &over, terminal);
     let foreign = judge(&mut recording, request, terminal);
     let recording = if outputs.redact { redact(recording) } else { recording };
     terminal.report_new(&recording, outputs)?;
@@ -39,8 +35,34 @@ pub(super) fn execute(request: &RecordRequest, terminal: &Terminal) -> Result<Ex
     let exit = outcome::worse(exit, baseline.take(&recording, outputs, terminal)?);
     match foreign {
         Some(error) => Err(CmdError::Gate(error)),
-        None if exit == Exit::Pass => Ok(ended.exit()),
+        None if exit == Exit::Pass => Ok(over.exit),
         None => Ok(exit),
+    }
+}
+
+/// A program's file, which no report may replace. One that is found by `PATH` is not here.
+fn program(request: &RecordRequest) -> Option<&Path> {
+    let Recorded::Program(words) = &request.of else { return None };
+    words.first().map(Path::new).filter(|program| program.components().count() > 1)
+}
+
+/// What was recorded to that place, and how it ended.
+fn recorded(request: &RecordRequest, place: &Place, terminal: &Terminal) -> Result<(Recording, Over), CmdError> {
+    match &request.of {
+        Recorded::Program(words) => {
+            let mut program = Program::start(words, request, place.path(), terminal)?;
+            let ended = program.wait()?;
+            let recording = place
+                .recording(terminal)?
+                .ok_or_else(|| CmdError::NothingRecorded { program: program.name().to_owned(), how: ended.words() })?;
+            let note = ended.cut_short().map(|why| format!("the program was {why}: what was written by then is shown"));
+            Ok((recording, Over { pid: Some(ended.pid()), told: ended.told(), note, exit: ended.exit() }))
+        }
+        Recorded::Process(pid) => {
+            let over = copied::record(*pid, request.lasts, place.path(), terminal)?;
+            let recording = place.recording(terminal)?.ok_or(CmdError::NothingTold { pid: *pid })?;
+            Ok((recording, over))
+        }
     }
 }
 
@@ -62,27 +84,28 @@ fn check_gates(request: &RecordRequest) -> Result<(), CmdError> {
     gates.iter().try_for_each(|gate| gate.check_groups(&[label])).map_err(CmdError::Gate)
 }
 
-/// What is known of the recording here, and not in the program: how that ended, and what to call it.
-fn settle(recording: &mut Recording, request: &RecordRequest, ended: &Ended, terminal: &Terminal) {
+/// A recording with what is known of it here, and not in the program: how that ended, and what to call it.
+fn settled(mut recording: Recording, request: &RecordRequest, over: &Over, terminal: &Terminal) -> Recording {
     recording.environment.command.clone_from(&terminal.typed);
     for run in &mut recording.runs {
-        if run.ended == RunEnded::Torn && is_of(run, ended) {
-            (run.ended, run.ended_why) = ended.told();
+        if run.ended == RunEnded::Torn && is_of(run, over) {
+            (run.ended, run.ended_why) = over.told.clone();
         }
         if let Some(label) = &request.label {
             run.group.clone_from(label);
         }
     }
     recording.findings = findings(&recording.runs);
-    if let Some(why) = ended.cut_short().filter(|_| !terminal.quiet) {
-        say(format!("note: the program was {why}: what was written by then is shown"));
+    if let Some(note) = over.note.as_ref().filter(|_| !terminal.quiet) {
+        say(format!("note: {note}"));
     }
+    recording
 }
 
 /// Whether a run is of the process that ended so; one without a number hides it.
-fn is_of(run: &Run, ended: &Ended) -> bool {
+fn is_of(run: &Run, over: &Over) -> bool {
     let Subject::Service(target) = &run.subject else { return false };
-    target.pid.is_none_or(|pid| pid == ended.pid())
+    target.pid.is_none_or(|pid| over.pid.is_none_or(|over| over == pid))
 }
 
 /// Judges the gates that speak of what was recorded; the error of the first typed one that does not.

@@ -6,6 +6,7 @@ mod compared;
 mod faults;
 mod gated;
 mod generated;
+mod parts;
 mod project;
 mod reports;
 mod saved;

@@ -122,6 +122,7 @@ fn topics_fit_the_page_and_commands_have_their_help() {
         "scenarios",
         "report",
         "compare",
+        "init",
         "doctor",
         "explain",
         "schema",

@@ -14,7 +14,9 @@ mod formats;
 mod hostile;
 mod hostile_text;
 mod hung_stderr;
+mod init;
 mod kills;
+mod listen;
 mod merge;
 mod obstructed;
 mod page;
@@ -28,5 +30,6 @@ mod secrets;
 mod support;
 mod tails;
 mod tidy;
+mod top;
 #[path = "../../crates/record/src/report/trace/rules.rs"]
 mod trace_rules;

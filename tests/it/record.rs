@@ -239,7 +239,7 @@ fn bad_input() {
         ("record", 2, &["<COMMAND>", "name the program behind `--`: `pollscope record -- ./service --port 8080`"]),
         ("./script --port 1", 2, &["`pollscope record -- ./script --port 1` records a program that has the probe"]),
         ("record --", 2, &["<COMMAND>", "name the program behind `--`"]),
-        ("record ./app", 2, &["unexpected argument './app'", "the program stands behind `--`"]),
+        ("record ./app", 2, &["invalid value './app' for '[PID]'", "the program stands behind `--`"]),
         ("record -- ./nowhere", 127, &["cannot start `./nowhere`: No such file or directory; name one that is there"]),
         ("record -- nowhere-at-all", 127, &["cannot start `nowhere-at-all`: No such file", "a folder of `PATH`"]),
         ("record -- text", 127, &["cannot start `text`: it is in no folder of `PATH`; write `./` before the name"]),

@@ -7,6 +7,7 @@ use std::process::Output;
 use std::thread;
 use std::time::Duration;
 
+use flate2::read::GzDecoder;
 use serde_json::Value;
 
 use crate::support::{Folder, alone, assert_ends, root, run, stderr, stdout, wait_until};
@@ -16,10 +17,22 @@ const SECRET: &str = "hunter2-correct-horse";
 /// In paths.
 const FOLDER: &str = "planted-folder";
 
-/// All that a run shows: both outputs and both files, as they are named in `folder`.
+/// What goes into files, as they are named in a folder.
+const FILES: &str = "--json json --folded folded --firefox firefox --pprof pprof";
+
+/// All that a run shows: both outputs and the files, as they are named in `folder`.
 fn shown(folder: &Folder, output: &Output) -> Vec<(&'static str, String)> {
     let file = |name| String::from_utf8(folder.read(name)).expect("text");
-    vec![("stdout", stdout(output)), ("stderr", stderr(output)), ("json", file("json")), ("folded", file("folded"))]
+    let mut pprof = Vec::new();
+    GzDecoder::new(&*folder.read("pprof")).read_to_end(&mut pprof).expect("gzip");
+    vec![
+        ("stdout", stdout(output)),
+        ("stderr", stderr(output)),
+        ("json", file("json")),
+        ("folded", file("folded")),
+        ("firefox", file("firefox")),
+        ("pprof", String::from_utf8_lossy(&pprof).into_owned()),
+    ]
 }
 
 #[track_caller]
@@ -47,7 +60,7 @@ fn merge_into_a_slow_fifo(folder: &Folder, more: &[&str]) -> Output {
     let inputs = ["a.log", "b.log"].map(|name| format!("{FOLDER}/{name}"));
     let output = format!("{FOLDER}/out.fifo");
     let args = ["merge", &inputs[0], &inputs[1], "--append", "-o", &output, "--mode", "naive", "--slow", "50ms"];
-    let reports = ["--json", "json", "--folded", "folded"];
+    let reports: Vec<&str> = FILES.split(' ').collect();
     let mut command = folder.command(args.iter().chain(&reports).chain(more));
     let output = run(command.env("API_TOKEN", SECRET));
     reader.join().expect("it reads");
@@ -77,7 +90,7 @@ fn no_line_is_in_any_output() {
     let folder = Folder::new();
     folder.write("a", format!("{SECRET} one\n{SECRET} two\n"));
     folder.write("out", SECRET);
-    let output = folder.run("merge a -o out --append --json json --folded folded");
+    let output = folder.run(&format!("merge a -o out --append {FILES}"));
     assert_ends(&output, 3, &[]);
     assert_in_none(SECRET, &shown(&folder, &output));
 }
@@ -113,7 +126,7 @@ fn redacted_errors_keep_their_cause() {
     let folder = Folder::new();
     std::fs::create_dir(folder.path(FOLDER)).expect("a folder");
     folder.write(format!("{FOLDER}/a"), "a1\n");
-    let output = folder.run(&format!("merge {FOLDER}/a -o /dev/full --append --redact --json json --folded folded"));
+    let output = folder.run(&format!("merge {FOLDER}/a -o /dev/full --append --redact {FILES}"));
     assert_ends(&output, 1, &["cannot write to output `<path>`: No space left", "free some space"]);
     let shown = shown(&folder, &output);
     assert_in_none(FOLDER, &shown);
@@ -132,7 +145,7 @@ fn a_redacted_run_keeps_lines_and_calls() {
     std::fs::create_dir(folder.path(FOLDER)).expect("a folder");
     let text = std::fs::read_to_string(root().join("scenarios/slow-sink.toml")).expect("a scenario");
     folder.write(format!("{FOLDER}/mine.toml"), text);
-    let output = folder.run(&format!("run {FOLDER}/mine.toml --mode naive --redact --json json --folded folded"));
+    let output = folder.run(&format!("run {FOLDER}/mine.toml --mode naive --redact {FILES}"));
     let shown = shown(&folder, &output);
     assert_in_none(FOLDER, &shown);
     assert_in_none("sink.fifo", &shown);

@@ -35,6 +35,7 @@ fn neutral(mut command: Command) -> Command {
         "COLUMNS",
         "RUST_LOG",
         "POLLSCOPE",
+        "POLLSCOPE_LISTEN",
         "POLLSCOPE_LABEL",
         "POLLSCOPE_RECORD",
         "POLLSCOPE_SLOW_POLL",

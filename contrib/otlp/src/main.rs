@@ -1,5 +1,6 @@
 //! A web service whose slow polls go to an OpenTelemetry collector, as log records over OTLP/HTTP: `cargo run --release` in this
-//! folder, and then, elsewhere, `curl localhost:3000/blocks`. Ctrl-C ends it.
+//! folder, and then, elsewhere, `curl localhost:3000/blocks`. Ctrl-C ends it. Each record has the trace of its request; the spans
+//! themselves are sent by an exporter of their own, which this service has not.
 //!
 //! `OTEL_EXPORTER_OTLP_ENDPOINT` names another collector than `http://localhost:4318`, `PORT` another port.
 
@@ -8,11 +9,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use opentelemetry::trace::{TraceContextExt, TracerProvider};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use opentelemetry_otlp::LogExporter;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
-use pollscope_probe::{Probe, events};
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use pollscope_probe::{Probe, SpanLayer, events};
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -20,6 +23,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Holds up its worker, and every connection that waits for it.
+#[tracing::instrument(name = "GET /blocks", fields(route = "/blocks"))]
 async fn blocks() -> &'static str {
     std::thread::sleep(Duration::from_millis(50));
     "blocked\n"
@@ -41,7 +45,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The exporter has events of its own: sent on, each batch would make the next.
     let of_ours =
         Targets::new().with_target(events::TARGET, LevelFilter::WARN).with_target("pollscope_otlp", LevelFilter::INFO);
-    tracing_subscriber::registry().with(OpenTelemetryTracingBridge::new(&logs).with_filter(of_ours)).init();
+    let tracer = SdkTracerProvider::builder().build().tracer("pollscope-otlp");
+    let spans = SpanLayer::new().field("route").trace_by(|id, dispatch| {
+        let context = tracing_opentelemetry::get_otel_context(id, dispatch)?;
+        let span = context.span().span_context().clone();
+        span.is_valid().then(|| (span.trace_id().to_string(), span.span_id().to_string()))
+    });
+    let traces = tracing_opentelemetry::layer().with_tracer(tracer);
+    tracing_subscriber::registry()
+        .with(spans)
+        .with(traces)
+        .with(OpenTelemetryTracingBridge::new(&logs).with_filter(of_ours))
+        .init();
 
     let probe = Probe::builder()
         .slow_poll_threshold(Duration::from_millis(20))

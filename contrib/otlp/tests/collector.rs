@@ -185,12 +185,19 @@ fn a_slow_poll_is_a_log_record_that_names_its_line() {
         assert!(first.text("syscall").is_some_and(|call| call.contains("nanosleep")), "{first:?}");
         assert_eq!(first.text("blocking_line"), Some(blocking_line().as_str()));
         assert!(first.text("function").is_some_and(|function| function.contains("blocks")), "{first:?}");
+        assert_eq!((first.text("span"), first.text("span_fields")), (Some("GET /blocks"), Some("route=/blocks")));
+        let is_id = |name, digits| {
+            let is_hex = |id: &str| id.len() == digits && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+            first.text(name).is_some_and(is_hex)
+        };
+        assert!(is_id("trace_id", 32) && is_id("span_id", 16), "{first:?}");
     }
     // The service ends at once: what it still has is sent before it is gone.
     assert!(service.ask().ends_with("blocked\n"));
     assert!(service.interrupt());
     let last = of_the_handler(&records);
     assert!(last.number("id") > first.number("id"), "{last:?}");
+    assert!(!CAPTURE || last.text("trace_id") != first.text("trace_id"), "another request: {last:?}");
 }
 
 #[test]

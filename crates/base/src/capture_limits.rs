@@ -62,6 +62,8 @@ pub enum CaptureNote {
     WatchdogPanicked,
     /// The thread that names what was seen panicked; nothing is named any more.
     NamingPanicked,
+    /// There are more spans at a time than are kept: which one a slow poll was in is not always known.
+    SpansRefused,
     /// Polls begin and do not end: an `on_after_task_poll` callback was set on the runtime's builder after the probe was
     /// installed. Polls are not counted then.
     HookReplaced,
@@ -113,6 +115,7 @@ impl CaptureNote {
             CaptureNote::Stripped | CaptureNote::ProgramUnreadable(_) => "name functions and lines",
             CaptureNote::WatchdogPanicked => "see what blocks any longer",
             CaptureNote::NamingPanicked => "name functions and lines any longer",
+            CaptureNote::SpansRefused => "tell which span every slow poll was in",
             CaptureNote::HookReplaced => "measure polls",
             CaptureNote::OtherRuntime(_) => "see every runtime",
         }
@@ -151,6 +154,7 @@ impl CaptureNote {
             CaptureNote::ProgramUnreadable(why) => format!("the program's file is unreadable: {why}"),
             CaptureNote::WatchdogPanicked => "the thread that looks panicked".to_owned(),
             CaptureNote::NamingPanicked => "the thread that names panicked".to_owned(),
+            CaptureNote::SpansRefused => "more than 65,536 are open".to_owned(),
             CaptureNote::HookReplaced => "another `on_after_task_poll` took the probe's place".to_owned(),
             CaptureNote::OtherRuntime(thread) => {
                 format!("thread `{}` runs one that another builder made", crate::escape::Escaped(thread))
@@ -209,6 +213,7 @@ impl CaptureNote {
             }
             CaptureNote::ProgramUnreadable(why) => unreadable_help(why),
             CaptureNote::WatchdogPanicked | CaptureNote::NamingPanicked => "and the panic is worth a report",
+            CaptureNote::SpansRefused => "give `SpanLayer` a filter, such as `with_filter(LevelFilter::INFO)`",
             CaptureNote::HookReplaced => "give that callback to `ProbeBuilder::on_after_task_poll`, which calls both",
             CaptureNote::OtherRuntime(_) => {
                 "wrap its futures, such as `next.call(request)` in a middleware, in `Probe::watch`, or install a probe into its builder; \
@@ -305,6 +310,7 @@ mod tests {
             ProgramUnreadable(why()),
             WatchdogPanicked,
             NamingPanicked,
+            SpansRefused,
             HookReplaced,
         ] {
             let line = note.to_string();

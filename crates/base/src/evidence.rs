@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::escape::Escaped;
-use crate::{Call, Cause, Frame, Held, Holder, LockWait, Missing, Place, Quota};
+use crate::{Call, Cause, Frame, Held, Holder, LockWait, Missing, Place, Quota, Span};
 
 /// What was seen of a slow poll while it ran. An instrument starts from the default, where all is unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,6 +47,12 @@ pub struct Evidence {
     /// What is known of the lock that it waited for, or of the thread whose end it waited for; `None` also where it waited for something
     /// that nobody has, such as a message, and where it is not known what it waited for. In a box, as few slow polls have one.
     pub lock: Option<Box<LockWait>>,
+    /// The span that it was in: the one that its thread was in at more than half of the looks at that, or, where the spans within one
+    /// changed, the outermost. Where there was no look, the outermost span that it entered, if there was one alone. `None` where that
+    /// is not so, or nobody keeps spans.
+    pub span: Option<Arc<Span>>,
+    /// How many looks at its span there were.
+    pub span_looks: u32,
 }
 
 impl Evidence {
@@ -127,10 +133,11 @@ impl Evidence {
         }
     }
 
-    /// The sentence, and why it has no line: what stands below a slow poll's own line. `None` when neither is known.
+    /// The sentence, the span, and why it has no line: what stands below a slow poll's own line. `None` when none of it is known.
     pub fn account(&self, duration: Duration) -> Option<String> {
+        let span = self.span.as_ref().map(|span| format!("in span {span}"));
         let missing = self.missing.map(|missing| missing.to_string());
-        let known: Vec<String> = [self.sentence(duration), missing].into_iter().flatten().collect();
+        let known: Vec<String> = [self.sentence(duration), span, missing].into_iter().flatten().collect();
         (!known.is_empty()).then(|| known.join("; "))
     }
 }
@@ -246,6 +253,17 @@ mod tests {
         assert_eq!(lock.sentence(ms(9)).unwrap(), held);
         lock.cause = Some(Cause::Cpu);
         assert_eq!(lock.sentence(ms(9)).unwrap(), "cpu at src/b.rs:3", "the lock was not what took long");
+    }
+
+    #[test]
+    fn the_span_stands_between_what_was_seen_and_what_is_missing() {
+        let ms = Duration::from_millis;
+        let span = Some(Arc::new(Span::new("a\nb")));
+        let of = Evidence { cause: Some(Cause::Cpu), span, missing: Some(Missing::Unanswered), ..Evidence::default() };
+        let account = of.account(ms(500)).unwrap();
+        assert!(account.starts_with(r"cpu; in span `a\nb`; no line: "), "{account}");
+        let alone = Evidence { cause: None, missing: None, ..of };
+        assert_eq!(alone.account(ms(500)).unwrap(), r"in span `a\nb`");
     }
 
     #[test]

@@ -29,6 +29,7 @@ mod places;
 mod quota;
 mod reason;
 pub mod redact;
+mod span;
 
 pub use blame::{Blame, Waited};
 pub use call::Call;
@@ -45,3 +46,4 @@ pub use missing::{Missing, Shortfall, Shortfalls};
 pub use places::Place;
 pub use quota::Quota;
 pub use reason::reason;
+pub use span::Span;

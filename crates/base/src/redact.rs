@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::{Call, Evidence, Frame, Held, Holder};
+use crate::{Call, Evidence, Frame, Held, Holder, Span};
 
 /// What stands for a path that is hidden.
 pub const HIDDEN: &str = "<path>";
@@ -66,7 +66,37 @@ pub fn redacted_evidence(mut evidence: Evidence) -> Evidence {
         place.caller = place.caller.as_deref().map(redacted_place);
         place.stack = redacted_stack(&place.stack);
     }
+    evidence.span = evidence.span.map(|span| Arc::new(redacted_span(&span)));
     evidence
+}
+
+/// Whether a span's field of that name is a route: it is the program's own, as the span's name is. What looks like a path in any other
+/// may be one.
+///
+/// ```
+/// use pollscope_base::redact::is_route;
+/// assert!(is_route("http.route") && !is_route("url.path"));
+/// ```
+pub fn is_route(field: &str) -> bool {
+    matches!(field, "route" | "http.route")
+}
+
+/// A span without what may be paths.
+///
+/// ```
+/// use pollscope_base::{Span, redact::redacted_span};
+/// let mut span = Span::new("GET /items/{id}");
+/// span.fields = ["route", "file"].map(|name| (name.to_owned(), "/items/7".to_owned())).to_vec();
+/// assert_eq!(redacted_span(&span).to_string(), "`GET /items/{id}` (route /items/7, file <path>)");
+/// ```
+pub fn redacted_span(span: &Span) -> Span {
+    let mut span = span.clone();
+    for (name, value) in &mut span.fields {
+        if !is_route(name) && value.contains(['/', '\\']) {
+            HIDDEN.clone_into(value);
+        }
+    }
+    span
 }
 
 fn redacted_stack(stack: &[Frame]) -> Arc<[Frame]> {

@@ -212,6 +212,7 @@ pub fn run_once(
         .source_root(source_root())
         .redact_paths(observer.redacts())
         .log_to(observer.slow_poll_lines())
+        .listen_as_env()
         .install(&mut runtime)
         .map_err(RunError::Install)?;
     observer.begin_measuring(&probe);

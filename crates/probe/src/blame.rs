@@ -64,6 +64,8 @@ struct Worst {
     spawned_at: LocationCell,
     ready_ns: AtomicU64,
     polled_ns: AtomicU64,
+    /// The span that its poll entered alone; 0 where that is not known, or the poll is not over.
+    span: AtomicU64,
 }
 
 impl Worst {
@@ -76,6 +78,7 @@ impl Worst {
         self.version.store(version + 1, Relaxed);
         fence(Release);
         self.wait_ns.store(wait_ns, Relaxed);
+        self.span.store(0, Relaxed);
         if let Some(waiter) = waiter {
             self.task.store(waiter.task, Relaxed);
             self.spawned_at.store(waiter.spawned_at);
@@ -83,6 +86,30 @@ impl Worst {
             self.polled_ns.store(waiter.polled_ns, Relaxed);
         }
         self.version.store(version + 2, Release);
+    }
+
+    /// The poll of the one who is there is over, and entered that span alone. By the thread itself.
+    fn was_in(&self, task: u64, polled_ns: u64, span: u64) {
+        let is_that = (self.task.load(Relaxed), self.polled_ns.load(Relaxed)) == (task, polled_ns)
+            && self.wait_ns.load(Relaxed) > 0;
+        if is_that {
+            let version = self.version.load(Relaxed);
+            self.version.store(version + 1, Relaxed);
+            fence(Release);
+            self.span.store(span, Relaxed);
+            self.version.store(version + 2, Release);
+        }
+    }
+
+    /// The span of this one, if it is still the one who is there; 0 where it is not known.
+    fn span_of(&self, waited: &Waited) -> u64 {
+        let version = self.version.load(Acquire);
+        let span = self.span.load(Relaxed);
+        let is_that = self.task.load(Relaxed) == waited.task_id
+            && Duration::from_nanos(self.polled_ns.load(Relaxed).saturating_sub(1)) == waited.polled_at;
+        fence(Acquire);
+        let is_whole = version.is_multiple_of(2) && self.version.load(Acquire) == version;
+        if is_that && is_whole { span } else { 0 }
     }
 
     /// `None` for nobody, and while it is being replaced.
@@ -127,6 +154,16 @@ impl Blames {
         blame.worst = cell.worst.read();
         // It may have been given to a later slow poll meanwhile.
         (cell.start.load(Relaxed) == start.0).then_some((blame, closes_ns != 0 && now_ns >= closes_ns))
+    }
+}
+
+impl Blames {
+    /// The span of the one who waited longest for the slow poll that began then; 0 where it is not known.
+    pub(crate) fn span_of_worst(&self, start: Moment, waited: &Waited) -> u64 {
+        let cell = self.0.iter().find(|cell| cell.start.load(Acquire) == start.0);
+        let span = cell.map_or(0, |cell| cell.worst.span_of(waited));
+        let is_same = cell.is_some_and(|cell| cell.start.load(Relaxed) == start.0);
+        if is_same { span } else { 0 }
     }
 }
 
@@ -275,6 +312,11 @@ impl Culprits {
             self.look = Some((self.looks_ns, to_ns.min(waiter.polled_ns)));
         }
         self.look.is_some_and(|(from_ns, to_ns)| (from_ns..to_ns).contains(&waiter.ready_ns))
+    }
+
+    /// A task's poll that began then entered that span alone: it may be the one that waited longest.
+    pub(crate) fn was_in(&self, blames: &Blames, task: u64, polled_ns: u64, span: u64) {
+        self.open.iter().for_each(|(_, cell)| blames.0[*cell].worst.was_in(task, polled_ns, span));
     }
 
     /// A poll ended.

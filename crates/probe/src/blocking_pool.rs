@@ -251,6 +251,20 @@ impl Pools {
         self.lock().pools.iter().any(|pool| pool.full.is_some())
     }
 
+    /// What waits, of all runtimes together: tasks in the global queues and in the workers' own, and closures for the pools; `None`
+    /// where that is not known.
+    #[cfg(feature = "record")]
+    pub(crate) fn queued(&self) -> (Option<(u64, Option<u64>)>, Option<u64>) {
+        let state = self.lock();
+        let tasks = state
+            .pools
+            .iter()
+            .map(|pool| (pool.metrics.global_queue_depth() as u64, tokio_api::queued_on_workers(&pool.metrics)));
+        let tasks = tasks.reduce(|(global, local), more| (global + more.0, local.zip(more.1).map(|(a, b)| a + b)));
+        let closures = state.pools.iter().filter_map(|pool| tokio_api::blocking_pool(&pool.metrics));
+        (tasks, closures.map(|pool| pool.queued).reduce(|a, b| a + b))
+    }
+
     /// All pools together, and how many saturations were told so far; `None` where that is not known.
     pub(crate) fn now(&self) -> (Option<BlockingPool>, Option<u64>) {
         let state = self.lock();
@@ -261,6 +275,17 @@ impl Pools {
             queued: a.queued + b.queued,
         });
         (all, TOKIO_UNSTABLE.then_some(state.saturations))
+    }
+}
+
+/// Queues of tasks, for those who look at what is so at the moment.
+#[cfg(all(feature = "record", target_os = "linux"))]
+impl Pools {
+    /// What waits in the queue of a runtime's worker; `None` where that is not known.
+    pub(crate) fn queued_on(&self, runtime: u64, worker: usize) -> Option<u64> {
+        let state = self.lock();
+        let pool = state.pools.iter().find(|pool| pool.runtime == runtime)?;
+        tokio_api::queued_on_worker(&pool.metrics, worker)
     }
 }
 

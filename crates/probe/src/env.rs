@@ -1,7 +1,10 @@
-//! Switching a probe on from outside: `POLLSCOPE`, `POLLSCOPE_SLOW_POLL` and, of its recording, `POLLSCOPE_LABEL`.
+//! Switching a probe on from outside: `POLLSCOPE` and `POLLSCOPE_SLOW_POLL`; where it listens, and what its recording is called,
+//! `POLLSCOPE_LABEL`.
 
+use std::ffi::OsString;
 #[cfg(feature = "record")]
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pollscope_base::duration;
@@ -41,16 +44,29 @@ pub(crate) fn read(switch: Option<&str>, slow_poll: Option<&str>) -> Request {
     request
 }
 
-/// Why `POLLSCOPE_RECORD`, which is set, cannot be followed.
-pub(crate) fn refused_record(is_on: bool) -> Option<&'static str> {
+/// Why a variable for recordings, which is set, cannot be followed.
+pub(crate) fn refused(name: &str, is_on: bool) -> Option<String> {
     if !cfg!(feature = "record") {
-        Some(
-            "ignored `POLLSCOPE_RECORD`: this program's probe cannot record; build it with the feature `record` of pollscope-probe",
-        )
+        Some(format!(
+            "ignored `{name}`: this program's probe cannot record; build it with the feature `record` of pollscope-probe"
+        ))
     } else if !is_on {
-        Some("ignored `POLLSCOPE_RECORD`: nothing is measured without `POLLSCOPE=1`; set it as well")
+        Some(format!("ignored `{name}`: nothing is measured without `POLLSCOPE=1`; set it as well"))
     } else {
         None
+    }
+}
+
+/// Whether `POLLSCOPE_LISTEN` asks to listen, and in which folder if not in the usual one.
+pub(crate) fn listen() -> Option<Option<PathBuf>> {
+    listens(std::env::var_os("POLLSCOPE_LISTEN")?)
+}
+
+fn listens(value: OsString) -> Option<Option<PathBuf>> {
+    match value.to_string_lossy().trim().to_ascii_lowercase().as_str() {
+        "" | "0" | "no" | "off" | "false" => None,
+        "1" | "yes" | "on" | "true" => Some(None),
+        _ => Some(Some(value.into())),
     }
 }
 
@@ -87,6 +103,17 @@ mod tests {
             assert_eq!(read(Some(word), None), Request::default(), "{word:?}");
         }
         assert_eq!(read(Some("1"), Some("50ms")), on(Some(Duration::from_millis(50))));
+    }
+
+    #[test]
+    fn where_to_listen() {
+        for word in ["", "0", "no", "Off", " false "] {
+            assert_eq!(listens(word.into()), None, "{word:?}");
+        }
+        for word in ["1", "yes", "ON", " true"] {
+            assert_eq!(listens(word.into()), Some(None), "{word:?}");
+        }
+        assert_eq!(listens("/run/api".into()), Some(Some("/run/api".into())));
     }
 
     #[test]

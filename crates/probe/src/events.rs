@@ -20,13 +20,17 @@
 //! | `blocking_line` | `str` | | `file:line` of the innermost frame of your code |
 //! | `function` | `str` | | that frame's function |
 //! | `holder` | `str` | | who has the lock that it waited for: [`Holder`](crate::Holder) in words; absent where that is not known |
+//! | `span` | `str` | | the name of the span that it was in: [`Evidence::span`](crate::Evidence::span); with the feature `span` or `tower` |
+//! | `span_fields` | `str` | | those of its fields that were asked for: `method=GET route=/items/{id}` |
+//! | `trace_id`, `span_id` | `str` | | the trace that it belongs to, and what it is called there |
 //! | `missing` | `str` | | why there is no line, where it came too late: [`Missing`](crate::Missing) |
 //! | `blamed_tasks` | `u64` | tasks | how many polls had to wait for it: [`Blame::tasks`](crate::Blame::tasks) |
 //! | `wait_ns` | `u64` | ns | how long those that were ready waited for it, added up: [`Blame::wait`](crate::Blame::wait) |
 //!
 //! A poll that goes on for ten times the threshold, and 100 ms at least, is an event of target [`STALL_TARGET`] meanwhile, once, whatever
 //! is found out later. Its message is the line of [`Polling`]'s `Display`. Of these fields it has `task_id`, `task_name`, `spawned_at`,
-//! `worker`, `thread`, `cause`, `syscall`, `blocking_line`, `function` and `holder`, as far as they are known by then, and
+//! `worker`, `thread`, `cause`, `syscall`, `blocking_line`, `function`, `holder`, `span`, `span_fields`, `trace_id` and `span_id`, as far as they are known by then,
+//! and
 //!
 //! | field | type | unit | what it is |
 //! |---|---|---|---|
@@ -82,6 +86,7 @@ use crate::blocking_pool::Saturation;
 use crate::late_stretches::BusyStretch;
 use crate::snapshot::{Polling, SlowPoll};
 use crate::sources::Sources;
+use pollscope_base::Span;
 use pollscope_base::duration::to_ns;
 
 /// The target of every event of a slow poll, for filters: `pollscope=off` silences it.
@@ -115,7 +120,7 @@ impl Events {
 
     pub(crate) fn emit_stall(&self, stall: &Polling) {
         self.with_subscriber(|| {
-            let evidence = &stall.evidence;
+            let (evidence, span) = (&stall.evidence, stall.evidence.span.as_deref());
             tracing::event!(
                 name: "stall",
                 target: STALL_TARGET,
@@ -132,6 +137,10 @@ impl Events {
                 blocking_line = evidence.blocking_line.as_deref(),
                 function = evidence.function.as_deref(),
                 holder = evidence.holder().map(|holder| holder.to_string()).as_deref(),
+                span = span.map(|span| span.name.as_str()),
+                span_fields = fields(span).as_deref(),
+                trace_id = span.and_then(|span| span.trace_id.as_deref()),
+                span_id = span.and_then(|span| span.span_id.as_deref()),
                 "{}",
                 stall.executing(self.sources.shown(stall.spawned_at.file())),
             );
@@ -193,7 +202,7 @@ impl Events {
     }
 
     fn event(&self, poll: &SlowPoll) {
-        let evidence = &poll.evidence;
+        let (evidence, span) = (&poll.evidence, poll.evidence.span.as_deref());
         // An `Option` that is `None` is a field that is not there.
         tracing::event!(
             name: "slow_poll",
@@ -212,6 +221,10 @@ impl Events {
             blocking_line = evidence.blocking_line.as_deref(),
             function = evidence.function.as_deref(),
             holder = evidence.holder().map(|holder| holder.to_string()).as_deref(),
+            span = span.map(|span| span.name.as_str()),
+            span_fields = fields(span).as_deref(),
+            trace_id = span.and_then(|span| span.trace_id.as_deref()),
+            span_id = span.and_then(|span| span.span_id.as_deref()),
             missing = evidence.missing.map(|missing| missing.to_string()).as_deref(),
             blamed_tasks = poll.blame.map(|blame| blame.tasks),
             wait_ns = poll.blame.map(|blame| to_ns(blame.wait)),
@@ -219,4 +232,10 @@ impl Events {
             poll.executing(self.sources.shown(poll.spawned_at.file())),
         );
     }
+}
+
+/// `method=GET route=/items/{id}`; `None` where there is none.
+fn fields(span: Option<&Span>) -> Option<String> {
+    let fields = span?.fields.iter().map(|(name, value)| format!("{name}={value}"));
+    Some(fields.collect::<Vec<_>>().join(" ")).filter(|fields| !fields.is_empty())
 }

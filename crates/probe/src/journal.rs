@@ -5,12 +5,13 @@
 //! there for what was seen, within a bound. What did not come by then is told with the reason.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::snapshot::{Polling, SlowPoll};
 use pollscope_base::duration::to_ns;
-use pollscope_base::{Blame, Cause, Evidence, Missing, Shortfalls};
+use pollscope_base::{Blame, Cause, Evidence, Missing, Shortfalls, Span, Waited};
 
 /// Slow polls that wait for delivery, at most.
 const QUEUE_CAPACITY: usize = 4_096;
@@ -145,6 +146,8 @@ struct Charging {
     grew_ns: u64,
     /// Since when nobody is added any more.
     closed_ns: Option<u64>,
+    /// Who waited longest, at last.
+    worst: Option<Waited>,
 }
 
 #[derive(Debug, Default)]
@@ -192,7 +195,7 @@ impl Journal {
         let listed = (self.list.len() < self.capacity).then_some(self.list.len());
         if let Some(listed) = listed {
             self.list.push(poll.clone());
-            self.charging.push(Charging { key, listed, tasks: 0, grew_ns: end_ns, closed_ns: None });
+            self.charging.push(Charging { key, listed, tasks: 0, grew_ns: end_ns, closed_ns: None, worst: None });
         }
         if self.waiting.len() < QUEUE_CAPACITY {
             self.waiting.push_back(Waiting { key, end_ns, poll, listed, is_settled });
@@ -245,6 +248,7 @@ impl Journal {
             let without_cpu = without_cpu_ns.map(|ns| Duration::from_nanos(ns).min(late));
             let mut evidence = unseen(waiting.key, Measured { end_ns: waiting.end_ns, duration_ns });
             evidence.missing = Some(Missing::WatchdogLate { late, without_cpu });
+            evidence.span = waiting.poll.evidence.span.take();
             waiting.poll.evidence = evidence;
             if let Some(place) = waiting.listed {
                 self.list[place].evidence = waiting.poll.evidence.clone();
@@ -327,6 +331,20 @@ impl Journal {
         });
     }
 
+    /// Takes up whose requests those were that waited longest. Once it is known of one it stays, whatever becomes of the span.
+    pub(crate) fn tell_waiters(&mut self, span_of: impl Fn(Key, &Waited) -> Option<Arc<Span>>) {
+        for charging in &mut self.charging {
+            let poll = &mut self.list[charging.listed];
+            let worst = poll.blame.and_then(|blame| blame.worst);
+            if worst != charging.worst {
+                (charging.worst, poll.waiter_span) = (worst, None);
+            }
+            if poll.waiter_span.is_none() {
+                poll.waiter_span = worst.and_then(|worst| span_of(charging.key, &worst));
+            }
+        }
+    }
+
     /// The list, with what is known by now.
     pub(crate) fn list(&self) -> Vec<SlowPoll> {
         self.list.clone()
@@ -355,6 +373,7 @@ impl Journal {
             }
             let Some(mut first) = self.waiting.pop_front() else { break };
             let listed = first.listed.and_then(|place| self.list[place].blame);
+            first.poll.waiter_span = first.listed.and_then(|place| self.list[place].waiter_span.clone());
             first.poll.blame = listed.or(known.map(|(blame, _)| blame));
             if is_awaited {
                 self.tell_without(&mut first, Duration::from_nanos(age_ns));
@@ -392,6 +411,10 @@ fn learn(poll: &mut SlowPoll, mut evidence: Evidence) {
     // That the worker was handed over is known from the end of the poll itself.
     if poll.evidence.cause == Some(Cause::BlockInPlace) {
         evidence.cause = Some(Cause::BlockInPlace);
+    }
+    // What it entered itself is known, if nobody looked.
+    if evidence.span_looks == 0 {
+        (evidence.span, evidence.span_looks) = (poll.evidence.span.take(), poll.evidence.span_looks);
     }
     // The watchdog's clocks were read a little after the end.
     evidence.cpu_time = evidence.cpu_time.map(|time| time.min(poll.duration));

@@ -10,10 +10,13 @@
 //! | feature | what it adds | crates that it adds |
 //! |---|---|---|
 //! | `capture`, on by default | the blocking line of a slow poll, its system call and its cause, on Linux on x86-64 | pollscope-stacks and what that needs |
+//! | `macros`, on by default | the attributes [`macro@main`] and [`macro@test`], in place of Tokio's | pollscope-macros, for the compiler alone |
 //! | `metrics` | what snapshots have, for a recorder of the facade `metrics` | metrics |
-//! | `record` | [a recording](ProbeBuilder::record) in a file that grows, for `pollscope report` and `compare` | pollscope-record and what that needs |
+//! | `record` | [a recording](ProbeBuilder::record) in a file that grows, for `pollscope report` and `compare`; and [on a socket](ProbeBuilder::listen), for `pollscope top` | pollscope-record, rustix and what those need |
 //! | `serde` | snapshots can be serialised, and most of what is in them read back | serde |
+//! | `span` | [`SpanLayer`]: the span of `tracing` that a slow poll was in | tracing-core, tracing-subscriber and what its registry needs |
 //! | `task-names` | names of tasks in tokio-console; turns on Tokio's feature `tracing`, for everything linked with it | tracing |
+//! | `tower` | [`RequestLayer`]: the request that a slow poll was of, for services without spans | http, tower-layer, tower-service |
 //! | `tracing` | slow polls as events; does not turn on Tokio's feature of that name | tracing |
 //!
 //! Without any it depends on tokio, pin-project-lite and pollscope-base alone.
@@ -46,9 +49,11 @@
 //! [watched](Probe::watch), each worker's busy stretches, and what blocks a worker for long; [`Coverage`] says which. Durations are exact on every machine; where
 //! something stands in the way of seeing what a slow poll did, it is `None`, and a [`CaptureNote`] says why, once.
 //!
-//! In place of `#[tokio::main]`, [`ProbeBuilder::run`] does all of the above in one call, and so does [`ProbeBuilder::try_run`] for
+//! [`macro@main`] in place of `#[tokio::main]` does all of the above. Where you build the runtime, [`ProbeBuilder::run`] does it in one call, and so does [`ProbeBuilder::try_run`] for
 //! a `main` that returns a `Result`. [`Probe`] says what ends when. [`Probe::snapshot`] and [`Probe::intervals`] give everything as
 //! plain data, in which times are [`Duration`](std::time::Duration)s; [`Probe::serve_prometheus`] serves it to Prometheus.
+//!
+//! With [`SpanLayer`] or [`RequestLayer`] a slow poll says whose request it was.
 //!
 //! In your own tests, [`testing`] fails a future that holds up its loop.
 //!
@@ -61,7 +66,7 @@
 #![cfg_attr(not(feature = "capture"), allow(dead_code, unused_imports))]
 
 /// What the README shows compiles and runs.
-#[cfg(all(doctest, feature = "capture"))]
+#[cfg(all(doctest, feature = "capture", feature = "macros"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
@@ -89,6 +94,9 @@ mod late_stretches;
 mod ledger;
 mod lines;
 mod location;
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod macros;
 mod metrics_server;
 mod names;
 #[cfg(feature = "capture")]
@@ -103,11 +111,21 @@ mod prometheus;
 #[cfg(feature = "record")]
 mod recorder;
 mod reporter;
+#[cfg(feature = "tower")]
+mod request_layer;
 mod ring;
 mod shared;
 mod site;
 mod snapshot;
 mod sources;
+#[cfg(feature = "span")]
+mod span_layer;
+// Likewise: without the features that keep spans, spans of which there is none are in their place.
+#[cfg(any(feature = "span", feature = "tower"))]
+mod spans;
+#[cfg(not(any(feature = "span", feature = "tower")))]
+#[path = "without_spans.rs"]
+mod spans;
 mod stalls;
 mod status;
 mod stretches;
@@ -148,14 +166,20 @@ pub use metrics_server::{MetricsServer, ServeError};
 #[doc(inline)]
 pub use pollscope_base::{
     Blame, Bucket, Call, CaptureNote, Cause, Charge, Coverage, Distribution, Evidence, Frame as StackFrame, Held,
-    Holder, HolderUnknown, Ledger, Lines, LockWait, Missing, Place, Quota, Shortfall, Source, Waited,
+    Holder, HolderUnknown, Ledger, Lines, LockWait, Missing, Place, Quota, Shortfall, Source, Span, Waited,
 };
+#[cfg(feature = "macros")]
+pub use pollscope_macros::{main, test};
 pub use probe::{
     DEFAULT_KEPT_SLOW_POLLS, DEFAULT_SLOW_POLL, InstallError, Intervals, Probe, ProbeBuilder, ThresholdError,
 };
 #[cfg(feature = "record")]
 pub use recorder::{interval_of, record_of};
+#[cfg(feature = "tower")]
+pub use request_layer::{RequestFuture, RequestLayer, Requested};
 pub use snapshot::{BlockingPool, LateStretch, Polling, Site, SlowPoll, Snapshot};
+#[cfg(feature = "span")]
+pub use span_layer::SpanLayer;
 pub use tokio_api::TOKIO_UNSTABLE;
 pub use watch::Watch;
 pub use watchdog::CAPTURE;

@@ -191,7 +191,7 @@ impl Pairs {
 
 /// The lines about a poll that still goes on.
 pub(crate) fn still(stall: &Polling, sources: &Sources) -> String {
-    let details = stall.evidence.sentence(stall.elapsed);
+    let details = stall.evidence.account(stall.elapsed);
     let details = details.map_or(String::new(), |details| format!("     {details}\n"));
     format!("WARN slow poll: {}\n{details}", stall.executing(sources.shown(stall.spawned_at.file())))
 }
@@ -221,6 +221,7 @@ mod tests {
             duration: Duration::ZERO,
             evidence: Evidence::default(),
             blame: None,
+            waiter_span: None,
         }
     }
 

@@ -4,7 +4,15 @@
 //! Whatever the disk does, nobody waits for that thread but, for a moment, whoever drops the last handle: what it has no room for is
 //! counted, and is in no list.
 
+mod around;
 mod files;
+mod hidden;
+#[cfg(target_os = "linux")]
+mod listener;
+#[cfg(target_os = "linux")]
+mod now;
+mod numbers;
+mod outlets;
 mod seen;
 
 use std::path::{Path, PathBuf};
@@ -14,19 +22,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{env, fs, io, thread};
 
-use pollscope_base::redact::redacted_source;
 use pollscope_base::{duration, reason};
 use pollscope_record::feed::Update;
 use pollscope_record::growing::{Head, LineWriter};
-use pollscope_record::recording::{
-    Completeness, Coverage, Ended, Environment, Run, RuntimeInfo, Subject, Target, Text,
-};
+use pollscope_record::recording::{Completeness, Coverage, Ended, Environment, Run, RuntimeInfo, Subject, Target};
 
 use crate::shared::Shared;
 use crate::snapshot::{Polling, SlowPoll, Snapshot};
 use crate::tokio_api::TOKIO_UNSTABLE;
+use around::{Around, Glance, STEP, TOO_MANY};
 use files::{Files, MOST_BYTES, Place};
+use numbers::Numbers;
 
+pub(crate) use outlets::{Listen, Outlets};
 pub use seen::{interval_of, record_of};
 
 /// How often an interval is written.
@@ -36,8 +44,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const KNOWN_EVERY: u32 = 60;
 /// What waits to be written while a disk is slow; some 10 kB each.
 const QUEUE: usize = 1_024;
-/// Stalls whose ends are still to come.
-const OPEN: usize = 1_000;
 
 /// What is said in the recording itself of lines that were lost. How many slow polls are not listed, reading counts.
 const LOST: &str = "some slow polls are not listed: the disk of the recording was full, gone or slow";
@@ -54,6 +60,8 @@ pub(crate) struct Recorder {
 enum Told {
     SlowPoll(Box<SlowPoll>),
     Stall(Box<Polling>, u64),
+    /// An interval is over, as somebody else counts.
+    Totals(Arc<Snapshot>),
     End,
 }
 
@@ -62,14 +70,14 @@ enum Told {
 struct Trouble(Mutex<Option<String>>);
 
 impl Recorder {
-    /// Starts the thread.
-    pub(crate) fn spawn(shared: Arc<Shared>, path: PathBuf) -> io::Result<Recorder> {
+    /// Starts the thread. Whether it takes intervals itself, or is told them by a [`Told::Totals`].
+    fn spawn(shared: Arc<Shared>, path: PathBuf, counts: bool) -> io::Result<Recorder> {
         let (queue, told) = mpsc::sync_channel(QUEUE);
         let (end, ended) = mpsc::channel();
         let (dropped, trouble) = (Arc::default(), Arc::default());
         let mut recording = Recording::new(shared, path, Arc::clone(&dropped), Arc::clone(&trouble));
         thread::Builder::new().name("pollscope-record".to_owned()).spawn(move || {
-            recording.run(&told);
+            recording.run(&told, counts);
             // Nobody may wait any more.
             let _ = end.send(());
         })?;
@@ -119,14 +127,14 @@ struct Recording {
     writer: LineWriter,
     files: Files,
     last: Snapshot,
+    around: Around,
     intervals: u32,
-    /// The number of the next slow poll, or stall.
-    next_id: u64,
-    /// Stalls, each with a moment in its poll, near the start, and its number.
-    open: Vec<(Polling, u64, u64)>,
+    numbers: Numbers,
     dropped: Arc<AtomicU64>,
     /// How many of them are told of in the recording.
     dropped_told: u64,
+    /// Whether the recording says that there were too many very long polls.
+    said_too_many: bool,
     /// Whether the last line could not be written.
     is_in_trouble: bool,
     trouble: Arc<Trouble>,
@@ -135,29 +143,12 @@ struct Recording {
 impl Recording {
     fn new(shared: Arc<Shared>, path: PathBuf, dropped: Arc<AtomicU64>, trouble: Arc<Trouble>) -> Recording {
         let last = shared.totals();
-        let exe = env::current_exe().ok();
-        let name = exe.as_deref().and_then(Path::file_name).map_or("service".into(), |name| name.to_string_lossy());
-        let started = written(SystemTime::now().checked_sub(last.at));
+        let around = Around::from(Glance::of(&shared));
+        let head = head(&shared, &last, Duration::ZERO);
         // Wherever the program goes afterwards.
         let path = std::path::absolute(&path).unwrap_or(path);
-        let place = Place::of(path.clone(), &file_name(&name), &started.replace(['-', ':'], ""));
-        let target = Target {
-            name: name.clone().into_owned(),
-            pid: (!shared.redacted).then(|| std::process::id().into()),
-            exe: exe.as_ref().filter(|_| !shared.redacted).map(|exe| exe.to_string_lossy().into_owned()),
-            tokio_unstable: Some(TOKIO_UNSTABLE),
-            ..Target::default()
-        };
-        let head = Head {
-            environment: environment(&last),
-            group: shared.label.clone().unwrap_or_else(|| name.into_owned()),
-            subject: Subject::Service(target),
-            started_at: started,
-            coverage: Coverage::from(&last),
-            slow_poll_threshold_ns: duration::to_ns(last.slow_poll_threshold),
-            slow_polls_are: Completeness::All,
-            segment: 1,
-        };
+        let name = head.subject.name().unwrap_or(&head.group);
+        let place = Place::of(path.clone(), &file_name(name), &head.started_at.replace(['-', ':'], ""));
         Recording {
             shared,
             path,
@@ -165,67 +156,73 @@ impl Recording {
             writer: LineWriter::default(),
             files: Files::new(place, MOST_BYTES),
             last,
+            around,
             intervals: 0,
-            next_id: 1,
-            open: Vec::new(),
+            numbers: Numbers::default(),
             dropped,
             dropped_told: 0,
+            said_too_many: false,
             is_in_trouble: false,
             trouble,
         }
     }
 
-    fn run(&mut self, told: &Receiver<Told>) {
+    fn run(&mut self, told: &Receiver<Told>, counts: bool) {
         self.write_known();
         let mut next = Instant::now() + INTERVAL;
+        let mut next_look = Instant::now() + STEP;
         loop {
-            match told.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            match told.recv_timeout(next_look.min(next).saturating_duration_since(Instant::now())) {
                 Ok(Told::SlowPoll(poll)) => self.slow_poll(&poll),
                 Ok(Told::Stall(stall, now_ns)) => self.stall(&stall, now_ns),
+                Ok(Told::Totals(now)) => self.interval(Arc::unwrap_or_clone(now)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return self.end(),
             }
+            if Instant::now() >= next_look {
+                self.look(false);
+                next_look = Instant::now() + STEP;
+            }
             if Instant::now() >= next {
-                self.interval();
+                if counts {
+                    self.interval(self.shared.totals());
+                }
                 // A late one is longer, not followed by empty ones.
                 next = Instant::now() + INTERVAL;
             }
         }
     }
 
+    /// Looks at what is now, for the time around very long polls, and writes what is to be kept of it.
+    fn look(&mut self, is_end: bool) {
+        self.around.look(Glance::of(&self.shared));
+        let kept = self.around.take(is_end);
+        if !kept.is_empty() {
+            self.write(&Update::Fine(kept), 0);
+        }
+        if self.around.take_too_many() && !std::mem::replace(&mut self.said_too_many, true) {
+            self.write(&Update::Note(TOO_MANY.to_owned()), 0);
+        }
+    }
+
     fn slow_poll(&mut self, poll: &SlowPoll) {
+        let id = self.numbers.of_slow_poll(poll);
         let start_ns = duration::to_ns(poll.start);
-        let polled = start_ns..=start_ns.saturating_add(duration::to_ns(poll.duration));
-        let is_same = |(stall, stall_start_ns, _): &(Polling, u64, u64)| {
-            (stall.task_id, stall.spawned_at, &stall.thread_name) == (poll.task_id, poll.spawned_at, &poll.thread_name)
-                && polled.contains(stall_start_ns)
-        };
-        let id = match self.open.iter().position(is_same) {
-            Some(at) => self.open.swap_remove(at).2,
-            None => self.new_id(),
-        };
+        let end_ns = start_ns.saturating_add(duration::to_ns(poll.duration));
+        self.around.poll(start_ns, end_ns, self.shared.threshold_ns());
         let poll = pollscope_record::recording::SlowPoll { id, ..poll.into() };
         self.write(&Update::SlowPoll(Box::new(self.shown(poll))), 0);
     }
 
     fn stall(&mut self, stall: &Polling, now_ns: u64) {
-        let id = self.new_id();
-        // It is told a little later than it was measured: its start was before that.
+        let id = self.numbers.of_stall(stall, now_ns);
         let start_ns = now_ns.saturating_sub(duration::to_ns(stall.elapsed));
-        if self.open.len() < OPEN {
-            self.open.push((stall.clone(), start_ns, id));
-        }
+        self.around.poll(start_ns, now_ns, self.shared.threshold_ns());
         let stall = seen::stall(stall, id, now_ns);
         self.write(&Update::Stall(Box::new(self.shown(stall))), 0);
     }
 
-    fn new_id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id - 1
-    }
-
-    fn interval(&mut self) {
-        let now = self.shared.totals();
+    fn interval(&mut self, now: Snapshot) {
         let interval = interval_of(&self.last, &now);
         let end_ns = duration::to_ns(now.at);
         // One that could not be written is part of the next: those that are there add up.
@@ -253,32 +250,16 @@ impl Recording {
             target.runtimes =
                 self.shared.pools.runtimes().into_iter().map(of).collect::<Option<_>>().unwrap_or_default();
         }
-        let mut run = record_of(&self.last, self.head.run());
-        if self.shared.redacted {
-            for site in run.sites.iter_mut().flatten() {
-                site.spawned_at = redacted_place(&site.spawned_at);
-            }
-            for charge in run.ledger.iter_mut().flat_map(|ledger| &mut ledger.charges) {
-                charge.waiter = redacted_place(&charge.waiter).into();
-                charge.culprit = redacted_place(&charge.culprit).into();
-            }
-        }
-        run
+        hidden::run(record_of(&self.last, self.head.run()), self.shared.redacted)
     }
 
-    fn shown(&self, mut poll: pollscope_record::recording::SlowPoll) -> pollscope_record::recording::SlowPoll {
-        if self.shared.redacted {
-            let place = poll.spawned_at.as_ref().map(|place| Text::from(redacted_place(place)));
-            poll.kind_mut().spawned_at = place;
-            if let Some(waiter) = poll.detail.as_mut().and_then(|detail| detail.worst_waiter.as_mut()) {
-                waiter.spawned_at = redacted_place(&waiter.spawned_at);
-            }
-        }
-        poll
+    fn shown(&self, poll: pollscope_record::recording::SlowPoll) -> pollscope_record::recording::SlowPoll {
+        hidden::poll(poll, self.shared.redacted)
     }
 
     fn end(&mut self) {
-        self.interval();
+        self.look(true);
+        self.interval(self.shared.totals());
         self.write_known();
         self.write(&Update::End(Ended::Done, None), 0);
     }
@@ -326,11 +307,26 @@ impl Recording {
     }
 }
 
-/// Of a spawn site, `file:line`; others are `other`.
-fn redacted_place(place: &str) -> String {
-    match place.rsplit_once(':') {
-        Some((file, line)) => format!("{}:{line}", redacted_source(file)),
-        None => place.to_owned(),
+/// What a run begins with that begins so long after the probe's installation.
+fn head(shared: &Shared, now: &Snapshot, from: Duration) -> Head {
+    let exe = env::current_exe().ok();
+    let name = exe.as_deref().and_then(Path::file_name).map_or("service".into(), |name| name.to_string_lossy());
+    let target = Target {
+        name: name.clone().into_owned(),
+        pid: (!shared.redacted).then(|| std::process::id().into()),
+        exe: exe.as_ref().filter(|_| !shared.redacted).map(|exe| exe.to_string_lossy().into_owned()),
+        tokio_unstable: Some(TOKIO_UNSTABLE),
+        ..Target::default()
+    };
+    Head {
+        environment: environment(now),
+        group: shared.label.clone().unwrap_or_else(|| name.into_owned()),
+        subject: Subject::Service(target),
+        started_at: written(SystemTime::now().checked_sub(now.at.saturating_sub(from))),
+        coverage: Coverage::from(now),
+        slow_poll_threshold_ns: duration::to_ns(now.slow_poll_threshold),
+        slow_polls_are: Completeness::All,
+        segment: 1,
     }
 }
 

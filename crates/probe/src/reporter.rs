@@ -86,7 +86,7 @@ pub(crate) struct Reporter {
     #[cfg(feature = "metrics")]
     pub(crate) facade: Option<Box<crate::facade::Facade>>,
     #[cfg(feature = "record")]
-    pub(crate) recorder: Option<crate::recorder::Recorder>,
+    pub(crate) recorder: Option<crate::recorder::Outlets>,
     pub(crate) writer: Option<LineWriter>,
     /// `None`: nobody looks at threads.
     pub(crate) other_runtimes: Option<OtherRuntimes>,
@@ -424,7 +424,7 @@ impl Reporter {
     /// Tells what stands in the way of the recording; and ends it, if this is the end.
     #[cfg(feature = "record")]
     fn tell_recorder(&mut self, is_last: bool) {
-        let Some(recorder) = &self.recorder else { return };
+        let Some(recorder) = &mut self.recorder else { return };
         if is_last {
             recorder.end(LAST_OF_RECORDING);
         }

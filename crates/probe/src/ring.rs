@@ -28,6 +28,8 @@ pub(crate) struct RawSlowPoll {
     pub(crate) worker: Option<u32>,
     /// The name of a thread that is no worker.
     pub(crate) thread: NameId,
+    /// The outermost span that it entered, if it was one alone; else 0.
+    pub(crate) span: u64,
     /// Whether the worker was given to another thread in it.
     pub(crate) handed_over: bool,
     /// Which of the thread's polls it was.
@@ -44,6 +46,7 @@ struct Cell {
     name: AtomicU32,
     location: LocationCell,
     worker: AtomicU32,
+    span: AtomicU64,
     handed_over: AtomicU32,
     start: AtomicU64,
     start_ns: AtomicU64,
@@ -81,6 +84,7 @@ impl Ring {
         cell.name.store(poll.name, Relaxed);
         cell.location.store(poll.location);
         cell.worker.store(poll.worker.unwrap_or(NO_WORKER | poll.thread), Relaxed);
+        cell.span.store(poll.span, Relaxed);
         cell.handed_over.store(u32::from(poll.handed_over), Relaxed);
         cell.start.store(poll.start.0, Relaxed);
         cell.start_ns.store(poll.start_ns, Relaxed);
@@ -102,6 +106,7 @@ impl Ring {
                     location,
                     worker: (worker < NO_WORKER).then_some(worker),
                     thread: if worker < NO_WORKER { UNNAMED } else { worker & !NO_WORKER },
+                    span: cell.span.load(Relaxed),
                     handed_over: cell.handed_over.load(Relaxed) == 1,
                     start: Moment(cell.start.load(Relaxed)),
                     start_ns: cell.start_ns.load(Relaxed),
@@ -133,6 +138,7 @@ mod tests {
             location: Location::caller(),
             worker: None,
             thread: 7,
+            span: 0,
             handed_over: false,
             start: Moment(n + 1),
             start_ns: n,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pollscope_base::escape::cut_name;
-use pollscope_base::redact::redacted_evidence;
+use pollscope_base::redact::{redacted_evidence, redacted_span};
 use pollscope_base::{Blame, Cause, Charge, Distribution, Evidence, Ledger, Lines};
 
 use crate::alarm::Alarm;
@@ -179,7 +179,7 @@ impl Shared {
     }
 
     /// The name of the thread that has a slot, or had it last.
-    fn thread_name(&self, slot: usize) -> Option<Arc<str>> {
+    pub(crate) fn thread_name(&self, slot: usize) -> Option<Arc<str>> {
         lock(&self.slots).thread_names.get(slot)?.clone()
     }
 
@@ -286,17 +286,24 @@ impl Shared {
         raw.sort_by_key(|(_, poll)| poll.end_ns);
         for (slot, poll) in raw {
             let id = journal.next_id();
-            journal.add((slot, poll.start), poll.end_ns, self.slow_poll(id, &poll));
+            journal.add((slot, poll.start), poll.end_ns, self.slow_poll(id, &poll, &slots[slot]));
         }
         // Each time: a thread that is slow often forgets soon who waited.
         let now_ns = self.clock.now_ns();
         journal.charge(now_ns, &blame_in(&slots, now_ns));
+        journal.tell_waiters(|(slot, start), waited| {
+            let slot = slots.get(slot)?;
+            let span = slot.spans.span(slot.blames.span_of_worst(start, waited))?;
+            Some(if self.redacted { Arc::new(redacted_span(&span)) } else { span })
+        });
         slots
     }
 
-    fn slow_poll(&self, id: u64, raw: &RawSlowPoll) -> SlowPoll {
+    fn slow_poll(&self, id: u64, raw: &RawSlowPoll, slot: &Slot) -> SlowPoll {
         let mut evidence = Evidence::default();
         evidence.cause = raw.handed_over.then_some(Cause::BlockInPlace);
+        evidence.span = slot.spans.span(raw.span);
+        let evidence = self.shown(evidence);
         SlowPoll {
             id,
             task_id: (raw.task != 0).then_some(raw.task),
@@ -309,6 +316,7 @@ impl Shared {
             duration: Duration::from_nanos(raw.duration_ns),
             evidence,
             blame: None,
+            waiter_span: None,
         }
     }
 

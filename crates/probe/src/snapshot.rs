@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pollscope_base::escape::Escaped;
-use pollscope_base::{Blame, CaptureNote, Charge, Coverage, Distribution, Evidence, Ledger, Lines};
+use pollscope_base::{Blame, CaptureNote, Charge, Coverage, Distribution, Evidence, Ledger, Lines, Span};
 
 use crate::clock::ClockSource;
 
@@ -233,6 +233,9 @@ pub struct SlowPoll {
     /// all of them were known: [`Snapshot::charged_unlisted`] counts them. A snapshot adds who is found out after the poll was
     /// delivered; a callback gets those that are known when for 150 ms no further one was found.
     pub blame: Option<Blame>,
+    /// Whose request the one was that waited longest, [`Blame::worst`]: the outermost span that it entered when it was polled, if it
+    /// entered one alone; `None` where that is not so, or not known yet, and in builds that keep no spans.
+    pub waiter_span: Option<Arc<Span>>,
 }
 
 impl fmt::Display for SlowPoll {
@@ -412,6 +415,7 @@ mod tests {
             duration: Duration::from_micros(503_400),
             evidence: Evidence::default(),
             blame: None,
+            waiter_span: None,
         };
         let line = poll.to_string();
         assert!(line.starts_with(r"Executing <Task root a\u{1b}[2J\nb\u{202e}\u{200b}, spawned at "), "{line}");

@@ -74,7 +74,12 @@ pub fn assert_responsive<F: Future>(threshold: Duration, future: F) -> F::Output
         Handle::try_current().is_err(),
         "cannot start a runtime within a runtime: await `testing::responsive` here, or make this a plain `#[test]`"
     );
-    let mut builder = Builder::new_current_thread();
+    assert_responsive_on(Builder::new_current_thread(), threshold, future)
+}
+
+/// The same on a runtime of one's choice.
+#[track_caller]
+pub(crate) fn assert_responsive_on<F: Future>(mut builder: Builder, threshold: Duration, future: F) -> F::Output {
     let probe = install(threshold, builder.enable_all());
     let runtime = builder.build().unwrap_or_else(|error| panic!("cannot start a runtime: {error}"));
     let output = runtime.block_on(probe.watch(future));
@@ -215,6 +220,7 @@ mod tests {
                 duration: Duration::from_millis(ms),
                 evidence: evidence(cause, run_delay_ms),
                 blame: None,
+                waiter_span: None,
             })
             .collect();
         snapshot

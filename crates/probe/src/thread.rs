@@ -13,9 +13,13 @@ use crate::names::{NameId, UNNAMED};
 use crate::other_runtimes::KnownThread;
 use crate::polling::Frame;
 use crate::shared::Shared;
+use crate::spans::{self, Here, Mark};
 use crate::tokio_api;
 use crate::watchdog;
 use crate::worker::{On, Slot};
+use turn::Turn;
+
+mod turn;
 
 thread_local! {
     static THREAD: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
@@ -30,6 +34,9 @@ const MOST_OPEN: usize = 64;
 struct Entry {
     probe: u64,
     slot: Arc<Slot>,
+    /// The thread's spans, and where they stood when the innermost open poll began.
+    spans: Here,
+    mark: Mark,
     /// Whether it was said that polls may begin.
     is_awake: bool,
     /// What is not so at most polls' ends.
@@ -41,7 +48,7 @@ struct Entry {
     /// What the thread was then.
     busy_as: Option<Turn>,
     /// The open polls around the innermost one, outermost first; where an executor runs within a poll.
-    outer: Vec<Frame>,
+    outer: Vec<(Frame, Mark)>,
     /// The last slow polls, while there may be tasks that waited for them.
     culprits: Culprits,
     /// The last question which runtime it is of that it answered.
@@ -68,32 +75,6 @@ impl Unusual {
     #[inline]
     fn is_any(self) -> bool {
         self.culprits | self.nested | self.no_worker
-    }
-}
-
-/// Which worker the thread is, and how often that worker had parked. While both stay the same, no other thread ran that
-/// worker into a park: `block_in_place` hands a worker to another thread, `block_on` on another one takes a current-thread
-/// runtime's, and not every build can tell when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// No other thread was any worker so far: there is nothing to ask. As soon as one is, no such turn is worth anything.
-    Only,
-    Worker {
-        worker: usize,
-        parks: u64,
-    },
-}
-
-impl Turn {
-    /// `None` on a thread that is not a worker.
-    fn now(shared: &Shared, slot: &Slot) -> Option<Turn> {
-        let worker = tokio::runtime::worker_index()?;
-        if shared.is_only_worker(slot.number) {
-            return Some(Turn::Only);
-        }
-        let metrics = tokio::runtime::Handle::try_current().ok()?.metrics();
-        // The current handle can be another runtime's, where user code entered one.
-        (worker < metrics.num_workers()).then(|| Turn::Worker { worker, parks: metrics.worker_park_count(worker) })
     }
 }
 
@@ -148,9 +129,13 @@ fn register(entries: &mut Vec<Entry>, shared: &Arc<Shared>) -> usize {
     slot.is_runtimes_own.store(is_multi_thread && tokio::runtime::worker_index().is_some(), Relaxed);
     // What the thread before left there is still to be told.
     let culprits = Culprits::new(slot.next_blame.load(Relaxed));
+    let spans = spans::here();
+    slot.spans.show(&spans);
     entries.push(Entry {
         probe: shared.id,
         slot,
+        spans,
+        mark: Mark::default(),
         is_awake: false,
         unusual: Unusual::default(),
         gave_up: false,
@@ -265,6 +250,7 @@ impl Entry {
         if !self.slot.polling.is_idle() && !self.nest(shared) {
             return false;
         }
+        self.mark = self.spans.begin();
         self.slot.polling.begin(&Frame { start: now, task, name, location, nested_ns: 0 });
         true
     }
@@ -276,7 +262,7 @@ impl Entry {
             self.give_up(shared);
             return false;
         }
-        self.outer.extend(self.slot.polling.frame());
+        self.outer.extend(self.slot.polling.frame().map(|frame| (frame, self.mark)));
         self.unusual.nested = true;
         self.slot.polling.show_idle();
         true
@@ -301,19 +287,25 @@ impl Entry {
         }
         self.slot.polling.show_idle();
         if self.unusual.is_any() {
-            self.close_unusual(shared, now, elapsed_ns);
+            self.close_unusual(shared, &frame, now, elapsed_ns);
         }
     }
 
     /// The poll that ended took so long, polls within it included.
     #[cold]
-    fn close_unusual(&mut self, shared: &Shared, now: Moment, elapsed_ns: u64) {
+    fn close_unusual(&mut self, shared: &Shared, frame: &Frame, now: Moment, elapsed_ns: u64) {
         if self.unusual.culprits {
+            let span = self.spans.only(self.mark);
+            if span != 0 {
+                self.culprits.was_in(&self.slot.blames, frame.task, shared.clock.ns_at(frame.start), span);
+            }
             self.culprits.polled(shared.clock.ns_at(now));
         }
         match self.outer.pop() {
-            Some(mut outer) => {
+            Some((mut outer, mark)) => {
                 outer.nested_ns = outer.nested_ns.saturating_add(elapsed_ns);
+                self.mark = mark;
+                self.spans.go_on(mark);
                 self.slot.polling.begin(&outer);
                 self.unusual.nested = !self.outer.is_empty();
             }
@@ -352,13 +344,14 @@ impl Entry {
     /// Which thread this is. Each runtime numbers its workers from 0: the number tells something of a runtime with the probe alone.
     fn whereabouts(&mut self, shared: &Shared) -> On {
         let worker = tokio::runtime::worker_index().and_then(|index| u32::try_from(index).ok());
+        let span = self.spans.only(self.mark);
         if worker.is_some() && shared.pools.may_be_in_one() {
-            return On { worker, thread: UNNAMED };
+            return On { worker, thread: UNNAMED, span };
         }
         if self.name == UNNAMED {
             self.name = std::thread::current().name().map_or(UNNAMED, |name| shared.names.intern(name));
         }
-        On { worker: None, thread: self.name }
+        On { worker: None, thread: self.name, span }
     }
 
     /// A task is polled that may have waited for a slow poll.

@@ -202,6 +202,20 @@ pub(crate) fn blocking_pool(metrics: &RuntimeMetrics) -> Option<BlockingPool> {
     }
 }
 
+/// How many tasks wait in a worker's own queue; `None` where this build cannot see it, or there is no such worker.
+#[cfg(all(feature = "record", target_os = "linux"))]
+pub(crate) fn queued_on_worker(metrics: &RuntimeMetrics, worker: usize) -> Option<u64> {
+    #[cfg(tokio_unstable)]
+    {
+        (worker < metrics.num_workers()).then(|| metrics.worker_local_queue_depth(worker) as u64)
+    }
+    #[cfg(not(tokio_unstable))]
+    {
+        let _ = (metrics, worker);
+        None
+    }
+}
+
 /// The number in an id of Tokio's. It has no accessor, but hashes as exactly that number; a test compares it with what it prints.
 #[inline]
 pub(crate) fn number_of(id: impl Hash) -> u64 {

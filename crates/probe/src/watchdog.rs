@@ -309,6 +309,11 @@ impl Watching {
             self.shared.watched(|watched| watched.begin(key));
         }
         let goes_on = || slot.polling.is_in(polling.start);
+        if let Some(inside) = slot.spans.now().filter(|_| goes_on()) {
+            stall.spans.look(now_ns, inside, &slot.spans);
+            let is_refused = stall.spans.has_unknown() && slot.spans.refused();
+            self.shared.capture_limits.add(is_refused.then_some(CaptureNote::SpansRefused));
+        }
         let asked_ns = self.shared.clock.now_ns();
         if stall.look(&mut self.looker, threshold_ns, || self.shared.clock.now_ns(), goes_on) {
             stops.sleep(self.shared.clock.now_ns().saturating_sub(asked_ns).min(LOOK_NS));

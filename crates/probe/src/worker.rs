@@ -15,6 +15,7 @@ use crate::overflows::Overflows;
 use crate::polling::{Frame, Polling};
 use crate::ring::{RawSlowPoll, Ring};
 use crate::site::Sites;
+use crate::spans;
 use crate::sync::MODELLED;
 use crate::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
@@ -51,11 +52,17 @@ pub(crate) struct Home {
 }
 
 /// The busy stretch that a worker is in.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Stretch {
     /// When it began; 0: none.
     since_ns: AtomicU64,
     worker: AtomicU32,
+}
+
+impl Default for Stretch {
+    fn default() -> Stretch {
+        Stretch { since_ns: AtomicU64::new(0), worker: AtomicU32::new(u32::MAX) }
+    }
 }
 
 impl Stretch {
@@ -74,13 +81,21 @@ impl Stretch {
         let since_ns = self.since_ns.load(Acquire);
         (since_ns != 0).then(|| (since_ns, self.worker.load(Relaxed)))
     }
+
+    /// The worker of the last stretch, also when that is over.
+    #[cfg(feature = "record")]
+    pub(crate) fn last_worker(&self) -> Option<u32> {
+        Some(self.worker.load(Relaxed)).filter(|worker| *worker != u32::MAX)
+    }
 }
 
-/// Which thread a slow poll was on: a worker of a runtime that has the probe, or the name of another one.
+/// Which thread a slow poll was on: a worker of a runtime that has the probe, or the name of another one; and in which span.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct On {
     pub(crate) worker: Option<u32>,
     pub(crate) thread: NameId,
+    /// The span that was seen on it alone; 0 where there was none, or several were.
+    pub(crate) span: u64,
 }
 
 /// What every poll touches is in its first two cache lines, and no other thread's are.
@@ -107,6 +122,7 @@ pub(crate) struct Slot {
     /// Whether its thread is one of a multi-thread runtime's own, and not one that may leave the loop without a word.
     pub(crate) is_runtimes_own: std::sync::atomic::AtomicBool,
     pub(crate) stretch: Stretch,
+    pub(crate) spans: spans::Shown,
     pub(crate) ring: Ring,
     pub(crate) blames: Blames,
     /// Which of its cells is the next, for the next thread.
@@ -134,6 +150,7 @@ impl Slot {
             home: Home::default(),
             is_runtimes_own: Default::default(),
             stretch: Stretch::default(),
+            spans: spans::Shown::default(),
             ring: Ring::new(),
             blames: Blames::new(),
             next_blame: Default::default(),
@@ -183,6 +200,7 @@ impl Slot {
             location: frame.location,
             worker: on.worker,
             thread: on.thread,
+            span: on.span,
             handed_over,
             start: frame.start,
             start_ns,

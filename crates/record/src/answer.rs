@@ -112,7 +112,8 @@ pub fn answer(recording: &Recording) -> Answer {
         let lead = calm(&groups);
         return Answer { lead, seen: None, meanwhile: None, fix: None, others, left_out: 0, facts, gates };
     };
-    let (lead, seen) = (first.item(&groups), first.seen());
+    let (mut lead, seen) = (first.item(&groups), first.seen());
+    lead.words.push_str(&first.whose());
     if lead.code.as_deref() == Some("PS001") && seen.is_none() {
         let missing = recording.missing().into_iter().take(MISSING);
         facts.extend(missing.map(|why| Item::new(GateVerdict::Inconclusive, why)));
@@ -157,6 +158,14 @@ impl Candidate<'_> {
     fn seen(&self) -> Option<Seen> {
         let What::Held(held, is_open) = &self.what else { return None };
         held.dearest().line.is_some().then(|| seen(held, &self.polls(held, *is_open)))
+    }
+
+    /// In which span the longest of them was; nothing where that is not known.
+    fn whose(&self) -> String {
+        match &self.what {
+            What::Held(held, is_open) => words::whose(&self.polls(held, *is_open)),
+            What::Finding(_) => String::new(),
+        }
     }
 
     fn meanwhile(&self) -> Option<String> {
@@ -307,10 +316,8 @@ fn calm(groups: &[ByGroup]) -> Item {
 /// What ended early, and, of a group that stands alone, what became of its merge.
 fn facts(recording: &Recording, groups: &[ByGroup]) -> Vec<Item> {
     let mut facts = Vec::new();
-    for run in &recording.runs {
-        let early = run.early_end().map(|why| format!("{}, ended early: {why}", run.label()));
-        facts.extend(early.map(|words| Item::new(GateVerdict::Inconclusive, words)));
-    }
+    let early = recording.early_ends().into_iter().map(|(who, why)| format!("{who}, ended early: {why}"));
+    facts.extend(early.map(|words| Item::new(GateVerdict::Inconclusive, words)));
     if let [only] = groups {
         let ok = merge_words::confirmed(only).map(|words| Item::new(GateVerdict::Pass, words));
         facts.extend(ok);

@@ -6,7 +6,7 @@
 use std::mem::take;
 
 use crate::message::Message;
-use crate::recording::{Ended, Interval, Run, SlowPoll};
+use crate::recording::{Ended, Fine, Interval, Run, SlowPoll};
 
 /// Something that became known.
 #[derive(Debug, Clone)]
@@ -15,6 +15,8 @@ pub enum Update {
     Known(Box<Run>),
     /// An interval is over.
     Interval(Box<Interval>),
+    /// The time around a poll that took very long, in its order; each part comes once.
+    Fine(Vec<Fine>),
     /// A slow poll ended. If it was a stall before, it has the stall's id.
     SlowPoll(Box<SlowPoll>),
     /// A poll is late and goes on. A later one of the same id replaces it.
@@ -57,6 +59,7 @@ pub(crate) fn add(run: &mut Run, update: Update) {
     match update {
         Update::Known(known) => *run = with_lists_of(*known, run),
         Update::Interval(interval) => run.intervals.push(*interval),
+        Update::Fine(fine) => run.fine.extend(fine),
         Update::SlowPoll(poll) => {
             run.stalls_open.retain(|stall| stall.id != poll.id);
             run.slow_polls.push(*poll);
@@ -83,6 +86,7 @@ fn with_lists_of(mut known: Run, so_far: &mut Run) -> Run {
     }
     Run {
         intervals: take(&mut so_far.intervals),
+        fine: take(&mut so_far.fine),
         slow_polls: take(&mut so_far.slow_polls),
         stalls_open: take(&mut so_far.stalls_open),
         ended: so_far.ended,

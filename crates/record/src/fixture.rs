@@ -112,6 +112,7 @@ pub fn run(mode: &str) -> Run {
         sites: Some(sites),
         pool: None,
         intervals: Vec::new(),
+        fine: Vec::new(),
         runtime_metrics: None,
     }
 }

@@ -3,6 +3,7 @@
 //! Whoever writes one may be killed at any moment, so what is there is the truth up to a moment, and is told as that: nothing that is
 //! known only of the run's beginning is told of the whole run.
 
+mod following;
 mod lines;
 mod short;
 mod slice;
@@ -20,6 +21,7 @@ use crate::units::{format_ns, plural};
 use lines::{Line, of_one_recording};
 use short::Kinds;
 
+pub use following::{Fed, follow};
 pub use lines::{Head, LineWriter};
 
 /// No line is longer, in bytes.
@@ -128,7 +130,11 @@ impl Gathering {
                 open.add(update, None, took)?;
             }
             Line::Stack => {}
-            Line::Other => self.open.as_mut().ok_or("it does not begin with a `recording`")?.others += 1,
+            // It is no part of what happened: it was so for a moment.
+            Line::Live(..) => bounded::give_back(took),
+            Line::Refused(_) | Line::Other => {
+                self.open.as_mut().ok_or("it does not begin with a `recording`")?.others += 1
+            }
         }
         Ok(())
     }
@@ -206,6 +212,8 @@ impl Open {
                 size_of::<Interval>()
             }
             Update::SlowPoll(poll) | Update::Stall(poll) => size_of::<SlowPoll>() + poll.besides(),
+            // Their list took it.
+            Update::Fine(_) => 0,
             Update::Note(note) => size_of::<String>() + note.besides(),
             Update::End(..) => 0,
         };

@@ -4,6 +4,7 @@
 //! made at any time, of any recording. What is not known is `None`, never 0. [`wire`] is its JSON twin.
 
 mod cause;
+mod fine;
 mod letters;
 mod maybe;
 mod merge;
@@ -26,6 +27,7 @@ use crate::message::Message;
 
 pub use crate::dist::{Dist, MAX_NS};
 pub use cause::Cause;
+pub use fine::Fine;
 pub use maybe::MaybeU64;
 pub use merge::{Confirmation, InputEvent, InputEvents, Merge, Missing, Verdict, Written};
 pub use pollscope_base::Lines;
@@ -205,6 +207,8 @@ pub struct Run {
     pub pool: Option<Pool>,
     /// The run in slices.
     pub intervals: Vec<Interval>,
+    /// The time around polls that took very long, again and more finely.
+    pub fine: Vec<Fine>,
     /// What tokio-metrics reported, by name.
     pub runtime_metrics: Option<BTreeMap<String, f64>>,
 }
@@ -250,6 +254,7 @@ impl Run {
             ledger: None,
             pool: None,
             intervals: Vec::new(),
+            fine: Vec::new(),
             runtime_metrics: None,
         }
     }

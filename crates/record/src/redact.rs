@@ -1,6 +1,6 @@
 //! Hides paths in a recording: what `--redact` shows may be shown to anyone who may know the program. Pure.
 //!
-//! Hidden are the paths and addresses of system calls, the folders of source files that lie outside the workspace, inputs and outputs in
+//! Hidden are the paths and addresses of system calls, paths in fields of spans, the folders of source files that lie outside the workspace, inputs and outputs in
 //! settings, errors and reasons, and the values on the command line. Places in the workspace, crates and functions, tasks'
 //! names, numbers and durations stay.
 //!
@@ -11,11 +11,11 @@ use std::collections::HashMap;
 
 pub use pollscope_base::redact::HIDDEN;
 pub use pollscope_base::redact::redacted_place as place;
-use pollscope_base::redact::{HIDDEN_PEER, redacted_call_text, redacted_source, redacted_target};
+use pollscope_base::redact::{HIDDEN_PEER, is_route, redacted_call_text, redacted_source, redacted_target};
 
 use crate::findings::findings;
 use crate::message::Message;
-use crate::recording::{Frame, Kind, Place, Recording, Run, Shared, SlowPoll, Subject, Syscall, Text};
+use crate::recording::{Frame, Kind, Place, Recording, Run, Shared, SlowPoll, Span, Subject, Syscall, Text};
 pub use crate::wording::by_wording;
 
 /// What stands for a value on the command line.
@@ -113,6 +113,7 @@ fn slow_poll(poll: &mut SlowPoll, kinds: &mut Kinds) {
     poll.kind = kinds.entry(poll.kind.address()).or_insert_with(|| kind(&poll.kind).into()).clone();
     if let Some(detail) = &mut poll.detail {
         if let Some(waiter) = &mut detail.worst_waiter {
+            waiter.span.iter_mut().for_each(|span| redact_span(span));
             waiter.spawned_at = place(&waiter.spawned_at);
         }
         detail.more_places = std::mem::take(&mut detail.more_places).into_iter().map(seen_place).collect();
@@ -120,9 +121,13 @@ fn slow_poll(poll: &mut SlowPoll, kinds: &mut Kinds) {
             holder.line = holder.line.as_ref().map(kept_place);
             holder.doing = holder.doing.as_ref().map(|doing| by_wording(doing).into());
         }
-        for value in detail.span.iter_mut().flat_map(|span| span.fields.values_mut()) {
-            *value = by_wording(value);
-        }
+        detail.span.iter_mut().for_each(|span| redact_span(span));
+    }
+}
+
+fn redact_span(span: &mut Span) {
+    for (_, value) in span.fields.iter_mut().filter(|(name, _)| !is_route(name)) {
+        *value = by_wording(value);
     }
 }
 
@@ -232,7 +237,7 @@ mod tests {
             ..Kind::default()
         };
         let spawned_at = "/u/planted/src/main.rs:90".to_owned();
-        let waiter = Some(Box::new(Waiter { task_id: 3, spawned_at, ready_ns: 1, polled_ns: 2 }));
+        let waiter = Some(Box::new(Waiter { task_id: 3, spawned_at, ready_ns: 1, polled_ns: 2, span: None }));
         let detail = Detail { worst_waiter: waiter, ..Detail::default() }.boxed();
         run.slow_polls = vec![SlowPoll { duration_ns: 300_000_000, detail, ..SlowPoll::of(kind) }];
         run.slow_polls_total = 1;

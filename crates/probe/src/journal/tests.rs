@@ -27,6 +27,7 @@ fn poll(id: u64) -> SlowPoll {
         duration: NS,
         evidence: Evidence::default(),
         blame: None,
+        waiter_span: None,
     }
 }
 

@@ -33,6 +33,8 @@ pub struct ProbeBuilder {
     #[cfg(feature = "record")]
     pub(super) record: Option<std::path::PathBuf>,
     #[cfg(feature = "record")]
+    pub(super) listen: Option<crate::recorder::Listen>,
+    #[cfg(feature = "record")]
     pub(super) label: Option<String>,
     pub(super) writer: Option<LineWriter>,
     /// Whether the writer is that of the environment's switch.
@@ -70,6 +72,8 @@ impl ProbeBuilder {
             #[cfg(feature = "record")]
             record: None,
             #[cfg(feature = "record")]
+            listen: None,
+            #[cfg(feature = "record")]
             label: None,
             writer: None,
             has_lines_of_env: false,
@@ -87,15 +91,18 @@ impl ProbeBuilder {
         let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let request = env::read(variable("POLLSCOPE").as_deref(), variable("POLLSCOPE_SLOW_POLL").as_deref());
         let record = std::env::var_os("POLLSCOPE_RECORD").filter(|path| !path.is_empty());
-        let refused = record.as_ref().and_then(|_| env::refused_record(request.on));
-        for warning in request.warnings.iter().map(String::as_str).chain(refused) {
+        let refused = [("POLLSCOPE_RECORD", record.is_some()), ("POLLSCOPE_LISTEN", env::listen().is_some())]
+            .into_iter()
+            .filter_map(|(name, is_set)| env::refused(name, request.on).filter(|_| is_set));
+        for warning in request.warnings.iter().cloned().chain(refused) {
             // A closed stderr must not stop the host.
             let _ = writeln!(io::stderr(), "WARN pollscope: {warning}");
         }
         let builder = Probe::builder().slow_poll_threshold(request.slow_poll.unwrap_or(DEFAULT_SLOW_POLL));
         let builder = ProbeBuilder { on: request.on, has_lines_of_env: true, ..builder.log_to(io::stderr()) };
         #[cfg(feature = "record")]
-        let builder = ProbeBuilder { record: record.map(Into::into), label: env::label(request.on), ..builder };
+        let builder =
+            ProbeBuilder { record: record.map(Into::into), label: env::label(request.on), ..builder }.listen_as_env();
         builder
     }
 
@@ -256,6 +263,59 @@ impl ProbeBuilder {
     #[cfg(feature = "record")]
     pub fn record(self, path: impl Into<std::path::PathBuf>) -> ProbeBuilder {
         ProbeBuilder { record: Some(path.into()), ..self }
+    }
+
+    /// Listens on a Unix socket, for `pollscope record PID` and `pollscope top PID` of the same user: each gets from then on the lines that
+    /// [`record`](ProbeBuilder::record) writes, and once a second what the workers are doing. As `POLLSCOPE_LISTEN=1` does.
+    ///
+    /// The socket is `pollscope-PID-….sock` in the folder of the user's session (`XDG_RUNTIME_DIR`), or in `pollscope-UID` in the one for
+    /// temporary files, which is made for the user alone; it is removed at the end. Another user than this one and root gets
+    /// nothing. Nobody can write to it. A thread of its own answers up to four clients at a time, and waits for none: one that does
+    /// not read is left. While there is none it sleeps. Where it cannot listen, a line says why, where lines are written, and
+    /// the service goes on. Only on Linux.
+    ///
+    /// ```
+    /// # use pollscope_probe::Probe;
+    /// # let folder = std::env::temp_dir().join(format!("pollscope-doc-listen-{}", std::process::id()));
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().listen_in(&folder).install(&mut runtime)?;
+    /// # if cfg!(target_os = "linux") {
+    /// assert_eq!(std::fs::read_dir(&folder)?.count(), 1);
+    /// drop(probe);
+    /// assert_eq!(std::fs::read_dir(&folder)?.count(), 0);
+    /// # std::fs::remove_dir(folder)?;
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "record")]
+    pub fn listen(self) -> ProbeBuilder {
+        ProbeBuilder { listen: Some(crate::recorder::Listen::Usual), ..self }
+    }
+
+    /// The same with a folder of your own, which is made if need be; it must be the user's, and closed to others. As
+    /// `POLLSCOPE_LISTEN=FOLDER` does.
+    #[cfg(feature = "record")]
+    pub fn listen_in(self, folder: impl Into<std::path::PathBuf>) -> ProbeBuilder {
+        ProbeBuilder { listen: Some(crate::recorder::Listen::In(folder.into())), ..self }
+    }
+
+    /// Listens if the variable `POLLSCOPE_LISTEN` says so, and where it says: part of what [`from_env`](ProbeBuilder::from_env) does, for
+    /// those who set the rest themselves.
+    ///
+    /// ```
+    /// # use pollscope_probe::Probe;
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().listen_as_env().install(&mut runtime)?;
+    /// assert!(probe.is_on());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "record")]
+    pub fn listen_as_env(self) -> ProbeBuilder {
+        match env::listen() {
+            Some(None) => self.listen(),
+            Some(Some(folder)) => self.listen_in(folder),
+            None => self,
+        }
     }
 
     /// What the recording is called in reports, gates and comparisons, such as the build's version: 1 to 64 letters, digits, blanks

@@ -179,9 +179,9 @@ impl ProbeBuilder {
         let control = Arc::new(Control::default());
         let looks = watchdog::looks(self.watchdog.as_ref());
         #[cfg(feature = "record")]
-        let recorder = self.record.map(|path| crate::recorder::Recorder::spawn(Arc::clone(&shared), path));
+        let recorder = crate::recorder::Outlets::spawn(&shared, self.record, self.listen.as_ref());
         #[cfg(feature = "record")]
-        let recorder = recorder.transpose().map_err(InstallError::Thread)?;
+        let recorder = recorder.map_err(InstallError::Thread)?;
         let says_status = self.status_lines.unwrap_or(self.has_lines_of_env);
         let reporter = Reporter {
             shared: Arc::clone(&shared),

@@ -1,6 +1,7 @@
 //! What a probe saw, as a recording has it.
 
 use pollscope_base::duration::to_ns;
+use pollscope_record::recording::Waiter;
 use pollscope_record::recording::{
     self, Blame, Completeness, Coverage, Detail, Dist, Interval, Kind, Ledger, Pool, Run, Text,
 };
@@ -34,7 +35,10 @@ impl From<&SlowPoll> for recording::SlowPoll {
         };
         let waits = Detail {
             blame,
-            worst_waiter: poll.blame.and_then(|blame| blame.worst).map(|waited| Box::new(waited.into())),
+            worst_waiter: poll.blame.and_then(|blame| blame.worst).map(|waited| {
+                let span = poll.waiter_span.as_deref().map(recording::Span::from).map(Box::new);
+                Box::new(Waiter { span, ..waited.into() })
+            }),
             ..Detail::default()
         };
         let start = recording::SlowPoll {
@@ -94,6 +98,11 @@ pub fn record_of(snapshot: &Snapshot, start: Run) -> Run {
     }
 }
 
+/// How full the blocking pools are.
+pub(super) fn pool(pool: &BlockingPool) -> Pool {
+    Pool { threads: Some(pool.threads), busy: Some(pool.busy()), queued: Some(pool.queued), queued_most: None }
+}
+
 /// A poll that goes on, of which `id` is the number.
 pub(super) fn stall(polling: &Polling, id: u64, now_ns: u64) -> recording::SlowPoll {
     let duration_ns = to_ns(polling.elapsed);
@@ -108,6 +117,7 @@ pub(super) fn stall(polling: &Polling, id: u64, now_ns: u64) -> recording::SlowP
         duration: polling.elapsed,
         evidence: polling.evidence.clone(),
         blame: None,
+        waiter_span: None,
     };
     recording::SlowPoll::from(&poll)
 }
@@ -127,12 +137,6 @@ pub(super) fn stall(polling: &Polling, id: u64, now_ns: u64) -> recording::SlowP
 /// ```
 pub fn interval_of(before: &Snapshot, now: &Snapshot) -> Interval {
     let polls = Dist::from(&now.polls.since(&before.polls));
-    let pool = |pool: &BlockingPool| Pool {
-        threads: Some(pool.threads),
-        busy: Some(pool.busy()),
-        queued: Some(pool.queued),
-        queued_most: None,
-    };
     Interval {
         start_ns: to_ns(before.at),
         busy_ns: Some(polls.sum_ns),

@@ -1,6 +1,7 @@
 use std::io::BufReader;
 
 use pollscope_record::growing;
+use pollscope_record::recording::Fine;
 use pollscope_record::recording::read::{ReadError, Saved};
 use tokio::runtime::Builder;
 
@@ -164,4 +165,33 @@ fn every_time_can_be_written() {
     for none in [None, before, at(253_402_300_800), at(i64::MAX as u64 / 2)] {
         assert_eq!(written(none), "1970-01-01T00:00:00.000Z");
     }
+}
+
+#[test]
+fn the_time_around_a_very_long_poll_is_kept_and_adds_to_nothing() {
+    let (_parent, folder) = folder();
+    let mut builder = Builder::new_current_thread();
+    let probe = Probe::builder().slow_poll_threshold(10 * MS).record(&folder).install(&mut builder).unwrap();
+    let runtime = builder.build().unwrap();
+    runtime.block_on(probe.watch(async {
+        let start = Instant::now();
+        let is_late = |run: &Run| run.fine.iter().any(|fine| fine.late == 1);
+        while !try_read(&folder).is_ok_and(|saved| saved.recording.runs.iter().any(is_late)) {
+            thread::sleep(5 * MS);
+            assert!(start.elapsed() < Duration::from_secs(60), "it is not told");
+        }
+    }));
+    drop((runtime, probe));
+    let run = read(&folder).recording.runs.remove(0);
+    assert!(run.fine.windows(2).all(|two| two[0].end_ns == two[1].start_ns), "none is missing: {:?}", run.fine);
+    let poll = &run.slow_polls[0];
+    let (start_ns, end_ns) = (poll.start_ns, poll.start_ns + poll.duration_ns);
+    let late: Vec<&Fine> = run.fine.iter().filter(|fine| fine.late > 0).collect();
+    assert!(late.iter().all(|fine| (start_ns..=end_ns).contains(&fine.end_ns)), "{late:?} in {start_ns} to {end_ns}");
+    // One worker cannot be in polls for longer than there is time, but that a look itself takes some.
+    let (busy_ns, first, last) =
+        (run.fine.iter().map(|fine| fine.busy_ns).sum::<u64>(), run.fine[0], run.fine.last().unwrap());
+    assert!(busy_ns > 0 && busy_ns <= last.end_ns - first.start_ns + 1_000_000_000, "{:?}", run.fine);
+    let of_intervals: u64 = run.intervals.iter().map(|slice| slice.polls.as_ref().unwrap().count()).sum();
+    assert_eq!(run.polls.as_ref().unwrap().count(), of_intervals);
 }

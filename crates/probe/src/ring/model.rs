@@ -19,6 +19,7 @@ fn poll(n: u64) -> RawSlowPoll {
         location: Location::caller(),
         worker: Some(n as u32),
         thread: crate::names::UNNAMED,
+        span: n * 5,
         handed_over: n % 2 == 1,
         start: Moment(n + 1),
         start_ns: n,
@@ -28,9 +29,18 @@ fn poll(n: u64) -> RawSlowPoll {
 }
 
 fn number(poll: &RawSlowPoll) -> u64 {
-    let parts = (poll.name, poll.worker, poll.handed_over, poll.start.0, poll.start_ns, poll.end_ns, poll.duration_ns);
+    let parts = (
+        poll.name,
+        poll.worker,
+        poll.handed_over,
+        poll.start.0,
+        poll.start_ns,
+        poll.end_ns,
+        poll.duration_ns,
+        poll.span,
+    );
     let n = poll.task;
-    assert_eq!(parts, (n as u32, Some(n as u32), n % 2 == 1, n + 1, n, n * 4, n * 3), "not whole");
+    assert_eq!(parts, (n as u32, Some(n as u32), n % 2 == 1, n + 1, n, n * 4, n * 3, n * 5), "not whole");
     n
 }
 

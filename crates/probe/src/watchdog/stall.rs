@@ -20,6 +20,7 @@ use super::stops::Stops;
 use super::throttling::{Held, Throttling};
 use crate::clock::Moment;
 use crate::journal::Measured;
+use crate::spans;
 
 /// How late the clocks may be read at the end of a poll of which nobody knows when that was: what the thread did since is counted
 /// as the poll's.
@@ -62,6 +63,8 @@ pub(super) struct Stall {
     /// How old the poll was when the first look that showed something was complete.
     captured_after_ns: Option<u64>,
     samples: SyscallSamples,
+    /// The spans that it was in.
+    pub(super) spans: spans::Seen,
     /// The futexes that it was to be found out of who has them.
     asked_for: Vec<u64>,
     /// How long after the poll had become slow the first look was complete that found it over.
@@ -171,6 +174,7 @@ impl Stall {
             looked_ns: 0,
             captured_after_ns: None,
             samples: SyscallSamples::default(),
+            spans: spans::Seen::default(),
             asked_for: Vec::new(),
             missed_ns: None,
             is_unanswered: false,
@@ -426,6 +430,7 @@ impl Stall {
         let mut evidence =
             Observation { seen: &seen, early, samples, split, quota, throttled, suspended, duration_ns }.evidence();
         evidence.captured_after = self.captured_after_ns.map(Duration::from_nanos);
+        (evidence.span, evidence.span_looks) = (self.spans.span(), self.spans.looks());
         evidence
     }
 

@@ -44,6 +44,12 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// Allocations of this thread so far.
+#[cfg(feature = "span")]
+pub(crate) fn so_far() -> u64 {
+    ALLOCATIONS.get()
+}
+
 /// Allocations of the loop's thread during 100,000 polls of a task, after a warm-up.
 fn during_polls(runtime: &Runtime, probe: &Probe) -> u64 {
     runtime.block_on(async {

@@ -2,6 +2,8 @@
 //! clocks in the tasks. Builds with and without task hooks run the same tests; what differs is told apart at run time.
 
 mod allocations;
+#[cfg(feature = "macros")]
+mod attributes;
 mod blamed;
 mod blocking_pool;
 mod chained;
@@ -20,8 +22,12 @@ mod metrics;
 mod nested;
 mod portable;
 mod reporting;
+#[cfg(feature = "tower")]
+mod requests;
 #[cfg(feature = "serde")]
 mod serialised;
+#[cfg(feature = "span")]
+mod spans;
 mod stalls;
 mod stretches;
 mod support;

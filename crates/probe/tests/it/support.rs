@@ -63,6 +63,14 @@ pub(crate) fn install(mut builder: Builder, probe: ProbeBuilder) -> (Runtime, Pr
     (builder.enable_time().build().unwrap(), probe)
 }
 
+/// At its late polls nobody looks.
+#[cfg(any(feature = "span", feature = "tower"))]
+pub(crate) fn without_capture(probe: ProbeBuilder) -> ProbeBuilder {
+    #[cfg(feature = "capture")]
+    let probe = probe.capture(false);
+    probe
+}
+
 /// A probe for which nothing is slow.
 pub(crate) fn patient() -> ProbeBuilder {
     Probe::builder().slow_poll_threshold(LONG)

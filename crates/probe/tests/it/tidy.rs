@@ -23,6 +23,7 @@ fn the_probe_depends_on_an_allow_list() {
         "object",
         "pin-project-lite",
         "pollscope-base",
+        "pollscope-macros",
         "pollscope-probe",
         "pollscope-stacks",
         "rustc-demangle",
@@ -34,6 +35,11 @@ fn the_probe_depends_on_an_allow_list() {
         with_it.into_iter().filter(|name| !with_capture.contains(name)).collect::<Vec<_>>()
     };
     assert_eq!(more("tracing"), ["once_cell", "tracing", "tracing-core"]);
+    assert_eq!(
+        more("span"),
+        ["cfg-if", "once_cell", "sharded-slab", "thread_local", "tracing-core", "tracing-subscriber"]
+    );
+    assert_eq!(more("tower"), ["bytes", "http", "itoa", "tower-layer", "tower-service"]);
     assert_eq!(more("metrics"), ["metrics", "rapidhash", "rustversion"]);
     assert_eq!(
         more("serde"),

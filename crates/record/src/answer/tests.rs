@@ -3,7 +3,7 @@ use crate::compare::{Rounds, Side, change, compare};
 use crate::findings::findings;
 use crate::fixture::{self, MS, blocked, in_round, recording_of, run};
 use crate::message::Message;
-use crate::recording::{Blame, Cause as Because, Completeness, Detail, Kind, Run, Syscall, Waiter};
+use crate::recording::{Blame, Cause as Because, Completeness, Detail, Kind, Run, Span, Syscall, Waiter};
 use crate::units::{format_ns, plural};
 use pollscope_base::Cause as Known;
 
@@ -17,8 +17,13 @@ fn at(mut run: Run, line: &str, call: &str, cause: Option<Known>) -> Run {
         let kind = Kind { caller, blocking_line, cause, syscall: Some(call.into()), ..(*poll.kind).clone() };
         (poll.kind, poll.looks) = (kind.into(), Some(2));
         let blame = Some(Blame { tasks: 3, wait_ns: 5 * MS, late_tasks: 0, wait_most_ns: 5 * MS, lifo_tasks: 0 });
-        let waiter =
-            Waiter { task_id: 4, spawned_at: "src/echo.rs:7".to_owned(), ready_ns: 10 * MS, polled_ns: 160 * MS };
+        let waiter = Waiter {
+            task_id: 4,
+            spawned_at: "src/echo.rs:7".to_owned(),
+            ready_ns: 10 * MS,
+            polled_ns: 160 * MS,
+            span: None,
+        };
         poll.detail = Detail { blame, worst_waiter: Some(Box::new(waiter)), ..Detail::default() }.boxed();
     }
     run
@@ -259,4 +264,36 @@ fn a_line_to_mend_comes_before_what_the_machine_did() {
     assert_eq!(answer.shown_place(), Some("src/sink.rs:41"), "{:?}", answer.lead);
     let answer = of(vec![of_code, machines(&[503 * MS; 4])]);
     assert_eq!(answer.shown_place(), None, "more than ten times as long: {:?}", answer.lead);
+}
+
+#[test]
+fn whose_request_the_longest_was_is_told_in_few_words() {
+    let in_span = |mut run: Run, longest: Option<Span>| {
+        let other = Span { name: "other".into(), fields: Default::default(), trace_id: None, span_id: None };
+        for poll in &mut run.slow_polls {
+            let span = if poll.duration_ns == 503 * MS { longest.clone() } else { Some(other.clone()) };
+            poll.detail_mut().span = span.map(Box::new);
+        }
+        of(vec![run]).lead.words
+    };
+    let fields = [("http.route", "/items/{id}"), ("user", "ann")].map(|(name, value)| (name.into(), value.into()));
+    let trace_id = Some("4bf92f3577b34da6a3ce929d0e0e4736".into());
+    let span = Span { name: "GET".into(), fields: fields.into(), trace_id, span_id: None };
+    let words = in_span(naive(), Some(span.clone()));
+    assert!(words.ends_with(", the longest in span `GET` (/items/{id}, trace 4bf92f3577b34da6…)"), "{words}");
+    assert!(!in_span(naive(), None).contains("span"), "another's is not the longest one's");
+    let one = at(blocked("naive", &[503 * MS]), "src/sink.rs:41", "write", None);
+    let bare = Span { fields: Default::default(), trace_id: None, ..span };
+    let words = in_span(one, Some(bare));
+    assert!(words.ends_with(" of the run, in span `GET`"), "{words}");
+    let mut waited = naive();
+    let waiter = waited.slow_polls[1].detail_mut().worst_waiter.as_mut().expect("somebody waited");
+    (waiter.polled_ns, waiter.span) =
+        (170 * MS, Some(Box::new(Span { trace_id: Some("4bf9".into()), ..bare_of("PUT") })));
+    let meanwhile = of(vec![waited]).meanwhile.expect("somebody waited");
+    assert!(meanwhile.contains(", the longest 160 ms in span `PUT` (trace 4bf9)"), "{meanwhile}");
+}
+
+fn bare_of(name: &str) -> Span {
+    Span { name: name.into(), fields: Default::default(), trace_id: None, span_id: None }
 }

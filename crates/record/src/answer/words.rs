@@ -1,10 +1,11 @@
 //! Sentences of the answer, without full stops.
 
 use pollscope_base::Cause;
+use pollscope_base::escape::cut_name;
 
 use super::Held;
 use crate::by_group::ByGroup;
-use crate::recording::{self, Finding, SlowPoll, Subject};
+use crate::recording::{self, Finding, SlowPoll, Span, Subject};
 use crate::units::{format_count, format_ns, format_percent, format_round_ns, join_and, plural};
 
 /// What held the loop, how often and for how long: `write() on sink.fifo blocked the loop 6 times: worst 178 ms, 34 % of the run`.
@@ -23,6 +24,30 @@ pub(super) fn held(held: &Held, group: &ByGroup, all: &[ByGroup], is_open: bool)
         1 => format!("{what}{mode} {least}once: {worst}{share}{holder}"),
         polls => format!("{what}{mode} {least}{} times: worst {worst}{share}{holder}", format_count(polls)),
     }
+}
+
+/// Characters of a trace's id that are enough to find it by.
+const OF_TRACE: usize = 16;
+
+/// `, the longest in span `GET /items` (trace 4bf92f3577b34da6…)`, or without `the longest` of one; nothing where it is not known.
+pub(super) fn whose(polls: &[&SlowPoll]) -> String {
+    let longest = polls.iter().max_by_key(|poll| poll.duration_ns);
+    let Some(span) = longest.and_then(|poll| poll.detail.as_ref()?.span.as_deref()) else { return String::new() };
+    let which = if polls.len() > 1 { "the longest " } else { "" };
+    format!(", {which}in span {}", span_words(span))
+}
+
+/// `` `GET /items` (/items/{id}, trace 4bf92f3577b34da6…)``
+fn span_words(span: &Span) -> String {
+    let start = |trace: &str| match trace.char_indices().nth(OF_TRACE) {
+        Some((end, _)) => format!("{}…", &trace[..end]),
+        None => trace.to_owned(),
+    };
+    let trace = span.trace_id.as_deref().map(|trace| format!("trace {}", start(trace)));
+    let route = ["route", "http.route"].iter().find_map(|name| span.fields.get(*name));
+    let parts: Vec<String> = route.map(|route| cut_name(route).into_owned()).into_iter().chain(trace).collect();
+    let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
+    format!("`{}`{parts}", cut_name(&span.name))
 }
 
 /// The part of its group's time that it took; `None` where that is not known.
@@ -109,8 +134,10 @@ pub(super) fn meanwhile(polls: &[&SlowPoll], group: &ByGroup) -> Option<String> 
     let most = polls().filter_map(|poll| poll.blame().map(|blame| blame.tasks)).max();
     let waited = |poll: &SlowPoll| poll.worst_waiter().map(|by| by.polled_ns.saturating_sub(by.ready_ns));
     let longest = polls().filter_map(waited).max();
+    let whose = polls().max_by_key(|poll| waited(poll)).and_then(|poll| poll.worst_waiter()?.span.as_deref());
+    let whose = whose.map_or(String::new(), |span| format!(" in span {}", span_words(span)));
     let tasks = most.filter(|tasks| *tasks > 0).map(|tasks| {
-        let longest = longest.map_or(String::new(), |ns| format!(", the longest {}", format_ns(ns)));
+        let longest = longest.map_or(String::new(), |ns| format!(", the longest {}{whose}", format_ns(ns)));
         format!("up to {} waited at a time{longest}", plural(tasks, "other task"))
     });
     let felt = witnesses(group);

@@ -51,6 +51,7 @@ fn run(mode: &str) -> Run {
         slow_polls: Vec::new(),
         sites: Some(Vec::new()),
         intervals: Vec::new(),
+        fine: Vec::new(),
         runtime_metrics: None,
     }
 }

@@ -11,11 +11,12 @@ use super::short::{ReadKind, ReadPoll, WrittenKind, WrittenPoll};
 use super::slice::{ReadSlice, WrittenSlice};
 use crate::escape;
 use crate::feed::Update;
+use crate::live::Live;
 use crate::message::Message;
 use crate::recording::wire::stacks::{self, StackId};
 use crate::recording::wire::{SCHEMA, Schema, WithoutLists, bounded};
 use crate::recording::{
-    Completeness, Coverage, Ended, Environment, Frame, Kind, Run, Shared, SlowPoll, Subject, Target, shared,
+    Completeness, Coverage, Ended, Environment, Fine, Frame, Kind, Run, Shared, SlowPoll, Subject, Target, shared,
 };
 
 /// The number of a kind of slow polls within its file.
@@ -133,6 +134,7 @@ impl LineWriter {
         match update {
             Update::Known(run) => line(Written::Known(WithoutLists(run))),
             Update::Interval(interval) => line(Written::Interval(WrittenSlice::of(interval, now_ns))),
+            Update::Fine(fine) => line(Written::Fine(fine)),
             Update::SlowPoll(poll) => {
                 let is_next = self.last_poll.replace(poll.id).is_some_and(|last| last + 1 == poll.id);
                 self.poll(poll, (!is_next).then_some(poll.id), Written::SlowPoll)
@@ -143,12 +145,47 @@ impl LineWriter {
         }
     }
 
+    /// What a service is doing now, as one or more lines. It is for those who look at it at once: reading a file passes it over.
+    ///
+    /// # Errors
+    /// See [`to_json`](crate::recording::wire::to_json).
+    pub fn live(&mut self, live: &Live) -> serde_json::Result<String> {
+        let (mut lines, mut kinds) = (String::new(), Vec::new());
+        for stall in &live.stalls {
+            let (new, kind) = self.kind(stall)?;
+            lines += &new;
+            kinds.push(kind);
+        }
+        let stacks = &self.stacks;
+        let known = |stack: &[Frame]| stacks.get(stack).copied();
+        let stalls = live.stalls.iter().zip(kinds);
+        let stalls = stalls.map(|(stall, kind)| WrittenPoll::of(stall, kind, Some(stall.id), &known)).collect();
+        lines += &line(Written::Live { live, stalls })?;
+        Ok(lines)
+    }
+
+    /// Why a feed is not given, as a line: in place of all others.
+    ///
+    /// # Errors
+    /// See [`to_json`](crate::recording::wire::to_json).
+    pub fn refusal(why: &str) -> serde_json::Result<String> {
+        line(Written::Refused(why))
+    }
+
     fn poll<'a>(
         &mut self,
         poll: &'a SlowPoll,
         id: Option<u64>,
         written: fn(WrittenPoll<'a>) -> Written<'a>,
     ) -> serde_json::Result<String> {
+        let (mut lines, kind) = self.kind(poll)?;
+        let poll = WrittenPoll::of(poll, kind, id, &|stack| self.stacks.get(stack).copied());
+        lines += &line(written(poll))?;
+        Ok(lines)
+    }
+
+    /// Lines of what a slow poll has in common with others, as far as they were not written yet; and the number of its kind.
+    fn kind(&mut self, poll: &SlowPoll) -> serde_json::Result<(String, KindId)> {
         if self.stacks.len() + poll.more_places().len() >= REMEMBERED || self.kinds.len() >= REMEMBERED {
             self.stacks.clear();
             self.kinds.clear();
@@ -172,9 +209,7 @@ impl LineWriter {
                 self.last_kind
             }
         };
-        let poll = WrittenPoll::of(poll, kind, id, &|stack| self.stacks.get(stack).copied());
-        lines += &line(written(poll))?;
-        Ok(lines)
+        Ok((lines, kind))
     }
 }
 
@@ -202,11 +237,18 @@ enum Written<'a> {
     SlowPoll(WrittenPoll<'a>),
     Stall(WrittenPoll<'a>),
     Interval(WrittenSlice<'a>),
+    Fine(&'a [Fine]),
     Note(&'a str),
     End {
         ended: Ended,
         why: Option<&'a Message>,
     },
+    Live {
+        #[serde(flatten)]
+        live: &'a Live,
+        stalls: Vec<WrittenPoll<'a>>,
+    },
+    Refused(&'a str),
 }
 
 fn line(written: Written) -> serde_json::Result<String> {
@@ -228,6 +270,10 @@ pub(super) enum Line {
     Kind(Box<ReadKind>),
     /// A slow poll, and whether it goes on.
     Poll(Box<ReadPoll>, bool),
+    /// What is so at the moment, and no part of a recording; beside it the polls that go on.
+    Live(Box<Live>, Vec<ReadPoll>),
+    /// Why there is no recording.
+    Refused(String),
     /// Of a later version.
     Other,
 }
@@ -278,6 +324,15 @@ impl<'de> Deserialize<'de> for Line {
                         let slice: ReadSlice = map.next_value()?;
                         let end_ns = slice.end_ns;
                         Line::Update(Update::Interval(Box::new(slice.interval())), Some(end_ns))
+                    }
+                    "live" => {
+                        let ReadLive { live, stalls } = map.next_value()?;
+                        Line::Live(Box::new(live), stalls)
+                    }
+                    "refused" => Line::Refused(map.next_value()?),
+                    "fine" => {
+                        let ReadFine(fine) = map.next_value()?;
+                        update(Update::Fine(fine))
                     }
                     "note" => update(Update::Note(map.next_value()?)),
                     "end" => {
@@ -341,6 +396,18 @@ struct ReadStack {
     #[serde(deserialize_with = "shared::stack")]
     frames: Shared<[Frame]>,
 }
+
+#[derive(Deserialize)]
+struct ReadLive {
+    #[serde(flatten)]
+    live: Live,
+    #[serde(deserialize_with = "bounded::list::<_, _, 10_000>")]
+    stalls: Vec<ReadPoll>,
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct ReadFine(#[serde(deserialize_with = "bounded::list::<_, _, 10_000>")] Vec<Fine>);
 
 #[derive(Deserialize)]
 struct ReadEnd {

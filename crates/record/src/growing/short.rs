@@ -225,6 +225,13 @@ pub(super) struct ReadKind {
     blame: Option<Blame>,
 }
 
+/// Of a list of polls that go on.
+impl bounded::Element for ReadPoll {
+    fn besides(&self) -> usize {
+        size_of::<SlowPoll>() + size_of::<Detail>()
+    }
+}
+
 /// See [`WrittenPoll`].
 #[derive(Debug, Deserialize)]
 pub(super) struct ReadPoll {

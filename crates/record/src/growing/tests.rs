@@ -1,11 +1,13 @@
 use std::collections::BTreeMap;
 use std::io::Cursor;
+use std::ops::ControlFlow;
 
 use super::*;
 use crate::fixture::{self, MS};
+use crate::live::{Live, State, Waits, Worker};
 use crate::message::Message;
 use crate::recording::{
-    Blame, Detail, Frame, Holder, Kind, Place, Precision, Quota, Span, Subject, Syscall, Target, Waiter,
+    Blame, Detail, Fine, Frame, Holder, Kind, Place, Precision, Queued, Quota, Span, Subject, Syscall, Target, Waiter,
 };
 use crate::saved;
 
@@ -111,8 +113,19 @@ fn what_slow_polls_have_in_common_is_written_once() {
     let place = Place { line: Some("src/b.rs:1".into()), looks: Some(2), ..Place::default() };
     let detail = Detail {
         blame: Some(Blame { tasks: 1, wait_ns: 5, ..Blame::default() }),
-        worst_waiter: Some(Box::new(Waiter { task_id: 4, spawned_at: "a".to_owned(), ready_ns: 1, polled_ns: 2 })),
-        span: Some(Box::new(Span { name: "GET /".into(), fields: BTreeMap::new(), trace_id: Some("4bf9".into()) })),
+        worst_waiter: Some(Box::new(Waiter {
+            task_id: 4,
+            spawned_at: "a".to_owned(),
+            ready_ns: 1,
+            polled_ns: 2,
+            span: None,
+        })),
+        span: Some(Box::new(Span {
+            name: "GET /".into(),
+            fields: BTreeMap::new(),
+            trace_id: Some("4bf9".into()),
+            span_id: None,
+        })),
         end_is: Precision::WithinNs(7),
         more_places: vec![place],
         holder: Some(Box::new(Holder { thread: None, task_id: Some(1), line: None, doing: None, sure: false })),
@@ -256,7 +269,7 @@ fn what_is_wrong_is_said_with_its_line() {
         assert!(error.contains(why) && error.len() < 400, "{why}: {error}");
     }
     let no_head = read([rest.as_bytes()], 10_000).expect_err("no head").to_string();
-    assert!(no_head.contains("line 2: it does not begin with a `recording`"), "{no_head}");
+    assert!(no_head.contains("line 3: it does not begin with a `recording`"), "{no_head}");
 }
 
 #[test]
@@ -316,4 +329,88 @@ fn what_cannot_be_added_up_is_refused() {
     run.intervals.clear();
     let twice = whole(&run) + &whole(&Run { started_at: "2026-05-04T11:00:00Z".to_owned(), ..run.clone() });
     assert!(matches!(saved_of(&twice), Err(ReadError::Impossible(_))));
+}
+
+/// What is so at one moment: two stalls, one with a stack that a slow poll has as well.
+fn live(run: &Run) -> Live {
+    let worker = |state, for_ns| Worker { worker: Some(1), state, for_ns, ..Worker::default() };
+    Live {
+        at_ns: 900 * MS,
+        workers: vec![worker(State::Polling, Some(5)), worker(State::Parked, None)],
+        schedule_latency: Some(Waits { count: 3, p50_ns: 1, p99_ns: 2, max_ns: 2 }),
+        stalls: vec![run.slow_polls[0].clone(), SlowPoll { id: 9, ..run.slow_polls[1].clone() }],
+        ..Live::default()
+    }
+}
+
+#[test]
+fn what_is_so_at_the_moment_is_no_part_of_a_recording() {
+    let run = run();
+    let mut writer = LineWriter::default();
+    let mut text = writer.head(&head(&run, 1)).expect("it can be written");
+    text += &writer.live(&live(&run)).expect("it can be written");
+    assert_eq!(text.matches("{\"stack\":").count(), 2, "its stacks have lines of their own");
+    let before = text.len();
+    text += &lines(&mut writer, &updates(&run));
+    assert!(!text[before..].contains("{\"stack\":"), "later lines refer to them");
+    text += &lines(&mut writer, &[(Update::Known(Box::new(run.clone())), 0), (Update::End(Ended::Done, None), 0)]);
+    assert_eq!(json(&saved_of(&text).expect("it is whole").recording.runs[0]), json(&run));
+    // A thousand moments take no more room than one.
+    let moments = text[..before].to_owned() + &writer.live(&live(&run)).expect("JSON").repeat(20_000) + &text[before..];
+    assert!(saved_of(&moments).is_ok());
+}
+
+#[test]
+fn a_feed_is_followed_line_by_line() {
+    let run = run();
+    let mut writer = LineWriter::default();
+    let mut text = writer.head(&head(&run, 1)).expect("it can be written");
+    text += &writer.live(&live(&run)).expect("it can be written");
+    text += &lines(&mut writer, &updates(&run));
+    text += "{\"weather\":1}\n{\"note\":\"it is cut";
+    let (mut moments, mut polls, mut count) = (Vec::new(), Vec::new(), 0);
+    let of_feed = |fed| {
+        count += 1;
+        match fed {
+            Fed::Live(live) => moments.push(*live),
+            Fed::Update(Update::SlowPoll(poll), _) => polls.push(*poll),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    };
+    follow(text.as_bytes(), of_feed).expect("it can be read");
+    assert_eq!((&moments[..], &polls[..]), (&[live(&run)][..], &run.slow_polls[..]));
+    assert_eq!(count, 2 + updates(&run).len(), "neither stacks, nor what is not known, nor what is cut short");
+    let stack = "{\"live\":{\"at_ns\":1,\"up_ns\":1,\"workers\":[],\"pool\":null,\"queued\":null,\"schedule_latency\":null,\"stalls\":[]}}\n";
+    assert!(follow(stack.as_bytes(), |_| ControlFlow::Break(())).is_ok());
+    for wrong in ["nonsense\n", "{\"live\":{}}\n", "{\"note\":1}\n"] {
+        assert!(
+            matches!(follow(wrong.as_bytes(), |_| ControlFlow::Continue(())), Err(ReadError::Format(_))),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn what_was_around_a_long_poll_is_read_back_and_adds_to_nothing() {
+    let fine = |start_ns| Fine {
+        start_ns,
+        end_ns: start_ns + 100 * MS,
+        busy_ns: 70 * MS,
+        late: 1,
+        queued: Some(Queued { global: 3, local: None }),
+        pool_queued: None,
+    };
+    let mut writer = LineWriter::default();
+    let mut text = writer.head(&head(&run(), 1)).unwrap();
+    for update in [Update::Fine(vec![fine(0), fine(100 * MS)]), Update::Fine(vec![fine(200 * MS)])] {
+        text += &writer.lines(&update, 0).unwrap();
+    }
+    let saved = read([text.as_bytes()], text.len() as u64).unwrap();
+    let run = &saved.recording.runs[0];
+    assert_eq!(run.fine, [fine(0), fine(100 * MS), fine(200 * MS)]);
+    assert!(run.polls.is_none() && run.loop_busy_ns.is_none() && run.elapsed_ns == 0);
+    let json = crate::recording::wire::to_json(&saved.recording).unwrap();
+    let again = crate::recording::wire::from_json(json.as_bytes()).unwrap();
+    assert_eq!(again.runs[0].fine, run.fine);
 }

@@ -23,7 +23,7 @@ const LONGEST_TEXT: usize = 1 << 20;
 /// Bytes of memory that what is read may take besides one for each byte of the file. Real recordings take less than their text.
 pub(crate) const FREE: u64 = 32 << 20;
 /// Reports have a row for each group.
-const MOST_GROUPS: usize = 64;
+pub(crate) const MOST_GROUPS: usize = 64;
 
 /// A recording that was read.
 #[derive(Debug, Clone)]
@@ -358,8 +358,13 @@ fn total(run: &Run) -> u128 {
     ];
     let sites = run.known_sites().iter().map(|site| site.slow);
     let slices = run.intervals.iter().flat_map(|slice| [slice.busy_ns.unwrap_or(0), slice.slow.unwrap_or(0)]);
+    let fine = run.fine.iter().flat_map(|fine| {
+        let queued = fine.queued.map_or([0; 2], |queued| [queued.global, queued.local.unwrap_or(0)]);
+        [fine.busy_ns, fine.late, fine.pool_queued.unwrap_or(0)].into_iter().chain(queued)
+    });
     let input_events = [run.input_events.dropped, run.input_events.possible_losses];
-    let numbers = polls.chain(input_events).chain(charges).chain(merge).chain(whole).chain(sites).chain(slices);
+    let numbers =
+        polls.chain(input_events).chain(charges).chain(merge).chain(whole).chain(sites).chain(slices).chain(fine);
     numbers.map(u128::from).sum::<u128>() + dists.chain(intervals).map(dist).sum::<u128>()
 }
 
@@ -370,6 +375,7 @@ fn latest(run: &Run) -> u128 {
         [poll.start_ns].into_iter().chain(waiter)
     });
     let slices = run.intervals.iter().map(|slice| slice.start_ns);
+    let fine = run.fine.iter().map(|fine| fine.end_ns.max(fine.start_ns));
     let events = run.input_events.events.iter().map(|event| event.at_ns);
-    polls.chain(slices).chain(events).max().unwrap_or(0).into()
+    polls.chain(slices).chain(fine).chain(events).max().unwrap_or(0).into()
 }

@@ -3,7 +3,9 @@
 use pollscope_base as base;
 use pollscope_base::duration::to_ns;
 
-use super::{Blame, Cause, Charge, Detail, Frame, Holder, Kind, Ledger, Place, Quota, SlowPoll, Syscall, Text, Waiter};
+use super::{
+    Blame, Cause, Charge, Detail, Frame, Holder, Kind, Ledger, Place, Quota, SlowPoll, Span, Syscall, Text, Waiter,
+};
 
 impl From<&base::Call> for Syscall {
     fn from(call: &base::Call) -> Syscall {
@@ -62,6 +64,17 @@ impl From<&base::Holder> for Holder {
     }
 }
 
+impl From<&base::Span> for Span {
+    fn from(span: &base::Span) -> Span {
+        Span {
+            name: span.name.as_str().into(),
+            fields: span.fields.iter().cloned().collect(),
+            trace_id: text(&span.trace_id),
+            span_id: text(&span.span_id),
+        }
+    }
+}
+
 /// What was seen of a slow poll, of which the rest is as `start` has it.
 pub fn seen(evidence: &base::Evidence, start: SlowPoll) -> SlowPoll {
     let (first, more) = evidence.places.split_first().unzip();
@@ -77,6 +90,7 @@ pub fn seen(evidence: &base::Evidence, start: SlowPoll) -> SlowPoll {
     };
     let detail = Detail {
         more_places: more.into_iter().flatten().map(Place::from).collect(),
+        span: evidence.span.as_deref().map(Span::from).map(Box::new),
         holder: evidence.holder().map(Holder::from).map(Box::new),
         quota: evidence.quota.as_deref().copied().map(Quota::from).map(Box::new),
         ..start.detail.map(|detail| *detail).unwrap_or_default()
@@ -112,6 +126,7 @@ impl From<base::Waited> for Waiter {
             spawned_at: format!("{}:{}", waited.spawned_at.file(), waited.spawned_at.line()),
             ready_ns: to_ns(waited.ready_at),
             polled_ns: to_ns(waited.polled_at),
+            span: None,
         }
     }
 }
@@ -145,4 +160,34 @@ pub fn place(place: &Option<String>) -> &str {
 
 fn text(text: &Option<String>) -> Option<Text> {
     text.as_deref().map(Text::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::{SlowPoll, wire};
+
+    #[test]
+    fn a_span_is_written_with_its_trace_and_read_again() {
+        let mut span = base::Span::new("request");
+        span.fields.push(("route".to_owned(), "/a\n".to_owned()));
+        (span.trace_id, span.span_id) = (Some("t".to_owned()), Some("s".to_owned()));
+        let mut evidence = base::Evidence::default();
+        evidence.span = Some(std::sync::Arc::new(span));
+        let mut recording = crate::fixture::recording();
+        recording.runs[0].slow_polls = vec![seen(&evidence, SlowPoll { id: 1, ..SlowPoll::default() })];
+        recording.runs[0].slow_polls_total = 1;
+        let location = std::panic::Location::caller();
+        let waited = base::Waited::new(1, location, std::time::Duration::ZERO, std::time::Duration::from_nanos(9));
+        let waiter = Waiter { span: evidence.span.as_deref().map(Span::from).map(Box::new), ..waited.into() };
+        recording.runs[0].slow_polls[0].detail_mut().worst_waiter = Some(Box::new(waiter));
+        let json = wire::to_json(&recording).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let expected =
+            serde_json::json!({"name": "request", "fields": {"route": "/a\n"}, "trace_id": "t", "span_id": "s"});
+        assert_eq!(value["runs"][0]["slow_polls"][0]["span"], expected);
+        assert_eq!(value["runs"][0]["slow_polls"][0]["worst_waiter"]["span"], expected);
+        let read = wire::from_json(json.as_bytes()).unwrap();
+        assert_eq!(read.runs[0].slow_polls, recording.runs[0].slow_polls);
+    }
 }

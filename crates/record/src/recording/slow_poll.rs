@@ -241,6 +241,9 @@ pub struct Span {
     pub fields: std::collections::BTreeMap<String, String>,
     /// The trace that it belongs to.
     pub trace_id: Option<Text>,
+    /// What it is called in that trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<Text>,
 }
 
 /// Who has what a slow poll waited for.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Text, wire};
+use super::{Span, Text, wire};
 
 /// Who waited while a slow poll held its worker.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct Waiter {
     pub ready_ns: u64,
     /// When it was polled, since the run's start.
     pub polled_ns: u64,
+    /// The span that it was in then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Box<Span>>,
 }
 
 /// Who waited for whom, by spawn site. All that tasks waited for the loop is in it: what was charged and `unattributed_ns` add

@@ -61,6 +61,7 @@
 //! | `recording` | the first line of each file: `schema`, `environment`, and of the run `group`, `subject`, `started_at`, `coverage`, `slow_poll_threshold_ns` and `slow_polls_are`; `segment` is which file of the run it is, from 1 |
 //! | `known` | all that is known of the run by now, without its lists; the next takes its place |
 //! | `interval` | as in `intervals`, but histograms are not compressed (V2 without DEFLATE); `end_ns` is when it ended |
+//! | `fine` | as in `fine`: what comes after the lines of this kind before it, near a poll that took very long |
 //! | `stack` | `id` and `frames`, once in each file, before what refers to it |
 //! | `kind` | `id`, and what slow polls have in common, once in each file: as in `slow_polls` `task_name`, `spawned_at`, `future`, `runtime`, `worker`, `cause`, `stack_complete`, of `places` the first, without `looks` and `share_ns`, and `blame` where nobody waited |
 //! | `slow_poll`, `stall` | `kind`, and as in `slow_polls` what it has of its own; what is not there is that of the kind, or not known. `clocks_ns` are `cpu_ns` and `run_delay_ns`, `seen` are `looks` and `share_ns` of the first place, `more_places` are the others; without an `id` it has the one after that of the `slow_poll` before. A slow poll that was a stall has its `id` |

@@ -1,8 +1,9 @@
-//! Reports: pure functions from a recording to text.
+//! Reports: pure functions from a recording to text, and of one format to bytes.
 
 pub mod answer;
 pub mod comparison;
 pub mod confirmation;
+pub mod firefox;
 pub mod folded;
 mod gates;
 mod github;
@@ -15,7 +16,9 @@ pub mod list;
 pub mod log;
 pub mod markdown;
 mod measures;
+pub mod pprof;
 mod slow_poll;
+mod stacks;
 mod style;
 mod subject;
 pub mod terminal;
@@ -43,6 +46,10 @@ pub enum Format {
     Hgrm,
     /// A trace for Perfetto and Chrome.
     Trace,
+    /// A profile of stacks in pprof's format, compressed.
+    Pprof,
+    /// A profile for the Firefox Profiler.
+    Firefox,
     /// Annotations of GitHub Actions.
     Github,
     /// JUnit's XML, as Jenkins reads it.
@@ -55,7 +62,7 @@ pub enum Format {
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 10] = [
+    pub const ALL: [Format; 12] = [
         Format::Text,
         Format::Json,
         Format::Html,
@@ -63,6 +70,8 @@ impl Format {
         Format::Hlog,
         Format::Hgrm,
         Format::Trace,
+        Format::Pprof,
+        Format::Firefox,
         Format::Github,
         Format::Junit,
         Format::Markdown,
@@ -77,6 +86,8 @@ impl Format {
             Format::Hlog => "hlog",
             Format::Hgrm => "hgrm",
             Format::Trace => "trace",
+            Format::Pprof => "pprof",
+            Format::Firefox => "firefox",
             Format::Github => "github",
             Format::Junit => "junit",
             Format::Markdown => "markdown",
@@ -90,23 +101,26 @@ impl Format {
     }
 }
 
-/// A recording in a format; the style is that of a text.
+/// A recording in a format; the style is that of a text. All formats but [`Format::Pprof`] are text.
 ///
 /// # Errors
 /// When a histogram cannot be encoded: one of its counts is 2⁶³ or more.
-pub fn render(recording: &Recording, format: Format, style: &Style) -> serde_json::Result<String> {
-    Ok(match format {
+pub fn render(recording: &Recording, format: Format, style: &Style) -> serde_json::Result<Vec<u8>> {
+    let text = match format {
+        Format::Pprof => return Ok(pprof::render(recording)),
         Format::Text => terminal::render(recording, style),
         Format::Json => wire::to_json(recording)?,
         Format::Folded => folded::render(recording),
         Format::Hlog => hlog::render(recording)?,
         Format::Hgrm => hgrm::render(&hgrm::of_recording(recording)),
         Format::Trace => trace::render(recording),
+        Format::Firefox => firefox::render(recording),
         Format::Github => github::render(recording),
         Format::Junit => junit::render(recording),
         Format::Markdown => markdown::render(recording),
         Format::Html => html::render(recording)?,
-    })
+    };
+    Ok(text.into_bytes())
 }
 
 /// The files of a format that is written to `path`: one of that name, or several beside it where a file holds only a part, as
@@ -119,9 +133,12 @@ pub fn files(
     format: Format,
     path: &Path,
     style: &Style,
-) -> serde_json::Result<Vec<(PathBuf, String)>> {
+) -> serde_json::Result<Vec<(PathBuf, Vec<u8>)>> {
     Ok(match format {
-        Format::Hgrm => hgrm::files(&hgrm::of_recording(recording), path),
+        Format::Hgrm => {
+            let texts = hgrm::files(&hgrm::of_recording(recording), path).into_iter();
+            texts.map(|(path, text)| (path, text.into_bytes())).collect()
+        }
         _ => vec![(path.to_owned(), render(recording, format, style)?)],
     })
 }

@@ -2,8 +2,13 @@
 
 use std::borrow::Cow;
 
-use crate::recording::{Holder, Place, Precision, SlowPoll};
+use pollscope_base::escape::cut_name;
+
+use crate::recording::{Holder, Place, Precision, SlowPoll, Span};
 use crate::units::{format_percent, format_seconds, plural};
+
+/// Fields of a span that are shown; whoever wrote the recording may have kept more.
+const MOST_FIELDS: usize = 8;
 
 /// A slow poll in the shape of asyncio's debug mode: `Executing <Task 7 writer, spawned at …> took 0.503 seconds`. What is not
 /// known is left out. Not escaped: whatever prints it escapes the line.
@@ -17,7 +22,6 @@ pub(super) fn still_executing(open: &SlowPoll) -> String {
 }
 
 fn what(slow: &SlowPoll) -> String {
-    let detail = slow.detail.as_deref();
     let task = match (slow.task_id.get(), &slow.spawned_at) {
         (Some(id), _) => Cow::from(format!("Task {id}")),
         (None, Some(_)) => Cow::from("block_on future"),
@@ -26,10 +30,23 @@ fn what(slow: &SlowPoll) -> String {
     let name = slow.task_name.as_ref().map_or(String::new(), |name| format!(" {name}"));
     let spawned_at = slow.spawned_at.as_ref().map(|at| format!(", spawned at {at}"));
     let future = slow.future.as_ref().map(|future| format!(", future type {future}"));
-    let span = detail.and_then(|detail| detail.span.as_ref()).map(|span| format!(", in span {}", span.name));
+    let span = span(slow).map(|span| format!(", in span {span}"));
     let worker = slow.worker.map(|worker| format!(", worker {worker}"));
     let parts: String = [spawned_at, future, span, worker].into_iter().flatten().collect();
     format!("{task}{name}{parts}")
+}
+
+/// The span that it was in, with its fields and its trace: `request (route /items/{id}, trace 4bf92f3577b34da6a3ce929d0e0e4736)`.
+pub(super) fn span(slow: &SlowPoll) -> Option<String> {
+    let Span { name, fields, trace_id, .. } = &**slow.detail.as_ref()?.span.as_ref()?;
+    let shown =
+        fields.iter().take(MOST_FIELDS).map(|(field, value)| format!("{} {}", cut_name(field), cut_name(value)));
+    let more = fields.len().saturating_sub(MOST_FIELDS);
+    let more = (more > 0).then(|| format!("{more} more"));
+    let trace = trace_id.as_ref().map(|trace| format!("trace {}", cut_name(trace)));
+    let parts: Vec<String> = shown.chain(more).chain(trace).collect();
+    let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
+    Some(format!("{}{parts}", cut_name(name)))
 }
 
 /// `, at src/shop.rs:7`, or the function where the line is not known; nothing where neither is.
@@ -124,6 +141,24 @@ mod tests {
         assert_eq!(executing(&known), "Executing <Task 7, future type app::handle, worker 2> took 0.503 seconds");
         assert_eq!((task(&known), task(&poll())), ("app::handle".to_owned(), "slow poll".to_owned()));
         assert_eq!(root(&poll()), None);
+    }
+
+    #[test]
+    fn a_span_is_told_with_its_fields_and_its_trace() {
+        let told = |fields: &[(&str, &str)], trace_id: Option<&str>| {
+            let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let span = Span { name: "request".into(), fields, trace_id: trace_id.map(Into::into), span_id: None };
+            let detail = Detail { span: Some(Box::new(span)), ..Detail::default() };
+            executing(&SlowPoll { detail: Some(Box::new(detail)), ..poll() })
+        };
+        assert_eq!(told(&[], None), "Executing <future, in span request> took 0.503 seconds");
+        let known = told(&[("route", "/items/{id}"), ("method", "GET")], Some("4bf9"));
+        let words = "in span request (method GET, route /items/{id}, trace 4bf9)";
+        assert_eq!(known, format!("Executing <future, {words}> took 0.503 seconds"));
+        let names: Vec<String> = (10..30).map(|n| n.to_string()).collect();
+        let many: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "v")).collect();
+        assert!(told(&many, None).contains("17 v, 12 more)>"), "{}", told(&many, None));
+        assert!(told(&[("a", &"x".repeat(100_000))], None).len() < 400);
     }
 
     #[test]

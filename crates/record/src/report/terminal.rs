@@ -1,8 +1,9 @@
 //! The report that a terminal shows.
 //!
 //! From the answer down to the evidence: verdict, durations, lanes over time, counts, poll-time histogram, spawn sites, slow
-//! polls, findings, merge, gates, coverage. Every line fits the page; nothing is said by colour alone.
+//! polls, what was around long ones, findings, merge, gates, coverage. Every line fits the page; nothing is said by colour alone.
 
+mod around;
 mod blockers;
 mod durations;
 mod lanes;
@@ -36,6 +37,7 @@ pub fn render(recording: &Recording, style: &Style) -> String {
         tables::sites(&page),
         tables::slow_polls(&page),
         tables::stalls_open(&page),
+        around::section(&page),
         summary::findings(&page),
         summary::merges(&page),
         summary::gates(&page),
@@ -155,11 +157,9 @@ impl<'a> Page<'a> {
     fn verdict(&self) -> Vec<Line> {
         let mark = Line::new().text(Ink::Bold, "▌ ");
         let mut lines = paragraph(mark, Ink::Bold, &verdict(self.recording), self.width);
-        for run in &self.recording.runs {
-            if let Some(why) = run.early_end() {
-                let who = format!("{}, ended early: ", run.label());
-                lines.extend(paragraph(Line::indent(2).text(Ink::Warn, &who), Ink::Plain, why, self.width));
-            }
+        for (who, why) in self.recording.early_ends() {
+            let who = format!("{who}, ended early: ");
+            lines.extend(paragraph(Line::indent(2).text(Ink::Warn, &who), Ink::Plain, why, self.width));
         }
         lines
     }

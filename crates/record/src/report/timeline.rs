@@ -24,6 +24,21 @@ impl Timeline {
         });
         Timeline { starts_ns: starts_ns.collect(), epoch_ms }
     }
+
+    /// The same, but services and processes can run beside each other, as those of many machines do: they start when their clocks say,
+    /// if all of them say it.
+    pub(super) fn beside_each_other(runs: &[Run]) -> Timeline {
+        let one_by_one = Timeline::of(runs);
+        let Some(epoch_ms) = one_by_one.epoch_ms else { return one_by_one };
+        let start_ns = |run: &Run| {
+            let target = run.subject.target();
+            target.and_then(|_| started_ms(run)?.checked_sub(epoch_ms)?.checked_mul(1_000_000))
+        };
+        match runs.iter().map(start_ns).collect() {
+            Some(starts_ns) => Timeline { starts_ns, epoch_ms: Some(epoch_ms) },
+            None => one_by_one,
+        }
+    }
 }
 
 fn started_ms(run: &Run) -> Option<u64> {
@@ -34,6 +49,7 @@ fn started_ms(run: &Run) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::fixture::{MS, run};
+    use crate::recording::{Subject, Target};
 
     fn runs(started: &[&str]) -> Vec<Run> {
         let at = |started: &&str| Run { started_at: (*started).to_owned(), elapsed_ns: 3_000 * MS, ..run("naive") };
@@ -50,5 +66,19 @@ mod tests {
         assert_eq!(starts(&["1970-01-01T00:00:00Z", "9999-01-01T00:00:00Z"]), [0, 3_000 * MS], "beyond 584 years");
         assert_eq!(Timeline::of(&runs(&["1970-01-01T00:00:02.5Z"])).epoch_ms, Some(2_500));
         assert_eq!(Timeline::of(&[]), Timeline { epoch_ms: None, starts_ns: Vec::new() });
+    }
+
+    #[test]
+    fn services_run_beside_each_other_and_rounds_do_not() {
+        let two = runs(&["2026-01-01T00:00:02Z", "2026-01-01T00:00:03Z"]);
+        assert_eq!(Timeline::beside_each_other(&two), Timeline::of(&two), "rounds of a scenario");
+        let service = |mut run: Run| {
+            run.subject = Subject::Service(Target::default());
+            run
+        };
+        let two: Vec<Run> = two.into_iter().map(service).collect();
+        assert_eq!(Timeline::beside_each_other(&two).starts_ns, [0, 1_000 * MS]);
+        let odd: Vec<Run> = runs(&["2026-01-01T00:00:02Z", "yesterday"]).into_iter().map(service).collect();
+        assert_eq!(Timeline::beside_each_other(&odd), Timeline::of(&odd));
     }
 }

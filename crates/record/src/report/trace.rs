@@ -1,8 +1,8 @@
 //! A trace in the JSON that Perfetto and Chrome's `about:tracing` open.
 //!
-//! One process a run, named by mode and round, at its place on one clock that starts with the first run; one thread a worker, one
-//! for the slow polls of threads that are no worker, and as many as it takes for tasks that wait at the same time. Times are
-//! microseconds, with fractions.
+//! One process a run, named by mode and round, at its place on one clock that starts with the first run (services can run beside each
+//! other); one thread a worker, one for the slow polls of threads that are no worker, and as many as it takes for tasks that wait at
+//! the same time. Times are microseconds, with fractions.
 //!
 //! | event | what |
 //! |---|---|
@@ -29,7 +29,7 @@ mod tests;
 
 use serde_json::{Map, Value, json};
 
-use super::slow_poll::{holder, task};
+use super::slow_poll::{holder, span, task};
 use super::timeline::Timeline;
 use crate::escape::{self, escape};
 use crate::recording::{Precision, Queued, Recording, Run, SlowPoll, Text};
@@ -47,7 +47,7 @@ use waits::Waits;
 /// assert_eq!((&trace["displayTimeUnit"], &trace["traceEvents"]), (&"ms".into(), &serde_json::json!([])));
 /// ```
 pub fn render(recording: &Recording) -> String {
-    let timeline = Timeline::of(&recording.runs);
+    let timeline = Timeline::beside_each_other(&recording.runs);
     let runs = || recording.runs.iter().zip(1u64..);
     let mut events = Events::default();
     let mut names: Vec<Value> = Vec::new();
@@ -86,8 +86,12 @@ impl Events {
 }
 
 /// A thread that is no worker has the lane of number 0.
-fn lane(worker: Option<u64>) -> u64 {
+pub(super) fn lane(worker: Option<u64>) -> u64 {
     worker.map_or(0, |worker| worker.saturating_add(1))
+}
+
+pub(super) fn lane_name(lane: u64) -> String {
+    lane.checked_sub(1).map_or("not a worker".to_owned(), |worker| format!("worker {worker}"))
 }
 
 fn micros(ns: u64) -> f64 {
@@ -95,7 +99,7 @@ fn micros(ns: u64) -> f64 {
 }
 
 /// The lanes of polls, in their order.
-fn poll_lanes(run: &Run) -> Vec<u64> {
+pub(super) fn poll_lanes(run: &Run) -> Vec<u64> {
     let mut lanes: Vec<u64> = run.subject.workers().into_iter().flat_map(|workers| 1..=workers.min(1_024)).collect();
     lanes.extend(run.slow_polls.iter().chain(&run.stalls_open).map(|slow| lane(slow.worker)));
     lanes.sort_unstable();
@@ -112,9 +116,7 @@ fn names(run: &Run, pid: u64, waits: &Waits) -> Vec<Value> {
         meta("process_name", 0, json!({ "name": process })),
         meta("process_sort_index", 0, json!({ "sort_index": pid })),
     ];
-    let polls = poll_lanes(run)
-        .into_iter()
-        .map(|tid| (tid, tid.checked_sub(1).map_or("not a worker".to_owned(), |worker| format!("worker {worker}"))));
+    let polls = poll_lanes(run).into_iter().map(|tid| (tid, lane_name(tid)));
     let waiting = (0..waits.lanes).map(|lane| (waits.tid(lane), "who waited".to_owned()));
     for (tid, name) in polls.chain(waiting) {
         events.push(meta("thread_name", tid, json!({ "name": name })));
@@ -149,7 +151,8 @@ fn args(slow: &SlowPoll) -> Map<String, Value> {
         ("spawned_at", text(&slow.spawned_at)),
         ("task_id", slow.task_id.get().map(Value::from)),
         ("future", text(&slow.future)),
-        ("span", detail.and_then(|detail| Some(Value::from(escape(&detail.span.as_ref()?.name))))),
+        ("span", span(slow).map(|span| Value::from(escape(&span)))),
+        ("trace_id", detail.and_then(|detail| text(&detail.span.as_ref()?.trace_id))),
         ("start_is_within_ms", detail.and_then(|detail| within(detail.start_is))),
         ("end_is_within_ms", detail.and_then(|detail| within(detail.end_is))),
         ("looks", slow.looks.map(Value::from)),

@@ -27,7 +27,7 @@ fn calm() -> Recording {
 }
 
 fn text(recording: &Recording, width: usize) -> String {
-    render(recording, Format::Text, &style(width)).expect("a report")
+    String::from_utf8(render(recording, Format::Text, &style(width)).expect("a report")).expect("a text")
 }
 
 /// A number for something that nobody measured.
@@ -52,15 +52,23 @@ fn every_format_shows_both_and_no_number_that_nobody_measured() {
             assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
             check(KIND, name, &format!("text-{width}"), &text);
         }
-        for format in
-            Format::ALL.into_iter().filter(|format| ![Format::Json, Format::Html, Format::Text].contains(format))
+        for format in Format::ALL
+            .into_iter()
+            .filter(|format| ![Format::Json, Format::Html, Format::Text, Format::Pprof].contains(format))
         {
             check(KIND, name, format.as_str(), &shown(&recording, format));
         }
+        check(
+            KIND,
+            name,
+            "pprof",
+            &support::uncompressed(&render(&recording, Format::Pprof, &style(100)).expect("a profile")),
+        );
         check(KIND, name, "page", &page_text(&shown(&recording, Format::Html)));
     }
     for (name, recording) in [("process", recording("process")), ("calm process", calm())] {
-        for format in Format::ALL.into_iter().filter(|format| ![Format::Json, Format::Html].contains(format)) {
+        let others = [Format::Json, Format::Html, Format::Pprof, Format::Firefox];
+        for format in Format::ALL.into_iter().filter(|format| !others.contains(format)) {
             says_no_zero(&format!("{name}, {format:?}"), &shown(&recording, format));
         }
         let page = shown(&recording, Format::Html);

@@ -1,8 +1,10 @@
 //! What the tests of saved recordings share.
 
 use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use flate2::read::GzDecoder;
 use pollscope_record::gate::Gate;
 use pollscope_record::recording::Recording;
 use pollscope_record::report::html::PAGE_MARK;
@@ -33,7 +35,14 @@ pub(crate) fn style(width: usize) -> Style {
 }
 
 pub(crate) fn shown(recording: &Recording, format: Format) -> String {
-    render(recording, format, &style(100)).expect("a report")
+    String::from_utf8(render(recording, format, &style(100)).expect("a report")).expect("a text")
+}
+
+/// What was compressed, as text: how well that was done is no matter.
+pub(crate) fn uncompressed(bytes: &[u8]) -> String {
+    let mut message = Vec::new();
+    GzDecoder::new(bytes).read_to_end(&mut message).expect("gzip");
+    message.escape_ascii().to_string()
 }
 
 /// The recording with gates judged, as `--fail-on` adds them.

@@ -12,8 +12,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 
 use crate::message::Message;
 use crate::recording::{
-    Charge, Detail, Dist, Finding, Frame, Gate, Holder, InputEvent, Interval, Place, Quota, Run, RuntimeInfo, Site,
-    SlowPoll, Span, Waiter,
+    Charge, Detail, Dist, Finding, Fine, Frame, Gate, Holder, InputEvent, Interval, Place, Quota, Run, RuntimeInfo,
+    Site, SlowPoll, Span, Waiter,
 };
 
 thread_local! {
@@ -130,6 +130,12 @@ impl Element for RuntimeInfo {
 }
 
 impl Element for Interval {
+    fn besides(&self) -> usize {
+        0
+    }
+}
+
+impl Element for Fine {
     fn besides(&self) -> usize {
         0
     }

@@ -45,9 +45,6 @@ fn blocked_kind() -> Kind {
 fn bare_run() -> Run {
     let blame = Blame { tasks: 5, wait_ns: 7, late_tasks: 1, wait_most_ns: 8, lifo_tasks: 0 };
     Run {
-        group: "naive".into(),
-        subject: fixture::scenario_run("naive"),
-        started_at: "2025-01-31T12:00:00Z".into(),
         elapsed_ns: 1_004_000_000,
         coverage: Coverage {
             source: "wrappers".into(),
@@ -56,10 +53,7 @@ fn bare_run() -> Run {
             missing: Vec::new(),
             looks_per_s: None,
         },
-        merge: None,
         ended: Ended::Done,
-        ended_why: None,
-        errors: Vec::new(),
         input_events: InputEvents {
             events: vec![InputEvent {
                 at_ns: 5,
@@ -74,28 +68,11 @@ fn bare_run() -> Run {
             repeated_bytes_at_most: Some(10),
         },
         polls: Some(dist(&[503_123_456])),
-        schedule_latency: None,
-        lag: None,
-        lag_raw: None,
-        response_time: None,
-        unanswered: None,
-        write_latency: None,
-        busy_stretches: None,
         loop_busy_ns: Some(503_123_456),
-        busy_share: None,
-        throughput_bytes_per_s: None,
-        cpu_user_ns: None,
-        cpu_system_ns: None,
-        context_switches_voluntary: None,
-        context_switches_involuntary: None,
-        pool_wait: None,
         slow_poll_threshold_ns: 100_000_000,
         slow_polls_total: 1,
-        slow_polls_dropped: 0,
         slow_polls_are: Completeness::All,
         slow_poll_lines: Some(Lines { printed: 1, suppressed: 0 }),
-        stalls_open: Vec::new(),
-        pool: None,
         slow_polls: vec![SlowPoll {
             id: 1,
             task_id: 7.into(),
@@ -112,9 +89,7 @@ fn bare_run() -> Run {
             polls: dist(&[503_123_456]),
             slow: 1,
         }]),
-        ledger: None,
-        intervals: vec![],
-        runtime_metrics: None,
+        ..Run::unknown("naive", fixture::scenario_run("naive"), "2025-01-31T12:00:00Z")
     }
 }
 
@@ -193,13 +168,12 @@ fn full() -> Recording {
     {
         *slot = Some(dist(&[1000 + index as u64, 2_000_000]));
     }
-    run.unanswered = Some(3);
-    run.throughput_bytes_per_s = Some(2600);
+    (run.unanswered, run.throughput_bytes_per_s) = (Some(3), Some(2600));
     (run.cpu_user_ns, run.cpu_system_ns) = (Some(11), Some(12));
     (run.context_switches_voluntary, run.context_switches_involuntary) = (Some(13), Some(14));
     run.slow_polls[0].kind_mut().task_name = Some("writer".into());
-    let waiter =
-        Waiter { task_id: 9, spawned_at: "src/main.rs:31".into(), ready_ns: 600_000_000, polled_ns: 1_003_200_000 };
+    let (spawned_at, ready_ns, polled_ns) = ("src/main.rs:31".into(), 600_000_000, 1_003_200_000);
+    let waiter = Waiter { task_id: 9, spawned_at, ready_ns, polled_ns, span: None };
     run.slow_polls[0].detail_mut().worst_waiter = Some(Box::new(waiter));
     fixture::sites(run)[0].task_name = Some("writer".into());
     run.intervals = vec![Interval {
@@ -471,8 +445,7 @@ fn what_is_written_ends_with_one_newline() {
 
 #[test]
 fn a_writer_that_fails_is_reported() {
-    let mut room = [0; 10];
-    let error = write_json(&bare(), &mut room[..]).unwrap_err();
+    let error = write_json(&bare(), &mut [0; 10][..]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::WriteZero);
 }
 

@@ -99,6 +99,7 @@ impl From<Run1> for Run {
             ledger: run.ledger,
             pool: None,
             intervals: run.intervals,
+            fine: Vec::new(),
             runtime_metrics: run.runtime_metrics,
         }
     }

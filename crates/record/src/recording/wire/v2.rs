@@ -10,9 +10,9 @@ use super::bounded;
 use super::stacks::{self, StackId};
 use crate::message::Message;
 use crate::recording::{
-    Blame, BusyShare, Cause, Completeness, Coverage, Detail, Dist, Ended, Frame, Holder, InputEvents, Interval, Kind,
-    Ledger, Lines, MaybeU64, Merge, Place, Pool, Precision, Quota, Run, Shared, Site, SlowPoll, Span, Subject, Syscall,
-    Text, Waiter, shared,
+    Blame, BusyShare, Cause, Completeness, Coverage, Detail, Dist, Ended, Fine, Frame, Holder, InputEvents, Interval,
+    Kind, Ledger, Lines, MaybeU64, Merge, Place, Pool, Precision, Quota, Run, Shared, Site, SlowPoll, Span, Subject,
+    Syscall, Text, Waiter, shared,
 };
 
 /// A run.
@@ -68,6 +68,8 @@ pub(super) struct Run2 {
     pool: Option<Pool>,
     #[serde(deserialize_with = "bounded::list::<_, _, 10_000_000>")]
     intervals: Vec<Interval>,
+    #[serde(default, deserialize_with = "bounded::list::<_, _, 1_000_000>")]
+    fine: Vec<Fine>,
     #[serde(default, deserialize_with = "bounded::metrics")]
     runtime_metrics: Option<BTreeMap<String, f64>>,
 }
@@ -127,6 +129,7 @@ impl Run2 {
             ledger: self.ledger,
             pool: self.pool,
             intervals: self.intervals,
+            fine: self.fine,
             runtime_metrics: self.runtime_metrics,
         }
     }
@@ -213,16 +216,16 @@ impl SlowPoll2 {
 
 impl Serialize for Run {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.write(serializer, (&self.slow_polls, &self.stalls_open, &self.intervals))
+        self.write(serializer, (&self.slow_polls, &self.stalls_open, &self.intervals, &self.fine))
     }
 }
 
-/// A run but for its slow polls, stalls and intervals.
+/// A run but for its slow polls, stalls and intervals, fine ones too.
 pub(crate) struct WithoutLists<'a>(pub(crate) &'a Run);
 
 impl Serialize for WithoutLists<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.write(serializer, (&[], &[], &[]))
+        self.0.write(serializer, (&[], &[], &[], &[]))
     }
 }
 
@@ -230,7 +233,7 @@ impl Run {
     fn write<S: Serializer>(
         &self,
         serializer: S,
-        (slow_polls, stalls_open, intervals): (&[SlowPoll], &[SlowPoll], &[Interval]),
+        (slow_polls, stalls_open, intervals, fine): (&[SlowPoll], &[SlowPoll], &[Interval], &[Fine]),
     ) -> Result<S::Ok, S::Error> {
         let ids = Ids::of(slow_polls.iter().chain(stalls_open));
         let mut run = serializer.serialize_map(None)?;
@@ -257,6 +260,9 @@ impl Run {
         run.serialize_entry("ledger", &self.ledger)?;
         run.serialize_entry("pool", &self.pool)?;
         run.serialize_entry("intervals", intervals)?;
+        if !fine.is_empty() {
+            run.serialize_entry("fine", fine)?;
+        }
         run.serialize_entry("runtime_metrics", &self.runtime_metrics)?;
         run.end()
     }

@@ -320,6 +320,7 @@ fn without_lists(run: &Run) -> Run {
         ledger: run.ledger.clone(),
         pool: run.pool,
         intervals: Vec::new(),
+        fine: run.fine.clone(),
         runtime_metrics: run.runtime_metrics.clone(),
     }
 }

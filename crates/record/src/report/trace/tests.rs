@@ -33,7 +33,7 @@ fn with_waits() -> Recording {
     let mut recording = recording();
     let waiter = |task_id, ready_ms: u64, polled_ms: u64| {
         let spawned_at = "src/main.rs:9".to_owned();
-        Some(Box::new(Waiter { task_id, spawned_at, ready_ns: ready_ms * MS, polled_ns: polled_ms * MS }))
+        Some(Box::new(Waiter { task_id, spawned_at, ready_ns: ready_ms * MS, polled_ns: polled_ms * MS, span: None }))
     };
     let both = waiter(8, 920, 1_300);
     let waiters = [waiter(8, 200, 684), waiter(99, 400, 883), both.clone(), both, waiter(8, 5_000, 6_000)];

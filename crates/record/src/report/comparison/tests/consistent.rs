@@ -61,7 +61,8 @@ fn comparison(recording: &Recording, a: &str, b: &str) -> Comparison {
 }
 
 fn plain(recording: &Recording, format: Report) -> String {
-    report(recording, format, &Style { width: 200, color: false, unicode: true }).expect("a report")
+    let text = report(recording, format, &Style { width: 200, color: false, unicode: true }).expect("a report");
+    String::from_utf8(text).expect("a text")
 }
 
 /// In one line, without what escapes Markdown.

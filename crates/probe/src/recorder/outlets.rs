@@ -1,0 +1,103 @@
+//! Where what becomes known goes: into a file, to those who listen, or both.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Recorder;
+#[cfg(target_os = "linux")]
+pub(crate) use super::listener::Listen;
+#[cfg(target_os = "linux")]
+use super::listener::{Bound, Listening};
+use crate::shared::Shared;
+use crate::snapshot::{Polling, SlowPoll};
+
+/// Where a probe listens, which it does on Linux alone.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Listen {
+    /// In the user's own folder for such things.
+    Usual,
+    /// In this folder.
+    In(PathBuf),
+}
+
+/// The reporter's side of all of them.
+pub(crate) struct Outlets {
+    file: Option<Recorder>,
+    #[cfg(target_os = "linux")]
+    listening: Option<Listening>,
+    /// Why nobody can listen, until it is told.
+    deaf: Option<String>,
+}
+
+impl Outlets {
+    /// Starts the threads; `None` if there is nothing for them to do. Where it cannot listen, it says so, and the service goes on.
+    pub(crate) fn spawn(
+        shared: &Arc<Shared>,
+        file: Option<PathBuf>,
+        listen: Option<&Listen>,
+    ) -> io::Result<Option<Outlets>> {
+        if file.is_none() && listen.is_none() {
+            return Ok(None);
+        }
+        #[cfg(target_os = "linux")]
+        let (bound, deaf) = match listen.map(|place| Bound::to(place, shared.id)).transpose() {
+            Ok(bound) => (bound, None),
+            Err(why) => (None, Some(why)),
+        };
+        #[cfg(not(target_os = "linux"))]
+        let (bound, deaf) =
+            (None::<()>, listen.map(|_| "cannot listen: only on Linux is it known who connects".to_owned()));
+        let file = file.map(|path| Recorder::spawn(Arc::clone(shared), path, bound.is_none())).transpose()?;
+        #[cfg(target_os = "linux")]
+        let queue = file.as_ref().map(|file| file.queue.clone());
+        Ok(Some(Outlets {
+            file,
+            #[cfg(target_os = "linux")]
+            listening: bound.map(|bound| Listening::spawn(Arc::clone(shared), bound, queue)).transpose()?,
+            deaf,
+        }))
+    }
+
+    /// A slow poll was delivered.
+    pub(crate) fn slow_poll(&self, poll: &SlowPoll) {
+        if let Some(file) = &self.file {
+            file.slow_poll(poll);
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(listening) = &self.listening {
+            listening.slow_poll(poll);
+        }
+    }
+
+    /// A poll goes on for long.
+    pub(crate) fn stall(&self, stall: &Polling, now_ns: u64) {
+        if let Some(file) = &self.file {
+            file.stall(stall, now_ns);
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(listening) = &self.listening {
+            listening.stall(stall, now_ns);
+        }
+    }
+
+    /// What stands in the way, as a line, once each time that it begins.
+    pub(crate) fn take_trouble(&mut self) -> Option<String> {
+        let deaf = self.deaf.take().map(|why| format!("WARN pollscope: {why}\n"));
+        deaf.or_else(|| self.file.as_ref()?.take_trouble())
+    }
+
+    /// Ends all, and waits for so long that last lines are written.
+    pub(crate) fn end(&self, patience: Duration) {
+        let start = Instant::now();
+        #[cfg(target_os = "linux")]
+        if let Some(listening) = &self.listening {
+            listening.end(patience / 2);
+        }
+        if let Some(file) = &self.file {
+            file.end(patience.saturating_sub(start.elapsed()));
+        }
+    }
+}
