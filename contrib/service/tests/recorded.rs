@@ -22,7 +22,11 @@ const ORDERS: usize = 40;
 fn pollscope() -> PathBuf {
     let built = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/debug/pollscope");
     let program = std::env::var_os("POLLSCOPE_BIN").map_or_else(built, PathBuf::from);
-    assert!(program.exists(), "there is no `{}`: run `cargo build -p pollscope` in the project's folder", program.display());
+    assert!(
+        program.exists(),
+        "there is no `{}`: run `cargo build -p pollscope` in the project's folder",
+        program.display()
+    );
     program
 }
 
@@ -43,7 +47,17 @@ struct Recorded {
 impl Recorded {
     fn start(folder: &Path, fault: &[&str]) -> Recorded {
         let mut command = Command::new(pollscope());
-        command.args(["record", "--slow", SLOW, "--fail-on", "slow_polls == 0", "--html", "r.html", "--json", "r.json"]);
+        command.args([
+            "record",
+            "--slow",
+            SLOW,
+            "--fail-on",
+            "slow_polls == 0",
+            "--html",
+            "r.html",
+            "--json",
+            "r.json",
+        ]);
         command.args(["--no-config", "--", env!("CARGO_BIN_EXE_pollscope-service"), "--port", "0", "--data", "data"]);
         command.args(fault).current_dir(folder).env("XDG_STATE_HOME", folder).env_remove("POLLSCOPE_LABEL");
         let mut pollscope = command.stdout(Stdio::piped()).spawn().expect("it starts");
@@ -58,7 +72,9 @@ impl Recorded {
     fn ask(&self, method: &str, path: &str, body: &str) -> u16 {
         let mut to = TcpStream::connect(&self.address).expect("it listens");
         let length = body.len();
-        let head = format!("{method} {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Type: application/json\r\n");
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Type: application/json\r\n"
+        );
         write!(to, "{head}Content-Length: {length}\r\n\r\n{body}").expect("it takes requests");
         let mut answer = String::new();
         to.read_to_string(&mut answer).expect("an answer");

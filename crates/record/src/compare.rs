@@ -19,8 +19,6 @@ mod slice;
 pub mod synthetic;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod tests_of_services;
 
 pub use metric::{METRICS, Metric, SERVICE_METRICS, Unit};
 pub use question::{Difference, differences, environments};

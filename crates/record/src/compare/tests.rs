@@ -1,3 +1,5 @@
+mod services;
+
 use super::synthetic::Machine;
 use super::*;
 use crate::fixture;

@@ -1,7 +1,7 @@
 //! How often a comparison of services is right, on made-up recordings; and what it says of what it cannot tell.
 
-use super::synthetic::{Build, Machine};
-use super::*;
+use super::super::synthetic::{Build, Machine};
+use super::super::*;
 use crate::recording::Ended;
 
 fn compared(a: &[Run], b: &[Run]) -> Comparison {
