@@ -30,7 +30,6 @@ pub(crate) fn slow_polls(path: &Path, count: u64, others_wait: bool) -> io::Resu
             span: None,
             ready_ns: start_ns + 1_000,
             polled_ns: start_ns + duration_ns + 1_000,
-            span: None,
         };
         let blame =
             Blame { tasks: 3, wait_ns: 2 * duration_ns, late_tasks: 1, wait_most_ns: 3 * duration_ns, lifo_tasks: 0 };
