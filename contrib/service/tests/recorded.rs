@@ -152,7 +152,7 @@ fn the_line_that_blocks_is_named_and_the_gate_fails() {
     assert!(page.contains(&line) && page.trim_end().ends_with("</html>"));
     let run = run(folder.path());
     let slow = run["slow_polls"].as_array().expect("a list");
-    assert!(!slow.is_empty() && slow.iter().all(|poll| poll["blocking_line"] == line), "{slow:?}");
+    assert!(!slow.is_empty() && slow.iter().all(|poll| poll["places"][0]["line"] == line), "{slow:?}");
     assert_eq!(run["slow_polls_total"].as_u64(), Some(slow.len() as u64), "each is listed");
 }
 
