@@ -1,4 +1,4 @@
-//! A profile in pprof's format, for `go tool pprof` and whatever else reads it: compressed [`Profile`]s, one after the other, which
+//! A profile in pprof's format, for `go tool pprof` and whatever else reads it: compressed `Profile`s, one after the other, which
 //! are one. It is that of google/pprof's `proto/profile.proto`.
 //!
 //! A sample is a place of a slow poll. Its two values are how many slow polls it stands for, 1 at the place where a slow poll was
