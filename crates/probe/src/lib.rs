@@ -14,9 +14,9 @@
 //! | `metrics` | what snapshots have, for a recorder of the facade `metrics` | metrics |
 //! | `record` | [a recording](ProbeBuilder::record) in a file that grows, for `pollscope report` and `compare`; and [on a socket](ProbeBuilder::listen), for `pollscope top` | pollscope-record, rustix and what those need |
 //! | `serde` | snapshots can be serialised, and most of what is in them read back | serde |
-//! | `span` | [`SpanLayer`]: the span of `tracing` that a slow poll was in | tracing-core, tracing-subscriber and what its registry needs |
+//! | `span` | `SpanLayer`: the span of `tracing` that a slow poll was in | tracing-core, tracing-subscriber and what its registry needs |
 //! | `task-names` | names of tasks in tokio-console; turns on Tokio's feature `tracing`, for everything linked with it | tracing |
-//! | `tower` | [`RequestLayer`]: the request that a slow poll was of, for services without spans | http, tower-layer, tower-service |
+//! | `tower` | `RequestLayer`: the request that a slow poll was of, for services without spans | http, tower-layer, tower-service |
 //! | `tracing` | slow polls as events; does not turn on Tokio's feature of that name | tracing |
 //!
 //! Without any it depends on tokio, pin-project-lite and pollscope-base alone.
@@ -53,7 +53,7 @@
 //! a `main` that returns a `Result`. [`Probe`] says what ends when. [`Probe::snapshot`] and [`Probe::intervals`] give everything as
 //! plain data, in which times are [`Duration`](std::time::Duration)s; [`Probe::serve_prometheus`] serves it to Prometheus.
 //!
-//! With [`SpanLayer`] or [`RequestLayer`] a slow poll says whose request it was.
+//! With `SpanLayer` or `RequestLayer` a slow poll says whose request it was.
 //!
 //! In your own tests, [`testing`] fails a future that holds up its loop.
 //!
