@@ -153,7 +153,9 @@ fn a_client_that_does_not_read_is_left_and_the_service_and_others_go_on() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("feed");
     let mut builder = Builder::new_current_thread();
-    let probe = Probe::builder().slow_poll_threshold(Duration::from_nanos(1)).capture(false).listen_in(&folder);
+    let probe = Probe::builder().slow_poll_threshold(Duration::from_nanos(1)).listen_in(&folder);
+    #[cfg(feature = "capture")]
+    let probe = probe.capture(false);
     let probe = probe.install(&mut builder).unwrap();
     let runtime = builder.enable_time().build().unwrap();
     let idle = begun(&folder);
