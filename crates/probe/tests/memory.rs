@@ -120,7 +120,7 @@ async fn tasks(probe: &Probe, count: u64) {
 
 /// What is published in the README of the crate, in bytes, and held here. A thread's first figure is without its sites.
 const PROBE: i64 = 314_000;
-const THREAD: i64 = 95_000;
+const THREAD: i64 = 96_000;
 /// Once for a probe, and what comes on top of it on each thread.
 const SITE: i64 = 32_100;
 const SITE_OF_THREAD: i64 = 4_700;
