@@ -109,9 +109,7 @@ pub(super) const REPORT: &str = "\
 Examples:
   pollscope report saved.json
   pollscope report saved.json --html page.html
-  pollscope report saved.json --format folded
-  pollscope report /var/lib/api/recordings --from 03:10 --to 03:15
-  pollscope report host-1.pollscope host-2.pollscope --around 03:12 --for 30s
+  pollscope report recordings --from 03:10 --to 03:15
   pollscope report saved.json --fail-on 'slow_polls == 0'";
 
 pub(super) const COMPARE: &str = "\
