@@ -79,7 +79,6 @@ fn an_option_of_another_command_names_those_that_have_it() {
             ("run --output x", 2, &["`--json FILE` writes the recording"]),
             ("compare a b -o x", 2, &["write `> FILE` behind the command"]),
             ("compare a b --json x", 2, &["`--format json`"]),
-            ("report json page", 2, &["`pollscope compare A B` compares two"]),
             ("scenarios merge", 2, &["`pollscope run SCENARIO`"]),
             ("report json --frob", 2, &["unexpected argument '--frob'"]),
         ],
