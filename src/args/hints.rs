@@ -142,9 +142,6 @@ fn no_argument(argument: &str, command: &Command, typed: &[String]) -> Option<St
         }
         ("compare", "-o" | "--output") => "a comparison goes to stdout: write `> FILE` behind the command",
         ("compare", "--json") => "`--format json` writes the comparison as JSON to stdout",
-        ("report", other) if !other.starts_with('-') => {
-            "`report` shows one recording; `pollscope compare A B` compares two"
-        }
         ("record", other) if !other.starts_with('-') => {
             "one process is recorded at a time; the program stands behind `--`: `pollscope record [OPTIONS] -- PROGRAM [ARGUMENTS]`"
         }
