@@ -98,7 +98,7 @@ fn a_process_is_introduced_and_its_unknowns_are_named() {
     for said in [
         "pollscope inventory · multi_thread, 4 workers · slow from 100 ms\n",
         "the loop was blocked: at least 3 slow polls seen, worst 503 ms",
-        "Executing <Task 7, future type inventory::orders::place::{{closure}}, in span POST /orders, worker 2> took ~0.503 seconds",
+        "Executing <Task 7, future type inventory::orders::place::{{closure}}, in span POST /orders (id 81, trace 4bf92f35), worker 2> took ~0.503 seconds",
         "63.6 % at src/stock.rs:118 in futex, called at src/orders.rs:57 (31 looks)",
         "held by task 12 on thread tokio-runtime-worker at src/stock.rs:96, in `fsync` on fd 9",
         "Executing <future> took ~0.120 seconds",
