@@ -116,13 +116,13 @@ fn span_of(run: &Run) -> Option<Span> {
 /// ```
 /// use pollscope_record::cut::{Moment, Window, cut};
 /// # use pollscope_record::recording::wire;
-/// # let json = include_bytes!("recording/wire/example.json");
-/// # let recording = wire::from_json(json).unwrap();
-/// // Of a recording whose only run began at 12:00:00 and took 3 s:
-/// let window = Window { from: Some(Moment::parse("12:00:01").unwrap()), ..Window::default() };
+/// # let json = include_bytes!("../tests/fixtures/schema-2/process.json");
+/// # let recording = wire::from_json(&json[..]).unwrap();
+/// // Of a recording whose only run began at 08:00:00 and took 30 s:
+/// let window = Window { from: Some(Moment::parse("08:00:10").unwrap()), ..Window::default() };
 /// let span = window.span(&recording).unwrap();
 /// let part = cut(recording, span).unwrap();
-/// assert!(part.runs[0].elapsed_ns <= 3_000_000_000 && part.gates.is_empty());
+/// assert!(part.runs[0].elapsed_ns <= 20_000_000_000 && part.gates.is_empty());
 /// ```
 pub fn cut(recording: Recording, asked: Span) -> Result<Recording, CutError> {
     let has: Vec<Span> = recording.runs.iter().filter_map(span_of).collect();

@@ -19,8 +19,8 @@ use crate::units::plural;
 /// ```
 /// use pollscope_record::together::together;
 /// # use pollscope_record::recording::wire;
-/// # let json = include_bytes!("recording/wire/example.json");
-/// # let recording = || wire::from_json(json).unwrap();
+/// # let json = include_bytes!("../tests/fixtures/schema-2/process.json");
+/// # let recording = || wire::from_json(&json[..]).unwrap();
 /// let both = together(vec![recording(), recording()]).unwrap();
 /// assert_eq!(both.runs.len(), 1, "it is the same run");
 /// assert!(together(Vec::new()).is_err());
