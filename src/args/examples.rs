@@ -115,7 +115,7 @@ Examples:
 pub(super) const COMPARE: &str = "\
 Examples:
   pollscope compare before.json after.json
-  pollscope compare v1.pollscope v2.pollscope       two builds of a service
+  pollscope compare v1.pollscope v2.pollscope    two builds
   pollscope compare a.json b.json --mode naive,offloaded
   pollscope compare saved.json       its modes";
 
