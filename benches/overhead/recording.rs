@@ -55,7 +55,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 /// How late ticks are, by what becomes of the recording: within each round, one after the other.
 pub(crate) fn print_lateness() {
-    let (rounds, ticks) = if is_measuring() { (20, 2_000) } else { (1, 20) };
+    let (rounds, ticks) = if is_measuring() { (10, 2_000) } else { (1, 20) };
     let folder = tempfile::tempdir().expect("a folder");
     let at = folder.path().join("disk");
     fs::create_dir(&at).expect("a folder");
