@@ -124,8 +124,7 @@ impl Gathering {
             }
             Line::Kind(kind) => self.kinds.define(*kind)?,
             Line::Poll(poll, goes_on) => {
-                let poll = Box::new(self.kinds.poll(*poll, goes_on)?);
-                let update = if goes_on { Update::Stall(poll) } else { Update::SlowPoll(poll) };
+                let update = self.kinds.update(*poll, goes_on)?;
                 let open = self.open.as_mut().ok_or("it does not begin with a `recording`")?;
                 open.add(update, None, took)?;
             }

@@ -88,12 +88,10 @@ fn run(mut run: Run) -> Run {
     run
 }
 
-/// What slow polls have in common, by where it was held before.
-type Kinds = HashMap<usize, Shared<Kind>>;
+/// What slow polls have in common, as it was and without paths, by where it was held: there it stays as long as that counts.
+type Kinds = HashMap<usize, (Shared<Kind>, Shared<Kind>)>;
 
 fn slow_polls(polls: &mut [SlowPoll]) {
-    // The old ones stay as long as their addresses count.
-    let _before: Vec<Shared<Kind>> = polls.iter().map(|poll| poll.kind.clone()).collect();
     let mut kinds = Kinds::new();
     polls.iter_mut().for_each(|poll| slow_poll(poll, &mut kinds));
 }
@@ -110,7 +108,10 @@ fn kind(of: &Kind) -> Kind {
 }
 
 fn slow_poll(poll: &mut SlowPoll, kinds: &mut Kinds) {
-    poll.kind = kinds.entry(poll.kind.address()).or_insert_with(|| kind(&poll.kind).into()).clone();
+    poll.kind = {
+        let hidden = || (poll.kind.clone(), kind(&poll.kind).into());
+        kinds.entry(poll.kind.address()).or_insert_with(hidden).1.clone()
+    };
     if let Some(detail) = &mut poll.detail {
         if let Some(waiter) = &mut detail.worst_waiter {
             waiter.span.iter_mut().for_each(|span| redact_span(span));

@@ -66,10 +66,7 @@ pub fn follow<R: BufRead>(mut feed: R, mut each: impl FnMut(Fed) -> ControlFlow<
                     Fed::Head(head)
                 }
                 Line::Update(update, end_ns) => Fed::Update(update, end_ns),
-                Line::Poll(poll, goes_on) => {
-                    let poll = Box::new(kinds.poll(*poll, goes_on).map_err(wrong)?);
-                    Fed::Update(if goes_on { Update::Stall(poll) } else { Update::SlowPoll(poll) }, None)
-                }
+                Line::Poll(poll, goes_on) => Fed::Update(kinds.update(*poll, goes_on).map_err(wrong)?, None),
                 Line::Live(live, stalls) => {
                     let stalls = stalls.into_iter().map(|stall| kinds.poll(stall, true)).collect::<Result<_, _>>();
                     Fed::Live(Box::new(Live { stalls: stalls.map_err(wrong)?, ..*live }))

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::lines::KindId;
+use crate::feed::Update;
 use crate::recording::wire::stacks::{self, StackId};
 use crate::recording::wire::{WrittenBlame, WrittenPlace, bounded};
 use crate::recording::{
@@ -173,6 +174,12 @@ impl Kinds {
         bounded::take::<serde_json::Error>(room).map_err(|_| "it takes far more memory than its text")?;
         self.by_id.insert(read.id, kind.into());
         Ok(())
+    }
+
+    /// What became known by a line: a slow poll that ended, or goes on.
+    pub(super) fn update(&mut self, read: ReadPoll, goes_on: bool) -> Result<Update, &'static str> {
+        let poll = Box::new(self.poll(read, goes_on)?);
+        Ok(if goes_on { Update::Stall(poll) } else { Update::SlowPoll(poll) })
     }
 
     /// The slow poll of a line; one that goes on does not count.
