@@ -1,8 +1,8 @@
-use std::io::BufReader;
+use std::io::{self, BufReader};
 
 use pollscope_record::growing;
 use pollscope_record::recording::Fine;
-use pollscope_record::recording::read::{ReadError, Saved};
+use pollscope_record::recording::read::Saved;
 use tokio::runtime::Builder;
 
 use super::*;
@@ -12,15 +12,23 @@ const MS: Duration = Duration::from_millis(1);
 
 /// What is in the files of a folder, together, in the order of their names.
 fn read(folder: &Path) -> Saved {
-    try_read(folder).unwrap()
+    let (files, length) = open(folder).unwrap();
+    growing::read(files.into_iter(), length).unwrap()
 }
 
-/// An error while nothing is in them yet.
-fn try_read(folder: &Path) -> Result<Saved, ReadError> {
-    let mut names: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+/// What [`read`] gives of a recording that is still written: none before there is a folder with something in it.
+fn read_so_far(folder: &Path) -> Option<Saved> {
+    let (files, length) = open(folder).ok()?;
+    growing::read(files.into_iter(), length).ok()
+}
+
+/// The files of a folder, in the order of their names, and the length of all.
+fn open(folder: &Path) -> io::Result<(Vec<BufReader<fs::File>>, u64)> {
+    let mut names = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
     names.sort();
-    let length = names.iter().map(|name| fs::metadata(name).unwrap().len()).sum();
-    growing::read(names.iter().map(|name| BufReader::new(fs::File::open(name).unwrap())), length)
+    let files = names.iter().map(fs::File::open).collect::<io::Result<Vec<fs::File>>>()?;
+    let length = files.iter().map(|file| Ok(file.metadata()?.len())).sum::<io::Result<u64>>()?;
+    Ok((files.into_iter().map(BufReader::new).collect(), length))
 }
 
 /// A folder that is not there yet, in one that goes.
@@ -76,7 +84,7 @@ fn a_stall_is_there_while_it_goes_on_and_ends_as_one_slow_poll() {
         let start = Instant::now();
         loop {
             thread::sleep(5 * MS);
-            let saved = folder.is_dir().then(|| try_read(&folder).ok()).flatten();
+            let saved = read_so_far(&folder);
             if let Some(run) = saved.and_then(|saved| saved.recording.runs.into_iter().next())
                 && !run.stalls_open.is_empty()
             {
@@ -176,7 +184,7 @@ fn the_time_around_a_very_long_poll_is_kept_and_adds_to_nothing() {
     runtime.block_on(probe.watch(async {
         let start = Instant::now();
         let is_late = |run: &Run| run.fine.iter().any(|fine| fine.late == 1);
-        while !try_read(&folder).is_ok_and(|saved| saved.recording.runs.iter().any(is_late)) {
+        while !read_so_far(&folder).is_some_and(|saved| saved.recording.runs.iter().any(is_late)) {
             thread::sleep(5 * MS);
             assert!(start.elapsed() < Duration::from_secs(60), "it is not told");
         }
