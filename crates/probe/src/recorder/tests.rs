@@ -1,4 +1,4 @@
-use std::io::{self, BufReader};
+use std::io::BufReader;
 
 use pollscope_record::growing;
 use pollscope_record::recording::Fine;
@@ -13,13 +13,13 @@ const MS: Duration = Duration::from_millis(1);
 /// What is in the files of a folder, together, in the order of their names.
 fn read(folder: &Path) -> Saved {
     let (files, length) = open(folder).unwrap();
-    growing::read(files.into_iter(), length).unwrap()
+    growing::read(files, length).unwrap()
 }
 
 /// What [`read`] gives of a recording that is still written: none before there is a folder with something in it.
 fn read_so_far(folder: &Path) -> Option<Saved> {
     let (files, length) = open(folder).ok()?;
-    growing::read(files.into_iter(), length).ok()
+    growing::read(files, length).ok()
 }
 
 /// The files of a folder, in the order of their names, and the length of all.
