@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, ValueHint};
+use pollscope_attach::Hz;
 
 use super::Refusal;
 use super::outputs::{BaselineNames, CliBaseline, CliOutputs, Outputs};
-use super::values::{duration, grace, lasting, pid};
+use super::values::{duration, grace, hz, lasting, pid};
 use crate::config::label;
 
 #[derive(Debug)]
@@ -24,10 +25,20 @@ pub(crate) struct RecordRequest {
     pub(crate) grace: Duration,
     /// The shortest slow poll.
     pub(crate) slow: Option<Duration>,
+    /// How a process is looked at that tells nothing itself.
+    pub(crate) outside: Outside,
     /// What the recording is called in gates and reports.
     pub(crate) label: Option<String>,
     pub(crate) baseline: BaselineNames,
     pub(crate) outputs: Outputs,
+}
+
+/// How a process is looked at from outside.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outside {
+    /// Also one that would tell by itself.
+    pub(crate) always: bool,
+    pub(crate) hz: Hz,
 }
 
 /// What is recorded.
@@ -41,7 +52,7 @@ pub(crate) enum Recorded {
 
 #[derive(Debug, Args)]
 pub(super) struct CliRecord {
-    /// A process that runs and listens: it was started with POLLSCOPE=1 POLLSCOPE_LISTEN=1
+    /// A process that runs: it is asked if it listens (POLLSCOPE=1 POLLSCOPE_LISTEN=1), else looked at from outside
     #[arg(value_name = "PID", value_parser = pid, value_hint = ValueHint::Other, conflicts_with = "command")]
     pid: Option<u32>,
     /// The program and its arguments, behind `--`; it needs the probe with its feature `record`
@@ -56,6 +67,12 @@ pub(super) struct CliRecord {
     /// The shortest slow poll, such as 50ms [default: what POLLSCOPE_SLOW_POLL says, or the project, or 100ms]
     #[arg(long, value_name = "DURATION", value_parser = duration, value_hint = ValueHint::Other)]
     slow: Option<Duration>,
+    /// Look at the process from outside, even if its probe would tell: nothing is written to it, and it is not stopped
+    #[arg(long, conflicts_with = "command")]
+    outside: bool,
+    /// How often a second a process is looked at from outside, 1 to 1000
+    #[arg(long, value_name = "N", default_value = "100", value_parser = hz, value_hint = ValueHint::Other, conflicts_with = "command", hide_short_help = true)]
+    hz: Hz,
     /// What reports, gates and comparisons call the recording, such as v1.2 [default: what the project says, or the program's name]
     #[arg(long, value_name = "TEXT", value_parser = label, value_hint = ValueHint::Other)]
     label: Option<String>,
@@ -71,10 +88,6 @@ pub(super) struct CliRecord {
 impl CliRecord {
     /// Checks what clap cannot.
     pub(super) fn check(&self) -> Result<(), Refusal> {
-        if self.pid.is_some() && self.slow.is_some() {
-            let why = "`--slow` is for a program that is started: a process that runs has its threshold already; leave it out";
-            return Err((ErrorKind::ArgumentConflict, why.to_owned()));
-        }
         let Some(path) = &self.output else { return Ok(()) };
         let is = |extension: &str| path.extension().is_some_and(|of| of == extension);
         let refused = |why: String| Err((ErrorKind::ValueValidation, why));
@@ -103,9 +116,10 @@ impl CliRecord {
 
 impl From<CliRecord> for RecordRequest {
     fn from(of: CliRecord) -> RecordRequest {
-        let CliRecord { pid, command, lasts, grace, slow, label, output, baseline, outputs } = of;
+        let CliRecord { pid, command, lasts, grace, slow, outside, hz, label, output, baseline, outputs } = of;
         let outputs = outputs.outputs();
         let of = pid.map_or(Recorded::Program(command), Recorded::Process);
-        RecordRequest { of, output, lasts, grace, slow, label, baseline: baseline.into(), outputs }
+        let outside = Outside { always: outside, hz };
+        RecordRequest { of, output, lasts, grace, slow, outside, label, baseline: baseline.into(), outputs }
     }
 }

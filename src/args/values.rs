@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use pollscope_attach::Hz;
+
 use crate::cut::Moment;
 use crate::gate::Gate;
 use crate::pipeline::input::{LARGEST_MAX_LINE, SMALLEST_MAX_LINE, Watch};
@@ -155,6 +157,12 @@ pub(super) fn pid(text: &str) -> Result<u32, String> {
          [ARGUMENTS]`"
             .to_owned()
     })
+}
+
+/// How often a second.
+pub(super) fn hz(text: &str) -> Result<Hz, String> {
+    let hz = text.parse().ok().and_then(Hz::new);
+    hz.ok_or_else(|| "write how often a second, from 1 to 1000".to_owned())
 }
 
 /// How long something goes on.

@@ -28,12 +28,20 @@ const LAST_LINES: Duration = Duration::from_secs(5);
 /// No line of a feed is longer, in bytes.
 const LONGEST_LINE: u64 = 16 << 20;
 
-/// Records a process until it is over.
-pub(super) fn record(pid: u32, lasts: Option<Duration>, to: &Path, terminal: &Terminal) -> Result<Over, CmdError> {
-    let service = Service::find(pid).map_err(CmdError::NoFeed)?;
+/// Records a process that tells of itself, until it is over; `None` if it does not.
+pub(super) fn record(
+    service: &Service,
+    lasts: Option<Duration>,
+    to: &Path,
+    terminal: &Terminal,
+) -> Result<Option<Over>, CmdError> {
+    let pid = service.pid();
+    if service.sockets().map_err(CmdError::NoFeed)?.is_empty() {
+        return Ok(None);
+    }
     // From now on a signal ends the recording, and what was recorded is reported.
     let coming = passed::listen().map_err(CmdError::Signals)?;
-    let mut copies = Copies::new(&service, to);
+    let mut copies = Copies::new(service, to);
     if copies.begin()? == 0 {
         return Err(CmdError::NoFeed(service.silent()));
     }
@@ -44,7 +52,7 @@ pub(super) fn record(pid: u32, lasts: Option<Duration>, to: &Path, terminal: &Te
     let why = copies.until_over(&coming, lasts.map(|lasts| Instant::now() + lasts))?;
     copies.finish(&coming, why);
     coming.program_is_gone();
-    copies.over(why)
+    copies.over(why).map(Some)
 }
 
 /// Why a recording is over.

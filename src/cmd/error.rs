@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
+use pollscope_attach::Obstacle;
 use pollscope_base::reason;
 use rustix::io::Errno;
 
@@ -82,6 +83,12 @@ pub enum CmdError {
     NothingRecorded { program: String, how: String },
     #[error("{0}")]
     NoFeed(#[source] NoFeed),
+    #[error("{0}")]
+    Obstacle(#[source] Obstacle),
+    #[error(
+        "cannot say `--slow` of process `{pid}`: its probe has a threshold already; leave it out, or look at it with `--outside`"
+    )]
+    SlowOfItsOwn { pid: u32 },
     #[error(
         "cannot report on process `{pid}`: it told nothing before it ended; start it again with `pollscope record -- COMMAND`"
     )]
@@ -214,6 +221,8 @@ impl CmdError {
             | CmdError::NothingRecorded { .. }
             | CmdError::NothingTold { .. }
             | CmdError::NoFeed(_)
+            | CmdError::Obstacle(_)
+            | CmdError::SlowOfItsOwn { .. }
             | CmdError::Screen(_)
             | CmdError::Folder(_)
             | CmdError::Read { .. }

@@ -5,6 +5,7 @@
 //! `signals` and `progress`, whose `pace` says how long it still takes; a `program` is started, gets the signals that are `passed` on, and
 //! records to a `place`; the feed of a service that runs is `copied` there.
 
+mod attached;
 mod baseline;
 mod compare;
 mod confirm;

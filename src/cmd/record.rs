@@ -1,5 +1,5 @@
-//! `pollscope record`: a program with the probe, from its start to its end, and what it recorded of itself; or a service that runs, for a
-//! while.
+//! `pollscope record`: a program with the probe, from its start to its end, and what it recorded of itself; or a process that runs, for a
+//! while, by what it tells or by what is seen of it.
 
 use std::path::Path;
 
@@ -9,13 +9,14 @@ use super::over::Over;
 use super::place::Place;
 use super::program::Program;
 use super::targets::check_reports;
-use super::{CmdError, copied, outcome};
+use super::{CmdError, attached, copied, outcome};
 use crate::args::{RecordRequest, Recorded};
 use crate::exit::Exit;
 use crate::findings::findings;
 use crate::gate::GateError;
-use crate::recording::{Ended as RunEnded, Recording, Run, Subject};
+use crate::recording::{Ended as RunEnded, Recording, Run};
 use crate::redact::redact;
+use crate::service::Service;
 use crate::stderr::say;
 
 pub(super) fn execute(request: &RecordRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
@@ -59,11 +60,25 @@ fn recorded(request: &RecordRequest, place: &Place, terminal: &Terminal) -> Resu
             Ok((recording, Over { pid: Some(ended.pid()), told: ended.told(), note, exit: ended.exit() }))
         }
         Recorded::Process(pid) => {
-            let over = copied::record(*pid, request.lasts, place.path(), terminal)?;
+            let over = process(*pid, request, place, terminal)?;
             let recording = place.recording(terminal)?.ok_or(CmdError::NothingTold { pid: *pid })?;
             Ok((recording, over))
         }
     }
+}
+
+/// What a process tells of itself, or what is seen of it.
+fn process(pid: u32, request: &RecordRequest, place: &Place, terminal: &Terminal) -> Result<Over, CmdError> {
+    let service = Service::find(pid).map_err(CmdError::NoFeed)?;
+    if !request.outside.always {
+        if request.slow.is_some() && !service.sockets().map_err(CmdError::NoFeed)?.is_empty() {
+            return Err(CmdError::SlowOfItsOwn { pid });
+        }
+        if let Some(over) = copied::record(&service, request.lasts, place.path(), terminal)? {
+            return Ok(over);
+        }
+    }
+    attached::record(pid, request, place.path(), terminal)
 }
 
 /// What no recording of a service has, and what it is called if that was said, shows beforehand. A project's gates are for its other
@@ -104,7 +119,7 @@ fn settled(mut recording: Recording, request: &RecordRequest, over: &Over, termi
 
 /// Whether a run is of the process that ended so; one without a number hides it.
 fn is_of(run: &Run, over: &Over) -> bool {
-    let Subject::Service(target) = &run.subject else { return false };
+    let Some(target) = run.subject.target() else { return false };
     target.pid.is_none_or(|pid| over.pid.is_none_or(|over| over == pid))
 }
 

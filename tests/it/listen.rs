@@ -13,7 +13,7 @@ use crate::recorded::{AS_SERVICE, BLOCKS};
 use crate::support::{Folder, Running, assert_ends, finish, run, send, stderr, stdout, wait_until};
 
 /// More blocks than there is time for.
-const ENDLESS: u64 = 1_000_000;
+pub(crate) const ENDLESS: u64 = 1_000_000;
 /// Whether lines and calls are seen.
 const SEES: bool = pollscope_probe::TOKIO_UNSTABLE && cfg!(all(target_os = "linux", target_arch = "x86_64"));
 
@@ -63,7 +63,7 @@ impl Service {
         self.child.wait().expect("it ends");
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.folder.read("json")).expect("JSON")
     }
 }
@@ -173,15 +173,14 @@ fn what_cannot_be_recorded_is_said() {
         drop(UnixListener::bind(folder.path(format!("run/pollscope-{pid}-1.sock"))).expect("a socket"));
     }
     let cases = [
-        (format!("record {this}"), 1, "it does not listen, but one of that number was killed and left its socket `"),
+        (format!("top {this}"), 1, "it does not listen, but one of that number was killed and left its socket `"),
         ("record 2000000000".to_owned(), 1, "there is none, but one of that number was killed and left its socket `"),
         ("record 1999999999".to_owned(), 1, "cannot read from process `1999999999`: there is none; `pgrep"),
-        (format!("record {this} --slow 10ms"), 2, "a process that runs has its threshold already"),
         (format!("record {this} 12"), 2, "one process is recorded at a time"),
         ("record ./service".to_owned(), 2, "the program stands behind `--`"),
         ("record 0".to_owned(), 2, "write the number of a process"),
         (format!("record {this} -- true"), 2, "cannot be used with"),
-        ("record".to_owned(), 2, "or the number of a process that listens"),
+        ("record".to_owned(), 2, "or the number of a process that"),
     ];
     for (line, code, says) in cases {
         let mut command = folder.command(line.split(' '));

@@ -19,6 +19,8 @@ mod kills;
 mod listen;
 mod merge;
 mod obstructed;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod outside;
 mod page;
 mod peak;
 mod prometheus;

@@ -96,6 +96,7 @@ fn begun(target: &Target, settings: &Settings) -> Run {
     let subject = Subject::Process(Recorded {
         name: target.name().to_owned(),
         pid: Some(target.process().pid().into()),
+        tokio: target.tokio().map(str::to_owned),
         exe: target.exe().map(|exe| exe.to_string_lossy().into_owned()),
         ..Recorded::default()
     });

@@ -27,6 +27,7 @@ mod block;
 mod naming;
 mod sampler;
 mod target;
+mod tokio;
 
 pub use attached::{Attached, Stop};
 pub use sampler::{Hz, Settings};

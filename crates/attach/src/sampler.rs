@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
 use std::thread;
@@ -13,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use pollscope_base::duration::to_ns;
 use pollscope_record::recording::Ended;
-use pollscope_stacks::look::{ClockReading, Glance, Looker};
+use pollscope_stacks::look::{ClockReading, Glance, Looker, SharedLook};
 use pollscope_stacks::process::Process;
-use pollscope_stacks::thread::{State, ThreadRef, read_state, read_status};
+use pollscope_stacks::thread::{ThreadRef, read_state, read_status};
 
 use crate::block::{Block, is_blocked};
 use crate::naming::Job;
@@ -115,7 +116,6 @@ impl<'s> Sampler<'s> {
 
     /// Looks until the process ends, or it is told to stop: which of both.
     pub(crate) fn run(&mut self, stop: &AtomicBool) -> Ended {
-        self.looker.prepare();
         let mut listed: Option<Instant> = None;
         let mut next = Instant::now();
         while !stop.load(Relaxed) {
@@ -124,7 +124,9 @@ impl<'s> Sampler<'s> {
                     self.end_all();
                     return Ended::Gone;
                 }
-                listed = Some(Instant::now());
+                if listed.replace(Instant::now()).is_none() {
+                    self.prepare();
+                }
             }
             self.look();
             next += self.settings.hz.period();
@@ -133,7 +135,7 @@ impl<'s> Sampler<'s> {
             thread::sleep(next.saturating_duration_since(Instant::now()));
         }
         self.end_all();
-        Ended::Interrupted
+        Ended::Done
     }
 
     fn now_ns(&self) -> u64 {
@@ -148,6 +150,12 @@ impl<'s> Sampler<'s> {
             self.hand_over(Job::Note(format!("of its {} threads the first {MOST_THREADS} are looked at", tids.len())));
         }
         let now_ns = self.now_ns();
+        // Its number stays until its parent takes notice.
+        if tids == [self.process.pid()]
+            && letter(&self.process.thread(tids[0])).is_none_or(|letter| "ZX".contains(letter))
+        {
+            return false;
+        }
         let gone: Vec<u32> = self.threads.keys().copied().filter(|tid| !tids.contains(tid)).collect();
         for tid in gone {
             if let Some(mut watched) = self.threads.remove(&tid) {
@@ -161,14 +169,21 @@ impl<'s> Sampler<'s> {
         !self.threads.is_empty()
     }
 
+    /// Reads what stacks are followed by, and has read what they are named by, before it is needed: both take longer than a look.
+    fn prepare(&mut self) {
+        self.looker.prepare();
+        let threads: Vec<ThreadRef> = self.threads.values().map(|watched| watched.thread).collect();
+        for thread in threads {
+            let look = self.looker.look(&thread, self.now_ns()).filter(|look| look.stack.is_some());
+            look.into_iter().for_each(|look| self.hand_over(Job::Name(Arc::new(SharedLook::new(look)))));
+        }
+    }
+
     fn look(&mut self) {
         self.looks += 1;
-        let tids: Vec<u32> = self.threads.keys().copied().collect();
-        for tid in tids {
-            let Some(mut watched) = self.threads.remove(&tid) else { continue };
-            self.look_at(&mut watched);
-            self.threads.insert(tid, watched);
-        }
+        let mut threads = std::mem::take(&mut self.threads);
+        threads.values_mut().for_each(|watched| self.look_at(watched));
+        self.threads = threads;
     }
 
     fn look_at(&mut self, watched: &mut Watched) {
@@ -191,8 +206,8 @@ impl<'s> Sampler<'s> {
         let Some(block) = &mut watched.block else { return };
         block.stay(glance);
         if block.look().is_none() && block.seen_ns() >= to_ns(self.settings.slow) / 2 {
-            if is_suspended(&watched.thread, &glance) {
-                // Nobody's code does that.
+            // Stopped by a signal or a debugger, it looks as if it waited. Nobody's code does that.
+            if letter(&watched.thread).is_none_or(|letter| "Tt".contains(letter)) {
                 watched.block = None;
                 return;
             }
@@ -258,8 +273,7 @@ fn is_on_loop(block: &Block) -> Option<bool> {
     block.look()?.named_by_now().map(|named| named.is_on_loop)
 }
 
-/// Whether somebody stopped the thread, by a signal or a debugger: it looks as if it waited for a page.
-fn is_suspended(thread: &ThreadRef, glance: &Glance) -> bool {
-    matches!(glance.state, Some(State::Stopped { .. }))
-        && read_status(thread).is_ok_and(|status| matches!(status.letter, 'T' | 't'))
+/// What the scheduler says of it; `None` where that cannot be read.
+fn letter(thread: &ThreadRef) -> Option<char> {
+    read_status(thread).ok().map(|status| status.letter)
 }

@@ -11,6 +11,8 @@ use pollscope_stacks::maps::Maps;
 use pollscope_stacks::process::Process;
 use pollscope_stacks::thread::{ReadError, StateError, read_state};
 
+use crate::tokio::{self, Tokio};
+
 /// A process that may be looked at.
 ///
 /// ```
@@ -22,6 +24,7 @@ pub struct Target {
     process: Process,
     name: String,
     exe: Option<PathBuf>,
+    tokio: Option<String>,
 }
 
 /// Why a process cannot be looked at.
@@ -63,6 +66,20 @@ pub enum Obstacle {
     Foreignly {
         /// The number that was asked for.
         pid: u32,
+    },
+    /// Nothing in its program names Tokio.
+    NoTokio {
+        /// The number that was asked for.
+        pid: u32,
+        /// The program.
+        name: String,
+    },
+    /// Tokio is in it, but the names of functions are not, by which a poll is known on a stack.
+    NoNames {
+        /// The number that was asked for.
+        pid: u32,
+        /// The program.
+        name: String,
     },
     /// Another reason.
     Unreadable {
@@ -108,6 +125,18 @@ impl fmt::Display for Obstacle {
                 "cannot look at process `{pid}`: its program is not for x86-64, and other stacks are not read; give it \
                  pollscope-probe"
             ),
+            Obstacle::NoTokio { pid, name } => write!(
+                f,
+                "cannot look at process `{pid}`: there is no Tokio in `{}`: none of its functions and messages names it; look at \
+                 the process that has the runtime",
+                Escaped(name)
+            ),
+            Obstacle::NoNames { pid, name } => write!(
+                f,
+                "cannot look at process `{pid}`: the names of functions were stripped from `{}`, and polls are known by them; start \
+                 a build that keeps them (`strip = \"none\"` or `\"debuginfo\"` in its profile)",
+                Escaped(name)
+            ),
             Obstacle::Unreadable { pid, why } => {
                 write!(f, "cannot look at process `{pid}`: {}; look whether `/proc` is mounted", Escaped(why))
             }
@@ -145,7 +174,11 @@ impl Target {
         let name = file.or_else(|| comm(pid)).unwrap_or_else(|| format!("process {pid}"));
         // One that was replaced by a newer build runs on, under the name that it had.
         let name = name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned();
-        Ok(Target { process, name, exe })
+        match tokio::of(&process) {
+            None => Err(Obstacle::NoTokio { pid, name }),
+            Some(Tokio { has_names: false, .. }) => Err(Obstacle::NoNames { pid, name }),
+            Some(Tokio { version, .. }) => Ok(Target { process, name, exe, tokio: version }),
+        }
     }
 
     /// Which process.
@@ -156,6 +189,11 @@ impl Target {
     /// The name of its program's file.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The version of Tokio that its messages name; `None` where none does.
+    pub fn tokio(&self) -> Option<&str> {
+        self.tokio.as_deref()
     }
 
     /// Its program's file, as the kernel names it; `None` where that is hidden.
@@ -232,6 +270,8 @@ mod tests {
             Obstacle::Kernel { pid: 7 },
             Obstacle::Foreign { pid: 7 },
             Obstacle::Foreignly { pid: 7 },
+            Obstacle::NoTokio { pid: 7, name: "sleep".to_owned() },
+            Obstacle::NoNames { pid: 7, name: "shop".to_owned() },
             Obstacle::Unreadable { pid: 7, why: "no room".to_owned() },
         ] {
             let said = obstacle.to_string();
@@ -240,29 +280,25 @@ mod tests {
     }
 
     #[test]
-    fn one_that_may_be_looked_at_has_a_name_and_one_that_ended_is_told() {
+    fn one_without_tokio_is_told_by_its_name_and_one_that_ended_as_that() {
         if !pollscope_stacks::SUPPORTED {
             return;
         }
         let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().expect("`sleep` runs");
         // Until it is `sleep` it is a copy of this process.
-        let target = loop {
+        let no_tokio = loop {
             match Target::open(child.id()) {
-                Ok(target) if target.name() == "sleep" || target.name() == "coreutils" => break target,
-                Ok(_) => std::thread::yield_now(),
-                Err(error) => panic!("{error}"),
+                Err(Obstacle::NoTokio { name, .. }) => break name,
+                Err(error @ (Obstacle::Ended { .. } | Obstacle::NoProcess { .. })) => panic!("{error}"),
+                _ => std::thread::yield_now(),
             }
         };
-        assert!(target.exe().is_some() && target.process().pid() == child.id());
+        assert!(["sleep", "coreutils"].contains(&no_tokio.as_str()), "{no_tokio}");
         child.kill().expect("it ran");
         // It is a zombie until it is waited for.
-        let gone = loop {
-            match Target::open(child.id()) {
-                Ok(_) => std::thread::yield_now(),
-                Err(error) => break error,
-            }
-        };
-        assert!(matches!(gone, Obstacle::Ended { .. } | Obstacle::NoProcess { .. }), "{gone}");
+        while !matches!(Target::open(child.id()), Err(Obstacle::Ended { .. } | Obstacle::NoProcess { .. })) {
+            std::thread::yield_now();
+        }
         child.wait().expect("it ran");
         assert!(matches!(Target::open(child.id()), Err(Obstacle::NoProcess { .. })));
     }

@@ -317,7 +317,7 @@ fn head(shared: &Shared, now: &Snapshot, from: Duration) -> Head {
         environment: environment(now),
         group: shared.label.clone().unwrap_or_else(|| name.into_owned()),
         subject: Subject::Service(target),
-        started_at: written(SystemTime::now().checked_sub(now.at.saturating_sub(from))),
+        started_at: Run::written(since_1970(SystemTime::now().checked_sub(now.at.saturating_sub(from)))),
         coverage: Coverage::from(now),
         slow_poll_threshold_ns: duration::to_ns(now.slow_poll_threshold),
         slow_polls_are: Completeness::All,
@@ -341,11 +341,8 @@ fn environment(snapshot: &Snapshot) -> Environment {
     }
 }
 
-/// A time as recordings have it, `2026-11-30T01:52:35.123Z`; one that no calendar of these has is 1970.
-fn written(time: Option<SystemTime>) -> String {
-    const LAST: Duration = Duration::from_secs(253_402_300_799);
-    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).filter(|since| *since < LAST);
-    humantime::format_rfc3339_millis(UNIX_EPOCH + since.unwrap_or_default()).to_string()
+fn since_1970(time: Option<SystemTime>) -> Option<Duration> {
+    time?.duration_since(UNIX_EPOCH).ok()
 }
 
 /// A program's name as part of a file's.

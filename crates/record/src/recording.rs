@@ -259,6 +259,20 @@ impl Run {
         }
     }
 
+    /// A time, since 1970, as [`started_at`](Run::started_at) has it; one that is not known, or that no calendar of these has, is 1970.
+    ///
+    /// ```
+    /// use pollscope_record::recording::Run;
+    /// use std::time::Duration;
+    /// assert_eq!(Run::written(Some(Duration::from_millis(1_764_467_555_123))), "2025-11-30T01:52:35.123Z");
+    /// assert_eq!(Run::written(Some(Duration::MAX)), "1970-01-01T00:00:00.000Z");
+    /// ```
+    pub fn written(since_1970: Option<Duration>) -> String {
+        const LAST: Duration = Duration::from_secs(253_402_300_799);
+        let since = since_1970.filter(|since| *since < LAST).unwrap_or_default();
+        humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
+    }
+
     /// When it began, from 1970 on, UTC; `None` where that is not told as it should be, or was before.
     pub fn started(&self) -> Option<Duration> {
         humantime::parse_rfc3339_weak(&self.started_at).ok()?.duration_since(UNIX_EPOCH).ok()

@@ -61,7 +61,7 @@ fn a_task_that_sleeps_on_a_worker_is_found_and_idle_workers_are_not() {
     let service = Service::start("sleeps multi");
     let run = seen_of(&service, |seen| slow_polls(seen) >= 3);
     check(&run, "nap", "sleeper");
-    assert_eq!((run.ended, run.slow_polls_are), (Ended::Interrupted, Completeness::AtLeast));
+    assert_eq!((run.ended, run.slow_polls_are), (Ended::Done, Completeness::AtLeast));
     assert_eq!(run.slow_polls_total, run.slow_polls.len() as u64);
     let ids: Vec<u64> = run.slow_polls.iter().map(|poll| poll.id).collect();
     assert!(ids.windows(2).all(|two| two[0] != two[1]) && run.coverage.looks_per_s.is_some_and(|looks| looks > 1.0));
@@ -90,7 +90,7 @@ fn what_sleeps_on_the_blocking_pool_or_waits_for_events_holds_up_nothing() {
     let seen: Vec<Update> = attached.collect();
     waiting.join().expect("it only sleeps");
     assert!(!stalls(&seen), "{seen:#?}");
-    assert!(matches!(seen.last(), Some(Update::End(Ended::Interrupted, None))));
+    assert!(matches!(seen.last(), Some(Update::End(Ended::Done, None))));
 }
 
 #[test]
@@ -113,6 +113,34 @@ fn what_goes_on_is_told_before_it_ends_and_the_process_end_is_an_end() {
     let [stall] = &all[..] else { panic!("one: {all:#?}") };
     assert_eq!(stall.blocking_line.as_deref().map(at), Some(service::line_of("hangs here")));
     assert_eq!(stall.id, 1);
+}
+
+#[test]
+fn one_that_nobody_waits_for_has_ended_all_the_same() {
+    let mut service = Service::start("hangs multi");
+    let attached = Attached::to(Target::open(service.pid()).expect("it may be looked at"), settings());
+    let mut attached = attached.expect("threads can be started");
+    // A zombie: it keeps its number.
+    service.kill_unnoticed();
+    let last = attached.by_ref().last();
+    assert!(matches!(last, Some(Update::End(Ended::Gone, None))), "{last:?}");
+}
+
+#[test]
+fn one_that_is_stopped_waits_for_nothing() {
+    let service = Service::start("pool multi");
+    service.send(libc::SIGSTOP);
+    let attached = Attached::to(Target::open(service.pid()).expect("it may be looked at"), settings());
+    let attached = attached.expect("threads can be started");
+    let stop = attached.stop();
+    let waiting = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(1));
+        stop.stop();
+    });
+    let seen: Vec<Update> = attached.collect();
+    service.send(libc::SIGCONT);
+    waiting.join().expect("it only sleeps");
+    assert!(!seen.iter().any(|update| matches!(update, Update::SlowPoll(_) | Update::Stall(_))), "{seen:#?}");
 }
 
 #[test]

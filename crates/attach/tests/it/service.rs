@@ -39,8 +39,17 @@ impl Service {
     }
 
     pub(crate) fn kill(&mut self) {
-        self.child.kill().expect("it runs");
+        self.kill_unnoticed();
         self.child.wait().expect("it ran");
+    }
+
+    pub(crate) fn kill_unnoticed(&mut self) {
+        self.child.kill().expect("it runs");
+    }
+
+    pub(crate) fn send(&self, signal: i32) {
+        // SAFETY: it is a child that was not waited for: the number is its own.
+        assert_eq!(unsafe { libc::kill(self.pid().cast_signed(), signal) }, 0);
     }
 
     /// Ends it; what it said last.

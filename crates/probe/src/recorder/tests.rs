@@ -168,10 +168,10 @@ fn with_hidden_paths_there_are_none() {
 #[test]
 fn every_time_can_be_written() {
     let at = |seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-    assert_eq!(written(at(1_764_467_555)), "2025-11-30T01:52:35.000Z");
+    assert_eq!(Run::written(since_1970(at(1_764_467_555))), "2025-11-30T01:52:35.000Z");
     let before = UNIX_EPOCH.checked_sub(Duration::from_secs(1));
     for none in [None, before, at(253_402_300_800), at(i64::MAX as u64 / 2)] {
-        assert_eq!(written(none), "1970-01-01T00:00:00.000Z");
+        assert_eq!(Run::written(since_1970(none)), "1970-01-01T00:00:00.000Z");
     }
 }
 

@@ -1,0 +1,96 @@
+//! Whether Tokio is in a process, and which, as its files say.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use memchr::memmem::find_iter;
+use pollscope_stacks::maps::Maps;
+use pollscope_stacks::process::Process;
+
+/// As symbols have it, in either mangling.
+const SYMBOL: &[u8] = b"5tokio7runtime";
+/// As the paths in panic messages have it, before the version.
+const FOLDER: &[u8] = b"/tokio-";
+/// How much of a file is searched at a time, and how much of that again with the next part.
+const PART: usize = 1 << 20;
+const OVERLAP: usize = 64;
+
+/// What a file says of its Tokio.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Tokio {
+    /// As in `1.54.1`; `None` where no message has the path of its sources.
+    pub(crate) version: Option<String>,
+    /// Whether its functions have names.
+    pub(crate) has_names: bool,
+}
+
+/// That of a process: in its program, or else in a library of its.
+pub(crate) fn of(process: &Process) -> Option<Tokio> {
+    let proc = PathBuf::from(format!("/proc/{}", process.pid()));
+    let in_file = |path: &Path| File::open(path).and_then(find).ok().flatten();
+    in_file(&proc.join("exe")).or_else(|| {
+        let maps = Maps::read(process).ok()?;
+        let libraries: BTreeSet<PathBuf> = maps.all().iter().filter_map(|mapping| mapping.path.clone()).collect();
+        let its = |path: &PathBuf| proc.join("root").join(path.strip_prefix("/").unwrap_or(path));
+        libraries.iter().find_map(|path| in_file(&its(path)))
+    })
+}
+
+/// `None` where nothing names it.
+fn find(mut file: impl Read) -> io::Result<Option<Tokio>> {
+    let mut found = Tokio::default();
+    let mut part = Vec::with_capacity(PART + OVERLAP);
+    loop {
+        let before = part.len();
+        (&mut file).take(PART as u64).read_to_end(&mut part)?;
+        if part.len() == before {
+            return Ok((found != Tokio::default()).then_some(found));
+        }
+        found.has_names = found.has_names || find_iter(&part, SYMBOL).next().is_some();
+        found.version =
+            found.version.or_else(|| find_iter(&part, FOLDER).find_map(|at| version(&part[at + FOLDER.len()..])));
+        if found.has_names && found.version.is_some() {
+            return Ok(Some(found));
+        }
+        part.drain(..part.len().saturating_sub(OVERLAP));
+    }
+}
+
+/// `1.54.1` of `1.54.1/src/…`.
+fn version(text: &[u8]) -> Option<String> {
+    let end = text.iter().position(|byte| !(byte.is_ascii_alphanumeric() || b".-+".contains(byte)))?;
+    let (version, rest) = text.split_at(end);
+    let is_one =
+        version.first().is_some_and(u8::is_ascii_digit) && version.contains(&b'.') && rest.starts_with(b"/src/");
+    is_one.then(|| String::from_utf8_lossy(version).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &[u8]) -> Option<Tokio> {
+        find(text).unwrap()
+    }
+
+    #[test]
+    fn a_version_is_that_of_its_folder() {
+        let path = b"\0/r/src/index-1f/tokio-util-0.7.18/src/lib.rs\0/r/tokio-1.54.1/src/runtime/mod.rs";
+        assert_eq!(of(path), Some(Tokio { version: Some("1.54.1".to_owned()), has_names: false }));
+        assert_eq!(of(b"_ZN5tokio7runtime4task3raw4poll"), Some(Tokio { version: None, has_names: true }));
+        assert_eq!(of(b"/tokio-console is not it, nor /tokio-1.2 here"), None);
+        assert_eq!(of(b""), None);
+    }
+
+    #[test]
+    fn what_lies_across_two_parts_is_found() {
+        for at in PART - 40..PART + 2 {
+            let mut text = vec![b'x'; at];
+            text.extend(b"/tokio-1.54.1/src/runtime 5tokio7runtime");
+            let found = of(&text).unwrap();
+            assert_eq!((found.version.as_deref(), found.has_names), (Some("1.54.1"), true), "{at}");
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! A process that tells nothing of itself is recorded by what is seen of it from outside, until it ends, its time is over, or somebody
+//! has enough.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use pollscope_attach::{Attached, Settings, Target};
+use pollscope_record::growing::{Head, LineWriter};
+
+use super::CmdError;
+use super::output::Terminal;
+use super::over::Over;
+use super::passed::{self, Coming};
+use crate::args::RecordRequest;
+use crate::environment::environment;
+use crate::exit::Exit;
+use crate::recording::{Ended, Environment, Run};
+use crate::signal_mask::without_signals;
+use crate::stderr::say;
+
+/// What counts as slow if nobody says.
+const SLOW: Duration = Duration::from_millis(100);
+/// How often it is looked whether time is over.
+const TICK: Duration = Duration::from_millis(100);
+/// How long the last lines may take: until then the first names of a large program are found.
+const LAST_LINES: Duration = Duration::from_secs(10);
+
+/// Records it.
+pub(super) fn record(pid: u32, request: &RecordRequest, to: &Path, terminal: &Terminal) -> Result<Over, CmdError> {
+    let target = Target::open(pid).map_err(CmdError::Obstacle)?;
+    let path = file(to, pid);
+    let failed = |error| CmdError::CannotRecord { path: path.clone(), error };
+    let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed)?;
+    // From now on a signal ends the recording, and what was seen is reported.
+    let coming = passed::listen().map_err(CmdError::Signals)?;
+    let settings = Settings { hz: request.outside.hz, slow: request.slow.unwrap_or(SLOW), source_roots: Vec::new() };
+    let attached = without_signals(|| Attached::to(target, settings)).map_err(CmdError::Wait)?;
+    if !terminal.quiet {
+        let end = if request.lasts.is_some() { "its time" } else { "Ctrl-C" };
+        say(format!(
+            "looking at process `{pid}` from outside, as it has no probe that tells: {end} ends it, and its own end"
+        ));
+    }
+    let stop = attached.stop();
+    let head = head(attached.start(), terminal.typed.clone());
+    let (tell, done) = channel();
+    let write = move || _ = tell.send(written(attached, &head, file));
+    without_signals(|| thread::Builder::new().name("feed".to_owned()).spawn(write)).map_err(CmdError::Wait)?;
+    let ended = until_over(&coming, &done, request.lasts.map(|lasts| Instant::now() + lasts))?;
+    stop.stop();
+    let written = match ended {
+        Some(written) => written,
+        None => done.recv_timeout(LAST_LINES).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+    };
+    coming.program_is_gone();
+    written.map_err(failed)?;
+    Ok(Over { pid: None, told: (Ended::Interrupted, None), note: None, exit: Exit::Pass })
+}
+
+/// Where a recording goes: in a folder it has the name of a service's.
+fn file(to: &Path, pid: u32) -> PathBuf {
+    if to.is_dir() { to.join(format!("pollscope-{pid}-000000.pollscope")) } else { to.to_owned() }
+}
+
+fn head(start: &Run, command: Vec<String>) -> Head {
+    // What this program was built with says nothing of the other.
+    let environment = Environment {
+        tokio: None,
+        tokio_unstable: None,
+        console_compiled: None,
+        console_on: None,
+        ..environment(false, command)
+    };
+    Head {
+        environment,
+        group: start.group.clone(),
+        subject: start.subject.clone(),
+        started_at: Run::written(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()),
+        coverage: start.coverage.clone(),
+        slow_poll_threshold_ns: start.slow_poll_threshold_ns,
+        slow_polls_are: start.slow_polls_are,
+        segment: 1,
+    }
+}
+
+/// Waits until everything is written, or somebody has enough, or the time is over: `None` then.
+fn until_over(
+    coming: &Coming,
+    done: &Receiver<io::Result<()>>,
+    until: Option<Instant>,
+) -> Result<Option<io::Result<()>>, CmdError> {
+    loop {
+        let left = until.map_or(TICK, |until| until.saturating_duration_since(Instant::now()).min(TICK));
+        match coming.signals().recv_timeout(left) {
+            Ok(passed) if passed::ENDS.contains(&passed.signal) => return Ok(None),
+            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+            // The thread that takes signals never ends.
+            Err(RecvTimeoutError::Disconnected) => return Err(CmdError::Wait(io::ErrorKind::BrokenPipe.into())),
+        }
+        match done.try_recv() {
+            Ok(written) => return Ok(Some(written)),
+            Err(TryRecvError::Disconnected) => return Err(CmdError::Wait(io::ErrorKind::BrokenPipe.into())),
+            Err(TryRecvError::Empty) if until.is_some_and(|until| Instant::now() >= until) => return Ok(None),
+            Err(TryRecvError::Empty) => {}
+        }
+    }
+}
+
+/// Writes what is seen, as it becomes known.
+fn written(attached: Attached, head: &Head, mut file: File) -> io::Result<()> {
+    let mut writer = LineWriter::default();
+    file.write_all(writer.head(head)?.as_bytes())?;
+    for update in attached {
+        file.write_all(writer.lines(&update, 0)?.as_bytes())?;
+    }
+    Ok(())
+}
