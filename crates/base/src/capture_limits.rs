@@ -218,24 +218,8 @@ impl CaptureNote {
             CaptureNote::StackIncomplete(_) => {
                 "to see more fewer frames, or frame pointers (`-C force-frame-pointers=yes`), may help"
             }
-            CaptureNote::SymbolsOnly => {
-                return format!(
-                    "set {LINE_TABLES} (and no `strip`) in the profile that it is built with, or {OF_A_PACKAGE}"
-                );
-            }
-            CaptureNote::Stripped => {
-                return format!("set {LINE_TABLES} and `strip = false` in the profile that it is built with");
-            }
-            CaptureNote::SymbolsMissing { build_id: Some(_), .. } => {
-                return format!(
-                    "give the unstripped copy of the same build, or a folder with it (`--symbols FILE`), install its package's debug \
-                     symbols, or build it with {LINE_TABLES} and `strip = false`"
-                );
-            }
-            CaptureNote::SymbolsMissing { build_id: None, .. } => {
-                return format!(
-                    "build it with {LINE_TABLES} and `strip = false`, and with a build-id (`-Wl,--build-id`)"
-                );
+            CaptureNote::SymbolsOnly | CaptureNote::Stripped | CaptureNote::SymbolsMissing { .. } => {
+                return self.symbols_help();
             }
             CaptureNote::ProgramUnreadable(why) => unreadable_help(why),
             CaptureNote::WatchdogPanicked | CaptureNote::NamingPanicked => "and the panic is worth a report",
@@ -247,6 +231,22 @@ impl CaptureNote {
             }
         };
         help.to_owned()
+    }
+
+    /// What to do about a program without lines.
+    fn symbols_help(&self) -> String {
+        let unstripped = format!("{LINE_TABLES} and `strip = false`");
+        match self {
+            CaptureNote::SymbolsMissing { build_id: Some(_), .. } => format!(
+                "give the unstripped copy of the same build, or a folder with it (`--symbols FILE`), install its package's debug \
+                 symbols, or build it with {unstripped}"
+            ),
+            CaptureNote::SymbolsMissing { build_id: None, .. } => {
+                format!("build it with {unstripped}, and with a build-id (`-Wl,--build-id`)")
+            }
+            CaptureNote::Stripped => format!("set {unstripped} in the profile that it is built with"),
+            _ => format!("set {LINE_TABLES} (and no `strip`) in the profile that it is built with, or {OF_A_PACKAGE}"),
+        }
     }
 
     fn write(&self, process: &dyn fmt::Display, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -8,7 +8,7 @@
 //! where its `.gnu_debuglink` leads. Of a process in another mount namespace, its own file systems are looked at first.
 //!
 //! Not supported: split DWARF (`split-debuginfo = "packed"` or `"unpacked"`; its lines are found, its inlined functions
-//! are not), debug sections that are compressed with zstd, and code without a file, such as the vDSO's or a JIT compiler's.
+//! are not), what `dwz` moved into a third file (`.gnu_debugaltlink`), debug sections that are compressed with zstd, and code without a file, such as the vDSO's or a JIT compiler's.
 
 use std::collections::HashMap;
 use std::io;

@@ -8,6 +8,7 @@ use gimli::{Dwarf, LittleEndian};
 use memmap2::Mmap;
 use object::read::elf::ProgramHeader;
 use object::{Object, ObjectSection};
+use pollscope_base::escape::escape;
 
 use super::lines::Location;
 use super::loaded::Loaded;
@@ -97,7 +98,7 @@ impl Files {
             Some(Err(why)) => {
                 // Its name alone: this is shown where paths may not be.
                 let name = self.separate.as_ref().and_then(|(path, _)| path.file_name());
-                let of = name.map(|name| format!("`{}`: ", name.display())).unwrap_or_default();
+                let of = name.map(|name| format!("`{}`: ", escape(&name.to_string_lossy()))).unwrap_or_default();
                 (None, DebugInfo::Unreadable(of + &why), Vec::new())
             }
             None => (None, without, Vec::new()),

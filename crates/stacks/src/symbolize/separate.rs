@@ -7,12 +7,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pollscope_base::escape::escape;
+
 use super::checksum::crc32;
 use super::open::{Image, hex, in_root};
 use crate::process::Process;
 
 /// So many files of a folder are looked at whose names say nothing.
 const MOST_FILES: usize = 1_000;
+/// No file is larger, in bytes, of which a checksum is made: that takes seconds.
+const MOST_SUMMED: usize = 2 << 30;
 /// So many refusals are told.
 const MOST_REFUSED: usize = 4;
 
@@ -50,7 +54,7 @@ impl Wanted<'_> {
         let mut found = Separate::default();
         if self.build_id.is_none() && self.link.is_none() {
             found.refused.extend(offered.first().map(|path| {
-                format!("`{}` cannot be told to be of the same build: the program has no build-id", path.display())
+                format!("{} cannot be told to be of the same build: the program has no build-id", shown(path))
             }));
             return found;
         }
@@ -62,7 +66,7 @@ impl Wanted<'_> {
                     break;
                 }
                 Err(why) if is_told && found.refused.len() < MOST_REFUSED => {
-                    found.refused.push(format!("`{}` {why}", path.display()));
+                    found.refused.push(format!("{} {why}", shown(&path)));
                 }
                 Err(_) => {}
             }
@@ -80,6 +84,9 @@ impl Wanted<'_> {
             (Some(wanted), Some(id), _) if wanted == id => {}
             (Some(wanted), Some(id), _) => {
                 return Err(format!("is of another build: its build-id is {}, and {} is wanted", hex(id), hex(wanted)));
+            }
+            (_, _, Some(_)) if image.elf.data().len() > MOST_SUMMED => {
+                return Err("cannot be used: it has no build-id, and is too large for a checksum".to_owned());
             }
             (_, _, Some((_, wanted))) => {
                 let sum = crc32(image.elf.data());
@@ -169,4 +176,9 @@ impl Wanted<'_> {
         let name = std::str::from_utf8(self.link?.0).ok()?;
         (Path::new(name).file_name()? == name).then_some(name)
     }
+}
+
+/// A path in a sentence: it may be the other process's that names it.
+fn shown(path: &Path) -> String {
+    format!("`{}`", escape(&path.to_string_lossy()))
 }

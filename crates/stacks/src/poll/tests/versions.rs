@@ -8,9 +8,9 @@ fn frame(text: &str) -> Frame {
     let (function, place) = text.rsplit_once(" @ ").expect("a function and a place");
     let (file, line) = place.rsplit_once(':').expect("a file and a line");
     let file = match file {
-        own if own.starts_with("src/") => format!("/home/lab/{own}"),
+        own if own.starts_with("src/") => format!("/lab/{own}"),
         system if system.starts_with('.') => system.to_owned(),
-        fetched => format!("/home/c/registry/src/index-1f/{fetched}"),
+        fetched => format!("/c/registry/src/index-1f/{fetched}"),
     };
     Frame {
         function: Some(function.to_owned()),

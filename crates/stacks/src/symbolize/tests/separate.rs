@@ -196,6 +196,8 @@ fn a_file_of_another_build_is_refused_with_both_ids() {
     assert!(refused[0].ends_with("is of the same build, and has no debug information either"), "{refused:?}");
     let refused = running.check_unknown(&[&built.folder.path().join("missing")]);
     assert!(refused[0].ends_with("missing` cannot be used: cannot open it: No such file or directory"), "{refused:?}");
+    let refused = running.check_unknown(&[&built.folder.path().join("two\nlines")]);
+    assert!(refused[0].contains("two\\nlines` cannot be used"), "{refused:?}");
 
     let named = other.folder.path().join("named");
     fs::create_dir(&named).unwrap();
