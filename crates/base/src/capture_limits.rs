@@ -7,7 +7,8 @@ use std::io;
 /// is missing of their [`Evidence`](crate::Evidence) is `None`. Two reasons are worse: [`CaptureNote::HookReplaced`] and
 /// [`CaptureNote::OtherRuntime`], for which polls are not counted.
 ///
-/// Its `Display` is one line: what cannot be done, why, and what to do about it. It names no path but those of `/proc`.
+/// Its `Display` is one line: what cannot be done, why, and what to do about it. It names no path but those of `/proc`, and of another
+/// process those of files that were looked at for its symbols.
 ///
 /// ```
 /// use pollscope_base::CaptureNote;
@@ -56,6 +57,15 @@ pub enum CaptureNote {
     SymbolsOnly,
     /// The program has neither names nor lines.
     Stripped,
+    /// Another process's program has no lines, and no file with its debug information was found.
+    SymbolsMissing {
+        /// Whether it has function names.
+        has_names: bool,
+        /// Its build-id in hexadecimal, which such a file has as well; `None` if it has none.
+        build_id: Option<String>,
+        /// A sentence for each file that was offered, or is where it should be, and is not of the same build.
+        refused: Vec<String>,
+    },
     /// The program's file cannot be read, or another one took its place; why.
     ProgramUnreadable(String),
     /// The thread that looks panicked; nothing is looked at any more.
@@ -111,8 +121,10 @@ impl CaptureNote {
             | CaptureNote::SignalReplaced
             | CaptureNote::SignalForbidden => "see where threads compute",
             CaptureNote::SignalMasked => "see where a thread computed",
-            CaptureNote::SymbolsOnly => "name lines",
-            CaptureNote::Stripped | CaptureNote::ProgramUnreadable(_) => "name functions and lines",
+            CaptureNote::SymbolsOnly | CaptureNote::SymbolsMissing { has_names: true, .. } => "name lines",
+            CaptureNote::Stripped | CaptureNote::SymbolsMissing { .. } | CaptureNote::ProgramUnreadable(_) => {
+                "name functions and lines"
+            }
             CaptureNote::WatchdogPanicked => "see what blocks any longer",
             CaptureNote::NamingPanicked => "name functions and lines any longer",
             CaptureNote::SpansRefused => "tell which span every slow poll was in",
@@ -151,6 +163,9 @@ impl CaptureNote {
             CaptureNote::StackIncomplete(why) => format!("the stack cannot be followed: {why}"),
             CaptureNote::SymbolsOnly => "the program has function names only".to_owned(),
             CaptureNote::Stripped => "the program is stripped".to_owned(),
+            CaptureNote::SymbolsMissing { has_names, build_id, refused } => {
+                missing_symbols(*has_names, build_id.as_deref(), refused)
+            }
             CaptureNote::ProgramUnreadable(why) => format!("the program's file is unreadable: {why}"),
             CaptureNote::WatchdogPanicked => "the thread that looks panicked".to_owned(),
             CaptureNote::NamingPanicked => "the thread that names panicked".to_owned(),
@@ -203,13 +218,8 @@ impl CaptureNote {
             CaptureNote::StackIncomplete(_) => {
                 "to see more fewer frames, or frame pointers (`-C force-frame-pointers=yes`), may help"
             }
-            CaptureNote::SymbolsOnly => {
-                return format!(
-                    "set {LINE_TABLES} (and no `strip`) in the profile that it is built with, or {OF_A_PACKAGE}"
-                );
-            }
-            CaptureNote::Stripped => {
-                return format!("set {LINE_TABLES} and `strip = false` in the profile that it is built with");
+            CaptureNote::SymbolsOnly | CaptureNote::Stripped | CaptureNote::SymbolsMissing { .. } => {
+                return self.symbols_help();
             }
             CaptureNote::ProgramUnreadable(why) => unreadable_help(why),
             CaptureNote::WatchdogPanicked | CaptureNote::NamingPanicked => "and the panic is worth a report",
@@ -221,6 +231,22 @@ impl CaptureNote {
             }
         };
         help.to_owned()
+    }
+
+    /// What to do about a program without lines.
+    fn symbols_help(&self) -> String {
+        let unstripped = format!("{LINE_TABLES} and `strip = false`");
+        match self {
+            CaptureNote::SymbolsMissing { build_id: Some(_), .. } => format!(
+                "give the unstripped copy of the same build, or a folder with it (`--symbols FILE`), install its package's debug \
+                 symbols, or build it with {unstripped}"
+            ),
+            CaptureNote::SymbolsMissing { build_id: None, .. } => {
+                format!("build it with {unstripped}, and with a build-id (`-Wl,--build-id`)")
+            }
+            CaptureNote::Stripped => format!("set {unstripped} in the profile that it is built with"),
+            _ => format!("set {LINE_TABLES} (and no `strip`) in the profile that it is built with, or {OF_A_PACKAGE}"),
+        }
     }
 
     fn write(&self, process: &dyn fmt::Display, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -238,16 +264,27 @@ impl fmt::Display for CaptureNote {
     }
 }
 
+/// What a program lacks, by which build-id it is looked for, and what was found instead.
+fn missing_symbols(has_names: bool, build_id: Option<&str>, refused: &[String]) -> String {
+    let lacks = if has_names { "the program has function names only" } else { "the program is stripped" };
+    let looked_for = match build_id {
+        Some(id) => format!("no file with debug information of its build-id {id} was found"),
+        None => "it has no build-id to find a file with its debug information by".to_owned(),
+    };
+    let refused: String = refused.iter().map(|sentence| format!(", {sentence}")).collect();
+    format!("{lacks}, and {looked_for}{refused}")
+}
+
 /// What to do about a file of code whose names and lines cannot be read, for the reason `why`.
 ///
 /// ```
 /// use pollscope_base::unreadable_help;
 /// assert!(unreadable_help("it was removed or replaced since it was loaded").contains("start it again"));
-/// assert!(unreadable_help("cannot read `.debug_info`: it is compressed, and not with zlib").contains("objcopy"));
+/// assert!(unreadable_help("cannot read `.debug_info`: it is compressed with zstd, and not with zlib").contains("objcopy"));
 /// ```
 pub fn unreadable_help(why: &str) -> &'static str {
     let says = |words: &[&str]| words.iter().any(|word| why.contains(word));
-    if says(&["compressed, and not with zlib"]) {
+    if says(&["and not with zlib", "too large to be unpacked"]) {
         "unpack it with `objcopy --decompress-debug-sections FILE`, or build it without compression or with zlib's"
     } else if says(&["damaged", "it claims", "malformed", "cannot parse"]) {
         "the file is damaged: build it, or install its debug information, again"
@@ -307,6 +344,8 @@ mod tests {
             StackIncomplete("this code has no unwinding table".to_owned()),
             SymbolsOnly,
             Stripped,
+            SymbolsMissing { has_names: true, build_id: Some("1f".to_owned()), refused: vec![why()] },
+            SymbolsMissing { has_names: false, build_id: None, refused: Vec::new() },
             ProgramUnreadable(why()),
             WatchdogPanicked,
             NamingPanicked,
@@ -325,7 +364,12 @@ mod tests {
     #[test]
     fn the_advice_fits_the_reason() {
         use CaptureNote::*;
-        let packed = || "cannot read `.debug_line`: it is compressed, and not with zlib".to_owned();
+        let missing = |id: Option<&str>| SymbolsMissing {
+            has_names: false,
+            build_id: id.map(str::to_owned),
+            refused: vec!["`shop` is of another build: its build-id is 2e, and 1f is wanted".to_owned()],
+        };
+        let packed = || "cannot read `.debug_line`: it is compressed with zstd, and not with zlib".to_owned();
         let damaged = || "cannot read `.debug_line`: its compressed bytes are damaged".to_owned();
         let replaced = || "it was removed or replaced since it was loaded".to_owned();
         for (note, helps, not) in [
@@ -337,6 +381,13 @@ mod tests {
             (SignalForbidden, "rt_tgsigqueueinfo", "free"),
             (StackIncomplete("it is deeper than the 8 MiB".to_owned()), "recurse less deeply", "frame pointers"),
             (SymbolsOnly, "`[profile.release.package.NAME]` for a package alone", "`strip = false`"),
+            (missing(Some("1f")), "`--symbols FILE`", "`-Wl,--build-id`"),
+            (
+                missing(Some("1f")),
+                "of its build-id 1f was found, `shop` is of another build: its build-id is 2e",
+                "no lines",
+            ),
+            (missing(None), "`-Wl,--build-id`", "`--symbols FILE`"),
             (ProgramUnreadable(packed()), "objcopy --decompress-debug-sections", "start it again"),
             (ProgramUnreadable(damaged()), "build it, or install its debug information, again", "start it again"),
             (ProgramUnreadable("cannot open it: permission denied".to_owned()), "make it readable", "start it again"),

@@ -5,8 +5,11 @@
 //! root future of `block_on` has no such frame. Names alone do not always tell: with line tables only, an inlined
 //! function's is bare, and its file gives the module.
 //!
+//! Tried with stacks of 1.20, 1.28, 1.38, 1.44 and 1.54; the modules of those before 1.20 have the same names as in it.
+//!
 //! Limits: with symbols only, an inlined `block_in_place` or `LocalSet` cannot be seen, and the kind is then [`Kind::Task`];
-//! with link-time optimisation as well, a `block_on` may not be either, and the kind is then [`Kind::NotTokio`]. A macro of
+//! with link-time optimisation as well, a `block_on` may not be either, and the kind is then [`Kind::NotTokio`]: so it is of an idle
+//! thread of an older version's blocking pool. A macro of
 //! the user's own workspace has the lines of its definition. Functions with the same code may have been merged into one,
 //! which then has the name and the lines of any of them.
 
@@ -20,8 +23,10 @@ use crate::symbolize::{Frame, Symbols};
 
 mod future_name;
 mod place;
+mod tokio;
 
 use place::{Origin, Place, is_below};
+use tokio::{Mark, mark};
 
 /// What a thread was doing, as far as Tokio is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -163,43 +168,6 @@ fn understand(stack: &[(CodeAddress, Arc<Symbols>)], rules: &Rules, is_whole: bo
     }
 }
 
-/// What a frame of Tokio stands for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Mark {
-    /// It polls a task.
-    Poll,
-    /// It polls a root future.
-    BlockOn,
-    BlockInPlace,
-    LocalSet,
-    Pool,
-    Scheduler,
-    Nothing,
-}
-
-fn mark(place: &Place) -> Mark {
-    let name = place.name();
-    let polls =
-        name == "poll" && (place.is_in("tokio::runtime::task::raw") || place.is_in("tokio::runtime::task::harness"));
-    if !place.is_in("tokio") {
-        Mark::Nothing
-    } else if polls {
-        Mark::Poll
-    } else if matches!(name, "block_in_place" | "exit_runtime") {
-        Mark::BlockInPlace
-    } else if place.is_in("tokio::task::local") {
-        Mark::LocalSet
-    } else if place.is_in("tokio::runtime::blocking") {
-        Mark::Pool
-    } else if place.is_in("tokio::runtime") && name == "block_on" {
-        Mark::BlockOn
-    } else if place.is_in("tokio::runtime::scheduler") || place.is_in("tokio::runtime::context") {
-        Mark::Scheduler
-    } else {
-        Mark::Nothing
-    }
-}
-
 /// What a thread was doing, and in which frames.
 struct Activity {
     kind: Kind,
@@ -243,11 +211,8 @@ fn activity(frames: &[&Frame], places: &[Place], is_whole: bool) -> Activity {
 fn scheduled_by(frames: &[&Frame], places: &[Place], marks: &[Mark], poll: usize, is_whole: bool) -> Mark {
     for index in (poll..marks.len()).take_while(|index| marks[*index] == Mark::Poll) {
         let function = frames[index].function.as_deref().unwrap_or_default();
-        match future_name::arguments(function).get(1) {
-            Some(scheduler) if scheduler.contains("tokio::task::local::") => return Mark::LocalSet,
-            Some(scheduler) if scheduler.contains("::BlockingSchedule") => return Mark::Pool,
-            Some(scheduler) if scheduler.contains("tokio::runtime::scheduler::") => return Mark::Scheduler,
-            _ => {}
+        if let Some(mark) = future_name::arguments(function).get(1).and_then(|scheduler| tokio::runs(scheduler)) {
+            return mark;
         }
     }
     let outside = marks[poll..].iter().find(|mark| !matches!(mark, Mark::Poll | Mark::Nothing | Mark::BlockInPlace));
@@ -257,16 +222,13 @@ fn scheduled_by(frames: &[&Frame], places: &[Place], marks: &[Mark], poll: usize
 
 /// In a job of the blocking pool. One such job is a worker thread's whole life, and a job may run a runtime of its own.
 fn in_pool(places: &[Place], marks: &[Mark], job: usize) -> Activity {
-    let is_worker = |index: &usize| places[*index].is_in("tokio::runtime::scheduler::multi_thread");
-    let outermost = (0..job).rev().find(|index| places[*index].is_users() || is_worker(index));
+    let outermost = (0..job).rev().find(|index| places[*index].is_users() || tokio::is_worker(&places[*index]));
     if outermost.is_some_and(|index| !places[index].is_users()) {
         return Activity::in_scheduler(places, job);
     }
     // `Handle::block_on` holds up only the job itself; a runtime of its own has tasks of its own.
     let innermost = marks[..job].iter().position(|mark| *mark == Mark::BlockOn);
-    let of_handle =
-        |index: usize| ["tokio::runtime::park", "tokio::runtime::handle"].iter().any(|of| places[index].is_in(of));
-    match innermost.is_some_and(|index| !of_handle(index)) {
+    match innermost.is_some_and(|index| !tokio::waits_for_one(&places[index])) {
         true => without_task(&places[..job], &marks[..job]),
         false => Activity::polls(Kind::BlockingPool, job),
     }
@@ -296,13 +258,7 @@ fn without_task(places: &[Place], marks: &[Mark]) -> Activity {
 
 /// Whether Tokio waits for something to do.
 fn is_parked(places: &[Place]) -> bool {
-    places.iter().any(|place| {
-        place.is_in("tokio::runtime")
-            && matches!(
-                place.name(),
-                "park" | "park_timeout" | "park_internal" | "park_condvar" | "park_driver" | "turn"
-            )
-    })
+    places.iter().any(tokio::parks)
 }
 
 /// The future that a frame polls, from the type arguments of it or of the same kind of frame just outside of it. A `dyn

@@ -4,8 +4,11 @@
 //! no longer mapped is closed, and [`Symbolizer::give_back`] drops what was read of the others. What a file can tell depends on how it
 //! was built: [`Symbolizer::modules`] says what was found, and [`DebugInfo::advice`] the one line of a profile that would find more.
 //!
+//! What a stripped file lacks is looked for in files that are offered ([`Symbolizer::add_symbols`]), in the system's for its build-id, and
+//! where its `.gnu_debuglink` leads. Of a process in another mount namespace, its own file systems are looked at first.
+//!
 //! Not supported: split DWARF (`split-debuginfo = "packed"` or `"unpacked"`; its lines are found, its inlined functions
-//! are not), debug sections that are compressed with zstd, and code without a file, such as the vDSO's or a JIT compiler's.
+//! are not), what `dwz` moved into a third file (`.gnu_debugaltlink`), debug sections that are compressed with zstd, and code without a file, such as the vDSO's or a JIT compiler's.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,17 +19,20 @@ use crate::address::CodeAddress;
 use crate::maps::{Mapping, Maps};
 use crate::process::Process;
 
+mod checksum;
 mod debug_info;
 mod entry;
 mod folder;
 mod functions;
 mod lines;
+mod loaded;
 mod module;
 mod name;
 mod open;
 mod ranges;
 mod scan;
 mod section;
+mod separate;
 mod shorten;
 mod table;
 mod tail_call;
@@ -103,6 +109,9 @@ pub struct ModuleInfo {
     pub build_id: Option<String>,
     /// The separate file that its debug information was taken from, if any.
     pub debug_file: Option<PathBuf>,
+    /// A sentence for each file that was offered for it, or is where its debug information should be, and was not taken: what it is
+    /// instead. A file of another build has another build-id; both are in the sentence.
+    pub refused: Vec<String>,
 }
 
 /// Names the addresses of one process.
@@ -126,7 +135,8 @@ pub struct Symbolizer {
     process: Process,
     maps: Maps,
     modules: HashMap<(String, u64), Module>,
-    debug_files: Vec<PathBuf>,
+    /// Files and folders with debug information.
+    symbols: Vec<PathBuf>,
     known: HashMap<u64, Arc<Symbols>>,
     /// The bytes of those.
     text: usize,
@@ -141,17 +151,26 @@ impl Symbolizer {
             process,
             maps: Maps::default(),
             modules: HashMap::new(),
-            debug_files: Vec::new(),
+            symbols: Vec::new(),
             known: HashMap::new(),
             text: 0,
             jumps: HashMap::new(),
         }
     }
 
-    /// Offers a file with debug information, such as the unstripped copy of a program. It is used for modules of the same
-    /// build-id that have none themselves. What was already looked up is forgotten.
-    pub fn add_debug_file(&mut self, file: impl Into<PathBuf>) {
-        self.debug_files.push(file.into());
+    /// Offers a file with debug information, such as the unstripped copy of a program, or a folder of such files. It is used for modules
+    /// of the same build-id that have none of their own code, before what is installed for that build-id in `/usr/lib/debug`, and before
+    /// what the module's `.gnu_debuglink` leads to. What was already looked up is forgotten. [`ModuleInfo::refused`] says what was not
+    /// used.
+    ///
+    /// ```
+    /// use pollscope_stacks::{process::Process, symbolize::Symbolizer};
+    /// let mut symbolizer = Symbolizer::new(Process::current());
+    /// symbolizer.add_symbols("/srv/symbols");
+    /// assert!(symbolizer.modules().is_empty(), "nothing is read before an address is asked for");
+    /// ```
+    pub fn add_symbols(&mut self, path: impl Into<PathBuf>) {
+        self.symbols.push(path.into());
         self.modules.clear();
         self.forget();
     }
@@ -197,6 +216,22 @@ impl Symbolizer {
     /// When the process is gone, or not ours to look at.
     pub fn refresh(&mut self) -> io::Result<()> {
         self.read_maps()
+    }
+
+    /// What the program's own file contains, read if it was not yet; `None` when the process is gone or not ours to look at.
+    ///
+    /// ```
+    /// use pollscope_stacks::{process::Process, symbolize::Symbolizer};
+    /// # if pollscope_stacks::SUPPORTED {
+    /// let program = Symbolizer::new(Process::current()).program().unwrap();
+    /// assert_eq!(program.name, std::env::current_exe().unwrap().to_str().unwrap());
+    /// # }
+    /// ```
+    pub fn program(&mut self) -> Option<ModuleInfo> {
+        let name = self.process.exe().ok()?;
+        self.read_maps().ok()?;
+        let mapping = self.maps.all().iter().find(|mapping| name.to_str() == Some(&mapping.name))?.clone();
+        Some(self.module(&mapping).info(mapping.name))
     }
 
     /// What the files contain that addresses were looked up in so far, by name; without those that were unmapped since.
@@ -288,9 +323,9 @@ impl Symbolizer {
     }
 
     fn module(&mut self, mapping: &Mapping) -> &mut Module {
-        let (process, debug_files) = (self.process, &self.debug_files);
+        let (process, symbols) = (self.process, &self.symbols);
         let key = (mapping.name.clone(), mapping.inode);
-        self.modules.entry(key).or_insert_with(|| Module::of(&process, mapping, debug_files))
+        self.modules.entry(key).or_insert_with(|| Module::of(&process, mapping, symbols))
     }
 
     /// The mapping of an address; one that is not known yet may have been made since the maps were read.

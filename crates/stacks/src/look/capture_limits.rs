@@ -114,8 +114,18 @@ pub(super) fn of_missing_line(process: &Process, stack: &Stack, modules: &[Modul
     }
     let program = process.exe().ok()?;
     let module = modules.iter().find(|module| program.to_str() == Some(&module.name))?;
-    match &module.debug_info {
+    of_program(process, module)
+}
+
+/// What the program's own file lacks; of another process, whoever asks may have a file that has it.
+pub(super) fn of_program(process: &Process, program: &ModuleInfo) -> Option<CaptureNote> {
+    match &program.debug_info {
         DebugInfo::Full | DebugInfo::LineTables => None,
+        info @ (DebugInfo::Symbols | DebugInfo::Stripped) if !process.is_own() => Some(CaptureNote::SymbolsMissing {
+            has_names: *info == DebugInfo::Symbols,
+            build_id: program.build_id.clone(),
+            refused: program.refused.clone(),
+        }),
         DebugInfo::Symbols => Some(CaptureNote::SymbolsOnly),
         DebugInfo::Stripped => Some(CaptureNote::Stripped),
         DebugInfo::Unreadable(why) => Some(CaptureNote::ProgramUnreadable(why.clone())),

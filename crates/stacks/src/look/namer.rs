@@ -14,7 +14,7 @@ use crate::address::CodeAddress;
 use crate::poll::{self, Kind, PollStack, Rules};
 use crate::process::Process;
 use crate::seccomp;
-use crate::symbolize::{Frame, Symbolizer, Symbols, shorten};
+use crate::symbolize::{Frame, ModuleInfo, Symbolizer, Symbols, shorten};
 use crate::unwind::{End, Stack};
 
 /// How often what is mapped where is read again, while there is something to name.
@@ -55,6 +55,35 @@ impl Namer {
             rules: Rules { roots: source_roots, ..Rules::default() },
             limits: CaptureLimits::default(),
         }
+    }
+
+    /// Looks for what the program's files lack in these files and folders as well: see [`Symbolizer::add_symbols`].
+    ///
+    /// ```
+    /// use pollscope_stacks::{look::Namer, process::Process};
+    /// let namer = Namer::new(Process::current(), Vec::new(), false).with_symbols(vec!["/srv/symbols".into()]);
+    /// assert_eq!(namer.files_read(), 0, "nothing is read before there is something to name");
+    /// ```
+    #[must_use]
+    pub fn with_symbols(mut self, symbols: Vec<PathBuf>) -> Namer {
+        symbols.into_iter().for_each(|path| self.symbolizer.add_symbols(path));
+        self
+    }
+
+    /// What the program's code can be named from, with what it lacks, if anything: to be told before there is anything to name. It reads
+    /// the program's debug information, for some 50 ms. `None` when the process is gone or not ours to look at.
+    ///
+    /// ```
+    /// use pollscope_stacks::{look::Namer, process::Process};
+    /// # if pollscope_stacks::SUPPORTED {
+    /// let (program, lacks) = Namer::new(Process::current(), Vec::new(), false).program().unwrap();
+    /// assert_eq!(lacks.is_some(), program.debug_info.advice().is_some_and(|advice| advice.contains("lines")));
+    /// # }
+    /// ```
+    pub fn program(&mut self) -> Option<(ModuleInfo, Option<CaptureNote>)> {
+        let program = self.symbolizer.program()?;
+        let lacks = capture_limits::of_program(&self.process, &program);
+        Some((program, lacks))
     }
 
     /// Names what a look shows. The first time in a program it reads debug information, for some 50 ms.

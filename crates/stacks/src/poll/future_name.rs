@@ -5,12 +5,13 @@ use crate::symbolize::split_path;
 use super::place::{closing, top_level};
 
 /// Types that only hold the future that is meant.
-const WRAPPERS: [&str; 7] = [
+const WRAPPERS: [&str; 8] = [
     "core::pin::Pin",
     "alloc::boxed::Box",
     "core::panic::unwind_safe::AssertUnwindSafe",
     "tokio::runtime::blocking::task::BlockingTask",
     "tokio::task::coop::unconstrained::Unconstrained",
+    "tokio::task::unconstrained::Unconstrained",
     "tracing::instrument::Instrumented",
     "pollscope_probe::watch::Watch",
 ];

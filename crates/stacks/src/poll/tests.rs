@@ -3,6 +3,8 @@
 use super::*;
 use crate::symbolize::Source;
 
+mod versions;
+
 const TOKIO: &str = "/c/registry/src/index-1f/tokio-1.54.1/src/runtime";
 
 /// A stack of single frames, from `function @ file`, innermost first; their lines count from 1.
@@ -71,6 +73,40 @@ fn names_alone_tell_the_kind() {
     check(&["shop::main::{{closure}}", "tokio::runtime::park::CachedParkThread::block_on", "shop::main"], Kind::Root);
     check(&["tokio::runtime::park::Inner::park", "tokio::runtime::park::CachedParkThread::block_on"], Kind::Idle);
     check(&["shop::main"], Kind::NotTokio);
+}
+
+/// As they were up to 1.20, and partly up to 1.23.
+#[test]
+fn names_of_older_versions_tell_it_too() {
+    let check = |frames: &[&str], kind| assert_eq!(find_in(frames, &Rules::default()).kind, kind, "{frames:?}");
+    let worker = "tokio::runtime::thread_pool::worker::Context::run_task";
+    let pool = "tokio::runtime::blocking::pool::Inner::run";
+    let poll = "tokio::runtime::task::harness::Harness<T,S>::poll";
+    let basic = "tokio::runtime::basic_scheduler::CoreGuard::block_on";
+    let park = "tokio::park::thread::CachedParkThread::block_on";
+    check(&["shop::f::{{closure}}", poll, worker, poll, pool], Kind::Task);
+    check(&["shop::f::{{closure}}", poll, basic, "shop::main"], Kind::Task);
+    check(&["tokio::runtime::thread_pool::park::Inner::park_condvar", worker, poll, pool], Kind::Idle);
+    for driver in
+        ["io::driver::Driver::turn", "time::driver::Driver<P>::park_internal", "signal::unix::driver::Driver::park"]
+    {
+        check(&[&format!("tokio::{driver}"), worker, poll, pool], Kind::Idle);
+        check(&[&format!("tokio::{driver}"), basic, "shop::main"], Kind::Idle);
+    }
+    check(&["malloc", worker, poll, pool], Kind::Scheduler);
+    check(&["shop::hook", "tokio::runtime::thread_pool::worker::Context::park", worker, poll, pool], Kind::Scheduler);
+    check(&["shop::f", "tokio::runtime::enter::exit", poll, worker, poll, pool], Kind::BlockInPlace);
+    check(&["shop::main::{{closure}}", park, "tokio::runtime::enter::Enter::block_on", "shop::main"], Kind::Root);
+    check(&["shop::main::{{closure}}", basic, "shop::main"], Kind::Root);
+    check(&["tokio::park::thread::Inner::park", park, "shop::main"], Kind::Idle);
+    check(&["shop::f::{{closure}}", park, "shop::job", poll, pool], Kind::BlockingPool);
+    check(&["shop::f::{{closure}}", basic, "shop::job", poll, pool], Kind::Root);
+    let job = "tokio::runtime::task::raw::poll<tokio::runtime::blocking::task::BlockingTask<shop::f>, tokio::runtime::blocking::schedule::NoopSchedule>";
+    check(&["shop::f", job, worker], Kind::BlockingPool);
+    for scheduler in ["thread_pool::worker::Shared", "basic_scheduler::Shared"] {
+        let poll = format!("tokio::runtime::task::raw::poll<shop::f, alloc::sync::Arc<tokio::runtime::{scheduler}>>");
+        check(&["shop::f", &poll], Kind::Task);
+    }
 }
 
 #[test]

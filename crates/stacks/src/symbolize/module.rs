@@ -2,15 +2,18 @@
 
 use std::cell::OnceCell;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gimli::{Dwarf, LittleEndian};
 use memmap2::Mmap;
 use object::read::elf::ProgramHeader;
 use object::{Object, ObjectSection};
+use pollscope_base::escape::escape;
 
 use super::lines::Location;
+use super::loaded::Loaded;
 use super::open::{self, Elf, Image};
+use super::separate::{Separate, Wanted};
 use super::table::Table;
 use super::tail_call::{self, Code};
 use super::units::Units;
@@ -31,15 +34,16 @@ pub(super) struct Module {
     bytes: &'static [u8],
     debug_info: DebugInfo,
     build_id: Option<String>,
-    debug_file: Option<PathBuf>,
+    /// What was not taken for its debug information, a sentence each.
+    refused: Vec<String>,
     files: Option<Files>,
 }
 
-/// The mapped file, and the one that its debug information is in, if that is another. They stay mapped, as they may have been removed
-/// since.
+/// The mapped file, where it can be read, and the one that its debug information is in, if that is another. They stay mapped, as they
+/// may have been removed since.
 struct Files {
-    image: Image,
-    separate: Option<Image>,
+    image: Option<Image>,
+    separate: Option<(PathBuf, Image)>,
 }
 
 /// What takes memory: what was read of a file to name what is in it.
@@ -55,35 +59,87 @@ struct Contents {
 }
 
 /// Where the loader puts a part of the file.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     file_offset: u64,
     size: u64,
     address: u64,
 }
 
+impl Segment {
+    pub(super) fn of(header: &object::elf::ProgramHeader64<object::LittleEndian>) -> Segment {
+        let endian = object::LittleEndian;
+        Segment { file_offset: header.p_offset(endian), size: header.p_filesz(endian), address: header.p_vaddr(endian) }
+    }
+
+    /// The address of the file's headers, if they are in this part.
+    pub(super) fn of_header(&self) -> Option<u64> {
+        (self.file_offset == 0).then_some(self.address)
+    }
+}
+
 impl Files {
+    fn all(&self) -> impl Iterator<Item = &Image> {
+        self.image.iter().chain(self.separate.iter().map(|(_, image)| image))
+    }
+
+    /// The names and lines are those of the separate file, if there is one.
     fn read(&self) -> (Contents, DebugInfo) {
-        let source = self.separate.as_ref().unwrap_or(&self.image);
-        let mut table = Table::of(&source.elf);
+        let mut tables =
+            self.separate.iter().map(|(_, image)| image).chain(&self.image).map(|image| Table::of(&image.elf));
+        let mut table = tables.next().unwrap_or_default();
         if !table.complete {
-            table = Table::of(&self.image.elf);
+            table = tables.next().unwrap_or(table);
         }
         let without = if table.complete { DebugInfo::Symbols } else { DebugInfo::Stripped };
-        let (units, debug_info, unpacked) = match read_dwarf(&source.elf) {
-            Ok(FileDwarf { units, found, maps }) => (Some(units), found.unwrap_or(without), maps),
-            Err(why) => (None, DebugInfo::Unreadable(why), Vec::new()),
+        let source = self.separate.as_ref().map(|(_, image)| image).or(self.image.as_ref());
+        let (units, debug_info, unpacked) = match source.map(|source| read_dwarf(&source.elf)) {
+            Some(Ok(FileDwarf { units, found, maps })) => (Some(units), found.unwrap_or(without), maps),
+            Some(Err(why)) => {
+                // Its name alone: this is shown where paths may not be.
+                let name = self.separate.as_ref().and_then(|(path, _)| path.file_name());
+                let of = name.map(|name| format!("`{}`: ", escape(&name.to_string_lossy()))).unwrap_or_default();
+                (None, DebugInfo::Unreadable(of + &why), Vec::new())
+            }
+            None => (None, without, Vec::new()),
         };
         (Contents { units, table, _unpacked: unpacked, ..Contents::default() }, debug_info)
     }
 }
 
 impl Module {
-    /// Opens the file of a mapping. One that cannot be read is a module of which nothing is known.
-    pub(super) fn of(process: &Process, mapping: &Mapping, debug_files: &[PathBuf]) -> Module {
-        match Image::of_mapping(process, mapping) {
-            Ok(image) => Module::of_image(image, debug_files),
-            Err(why) => Module::unreadable(why),
+    /// Opens the file of a mapping, and where that has no debug information of the program's code, one that has: of the files and
+    /// folders in `symbols`, or of the system's. If neither can be read, it is a module of which nothing is known.
+    pub(super) fn of(process: &Process, mapping: &Mapping, symbols: &[PathBuf]) -> Module {
+        let path = mapping.path.as_deref();
+        // What is mapped here is what its inode says, but another process may see other file systems.
+        let mut loaded = if process.is_own() { None } else { Loaded::read(process, mapping) };
+        match Image::of_mapping(process, mapping, loaded.as_ref()) {
+            Ok(image) => Module::of_image(image, process, path, symbols),
+            Err(why) => {
+                loaded = loaded.or_else(|| Loaded::read(process, mapping).filter(|_| path.is_some()));
+                Module::without_image(why, loaded, process, path, symbols)
+            }
         }
+    }
+
+    /// Of a file that cannot be read: all that is known of it is what the process has in its memory.
+    fn without_image(
+        why: String,
+        loaded: Option<Loaded>,
+        process: &Process,
+        path: Option<&Path>,
+        symbols: &[PathBuf],
+    ) -> Module {
+        let Loaded { segments, build_id } = loaded.unwrap_or_default();
+        let wanted = Wanted { process, path, build_id: build_id.as_deref(), link: None, has_symbols: false };
+        let Separate { file, refused } = if build_id.is_some() { wanted.find(symbols) } else { Separate::default() };
+        let build_id = build_id.as_deref().map(open::hex);
+        let unknown = Module { segments, build_id, refused, ..Module::unreadable(why) };
+        let Some(file) = file else { return unknown };
+        let files = Files { image: None, separate: Some(file) };
+        let (contents, debug_info) = files.read();
+        Module { contents: contents.into(), debug_info, files: Some(files), ..unknown }
     }
 
     fn unreadable(why: String) -> Module {
@@ -93,30 +149,29 @@ impl Module {
             bytes: &[],
             debug_info: DebugInfo::Unreadable(why),
             build_id: None,
-            debug_file: None,
+            refused: Vec::new(),
             files: None,
         }
     }
 
-    pub(super) fn of_image(image: Image, debug_files: &[PathBuf]) -> Module {
-        let build_id = image.build_id();
-        let separate = match build_id {
-            Some(build_id) if !has_dwarf(&image.elf) => open::debug_file(build_id, debug_files),
-            _ => None,
-        };
-        let (debug_file, separate) = separate.unzip();
+    pub(super) fn of_image(image: Image, process: &Process, path: Option<&Path>, symbols: &[PathBuf]) -> Module {
+        let (build_id, link) = (image.build_id(), image.elf.gnu_debuglink().ok().flatten());
         let (segments, bytes) = (segments(&image.elf), image.elf.data());
-        let files = Files { image, separate };
-        let (contents, debug_info) = files.read();
-        Module {
-            contents: contents.into(),
-            segments,
-            bytes,
-            debug_info,
-            build_id: build_id.map(open::hex),
-            debug_file,
-            files: Some(files),
+        let mut files = Files { image: Some(image), separate: None };
+        let (mut contents, mut debug_info) = files.read();
+        let mut refused = Vec::new();
+        // Not by whether it has any: a program without its own has that of the standard library.
+        if !matches!(debug_info, DebugInfo::Full | DebugInfo::LineTables) {
+            let wanted = Wanted { process, path, build_id, link, has_symbols: contents.table.complete };
+            let found = wanted.find(symbols);
+            refused = found.refused;
+            if found.file.is_some() {
+                files.separate = found.file;
+                (contents, debug_info) = files.read();
+            }
         }
+        let build_id = build_id.map(open::hex);
+        Module { contents: contents.into(), segments, bytes, debug_info, build_id, refused, files: Some(files) }
     }
 
     /// What names are found in, read again if it was given back.
@@ -138,15 +193,19 @@ impl Module {
     /// Drops what was read, and the pages that it was read from: the next look-up reads it again.
     pub(super) fn give_back(&mut self) {
         self.contents.take();
-        if let Some(Files { image, separate }) = &self.files {
-            [Some(image), separate.as_ref()].into_iter().flatten().for_each(Image::give_back);
-        }
+        self.files.iter().flat_map(Files::all).for_each(Image::give_back);
     }
 
     /// What was found.
     pub(super) fn info(&self, name: String) -> ModuleInfo {
-        let (debug_info, build_id) = (self.debug_info.clone(), self.build_id.clone());
-        ModuleInfo { name, debug_info, build_id, debug_file: self.debug_file.clone() }
+        let separate = self.files.as_ref().and_then(|files| files.separate.as_ref());
+        ModuleInfo {
+            name,
+            debug_info: self.debug_info.clone(),
+            build_id: self.build_id.clone(),
+            debug_file: separate.map(|(path, _)| path.clone()),
+            refused: self.refused.clone(),
+        }
     }
 
     /// The address that the file itself uses for a mapped address.
@@ -227,10 +286,6 @@ impl fmt::Debug for Module {
     }
 }
 
-fn has_dwarf(elf: &Elf) -> bool {
-    elf.section_by_name(".debug_info").is_some()
-}
-
 /// A file's debug information.
 pub(super) struct FileDwarf {
     pub(super) units: Units,
@@ -245,9 +300,9 @@ pub(super) struct FileDwarf {
 /// # Errors
 /// A sentence: why it cannot be read.
 pub(super) fn read_dwarf(elf: &Elf) -> Result<FileDwarf, String> {
-    let mut maps = Vec::new();
+    let (mut maps, mut room) = (Vec::new(), section::Room::default());
     let mut dwarf = Dwarf::load(|id: gimli::SectionId| -> Result<Bytes, String> {
-        let (bytes, map) = section::bytes(elf, id.name())?;
+        let (bytes, map) = section::bytes(elf, id.name(), &mut room)?;
         maps.extend(map);
         Ok(Bytes::new(bytes, LittleEndian))
     })?;
@@ -270,12 +325,7 @@ pub(super) fn virtual_address(segments: &[Segment], mapping: &Mapping, address: 
 pub(super) fn segments(elf: &Elf) -> Vec<Segment> {
     let endian = object::LittleEndian;
     let loaded = elf.elf_program_headers().iter().filter(|header| header.p_type(endian) == object::elf::PT_LOAD);
-    let segment = |header: &object::elf::ProgramHeader64<object::LittleEndian>| Segment {
-        file_offset: header.p_offset(endian),
-        size: header.p_filesz(endian),
-        address: header.p_vaddr(endian),
-    };
-    loaded.map(segment).collect()
+    loaded.map(Segment::of).collect()
 }
 
 /// The addresses of the module that the loader computes from where it puts the module.

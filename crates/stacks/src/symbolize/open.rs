@@ -9,6 +9,7 @@ use object::Object;
 use object::read::elf::ElfFile64;
 use pollscope_base::reason;
 
+use super::loaded::Loaded;
 use crate::maps::Mapping;
 use crate::process::Process;
 
@@ -27,7 +28,7 @@ impl Image {
     /// # Errors
     /// A sentence: why it cannot be read.
     pub(super) fn open(path: &Path) -> Result<Image, String> {
-        let file = File::open(path).map_err(|error| format!("cannot open it: {}", reason(error)))?;
+        let file = regular(path).map_err(|error| format!("cannot open it: {}", reason(error)))?;
         Image::of(&file)
     }
 
@@ -42,22 +43,37 @@ impl Image {
         Ok(Image { elf, map })
     }
 
-    /// Opens the file that a process has mapped.
+    /// Opens the file that a process has mapped: the one with its inode, or, as file systems in layers have several for one file, with
+    /// the build-id that is `loaded`. One with the inode and another build-id is on another file system.
     ///
     /// # Errors
     /// A sentence: why it cannot be read, or that another file is there now.
-    pub(super) fn of_mapping(process: &Process, mapping: &Mapping) -> Result<Image, String> {
+    pub(super) fn of_mapping(process: &Process, mapping: &Mapping, loaded: Option<&Loaded>) -> Result<Image, String> {
         let Some(path) = &mapping.path else {
             return Err("it is not a file".to_owned());
         };
         let deleted = mapping.name.ends_with(" (deleted)");
         let mut refusal = "it was removed or replaced since it was loaded".to_owned();
+        let wanted = loaded.and_then(|loaded| loaded.build_id.as_deref());
         for candidate in candidates(process, mapping, path, deleted) {
-            let Ok(file) = File::open(&candidate) else { continue };
-            match inode(&file) {
-                Ok(inode) if inode == mapping.inode => return Image::of(&file),
-                Ok(_) => {}
-                Err(error) => refusal = format!("cannot read it: {}", reason(error)),
+            let Ok(file) = regular(&candidate) else { continue };
+            let is_same_inode = match inode(&file) {
+                Ok(inode) => inode == mapping.inode,
+                Err(error) => {
+                    refusal = format!("cannot read it: {}", reason(error));
+                    continue;
+                }
+            };
+            if !is_same_inode && wanted.is_none() {
+                continue;
+            }
+            match (Image::of(&file), wanted) {
+                (Ok(image), Some(wanted)) if image.build_id().map_or(is_same_inode, |id| id == wanted) => {
+                    return Ok(image);
+                }
+                (image, None) => return image,
+                (Err(why), _) if is_same_inode => return Err(why),
+                _ => {}
             }
         }
         Err(refusal)
@@ -70,6 +86,16 @@ impl Image {
         let _ = unsafe { self.map.unchecked_advise(memmap2::UncheckedAdvice::DontNeed) };
     }
 
+    /// Whether it has debug information of any kind.
+    pub(super) fn has_dwarf(&self) -> bool {
+        self.elf.section_by_name(".debug_info").is_some()
+    }
+
+    /// Whether it has a table of all its functions.
+    pub(super) fn has_symbols(&self) -> bool {
+        self.elf.section_by_name(".symtab").is_some()
+    }
+
     /// The file's build-id, if it has one.
     pub(super) fn build_id(&self) -> Option<&'static [u8]> {
         self.elf.build_id().ok().flatten()
@@ -80,10 +106,7 @@ impl Image {
 fn candidates(process: &Process, mapping: &Mapping, path: &Path, deleted: bool) -> Vec<PathBuf> {
     let mut candidates = Vec::new();
     if !deleted {
-        let relative = path.strip_prefix("/").unwrap_or(path);
-        if !process.is_own() {
-            candidates.push(Path::new(&process.file("root").to_string()).join(relative));
-        }
+        candidates.extend(in_root(process, path));
         candidates.push(path.to_owned());
     }
     // Only the program itself can be opened so without privilege.
@@ -106,15 +129,25 @@ fn inode(_: &File) -> io::Result<u64> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// A file with the debug information of a build: one that was offered, or the distribution's.
-pub(super) fn debug_file(build_id: &[u8], offered: &[PathBuf]) -> Option<(PathBuf, Image)> {
-    let hex = hex(build_id);
-    let (folder, name) = hex.split_at_checked(2)?;
-    let installed = PathBuf::from(format!("/usr/lib/debug/.build-id/{folder}/{name}.debug"));
-    offered.iter().chain([&installed]).find_map(|path| {
-        let image = Image::open(path).ok().filter(|image| image.build_id() == Some(build_id))?;
-        Some((path.clone(), image))
-    })
+/// A path as another process sees it, which may be in another mount namespace; `None` for the own one.
+pub(super) fn in_root(process: &Process, path: &Path) -> Option<PathBuf> {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    (!process.is_own()).then(|| Path::new(&process.file("root").to_string()).join(relative))
+}
+
+/// Opens a file, and nothing that opening waits for or changes, such as a pipe with a name or a device: another process may have put
+/// that there.
+fn regular(path: &Path) -> io::Result<File> {
+    let not_a_file = || io::Error::other("it is not a file");
+    if !fs::metadata(path)?.is_file() {
+        return Err(not_a_file());
+    }
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(supported)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_a_file()) }
 }
 
 /// Bytes in hexadecimal.

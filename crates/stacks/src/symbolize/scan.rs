@@ -2,6 +2,7 @@
 
 use object::LittleEndian;
 
+use super::loaded::Loaded;
 use super::module::{Segment, segments, virtual_address};
 use super::name;
 use super::open::Image;
@@ -59,7 +60,8 @@ fn name_those_in(
     addresses: &[CodeAddress],
     names: &mut [Option<Named>],
 ) {
-    let Ok(image) = Image::of_mapping(process, file) else { return };
+    let loaded = if process.is_own() { None } else { Loaded::read(process, file) };
+    let Ok(image) = Image::of_mapping(process, file, loaded.as_ref()) else { return };
     let segments: Vec<Segment> = segments(&image.elf);
     let at = |(index, address): (usize, &CodeAddress)| {
         let address = address.lookup();

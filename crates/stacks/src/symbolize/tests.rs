@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use super::*;
 use crate::symbolize::open::Image;
 
+mod separate;
+
 /// The line of the next function, and the one after: where its code begins depends on the profile.
 const LINES: [Option<u32>; 2] = [Some(line!() + 3), Some(line!() + 4)];
 
@@ -157,7 +159,7 @@ fn copy(folder: &Path, name: &str, tool: Option<&[&str]>) -> PathBuf {
 
 fn look_up(file: &Path, debug_files: &[PathBuf]) -> (ModuleInfo, Option<Frame>, Source) {
     let maps = Maps::read(&Process::current()).unwrap();
-    let mut module = Module::of_image(Image::open(file).unwrap(), debug_files);
+    let mut module = Module::of_image(Image::open(file).unwrap(), &Process::current(), Some(file), debug_files);
     let address = module.virtual_address(maps.find(outer_address()).unwrap(), outer_address()).unwrap();
     let (mut frames, source) = module.look_up(address);
     (module.info(String::new()), frames.pop(), source)
@@ -216,7 +218,7 @@ fn compressed_sections_give_the_lines() {
     if done {
         let (info, frame, source) = look_up(&compressed, &[]);
         let DebugInfo::Unreadable(why) = info.debug_info else { panic!("{:?}", info.debug_info) };
-        assert!(why.ends_with("it is compressed, and not with zlib"), "{why}");
+        assert!(why.ends_with("it is compressed with zstd, and not with zlib"), "{why}");
         assert_eq!((frame.is_some(), source), (true, Source::SymbolTable));
     }
 }
@@ -232,22 +234,33 @@ fn wait_for_the_end() {
 fn run(program: &Path) -> Child {
     let arguments = ["--ignored", "--exact", "--nocapture", "symbolize::tests::wait_for_the_end"];
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = loop {
+    let mut child = spawned(command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()));
+    until_it_says(&mut child, "here").expect("it runs");
+    child
+}
+
+fn spawned(command: &mut Command) -> Child {
+    loop {
         match command.spawn() {
-            // Another test was starting a process while this program was copied, and has it open until it did.
+            // Another test was starting a process while this program was written, and has it open until it did.
             Err(error) if error.kind() == std::io::ErrorKind::ExecutableFileBusy => std::thread::yield_now(),
             child => break child.unwrap(),
         }
-    };
+    }
+}
+
+/// Waits until it says this; `None` if it ends before.
+fn until_it_says(child: &mut Child, wanted: &str) -> Option<()> {
     let mut said = String::new();
-    let output = child.stdout.as_mut().unwrap();
-    while !said.contains("here") {
+    let output = child.stdout.as_mut()?;
+    while !said.contains(wanted) {
         let mut byte = [0];
-        assert_eq!(output.read(&mut byte).unwrap(), 1, "{said}");
+        if output.read(&mut byte).ok()? == 0 {
+            return None;
+        }
         said.push(char::from(byte[0]));
     }
-    child
+    Some(())
 }
 
 /// Where `outer` is in a process that runs a copy of this program.
@@ -297,9 +310,9 @@ fn another_file_in_the_place_of_a_library_is_not_taken_for_it() {
 fn frames_are_those_that_addr2line_finds() {
     let mut symbolizer = Symbolizer::new(Process::current());
     let mapping = symbolizer.mapping(outer_address()).unwrap();
-    let image = Image::of_mapping(&Process::current(), &mapping).unwrap();
+    let image = Image::of_mapping(&Process::current(), &mapping, None).unwrap();
     let mut dwarf = gimli::Dwarf::load(|id: gimli::SectionId| {
-        let (bytes, map) = section::bytes(&image.elf, id.name())?;
+        let (bytes, map) = section::bytes(&image.elf, id.name(), &mut section::Room::default())?;
         assert!(map.is_none(), "nothing is compressed in a program of tests");
         Ok::<_, String>(module::Bytes::new(bytes, gimli::LittleEndian))
     })
