@@ -27,17 +27,6 @@ pub use breakpoint::Breakpoint;
 pub use cpu_sampler::{CpuSampler, Drained, Sample};
 pub use hindrance::{Hindrance, PerfError, Wanted};
 
-/// What an event is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Control {
-    /// To be on.
-    Enable,
-    /// To be off.
-    Disable,
-    /// To be on until it happened once more than it was told to before.
-    Once,
-}
-
 /// `kernel.perf_event_paranoid`: above 2, some distributions' kernels close perf events to users without `CAP_PERFMON`. `None` where
 /// there are no perf events.
 ///

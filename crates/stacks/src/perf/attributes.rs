@@ -34,6 +34,7 @@ const _: () = assert!(size_of::<Attributes>() == SIZE as usize);
 const TYPE_SOFTWARE: u32 = 1;
 const TYPE_BREAKPOINT: u32 = 5;
 const SW_CPU_CLOCK: u64 = 0;
+const SW_DUMMY: u64 = 9;
 const BREAKPOINT_EXECUTE: u32 = 4;
 
 /// What a sample has: its time, then registers, then the stack. See [`record`](super::record).
@@ -73,6 +74,11 @@ impl Attributes {
         attributes.sample_regs_user = MASK;
         attributes.sample_stack_user = stack_bytes;
         attributes
+    }
+
+    /// Of what never happens: for its ring.
+    pub(super) fn nothing() -> Attributes {
+        Attributes { config: SW_DUMMY, ..Attributes::of_user_code(TYPE_SOFTWARE) }
     }
 
     /// A sample each time that the thread comes to an instruction, once enabled.

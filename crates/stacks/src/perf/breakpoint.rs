@@ -1,9 +1,9 @@
 //! When one thread comes to an instruction.
 
 use super::attributes::Attributes;
-use super::os::Event;
+use super::os::{Once, Source};
 use super::record::Record;
-use super::{Control, Hindrance, PerfError, Wanted};
+use super::{Hindrance, PerfError, Wanted};
 use crate::thread::ThreadRef;
 
 /// Room for more hits than there can be: one, each time that it is armed.
@@ -41,11 +41,12 @@ const RING: usize = 4 << 10;
 pub struct Breakpoint {
     thread: ThreadRef,
     address: u64,
-    event: Event,
-    /// Whether it is on, as far as is known: a hit turns it off.
+    /// Where all events that are armed one after the other tell what happened.
+    source: Source,
+    /// The one that can be armed, or is. A new one each time that the last one happened: since Linux 6.16 one that turned itself off
+    /// happens no more, whatever it is told, unless that is done while its thread is on a CPU.
+    event: Option<Once>,
     is_armed: bool,
-    /// Whether the kernel lets one more hit happen once it is on. It adds up what it is told: it is told again only after a hit.
-    is_charged: bool,
     fired: Option<u64>,
     hits: u64,
 }
@@ -56,9 +57,15 @@ impl Breakpoint {
     /// # Errors
     /// See [`Hindrance`].
     pub fn open(thread: &ThreadRef, address: u64) -> Result<Breakpoint, PerfError> {
-        let event = open(thread, address)?;
-        let thread = *thread;
-        Ok(Breakpoint { thread, address, event, is_armed: false, is_charged: false, fired: None, hits: 0 })
+        let hindered = PerfError::of(thread, Wanted::Breakpoint);
+        check(address).map_err(&hindered)?;
+        // It has a ring, but is no breakpoint.
+        let source = Source::open(&Attributes::nothing(), thread, Wanted::Samples, RING).map_err(hindered)?;
+        let mut breakpoint =
+            Breakpoint { thread: *thread, address, source, event: None, is_armed: false, fired: None, hits: 0 };
+        // Whether it can be had.
+        breakpoint.event = Some(breakpoint.next_event()?);
+        Ok(breakpoint)
     }
 
     /// Where it is.
@@ -66,40 +73,33 @@ impl Breakpoint {
         self.address
     }
 
-    /// From now on the next time counts. What [`fired`](Breakpoint::fired) said before is forgotten.
+    /// From now on the next time counts. What [`fired`](Breakpoint::fired) said before is forgotten. Costs nothing where it is armed and
+    /// the thread did not come there since.
     ///
     /// # Errors
-    /// See [`Hindrance`]; the kernel is not known to refuse.
+    /// See [`Hindrance`]: the thread may have ended, or a debugger have taken the last breakpoint. Then it is not armed.
     pub fn arm(&mut self) -> Result<(), PerfError> {
         self.take_in();
         self.fired = None;
-        if self.is_armed {
-            return Ok(());
+        if !self.is_armed {
+            let event = self.event.take().map_or_else(|| self.next_event(), Ok)?;
+            event.begin().map_err(PerfError::of(&self.thread, Wanted::Breakpoint))?;
+            (self.event, self.is_armed) = (Some(event), true);
         }
-        // The hit was told of, but turns it off a moment later: without this, after it is turned on again.
-        self.control(Control::Disable)?;
-        self.control(if self.is_charged { Control::Enable } else { Control::Once })?;
-        (self.is_armed, self.is_charged) = (true, true);
         Ok(())
     }
 
     /// From now on nothing happens, until it is armed again. What it saw up to now is kept.
-    ///
-    /// # Errors
-    /// As [`Breakpoint::arm`].
-    pub fn disarm(&mut self) -> Result<(), PerfError> {
-        self.take_in();
+    pub fn disarm(&mut self) {
         if self.is_armed {
-            self.control(Control::Disable)?;
+            (self.event, self.is_armed) = (None, false);
             // It may have happened until then.
             self.take_in();
-            self.is_armed = false;
         }
-        Ok(())
     }
 
     /// When the thread came there for the first time since this was armed, in nanoseconds of `CLOCK_MONOTONIC`, by which `Instant`
-    /// counts; `None` while it has not. Costs no system call.
+    /// counts; `None` while it has not. Costs no system call but for the one that ends what happened.
     pub fn fired(&mut self) -> Option<u64> {
         self.take_in();
         self.fired
@@ -113,43 +113,32 @@ impl Breakpoint {
     /// Takes it to another address, not armed; what it saw is forgotten.
     ///
     /// # Errors
-    /// See [`Hindrance`]. Then it is where it was, not armed.
+    /// [`Hindrance::NotCode`]. Then it is where it was, not armed.
     pub fn move_to(&mut self, address: u64) -> Result<(), PerfError> {
-        self.disarm()?;
-        check_address(&self.thread, address)?;
-        // Kernels before 4.17 cannot.
-        if self.event.change(&Attributes::breakpoint(address)).is_err() {
-            (self.event, self.is_charged) = (open(&self.thread, address)?, false);
-        }
-        (self.address, self.fired) = (address, None);
+        self.disarm();
+        check(address).map_err(PerfError::of(&self.thread, Wanted::Breakpoint))?;
+        (self.address, self.event, self.fired) = (address, None, None);
         Ok(())
     }
 
-    fn control(&self, control: Control) -> Result<(), PerfError> {
-        self.event.control(control).map_err(PerfError::of(&self.thread, Wanted::Breakpoint))
+    fn next_event(&self) -> Result<Once, PerfError> {
+        let added = self.source.add(&Attributes::breakpoint(self.address), &self.thread, Wanted::Breakpoint);
+        added.map_err(PerfError::of(&self.thread, Wanted::Breakpoint))
     }
 
     /// What happened since this was last asked.
     fn take_in(&mut self) {
-        while let Some(record) = self.event.next() {
+        while let Some(record) = self.source.next() {
             let Record::Sample(body) = Record::read(record) else { continue };
+            let time_ns = body.time();
             self.hits += 1;
-            (self.is_armed, self.is_charged) = (false, false);
-            self.fired = self.fired.or(body.time());
+            (self.event, self.is_armed) = (None, false);
+            self.fired = self.fired.or(time_ns);
         }
     }
 }
 
-fn open(thread: &ThreadRef, address: u64) -> Result<Event, PerfError> {
-    check_address(thread, address)?;
-    let event = Event::open(&Attributes::breakpoint(address), thread, Wanted::Breakpoint, RING);
-    event.map_err(PerfError::of(thread, Wanted::Breakpoint))
-}
-
 /// The upper half of all addresses is the kernel's.
-fn check_address(thread: &ThreadRef, address: u64) -> Result<(), PerfError> {
-    if (1..1 << 63).contains(&address) {
-        return Ok(());
-    }
-    Err(PerfError::of(thread, Wanted::Breakpoint)(Hindrance::NotCode))
+fn check(address: u64) -> Result<(), Hindrance> {
+    if (1..1 << 63).contains(&address) { Ok(()) } else { Err(Hindrance::NotCode) }
 }

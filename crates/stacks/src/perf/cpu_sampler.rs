@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::attributes::Attributes;
-use super::os::Event;
+use super::os::Source;
 use super::record::Record;
 use super::{PerfError, Wanted};
 use crate::process::Process;
@@ -46,7 +46,7 @@ const SHORTEST: Duration = Duration::from_micros(10);
 #[derive(Debug)]
 pub struct CpuSampler {
     process: Process,
-    event: Event,
+    source: Source,
 }
 
 /// What a thread was doing at one moment.
@@ -85,15 +85,15 @@ impl CpuSampler {
     pub fn open(thread: &ThreadRef, period: Duration) -> Result<CpuSampler, PerfError> {
         let period_ns = u64::try_from(period.max(SHORTEST).as_nanos()).unwrap_or(u64::MAX >> 1);
         let attributes = Attributes::cpu_clock(period_ns, MOST as u32);
-        let event = Event::open(&attributes, thread, Wanted::Samples, RING);
-        let event = event.map_err(PerfError::of(thread, Wanted::Samples))?;
-        Ok(CpuSampler { process: thread.process, event })
+        let source = Source::open(&attributes, thread, Wanted::Samples, RING);
+        let source = source.map_err(PerfError::of(thread, Wanted::Samples))?;
+        Ok(CpuSampler { process: thread.process, source })
     }
 
     /// Gives every sample that is there, the earliest first, and does not wait for more.
     pub fn drain(&mut self, mut each: impl FnMut(Sample<'_>)) -> Drained {
         let mut drained = Drained::default();
-        while let Some(record) = self.event.next() {
+        while let Some(record) = self.source.next() {
             match Record::read(record) {
                 Record::Sample(body) => match body.copied() {
                     Some(body) => {

@@ -1,23 +1,27 @@
-//! A perf event of one thread: what the kernel is asked, and what it hands over.
+//! Perf events of one thread: what the kernel is asked, and what it hands over.
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 
 use memmap2::MmapOptions;
 
 use super::attributes::Attributes;
 use super::ring::{PAGE, Ring};
-use super::{Control, Hindrance, Wanted};
+use super::{Hindrance, Wanted};
 use crate::seccomp;
 use crate::thread::{StateError, ThreadRef, read_state};
 
-/// An open event. It ends with this.
+/// An open event, and the ring that it hands its records over in. Both end with this.
 #[derive(Debug)]
-pub(super) struct Event {
-    opened: OwnedFd,
+pub(super) struct Source {
+    event: OwnedFd,
     ring: Ring,
 }
+
+/// An event that happens at most once, of which a [`Source`] tells. It ends with this.
+#[derive(Debug)]
+pub(super) struct Once(OwnedFd);
 
 const FLAG_CLOSE_ON_EXEC: libc::c_ulong = 1 << 3;
 /// On whichever CPU the thread is.
@@ -25,47 +29,32 @@ const ANY_CPU: libc::c_int = -1;
 /// Of nobody's group.
 const NO_GROUP: libc::c_int = -1;
 
-const IOCTL_ENABLE: libc::Ioctl = 0x2400;
-const IOCTL_DISABLE: libc::Ioctl = 0x2401;
+/// Lets an event happen so often, and then no more.
 const IOCTL_REFRESH: libc::Ioctl = 0x2402;
-const IOCTL_MODIFY_ATTRIBUTES: libc::Ioctl = 0x4008_240b;
+/// Has an event hand its records over in the ring of another.
+const IOCTL_SET_OUTPUT: libc::Ioctl = 0x2405;
 
-impl Event {
-    /// Opens it, with a ring of so many bytes, a power of two of pages.
+impl Source {
+    /// Opens an event with a ring of so many bytes, a power of two of pages.
     pub(super) fn open(
         attributes: &Attributes,
         thread: &ThreadRef,
         wanted: Wanted,
         ring_bytes: usize,
-    ) -> Result<Event, Hindrance> {
+    ) -> Result<Source, Hindrance> {
         seccomp::look();
         if !seccomp::may_call() {
             return Err(Hindrance::Filtered);
         }
-        // SAFETY: the kernel reads `attributes`, which say how long they are, and writes nothing that is seen.
-        let opened = unsafe {
-            libc::syscall(
-                libc::SYS_perf_event_open,
-                &raw const *attributes,
-                thread.tid.cast_signed(),
-                ANY_CPU,
-                NO_GROUP,
-                FLAG_CLOSE_ON_EXEC,
-            )
-        };
-        let opened = libc::c_int::try_from(opened).ok().filter(|opened| *opened >= 0);
-        let opened = opened.ok_or_else(|| why_not_opened(&io::Error::last_os_error(), wanted, paranoid_level))?;
-        // SAFETY: the kernel just gave it, and nobody else has it.
-        let opened = unsafe { OwnedFd::from_raw_fd(opened) };
+        let event = open(attributes, thread, wanted)?;
         // It is bound to whoever has the number now: still the thread that was meant, if that is there still.
         read_state(thread).map_err(|error| match error.why {
             StateError::NotFound => Hindrance::NoThread,
             StateError::NoDescriptor => Hindrance::NoDescriptor,
             _ => Hindrance::Denied,
         })?;
-        let memory =
-            MmapOptions::new().len(PAGE + ring_bytes).map_raw(&opened).map_err(|error| why_not_mapped(&error))?;
-        Ok(Event { opened, ring: Ring::new(memory) })
+        let memory = MmapOptions::new().len(PAGE + ring_bytes).map_raw(&event);
+        Ok(Source { event, ring: Ring::new(memory.map_err(|error| why_not_mapped(&error))?) })
     }
 
     /// The next record; `None` if there is none now.
@@ -73,25 +62,47 @@ impl Event {
         self.ring.next()
     }
 
-    pub(super) fn control(&self, control: Control) -> Result<(), Hindrance> {
-        let (request, argument) = match control {
-            Control::Enable => (IOCTL_ENABLE, 0),
-            Control::Disable => (IOCTL_DISABLE, 0),
-            Control::Once => (IOCTL_REFRESH, 1),
-        };
-        // SAFETY: these requests take a number.
-        check(unsafe { libc::ioctl(self.opened.as_raw_fd(), request, argument as libc::c_ulong) })
-    }
-
-    /// Makes it another of its kind. Only a breakpoint can be.
-    pub(super) fn change(&self, attributes: &Attributes) -> Result<(), Hindrance> {
-        // SAFETY: the kernel reads `attributes`, which say how long they are.
-        check(unsafe { libc::ioctl(self.opened.as_raw_fd(), IOCTL_MODIFY_ATTRIBUTES, &raw const *attributes) })
+    /// Opens another event of the same thread, which hands its records over here. It is opened disabled.
+    pub(super) fn add(&self, attributes: &Attributes, thread: &ThreadRef, wanted: Wanted) -> Result<Once, Hindrance> {
+        let event = open(attributes, thread, wanted)?;
+        // SAFETY: this request takes the number of an open file.
+        let shared = unsafe { libc::ioctl(event.as_raw_fd(), IOCTL_SET_OUTPUT, self.event.as_raw_fd()) };
+        if shared == 0 {
+            return Ok(Once(event));
+        }
+        let error = io::Error::last_os_error();
+        // The number is another thread's by now: only events of one thread share a ring.
+        let is_other = error.raw_os_error() == Some(libc::EINVAL);
+        Err(if is_other { Hindrance::NoThread } else { refused(&error) })
     }
 }
 
-fn check(result: libc::c_int) -> Result<(), Hindrance> {
-    if result >= 0 { Ok(()) } else { Err(refused(&io::Error::last_os_error())) }
+impl Once {
+    /// From now on it happens, once.
+    pub(super) fn begin(&self) -> Result<(), Hindrance> {
+        const TIMES: libc::c_ulong = 1;
+        // SAFETY: this request takes a number.
+        let begun = unsafe { libc::ioctl(self.0.as_raw_fd(), IOCTL_REFRESH, TIMES) };
+        if begun == 0 { Ok(()) } else { Err(refused(&io::Error::last_os_error())) }
+    }
+}
+
+fn open(attributes: &Attributes, thread: &ThreadRef, wanted: Wanted) -> Result<OwnedFd, Hindrance> {
+    // SAFETY: the kernel reads `attributes`, which say how long they are, and writes nothing that is seen.
+    let opened = unsafe {
+        libc::syscall(
+            libc::SYS_perf_event_open,
+            &raw const *attributes,
+            thread.tid.cast_signed(),
+            ANY_CPU,
+            NO_GROUP,
+            FLAG_CLOSE_ON_EXEC,
+        )
+    };
+    let opened = RawFd::try_from(opened).ok().filter(|opened| *opened >= 0);
+    let opened = opened.ok_or_else(|| why_not_opened(&io::Error::last_os_error(), wanted, paranoid_level))?;
+    // SAFETY: the kernel just gave it, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(opened) })
 }
 
 fn refused(error: &io::Error) -> Hindrance {

@@ -1,15 +1,19 @@
 //! Where there are no perf events.
 
 use super::attributes::Attributes;
-use super::{Control, Hindrance, Wanted};
+use super::{Hindrance, Wanted};
 use crate::thread::ThreadRef;
 
 /// An event, of which there is none here.
 #[derive(Debug)]
-pub(super) enum Event {}
+pub(super) enum Source {}
 
-impl Event {
-    pub(super) fn open(_: &Attributes, _: &ThreadRef, _: Wanted, _: usize) -> Result<Event, Hindrance> {
+/// Another.
+#[derive(Debug)]
+pub(super) enum Once {}
+
+impl Source {
+    pub(super) fn open(_: &Attributes, _: &ThreadRef, _: Wanted, _: usize) -> Result<Source, Hindrance> {
         Err(Hindrance::Unsupported)
     }
 
@@ -17,11 +21,13 @@ impl Event {
         match *self {}
     }
 
-    pub(super) fn control(&self, _: Control) -> Result<(), Hindrance> {
+    pub(super) fn add(&self, _: &Attributes, _: &ThreadRef, _: Wanted) -> Result<Once, Hindrance> {
         match *self {}
     }
+}
 
-    pub(super) fn change(&self, _: &Attributes) -> Result<(), Hindrance> {
+impl Once {
+    pub(super) fn begin(&self) -> Result<(), Hindrance> {
         match *self {}
     }
 }
