@@ -21,7 +21,7 @@ pub(super) struct Ring {
     memory: MmapRaw,
     /// How far was read.
     tail: u64,
-    /// The record that was last read: in the ring it may be in two pieces.
+    /// Begins with the record that was last read: in the ring it may be in two pieces.
     record: Vec<u8>,
 }
 
@@ -58,7 +58,7 @@ impl Ring {
             size = usize::from(u16::from_le_bytes([self.record[6], self.record[7]]));
         }
         if size < HEADER || size as u64 > there {
-            self.record.clear();
+            size = 0;
             self.tail = head;
         } else {
             self.copy(size);
@@ -66,16 +66,18 @@ impl Ring {
         }
         // The copy is made: from here on the kernel may write there.
         self.count(TAIL).store(self.tail, Release);
-        Some(&self.record)
+        Some(&self.record[..size])
     }
 
     /// Copies so many bytes, which the kernel said are there, from where reading is.
     fn copy(&mut self, length: usize) {
         let at = (self.tail % self.size() as u64) as usize;
         let before_end = length.min(self.size() - at);
-        self.record.resize(length, 0);
+        if self.record.len() < length {
+            self.record.resize(length, 0);
+        }
         // SAFETY: `at` and `before_end` are within the ring, and `length` is no more than its size: both pieces are in the mapping,
-        // where the kernel writes nothing before `tail` is moved. `record` has `length` bytes, which are elsewhere.
+        // where the kernel writes nothing before `tail` is moved. `record` has as many bytes at least, which are elsewhere.
         unsafe {
             let ring = self.memory.as_mut_ptr().add(PAGE);
             ptr::copy_nonoverlapping(ring.add(at), self.record.as_mut_ptr(), before_end);

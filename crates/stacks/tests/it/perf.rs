@@ -2,6 +2,7 @@
 
 mod breakpoint;
 mod child;
+mod forbidden;
 mod samples;
 
 use pollscope_stacks::perf::{Hindrance, PerfError};
