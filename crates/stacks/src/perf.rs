@@ -23,7 +23,7 @@ use event as os;
 #[cfg(not(supported))]
 use nowhere as os;
 
-pub use breakpoint::Breakpoint;
+pub use breakpoint::{Breakpoint, Hit};
 pub use cpu_sampler::{CpuSampler, Drained, Sample};
 pub use hindrance::{Hindrance, PerfError, Wanted};
 

@@ -1,6 +1,6 @@
 //! What kind of event is wanted, as the kernel is told.
 
-use super::registers::MASK;
+use super::registers::{MASK, SP_MASK};
 
 /// `struct perf_event_attr`, as of Linux 4.1 and later: what came after `clockid` is 0.
 #[repr(C)]
@@ -81,11 +81,13 @@ impl Attributes {
         Attributes { config: SW_DUMMY, ..Attributes::of_user_code(TYPE_SOFTWARE) }
     }
 
-    /// A sample each time that the thread comes to an instruction, once enabled.
+    /// A sample each time that the thread comes to an instruction, once enabled, with the stack pointer.
     pub(super) fn breakpoint(address: u64) -> Attributes {
         let mut attributes = Attributes::of_user_code(TYPE_BREAKPOINT);
         attributes.flags |= DISABLED;
         attributes.sample_period = 1;
+        attributes.sample_type |= SAMPLE_REGS_USER;
+        attributes.sample_regs_user = SP_MASK;
         attributes.wakeup_events = 1;
         attributes.breakpoint_type = BREAKPOINT_EXECUTE;
         attributes.breakpoint_address = address;

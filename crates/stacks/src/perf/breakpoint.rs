@@ -1,13 +1,27 @@
 //! When one thread comes to an instruction.
 
+use std::hint::black_box;
+use std::sync::OnceLock;
+
 use super::attributes::Attributes;
 use super::os::{Once, Source};
 use super::record::Record;
 use super::{Hindrance, PerfError, Wanted};
-use crate::thread::ThreadRef;
+use crate::process::Process;
+use crate::thread::{ThreadRef, current_tid};
 
 /// Room for more hits than there can be: one, each time that it is armed.
 const RING: usize = 4 << 10;
+
+/// That a thread came to an instruction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hit {
+    /// When, in nanoseconds of `CLOCK_MONOTONIC`, by which `Instant` counts.
+    pub time_ns: u64,
+    /// The stack pointer then. Where a call returned, it is that of the caller's frame: whether this call returned, or another one of
+    /// the same function, is told by [`StackPointers`](crate::unwind::StackPointers).
+    pub sp: u64,
+}
 
 /// Tells when one thread, of this process or of another, comes to an instruction the next time: such as the one that a function
 /// returns to, hence when the function ends. Nothing is written to the process. The thread takes one trap of a few microseconds each
@@ -29,11 +43,11 @@ const RING: usize = 4 << 10;
 ///     breakpoint.arm().unwrap();
 ///     assert_eq!(breakpoint.fired(), None, "nobody came");
 ///     (place(), place());
-///     let at_ns = breakpoint.fired().unwrap();
+///     let first = breakpoint.fired().unwrap();
 ///     assert_eq!(breakpoint.hits(), 1, "once for each time that it was armed");
 ///     breakpoint.arm().unwrap();
 ///     place();
-///     assert!(breakpoint.fired().unwrap() > at_ns);
+///     assert!(breakpoint.fired().unwrap().time_ns > first.time_ns);
 /// }
 /// # }
 /// ```
@@ -47,7 +61,7 @@ pub struct Breakpoint {
     /// happens no more, whatever it is told, unless that is done while its thread is on a CPU.
     event: Option<Once>,
     is_armed: bool,
-    fired: Option<u64>,
+    fired: Option<Hit>,
     hits: u64,
 }
 
@@ -58,7 +72,7 @@ impl Breakpoint {
     /// See [`Hindrance`].
     pub fn open(thread: &ThreadRef, address: u64) -> Result<Breakpoint, PerfError> {
         let hindered = PerfError::of(thread, Wanted::Breakpoint);
-        check(address).map_err(&hindered)?;
+        check(address).and_then(|()| check_that_they_fire()).map_err(&hindered)?;
         // It has a ring, but is no breakpoint.
         let source = Source::open(&Attributes::nothing(), thread, Wanted::Samples, RING).map_err(hindered)?;
         let mut breakpoint =
@@ -98,9 +112,9 @@ impl Breakpoint {
         }
     }
 
-    /// When the thread came there for the first time since this was armed, in nanoseconds of `CLOCK_MONOTONIC`, by which `Instant`
-    /// counts; `None` while it has not. Costs no system call but for the one that ends what happened.
-    pub fn fired(&mut self) -> Option<u64> {
+    /// When the thread came there for the first time since this was armed; `None` while it has not. Costs no system call but for the
+    /// one that ends what happened.
+    pub fn fired(&mut self) -> Option<Hit> {
         self.take_in();
         self.fired
     }
@@ -130,10 +144,10 @@ impl Breakpoint {
     fn take_in(&mut self) {
         while let Some(record) = self.source.next() {
             let Record::Sample(body) = Record::read(record) else { continue };
-            let time_ns = body.time();
+            let hit = body.hit();
             self.hits += 1;
             (self.event, self.is_armed) = (None, false);
-            self.fired = self.fired.or(time_ns);
+            self.fired = self.fired.or(hit);
         }
     }
 }
@@ -141,4 +155,31 @@ impl Breakpoint {
 /// The upper half of all addresses is the kernel's.
 fn check(address: u64) -> Result<(), Hindrance> {
     if (1..1 << 63).contains(&address) { Ok(()) } else { Err(Hindrance::NotCode) }
+}
+
+/// A machine may take breakpoints and do nothing: some virtual ones do. Then that one does not fire says nothing.
+fn check_that_they_fire() -> Result<(), Hindrance> {
+    static FIRES: OnceLock<bool> = OnceLock::new();
+    let fires = match FIRES.get() {
+        Some(fires) => *fires,
+        None => {
+            let fires = fires_here()?;
+            *FIRES.get_or_init(|| fires)
+        }
+    };
+    if fires { Ok(()) } else { Err(Hindrance::NoBreakpoints) }
+}
+
+/// Whether one fires in the thread that asks.
+fn fires_here() -> Result<bool, Hindrance> {
+    #[inline(never)]
+    extern "C" fn place() -> u32 {
+        black_box(1)
+    }
+    let (here, place) = (Process::current().thread(current_tid()), black_box(place as extern "C" fn() -> u32));
+    let mut source = Source::open(&Attributes::nothing(), &here, Wanted::Samples, RING)?;
+    let event = source.add(&Attributes::breakpoint(place as *const () as u64), &here, Wanted::Breakpoint)?;
+    event.begin()?;
+    place();
+    Ok(source.next().is_some_and(|record| matches!(Record::read(record), Record::Sample(_))))
 }

@@ -1,5 +1,6 @@
 //! What is in a record of a perf event: a header of 8 bytes (kind, flags, size of the whole) and what the kind has.
 
+use super::breakpoint::Hit;
 use super::registers::{self, COUNT};
 use crate::unwind::Registers;
 
@@ -58,9 +59,11 @@ impl<'a> Body<'a> {
         Some(u64::from_le_bytes(*word))
     }
 
-    /// When it was: all that is in the sample of a breakpoint.
-    pub(super) fn time(mut self) -> Option<u64> {
-        self.word()
+    /// When it was, and the stack pointer: the sample of a breakpoint; `None` where it lacks one of them.
+    pub(super) fn hit(mut self) -> Option<Hit> {
+        let time_ns = self.word()?;
+        let sp = (self.word()? == ABI_64).then(|| self.word())??;
+        Some(Hit { time_ns, sp })
     }
 
     /// When it was, and the registers and the stack; `None` where the sample lacks one of them.
@@ -148,7 +151,11 @@ pub(super) mod tests {
         assert_eq!(Record::read(&lost[..3]), Record::Short);
         assert_eq!(Record::read(&throttled), Record::Throttled);
         assert_eq!(Record::read(&exit), Record::Other);
-        let hit = record(SAMPLE, &[5]);
-        assert!(matches!(Record::read(&hit), Record::Sample(body) if body.clone().time() == Some(5)));
+        let hit = |words: &[u64]| match Record::read(&record(SAMPLE, words)) {
+            Record::Sample(body) => body.hit(),
+            _ => panic!("a sample"),
+        };
+        assert_eq!(hit(&[5, ABI_64, 7]), Some(Hit { time_ns: 5, sp: 7 }));
+        assert_eq!([&[5, ABI_64][..], &[5, 0, 7], &[5], &[]].map(hit), [None; 4]);
     }
 }

@@ -37,6 +37,9 @@ pub(super) const MASK: u64 = {
     mask
 };
 
+/// The stack pointer alone.
+pub(super) const SP_MASK: u64 = 1 << 7;
+
 /// Their values in a sample.
 pub(super) fn read(values: &[u64; COUNT]) -> Registers {
     let mut registers = Registers::default();

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use pollscope_stacks::capture::{CaptureError, Capturer};
-use pollscope_stacks::perf::{Breakpoint, Hindrance};
+use pollscope_stacks::perf::{Breakpoint, Hindrance, Hit};
 use pollscope_stacks::thread::{read_schedule, read_status};
 
 use super::child::{INTERRUPTED, Seen};
 use super::{now_ns, unless_forbidden};
 use crate::support::PATIENCE;
 
-/// Where the child's function of this name returns to, and the stack pointer in it.
+/// Where the child's function of this name returns to, and the stack pointer there.
 #[track_caller]
 fn return_of(child: &Seen, capturer: &mut Capturer, function: &str) -> (u64, u64) {
     let begin = Instant::now();
@@ -24,7 +24,7 @@ fn return_of(child: &Seen, capturer: &mut Capturer, function: &str) -> (u64, u64
                     let returns_to = capture.stack.returns_to(index).unwrap();
                     let is_its_caller = child.function(returns_to).is_some_and(|name| name.contains("both_places"));
                     assert!(is_its_caller, "{returns_to:x}");
-                    return (returns_to, pointers.get(index).unwrap());
+                    return (returns_to, pointers.get(index + 1).unwrap());
                 }
             }
             Err(CaptureError::Running | CaptureError::Torn) => {}
@@ -36,11 +36,11 @@ fn return_of(child: &Seen, capturer: &mut Capturer, function: &str) -> (u64, u64
 }
 
 #[track_caller]
-fn wait_until_it_fires(breakpoint: &mut Breakpoint) -> u64 {
+fn wait_until_it_fires(breakpoint: &mut Breakpoint) -> Hit {
     let begin = Instant::now();
     loop {
-        if let Some(at_ns) = breakpoint.fired() {
-            return at_ns;
+        if let Some(hit) = breakpoint.fired() {
+            return hit;
         }
         assert!(begin.elapsed() < PATIENCE, "it does not fire");
         std::thread::sleep(Duration::from_micros(100));
@@ -62,15 +62,16 @@ fn it_fires_once_each_time_that_it_is_armed() {
     for time in 1..=TIMES {
         let armed_ns = now_ns();
         breakpoint.arm().unwrap();
-        let at_ns = wait_until_it_fires(&mut breakpoint);
-        assert!(armed_ns <= at_ns && at_ns <= now_ns(), "{armed_ns} {at_ns}");
-        assert!(last_ns < at_ns);
-        last_ns = at_ns;
+        let hit = wait_until_it_fires(&mut breakpoint);
+        assert!(armed_ns <= hit.time_ns && hit.time_ns <= now_ns(), "{armed_ns} {hit:?}");
+        assert!(last_ns < hit.time_ns);
+        assert_eq!(hit.sp, sp, "the call that was seen on the stack has its frame there");
+        last_ns = hit.time_ns;
         if time.is_multiple_of(10) {
             // It comes there again meanwhile.
             child.wait_for_rounds(3);
         }
-        assert_eq!((breakpoint.fired(), breakpoint.hits()), (Some(at_ns), time), "once");
+        assert_eq!((breakpoint.fired(), breakpoint.hits()), (Some(hit), time), "once");
     }
     assert_eq!(child.count(&INTERRUPTED), 0);
 }
@@ -95,9 +96,9 @@ fn it_is_disarmed_armed_twice_and_moved() {
             breakpoint.arm().unwrap();
         }
         let hits = breakpoint.hits();
-        let at_ns = wait_until_it_fires(&mut breakpoint);
+        let hit = wait_until_it_fires(&mut breakpoint);
         child.wait_for_rounds(2);
-        assert_eq!((breakpoint.fired(), breakpoint.hits()), (Some(at_ns), hits + 1), "{round}");
+        assert_eq!((breakpoint.fired(), breakpoint.hits()), (Some(hit), hits + 1), "{round}");
 
         breakpoint.move_to(if round % 2 == 0 { other } else { one }).unwrap();
         assert_eq!(breakpoint.fired(), None);
