@@ -116,16 +116,12 @@ fn it_is_disarmed_armed_twice_and_moved() {
 #[test]
 fn a_thread_that_waits_is_not_woken() {
     let child = Seen::run("a_thread_waits");
-    while read_status(&child.thread).unwrap().letter != 'S' {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let returns_to = child.wait_until_it_waits().stack.returns_to(2).unwrap();
     let switches = || {
         let status = read_status(&child.thread).unwrap();
         (status.voluntary_switches, status.involuntary_switches, read_schedule(&child.thread).unwrap().slices)
     };
     let before = switches();
-    let (capture, _) = Capturer::new().capture_with_pointers(&child.thread).unwrap();
-    let returns_to = capture.stack.returns_to(2).unwrap();
     for _ in 0..50 {
         let Some(mut breakpoint) = unless_forbidden(Breakpoint::open(&child.thread, returns_to)) else { return };
         for _ in 0..5 {
@@ -137,6 +133,30 @@ fn a_thread_that_waits_is_not_woken() {
     }
     assert_eq!(switches(), before);
     assert_eq!(child.count(&INTERRUPTED), 0);
+}
+
+#[test]
+fn there_are_only_so_many_of_a_thread() {
+    /// What a CPU of this architecture has.
+    const MOST: usize = 4;
+    let child = Seen::run("a_thread_waits");
+    let returns_to = child.wait_until_it_waits().stack.returns_to(0).unwrap();
+    let open = || Breakpoint::open(&child.thread, returns_to);
+    let mut held = Vec::new();
+    let error = loop {
+        match open() {
+            Ok(opened) => held.push(opened),
+            Err(error) => break error,
+        }
+        assert!(held.len() <= MOST);
+    };
+    if error.why != Hindrance::BreakpointsTaken {
+        assert!(unless_forbidden(Err::<(), _>(error)).is_none() && held.is_empty());
+        return;
+    }
+    if held.pop().is_some() {
+        assert!(open().is_ok(), "one was given back");
+    }
 }
 
 #[test]

@@ -6,13 +6,14 @@ use std::process::Child;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use pollscope_stacks::capture::{Capture, Capturer};
 use pollscope_stacks::maps::Maps;
 use pollscope_stacks::memory;
 use pollscope_stacks::process::Process;
 use pollscope_stacks::thread::ThreadRef;
 
 use crate::process::{child, tell};
-use crate::support::{PATIENCE, name, spawn};
+use crate::support::{PATIENCE, capture_in, name, spawn};
 
 /// How often the thread came round.
 pub(super) static ROUNDS: AtomicU64 = AtomicU64::new(0);
@@ -141,6 +142,12 @@ impl Seen {
             assert!(begin.elapsed() < PATIENCE, "the child does not go on");
             std::thread::sleep(Duration::from_micros(200));
         }
+    }
+
+    /// Waits until the thread waits for input, which does not come.
+    #[track_caller]
+    pub(super) fn wait_until_it_waits(&self) -> Capture {
+        capture_in(&mut Capturer::new(), &self.thread, "read")
     }
 
     /// The function that an address of the child is in.

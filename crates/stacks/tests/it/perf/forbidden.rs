@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 use std::time::Duration;
 
@@ -104,6 +105,29 @@ fn without_a_file_left() {
     let none_left = hindrances(&thread);
     drop(files);
     assert_eq!(none_left, [Hindrance::NoDescriptor; 2]);
+}
+
+#[test]
+fn a_process_of_another_user_is_not_looked_at() {
+    // SAFETY: takes nothing and cannot fail.
+    let own = unsafe { libc::geteuid() };
+    let is_others = std::fs::metadata("/proc/1").is_ok_and(|first| first.uid() != own);
+    let Ok(first) = Process::open(1) else { return eprintln!("SKIP: `/proc` hides the first process") };
+    if own == 0 || !is_others {
+        return eprintln!("SKIP: this user may look at the first process");
+    }
+    for why in hindrances(&first.thread(1)) {
+        let is_said = matches!(
+            why,
+            Hindrance::Denied
+                | Hindrance::Paranoid(_)
+                | Hindrance::Filtered
+                | Hindrance::NoPerf
+                | Hindrance::NoBreakpoints
+                | Hindrance::BreakpointsTaken
+        );
+        assert!(is_said, "{why:?}");
+    }
 }
 
 #[test]

@@ -76,10 +76,7 @@ fn what_nobody_took_is_counted() {
 #[test]
 fn a_thread_that_waits_has_no_samples_and_does_not_notice() {
     let child = Seen::run("a_thread_waits");
-    let waits = || read_status(&child.thread).unwrap().letter == 'S';
-    while !waits() {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    child.wait_until_it_waits();
     let switches = || {
         let status = read_status(&child.thread).unwrap();
         (status.voluntary_switches, status.involuntary_switches, read_schedule(&child.thread).unwrap().slices)
