@@ -96,6 +96,7 @@ fn it_is_disarmed_armed_twice_and_moved() {
             breakpoint.arm().unwrap();
         }
         let hits = breakpoint.hits();
+        child.wait_for_rounds(3);
         let hit = wait_until_it_fires(&mut breakpoint);
         child.wait_for_rounds(2);
         assert_eq!((breakpoint.fired(), breakpoint.hits()), (Some(hit), hits + 1), "{round}");
