@@ -18,9 +18,9 @@ const RING: usize = 4 << 10;
 pub struct Hit {
     /// When, in nanoseconds of `CLOCK_MONOTONIC`, by which `Instant` counts.
     pub time_ns: u64,
-    /// The stack pointer then. Where a call returned, it is that of the caller's frame: whether this call returned, or another one of
-    /// the same function, is told by [`StackPointers`](crate::unwind::StackPointers).
-    pub sp: u64,
+    /// The stack pointer then; `None` of a program of 32 bits. Where a call returned, it is that of the caller's frame: whether this call
+    /// returned, or another one of the same function, is told by [`StackPointers`](crate::unwind::StackPointers).
+    pub sp: Option<u64>,
 }
 
 /// Tells when one thread, of this process or of another, comes to an instruction the next time: such as the one that a function
@@ -61,6 +61,8 @@ pub struct Breakpoint {
     /// happens no more, whatever it is told, unless that is done while its thread is on a CPU.
     event: Option<Once>,
     is_armed: bool,
+    /// One that happened. To end it, the kernel waits for the CPU that its thread is on: not before the next is armed.
+    spent: Option<Once>,
     fired: Option<Hit>,
     hits: u64,
 }
@@ -75,8 +77,16 @@ impl Breakpoint {
         check(address).and_then(|()| check_that_they_fire()).map_err(&hindered)?;
         // It has a ring, but is no breakpoint.
         let source = Source::open(&Attributes::nothing(), thread, Wanted::Samples, RING).map_err(hindered)?;
-        let mut breakpoint =
-            Breakpoint { thread: *thread, address, source, event: None, is_armed: false, fired: None, hits: 0 };
+        let mut breakpoint = Breakpoint {
+            thread: *thread,
+            address,
+            source,
+            event: None,
+            is_armed: false,
+            spent: None,
+            fired: None,
+            hits: 0,
+        };
         // Whether it can be had.
         breakpoint.event = Some(breakpoint.next_event()?);
         Ok(breakpoint)
@@ -96,6 +106,7 @@ impl Breakpoint {
         self.take_in();
         self.fired = None;
         if !self.is_armed {
+            self.spent = None;
             let event = self.event.take().map_or_else(|| self.next_event(), Ok)?;
             event.begin().map_err(PerfError::of(&self.thread, Wanted::Breakpoint))?;
             (self.event, self.is_armed) = (Some(event), true);
@@ -110,10 +121,10 @@ impl Breakpoint {
             // It may have happened until then.
             self.take_in();
         }
+        self.spent = None;
     }
 
-    /// When the thread came there for the first time since this was armed; `None` while it has not. Costs no system call but for the
-    /// one that ends what happened.
+    /// When the thread came there for the first time since this was armed; `None` while it has not. Costs no system call.
     pub fn fired(&mut self) -> Option<Hit> {
         self.take_in();
         self.fired
@@ -146,7 +157,8 @@ impl Breakpoint {
             let Record::Sample(body) = Record::read(record) else { continue };
             let hit = body.hit();
             self.hits += 1;
-            (self.event, self.is_armed) = (None, false);
+            self.is_armed = false;
+            self.spent = self.event.take();
             self.fired = self.fired.or(hit);
         }
     }

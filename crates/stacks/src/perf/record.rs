@@ -59,11 +59,11 @@ impl<'a> Body<'a> {
         Some(u64::from_le_bytes(*word))
     }
 
-    /// When it was, and the stack pointer: the sample of a breakpoint; `None` where it lacks one of them.
+    /// When it was, and the stack pointer if it is there: the sample of a breakpoint.
     pub(super) fn hit(mut self) -> Option<Hit> {
         let time_ns = self.word()?;
-        let sp = (self.word()? == ABI_64).then(|| self.word())??;
-        Some(Hit { time_ns, sp })
+        let has_registers = self.word() == Some(ABI_64);
+        Some(Hit { time_ns, sp: if has_registers { self.word() } else { None } })
     }
 
     /// When it was, and the registers and the stack; `None` where the sample lacks one of them.
@@ -155,7 +155,9 @@ pub(super) mod tests {
             Record::Sample(body) => body.hit(),
             _ => panic!("a sample"),
         };
-        assert_eq!(hit(&[5, ABI_64, 7]), Some(Hit { time_ns: 5, sp: 7 }));
-        assert_eq!([&[5, ABI_64][..], &[5, 0, 7], &[5], &[]].map(hit), [None; 4]);
+        assert_eq!(hit(&[5, ABI_64, 7]), Some(Hit { time_ns: 5, sp: Some(7) }));
+        let without = Some(Hit { time_ns: 5, sp: None });
+        assert_eq!([&[5, ABI_64][..], &[5, 0], &[5, 1, 7], &[5]].map(hit), [without; 4], "it happened all the same");
+        assert_eq!(hit(&[]), None);
     }
 }

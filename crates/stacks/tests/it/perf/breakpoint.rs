@@ -65,7 +65,7 @@ fn it_fires_once_each_time_that_it_is_armed() {
         let hit = wait_until_it_fires(&mut breakpoint);
         assert!(armed_ns <= hit.time_ns && hit.time_ns <= now_ns(), "{armed_ns} {hit:?}");
         assert!(last_ns < hit.time_ns);
-        assert_eq!(hit.sp, sp, "the call that was seen on the stack has its frame there");
+        assert_eq!(hit.sp, Some(sp), "the call that was seen on the stack has its frame there");
         last_ns = hit.time_ns;
         if time.is_multiple_of(10) {
             // It comes there again meanwhile.
