@@ -268,6 +268,6 @@ fn main() {
 }
 
 fn print_recording() {
-    recording::print_cost(watchdog::length());
+    recording::print_cost();
     recording::print_lateness();
 }

@@ -2,7 +2,7 @@
 //! disk is full, hangs or is gone.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -34,23 +34,37 @@ enum State {
 const STATES: [State; 5] = [State::Unused, State::Good, State::Full, State::Hung, State::Removed];
 
 /// What the threads of a probe cost that records, beside short polls; and what a day of that takes.
-pub(crate) fn print_cost(length: Duration) {
+///
+/// In its first minute a recording says more often than later what is known of all of it, and once in each minute after that: a day is
+/// worked out from the second minute.
+pub(crate) fn print_cost() {
+    let minute = if is_measuring() { Duration::from_secs(60) } else { Duration::from_millis(50) };
+    let length = minute * 2 + minute / 10;
     println!();
     println!("the same of a probe that records, and what it writes, {length:?} each");
     for workers in [1, 4] {
         let folder = tempfile::tempdir().expect("a folder");
-        let start = Instant::now();
-        let parts = watchdog::measure(workers, true, length, Probe::builder().record(folder.path()));
-        let bytes: u64 =
-            files(folder.path()).iter().filter_map(|file| fs::metadata(file).ok()).map(|of| of.len()).sum();
-        let a_day = bytes as f64 / start.elapsed().as_secs_f64() * 86_400.0 / 1e6;
+        let (parts, bytes) = thread::scope(|scope| {
+            let bytes = scope.spawn(|| {
+                let sizes = [1, 2].map(|_| {
+                    thread::sleep(minute);
+                    size(folder.path())
+                });
+                sizes[1] - sizes[0]
+            });
+            let parts = watchdog::measure(workers, true, length, Probe::builder().record(folder.path()));
+            (parts, bytes.join().expect("it only sleeps"))
+        });
+        let a_day = bytes as f64 / minute.as_secs_f64() * 86_400.0 / 1e6;
         watchdog::print_parts(&format!("{workers} workers, short polls"), parts);
         println!("  {:<34} {a_day:>8.1} MB a day", "");
     }
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+/// How many bytes are in the files of a folder.
+fn size(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
 }
 
 /// How late ticks are, by what becomes of the recording: within each round, one after the other.

@@ -76,7 +76,7 @@ pub(crate) fn measure(
 }
 
 /// How long each is measured.
-pub(crate) fn length() -> Duration {
+fn length() -> Duration {
     if is_measuring() { Duration::from_secs(10) } else { Duration::from_millis(50) }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use pollscope_base::count::{format_count, plural};
 use tokio::runtime::RuntimeMetrics;
 
-use crate::snapshot::BlockingPool;
+use crate::snapshot::{BlockingPool, Runtime};
 use crate::tokio_api::{self, TOKIO_UNSTABLE};
 
 /// How often threads are asked which runtime they are of.
@@ -68,8 +68,8 @@ struct State {
     /// How many saturations were told.
     saturations: u64,
     to_tell: Vec<Saturation>,
-    /// Those that were there together when the last one came: its number, flavor and workers.
-    runtimes: Vec<(u64, Option<&'static str>, u64)>,
+    /// Those that were there together when the last one came, each with its number.
+    runtimes: Vec<(u64, Runtime)>,
     /// Whether the probe is gone: nothing is lent any more.
     is_closed: bool,
 }
@@ -160,8 +160,9 @@ impl Pools {
             }
             None => {
                 let State { pools, runtimes, .. } = &mut *state;
-                runtimes.retain(|(number, ..)| pools.iter().any(|pool| pool.runtime == *number));
-                runtimes.push((runtime, tokio_api::current_flavor(), metrics.num_workers() as u64));
+                runtimes.retain(|(number, _)| pools.iter().any(|pool| pool.runtime == *number));
+                let (flavor, workers) = (tokio_api::current_flavor(), metrics.num_workers() as u64);
+                runtimes.push((runtime, Runtime { flavor, workers }));
                 pools.push(Pool { runtime, metrics, lent_for, full: None });
                 return runtime;
             }
@@ -239,11 +240,9 @@ impl Pools {
         std::mem::take(&mut self.lock().to_tell)
     }
 
-    /// The runtimes that had the probe when the last one was first seen: flavor and worker threads of each. Empty as long as none
-    /// waited for events.
-    #[cfg(feature = "record")]
-    pub(crate) fn runtimes(&self) -> Vec<(Option<&'static str>, u64)> {
-        self.lock().runtimes.iter().map(|(_, flavor, workers)| (*flavor, *workers)).collect()
+    /// The runtimes that had the probe when the last one was first seen. Empty as long as none waited for events.
+    pub(crate) fn runtimes(&self) -> Vec<Runtime> {
+        self.lock().runtimes.iter().map(|(_, runtime)| runtime.clone()).collect()
     }
 
     /// Whether a pool was full at the last look.

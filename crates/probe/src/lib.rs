@@ -177,7 +177,7 @@ pub use probe::{
 pub use recorder::{interval_of, record_of};
 #[cfg(feature = "tower")]
 pub use request_layer::{RequestFuture, RequestLayer, Requested};
-pub use snapshot::{BlockingPool, LateStretch, Polling, Site, SlowPoll, Snapshot};
+pub use snapshot::{BlockingPool, LateStretch, Polling, Runtime, Site, SlowPoll, Snapshot};
 #[cfg(feature = "span")]
 pub use span_layer::SpanLayer;
 pub use tokio_api::TOKIO_UNSTABLE;

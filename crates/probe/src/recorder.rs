@@ -25,7 +25,7 @@ use std::{env, fs, io, thread};
 use pollscope_base::{duration, reason};
 use pollscope_record::feed::Update;
 use pollscope_record::growing::{Head, LineWriter};
-use pollscope_record::recording::{Completeness, Coverage, Ended, Environment, Run, RuntimeInfo, Subject, Target};
+use pollscope_record::recording::{Completeness, Coverage, Ended, Environment, Run, Subject, Target};
 
 use crate::shared::Shared;
 use crate::snapshot::{Polling, SlowPoll, Snapshot};
@@ -243,13 +243,7 @@ impl Recording {
         self.write(&Update::Known(Box::new(known)), 0);
     }
 
-    fn known(&mut self) -> Run {
-        if let Subject::Service(target) | Subject::Process(target) = &mut self.head.subject {
-            let of = |(flavor, workers): (Option<&str>, u64)| Some(RuntimeInfo { flavor: flavor?.to_owned(), workers });
-            // One of a kind that has no name: how many workers there are is not known.
-            target.runtimes =
-                self.shared.pools.runtimes().into_iter().map(of).collect::<Option<_>>().unwrap_or_default();
-        }
+    fn known(&self) -> Run {
         hidden::run(record_of(&self.last, self.head.run()), self.shared.redacted)
     }
 
@@ -316,6 +310,7 @@ fn head(shared: &Shared, now: &Snapshot, from: Duration) -> Head {
         pid: (!shared.redacted).then(|| std::process::id().into()),
         exe: exe.as_ref().filter(|_| !shared.redacted).map(|exe| exe.to_string_lossy().into_owned()),
         tokio_unstable: Some(TOKIO_UNSTABLE),
+        runtimes: seen::runtimes(now),
         ..Target::default()
     };
     Head {

@@ -397,6 +397,7 @@ impl Shared {
             lines: Lines { printed: self.lines_printed.load(Relaxed), suppressed },
             sites: self.sites(&slots),
             ledger,
+            runtimes: self.pools.runtimes(),
             stalls_open: polling.iter().filter(|open| open.elapsed >= slow_poll_threshold).count() as u64,
             stalls_untold: journal.untold(),
             polling,

@@ -66,6 +66,8 @@ pub struct Snapshot {
     pub charged_unlisted: Option<Charge>,
     /// The polls that were under way.
     pub polling: Vec<Polling>,
+    /// The runtimes that have the probe, as they were when the last of them first waited for events; empty before that.
+    pub runtimes: Vec<Runtime>,
     /// The blocking pools of the runtimes that have the probe, all together, at this moment; `None` in a build without
     /// `--cfg tokio_unstable`, and while none of these runtimes is known to be there.
     pub blocking_pool: Option<BlockingPool>,
@@ -143,6 +145,17 @@ impl Snapshot {
             ..self.clone()
         }
     }
+}
+
+/// A runtime that has the probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Runtime {
+    /// `current_thread` or `multi_thread`; `None` of a kind that is newer than this probe.
+    pub flavor: Option<&'static str>,
+    /// Its worker threads; 1 of a `current_thread` runtime.
+    pub workers: u64,
 }
 
 /// What of the ledger's charges is with none of these slow polls.

@@ -220,7 +220,7 @@ impl Feed {
             return;
         }
         let now = Arc::new(self.shared.totals());
-        let live = (!self.clients.is_empty()).then(|| now::live(&self.shared, &now, &self.last, &self.numbers));
+        let live = (!self.clients.is_empty()).then(|| now::live(&self.shared, &now, &self.last, &mut self.numbers));
         let lost = self.lost.load(Relaxed);
         for client in &mut self.clients {
             if lost > self.lost_told {
@@ -274,7 +274,7 @@ impl Feed {
         for open in self.numbers.open() {
             client.stall(&seen::stall(&open.stall, open.number, open.told_ns()));
         }
-        client.live(&now::live(&self.shared, &now, &self.last, &self.numbers));
+        client.live(&now::live(&self.shared, &now, &self.last, &mut self.numbers));
         self.clients.push(client);
     }
 

@@ -15,10 +15,10 @@ use crate::snapshot::Snapshot;
 use crate::worker::Slot;
 
 /// What is so at the moment of the snapshot, and how long tasks waited since the one before.
-pub(super) fn live(shared: &Shared, now: &Snapshot, before: &Snapshot, numbers: &Numbers) -> Live {
+pub(super) fn live(shared: &Shared, now: &Snapshot, before: &Snapshot, numbers: &mut Numbers) -> Live {
     let now_ns = to_ns(now.at);
     let late = now.polling.iter().filter(|polling| polling.elapsed >= now.slow_poll_threshold);
-    let stalls = late.map(|polling| seen::stall(polling, numbers.known(polling, now_ns).unwrap_or_default(), now_ns));
+    let stalls = late.map(|polling| seen::stall(polling, numbers.of_stall(polling, now_ns), now_ns));
     let mut workers: Vec<Worker> = shared.slots().iter().filter_map(|slot| worker(shared, slot)).collect();
     workers.sort_by_key(|worker| (worker.worker.is_none(), worker.runtime, worker.worker));
     let latency = now.schedule_latency.as_ref().zip(before.schedule_latency.as_ref());

@@ -3,10 +3,11 @@
 use pollscope_base::duration::to_ns;
 use pollscope_record::recording::Waiter;
 use pollscope_record::recording::{
-    self, Blame, Completeness, Coverage, Detail, Dist, Interval, Kind, Ledger, Pool, Run, Text,
+    self, Blame, Completeness, Coverage, Detail, Dist, Interval, Kind, Ledger, Pool, Run, RuntimeInfo, Subject, Target,
+    Text,
 };
 
-use crate::snapshot::{BlockingPool, Polling, Site, SlowPoll, Snapshot};
+use crate::snapshot::{BlockingPool, Polling, Runtime, Site, SlowPoll, Snapshot};
 
 impl From<&Snapshot> for Coverage {
     /// What was seen, and where it was blind.
@@ -94,8 +95,18 @@ pub fn record_of(snapshot: &Snapshot, start: Run) -> Run {
         slow_poll_lines: Some(snapshot.lines),
         sites: Some(snapshot.sites.iter().map(recording::Site::from).collect()),
         ledger: snapshot.ledger.as_ref().map(Ledger::from),
+        subject: match start.subject {
+            Subject::Service(target) => Subject::Service(Target { runtimes: runtimes(snapshot), ..target }),
+            other => other,
+        },
         ..start
     }
+}
+
+/// The runtimes that have the probe; none if one is of a kind that has no name, as how many workers there are is not known then.
+pub(super) fn runtimes(snapshot: &Snapshot) -> Vec<RuntimeInfo> {
+    let of = |runtime: &Runtime| Some(RuntimeInfo { flavor: runtime.flavor?.to_owned(), workers: runtime.workers });
+    snapshot.runtimes.iter().map(of).collect::<Option<_>>().unwrap_or_default()
 }
 
 /// How full the blocking pools are.

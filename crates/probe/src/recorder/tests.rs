@@ -1,8 +1,8 @@
 use std::io::BufReader;
 
 use pollscope_record::growing;
-use pollscope_record::recording::Fine;
 use pollscope_record::recording::read::Saved;
+use pollscope_record::recording::{Fine, RuntimeInfo};
 use tokio::runtime::Builder;
 
 use super::*;

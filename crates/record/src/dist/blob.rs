@@ -154,7 +154,22 @@ pub(crate) fn decode_any_at_most(bytes: &[u8], most: usize) -> Result<Dist, Blob
 /// The buckets, each counted where `place` puts it, given its lowest and highest value and its count.
 fn gather(
     header: &Header,
-    counts: impl Read,
+    counts: Counts<'_>,
+    most: usize,
+    place: impl Fn(&mut Dist, u64, u64, u64) -> Result<u64, BlobError>,
+) -> Result<Dist, BlobError> {
+    match counts {
+        Counts::Plain(bytes) => gather_from(header, bytes, most, place),
+        Counts::Inflated(stream) => {
+            let bytes = Bytes { from: stream.take(header.length), buffer: [0; BUFFER], at: 0, end: 0 };
+            gather_from(header, bytes, most, place)
+        }
+    }
+}
+
+fn gather_from(
+    header: &Header,
+    counts: impl Source,
     most: usize,
     place: impl Fn(&mut Dist, u64, u64, u64) -> Result<u64, BlobError>,
 ) -> Result<Dist, BlobError> {
@@ -175,33 +190,45 @@ fn gather(
     if dist.size() > most { Err(BlobError::Large) } else { Ok(dist) }
 }
 
+/// What is behind a header.
+enum Counts<'a> {
+    /// As many bytes as the header says, or fewer.
+    Plain(&'a [u8]),
+    Inflated(ZlibDecoder<&'a [u8]>),
+}
+
 /// The header, if it can be believed, and what is behind it.
-fn open(bytes: &[u8]) -> Result<(Header, Box<dyn Read + '_>), BlobError> {
+fn open(bytes: &[u8]) -> Result<(Header, Counts<'_>), BlobError> {
     let word = |at: usize| bytes.get(at..at + 4).and_then(|word| word.try_into().ok()).map(u32::from_be_bytes);
-    let (mut plain, torn): (Box<dyn Read>, BlobError) = match word(0).ok_or(BlobError::Torn)? {
+    match word(0).ok_or(BlobError::Torn)? {
         COMPRESSED => {
             let length = word(4).ok_or(BlobError::Torn)? as usize;
             let compressed = bytes.get(OUTER..).and_then(|rest| rest.get(..length)).ok_or(BlobError::Torn)?;
-            (Box::new(ZlibDecoder::new(compressed)), BlobError::Compression)
+            let mut stream = ZlibDecoder::new(compressed);
+            let mut header = [0; HEADER];
+            stream.read_exact(&mut header).map_err(|_| BlobError::Compression)?;
+            Ok((check(&header)?, Counts::Inflated(stream)))
         }
-        PLAIN => (Box::new(bytes), BlobError::Torn),
-        other => return Err(BlobError::Encoding(other)),
-    };
-    let mut header = [0; HEADER];
-    plain.read_exact(&mut header).map_err(|_| torn)?;
-    Ok((check(&header)?, plain))
+        PLAIN => {
+            let (header, counts) = bytes.split_first_chunk().ok_or(BlobError::Torn)?;
+            let header = check(header)?;
+            let length = usize::try_from(header.length).unwrap_or(usize::MAX).min(counts.len());
+            Ok((header, Counts::Plain(&counts[..length])))
+        }
+        other => Err(BlobError::Encoding(other)),
+    }
 }
 
 /// Calls with the lowest and the highest value and the count of each bucket that holds something, by their values.
 fn each_bucket(
     header: &Header,
-    counts: impl Read,
+    mut counts: impl Source,
     mut take: impl FnMut(u64, u64, u64) -> Result<(), BlobError>,
 ) -> Result<(), BlobError> {
     let half = units(header.digits) / 2;
     let (mut index, mut total) = (0u64, 0u64);
-    let mut counts = Bytes { from: counts.take(header.length), buffer: [0; BUFFER], at: 0, end: 0 };
-    while let Some(count) = next_count(&mut counts)? {
+    let mut left = header.length;
+    while let Some(count) = next_count(&mut counts, &mut left)? {
         // A negative count is that many buckets that hold nothing.
         let taken = if count < 0 { count.unsigned_abs() } else { 1 };
         if taken > header.buckets - index {
@@ -219,10 +246,22 @@ fn each_bucket(
         }
         index += taken;
     }
-    if counts.from.limit() > 0 { Err(BlobError::Counts) } else { Ok(()) }
+    if left > 0 { Err(BlobError::Counts) } else { Ok(()) }
 }
 
-/// Bytes one after the other, read many at a time.
+/// Bytes one after the other.
+trait Source {
+    fn next(&mut self) -> Result<Option<u8>, BlobError>;
+}
+
+impl Source for &[u8] {
+    #[inline(always)]
+    fn next(&mut self) -> Result<Option<u8>, BlobError> {
+        Ok(self.split_off_first().copied())
+    }
+}
+
+/// What is read many bytes at a time.
 struct Bytes<R> {
     from: R,
     buffer: [u8; BUFFER],
@@ -230,7 +269,7 @@ struct Bytes<R> {
     end: usize,
 }
 
-impl<R: Read> Bytes<R> {
+impl<R: Read> Source for Bytes<R> {
     #[inline(always)]
     fn next(&mut self) -> Result<Option<u8>, BlobError> {
         if self.at == self.end {
@@ -247,7 +286,7 @@ impl<R: Read> Bytes<R> {
 
 /// The next number: zigzag, seven bits a byte, the lowest first, and eight bits in the ninth; `None` at the end.
 #[inline(always)]
-fn next_count(bytes: &mut Bytes<impl Read>) -> Result<Option<i64>, BlobError> {
+fn next_count(bytes: &mut impl Source, left: &mut u64) -> Result<Option<i64>, BlobError> {
     let mut number = 0u64;
     for place in 0..LONGEST_COUNT {
         let byte = match bytes.next()? {
@@ -255,6 +294,7 @@ fn next_count(bytes: &mut Bytes<impl Read>) -> Result<Option<i64>, BlobError> {
             None if place == 0 => return Ok(None),
             None => return Err(BlobError::Counts),
         };
+        *left -= 1;
         let is_last = place + 1 == LONGEST_COUNT || byte < 0x80;
         let bits = if place + 1 == LONGEST_COUNT { byte } else { byte & 0x7f };
         number |= u64::from(bits) << (7 * place);

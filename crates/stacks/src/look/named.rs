@@ -14,6 +14,8 @@ pub struct NamedLook {
     pub special_cause: Option<Cause>,
     /// Whether its thread was at work for an event loop: in a poll, or in the scheduler's own code.
     pub is_on_loop: bool,
+    /// The type of the future that is polled; `None` where its name does not tell.
+    pub root_future: Option<String>,
     /// `file:line` of the innermost frame of the user's code.
     pub blocking_line: Option<String>,
     /// That frame's function.

@@ -87,6 +87,7 @@ impl Namer {
         NamedLook {
             callers,
             is_on_loop: found.kind.holds_up_the_loop(),
+            root_future: found.root_future.clone(),
             special_cause: special_cause(&found, panic.is_some()),
             blocking_line,
             function: line.and_then(|frame| frame.function.as_deref()).map(stack_limits::name),

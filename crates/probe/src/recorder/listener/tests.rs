@@ -9,7 +9,7 @@ use pollscope_record::feed::Update;
 use pollscope_record::growing::{self, Fed};
 use pollscope_record::live::{Live, State};
 use pollscope_record::recording::read::Saved;
-use pollscope_record::recording::{Ended, Run};
+use pollscope_record::recording::{Ended, Run, RuntimeInfo};
 use tokio::runtime::Builder;
 
 use super::*;
@@ -89,6 +89,8 @@ fn a_feed_says_what_the_file_says() {
     let polls = |run: &Run| run.slow_polls.iter().map(|poll| (poll.id, poll.duration_ns)).collect::<Vec<_>>();
     assert_eq!(polls(&of_feed), polls(&of_file));
     assert_eq!([of_feed.ended, of_file.ended], [Ended::Done; 2]);
+    let runtime = RuntimeInfo { flavor: "current_thread".to_owned(), workers: 1 };
+    assert_eq!([of_feed.subject.runtimes(), of_file.subject.runtimes()], [[runtime.clone()], [runtime]]);
     assert!(text.contains("\n{\"live\":{") && !of_feed.coverage.missing.iter().any(|why| why.contains("passed over")));
 }
 
@@ -203,12 +205,16 @@ fn what_blocks_is_told_while_it_does() {
     let feed = begun(&folder);
     let (tell, told) = mpsc::channel();
     let reading = thread::spawn(move || {
-        growing::follow(feed, |fed| {
-            if let Fed::Live(live) = fed {
-                let _ = tell.send(*live);
+        let mut ended = Vec::new();
+        let followed = growing::follow(feed, |fed| {
+            match fed {
+                Fed::Live(live) => drop(tell.send(*live)),
+                Fed::Update(Update::SlowPoll(poll), _) => ended.push(poll.id),
+                _ => {}
             }
             ControlFlow::Continue(())
-        })
+        });
+        followed.map(|_| ended)
     });
     let live = runtime.block_on(probe.watch(async {
         let until = Instant::now() + LONG;
@@ -218,13 +224,14 @@ fn what_blocks_is_told_while_it_does() {
     let live = live.unwrap();
     let [stall] = &live.stalls[..] else { panic!("{live:.2000?}") };
     assert!(stall.duration_ns >= 10_000_000);
+    assert_eq!(stall.id, 1, "it has a number, whoever told of it first");
     // This crate's own code is nobody's line.
     assert_eq!(stall.syscall.as_ref().map(|call| call.name.as_str()), crate::CAPTURE.then_some("futex"));
     let polling = live.workers.iter().find(|worker| worker.state == State::Polling).unwrap();
     assert_eq!(polling.task_id, None, "the root future");
     assert!(polling.for_ns >= Some(10_000_000) && polling.spawned_at.is_some(), "{polling:?}");
     drop((runtime, probe));
-    reading.join().unwrap().unwrap();
+    assert_eq!(reading.join().unwrap().unwrap(), [1]);
 }
 
 #[test]

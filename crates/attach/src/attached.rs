@@ -1,0 +1,122 @@
+//! A process that is looked at, as a feed.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, channel, sync_channel};
+use std::thread;
+use std::time::Instant;
+
+use pollscope_base::duration::to_ns;
+use pollscope_record::feed::Update;
+use pollscope_record::recording::{Coverage, Run, Subject, Target as Recorded};
+
+use crate::naming::{Last, Naming};
+use crate::sampler::{Sampler, Settings};
+use crate::target::Target;
+
+/// What may wait to be named.
+const QUEUE: usize = 1_024;
+
+/// A process that is looked at; and what is seen of it, update by update, until it ends or somebody [stops](Attached::stop) it.
+///
+/// Threads of their own look and name. They end with the process, or with this.
+#[derive(Debug)]
+pub struct Attached {
+    start: Run,
+    updates: Receiver<Update>,
+    stop: Stop,
+}
+
+/// Ends the looking, from any thread.
+#[derive(Debug, Clone, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// What was seen by then is still told; then the feed ends.
+    pub fn stop(&self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+impl Attached {
+    /// Begins to look at a process.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn to(target: Target, settings: Settings) -> io::Result<Attached> {
+        let (tell, updates) = channel();
+        let (give, jobs) = sync_channel(QUEUE);
+        let (last, hear_last) = channel();
+        let stop = Stop::default();
+        let start = begun(&target, &settings);
+        let naming = Naming::new(target.process(), settings.source_roots.clone(), tell);
+        let run = start.clone();
+        thread::Builder::new().name("pollscope-name".to_owned()).spawn(move || naming.run(&jobs, &hear_last, run))?;
+        let its = stop.clone();
+        let look = move || {
+            let begun = Instant::now();
+            let mut sampler = Sampler::new(target.process(), &settings, give, begun);
+            let ended = sampler.run(&its.0);
+            let elapsed = begun.elapsed();
+            let looks_per_s = sampler.looks as f64 / elapsed.as_secs_f64();
+            // If nobody names any more, nobody listens either.
+            let _ = last.send(Last { ended, elapsed_ns: to_ns(elapsed), looks_per_s, dropped: sampler.dropped });
+        };
+        thread::Builder::new().name("pollscope-look".to_owned()).spawn(look)?;
+        Ok(Attached { start, updates, stop })
+    }
+
+    /// What is known before anything was seen. Its [`started_at`](Run::started_at) is for the caller to say, who has a calendar.
+    pub fn start(&self) -> &Run {
+        &self.start
+    }
+
+    /// What ends it.
+    pub fn stop(&self) -> Stop {
+        self.stop.clone()
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        self.stop.stop();
+    }
+}
+
+impl Iterator for Attached {
+    type Item = Update;
+
+    fn next(&mut self) -> Option<Update> {
+        self.updates.recv().ok()
+    }
+}
+
+fn begun(target: &Target, settings: &Settings) -> Run {
+    let subject = Subject::Process(Recorded {
+        name: target.name().to_owned(),
+        pid: Some(target.process().pid().into()),
+        exe: target.exe().map(|exe| exe.to_string_lossy().into_owned()),
+        ..Recorded::default()
+    });
+    Run {
+        slow_poll_threshold_ns: to_ns(settings.slow),
+        coverage: Coverage {
+            source: "attached".to_owned(),
+            sees: vec![format!(
+                "waits in one system call within a poll that last for three looks, {} looks a second",
+                settings.hz.get()
+            )],
+            blind_to: [
+                "polls that compute",
+                "polls that wait many times, each time for less",
+                "how many polls there were, and how long",
+                "who waited",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            ..Coverage::default()
+        },
+        ..Run::unknown(target.name(), subject, "")
+    }
+}

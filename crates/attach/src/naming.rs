@@ -1,0 +1,133 @@
+//! Names what was seen, on a thread of its own: the first look-up in a large program takes as long as many looks.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SendError, Sender};
+
+use pollscope_record::feed::Update;
+use pollscope_record::recording::{self, Detail, Ended, Kind, Precision, Run, SlowPoll};
+use pollscope_stacks::look::{Namer, SharedLook};
+use pollscope_stacks::process::Process;
+
+use crate::block::Block;
+
+/// What the sampler hands over.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Somebody wants to know whether a thread that stands there is on a loop.
+    Name(Arc<SharedLook>),
+    /// A wait that goes on; as it is by now.
+    GoesOn(Block),
+    /// A wait that is over.
+    Over(Block),
+    /// Why something is not known.
+    Note(String),
+}
+
+/// What the sampler says last.
+#[derive(Debug)]
+pub(crate) struct Last {
+    pub(crate) ended: Ended,
+    pub(crate) elapsed_ns: u64,
+    pub(crate) looks_per_s: f64,
+    /// What found no room with the one who names.
+    pub(crate) dropped: u64,
+}
+
+/// Nobody listens any more.
+type Deaf = SendError<Update>;
+
+/// Makes a feed of what was seen.
+#[derive(Debug)]
+pub(crate) struct Naming {
+    namer: Namer,
+    tell: Sender<Update>,
+    /// The numbers of those that were told of while they went on.
+    open: HashMap<u64, u64>,
+    /// How many numbers were given.
+    given: u64,
+    /// How many are over.
+    told: u64,
+}
+
+impl Naming {
+    pub(crate) fn new(process: Process, source_roots: Vec<PathBuf>, tell: Sender<Update>) -> Naming {
+        Naming { namer: Namer::new(process, source_roots, false), tell, open: HashMap::new(), given: 0, told: 0 }
+    }
+
+    /// Names until nothing more comes, and then says what is known of the whole; or until nobody listens.
+    pub(crate) fn run(mut self, jobs: &Receiver<Job>, last: &Receiver<Last>, start: Run) {
+        for job in jobs {
+            if self.work(job).is_err() {
+                return;
+            }
+        }
+        // Without a last word it broke off.
+        if let Ok(last) = last.recv() {
+            let _ = self.end(last, start);
+        }
+    }
+
+    fn work(&mut self, job: Job) -> Result<(), Deaf> {
+        match job {
+            Job::Name(look) => _ = look.named(&mut self.namer),
+            Job::GoesOn(block) => {
+                if let Some(poll) = self.poll(&block, false) {
+                    self.tell.send(Update::Stall(Box::new(poll)))?;
+                }
+            }
+            Job::Over(block) => {
+                if let Some(poll) = self.poll(&block, true) {
+                    self.told += 1;
+                    self.tell.send(Update::SlowPoll(Box::new(poll)))?;
+                }
+            }
+            Job::Note(note) => self.tell.send(Update::Note(note))?,
+        }
+        self.namer.take_limits().iter().try_for_each(|limit| self.tell.send(Update::Note(limit.to_string())))
+    }
+
+    /// `None` of a wait that is on no loop.
+    fn poll(&mut self, block: &Block, is_over: bool) -> Option<SlowPoll> {
+        let look = block.look()?;
+        let named = look.named(&mut self.namer);
+        if !named.is_on_loop {
+            return None;
+        }
+        let known = if is_over { self.open.remove(&block.number) } else { self.open.get(&block.number).copied() };
+        let id = known.unwrap_or_else(|| {
+            self.given += 1;
+            self.given
+        });
+        if !is_over {
+            self.open.insert(block.number, id);
+        }
+        let within = |ns: Option<u64>| ns.map_or(Precision::Exact, Precision::WithinNs);
+        let detail = Detail {
+            // Whoever comes late does not know since when.
+            start_is: Precision::WithinNs(block.start_within_ns().unwrap_or(block.start_ns())),
+            end_is: within(block.end_within_ns()),
+            ..Detail::default()
+        };
+        let kind = Kind { future: named.root_future.as_deref().map(Into::into), ..Kind::default() };
+        let start = SlowPoll {
+            id,
+            start_ns: block.start_ns(),
+            duration_ns: block.seen_ns(),
+            detail: detail.boxed(),
+            ..SlowPoll::of(kind)
+        };
+        Some(recording::seen(&block.evidence(named), start))
+    }
+
+    fn end(&self, last: Last, start: Run) -> Result<(), Deaf> {
+        let mut run = Run { elapsed_ns: last.elapsed_ns, slow_polls_total: self.told, ..start };
+        run.coverage.looks_per_s = Some(last.looks_per_s);
+        if last.dropped > 0 {
+            run.coverage.missing.push(format!("{} waits: there were more than could be named", last.dropped));
+        }
+        self.tell.send(Update::Known(Box::new(run)))?;
+        self.tell.send(Update::End(last.ended, None))
+    }
+}

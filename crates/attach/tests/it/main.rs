@@ -1,0 +1,125 @@
+//! A process that knows nothing of pollscope, looked at from outside: this program itself, started again.
+
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod service;
+
+use std::time::{Duration, Instant};
+
+use pollscope_attach::{Attached, Hz, Settings, Target};
+use pollscope_record::feed::{Update, run_of};
+use pollscope_record::recording::{Completeness, Ended, Run};
+
+use service::Service;
+
+fn settings() -> Settings {
+    Settings { hz: Hz::new(100).expect("1 to 1,000"), slow: Duration::from_millis(100), source_roots: Vec::new() }
+}
+
+/// What is seen of a service until `is_enough` of what there is by then, or it ends.
+fn seen_of(service: &Service, is_enough: impl Fn(&[Update]) -> bool) -> Run {
+    let target = Target::open(service.pid()).expect("it may be looked at");
+    let attached = Attached::to(target, settings()).expect("threads can be started");
+    let (start, stop) = (attached.start().clone(), attached.stop());
+    let until = Instant::now() + Duration::from_secs(60);
+    let mut seen = Vec::new();
+    for update in attached {
+        seen.push(update);
+        if is_enough(&seen) || Instant::now() > until {
+            stop.stop();
+        }
+    }
+    run_of(start, seen)
+}
+
+fn slow_polls(seen: &[Update]) -> usize {
+    seen.iter().filter(|update| matches!(update, Update::SlowPoll(_))).count()
+}
+
+/// Each of them is where `service` says it blocks, whole.
+fn check(run: &Run, function: &str, future: &str) {
+    assert!(!run.slow_polls.is_empty(), "{:?}", run.coverage);
+    for poll in &run.slow_polls {
+        assert_eq!(poll.blocking_line.as_deref().map(at), Some(service::line_of("sleeps here")), "{poll:#?}");
+        assert!(poll.function.as_deref().is_some_and(|name| name.contains(function)), "{poll:#?}");
+        assert!(poll.future.as_deref().is_some_and(|name| name.contains(future)), "{poll:#?}");
+        assert_eq!(poll.syscall.as_ref().map(|call| call.name.as_str()), Some("clock_nanosleep"), "{poll:#?}");
+        assert_eq!(poll.cause.as_deref(), Some("blocking-call"), "{poll:#?}");
+        assert!(poll.stack_complete == Some(true) && poll.duration_ns >= 100_000_000, "{poll:#?}");
+    }
+}
+
+/// The line of a place in this folder.
+fn at(place: &str) -> u32 {
+    let (file, line) = place.rsplit_once(':').expect("file:line");
+    assert!(file.ends_with("tests/it/service.rs"), "{place}");
+    line.parse().expect("a number")
+}
+
+#[test]
+fn a_task_that_sleeps_on_a_worker_is_found_and_idle_workers_are_not() {
+    let service = Service::start("sleeps multi");
+    let run = seen_of(&service, |seen| slow_polls(seen) >= 3);
+    check(&run, "nap", "sleeper");
+    assert_eq!((run.ended, run.slow_polls_are), (Ended::Interrupted, Completeness::AtLeast));
+    assert_eq!(run.slow_polls_total, run.slow_polls.len() as u64);
+    let ids: Vec<u64> = run.slow_polls.iter().map(|poll| poll.id).collect();
+    assert!(ids.windows(2).all(|two| two[0] != two[1]) && run.coverage.looks_per_s.is_some_and(|looks| looks > 1.0));
+}
+
+#[test]
+fn so_is_one_on_a_runtime_of_one_thread_and_the_future_given_to_block_on() {
+    for how in ["sleeps current", "sleeps root"] {
+        let run = seen_of(&Service::start(how), |seen| slow_polls(seen) >= 2);
+        check(&run, "nap", "sleeper");
+    }
+}
+
+#[test]
+fn what_sleeps_on_the_blocking_pool_or_waits_for_events_holds_up_nothing() {
+    let service = Service::start("pool multi");
+    let start = Instant::now();
+    let stalls = |seen: &[Update]| seen.iter().any(|update| matches!(update, Update::SlowPoll(_) | Update::Stall(_)));
+    let target = Target::open(service.pid()).expect("it may be looked at");
+    let attached = Attached::to(target, settings()).expect("threads can be started");
+    let stop = attached.stop();
+    let waiting = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(2).saturating_sub(start.elapsed()));
+        stop.stop();
+    });
+    let seen: Vec<Update> = attached.collect();
+    waiting.join().expect("it only sleeps");
+    assert!(!stalls(&seen), "{seen:#?}");
+    assert!(matches!(seen.last(), Some(Update::End(Ended::Interrupted, None))));
+}
+
+#[test]
+fn what_goes_on_is_told_before_it_ends_and_the_process_end_is_an_end() {
+    let mut service = Service::start("hangs multi");
+    let target = Target::open(service.pid()).expect("it may be looked at");
+    let attached = Attached::to(target, settings()).expect("threads can be started");
+    let start = attached.start().clone();
+    let mut seen = Vec::new();
+    for update in attached {
+        if matches!(update, Update::Stall(_)) {
+            service.kill();
+        }
+        seen.push(update);
+    }
+    let run = run_of(start, seen);
+    assert_eq!(run.ended, Ended::Gone);
+    // It was killed in the middle of it: the end of that is its own.
+    let all: Vec<_> = run.slow_polls.iter().chain(&run.stalls_open).collect();
+    let [stall] = &all[..] else { panic!("one: {all:#?}") };
+    assert_eq!(stall.blocking_line.as_deref().map(at), Some(service::line_of("hangs here")));
+    assert_eq!(stall.id, 1);
+}
+
+#[test]
+fn the_process_does_not_notice() {
+    let service = Service::start("counts multi");
+    let run = seen_of(&service, |seen| slow_polls(seen) >= 5);
+    assert!(run.slow_polls.len() >= 5, "{:?}", run.coverage);
+    let told = service.ends();
+    assert_eq!(told, "interrupted 0", "no call of it was interrupted");
+}

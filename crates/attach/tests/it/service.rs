@@ -1,0 +1,133 @@
+//! The service that is looked at: this program, started again with a variable that says how it blocks.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+
+/// The variable.
+const HOW: &str = "POLLSCOPE_ATTACH_TEST";
+const NAP: Duration = Duration::from_millis(250);
+const REST: Duration = Duration::from_millis(60);
+
+/// One that runs.
+pub(crate) struct Service {
+    child: Child,
+    stdin: Option<ChildStdin>,
+}
+
+impl Service {
+    pub(crate) fn start(how: &str) -> Service {
+        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        command.args(["--exact", "service::serves", "--nocapture", "--test-threads=1"]).env(HOW, how);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+        let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        while !line.contains("it serves") {
+            line.clear();
+            assert!(stdout.read_line(&mut line).expect("text") > 0, "it ended early");
+        }
+        child.stdout = Some(stdout.into_inner());
+        let stdin = child.stdin.take();
+        Service { child, stdin }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ran");
+    }
+
+    /// Ends it; what it said last.
+    pub(crate) fn ends(mut self) -> String {
+        drop(self.stdin.take());
+        let mut said = String::new();
+        self.child.stdout.take().expect("it is piped").read_to_string(&mut said).expect("text");
+        said.lines().find(|line| line.starts_with("interrupted")).expect("it counts").to_owned()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The line of this file that has a comment.
+pub(crate) fn line_of(comment: &str) -> u32 {
+    let ends = format!("// {comment}");
+    let line = include_str!("service.rs").lines().position(|line| line.ends_with(&ends)).expect("it is there");
+    line as u32 + 1
+}
+
+#[test]
+fn serves() {
+    let Ok(how) = std::env::var(HOW) else { return };
+    let (what, on) = how.split_once(' ').expect("two words");
+    let mut builder = if on == "multi" { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    let runtime = builder.worker_threads(2).enable_all().build().expect("a runtime");
+    println!("it serves");
+    std::io::stdout().flush().expect("somebody reads");
+    match what {
+        "sleeps" if on == "root" => runtime.block_on(sleeper()),
+        "sleeps" => on_a_task(&runtime, sleeper()),
+        "hangs" => on_a_task(&runtime, hangs()),
+        "pool" => on_a_task(&runtime, on_the_pool()),
+        _ => on_a_task(&runtime, counts()),
+    }
+}
+
+fn on_a_task(runtime: &Runtime, future: impl Future<Output = ()> + Send + 'static) {
+    runtime.block_on(async { tokio::spawn(future).await.expect("it does not panic") });
+}
+
+async fn sleeper() {
+    loop {
+        asks().await;
+        tokio::time::sleep(REST).await;
+    }
+}
+
+async fn asks() {
+    nap();
+    tokio::task::yield_now().await;
+}
+
+fn nap() {
+    thread::sleep(NAP); // sleeps here
+}
+
+async fn hangs() {
+    tokio::time::sleep(REST).await;
+    thread::sleep(Duration::from_secs(3_600)); // hangs here
+}
+
+async fn on_the_pool() {
+    loop {
+        tokio::task::spawn_blocking(nap).await.expect("it does not panic");
+        tokio::time::sleep(4 * REST).await;
+    }
+}
+
+/// Sleeps, counts how often that was interrupted, and says so when there is no more to read.
+async fn counts() {
+    let over = thread::spawn(|| std::io::stdin().read_to_end(&mut Vec::new()));
+    let mut interrupted = 0;
+    while !over.is_finished() {
+        interrupted += u32::from(!sleeps_to_the_end());
+        tokio::time::sleep(REST).await;
+    }
+    println!("interrupted {interrupted}");
+}
+
+fn sleeps_to_the_end() -> bool {
+    let time = libc::timespec { tv_sec: 0, tv_nsec: NAP.subsec_nanos().into() };
+    // SAFETY: the time is valid, and nothing is to be written to where the rest would go.
+    unsafe { libc::nanosleep(&time, std::ptr::null_mut()) == 0 }
+}
