@@ -13,10 +13,10 @@ use crate::maps::Maps;
 use crate::memory::{self, InnerStack, StackCopy};
 use crate::proc_file::ProcFile;
 use crate::process::Process;
-use crate::signal::RegistersAndStack;
+use crate::sample::Copied;
 use crate::syscall::Syscall;
 use crate::thread::{self, ReadError, State, ThreadRef};
-use crate::unwind::{Memory, Registers, Stack, Unwinder};
+use crate::unwind::{Memory, Registers, Stack, StackPointers, Unwinder};
 
 /// How often a capture is begun again when the thread moved on meanwhile.
 const RETRIES: u32 = 3;
@@ -164,6 +164,14 @@ impl Capturer {
         self.capture_with(thread, |_| ()).map(|(capture, _)| capture)
     }
 
+    /// The same, with the stack pointer of each frame of the stack.
+    ///
+    /// # Errors
+    /// As [`Capturer::capture`].
+    pub fn capture_with_pointers(&mut self, thread: &ThreadRef) -> Result<(Capture, StackPointers), CaptureError> {
+        self.capture_with(thread, |registers| StackPointers::of(&registers))
+    }
+
     /// The same, with a copy of the stack and what is known of the registers of its frames.
     pub(crate) fn capture_whole(&mut self, thread: &ThreadRef) -> Result<(Capture, Frames), CaptureError> {
         self.capture_with(thread, |registers| {
@@ -202,16 +210,34 @@ impl Capturer {
         Err(CaptureError::Torn)
     }
 
-    /// The stack of a running thread of the own process, of which a sample was taken.
+    /// The stack of a running thread, of this process or of another, of which a sample was taken: by a
+    /// [signal](crate::signal::RegistersAndStack) or by a [perf event](crate::perf::Sample).
     ///
     /// # Errors
     /// `Maps`, when the memory map could not be read.
-    pub fn unwind_sample(&mut self, sample: &RegistersAndStack) -> Result<Stack, CaptureError> {
+    pub fn unwind_sample<'a>(&mut self, sample: impl Into<Copied<'a>>) -> Result<Stack, CaptureError> {
         self.unwind_sample_whole(sample).map(|(stack, _)| stack)
     }
 
+    /// The same, with the stack pointer of each frame.
+    ///
+    /// # Errors
+    /// As [`Capturer::unwind_sample`].
+    pub fn unwind_sample_with_pointers<'a>(
+        &mut self,
+        sample: impl Into<Copied<'a>>,
+    ) -> Result<(Stack, StackPointers), CaptureError> {
+        let sample = sample.into();
+        let (stack, registers) = self.unwind(sample.process, &sample.registers, &mut sample.memory())?;
+        Ok((stack, StackPointers::of(&registers)))
+    }
+
     /// The same, with what is known of the registers of its frames, and the stack as it was copied.
-    pub(crate) fn unwind_sample_whole(&mut self, sample: &RegistersAndStack) -> Result<(Stack, Frames), CaptureError> {
+    pub(crate) fn unwind_sample_whole<'a>(
+        &mut self,
+        sample: impl Into<Copied<'a>>,
+    ) -> Result<(Stack, Frames), CaptureError> {
+        let sample = sample.into();
         let (stack, registers) = self.unwind(sample.process, &sample.registers, &mut sample.memory())?;
         Ok((stack, Frames::new(registers, |_, into| sample.copy(into))))
     }

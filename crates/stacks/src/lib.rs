@@ -5,6 +5,8 @@
 //! - [`thread`] reads what the kernel tells of a thread; [`syscall`] makes its system call readable.
 //! - [`capture`] gives all of it for a blocked thread, with the whole stack: no signal, no pause, no privilege.
 //! - [`signal`] asks a running thread of this process for its registers and stack, if one installs that.
+//! - [`perf`] samples a running thread of any process, and tells when a thread comes to an instruction, by the kernel's perf events.
+//! - [`sample`] is what was copied of a running thread, by whomever.
 //! - [`handler_stack`] is what that needs to know of the thread.
 //! - [`unwind`] walks from registers to every caller; [`memory`] and [`maps`] are what it walks on.
 //! - [`look`] is all of it for one thread: state, call and stack, named, with the cause, as plain data.
@@ -30,10 +32,12 @@ pub mod long_copy;
 pub mod look;
 pub mod maps;
 pub mod memory;
+pub mod perf;
 pub mod poll;
 mod proc_file;
 pub mod process;
 pub mod quota;
+pub mod sample;
 pub mod schedule;
 pub mod seccomp;
 pub mod signal;

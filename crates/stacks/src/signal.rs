@@ -36,8 +36,9 @@ use pollscope_base::reason;
 
 use crate::memory;
 use crate::process::Process;
+use crate::sample::Copied;
 use crate::thread::{ReadError, ThreadRef};
-use crate::unwind::{Memory, Registers};
+use crate::unwind::Registers;
 
 /// How many signals there are.
 #[cfg(supported)]
@@ -66,7 +67,7 @@ use slot::CopiedStack;
 pub struct RegistersAndStack {
     /// All of them, at the instruction that was interrupted.
     pub registers: Registers,
-    pub(crate) process: Process,
+    process: Process,
     /// The stack from the stack pointer on.
     stack: CopiedStack,
     /// How much of it was asked for, in bytes.
@@ -91,41 +92,12 @@ impl RegistersAndStack {
             && before.is_some_and(|pc| memory::read(&self.process, pc, &mut code) == code.len())
             && code == SYSCALL
     }
-
-    /// What was copied of the stack, from its stack pointer on: how many bytes.
-    pub(crate) fn copy(&self, into: &mut [u8]) -> usize {
-        let count = self.stack.len().min(into.len());
-        into[..count].copy_from_slice(&self.stack[..count]);
-        count
-    }
-
-    /// The stack as it was, and nothing else of it: the thread went on since.
-    pub(crate) fn memory(&self) -> impl Memory {
-        Copied { sample: self, is_short: false }
-    }
 }
 
-struct Copied<'a> {
-    sample: &'a RegistersAndStack,
-    /// Whether more was asked for than was copied.
-    is_short: bool,
-}
-
-impl Memory for Copied<'_> {
-    fn stack(&mut self, address: u64) -> Option<u64> {
-        let RegistersAndStack { stack, most, registers, .. } = self.sample;
-        let at = usize::try_from(address.checked_sub(registers.sp()?)?).ok()?;
-        let word = stack.get(at..at.checked_add(8)?).and_then(|word| word.try_into().ok()).map(u64::from_le_bytes);
-        self.is_short |= word.is_none() && stack.len() == *most;
-        word
-    }
-
-    fn code(&mut self, address: u64, into: &mut [u8]) -> usize {
-        memory::read(&self.sample.process, address, into)
-    }
-
-    fn limit(&self) -> Option<u64> {
-        self.is_short.then_some(self.sample.most as u64)
+impl<'a> From<&'a RegistersAndStack> for Copied<'a> {
+    fn from(sample: &'a RegistersAndStack) -> Copied<'a> {
+        let RegistersAndStack { registers, process, stack, most } = sample;
+        Copied { registers: *registers, process: *process, stack, most: *most }
     }
 }
 

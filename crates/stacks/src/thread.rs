@@ -1,13 +1,18 @@
 //! What one thread is doing right now, as the kernel tells in `/proc/PID/task/TID`: no signal, no pause, and for
 //! threads of the same user no privilege.
 
+mod open_file;
+mod watched;
+
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
 
 use crate::handler_stack::HandlerStack;
 pub use crate::proc_file::{ProcFile, ReadError, StateError, is_for_want_of_descriptors};
 use crate::process::Process;
 use crate::seccomp;
+use open_file::OpenFile;
+pub use watched::Watched;
 
 /// Which thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -357,31 +362,6 @@ fn parse_run(text: &str) -> Option<Run> {
     let (_, state) = text.split_once("\nState:\t")?;
     let (_, last) = text.rsplit_once("\nvoluntary_ctxt_switches:\t")?;
     Some(Run { letter: state.chars().next()?, times_blocked: last.lines().next()?.parse().ok()? })
-}
-
-/// A file of a thread, kept open.
-#[derive(Debug)]
-struct OpenFile {
-    file: ProcFile,
-    opened: File,
-}
-
-impl OpenFile {
-    fn open(thread: &ThreadRef, name: &'static str) -> Result<OpenFile, ReadError> {
-        Ok(OpenFile { file: thread.file(name), opened: thread.open(name)? })
-    }
-
-    /// What is in it now: the kernel gives all of it at once. Not by `pread`, which some sandboxes forbid.
-    fn read_again<T>(&self, buffer: &mut [u8], parse: impl FnOnce(&str) -> Option<T>) -> Result<T, ReadError> {
-        let mut opened = &self.opened;
-        let read = || {
-            opened.seek(SeekFrom::Start(0))?;
-            let length = opened.read(buffer)?;
-            let text = std::str::from_utf8(&buffer[..length]).ok();
-            text.and_then(parse).ok_or(StateError::Unrecognised)
-        };
-        read().map_err(|why| ReadError { file: self.file, why })
-    }
 }
 
 /// How it was scheduled.

@@ -14,6 +14,7 @@ mod code;
 mod end;
 mod followed;
 mod module;
+mod pointers;
 mod row;
 mod search;
 
@@ -27,6 +28,7 @@ use code::{CallSite, Depth};
 pub use end::{End, Obstacle};
 pub use followed::LeftOut;
 use module::Module;
+pub use pointers::StackPointers;
 use row::Row;
 
 /// How the unwinder sees the memory of the process.

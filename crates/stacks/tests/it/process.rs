@@ -10,7 +10,7 @@ use pollscope_stacks::thread::{self, StateError, ThreadRef};
 use crate::support::{capture_in, spawn, truth};
 
 /// Runs what is below in a process of its own, and reads the line that it writes.
-fn child(role: &str, on_main_thread: bool) -> (Child, ThreadRef, Vec<u64>) {
+pub(crate) fn child(role: &str, on_main_thread: bool) -> (Child, ThreadRef, Vec<u64>) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args([role, "--exact", "--ignored", "--nocapture"])
         .envs(on_main_thread.then_some((ON_MAIN_THREAD, "1")))
@@ -29,7 +29,7 @@ fn child(role: &str, on_main_thread: bool) -> (Child, ThreadRef, Vec<u64>) {
     (child, thread, numbers.collect())
 }
 
-fn tell(thread: &ThreadRef, truth: &[u64]) {
+pub(crate) fn tell(thread: &ThreadRef, truth: &[u64]) {
     let numbers: Vec<String> = truth.iter().map(u64::to_string).collect();
     println!("stack: {} {}", thread.tid, numbers.join(" "));
 }

@@ -1,0 +1,115 @@
+//! Samples of one thread, each time that it was on a CPU for so long.
+
+use std::time::Duration;
+
+use super::attributes::Attributes;
+use super::os::Source;
+use super::record::Record;
+use super::{PerfError, Wanted};
+use crate::process::Process;
+use crate::sample::Copied;
+use crate::signal::MOST;
+use crate::thread::ThreadRef;
+
+/// Room for three samples that have not been taken yet.
+const RING: usize = 64 << 10;
+/// The kernel takes no shorter one.
+const SHORTEST: Duration = Duration::from_micros(10);
+
+/// Samples one thread, of this process or of another, each time that it was on a CPU for a period and is in its own code then. It is
+/// not paused, is sent no signal, and does not notice but for the microseconds of the copy.
+///
+/// Time that it spends in the kernel has no samples: [`Schedule::on_cpu_ns`](crate::thread::Schedule::on_cpu_ns) goes on then.
+///
+/// ```
+/// # #[cfg(supported)] {
+/// use std::sync::atomic::{AtomicBool, Ordering};
+/// use std::time::Duration;
+/// use pollscope_stacks::{capture::Capturer, perf::CpuSampler, thread::ThreadRef};
+/// static STOP: AtomicBool = AtomicBool::new(false);
+/// let (tell, hear) = std::sync::mpsc::channel();
+/// let busy = std::thread::spawn(move || {
+///     tell.send(ThreadRef::current()).unwrap();
+///     while !STOP.load(Ordering::Relaxed) {}
+/// });
+/// // Where perf events are not for everyone, the error says so.
+/// if let Ok(mut sampler) = CpuSampler::open(&hear.recv().unwrap(), Duration::from_millis(1)) {
+///     let (mut capturer, mut complete) = (Capturer::new(), 0);
+///     while complete < 3 {
+///         sampler.drain(|sample| complete += u32::from(capturer.unwind_sample(&sample).unwrap().is_complete()));
+///     }
+/// }
+/// # STOP.store(true, Ordering::Relaxed);
+/// # busy.join().unwrap();
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct CpuSampler {
+    process: Process,
+    source: Source,
+}
+
+/// What a thread was doing at one moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Sample<'a> {
+    /// When it was, in nanoseconds of `CLOCK_MONOTONIC`, by which `Instant` counts.
+    pub time_ns: u64,
+    /// Its registers and the innermost part of its stack.
+    pub copied: Copied<'a>,
+}
+
+impl<'a> From<&Sample<'a>> for Copied<'a> {
+    fn from(sample: &Sample<'a>) -> Copied<'a> {
+        sample.copied
+    }
+}
+
+/// What was taken from a sampler.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Samples that were given.
+    pub samples: u64,
+    /// Those that had no room before this, because nobody took the earlier ones. The kernel tells of them with the next sample.
+    pub lost: u64,
+    /// Those that were not as they should be: without registers, as those of a program of 32 bits, or cut off.
+    pub unreadable: u64,
+    /// How often the kernel made a pause, because samples came too often.
+    pub throttled: u64,
+}
+
+impl CpuSampler {
+    /// Begins to sample, with this period of the thread's time on a CPU, of 10 µs and more.
+    ///
+    /// # Errors
+    /// See [`Hindrance`](super::Hindrance).
+    pub fn open(thread: &ThreadRef, period: Duration) -> Result<CpuSampler, PerfError> {
+        let period_ns = u64::try_from(period.max(SHORTEST).as_nanos()).unwrap_or(u64::MAX >> 1);
+        let attributes = Attributes::cpu_clock(period_ns, MOST as u32);
+        let source = Source::open(&attributes, thread, Wanted::Samples, RING);
+        let source = source.map_err(PerfError::of(thread, Wanted::Samples))?;
+        Ok(CpuSampler { process: thread.process, source })
+    }
+
+    /// Gives every sample that is there, the earliest first, and does not wait for more.
+    pub fn drain(&mut self, mut each: impl FnMut(Sample<'_>)) -> Drained {
+        let mut drained = Drained::default();
+        while let Some(record) = self.source.next() {
+            match Record::read(record) {
+                Record::Sample(body) => match body.copied() {
+                    Some(body) => {
+                        let (registers, stack) = (body.registers, body.stack);
+                        let copied = Copied { process: self.process, registers, stack, most: MOST };
+                        each(Sample { time_ns: body.time_ns, copied });
+                        drained.samples += 1;
+                    }
+                    None => drained.unreadable += 1,
+                },
+                Record::Lost(count) => drained.lost += count,
+                Record::Throttled => drained.throttled += 1,
+                Record::Short => drained.unreadable += 1,
+                Record::Other => {}
+            }
+        }
+        drained
+    }
+}
