@@ -35,8 +35,8 @@ const STATES: [State; 5] = [State::Unused, State::Good, State::Full, State::Hung
 
 /// What the threads of a probe cost that records, beside short polls; and what a day of that takes.
 ///
-/// In its first minute a recording says more often than later what is known of all of it, and once in each minute after that: a day is
-/// worked out from the second minute.
+/// In its first minute a recording says more often than later what is known of all of it, and then once in five minutes: a day is
+/// worked out from the second minute, in which that is not said, and from how long it is.
 pub(crate) fn print_cost() {
     let minute = if is_measuring() { Duration::from_secs(60) } else { Duration::from_millis(50) };
     let length = minute * 2 + minute / 10;
@@ -50,15 +50,27 @@ pub(crate) fn print_cost() {
                     thread::sleep(minute);
                     size(folder.path())
                 });
-                sizes[1] - sizes[0]
+                (sizes[1] - sizes[0]) as f64
             });
             let parts = watchdog::measure(workers, true, length, Probe::builder().record(folder.path()));
             (parts, bytes.join().expect("it only sleeps"))
         });
-        let a_day = bytes as f64 / minute.as_secs_f64() * 86_400.0 / 1e6;
+        let known = longest_known(folder.path()) as f64;
+        let a_day = (bytes / minute.as_secs_f64() + known / 300.0) * 86_400.0 / 1e6;
         watchdog::print_parts(&format!("{workers} workers, short polls"), parts);
-        println!("  {:<34} {a_day:>8.1} MB a day", "");
+        println!("  {:<34} {a_day:>8.1} MB a day ({known:.0} bytes each time that all is said)", "");
     }
+}
+
+/// How long the longest line is that says what is known of all.
+fn longest_known(folder: &Path) -> usize {
+    let files = fs::read_dir(folder).into_iter().flatten().flatten();
+    let texts = files.filter_map(|file| fs::read_to_string(file.path()).ok());
+    let lines = |text: String| {
+        let known = text.lines().filter(|line| line.starts_with("{\"known\":"));
+        known.map(str::len).max().unwrap_or(0)
+    };
+    texts.map(lines).max().unwrap_or(0)
 }
 
 /// How many bytes are in the files of a folder.
@@ -130,8 +142,19 @@ fn serve(state: State, disk: Option<&Disk>, mounted: &Path, folder: &Path, ticks
     if let Some(disk) = disk {
         disk.heal();
     }
+    // What hung goes on now. It must be over before this process is: the disk is in it, and would never answer.
+    while records() {
+        thread::sleep(TICK);
+    }
     let _ = fs::remove_dir_all(&place);
     Some(late)
+}
+
+/// Whether a recorder's thread is there still.
+fn records() -> bool {
+    let threads = fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let mut names = threads.filter_map(|thread| fs::read_to_string(thread.path().join("comm")).ok());
+    names.any(|name| name.starts_with("pollscope-recor"))
 }
 
 fn run(probe: ProbeBuilder, ticks: usize, at_begin: impl FnOnce()) -> Vec<f64> {

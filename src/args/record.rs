@@ -34,11 +34,13 @@ pub(crate) struct RecordRequest {
 }
 
 /// How a process is looked at from outside.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Outside {
     /// Also one that would tell by itself.
     pub(crate) always: bool,
     pub(crate) hz: Hz,
+    /// Files, and folders with files, that have names for its program.
+    pub(crate) symbols: Vec<PathBuf>,
 }
 
 /// What is recorded.
@@ -73,6 +75,9 @@ pub(super) struct CliRecord {
     /// How often a second a process is looked at from outside, 1 to 1000
     #[arg(long, value_name = "N", default_value = "100", value_parser = hz, value_hint = ValueHint::Other, conflicts_with = "command", hide_short_help = true)]
     hz: Hz,
+    /// The unstripped copy of the same build of its program, or its debug file, or a folder with it; may be repeated
+    #[arg(long, value_name = "PATH", conflicts_with = "command", hide_short_help = true)]
+    symbols: Vec<PathBuf>,
     /// What reports, gates and comparisons call the recording, such as v1.2 [default: what the project says, or the program's name]
     #[arg(long, value_name = "TEXT", value_parser = label, value_hint = ValueHint::Other)]
     label: Option<String>,
@@ -116,10 +121,10 @@ impl CliRecord {
 
 impl From<CliRecord> for RecordRequest {
     fn from(of: CliRecord) -> RecordRequest {
-        let CliRecord { pid, command, lasts, grace, slow, outside, hz, label, output, baseline, outputs } = of;
+        let CliRecord { pid, command, lasts, grace, slow, outside, hz, symbols, label, output, baseline, outputs } = of;
         let outputs = outputs.outputs();
         let of = pid.map_or(Recorded::Program(command), Recorded::Process);
-        let outside = Outside { always: outside, hz };
+        let outside = Outside { always: outside, hz, symbols };
         RecordRequest { of, output, lasts, grace, slow, outside, label, baseline: baseline.into(), outputs }
     }
 }

@@ -31,13 +31,13 @@ const LAST_LINES: Duration = Duration::from_secs(10);
 
 /// Records it.
 pub(super) fn record(pid: u32, request: &RecordRequest, to: &Path, terminal: &Terminal) -> Result<Over, CmdError> {
-    let target = Target::open(pid).map_err(CmdError::Obstacle)?;
+    let target = Target::open(pid, &request.outside.symbols).map_err(CmdError::Obstacle)?;
     let path = file(to, pid);
     let failed = |error| CmdError::CannotRecord { path: path.clone(), error };
     let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed)?;
     // From now on a signal ends the recording, and what was seen is reported.
     let coming = passed::listen().map_err(CmdError::Signals)?;
-    let settings = Settings { hz: request.outside.hz, slow: request.slow.unwrap_or(SLOW), source_roots: Vec::new() };
+    let settings = Settings { hz: request.outside.hz, slow: request.slow.unwrap_or(SLOW) };
     let attached = without_signals(|| Attached::to(target, settings)).map_err(CmdError::Wait)?;
     if !terminal.quiet {
         let end = if request.lasts.is_some() { "its time" } else { "Ctrl-C" };

@@ -95,6 +95,7 @@ fn what_is_in_the_way_is_said() {
         ("record 1 --hz 0", "write how often a second, from 1 to 1000"),
         ("record 1 --hz 1001", "write how often a second, from 1 to 1000"),
         ("record --outside -- true", "cannot be used with"),
+        ("record --symbols a -- true", "cannot be used with"),
     ] {
         assert_ends(&folder.run(line), 2, &[says]);
     }

@@ -50,13 +50,14 @@ impl Attached {
         let (last, hear_last) = channel();
         let stop = Stop::default();
         let start = begun(&target, &settings);
-        let naming = Naming::new(target.process(), settings.source_roots.clone(), tell);
+        let process = target.process();
+        let naming = Naming::new(target.into_namer(), tell);
         let run = start.clone();
         thread::Builder::new().name("pollscope-name".to_owned()).spawn(move || naming.run(&jobs, &hear_last, run))?;
         let its = stop.clone();
         let look = move || {
             let begun = Instant::now();
-            let mut sampler = Sampler::new(target.process(), &settings, give, begun);
+            let mut sampler = Sampler::new(process, settings, give, begun);
             let ended = sampler.run(&its.0);
             let elapsed = begun.elapsed();
             let looks_per_s = sampler.looks as f64 / elapsed.as_secs_f64();
@@ -97,6 +98,7 @@ fn begun(target: &Target, settings: &Settings) -> Run {
         name: target.name().to_owned(),
         pid: Some(target.process().pid().into()),
         tokio: target.tokio().map(str::to_owned),
+        build_id: target.build_id().map(str::to_owned),
         exe: target.exe().map(|exe| exe.to_string_lossy().into_owned()),
         ..Recorded::default()
     });

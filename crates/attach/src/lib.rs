@@ -13,7 +13,7 @@
 //! ```no_run
 //! use pollscope_attach::{Attached, Settings, Target};
 //! use pollscope_record::feed::Update;
-//! let target = Target::open(4711)?;
+//! let target = Target::open(4711, &[])?;
 //! for update in Attached::to(target, Settings::default())? {
 //!     if let Update::SlowPoll(poll) = update {
 //!         println!("{:?} held up the loop", poll.blocking_line);

@@ -1,14 +1,12 @@
 //! Names what was seen, on a thread of its own: the first look-up in a large program takes as long as many looks.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SendError, Sender};
 
 use pollscope_record::feed::Update;
 use pollscope_record::recording::{self, Detail, Ended, Kind, Precision, Run, SlowPoll};
 use pollscope_stacks::look::{Namer, SharedLook};
-use pollscope_stacks::process::Process;
 
 use crate::block::Block;
 
@@ -52,8 +50,8 @@ pub(crate) struct Naming {
 }
 
 impl Naming {
-    pub(crate) fn new(process: Process, source_roots: Vec<PathBuf>, tell: Sender<Update>) -> Naming {
-        Naming { namer: Namer::new(process, source_roots, false), tell, open: HashMap::new(), given: 0, told: 0 }
+    pub(crate) fn new(namer: Namer, tell: Sender<Update>) -> Naming {
+        Naming { namer, tell, open: HashMap::new(), given: 0, told: 0 }
     }
 
     /// Names until nothing more comes, and then says what is known of the whole; or until nobody listens.

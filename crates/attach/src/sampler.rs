@@ -3,9 +3,8 @@
 //! A look at a thread reads what the kernel says it is doing and how long it has had a CPU. Only one that stands still is looked at
 //! further: its stack is copied once it was in one wait for half of what is slow.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
@@ -16,7 +15,7 @@ use pollscope_base::duration::to_ns;
 use pollscope_record::recording::Ended;
 use pollscope_stacks::look::{ClockReading, Glance, Looker, SharedLook};
 use pollscope_stacks::process::Process;
-use pollscope_stacks::thread::{ThreadRef, read_state, read_status};
+use pollscope_stacks::thread::{ThreadRef, Watched, read_schedule, read_state, read_status};
 
 use crate::block::{Block, is_blocked};
 use crate::naming::Job;
@@ -25,6 +24,8 @@ use crate::naming::Job;
 const LIST_EVERY: Duration = Duration::from_millis(250);
 /// So many threads are looked at.
 const MOST_THREADS: usize = 5_000;
+/// The files of so many are kept open, two of each; those of the others are opened at each look.
+const MOST_OPEN: usize = 200;
 /// How often a wait that goes on is told.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
@@ -55,38 +56,55 @@ impl Hz {
 }
 
 /// How a process is looked at.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// How often.
     pub hz: Hz,
     /// From how long on a poll is slow. What lasts for less than three looks is not seen for sure.
     pub slow: Duration,
-    /// The folders of the user's code, as the compiler saw them.
-    pub source_roots: Vec<PathBuf>,
 }
 
 impl Default for Settings {
     /// A hundred looks a second, and slow from 100 ms on.
     fn default() -> Settings {
-        Settings { hz: Hz(100), slow: Duration::from_millis(100), source_roots: Vec::new() }
+        Settings { hz: Hz(100), slow: Duration::from_millis(100) }
     }
 }
 
 /// A thread that is looked at.
-struct Watched {
+struct Looked {
     thread: ThreadRef,
+    /// `None` where they cannot be kept open, for want of descriptors say.
+    files: Option<Watched>,
     block: Option<Block>,
     /// When it was last looked at.
     looked_ns: Option<u64>,
     told_ns: u64,
+    /// Whether nothing could be read of it: another thread may have its number by now.
+    is_lost: bool,
+}
+
+impl Looked {
+    fn new(thread: ThreadRef, keeps_open: bool) -> Looked {
+        let files = if keeps_open { Watched::open(&thread).ok() } else { None };
+        Looked { thread, files, block: None, looked_ns: None, told_ns: 0, is_lost: false }
+    }
+
+    fn glance(&self, at_ns: u64) -> Glance {
+        let (schedule, state) = match &self.files {
+            Some(files) => (files.schedule().ok().flatten(), files.state().ok()),
+            None => (read_schedule(&self.thread).ok(), read_state(&self.thread).ok()),
+        };
+        Glance { at_ns, clocks: schedule.map(|schedule| ClockReading::new(schedule, at_ns)), state }
+    }
 }
 
 /// The thread that looks.
-pub(crate) struct Sampler<'s> {
+pub(crate) struct Sampler {
     process: Process,
-    settings: &'s Settings,
+    settings: Settings,
     looker: Looker,
-    threads: HashMap<u32, Watched>,
+    threads: HashMap<u32, Looked>,
     jobs: SyncSender<Job>,
     start: Instant,
     /// How many waits got a number.
@@ -98,8 +116,8 @@ pub(crate) struct Sampler<'s> {
     has_too_many: bool,
 }
 
-impl<'s> Sampler<'s> {
-    pub(crate) fn new(process: Process, settings: &'s Settings, jobs: SyncSender<Job>, start: Instant) -> Sampler<'s> {
+impl Sampler {
+    pub(crate) fn new(process: Process, settings: Settings, jobs: SyncSender<Job>, start: Instant) -> Sampler {
         Sampler {
             process,
             settings,
@@ -156,15 +174,20 @@ impl<'s> Sampler<'s> {
         {
             return false;
         }
-        let gone: Vec<u32> = self.threads.keys().copied().filter(|tid| !tids.contains(tid)).collect();
+        let there: HashSet<u32> = tids.iter().copied().collect();
+        let gone: Vec<u32> = self.threads.keys().copied().filter(|tid| !there.contains(tid)).collect();
         for tid in gone {
             if let Some(mut watched) = self.threads.remove(&tid) {
                 self.end(&mut watched, now_ns);
             }
         }
+        let mut open = self.threads.values().filter(|looked| looked.files.is_some()).count();
         for tid in tids.into_iter().take(MOST_THREADS) {
-            let watched = || Watched { thread: self.process.thread(tid), block: None, looked_ns: None, told_ns: 0 };
-            self.threads.entry(tid).or_insert_with(watched);
+            if self.threads.get(&tid).is_none_or(|looked| looked.is_lost) {
+                let new = Looked::new(self.process.thread(tid), open < MOST_OPEN);
+                open += usize::from(new.files.is_some());
+                self.threads.insert(tid, new);
+            }
         }
         !self.threads.is_empty()
     }
@@ -186,13 +209,10 @@ impl<'s> Sampler<'s> {
         self.threads = threads;
     }
 
-    fn look_at(&mut self, watched: &mut Watched) {
+    fn look_at(&mut self, watched: &mut Looked) {
         let at_ns = self.now_ns();
-        let glance = Glance {
-            at_ns,
-            clocks: ClockReading::take(&watched.thread, at_ns),
-            state: read_state(&watched.thread).ok(),
-        };
+        let glance = watched.glance(at_ns);
+        watched.is_lost = glance.state.is_none();
         let before_ns = watched.looked_ns.replace(at_ns);
         let is_still = watched.block.as_ref().is_some_and(|block| block.is_still(&glance));
         if !is_still {
@@ -206,29 +226,32 @@ impl<'s> Sampler<'s> {
         let Some(block) = &mut watched.block else { return };
         block.stay(glance);
         if block.look().is_none() && block.seen_ns() >= to_ns(self.settings.slow) / 2 {
-            // Stopped by a signal or a debugger, it looks as if it waited. Nobody's code does that.
-            if letter(&watched.thread).is_none_or(|letter| "Tt".contains(letter)) {
-                watched.block = None;
-                return;
-            }
-            let look = self.looker.look(&watched.thread, at_ns);
-            // It counts only if it is of this wait.
-            let after = Glance {
-                at_ns,
-                clocks: ClockReading::take(&watched.thread, at_ns),
-                state: read_state(&watched.thread).ok(),
-            };
-            let Some(look) = look.filter(|look| look.stack.is_some() && block.is_still(&after)) else { return };
+            self.show(watched, at_ns);
+        } else {
+            self.tell(watched, at_ns);
+        }
+    }
+
+    /// Copies the stack of a thread that waits.
+    fn show(&mut self, watched: &mut Looked, at_ns: u64) {
+        // Stopped by a signal or a debugger, it looks as if it waited. Nobody's code does that.
+        if letter(&watched.thread).is_none_or(|letter| "Tt".contains(letter)) {
+            watched.block = None;
+            return;
+        }
+        let look = self.looker.look(&watched.thread, at_ns).filter(|look| look.stack.is_some());
+        // It counts only if it is of this wait.
+        let after = watched.glance(at_ns);
+        let Some(block) = watched.block.as_mut().filter(|block| block.is_still(&after)) else { return };
+        if let Some(look) = look {
             block.show(look);
             let look = block.look().cloned();
             look.into_iter().for_each(|look| self.hand_over(Job::Name(look)));
-            return;
         }
-        self.tell(watched, at_ns);
     }
 
     /// Tells of a wait on a loop that goes on, now and then.
-    fn tell(&mut self, watched: &mut Watched, now_ns: u64) {
+    fn tell(&mut self, watched: &mut Looked, now_ns: u64) {
         let Some(block) = &watched.block else { return };
         let is_due = watched.told_ns == 0 || now_ns.saturating_sub(watched.told_ns) >= to_ns(TELL_EVERY);
         if is_due && self.is_slow(block) && is_on_loop(block) == Some(true) {
@@ -242,7 +265,7 @@ impl<'s> Sampler<'s> {
         block.seen_ns() >= to_ns(self.settings.slow)
     }
 
-    fn end(&mut self, watched: &mut Watched, now_ns: u64) {
+    fn end(&mut self, watched: &mut Looked, now_ns: u64) {
         watched.told_ns = 0;
         let Some(mut block) = watched.block.take() else { return };
         block.end(now_ns);

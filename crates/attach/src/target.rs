@@ -6,7 +6,8 @@ use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use pollscope_base::escape::Escaped;
-use pollscope_base::reason;
+use pollscope_base::{CaptureNote, reason};
+use pollscope_stacks::look::Namer;
 use pollscope_stacks::maps::Maps;
 use pollscope_stacks::process::Process;
 use pollscope_stacks::thread::{ReadError, StateError, read_state};
@@ -17,14 +18,17 @@ use crate::tokio::{self, Tokio};
 ///
 /// ```
 /// use pollscope_attach::{Obstacle, Target};
-/// assert!(matches!(Target::open(u32::MAX), Err(Obstacle::NoProcess { .. } | Obstacle::Unsupported)));
+/// assert!(matches!(Target::open(u32::MAX, &[]), Err(Obstacle::NoProcess { .. } | Obstacle::Unsupported)));
 /// ```
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Target {
     process: Process,
     name: String,
     exe: Option<PathBuf>,
     tokio: Option<String>,
+    build_id: Option<String>,
+    /// What its program is named by, read already.
+    namer: Namer,
 }
 
 /// Why a process cannot be looked at.
@@ -80,6 +84,10 @@ pub enum Obstacle {
         pid: u32,
         /// The program.
         name: String,
+        /// Its build-id in hexadecimal, which a file with its names has as well; `None` if it has none.
+        build_id: Option<String>,
+        /// A sentence for each file that was offered, or is where it should be, and is not of the same build.
+        refused: Vec<String>,
     },
     /// Another reason.
     Unreadable {
@@ -131,12 +139,23 @@ impl fmt::Display for Obstacle {
                  the process that has the runtime",
                 Escaped(name)
             ),
-            Obstacle::NoNames { pid, name } => write!(
-                f,
-                "cannot look at process `{pid}`: the names of functions were stripped from `{}`, and polls are known by them; start \
-                 a build that keeps them (`strip = \"none\"` or `\"debuginfo\"` in its profile)",
-                Escaped(name)
-            ),
+            Obstacle::NoNames { pid, name, build_id, refused } => {
+                write!(
+                    f,
+                    "cannot look at process `{pid}`: the names of functions were stripped from `{}`",
+                    Escaped(name)
+                )?;
+                f.write_str(", and polls are known by them")?;
+                refused.iter().try_for_each(|why| write!(f, ", {why}"))?;
+                match build_id {
+                    Some(id) => write!(
+                        f,
+                        "; give the unstripped copy of the same build (build-id {id}) with `--symbols FILE`, or"
+                    )?,
+                    None => f.write_str(";")?,
+                }
+                f.write_str(" start a build that keeps them (`strip = \"none\"` in its profile)")
+            }
             Obstacle::Unreadable { pid, why } => {
                 write!(f, "cannot look at process `{pid}`: {}; look whether `/proc` is mounted", Escaped(why))
             }
@@ -149,9 +168,12 @@ impl std::error::Error for Obstacle {}
 impl Target {
     /// The process of that number, if it may be looked at.
     ///
+    /// `symbols`: files with the names and lines of its program, of the same build, or folders with such files. They are asked before
+    /// the system's own.
+    ///
     /// # Errors
     /// See [`Obstacle`].
-    pub fn open(pid: u32) -> Result<Target, Obstacle> {
+    pub fn open(pid: u32, symbols: &[PathBuf]) -> Result<Target, Obstacle> {
         if !pollscope_stacks::SUPPORTED {
             return Err(Obstacle::Unsupported);
         }
@@ -170,15 +192,16 @@ impl Target {
         if exe.is_some() && !is_ours(pid) {
             return Err(Obstacle::Foreignly { pid });
         }
-        let file = exe.as_deref().and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
-        let name = file.or_else(|| comm(pid)).unwrap_or_else(|| format!("process {pid}"));
-        // One that was replaced by a newer build runs on, under the name that it had.
-        let name = name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned();
-        match tokio::of(&process) {
-            None => Err(Obstacle::NoTokio { pid, name }),
-            Some(Tokio { has_names: false, .. }) => Err(Obstacle::NoNames { pid, name }),
-            Some(Tokio { version, .. }) => Ok(Target { process, name, exe, tokio: version }),
+        let name = name(pid, exe.as_deref());
+        let Some(Tokio { version: tokio, has_names }) = tokio::of(&process) else {
+            return Err(Obstacle::NoTokio { pid, name });
+        };
+        let mut namer = Namer::new(process, Vec::new(), false).with_symbols(symbols.to_vec());
+        let (program, lacks) = namer.program().unzip();
+        if !has_names && let Some(Some(CaptureNote::SymbolsMissing { has_names: false, build_id, refused })) = lacks {
+            return Err(Obstacle::NoNames { pid, name, build_id, refused });
         }
+        Ok(Target { process, name, exe, tokio, build_id: program.and_then(|program| program.build_id), namer })
     }
 
     /// Which process.
@@ -194,6 +217,16 @@ impl Target {
     /// The version of Tokio that its messages name; `None` where none does.
     pub fn tokio(&self) -> Option<&str> {
         self.tokio.as_deref()
+    }
+
+    /// The identity that the linker gave its program, in hexadecimal digits; `None` where it gave none.
+    pub fn build_id(&self) -> Option<&str> {
+        self.build_id.as_deref()
+    }
+
+    /// What names what its threads show.
+    pub(crate) fn into_namer(self) -> Namer {
+        self.namer
     }
 
     /// Its program's file, as the kernel names it; `None` where that is hidden.
@@ -213,6 +246,13 @@ fn obstacle(pid: u32, error: ReadError) -> Obstacle {
 
 fn shut(pid: u32) -> Obstacle {
     if is_foreign(pid) { Obstacle::Foreign { pid } } else { Obstacle::Shut { pid, yama: yama() } }
+}
+
+/// The name of its program's file. One that was replaced by a newer build runs on, under the name that it had.
+fn name(pid: u32, exe: Option<&Path>) -> String {
+    let file = exe.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+    let name = file.or_else(|| comm(pid)).unwrap_or_else(|| format!("process {pid}"));
+    name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned()
 }
 
 /// What `status` tells of one that cannot be looked at for what it is.
@@ -271,7 +311,13 @@ mod tests {
             Obstacle::Foreign { pid: 7 },
             Obstacle::Foreignly { pid: 7 },
             Obstacle::NoTokio { pid: 7, name: "sleep".to_owned() },
-            Obstacle::NoNames { pid: 7, name: "shop".to_owned() },
+            Obstacle::NoNames { pid: 7, name: "shop".to_owned(), build_id: None, refused: Vec::new() },
+            Obstacle::NoNames {
+                pid: 7,
+                name: "shop".to_owned(),
+                build_id: Some("4f".to_owned()),
+                refused: vec!["`a.debug` is of another build".to_owned()],
+            },
             Obstacle::Unreadable { pid: 7, why: "no room".to_owned() },
         ] {
             let said = obstacle.to_string();
@@ -287,7 +333,7 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().expect("`sleep` runs");
         // Until it is `sleep` it is a copy of this process.
         let no_tokio = loop {
-            match Target::open(child.id()) {
+            match Target::open(child.id(), &[]) {
                 Err(Obstacle::NoTokio { name, .. }) => break name,
                 Err(error @ (Obstacle::Ended { .. } | Obstacle::NoProcess { .. })) => panic!("{error}"),
                 _ => std::thread::yield_now(),
@@ -296,18 +342,18 @@ mod tests {
         assert!(["sleep", "coreutils"].contains(&no_tokio.as_str()), "{no_tokio}");
         child.kill().expect("it ran");
         // It is a zombie until it is waited for.
-        while !matches!(Target::open(child.id()), Err(Obstacle::Ended { .. } | Obstacle::NoProcess { .. })) {
+        while !matches!(Target::open(child.id(), &[]), Err(Obstacle::Ended { .. } | Obstacle::NoProcess { .. })) {
             std::thread::yield_now();
         }
         child.wait().expect("it ran");
-        assert!(matches!(Target::open(child.id()), Err(Obstacle::NoProcess { .. })));
+        assert!(matches!(Target::open(child.id(), &[]), Err(Obstacle::NoProcess { .. })));
     }
 
     #[test]
     fn a_thread_of_the_kernel_is_told() {
         let is_kthreadd = fs::read_to_string("/proc/2/comm").is_ok_and(|name| name.trim() == "kthreadd");
         if pollscope_stacks::SUPPORTED && is_kthreadd {
-            assert_eq!(Target::open(2).map(|_| ()), Err(Obstacle::Kernel { pid: 2 }));
+            assert_eq!(Target::open(2, &[]).map(|_| ()), Err(Obstacle::Kernel { pid: 2 }));
         }
     }
 }

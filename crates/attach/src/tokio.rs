@@ -9,8 +9,8 @@ use memchr::memmem::find_iter;
 use pollscope_stacks::maps::Maps;
 use pollscope_stacks::process::Process;
 
-/// As symbols have it, in either mangling.
-const SYMBOL: &[u8] = b"5tokio7runtime";
+/// As symbols have it, in either mangling; in two pieces, so that this program has it among its symbols alone.
+const SYMBOL: [&str; 2] = ["5tokio", "7runtime"];
 /// As the paths in panic messages have it, before the version.
 const FOLDER: &[u8] = b"/tokio-";
 /// How much of a file is searched at a time, and how much of that again with the next part.
@@ -41,6 +41,7 @@ pub(crate) fn of(process: &Process) -> Option<Tokio> {
 /// `None` where nothing names it.
 fn find(mut file: impl Read) -> io::Result<Option<Tokio>> {
     let mut found = Tokio::default();
+    let symbol = SYMBOL.concat();
     let mut part = Vec::with_capacity(PART + OVERLAP);
     loop {
         let before = part.len();
@@ -48,7 +49,7 @@ fn find(mut file: impl Read) -> io::Result<Option<Tokio>> {
         if part.len() == before {
             return Ok((found != Tokio::default()).then_some(found));
         }
-        found.has_names = found.has_names || find_iter(&part, SYMBOL).next().is_some();
+        found.has_names = found.has_names || find_iter(&part, &symbol).next().is_some();
         found.version =
             found.version.or_else(|| find_iter(&part, FOLDER).find_map(|at| version(&part[at + FOLDER.len()..])));
         if found.has_names && found.version.is_some() {

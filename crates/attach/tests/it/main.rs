@@ -4,21 +4,25 @@
 
 mod service;
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use pollscope_attach::{Attached, Hz, Settings, Target};
+use pollscope_attach::{Attached, Hz, Obstacle, Settings, Target};
 use pollscope_record::feed::{Update, run_of};
 use pollscope_record::recording::{Completeness, Ended, Run};
 
 use service::Service;
 
 fn settings() -> Settings {
-    Settings { hz: Hz::new(100).expect("1 to 1,000"), slow: Duration::from_millis(100), source_roots: Vec::new() }
+    Settings { hz: Hz::new(100).expect("1 to 1,000"), slow: Duration::from_millis(100) }
 }
 
 /// What is seen of a service until `is_enough` of what there is by then, or it ends.
 fn seen_of(service: &Service, is_enough: impl Fn(&[Update]) -> bool) -> Run {
-    let target = Target::open(service.pid()).expect("it may be looked at");
+    seen_of_target(Target::open(service.pid(), &[]).expect("it may be looked at"), is_enough)
+}
+
+fn seen_of_target(target: Target, is_enough: impl Fn(&[Update]) -> bool) -> Run {
     let attached = Attached::to(target, settings()).expect("threads can be started");
     let (start, stop) = (attached.start().clone(), attached.stop());
     let until = Instant::now() + Duration::from_secs(60);
@@ -76,11 +80,31 @@ fn so_is_one_on_a_runtime_of_one_thread_and_the_future_given_to_block_on() {
 }
 
 #[test]
+fn a_stripped_program_is_refused_or_named_from_another_copy_of_its_build() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let stripped = folder.path().join("stripped");
+    let strip = Command::new("strip").arg("-o").arg(&stripped).arg(service::program()).status();
+    if !strip.is_ok_and(|status| status.success()) {
+        return eprintln!("SKIP: `strip` is not here");
+    }
+    let service = Service::start_program(&stripped, "sleeps multi");
+    let refused = Target::open(service.pid(), &[]).map(|_| ()).expect_err("it has no names");
+    let Obstacle::NoNames { build_id, .. } = &refused else { panic!("{refused}") };
+    assert!(refused.to_string().contains("were stripped from `stripped`"), "{refused}");
+    let Some(build_id) = build_id else { return eprintln!("SKIP: the linker gives no build-ids here") };
+    assert!(refused.to_string().contains(&format!("build-id {build_id}) with `--symbols FILE`")), "{refused}");
+    let target = Target::open(service.pid(), &[service::program()]).expect("it is named by that");
+    assert_eq!(target.build_id(), Some(build_id.as_str()));
+    let run = seen_of_target(target, |seen| slow_polls(seen) >= 2);
+    check(&run, "nap", "sleeper");
+}
+
+#[test]
 fn what_sleeps_on_the_blocking_pool_or_waits_for_events_holds_up_nothing() {
     let service = Service::start("pool multi");
     let start = Instant::now();
     let stalls = |seen: &[Update]| seen.iter().any(|update| matches!(update, Update::SlowPoll(_) | Update::Stall(_)));
-    let target = Target::open(service.pid()).expect("it may be looked at");
+    let target = Target::open(service.pid(), &[]).expect("it may be looked at");
     let attached = Attached::to(target, settings()).expect("threads can be started");
     let stop = attached.stop();
     let waiting = std::thread::spawn(move || {
@@ -96,7 +120,7 @@ fn what_sleeps_on_the_blocking_pool_or_waits_for_events_holds_up_nothing() {
 #[test]
 fn what_goes_on_is_told_before_it_ends_and_the_process_end_is_an_end() {
     let mut service = Service::start("hangs multi");
-    let target = Target::open(service.pid()).expect("it may be looked at");
+    let target = Target::open(service.pid(), &[]).expect("it may be looked at");
     let attached = Attached::to(target, settings()).expect("threads can be started");
     let start = attached.start().clone();
     let mut seen = Vec::new();
@@ -118,7 +142,7 @@ fn what_goes_on_is_told_before_it_ends_and_the_process_end_is_an_end() {
 #[test]
 fn one_that_nobody_waits_for_has_ended_all_the_same() {
     let mut service = Service::start("hangs multi");
-    let attached = Attached::to(Target::open(service.pid()).expect("it may be looked at"), settings());
+    let attached = Attached::to(Target::open(service.pid(), &[]).expect("it may be looked at"), settings());
     let mut attached = attached.expect("threads can be started");
     // A zombie: it keeps its number.
     service.kill_unnoticed();
@@ -130,7 +154,7 @@ fn one_that_nobody_waits_for_has_ended_all_the_same() {
 fn one_that_is_stopped_waits_for_nothing() {
     let service = Service::start("pool multi");
     service.send(libc::SIGSTOP);
-    let attached = Attached::to(Target::open(service.pid()).expect("it may be looked at"), settings());
+    let attached = Attached::to(Target::open(service.pid(), &[]).expect("it may be looked at"), settings());
     let attached = attached.expect("threads can be started");
     let stop = attached.stop();
     let waiting = std::thread::spawn(move || {

@@ -1,6 +1,7 @@
 //! The service that is looked at: this program, started again with a variable that says how it blocks.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -20,7 +21,12 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn start(how: &str) -> Service {
-        let mut command = Command::new(std::env::current_exe().expect("this program"));
+        Service::start_program(&program(), how)
+    }
+
+    /// A copy of this program.
+    pub(crate) fn start_program(program: &Path, how: &str) -> Service {
+        let mut command = Command::new(program);
         command.args(["--exact", "service::serves", "--nocapture", "--test-threads=1"]).env(HOW, how);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -66,6 +72,11 @@ impl Drop for Service {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// This program.
+pub(crate) fn program() -> PathBuf {
+    std::env::current_exe().expect("this program")
 }
 
 /// The line of this file that has a comment.
