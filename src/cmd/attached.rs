@@ -38,7 +38,8 @@ pub(super) fn record(pid: u32, request: &RecordRequest, to: &Path, terminal: &Te
     // From now on a signal ends the recording, and what was seen is reported.
     let coming = passed::listen().map_err(CmdError::Signals)?;
     let settings = Settings { hz: request.outside.hz, slow: request.slow.unwrap_or(SLOW) };
-    let attached = without_signals(|| Attached::to(target, settings)).map_err(CmdError::Wait)?;
+    let now = Run::written(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok());
+    let attached = without_signals(|| Attached::to(target, settings, &now)).map_err(CmdError::Wait)?;
     if !terminal.quiet {
         let end = if request.lasts.is_some() { "its time" } else { "Ctrl-C" };
         say(format!(
@@ -79,7 +80,7 @@ fn head(start: &Run, command: Vec<String>) -> Head {
         environment,
         group: start.group.clone(),
         subject: start.subject.clone(),
-        started_at: Run::written(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()),
+        started_at: start.started_at.clone(),
         coverage: start.coverage.clone(),
         slow_poll_threshold_ns: start.slow_poll_threshold_ns,
         slow_polls_are: start.slow_polls_are,

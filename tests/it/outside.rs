@@ -36,6 +36,11 @@ fn stalls_are_seen_with_line_and_call_and_what_is_not_seen_is_not_told() {
     assert_eq!((&subject["kind"], &subject["pid"]), (&"process".into(), &service.pid().into()));
     assert!(subject["tokio"].as_str().is_some_and(|version| version.starts_with("1.")), "{subject}");
     assert_eq!((&run["ended"], &run["slow_polls_are"]), (&"done".into(), &"at_least".into()));
+    assert!(
+        run["started_at"].as_str().is_some_and(|at| at.ends_with('Z') && at.starts_with("2")),
+        "{}",
+        run["started_at"]
+    );
     let polls = run["slow_polls"].as_array().expect("a list");
     assert!(!polls.is_empty(), "{}", run["coverage"]);
     for poll in polls {

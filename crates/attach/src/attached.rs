@@ -40,16 +40,16 @@ impl Stop {
 }
 
 impl Attached {
-    /// Begins to look at a process.
+    /// Begins to look at a process. `started_at` is [now](Run::written), for who has no calendar.
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn to(target: Target, settings: Settings) -> io::Result<Attached> {
+    pub fn to(target: Target, settings: Settings, started_at: &str) -> io::Result<Attached> {
         let (tell, updates) = channel();
         let (give, jobs) = sync_channel(QUEUE);
         let (last, hear_last) = channel();
         let stop = Stop::default();
-        let start = begun(&target, &settings);
+        let start = begun(&target, &settings, started_at);
         let process = target.process();
         let naming = Naming::new(target.into_namer(), tell);
         let run = start.clone();
@@ -68,7 +68,7 @@ impl Attached {
         Ok(Attached { start, updates, stop })
     }
 
-    /// What is known before anything was seen. Its [`started_at`](Run::started_at) is for the caller to say, who has a calendar.
+    /// What is known before anything was seen.
     pub fn start(&self) -> &Run {
         &self.start
     }
@@ -93,7 +93,7 @@ impl Iterator for Attached {
     }
 }
 
-fn begun(target: &Target, settings: &Settings) -> Run {
+fn begun(target: &Target, settings: &Settings, started_at: &str) -> Run {
     let subject = Subject::Process(Recorded {
         name: target.name().to_owned(),
         pid: Some(target.process().pid().into()),
@@ -120,6 +120,6 @@ fn begun(target: &Target, settings: &Settings) -> Run {
             .to_vec(),
             ..Coverage::default()
         },
-        ..Run::unknown(target.name(), subject, "")
+        ..Run::unknown(target.name(), subject, started_at)
     }
 }

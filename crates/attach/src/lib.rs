@@ -14,7 +14,7 @@
 //! use pollscope_attach::{Attached, Settings, Target};
 //! use pollscope_record::feed::Update;
 //! let target = Target::open(4711, &[])?;
-//! for update in Attached::to(target, Settings::default())? {
+//! for update in Attached::to(target, Settings::default(), "2026-11-30T01:52:35.000Z")? {
 //!     if let Update::SlowPoll(poll) = update {
 //!         println!("{:?} held up the loop", poll.blocking_line);
 //!     }

@@ -13,6 +13,8 @@ use pollscope_record::recording::{Completeness, Ended, Run};
 
 use service::Service;
 
+const STARTED_AT: &str = "2026-11-30T01:52:35.000Z";
+
 fn settings() -> Settings {
     Settings { hz: Hz::new(100).expect("1 to 1,000"), slow: Duration::from_millis(100) }
 }
@@ -23,7 +25,7 @@ fn seen_of(service: &Service, is_enough: impl Fn(&[Update]) -> bool) -> Run {
 }
 
 fn seen_of_target(target: Target, is_enough: impl Fn(&[Update]) -> bool) -> Run {
-    let attached = Attached::to(target, settings()).expect("threads can be started");
+    let attached = Attached::to(target, settings(), STARTED_AT).expect("threads can be started");
     let (start, stop) = (attached.start().clone(), attached.stop());
     let until = Instant::now() + Duration::from_secs(60);
     let mut seen = Vec::new();
@@ -66,6 +68,7 @@ fn a_task_that_sleeps_on_a_worker_is_found_and_idle_workers_are_not() {
     let run = seen_of(&service, |seen| slow_polls(seen) >= 3);
     check(&run, "nap", "sleeper");
     assert_eq!((run.ended, run.slow_polls_are), (Ended::Done, Completeness::AtLeast));
+    assert_eq!(run.started_at, STARTED_AT);
     assert_eq!(run.slow_polls_total, run.slow_polls.len() as u64);
     let ids: Vec<u64> = run.slow_polls.iter().map(|poll| poll.id).collect();
     assert!(ids.windows(2).all(|two| two[0] != two[1]) && run.coverage.looks_per_s.is_some_and(|looks| looks > 1.0));
@@ -105,7 +108,7 @@ fn what_sleeps_on_the_blocking_pool_or_waits_for_events_holds_up_nothing() {
     let start = Instant::now();
     let stalls = |seen: &[Update]| seen.iter().any(|update| matches!(update, Update::SlowPoll(_) | Update::Stall(_)));
     let target = Target::open(service.pid(), &[]).expect("it may be looked at");
-    let attached = Attached::to(target, settings()).expect("threads can be started");
+    let attached = Attached::to(target, settings(), STARTED_AT).expect("threads can be started");
     let stop = attached.stop();
     let waiting = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_secs(2).saturating_sub(start.elapsed()));
@@ -121,7 +124,7 @@ fn what_sleeps_on_the_blocking_pool_or_waits_for_events_holds_up_nothing() {
 fn what_goes_on_is_told_before_it_ends_and_the_process_end_is_an_end() {
     let mut service = Service::start("hangs multi");
     let target = Target::open(service.pid(), &[]).expect("it may be looked at");
-    let attached = Attached::to(target, settings()).expect("threads can be started");
+    let attached = Attached::to(target, settings(), STARTED_AT).expect("threads can be started");
     let start = attached.start().clone();
     let mut seen = Vec::new();
     for update in attached {
@@ -142,7 +145,7 @@ fn what_goes_on_is_told_before_it_ends_and_the_process_end_is_an_end() {
 #[test]
 fn one_that_nobody_waits_for_has_ended_all_the_same() {
     let mut service = Service::start("hangs multi");
-    let attached = Attached::to(Target::open(service.pid(), &[]).expect("it may be looked at"), settings());
+    let attached = Attached::to(Target::open(service.pid(), &[]).expect("it may be looked at"), settings(), STARTED_AT);
     let mut attached = attached.expect("threads can be started");
     // A zombie: it keeps its number.
     service.kill_unnoticed();
@@ -154,7 +157,7 @@ fn one_that_nobody_waits_for_has_ended_all_the_same() {
 fn one_that_is_stopped_waits_for_nothing() {
     let service = Service::start("pool multi");
     service.send(libc::SIGSTOP);
-    let attached = Attached::to(Target::open(service.pid(), &[]).expect("it may be looked at"), settings());
+    let attached = Attached::to(Target::open(service.pid(), &[]).expect("it may be looked at"), settings(), STARTED_AT);
     let attached = attached.expect("threads can be started");
     let stop = attached.stop();
     let waiting = std::thread::spawn(move || {
