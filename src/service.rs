@@ -28,7 +28,8 @@ pub enum NoFeed {
     Foreign { pid: u32, owner: u32 },
     #[error(
         "cannot read from process `{pid}`: it does not listen{}; give it pollscope-probe with the feature `record`, let \
-         `ProbeBuilder::from_env()` build its runtime, and start it with `POLLSCOPE=1 POLLSCOPE_LISTEN=1`",
+         `ProbeBuilder::from_env()` build its runtime, and start it with `POLLSCOPE=1 POLLSCOPE_LISTEN=1`; `pollscope record {pid}` \
+         looks at it as it is",
         .left.as_deref().map(left_behind).unwrap_or_default()
     )]
     Silent { pid: u32, left: Option<PathBuf> },

@@ -78,7 +78,8 @@ pub enum CmdError {
     Wait(#[source] io::Error),
     #[error(
         "cannot report on `{program}`: it {how} without a sound from a probe; build it with `pollscope-probe` and its feature `record`, \
-         let `ProbeBuilder::from_env()` build its runtime, and see whether it gets that far"
+         let `ProbeBuilder::from_env()` build its runtime, and see whether it gets that far; `pollscope record PID` looks at any process \
+         with Tokio while it runs"
     )]
     NothingRecorded { program: String, how: String },
     #[error("{0}")]

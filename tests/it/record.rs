@@ -278,7 +278,12 @@ fn bad_input() {
         (
             "record -o kept -- false",
             1,
-            &["`false`: it ended with exit code 1 without a sound", "`record`", "from_env()"],
+            &[
+                "`false`: it ended with exit code 1 without a sound",
+                "`record`",
+                "from_env()",
+                "`pollscope record PID` looks",
+            ],
         ),
     ];
     for (line, code, says) in cases {

@@ -108,7 +108,11 @@ fn what_cannot_be_shown_is_said() {
         assert!(output.stdout.is_empty(), "{line}: {}", stdout(&output));
     }
     let silent = folder.run(&format!("top {this}"));
-    assert_ends(&silent, 1, &["it does not listen; give it pollscope-probe", "`POLLSCOPE=1 POLLSCOPE_LISTEN=1`"]);
+    assert_ends(
+        &silent,
+        1,
+        &["it does not listen; give it pollscope-probe", "`POLLSCOPE=1 POLLSCOPE_LISTEN=1`; `pollscope record "],
+    );
     assert_eq!(folder.names(), [""; 0], "nothing is left");
 }
 

@@ -39,6 +39,11 @@ pub struct Target {
 pub enum Obstacle {
     /// Threads can be looked at on Linux on x86-64 alone.
     Unsupported,
+    /// It is the one that asks.
+    Own {
+        /// The number that was asked for.
+        pid: u32,
+    },
     /// There is none of that number.
     NoProcess {
         /// The number that was asked for.
@@ -102,6 +107,9 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Obstacle::Unsupported => f.write_str("cannot look at other processes: that needs Linux on x86-64"),
+            Obstacle::Own { pid } => {
+                write!(f, "cannot look at process `{pid}`: it is this one; name the process of the service")
+            }
             Obstacle::NoProcess { pid } => {
                 write!(f, "cannot look at process `{pid}`: there is none; `pgrep -a NAME` tells numbers")
             }
@@ -178,6 +186,9 @@ impl Target {
             return Err(Obstacle::Unsupported);
         }
         let process = Process::open(pid).map_err(|error| obstacle(pid, error))?;
+        if process.is_own() {
+            return Err(Obstacle::Own { pid });
+        }
         if let Some(obstacle) = state_of(pid) {
             return Err(obstacle);
         }
@@ -305,6 +316,7 @@ mod tests {
             assert!(Obstacle::Shut { pid: 7, yama }.to_string().contains("as root"));
         }
         for obstacle in [
+            Obstacle::Own { pid: 7 },
             Obstacle::NoProcess { pid: 7 },
             Obstacle::Ended { pid: 7 },
             Obstacle::Kernel { pid: 7 },
@@ -350,7 +362,11 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_of_the_kernel_is_told() {
+    fn a_thread_of_the_kernel_is_told_and_the_own_process() {
+        if pollscope_stacks::SUPPORTED {
+            let pid = std::process::id();
+            assert!(matches!(Target::open(pid, &[]), Err(Obstacle::Own { .. })));
+        }
         let is_kthreadd = fs::read_to_string("/proc/2/comm").is_ok_and(|name| name.trim() == "kthreadd");
         if pollscope_stacks::SUPPORTED && is_kthreadd {
             assert_eq!(Target::open(2, &[]).map(|_| ()), Err(Obstacle::Kernel { pid: 2 }));
