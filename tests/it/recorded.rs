@@ -171,8 +171,9 @@ fn whenever_a_service_is_killed_its_recording_reads() {
         if of_intervals > Some(0) {
             assert_eq!(run["polls"]["count"].as_u64(), of_intervals, "at {moment}");
         }
+        // Sites are read after all polls together, while polls go on: a few that end meanwhile are in them alone.
         if of_sites.is_some() {
-            assert_eq!(run["polls"]["count"].as_u64(), of_sites, "at {moment}");
+            assert!(run["polls"]["count"].as_u64() <= of_sites, "at {moment}");
         }
     }
     println!("{torn} of {moments} had begun a recording, {with_slow_polls} had slow polls in it");
