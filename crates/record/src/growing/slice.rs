@@ -3,15 +3,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::recording::wire::{Uncompressed, bounded};
+use crate::recording::wire::{OfInterval, bounded};
 use crate::recording::{Dist, Interval, Pool, Queued};
 
 #[derive(Serialize)]
 pub(super) struct WrittenSlice<'a> {
     start_ns: u64,
     end_ns: u64,
-    polls: Option<Uncompressed<'a>>,
-    lag: Option<Uncompressed<'a>>,
+    polls: Option<OfInterval<'a>>,
+    lag: Option<OfInterval<'a>>,
     busy_ns: Option<u64>,
     longest_stretch_ns: Option<u64>,
     queued: Option<Queued>,
@@ -24,8 +24,8 @@ impl<'a> WrittenSlice<'a> {
         WrittenSlice {
             start_ns: interval.start_ns,
             end_ns,
-            polls: interval.polls.as_ref().map(Uncompressed),
-            lag: interval.lag.as_ref().map(Uncompressed),
+            polls: interval.polls.as_ref().map(OfInterval),
+            lag: interval.lag.as_ref().map(OfInterval),
             busy_ns: interval.busy_ns,
             longest_stretch_ns: interval.longest_stretch_ns,
             queued: interval.queued,

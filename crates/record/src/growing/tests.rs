@@ -24,7 +24,7 @@ fn run() -> Run {
     }
     let slice = |at: u64| Interval {
         start_ns: at * 500 * MS,
-        polls: Some(fixture::dist(3, &[(10 + at, MS, 2 * MS)])),
+        polls: Some(fixture::dist(2, &[(10 + at, MS, 2 * MS)])),
         lag: None,
         busy_ns: Some(15 * MS),
         longest_stretch_ns: None,
@@ -105,6 +105,29 @@ fn what_was_written_is_read_back() {
 }
 
 /// Two at a time of each of two kinds: with all that a slow poll can have, and with as little.
+#[test]
+fn an_interval_has_two_digits_and_the_bytes_that_it_needs() {
+    for (low, high) in [(MS, 2 * MS), (1, 100 * MS)] {
+        let mut run = run();
+        let exact = fixture::dist(3, &[(5_000, low, high)]);
+        run.intervals[0].polls = Some(exact.clone());
+        let text = whole(&run);
+        let longest = text.lines().filter(|line| line.starts_with("{\"interval\":")).map(str::len).max();
+        assert!(longest < Some(1_200), "{longest:?}");
+        let saved = saved_of(&text).expect("it is whole").recording.runs.remove(0);
+        let read = saved.intervals[0].polls.as_ref().expect("it was written");
+        assert_eq!((read.digits(), read.count()), (2, exact.count()));
+        assert_eq!(
+            (read.min_ns, read.max_ns, read.sum_ns, read.mean_ns()),
+            (exact.min_ns, exact.max_ns, exact.sum_ns, exact.mean_ns())
+        );
+        for q in [0.5, 0.9, 0.99] {
+            let (read, exact) = (read.quantile_ns(q).expect("values"), exact.quantile_ns(q).expect("values"));
+            assert!(read.abs_diff(exact) * 100 <= exact, "{q}: {read} of {exact}");
+        }
+    }
+}
+
 #[test]
 fn what_slow_polls_have_in_common_is_written_once() {
     let full = fixture::blocked("api", &[200 * MS]).slow_polls.remove(0);

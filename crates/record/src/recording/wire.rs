@@ -104,7 +104,7 @@ mod v2;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use dist::{Uncompressed, apart};
+pub(crate) use dist::{OfInterval, apart};
 pub(crate) use v2::{WithoutLists, WrittenBlame, WrittenPlace};
 
 /// The format's name and version: the value of the key `schema`.

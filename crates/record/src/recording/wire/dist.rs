@@ -71,13 +71,22 @@ impl Serialize for Dist {
     }
 }
 
-/// A distribution whose histogram is written as it is: more bytes, and far less time to read.
-pub(crate) struct Uncompressed<'a>(pub(crate) &'a Dist);
+/// The distribution of an interval, of which a day has 86,400: its histogram has two digits, and is written as it is where that is
+/// short, as it is then read in far less time.
+pub(crate) struct OfInterval<'a>(pub(crate) &'a Dist);
 
-impl Serialize for Uncompressed<'_> {
+impl Serialize for OfInterval<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let bytes = blob::encode_uncompressed(self.0).map_err(ser::Error::custom)?;
-        Written::of(self.0, &bytes).serialize(serializer)
+        /// More significant digits are for the whole run.
+        const DIGITS: u8 = 2;
+        /// A histogram of so many bytes is short.
+        const SHORT: usize = 500;
+        let dist = self.0.clone().with_digits(self.0.digits().min(DIGITS));
+        let mut bytes = blob::encode_uncompressed(&dist).map_err(ser::Error::custom)?;
+        if bytes.len() > SHORT {
+            bytes = blob::encode(&dist).map_err(ser::Error::custom)?;
+        }
+        Written::of(&dist, &bytes).serialize(serializer)
     }
 }
 
