@@ -27,7 +27,7 @@ fn stalls_are_seen_with_line_and_call_and_what_is_not_seen_is_not_told() {
     wait_until("slow polls", || {
         fs::read_to_string(&kept).is_ok_and(|text| text.matches("{\"slow_poll\":").count() >= 3)
     });
-    running.send(Signal::INT);
+    running.send(Signal::TERM);
     let output = running.finish();
     assert_ends(&output, 99, &["looking at process `", "Ctrl-C ends it"]);
     let recording = service.json();
@@ -65,7 +65,7 @@ fn ctrl_c_ends_the_looking_and_the_end_of_the_process_does() {
     let mut service = Service::start(ENDLESS);
     let running = Running::spawn(&mut service.command("record", OFTEN));
     running.wait_until_said("looking at process");
-    running.send(Signal::INT);
+    running.send(Signal::TERM);
     assert_ends(&running.finish(), 0, &["Ctrl-C ends it"]);
     assert_eq!(run_of(&service.json())["ended"], "done");
     assert_eq!(service.sockets(), 1, "it goes on");
