@@ -144,7 +144,7 @@ enum CliCommand {
     /// Run scenarios and report what each mode does to the loop
     #[command(after_long_help = examples::with_gates(examples::RUN))]
     Run(CliRun),
-    /// Record a service that has the probe: one that runs, or one that is started; then report
+    /// Record a Tokio process as it runs, or a program with the probe that is started; then report
     #[command(after_long_help = examples::RECORD)]
     Record(CliRecord),
     /// Show a service that has the probe as it runs: what blocks now, where time goes, what the workers do
