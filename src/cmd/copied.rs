@@ -28,17 +28,14 @@ const LAST_LINES: Duration = Duration::from_secs(5);
 /// No line of a feed is longer, in bytes.
 const LONGEST_LINE: u64 = 16 << 20;
 
-/// Records a process that tells of itself, until it is over; `None` if it does not.
+/// Records a process that tells of itself, until it is over.
 pub(super) fn record(
     service: &Service,
     lasts: Option<Duration>,
     to: &Path,
     terminal: &Terminal,
-) -> Result<Option<Over>, CmdError> {
+) -> Result<Over, CmdError> {
     let pid = service.pid();
-    if service.sockets().map_err(CmdError::NoFeed)?.is_empty() {
-        return Ok(None);
-    }
     // From now on a signal ends the recording, and what was recorded is reported.
     let coming = passed::listen().map_err(CmdError::Signals)?;
     let mut copies = Copies::new(service, to);
@@ -52,7 +49,7 @@ pub(super) fn record(
     let why = copies.until_over(&coming, lasts.map(|lasts| Instant::now() + lasts))?;
     copies.finish(&coming, why);
     coming.program_is_gone();
-    copies.over(why).map(Some)
+    copies.over(why)
 }
 
 /// Why a recording is over.

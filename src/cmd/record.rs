@@ -70,15 +70,13 @@ fn recorded(request: &RecordRequest, place: &Place, terminal: &Terminal) -> Resu
 /// What a process tells of itself, or what is seen of it.
 fn process(pid: u32, request: &RecordRequest, place: &Place, terminal: &Terminal) -> Result<Over, CmdError> {
     let service = Service::find(pid).map_err(CmdError::NoFeed)?;
-    if !request.outside.always {
-        if request.slow.is_some() && !service.sockets().map_err(CmdError::NoFeed)?.is_empty() {
-            return Err(CmdError::SlowOfItsOwn { pid });
-        }
-        if let Some(over) = copied::record(&service, request.lasts, place.path(), terminal)? {
-            return Ok(over);
-        }
+    if request.outside.always || service.sockets().map_err(CmdError::NoFeed)?.is_empty() {
+        return attached::record(pid, request, place.path(), terminal);
     }
-    attached::record(pid, request, place.path(), terminal)
+    if request.slow.is_some() {
+        return Err(CmdError::SlowOfItsOwn { pid });
+    }
+    copied::record(&service, request.lasts, place.path(), terminal)
 }
 
 /// What no recording of a service has, and what it is called if that was said, shows beforehand. A project's gates are for its other

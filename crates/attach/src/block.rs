@@ -7,7 +7,6 @@ use pollscope_stacks::look::{
     Between, ClockReading, Early, Glance, Look, NamedLook, NamedSeen, Observation, SharedLook, SyscallSamples,
     TimeSplit,
 };
-use pollscope_stacks::thread::State;
 
 /// A wait that goes on, or is over.
 #[derive(Debug, Clone)]
@@ -33,8 +32,7 @@ impl Block {
 
     /// Whether the thread is still in it: in the same call, and it was not given a CPU since.
     pub(crate) fn is_still(&self, now: &Glance) -> bool {
-        let cpu = |glance: &Glance| glance.clocks.map(|clocks| clocks.cpu_ns);
-        is_blocked(now) && now.state == self.last.state && cpu(now).is_some() && cpu(now) == cpu(&self.last)
+        now.stands_since(&self.last)
     }
 
     /// It is still in it.
@@ -111,14 +109,11 @@ fn split(first: &ClockReading, last: &ClockReading, duration_ns: u64) -> TimeSpl
     }
 }
 
-/// Whether a thread was off the CPU.
-pub(crate) fn is_blocked(glance: &Glance) -> bool {
-    glance.state.is_some_and(|state| state != State::Running)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use pollscope_stacks::thread::State;
 
     use super::*;
 

@@ -17,7 +17,7 @@ use pollscope_stacks::look::{ClockReading, Glance, Looker, SharedLook};
 use pollscope_stacks::process::Process;
 use pollscope_stacks::thread::{ThreadRef, Watched, read_schedule, read_state, read_status};
 
-use crate::block::{Block, is_blocked};
+use crate::block::Block;
 use crate::naming::Job;
 
 /// How often the threads are listed anew.
@@ -217,7 +217,7 @@ impl Sampler {
         let is_still = watched.block.as_ref().is_some_and(|block| block.is_still(&glance));
         if !is_still {
             self.end(watched, at_ns);
-            if is_blocked(&glance) && glance.clocks.is_some() {
+            if glance.is_blocked() && glance.clocks.is_some() {
                 self.given += 1;
                 watched.block = Some(Block::begin(self.given, before_ns, glance));
             }

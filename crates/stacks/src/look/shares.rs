@@ -24,6 +24,20 @@ pub struct Glance {
     pub state: Option<State>,
 }
 
+impl Glance {
+    /// Whether the thread was off the CPU.
+    pub fn is_blocked(&self) -> bool {
+        self.state.is_some_and(|state| state != State::Running)
+    }
+
+    /// Whether the thread is where it was at an earlier glance: off the CPU, in the same call, and without a CPU in between. `false` if
+    /// that cannot be told.
+    pub fn stands_since(&self, earlier: &Glance) -> bool {
+        let cpu = |glance: &Glance| glance.clocks.map(|clocks| clocks.cpu_ns);
+        self.is_blocked() && self.state == earlier.state && cpu(self).is_some() && cpu(self) == cpu(earlier)
+    }
+}
+
 /// Looks that showed the same, and for how long it was so.
 #[derive(Debug)]
 pub struct Seen {
@@ -66,10 +80,7 @@ pub struct Shares {
 impl Shares {
     /// Whether the thread cannot have moved since the last look: it was off the CPU, is in the same call, and did not run since.
     pub fn stands_still(&self, now: &Glance) -> bool {
-        let Some((_, last)) = &self.last else { return false };
-        let is_blocked = now.state.is_some_and(|state| state != State::Running);
-        let cpu = |glance: &Glance| glance.clocks.map(|clocks| clocks.cpu_ns);
-        is_blocked && now.state == last.state && cpu(now).is_some() && cpu(now) == cpu(last)
+        self.last.is_some_and(|(_, last)| now.stands_since(&last))
     }
 
     /// When the last look was, or a glance after it that showed the same.
