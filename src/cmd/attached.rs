@@ -42,9 +42,8 @@ pub(super) fn record(pid: u32, request: &RecordRequest, to: &Path, terminal: &Te
     let attached = without_signals(|| Attached::to(target, settings, &now)).map_err(CmdError::Wait)?;
     if !terminal.quiet {
         let end = if request.lasts.is_some() { "its time" } else { "Ctrl-C" };
-        say(format!(
-            "looking at process `{pid}` from outside, as it has no probe that tells: {end} ends it, and its own end"
-        ));
+        let why = if request.outside.always { "" } else { ", as it has no probe that tells" };
+        say(format!("looking at process `{pid}` from outside{why}: {end} ends it, and its own end"));
     }
     let stop = attached.stop();
     let head = head(attached.start(), terminal.typed.clone());
