@@ -56,7 +56,7 @@ pub(crate) fn print_cost() {
             (parts, bytes.join().expect("it only sleeps"))
         });
         let known = longest_known(folder.path()) as f64;
-        let a_day = (bytes / minute.as_secs_f64() + known / 300.0) * 86_400.0 / 1e6;
+        let a_day = (bytes / minute.as_secs_f64() + known / 600.0) * 86_400.0 / 1e6;
         watchdog::print_parts(&format!("{workers} workers, short polls"), parts);
         println!("  {:<34} {a_day:>8.1} MB a day ({known:.0} bytes each time that all is said)", "");
     }

@@ -41,7 +41,7 @@ pub use seen::{interval_of, record_of};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How often everything that is known of the run as a whole is, but for its first minutes, in which it is more often: of a recording that
 /// breaks off, the time since is known by its lists and intervals alone.
-const KNOWN_EVERY: u32 = 300;
+const KNOWN_EVERY: u32 = 600;
 /// What waits to be written while a disk is slow; some 10 kB each.
 const QUEUE: usize = 1_024;
 

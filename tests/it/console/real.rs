@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -38,6 +39,7 @@ fn tokio_console_lists_the_tasks_of_every_mode() {
         return println!("SKIP: there is no tokio-console: `cargo install tokio-console`");
     };
     let (mut program, address) = observed(&MODES);
+    wait_until_it_listens(&address);
     let (terminal, path) = terminal();
     let open = || Stdio::from(File::options().read(true).write(true).open(&path).expect("it opens"));
     let mut command = Command::new(client);
@@ -64,6 +66,15 @@ fn tokio_console_lists_the_tasks_of_every_mode() {
     assert_eq!(lives.len(), RUNS, "{lives:?}");
     let all = BTreeSet::from(TASKS);
     assert!(lives.values().all(|seen| seen.contains(&all)), "{lives:?}");
+}
+
+/// A client that finds nobody tries again later and later, up to 5 s: longer than a run takes.
+fn wait_until_it_listens(address: &str) {
+    let start = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        assert!(start.elapsed() < PATIENCE, "nothing listens at {address}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn terminal() -> (OwnedFd, String) {
