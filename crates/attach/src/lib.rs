@@ -6,6 +6,7 @@
 //! that the probe's watchdog uses as well.
 //!
 //! - [`Target`] is the process, and what is in the way of looking at it.
+//! - [`Access`] is what can be seen of it, found out beforehand.
 //! - [`Attached`] looks at it, and is the feed of what it sees: an iterator of [`Update`](pollscope_record::feed::Update)s.
 //!
 //! What is told is what was seen: a stall lasted *at least* from the first look that showed it to the last one.
@@ -22,13 +23,20 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod access;
 mod attached;
 mod block;
 mod naming;
+mod obstacle;
 mod sampler;
+mod status;
 mod target;
 mod tokio;
 
+pub use access::{Access, Events, Program};
 pub use attached::{Attached, Stop};
+pub use obstacle::Obstacle;
 pub use sampler::{Hz, Settings};
-pub use target::{Obstacle, Target};
+pub use status::{Asker, Status};
+pub use target::Target;
+pub use tokio::has_probe;
