@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
+use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,7 +14,7 @@ use pollscope_record::growing::{Head, LineWriter};
 use super::CmdError;
 use super::output::Terminal;
 use super::over::Over;
-use super::passed::{self, Coming};
+use super::passed;
 use crate::args::RecordRequest;
 use crate::environment::environment;
 use crate::exit::Exit;
@@ -24,8 +24,6 @@ use crate::stderr::say;
 
 /// What counts as slow if nobody says.
 const SLOW: Duration = Duration::from_millis(100);
-/// How often it is looked whether time is over.
-const TICK: Duration = Duration::from_millis(100);
 /// How long the last lines may take: until then the first names of a large program are found.
 const LAST_LINES: Duration = Duration::from_secs(10);
 
@@ -50,7 +48,11 @@ pub(super) fn record(pid: u32, request: &RecordRequest, to: &Path, terminal: &Te
     let (tell, done) = channel();
     let write = move || _ = tell.send(written(attached, &head, file));
     without_signals(|| thread::Builder::new().name("feed".to_owned()).spawn(write)).map_err(CmdError::Wait)?;
-    let ended = until_over(&coming, &done, request.lasts.map(|lasts| Instant::now() + lasts))?;
+    let ended = coming.until_over(request.lasts.map(|lasts| Instant::now() + lasts), || match done.try_recv() {
+        Ok(written) => Ok(Some(written)),
+        Err(TryRecvError::Empty) => Ok(None),
+        Err(TryRecvError::Disconnected) => Err(CmdError::Wait(io::ErrorKind::BrokenPipe.into())),
+    })?;
     stop.stop();
     let written = match ended {
         Some(written) => written,
@@ -84,29 +86,6 @@ fn head(start: &Run, command: Vec<String>) -> Head {
         slow_poll_threshold_ns: start.slow_poll_threshold_ns,
         slow_polls_are: start.slow_polls_are,
         segment: 1,
-    }
-}
-
-/// Waits until everything is written, or somebody has enough, or the time is over: `None` then.
-fn until_over(
-    coming: &Coming,
-    done: &Receiver<io::Result<()>>,
-    until: Option<Instant>,
-) -> Result<Option<io::Result<()>>, CmdError> {
-    loop {
-        let left = until.map_or(TICK, |until| until.saturating_duration_since(Instant::now()).min(TICK));
-        match coming.signals().recv_timeout(left) {
-            Ok(passed) if passed::ENDS.contains(&passed.signal) => return Ok(None),
-            Ok(_) | Err(RecvTimeoutError::Timeout) => {}
-            // The thread that takes signals never ends.
-            Err(RecvTimeoutError::Disconnected) => return Err(CmdError::Wait(io::ErrorKind::BrokenPipe.into())),
-        }
-        match done.try_recv() {
-            Ok(written) => return Ok(Some(written)),
-            Err(TryRecvError::Disconnected) => return Err(CmdError::Wait(io::ErrorKind::BrokenPipe.into())),
-            Err(TryRecvError::Empty) if until.is_some_and(|until| Instant::now() >= until) => return Ok(None),
-            Err(TryRecvError::Empty) => {}
-        }
     }
 }
 
