@@ -9,13 +9,14 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use pollscope_attach::{Attached, Settings, Target};
+use pollscope_record::feed::Update;
 use pollscope_record::growing::{Head, LineWriter};
 
 use super::CmdError;
 use super::output::Terminal;
 use super::over::Over;
 use super::passed;
-use crate::args::RecordRequest;
+use crate::args::{Outside, RecordRequest};
 use crate::environment::environment;
 use crate::exit::Exit;
 use crate::recording::{Ended, Environment, Run};
@@ -25,7 +26,26 @@ use crate::stderr::say;
 /// What counts as slow if nobody says.
 const SLOW: Duration = Duration::from_millis(100);
 /// How long the last lines may take: until then the first names of a large program are found.
-const LAST_LINES: Duration = Duration::from_secs(10);
+pub(super) const LAST_LINES: Duration = Duration::from_secs(10);
+
+/// Begins to look at a process: what is seen of it, and what a recording of that begins with.
+pub(super) fn begin(
+    target: Target,
+    slow: Option<Duration>,
+    outside: &Outside,
+    terminal: &Terminal,
+) -> Result<(Attached, Head), CmdError> {
+    let notes = target.notes();
+    if !terminal.quiet {
+        notes.iter().for_each(|note| say(format!("note: {note}")));
+    }
+    let settings = Settings { hz: outside.hz, slow: slow.unwrap_or(SLOW) };
+    let now = Run::written(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok());
+    let attached = without_signals(|| Attached::to(target, settings, &now)).map_err(CmdError::Wait)?;
+    let mut head = head(attached.start(), terminal.typed.clone());
+    head.coverage.missing.extend(notes);
+    Ok((attached, head))
+}
 
 /// Records it.
 pub(super) fn record(pid: u32, request: &RecordRequest, to: &Path, terminal: &Terminal) -> Result<Over, CmdError> {
@@ -35,18 +55,15 @@ pub(super) fn record(pid: u32, request: &RecordRequest, to: &Path, terminal: &Te
     let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed)?;
     // From now on a signal ends the recording, and what was seen is reported.
     let coming = passed::listen().map_err(CmdError::Signals)?;
-    let settings = Settings { hz: request.outside.hz, slow: request.slow.unwrap_or(SLOW) };
-    let now = Run::written(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok());
-    let attached = without_signals(|| Attached::to(target, settings, &now)).map_err(CmdError::Wait)?;
+    let (attached, head) = begin(target, request.slow, &request.outside, terminal)?;
     if !terminal.quiet {
         let end = if request.lasts.is_some() { "its time" } else { "Ctrl-C" };
         let why = if request.outside.always { "" } else { ", as it has no probe that tells" };
         say(format!("looking at process `{pid}` from outside{why}: {end} ends it, and its own end"));
     }
     let stop = attached.stop();
-    let head = head(attached.start(), terminal.typed.clone());
     let (tell, done) = channel();
-    let write = move || _ = tell.send(written(attached, &head, file));
+    let write = move || _ = tell.send(written(attached, &head, file, |_| true));
     without_signals(|| thread::Builder::new().name("feed".to_owned()).spawn(write)).map_err(CmdError::Wait)?;
     let ended = coming.until_over(request.lasts.map(|lasts| Instant::now() + lasts), || match done.try_recv() {
         Ok(written) => Ok(Some(written)),
@@ -64,7 +81,7 @@ pub(super) fn record(pid: u32, request: &RecordRequest, to: &Path, terminal: &Te
 }
 
 /// Where a recording goes: in a folder it has the name of a service's.
-fn file(to: &Path, pid: u32) -> PathBuf {
+pub(super) fn file(to: &Path, pid: u32) -> PathBuf {
     if to.is_dir() { to.join(format!("pollscope-{pid}-000000.pollscope")) } else { to.to_owned() }
 }
 
@@ -89,11 +106,16 @@ fn head(start: &Run, command: Vec<String>) -> Head {
     }
 }
 
-/// Writes what is seen, as it becomes known.
-fn written(attached: Attached, head: &Head, mut file: File) -> io::Result<()> {
+/// Writes what is seen, as it becomes known, but for what is left out.
+pub(super) fn written(
+    attached: Attached,
+    head: &Head,
+    mut file: File,
+    is_told: impl Fn(&Update) -> bool,
+) -> io::Result<()> {
     let mut writer = LineWriter::default();
     file.write_all(writer.head(head)?.as_bytes())?;
-    for update in attached {
+    for update in attached.filter(is_told) {
         file.write_all(writer.lines(&update, 0)?.as_bytes())?;
     }
     Ok(())
