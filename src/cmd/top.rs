@@ -150,7 +150,9 @@ impl Program {
             say(format!("note: what `{}` printed is in `{}`", self.name, escape_path(&path)));
         }
         match was_over {
-            Some(how) if !done.has_begun => Err(CmdError::NothingRecorded { program: self.name, how }),
+            Some(how) if !done.has_begun => {
+                Err(CmdError::NothingRecorded { program: self.name, how, besides: String::new() })
+            }
             _ => Ok(done.exit),
         }
     }
