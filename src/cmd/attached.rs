@@ -31,7 +31,7 @@ pub(super) const LAST_LINES: Duration = Duration::from_secs(10);
 /// Begins to look at a process: what is seen of it, and what a recording of that begins with.
 pub(super) fn begin(
     target: Target,
-    slow: Option<Duration>,
+    (slow, label): (Option<Duration>, Option<&String>),
     outside: &Outside,
     terminal: &Terminal,
 ) -> Result<(Attached, Head), CmdError> {
@@ -44,6 +44,9 @@ pub(super) fn begin(
     let attached = without_signals(|| Attached::to(target, settings, &now)).map_err(CmdError::Wait)?;
     let mut head = head(attached.start(), terminal.typed.clone());
     head.coverage.missing.extend(notes);
+    if let Some(label) = label {
+        head.group.clone_from(label);
+    }
     Ok((attached, head))
 }
 
@@ -55,7 +58,7 @@ pub(super) fn record(pid: u32, request: &RecordRequest, to: &Path, terminal: &Te
     let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed)?;
     // From now on a signal ends the recording, and what was seen is reported.
     let coming = passed::listen().map_err(CmdError::Signals)?;
-    let (attached, head) = begin(target, request.slow, &request.outside, terminal)?;
+    let (attached, head) = begin(target, (request.slow, request.label.as_ref()), &request.outside, terminal)?;
     if !terminal.quiet {
         let end = if request.lasts.is_some() { "its time" } else { "Ctrl-C" };
         let why = if request.outside.always { "" } else { ", as it has no probe that tells" };
@@ -115,7 +118,11 @@ pub(super) fn written(
 ) -> io::Result<()> {
     let mut writer = LineWriter::default();
     file.write_all(writer.head(head)?.as_bytes())?;
-    for update in attached.filter(is_told) {
+    for mut update in attached.filter(is_told) {
+        // What is known of the whole does not know what it is called here.
+        if let Update::Known(known) = &mut update {
+            known.group.clone_from(&head.group);
+        }
         file.write_all(writer.lines(&update, 0)?.as_bytes())?;
     }
     Ok(())

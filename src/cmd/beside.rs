@@ -171,8 +171,7 @@ impl Of {
     fn record(&mut self, target: Target) -> Result<Looked, CmdError> {
         let (path, file) = self.file()?;
         let failed = |error| CmdError::CannotRecord { path: path.clone(), error };
-        let (attached, mut head) = begin(target, self.slow, &self.outside, &self.terminal)?;
-        head.group = self.label.clone().unwrap_or(head.group);
+        let (attached, head) = begin(target, (self.slow, self.label.as_ref()), &self.outside, &self.terminal)?;
         if !self.terminal.quiet {
             let why = if self.outside.always { "" } else { ", as no probe tells of it" };
             say(format!("looking at `{}` from outside{why}", self.name));

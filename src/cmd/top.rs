@@ -54,7 +54,7 @@ fn process(pid: u32, request: &TopRequest, terminal: &Terminal) -> Result<Exit, 
     if request.outside.always || !listens()? {
         let target = Target::open(pid, &request.outside.symbols).map_err(CmdError::Obstacle)?;
         let up_ns = up_ns(&target.process());
-        let (attached, head) = attached::begin(target, request.slow, &request.outside, terminal)?;
+        let (attached, head) = attached::begin(target, (request.slow, None), &request.outside, terminal)?;
         let source = Source::Outside(Box::new(Outside::new(head, attached, up_ns)));
         return Ok(run(source, how(request, terminal, None), is_gone).map_err(CmdError::Screen)?.exit);
     }

@@ -53,8 +53,8 @@ pollscope doctor · process 4711 (api) can be looked at
 · probe       none that listens
 ✓ Tokio       1.54.1
 ✓ names       functions, the futures' types, files and lines
-✓ samples     polls that compute can be sampled (tried on 8 threads of 12; `kernel.perf_event_paranoid`
-              is 2)
+✓ samples     polls that compute can be sampled (tried on 8 threads of 12;
+              `kernel.perf_event_paranoid` is 2)
 ✓ breakpoints the ends of polls can be exact (tried on 8 threads of 12; `kernel.perf_event_paranoid`
               is 2)
 
