@@ -4,23 +4,46 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SendError, Sender};
 
+use pollscope_base::Held;
 use pollscope_record::feed::Update;
 use pollscope_record::recording::{self, Detail, Ended, Kind, Precision, Run, SlowPoll};
-use pollscope_stacks::look::{Namer, SharedLook};
+use pollscope_stacks::holder::Finder;
+use pollscope_stacks::look::{ClockReading, Glance, Look, Namer, SharedLook};
+use pollscope_stacks::process::Process;
+use pollscope_stacks::thread::{ThreadRef, read_schedule, read_state};
 
-use crate::block::Block;
+use crate::poll::Poll;
 
 /// What the sampler hands over.
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// Somebody wants to know whether a thread that stands there is on a loop.
-    Name(Arc<SharedLook>),
-    /// A wait that goes on; as it is by now.
-    GoesOn(Block),
-    /// A wait that is over.
-    Over(Block),
+    /// What a thread was doing, to be learnt from; and which one waits there, if it is to be found out who has what it waits for.
+    Name(Arc<SharedLook>, Option<Waiter>),
+    /// A poll that goes on; as it is by now.
+    GoesOn(Box<Poll>),
+    /// A poll that is over.
+    Over(Box<Poll>),
     /// Why something is not known.
     Note(String),
+}
+
+/// A thread that waits in a futex, and the glance at which it did.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) thread: ThreadRef,
+    pub(crate) glance: Glance,
+}
+
+impl Waiter {
+    /// Whether it stands there still.
+    fn stands(&self) -> bool {
+        let now = Glance {
+            clocks: read_schedule(&self.thread).ok().map(|schedule| ClockReading::new(schedule, self.glance.at_ns)),
+            state: read_state(&self.thread).ok(),
+            ..self.glance
+        };
+        now.stands_since(&self.glance)
+    }
 }
 
 /// What the sampler says last.
@@ -40,6 +63,7 @@ type Deaf = SendError<Update>;
 #[derive(Debug)]
 pub(crate) struct Naming {
     namer: Namer,
+    finder: Finder,
     tell: Sender<Update>,
     /// The numbers of those that were told of while they went on.
     open: HashMap<u64, u64>,
@@ -50,8 +74,8 @@ pub(crate) struct Naming {
 }
 
 impl Naming {
-    pub(crate) fn new(namer: Namer, tell: Sender<Update>) -> Naming {
-        Naming { namer, tell, open: HashMap::new(), given: 0, told: 0 }
+    pub(crate) fn new(process: Process, namer: Namer, tell: Sender<Update>) -> Naming {
+        Naming { namer, finder: Finder::new(process), tell, open: HashMap::new(), given: 0, told: 0 }
     }
 
     /// Names until nothing more comes, and then says what is known of the whole; or until nobody listens.
@@ -69,14 +93,19 @@ impl Naming {
 
     fn work(&mut self, job: Job) -> Result<(), Deaf> {
         match job {
-            Job::Name(look) => _ = look.named(&mut self.namer),
-            Job::GoesOn(block) => {
-                if let Some(poll) = self.poll(&block, false) {
+            Job::Name(look, waiter) => {
+                if let Some(held) = waiter.and_then(|waiter| self.holder(&look.look, &waiter)) {
+                    look.set_held(held);
+                }
+                look.named(&mut self.namer);
+            }
+            Job::GoesOn(poll) => {
+                if let Some(poll) = self.poll(&poll, false) {
                     self.tell.send(Update::Stall(Box::new(poll)))?;
                 }
             }
-            Job::Over(block) => {
-                if let Some(poll) = self.poll(&block, true) {
+            Job::Over(poll) => {
+                if let Some(poll) = self.poll(&poll, true) {
                     self.told += 1;
                     self.tell.send(Update::SlowPoll(Box::new(poll)))?;
                 }
@@ -86,44 +115,55 @@ impl Naming {
         self.namer.take_limits().iter().try_for_each(|limit| self.tell.send(Update::Note(limit.to_string())))
     }
 
-    /// `None` of a wait that is on no loop.
-    fn poll(&mut self, block: &Block, is_over: bool) -> Option<SlowPoll> {
-        let look = block.look()?;
-        let named = look.named(&mut self.namer);
-        if !named.is_on_loop {
+    /// Who has what a thread waits for that is at work for a loop.
+    fn holder(&mut self, look: &Look, waiter: &Waiter) -> Option<Held> {
+        if !self.namer.name(look).is_on_loop {
             return None;
         }
-        let known = if is_over { self.open.remove(&block.number) } else { self.open.get(&block.number).copied() };
+        let gathered = self.finder.gather(&waiter.thread, look, || waiter.stands(), &[], |_| None)?;
+        self.finder.find(&gathered, look.stack.as_ref()?, &mut self.namer)
+    }
+
+    /// `None` of what holds up no loop.
+    fn poll(&mut self, seen: &Poll, is_over: bool) -> Option<SlowPoll> {
+        let (future, evidence) = seen.evidence(&mut self.namer)?;
+        let known = if is_over { self.open.remove(&seen.number) } else { self.open.get(&seen.number).copied() };
         let id = known.unwrap_or_else(|| {
             self.given += 1;
             self.given
         });
         if !is_over {
-            self.open.insert(block.number, id);
+            self.open.insert(seen.number, id);
         }
         let within = |ns: Option<u64>| ns.map_or(Precision::Exact, Precision::WithinNs);
         let detail = Detail {
             // Whoever comes late does not know since when.
-            start_is: Precision::WithinNs(block.start_within_ns().unwrap_or(block.start_ns())),
-            end_is: within(block.end_within_ns()),
+            start_is: Precision::WithinNs(seen.start_within_ns().unwrap_or(seen.start_ns())),
+            end_is: within(seen.end_within_ns()),
             ..Detail::default()
         };
-        let kind = Kind { future: named.root_future.as_deref().map(Into::into), ..Kind::default() };
+        let task = seen.task();
+        let kind = Kind {
+            spawned_at: task.and_then(|task| task.spawned_at.as_deref()).map(Into::into),
+            future: future.as_deref().map(Into::into),
+            ..Kind::default()
+        };
         let start = SlowPoll {
             id,
-            start_ns: block.start_ns(),
-            duration_ns: block.seen_ns(),
+            task_id: task.map(|task| task.id).into(),
+            start_ns: seen.start_ns(),
+            duration_ns: seen.seen_ns(),
             detail: detail.boxed(),
             ..SlowPoll::of(kind)
         };
-        Some(recording::seen(&block.evidence(named), start))
+        Some(recording::seen(&evidence, start))
     }
 
     fn end(&self, last: Last, start: Run) -> Result<(), Deaf> {
         let mut run = Run { elapsed_ns: last.elapsed_ns, slow_polls_total: self.told, ..start };
         run.coverage.looks_per_s = Some(last.looks_per_s);
         if last.dropped > 0 {
-            run.coverage.missing.push(format!("{} waits: there were more than could be named", last.dropped));
+            run.coverage.missing.push(format!("{} polls and looks: there were more than could be named", last.dropped));
         }
         self.tell.send(Update::Known(Box::new(run)))?;
         self.tell.send(Update::End(last.ended, None))

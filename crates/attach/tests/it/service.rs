@@ -3,8 +3,10 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -98,6 +100,10 @@ fn serves() {
         "sleeps" if on == "root" => runtime.block_on(sleeper()),
         "sleeps" => on_a_task(&runtime, sleeper()),
         "hangs" => on_a_task(&runtime, hangs()),
+        "computes" => on_a_task(&runtime, computer()),
+        "pieces" => on_a_task(&runtime, pieces()),
+        "hot" => on_a_task(&runtime, hot()),
+        "locks" => on_a_task(&runtime, locks()),
         "pool" => on_a_task(&runtime, on_the_pool()),
         _ => on_a_task(&runtime, counts()),
     }
@@ -126,6 +132,76 @@ fn nap() {
 async fn hangs() {
     tokio::time::sleep(REST).await;
     thread::sleep(Duration::from_secs(3_600)); // hangs here
+}
+
+async fn computer() {
+    loop {
+        compute();
+        tokio::time::sleep(REST).await;
+    }
+}
+
+fn compute() {
+    let start = Instant::now();
+    let mut value = 1_u64;
+    while start.elapsed() < NAP {
+        value = std::hint::black_box(value.wrapping_mul(6_364_136_223_846_793_005)); // computes here
+    }
+}
+
+/// Polls of many naps, one soon after the other; says how long the longest was when there is no more to read.
+async fn pieces() {
+    let over = thread::spawn(|| std::io::stdin().read_to_end(&mut Vec::new()));
+    let mut longest = Duration::ZERO;
+    while !over.is_finished() {
+        let start = Instant::now();
+        naps();
+        longest = longest.max(start.elapsed());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    // What is around the naps is of the poll, too.
+    println!("interrupted: task {} for {}", tokio::task::id(), (longest + REST).as_nanos());
+}
+
+fn naps() {
+    for _ in 0..16 {
+        thread::sleep(NAP / 16); // naps here
+    }
+}
+
+/// Waits for a lock that another thread has meanwhile.
+async fn locks() {
+    let lock = Arc::new(Mutex::new(()));
+    loop {
+        let (tell, hear) = channel();
+        let theirs = Arc::clone(&lock);
+        let holds = move || holds(&theirs, &tell);
+        let holder = thread::Builder::new().name("has-the-lock".to_owned()).spawn(holds).expect("a thread");
+        hear.recv().expect("it has the lock");
+        drop(lock.lock().expect("nobody panics")); // waits here
+        holder.join().expect("it does not panic");
+        tokio::time::sleep(REST).await;
+    }
+}
+
+fn holds(lock: &Mutex<()>, tell: &Sender<()>) {
+    let _guard = lock.lock().expect("nobody panics");
+    tell.send(()).expect("somebody hears");
+    thread::sleep(NAP); // holds here
+}
+
+/// Two tasks that wake themselves, each poll some 45 µs long.
+async fn hot() {
+    tokio::spawn(warm());
+    warm().await;
+}
+
+async fn warm() {
+    loop {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_micros(45) {}
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn on_the_pool() {
