@@ -45,12 +45,18 @@ fn stalls_are_seen_with_line_and_call_and_what_is_not_seen_is_not_told() {
     );
     let polls = run["slow_polls"].as_array().expect("a list");
     assert!(!polls.is_empty(), "{}", run["coverage"]);
+    assert!(polls.iter().any(|poll| poll["cause"] == "blocking-call"), "{polls:#?}");
     for poll in polls {
         let line = poll["places"][0]["line"].as_str().unwrap_or_default();
         assert!(line.starts_with("tests/it/recorded.rs:"), "{poll:#}");
         assert_eq!(poll["places"][0]["syscall"]["name"], "clock_nanosleep", "{poll:#}");
-        assert_eq!(poll["cause"], "blocking-call");
-        assert!(poll["start_is"]["within_ns"].is_u64() && poll["end_is"]["within_ns"].is_u64(), "{poll:#}");
+        // On a busy machine most of it may have been something else.
+        assert!(
+            ["blocking-call", "preempted"].map(Into::into).contains(&poll["cause"]) || poll["cause"].is_null(),
+            "{poll:#}"
+        );
+        assert!(poll["start_is"]["within_ns"].is_u64(), "{poll:#}");
+        assert!(poll["end_is"] == "exact" || poll["end_is"]["within_ns"].is_u64(), "{poll:#}");
     }
     for unknown in ["polls", "schedule_latency", "busy_stretches", "loop_busy_ns", "sites", "ledger"] {
         assert!(run[unknown].is_null(), "{unknown}: {}", run[unknown]);
