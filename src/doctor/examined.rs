@@ -127,7 +127,7 @@ fn process(status: &Status) -> Row {
         _ => (Mark::Note, "does what is not known here"),
     };
     let Status { threads, user, .. } = status;
-    Row::new(mark, "process", format!("of the user {user}, {}; its first {doing}", plural(*threads, "thread")))
+    Row::new(mark, "process", format!("of the user {user}, {}; its first one {doing}", plural(*threads, "thread")))
 }
 
 fn open(access: &Access) -> String {
@@ -153,7 +153,7 @@ fn yama(level: Option<u8>) -> String {
 }
 
 fn probe(access: &Access, listens: Option<bool>) -> Row {
-    let has_probe = access.program.as_ref().is_ok_and(|program| program.has_probe);
+    let has_probe = access.has_probe == Some(true);
     let said = match listens {
         Some(true) => return Row::new(Mark::Good, "probe", "it listens, and tells every poll"),
         Some(false) if has_probe => "it is in the program, and does not listen",

@@ -177,7 +177,7 @@ fn what_cannot_be_recorded_is_said() {
         ("record ./service".to_owned(), 2, "the program stands behind `--`"),
         ("record 0".to_owned(), 2, "write the number of a process"),
         (format!("record {this} -- true"), 2, "cannot be used with"),
-        ("record".to_owned(), 2, "or the number of a process that"),
+        ("record".to_owned(), 2, "or the number of a process"),
     ];
     for (line, code, says) in cases {
         let mut command = folder.command(line.split(' '));

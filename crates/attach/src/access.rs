@@ -13,7 +13,7 @@ use pollscope_stacks::symbolize::DebugInfo;
 use crate::obstacle::Obstacle;
 use crate::status::{self, Asker, Status, comm};
 use crate::target::Target;
-use crate::tokio::has_probe;
+use crate::tokio;
 
 /// Perf events are tried on so many threads.
 const MOST_TRIED: usize = 8;
@@ -44,6 +44,8 @@ pub struct Access {
     pub is_dumpable: Option<bool>,
     /// `kernel.perf_event_paranoid`; `None` where there are no perf events.
     pub paranoid: Option<i32>,
+    /// Whether its program has the probe, and can be told to record itself; `None` where its file cannot be read.
+    pub has_probe: Option<bool>,
     /// What is known of its program, or why it cannot be looked at.
     pub program: Result<Program, Obstacle>,
 }
@@ -59,8 +61,6 @@ pub struct Program {
     pub lacks: Option<CaptureNote>,
     /// Its build-id in hexadecimal digits; `None` if it has none.
     pub build_id: Option<String>,
-    /// Whether it has the probe, and can be told to record itself.
-    pub has_probe: bool,
     /// What may be in the way of seeing all that there is, each a sentence.
     pub notes: Vec<String>,
     /// Which perf events can be had of it.
@@ -91,6 +91,7 @@ impl Access {
             yama: status::yama(),
             is_dumpable: status.and_then(|status| status::is_dumpable(pid, &status)),
             paranoid: paranoid_level(),
+            has_probe: tokio::probe(pid),
             program: target.map(|target| program(&target)),
         }
     }
@@ -102,7 +103,6 @@ fn program(target: &Target) -> Program {
         names: target.names().cloned(),
         lacks: target.lacks().cloned(),
         build_id: target.build_id().map(str::to_owned),
-        has_probe: has_probe(target.process().pid()),
         notes: target.notes(),
         events: events(&target.process()),
     }

@@ -51,9 +51,13 @@ pub(crate) fn of(process: &Process) -> Option<Tokio> {
 /// assert!(!pollscope_attach::has_probe(u32::MAX));
 /// ```
 pub fn has_probe(pid: u32) -> bool {
+    probe(pid).unwrap_or(false)
+}
+
+/// The same; `None` where its file cannot be read.
+pub(crate) fn probe(pid: u32) -> Option<bool> {
     let variable = [PROBE[1], PROBE[0]].concat();
-    let has = |file: File| contains(file, variable.as_bytes());
-    File::open(format!("/proc/{pid}/exe")).and_then(has).unwrap_or(false)
+    File::open(format!("/proc/{pid}/exe")).and_then(|file| contains(file, variable.as_bytes())).ok()
 }
 
 fn contains(mut file: impl Read, word: &[u8]) -> io::Result<bool> {

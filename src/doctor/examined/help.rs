@@ -35,10 +35,15 @@ pub(super) fn helps(access: &Access, listens: Option<bool>) -> Vec<String> {
             let has_a_way =
                 matches!(obstacle, Obstacle::Shut { .. } | Obstacle::Foreign { .. } | Obstacle::NoNames { .. });
             if has_a_way && listens != Some(true) {
-                helps.push((Effort::Code, PROBE.to_owned()));
+                helps.push(probe(access.has_probe));
             }
         }
-        Ok(program) => of_program(program, listens, &mut helps),
+        Ok(program) => {
+            of_program(program, &mut helps);
+            if listens != Some(true) {
+                helps.push(probe(access.has_probe));
+            }
+        }
     }
     if let Some(status) = access.status {
         if status.state == 'T' {
@@ -51,10 +56,18 @@ pub(super) fn helps(access: &Access, listens: Option<bool>) -> Vec<String> {
     helps.into_iter().map(|(_, help)| help).collect()
 }
 
-const PROBE: &str =
-    "give it pollscope-probe (`pollscope init` shows the changes): every poll is told then, exactly, and who waited";
+/// What the probe would add; whether the program has it may not be known.
+fn probe(has_probe: Option<bool>) -> (Effort, String) {
+    let start = "start it with `POLLSCOPE=1 POLLSCOPE_LISTEN=1`";
+    let adds = "every poll is told then, exactly, and who waited";
+    match has_probe {
+        Some(true) => (Effort::Restart, format!("{start}, for its probe to tell: {adds}")),
+        Some(false) => (Effort::Code, format!("give it pollscope-probe (`pollscope init` shows the changes): {adds}")),
+        None => (Effort::Code, format!("if it has pollscope-probe, {start}; else give it that: {adds}")),
+    }
+}
 
-fn of_program(program: &Program, listens: Option<bool>, helps: &mut Vec<(Effort, String)>) {
+fn of_program(program: &Program, helps: &mut Vec<(Effort, String)>) {
     if let Some(CaptureNote::SymbolsMissing { build_id: Some(id), refused, .. }) = &program.lacks {
         let not = if refused.is_empty() { String::new() } else { format!("; {}", refused.join("; ")) };
         let give = format!(
@@ -72,16 +85,6 @@ fn of_program(program: &Program, listens: Option<bool>, helps: &mut Vec<(Effort,
         if !helps.iter().any(|known| Some(known) == help.as_ref()) {
             helps.extend(help);
         }
-    }
-    if listens != Some(true) {
-        helps.push(match program.has_probe {
-            true => {
-                let start =
-                    "start it with `POLLSCOPE=1 POLLSCOPE_LISTEN=1`: its probe tells every poll then, and who waited";
-                (Effort::Restart, start.to_owned())
-            }
-            false => (Effort::Code, PROBE.to_owned()),
-        });
     }
 }
 

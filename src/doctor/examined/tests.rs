@@ -12,7 +12,6 @@ fn whole() -> Access {
         names: Some(DebugInfo::LineTables),
         lacks: None,
         build_id: Some("4f".to_owned()),
-        has_probe: false,
         notes: Vec::new(),
         events: Events { threads: 8, samples: Ok(()), breakpoints: Ok(()) },
     };
@@ -24,6 +23,7 @@ fn whole() -> Access {
         yama: Some(0),
         is_dumpable: Some(true),
         paranoid: Some(2),
+        has_probe: Some(false),
         program: Ok(program),
     }
 }
@@ -47,7 +47,7 @@ fn one_that_has_all_is_told_what_only_the_probe_would_add() {
     let expected = "\
 pollscope doctor · process 4711 (api) can be looked at
 
-✓ process     of the user 1000, 12 threads; its first sleeps
+✓ process     of the user 1000, 12 threads; its first one sleeps
 ✓ access      it is yours, and open to you
 · Yama        `kernel.yama.ptrace_scope` is 0: a user's processes are open to that user
 · probe       none that listens
@@ -71,15 +71,15 @@ What would help, the least effort first
 
 #[test]
 fn what_would_help_is_in_the_order_of_effort() {
-    let access = with(|program| {
+    let mut access = with(|program| {
         let (build_id, refused) = (Some("4f".to_owned()), vec!["`a.debug` is of another build".to_owned()]);
         program.names = Some(DebugInfo::Symbols);
         program.lacks = Some(CaptureNote::SymbolsMissing { has_names: true, build_id, refused });
-        program.has_probe = true;
         program.events =
             Events { threads: 3, samples: Err(Hindrance::Paranoid(3)), breakpoints: Err(Hindrance::BreakpointsTaken) };
         program.notes = vec!["it has Tokio 1.60.0".to_owned()];
     });
+    access.has_probe = Some(true);
     let page = render(&access, Some(false), &PLAIN);
     assert!(
         page.starts_with("pollscope doctor · process 4711 (api) can be looked at, and more could be seen\n"),
@@ -145,6 +145,10 @@ fn each_obstacle_has_its_reason_and_its_help() {
         assert!(page.contains(&format!("✗ access      {why}")), "{page}");
         assert!(advice(&access, Some(false)).iter().any(|advice| advice.starts_with(help)), "{page}");
         assert!(!page.contains("Never seen"), "{page}");
+        let unknown = Access { has_probe: None, ..access.clone() };
+        let is_told =
+            advice(&unknown, Some(false)).iter().any(|advice| advice.starts_with("if it has pollscope-probe"));
+        assert_eq!(is_told, matches!(obstacle, Obstacle::Shut { .. } | Obstacle::Foreign { .. }), "{page}");
         let tells = render(&access, Some(true), &PLAIN);
         assert!(tells.contains("tells of itself, and is shut otherwise"), "{tells}");
         assert!(advice(&access, Some(true))[0].starts_with("`pollscope record 4711`"), "{tells}");
@@ -157,7 +161,7 @@ fn one_that_is_stopped_or_traced_is_told_to_go_on() {
     access.status = Some(Status { state: 'T', user: 0, threads: 1, tracer: Some(77), has_memory: true });
     let page = render(&access, Some(false), &PLAIN);
     assert!(
-        page.contains("~ process     of the user 0, 1 thread; its first is stopped: nothing is seen before"),
+        page.contains("~ process     of the user 0, 1 thread; its first one is stopped: nothing is seen before"),
         "{page}"
     );
     let advice = advice(&access, Some(false));
