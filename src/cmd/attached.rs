@@ -88,7 +88,8 @@ pub(super) fn file(to: &Path, pid: u32) -> PathBuf {
     if to.is_dir() { to.join(format!("pollscope-{pid}-000000.pollscope")) } else { to.to_owned() }
 }
 
-fn head(start: &Run, command: Vec<String>) -> Head {
+/// What a recording begins with.
+pub(super) fn head(start: &Run, command: Vec<String>) -> Head {
     // What this program was built with says nothing of the other.
     let environment = Environment {
         tokio: None,

@@ -22,6 +22,7 @@ use super::CmdError;
 use super::attached::{LAST_LINES, begin, written};
 use super::output::Terminal;
 use crate::args::{Outside, RecordRequest};
+use crate::recording::Subject;
 use crate::signal_mask::without_signals;
 use crate::stderr::say;
 use crate::units::parse_duration;
@@ -235,9 +236,9 @@ impl Of {
             if !is_recording || !is_named(&path, name.as_deref()) || self.others.contains(&path) {
                 continue;
             }
-            match teller(&path) {
-                Some(Teller::Probe(pid)) if pid == u64::from(self.pid) => return Some(path),
-                Some(_) => _ = self.others.insert(path),
+            match is_told_by(self.pid, &path) {
+                Some(true) => return Some(path),
+                Some(false) => _ = self.others.insert(path),
                 // Its first line is not whole yet.
                 None => {}
             }
@@ -260,33 +261,47 @@ fn end(stop: &Stop, done: &Receiver<io::Result<()>>) -> io::Result<()> {
     done.recv_timeout(LAST_LINES).unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// Who tells in a file.
-enum Teller {
-    /// The probe of a process.
-    Probe(u64),
-    /// Whoever looks from outside, or hides who it is.
-    Other,
-}
-
-/// `None` where nothing is told yet.
-fn teller(path: &Path) -> Option<Teller> {
-    let mut teller = None;
+/// Whether the probe of a process tells in a file; one that hides its number may be that of any. `None` where nothing is told yet.
+fn is_told_by(pid: u32, path: &Path) -> Option<bool> {
+    let mut is_its = None;
     let head = |fed| {
         if let Fed::Head(head) = fed {
-            let pid = head.subject.target().and_then(|target| target.pid);
-            let is_seen = matches!(head.subject, crate::recording::Subject::Process(_));
-            teller = Some(pid.filter(|_| !is_seen).map_or(Teller::Other, Teller::Probe));
+            let service = if let Subject::Service(target) = &head.subject { Some(target) } else { None };
+            is_its = Some(service.is_some_and(|target| target.pid.is_none_or(|its| its == u64::from(pid))));
         }
         ControlFlow::Break(())
     };
     // What cannot be read is nobody's.
     let _ = follow(BufReader::new(File::open(path).ok()?), head);
-    teller
+    is_its
 }
 
 #[cfg(test)]
 mod tests {
+    use pollscope_record::growing::LineWriter;
+
     use super::*;
+    use crate::recording::{Run, Target};
+
+    #[test]
+    fn what_its_probe_tells_is_told_apart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.pollscope");
+        let told = |subject| {
+            let run = Run::unknown("api", subject, "2026-01-01T00:00:00Z");
+            let head = super::super::attached::head(&run, Vec::new());
+            fs::write(&path, LineWriter::default().head(&head).expect("JSON")).expect("written");
+            is_told_by(7, &path)
+        };
+        let of = |pid| Target { pid, ..Target::default() };
+        assert_eq!(told(Subject::Service(of(Some(7)))), Some(true));
+        assert_eq!(told(Subject::Service(of(Some(8)))), Some(false), "it started that one");
+        assert_eq!(told(Subject::Service(of(None))), Some(true));
+        assert_eq!(told(Subject::Process(of(Some(7)))), Some(false), "it is looked at");
+        fs::write(&path, "{\"recording\":").expect("written");
+        assert_eq!(is_told_by(7, &path), None);
+        assert_eq!(is_told_by(7, &folder.path().join("none")), None);
+    }
 
     #[test]
     fn a_recording_has_its_name_or_a_number_behind_it() {
