@@ -183,6 +183,11 @@ impl Poll {
         now.stands_since(&self.first)
     }
 
+    /// Whether its thread stood still at its last glance, since it was first seen.
+    pub(crate) fn stood(&self) -> bool {
+        self.last.stands_since(&self.first)
+    }
+
     /// A look within it, beside a glance; what is to be named, if it shows what was not seen before.
     pub(crate) fn show(&mut self, look: Look, pointers: StackPointers, beside: Glance) -> Option<Arc<SharedLook>> {
         self.last = beside;

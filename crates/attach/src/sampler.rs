@@ -61,8 +61,9 @@ pub(crate) struct Sampler {
     may_arm: u32,
     turn: u32,
     throttling: Throttling,
-    /// What perf events are not to be had for, as was told.
+    /// What perf events are not to be had for, and what that was told of.
     hindered: Vec<Wanted>,
+    told: Vec<Wanted>,
 }
 
 impl Sampler {
@@ -84,6 +85,7 @@ impl Sampler {
             turn: 0,
             throttling: Throttling::new(&process, start_ns),
             hindered: Vec::new(),
+            told: Vec::new(),
         }
     }
 

@@ -25,8 +25,11 @@ const SHORTEST_SAMPLED: Duration = Duration::from_millis(1);
 const BEYOND: usize = 128 << 10;
 /// So often is it tried to look at a thread that goes from one short wait to the next.
 const ATTEMPTS: u32 = 3;
-/// Within the time on a CPU of so many looks, a sample shows where a thread is.
+/// Within so many looks, and the time on a CPU of so many, a sample shows where a thread is that runs.
 const LATEST: u64 = 3;
+const LATEST_ON_CPU: u64 = 2;
+/// So often is it asked within one look whether a thread waits that runs in the kernel, where it cannot be sampled.
+const GLANCES: u32 = 20;
 
 /// What a look shows, and what a task is found by.
 struct Shown {
@@ -72,6 +75,11 @@ impl Sampler {
             looked.poll = Some(self.new_poll(elsewhere_ns, first, Some(address)));
         } else if glance.is_blocked() {
             looked.poll = glance.clocks.map(|_| self.new_poll(elsewhere_ns, glance, None));
+            // From one short wait to the next it would never stand still for long enough.
+            let was_idle = before.is_none_or(|before| looked.is_idle(&before));
+            if looked.returns_to.is_none() && !was_idle && looked.may_be_asked(glance.at_ns) {
+                self.find_out_blocked(looked, glance);
+            }
         } else if before.is_some_and(|before| !before.is_blocked()) && looked.may_be_asked(glance.at_ns) {
             self.find_out(looked, glance);
         }
@@ -87,6 +95,16 @@ impl Sampler {
         if let Some(Shown { look, .. }) = self.sample(looked, glance.at_ns, None) {
             looked.was_asked(glance.at_ns);
             self.ask(looked, &Arc::new(SharedLook::new(look)), &glance, None);
+        }
+    }
+
+    /// The same of a thread that waits.
+    fn find_out_blocked(&mut self, looked: &mut Looked, glance: Glance) {
+        if let Some((look, _)) = self.looker.look_blocked(&looked.thread, glance.at_ns) {
+            looked.was_asked(glance.at_ns);
+            // Whatever it waited in when it was looked at, it is not idle where it waits now.
+            let beside = Glance { state: None, ..glance };
+            self.ask(looked, &Arc::new(SharedLook::new(look)), &beside, None);
         }
     }
 
@@ -150,14 +168,17 @@ impl Sampler {
         looked.arm(address).map_err(|error| self.hinder(error)).is_ok()
     }
 
-    /// Perf events are not to be had for something: told once, and not asked for again.
+    /// A perf event is not to be had: told once. Where that is so for all threads and for good, none is asked for again.
     fn hinder(&mut self, error: PerfError) {
-        // Of one thread alone.
-        let is_one = matches!(error.why, Hindrance::NoThread | Hindrance::BreakpointsTaken);
-        if is_one || self.hindered.contains(&error.wanted) {
+        use Hindrance::{BreakpointsTaken, NoDescriptor, NoLockedMemory, NoThread};
+        let passes = matches!(error.why, NoThread | BreakpointsTaken | NoDescriptor | NoLockedMemory);
+        if !passes && !self.hindered.contains(&error.wanted) {
+            self.hindered.push(error.wanted);
+        }
+        if error.why == NoThread || self.told.contains(&error.wanted) {
             return;
         }
-        self.hindered.push(error.wanted);
+        self.told.push(error.wanted);
         let lost = match error.wanted {
             Wanted::Breakpoint => "polls that compute are not seen, and ends are known to one look",
             Wanted::Samples => "polls that compute are not seen",
@@ -198,9 +219,21 @@ impl Sampler {
             if has_stood && is_time && is_due {
                 self.show_blocked(looked, before, glance);
             }
-        } else if let Some(sample) = self.sample(looked, glance.at_ns, None).filter(|_| is_due) {
-            self.restart_if_unseen(looked, before);
-            self.show_running(looked, sample, glance);
+        } else if let Some(sample) = self.sample(looked, glance.at_ns, None) {
+            if is_due {
+                self.restart_if_unseen(looked, before);
+                self.show_running(looked, sample, glance);
+            }
+        } else if is_due {
+            self.catch_waiting(looked, before, glance);
+        }
+    }
+
+    /// What runs in the kernel all the time is not sampled: if it waits now and then, that shows where.
+    fn catch_waiting(&mut self, looked: &mut Looked, before: Option<Glance>, glance: Glance) {
+        let waiting = (0..GLANCES).map(|_| looked.glance(glance.at_ns)).find(Glance::is_blocked);
+        if let Some(waiting) = waiting {
+            self.show_blocked(looked, before, Glance { at_ns: self.now_ns(), ..waiting });
         }
     }
 
@@ -234,19 +267,21 @@ impl Sampler {
 
     /// A thread that ran for long before anything showed it in the poll may have been elsewhere: in a root future, say, beside the tasks.
     fn restart_if_unseen(&self, looked: &mut Looked, before: Option<Glance>) {
-        let longest_ns = LATEST * to_ns(self.settings.hz.period());
-        if let Some(poll) = looked.poll.as_mut().filter(|poll| poll.look().is_none())
-            && poll.ran_ns().is_none_or(|ran_ns| ran_ns > longest_ns)
-        {
+        let period_ns = to_ns(self.settings.hz.period());
+        let Some(poll) = looked.poll.as_mut().filter(|poll| poll.look().is_none() && !poll.stood()) else { return };
+        let is_late = poll.seen_ns() > LATEST * period_ns;
+        if is_late || poll.ran_ns().is_none_or(|ran_ns| ran_ns > LATEST_ON_CPU * period_ns) {
             poll.restart(before.map(|before| before.at_ns));
         }
     }
 
     /// A look at a poll that goes on: tells its task as well.
     fn show_running(&mut self, looked: &mut Looked, shown: Shown, glance: Glance) {
-        let task = looked.poll.as_ref().filter(|poll| poll.task().is_none()).and_then(Poll::returns_to);
-        let task = task.and_then(|to| self.looker.task(&shown.look, &shown.pointers, &shown.registers, to));
+        let Shown { look, pointers, registers } = &shown;
+        let (look, pointers, registers) = (look.clone(), pointers.clone(), registers.clone());
         self.show(looked, shown, glance);
+        let seeks = looked.poll.as_ref().filter(|poll| poll.task().is_none() && poll.look().is_some());
+        let task = seeks.and_then(Poll::returns_to).and_then(|to| self.looker.task(&look, &pointers, &registers, to));
         task.into_iter().for_each(|task| self.is_of(looked, task));
     }
 

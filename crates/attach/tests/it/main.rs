@@ -7,7 +7,8 @@ mod polls;
 mod service;
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 use pollscope_attach::{Attached, Hz, Obstacle, Settings, Target};
 use pollscope_record::feed::{Update, run_of};
@@ -16,6 +17,9 @@ use pollscope_record::recording::{Completeness, Ended, Run};
 use service::Service;
 
 const STARTED_AT: &str = "2026-11-30T01:52:35.000Z";
+
+/// Until then something is seen.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn settings() -> Settings {
     Settings { hz: Hz::new(100).expect("1 to 1,000"), slow: Duration::from_millis(100) }
@@ -28,15 +32,23 @@ fn seen_of(service: &Service, is_enough: impl Fn(&[Update]) -> bool) -> Run {
 
 fn seen_of_target(target: Target, is_enough: impl Fn(&[Update]) -> bool) -> Run {
     let attached = Attached::to(target, settings(), STARTED_AT).expect("threads can be started");
-    let (start, stop) = (attached.start().clone(), attached.stop());
-    let until = Instant::now() + Duration::from_secs(60);
+    let (start, stop, late) = (attached.start().clone(), attached.stop(), attached.stop());
+    // Whatever is not seen does not hang.
+    let (done, is_done) = channel::<()>();
+    let waiting = std::thread::spawn(move || {
+        if is_done.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            late.stop();
+        }
+    });
     let mut seen = Vec::new();
     for update in attached {
         seen.push(update);
-        if is_enough(&seen) || Instant::now() > until {
+        if is_enough(&seen) {
             stop.stop();
         }
     }
+    drop(done);
+    waiting.join().expect("it only waits");
     run_of(start, seen)
 }
 
