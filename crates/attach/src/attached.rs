@@ -12,7 +12,8 @@ use pollscope_record::feed::Update;
 use pollscope_record::recording::{Coverage, Run, Subject, Target as Recorded};
 
 use crate::naming::{Last, Naming};
-use crate::sampler::{Sampler, Settings};
+use crate::sampler::Sampler;
+use crate::settings::Settings;
 use crate::target::Target;
 
 /// What may wait to be named.
@@ -57,7 +58,7 @@ impl Attached {
         let its = stop.clone();
         let look = move || {
             let begun = Instant::now();
-            let mut sampler = Sampler::new(process, settings, give, begun);
+            let mut sampler = Sampler::new(process, settings, give);
             let ended = sampler.run(&its.0);
             let elapsed = begun.elapsed();
             let looks_per_s = sampler.looks as f64 / elapsed.as_secs_f64();
@@ -106,18 +107,8 @@ fn begun(target: &Target, settings: &Settings, started_at: &str) -> Run {
         slow_poll_threshold_ns: to_ns(settings.slow),
         coverage: Coverage {
             source: "attached".to_owned(),
-            sees: vec![format!(
-                "waits in one system call within a poll that last for three looks, {} looks a second",
-                settings.hz.get()
-            )],
-            blind_to: [
-                "polls that compute",
-                "polls that wait many times, each time for less",
-                "how many polls there were, and how long",
-                "who waited",
-            ]
-            .map(str::to_owned)
-            .to_vec(),
+            sees: vec![format!("polls that last for three looks, {} looks a second", settings.hz.get())],
+            blind_to: ["how many polls there were, and how long", "who waited"].map(str::to_owned).to_vec(),
             ..Coverage::default()
         },
         ..Run::unknown(target.name(), subject, started_at)

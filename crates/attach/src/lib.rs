@@ -1,14 +1,16 @@
 //! What holds up the event loops of a process that knows nothing of pollscope, seen from outside.
 //!
-//! Its threads are looked at some hundred times a second, through what the kernel tells of them in `/proc`: nothing is written to the
-//! process, nothing is injected, no signal is sent, and nothing stops. A worker of Tokio that is found in one and the same system call
-//! again and again, within the poll of a task, holds up its loop; which line, which call and why follows from its stack, by the code
-//! that the probe's watchdog uses as well.
+//! Its threads are looked at some hundred times a second, through what the kernel tells of them in `/proc` and by perf events: nothing
+//! is written to the process, nothing is injected, no signal is sent, and nothing stops. Which line, which call and why follows from
+//! stacks, by the code that the probe's watchdog uses as well.
+//!
+//! That two looks show one and the same poll is certain in two ways. A thread that is in one system call at both and was given no CPU
+//! between them stood still. And the code that goes on when a poll ends is one place for all tasks of a loop: a breakpoint there, armed for
+//! that thread alone, tells when it comes to it, and as long as it does not, it is in that poll. Where there are no breakpoints, only the first
+//! holds, and what is told lasted *at least* so long.
 //!
 //! - [`Target`] is the process, and what is in the way of looking at it.
 //! - [`Attached`] looks at it, and is the feed of what it sees: an iterator of [`Update`](pollscope_record::feed::Update)s.
-//!
-//! What is told is what was seen: a stall lasted *at least* from the first look that showed it to the last one.
 //!
 //! ```no_run
 //! use pollscope_attach::{Attached, Settings, Target};
@@ -23,12 +25,14 @@
 //! ```
 
 mod attached;
-mod block;
+mod looked;
 mod naming;
+mod poll;
 mod sampler;
+mod settings;
 mod target;
 mod tokio;
 
 pub use attached::{Attached, Stop};
-pub use sampler::{Hz, Settings};
+pub use settings::{Hz, Settings};
 pub use target::{Obstacle, Target};

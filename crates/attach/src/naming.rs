@@ -8,17 +8,17 @@ use pollscope_record::feed::Update;
 use pollscope_record::recording::{self, Detail, Ended, Kind, Precision, Run, SlowPoll};
 use pollscope_stacks::look::{Namer, SharedLook};
 
-use crate::block::Block;
+use crate::poll::Poll;
 
 /// What the sampler hands over.
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Somebody wants to know whether a thread that stands there is on a loop.
     Name(Arc<SharedLook>),
-    /// A wait that goes on; as it is by now.
-    GoesOn(Block),
-    /// A wait that is over.
-    Over(Block),
+    /// A poll that goes on; as it is by now.
+    GoesOn(Box<Poll>),
+    /// A poll that is over.
+    Over(Box<Poll>),
     /// Why something is not known.
     Note(String),
 }
@@ -70,13 +70,13 @@ impl Naming {
     fn work(&mut self, job: Job) -> Result<(), Deaf> {
         match job {
             Job::Name(look) => _ = look.named(&mut self.namer),
-            Job::GoesOn(block) => {
-                if let Some(poll) = self.poll(&block, false) {
+            Job::GoesOn(poll) => {
+                if let Some(poll) = self.poll(&poll, false) {
                     self.tell.send(Update::Stall(Box::new(poll)))?;
                 }
             }
-            Job::Over(block) => {
-                if let Some(poll) = self.poll(&block, true) {
+            Job::Over(poll) => {
+                if let Some(poll) = self.poll(&poll, true) {
                     self.told += 1;
                     self.tell.send(Update::SlowPoll(Box::new(poll)))?;
                 }
@@ -86,44 +86,46 @@ impl Naming {
         self.namer.take_limits().iter().try_for_each(|limit| self.tell.send(Update::Note(limit.to_string())))
     }
 
-    /// `None` of a wait that is on no loop.
-    fn poll(&mut self, block: &Block, is_over: bool) -> Option<SlowPoll> {
-        let look = block.look()?;
-        let named = look.named(&mut self.namer);
-        if !named.is_on_loop {
-            return None;
-        }
-        let known = if is_over { self.open.remove(&block.number) } else { self.open.get(&block.number).copied() };
+    /// `None` of what holds up no loop.
+    fn poll(&mut self, seen: &Poll, is_over: bool) -> Option<SlowPoll> {
+        let (future, evidence) = seen.evidence(&mut self.namer)?;
+        let known = if is_over { self.open.remove(&seen.number) } else { self.open.get(&seen.number).copied() };
         let id = known.unwrap_or_else(|| {
             self.given += 1;
             self.given
         });
         if !is_over {
-            self.open.insert(block.number, id);
+            self.open.insert(seen.number, id);
         }
         let within = |ns: Option<u64>| ns.map_or(Precision::Exact, Precision::WithinNs);
         let detail = Detail {
             // Whoever comes late does not know since when.
-            start_is: Precision::WithinNs(block.start_within_ns().unwrap_or(block.start_ns())),
-            end_is: within(block.end_within_ns()),
+            start_is: Precision::WithinNs(seen.start_within_ns().unwrap_or(seen.start_ns())),
+            end_is: within(seen.end_within_ns()),
             ..Detail::default()
         };
-        let kind = Kind { future: named.root_future.as_deref().map(Into::into), ..Kind::default() };
+        let task = seen.task();
+        let kind = Kind {
+            spawned_at: task.and_then(|task| task.spawned_at.as_deref()).map(Into::into),
+            future: future.as_deref().map(Into::into),
+            ..Kind::default()
+        };
         let start = SlowPoll {
             id,
-            start_ns: block.start_ns(),
-            duration_ns: block.seen_ns(),
+            task_id: task.map(|task| task.id).into(),
+            start_ns: seen.start_ns(),
+            duration_ns: seen.seen_ns(),
             detail: detail.boxed(),
             ..SlowPoll::of(kind)
         };
-        Some(recording::seen(&block.evidence(named), start))
+        Some(recording::seen(&evidence, start))
     }
 
     fn end(&self, last: Last, start: Run) -> Result<(), Deaf> {
         let mut run = Run { elapsed_ns: last.elapsed_ns, slow_polls_total: self.told, ..start };
         run.coverage.looks_per_s = Some(last.looks_per_s);
         if last.dropped > 0 {
-            run.coverage.missing.push(format!("{} waits: there were more than could be named", last.dropped));
+            run.coverage.missing.push(format!("{} polls and looks: there were more than could be named", last.dropped));
         }
         self.tell.send(Update::Known(Box::new(run)))?;
         self.tell.send(Update::End(last.ended, None))

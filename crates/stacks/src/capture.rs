@@ -15,8 +15,9 @@ use crate::proc_file::ProcFile;
 use crate::process::Process;
 use crate::sample::Copied;
 use crate::syscall::Syscall;
+use crate::task::{self, Task};
 use crate::thread::{self, ReadError, State, ThreadRef};
-use crate::unwind::{Memory, Registers, Stack, StackPointers, Unwinder};
+use crate::unwind::{Memory, Registers, Stack, StackPointers, Unwinder, follow_jumps};
 
 /// How often a capture is begun again when the thread moved on meanwhile.
 const RETRIES: u32 = 3;
@@ -250,6 +251,22 @@ impl Capturer {
     /// See [`Unwinder::code_with_cleanup`].
     pub(crate) fn code_with_cleanup(&mut self, process: Process, frame: CodeAddress) -> Option<Range<u64>> {
         self.unwinder(process).ok()?.code_with_cleanup(frame, &mut StackCopy::new(process))
+    }
+
+    /// The task that a frame of a stack polls: see [`task`](crate::task). It holds while the thread is in that poll.
+    pub(crate) fn task(
+        &mut self,
+        process: Process,
+        stack: &Stack,
+        pointers: &StackPointers,
+        frame: usize,
+    ) -> Option<Task> {
+        let unwinder = self.unwinder(process).ok()?;
+        let mut memory = StackCopy::new(process);
+        let polls = unwinder.function(*stack.frames.get(frame)?, &mut memory)?.start;
+        let read = |address, into: &mut [u8]| memory::read(&process, address, into);
+        let part = pointers.get(0)?..pointers.get(frame + 1)?;
+        task::polled(part, unwinder.maps(), &read, |function| follow_jumps(function, &mut memory) == polls)
     }
 
     fn unwinder(&mut self, process: Process) -> Result<&mut Unwinder, CaptureError> {

@@ -43,6 +43,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod symbolize;
 pub mod syscall;
+pub mod task;
 pub mod thread;
 pub mod unwind;
 pub mod usage;

@@ -7,6 +7,7 @@
 
 mod attributes;
 mod breakpoint;
+mod clock;
 mod cpu_sampler;
 #[cfg(supported)]
 mod event;
@@ -24,6 +25,7 @@ use event as os;
 use nowhere as os;
 
 pub use breakpoint::{Breakpoint, Hit};
+pub use clock::now_ns;
 pub use cpu_sampler::{CpuSampler, Drained, Sample};
 pub use hindrance::{Hindrance, PerfError, Wanted};
 

@@ -13,6 +13,7 @@
 //! the user's own workspace has the lines of its definition. Functions with the same code may have been merged into one,
 //! which then has the name and the lines of any of them.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -84,6 +85,10 @@ pub struct PollStack {
     pub blocking_line: Option<Frame>,
     /// The innermost of these that is of the user's workspace: the line to change.
     pub blocking_line_workspace: Option<Frame>,
+    /// Which frame of the stack, inlined functions not counted, ends when the poll does: what it returns to is reached once a poll. Of a
+    /// root future it is that of the user's outermost function, unless that is inlined in Tokio's loop. `None` where nothing is
+    /// polled, or no frame is known to end then.
+    pub ends: Option<usize>,
     /// The type of the future that is polled, as its writer knows it: `shop::serve`, `shop::main::{async block}`. In the
     /// blocking pool, that of the job. `None` if the names at hand do not tell.
     pub root_future: Option<String>,
@@ -163,8 +168,40 @@ fn understand(stack: &[(CodeAddress, Arc<Symbols>)], rules: &Rules, is_whole: bo
         poll: poll.map(|index| PollFrame { index, frame: frames[index].clone() }),
         blocking_line: user.first().map(|index| frames[*index].clone()),
         blocking_line_workspace: workspace.map(|index| frames[*index].clone()),
+        ends: poll.and_then(|poll| ends(stack, &places, (kind, poll), &user)),
         root_future: poll.and_then(|poll| root_future(&frames, &places, poll, &user)),
         user,
+    }
+}
+
+/// See [`PollStack::ends`].
+fn ends(
+    stack: &[(CodeAddress, Arc<Symbols>)],
+    places: &[Place],
+    (kind, poll): (Kind, usize),
+    user: &[usize],
+) -> Option<usize> {
+    // Each frame's functions, as indices of all.
+    let mut next = 0;
+    let functions = stack.iter().map(|(_, symbols)| {
+        let first = next;
+        next += symbols.frames.len();
+        first..next
+    });
+    let functions: Vec<Range<usize>> = functions.collect();
+    let frame_of = |index: usize| functions.iter().position(|functions| functions.contains(&index));
+    match kind {
+        Kind::Task | Kind::Local => {
+            let outermost = (poll..places.len()).take_while(|index| mark(&places[*index]) == Mark::Poll).last()?;
+            frame_of(outermost)
+        }
+        Kind::Root => {
+            let outermost = *user.last()?;
+            let frame = frame_of(outermost)?;
+            let outside = outermost + 1..functions[frame].end;
+            places[outside].iter().all(|place| !place.is_in("tokio")).then_some(frame)
+        }
+        _ => None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+mod polls;
 mod service;
 
 use std::process::Command;
@@ -36,6 +37,24 @@ fn seen_of_target(target: Target, is_enough: impl Fn(&[Update]) -> bool) -> Run 
         }
     }
     run_of(start, seen)
+}
+
+/// What is seen of a service within a time.
+fn seen_for(service: &Service, time: Duration) -> Vec<Update> {
+    let target = Target::open(service.pid(), &[]).expect("it may be looked at");
+    let attached = Attached::to(target, settings(), STARTED_AT).expect("threads can be started");
+    let stop = attached.stop();
+    let waiting = std::thread::spawn(move || {
+        std::thread::sleep(time);
+        stop.stop();
+    });
+    let seen = attached.collect();
+    waiting.join().expect("it only sleeps");
+    seen
+}
+
+fn is_of_a_poll(update: &Update) -> bool {
+    matches!(update, Update::SlowPoll(_) | Update::Stall(_))
 }
 
 fn slow_polls(seen: &[Update]) -> usize {
@@ -104,19 +123,8 @@ fn a_stripped_program_is_refused_or_named_from_another_copy_of_its_build() {
 
 #[test]
 fn what_sleeps_on_the_blocking_pool_or_waits_for_events_holds_up_nothing() {
-    let service = Service::start("pool multi");
-    let start = Instant::now();
-    let stalls = |seen: &[Update]| seen.iter().any(|update| matches!(update, Update::SlowPoll(_) | Update::Stall(_)));
-    let target = Target::open(service.pid(), &[]).expect("it may be looked at");
-    let attached = Attached::to(target, settings(), STARTED_AT).expect("threads can be started");
-    let stop = attached.stop();
-    let waiting = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_secs(2).saturating_sub(start.elapsed()));
-        stop.stop();
-    });
-    let seen: Vec<Update> = attached.collect();
-    waiting.join().expect("it only sleeps");
-    assert!(!stalls(&seen), "{seen:#?}");
+    let seen = seen_for(&Service::start("pool multi"), Duration::from_secs(2));
+    assert!(!seen.iter().any(is_of_a_poll), "{seen:#?}");
     assert!(matches!(seen.last(), Some(Update::End(Ended::Done, None))));
 }
 
@@ -157,17 +165,9 @@ fn one_that_nobody_waits_for_has_ended_all_the_same() {
 fn one_that_is_stopped_waits_for_nothing() {
     let service = Service::start("pool multi");
     service.send(libc::SIGSTOP);
-    let attached = Attached::to(Target::open(service.pid(), &[]).expect("it may be looked at"), settings(), STARTED_AT);
-    let attached = attached.expect("threads can be started");
-    let stop = attached.stop();
-    let waiting = std::thread::spawn(move || {
-        std::thread::sleep(Duration::from_secs(1));
-        stop.stop();
-    });
-    let seen: Vec<Update> = attached.collect();
+    let seen = seen_for(&service, Duration::from_secs(1));
     service.send(libc::SIGCONT);
-    waiting.join().expect("it only sleeps");
-    assert!(!seen.iter().any(|update| matches!(update, Update::SlowPoll(_) | Update::Stall(_))), "{seen:#?}");
+    assert!(!seen.iter().any(is_of_a_poll), "{seen:#?}");
 }
 
 #[test]

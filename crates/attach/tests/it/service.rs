@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -98,6 +98,9 @@ fn serves() {
         "sleeps" if on == "root" => runtime.block_on(sleeper()),
         "sleeps" => on_a_task(&runtime, sleeper()),
         "hangs" => on_a_task(&runtime, hangs()),
+        "computes" => on_a_task(&runtime, computer()),
+        "pieces" => on_a_task(&runtime, pieces()),
+        "hot" => on_a_task(&runtime, hot()),
         "pool" => on_a_task(&runtime, on_the_pool()),
         _ => on_a_task(&runtime, counts()),
     }
@@ -126,6 +129,55 @@ fn nap() {
 async fn hangs() {
     tokio::time::sleep(REST).await;
     thread::sleep(Duration::from_secs(3_600)); // hangs here
+}
+
+async fn computer() {
+    loop {
+        compute();
+        tokio::time::sleep(REST).await;
+    }
+}
+
+fn compute() {
+    let start = Instant::now();
+    let mut value = 1_u64;
+    while start.elapsed() < NAP {
+        value = std::hint::black_box(value.wrapping_mul(6_364_136_223_846_793_005)); // computes here
+    }
+}
+
+/// Polls of many naps, one soon after the other; says how long the longest was when there is no more to read.
+async fn pieces() {
+    let over = thread::spawn(|| std::io::stdin().read_to_end(&mut Vec::new()));
+    let mut longest = Duration::ZERO;
+    while !over.is_finished() {
+        let start = Instant::now();
+        naps();
+        longest = longest.max(start.elapsed());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    // What is around the naps is of the poll, too.
+    println!("interrupted by {}", (longest + REST).as_nanos());
+}
+
+fn naps() {
+    for _ in 0..16 {
+        thread::sleep(NAP / 16); // naps here
+    }
+}
+
+/// Two tasks that wake themselves, each poll some 45 µs long.
+async fn hot() {
+    tokio::spawn(warm());
+    warm().await;
+}
+
+async fn warm() {
+    loop {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_micros(45) {}
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn on_the_pool() {

@@ -10,10 +10,12 @@ use super::capture_limits::{self, CaptureLimits};
 use crate::address::CodeAddress;
 use crate::capture::{Capture, CaptureError, Capturer, Frames};
 use crate::process::Process;
+use crate::sample::Copied;
 use crate::seccomp;
 use crate::signal::{MOST_DEEP, MOST_WHOLE, RegistersAndStack, SampleError, Sampler};
+use crate::task::Task;
 use crate::thread::{State, ThreadRef};
-use crate::unwind::Stack;
+use crate::unwind::{Stack, StackPointers};
 use crate::wait::FutexWait;
 
 /// How long a running thread may take to copy its stack: as long as it is not scheduled. Other threads are not looked at
@@ -76,7 +78,42 @@ impl Looker {
         self.look_by(blocked, thread, at_ns).map(|(look, _)| look)
     }
 
-    /// The same, with what the frames of its stack had.
+    /// The same of a thread of any process that is blocked, with the stack pointers of its frames; `None` as well of one that runs.
+    pub fn look_blocked(&mut self, thread: &ThreadRef, at_ns: u64) -> Option<(Look, StackPointers)> {
+        for _ in 0..ATTEMPTS {
+            match self.capturer.capture_with_pointers(thread) {
+                Ok((capture, pointers)) => {
+                    self.limits.add(capture_limits::of_capture(&capture));
+                    return Some((blocked(capture, at_ns), pointers));
+                }
+                Err(CaptureError::Torn) => {}
+                Err(CaptureError::Running) => return None,
+                Err(error) => {
+                    self.limits.add(capture_limits::of_capture_error(&self.process, &error));
+                    return None;
+                }
+            }
+        }
+        None
+    }
+
+    /// What a thread was doing when it was sampled, which it was while it ran.
+    pub fn look_at_sample<'a>(&mut self, sample: impl Into<Copied<'a>>, at_ns: u64) -> Option<(Look, StackPointers)> {
+        let unwound = self.capturer.unwind_sample_with_pointers(sample);
+        let unwound = unwound.map_err(|error| self.limits.add(capture_limits::of_capture_error(&self.process, &error)));
+        let (stack, pointers) = unwound.ok()?;
+        Some((Look { at_ns, stack: Some(stack), ..Look::default() }, pointers))
+    }
+
+    /// The task that the frame polls which returns to this address, of a stack that was looked at just now, if it is a task of Tokio 1.28
+    /// or later. It is certain if the thread is still in that poll afterwards.
+    pub fn task(&mut self, look: &Look, pointers: &StackPointers, returns_to: u64) -> Option<Task> {
+        let stack = look.stack.as_ref()?;
+        let frame = (0..stack.frames.len()).find(|frame| stack.returns_to(*frame) == Some(returns_to))?;
+        self.capturer.task(self.process, stack, pointers, frame)
+    }
+
+    /// The same as [`Looker::look`], with what the frames of its stack had.
     pub(crate) fn look_whole(&mut self, thread: &ThreadRef, at_ns: u64) -> Option<(Look, Frames)> {
         self.look_by(|capturer| capturer.capture_whole(thread), thread, at_ns)
     }

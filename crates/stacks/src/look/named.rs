@@ -3,6 +3,7 @@
 use pollscope_base::{Cause, Evidence, Frame, Held, LockWait, Place};
 
 use super::looker::Look;
+use crate::poll::Kind;
 use crate::wait::waits_in;
 
 /// A look whose addresses have names.
@@ -14,6 +15,11 @@ pub struct NamedLook {
     pub special_cause: Option<Cause>,
     /// Whether its thread was at work for an event loop: in a poll, or in the scheduler's own code.
     pub is_on_loop: bool,
+    /// What the thread was doing, as far as Tokio is concerned; `None` while it has no names.
+    pub kind: Option<Kind>,
+    /// The address of the code that goes on when the poll ends: see [`PollStack::ends`](crate::poll::PollStack::ends). The thread comes
+    /// there once at each poll of its loop.
+    pub poll_returns_to: Option<u64>,
     /// The type of the future that is polled; `None` where its name does not tell.
     pub root_future: Option<String>,
     /// `file:line` of the innermost frame of the user's code.

@@ -116,6 +116,8 @@ impl Namer {
         NamedLook {
             callers,
             is_on_loop: found.kind.holds_up_the_loop(),
+            kind: Some(found.kind),
+            poll_returns_to: found.ends.and_then(|frame| stack.returns_to(frame)),
             root_future: found.root_future.clone(),
             special_cause: special_cause(&found, panic.is_some()),
             blocking_line,

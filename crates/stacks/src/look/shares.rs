@@ -39,7 +39,7 @@ impl Glance {
 }
 
 /// Looks that showed the same, and for how long it was so.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Seen {
     /// One of them.
     pub look: Arc<SharedLook>,
@@ -69,7 +69,7 @@ pub struct Early {
 }
 
 /// The looks at one stretch of time on a thread, and for how long each stands.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Shares {
     seen: Vec<Seen>,
     first: Option<First>,

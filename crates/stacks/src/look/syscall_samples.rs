@@ -10,13 +10,13 @@ use crate::syscall::Syscall;
 use crate::thread::{State, ThreadRef};
 
 /// What was seen, and how often.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct SyscallSamples {
     calls: Vec<Sampled>,
     faults: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Sampled {
     number: u64,
     times: u32,

@@ -301,7 +301,7 @@ pub(super) fn jump(address: u64, memory: &mut dyn Memory) -> Option<Instruction>
 }
 
 /// Where code goes that begins with a jump: a stub for a function of another file leads to that function.
-pub(super) fn follow_jumps(mut address: u64, memory: &mut dyn Memory) -> u64 {
+pub(crate) fn follow_jumps(mut address: u64, memory: &mut dyn Memory) -> u64 {
     const MOST: usize = 4;
     for _ in 0..MOST {
         let Some(instruction) = jump(address, memory) else { break };

@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use crate::address::CodeAddress;
 use crate::maps::Maps;
+pub(crate) use code::follow_jumps;
 use code::{CallSite, Depth};
 pub use end::{End, Obstacle};
 pub use followed::LeftOut;
@@ -190,6 +191,11 @@ impl Unwinder {
         let pad = cleanup::landing_pad(row.cleanup_table?, row.function.start, frame.lookup(), memory)?;
         let mapping = self.maps.find(pad)?;
         Some((pad, mapping.start..mapping.end))
+    }
+
+    /// The addresses of a frame's function.
+    pub(crate) fn function(&mut self, frame: CodeAddress, memory: &mut dyn Memory) -> Option<Range<u64>> {
+        self.row(frame.lookup(), memory).map(|row| row.function.clone())
     }
 
     fn make_room(&mut self) {

@@ -1,0 +1,212 @@
+//! A thread that is looked at: what is kept open of it, and what was learnt of it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pollscope_stacks::look::{ClockReading, Glance, SharedLook};
+use pollscope_stacks::perf::{Breakpoint, CpuSampler, Hit, PerfError};
+use pollscope_stacks::poll::Kind;
+use pollscope_stacks::thread::{State, ThreadRef, Watched, read_schedule, read_state};
+
+use crate::poll::Poll;
+
+/// Of so many waits of a thread it is remembered that it is idle in them: for events, for work, for time.
+const MOST_IDLE: usize = 8;
+/// So many looks may wait for their names.
+const MOST_ASKED: usize = 8;
+/// How long a thread that runs is left alone after it was asked what it is, the first time; and at most.
+const ASK_AFTER_NS: u64 = 1_000_000_000;
+const ASK_AFTER_MOST_NS: u64 = 16 * ASK_AFTER_NS;
+
+/// A thread that is looked at.
+pub(crate) struct Looked {
+    pub(crate) thread: ThreadRef,
+    /// `None` where they cannot be kept open, for want of descriptors say.
+    files: Option<Watched>,
+    pub(crate) poll: Option<Poll>,
+    /// What the last glance showed.
+    pub(crate) last: Option<Glance>,
+    pub(crate) told_ns: u64,
+    /// Whether nothing could be read of it: another thread may have its number by now.
+    pub(crate) is_lost: bool,
+    /// Whether it is a loop's; `None` before that is known.
+    pub(crate) is_loops: Option<bool>,
+    /// What the polls of its loop return to.
+    pub(crate) returns_to: Option<u64>,
+    breakpoint: Option<Breakpoint>,
+    /// Whether that is armed, and did not fire since.
+    is_armed: bool,
+    sampler: Option<CpuSampler>,
+    sampled_ns: u64,
+    /// Waits in which it is idle, by what its stack said once.
+    idle: Vec<Wait>,
+    /// Looks that teach something as soon as they have names, and the wait that each shows.
+    asked: Vec<(Arc<SharedLook>, Option<Wait>)>,
+    /// When it may be asked next what it is, and how long after that again.
+    ask_at_ns: u64,
+    ask_after_ns: u64,
+}
+
+/// A wait as the kernel shows it: the same again is the same place in the code, with the same stack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Wait {
+    number: u64,
+    what: u64,
+    sp: u64,
+    pc: u64,
+}
+
+impl Wait {
+    fn of(glance: &Glance) -> Option<Wait> {
+        match glance.state? {
+            State::InSyscall { number, args, sp, pc } => Some(Wait { number, what: args[0], sp, pc }),
+            State::Stopped { .. } | State::Running => None,
+        }
+    }
+}
+
+impl Looked {
+    pub(crate) fn new(thread: ThreadRef, keeps_open: bool) -> Looked {
+        let files = if keeps_open { Watched::open(&thread).ok() } else { None };
+        Looked {
+            thread,
+            files,
+            poll: None,
+            last: None,
+            told_ns: 0,
+            is_lost: false,
+            is_loops: None,
+            returns_to: None,
+            breakpoint: None,
+            is_armed: false,
+            sampler: None,
+            sampled_ns: 0,
+            idle: Vec::new(),
+            asked: Vec::new(),
+            ask_at_ns: 0,
+            ask_after_ns: ASK_AFTER_NS,
+        }
+    }
+
+    pub(crate) fn keeps_open(&self) -> bool {
+        self.files.is_some()
+    }
+
+    pub(crate) fn glance(&self, at_ns: u64) -> Glance {
+        let (schedule, state) = match &self.files {
+            Some(files) => (files.schedule().ok().flatten(), files.state().ok()),
+            None => (read_schedule(&self.thread).ok(), read_state(&self.thread).ok()),
+        };
+        Glance { at_ns, clocks: schedule.map(|schedule| ClockReading::new(schedule, at_ns)), state }
+    }
+
+    /// What it is to be learnt from, once it has a name; `at` is the glance beside it.
+    pub(crate) fn ask(&mut self, look: &Arc<SharedLook>, at: &Glance) {
+        if self.asked.len() < MOST_ASKED {
+            self.asked.push((Arc::clone(look), Wait::of(at)));
+        }
+    }
+
+    /// Learns from what has names by now; what polls return to is kept for all threads as well.
+    pub(crate) fn learn(&mut self, all: &mut HashSet<u64>) {
+        let mut index = 0;
+        while let Some((look, wait)) = self.asked.get(index) {
+            let Some(named) = look.named_by_now() else {
+                index += 1;
+                continue;
+            };
+            if let (Some(Kind::Idle), Some(wait)) = (named.kind, *wait) {
+                self.idle.retain(|known| *known != wait);
+                self.idle.truncate(MOST_IDLE - 1);
+                self.idle.insert(0, wait);
+            }
+            self.is_loops = named.kind.map(|kind| kind.holds_up_the_loop() || kind == Kind::Idle).or(self.is_loops);
+            if let Some(address) = named.poll_returns_to.filter(|_| named.is_on_loop) {
+                all.insert(address);
+                self.returns_to = Some(address);
+                self.ask_after_ns = ASK_AFTER_NS;
+            }
+            self.asked.swap_remove(index);
+        }
+    }
+
+    /// Whether it is in a wait in which it is idle.
+    pub(crate) fn is_idle(&self, glance: &Glance) -> bool {
+        Wait::of(glance).is_some_and(|wait| self.idle.contains(&wait))
+    }
+
+    /// Whether it may be asked now what it is.
+    pub(crate) fn may_be_asked(&self, now_ns: u64) -> bool {
+        now_ns >= self.ask_at_ns
+    }
+
+    /// It was asked: then not again for a while, longer each time.
+    pub(crate) fn was_asked(&mut self, now_ns: u64) {
+        self.ask_at_ns = now_ns + self.ask_after_ns;
+        self.ask_after_ns = (2 * self.ask_after_ns).min(ASK_AFTER_MOST_NS);
+    }
+
+    /// Where the breakpoint is, if it is armed and the thread did not come there since.
+    pub(crate) fn armed_at(&self) -> Option<u64> {
+        self.breakpoint.as_ref().filter(|_| self.is_armed).map(Breakpoint::address)
+    }
+
+    /// Whether it came there since that was last [told](Looked::hit).
+    pub(crate) fn came_there(&mut self) -> bool {
+        self.is_armed && self.breakpoint.as_mut().is_some_and(|breakpoint| breakpoint.fired().is_some())
+    }
+
+    /// That it came there, told once.
+    pub(crate) fn hit(&mut self) -> Option<Hit> {
+        let hit = self.breakpoint.as_mut().filter(|_| self.is_armed)?.fired()?;
+        self.is_armed = false;
+        Some(hit)
+    }
+
+    /// From now on it is told when it comes there. Costs little where it is armed there already.
+    pub(crate) fn arm(&mut self, address: u64) -> Result<(), PerfError> {
+        self.is_armed = false;
+        let breakpoint = match &mut self.breakpoint {
+            Some(breakpoint) => {
+                if breakpoint.address() != address {
+                    breakpoint.move_to(address)?;
+                }
+                breakpoint
+            }
+            none => none.insert(Breakpoint::open(&self.thread, address)?),
+        };
+        breakpoint.arm()?;
+        self.is_armed = true;
+        Ok(())
+    }
+
+    /// What it is armed for is of no use.
+    pub(crate) fn disarm(&mut self) {
+        if let Some(breakpoint) = self.breakpoint.as_mut().filter(|_| self.is_armed) {
+            breakpoint.disarm();
+        }
+        self.is_armed = false;
+    }
+
+    /// Whether it is sampled.
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.sampler.is_some()
+    }
+
+    /// Samples of it while it runs, from now on if there were none.
+    pub(crate) fn sampler(&mut self, period: Duration, now_ns: u64) -> Result<&mut CpuSampler, PerfError> {
+        self.sampled_ns = now_ns;
+        match &mut self.sampler {
+            Some(sampler) => Ok(sampler),
+            none => Ok(none.insert(CpuSampler::open(&self.thread, period)?)),
+        }
+    }
+
+    /// Ends sampling if nobody asked since then.
+    pub(crate) fn rest(&mut self, since_ns: u64) {
+        if self.sampled_ns < since_ns {
+            self.sampler = None;
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! A task of Tokio that is being polled, as its header in memory tells, found from the stack of the thread that polls it.
+//!
+//! A task's memory begins with a header, whose third word leads to a table: seven functions, of which the first polls the task, and
+//! then how far from the header other things are. Whoever polls a task has the header's address somewhere on its stack; that it is
+//! the header of this very poll is certain if its table's first function is the one that polls. Tokio 1.28 and later.
+
+use std::ops::Range;
+
+use crate::maps::Maps;
+
+/// What a task's header tells.
+///
+/// ```
+/// let task = pollscope_stacks::task::Task { id: 7, size: 640, spawned_at: None };
+/// assert!(task.spawned_at.is_none(), "a program without `tokio_unstable` keeps no such thing");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Task {
+    /// Tokio's task id.
+    pub id: u64,
+    /// How large it is in memory, its future included, in bytes.
+    pub size: u64,
+    /// `file:line` of its spawn, as the compiler was given the path; `None` in programs without `tokio_unstable`.
+    pub spawned_at: Option<String>,
+}
+
+/// Where on the stack a header's address is looked for: within so many bytes of the frame that polls.
+const NEAR: u64 = 16 << 10;
+/// Tokio puts tasks at multiples of a cache line, of 128 bytes on most machines.
+const ALIGNMENT: u64 = 64;
+/// The table's place in the header, and how many functions it begins with.
+const TABLE: usize = 2;
+const FUNCTIONS: usize = 7;
+/// No future is larger.
+const LARGEST: u64 = 1 << 30;
+/// A path is no longer.
+const LONGEST_PATH: u64 = 4 << 10;
+
+/// Memory of a process, as far as it can be read: how many bytes were.
+pub(crate) type Read<'a> = &'a dyn Fn(u64, &mut [u8]) -> usize;
+
+/// The task whose poll has this part of a stack: from the innermost frame up to where the poll returns to. `polls`: whether a function
+/// that begins at an address is the one that polls it.
+pub(crate) fn polled(stack: Range<u64>, maps: &Maps, read: Read, mut polls: impl FnMut(u64) -> bool) -> Option<Task> {
+    let from = stack.start.max(stack.end.saturating_sub(NEAR)).next_multiple_of(8);
+    let mut copy = vec![0; usize::try_from(stack.end.checked_sub(from)?).ok()?];
+    let length = read(from, &mut copy);
+    let words = copy[..length].chunks_exact(8).rev().map(word);
+    let mut tried = Vec::new();
+    for header in words.filter(|word| *word != 0 && word.is_multiple_of(ALIGNMENT)) {
+        if tried.contains(&header) {
+            continue;
+        }
+        tried.push(header);
+        let task = task_at(header, maps, read, &mut polls);
+        if task.is_some() {
+            return task;
+        }
+    }
+    None
+}
+
+fn task_at(header: u64, maps: &Maps, read: Read, polls: &mut impl FnMut(u64) -> bool) -> Option<Task> {
+    let [.., table] = words::<{ TABLE + 1 }>(header, read)?;
+    let [functions @ .., trailer, scheduler, id] = words::<{ FUNCTIONS + 3 }>(table, read)?;
+    let are_functions = functions.iter().all(|function| maps.find(*function).is_some());
+    let are_offsets = scheduler < id && id < trailer && trailer < LARGEST && id.is_multiple_of(8);
+    if !are_functions || !are_offsets || !polls(functions[0]) {
+        return None;
+    }
+    let [number] = words(header + id, read)?;
+    let [spawned] = words(table + 8 * (FUNCTIONS as u64 + 3), read).unwrap_or_default();
+    let is_offset = id < spawned && spawned < trailer && spawned.is_multiple_of(8);
+    let spawned_at = is_offset.then(|| location(header + spawned, read)).flatten();
+    (number > 0).then_some(Task { id: number, size: trailer, spawned_at })
+}
+
+/// What a reference to a `Location` leads to, if it is one: the path's address and length, the line and the column.
+fn location(reference: u64, read: Read) -> Option<String> {
+    let [location] = words(reference, read)?;
+    let [path, length, place] = words(location, read)?;
+    let (line, column) = (place as u32, place >> 32);
+    if !(1..LONGEST_PATH).contains(&length) || line == 0 || column == 0 {
+        return None;
+    }
+    let mut text = vec![0; length as usize];
+    let is_whole = read(path, &mut text) == text.len();
+    let text = String::from_utf8(text).ok().filter(|text| is_whole && text.ends_with(".rs"))?;
+    Some(format!("{text}:{line}"))
+}
+
+/// So many words at an address; `None` if not all can be read.
+fn words<const N: usize>(address: u64, read: Read) -> Option<[u64; N]> {
+    let mut bytes = vec![0; 8 * N];
+    if address == 0 || read(address, &mut bytes) < bytes.len() {
+        return None;
+    }
+    let mut words = [0; N];
+    words.iter_mut().zip(bytes.chunks_exact(8)).for_each(|(into, bytes)| *into = word(bytes));
+    Some(words)
+}
+
+fn word(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
+}
+
+#[cfg(all(test, supported))]
+mod tests {
+    use super::*;
+    use crate::process::Process;
+
+    extern "C" fn function() {}
+
+    /// A memory of words that begins there.
+    const BASE: u64 = 1 << 20;
+
+    fn read_of(memory: &[u64]) -> impl Fn(u64, &mut [u8]) -> usize {
+        let bytes: Vec<u8> = memory.iter().flat_map(|word| word.to_le_bytes()).collect();
+        move |address, into| {
+            let Some(rest) = address.checked_sub(BASE).and_then(|from| bytes.get(from as usize..)) else { return 0 };
+            let length = rest.len().min(into.len());
+            into[..length].copy_from_slice(&rest[..length]);
+            length
+        }
+    }
+
+    /// A stack of eight words, a header behind it, its table behind that, and a place.
+    fn memory() -> Vec<u64> {
+        let (header, table, location) = (BASE + 64, BASE + 128, BASE + 256);
+        let mut memory = vec![0; 64];
+        memory[5] = header;
+        memory[8 + TABLE] = table;
+        (memory[8 + 5], memory[8 + 6]) = (77, location);
+        memory[16..16 + FUNCTIONS].fill(function as *const () as u64);
+        memory[16 + FUNCTIONS..16 + FUNCTIONS + 4].copy_from_slice(&[96, 32, 40, 48]);
+        memory[32..35].copy_from_slice(&[BASE + 8 * 40, 8, 12 | 5 << 32]);
+        memory[40] = u64::from_le_bytes(*b"src/a.rs");
+        memory
+    }
+
+    fn found(memory: &[u64], polls: bool) -> Option<Task> {
+        let maps = Maps::read(&Process::current()).unwrap();
+        polled(BASE..BASE + 64, &maps, &read_of(memory), |_| polls)
+    }
+
+    #[test]
+    fn a_header_on_the_stack_tells_of_the_task_that_is_polled() {
+        let task = Task { id: 77, size: 96, spawned_at: Some("src/a.rs:12".to_owned()) };
+        assert_eq!(found(&memory(), true), Some(task));
+        assert_eq!(found(&memory(), false), None, "another task's");
+    }
+
+    #[test]
+    fn what_is_no_header_is_none() {
+        let changed = |index: usize, value: u64| {
+            let mut memory = memory();
+            memory[index] = value;
+            found(&memory, true)
+        };
+        assert_eq!(changed(5, BASE + 65), None, "not where tasks are");
+        assert_eq!(changed(5, u64::MAX - 63), None, "no memory");
+        assert_eq!(changed(18, 12), None, "no function");
+        assert_eq!(changed(16 + FUNCTIONS, 40), None, "nothing has room behind the id");
+        assert_eq!(changed(8 + 5, 0), None, "no id is 0");
+        assert_eq!(changed(8 + 6, 3).unwrap().spawned_at, None, "no place");
+        assert_eq!(changed(33, 7).unwrap().spawned_at, None, "not a source file");
+    }
+}
