@@ -4,8 +4,9 @@ use std::ops::RangeInclusive;
 
 /// What ends may be off by and still speak for the same difference.
 const NEAR_NS: u64 = 100_000;
-/// So many ends must speak for it.
+/// So many ends must speak for it, and this part of all.
 const ENOUGH: usize = 5;
+const PART: usize = 4;
 
 /// The difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub(crate) fn offset(bounds: &RangeInclusive<u64>, otherwise: u64, seen: &[u64],
         &differences[index..][..differences[index..].partition_point(|ns| ns - first <= NEAR_NS)]
     };
     let most = (0..differences.len()).map(near).max_by_key(|near| near.len()).unwrap_or_default();
-    if most.len() < ENOUGH {
+    if most.len() < ENOUGH.max(seen.len() / PART) {
         return Offset { ns: otherwise, speak_for_it: None };
     }
     Offset { ns: most[most.len() / 2], speak_for_it: Some(most.len()) }

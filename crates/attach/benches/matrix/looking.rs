@@ -17,8 +17,8 @@ use crate::truth::{Counted, Stall};
 
 /// Before the program goes, whoever looks may find out what there is.
 const BEFORE: Duration = Duration::from_millis(500);
-/// By so much the thread that looks may begin after it was started.
-const THREAD_START_NS: u64 = 5_000_000;
+/// By so much the thread that looks may begin after it was started, on a busy machine.
+const THREAD_START_NS: u64 = 100_000_000;
 
 /// What was, and what was seen of it, by the program's clock.
 pub(crate) struct Looked {

@@ -29,4 +29,7 @@ fn few_ends_and_those_beyond_the_bounds_say_nothing() {
     assert_eq!(offset(&(0..=60 * MS), 3, &seen[..4], &truth), Offset { ns: 3, speak_for_it: None });
     assert_eq!(offset(&(0..=60 * MS), 3, &seen, &truth), Offset { ns: 50 * MS, speak_for_it: Some(19) });
     assert_eq!(offset(&(0..=60 * MS), 3, &[], &[]), Offset { ns: 3, speak_for_it: None });
+    // What is off by something else each time speaks for nothing, though some agree by chance.
+    let wild: Vec<u64> = (1..20).chain([1; 9]).map(|index| 100 * MS * index - index * MS).collect();
+    assert_eq!(offset(&(0..=60 * MS), 3, &wild[..19], &truth), Offset { ns: 3, speak_for_it: None });
 }
