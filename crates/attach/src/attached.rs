@@ -52,7 +52,7 @@ impl Attached {
         let stop = Stop::default();
         let start = begun(&target, &settings, started_at);
         let process = target.process();
-        let naming = Naming::new(target.into_namer(), tell);
+        let naming = Naming::new(process, target.into_namer(), tell);
         let run = start.clone();
         thread::Builder::new().name("pollscope-name".to_owned()).spawn(move || naming.run(&jobs, &hear_last, run))?;
         let its = stop.clone();

@@ -31,6 +31,7 @@ mod poll;
 mod sampler;
 mod settings;
 mod target;
+mod throttling;
 mod tokio;
 
 pub use attached::{Attached, Stop};

@@ -4,23 +4,46 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SendError, Sender};
 
+use pollscope_base::Held;
 use pollscope_record::feed::Update;
 use pollscope_record::recording::{self, Detail, Ended, Kind, Precision, Run, SlowPoll};
-use pollscope_stacks::look::{Namer, SharedLook};
+use pollscope_stacks::holder::Finder;
+use pollscope_stacks::look::{ClockReading, Glance, Look, Namer, SharedLook};
+use pollscope_stacks::process::Process;
+use pollscope_stacks::thread::{ThreadRef, read_schedule, read_state};
 
 use crate::poll::Poll;
 
 /// What the sampler hands over.
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// Somebody wants to know whether a thread that stands there is on a loop.
-    Name(Arc<SharedLook>),
+    /// What a thread was doing, to be learnt from; and which one waits there, if it is to be found out who has what it waits for.
+    Name(Arc<SharedLook>, Option<Waiter>),
     /// A poll that goes on; as it is by now.
     GoesOn(Box<Poll>),
     /// A poll that is over.
     Over(Box<Poll>),
     /// Why something is not known.
     Note(String),
+}
+
+/// A thread that waits in a futex, and the glance at which it did.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) thread: ThreadRef,
+    pub(crate) glance: Glance,
+}
+
+impl Waiter {
+    /// Whether it stands there still.
+    fn stands(&self) -> bool {
+        let now = Glance {
+            clocks: read_schedule(&self.thread).ok().map(|schedule| ClockReading::new(schedule, self.glance.at_ns)),
+            state: read_state(&self.thread).ok(),
+            ..self.glance
+        };
+        now.stands_since(&self.glance)
+    }
 }
 
 /// What the sampler says last.
@@ -40,6 +63,7 @@ type Deaf = SendError<Update>;
 #[derive(Debug)]
 pub(crate) struct Naming {
     namer: Namer,
+    finder: Finder,
     tell: Sender<Update>,
     /// The numbers of those that were told of while they went on.
     open: HashMap<u64, u64>,
@@ -50,8 +74,8 @@ pub(crate) struct Naming {
 }
 
 impl Naming {
-    pub(crate) fn new(namer: Namer, tell: Sender<Update>) -> Naming {
-        Naming { namer, tell, open: HashMap::new(), given: 0, told: 0 }
+    pub(crate) fn new(process: Process, namer: Namer, tell: Sender<Update>) -> Naming {
+        Naming { namer, finder: Finder::new(process), tell, open: HashMap::new(), given: 0, told: 0 }
     }
 
     /// Names until nothing more comes, and then says what is known of the whole; or until nobody listens.
@@ -69,7 +93,12 @@ impl Naming {
 
     fn work(&mut self, job: Job) -> Result<(), Deaf> {
         match job {
-            Job::Name(look) => _ = look.named(&mut self.namer),
+            Job::Name(look, waiter) => {
+                if let Some(held) = waiter.and_then(|waiter| self.holder(&look.look, &waiter)) {
+                    look.set_held(held);
+                }
+                look.named(&mut self.namer);
+            }
             Job::GoesOn(poll) => {
                 if let Some(poll) = self.poll(&poll, false) {
                     self.tell.send(Update::Stall(Box::new(poll)))?;
@@ -84,6 +113,15 @@ impl Naming {
             Job::Note(note) => self.tell.send(Update::Note(note))?,
         }
         self.namer.take_limits().iter().try_for_each(|limit| self.tell.send(Update::Note(limit.to_string())))
+    }
+
+    /// Who has what a thread waits for that is at work for a loop.
+    fn holder(&mut self, look: &Look, waiter: &Waiter) -> Option<Held> {
+        if !self.namer.name(look).is_on_loop {
+            return None;
+        }
+        let gathered = self.finder.gather(&waiter.thread, look, || waiter.stands(), &[], |_| None)?;
+        self.finder.find(&gathered, look.stack.as_ref()?, &mut self.namer)
     }
 
     /// `None` of what holds up no loop.

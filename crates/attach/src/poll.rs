@@ -14,10 +14,14 @@ use pollscope_stacks::task::Task;
 use pollscope_stacks::thread::{KERNEL_TICK_NS, ThreadRef, read_kernel_time};
 use pollscope_stacks::unwind::{Stack, StackPointers};
 
+use crate::throttling::{Held, Throttling};
+
 /// A thread that goes on from place to place is looked at after this part of the poll's age, so that a long poll does not take looks
 /// for ever: one that runs, whose stack is copied by the kernel, and one that is off the CPU.
 const RUNNING_PART: u64 = 8;
 const BLOCKED_PART: u64 = 32;
+/// Of so many waits for something it is found out who has it.
+const MOST_ASKED: u32 = 4;
 
 /// A poll that goes on, or is over.
 #[derive(Debug, Clone)]
@@ -45,9 +49,12 @@ pub(crate) struct Poll {
     /// The task that is polled, where its header was found; and whether it was looked for.
     task: Option<Task>,
     is_task_sought: bool,
+    /// How often it was to be found out who has what it waits for.
+    asked: u32,
     end: End,
     /// The first glance after it.
     after: Option<Glance>,
+    held: Held,
 }
 
 /// When a poll ended.
@@ -78,8 +85,10 @@ impl Poll {
             returns_at: None,
             task: None,
             is_task_sought: false,
+            asked: 0,
             end: End::Open,
             after: None,
+            held: Held::default(),
         }
     }
 
@@ -121,6 +130,12 @@ impl Poll {
             return None;
         }
         looker.task(&self.look()?.look, &self.pointers, returns_to)
+    }
+
+    /// Whether it is to be found out once more who has what it waits for.
+    pub(crate) fn may_ask_for_holder(&mut self) -> bool {
+        self.asked += 1;
+        self.asked <= MOST_ASKED
     }
 
     /// It is of this task.
@@ -186,6 +201,12 @@ impl Poll {
         (self.end, self.after) = (end, Some(after));
     }
 
+    /// What CPU quotas did to it.
+    pub(crate) fn was_held(&mut self, throttling: &mut Throttling) {
+        let start_ns = self.first.at_ns;
+        self.held = throttling.within(start_ns, start_ns + self.seen_ns());
+    }
+
     /// The first look at its stack; `None` as long as there was none.
     pub(crate) fn look(&self) -> Option<&Arc<SharedLook>> {
         self.shares.seen().first().map(|seen| &seen.look)
@@ -245,9 +266,8 @@ impl Poll {
             early: self.shares.early(self.first.at_ns, self.first.clocks.as_ref()),
             samples: &self.samples,
             split: self.split(duration_ns),
-            quota: None,
-            // Nobody counts here what a quota did.
-            throttled: Some(Between::at_most(duration_ns)),
+            quota: self.held.quota,
+            throttled: self.held.counted,
             suspended: Between::default(),
             duration_ns,
         };

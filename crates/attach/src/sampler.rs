@@ -23,9 +23,10 @@ use pollscope_stacks::thread::{ThreadRef, read_status};
 use pollscope_stacks::unwind::StackPointers;
 
 use crate::looked::Looked;
-use crate::naming::Job;
+use crate::naming::{Job, Waiter};
 use crate::poll::{End, Poll};
 use crate::settings::Settings;
+use crate::throttling::Throttling;
 
 /// How often the threads are listed anew.
 const LIST_EVERY: Duration = Duration::from_millis(250);
@@ -65,25 +66,28 @@ pub(crate) struct Sampler {
     returns: HashSet<u64>,
     /// How many more may be armed at this look.
     may_arm: u32,
+    throttling: Throttling,
     /// What perf events are not to be had for, as was told.
     hindered: Vec<Wanted>,
 }
 
 impl Sampler {
     pub(crate) fn new(process: Process, settings: Settings, jobs: SyncSender<Job>) -> Sampler {
+        let start_ns = now_ns();
         Sampler {
             process,
             settings,
             looker: Looker::new(process),
             threads: HashMap::new(),
             jobs,
-            start_ns: now_ns(),
+            start_ns,
             given: 0,
             looks: 0,
             dropped: 0,
             has_too_many: false,
             returns: HashSet::new(),
             may_arm: 0,
+            throttling: Throttling::new(&process, start_ns),
             hindered: Vec::new(),
         }
     }
@@ -129,6 +133,7 @@ impl Sampler {
         {
             return false;
         }
+        self.throttling.list();
         let there: HashSet<u32> = tids.iter().copied().collect();
         let gone: Vec<u32> = self.threads.keys().copied().filter(|tid| !there.contains(tid)).collect();
         for tid in gone {
@@ -160,21 +165,22 @@ impl Sampler {
                 && let Some((look, _)) = self.looker.look_blocked(&looked.thread, glance.at_ns)
                 && looked.glance(glance.at_ns).stands_since(&glance)
             {
-                self.ask(looked, &Arc::new(SharedLook::new(look)), &glance);
+                self.ask(looked, &Arc::new(SharedLook::new(look)), &glance, None);
             }
         }
         self.threads = threads;
     }
 
     /// Has a look named, to learn from it.
-    fn ask(&mut self, looked: &mut Looked, look: &Arc<SharedLook>, at: &Glance) {
+    fn ask(&mut self, looked: &mut Looked, look: &Arc<SharedLook>, at: &Glance, waiter: Option<Waiter>) {
         looked.ask(look, at);
-        self.hand_over(Job::Name(Arc::clone(look)));
+        self.hand_over(Job::Name(Arc::clone(look), waiter));
     }
 
     fn look(&mut self) {
         self.looks += 1;
         self.may_arm = MOST_ARMED;
+        self.throttling.look();
         let mut threads = std::mem::take(&mut self.threads);
         threads.values_mut().for_each(|looked| self.look_at(looked));
         self.threads = threads;
@@ -231,7 +237,7 @@ impl Sampler {
     fn find_out(&mut self, looked: &mut Looked, glance: Glance) {
         if let Some((look, _)) = self.sample(looked, glance.at_ns, u64::MAX) {
             looked.was_asked(glance.at_ns);
-            self.ask(looked, &Arc::new(SharedLook::new(look)), &glance);
+            self.ask(looked, &Arc::new(SharedLook::new(look)), &glance, None);
         }
     }
 
@@ -360,7 +366,11 @@ impl Sampler {
             looked.disarm();
             Some(Arc::new(SharedLook::new(look)))
         };
-        new.into_iter().for_each(|look| self.ask(looked, &look, &glance));
+        if let Some(look) = new {
+            let asks = look.look.futex.is_some() && looked.poll.as_mut().is_some_and(Poll::may_ask_for_holder);
+            let waiter = asks.then_some(Waiter { thread: looked.thread, glance });
+            self.ask(looked, &look, &glance, waiter);
+        }
         if let Some(returns_to) = looked.poll.as_ref().and_then(Poll::returns_to) {
             self.find_task(looked, returns_to);
         }
@@ -414,7 +424,8 @@ impl Sampler {
         let is_due = looked.told_ns == 0 || now_ns.saturating_sub(looked.told_ns) >= to_ns(TELL_EVERY);
         if is_due && self.is_slow(poll) && poll.is_on_loop() == Some(true) {
             looked.told_ns = now_ns;
-            let so_far = poll.clone();
+            let mut so_far = poll.clone();
+            so_far.was_held(&mut self.throttling);
             self.hand_over(Job::GoesOn(Box::new(so_far)));
         }
     }
@@ -429,6 +440,7 @@ impl Sampler {
         poll.end(end, now);
         // Whether it is on a loop may not be known yet: that is for the one who names.
         if self.is_slow(&poll) && poll.look().is_some() && poll.is_on_loop() != Some(false) {
+            poll.was_held(&mut self.throttling);
             self.hand_over(Job::Over(Box::new(poll)));
         }
     }
@@ -436,7 +448,8 @@ impl Sampler {
     /// What goes on is not over: nobody looks any more.
     fn end_all(&mut self) {
         for (_, looked) in std::mem::take(&mut self.threads) {
-            if let Some(poll) = looked.poll.filter(|poll| self.is_slow(poll) && poll.look().is_some()) {
+            if let Some(mut poll) = looked.poll.filter(|poll| self.is_slow(poll) && poll.look().is_some()) {
+                poll.was_held(&mut self.throttling);
                 self.hand_over(Job::GoesOn(Box::new(poll)));
             }
         }

@@ -192,8 +192,11 @@ fn ends(
     let frame_of = |index: usize| functions.iter().position(|functions| functions.contains(&index));
     match kind {
         Kind::Task | Kind::Local => {
-            let outermost = (poll..places.len()).take_while(|index| mark(&places[*index]) == Mark::Poll).last()?;
-            frame_of(outermost)
+            let polls = (poll..places.len()).take_while(|index| mark(&places[*index]) == Mark::Poll);
+            // What only calls it may be inlined in a loop.
+            let polls = polls.filter(|index| !tokio::calls_poll(&places[*index]));
+            let whole = polls.filter_map(|index| frame_of(index).filter(|frame| functions[*frame].end == index + 1));
+            whole.last()
         }
         Kind::Root => {
             let outermost = *user.last()?;

@@ -3,6 +3,7 @@
 //! A quota on any group above counts as well, as far as this process can see them. Quotas come, go and change while a process runs:
 //! whether there is one is found out anew when it matters.
 
+mod counts;
 mod groups;
 pub mod limited;
 
@@ -12,6 +13,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pollscope_base::Quota;
+
+pub use counts::{Count, Counts};
+
+use crate::process::Process;
 
 /// No more groups are followed, the innermost first.
 const MOST: usize = 8;
@@ -96,10 +101,29 @@ pub struct Readings {
 pub struct Quotas(Vec<Group>);
 
 impl Quotas {
-    /// Finds them; `None` where there are none, or none can be seen.
+    /// Finds this process's; `None` where there are none, or none can be seen.
     pub fn open() -> Option<Quotas> {
-        let read = |file: &str| std::fs::read_to_string(file).ok();
-        Quotas::among(&groups::folders(&read("/proc/self/cgroup")?, &read("/proc/self/mountinfo")?))
+        Quotas::of_file(Path::new("/proc/self/cgroup"))
+    }
+
+    /// Finds those of another process, as they are seen from here; `None` where there are none, or none can be seen.
+    ///
+    /// ```
+    /// use pollscope_stacks::{process::Process, quota::Quotas};
+    /// assert_eq!(Quotas::of(&Process::current()).is_some(), Quotas::open().is_some());
+    /// ```
+    pub fn of(process: &Process) -> Option<Quotas> {
+        Quotas::of_file(Path::new(&process.file("cgroup").to_string()))
+    }
+
+    fn of_file(cgroup: &Path) -> Option<Quotas> {
+        let read = |file: &Path| std::fs::read_to_string(file).ok();
+        Quotas::among(&groups::folders(&read(cgroup)?, &read(Path::new("/proc/self/mountinfo"))?))
+    }
+
+    /// Whether one of them had a quota when that was last [found out](Quotas::refresh).
+    pub fn is_limited(&self) -> bool {
+        self.0.iter().any(|group| group.limit.is_some())
     }
 
     fn among(folders: &[PathBuf]) -> Option<Quotas> {

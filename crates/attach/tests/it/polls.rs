@@ -57,15 +57,32 @@ fn many_short_waits_are_one_poll_and_two_polls_are_two() {
     // Each poll of it naps sixteen times, and the next one begins two milliseconds after it.
     assert!(run.slow_polls.len() >= 6, "{:?}", run.coverage);
     let told = service.ends();
-    let longest: u64 = told.rsplit(' ').next().and_then(|ns| ns.parse().ok()).expect("how long the longest was");
+    let numbers: Vec<u64> = told.split(' ').filter_map(|word| word.parse().ok()).collect();
+    let [task, longest] = numbers[..] else { panic!("its task, and how long its longest poll was: {told}") };
     for poll in &run.slow_polls {
         assert_eq!(poll.blocking_line.as_deref().map(at), Some(service::line_of("naps here")), "{poll:#?}");
         let (start, end) = (poll.start_ns, poll.start_ns + poll.duration_ns);
         let over =
             run.slow_polls.iter().filter(|other| other.start_ns < end && start < other.start_ns + other.duration_ns);
         assert_eq!(over.count(), 1, "one task is in one poll: {:#?}", run.slow_polls);
+        assert_eq!(poll.task_id.get(), Some(task), "{poll:#?}");
         assert!(poll.duration_ns <= longest, "longer than any was, {longest} ns: {poll:#?}");
     }
+}
+
+#[test]
+fn a_poll_that_waits_for_a_lock_is_told_who_has_it() {
+    let run = seen_of(&Service::start("locks multi"), |seen| slow_polls(seen) >= 4);
+    assert!(run.slow_polls.len() >= 4, "{:?}", run.coverage);
+    for poll in &run.slow_polls {
+        assert_eq!(poll.blocking_line.as_deref().map(at), Some(service::line_of("waits here")), "{poll:#?}");
+        assert_eq!(poll.cause.as_deref(), Some("lock"), "{poll:#?}");
+    }
+    // Until the program's debug information was read, it is too late to look who has it.
+    let holders = run.slow_polls.iter().filter_map(|poll| poll.detail.as_ref()?.holder.as_ref());
+    let lines: Vec<u32> = holders.filter_map(|holder| holder.line.as_deref()).map(at).collect();
+    assert!(!lines.is_empty(), "{:#?}", run.slow_polls);
+    assert!(lines.iter().all(|line| *line == service::line_of("holds here")), "{:#?}", run.slow_polls);
 }
 
 #[test]

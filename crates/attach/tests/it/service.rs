@@ -3,6 +3,8 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -101,6 +103,7 @@ fn serves() {
         "computes" => on_a_task(&runtime, computer()),
         "pieces" => on_a_task(&runtime, pieces()),
         "hot" => on_a_task(&runtime, hot()),
+        "locks" => on_a_task(&runtime, locks()),
         "pool" => on_a_task(&runtime, on_the_pool()),
         _ => on_a_task(&runtime, counts()),
     }
@@ -157,13 +160,34 @@ async fn pieces() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     // What is around the naps is of the poll, too.
-    println!("interrupted by {}", (longest + REST).as_nanos());
+    println!("interrupted: task {} for {}", tokio::task::id(), (longest + REST).as_nanos());
 }
 
 fn naps() {
     for _ in 0..16 {
         thread::sleep(NAP / 16); // naps here
     }
+}
+
+/// Waits for a lock that another thread has meanwhile.
+async fn locks() {
+    let lock = Arc::new(Mutex::new(()));
+    loop {
+        let (tell, hear) = channel();
+        let theirs = Arc::clone(&lock);
+        let holds = move || holds(&theirs, &tell);
+        let holder = thread::Builder::new().name("has-the-lock".to_owned()).spawn(holds).expect("a thread");
+        hear.recv().expect("it has the lock");
+        drop(lock.lock().expect("nobody panics")); // waits here
+        holder.join().expect("it does not panic");
+        tokio::time::sleep(REST).await;
+    }
+}
+
+fn holds(lock: &Mutex<()>, tell: &Sender<()>) {
+    let _guard = lock.lock().expect("nobody panics");
+    tell.send(()).expect("somebody hears");
+    thread::sleep(NAP); // holds here
 }
 
 /// Two tasks that wake themselves, each poll some 45 µs long.

@@ -57,6 +57,36 @@ fn rules_say_whose_code_is_whose() {
     assert_eq!(elsewhere.blocking_line.and_then(|frame| frame.line), Some(2));
 }
 
+/// Of a stack of frames, each with its functions, innermost first: which one ends with the poll.
+fn ends_in(frames: &[&[&str]]) -> Option<usize> {
+    let symbols = |functions: &&[&str]| {
+        let named = |function: &&str| Frame { function: Some((*function).to_owned()), ..Frame::default() };
+        Arc::new(Symbols { frames: functions.iter().map(named).collect(), source: Source::Dwarf })
+    };
+    let stack: Vec<_> = frames.iter().map(|frame| (CodeAddress::Return(1), symbols(frame))).collect();
+    find(&stack, &Rules::default()).ends
+}
+
+#[test]
+fn the_frame_that_ends_with_a_poll_is_not_that_of_the_loop() {
+    let (future, worker) =
+        ("shop::f::{{closure}}", "tokio::runtime::scheduler::multi_thread::worker::Context::run_task");
+    let (raw, calls) = ("tokio::runtime::task::raw::poll", "tokio::runtime::task::raw::RawTask::poll");
+    let harness = "tokio::runtime::task::harness::Harness<T,S>::poll";
+    let run = "tokio::runtime::task::LocalNotified<S>::run";
+    // As without optimisation, with it, and where one function jumps to the other.
+    assert_eq!(ends_in(&[&[future], &[harness], &[raw], &[calls], &[run], &[worker]]), Some(2));
+    assert_eq!(ends_in(&[&["nap", future], &[harness, raw], &[calls, run, worker]]), Some(1));
+    assert_eq!(ends_in(&[&["nap"], &[future, harness], &[calls, run, worker]]), Some(1));
+    // With line tables only, what is inlined has no path but that of its file.
+    assert_eq!(ends_in(&[&["nap"], &[future, harness], &[raw, run, worker]]), Some(1));
+    let block_on = "tokio::runtime::scheduler::current_thread::CoreGuard::block_on";
+    assert_eq!(ends_in(&[&["nap"], &["shop::main::{{closure}}"], &[block_on]]), Some(1));
+    assert_eq!(ends_in(&[&["nap"], &["shop::main::{{closure}}", "core::pin::Pin<P>::poll"], &[block_on]]), Some(1));
+    assert_eq!(ends_in(&[&["nap"], &["shop::main::{{closure}}", block_on], &["shop::main"]]), None, "in the loop");
+    assert_eq!(ends_in(&[&["malloc"], &[worker], &[raw], &["tokio::runtime::blocking::pool::Inner::run"]]), None);
+}
+
 #[test]
 fn names_alone_tell_the_kind() {
     let check = |frames: &[&str], kind| assert_eq!(find_in(frames, &Rules::default()).kind, kind, "{frames:?}");

@@ -78,6 +78,11 @@ pub(super) fn mark(place: &Place) -> Mark {
     }
 }
 
+/// Whether it is not the function that polls a task, but what calls it through the task's table.
+pub(super) fn calls_poll(place: &Place) -> bool {
+    place.path.ends_with("::RawTask::poll")
+}
+
 /// What runs a task, by the type of its scheduler; `None` if that does not tell.
 pub(super) fn runs(scheduler: &str) -> Option<Mark> {
     let is_one_of = |types: &[&str]| types.iter().any(|one| scheduler.contains(one));
