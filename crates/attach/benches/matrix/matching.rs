@@ -33,17 +33,18 @@ pub(crate) struct Merged {
     pub(crate) gap_ns: u64,
 }
 
-/// Each seen one is at most one true one, and the other way round: those that agree best in time first. Both by the same clock.
+/// Each seen one is at most one true one, and the other way round: those that agree best in time first, and before those whose end was
+/// not seen. Both by the same clock.
 pub(crate) fn matched(stalls: &[Stall], seen: &[Seen]) -> Matched {
-    let mut pairs: Vec<(u64, usize, usize)> = Vec::new();
+    let mut pairs: Vec<(bool, u64, usize, usize)> = Vec::new();
     for (index, one) in seen.iter().enumerate() {
         let near = stalls.iter().enumerate().filter(|(_, stall)| overlap_ns(stall, one) > 0);
-        pairs.extend(near.map(|(at, stall)| (difference(stall, one), at, index)));
+        pairs.extend(near.map(|(at, stall)| (one.is_open, difference(stall, one), at, index)));
     }
     pairs.sort_unstable();
     let mut matched = Matched { seen_of: vec![None; stalls.len()], ..Matched::default() };
     let mut is = vec![None; seen.len()];
-    for (_, at, index) in pairs {
+    for (_, _, at, index) in pairs {
         if matched.seen_of[at].is_none() && is[index].is_none() {
             matched.seen_of[at] = Some(index);
             is[index] = Some(at);

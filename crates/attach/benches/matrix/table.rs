@@ -140,5 +140,8 @@ fn stack(seen: &Seen) -> String {
         let place = frame.place.as_ref().map_or_else(|| "?".to_owned(), |(file, line)| format!("{file}:{line}"));
         format!("\n        {} {place}", frame.function)
     };
-    seen.stack.iter().take(24).map(frame).collect()
+    // What is between is the runtime's, mostly.
+    let (first, last) = (seen.stack.len().min(10), seen.stack.len().saturating_sub(6).max(10));
+    let rest = seen.stack.get(last..).unwrap_or_default();
+    seen.stack[..first].iter().chain(rest).map(frame).collect()
 }

@@ -63,3 +63,12 @@ fn one_of_nothing_is_false_and_half_of_one_is_extra() {
     assert_eq!(found.seen_of, [Some(1), Some(3)]);
     assert_eq!(matched(&[], &[seen(7, 1, 2)]).false_ones, [0]);
 }
+
+#[test]
+fn one_whose_end_was_seen_comes_before_one_whose_end_was_not() {
+    let stalls = [stall(1, 7, 100, 180)];
+    let open = Seen { is_open: true, ..seen(7, 101, 180) };
+    let found = matched(&stalls, &[open.clone(), seen(7, 120, 180)]);
+    assert_eq!((found.seen_of.as_slice(), found.extra.as_slice()), (&[Some(1)][..], &[0][..]));
+    assert_eq!(matched(&stalls, &[open]).seen_of, [Some(0)]);
+}
