@@ -291,8 +291,10 @@ impl Sampler {
     fn look_at_poll(&mut self, looked: &mut Looked, before: Option<Glance>, glance: Glance, hit: Option<Hit>) {
         let Some(poll) = &looked.poll else { return };
         if let Some(hit) = hit {
-            let end = if poll.ends_with(hit.sp) { End::At(self.since_start(hit)) } else { End::BetweenLooks };
-            if poll.look().is_none() && looked.is_sampled() {
+            let end_ns = self.since_start(hit);
+            let end = if poll.ends_with(hit.sp) { End::At(end_ns) } else { End::BetweenLooks };
+            let is_slow = end_ns.saturating_sub(poll.start_ns()) >= to_ns(self.settings.slow);
+            if is_slow && poll.look().is_none() && looked.is_sampled() {
                 let sample = self.sample(looked, glance.at_ns, hit.time_ns);
                 sample.into_iter().for_each(|sample| self.show(looked, sample, glance));
             }

@@ -7,6 +7,9 @@ use pollscope_stacks::process::Process;
 use pollscope_stacks::quota::{Count, Counts, Quotas, Readings};
 use pollscope_stacks::usage::machine_cpus;
 
+/// Each time that threads were listed so often.
+const REFRESH_EVERY: u32 = 4;
+
 /// What quotas are known to have done to a poll.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Held {
@@ -25,18 +28,28 @@ pub(crate) struct Throttling {
     counts: Counts,
     /// What those with a quota had done at the last two times that threads were listed.
     seen: [Option<Readings>; 2],
+    /// How often threads were listed.
+    listed: u32,
 }
 
 impl Throttling {
     pub(crate) fn new(process: &Process, start_ns: u64) -> Throttling {
-        Throttling { start_ns, quotas: Quotas::of(process), counts: Counts::new(machine_cpus()), seen: [None; 2] }
+        Throttling {
+            start_ns,
+            quotas: Quotas::of(process),
+            counts: Counts::new(machine_cpus()),
+            seen: [None; 2],
+            listed: 0,
+        }
     }
 
-    /// Threads are listed: which quotas there are is found out anew.
+    /// Threads are listed: now and then it is found out anew which quotas there are.
     pub(crate) fn list(&mut self) {
         let now_ns = self.now_ns();
+        let is_due = self.listed.is_multiple_of(REFRESH_EVERY);
+        self.listed += 1;
         if let Some(quotas) = &mut self.quotas {
-            let has_changed = quotas.refresh();
+            let has_changed = is_due && quotas.refresh();
             let before = if has_changed { None } else { self.seen[1] };
             self.seen = [before, Some(quotas.read(now_ns))];
         }
