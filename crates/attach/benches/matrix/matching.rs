@@ -34,12 +34,20 @@ pub(crate) struct Merged {
 }
 
 /// Each seen one is at most one true one, and the other way round: those that agree best in time first, and before those whose end was
-/// not seen. Both by the same clock.
+/// not seen. One whose line and future are those of a true one that has half of it is no other one's: it is that one, or one too many.
+/// Both by the same clock.
 pub(crate) fn matched(stalls: &[Stall], seen: &[Seen]) -> Matched {
     let mut pairs: Vec<(bool, u64, usize, usize)> = Vec::new();
     for (index, one) in seen.iter().enumerate() {
-        let near = stalls.iter().enumerate().filter(|(_, stall)| overlap_ns(stall, one) > 0);
-        pairs.extend(near.map(|(at, stall)| (one.is_open, difference(stall, one), at, index)));
+        let near = || stalls.iter().enumerate().filter(|(_, stall)| overlap_ns(stall, one) > 0);
+        let has_half = |stall: &Stall| 2 * overlap_ns(stall, one) >= one.end_ns.saturating_sub(one.start_ns);
+        let is_it = |stall: &Stall| one.has_line_of(stall) && one.has_root_of(stall) && has_half(stall);
+        let is_known = near().any(|(_, stall)| is_it(stall));
+        pairs.extend(
+            near()
+                .filter(|(_, stall)| !is_known || is_it(stall))
+                .map(|(at, stall)| (one.is_open, difference(stall, one), at, index)),
+        );
     }
     pairs.sort_unstable();
     let mut matched = Matched { seen_of: vec![None; stalls.len()], ..Matched::default() };

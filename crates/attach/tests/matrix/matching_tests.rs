@@ -72,3 +72,11 @@ fn one_whose_end_was_seen_comes_before_one_whose_end_was_not() {
     assert_eq!((found.seen_of.as_slice(), found.extra.as_slice()), (&[Some(1)][..], &[0][..]));
     assert_eq!(matched(&stalls, &[open]).seen_of, [Some(0)]);
 }
+
+#[test]
+fn half_of_one_is_not_another_one_of_another_thread() {
+    let stalls = [stall(1, 7, 100, 180), stall(2, 9, 150, 182)];
+    let found = matched(&stalls, &[seen(7, 101, 148), seen(7, 149, 180)]);
+    assert_eq!(found.seen_of, [Some(0), None], "the second was not found");
+    assert_eq!(found.extra, [1]);
+}
