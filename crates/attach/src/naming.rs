@@ -94,10 +94,9 @@ impl Naming {
     fn work(&mut self, job: Job) -> Result<(), Deaf> {
         match job {
             Job::Name(look, waiter) => {
-                if let Some(held) = waiter.and_then(|waiter| self.holder(&look.look, &waiter)) {
-                    look.set_held(held);
-                }
-                look.named(&mut self.namer);
+                let is_on_loop = look.named(&mut self.namer).is_on_loop;
+                let held = waiter.filter(|_| is_on_loop).and_then(|waiter| self.holder(&look.look, &waiter));
+                held.into_iter().for_each(|held| look.set_held(held));
             }
             Job::GoesOn(poll) => {
                 if let Some(poll) = self.poll(&poll, false) {
@@ -115,11 +114,8 @@ impl Naming {
         self.namer.take_limits().iter().try_for_each(|limit| self.tell.send(Update::Note(limit.to_string())))
     }
 
-    /// Who has what a thread waits for that is at work for a loop.
+    /// Who has what a thread waits for.
     fn holder(&mut self, look: &Look, waiter: &Waiter) -> Option<Held> {
-        if !self.namer.name(look).is_on_loop {
-            return None;
-        }
         let gathered = self.finder.gather(&waiter.thread, look, || waiter.stands(), &[], |_| None)?;
         self.finder.find(&gathered, look.stack.as_ref()?, &mut self.namer)
     }

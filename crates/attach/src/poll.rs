@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use pollscope_base::Evidence;
 use pollscope_stacks::look::{
-    Between, ClockReading, Glance, Look, Looker, NamedSeen, Namer, Observation, SharedLook, Shares, SyscallSamples,
+    Between, ClockReading, Glance, Look, NamedLook, NamedSeen, Namer, Observation, SharedLook, Shares, SyscallSamples,
     TimeSplit,
 };
 use pollscope_stacks::task::Task;
@@ -46,9 +46,8 @@ pub(crate) struct Poll {
     returns_to: Option<u64>,
     /// The stack pointer then.
     returns_at: Option<u64>,
-    /// The task that is polled, where its header was found; and whether it was looked for.
+    /// The task that is polled, where its header was found.
     task: Option<Task>,
-    is_task_sought: bool,
     /// How often it was to be found out who has what it waits for.
     asked: u32,
     end: End,
@@ -84,7 +83,6 @@ impl Poll {
             returns_to,
             returns_at: None,
             task: None,
-            is_task_sought: false,
             asked: 0,
             end: End::Open,
             after: None,
@@ -97,7 +95,7 @@ impl Poll {
         now.stands_since(&self.last)
     }
 
-    /// Whether the last look at its stack holds still.
+    /// Whether the last look at its stack still holds.
     pub(crate) fn is_where_it_was(&self, now: &Glance) -> bool {
         self.shares.stands_still(now)
     }
@@ -124,12 +122,14 @@ impl Poll {
         self.returns_to
     }
 
-    /// The task that is polled in the first look, where the code is that goes on afterwards; sought once.
-    pub(crate) fn find_task(&mut self, looker: &mut Looker, returns_to: u64) -> Option<Task> {
-        if self.look().is_none() || std::mem::replace(&mut self.is_task_sought, true) {
-            return None;
-        }
-        looker.task(&self.look()?.look, &self.pointers, returns_to)
+    /// The first look, and where its frames were.
+    pub(crate) fn first_look(&self) -> Option<(&Look, &StackPointers)> {
+        self.look().map(|look| (&look.look, &self.pointers))
+    }
+
+    /// How long its thread was on a CPU since it was first seen; `None` where that is not told.
+    pub(crate) fn ran_ns(&self) -> Option<u64> {
+        Some(self.last.clocks?.cpu_ns.saturating_sub(self.first.clocks?.cpu_ns))
     }
 
     /// Whether it is to be found out once more who has what it waits for.
@@ -139,7 +139,7 @@ impl Poll {
     }
 
     /// It is of this task.
-    pub(crate) fn is_of(&mut self, task: Task) {
+    pub(crate) fn set_task(&mut self, task: Task) {
         self.task = Some(task);
     }
 
@@ -157,12 +157,14 @@ impl Poll {
         self.returns_at.is_none_or(|at| sp.is_none_or(|sp| sp == at))
     }
 
-    /// Whether what a look shows can be it: it ends where the breakpoint is that tells of its end.
-    pub(crate) fn may_show(&mut self, look: &Look, pointers: &StackPointers) -> bool {
-        let Some(address) = self.returns_to else { return true };
-        let frame = look.stack.as_ref().and_then(|stack| frame_that_returns_to(stack, pointers, address));
+    /// Whether what a look shows can be it: it ends where the breakpoint is that tells of its end. `None` if what would show that is not
+    /// known of the stack.
+    pub(crate) fn may_show(&mut self, look: &Look, pointers: &StackPointers) -> Option<bool> {
+        let Some(address) = self.returns_to else { return Some(true) };
+        let stack = look.stack.as_ref()?;
+        let frame = frame_that_returns_to(stack, pointers, address);
         self.returns_at = self.returns_at.or(frame.flatten());
-        frame.is_some()
+        (frame.is_some() || stack.is_complete()).then_some(frame.is_some())
     }
 
     /// Whether its thread's stack is to be looked at, which is elsewhere than it was.
@@ -255,7 +257,8 @@ impl Poll {
     pub(crate) fn evidence(&self, namer: &mut Namer) -> Option<(Option<String>, Evidence)> {
         let named = self.shares.seen().iter().map(|seen| {
             let named = seen.look.named(namer).clone();
-            NamedSeen { named, looks: seen.looks, ns: seen.ns }
+            let held = named.held.clone().or_else(|| seen.look.held().cloned());
+            NamedSeen { named: NamedLook { held, ..named }, looks: seen.looks, ns: seen.ns }
         });
         let seen: Vec<NamedSeen> = named.collect();
         let future =

@@ -257,8 +257,8 @@ impl Capturer {
     pub(crate) fn task(
         &mut self,
         process: Process,
-        stack: &Stack,
-        pointers: &StackPointers,
+        (stack, pointers): (&Stack, &StackPointers),
+        registers: &[u64],
         frame: usize,
     ) -> Option<Task> {
         let unwinder = self.unwinder(process).ok()?;
@@ -266,7 +266,7 @@ impl Capturer {
         let polls = unwinder.function(*stack.frames.get(frame)?, &mut memory)?.start;
         let read = |address, into: &mut [u8]| memory::read(&process, address, into);
         let part = pointers.get(0)?..pointers.get(frame + 1)?;
-        task::polled(part, unwinder.maps(), &read, |function| follow_jumps(function, &mut memory) == polls)
+        task::polled(part, registers, unwinder.maps(), &read, |function| follow_jumps(function, &mut memory) == polls)
     }
 
     fn unwinder(&mut self, process: Process) -> Result<&mut Unwinder, CaptureError> {

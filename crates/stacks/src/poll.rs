@@ -302,18 +302,27 @@ fn is_parked(places: &[Place]) -> bool {
 }
 
 /// The future that a frame polls, from the type arguments of it or of the same kind of frame just outside of it. A `dyn
-/// Future` does not say what it is, but the outermost function of the user is what it called.
+/// Future` does not say what it is, but the outermost function of the user is what it called; so it is where the name is of another.
 fn root_future(frames: &[&Frame], places: &[Place], poll: usize, user: &[usize]) -> Option<String> {
     let same = mark(&places[poll]);
     let near = (poll..frames.len()).take_while(|index| mark(&places[*index]) == same || same == Mark::BlockOn);
     let mut named = near.take(NEAR).filter(|index| mark(&places[*index]) == same).filter_map(|index| {
         let arguments = future_name::arguments(frames[index].function.as_deref()?);
-        arguments.first().map(|future| future_name::pretty(future))
+        arguments.first().map(|future| (future_name::is_async_fn(future), future_name::pretty(future)))
     });
-    let name = named.next()?;
+    let (is_async_fn, name) = named.next()?;
     let called = user.last().and_then(|index| frames[*index].function.as_deref());
-    let called = called.filter(|function| name.starts_with("dyn ") && function.contains("::{async_"));
-    Some(called.map_or(name, future_name::pretty))
+    let called = called.filter(|function| function.contains("::{async_")).map(future_name::pretty);
+    let is_other = name.starts_with("dyn ") || is_async_fn && is_of_another(&name, &frames[..poll]);
+    Some(called.filter(|_| is_other).unwrap_or(name))
+}
+
+/// Whether none of these frames is the code of an `async fn` of this name: functions with the same code, such as those that poll two
+/// futures, may be one, which has the name of any of them. Where a frame has no path, nobody knows.
+fn is_of_another(name: &str, inside: &[&Frame]) -> bool {
+    let functions = inside.iter().filter_map(|frame| frame.function.as_deref());
+    let mut bodies = functions.filter(|function| function.contains("{async_fn#"));
+    bodies.all(|body| !body.starts_with('{') && future_name::pretty(body) != name)
 }
 
 /// The functions of one `block_on` are within so many frames.

@@ -28,6 +28,8 @@ pub struct Task {
 const NEAR: u64 = 16 << 10;
 /// Tokio puts tasks at multiples of a cache line, of 128 bytes on most machines.
 const ALIGNMENT: u64 = 64;
+/// The bit of the header's first word that says that somebody polls it.
+const RUNNING: u64 = 1;
 /// The table's place in the header, and how many functions it begins with.
 const TABLE: usize = 2;
 const FUNCTIONS: usize = 7;
@@ -39,13 +41,19 @@ const LONGEST_PATH: u64 = 4 << 10;
 /// Memory of a process, as far as it can be read: how many bytes were.
 pub(crate) type Read<'a> = &'a dyn Fn(u64, &mut [u8]) -> usize;
 
-/// The task whose poll has this part of a stack: from the innermost frame up to where the poll returns to. `polls`: whether a function
-/// that begins at an address is the one that polls it.
-pub(crate) fn polled(stack: Range<u64>, maps: &Maps, read: Read, mut polls: impl FnMut(u64) -> bool) -> Option<Task> {
+/// The task whose poll has this part of a stack: from the innermost frame up to where the poll returns to. `registers`: what else may be
+/// the header's address. `polls`: whether a function that begins at an address is the one that polls it.
+pub(crate) fn polled(
+    stack: Range<u64>,
+    registers: &[u64],
+    maps: &Maps,
+    read: Read,
+    mut polls: impl FnMut(u64) -> bool,
+) -> Option<Task> {
     let from = stack.start.max(stack.end.saturating_sub(NEAR)).next_multiple_of(8);
     let mut copy = vec![0; usize::try_from(stack.end.checked_sub(from)?).ok()?];
     let length = read(from, &mut copy);
-    let words = copy[..length].chunks_exact(8).rev().map(word);
+    let words = registers.iter().copied().chain(copy[..length].chunks_exact(8).rev().map(word));
     let mut tried = Vec::new();
     for header in words.filter(|word| *word != 0 && word.is_multiple_of(ALIGNMENT)) {
         if tried.contains(&header) {
@@ -61,7 +69,10 @@ pub(crate) fn polled(stack: Range<u64>, maps: &Maps, read: Read, mut polls: impl
 }
 
 fn task_at(header: u64, maps: &Maps, read: Read, polls: &mut impl FnMut(u64) -> bool) -> Option<Task> {
-    let [.., table] = words::<{ TABLE + 1 }>(header, read)?;
+    let [state, .., table] = words::<{ TABLE + 1 }>(header, read)?;
+    if state & RUNNING == 0 {
+        return None;
+    }
     let [functions @ .., trailer, scheduler, id] = words::<{ FUNCTIONS + 3 }>(table, read)?;
     let are_functions = functions.iter().all(|function| maps.find(*function).is_some());
     let are_offsets = scheduler < id && id < trailer && trailer < LARGEST && id.is_multiple_of(8);
@@ -129,7 +140,7 @@ mod tests {
         let (header, table, location) = (BASE + 64, BASE + 128, BASE + 256);
         let mut memory = vec![0; 64];
         memory[5] = header;
-        memory[8 + TABLE] = table;
+        (memory[8], memory[8 + TABLE]) = (RUNNING | 3 << 6, table);
         (memory[8 + 5], memory[8 + 6]) = (77, location);
         memory[16..16 + FUNCTIONS].fill(function as *const () as u64);
         memory[16 + FUNCTIONS..16 + FUNCTIONS + 4].copy_from_slice(&[96, 32, 40, 48]);
@@ -140,7 +151,7 @@ mod tests {
 
     fn found(memory: &[u64], polls: bool) -> Option<Task> {
         let maps = Maps::read(&Process::current()).unwrap();
-        polled(BASE..BASE + 64, &maps, &read_of(memory), |_| polls)
+        polled(BASE..BASE + 64, &[], &maps, &read_of(memory), |_| polls)
     }
 
     #[test]
@@ -148,6 +159,10 @@ mod tests {
         let task = Task { id: 77, size: 96, spawned_at: Some("src/a.rs:12".to_owned()) };
         assert_eq!(found(&memory(), true), Some(task));
         assert_eq!(found(&memory(), false), None, "another task's");
+        let (mut memory, maps) = (memory(), Maps::read(&Process::current()).unwrap());
+        let header = std::mem::take(&mut memory[5]);
+        let of = |registers| polled(BASE..BASE + 64, registers, &maps, &read_of(&memory), |_| true);
+        assert_eq!((of(&[]), of(&[3, header]).map(|task| task.id)), (None, Some(77)), "it is in a register");
     }
 
     #[test]
@@ -159,6 +174,7 @@ mod tests {
         };
         assert_eq!(changed(5, BASE + 65), None, "not where tasks are");
         assert_eq!(changed(5, u64::MAX - 63), None, "no memory");
+        assert_eq!(changed(8, 3 << 6), None, "nobody polls it");
         assert_eq!(changed(18, 12), None, "no function");
         assert_eq!(changed(16 + FUNCTIONS, 40), None, "nothing has room behind the id");
         assert_eq!(changed(8 + 5, 0), None, "no id is 0");

@@ -3,12 +3,12 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
 
 /// The variable.
 const HOW: &str = "POLLSCOPE_ATTACH_TEST";
@@ -173,18 +173,17 @@ fn naps() {
 async fn locks() {
     let lock = Arc::new(Mutex::new(()));
     loop {
-        let (tell, hear) = channel();
+        let (tell, hear) = oneshot::channel();
         let theirs = Arc::clone(&lock);
-        let holds = move || holds(&theirs, &tell);
-        let holder = thread::Builder::new().name("has-the-lock".to_owned()).spawn(holds).expect("a thread");
-        hear.recv().expect("it has the lock");
+        let holds = move || holds(&theirs, tell);
+        thread::Builder::new().name("has-the-lock".to_owned()).spawn(holds).expect("a thread");
+        hear.await.expect("it has the lock");
         drop(lock.lock().expect("nobody panics")); // waits here
-        holder.join().expect("it does not panic");
         tokio::time::sleep(REST).await;
     }
 }
 
-fn holds(lock: &Mutex<()>, tell: &Sender<()>) {
+fn holds(lock: &Mutex<()>, tell: oneshot::Sender<()>) {
     let _guard = lock.lock().expect("nobody panics");
     tell.send(()).expect("somebody hears");
     thread::sleep(NAP); // holds here

@@ -106,11 +106,12 @@ impl Looker {
     }
 
     /// The task that the frame polls which returns to this address, of a stack that was looked at just now, if it is a task of Tokio 1.28
-    /// or later. It is certain if the thread is still in that poll afterwards.
-    pub fn task(&mut self, look: &Look, pointers: &StackPointers, returns_to: u64) -> Option<Task> {
+    /// or later; `registers` are what its thread had in them, as far as that is known. It is certain if the thread is still in that poll
+    /// afterwards.
+    pub fn task(&mut self, look: &Look, pointers: &StackPointers, registers: &[u64], returns_to: u64) -> Option<Task> {
         let stack = look.stack.as_ref()?;
         let frame = (0..stack.frames.len()).find(|frame| stack.returns_to(*frame) == Some(returns_to))?;
-        self.capturer.task(self.process, stack, pointers, frame)
+        self.capturer.task(self.process, (stack, pointers), registers, frame)
     }
 
     /// The same as [`Looker::look`], with what the frames of its stack had.

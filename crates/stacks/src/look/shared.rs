@@ -29,6 +29,11 @@ impl SharedLook {
         let _ = self.held.set(held);
     }
 
+    /// Who has what it waited for, if that was found out.
+    pub fn held(&self) -> Option<&Held> {
+        self.held.get()
+    }
+
     /// Named now, if it was not before.
     pub fn named(&self, namer: &mut Namer) -> &NamedLook {
         self.named.get_or_init(|| NamedLook { held: self.held.get().cloned(), ..namer.name(&self.look) })

@@ -39,6 +39,15 @@ fn inside(name: &str) -> Option<&str> {
     closing(rest).map(|end| &rest[..end])
 }
 
+/// Whether a future's type is that of an `async fn` whose code has the same path, whatever holds it.
+pub(super) fn is_async_fn(future: &str) -> bool {
+    let mut future = future.trim();
+    while let Some(held) = held(future) {
+        future = held;
+    }
+    future.split('<').next().is_some_and(|path| path.contains("{async_fn_env#") && !path.contains("{impl"))
+}
+
 /// A future's type as its writer knows it: without what holds it, and `async fn` by its name.
 pub(super) fn pretty(future: &str) -> String {
     let mut future = future.trim();

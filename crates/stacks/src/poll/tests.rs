@@ -42,6 +42,20 @@ fn the_line_of_the_workspace_comes_before_that_of_a_dependency() {
     assert_eq!(found.root_future.as_deref(), Some("shop::main"));
 }
 
+/// As the linker leaves functions that poll futures of the same shape.
+#[test]
+fn a_function_that_has_the_name_of_another_future_is_not_believed() {
+    let poll = "tokio::runtime::task::harness::Harness<T,S>::poll<shop::buy::{async_fn_env#0}, shop::S>";
+    let future = |inside: &[&str]| {
+        let frames: Vec<&str> = inside.iter().copied().chain([poll]).collect();
+        find_in(&frames, &Rules::default()).root_future
+    };
+    assert_eq!(future(&["nap", "shop::sell::{async_fn#0}"]).as_deref(), Some("shop::sell"));
+    assert_eq!(future(&["nap", "shop::find::{async_fn#0}", "shop::buy::{async_fn#0}"]).as_deref(), Some("shop::buy"));
+    assert_eq!(future(&["nap", "{async_fn#0}"]).as_deref(), Some("shop::buy"), "whose code that is is not known");
+    assert_eq!(future(&["nap"]).as_deref(), Some("shop::buy"));
+}
+
 #[test]
 fn rules_say_whose_code_is_whose() {
     let rules = |change: fn(&mut Rules)| {

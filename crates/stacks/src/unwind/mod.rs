@@ -79,6 +79,11 @@ impl Registers {
         self.values.get(usize::from(register)).copied().flatten()
     }
 
+    /// All values that are known.
+    pub fn values(&self) -> impl Iterator<Item = u64> {
+        self.values.iter().copied().flatten()
+    }
+
     /// Sets a register by its DWARF number; one that there is not is left alone.
     pub fn set(&mut self, register: u16, value: Option<u64>) {
         if let Some(slot) = self.values.get_mut(usize::from(register)) {

@@ -1,0 +1,328 @@
+//! From look to look: which polls threads are in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pollscope_base::duration::to_ns;
+use pollscope_stacks::look::{Glance, Look, SharedLook};
+use pollscope_stacks::memory;
+use pollscope_stacks::perf::{Hindrance, Hit, PerfError, Sample, Wanted};
+use pollscope_stacks::sample::Copied;
+use pollscope_stacks::task::Task;
+use pollscope_stacks::unwind::StackPointers;
+
+use super::{Sampler, letter};
+use crate::looked::Looked;
+use crate::naming::{Job, Waiter};
+use crate::poll::{End, Poll};
+
+/// How often a poll that goes on is told.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+/// A thread that runs for long is sampled so often between two looks, if that is no more often than this.
+const SAMPLES_A_LOOK: u32 = 4;
+const SHORTEST_SAMPLED: Duration = Duration::from_millis(1);
+/// So much of a stack is copied beyond what a sample has, if need be, in bytes.
+const BEYOND: usize = 128 << 10;
+/// Within the time on a CPU of so many looks, a sample shows where a thread is.
+const LATEST: u64 = 3;
+
+/// What a look shows, and what a task is found by.
+struct Shown {
+    look: Look,
+    pointers: StackPointers,
+    /// What its thread had in its registers, as far as that is known.
+    registers: Vec<u64>,
+}
+
+impl Sampler {
+    pub(super) fn look_at(&mut self, looked: &mut Looked) {
+        let glance = looked.glance(self.now_ns());
+        looked.is_lost = glance.state.is_none();
+        looked.learn(&mut self.returns);
+        let before = looked.last.replace(glance);
+        // Asked after the glance: what did not happen until now did not happen before it.
+        let hit = looked.hit();
+        if looked.poll.is_some() {
+            self.look_at_poll(looked, before, glance, hit);
+        }
+        if looked.poll.is_none() {
+            let elsewhere_ns = before.map(|before| before.at_ns).max(hit.map(|hit| self.since_start(hit)));
+            self.begin(looked, before, elsewhere_ns, glance);
+        }
+    }
+
+    fn since_start(&self, hit: Hit) -> u64 {
+        hit.time_ns.saturating_sub(self.start_ns)
+    }
+
+    /// A thread that is in no poll that anybody knows of.
+    fn begin(&mut self, looked: &mut Looked, before: Option<Glance>, elsewhere_ns: Option<u64>, glance: Glance) {
+        if glance.state.is_none() || looked.is_idle(&glance) {
+            return;
+        }
+        if let Some(armed_at) = looked.armed_at() {
+            looked.poll = Some(self.new_poll(elsewhere_ns, glance, Some(armed_at)));
+        } else if let Some(address) = looked.returns_to.filter(|address| self.arm_ahead(looked, *address)) {
+            let armed = looked.glance(self.now_ns());
+            looked.last = Some(armed);
+            // Where it stood it did not come there before, either.
+            let first = if armed.stands_since(&glance) { glance } else { armed };
+            looked.poll = Some(self.new_poll(elsewhere_ns, first, Some(address)));
+        } else if glance.is_blocked() {
+            looked.poll = glance.clocks.map(|_| self.new_poll(elsewhere_ns, glance, None));
+        } else if before.is_some_and(|before| !before.is_blocked()) && looked.may_be_asked(glance.at_ns) {
+            self.find_out(looked, glance);
+        }
+    }
+
+    fn new_poll(&mut self, elsewhere_ns: Option<u64>, first: Glance, returns_to: Option<u64>) -> Poll {
+        self.given += 1;
+        Poll::begin(self.given, elsewhere_ns, first, returns_to)
+    }
+
+    /// Asks a thread that runs what it is.
+    fn find_out(&mut self, looked: &mut Looked, glance: Glance) {
+        if let Some(Shown { look, .. }) = self.sample(looked, glance.at_ns, None) {
+            looked.was_asked(glance.at_ns);
+            self.ask(looked, &Arc::new(SharedLook::new(look)), &glance, None);
+        }
+    }
+
+    /// What a thread that runs was doing last, if it was sampled since it was last asked; `end_ns`: before then, by the clock of perf
+    /// events, and not up to now.
+    fn sample(&mut self, looked: &mut Looked, at_ns: u64, end_ns: Option<u64>) -> Option<Shown> {
+        if self.hindered.contains(&Wanted::Samples) {
+            return None;
+        }
+        let period = (self.settings.hz.period() / SAMPLES_A_LOOK).max(SHORTEST_SAMPLED);
+        let sampler = match looked.sampler(period, at_ns) {
+            Ok(sampler) => sampler,
+            Err(error) => {
+                self.hinder(error);
+                return None;
+            }
+        };
+        let mut last = None;
+        sampler.drain(|Sample { time_ns, copied }| {
+            if end_ns.is_none_or(|end_ns| time_ns < end_ns) {
+                last = Some((copied.registers, copied.stack.to_vec(), copied.most));
+            }
+        });
+        let (registers, mut stack, most) = last?;
+        let process = self.process;
+        let mut look = self.looker.look_at_sample(Copied { process, registers, stack: &stack, most }, at_ns)?;
+        let is_cut = look.0.stack.as_ref().is_some_and(|stack| stack.is_cut());
+        // Outside of what was copied, the stack is as it was, if it is of the poll that still goes on.
+        if let (true, None, Some(sp)) = (is_cut, end_ns, registers.sp()) {
+            let length = stack.len();
+            stack.resize(length + BEYOND, 0);
+            let read = memory::read(&process, sp + length as u64, &mut stack[length..]);
+            stack.truncate(length + read);
+            let whole = Copied { process, registers, stack: &stack, most: length + BEYOND };
+            if looked.armed_at().is_some() && !looked.came_there() {
+                look = self.looker.look_at_sample(whole, at_ns)?;
+            }
+        }
+        let (look, pointers) = look;
+        Some(Shown { look, pointers, registers: registers.values().collect() })
+    }
+
+    /// Whether a breakpoint is armed there now, of which there are only so many at one look.
+    fn arm_ahead(&mut self, looked: &mut Looked, address: u64) -> bool {
+        let may = self.may_arm > 0 && self.arm(looked, address);
+        if may {
+            self.may_arm -= 1;
+            self.turn = looked.thread.tid + 1;
+        }
+        may
+    }
+
+    /// Whether a breakpoint is armed there now.
+    fn arm(&mut self, looked: &mut Looked, address: u64) -> bool {
+        if self.hindered.contains(&Wanted::Breakpoint) {
+            return false;
+        }
+        looked.arm(address).map_err(|error| self.hinder(error)).is_ok()
+    }
+
+    /// Perf events are not to be had for something: told once, and not asked for again.
+    fn hinder(&mut self, error: PerfError) {
+        // Of one thread alone.
+        let is_one = matches!(error.why, Hindrance::NoThread | Hindrance::BreakpointsTaken);
+        if is_one || self.hindered.contains(&error.wanted) {
+            return;
+        }
+        self.hindered.push(error.wanted);
+        let lost = match error.wanted {
+            Wanted::Breakpoint => "polls that compute are not seen, and ends are known to one look",
+            Wanted::Samples => "polls that compute are not seen",
+        };
+        self.hand_over(Job::Note(format!("{lost}: {error}")));
+    }
+
+    /// A thread that was in a poll at the last look.
+    fn look_at_poll(&mut self, looked: &mut Looked, before: Option<Glance>, glance: Glance, hit: Option<Hit>) {
+        let Some(poll) = &looked.poll else { return };
+        if let Some(hit) = hit {
+            let end_ns = self.since_start(hit);
+            let end = if poll.ends_with(hit.sp) { End::At(end_ns) } else { End::BetweenLooks };
+            let is_slow = end_ns.saturating_sub(poll.start_ns()) >= to_ns(self.settings.slow);
+            if is_slow && poll.look().is_none() && looked.is_sampled() {
+                let sample = self.sample(looked, glance.at_ns, Some(hit.time_ns));
+                sample.into_iter().for_each(|sample| self.show(looked, sample, glance));
+            }
+            return self.over(looked, end, glance);
+        }
+        if looked.is_idle(&glance) || !(poll.returns_to().is_some() || poll.stands(&glance)) {
+            return self.over(looked, End::BetweenLooks, glance);
+        }
+        self.follow(looked, before, glance);
+        self.tell(looked, glance.at_ns);
+    }
+
+    /// It goes on: looks where it is, if it is elsewhere than it was.
+    fn follow(&mut self, looked: &mut Looked, before: Option<Glance>, glance: Glance) {
+        let Some(poll) = &mut looked.poll else { return };
+        poll.go_on(&looked.thread, glance);
+        let (seen_ns, is_due) = (poll.seen_ns(), poll.is_due(&glance));
+        if poll.is_where_it_was(&glance) {
+            self.secure(looked);
+        } else if glance.is_blocked() {
+            let has_stood = poll.returns_to().is_some() || before.is_some_and(|before| glance.stands_since(&before));
+            let is_time = looked.is_loops == Some(true) || seen_ns >= to_ns(self.settings.slow) / 2;
+            if has_stood && is_time && is_due {
+                self.show_blocked(looked, before, glance);
+            }
+        } else if let Some(sample) = self.sample(looked, glance.at_ns, None).filter(|_| is_due) {
+            self.restart_if_unseen(looked, before);
+            self.show_running(looked, sample, glance);
+        }
+    }
+
+    /// Copies the stack of a thread that waits.
+    fn show_blocked(&mut self, looked: &mut Looked, before: Option<Glance>, glance: Glance) {
+        // Stopped by a signal or a debugger, it looks as if it waited. Nobody's code does that.
+        if letter(&looked.thread).is_none_or(|letter| "Tt".contains(letter)) {
+            self.over(looked, End::BetweenLooks, glance);
+            return looked.disarm();
+        }
+        let look = self.looker.look_blocked(&looked.thread, glance.at_ns);
+        // It counts only if it is of this poll: otherwise the next look shows that it was over.
+        let after = looked.glance(self.now_ns());
+        if let Some((look, pointers)) = look.filter(|_| after.stands_since(&glance)) {
+            self.restart_if_unseen(looked, before);
+            self.show_running(looked, Shown { look, pointers, registers: Vec::new() }, glance);
+            self.secure(looked);
+        }
+    }
+
+    /// A thread that ran for long before anything showed it in the poll may have been elsewhere: in a root future, say, beside the tasks.
+    fn restart_if_unseen(&self, looked: &mut Looked, before: Option<Glance>) {
+        let longest_ns = LATEST * to_ns(self.settings.hz.period());
+        if let Some(poll) = looked.poll.as_mut().filter(|poll| poll.look().is_none())
+            && poll.ran_ns().is_none_or(|ran_ns| ran_ns > longest_ns)
+        {
+            poll.restart(before.map(|before| before.at_ns));
+        }
+    }
+
+    /// A look at a poll that goes on: tells its task as well.
+    fn show_running(&mut self, looked: &mut Looked, shown: Shown, glance: Glance) {
+        let task = looked.poll.as_ref().filter(|poll| poll.task().is_none()).and_then(Poll::returns_to);
+        let task = task.and_then(|to| self.looker.task(&shown.look, &shown.pointers, &shown.registers, to));
+        self.show(looked, shown, glance);
+        task.into_iter().for_each(|task| self.is_of(looked, task));
+    }
+
+    /// A look counts if it shows what the breakpoint is for.
+    fn show(&mut self, looked: &mut Looked, shown: Shown, glance: Glance) {
+        let Some(poll) = &mut looked.poll else { return };
+        let Shown { look, pointers, .. } = shown;
+        match poll.may_show(&look, &pointers) {
+            Some(true) => {}
+            Some(false) => {
+                // It is in none, or in one that ends elsewhere.
+                self.over(looked, End::BetweenLooks, glance);
+                looked.disarm();
+                return self.ask(looked, &Arc::new(SharedLook::new(look)), &glance, None);
+            }
+            None => return,
+        }
+        let Some(look) = poll.show(look, pointers) else { return };
+        let asks = look.look.futex.is_some() && poll.may_ask_for_holder();
+        let waiter = asks.then_some(Waiter { thread: looked.thread, glance });
+        self.ask(looked, &look, &glance, waiter);
+    }
+
+    /// A task that was found in its stack is that of the poll, if that still goes on.
+    fn is_of(&mut self, looked: &mut Looked, task: Task) {
+        let after = looked.glance(self.now_ns());
+        let came_there = looked.came_there();
+        let Some(poll) = &mut looked.poll else { return };
+        let goes_on = if poll.returns_to().is_some() { !came_there } else { poll.stands(&after) };
+        if goes_on {
+            poll.set_task(task);
+        }
+    }
+
+    /// Arms a breakpoint where the poll ends that a waiting thread is in, as soon as that is known, while it waits.
+    fn secure(&mut self, looked: &mut Looked) {
+        let Some(poll) = looked.poll.as_ref().filter(|poll| poll.returns_to().is_none()) else { return };
+        let Some(look) = poll.look() else { return };
+        let found = match look.named_by_now() {
+            Some(named) => {
+                named.poll_returns_to.map(|address| (address, poll.frame_that_returns_to(address).flatten()))
+            }
+            None => {
+                let known = self.returns.iter();
+                let known = known.filter_map(|address| Some((*address, poll.frame_that_returns_to(*address)?)));
+                known.min_by_key(|(_, returns_at)| *returns_at)
+            }
+        };
+        let Some((address, returns_at)) = found else { return };
+        if poll.task().is_none()
+            && let Some((look, pointers)) = poll.first_look()
+            && let Some(task) = self.looker.task(look, pointers, &[], address)
+        {
+            self.is_of(looked, task);
+        }
+        if !self.arm(looked, address) {
+            return;
+        }
+        let after = looked.glance(self.now_ns());
+        let Some(poll) = &mut looked.poll else { return };
+        if poll.stands(&after) {
+            poll.secure(address, returns_at);
+        } else {
+            // It went on before that was sure: the next look finds it elsewhere.
+            looked.disarm();
+        }
+    }
+
+    /// Tells of a poll that goes on, now and then.
+    fn tell(&mut self, looked: &mut Looked, now_ns: u64) {
+        let Some(poll) = &looked.poll else { return };
+        let is_due = looked.told_ns == 0 || now_ns.saturating_sub(looked.told_ns) >= to_ns(TELL_EVERY);
+        if is_due && self.is_slow(poll) && poll.is_on_loop() == Some(true) {
+            looked.told_ns = now_ns;
+            let mut so_far = poll.clone();
+            so_far.was_held(&mut self.throttling);
+            self.hand_over(Job::GoesOn(Box::new(so_far)));
+        }
+    }
+
+    pub(super) fn is_slow(&self, poll: &Poll) -> bool {
+        poll.seen_ns() >= to_ns(self.settings.slow)
+    }
+
+    pub(super) fn over(&mut self, looked: &mut Looked, end: End, now: Glance) {
+        looked.told_ns = 0;
+        let Some(mut poll) = looked.poll.take() else { return };
+        poll.end(end, now);
+        // Whether it is on a loop may not be known yet: that is for the one who names.
+        if self.is_slow(&poll) && poll.look().is_some() && poll.is_on_loop() != Some(false) {
+            poll.was_held(&mut self.throttling);
+            self.hand_over(Job::Over(Box::new(poll)));
+        }
+    }
+}
