@@ -13,9 +13,9 @@
 //! taken. The clocks' difference is not known but within bounds: it is the one that most exact ends speak for.
 //!
 //! After `--`: `--small`, what the gate has time for; `--floors` makes too little that is right a failure, where perf events are allowed,
-//! and a skip elsewhere; `--only WAY`, `--runtime multi|current`, `--seconds N`, `--hz N`, `--seed N`; `--wrong N`, how many of those that
-//! are wrong are told on stderr; `--target PATH`, a build of the program; or `--tokio` and `--profile`, each `all` or some, comma
-//! between them, which are built.
+//! and a skip elsewhere; `--only WAY`, `--runtime multi|current`, `--seconds N`, `--hz N`, `--slow MS`, `--seed N`; `--wrong N`, how many
+//! of those that are wrong are told on stderr; `--target PATH`, a build of the program; or `--tokio` and `--profile`, each `all` or
+//! some, comma between them, which are built.
 
 mod clocks;
 mod floors;
@@ -42,9 +42,6 @@ use options::Options;
 use plan::Planned;
 use score::{LOOKS, Score, scores};
 use truth::Stall;
-
-/// From here on a poll is slow.
-const SLOW: Duration = Duration::from_millis(30);
 
 fn main() -> ExitCode {
     // `cargo test --benches` only checks that it runs.
@@ -104,7 +101,7 @@ fn builds(options: &Options) -> Result<Vec<(String, PathBuf)>, String> {
 fn settings(options: &Options) -> Result<Settings, String> {
     let hz = Hz::new(options.hz).ok_or_else(|| format!("`--hz {}` is not between 1 and 1,000", options.hz))?;
     #[allow(clippy::needless_update, reason = "it may have more one day")]
-    Ok(Settings { hz, slow: SLOW, ..Settings::default() })
+    Ok(Settings { hz, slow: Duration::from_millis(options.slow_ms), ..Settings::default() })
 }
 
 fn period_ns(options: &Options) -> u64 {

@@ -26,6 +26,8 @@ pub(crate) struct Options {
     /// How long each run lasts; `None` is as long as it needs.
     pub(crate) seconds: Option<u64>,
     pub(crate) hz: u32,
+    /// From here on a poll is slow, in milliseconds.
+    pub(crate) slow_ms: u64,
     /// How many of those that are wrong are told of each run.
     pub(crate) wrong: usize,
     /// Which random numbers the program takes.
@@ -44,6 +46,7 @@ impl Default for Options {
             runtime: None,
             seconds: None,
             hz: 100,
+            slow_ms: 30,
             wrong: 20,
             seed: 1,
         }
@@ -85,6 +88,7 @@ impl Options {
             "--runtime" => self.runtime = Some(value),
             "--seconds" => self.seconds = Some(number(&value)?),
             "--hz" => self.hz = number(&value)?.try_into().map_err(|_| format!("`--hz {value}` is too much"))?,
+            "--slow" => self.slow_ms = number(&value)?,
             "--wrong" => self.wrong = number(&value)? as usize,
             "--seed" => self.seed = number(&value)?,
             _ => return Err(format!("there is no option `{name}`: see `crates/attach/benches/matrix/main.rs`")),
