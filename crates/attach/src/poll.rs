@@ -173,8 +173,19 @@ impl Poll {
         now.at_ns.saturating_sub(self.looked_ns) >= now.at_ns.saturating_sub(self.first.at_ns) / part
     }
 
-    /// A look within it, at its last glance; what is to be named, if it shows what was not seen before.
-    pub(crate) fn show(&mut self, look: Look, pointers: StackPointers) -> Option<Arc<SharedLook>> {
+    /// When its thread was last seen elsewhere, and the first glance at it.
+    pub(crate) fn begun(&self) -> (Option<u64>, Glance) {
+        (self.before_ns, self.first)
+    }
+
+    /// Whether its thread stands still since it was first seen.
+    pub(crate) fn stood_since_first(&self, now: &Glance) -> bool {
+        now.stands_since(&self.first)
+    }
+
+    /// A look within it, beside a glance; what is to be named, if it shows what was not seen before.
+    pub(crate) fn show(&mut self, look: Look, pointers: StackPointers, beside: Glance) -> Option<Arc<SharedLook>> {
+        self.last = beside;
         self.looked_ns = self.last.at_ns;
         if self.look().is_none() {
             self.pointers = pointers;
@@ -309,7 +320,7 @@ impl Poll {
 }
 
 /// The stack pointer when the innermost frame returns that returns to this address, as far as that is known; `None` if none does.
-fn frame_that_returns_to(stack: &Stack, pointers: &StackPointers, address: u64) -> Option<Option<u64>> {
+pub(crate) fn frame_that_returns_to(stack: &Stack, pointers: &StackPointers, address: u64) -> Option<Option<u64>> {
     let frame = (0..stack.frames.len()).find(|frame| stack.returns_to(*frame) == Some(address))?;
     Some(pointers.get(frame + 1))
 }
@@ -348,7 +359,7 @@ mod tests {
     fn who_stood_since_it_was_first_seen_was_there_all_the_time() {
         let mut poll = Poll::begin(1, None, glance(100, 7, 0), None);
         poll.go_on(&nobody(), glance(130, 7, 0));
-        assert!(poll.show(Look::default(), StackPointers::default()).is_some());
+        assert!(poll.show(Look::default(), StackPointers::default(), glance(130, 7, 0)).is_some());
         poll.go_on(&nobody(), glance(140, 7, 0));
         let ns = |poll: &Poll| poll.shares.seen().iter().map(|seen| seen.ns).collect::<Vec<u64>>();
         assert_eq!(ns(&poll), [40]);

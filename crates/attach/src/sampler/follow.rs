@@ -14,7 +14,7 @@ use pollscope_stacks::unwind::StackPointers;
 use super::{Sampler, letter};
 use crate::looked::Looked;
 use crate::naming::{Job, Waiter};
-use crate::poll::{End, Poll};
+use crate::poll::{End, Poll, frame_that_returns_to};
 
 /// How often a poll that goes on is told.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -23,6 +23,8 @@ const SAMPLES_A_LOOK: u32 = 4;
 const SHORTEST_SAMPLED: Duration = Duration::from_millis(1);
 /// So much of a stack is copied beyond what a sample has, if need be, in bytes.
 const BEYOND: usize = 128 << 10;
+/// So often is it tried to look at a thread that goes from one short wait to the next.
+const ATTEMPTS: u32 = 3;
 /// Within the time on a CPU of so many looks, a sample shows where a thread is.
 const LATEST: u64 = 3;
 
@@ -206,13 +208,22 @@ impl Sampler {
             self.over(looked, End::BetweenLooks, glance);
             return looked.disarm();
         }
-        let look = self.looker.look_blocked(&looked.thread, glance.at_ns);
-        // It counts only if it is of this poll: otherwise the next look shows that it was over.
-        let after = looked.glance(self.now_ns());
-        if let Some((look, pointers)) = look.filter(|_| after.stands_since(&glance)) {
-            self.restart_if_unseen(looked, before);
-            self.show_running(looked, Shown { look, pointers, registers: Vec::new() }, glance);
-            self.secure(looked);
+        let mut beside = glance;
+        for _ in 0..ATTEMPTS {
+            let look = self.looker.look_blocked(&looked.thread, glance.at_ns);
+            let after = looked.glance(self.now_ns());
+            let goes_on = looked.armed_at().is_some() && !looked.came_there();
+            // It counts only if it is of this poll: otherwise the next look shows that it was over.
+            if let Some((look, pointers)) = look.filter(|_| after.stands_since(&beside)) {
+                self.restart_if_unseen(looked, before);
+                self.show_running(looked, Shown { look, pointers, registers: Vec::new() }, beside);
+                return self.secure(looked);
+            }
+            if !goes_on {
+                return;
+            }
+            // It went on, in the same poll: to the next of many short waits.
+            beside = after;
         }
     }
 
@@ -235,23 +246,56 @@ impl Sampler {
     }
 
     /// A look counts if it shows what the breakpoint is for.
-    fn show(&mut self, looked: &mut Looked, shown: Shown, glance: Glance) {
+    fn show(&mut self, looked: &mut Looked, shown: Shown, beside: Glance) {
         let Some(poll) = &mut looked.poll else { return };
         let Shown { look, pointers, .. } = shown;
-        match poll.may_show(&look, &pointers) {
-            Some(true) => {}
-            Some(false) => {
-                // It is in none, or in one that ends elsewhere.
-                self.over(looked, End::BetweenLooks, glance);
-                looked.disarm();
-                return self.ask(looked, &Arc::new(SharedLook::new(look)), &glance, None);
-            }
+        let is_shown = match poll.may_show(&look, &pointers) {
+            Some(true) => true,
+            Some(false) => self.is_in_another(looked, &look, &pointers, beside),
+            // What would show it was not copied.
             None => return,
-        }
-        let Some(look) = poll.show(look, pointers) else { return };
+        };
+        let Some(poll) = looked.poll.as_mut().filter(|_| is_shown) else {
+            return self.ask(looked, &Arc::new(SharedLook::new(look)), &beside, None);
+        };
+        let Some(look) = poll.show(look, pointers, beside) else { return };
         let asks = look.look.futex.is_some() && poll.may_ask_for_holder();
-        let waiter = asks.then_some(Waiter { thread: looked.thread, glance });
-        self.ask(looked, &look, &glance, waiter);
+        let waiter = asks.then_some(Waiter { thread: looked.thread, glance: beside });
+        self.ask(looked, &look, &beside, waiter);
+    }
+
+    /// What a look shows ends elsewhere than where the breakpoint is: it is in no poll, or in another one. Whether the look is one at the
+    /// poll that is now taken to be that.
+    fn is_in_another(&mut self, looked: &mut Looked, look: &Look, pointers: &StackPointers, beside: Glance) -> bool {
+        let told = looked.poll.as_ref().is_some_and(|poll| poll.look().is_some());
+        let stands =
+            !told && beside.is_blocked() && looked.poll.as_ref().is_some_and(|poll| poll.stood_since_first(&beside));
+        let known = self.returns.iter().filter_map(|address| {
+            let returns_at = frame_that_returns_to(look.stack.as_ref()?, pointers, *address)?;
+            Some((*address, returns_at))
+        });
+        let known = known.min_by_key(|(_, returns_at)| *returns_at);
+        let first = looked.poll.as_ref().map(Poll::begun);
+        self.over(looked, End::BetweenLooks, beside);
+        looked.disarm();
+        let armed = known.filter(|(address, _)| self.arm(looked, *address));
+        looked.returns_to = armed.map(|(address, _)| address).or(looked.returns_to);
+        let after = looked.glance(self.now_ns());
+        if !beside.is_blocked() {
+            // What ran then may be in the next one by now.
+            looked.poll = armed.map(|(address, _)| self.new_poll(Some(beside.at_ns), after, Some(address)));
+            return false;
+        }
+        let goes_on = after.stands_since(&beside);
+        if !goes_on {
+            looked.disarm();
+        }
+        let (before_ns, first) = first.filter(|_| stands).unwrap_or((Some(beside.at_ns), beside));
+        looked.poll = goes_on.then(|| self.new_poll(before_ns, first, None));
+        if let (Some(poll), Some((address, returns_at))) = (&mut looked.poll, armed) {
+            poll.secure(address, returns_at);
+        }
+        goes_on
     }
 
     /// A task that was found in its stack is that of the poll, if that still goes on.
