@@ -60,7 +60,7 @@ fn turn(time: Duration, slow: &mut Vec<Record>) {
         let after = clock::switches();
         slow.push(Record {
             way: "preempted",
-            function: "turn",
+            functions: ["turn", ""],
             chain: &[],
             task: 0,
             id: None,

@@ -21,7 +21,7 @@ async fn leaf<W: Way>(kit: &mut Kit, stall: Duration) {
     let (end_ns, after) = (clock::now_ns(), clock::switches());
     kit.records.push(Record {
         way: W::NAME,
-        function: W::FUNCTION,
+        functions: W::FUNCTIONS,
         chain: kit.chain,
         task: kit.task,
         id: task_id(),

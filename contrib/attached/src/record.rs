@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 pub struct Record {
     /// How it blocked; a name from [`ways`](crate::ways), or `preempted`.
     pub way: &'static str,
-    /// The function that has the line.
-    pub function: &'static str,
+    /// The function that has the line, and the type whose method calls it.
+    pub functions: [&'static str; 2],
     /// The async functions, innermost first.
     pub chain: &'static [&'static str],
     /// Which task, from 0.
@@ -27,14 +27,14 @@ pub struct Record {
 impl Record {
     /// Adds its line.
     pub fn write(&self, told: &mut String, source: &Source, runtime: &str) {
-        let Record { way, function, task, tid, begin_ns, end_ns, switches, .. } = self;
+        let Record { way, functions, task, tid, begin_ns, end_ns, switches, .. } = self;
         let id = self.id.map_or_else(|| "null".to_owned(), |id| id.to_string());
         let root = self.chain.last().map_or_else(String::new, |name| format!("attached::chain::{name}"));
         let chain: Vec<String> = self.chain.iter().map(|name| source.async_fn(name)).collect();
         let (lines, chain) = (source.lines(way), chain.join(","));
         writeln!(
             told,
-            "{{\"way\":\"{way}\",\"runtime\":\"{runtime}\",\"function\":\"{function}\",\"lines\":{lines:?},\"chain\":[{chain}],\
+            "{{\"way\":\"{way}\",\"runtime\":\"{runtime}\",\"functions\":{functions:?},\"lines\":{lines:?},\"chain\":[{chain}],\
              \"root\":\"{root}\",\"task\":{task},\"task_id\":{id},\"tid\":{tid},\"begin_ns\":{begin_ns},\"end_ns\":{end_ns},\
              \"switches\":{switches:?}}}",
         )

@@ -24,8 +24,8 @@ pub static INTERRUPTED: AtomicU64 = AtomicU64::new(0);
 pub trait Way {
     /// Its name.
     const NAME: &'static str;
-    /// The function that has the line.
-    const FUNCTION: &'static str;
+    /// The function that has the line, and the type whose method calls it, which has its code where it is inlined.
+    const FUNCTIONS: [&'static str; 2];
 
     /// Sees to what it waits for, without waiting.
     fn prepare(_kit: &mut Kit) {}
@@ -44,7 +44,7 @@ macro_rules! ways {
 
             impl Way for $kind {
                 const NAME: &'static str = $name;
-                const FUNCTION: &'static str = stringify!($function);
+                const FUNCTIONS: [&'static str; 2] = [stringify!($function), stringify!($kind)];
 
                 $(fn prepare(kit: &mut Kit) {
                     $prepare(kit);

@@ -82,8 +82,10 @@ impl Seen {
     }
 
     pub(crate) fn has_function_of(&self, stall: &Stall) -> bool {
-        let function = self.function.as_deref().map(without_arguments);
-        function.is_some_and(|function| function.rsplit("::").next() == Some(&stall.function))
+        let Some(name) = self.function.as_deref() else { return false };
+        let [function, caller] = &stall.functions;
+        without_arguments(name).rsplit("::").next() == Some(function)
+            || name.starts_with(&format!("<attached::ways::{caller} as "))
     }
 
     pub(crate) fn has_root_of(&self, stall: &Stall) -> bool {

@@ -123,8 +123,9 @@ fn of(seen: &Seen) -> String {
     let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
     let (from_ms, took_ms) = (seen.start_ns as f64 / 1e6, seen.end_ns.saturating_sub(seen.start_ns) as f64 / 1e6);
     format!(
-        "{} of {} at {from_ms:.1} ms for {took_ms:.1} ms, start {:?}, end {:?}{}, cause {}, call {}, stack complete: {:?}",
+        "{} in {} of {} at {from_ms:.1} ms for {took_ms:.1} ms, start {:?}, end {:?}{}, cause {}, call {}, stack complete: {:?}",
         text(&seen.line),
+        text(&seen.function),
         text(&seen.future),
         seen.start_is,
         seen.end_is,

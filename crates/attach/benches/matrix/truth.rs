@@ -11,8 +11,8 @@ pub(crate) struct AsyncFn(pub(crate) String, pub(crate) u32, pub(crate) u32);
 pub(crate) struct Stall {
     /// How it blocked.
     pub(crate) way: String,
-    /// The function of the lines.
-    pub(crate) function: String,
+    /// The function of the lines, and the type whose method calls it, which has its code where it is inlined.
+    pub(crate) functions: [String; 2],
     /// Any of them blocks.
     pub(crate) lines: Vec<u32>,
     /// Innermost first.

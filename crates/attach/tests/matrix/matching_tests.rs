@@ -9,7 +9,7 @@ const MS: u64 = 1_000_000;
 fn stall(tid: u32, line: u32, begin_ms: u64, end_ms: u64) -> Stall {
     Stall {
         way: "sleep".to_owned(),
-        function: "sleeps".to_owned(),
+        functions: ["sleeps", "Sleep"].map(str::to_owned),
         lines: vec![line],
         chain: Vec::new(),
         root: "root".to_owned(),

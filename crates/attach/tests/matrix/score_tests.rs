@@ -13,7 +13,7 @@ const MS: u64 = 1_000_000;
 fn stall(way: &str, begin_ms: u64, end_ms: u64) -> Stall {
     Stall {
         way: way.to_owned(),
-        function: "sleeps".to_owned(),
+        functions: ["sleeps", "Sleep"].map(str::to_owned),
         lines: vec![7],
         chain: vec![AsyncFn("leaf".to_owned(), 1, 9)],
         root: "root".to_owned(),

@@ -7,7 +7,7 @@ fn stall() -> Stall {
     let chain = [("leaf", 3, 9), ("asks", 11, 13), ("task_of_3", 20, 27)];
     Stall {
         way: "sleep".to_owned(),
-        function: "sleeps".to_owned(),
+        functions: ["sleeps", "Sleep"].map(str::to_owned),
         lines: vec![7, 9],
         chain: chain.map(|(name, first, last)| AsyncFn(name.to_owned(), first, last)).into(),
         root: "attached::chain::task_of_3".to_owned(),
@@ -44,6 +44,8 @@ fn any_of_its_lines_is_right_and_no_other() {
 fn a_function_and_a_type_are_right_without_their_arguments() {
     let function = |name: &str| Seen { function: Some(name.to_owned()), ..Seen::default() }.has_function_of(&stall());
     assert!(function("attached::ways::sleeps") && function("sleeps") && function("attached::ways::sleeps::<u8>"));
+    assert!(function("<attached::ways::Sleep as attached::ways::Way>::block"), "it is inlined there");
+    assert!(!function("<attached::ways::SleepPieces as attached::ways::Way>::block"));
     assert!(!function("attached::ways::sleeps_in_pieces") && !function("leaf<attached::ways::sleeps>"));
     let root = |name: &str| Seen { future: Some(name.to_owned()), ..Seen::default() }.has_root_of(&stall());
     assert!(root("attached::chain::task_of_3") && !root("attached::chain::task_of_2"));

@@ -2,7 +2,7 @@
 
 use crate::truth::*;
 
-const STALL: &str = r#"{"way":"sleep","runtime":"multi","function":"sleeps","lines":[7],"chain":[["leaf",3,9],["task_of_2",20,27]],"root":"attached::chain::task_of_2","task":0,"task_id":null,"tid":12,"begin_ns":100,"end_ns":180,"switches":[1,0]}"#;
+const STALL: &str = r#"{"way":"sleep","runtime":"multi","functions":["sleeps","Sleep"],"lines":[7],"chain":[["leaf",3,9],["task_of_2",20,27]],"root":"attached::chain::task_of_2","task":0,"task_id":null,"tid":12,"begin_ns":100,"end_ns":180,"switches":[1,0]}"#;
 const COUNTED: &str = r#"{"begin_ns":50,"end_ns":900,"interrupted":2,"stalls":1,"polls":0}"#;
 
 #[test]
