@@ -2,6 +2,7 @@
 
 mod compare;
 mod confirm;
+mod doctor;
 mod examples;
 mod generate;
 mod help;
@@ -10,6 +11,7 @@ mod init;
 mod listed;
 mod merge;
 mod outputs;
+mod outside;
 mod record;
 mod report;
 mod run;
@@ -29,12 +31,15 @@ use self::compare::CliCompare;
 pub(crate) use self::compare::CompareRequest;
 use self::confirm::CliConfirm;
 pub(crate) use self::confirm::ConfirmRequest;
+use self::doctor::CliDoctor;
+pub(crate) use self::doctor::DoctorRequest;
 use self::init::CliInit;
 pub(crate) use self::init::InitRequest;
 use self::listed::listed;
 use self::merge::CliMerge;
 pub(crate) use self::merge::MergeRequest;
 pub(crate) use self::outputs::{BaselineNames, Common, Outputs};
+pub(crate) use self::outside::Outside;
 use self::record::CliRecord;
 pub(crate) use self::record::{RecordRequest, Recorded};
 use self::report::CliReport;
@@ -71,7 +76,7 @@ pub(crate) enum Command {
     Report(ReportRequest),
     Compare(CompareRequest),
     Init(InitRequest),
-    Doctor,
+    Doctor(DoctorRequest),
     /// Without a code or a word, lists all codes.
     Explain(Option<String>),
     Topic(Topic),
@@ -93,7 +98,7 @@ impl Command {
             | Command::Confirm(_)
             | Command::Scenarios
             | Command::Init(_)
-            | Command::Doctor
+            | Command::Doctor(_)
             | Command::Explain(_)
             | Command::Topic(_)
             | Command::Schema
@@ -144,10 +149,10 @@ enum CliCommand {
     /// Run scenarios and report what each mode does to the loop
     #[command(after_long_help = examples::with_gates(examples::RUN))]
     Run(CliRun),
-    /// Record a Tokio process as it runs, or a program with the probe that is started; then report
+    /// Record a Tokio process as it runs, or a program that is started; then report
     #[command(after_long_help = examples::RECORD)]
     Record(CliRecord),
-    /// Show a service that has the probe as it runs: what blocks now, where time goes, what the workers do
+    /// Show a Tokio process as it runs: what blocks now, where time goes, what the workers do
     #[command(after_long_help = examples::TOP)]
     Top(CliTop),
     /// Merge files into one, measured like a scenario
@@ -168,9 +173,9 @@ enum CliCommand {
     /// Show what a project needs to be measured, and write it
     #[command(after_long_help = examples::INIT)]
     Init(CliInit),
-    /// Inject stalls, and show what this build sees of them on this machine
+    /// Inject stalls, and show what this build sees of them on this machine; or show what can be seen of a process, and what would help
     #[command(after_long_help = examples::DOCTOR)]
-    Doctor,
+    Doctor(CliDoctor),
     /// Explain a finding's code, a cause or a word of reports, and how to fix it
     #[command(after_long_help = examples::EXPLAIN)]
     Explain(CliExplain),
@@ -239,6 +244,7 @@ fn check(command: &CliCommand, typed: &[String]) -> Result<(), Refusal> {
         CliCommand::Confirm(confirm) => confirm.check(),
         CliCommand::Report(report) => report.check(),
         CliCommand::Compare(compare) => compare.check(),
+        CliCommand::Doctor(doctor) => doctor.check(),
         _ => Ok(()),
     }
 }
@@ -294,7 +300,7 @@ impl From<CliCommand> for Command {
             CliCommand::Report(report) => Command::Report(report.into()),
             CliCommand::Compare(compare) => Command::Compare(compare.into()),
             CliCommand::Init(init) => Command::Init(init.into()),
-            CliCommand::Doctor => Command::Doctor,
+            CliCommand::Doctor(doctor) => Command::Doctor(doctor.into()),
             CliCommand::Explain(CliExplain { code }) => Command::Explain((!code.is_empty()).then(|| code.join(" "))),
             CliCommand::Help(CliHelp { of }) => {
                 Command::Topic(of.as_deref().and_then(Topic::from_name).expect("whatever else it is was printed"))

@@ -3,6 +3,7 @@
 
 mod blind;
 mod child;
+pub(crate) mod examined;
 mod inject;
 pub(crate) mod report;
 mod spent;

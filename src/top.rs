@@ -1,10 +1,11 @@
-//! A service as it runs, on one screen.
+//! A service as it runs, on one screen; or a process that is looked at from `outside`.
 //!
 //! Its feed becomes a `State`, that and the keys a `View`, and a view and a size become a `frame`: all of that is pure. A `source` is read
 //! by a thread of its own, and `screen` shows frames on a terminal; where there is none, they are printed.
 
 mod cells;
 mod frame;
+mod outside;
 mod panels;
 mod places;
 mod screen;
@@ -21,8 +22,9 @@ use pollscope_record::growing::Fed;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+pub(crate) use self::outside::Outside;
 use self::screen::{Screen, read_keys};
-pub(crate) use self::source::Source;
+pub(crate) use self::source::{Listener, Source};
 use self::state::Status;
 use self::view::{Key, View};
 use crate::exit::Exit;
@@ -74,7 +76,7 @@ pub(crate) struct Done {
 ///
 /// # Errors
 /// When nothing can be shown.
-pub(crate) fn run(source: &Source, how: How, gone: impl FnMut() -> Option<Option<String>>) -> io::Result<Done> {
+pub(crate) fn run(source: Source, how: How, gone: impl FnMut() -> Option<Option<String>>) -> io::Result<Done> {
     let mut signals = without_signals(|| Signals::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM]))?;
     let (tell, events) = mpsc::channel();
     start("signals", &tell, move |tell| {
@@ -84,8 +86,7 @@ pub(crate) fn run(source: &Source, how: How, gone: impl FnMut() -> Option<Option
             }
         }
     })?;
-    let of = source.clone();
-    start("feed", &tell, move |tell| of.read(tell))?;
+    start("feed", &tell, move |tell| source.read(tell))?;
     let mut view = View::default();
     view.output.clone_from(&how.output);
     let mut looking = Looking { view, events, gone, has_begun: false };
@@ -155,8 +156,7 @@ impl<G: FnMut() -> Option<Option<String>>> Looking<G> {
                 Ok(Event::Fed(fed)) => {
                     let is_moment = matches!(*fed, Fed::Live(_));
                     self.take(*fed);
-                    // Before the first interval is over, rates are not known.
-                    is_moment && self.view.now().intervals > 0
+                    is_moment && self.view.now().is_enough()
                 }
                 Ok(Event::Trouble(why)) => {
                     self.view.trouble = Some(why);

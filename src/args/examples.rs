@@ -56,7 +56,10 @@ Where text goes:
 One that runs already:
   A service that was started with `POLLSCOPE=1
   POLLSCOPE_LISTEN=1` is recorded from now on, until Ctrl-C,
-  `--for`, or its end. It goes on, and the exit code is 0.
+  `--for`, or its end. It goes on, and the exit code is 0. Any
+  other with Tokio in it is looked at from outside, and so is a
+  program that is started and has no probe; `--outside` does so
+  where one would tell.
 
 How it ends:
   Ctrl-C and other signals reach the program; the third one
@@ -75,6 +78,7 @@ pub(super) const TOP: &str = "\
 Examples:
   pollscope top 4711
   pollscope top 4711 --once
+  pollscope top 4711 --outside --slow 20ms
   pollscope top -- ./service --port 8080
 
 Keys:
@@ -84,7 +88,9 @@ Keys:
 
 What it shows:
   A service is asked through a socket that it listens on: start
-  it with `POLLSCOPE=1 POLLSCOPE_LISTEN=1`. A program that is
+  it with `POLLSCOPE=1 POLLSCOPE_LISTEN=1`. Any other with Tokio
+  in it is looked at from outside: a time with `~` is at least
+  as long, and `-` is not known. A program that is
   started here does so by itself; what it prints goes to a file,
   whose name is below the frame, and it ends with `top`. Where
   stdout is no terminal, a frame a second is printed.";
@@ -137,7 +143,15 @@ What it changes:
 pub(super) const DOCTOR: &str = "\
 Examples:
   pollscope doctor
-  pollscope doctor --quiet --color never";
+  pollscope doctor --quiet --color never
+  pollscope doctor 4711              what can be seen of it
+
+Of a process:
+  It says whether it can be looked at from outside, and if so
+  how well, with what would help, the least effort first. Perf
+  events are tried on its threads and given back; it is not
+  stopped. The exit code is 0 if it can be looked at, or tells
+  of itself, and 1 if not.";
 
 pub(super) const EXPLAIN: &str = "\
 Examples:

@@ -78,7 +78,7 @@ fn no_command(word: &str, command: &Command, typed: &[String]) -> Option<String>
         let mut words = inserted(typed, word, "record");
         let at = words.iter().position(|typed| typed == word)?;
         words.insert(at, "--".to_owned());
-        return Some(format!("`{}` records a program that has the probe", line(&words)));
+        return Some(format!("`{}` records a program", line(&words)));
     }
     if path.is_file() {
         let [report, merge] = ["report", "merge"].map(|name| line(&inserted(typed, word, name)));
@@ -148,6 +148,7 @@ fn no_argument(argument: &str, command: &Command, typed: &[String]) -> Option<St
         ("top", other) if !other.starts_with('-') => {
             "one process is shown at a time; a program stands behind `--`: `pollscope top -- PROGRAM [ARGUMENTS]`"
         }
+        ("doctor", other) if !other.starts_with('-') => "one process is examined at a time: `pollscope doctor 4711`",
         ("scenarios", other) if !other.starts_with('-') => "`pollscope run SCENARIO` runs one of them",
         _ => "",
     };
@@ -182,12 +183,12 @@ fn missing(command: &Command, typed: &[String]) -> Option<String> {
     let name = asked(command, typed)?.get_name();
     if name == "top" {
         return Some(
-            "give the number of a process that listens, or name a program behind `--`: `pollscope top -- ./service`"
-                .to_owned(),
+            "give the number of a process, or name a program behind `--`: `pollscope top -- ./service`".to_owned(),
         );
     }
     if name == "record" {
-        let what = "name the program behind `--`: `pollscope record -- ./service --port 8080`; or the number of a process that listens";
+        let what =
+            "name the program behind `--`: `pollscope record -- ./service --port 8080`; or the number of a process";
         return Some(what.to_owned());
     }
     if !["merge", "confirm"].contains(&name) {

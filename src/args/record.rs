@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{Args, ValueHint};
-use pollscope_attach::Hz;
 
 use super::Refusal;
 use super::outputs::{BaselineNames, CliBaseline, CliOutputs, Outputs};
-use super::values::{duration, grace, hz, lasting, pid};
+use super::outside::{CliOutside, Outside};
+use super::values::{duration, grace, lasting, pid};
 use crate::config::label;
 
 #[derive(Debug)]
@@ -33,16 +33,6 @@ pub(crate) struct RecordRequest {
     pub(crate) outputs: Outputs,
 }
 
-/// How a process is looked at from outside.
-#[derive(Debug)]
-pub(crate) struct Outside {
-    /// Also one that would tell by itself.
-    pub(crate) always: bool,
-    pub(crate) hz: Hz,
-    /// Files, and folders with files, that have names for its program.
-    pub(crate) symbols: Vec<PathBuf>,
-}
-
 /// What is recorded.
 #[derive(Debug)]
 pub(crate) enum Recorded {
@@ -57,7 +47,7 @@ pub(super) struct CliRecord {
     /// A process that runs: it is asked if it listens (POLLSCOPE=1 POLLSCOPE_LISTEN=1), else looked at from outside
     #[arg(value_name = "PID", value_parser = pid, value_hint = ValueHint::Other, conflicts_with = "command")]
     pid: Option<u32>,
-    /// The program and its arguments, behind `--`; it needs the probe with its feature `record`
+    /// The program and its arguments, behind `--`; one without the probe is looked at from outside
     #[arg(value_name = "COMMAND", last = true, required_unless_present = "pid", value_hint = ValueHint::CommandName)]
     command: Vec<OsString>,
     /// End the recording after this time, such as 30s; a program that was started for it gets SIGTERM, and later SIGKILL
@@ -69,15 +59,8 @@ pub(super) struct CliRecord {
     /// The shortest slow poll, such as 50ms [default: what POLLSCOPE_SLOW_POLL says, or the project, or 100ms]
     #[arg(long, value_name = "DURATION", value_parser = duration, value_hint = ValueHint::Other)]
     slow: Option<Duration>,
-    /// Look at the process from outside, even if its probe would tell: nothing is written to it, and it is not stopped
-    #[arg(long, conflicts_with = "command")]
-    outside: bool,
-    /// How often a second a process is looked at from outside, 1 to 1000
-    #[arg(long, value_name = "N", default_value = "100", value_parser = hz, value_hint = ValueHint::Other, conflicts_with = "command", hide_short_help = true)]
-    hz: Hz,
-    /// The unstripped copy of the same build of its program, or its debug file, or a folder with it; may be repeated
-    #[arg(long, value_name = "PATH", conflicts_with = "command", hide_short_help = true)]
-    symbols: Vec<PathBuf>,
+    #[command(flatten)]
+    outside: CliOutside,
     /// What reports, gates and comparisons call the recording, such as v1.2 [default: what the project says, or the program's name]
     #[arg(long, value_name = "TEXT", value_parser = label, value_hint = ValueHint::Other)]
     label: Option<String>,
@@ -121,10 +104,10 @@ impl CliRecord {
 
 impl From<CliRecord> for RecordRequest {
     fn from(of: CliRecord) -> RecordRequest {
-        let CliRecord { pid, command, lasts, grace, slow, outside, hz, symbols, label, output, baseline, outputs } = of;
+        let CliRecord { pid, command, lasts, grace, slow, outside, label, output, baseline, outputs } = of;
         let outputs = outputs.outputs();
         let of = pid.map_or(Recorded::Program(command), Recorded::Process);
-        let outside = Outside { always: outside, hz, symbols };
-        RecordRequest { of, output, lasts, grace, slow, outside, label, baseline: baseline.into(), outputs }
+        let (outside, baseline) = (outside.into(), baseline.into());
+        RecordRequest { of, output, lasts, grace, slow, outside, label, baseline, outputs }
     }
 }

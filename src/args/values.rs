@@ -149,10 +149,15 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     bounded(text, Duration::from_millis(1), "the interval")
 }
 
+/// A process's number, where there is nothing else to type.
+pub(super) fn pid_alone(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|pid| (1..=i32::MAX as u32).contains(pid));
+    number.ok_or_else(|| "write the number of a process, such as `4711`; `pgrep -a NAME` tells numbers".to_owned())
+}
+
 /// A process's number.
 pub(super) fn pid(text: &str) -> Result<u32, String> {
-    let number = text.parse().ok().filter(|pid| (1..=i32::MAX as u32).contains(pid));
-    number.ok_or_else(|| {
+    pid_alone(text).map_err(|_| {
         "write the number of a process, such as `4711`; the program stands behind `--`: `pollscope record [OPTIONS] -- PROGRAM \
          [ARGUMENTS]`"
             .to_owned()

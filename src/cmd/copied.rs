@@ -21,7 +21,7 @@ use crate::service::{NoFeed, Service};
 use crate::signal_mask::without_signals;
 use crate::stderr::say;
 
-/// How often it is looked whether the service is still there, and whether another probe of its listens.
+/// How often it is looked whether somebody cannot wait for the last lines.
 const TICK: Duration = Duration::from_millis(100);
 /// How long the last lines may take when they were asked for.
 const LAST_LINES: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ pub(super) fn record(
         let end = if lasts.is_some() { "its time" } else { "Ctrl-C" };
         say(format!("recording process `{pid}`: {end} ends it, and its own end"));
     }
-    let why = copies.until_over(&coming, lasts.map(|lasts| Instant::now() + lasts))?;
+    let why = coming.until_over(lasts.map(|lasts| Instant::now() + lasts), || copies.look())?.unwrap_or(Why::Asked);
     copies.finish(&coming, why);
     coming.program_is_gone();
     copies.over(why)
@@ -131,24 +131,13 @@ impl<'s> Copies<'s> {
         self.to.with_file_name(format!("{name}{again}.pollscope"))
     }
 
-    fn until_over(&mut self, coming: &Coming, until: Option<Instant>) -> Result<Why, CmdError> {
-        loop {
-            let left = until.map_or(TICK, |until| until.saturating_duration_since(Instant::now()).min(TICK));
-            match coming.signals().recv_timeout(left) {
-                Ok(passed) if passed::ENDS.contains(&passed.signal) => return Ok(Why::Asked),
-                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
-                // The thread that takes signals never ends.
-                Err(RecvTimeoutError::Disconnected) => return Err(CmdError::Wait(io::ErrorKind::BrokenPipe.into())),
-            }
-            self.settle()?;
-            if self.service.is_gone() {
-                return Ok(Why::Gone);
-            }
-            if until.is_some_and(|until| Instant::now() >= until) {
-                return Ok(Why::Asked);
-            }
-            self.begin()?;
+    /// Learns what happened, and copies what feeds there are now: whether the service is gone.
+    fn look(&mut self) -> Result<Option<Why>, CmdError> {
+        self.settle()?;
+        if self.service.is_gone() {
+            return Ok(Some(Why::Gone));
         }
+        self.begin().map(|_| None)
     }
 
     /// Learns which feeds have ended.

@@ -77,11 +77,11 @@ pub enum CmdError {
     #[error("cannot wait for the program: {}; it may still run", reason(.0))]
     Wait(#[source] io::Error),
     #[error(
-        "cannot report on `{program}`: it {how} without a sound from a probe; build it with `pollscope-probe` and its feature `record`, \
-         let `ProbeBuilder::from_env()` build its runtime, and see whether it gets that far; `pollscope record PID` looks at any process \
-         with Tokio while it runs"
+        "cannot report on `{program}`: it {how} without a sound from a probe{besides}; build it with `pollscope-probe` and its feature \
+         `record`, let `ProbeBuilder::from_env()` build its runtime, and see whether it gets that far; `pollscope record PID` looks at \
+         any process with Tokio while it runs"
     )]
-    NothingRecorded { program: String, how: String },
+    NothingRecorded { program: String, how: String, besides: String },
     #[error("{0}")]
     NoFeed(#[source] NoFeed),
     #[error("{0}")]

@@ -3,13 +3,16 @@
 //! Commands call what they share, and never each other: `outcome` and `pairing` judge recordings, and are pure; `load` reads,
 //! `output` and `summary` write, `excerpt` reads code for them, `kept` has the last runs, `targets` keeps their files apart; a `session` runs scenarios, and has
 //! `signals` and `progress`, whose `pace` says how long it still takes; a `program` is started, gets the signals that are `passed` on, and
-//! records to a `place`; the feed of a service that runs is `copied` there.
+//! records to a `place`, or is looked at from `beside` it; the feed of a service that runs is `copied` there, and what is seen of one that tells nothing goes there as
+//! `attached`.
 
 mod attached;
 mod baseline;
+mod beside;
 mod compare;
 mod confirm;
 mod copied;
+mod doctor;
 mod error;
 mod excerpt;
 mod init;
@@ -63,7 +66,7 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
         Command::Compare(request) => compare::execute(&request, terminal),
         Command::Init(request) => init::execute(&request, terminal),
         Command::Scenarios => show::scenarios(terminal),
-        Command::Doctor => show::doctor(terminal),
+        Command::Doctor(request) => doctor::execute(&request, terminal),
         Command::Explain(code) => show::explain(code.as_deref(), terminal),
         Command::Topic(topic) => show::topic(topic, terminal),
         Command::Schema => show::schema(terminal),

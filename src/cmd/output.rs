@@ -29,7 +29,7 @@ const PLAIN_WIDTH: usize = 100;
 const FILE: Style = Style { width: PLAIN_WIDTH, color: false, unicode: true };
 
 /// What the command line says about the terminal.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Terminal {
     pub(super) color: Color,
     pub(super) quiet: bool,

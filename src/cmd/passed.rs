@@ -4,8 +4,9 @@ use std::fs;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use signal_hook::iterator::SignalsInfo;
@@ -13,6 +14,7 @@ use signal_hook::iterator::exfiltrator::WithOrigin;
 use signal_hook::low_level::emulate_default_handler;
 use signal_hook::low_level::siginfo::{Cause, Origin};
 
+use super::CmdError;
 use crate::signal_mask::without_signals;
 use crate::stderr::say;
 
@@ -20,6 +22,9 @@ use crate::stderr::say;
 pub(super) const ENDS: [Signal; 4] = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
 /// Others that are passed on.
 const OTHERS: [Signal; 2] = [Signal::USR1, Signal::USR2];
+
+/// How often it is looked whether what is recorded is over.
+const TICK: Duration = Duration::from_millis(100);
 
 /// A signal that came.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +43,30 @@ pub(super) struct Coming {
 impl Coming {
     pub(super) fn signals(&self) -> &Receiver<Passed> {
         &self.signals
+    }
+
+    /// Waits until `look` finds that what is recorded is over, which it asks several times a second: what it found; or until somebody has
+    /// enough, or the time is over: `None` then.
+    pub(super) fn until_over<T>(
+        &self,
+        until: Option<Instant>,
+        mut look: impl FnMut() -> Result<Option<T>, CmdError>,
+    ) -> Result<Option<T>, CmdError> {
+        loop {
+            let left = until.map_or(TICK, |until| until.saturating_duration_since(Instant::now()).min(TICK));
+            match self.signals.recv_timeout(left) {
+                Ok(passed) if ENDS.contains(&passed.signal) => return Ok(None),
+                Ok(_) | Err(RecvTimeoutError::Timeout) => {}
+                // The thread that takes signals never ends.
+                Err(RecvTimeoutError::Disconnected) => return Err(CmdError::Wait(io::ErrorKind::BrokenPipe.into())),
+            }
+            if let Some(over) = look()? {
+                return Ok(Some(over));
+            }
+            if until.is_some_and(|until| Instant::now() >= until) {
+                return Ok(None);
+            }
+        }
     }
 
     /// From now on signals are for this program: at the first it says that it is about to end, the next ends it.

@@ -57,12 +57,9 @@ impl Program {
         // From now on, no signal ends this program while that one runs.
         let coming = passed::listen().map_err(CmdError::Signals)?;
         let mut command = Command::new(word);
-        command.args(words.iter().skip(1)).env("POLLSCOPE", "1").env("POLLSCOPE_RECORD", to);
-        if let Some(slow) = request.slow {
-            command.env("POLLSCOPE_SLOW_POLL", setting_duration(slow));
-        }
-        if let Some(label) = &request.label {
-            command.env("POLLSCOPE_LABEL", label);
+        command.args(words.iter().skip(1));
+        if !request.outside.always {
+            tell_probe(&mut command, request, to);
         }
         if takes_stdout(&request.outputs)
             && let Ok(stderr) = io::stderr().as_fd().try_clone_to_owned()
@@ -82,6 +79,11 @@ impl Program {
             ends: 0,
             is_over: false,
         })
+    }
+
+    /// Its number.
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// What it was started by.
@@ -163,6 +165,17 @@ impl Program {
     fn send(&self, signal: Signal) {
         // One that ended meanwhile, or became another user, takes none.
         let _ = kill_process(Pid::from_child(&self.child), signal);
+    }
+}
+
+/// Tells the probe of a program, if it has one, to record it.
+fn tell_probe(command: &mut Command, request: &RecordRequest, to: &Path) {
+    command.env("POLLSCOPE", "1").env("POLLSCOPE_RECORD", to);
+    if let Some(slow) = request.slow {
+        command.env("POLLSCOPE_SLOW_POLL", setting_duration(slow));
+    }
+    if let Some(label) = &request.label {
+        command.env("POLLSCOPE_LABEL", label);
     }
 }
 

@@ -1,9 +1,10 @@
-//! `pollscope record`: a program with the probe, from its start to its end, and what it recorded of itself; or a process that runs, for a
-//! while, by what it tells or by what is seen of it.
+//! `pollscope record`: a program from its start to its end, or a process that runs, for a while; by what its probe tells, or by what is
+//! seen of it from outside.
 
 use std::path::Path;
 
 use super::baseline::Baseline;
+use super::beside::Beside;
 use super::output::Terminal;
 use super::over::Over;
 use super::place::Place;
@@ -52,10 +53,14 @@ fn recorded(request: &RecordRequest, place: &Place, terminal: &Terminal) -> Resu
     match &request.of {
         Recorded::Program(words) => {
             let mut program = Program::start(words, request, place.path(), terminal)?;
+            let beside = Beside::start(program.pid(), program.name(), request, place.path(), terminal)?;
             let ended = program.wait()?;
-            let recording = place
-                .recording(terminal)?
-                .ok_or_else(|| CmdError::NothingRecorded { program: program.name().to_owned(), how: ended.words() })?;
+            let looked = beside.finish()?;
+            let recording = place.recording(terminal)?.ok_or_else(|| CmdError::NothingRecorded {
+                program: program.name().to_owned(),
+                how: ended.words(),
+                besides: looked.why_not(),
+            })?;
             let note = ended.cut_short().map(|why| format!("the program was {why}: what was written by then is shown"));
             Ok((recording, Over { pid: Some(ended.pid()), told: ended.told(), note, exit: ended.exit() }))
         }

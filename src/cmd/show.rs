@@ -1,15 +1,13 @@
-//! Commands that only show a text: `scenarios`, `doctor`, `explain`, `help` on a topic, `schema`, `completions` and `man`.
+//! Commands that only show a text: `scenarios`, `explain`, `help` on a topic, `schema`, `completions` and `man`.
 
 use super::CmdError;
 use super::output::Terminal;
-use crate::doctor::{diagnose, in_child, report};
 use crate::exit::Exit;
 use crate::explain::topics::Topic;
 use crate::explain::{EXPLANATIONS, Found, find, page};
 use crate::recording::wire::JSON_SCHEMA;
 use crate::report::list;
 use crate::scenario::{builtin, wire};
-use crate::stderr::ProgressLine;
 
 pub(super) fn scenarios(terminal: &Terminal) -> Result<Exit, CmdError> {
     let scenarios = builtin::BUILTIN.iter().map(|(name, toml)| {
@@ -18,20 +16,6 @@ pub(super) fn scenarios(terminal: &Terminal) -> Result<Exit, CmdError> {
     });
     let scenarios: Vec<_> = scenarios.collect::<Result<_, _>>().map_err(CmdError::Scenario)?;
     text(&list::scenarios(&scenarios, &terminal.style()), terminal)
-}
-
-pub(super) fn doctor(terminal: &Terminal) -> Result<Exit, CmdError> {
-    if let Some(said) = in_child() {
-        return text(&said, terminal);
-    }
-    let mut line = ProgressLine::new(terminal.quiet);
-    let diagnosis = diagnose(|stall, flavor| line.show(|| format!("injecting: {stall}, {}", flavor.as_str())));
-    line.clear();
-    text(&report::render(&diagnosis, &terminal.style()), terminal)?;
-    match diagnosis.missed() {
-        0 => Ok(Exit::Pass),
-        missed => Err(CmdError::StallsMissed { missed, tried: diagnosis.tried() }),
-    }
 }
 
 /// Below the list of codes.

@@ -1,4 +1,4 @@
-//! `pollscope top`: a service that listens, as it runs; or a program that is started for it.
+//! `pollscope top`: a service that listens, as it runs; any other process, from outside; or a program that is started for it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::Permissions;
@@ -11,18 +11,20 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pollscope_attach::Target;
+use pollscope_stacks::process::Process;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::{NamedTempFile, TempDir};
 
-use super::CmdError;
 use super::output::Terminal;
 use super::program::words_of;
+use super::{CmdError, attached};
 use crate::args::{Recorded, TopRequest};
 use crate::escape::escape_path;
 use crate::exit::Exit;
-use crate::service::Service;
+use crate::service::{NoFeed, Service};
 use crate::stderr::say;
-use crate::top::{Done, How, Source, run};
+use crate::top::{Done, How, Listener, Outside, Source, run};
 use crate::units::setting_duration;
 
 /// How long a program may take to end when nobody looks at it any more.
@@ -32,33 +34,50 @@ const ROWS: usize = 40;
 
 pub(super) fn execute(request: &TopRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
     match &request.of {
-        Recorded::Process(pid) => {
-            let service = Arc::new(Service::find(*pid).map_err(CmdError::NoFeed)?);
-            if service.sockets().map_err(CmdError::NoFeed)?.is_empty() {
-                return Err(CmdError::NoFeed(service.silent()));
-            }
-            let is_gone = Arc::clone(&service);
-            let done =
-                run(&Source::Process(service), how(request, terminal, None), || is_gone.is_gone().then_some(None));
-            let done = done.map_err(CmdError::Screen)?;
-            match done.trouble {
-                Some(why) if !done.has_begun => {
-                    Err(CmdError::NoFeed(crate::service::NoFeed::Refused { pid: *pid, why }))
-                }
-                _ if !done.has_begun && done.exit == Exit::Pass && request.once => {
-                    Err(CmdError::NothingTold { pid: *pid })
-                }
-                _ => Ok(done.exit),
-            }
-        }
+        Recorded::Process(pid) => process(*pid, request, terminal),
         Recorded::Program(words) => {
             let mut program = Program::start(words, request.slow)?;
             let output = program.output.path().to_string_lossy().into_owned();
-            let source = Source::Folder(program.folder.path().to_owned());
-            let done = run(&source, how(request, terminal, Some(output)), || program.ended().map(Some));
+            let source = Source::Listens(Listener::Folder(program.folder.path().to_owned()));
+            let done = run(source, how(request, terminal, Some(output)), || program.ended().map(Some));
             program.end(done.map_err(CmdError::Screen)?, terminal)
         }
     }
+}
+
+/// One that runs already: what its probe tells, or what is seen of it.
+fn process(pid: u32, request: &TopRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
+    let service = Arc::new(Service::find(pid).map_err(CmdError::NoFeed)?);
+    let listens = || service.sockets().map(|sockets| !sockets.is_empty()).map_err(CmdError::NoFeed);
+    let is_gone = Arc::clone(&service);
+    let is_gone = || is_gone.is_gone().then_some(None);
+    if request.outside.always || !listens()? {
+        let target = Target::open(pid, &request.outside.symbols).map_err(CmdError::Obstacle)?;
+        let up_ns = up_ns(&target.process());
+        let (attached, head) = attached::begin(target, (request.slow, None), &request.outside, terminal)?;
+        let source = Source::Outside(Box::new(Outside::new(head, attached, up_ns)));
+        return Ok(run(source, how(request, terminal, None), is_gone).map_err(CmdError::Screen)?.exit);
+    }
+    if request.slow.is_some() {
+        return Err(CmdError::SlowOfItsOwn { pid });
+    }
+    let source = Source::Listens(Listener::Process(Arc::clone(&service)));
+    let done = run(source, how(request, terminal, None), is_gone).map_err(CmdError::Screen)?;
+    match done.trouble {
+        Some(why) if !done.has_begun => Err(CmdError::NoFeed(NoFeed::Refused { pid, why })),
+        _ if !done.has_begun && done.exit == Exit::Pass && request.once => Err(CmdError::NothingTold { pid }),
+        _ => Ok(done.exit),
+    }
+}
+
+/// How long a process runs already, in nanoseconds; `None` where the machine does not tell.
+fn up_ns(process: &Process) -> Option<u64> {
+    /// In which the kernel tells programs of times, on every architecture that there is.
+    const TICKS_PER_S: f64 = 100.0;
+    let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+    let up_s: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+    let lasted_s = up_s - process.start_ticks()? as f64 / TICKS_PER_S;
+    (lasted_s > 0.0).then_some((lasted_s * 1e9) as u64)
 }
 
 fn how(request: &TopRequest, terminal: &Terminal, output: Option<String>) -> How {
@@ -131,7 +150,9 @@ impl Program {
             say(format!("note: what `{}` printed is in `{}`", self.name, escape_path(&path)));
         }
         match was_over {
-            Some(how) if !done.has_begun => Err(CmdError::NothingRecorded { program: self.name, how }),
+            Some(how) if !done.has_begun => {
+                Err(CmdError::NothingRecorded { program: self.name, how, besides: String::new() })
+            }
             _ => Ok(done.exit),
         }
     }

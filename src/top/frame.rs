@@ -5,7 +5,7 @@ use ratatui::text::{Line, Span};
 
 use super::cells::{left, place, right};
 use super::panels::{self, Shape};
-use super::state::Status;
+use super::state::{State, Status};
 use super::view::View;
 use crate::escape::escape;
 use crate::width::{take, width};
@@ -69,13 +69,11 @@ fn header(view: &View, columns: usize) -> Vec<Line<'static>> {
     if let Some(pid) = state.pid {
         who += &format!("  pid {pid}");
     }
-    if let Some(live) = &state.live {
+    // Of a process that was there before, nobody may know it.
+    if let Some(live) = state.live.as_ref().filter(|live| live.up_ns > 0) {
         who += &format!("  up {}", panels::long_time(live.up_ns));
     }
-    let slow = (state.intervals > 0).then(|| format!("{} slow", panels::short_count(state.slow)));
-    let rate = state.polls_per_s().map(|rate| format!("{} polls/s", panels::short_count(rate.round() as u64)));
-    let busy = state.busy_share().map(|share| format!("{:.0} % busy", share * 100.0));
-    let how = [rate, slow, busy].into_iter().flatten().collect::<Vec<_>>().join("  ");
+    let how = counts(state);
     let said = status(view);
     let mut lines = match columns.checked_sub(width(&who) + width(&how)) {
         Some(gap) if gap >= 2 => {
@@ -87,14 +85,39 @@ fn header(view: &View, columns: usize) -> Vec<Line<'static>> {
     lines
 }
 
+/// How many polls, how many of them slow, how busy; what cannot be seen from outside is there as unknown.
+fn counts(state: &State) -> String {
+    let slow = || panels::short_count(state.slow);
+    let busy = state.busy_share().map(|share| format!("{:.0} % busy", share * 100.0));
+    let counts = match state.seen {
+        Some(_) => [
+            Some("- polls/s".to_owned()),
+            Some(format!("at least {} slow", slow())),
+            Some(busy.map_or_else(|| "- busy".to_owned(), |busy| format!("~{busy}"))),
+        ],
+        None => [
+            state.polls_per_s().map(|rate| format!("{} polls/s", panels::short_count(rate.round() as u64))),
+            (state.intervals > 0).then(|| format!("{} slow", slow())),
+            busy,
+        ],
+    };
+    counts.into_iter().flatten().collect::<Vec<_>>().join("  ")
+}
+
 /// What is to be said of the feed.
 fn status(view: &View) -> Option<String> {
     let of_feed = match (&view.now().status, &view.trouble) {
         (Status::Gone(Some(how)), _) => Some(format!("the program {how}: this is what was known")),
-        (Status::Gone(None), _) => Some("the service is gone: this is what was known".to_owned()),
+        (Status::Gone(None), _) => {
+            let what = if view.state().seen.is_some() { "process" } else { "service" };
+            Some(format!("the {what} is gone: this is what was known"))
+        }
         (Status::Goes, _) => None,
         (_, Some(trouble)) => Some(trouble.clone()),
         (Status::Waiting, None) => Some("waiting for a probe that listens".to_owned()),
+        (Status::Ended, None) if view.state().seen.is_some() => {
+            Some("it is looked at no more: this is what was seen".to_owned())
+        }
         (Status::Ended, None) => Some("its probe ended: waiting for another".to_owned()),
     };
     let paused = view.is_paused().then(|| "paused: `p` goes on".to_owned());

@@ -5,7 +5,8 @@ use ratatui::text::{Line, Span};
 
 use super::cells::{left, place, right};
 use super::frame::{ALARM, MARKED, QUIET, title};
-use super::places::{Row, Window};
+use super::places::{Row, Window, is_at_least};
+use super::state::Seen;
 use super::view::View;
 use crate::recording::SlowPoll;
 use crate::units::{format_count, format_ns};
@@ -48,25 +49,39 @@ pub(super) fn now(view: &View, columns: usize, rows: usize) -> Vec<Line<'static>
     let mut lines = vec![title("BLOCKS NOW", &note, columns)];
     if stalls.is_empty() {
         let threshold = format_ns(view.state().threshold_ns);
-        let said =
-            if view.state().live.is_some() { format!("  nothing for {threshold} or more") } else { String::new() };
+        let said = match (&view.state().live, view.state().seen) {
+            (None, _) => String::new(),
+            (Some(_), None) => format!("  nothing for {threshold} or more"),
+            (Some(_), Some(_)) => format!("  nothing seen for {threshold} or more"),
+        };
         lines.push(Line::styled(left(&said, columns), QUIET));
     }
-    lines.extend(stalls.iter().take(rows).map(|stall| stalled(stall, columns)));
+    let is_seen = view.state().seen.is_some();
+    lines.extend(stalls.iter().take(rows).map(|stall| stalled(stall, is_seen, columns)));
     lines
 }
 
-fn stalled(stall: &SlowPoll, columns: usize) -> Line<'static> {
-    let time = right(&format_ns(stall.duration_ns), TIME);
+/// A time, with a sign if it is only known to be at least as long.
+fn time(ns: u64, at_least: bool) -> String {
+    let time = format_ns(ns);
+    right(&if at_least { format!("~{time}") } else { time }, TIME)
+}
+
+/// `is_seen`: from outside.
+fn stalled(stall: &SlowPoll, is_seen: bool, columns: usize) -> Line<'static> {
+    let time = time(stall.duration_ns, is_at_least(stall));
     let room = columns.saturating_sub(TIME + 2);
-    let site = stall.spawned_at.as_deref().unwrap_or("not known");
     let at = stall.blocking_line.as_deref().or(stall.function.as_deref());
-    let at = at.map_or_else(|| format!("task of {site}"), str::to_owned);
+    let at = match (at, &stall.spawned_at, &stall.future) {
+        (Some(at), ..) => at.to_owned(),
+        (None, None, Some(future)) => future.to_string(),
+        (None, site, _) => format!("task of {}", site.as_deref().unwrap_or("not known")),
+    };
     let doing = doing(stall);
     let cells = if columns >= WITH_TASK {
         let (at_room, who_room) = (room * 35 / 100, room * 25 / 100);
         let doing_room = room.saturating_sub(at_room + who_room + 4);
-        format!("{}  {}  {}", place(&at, at_room), left(&doing, doing_room), left(&who(stall), who_room))
+        format!("{}  {}  {}", place(&at, at_room), left(&doing, doing_room), left(&who(stall, is_seen), who_room))
     } else {
         let at_room = room * 45 / 100;
         format!("{}  {}", place(&at, at_room), left(&doing, room.saturating_sub(at_room + 2)))
@@ -89,9 +104,10 @@ fn doing(stall: &SlowPoll) -> String {
     }
 }
 
-/// Which task it is, and on which thread.
-fn who(stall: &SlowPoll) -> String {
+/// Which task it is, and on which thread. Seen from outside, one without a number may be any.
+fn who(stall: &SlowPoll, is_seen: bool) -> String {
     let task = match (stall.task_id.get(), &stall.task_name) {
+        (None, None) if is_seen => stall.future.as_deref().unwrap_or("task not known").to_owned(),
         (Some(id), Some(name)) => format!("task {id} {name}"),
         (Some(id), None) => format!("task {id}"),
         (None, Some(name)) => format!("root {name}"),
@@ -112,7 +128,8 @@ pub(super) fn places(view: &View, all: &[Row], columns: usize, rows: usize) -> V
     let mut lines = vec![title(&name, &note, columns)];
     let mut all_lines: Vec<Line> = all.iter().enumerate().map(|(at, row)| row_of(row, at == marked, columns)).collect();
     if all.is_empty() {
-        all_lines.push(Line::styled(left("  no slow poll", columns), QUIET));
+        let said = if view.state().seen.is_some() { "  no slow poll seen" } else { "  no slow poll" };
+        all_lines.push(Line::styled(left(said, columns), QUIET));
     }
     lines.extend(all_lines.into_iter().skip(from).take(rows));
     lines.resize(rows + 1, Line::default());
@@ -121,9 +138,9 @@ pub(super) fn places(view: &View, all: &[Row], columns: usize, rows: usize) -> V
 
 fn row_of(row: &Row, is_marked: bool, columns: usize) -> Line<'static> {
     const POLLS: usize = 5;
-    let time = right(&format_ns(row.sum.total_ns), TIME);
+    let total = time(row.sum.total_ns, row.sum.at_least);
     let polls = right(&format!("{}×", short_count(row.sum.polls)), POLLS);
-    let worst = right(&format_ns(row.sum.worst_ns), TIME);
+    let worst = time(row.sum.worst_ns, row.sum.at_least);
     let at = row.place.as_deref().unwrap_or("not known");
     let at = match &row.caller {
         Some(caller) if columns >= WITH_TASK && Some(caller) != row.place.as_ref() => format!("{at} from {caller}"),
@@ -139,13 +156,16 @@ fn row_of(row: &Row, is_marked: bool, columns: usize) -> Line<'static> {
             format!("{} {}", left(call.unwrap_or("–"), call_room), left(cause.as_deref().unwrap_or("not known"), 13))
         }
     };
-    let numbers = format!("{time} {polls} {worst}  {what}  ");
+    let numbers = format!("{total} {polls} {worst}  {what}  ");
     let room = columns.saturating_sub(crate::width::width(&numbers));
     let style = if is_marked { MARKED } else { Style::new() };
     let time_style = if row.is_now { ALARM } else { Style::new() };
     Line::from(vec![
-        Span::styled(time.clone(), time_style),
-        Span::raw(left(&numbers[time.len()..], columns.saturating_sub(TIME).min(crate::width::width(&numbers) - TIME))),
+        Span::styled(total.clone(), time_style),
+        Span::raw(left(
+            &numbers[total.len()..],
+            columns.saturating_sub(TIME).min(crate::width::width(&numbers) - TIME),
+        )),
         Span::raw(place(&at, room)),
     ])
     .style(style)
@@ -154,6 +174,9 @@ fn row_of(row: &Row, is_marked: bool, columns: usize) -> Line<'static> {
 /// What the workers do: those that are in one poll for long first.
 pub(super) fn workers(view: &View, columns: usize, rows: usize) -> Vec<Line<'static>> {
     let state = view.state();
+    if let Some(seen) = state.seen {
+        return unseen_workers(seen, columns, rows);
+    }
     let mut all: Vec<&Worker> = state.live.iter().flat_map(|live| &live.workers).collect();
     let late = |worker: &Worker| worker.state == Doing::Polling && worker.for_ns >= Some(state.threshold_ns);
     let is_late = |worker: &&Worker| late(worker);
@@ -168,6 +191,15 @@ pub(super) fn workers(view: &View, columns: usize, rows: usize) -> Vec<Line<'sta
         all.sort_by_key(|worker| (!late(worker), worker.state == Doing::Parked));
     }
     lines.extend(all.iter().take(rows).map(|worker| doing_of(worker, late(worker), columns)));
+    lines.resize(rows + 1, Line::default());
+    lines
+}
+
+/// Of workers that are looked at from outside, only those in slow polls are told.
+fn unseen_workers(seen: Seen, columns: usize, rows: usize) -> Vec<Line<'static>> {
+    let count = seen.workers.map_or_else(|| "-".to_owned(), |workers| workers.to_string());
+    let mut lines = vec![title(&format!("WORKERS, {count}"), "", columns)];
+    lines.push(Line::styled(left("  - what each does now is not told from outside", columns), QUIET));
     lines.resize(rows + 1, Line::default());
     lines
 }
@@ -223,6 +255,12 @@ fn left_place(task: &str, columns: usize) -> String {
 /// What waits.
 pub(super) fn queues(view: &View, columns: usize) -> Vec<Line<'static>> {
     let Some(live) = &view.state().live else { return vec![Line::default()] };
+    if view.state().seen.is_some() {
+        let (ready, from) =
+            if columns >= WITH_CAUSE { ("ready tasks waited", "seen from outside") } else { ("waited", "outside") };
+        let said = format!("{ready} - · queued - · pool - · {from}: ~ is at least");
+        return vec![Line::raw(left(&said, columns))];
+    }
     let (who, has_p50) = if columns >= WITH_TASK { ("ready tasks ", true) } else { ("", columns >= WITH_CAUSE) };
     let waited = live.schedule_latency.map(|Waits { count, p50_ns, p99_ns, max_ns }| match count {
         0 => "no task was polled".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::recording::{Cause, Frame, Shared, SlowPoll, Text};
+use crate::recording::{Cause, Detail, Frame, Precision, Shared, SlowPoll, Text};
 
 /// The window of what was of late, in nanoseconds.
 pub(crate) const WINDOW_NS: u64 = 10 * SECOND_NS;
@@ -10,7 +10,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// Places that are told apart; what comes beyond is put together.
 const MOST: usize = 500;
 
-/// What tells places apart: where no line is known, the function and the spawn site do.
+/// What tells places apart: where no line is known, the function, the spawn site and the future's type do.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Key {
     place: Option<Text>,
@@ -23,8 +23,9 @@ impl Key {
     fn of(poll: &SlowPoll) -> Key {
         let place = poll.blocking_line.as_ref().or(poll.function.as_ref());
         let site = || poll.spawned_at.as_ref().map(|site| Text::from(format!("task of {site}")));
+        let future = || poll.future.clone();
         Key {
-            place: place.cloned().or_else(site),
+            place: place.cloned().or_else(site).or_else(future),
             caller: poll.caller.clone(),
             cause: poll.cause.clone(),
             call: poll.syscall.as_ref().map(|call| call.name.clone()),
@@ -38,13 +39,26 @@ pub(crate) struct Sum {
     pub(crate) polls: u64,
     pub(crate) total_ns: u64,
     pub(crate) worst_ns: u64,
+    /// Whether one of them may have lasted longer than is known.
+    pub(crate) at_least: bool,
+}
+
+/// Whether a poll may have lasted longer than is known, as of one that was seen from outside.
+pub(super) fn is_at_least(poll: &SlowPoll) -> bool {
+    let is = |detail: &Detail| (detail.start_is, detail.end_is) != (Precision::Exact, Precision::Exact);
+    poll.detail.as_deref().is_some_and(is)
 }
 
 impl Sum {
+    fn of(poll: &SlowPoll) -> Sum {
+        Sum { polls: 1, total_ns: poll.duration_ns, worst_ns: poll.duration_ns, at_least: is_at_least(poll) }
+    }
+
     fn add(&mut self, other: Sum) {
         self.polls += other.polls;
         self.total_ns = self.total_ns.saturating_add(other.total_ns);
         self.worst_ns = self.worst_ns.max(other.worst_ns);
+        self.at_least |= other.at_least;
     }
 }
 
@@ -125,7 +139,7 @@ impl Places {
     /// A slow poll ended.
     pub(crate) fn add(&mut self, poll: &SlowPoll) {
         let key = Key::of(poll);
-        let sum = Sum { polls: 1, total_ns: poll.duration_ns, worst_ns: poll.duration_ns };
+        let sum = Sum::of(poll);
         let Some(at) = self.position(key, poll) else {
             self.others += 1;
             return;
@@ -172,7 +186,7 @@ impl Places {
         let mut rows: Vec<Row> = self.kept.iter().map(|kept| kept.row(of_window(kept))).collect();
         for poll in open {
             let most_ns = if window == Window::Recent { WINDOW_NS } else { u64::MAX };
-            let sum = Sum { polls: 1, total_ns: poll.duration_ns.min(most_ns), worst_ns: poll.duration_ns };
+            let sum = Sum { total_ns: poll.duration_ns.min(most_ns), ..Sum::of(poll) };
             let key = Key::of(poll);
             let at = rows.iter().position(|row| row.key == key).unwrap_or_else(|| {
                 let call = poll.syscall.as_ref().map(|call| call.text.clone());
@@ -185,7 +199,7 @@ impl Places {
         }
         rows.retain(|row| row.sum.polls > 0);
         rows.sort_by_key(|row| {
-            let Sum { polls, total_ns, worst_ns } = row.sum;
+            let Sum { polls, total_ns, worst_ns, .. } = row.sum;
             std::cmp::Reverse(match sort {
                 Sort::Time => (total_ns, worst_ns, polls),
                 Sort::Worst => (worst_ns, total_ns, polls),
@@ -252,6 +266,18 @@ mod tests {
         assert!(rows.iter().all(|row| row.is_now));
         let rows = places.rows(30_000 * MS, &open, Window::All, Sort::Time);
         assert_eq!(shown(&rows), [("c:3", 1, 30_000), ("a:1", 2, 600)]);
+    }
+
+    #[test]
+    fn what_was_seen_is_at_least_so_long() {
+        let mut places = Places::default();
+        places.add(&poll("a:1", 500, 200));
+        let mut seen = poll("b:2", 500, 200);
+        seen.detail_mut().start_is = Precision::WithinNs(10);
+        places.add(&seen);
+        places.add(&poll("b:2", 900, 50));
+        let rows = places.rows(1_000 * MS, &[], Window::Recent, Sort::Time);
+        assert_eq!(rows.iter().map(|row| row.sum.at_least).collect::<Vec<_>>(), [true, false]);
     }
 
     #[test]

@@ -14,14 +14,24 @@ use pollscope_base::reason;
 use pollscope_record::growing::{Fed, follow};
 
 use super::Event;
+use super::outside::Outside;
 use crate::service::{NoFeed, Service};
 
 /// How often it is looked for a probe, while none is there.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// Who listens.
-#[derive(Debug, Clone)]
+/// What is shown.
+#[derive(Debug)]
 pub(crate) enum Source {
+    /// Who listens.
+    Listens(Listener),
+    /// A process that is looked at from outside.
+    Outside(Box<Outside>),
+}
+
+/// Who listens.
+#[derive(Debug)]
+pub(crate) enum Listener {
     /// A process.
     Process(Arc<Service>),
     /// Whoever does in this folder.
@@ -29,10 +39,20 @@ pub(crate) enum Source {
 }
 
 impl Source {
+    /// Reads what is told until nobody wants to know any more.
+    pub(super) fn read(self, tell: &Sender<Event>) {
+        match self {
+            Source::Listens(listener) => listener.read(tell),
+            Source::Outside(outside) => outside.read(tell),
+        }
+    }
+}
+
+impl Listener {
     fn sockets(&self) -> Result<Vec<PathBuf>, String> {
         match self {
-            Source::Process(service) => service.sockets().map_err(|error| error.to_string()),
-            Source::Folder(folder) => {
+            Listener::Process(service) => service.sockets().map_err(|error| error.to_string()),
+            Listener::Folder(folder) => {
                 let files = fs::read_dir(folder).map_err(|error| reason(error).to_string())?;
                 let mut paths: Vec<PathBuf> = files.flatten().map(|file| file.path()).collect();
                 paths.sort();
@@ -43,16 +63,16 @@ impl Source {
 
     fn connect(&self, path: &Path) -> Result<UnixStream, String> {
         match self {
-            Source::Process(service) => service.connect(path).map_err(|error| match error {
+            Listener::Process(service) => service.connect(path).map_err(|error| match error {
                 NoFeed::Connect { error, .. } => reason(error).to_string(),
                 other => other.to_string(),
             }),
-            Source::Folder(_) => UnixStream::connect(path).map_err(|error| reason(error).to_string()),
+            Listener::Folder(_) => UnixStream::connect(path).map_err(|error| reason(error).to_string()),
         }
     }
 
     /// Reads feeds until nobody wants to know any more.
-    pub(super) fn read(&self, tell: &Sender<Event>) {
+    fn read(&self, tell: &Sender<Event>) {
         loop {
             let found = self.sockets().map(|paths| paths.into_iter().next());
             let said = match found {

@@ -7,7 +7,7 @@ use pollscope_record::growing::Fed;
 use pollscope_record::live::Live;
 
 use super::places::{Places, WINDOW_NS};
-use crate::recording::{Interval, SlowPoll};
+use crate::recording::{Interval, Run, SlowPoll, Subject};
 
 /// Where the feed is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,21 +32,37 @@ struct Slice {
     busy_ns: Option<u64>,
 }
 
+/// From outside, one that is looked at once has said what it does by now: names are known by then.
+const ENOUGH_MOMENTS: u64 = 2;
+
+/// What a look from outside comes to, as far as it does.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Seen {
+    /// The workers of its runtimes; `None` where they are not known.
+    pub(crate) workers: Option<u64>,
+    /// The part of their time that polls took; `None` where it is not known.
+    pub(crate) busy_share: Option<f64>,
+}
+
 /// All that is known.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     pub(crate) name: String,
     pub(crate) pid: Option<u64>,
     pub(crate) threshold_ns: u64,
+    /// What is known only because it was seen, if it is looked at from outside.
+    pub(crate) seen: Option<Seen>,
     pub(crate) status: Status,
     pub(crate) live: Option<Live>,
     pub(crate) places: Places,
-    /// Slow polls so far, counted exactly.
+    /// Slow polls so far: counted exactly, or those that were seen.
     pub(crate) slow: u64,
     /// Intervals of the window.
     slices: VecDeque<Slice>,
     /// Intervals so far.
     pub(crate) intervals: u64,
+    /// How often it was told what is so.
+    moments: u64,
     /// Why something is not known.
     pub(crate) missing: Vec<String>,
 }
@@ -61,6 +77,7 @@ impl State {
                     name: head.subject.name().unwrap_or(&head.group).to_owned(),
                     pid: head.subject.target().and_then(|target| target.pid),
                     threshold_ns: head.slow_poll_threshold_ns,
+                    seen: matches!(head.subject, Subject::Process(_)).then(Seen::default),
                     missing: head.coverage.missing,
                     status,
                     ..State::default()
@@ -69,19 +86,30 @@ impl State {
             }
             Fed::Update(Update::SlowPoll(poll), _) => self.slow_poll(&poll),
             Fed::Update(Update::Interval(interval), end_ns) => self.interval(&interval, end_ns),
-            Fed::Update(Update::Known(known), _) => {
-                self.threshold_ns = known.slow_poll_threshold_ns;
-                self.missing = known.coverage.missing;
-            }
+            Fed::Update(Update::Known(known), _) => self.known(*known),
             Fed::Update(Update::Note(note), _) => self.missing.push(note),
             Fed::Update(Update::End(..), _) => self.status = Status::Ended,
-            Fed::Live(live) => self.live = Some(*live),
+            Fed::Live(live) => {
+                self.live = Some(*live);
+                self.moments += 1;
+            }
             Fed::Update(Update::Stall(_) | Update::Fine(_), _) | Fed::Refused(_) => {}
         }
     }
 
+    fn known(&mut self, known: Run) {
+        self.threshold_ns = known.slow_poll_threshold_ns;
+        if let Some(seen) = &mut self.seen {
+            let busy_share = known.busy_share.map(|share| share.value);
+            *seen = Seen { workers: known.subject.workers(), busy_share };
+        }
+        self.missing = known.coverage.missing;
+    }
+
     fn slow_poll(&mut self, poll: &SlowPoll) {
         self.places.add(poll);
+        // There are no intervals that count them.
+        self.slow += u64::from(self.seen.is_some());
         // Its moment is past.
         if let Some(live) = &mut self.live {
             live.stalls.retain(|stall| stall.id == 0 || stall.id != poll.id);
@@ -103,6 +131,11 @@ impl State {
         }
     }
 
+    /// Whether as much is known as one frame is to show: before the first interval is over, there are no rates.
+    pub(crate) fn is_enough(&self) -> bool {
+        if self.seen.is_some() { self.moments >= ENOUGH_MOMENTS } else { self.intervals > 0 }
+    }
+
     /// Polls a second in the last interval.
     pub(crate) fn polls_per_s(&self) -> Option<f64> {
         let last = self.slices.back().filter(|last| last.lasted_ns > 0)?;
@@ -112,6 +145,9 @@ impl State {
     /// The part of all workers' time that polls took in the window, those that go on included. A poll counts when it ends: one that
     /// began before the window is at most all of it.
     pub(crate) fn busy_share(&self) -> Option<f64> {
+        if let Some(seen) = self.seen {
+            return seen.busy_share;
+        }
         let live = self.live.as_ref()?;
         let workers = live.workers.iter().filter(|worker| worker.worker.is_some()).count() as f64;
         let lasted_ns = self.slices.iter().map(|slice| slice.lasted_ns).sum::<u64>() as f64;

@@ -8,7 +8,8 @@ use pollscope_record::live::{Live, State as Doing, Waits, Worker};
 use super::*;
 use crate::fixture;
 use crate::recording::{
-    Cause, Completeness, Detail, Frame, Holder, Interval, Kind, Pool, Queued, SlowPoll, Subject, Syscall, Target,
+    BusyBy, BusyShare, Cause, Completeness, Detail, Ended, Frame, Holder, Interval, Kind, Pool, Precision, Queued, Run,
+    RuntimeInfo, SlowPoll, Subject, Syscall, Target,
 };
 use crate::width::width;
 
@@ -39,11 +40,11 @@ fn poll(line: &str, at: &str, cause: &str, start_ms: u64, ms: u64) -> SlowPoll {
     SlowPoll { task_id: 12.into(), start_ns: start_ms * MS, duration_ns: ms * MS, ..SlowPoll::of(kind) }
 }
 
-/// The lines of a service whose workers stall, as its probe writes them.
-fn feed() -> String {
-    let subject = Subject::Service(Target { name: "api".to_owned(), pid: Some(4711), ..Target::default() });
+/// What the recording of a process begins with.
+fn head(subject: fn(Target) -> Subject) -> Head {
+    let subject = subject(Target { name: "api".to_owned(), pid: Some(4711), ..Target::default() });
     let run = fixture::run("api");
-    let head = Head {
+    Head {
         environment: fixture::recording().environment,
         group: "api".to_owned(),
         subject,
@@ -52,9 +53,13 @@ fn feed() -> String {
         slow_poll_threshold_ns: 100 * MS,
         slow_polls_are: Completeness::All,
         segment: 1,
-    };
+    }
+}
+
+/// The lines of a service whose workers stall, as its probe writes them.
+fn feed() -> String {
     let mut writer = LineWriter::default();
-    let mut feed = writer.head(&head).expect("JSON");
+    let mut feed = writer.head(&head(Subject::Service)).expect("JSON");
     for second in 0..12 {
         let slow = [
             poll(
@@ -140,6 +145,34 @@ fn view_of(feed: &str) -> View {
     view
 }
 
+/// The same service, as it is seen from outside.
+fn seen() -> View {
+    let seen = |mut poll: SlowPoll| {
+        poll.task_id = Default::default();
+        poll.detail_mut().start_is = Precision::WithinNs(10 * MS);
+        let kind = poll.kind_mut();
+        (kind.spawned_at, kind.worker) = (None, None);
+        kind.future = Some("api::orders::serve::{async_fn_env#0}".into());
+        poll
+    };
+    let mut view = View::default();
+    view.take(Fed::Head(Box::new(head(Subject::Process))));
+    for second in 0..12 {
+        let slow = poll(
+            "src/store/mod.rs:17",
+            "write(fd 26 \"/var/lib/api/journal\", 1035 bytes)",
+            "blocking-call",
+            second * 1_000,
+            180,
+        );
+        view.take(Fed::Update(Update::SlowPoll(Box::new(seen(slow))), None));
+    }
+    let mut live = Live { workers: Vec::new(), pool: None, queued: None, schedule_latency: None, ..live() };
+    live.stalls = live.stalls.into_iter().map(seen).collect();
+    view.take(Fed::Live(Box::new(live)));
+    view
+}
+
 /// What it shows; each line as wide as the screen at most, and as many as there are rows.
 fn shown(view: &View, columns: usize, rows: usize) -> String {
     let lines = frame::frame(view, columns, rows);
@@ -184,6 +217,35 @@ fn a_stack_at_all_widths() {
 }
 
 #[test]
+fn what_cannot_be_seen_from_outside_is_not_known_at_all_widths() {
+    let view = seen();
+    for columns in [60, 80, 100, 120] {
+        let text = shown(&view, columns, 24);
+        assert!(text.contains("- polls/s  at least 12 slow  - busy") && text.contains("queued - · pool -"), "{text}");
+        assert!(text.contains("\nWORKERS, -\n") && text.contains(" ~1.24 s  "), "{text}");
+        assert!(!text.contains("parked") && !text.contains(" 0 "), "{text}");
+        golden(&format!("outside-{columns}"), &text);
+    }
+    let mut known = seen();
+    let target =
+        Target { runtimes: vec![RuntimeInfo { flavor: "multi_thread".to_owned(), workers: 8 }], ..Target::default() };
+    let busy_share = Some(BusyShare { value: 0.22, how: BusyBy::Looks });
+    let run = Run { busy_share, subject: Subject::Process(target), ..fixture::run("api") };
+    known.take(Fed::Update(Update::Known(Box::new(run)), None));
+    let text = shown(&known, 80, 24);
+    assert!(text.contains("~22 % busy") && text.contains("\nWORKERS, 8\n"), "{text}");
+}
+
+#[test]
+fn what_was_seen_stays_when_the_process_is_gone() {
+    let mut view = seen();
+    view.take(Fed::Update(Update::End(Ended::Done, None), None));
+    assert!(shown(&view, 80, 24).contains("\nit is looked at no more: this is what was seen\n"));
+    view.set_status(Status::Gone(None));
+    assert!(shown(&view, 80, 24).contains("\nthe process is gone: this is what was known\n"));
+}
+
+#[test]
 fn nothing_is_known_yet() {
     golden("waiting-80", &shown(&View::default(), 80, 24));
     let mut gone = view_of(&feed());
@@ -194,7 +256,7 @@ fn nothing_is_known_yet() {
 
 #[test]
 fn every_size_has_a_frame() {
-    let views = [view_of(&feed()), View::default()];
+    let views = [view_of(&feed()), seen(), View::default()];
     for view in &views {
         for columns in (0..=220).step_by(3) {
             for rows in [0, 1, 2, 3, 5, 8, 13, 24, 60] {

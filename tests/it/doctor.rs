@@ -3,12 +3,13 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::support::{DEADLINE, Folder, alone, assert_ends, finish, run, send, stderr, stdout};
+use crate::listen::{ENDLESS, Service};
+use crate::support::{DEADLINE, Folder, alone, assert_ends, finish, run, send, stderr, stdout, wait_until};
 
 /// Rows of the table: mark and name in front, flavour behind.
 fn rows(page: &str) -> Vec<&str> {
@@ -118,4 +119,64 @@ fn a_narrow_page_stays_narrow() {
     let output = run(Folder::new().command(["doctor"]).env("COLUMNS", "60").env("LC_ALL", "C"));
     let page = stdout(&output);
     assert!(page.is_ascii() && page.lines().all(|line| line.len() <= 60), "{page}");
+}
+
+/// The page on a process, and how that ended.
+fn examined(options: &str) -> (std::process::Output, String) {
+    let output = Folder::new().run(&format!("doctor {options}"));
+    let page = stdout(&output);
+    (output, page)
+}
+
+#[test]
+fn a_process_with_tokio_is_examined_and_not_disturbed() {
+    let service = Service::start(ENDLESS);
+    let (output, page) = examined(&service.pid().to_string());
+    assert_ends(&output, 0, &[]);
+    assert!(page.starts_with(&format!("pollscope doctor · process {} (it", service.pid())), "{page}");
+    assert!(page.contains("✓ probe       it listens, and tells every poll\n"), "{page}");
+    assert!(page.contains(&format!("\n1. `pollscope record {}` and", service.pid())), "{page}");
+    if pollscope_stacks::SUPPORTED {
+        assert!(page.contains("✓ Tokio       1.") && page.contains("✓ names       functions, "), "{page}");
+        assert!(page.contains("samples     polls that compute can") && page.contains("✓ access      "), "{page}");
+    }
+    assert_eq!(service.sockets(), 1, "it goes on");
+    send_to(service.pid(), Signal::STOP);
+    wait_until("a stop", || {
+        let (_, page) = examined(&service.pid().to_string());
+        page.contains("~ process ") && page.contains(&format!("`kill -CONT {}`", service.pid()))
+    });
+    send_to(service.pid(), Signal::CONT);
+}
+
+#[test]
+fn what_cannot_be_looked_at_is_told_with_what_to_do() {
+    let mut sleep = Command::new("sleep").arg("600").stdout(Stdio::null()).spawn().expect("`sleep` runs");
+    let (pid, is) = (sleep.id(), pollscope_stacks::SUPPORTED);
+    let says = if is { "there is no Tokio in `" } else { "that needs Linux on x86-64" };
+    let (output, page) = examined(&pid.to_string());
+    assert_ends(&output, 1, &[says]);
+    assert!(page.contains("cannot be looked at\n") && page.contains("✗ access      "), "{page}");
+    sleep.kill().expect("it ran");
+    // It is a zombie, once it has ended: nobody waits for it.
+    wait_until("its end", || {
+        let (output, page) = examined(&pid.to_string());
+        assert_ends(&output, 1, &[]);
+        !is || page.contains("it has ended, and its parent took no notice")
+    });
+    sleep.wait().expect("it ran");
+    for (options, code, says) in [
+        ("1999999999", 1, if is { "there is none; `pgrep -a NAME` tells numbers" } else { "that needs Linux" }),
+        ("./service", 2, "write the number of a process"),
+        ("0", 2, "write the number of a process"),
+        ("1 2", 2, "one process is examined at a time"),
+        ("--symbols a", 2, "`--symbols` is for the program of a process"),
+    ] {
+        assert_ends(&examined(options).0, code, &[says]);
+    }
+}
+
+fn send_to(pid: u32, signal: Signal) {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).expect("a number");
+    rustix::process::kill_process(pid, signal).expect("it runs");
 }

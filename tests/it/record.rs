@@ -237,7 +237,7 @@ fn bad_input() {
     let started = started.display();
     let cases: &[(&str, i32, &[&str])] = &[
         ("record", 2, &["<COMMAND>", "name the program behind `--`: `pollscope record -- ./service --port 8080`"]),
-        ("./script --port 1", 2, &["`pollscope record -- ./script --port 1` records a program that has the probe"]),
+        ("./script --port 1", 2, &["`pollscope record -- ./script --port 1` records a program"]),
         ("record --", 2, &["<COMMAND>", "name the program behind `--`"]),
         ("record ./app", 2, &["invalid value './app' for '[PID]'", "the program stands behind `--`"]),
         ("record -- ./nowhere", 127, &["cannot start `./nowhere`: No such file or directory; name one that is there"]),
@@ -273,7 +273,7 @@ fn bad_input() {
         (
             "record -- true",
             1,
-            &["cannot report on `true`: it ended with exit code 0 without a sound from a probe; build"],
+            &["cannot report on `true`: it ended with exit code 0 without a sound from a probe", "; build it with"],
         ),
         (
             "record -o kept -- false",

@@ -93,12 +93,13 @@ fn frames_are_printed_until_the_service_ends() {
 #[test]
 fn what_cannot_be_shown_is_said() {
     let folder = Folder::new();
-    let this = std::process::id();
     for (line, code, says) in [
-        ("top", 2, "give the number of a process that listens"),
+        ("top", 2, "give the number of a process, or name a program behind `--`"),
         ("top 1 2", 2, "one process is shown at a time"),
         ("top ./service", 2, "write the number of a process"),
-        ("top 1 --slow 5ms", 2, "a process that runs has its threshold already"),
+        ("top --outside -- ./none", 2, "are for a process that runs already, such as `pollscope top 4711 --outside`"),
+        ("top --symbols a -- ./none", 2, "are for a process that runs already"),
+        ("top 1 --hz 0", 2, "write how often a second, from 1 to 1000"),
         ("top 1999999999", 1, "cannot read from process `1999999999`: there is none"),
         ("top --once -- ./none", 127, "cannot start `./none`: No such file or directory"),
         ("top --once -- true", 1, "cannot report on `true`: it ended with exit code 0 without a sound from a probe"),
@@ -107,13 +108,72 @@ fn what_cannot_be_shown_is_said() {
         assert_ends(&output, code, &[says]);
         assert!(output.stdout.is_empty(), "{line}: {}", stdout(&output));
     }
-    let silent = folder.run(&format!("top {this}"));
-    assert_ends(
-        &silent,
-        1,
-        &["it does not listen; give it pollscope-probe", "`POLLSCOPE=1 POLLSCOPE_LISTEN=1`; `pollscope record "],
-    );
     assert_eq!(folder.names(), [""; 0], "nothing is left");
+}
+
+/// How it is looked at from outside: its blocks are short.
+const OUTSIDE: &str = "--outside --hz 1000 --slow 5ms";
+/// Whether it can be.
+const LOOKS: bool = pollscope_stacks::SUPPORTED;
+
+#[test]
+fn one_that_tells_nothing_is_seen_from_outside() {
+    if !LOOKS {
+        return eprintln!("SKIP: nothing is looked at from outside here");
+    }
+    let mut service = Service::start(ENDLESS);
+    let once = format!("{OUTSIDE} --once");
+    let is_named = || stdout(&run(&mut service.command("top", &once))).contains("clock_nanosleep");
+    wait_until("a name", is_named);
+    for columns in [60, 80, 100] {
+        let output = run(service.command("top", &once).env("COLUMNS", columns.to_string()));
+        assert_ends(&output, 0, &[]);
+        let frame = stdout(&output);
+        assert!(frame.starts_with("pollscope top  it-") && frame.contains("  - busy\n"), "{frame}");
+        assert!(frame.contains("- polls/s  at least ") && frame.contains("queued - · pool -"), "{frame}");
+        assert!(frame.contains("\nWORKERS, -\n") && !frame.contains("parked"), "{frame}");
+        assert!(frame.lines().all(|line| line.chars().count() <= columns), "{frame}");
+        let mut places = frame.lines().skip_while(|line| !line.starts_with("PLACES"));
+        let is_place = |row: &str| row.trim_start().starts_with('~') && row.contains("recorded.rs:");
+        assert!(places.any(|row| is_place(row) && row.contains("clock_nanosleep")), "{frame}");
+    }
+    let own = run(&mut service.command("top", "--once --slow 5ms"));
+    assert_ends(&own, 1, &["its probe has a threshold already; leave it out, or look at it with `--outside`"]);
+    let running = Running::spawn(&mut service.command("top", OUTSIDE));
+    running.wait_for_thread("pollscope-look");
+    service.kill();
+    let output = running.finish();
+    assert_ends(&output, 0, &[]);
+    assert!(stdout(&output).contains("the process is gone: this is what was known"), "{}", stdout(&output));
+}
+
+#[test]
+fn one_without_tokio_is_refused() {
+    let folder = Folder::new();
+    let mut sleep = Command::new("sleep").arg("600").spawn().expect("`sleep` runs");
+    let output = folder.run(&format!("top {} --once", sleep.id()));
+    let says = if LOOKS { "there is no Tokio in `" } else { "that needs Linux on x86-64" };
+    assert_ends(&output, 1, &[says]);
+    assert!(output.stdout.is_empty(), "{}", stdout(&output));
+    sleep.kill().and_then(|()| sleep.wait()).expect("it ran");
+}
+
+#[test]
+fn what_is_seen_from_outside_has_a_screen_and_keys() {
+    if !LOOKS {
+        return eprintln!("SKIP: nothing is looked at from outside here");
+    }
+    let service = Service::start(ENDLESS);
+    let mut on = OnTerminal::start(service.command("top", OUTSIDE), 80, 24);
+    on.until("clock_nanosleep");
+    on.press("\r");
+    on.until("scroll");
+    on.press("\u{1b}");
+    on.until("sort");
+    on.press("q");
+    on.until(LEFT);
+    assert!(on.child.wait().expect("it ends").success());
+    assert!(on.echoes(), "as before");
 }
 
 /// The program on a terminal of its own.

@@ -10,6 +10,7 @@
 //! holds, and what is told lasted *at least* so long.
 //!
 //! - [`Target`] is the process, and what is in the way of looking at it.
+//! - [`Access`] is what can be seen of it, found out beforehand.
 //! - [`Attached`] looks at it, and is the feed of what it sees: an iterator of [`Update`](pollscope_record::feed::Update)s.
 //!
 //! ```no_run
@@ -24,16 +25,23 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod access;
 mod attached;
 mod looked;
 mod naming;
+mod obstacle;
 mod poll;
 mod sampler;
 mod settings;
+mod status;
 mod target;
 mod throttling;
 mod tokio;
 
+pub use access::{Access, Events, Program};
 pub use attached::{Attached, Stop};
+pub use obstacle::Obstacle;
 pub use settings::{Hz, Settings};
-pub use target::{Obstacle, Target};
+pub use status::{Asker, Status};
+pub use target::Target;
+pub use tokio::has_probe;

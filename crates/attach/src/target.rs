@@ -1,6 +1,5 @@
 //! The process that is looked at, and what is in the way of that.
 
-use std::fmt;
 use std::fs;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
@@ -10,8 +9,11 @@ use pollscope_base::{CaptureNote, reason};
 use pollscope_stacks::look::Namer;
 use pollscope_stacks::maps::Maps;
 use pollscope_stacks::process::Process;
+use pollscope_stacks::symbolize::DebugInfo;
 use pollscope_stacks::thread::{ReadError, StateError, read_state};
 
+use crate::obstacle::Obstacle;
+use crate::status::{self, Asker, Status, comm};
 use crate::tokio::{self, Tokio};
 
 /// A process that may be looked at.
@@ -29,149 +31,9 @@ pub struct Target {
     build_id: Option<String>,
     /// What its program is named by, read already.
     namer: Namer,
+    names: Option<DebugInfo>,
+    lacks: Option<CaptureNote>,
 }
-
-/// Why a process cannot be looked at.
-///
-/// Its `Display` says what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Obstacle {
-    /// Threads can be looked at on Linux on x86-64 alone.
-    Unsupported,
-    /// It is the one that asks.
-    Own {
-        /// The number that was asked for.
-        pid: u32,
-    },
-    /// There is none of that number.
-    NoProcess {
-        /// The number that was asked for.
-        pid: u32,
-    },
-    /// It ended, and nobody took notice yet: a zombie.
-    Ended {
-        /// The number that was asked for.
-        pid: u32,
-    },
-    /// A thread of the kernel, which has no code of a user's.
-    Kernel {
-        /// The number that was asked for.
-        pid: u32,
-    },
-    /// It is another user's.
-    Foreign {
-        /// The number that was asked for.
-        pid: u32,
-    },
-    /// It is this user's, and the kernel keeps it shut all the same: Yama, `PR_SET_DUMPABLE`, or a container's rule.
-    Shut {
-        /// The number that was asked for.
-        pid: u32,
-        /// What `kernel.yama.ptrace_scope` says; `None` without Yama.
-        yama: Option<u8>,
-    },
-    /// It runs another architecture's code, or 32-bit code.
-    Foreignly {
-        /// The number that was asked for.
-        pid: u32,
-    },
-    /// Nothing in its program names Tokio.
-    NoTokio {
-        /// The number that was asked for.
-        pid: u32,
-        /// The program.
-        name: String,
-    },
-    /// Tokio is in it, but the names of functions are not, by which a poll is known on a stack.
-    NoNames {
-        /// The number that was asked for.
-        pid: u32,
-        /// The program.
-        name: String,
-        /// Its build-id in hexadecimal, which a file with its names has as well; `None` if it has none.
-        build_id: Option<String>,
-        /// A sentence for each file that was offered, or is where it should be, and is not of the same build.
-        refused: Vec<String>,
-    },
-    /// Another reason.
-    Unreadable {
-        /// The number that was asked for.
-        pid: u32,
-        /// What the kernel said.
-        why: String,
-    },
-}
-
-impl fmt::Display for Obstacle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Obstacle::Unsupported => f.write_str("cannot look at other processes: that needs Linux on x86-64"),
-            Obstacle::Own { pid } => {
-                write!(f, "cannot look at process `{pid}`: it is this one; name the process of the service")
-            }
-            Obstacle::NoProcess { pid } => {
-                write!(f, "cannot look at process `{pid}`: there is none; `pgrep -a NAME` tells numbers")
-            }
-            Obstacle::Ended { pid } => {
-                write!(
-                    f,
-                    "cannot look at process `{pid}`: it has ended, and its parent took no notice; look at another one"
-                )
-            }
-            Obstacle::Kernel { pid } => {
-                write!(f, "cannot look at process `{pid}`: it is a thread of the kernel; `pgrep -a NAME` tells numbers")
-            }
-            Obstacle::Foreign { pid } => {
-                write!(f, "cannot look at process `{pid}`: it is another user's; do it as that user, or as root")
-            }
-            Obstacle::Shut { pid, yama: Some(scope @ 1..) } => write!(
-                f,
-                "cannot look at process `{pid}`: `kernel.yama.ptrace_scope` is {scope}, which {}; do it as root, start it \
-                 with `pollscope record -- COMMAND`, or set it to 0 with `sysctl`",
-                if *scope == 1 { "lets only a parent look at its children" } else { "lets nobody look but root" }
-            ),
-            Obstacle::Shut { pid, .. } => write!(
-                f,
-                "cannot look at process `{pid}`: it is yours, but not to be looked at (it called `prctl(PR_SET_DUMPABLE, 0)`, has \
-                 more rights than you, or its file cannot be read); do it as root"
-            ),
-            Obstacle::Foreignly { pid } => write!(
-                f,
-                "cannot look at process `{pid}`: its program is not for x86-64, and other stacks are not read; give it \
-                 pollscope-probe"
-            ),
-            Obstacle::NoTokio { pid, name } => write!(
-                f,
-                "cannot look at process `{pid}`: there is no Tokio in `{}`: none of its functions and messages names it; look at \
-                 the process that has the runtime",
-                Escaped(name)
-            ),
-            Obstacle::NoNames { pid, name, build_id, refused } => {
-                write!(
-                    f,
-                    "cannot look at process `{pid}`: the names of functions were stripped from `{}`",
-                    Escaped(name)
-                )?;
-                f.write_str(", and polls are known by them")?;
-                refused.iter().try_for_each(|why| write!(f, ", {why}"))?;
-                match build_id {
-                    Some(id) => write!(
-                        f,
-                        "; give the unstripped copy of the same build (build-id {id}) with `--symbols FILE`, or"
-                    )?,
-                    None => f.write_str(";")?,
-                }
-                f.write_str(" start a build that keeps them (`strip = \"none\"` in its profile)")
-            }
-            Obstacle::Unreadable { pid, why } => {
-                write!(f, "cannot look at process `{pid}`: {}; look whether `/proc` is mounted", Escaped(why))
-            }
-        }
-    }
-}
-
-impl std::error::Error for Obstacle {}
 
 impl Target {
     /// The process of that number, if it may be looked at.
@@ -209,10 +71,12 @@ impl Target {
         };
         let mut namer = Namer::new(process, Vec::new(), false).with_symbols(symbols.to_vec());
         let (program, lacks) = namer.program().unzip();
-        if !has_names && let Some(Some(CaptureNote::SymbolsMissing { has_names: false, build_id, refused })) = lacks {
+        let lacks = lacks.flatten();
+        if !has_names && let Some(CaptureNote::SymbolsMissing { has_names: false, build_id, refused }) = lacks {
             return Err(Obstacle::NoNames { pid, name, build_id, refused });
         }
-        Ok(Target { process, name, exe, tokio, build_id: program.and_then(|program| program.build_id), namer })
+        let (build_id, names) = program.map(|program| (program.build_id, program.debug_info)).unzip();
+        Ok(Target { process, name, exe, tokio, build_id: build_id.flatten(), namer, names, lacks })
     }
 
     /// Which process.
@@ -235,6 +99,23 @@ impl Target {
         self.build_id.as_deref()
     }
 
+    /// What its program's code can be named from; `None` where that could not be found out.
+    pub fn names(&self) -> Option<&DebugInfo> {
+        self.names.as_ref()
+    }
+
+    /// What its program lacks for names and lines; `None` where nothing is missing.
+    pub fn lacks(&self) -> Option<&CaptureNote> {
+        self.lacks.as_ref()
+    }
+
+    /// What may be in the way of seeing all that there is, each a sentence: a version of Tokio that was not tried, a debugger.
+    pub fn notes(&self) -> Vec<String> {
+        let tracer = Status::of(self.process.pid()).and_then(|status| status.tracer);
+        let of_tokio = self.tokio().and_then(tokio::untried);
+        of_tokio.into_iter().chain(tracer.map(under_a_debugger)).collect()
+    }
+
     /// What names what its threads show.
     pub(crate) fn into_namer(self) -> Namer {
         self.namer
@@ -255,8 +136,28 @@ fn obstacle(pid: u32, error: ReadError) -> Obstacle {
     }
 }
 
+/// The kernel's answer is the same for another user's as for one that is shut.
 fn shut(pid: u32) -> Obstacle {
-    if is_foreign(pid) { Obstacle::Foreign { pid } } else { Obstacle::Shut { pid, yama: yama() } }
+    let (status, by) = (Status::of(pid), Asker::here());
+    let owner = status.map(|status| status.user).filter(|owner| by.is_none_or(|by| by.user != *owner));
+    match owner {
+        Some(owner) => Obstacle::Foreign { pid, owner, by },
+        None => Obstacle::Shut {
+            pid,
+            by,
+            yama: status::yama(),
+            is_dumpable: status.and_then(|status| status::is_dumpable(pid, &status)),
+        },
+    }
+}
+
+/// What it means that a process traces another one.
+fn under_a_debugger(tracer: u32) -> String {
+    let name = comm(tracer).map(|name| format!(" (`{}`)", Escaped(&name))).unwrap_or_default();
+    format!(
+        "process `{tracer}`{name} traces it, as a debugger does: while that stops it nothing is seen, and all of its hardware \
+         breakpoints may be taken, without which ends are not exact"
+    )
 }
 
 /// The name of its program's file. One that was replaced by a newer build runs on, under the name that it had.
@@ -266,34 +167,14 @@ fn name(pid: u32, exe: Option<&Path>) -> String {
     name.strip_suffix(" (deleted)").unwrap_or(&name).to_owned()
 }
 
-/// What `status` tells of one that cannot be looked at for what it is.
+/// What is told of one that cannot be looked at for what it is.
 fn state_of(pid: u32) -> Option<Obstacle> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    if field("State:").is_some_and(|state| state.starts_with(['Z', 'X'])) {
+    let status = Status::of(pid)?;
+    if "ZX".contains(status.state) {
         return Some(Obstacle::Ended { pid });
     }
     // What has no memory of its own is the kernel's.
-    field("VmSize:").is_none().then_some(Obstacle::Kernel { pid })
-}
-
-/// Whether its owner is another one: the kernel's answer is the same as for one that is shut.
-fn is_foreign(pid: u32) -> bool {
-    let owner = |status: String| {
-        let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-        uids.split_ascii_whitespace().nth(1).map(str::to_owned)
-    };
-    let of = |whose: &str| fs::read_to_string(format!("/proc/{whose}/status")).ok().and_then(owner);
-    let (its, mine) = (of(&pid.to_string()), of("self"));
-    its.is_some() && its != mine
-}
-
-fn yama() -> Option<u8> {
-    fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok()?.trim().parse().ok()
-}
-
-fn comm(pid: u32) -> Option<String> {
-    Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim().to_owned()).filter(|name| !name.is_empty())
+    (!status.has_memory).then_some(Obstacle::Kernel { pid })
 }
 
 /// Whether its program is for the processor's 64 bits, as its file's head says; of one whose file cannot be read that is assumed.
@@ -309,33 +190,6 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
-
-    #[test]
-    fn each_obstacle_says_what_to_do() {
-        for yama in [None, Some(0), Some(1), Some(2)] {
-            assert!(Obstacle::Shut { pid: 7, yama }.to_string().contains("as root"));
-        }
-        for obstacle in [
-            Obstacle::Own { pid: 7 },
-            Obstacle::NoProcess { pid: 7 },
-            Obstacle::Ended { pid: 7 },
-            Obstacle::Kernel { pid: 7 },
-            Obstacle::Foreign { pid: 7 },
-            Obstacle::Foreignly { pid: 7 },
-            Obstacle::NoTokio { pid: 7, name: "sleep".to_owned() },
-            Obstacle::NoNames { pid: 7, name: "shop".to_owned(), build_id: None, refused: Vec::new() },
-            Obstacle::NoNames {
-                pid: 7,
-                name: "shop".to_owned(),
-                build_id: Some("4f".to_owned()),
-                refused: vec!["`a.debug` is of another build".to_owned()],
-            },
-            Obstacle::Unreadable { pid: 7, why: "no room".to_owned() },
-        ] {
-            let said = obstacle.to_string();
-            assert!(said.starts_with("cannot look at process `7`: ") && said.contains("; "), "{said}");
-        }
-    }
 
     #[test]
     fn one_without_tokio_is_told_by_its_name_and_one_that_ended_as_that() {

@@ -11,6 +11,10 @@ use pollscope_stacks::process::Process;
 
 /// As symbols have it, in either mangling; in two pieces, so that this program has it among its symbols alone.
 const SYMBOL: [&str; 2] = ["5tokio", "7runtime"];
+/// The variable by which a probe is told to record, its end first: this program has it whole in the probe's code alone.
+const PROBE: [&str; 2] = ["RECORD", "POLLSCOPE_"];
+/// The newest version, behind `1.`, whose stacks were tried.
+const NEWEST: u32 = 54;
 /// As the paths in panic messages have it, before the version.
 const FOLDER: &[u8] = b"/tokio-";
 /// How much of a file is searched at a time, and how much of that again with the next part.
@@ -36,6 +40,54 @@ pub(crate) fn of(process: &Process) -> Option<Tokio> {
         let its = |path: &PathBuf| proc.join("root").join(path.strip_prefix("/").unwrap_or(path));
         libraries.iter().find_map(|path| in_file(&its(path)))
     })
+}
+
+/// Whether the program of a process has the probe with its feature `record`, so that it can be told to record itself: the name of the
+/// variable that tells it is in its file. `false` of one whose file cannot be read.
+///
+/// ```
+/// // This one only knows of it.
+/// assert!(!pollscope_attach::has_probe(std::process::id()));
+/// assert!(!pollscope_attach::has_probe(u32::MAX));
+/// ```
+pub fn has_probe(pid: u32) -> bool {
+    probe(pid).unwrap_or(false)
+}
+
+/// The same; `None` where its file cannot be read.
+pub(crate) fn probe(pid: u32) -> Option<bool> {
+    let variable = [PROBE[1], PROBE[0]].concat();
+    File::open(format!("/proc/{pid}/exe")).and_then(|file| contains(file, variable.as_bytes())).ok()
+}
+
+fn contains(mut file: impl Read, word: &[u8]) -> io::Result<bool> {
+    let mut part = Vec::with_capacity(PART + OVERLAP);
+    loop {
+        let before = part.len();
+        (&mut file).take(PART as u64).read_to_end(&mut part)?;
+        if part.len() == before {
+            return Ok(false);
+        }
+        if find_iter(&part, word).next().is_some() {
+            return Ok(true);
+        }
+        part.drain(..part.len().saturating_sub(OVERLAP));
+    }
+}
+
+/// What to say of a version that was not tried; `None` of one that was, or of which nobody knows.
+pub(crate) fn untried(version: &str) -> Option<String> {
+    let mut numbers = version.split(['.', '-', '+']).map(|number| number.parse::<u32>().ok());
+    let [major, minor] = [numbers.next()??, numbers.next()??];
+    let is = match (major, minor) {
+        (1, minor) if minor <= NEWEST => return None,
+        (0, _) => "older",
+        _ => "newer",
+    };
+    Some(format!(
+        "it has Tokio {version}, which is {is} than what was tried (1.0 to 1.{NEWEST}): where that names its functions otherwise, \
+         stalls are not seen"
+    ))
 }
 
 /// `None` where nothing names it.
@@ -86,12 +138,25 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_tried_is_said() {
+        for tried in ["1.0.0", "1.20.6", "1.54.1", "1.54.0-rc.1", "nightly", "1", ""] {
+            assert_eq!(untried(tried), None, "{tried}");
+        }
+        for (version, is) in [("0.2.25", "older"), ("1.55.0", "newer"), ("2.0.0-alpha", "newer")] {
+            assert!(
+                untried(version).is_some_and(|said| said.contains(&format!("Tokio {version}, which is {is} than")))
+            );
+        }
+    }
+
+    #[test]
     fn what_lies_across_two_parts_is_found() {
         for at in PART - 40..PART + 2 {
             let mut text = vec![b'x'; at];
             text.extend(b"/tokio-1.54.1/src/runtime 5tokio7runtime");
             let found = of(&text).unwrap();
             assert_eq!((found.version.as_deref(), found.has_names), (Some("1.54.1"), true), "{at}");
+            assert!(contains(&text[..], b"5tokio7runtime").unwrap() && !contains(&text[..], b"7runtime5").unwrap());
         }
     }
 }
