@@ -105,10 +105,12 @@ fn sleeps(_kit: &mut Kit, stall: Duration) {
 fn sleeps_in_pieces(_kit: &mut Kit, stall: Duration) {
     const PIECE: libc::timespec = libc::timespec { tv_sec: 0, tv_nsec: 5_000_000 };
     let begun = Instant::now();
+    // from here: sleep-pieces
     while begun.elapsed() < stall {
         // SAFETY: the time is valid, and nothing is to be written to where the rest would go.
-        count(unsafe { libc::nanosleep(&PIECE, null_mut()) }); // blocks: sleep-pieces
+        count(unsafe { libc::nanosleep(&PIECE, null_mut()) });
     }
+    // to here: sleep-pieces
 }
 
 fn writes_late(kit: &mut Kit) {
@@ -238,10 +240,12 @@ fn waits_for_process(kit: &mut Kit, stall: Duration) {
 fn syncs(kit: &mut Kit, stall: Duration) {
     let block = [7; 16 << 10];
     let begun = Instant::now();
+    // from here: fsync
     while begun.elapsed() < stall {
-        count_io(&kit.file.write_all_at(&block, 0)); // blocks: fsync
-        count_io(&kit.file.sync_data()); // blocks: fsync
+        count_io(&kit.file.write_all_at(&block, 0));
+        count_io(&kit.file.sync_data());
     }
+    // to here: fsync
 }
 
 fn holds_file(kit: &mut Kit) {

@@ -117,12 +117,13 @@ fn tell(options: &Options, name: &str, planned: &Planned, looked: &Looked) {
     let Looked { stalls, counted, seen, matched, offset, shares, run, .. } = looked;
     let share = |share: Option<f64>| share.map_or("unknown".to_owned(), |share| format!("{:.2} %", 100.0 * share));
     println!(
-        "\n{name}: {} stalls, {} seen, {} of which left open, {} of nothing, {} polls; look {}, name {} of a core; {} calls interrupted",
+        "\n{name}: {} stalls, {} seen, {} of which left open, {} of nothing, {} polls; {} looks a second; look {}, name {} of a core; {} calls interrupted",
         stalls.len(),
         seen.len(),
         seen.iter().filter(|seen| seen.is_open).count(),
         matched.false_ones.len(),
         counted.polls,
+        run.coverage.looks_per_s.map_or("unknown".to_owned(), |looks| format!("{looks:.1}")),
         share(shares[0]),
         share(shares[1]),
         counted.interrupted
