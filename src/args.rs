@@ -179,6 +179,9 @@ enum CliCommand {
     /// Explain a finding's code, a cause or a word of reports, and how to fix it
     #[command(after_long_help = examples::EXPLAIN)]
     Explain(CliExplain),
+    /// Print how a program that drives pollscope, such as an assistant, uses it
+    #[command(after_long_help = examples::AGENTS)]
+    Agents,
     /// Print the JSON Schema of recordings
     #[command(after_long_help = examples::SCHEMA)]
     Schema,
@@ -305,6 +308,7 @@ impl From<CliCommand> for Command {
             CliCommand::Help(CliHelp { of }) => {
                 Command::Topic(of.as_deref().and_then(Topic::from_name).expect("whatever else it is was printed"))
             }
+            CliCommand::Agents => Command::Print(explain::AGENTS.to_owned()),
             CliCommand::Schema => Command::Schema,
             CliCommand::Completions(of) => Command::Print(generate::completions(Cli::command(), of.shell)),
             CliCommand::Man(CliMan { command: Some(Page(page)) }) => Command::Print(page),

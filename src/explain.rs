@@ -31,6 +31,9 @@ impl Explanation {
     }
 }
 
+/// How a program that drives this one uses it: Markdown.
+pub const AGENTS: &str = include_str!("explain/agents.md");
+
 macro_rules! explanations {
     ($($module:ident = $code:literal),* $(,)?) => {
         /// All explanations: findings by code, then causes.

@@ -160,6 +160,11 @@ Examples:
   pollscope explain schedule latency
   pollscope explain                  lists all codes";
 
+pub(super) const AGENTS: &str = "\
+Examples:
+  pollscope agents
+  pollscope report last --format agent    at most 2 kB";
+
 pub(super) const SCHEMA: &str = "\
 Examples:
   pollscope schema

@@ -23,6 +23,7 @@ pub(super) fn commands() -> Vec<&'static str> {
         "init",
         "doctor",
         "explain",
+        "agents",
         "schema",
         "completions",
         "man",

@@ -142,9 +142,10 @@ fn a_recording_full_of_it_in_every_format() {
     let starts = full.to_string().replace("\"x\\n::error", "\"::error");
     for (name, text) in [("full", full.to_string()), ("starts", starts)] {
         folder.write(name, text);
-        for format in
-            ["text", "json", "html", "folded", "hlog", "hgrm", "trace", "firefox", "github", "junit", "markdown"]
-        {
+        for format in [
+            "text", "json", "html", "folded", "hlog", "hgrm", "trace", "firefox", "github", "junit", "markdown",
+            "agent",
+        ] {
             let output = folder.run(&format!("report {name} --format {format}"));
             assert!(!output.stdout.is_empty(), "{format}: {}", stderr(&output));
             check(format, &output);

@@ -90,12 +90,13 @@ impl Sampler {
         }
     }
 
-    /// What a thread that runs was doing last, if it was sampled since it was last asked; `end_ns`: before then, by the clock of perf
-    /// events, and not up to now.
+    /// What a thread that runs was doing last, if it was sampled since its poll began, or since it was last asked; `end_ns`: before then,
+    /// by the clock of perf events, and not up to now.
     fn sample(&mut self, looked: &mut Looked, at_ns: u64, end_ns: Option<u64>) -> Option<Shown> {
         if self.hindered.contains(&Wanted::Samples) {
             return None;
         }
+        let from_ns = looked.poll.as_ref().map_or(0, |poll| self.start_ns + poll.start_ns());
         let period = (self.settings.hz.period() / SAMPLES_A_LOOK).max(SHORTEST_SAMPLED);
         let sampler = match looked.sampler(period, at_ns) {
             Ok(sampler) => sampler,
@@ -104,9 +105,11 @@ impl Sampler {
                 return None;
             }
         };
+        // Those of the poll before may be there still.
+        let its = from_ns..end_ns.unwrap_or(u64::MAX);
         let mut last = None;
         sampler.drain(|Sample { time_ns, copied }| {
-            if end_ns.is_none_or(|end_ns| time_ns < end_ns) {
+            if its.contains(&time_ns) {
                 last = Some((copied.registers, copied.stack.to_vec(), copied.most));
             }
         });

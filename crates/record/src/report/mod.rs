@@ -1,5 +1,6 @@
 //! Reports: pure functions from a recording to text, and of one format to bytes.
 
+pub mod agent;
 pub mod answer;
 pub mod comparison;
 pub mod confirmation;
@@ -56,13 +57,15 @@ pub enum Format {
     Junit,
     /// Markdown, as GitHub reads it.
     Markdown,
+    /// A few lines for programs that read reports.
+    Agent,
     /// A page for a browser, with the recording in it.
     Html,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 12] = [
+    pub const ALL: [Format; 13] = [
         Format::Text,
         Format::Json,
         Format::Html,
@@ -75,6 +78,7 @@ impl Format {
         Format::Github,
         Format::Junit,
         Format::Markdown,
+        Format::Agent,
     ];
 
     /// Its name on the command line.
@@ -91,6 +95,7 @@ impl Format {
             Format::Github => "github",
             Format::Junit => "junit",
             Format::Markdown => "markdown",
+            Format::Agent => "agent",
             Format::Html => "html",
         }
     }
@@ -118,6 +123,7 @@ pub fn render(recording: &Recording, format: Format, style: &Style) -> serde_jso
         Format::Github => github::render(recording),
         Format::Junit => junit::render(recording),
         Format::Markdown => markdown::render(recording),
+        Format::Agent => agent::render(recording),
         Format::Html => html::render(recording)?,
     };
     Ok(text.into_bytes())
