@@ -199,6 +199,9 @@ impl Of {
                 if path == self.to {
                     given_up.and_then(|()| fs::rename(&theirs, &path)).map_err(failed)?;
                 }
+                if !self.terminal.quiet {
+                    say(format!("the probe of `{}` tells by now: that is recorded", self.name));
+                }
                 return Ok(Looked::Told);
             }
         }

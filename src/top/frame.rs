@@ -114,7 +114,9 @@ fn status(view: &View) -> Option<String> {
         }
         (Status::Goes, _) => None,
         (_, Some(trouble)) => Some(trouble.clone()),
-        (Status::Waiting, None) => Some("waiting for a probe that listens".to_owned()),
+        (Status::Waiting, None) => {
+            Some("waiting for a probe that listens; without one, look at it by its number".to_owned())
+        }
         (Status::Ended, None) if view.state().seen.is_some() => {
             Some("it is looked at no more: this is what was seen".to_owned())
         }

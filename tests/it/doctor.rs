@@ -9,7 +9,9 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use crate::listen::{ENDLESS, Service};
-use crate::support::{DEADLINE, Folder, alone, assert_ends, finish, run, send, stderr, stdout, wait_until};
+use crate::support::{
+    DEADLINE, Folder, alone, assert_ends, finish, looks_from_outside, run, send, stderr, stdout, wait_until,
+};
 
 /// Rows of the table: mark and name in front, flavour behind.
 fn rows(page: &str) -> Vec<&str> {
@@ -136,7 +138,7 @@ fn a_process_with_tokio_is_examined_and_not_disturbed() {
     assert!(page.starts_with(&format!("pollscope doctor · process {} (it", service.pid())), "{page}");
     assert!(page.contains("✓ probe       it listens, and tells every poll\n"), "{page}");
     assert!(page.contains(&format!("\n1. `pollscope record {}` and", service.pid())), "{page}");
-    if pollscope_stacks::SUPPORTED {
+    if looks_from_outside() {
         assert!(page.contains("✓ Tokio       1.") && page.contains("✓ names       functions, "), "{page}");
         assert!(page.contains("samples     polls that compute can") && page.contains("✓ access      "), "{page}");
     }
@@ -153,7 +155,7 @@ fn a_process_with_tokio_is_examined_and_not_disturbed() {
 fn what_cannot_be_looked_at_is_told_with_what_to_do() {
     let mut sleep = Command::new("sleep").arg("600").stdout(Stdio::null()).spawn().expect("`sleep` runs");
     let (pid, is) = (sleep.id(), pollscope_stacks::SUPPORTED);
-    let says = if is { "there is no Tokio in `" } else { "that needs Linux on x86-64" };
+    let says = if looks_from_outside() { "there is no Tokio in `" } else { "cannot look at " };
     let (output, page) = examined(&pid.to_string());
     assert_ends(&output, 1, &[says]);
     assert!(page.contains("cannot be looked at\n") && page.contains("✗ access      "), "{page}");

@@ -166,7 +166,7 @@ fn a_probe_that_tells_after_all_is_listened_to() {
     for options in ["", "-o kept.pollscope"] {
         let folder = Folder::new();
         let output = run(&mut record(&folder, options, &[], 0, ""));
-        assert_ends(&output, 0, &["from outside, as no probe tells of it"]);
+        assert_ends(&output, 0, &["from outside, as no probe tells of it\n", "tells by now: that is recorded\n"]);
         let recording = json(&folder);
         let run = run_of(&recording);
         assert_eq!((&run["subject"]["kind"], &run["ended"]), (&"service".into(), &"done".into()), "{options}");

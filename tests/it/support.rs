@@ -106,6 +106,13 @@ pub(crate) fn is_ignored(signal: Signal) -> bool {
     mask >> (signal.as_raw() - 1) & 1 == 1
 }
 
+/// Whether a process that is no child can be looked at from outside: Yama may forbid it to all but root.
+pub(crate) fn looks_from_outside() -> bool {
+    let yama = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
+    pollscope_stacks::SUPPORTED
+        && (rustix::process::geteuid().is_root() || yama.map_or(true, |level| level.trim() == "0"))
+}
+
 /// A system call, by its number on x86-64.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Call {

@@ -11,7 +11,9 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
 use crate::listen::Service;
 use crate::recorded::{AS_SERVICE, BLOCKS, THEN};
-use crate::support::{Folder, Running, assert_ends, read_until, run, send, stderr, stdout, wait_until};
+use crate::support::{
+    Folder, Running, assert_ends, looks_from_outside, read_until, run, send, stderr, stdout, wait_until,
+};
 
 /// More blocks than there is time for.
 const ENDLESS: u64 = 1_000_000;
@@ -113,12 +115,9 @@ fn what_cannot_be_shown_is_said() {
 
 /// How it is looked at from outside: its blocks are short.
 const OUTSIDE: &str = "--outside --hz 1000 --slow 5ms";
-/// Whether it can be.
-const LOOKS: bool = pollscope_stacks::SUPPORTED;
-
 #[test]
 fn one_that_tells_nothing_is_seen_from_outside() {
-    if !LOOKS {
+    if !looks_from_outside() {
         return eprintln!("SKIP: nothing is looked at from outside here");
     }
     let mut service = Service::start(ENDLESS);
@@ -152,7 +151,7 @@ fn one_without_tokio_is_refused() {
     let folder = Folder::new();
     let mut sleep = Command::new("sleep").arg("600").spawn().expect("`sleep` runs");
     let output = folder.run(&format!("top {} --once", sleep.id()));
-    let says = if LOOKS { "there is no Tokio in `" } else { "that needs Linux on x86-64" };
+    let says = if looks_from_outside() { "there is no Tokio in `" } else { "cannot look at " };
     assert_ends(&output, 1, &[says]);
     assert!(output.stdout.is_empty(), "{}", stdout(&output));
     sleep.kill().and_then(|()| sleep.wait()).expect("it ran");
@@ -160,7 +159,7 @@ fn one_without_tokio_is_refused() {
 
 #[test]
 fn what_is_seen_from_outside_has_a_screen_and_keys() {
-    if !LOOKS {
+    if !looks_from_outside() {
         return eprintln!("SKIP: nothing is looked at from outside here");
     }
     let service = Service::start(ENDLESS);

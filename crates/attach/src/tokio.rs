@@ -11,8 +11,8 @@ use pollscope_stacks::process::Process;
 
 /// As symbols have it, in either mangling; in two pieces, so that this program has it among its symbols alone.
 const SYMBOL: [&str; 2] = ["5tokio", "7runtime"];
-/// The variable by which a probe is told to record, its end first: this program has it whole in the probe's code alone.
-const PROBE: [&str; 2] = ["RECORD", "POLLSCOPE_"];
+/// The variable by which a probe is told to record, in small letters: this program has it in capitals in the probe's code alone.
+const PROBE: &str = "pollscope_record";
 /// The newest version, behind `1.`, whose stacks were tried.
 const NEWEST: u32 = 54;
 /// As the paths in panic messages have it, before the version.
@@ -42,8 +42,8 @@ pub(crate) fn of(process: &Process) -> Option<Tokio> {
     })
 }
 
-/// Whether the program of a process has the probe with its feature `record`, so that it can be told to record itself: the name of the
-/// variable that tells it is in its file. `false` of one whose file cannot be read.
+/// Whether the program of a process has the probe, and may be told to record itself: the name of the variable that tells it is in its
+/// file. That has it without the feature `record` too. `false` of one whose file cannot be read.
 ///
 /// ```
 /// // This one only knows of it.
@@ -56,7 +56,7 @@ pub fn has_probe(pid: u32) -> bool {
 
 /// The same; `None` where its file cannot be read.
 pub(crate) fn probe(pid: u32) -> Option<bool> {
-    let variable = [PROBE[1], PROBE[0]].concat();
+    let variable = PROBE.to_uppercase();
     File::open(format!("/proc/{pid}/exe")).and_then(|file| contains(file, variable.as_bytes())).ok()
 }
 

@@ -2,8 +2,10 @@
 //!
 //! A task's memory begins with a header, whose third word leads to a table: seven functions, of which the first polls the task, and
 //! then how far from the header other things are. Whoever polls a task has the header's address somewhere on its stack; that it is
-//! the header of this very poll is certain if its table's first function is the one that polls. Tokio 1.28 and later.
+//! the header of this very poll is certain if its table's first function is the one that polls, and the header says that somebody polls
+//! it. Tokio 1.28 and later.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::maps::Maps;
@@ -26,6 +28,9 @@ pub struct Task {
 
 /// Where on the stack a header's address is looked for: within so many bytes of the frame that polls.
 const NEAR: u64 = 16 << 10;
+/// So many words next to that frame may be the address of its future; and so many addresses are tried in all.
+const FUTURES: usize = 256;
+const MOST: usize = 1_000;
 /// Tokio puts tasks at multiples of a cache line, of 128 bytes on most machines.
 const ALIGNMENT: u64 = 64;
 /// The bit of the header's first word that says that somebody polls it.
@@ -53,19 +58,14 @@ pub(crate) fn polled(
     let from = stack.start.max(stack.end.saturating_sub(NEAR)).next_multiple_of(8);
     let mut copy = vec![0; usize::try_from(stack.end.checked_sub(from)?).ok()?];
     let length = read(from, &mut copy);
-    let words = registers.iter().copied().chain(copy[..length].chunks_exact(8).rev().map(word));
-    let mut tried = Vec::new();
-    for header in words.filter(|word| *word != 0 && word.is_multiple_of(ALIGNMENT)) {
-        if tried.contains(&header) {
-            continue;
-        }
-        tried.push(header);
-        let task = task_at(header, maps, read, &mut polls);
-        if task.is_some() {
-            return task;
-        }
-    }
-    None
+    let words: Vec<u64> = copy[..length].chunks_exact(8).rev().map(word).collect();
+    let headers = registers.iter().chain(&words).copied().filter(|word| word.is_multiple_of(ALIGNMENT));
+    // Its future lies behind the header, and whoever polls it has its address.
+    let futures = registers.iter().chain(words.iter().take(FUTURES)).map(|word| word & !(2 * ALIGNMENT - 1));
+    let elsewhere = |address: &u64| *address != 0 && !stack.contains(address) && maps.find(*address).is_none();
+    let mut tried = HashSet::new();
+    let candidates = headers.chain(futures).filter(elsewhere).filter(|header| tried.insert(*header));
+    candidates.take(MOST).find_map(|header| task_at(header, maps, read, &mut polls))
 }
 
 fn task_at(header: u64, maps: &Maps, read: Read, polls: &mut impl FnMut(u64) -> bool) -> Option<Task> {
@@ -135,34 +135,43 @@ mod tests {
         }
     }
 
-    /// A stack of eight words, a header behind it, its table behind that, and a place.
+    /// Where, in words: a stack of eight, a header, its table, a place and its path.
+    const AT: u64 = 16;
+    const HEADER: usize = 16;
+    const FUNCTION: usize = 24;
+    const PLACE: usize = 40;
+    const PATH: usize = 48;
+
     fn memory() -> Vec<u64> {
-        let (header, table, location) = (BASE + 64, BASE + 128, BASE + 256);
+        let address = |word: usize| BASE + 8 * word as u64;
         let mut memory = vec![0; 64];
-        memory[5] = header;
-        (memory[8], memory[8 + TABLE]) = (RUNNING | 3 << 6, table);
-        (memory[8 + 5], memory[8 + 6]) = (77, location);
-        memory[16..16 + FUNCTIONS].fill(function as *const () as u64);
-        memory[16 + FUNCTIONS..16 + FUNCTIONS + 4].copy_from_slice(&[96, 32, 40, 48]);
-        memory[32..35].copy_from_slice(&[BASE + 8 * 40, 8, 12 | 5 << 32]);
-        memory[40] = u64::from_le_bytes(*b"src/a.rs");
+        memory[5] = BASE + 8 * AT;
+        (memory[HEADER], memory[HEADER + TABLE]) = (RUNNING | 3 << 6, address(FUNCTION));
+        (memory[HEADER + 5], memory[HEADER + 6]) = (77, address(PLACE));
+        memory[FUNCTION..FUNCTION + FUNCTIONS].fill(function as *const () as u64);
+        memory[FUNCTION + FUNCTIONS..FUNCTION + FUNCTIONS + 4].copy_from_slice(&[96, 32, 40, 48]);
+        memory[PLACE..PLACE + 3].copy_from_slice(&[address(PATH), 8, 12 | 5 << 32]);
+        memory[PATH] = u64::from_le_bytes(*b"src/a.rs");
         memory
     }
 
-    fn found(memory: &[u64], polls: bool) -> Option<Task> {
+    fn found_with(memory: &[u64], registers: &[u64], polls: bool) -> Option<Task> {
         let maps = Maps::read(&Process::current()).unwrap();
-        polled(BASE..BASE + 64, &[], &maps, &read_of(memory), |_| polls)
+        polled(BASE..BASE + 64, registers, &maps, &read_of(memory), |_| polls)
     }
 
     #[test]
     fn a_header_on_the_stack_tells_of_the_task_that_is_polled() {
         let task = Task { id: 77, size: 96, spawned_at: Some("src/a.rs:12".to_owned()) };
-        assert_eq!(found(&memory(), true), Some(task));
-        assert_eq!(found(&memory(), false), None, "another task's");
-        let (mut memory, maps) = (memory(), Maps::read(&Process::current()).unwrap());
+        assert_eq!(found_with(&memory(), &[], true), Some(task));
+        assert_eq!(found_with(&memory(), &[], false), None, "another task's");
+        let mut memory = memory();
         let header = std::mem::take(&mut memory[5]);
-        let of = |registers| polled(BASE..BASE + 64, registers, &maps, &read_of(&memory), |_| true);
-        assert_eq!((of(&[]), of(&[3, header]).map(|task| task.id)), (None, Some(77)), "it is in a register");
+        let of = |registers: &[u64]| found_with(&memory, registers, true).map(|task| task.id);
+        assert_eq!((of(&[]), of(&[3, header])), (None, Some(77)), "it is in a register");
+        assert_eq!(of(&[header + 48]), Some(77), "its future is");
+        memory[6] = header + 40;
+        assert_eq!(found_with(&memory, &[], true).map(|task| task.id), Some(77), "or on the stack");
     }
 
     #[test]
@@ -170,15 +179,15 @@ mod tests {
         let changed = |index: usize, value: u64| {
             let mut memory = memory();
             memory[index] = value;
-            found(&memory, true)
+            found_with(&memory, &[], true)
         };
-        assert_eq!(changed(5, BASE + 65), None, "not where tasks are");
+        assert_eq!(changed(5, BASE + 8 * AT + 128), None, "not where tasks are");
         assert_eq!(changed(5, u64::MAX - 63), None, "no memory");
-        assert_eq!(changed(8, 3 << 6), None, "nobody polls it");
-        assert_eq!(changed(18, 12), None, "no function");
-        assert_eq!(changed(16 + FUNCTIONS, 40), None, "nothing has room behind the id");
-        assert_eq!(changed(8 + 5, 0), None, "no id is 0");
-        assert_eq!(changed(8 + 6, 3).unwrap().spawned_at, None, "no place");
-        assert_eq!(changed(33, 7).unwrap().spawned_at, None, "not a source file");
+        assert_eq!(changed(HEADER, 3 << 6), None, "nobody polls it");
+        assert_eq!(changed(FUNCTION + 2, 12), None, "no function");
+        assert_eq!(changed(FUNCTION + FUNCTIONS, 40), None, "nothing has room behind the id");
+        assert_eq!(changed(HEADER + 5, 0), None, "no id is 0");
+        assert_eq!(changed(HEADER + 6, 3).unwrap().spawned_at, None, "no place");
+        assert_eq!(changed(PLACE + 1, 7).unwrap().spawned_at, None, "not a source file");
     }
 }

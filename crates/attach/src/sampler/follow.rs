@@ -215,17 +215,19 @@ impl Sampler {
         for _ in 0..ATTEMPTS {
             let look = self.looker.look_blocked(&looked.thread, glance.at_ns);
             let after = looked.glance(self.now_ns());
-            let goes_on = looked.armed_at().is_some() && !looked.came_there();
+            let stands = after.stands_since(&beside);
             // It counts only if it is of this poll: otherwise the next look shows that it was over.
-            if let Some((look, pointers)) = look.filter(|_| after.stands_since(&beside)) {
+            let goes_on = looked.armed_at().is_some() && !looked.came_there();
+            if let Some((look, pointers)) = look.filter(|_| stands || goes_on) {
                 self.restart_if_unseen(looked, before);
+                // From one of many short waits to the next: what it is in now is another one.
+                let beside = if stands { beside } else { Glance { state: None, ..after } };
                 self.show_running(looked, Shown { look, pointers, registers: Vec::new() }, beside);
                 return self.secure(looked);
             }
             if !goes_on {
                 return;
             }
-            // It went on, in the same poll: to the next of many short waits.
             beside = after;
         }
     }
