@@ -98,11 +98,16 @@ pub(crate) fn wrong(stalls: &[Stall], seen: &[Seen], matched: &Matched, least_ns
             wrong.push(format!("not found: {}", was(stall)));
             continue;
         };
-        let judged =
-            [("line", one.has_line_of(stall)), ("chain", one.has_chain_of(stall)), ("root", one.has_root_of(stall))];
+        let judged = [
+            ("line", one.has_line_of(stall)),
+            ("chain", one.has_chain_of(stall)),
+            ("root", one.has_root_of(stall)),
+            ("task id", stall.task_id.is_none() || one.has_task_id_of(stall)),
+        ];
         let missed: Vec<&str> = judged.iter().filter(|(_, is_right)| !is_right).map(|(what, _)| *what).collect();
         if !missed.is_empty() {
-            wrong.push(format!("wrong {}: {}\n    seen as {}{}", missed.join(", "), was(stall), of(one), stack(one)));
+            let stack = if missed == ["task id"] { String::new() } else { stack(one) };
+            wrong.push(format!("wrong {}: {}\n    seen as {}{stack}", missed.join(", "), was(stall), of(one)));
         }
     }
     let left = wrong.len().saturating_sub(most);
@@ -114,19 +119,23 @@ pub(crate) fn wrong(stalls: &[Stall], seen: &[Seen], matched: &Matched, least_ns
 }
 
 fn was(stall: &Stall) -> String {
-    let Stall { way, root, tid, .. } = stall;
+    let Stall { way, root, task, tid, .. } = stall;
     let (from_ms, took_ms) = (stall.begin_ns as f64 / 1e6, stall.duration_ns() as f64 / 1e6);
-    format!("{way} of {root} on thread {tid} at {from_ms:.1} ms for {took_ms:.1} ms, switches {:?}", stall.switches)
+    format!(
+        "{way} of {root}, task {task}, on thread {tid} at {from_ms:.1} ms for {took_ms:.1} ms, switches {:?}",
+        stall.switches
+    )
 }
 
 fn of(seen: &Seen) -> String {
     let text = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
     let (from_ms, took_ms) = (seen.start_ns as f64 / 1e6, seen.end_ns.saturating_sub(seen.start_ns) as f64 / 1e6);
     format!(
-        "{} in {} of {} at {from_ms:.1} ms for {took_ms:.1} ms, start {:?}, end {:?}{}, cause {}, call {}, stack complete: {:?}",
+        "{} in {} of {}, task id {}, at {from_ms:.1} ms for {took_ms:.1} ms, start {:?}, end {:?}{}, cause {}, call {}, stack complete: {:?}",
         text(&seen.line),
         text(&seen.function),
         text(&seen.future),
+        seen.task_id.map_or_else(|| "unknown".to_owned(), |id| id.to_string()),
         seen.start_is,
         seen.end_is,
         if seen.is_open { ", open" } else { "" },
