@@ -157,14 +157,14 @@ impl Poll {
         self.returns_at.is_none_or(|at| sp.is_none_or(|sp| sp == at))
     }
 
-    /// Whether what a look shows can be it: it ends where the breakpoint is that tells of its end. `None` if what would show that is not
-    /// known of the stack.
-    pub(crate) fn may_show(&mut self, look: &Look, pointers: &StackPointers) -> Option<bool> {
+    /// Whether what a look shows can be it: the innermost frame that ends like a poll, as `ends` says, does so where the breakpoint is that
+    /// tells of its end. `None` if what would show that is not known of the stack.
+    pub(crate) fn may_show(&mut self, look: &Look, ends: Option<(u64, Option<u64>)>) -> Option<bool> {
         let Some(address) = self.returns_to else { return Some(true) };
-        let stack = look.stack.as_ref()?;
-        let frame = frame_that_returns_to(stack, pointers, address);
-        self.returns_at = self.returns_at.or(frame.flatten());
-        (frame.is_some() || stack.is_complete()).then_some(frame.is_some())
+        let its = ends.filter(|(returns_to, _)| *returns_to == address);
+        self.returns_at = self.returns_at.or(its.and_then(|(_, returns_at)| returns_at));
+        let is_known = ends.is_some() || look.stack.as_ref()?.is_complete();
+        is_known.then_some(its.is_some())
     }
 
     /// Whether its thread's stack is to be looked at, which is elsewhere than it was.
@@ -228,11 +228,6 @@ impl Poll {
     /// The first look at its stack; `None` as long as there was none.
     pub(crate) fn look(&self) -> Option<&Arc<SharedLook>> {
         self.shares.seen().first().map(|seen| &seen.look)
-    }
-
-    /// Where the first look was in the frame that ends there.
-    pub(crate) fn frame_that_returns_to(&self, address: u64) -> Option<Option<u64>> {
-        frame_that_returns_to(self.look()?.look.stack.as_ref()?, &self.pointers, address)
     }
 
     /// For how long it was seen, in nanoseconds: it lasted at least as long, and if its end is known, as long as that from when it was
@@ -324,10 +319,16 @@ impl Poll {
     }
 }
 
-/// The stack pointer when the innermost frame returns that returns to this address, as far as that is known; `None` if none does.
-pub(crate) fn frame_that_returns_to(stack: &Stack, pointers: &StackPointers, address: u64) -> Option<Option<u64>> {
-    let frame = (0..stack.frames.len()).find(|frame| stack.returns_to(*frame) == Some(address))?;
-    Some(pointers.get(frame + 1))
+/// Where the innermost frame returns to that returns to one of these addresses, and the stack pointer then, as far as that is known;
+/// `None` if none does. What is further out goes on with more polls.
+pub(crate) fn innermost_end(
+    stack: &Stack,
+    pointers: &StackPointers,
+    is_end: impl Fn(u64) -> bool,
+) -> Option<(u64, Option<u64>)> {
+    let mut returns = (0..stack.frames.len()).filter_map(|frame| Some((frame, stack.returns_to(frame)?)));
+    let (frame, address) = returns.find(|(_, address)| is_end(*address))?;
+    Some((address, pointers.get(frame + 1)))
 }
 
 #[cfg(test)]

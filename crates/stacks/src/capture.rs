@@ -173,6 +173,24 @@ impl Capturer {
         self.capture_with(thread, |registers| StackPointers::of(&registers))
     }
 
+    /// What a thread is doing that goes from one short wait to the next: the same, though it may have gone on while its stack was copied.
+    /// Frames that were left or entered meanwhile may be wrong; those outside of them are right.
+    ///
+    /// # Errors
+    /// As [`Capturer::capture`], but for `Torn`.
+    pub fn capture_in_passing(&mut self, thread: &ThreadRef) -> Result<(Capture, StackPointers), CaptureError> {
+        let slices = thread::slices(thread);
+        let state = thread::state(thread)?;
+        let (State::InSyscall { sp, pc, .. } | State::Stopped { sp, pc }) = state else {
+            return Err(CaptureError::Running);
+        };
+        let registers = Registers::blocked(sp, pc);
+        let (stack, registers) = self.unwind(thread.process, &registers, &mut StackCopy::new(thread.process))?;
+        let syscall = located(&thread.process, &state);
+        thread.process.confirm()?;
+        Ok((Capture { state, slices, syscall, stack, torn_retries: 0 }, StackPointers::of(&registers)))
+    }
+
     /// The same, with a copy of the stack and what is known of the registers of its frames.
     pub(crate) fn capture_whole(&mut self, thread: &ThreadRef) -> Result<(Capture, Frames), CaptureError> {
         self.capture_with(thread, |registers| {

@@ -31,6 +31,8 @@ const NEAR: u64 = 16 << 10;
 /// So many words next to that frame may be the address of its future; and so many addresses are tried in all.
 const FUTURES: usize = 256;
 const MOST: usize = 1_000;
+/// The future of an async function that is awaited lies within its caller's: so many times two alignments behind the header at most.
+const WITHIN: u64 = 8;
 /// Tokio puts tasks at multiples of a cache line, of 128 bytes on most machines.
 const ALIGNMENT: u64 = 64;
 /// The bit of the header's first word that says that somebody polls it.
@@ -62,6 +64,8 @@ pub(crate) fn polled(
     let headers = registers.iter().chain(&words).copied().filter(|word| word.is_multiple_of(ALIGNMENT));
     // Its future lies behind the header, and whoever polls it has its address.
     let futures = registers.iter().chain(words.iter().take(FUTURES)).map(|word| word & !(2 * ALIGNMENT - 1));
+    let futures: Vec<u64> = futures.collect();
+    let futures = (0..WITHIN).flat_map(|steps| futures.iter().map(move |at| at.saturating_sub(steps * 2 * ALIGNMENT)));
     let elsewhere = |address: &u64| *address != 0 && !stack.contains(address) && maps.find(*address).is_none();
     let mut tried = HashSet::new();
     let candidates = headers.chain(futures).filter(elsewhere).filter(|header| tried.insert(*header));
@@ -169,7 +173,7 @@ mod tests {
         let header = std::mem::take(&mut memory[5]);
         let of = |registers: &[u64]| found_with(&memory, registers, true).map(|task| task.id);
         assert_eq!((of(&[]), of(&[3, header])), (None, Some(77)), "it is in a register");
-        assert_eq!(of(&[header + 48]), Some(77), "its future is");
+        assert_eq!([header + 48, header + 900].map(|future| of(&[future])), [Some(77); 2], "its future is");
         memory[6] = header + 40;
         assert_eq!(found_with(&memory, &[], true).map(|task| task.id), Some(77), "or on the stack");
     }
@@ -181,7 +185,7 @@ mod tests {
             memory[index] = value;
             found_with(&memory, &[], true)
         };
-        assert_eq!(changed(5, BASE + 8 * AT + 128), None, "not where tasks are");
+        assert_eq!(changed(5, BASE + 8 * (AT - 1)), None, "not where tasks are");
         assert_eq!(changed(5, u64::MAX - 63), None, "no memory");
         assert_eq!(changed(HEADER, 3 << 6), None, "nobody polls it");
         assert_eq!(changed(FUNCTION + 2, 12), None, "no function");

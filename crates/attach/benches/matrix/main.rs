@@ -2,7 +2,7 @@
 //!
 //! `contrib/attached`, a program that knows nothing of pollscope, blocks its workers in 19 ways, at random, for 30 to 120 ms, behind two
 //! to five async functions, on both runtimes; a quarter of its stalls is followed by another one of the same task within some
-//! milliseconds. It is looked at 100 times a second, slow being 30 ms. It tells at its end when each stall was, and where; that is
+//! milliseconds. It is looked at 100 times a second, slow being 15 ms. It tells at its end when each stall was, and where; that is
 //! matched with what was seen. Then it is idle, polls for less than a millisecond every five, or has one or eight tasks that wake
 //! themselves: there nothing is to be found.
 //!

@@ -46,7 +46,7 @@ impl Default for Options {
             runtime: None,
             seconds: None,
             hz: 100,
-            slow_ms: 30,
+            slow_ms: 15,
             wrong: 20,
             seed: 1,
         }

@@ -14,7 +14,7 @@ use pollscope_stacks::unwind::StackPointers;
 use super::{Sampler, letter};
 use crate::looked::Looked;
 use crate::naming::{Job, Waiter};
-use crate::poll::{End, Poll, frame_that_returns_to};
+use crate::poll::{End, Poll, innermost_end};
 
 /// How often a poll that goes on is told.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -231,10 +231,12 @@ impl Sampler {
 
     /// What runs in the kernel all the time is not sampled: if it waits now and then, that shows where.
     fn catch_waiting(&mut self, looked: &mut Looked, before: Option<Glance>, glance: Glance) {
-        let waiting = (0..GLANCES).map(|_| looked.glance(glance.at_ns)).find(Glance::is_blocked);
-        if let Some(waiting) = waiting {
-            self.show_blocked(looked, before, Glance { at_ns: self.now_ns(), ..waiting });
-        }
+        let look = (0..GLANCES).find_map(|_| self.looker.look_in_passing(&looked.thread, glance.at_ns));
+        let Some((look, pointers)) = look.filter(|_| looked.armed_at().is_some() && !looked.came_there()) else {
+            return;
+        };
+        self.restart_if_unseen(looked, before);
+        self.show_running(looked, Shown { look, pointers, registers: Vec::new() }, Glance { state: None, ..glance });
     }
 
     /// Copies the stack of a thread that waits.
@@ -263,6 +265,8 @@ impl Sampler {
             }
             beside = after;
         }
+        // Never in one for as long as a copy takes.
+        self.catch_waiting(looked, before, beside);
     }
 
     /// A thread that ran for long before anything showed it in the poll may have been elsewhere: in a root future, say, beside the tasks.
@@ -289,9 +293,11 @@ impl Sampler {
     fn show(&mut self, looked: &mut Looked, shown: Shown, beside: Glance) {
         let Some(poll) = &mut looked.poll else { return };
         let Shown { look, pointers, .. } = shown;
-        let is_shown = match poll.may_show(&look, &pointers) {
+        let stack = look.stack.as_ref();
+        let ends = stack.and_then(|stack| innermost_end(stack, &pointers, |address| self.returns.contains(&address)));
+        let is_shown = match poll.may_show(&look, ends) {
             Some(true) => true,
-            Some(false) => self.is_in_another(looked, &look, &pointers, beside),
+            Some(false) => self.is_in_another(looked, ends, beside),
             // What would show it was not copied.
             None => return,
         };
@@ -304,21 +310,16 @@ impl Sampler {
         self.ask(looked, &look, &beside, waiter);
     }
 
-    /// What a look shows ends elsewhere than where the breakpoint is: it is in no poll, or in another one. Whether the look is one at the
-    /// poll that is now taken to be that.
-    fn is_in_another(&mut self, looked: &mut Looked, look: &Look, pointers: &StackPointers, beside: Glance) -> bool {
+    /// What a look shows ends elsewhere than where the breakpoint is, there if that is known: it is in no poll, or in another one. Whether the
+    /// look is one at the poll that is now taken to be that.
+    fn is_in_another(&mut self, looked: &mut Looked, ends: Option<(u64, Option<u64>)>, beside: Glance) -> bool {
         let told = looked.poll.as_ref().is_some_and(|poll| poll.look().is_some());
         let stands =
             !told && beside.is_blocked() && looked.poll.as_ref().is_some_and(|poll| poll.stood_since_first(&beside));
-        let known = self.returns.iter().filter_map(|address| {
-            let returns_at = frame_that_returns_to(look.stack.as_ref()?, pointers, *address)?;
-            Some((*address, returns_at))
-        });
-        let known = known.min_by_key(|(_, returns_at)| *returns_at);
         let first = looked.poll.as_ref().map(Poll::begun);
         self.over(looked, End::BetweenLooks, beside);
         looked.disarm();
-        let armed = known.filter(|(address, _)| self.arm(looked, *address));
+        let armed = ends.filter(|(address, _)| self.arm(looked, *address));
         looked.returns_to = armed.map(|(address, _)| address).or(looked.returns_to);
         let after = looked.glance(self.now_ns());
         if !beside.is_blocked() {
@@ -353,16 +354,13 @@ impl Sampler {
     fn secure(&mut self, looked: &mut Looked) {
         let Some(poll) = looked.poll.as_ref().filter(|poll| poll.returns_to().is_none()) else { return };
         let Some(look) = poll.look() else { return };
-        let found = match look.named_by_now() {
-            Some(named) => {
-                named.poll_returns_to.map(|address| (address, poll.frame_that_returns_to(address).flatten()))
-            }
-            None => {
-                let known = self.returns.iter();
-                let known = known.filter_map(|address| Some((*address, poll.frame_that_returns_to(*address)?)));
-                known.min_by_key(|(_, returns_at)| *returns_at)
-            }
+        let named = look.named_by_now();
+        let is_end = |address| match named {
+            Some(named) => named.poll_returns_to == Some(address),
+            None => self.returns.contains(&address),
         };
+        let found =
+            poll.first_look().and_then(|(look, pointers)| innermost_end(look.stack.as_ref()?, pointers, is_end));
         let Some((address, returns_at)) = found else { return };
         if poll.task().is_none()
             && let Some((look, pointers)) = poll.first_look()

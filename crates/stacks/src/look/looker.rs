@@ -97,6 +97,13 @@ impl Looker {
         None
     }
 
+    /// The same of one that goes from one short wait to the next, whose inner frames may then be wrong: see
+    /// [`Capturer::capture_in_passing`].
+    pub fn look_in_passing(&mut self, thread: &ThreadRef, at_ns: u64) -> Option<(Look, StackPointers)> {
+        let captured = self.capturer.capture_in_passing(thread).ok().filter(|(capture, _)| capture.stack.is_complete());
+        captured.map(|(capture, pointers)| (blocked(capture, at_ns), pointers))
+    }
+
     /// What a thread was doing when it was sampled, which it was while it ran.
     pub fn look_at_sample<'a>(&mut self, sample: impl Into<Copied<'a>>, at_ns: u64) -> Option<(Look, StackPointers)> {
         let unwound = self.capturer.unwind_sample_with_pointers(sample);
