@@ -34,6 +34,7 @@ const _: () = assert!(size_of::<Attributes>() == SIZE as usize);
 const TYPE_SOFTWARE: u32 = 1;
 const TYPE_BREAKPOINT: u32 = 5;
 const SW_CPU_CLOCK: u64 = 0;
+const SW_PAGE_FAULTS: u64 = 2;
 const SW_DUMMY: u64 = 9;
 const BREAKPOINT_EXECUTE: u32 = 4;
 
@@ -67,9 +68,18 @@ impl Attributes {
     /// A sample each time that the thread was on a CPU for so long, if it is in its own code then: registers, and so many bytes of
     /// the stack.
     pub(super) fn cpu_clock(period_ns: u64, stack_bytes: u32) -> Attributes {
+        Attributes::sampled(SW_CPU_CLOCK, period_ns, stack_bytes)
+    }
+
+    /// The same each time that its own code made so many page faults.
+    pub(super) fn page_faults(period: u64, stack_bytes: u32) -> Attributes {
+        Attributes::sampled(SW_PAGE_FAULTS, period, stack_bytes)
+    }
+
+    fn sampled(config: u64, period: u64, stack_bytes: u32) -> Attributes {
         let mut attributes = Attributes::of_user_code(TYPE_SOFTWARE);
-        attributes.config = SW_CPU_CLOCK;
-        attributes.sample_period = period_ns;
+        attributes.config = config;
+        attributes.sample_period = period;
         attributes.sample_type |= SAMPLE_REGS_USER | SAMPLE_STACK_USER;
         attributes.sample_regs_user = MASK;
         attributes.sample_stack_user = stack_bytes;

@@ -1,9 +1,9 @@
-//! Samples of one thread, each time that it was on a CPU for so long.
+//! Samples of one thread, each time that it was on a CPU for so long, or made so many page faults.
 
 use std::time::Duration;
 
 use super::attributes::Attributes;
-use super::os::Source;
+use super::os::{Once, Source};
 use super::record::Record;
 use super::{PerfError, Wanted};
 use crate::process::Process;
@@ -13,13 +13,16 @@ use crate::thread::ThreadRef;
 
 /// Room for three samples that have not been taken yet.
 const RING: usize = 64 << 10;
+/// Touching fresh memory, a thread is in the kernel nearly all of its time: then it is sampled after so many page faults, which take
+/// some milliseconds.
+const PAGE_FAULTS: u64 = 2_048;
 /// The kernel takes no shorter one.
 const SHORTEST: Duration = Duration::from_micros(10);
 
 /// Samples one thread, of this process or of another, each time that it was on a CPU for a period and is in its own code then. It is
 /// not paused, is sent no signal, and does not notice but for the microseconds of the copy.
 ///
-/// Time that it spends in the kernel has no samples: [`Schedule::on_cpu_ns`](crate::thread::Schedule::on_cpu_ns) goes on then.
+/// So it is after some thousands of page faults. Other time that it spends in the kernel has no samples: [`Schedule::on_cpu_ns`](crate::thread::Schedule::on_cpu_ns) goes on then.
 ///
 /// ```
 /// # #[cfg(supported)] {
@@ -47,6 +50,8 @@ const SHORTEST: Duration = Duration::from_micros(10);
 pub struct CpuSampler {
     process: Process,
     source: Source,
+    /// Ends with this. `None` where the kernel does not count them.
+    _page_faults: Option<Once>,
 }
 
 /// What a thread was doing at one moment.
@@ -87,7 +92,9 @@ impl CpuSampler {
         let attributes = Attributes::cpu_clock(period_ns, MOST as u32);
         let source = Source::open(&attributes, thread, Wanted::Samples, RING);
         let source = source.map_err(PerfError::of(thread, Wanted::Samples))?;
-        Ok(CpuSampler { process: thread.process, source })
+        let page_faults = Attributes::page_faults(PAGE_FAULTS, MOST as u32);
+        let page_faults = source.add(&page_faults, thread, Wanted::Samples).ok();
+        Ok(CpuSampler { process: thread.process, source, _page_faults: page_faults })
     }
 
     /// Gives every sample that is there, the earliest first, and does not wait for more.

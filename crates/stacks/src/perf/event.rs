@@ -19,7 +19,8 @@ pub(super) struct Source {
     ring: Ring,
 }
 
-/// An event that happens at most once, of which a [`Source`] tells. It ends with this.
+/// Another event, of which a [`Source`] tells: one that happens once each time that it is begun, or one that was open from the start. It
+/// ends with this.
 #[derive(Debug)]
 pub(super) struct Once(OwnedFd);
 
@@ -62,7 +63,7 @@ impl Source {
         self.ring.next()
     }
 
-    /// Opens another event of the same thread, which hands its records over here. It is opened disabled.
+    /// Opens another event of the same thread, which hands its records over here.
     pub(super) fn add(&self, attributes: &Attributes, thread: &ThreadRef, wanted: Wanted) -> Result<Once, Hindrance> {
         let event = open(attributes, thread, wanted)?;
         // SAFETY: this request takes the number of an open file.

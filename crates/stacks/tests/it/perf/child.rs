@@ -90,6 +90,25 @@ fn a_thread_burns() {
     until_input_ends();
 }
 
+/// Touches fresh memory, of a size that is no huge page's.
+#[inline(never)]
+fn touch_pages() {
+    const PAGE: usize = 4096;
+    loop {
+        let mut memory = memmap2::MmapMut::map_anon(256 * PAGE).expect("memory");
+        memory.iter_mut().step_by(PAGE).for_each(|byte| *byte = 1);
+        ROUNDS.fetch_add(black_box(1), Relaxed);
+    }
+}
+
+#[test]
+#[ignore = "what a child process of the other tests does"]
+fn a_thread_touches_pages() {
+    let touching = spawn(touch_pages);
+    tell(&touching.thread, &touching.truth);
+    until_input_ends();
+}
+
 #[test]
 #[ignore = "what a child process of the other tests does"]
 fn a_thread_returns_again_and_again() {

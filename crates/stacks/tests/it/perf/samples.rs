@@ -48,6 +48,25 @@ fn every_stack_is_whole_and_has_both_functions() {
 }
 
 #[test]
+fn who_touches_fresh_memory_is_sampled_at_page_faults() {
+    let child = Seen::run("a_thread_touches_pages");
+    child.wait_for_rounds(1);
+    // By its time on a CPU, it is not sampled for as long.
+    let Some(mut sampler) = unless_forbidden(CpuSampler::open(&child.thread, 100 * PATIENCE)) else { return };
+    let (mut capturer, mut seen, begin) = (Capturer::new(), 0, Instant::now());
+    while seen < 10 {
+        assert!(begin.elapsed() < PATIENCE, "{seen}");
+        sampler.drain(|sample| {
+            let stack = capturer.unwind_sample(&sample).unwrap();
+            let mut functions = stack.frames.iter().filter_map(|frame| child.function(frame.lookup()));
+            assert!(functions.any(|function| function.contains("touch_pages")), "{stack:?}");
+            seen += 1;
+        });
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
 fn what_nobody_took_is_counted() {
     let child = Seen::run("a_thread_burns");
     child.wait_for_rounds(1);
