@@ -96,6 +96,8 @@ pub(super) struct Generation {
     pub(super) grew_at: Instant,
     /// How often it was cut or rewritten; each time what was read before is gone.
     pub(super) epoch: u32,
+    /// Whether it is a copy of a file that was cut then: complete.
+    pub(super) is_copy: bool,
     stream: Option<Stream>,
 }
 
@@ -133,6 +135,7 @@ impl Generation {
             looked_at: clock::now(),
             grew_at: clock::instant(),
             epoch: 0,
+            is_copy: false,
             stream,
         })
     }

@@ -170,6 +170,7 @@ impl Generations {
     pub(super) fn read(&mut self, chunk: usize) -> Result<ChunkRead, InputError> {
         let mut end = ChunkRead::Nothing;
         while let Some(index) = self.open.iter().position(Generation::has_unread) {
+            self.end_copies(index);
             let file = &mut self.open[index];
             match file.read(chunk) {
                 Err(error) => return Err(self.failed("read", error)),
@@ -190,6 +191,15 @@ impl Generations {
             }
         }
         Ok(end)
+    }
+
+    /// Makes what copies have after their last newlines lines, before a younger file is read. Whoever cuts a log made the copy before, and
+    /// nobody completes its last line: that may have been copied while it was written.
+    fn end_copies(&mut self, before: usize) {
+        let is_at_end = |index: &usize| self.open[*index].is_copy;
+        for index in (0..before).filter(is_at_end).collect::<Vec<_>>() {
+            self.take_rest(index);
+        }
     }
 
     /// Looks how far to read each file: the newest first, for the reason in the [input](super)'s documentation.
@@ -261,6 +271,7 @@ impl Generations {
         self.look_afresh(index)?;
         if let Some((_, mut copy)) = copy {
             copy.go_on_with(mark, buffer);
+            copy.is_copy = true;
             self.count += 1;
             self.open.insert(index, copy);
             self.look_afresh(index)?;
