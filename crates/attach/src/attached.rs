@@ -52,9 +52,8 @@ impl Attached {
         let stop = Stop::default();
         let start = begun(&target, &settings, started_at);
         let process = target.process();
-        let naming = Naming::new(process, target.into_namer(), tell);
-        let run = start.clone();
-        thread::Builder::new().name("pollscope-name".to_owned()).spawn(move || naming.run(&jobs, &hear_last, run))?;
+        let naming = Naming::new(process, target.into_namer(), tell, start.clone());
+        thread::Builder::new().name("pollscope-name".to_owned()).spawn(move || naming.run(&jobs, &hear_last))?;
         let its = stop.clone();
         let look = move || {
             let begun = Instant::now();

@@ -31,6 +31,7 @@ mod looked;
 mod naming;
 mod obstacle;
 mod poll;
+mod profile;
 mod sampler;
 mod settings;
 mod status;

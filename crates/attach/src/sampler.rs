@@ -6,6 +6,7 @@
 //! armed at once: as long as it does not fire, it is one poll, if a look at its stack, or a sample, shows it in one.
 
 mod follow;
+mod samples;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -25,6 +26,7 @@ use pollscope_stacks::thread::{ThreadRef, read_status};
 use crate::looked::Looked;
 use crate::naming::{Job, Waiter};
 use crate::poll::End;
+use crate::profile::Profile;
 use crate::settings::Settings;
 use crate::throttling::Throttling;
 
@@ -32,10 +34,14 @@ use crate::throttling::Throttling;
 const LIST_EVERY: Duration = Duration::from_millis(250);
 /// So many threads are looked at.
 const MOST_THREADS: usize = 5_000;
+/// Looks come a little earlier than they are asked for: in step with a timer of the process, they would see it always or never at work.
+const OUT_OF_STEP: (u32, u32) = (99, 100);
 /// The files of so many are kept open, two of each; those of the others are opened at each look.
 const MOST_OPEN: usize = 200;
 /// So many threads have their breakpoint armed ahead at one look: each time costs some 30 µs here, and the thread a few.
 const MOST_ARMED: u32 = 3;
+/// How often it is told where loops' threads were; and at the end.
+const TELL_PROFILE_EVERY: Duration = Duration::from_secs(600);
 /// After so many looks without it a thread is sampled no more.
 const SAMPLED_FOR: u64 = 100;
 
@@ -61,6 +67,12 @@ pub(crate) struct Sampler {
     may_arm: u32,
     turn: u32,
     throttling: Throttling,
+    profile: Profile,
+    /// Whether this look is one for the profile.
+    profiles: bool,
+    told_profile_ns: u64,
+    /// The stack that was sampled last.
+    sampled: Vec<u8>,
     /// What perf events are not to be had for, and what that was told of.
     hindered: Vec<Wanted>,
     told: Vec<Wanted>,
@@ -84,6 +96,10 @@ impl Sampler {
             may_arm: 0,
             turn: 0,
             throttling: Throttling::new(&process, start_ns),
+            profile: Profile::new(settings.hz.period()),
+            profiles: false,
+            told_profile_ns: 0,
+            sampled: Vec::new(),
             hindered: Vec::new(),
             told: Vec::new(),
         }
@@ -104,7 +120,7 @@ impl Sampler {
                 }
             }
             self.look();
-            next += self.settings.hz.period();
+            next += self.settings.hz.period() * OUT_OF_STEP.0 / OUT_OF_STEP.1;
             // A look that came late is not made up for.
             next = next.max(Instant::now());
             thread::sleep(next.saturating_duration_since(Instant::now()));
@@ -140,7 +156,7 @@ impl Sampler {
             }
         }
         let since_ns = self.now_ns().saturating_sub(SAMPLED_FOR * to_ns(self.settings.hz.period()));
-        self.threads.values_mut().for_each(|looked| looked.rest(since_ns));
+        self.threads.values_mut().for_each(|looked| looked.rest(since_ns, self.profile.period()));
         let mut open = self.threads.values().filter(|looked| looked.keeps_open()).count();
         for tid in tids.into_iter().take(MOST_THREADS) {
             if self.threads.get(&tid).is_none_or(|looked| looked.is_lost) {
@@ -177,6 +193,7 @@ impl Sampler {
     fn look(&mut self) {
         self.looks += 1;
         self.may_arm = MOST_ARMED;
+        self.profiles = self.profile.is_due();
         self.throttling.look();
         let mut threads = std::mem::take(&mut self.threads);
         // Those that had no turn at the last look come first.
@@ -184,6 +201,16 @@ impl Sampler {
         threads.range_mut(from..).for_each(|(_, looked)| self.look_at(looked));
         threads.range_mut(..from).for_each(|(_, looked)| self.look_at(looked));
         self.threads = threads;
+        let now_ns = self.now_ns();
+        if now_ns - self.told_profile_ns >= to_ns(TELL_PROFILE_EVERY) {
+            self.told_profile_ns = now_ns;
+            self.tell_profile(now_ns);
+        }
+    }
+
+    /// Where loops' threads were up to now.
+    fn tell_profile(&mut self, now_ns: u64) {
+        self.profile.counted(now_ns).into_iter().for_each(|counted| self.hand_over(Job::Profile(Box::new(counted))));
     }
 
     /// What goes on is not over: nobody looks any more.
@@ -194,6 +221,7 @@ impl Sampler {
                 self.hand_over(Job::GoesOn(Box::new(poll)));
             }
         }
+        self.tell_profile(self.now_ns());
     }
 
     fn hand_over(&mut self, job: Job) {
