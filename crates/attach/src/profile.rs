@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use pollscope_base::duration::to_ns;
 use pollscope_record::recording::{self, ProfilePlace, Text, ThreadState};
-use pollscope_stacks::look::{ClockReading, Look, NamedLook, Namer, SharedLook};
+use pollscope_stacks::look::{ClockReading, Glance, Look, NamedLook, Namer, SharedLook};
 use pollscope_stacks::poll::Kind;
 
 /// Every so many looks there is one for the profile.
@@ -40,6 +40,9 @@ struct Counts {
     dropped: u64,
     cpu_ns: u64,
     run_delay_ns: u64,
+    /// How many looks at a thread had one before them, and how much time lay between.
+    pairs: u64,
+    between_ns: u64,
     /// Whether the clocks of each thread were told.
     are_clocks_known: bool,
 }
@@ -66,7 +69,8 @@ pub(crate) enum Was {
 /// A thread's time on a CPU that samples are still to stand for.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Due {
-    last: Option<ClockReading>,
+    last_ns: Option<u64>,
+    clocks: Option<ClockReading>,
     ns: u64,
 }
 
@@ -81,7 +85,7 @@ pub(crate) struct Counted {
 }
 
 impl Profile {
-    /// One of looks that come once a period.
+    /// Of looks that come once a period.
     pub(crate) fn new(period: Duration) -> Profile {
         let counts = Counts { are_clocks_known: true, ..Counts::default() };
         Profile { period: EVERY * period, left: 0, counts, places: HashMap::new() }
@@ -99,29 +103,38 @@ impl Profile {
     }
 
     /// A look at a thread of a loop.
-    pub(crate) fn look(&mut self, was: Was, due: &mut Due, clocks: Option<ClockReading>) {
+    pub(crate) fn look(&mut self, was: Was, due: &mut Due, glance: &Glance) {
         self.counts.looks += 1;
+        if let Some(last_ns) = due.last_ns.replace(glance.at_ns) {
+            self.counts.pairs += 1;
+            self.counts.between_ns += glance.at_ns.saturating_sub(last_ns);
+        }
         match was {
             Was::Parked => self.counts.parked += 1,
             Was::Running => self.counts.running += 1,
             Was::Moved => self.counts.moved += 1,
             Was::Waiting => {}
         }
-        let Some(now) = clocks else {
+        let Some(now) = glance.clocks else {
             self.counts.are_clocks_known = false;
             return;
         };
-        if let Some(last) = due.last.replace(now) {
+        if let Some(last) = due.clocks.replace(now) {
             let cpu_ns = now.cpu_ns.saturating_sub(last.cpu_ns);
             self.counts.cpu_ns += cpu_ns;
             self.counts.run_delay_ns += now.run_delay_ns.saturating_sub(last.run_delay_ns);
-            due.ns = (due.ns + cpu_ns).min(MOST_DUE * to_ns(self.period));
+            due.ns = (due.ns + cpu_ns).min(MOST_DUE * self.stands_for_ns());
         }
+    }
+
+    /// How much time a look stands for: what lay between two, on a machine that is busy more than was asked for.
+    fn stands_for_ns(&self) -> u64 {
+        self.counts.between_ns.checked_div(self.counts.pairs).unwrap_or(to_ns(self.period))
     }
 
     /// Whether the next sample counts.
     pub(crate) fn wants(&self, due: &mut Due) -> bool {
-        let left = due.ns.checked_sub(to_ns(self.period));
+        let left = due.ns.checked_sub(self.stands_for_ns());
         left.is_some_and(|left| {
             due.ns = left;
             true
@@ -155,7 +168,7 @@ impl Profile {
     pub(crate) fn counted(&self, until_ns: u64) -> Option<Counted> {
         let Profile { counts, places, .. } = self;
         let places = places.values().cloned().collect();
-        (counts.looks > 0).then(|| Counted { until_ns, period_ns: to_ns(self.period), counts: *counts, places })
+        (counts.looks > 0).then(|| Counted { until_ns, period_ns: self.stands_for_ns(), counts: *counts, places })
     }
 }
 
@@ -221,5 +234,61 @@ fn place(named: &NamedLook, is_on_cpu: bool) -> ProfilePlace {
         function: text(&named.function),
         call: named.look.call.as_ref().map(|call| call.name.as_str().into()),
         stack: named.stack.iter().map(recording::Frame::from).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn glance(at_ns: u64, cpu_ns: u64) -> Glance {
+        Glance { at_ns, clocks: Some(ClockReading { at_ns, cpu_ns, run_delay_ns: 0 }), state: None }
+    }
+
+    #[test]
+    fn a_sample_stands_for_as_much_time_as_a_look() {
+        let (mut profile, mut due) = (Profile::new(Duration::from_nanos(10)), Due::default());
+        assert_eq!((0..9).map(|_| profile.is_due()).filter(|is| *is).count(), 2);
+        // Looks come every 50 ns, not every 40; the thread is on a CPU for 30 of them.
+        let mut taken = 0;
+        for look in 0..100 {
+            profile.look(Was::Running, &mut due, &glance(50 * look, 30 * look));
+            taken += u32::from(profile.wants(&mut due));
+        }
+        assert_eq!(taken, 99 * 30 / 50);
+        let counted = profile.counted(7).expect("it was looked at");
+        assert_eq!((counted.until_ns, counted.period_ns, counted.counts.cpu_ns), (7, 50, 99 * 30));
+    }
+
+    #[test]
+    fn time_without_samples_is_not_made_up_for() {
+        let (mut profile, mut due) = (Profile::new(Duration::from_nanos(10)), Due::default());
+        profile.look(Was::Running, &mut due, &glance(0, 0));
+        profile.look(Was::Running, &mut due, &glance(4_000, 4_000));
+        profile.look(Was::Running, &mut due, &glance(8_000, 8_000));
+        assert_eq!((0..9).filter(|_| profile.wants(&mut due)).count() as u64, MOST_DUE);
+    }
+
+    #[test]
+    fn equal_places_are_counted_and_others_have_room_or_are_dropped() {
+        let mut profile = Profile::new(Duration::from_millis(10));
+        let call = |name: String| pollscope_base::Call {
+            text: name.clone(),
+            name,
+            fd: None,
+            path: None,
+            peer: None,
+            bytes: None,
+        };
+        let look = |number: usize| Look { call: Some(call(number.to_string())), ..Look::default() };
+        assert!(profile.add(look(1), false).is_some() && profile.add(look(1), false).is_none());
+        assert!(profile.add(look(1), true).is_some(), "on a CPU it is another place");
+        profile.look(Was::Waiting, &mut Due::default(), &glance(0, 0));
+        for number in 0..MOST_PLACES + 3 {
+            profile.add(look(number), false);
+        }
+        let counted = profile.counted(0).expect("it was looked at");
+        assert_eq!((counted.places.len(), counted.counts.dropped), (MOST_PLACES, 4));
+        assert_eq!(counted.places.iter().map(|place| place.looks).max(), Some(3));
     }
 }

@@ -38,8 +38,10 @@ const MOST_THREADS: usize = 5_000;
 const OUT_OF_STEP: (u32, u32) = (99, 100);
 /// The files of so many are kept open, two of each; those of the others are opened at each look.
 const MOST_OPEN: usize = 200;
-/// So many threads have their breakpoint armed ahead at one look: each time costs some 30 µs here, and the thread a few.
-const MOST_ARMED: u32 = 3;
+/// So many breakpoints are armed ahead in a second, however often threads are looked at: each time costs some 30 µs here, and the thread a
+/// few. And so many at one look, if there were fewer at those before it.
+const ARMING_NS: u64 = 1_000_000_000 / 250;
+const MOST_ARMED: u64 = 6;
 /// How often it is told where loops' threads were; and at the end.
 const TELL_PROFILE_EVERY: Duration = Duration::from_secs(600);
 /// After so many looks without it a thread is sampled no more.
@@ -63,8 +65,8 @@ pub(crate) struct Sampler {
     has_too_many: bool,
     /// What polls return to, on any thread.
     returns: HashSet<u64>,
-    /// How many more may be armed at this look, and from which thread on at the next.
-    may_arm: u32,
+    /// The time that there was for arming ahead, of which each takes its part; and from which thread on that is done at the next look.
+    arming_ns: u64,
     turn: u32,
     throttling: Throttling,
     profile: Profile,
@@ -93,7 +95,7 @@ impl Sampler {
             dropped: 0,
             has_too_many: false,
             returns: HashSet::new(),
-            may_arm: 0,
+            arming_ns: 0,
             turn: 0,
             throttling: Throttling::new(&process, start_ns),
             profile: Profile::new(settings.hz.period()),
@@ -192,7 +194,7 @@ impl Sampler {
 
     fn look(&mut self) {
         self.looks += 1;
-        self.may_arm = MOST_ARMED;
+        self.arming_ns = (self.arming_ns + to_ns(self.settings.hz.period())).min(MOST_ARMED * ARMING_NS);
         self.profiles = self.profile.is_due();
         self.throttling.look();
         let mut threads = std::mem::take(&mut self.threads);

@@ -9,7 +9,7 @@ use pollscope_stacks::perf::{Hindrance, Hit, PerfError, Wanted};
 use pollscope_stacks::task::Task;
 
 use super::samples::Shown;
-use super::{Sampler, letter};
+use super::{ARMING_NS, Sampler, letter};
 use crate::looked::Looked;
 use crate::naming::{Job, Waiter};
 use crate::poll::{End, Poll, innermost_end};
@@ -96,11 +96,11 @@ impl Sampler {
         }
     }
 
-    /// Whether a breakpoint is armed there now, of which there are only so many at one look.
+    /// Whether a breakpoint is armed there now, of which there are only so many in some time.
     fn arm_ahead(&mut self, looked: &mut Looked, address: u64) -> bool {
-        let may = self.may_arm > 0 && self.arm(looked, address);
+        let may = self.arming_ns >= ARMING_NS && self.arm(looked, address);
         if may {
-            self.may_arm -= 1;
+            self.arming_ns -= ARMING_NS;
             self.turn = looked.thread.tid + 1;
         }
         may

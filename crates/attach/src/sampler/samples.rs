@@ -92,7 +92,7 @@ impl Sampler {
         } else {
             Was::Running
         };
-        self.profile.look(was, &mut looked.due, glance.clocks);
+        self.profile.look(was, &mut looked.due, &glance);
         if was == Was::Running && !self.hindered.contains(&Wanted::Samples) {
             // Where it cannot be had, looks at polls that compute say so.
             let _ = looked.begin_sampling(self.profile.period());

@@ -28,7 +28,7 @@ fn check_sums(profile: &Profile) {
     let others = profile.count(|state| state == ThreadState::Other);
     let known = profile.parked + profile.running + profile.moved + off_cpu;
     assert!(known <= profile.looks && profile.looks <= known + others + profile.dropped, "{profile:#?}");
-    assert!(profile.looks > 0 && profile.period_ns == 40_000_000 && profile.dropped == 0, "{profile:#?}");
+    assert!(profile.looks > 0 && profile.period_ns > 0 && profile.dropped == 0, "{profile:#?}");
 }
 
 #[test]
