@@ -16,6 +16,8 @@ use crate::sampler::Sampler;
 use crate::settings::Settings;
 use crate::target::Target;
 
+/// From so many times what was asked for on, it is said how long nobody looked.
+const LATE: u32 = 3;
 /// What may wait to be named.
 const QUEUE: usize = 1_024;
 
@@ -62,7 +64,9 @@ impl Attached {
             let elapsed = begun.elapsed();
             let looks_per_s = sampler.looks as f64 / elapsed.as_secs_f64();
             // If nobody names any more, nobody listens either.
-            let _ = last.send(Last { ended, elapsed_ns: to_ns(elapsed), looks_per_s, dropped: sampler.dropped });
+            let Sampler { dropped, longest_gap, .. } = sampler;
+            let late = Some(longest_gap).filter(|gap| *gap > LATE * settings.hz.period());
+            let _ = last.send(Last { ended, elapsed_ns: to_ns(elapsed), looks_per_s, dropped, late });
         };
         thread::Builder::new().name("pollscope-look".to_owned()).spawn(look)?;
         Ok(Attached { start, updates, stop })

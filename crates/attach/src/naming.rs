@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SendError, Sender};
+use std::time::Duration;
 
 use pollscope_base::Held;
+use pollscope_base::duration::to_ns;
 use pollscope_record::feed::Update;
 use pollscope_record::recording::{self, BusyBy, BusyShare, Detail, Ended, Kind, Precision, Profile, Run, SlowPoll};
+use pollscope_record::units::format_ns;
 use pollscope_stacks::holder::Finder;
 use pollscope_stacks::look::{ClockReading, Glance, Look, Namer, SharedLook};
 use pollscope_stacks::process::Process;
@@ -57,6 +60,8 @@ pub(crate) struct Last {
     pub(crate) looks_per_s: f64,
     /// What found no room with the one who names.
     pub(crate) dropped: u64,
+    /// How long nobody looked, where that was far longer than was asked for.
+    pub(crate) late: Option<Duration>,
 }
 
 /// Nobody listens any more.
@@ -182,6 +187,10 @@ impl Naming {
     fn end(&self, last: Last) -> Result<(), Deaf> {
         let mut run = self.known(last.elapsed_ns);
         run.coverage.looks_per_s = Some(last.looks_per_s);
+        if let Some(late) = last.late {
+            let missing = format!("polls within the {} in which nobody looked, at most", format_ns(to_ns(late)));
+            run.coverage.missing.push(missing);
+        }
         if last.dropped > 0 {
             run.coverage.missing.push(format!("{} polls and looks: there were more than could be named", last.dropped));
         }

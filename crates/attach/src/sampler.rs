@@ -62,6 +62,8 @@ pub(crate) struct Sampler {
     pub(crate) looks: u64,
     /// What found no room with the one who names.
     pub(crate) dropped: u64,
+    /// The longest time between two looks.
+    pub(crate) longest_gap: Duration,
     has_too_many: bool,
     /// What polls return to, on any thread.
     returns: HashSet<u64>,
@@ -93,6 +95,7 @@ impl Sampler {
             given: 0,
             looks: 0,
             dropped: 0,
+            longest_gap: Duration::ZERO,
             has_too_many: false,
             returns: HashSet::new(),
             arming_ns: 0,
@@ -110,7 +113,7 @@ impl Sampler {
     /// Looks until the process ends, or it is told to stop: which of both.
     pub(crate) fn run(&mut self, stop: &AtomicBool) -> Ended {
         let mut listed: Option<Instant> = None;
-        let mut next = Instant::now();
+        let (mut next, mut last) = (Instant::now(), None);
         while !stop.load(Relaxed) {
             if listed.is_none_or(|at| at.elapsed() >= LIST_EVERY) {
                 if self.process.confirm().is_err() || !self.list() {
@@ -121,6 +124,9 @@ impl Sampler {
                     self.prepare();
                 }
             }
+            let now = Instant::now();
+            let gap = last.replace(now).map_or(Duration::ZERO, |last| now.duration_since(last));
+            self.longest_gap = self.longest_gap.max(gap);
             self.look();
             next += self.settings.hz.period() * OUT_OF_STEP.0 / OUT_OF_STEP.1;
             // A look that came late is not made up for.
