@@ -96,8 +96,8 @@ pub(super) fn abridged(name: String) -> String {
     if name.len() <= LONG {
         return name;
     }
-    let shorter = (0..3).rev().map(|depth| without_arguments(&name, depth));
-    shorter.clone().find(|shorter| shorter.len() <= LONG).or(shorter.last()).unwrap_or(name)
+    let mut shorter = (0..3).rev().map(|depth| without_arguments(&name, depth));
+    shorter.clone().find(|shorter| shorter.len() <= LONG).or(shorter.next_back()).unwrap_or(name)
 }
 
 /// What stands within so many brackets, and `…` for what is further in.
