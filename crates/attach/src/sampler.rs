@@ -72,6 +72,8 @@ pub(crate) struct Sampler {
     /// The time that there was for arming ahead, of which each takes its part; and from which thread on that is done at the next look.
     arming_ns: u64,
     turn: u32,
+    /// Threads that are to be looked at once more at this look.
+    again: Vec<u32>,
     /// The time that there is at this look for waiting until threads wait.
     catching: Duration,
     throttling: Throttling,
@@ -104,6 +106,7 @@ impl Sampler {
             returns: HashSet::new(),
             arming_ns: 0,
             turn: 0,
+            again: Vec::new(),
             catching: Duration::ZERO,
             throttling: Throttling::new(&process, start_ns),
             profile: Profile::new(settings.hz.period()),
@@ -214,6 +217,13 @@ impl Sampler {
         let from = self.turn;
         threads.range_mut(from..).for_each(|(_, looked)| self.look_at(looked));
         threads.range_mut(..from).for_each(|(_, looked)| self.look_at(looked));
+        let again = std::mem::take(&mut self.again);
+        if !again.is_empty()
+            && let Some(pause) = self.until_sampled()
+        {
+            thread::sleep(pause);
+            again.iter().for_each(|tid| threads.get_mut(tid).into_iter().for_each(|looked| self.look_again(looked)));
+        }
         self.threads = threads;
         let now_ns = self.now_ns();
         if now_ns - self.told_profile_ns >= to_ns(TELL_PROFILE_EVERY) {

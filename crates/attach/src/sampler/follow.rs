@@ -185,20 +185,43 @@ impl Sampler {
             }
         } else if is_due {
             self.catch_waiting(looked, before, glance);
+            if looked.poll.as_ref().is_some_and(|poll| poll.look().is_none() && self.may_compute(poll)) {
+                self.again.push(looked.thread.tid);
+            }
+        }
+    }
+
+    /// Looks once more at a thread that ran at two looks and had no sample yet: from the last look on there are more of them.
+    pub(super) fn look_again(&mut self, looked: &mut Looked) {
+        let glance = looked.glance(self.now_ns());
+        let runs = glance.state.is_some() && !glance.is_blocked();
+        if !runs || looked.armed_at().is_none() || looked.came_there() {
+            return;
+        }
+        let before = looked.last;
+        if let Some(poll) = looked.poll.as_mut().filter(|poll| poll.look().is_none()) {
+            poll.go_on(&looked.thread, glance);
+            if let Some(sample) = self.sample(looked, glance.at_ns, None) {
+                self.restart_if_unseen(looked, before);
+                self.show_running(looked, sample, glance);
+            }
         }
     }
 
     /// What runs in the kernel all the time is not sampled: if it waits now and then, that shows where.
     fn catch_waiting(&mut self, looked: &mut Looked, before: Option<Glance>, glance: Glance) {
-        // At the first look at one that computes there may be no sample yet.
-        let may_compute = |poll: &Poll| poll.seen_ns() < to_ns(self.settings.hz.period()) * 3 / 2;
-        let is_worth_it = looked.poll.as_ref().is_some_and(|poll| poll.look().is_none() && !may_compute(poll));
+        let is_worth_it = looked.poll.as_ref().is_some_and(|poll| poll.look().is_none() && !self.may_compute(poll));
         let look = self.catch(looked, glance.at_ns, is_worth_it);
         let Some((look, pointers)) = look.filter(|_| looked.armed_at().is_some() && !looked.came_there()) else {
             return;
         };
         self.restart_if_unseen(looked, before);
         self.show_running(looked, Shown { look, pointers, registers: Vec::new() }, Glance { state: None, ..glance });
+    }
+
+    /// Whether there may be no sample yet of one that computes: it was sampled for no longer than that.
+    fn may_compute(&self, poll: &Poll) -> bool {
+        poll.seen_ns() < to_ns(self.settings.hz.period()) * 3 / 2
     }
 
     /// A look at a thread that runs, as soon as it waits.
