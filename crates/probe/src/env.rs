@@ -44,11 +44,23 @@ pub(crate) fn read(switch: Option<&str>, slow_poll: Option<&str>) -> Request {
     request
 }
 
+/// By this one all threads of the process are looked at.
+pub(crate) const WHOLE_PROCESS: &str = "POLLSCOPE_WHOLE_PROCESS";
+
+/// Whether a word switches something on.
+pub(crate) fn is_on(word: &str) -> bool {
+    matches!(word.trim().to_ascii_lowercase().as_str(), "1" | "yes" | "on" | "true")
+}
+
 /// Why a variable for recordings, which is set, cannot be followed.
 pub(crate) fn refused(name: &str, is_on: bool) -> Option<String> {
-    if !cfg!(feature = "record") {
+    let (is_there, feature, cannot) = match name {
+        WHOLE_PROCESS => (cfg!(feature = "whole-process"), "whole-process", "look at the whole process"),
+        _ => (cfg!(feature = "record"), "record", "record"),
+    };
+    if !is_there {
         Some(format!(
-            "ignored `{name}`: this program's probe cannot record; build it with the feature `record` of pollscope-probe"
+            "ignored `{name}`: this program's probe cannot {cannot}; build it with the feature `{feature}` of pollscope-probe"
         ))
     } else if !is_on {
         Some(format!("ignored `{name}`: nothing is measured without `POLLSCOPE=1`; set it as well"))

@@ -37,6 +37,20 @@ pub fn redact(recording: Recording) -> Recording {
     Recording { environment, scenario, findings: findings(&runs), runs, gates }
 }
 
+/// A slow poll without paths, for who has no recording yet.
+///
+/// ```
+/// use pollscope_record::recording::{Kind, SlowPoll};
+/// use pollscope_record::redact::redact_poll;
+/// let kind = Kind { blocking_line: Some("/home/me/api/src/main.rs:7".into()), ..Kind::default() };
+/// let line = redact_poll(SlowPoll::of(kind)).blocking_line.as_deref().map(str::to_owned);
+/// assert!(line.is_some_and(|line| line.ends_with("main.rs:7") && !line.contains("me")));
+/// ```
+pub fn redact_poll(mut poll: SlowPoll) -> SlowPoll {
+    slow_poll(&mut poll, &mut Kinds::new());
+    poll
+}
+
 /// The program's name, the command's, and which options were given: not with what.
 fn command(typed: &[String]) -> Vec<String> {
     let options_end = typed.iter().position(|word| word == "--").unwrap_or(typed.len());

@@ -385,7 +385,7 @@ impl Sampler {
     fn tell(&mut self, looked: &mut Looked, now_ns: u64) {
         let Some(poll) = &looked.poll else { return };
         let is_due = looked.told_ns == 0 || now_ns.saturating_sub(looked.told_ns) >= to_ns(TELL_EVERY);
-        if is_due && self.is_slow(poll) && poll.is_on_loop() == Some(true) {
+        if is_due && self.is_slow(poll) && poll.is_on_loop() == Some(true) && !self.is_left_out(looked) {
             looked.told_ns = now_ns;
             let mut so_far = poll.clone();
             so_far.was_held(&mut self.throttling);
@@ -402,7 +402,8 @@ impl Sampler {
         let Some(mut poll) = looked.poll.take() else { return };
         poll.end(end, now);
         // Whether it is on a loop may not be known yet: that is for the one who names.
-        if self.is_slow(&poll) && poll.look().is_some() && poll.is_on_loop() != Some(false) {
+        let is_told = self.is_slow(&poll) && poll.look().is_some() && poll.is_on_loop() != Some(false);
+        if is_told && !self.is_left_out(looked) {
             poll.was_held(&mut self.throttling);
             self.hand_over(Job::Over(Box::new(poll)));
         }

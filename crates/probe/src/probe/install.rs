@@ -178,8 +178,16 @@ impl ProbeBuilder {
         let shared = Arc::new(shared);
         let control = Arc::new(Control::default());
         let looks = watchdog::looks(self.watchdog.as_ref());
+        let is_whole = cfg!(feature = "whole-process") && self.whole_process;
         #[cfg(feature = "record")]
         let recorder = crate::recorder::Outlets::spawn(&shared, self.record, self.listen.as_ref());
+        #[cfg(feature = "record")]
+        #[cfg(feature = "whole-process")]
+        let recorder = match self.whole_process {
+            true => recorder
+                .and_then(|outlets| crate::recorder::Outlets::with_others(outlets, &shared, self.watchdog.as_ref())),
+            false => recorder,
+        };
         #[cfg(feature = "record")]
         let recorder = recorder.map_err(InstallError::Thread)?;
         let says_status = self.status_lines.unwrap_or(self.has_lines_of_env);
@@ -194,7 +202,8 @@ impl ProbeBuilder {
             #[cfg(feature = "record")]
             recorder,
             writer: self.writer,
-            other_runtimes: looks.is_ok().then(OtherRuntimes::default),
+            // Where all threads are looked at, they need not be found.
+            other_runtimes: (looks.is_ok() && !is_whole).then(OtherRuntimes::default),
             status: says_status.then(|| Status::new(looks)),
         };
         reporter.spawn(Arc::clone(&control)).map_err(InstallError::Thread)?;
