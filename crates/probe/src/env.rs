@@ -1,5 +1,5 @@
-//! Switching a probe on from outside: `POLLSCOPE` and `POLLSCOPE_SLOW_POLL`; where it listens, and what its recording is called,
-//! `POLLSCOPE_LABEL`.
+//! Switching a probe on from outside: `POLLSCOPE` and `POLLSCOPE_SLOW_POLL`; where it listens, what its recording is called,
+//! `POLLSCOPE_LABEL`, and whether all threads are looked at, `POLLSCOPE_WHOLE_PROCESS`.
 
 use std::ffi::OsString;
 #[cfg(feature = "record")]

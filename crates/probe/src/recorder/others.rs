@@ -28,9 +28,11 @@ use crate::watchdog;
 pub(super) type Tell = Box<dyn Fn(&Arc<OfOthers>) + Send>;
 
 /// What is said when the last looks have no names in time.
-const UNNAMED: &str = "the last looks at other threads had no names yet at the end: a slow poll that they show may not be listed";
+const UNNAMED: &str =
+    "the last looks at other threads had no names yet at the end: a slow poll that they show may not be listed";
 /// And when there are no more looks, for a reason that nobody told.
-const BROKEN_OFF: &str = "other threads are not looked at any more: the thread that looks is gone, which is worth a report";
+const BROKEN_OFF: &str =
+    "other threads are not looked at any more: the thread that looks is gone, which is worth a report";
 
 /// The reporter's side.
 pub(super) struct Others {
@@ -56,7 +58,11 @@ struct Looking {
 
 impl Others {
     /// Starts the first of the threads.
-    pub(super) fn spawn(shared: Arc<Shared>, watchdog: Option<&watchdog::Options>, tell: Vec<Tell>) -> io::Result<Others> {
+    pub(super) fn spawn(
+        shared: Arc<Shared>,
+        watchdog: Option<&watchdog::Options>,
+        tell: Vec<Tell>,
+    ) -> io::Result<Others> {
         if watchdog.is_some_and(|options| options.is_permitted) {
             seccomp::permit();
         }
@@ -93,7 +99,9 @@ impl Looking {
     fn run(self) {
         let attached = match self.attached() {
             Ok(attached) => attached,
-            Err(why) => return self.tell(OfOthers::Nobody(format!("other threads of this process are not sampled: {why}"))),
+            Err(why) => {
+                return self.tell(OfOthers::Nobody(format!("other threads of this process are not sampled: {why}")));
+            }
         };
         let Some((attached, from_ns)) = attached else { return };
         let mut is_ended = false;

@@ -81,7 +81,13 @@ impl Outlets {
     ) -> io::Result<Option<Outlets>> {
         let Some(outlets) = outlets else {
             let deaf = Some(NOBODY_IS_TOLD.to_owned());
-            return Ok(Some(Outlets { file: None, #[cfg(target_os = "linux")] listening: None, others: None, deaf }));
+            return Ok(Some(Outlets {
+                file: None,
+                #[cfg(target_os = "linux")]
+                listening: None,
+                others: None,
+                deaf,
+            }));
         };
         let others = Others::spawn(Arc::clone(shared), watchdog, outlets.tell_of_others()?)?;
         Ok(Some(Outlets { others: Some(others), ..outlets }))
