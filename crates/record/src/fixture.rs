@@ -113,6 +113,7 @@ pub fn run(mode: &str) -> Run {
         pool: None,
         intervals: Vec::new(),
         fine: Vec::new(),
+        profile: None,
         runtime_metrics: None,
     }
 }

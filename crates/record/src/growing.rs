@@ -304,7 +304,7 @@ fn forget_the_beginning(run: &mut Run, known_ns: u64) {
     let had_any = run.sites.is_some() || run.ledger.is_some() || run.schedule_latency.is_some();
     (run.schedule_latency, run.busy_stretches, run.pool_wait) = (None, None, None);
     (run.lag, run.lag_raw) = (None, None);
-    (run.sites, run.ledger, run.pool, run.busy_share) = (None, None, None, None);
+    (run.sites, run.ledger, run.pool, run.busy_share, run.profile) = (None, None, None, None, None);
     (run.cpu_user_ns, run.cpu_system_ns) = (None, None);
     (run.context_switches_voluntary, run.context_switches_involuntary) = (None, None);
     (run.slow_poll_lines, run.runtime_metrics) = (None, None);

@@ -9,6 +9,7 @@ mod letters;
 mod maybe;
 mod merge;
 pub(crate) mod paged;
+mod profile;
 pub mod read;
 mod seen;
 pub(crate) mod shared;
@@ -31,6 +32,7 @@ pub use fine::Fine;
 pub use maybe::MaybeU64;
 pub use merge::{Confirmation, InputEvent, InputEvents, Merge, Missing, Verdict, Written};
 pub use pollscope_base::Lines;
+pub use profile::{Profile, ProfilePlace, ThreadState};
 pub use seen::{place, seen};
 pub use shared::{Shared, Text};
 pub use slow_poll::{Detail, Frame, Holder, Kind, Place, Precision, Quota, SlowPoll, Span, Syscall};
@@ -209,6 +211,8 @@ pub struct Run {
     pub intervals: Vec<Interval>,
     /// The time around polls that took very long, again and more finely.
     pub fine: Vec<Fine>,
+    /// Where loops' threads were at looks that come as time passes; `None` where nobody looks from outside.
+    pub profile: Option<Box<Profile>>,
     /// What tokio-metrics reported, by name.
     pub runtime_metrics: Option<BTreeMap<String, f64>>,
 }
@@ -255,6 +259,7 @@ impl Run {
             pool: None,
             intervals: Vec::new(),
             fine: Vec::new(),
+            profile: None,
             runtime_metrics: None,
         }
     }

@@ -52,6 +52,7 @@ fn run(mode: &str) -> Run {
         sites: Some(Vec::new()),
         intervals: Vec::new(),
         fine: Vec::new(),
+        profile: None,
         runtime_metrics: None,
     }
 }

@@ -100,6 +100,7 @@ impl From<Run1> for Run {
             pool: None,
             intervals: run.intervals,
             fine: Vec::new(),
+            profile: None,
             runtime_metrics: run.runtime_metrics,
         }
     }

@@ -11,8 +11,8 @@ use super::stacks::{self, StackId};
 use crate::message::Message;
 use crate::recording::{
     Blame, BusyShare, Cause, Completeness, Coverage, Detail, Dist, Ended, Fine, Frame, Holder, InputEvents, Interval,
-    Kind, Ledger, Lines, MaybeU64, Merge, Place, Pool, Precision, Quota, Run, Shared, Site, SlowPoll, Span, Subject,
-    Syscall, Text, Waiter, shared,
+    Kind, Ledger, Lines, MaybeU64, Merge, Place, Pool, Precision, Profile, Quota, Run, Shared, Site, SlowPoll, Span,
+    Subject, Syscall, Text, Waiter, shared,
 };
 
 /// A run.
@@ -70,6 +70,7 @@ pub(super) struct Run2 {
     intervals: Vec<Interval>,
     #[serde(default, deserialize_with = "bounded::list::<_, _, 1_000_000>")]
     fine: Vec<Fine>,
+    profile: Option<Box<Profile>>,
     #[serde(default, deserialize_with = "bounded::metrics")]
     runtime_metrics: Option<BTreeMap<String, f64>>,
 }
@@ -130,6 +131,7 @@ impl Run2 {
             pool: self.pool,
             intervals: self.intervals,
             fine: self.fine,
+            profile: self.profile,
             runtime_metrics: self.runtime_metrics,
         }
     }
@@ -262,6 +264,10 @@ impl Run {
         run.serialize_entry("intervals", intervals)?;
         if !fine.is_empty() {
             run.serialize_entry("fine", fine)?;
+        }
+        // Only of what is looked at from outside.
+        if let Some(profile) = &self.profile {
+            run.serialize_entry("profile", profile)?;
         }
         run.serialize_entry("runtime_metrics", &self.runtime_metrics)?;
         run.end()

@@ -321,6 +321,7 @@ fn without_lists(run: &Run) -> Run {
         pool: run.pool,
         intervals: Vec::new(),
         fine: run.fine.clone(),
+        profile: run.profile.clone(),
         runtime_metrics: run.runtime_metrics.clone(),
     }
 }
