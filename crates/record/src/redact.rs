@@ -33,7 +33,7 @@ pub fn redact(recording: Recording) -> Recording {
             }
         }
     }
-    let runs: Vec<Run> = runs.into_iter().map(run).collect();
+    let runs: Vec<Run> = runs.into_iter().map(redact_run).collect();
     Recording { environment, scenario, findings: findings(&runs), runs, gates }
 }
 
@@ -81,7 +81,16 @@ fn option(word: &str) -> Option<String> {
     }
 }
 
-fn run(mut run: Run) -> Run {
+/// A run without paths, likewise.
+///
+/// ```
+/// use pollscope_record::recording::{Run, Subject, Target};
+/// use pollscope_record::redact::redact_run;
+/// let target = Target { exe: Some("/home/me/api".to_owned()), ..Target::default() };
+/// let run = redact_run(Run::unknown("api", Subject::Process(target), "2026-01-01T00:00:00Z"));
+/// assert_eq!(run.subject.target().unwrap().exe.as_deref(), Some("<path>"));
+/// ```
+pub fn redact_run(mut run: Run) -> Run {
     run.errors.iter_mut().for_each(|error| *error = error.without_paths());
     run.ended_why = run.ended_why.as_ref().map(Message::without_paths);
     if let Subject::Service(target) | Subject::Process(target) = &mut run.subject {

@@ -359,7 +359,7 @@ impl ProbeBuilder {
     /// that is called as the service's, with ` (other threads)` behind. Callbacks, lines, and snapshots have nothing of it. What stands in the way, such as
     /// another platform or a stripped program, is said once in the recording.
     ///
-    /// It reads the program's debug information when it begins, and keeps it. Under a seccomp filter nothing is looked at, unless it
+    /// It reads the program's debug information when it begins, and keeps it, whatever [`capture`](ProbeBuilder::capture) says. Under a seccomp filter nothing is looked at, unless it
     /// [permits](ProbeBuilder::permitted_by_seccomp) that. The threshold is the one that the probe has when it is installed.
     ///
     /// ```

@@ -15,7 +15,7 @@ use pollscope_attach::{Attached, SUPPORTED, Settings, Stop, Target};
 use pollscope_record::feed::Update;
 use pollscope_record::growing::Head;
 use pollscope_record::recording::{Run, Subject, Target as Recorded};
-use pollscope_record::redact::redact_poll;
+use pollscope_record::redact::{redact_poll, redact_run};
 use pollscope_stacks::seccomp;
 
 use super::beside::{OfOthers, later};
@@ -170,6 +170,7 @@ fn hidden(update: Update) -> Update {
     match update {
         Update::SlowPoll(poll) => Update::SlowPoll(Box::new(redact_poll(*poll))),
         Update::Stall(poll) => Update::Stall(Box::new(redact_poll(*poll))),
+        Update::Known(run) => Update::Known(Box::new(redact_run(*run))),
         other => other,
     }
 }

@@ -9,7 +9,7 @@ use pollscope_base::duration::to_ns;
 use pollscope_record::feed::Update;
 use pollscope_record::growing::{Head, LineWriter};
 use pollscope_record::live::Live;
-use pollscope_record::recording::{Ended, SlowPoll};
+use pollscope_record::recording::{Ended, Run, SlowPoll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
@@ -161,6 +161,13 @@ impl Client {
                     Update::SlowPoll(poll) | Update::Stall(poll) if !is_later(poll) => return,
                     Update::SlowPoll(poll) => Update::SlowPoll(Box::new(self.moved(poll))),
                     Update::Stall(poll) => Update::Stall(Box::new(self.moved(poll))),
+                    // What was counted since the looking began is not of its run alone.
+                    Update::Known(run) => Update::Known(Box::new(Run {
+                        profile: None,
+                        busy_share: None,
+                        slow_polls_total: 0,
+                        ..(**run).clone()
+                    })),
                     other => other.clone(),
                 };
                 let Some(update) = self.beside.as_mut().and_then(|beside| beside.take(&update)) else { return };

@@ -19,7 +19,7 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
 use super::alone::{again, is_alone};
-use crate::support::{LONG, current_thread, slow_polls, spawn, wait_until};
+use crate::support::{Kept, LONG, current_thread, slow_polls, spawn, wait_until};
 
 /// From so long on a poll is slow, and so long those last that are.
 const SLOW: Duration = Duration::from_millis(50);
@@ -183,6 +183,16 @@ fn tasks_of_a_local_set_on_a_plain_thread_are_sampled() {
     if alone("tasks_of_a_local_set_on_a_plain_thread_are_sampled") {
         check(true);
     }
+}
+
+#[test]
+fn that_nobody_would_be_told_is_said() {
+    let kept = Kept::default();
+    let (runtime, probe) = current_thread(Probe::builder().log_to(kept.clone()).whole_process());
+    drop((runtime, probe));
+    let says = "WARN pollscope: cannot tell of the whole process: ";
+    let lines = kept.lines();
+    assert_eq!(lines.iter().filter(|line| line.starts_with(says)).count(), 1, "{lines:#?}");
 }
 
 #[test]
