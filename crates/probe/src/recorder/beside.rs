@@ -5,7 +5,7 @@ use std::io;
 use pollscope_base::duration::to_ns;
 use pollscope_record::feed::Update;
 use pollscope_record::growing::{Head, LineWriter};
-use pollscope_record::recording::{Ended, Run, SlowPoll, other_threads};
+use pollscope_record::recording::{Ended, Run, other_threads};
 
 use super::Recording;
 
@@ -85,11 +85,6 @@ impl Beside {
         let known = writer.beside(&self.known(elapsed_ns), 0)?;
         Ok(known + &writer.beside(&Update::End(Ended::Done, None), 0)?)
     }
-}
-
-/// A slow poll whose times were counted from `from_ns` on.
-pub(super) fn later(poll: &SlowPoll, from_ns: u64) -> SlowPoll {
-    SlowPoll { start_ns: poll.start_ns.saturating_add(from_ns), ..poll.clone() }
 }
 
 impl Recording {

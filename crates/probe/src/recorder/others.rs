@@ -14,11 +14,11 @@ use std::time::Duration;
 use pollscope_attach::{Attached, SUPPORTED, Settings, Stop, Target};
 use pollscope_record::feed::Update;
 use pollscope_record::growing::Head;
-use pollscope_record::recording::{Run, Subject, Target as Recorded};
+use pollscope_record::recording::{Run, SlowPoll, Subject, Target as Recorded};
 use pollscope_record::redact::{redact_poll, redact_run};
 use pollscope_stacks::seccomp;
 
-use super::beside::{OfOthers, later};
+use super::beside::OfOthers;
 use super::{head, since_1970};
 use crate::other_runtimes;
 use crate::shared::Shared;
@@ -163,6 +163,11 @@ fn moved(update: Update, from_ns: u64) -> Update {
         Update::Stall(poll) => Update::Stall(Box::new(later(&poll, from_ns))),
         other => other,
     }
+}
+
+/// A slow poll whose times were counted from `from_ns` on.
+fn later(poll: &SlowPoll, from_ns: u64) -> SlowPoll {
+    SlowPoll { start_ns: poll.start_ns.saturating_add(from_ns), ..poll.clone() }
 }
 
 /// Without paths.
