@@ -120,26 +120,31 @@ fn has_both(others: &Run) -> bool {
     others.slow_polls.iter().any(sleeps) && others.slow_polls.iter().any(computes)
 }
 
+/// Waits until that is told of others.
+async fn until(folder: &Path, is_so: impl Fn(&Run) -> bool) {
+    let start = Instant::now();
+    while !runs(folder).get(1).is_some_and(&is_so) {
+        let seen = || runs(folder).into_iter().map(|run| (run.coverage, run.slow_polls)).collect::<Vec<_>>();
+        assert!(start.elapsed() < LONG, "{:#?}", seen());
+        tokio::time::sleep(NAP).await;
+    }
+}
+
 /// Both are in one recording, which is read when all is over; and what was told meanwhile.
 fn recorded(is_local: bool) -> [Run; 2] {
     let folder = tempfile::tempdir().unwrap();
     let probe = Probe::builder().slow_poll_threshold(SLOW).record(folder.path()).label("api").whole_process();
     let (runtime, probe) = current_thread(probe);
     let (is_over, thread) = elsewhere(is_local);
-    let start = Instant::now();
     runtime.block_on(async {
+        // Those of the measured runtime come when others are looked at, and before that ends.
+        until(folder.path(), has_both).await;
         for _ in 0..OWN {
-            spawn(&probe, async { nap() }).await.unwrap();
+            spawn(&probe, async { nap() }).await.unwrap(); // spawned here
             tokio::time::sleep(NAP).await;
         }
-        while !runs(folder.path()).get(1).is_some_and(has_both) {
-            assert!(
-                start.elapsed() < LONG,
-                "{:#?}",
-                runs(folder.path()).pop().map(|run| (run.coverage, run.slow_polls))
-            );
-            tokio::time::sleep(NAP).await;
-        }
+        let seen = runs(folder.path())[1].slow_polls.len();
+        until(folder.path(), |others| others.slow_polls.len() > seen + 2).await;
     });
     is_over.store(true, Relaxed);
     thread.join().unwrap();
@@ -153,8 +158,9 @@ fn recorded(is_local: bool) -> [Run; 2] {
 fn check(is_local: bool) {
     let [own, others] = recorded(is_local);
     // Exactly once each, and by the hooks alone.
-    let measured = line_of("a measured task sleeps here");
-    assert_eq!(own.slow_polls.iter().filter(|poll| is_at(poll, &measured)).count(), OWN, "{:#?}", own.slow_polls);
+    let (measured, spawned_at) = (line_of("a measured task sleeps here"), line_of("spawned here"));
+    let is_spawned = |poll: &&SlowPoll| poll.spawned_at.as_deref().is_some_and(|at| at.ends_with(&spawned_at));
+    assert_eq!(own.slow_polls.iter().filter(is_spawned).count(), OWN, "{:#?}", own.slow_polls);
     assert_eq!(own.slow_polls_total, own.slow_polls.len() as u64);
     let twice: Vec<_> = others.slow_polls.iter().filter(|poll| is_at(poll, &measured)).collect();
     assert!(twice.is_empty(), "{twice:#?}");
