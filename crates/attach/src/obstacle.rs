@@ -100,8 +100,8 @@ impl fmt::Display for Obstacle {
             }
             Obstacle::Filtered { pid } => write!(
                 f,
-                "cannot look at process `{pid}`: it is this one, and under a seccomp filter, which may end it for calls that it does not \
-                 expect; say that it does (`ProbeBuilder::permitted_by_seccomp`)"
+                "cannot look at process `{pid}`: it is the one that asks, and its seccomp filter may end it for calls that it does not \
+                 expect; say that it expects them (`ProbeBuilder::permitted_by_seccomp`)"
             ),
             Obstacle::NoProcess { pid } => {
                 write!(f, "cannot look at process `{pid}`: there is none; `pgrep -a NAME` tells numbers")

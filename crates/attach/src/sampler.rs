@@ -43,8 +43,8 @@ const MOST_ARMED: u32 = 3;
 const SAMPLED_FOR: u64 = 100;
 
 /// What is said when a filter is seen.
-const FILTERED: &str = "nothing is looked at any more: the process is under a seccomp filter by now, which may not expect it; \
-     `ProbeBuilder::permitted_by_seccomp` says that it does";
+const FILTERED: &str = "nothing is looked at any more: the process has a seccomp filter by now, which may end it for that; say that it expects it \
+     (`ProbeBuilder::permitted_by_seccomp`)";
 
 /// Says of which threads everything is known otherwise, by their numbers.
 pub(crate) type LeftOut = Box<dyn FnMut(u32) -> bool + Send>;

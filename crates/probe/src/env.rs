@@ -118,6 +118,17 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_whose_feature_is_not_there_says_which() {
+        let whole = refused(WHOLE_PROCESS, true);
+        assert_eq!(whole.is_none(), cfg!(feature = "whole-process"));
+        assert!(whole.is_none_or(|why| why.ends_with("with the feature `whole-process` of pollscope-probe")));
+        assert_eq!(refused("POLLSCOPE_RECORD", true).is_none(), cfg!(feature = "record"));
+        let off = refused(WHOLE_PROCESS, false).unwrap();
+        assert_eq!(off.contains("without `POLLSCOPE=1`"), cfg!(feature = "whole-process"), "{off}");
+        assert!(is_on(" Yes") && !is_on("0") && !is_on(""));
+    }
+
+    #[test]
     fn where_to_listen() {
         for word in ["", "0", "no", "Off", " false "] {
             assert_eq!(listens(word.into()), None, "{word:?}");

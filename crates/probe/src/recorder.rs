@@ -277,8 +277,8 @@ impl Recording {
     fn end(&mut self) {
         self.look(true);
         self.interval(self.shared.totals());
-        self.write_known();
         self.end_of_others();
+        self.write_known();
         self.write(&Update::End(Ended::Done, None), 0);
     }
 

@@ -100,6 +100,8 @@ impl Looking {
         let attached = match self.attached() {
             Ok(attached) => attached,
             Err(why) => {
+                // It is known which process, and a recording may hide its number.
+                let why = why.split_once("`: ").map_or(why.as_str(), |(_, why)| why);
                 return self.tell(OfOthers::Nobody(format!("other threads of this process are not sampled: {why}")));
             }
         };
@@ -117,6 +119,9 @@ impl Looking {
 
     /// Begins to look, and says so; when that was, by the probe's clock. `None` if it is over by then.
     fn attached(&self) -> Result<Option<(Attached, u64)>, String> {
+        if self.tell.is_empty() {
+            return Ok(None);
+        }
         if !SUPPORTED {
             return Err("threads are looked at on Linux on x86-64 alone".to_owned());
         }

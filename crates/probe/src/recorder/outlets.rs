@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "whole-process")]
+use pollscope_base::reason;
+
 use super::Recorder;
 #[cfg(target_os = "linux")]
 pub(crate) use super::listener::Listen;
@@ -72,25 +75,32 @@ impl Outlets {
         }))
     }
 
-    /// Has the other threads of the process looked at too, and told of.
+    /// Has the other threads of the process looked at too, and told of. What is in the way is said, and the service goes on.
     #[cfg(feature = "whole-process")]
     pub(crate) fn with_others(
         outlets: Option<Outlets>,
         shared: &Arc<Shared>,
         watchdog: Option<&crate::watchdog::Options>,
-    ) -> io::Result<Option<Outlets>> {
-        let Some(outlets) = outlets else {
-            let deaf = Some(NOBODY_IS_TOLD.to_owned());
-            return Ok(Some(Outlets {
+    ) -> Outlets {
+        let Some(mut outlets) = outlets else {
+            return Outlets {
                 file: None,
                 #[cfg(target_os = "linux")]
                 listening: None,
                 others: None,
-                deaf,
-            }));
+                deaf: Some(NOBODY_IS_TOLD.to_owned()),
+            };
         };
-        let others = Others::spawn(Arc::clone(shared), watchdog, outlets.tell_of_others()?)?;
-        Ok(Some(Outlets { others: Some(others), ..outlets }))
+        let told = outlets.tell_of_others();
+        let others = told.and_then(|told| Others::spawn(Arc::clone(shared), watchdog, told));
+        match others {
+            Ok(others) => outlets.others = Some(others),
+            Err(error) => {
+                let why = format!("cannot tell of the whole process: {}; raise the limit on threads", reason(&error));
+                outlets.deaf = outlets.deaf.or(Some(why));
+            }
+        }
+        outlets
     }
 
     /// Who is told of other threads.
