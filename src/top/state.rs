@@ -186,6 +186,7 @@ mod tests {
 
     use super::*;
     use crate::fixture::dist;
+    use crate::top::places::{Sort, Window};
 
     const MS: u64 = 1_000_000;
 

@@ -14,7 +14,7 @@ use super::Recording;
 #[cfg_attr(not(feature = "whole-process"), expect(dead_code, reason = "nobody looks at other threads"))]
 pub(super) enum OfOthers {
     /// They are looked at from now on, so often a second.
-    Begins(Head, u32),
+    Begins(Box<Head>, u32),
     /// Something became known of them.
     Update(Update),
     /// Nobody looks at them, and why: a sentence about the service.

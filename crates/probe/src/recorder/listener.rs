@@ -233,7 +233,7 @@ impl Feed {
     /// Tells what is told of other threads.
     fn of_others(&mut self, told: &OfOthers) {
         if let OfOthers::Begins(head, hz) = told {
-            self.others = Some((head.clone(), *hz));
+            self.others = Some(((**head).clone(), *hz));
         }
         self.clients.iter_mut().for_each(|client| client.of_others(told));
     }

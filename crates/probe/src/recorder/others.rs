@@ -141,7 +141,7 @@ impl Looking {
         }
         let mut head = self.head(attached.start());
         head.coverage.missing.extend(lacks);
-        self.tell(OfOthers::Begins(head, settings.hz.get()));
+        self.tell(OfOthers::Begins(Box::new(head), settings.hz.get()));
         Ok(Some((attached, from_ns)))
     }
 

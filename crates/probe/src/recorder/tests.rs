@@ -85,7 +85,7 @@ fn the_run_of_other_threads_goes_on_from_file_to_file() {
     let target = recording.head.subject.target().cloned().unwrap();
     let head = Head { subject: Subject::Process(target), ..recording.head.clone() };
     recording.write_known();
-    recording.of_others(&OfOthers::Begins(head, 100));
+    recording.of_others(&OfOthers::Begins(Box::new(head), 100));
     for id in 1..=POLLS {
         let start = pollscope_record::recording::SlowPoll::default();
         let poll = pollscope_record::recording::SlowPoll { id, start_ns: id << 32, duration_ns: 1, ..start };
