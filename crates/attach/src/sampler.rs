@@ -66,6 +66,9 @@ pub(crate) struct Sampler {
     /// What found no room with the one who names.
     pub(crate) dropped: u64,
     has_too_many: bool,
+    /// Whether the own process has a seccomp filter, and at which look that was asked last.
+    is_filtered: bool,
+    asked_at: Option<u64>,
     /// What polls return to, on any thread.
     returns: HashSet<u64>,
     /// How many more may be armed at this look, and from which thread on at the next.
@@ -92,6 +95,8 @@ impl Sampler {
             looks: 0,
             dropped: 0,
             has_too_many: false,
+            is_filtered: false,
+            asked_at: None,
             returns: HashSet::new(),
             may_arm: 0,
             turn: 0,
@@ -106,12 +111,12 @@ impl Sampler {
         let mut listed: Option<Instant> = None;
         let mut next = Instant::now();
         while !stop.load(Relaxed) {
-            // One that came since may end the process for what is called here.
-            if self.process.is_own() && !seccomp::look() {
+            let is_due = listed.is_none_or(|at| at.elapsed() >= LIST_EVERY);
+            if is_due && !self.may_call() {
                 self.hand_over(Job::Note(FILTERED.to_owned()));
                 break;
             }
-            if listed.is_none_or(|at| at.elapsed() >= LIST_EVERY) {
+            if is_due {
                 if self.process.confirm().is_err() || !self.list() {
                     self.end_all();
                     return Ended::Gone;
@@ -128,6 +133,14 @@ impl Sampler {
         }
         self.end_all();
         Ended::Done
+    }
+
+    /// Whether calls may be made that few programs make: a filter that came since may end the own process for them. Asked once a look.
+    fn may_call(&mut self) -> bool {
+        if self.process.is_own() && self.asked_at.replace(self.looks) != Some(self.looks) {
+            self.is_filtered = !seccomp::look();
+        }
+        !self.is_filtered
     }
 
     fn now_ns(&self) -> u64 {

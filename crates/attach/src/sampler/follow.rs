@@ -44,6 +44,9 @@ impl Sampler {
         let glance = looked.glance(self.now_ns());
         looked.is_lost = glance.state.is_none();
         looked.learn(&mut self.returns);
+        if !looked.is_idle(&glance) && !self.may_call() {
+            return;
+        }
         let before = looked.last.replace(glance);
         // Asked after the glance: what did not happen until now did not happen before it.
         let hit = looked.hit();

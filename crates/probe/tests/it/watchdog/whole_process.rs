@@ -19,6 +19,8 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
 use super::alone::{again, is_alone};
+use super::confined::host;
+use super::filter::{listed, permit_only};
 use crate::support::{Kept, LONG, current_thread, slow_polls, spawn, wait_until};
 
 /// From so long on a poll is slow, and so long those last that are.
@@ -189,6 +191,55 @@ fn tasks_of_a_local_set_on_a_plain_thread_are_sampled() {
     if alone("tasks_of_a_local_set_on_a_plain_thread_are_sampled") {
         check(true);
     }
+}
+
+/// A host whose filter ends it for every call that a recording does not need, and a thread of its that computes all the time.
+fn under_a_filter(test: &str, is_first: bool) {
+    const FOLDER: &str = "POLLSCOPE_TEST_FOLDER";
+    let Some(folder) = std::env::var_os(FOLDER).filter(|_| is_alone()) else {
+        let folder = tempfile::tempdir().unwrap();
+        let output = again(&format!("watchdog::whole_process::{test}")).env(FOLDER, folder.path()).output().unwrap();
+        let has_run = String::from_utf8_lossy(&output.stdout).contains("1 passed");
+        return assert!(output.status.success() && has_run, "{output:?}");
+    };
+    let folder = Path::new(&folder);
+    let calls = [host(), listed(&["a probe", "lines", "`capture`", "`record`"])].concat();
+    if is_first {
+        permit_only(&calls);
+    }
+    let probe = Probe::builder().slow_poll_threshold(SLOW).record(folder).label("api").whole_process();
+    let (runtime, probe) = current_thread(probe);
+    thread::spawn(|| {
+        loop {
+            std::hint::spin_loop()
+        }
+    });
+    let says = |run: usize, words: &str| {
+        runs(folder).get(run).is_some_and(|run| run.coverage.missing.iter().any(|note| note.contains(words)))
+    };
+    if is_first {
+        wait_until("it is not looked at", || {
+            says(0, "are not sampled: it is the one that asks, and its seccomp filter")
+        });
+    } else {
+        wait_until("it is looked at", || says(0, "told as `api (other threads)`"));
+        thread::sleep(NAP);
+        permit_only(&calls);
+        wait_until("it is looked at no more", || {
+            says(1, "nothing is looked at any more: the process has a seccomp filter")
+        });
+    }
+    drop((runtime, probe));
+}
+
+#[test]
+fn under_a_filter_nothing_is_looked_at() {
+    under_a_filter("under_a_filter_nothing_is_looked_at", true);
+}
+
+#[test]
+fn a_filter_that_comes_later_ends_the_looking() {
+    under_a_filter("a_filter_that_comes_later_ends_the_looking", false);
 }
 
 #[test]
