@@ -42,7 +42,7 @@ pub fn redact(recording: Recording) -> Recording {
 /// ```
 /// use pollscope_record::recording::{Kind, SlowPoll};
 /// use pollscope_record::redact::redact_poll;
-/// let kind = Kind { blocking_line: Some("/home/me/api/src/main.rs:7".into()), ..Kind::default() };
+/// let kind = Kind { blocking_line: Some("/srv/me/api/src/main.rs:7".into()), ..Kind::default() };
 /// let line = redact_poll(SlowPoll::of(kind)).blocking_line.as_deref().map(str::to_owned);
 /// assert!(line.is_some_and(|line| line.ends_with("main.rs:7") && !line.contains("me")));
 /// ```
@@ -86,7 +86,7 @@ fn option(word: &str) -> Option<String> {
 /// ```
 /// use pollscope_record::recording::{Run, Subject, Target};
 /// use pollscope_record::redact::redact_run;
-/// let target = Target { exe: Some("/home/me/api".to_owned()), ..Target::default() };
+/// let target = Target { exe: Some("/srv/me/api".to_owned()), ..Target::default() };
 /// let run = redact_run(Run::unknown("api", Subject::Process(target), "2026-01-01T00:00:00Z"));
 /// assert_eq!(run.subject.target().unwrap().exe.as_deref(), Some("<path>"));
 /// ```
