@@ -89,8 +89,8 @@ pub struct PollStack {
     /// root future it is that of the user's outermost function, unless that is inlined in Tokio's loop. `None` where nothing is
     /// polled, or no frame is known to end then.
     pub ends: Option<usize>,
-    /// The type of the future that is polled, as its writer knows it: `shop::serve`, `shop::main::{async block}`. In the
-    /// blocking pool, that of the job. `None` if the names at hand do not tell.
+    /// The type of the future that is polled, as its writer knows it: `shop::serve`, `shop::main::{async block}`; of a long one without
+    /// the arguments that are furthest in. In the blocking pool, that of the job. `None` if the names at hand do not tell.
     pub root_future: Option<String>,
 }
 
@@ -169,7 +169,7 @@ fn understand(stack: &[(CodeAddress, Arc<Symbols>)], rules: &Rules, is_whole: bo
         blocking_line: user.first().map(|index| frames[*index].clone()),
         blocking_line_workspace: workspace.map(|index| frames[*index].clone()),
         ends: poll.and_then(|poll| ends(stack, &places, (kind, poll), &user)),
-        root_future: poll.and_then(|poll| root_future(&frames, &places, poll, &user)),
+        root_future: poll.and_then(|poll| root_future(&frames, &places, poll, &user)).map(future_name::abridged),
         user,
     }
 }
@@ -302,7 +302,8 @@ fn is_parked(places: &[Place]) -> bool {
 }
 
 /// The future that a frame polls, from the type arguments of it or of the same kind of frame just outside of it. A `dyn
-/// Future` does not say what it is, but the outermost function of the user is what it called; so it is where the name is of another.
+/// Future` does not say what it is, but the outermost function of the user is what it called; so it is where the name is of another,
+/// and where symbols have no type arguments.
 fn root_future(frames: &[&Frame], places: &[Place], poll: usize, user: &[usize]) -> Option<String> {
     let same = mark(&places[poll]);
     let near = (poll..frames.len()).take_while(|index| mark(&places[*index]) == same || same == Mark::BlockOn);
@@ -310,8 +311,8 @@ fn root_future(frames: &[&Frame], places: &[Place], poll: usize, user: &[usize])
         let arguments = future_name::arguments(frames[index].function.as_deref()?);
         arguments.first().map(|future| (future_name::is_async_fn(future), future_name::pretty(future)))
     });
-    let (is_async_fn, name) = named.next()?;
     let called = user.last().and_then(|index| frames[*index].function.as_deref());
+    let Some((is_async_fn, name)) = named.next() else { return called.and_then(future_name::of_code) };
     let called = called.filter(|function| function.contains("::{async_")).map(future_name::pretty);
     let is_other = name.starts_with("dyn ") || is_async_fn && is_of_another(&name, &frames[..poll]);
     Some(called.filter(|_| is_other).unwrap_or(name))
