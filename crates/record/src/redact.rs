@@ -104,6 +104,9 @@ pub fn redact_run(mut run: Run) -> Run {
     // What is missing is said without paths but those of `/proc`, which every machine has.
     slow_polls(&mut run.slow_polls);
     slow_polls(&mut run.stalls_open);
+    for at in run.profile.iter_mut().flat_map(|profile| &mut profile.places) {
+        (at.line, at.stack) = (at.line.as_ref().map(kept_place), stack(at.stack.clone()));
+    }
     run.sites.iter_mut().flatten().for_each(|site| site.spawned_at = place(&site.spawned_at));
     for charge in run.ledger.iter_mut().flat_map(|ledger| &mut ledger.charges) {
         (charge.culprit, charge.waiter) = (place(&charge.culprit).into(), place(&charge.waiter).into());
@@ -201,7 +204,7 @@ mod tests {
     use super::*;
     use crate::fixture;
     use crate::recording::Detail;
-    use crate::recording::{Charge, InputEvent, Ledger, Merge, Shared, Waiter, wire};
+    use crate::recording::{Charge, InputEvent, Ledger, Merge, Profile, ProfilePlace, Shared, Waiter, wire};
     use crate::report::folded;
     use crate::report::{Style, terminal::render};
 
@@ -265,6 +268,10 @@ mod tests {
         let detail = Detail { worst_waiter: waiter, ..Detail::default() }.boxed();
         run.slow_polls = vec![SlowPoll { duration_ns: 300_000_000, detail, ..SlowPoll::of(kind) }];
         run.slow_polls_total = 1;
+        let frame = Frame { function: None, file: Some("/u/planted/src/wait.rs".into()), line: Some(7) };
+        let line = Some("/u/planted/src/wait.rs:7".into());
+        let places = vec![ProfilePlace { looks: 1, line, stack: vec![frame].into(), ..ProfilePlace::default() }];
+        run.profile = Some(Box::new(Profile { period_ns: 1, looks: 1, places, ..Profile::default() }));
         recording.findings = findings(&recording.runs);
         let redacted = redact(recording.clone());
         for (before, after) in [
