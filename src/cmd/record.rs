@@ -15,7 +15,7 @@ use crate::args::{RecordRequest, Recorded};
 use crate::exit::Exit;
 use crate::findings::findings;
 use crate::gate::GateError;
-use crate::recording::{Ended as RunEnded, Recording, Run};
+use crate::recording::{Ended as RunEnded, Recording, Run, is_of_other_threads, other_threads};
 use crate::redact::redact;
 use crate::service::Service;
 use crate::stderr::say;
@@ -110,7 +110,7 @@ fn settled(mut recording: Recording, request: &RecordRequest, over: &Over, termi
             (run.ended, run.ended_why) = over.told.clone();
         }
         if let Some(label) = &request.label {
-            run.group.clone_from(label);
+            run.group = if is_of_other_threads(&run.group) { other_threads(label) } else { label.clone() };
         }
     }
     recording.findings = findings(&recording.runs);

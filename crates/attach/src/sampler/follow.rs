@@ -37,6 +37,9 @@ impl Sampler {
         let still_idle = if self.profiles { None } else { looked.still_idle(now_ns) };
         let glance = still_idle.unwrap_or_else(|| looked.glance(now_ns));
         looked.is_lost = glance.state.is_none();
+        if (self.profiles || !looked.is_idle(&glance)) && !self.may_call() {
+            return;
+        }
         let before = looked.last.replace(glance);
         // Asked after the glance: what did not happen until now did not happen before it.
         let hit = looked.hit();
@@ -385,7 +388,7 @@ impl Sampler {
     fn tell(&mut self, looked: &mut Looked, now_ns: u64) {
         let Some(poll) = &looked.poll else { return };
         let is_due = looked.told_ns == 0 || now_ns.saturating_sub(looked.told_ns) >= to_ns(TELL_EVERY);
-        if is_due && self.is_slow(poll) && poll.is_on_loop() == Some(true) {
+        if is_due && self.is_slow(poll) && poll.is_on_loop() == Some(true) && !self.is_left_out(looked) {
             looked.told_ns = now_ns;
             let mut so_far = poll.clone();
             so_far.was_held(&mut self.throttling);
@@ -402,7 +405,8 @@ impl Sampler {
         let Some(mut poll) = looked.poll.take() else { return };
         poll.end(end, now);
         // Whether it is on a loop may not be known yet: that is for the one who names.
-        if self.is_slow(&poll) && poll.look().is_some() && poll.is_on_loop() != Some(false) {
+        let is_told = self.is_slow(&poll) && poll.look().is_some() && poll.is_on_loop() != Some(false);
+        if is_told && !self.is_left_out(looked) {
             poll.was_held(&mut self.throttling);
             self.hand_over(Job::Over(Box::new(poll)));
         }
