@@ -17,8 +17,8 @@ const MOST_IDLE: usize = 8;
 /// So many looks may wait for their names.
 const MOST_ASKED: usize = 8;
 /// How long a thread that runs is left alone after it was asked what it is, the first time; and at most.
-const ASK_AFTER_NS: u64 = 1_000_000_000;
-const ASK_AFTER_MOST_NS: u64 = 16 * ASK_AFTER_NS;
+const ASK_AFTER_NS: u64 = 50_000_000;
+const ASK_AFTER_MOST_NS: u64 = 16_000_000_000;
 
 /// A thread that is looked at.
 pub(crate) struct Looked {
