@@ -9,7 +9,7 @@ use super::output::Terminal;
 use super::over::Over;
 use super::place::Place;
 use super::program::Program;
-use super::targets::check_reports;
+use super::targets::{check_reports, refuse_profile};
 use super::{CmdError, attached, copied, outcome};
 use crate::args::{RecordRequest, Recorded};
 use crate::exit::Exit;
@@ -81,6 +81,7 @@ fn process(pid: u32, request: &RecordRequest, place: &Place, terminal: &Terminal
     if request.slow.is_some() {
         return Err(CmdError::SlowOfItsOwn { pid });
     }
+    refuse_profile(&request.outputs, "a service that tells of its polls itself")?;
     copied::record(&service, request.lasts, place.path(), terminal)
 }
 

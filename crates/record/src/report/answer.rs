@@ -47,6 +47,12 @@ pub fn render(answer: &Answer, excerpt: Option<&Excerpt>, more: &[String], style
     let has_more = !(answer.facts.is_empty() && answer.gates.is_empty() && answer.others.is_empty());
     let must = head.len() + below.len() + end.len() + usize::from(has_more);
     let fits = |lines: &Vec<Line>| must + lines.len() <= MOST_LINES;
+    let time = answer.loops_time.as_ref().map(|time| format!("loops' time: {time}"));
+    let time = time.map_or(Vec::new(), |time| labelled(&time, Ink::Dim, style));
+    let time = Some(time).filter(fits).unwrap_or_default();
+    below.extend(time);
+    let must = head.len() + below.len() + end.len() + usize::from(has_more);
+    let fits = |lines: &Vec<Line>| must + lines.len() <= MOST_LINES;
     let code = Some(code).filter(fits).unwrap_or_default();
     // Without the code, where it was seen has no line of its own to stand on.
     let seen = answer.seen.as_ref().filter(|_| code.is_empty()).and_then(looks).map(|looks| format!("seen: {looks}"));
