@@ -22,7 +22,7 @@ use crate::report::slow_poll::future_type;
 /// recording.runs[0].profile = Some(Box::new(profile));
 /// assert_eq!(
 ///     pollscope_record::report::profile::render(&recording),
-///     "inventory;on a CPU or ready for one, where is not known 10\ninventory;parked 30\n"
+///     "inventory;parked 30\ninventory;running or ready, where is not known 10\n"
 /// );
 /// ```
 pub fn render(recording: &Recording) -> String {
@@ -76,8 +76,8 @@ mod tests {
              api;in a poll, on the CPU;future type api::answer::{{closure}};api::answer::{{closure}};api::hash::sum 3200\n\
              api;in the scheduler, on the CPU;tokio::runtime::scheduler::multi_thread::worker::Context::run 800\n\
              api;not known 400\n\
-             api;on a CPU or ready for one, where is not known 1200\n\
-             api;parked 24000\n"
+             api;parked 24000\n\
+             api;running or ready, where is not known 1200\n"
         );
         let mut twice = recording;
         twice.runs.extend([fixture::profiled(), fixture::run("naive")]);

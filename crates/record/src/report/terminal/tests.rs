@@ -424,8 +424,8 @@ fn a_process_that_was_looked_at_shows_where_its_time_went() {
     for said in [
         "Where the loops' time went\n60.0 % parked, 25.0 % in polls off the CPU, 8.0 % on it,",
         "by the threads' clocks: 4.90 s on a CPU, 310 ms ready for one\n",
-        "  25.0 %  off the CPU         src/conf.rs:41  openat  api::answer::{{closure}}\n",
-        "   8.0 %  on the CPU          src/hash.rs:7           api::answer::{{closure}}\n",
+        "  25.0 %  off the CPU         src/conf.rs:41    openat  api::answer::{{closure}}\n",
+        "   8.0 %  on the CPU          src/hash.rs:7             api::answer::{{closure}}\n",
         "   2.0 %  scheduler           —\n",
     ] {
         assert!(text.contains(said), "{said}\n{text}");
