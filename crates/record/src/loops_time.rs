@@ -117,12 +117,13 @@ impl LoopsTime {
     }
 }
 
-/// Looks that have no place: with those that have one, at least all of them.
+/// Looks that have no place: with those that have one, all of them, or more where there were more samples than looks at what ran.
 pub(crate) fn unplaced(profile: &Profile) -> [(Found, u64); 3] {
-    let not_sampled = profile.not_sampled();
-    let placed = profile.count(|_| true).saturating_add(profile.parked).saturating_add(not_sampled);
-    let rest = profile.looks.saturating_sub(placed);
-    [(Found::Parked, profile.parked), (Found::NotSampled, not_sampled), (Found::Unknown, rest)]
+    let placed = profile.count(|_| true).saturating_add(profile.parked);
+    let left = profile.looks.saturating_sub(placed);
+    // A sample may be of a place of which it is not known whose it is.
+    let not_sampled = profile.not_sampled().min(left);
+    [(Found::Parked, profile.parked), (Found::NotSampled, not_sampled), (Found::Unknown, left - not_sampled)]
 }
 
 /// The name of a call that is told in one line: `openat` of `openat("/etc/hosts")`.
@@ -249,6 +250,12 @@ mod tests {
         let places = vec![ProfilePlace { state: ThreadState::PollOnCpu, looks: 6, ..ProfilePlace::default() }];
         let profile = Profile { period_ns: 10, looks: 8, parked: 4, running: 4, places, ..Profile::default() };
         assert_eq!(words(&profile).as_deref(), Some("40.0 % parked, 60.0 % in polls on the CPU (8 looks)"));
+        let places = vec![ProfilePlace { looks: 3, ..ProfilePlace::default() }];
+        let profile = Profile { looks: 8, parked: 4, running: 4, places, ..profile };
+        assert_eq!(
+            words(&profile).as_deref(),
+            Some("50.0 % parked, 37.5 % elsewhere, 12.5 % running or ready, where is not known (8 looks)")
+        );
     }
 
     #[test]
