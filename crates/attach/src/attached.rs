@@ -16,6 +16,8 @@ use crate::sampler::Sampler;
 use crate::settings::Settings;
 use crate::target::Target;
 
+/// From so many times what was asked for on, it is said how long nobody looked.
+const LATE: u32 = 3;
 /// What may wait to be named.
 const QUEUE: usize = 1_024;
 
@@ -52,9 +54,8 @@ impl Attached {
         let stop = Stop::default();
         let start = begun(&target, &settings, started_at);
         let process = target.process();
-        let naming = Naming::new(process, target.into_namer(), tell);
-        let run = start.clone();
-        thread::Builder::new().name("pollscope-name".to_owned()).spawn(move || naming.run(&jobs, &hear_last, run))?;
+        let naming = Naming::new(process, target.into_namer(), tell, start.clone());
+        thread::Builder::new().name("pollscope-name".to_owned()).spawn(move || naming.run(&jobs, &hear_last))?;
         let its = stop.clone();
         let look = move || {
             let begun = Instant::now();
@@ -63,7 +64,9 @@ impl Attached {
             let elapsed = begun.elapsed();
             let looks_per_s = sampler.looks as f64 / elapsed.as_secs_f64();
             // If nobody names any more, nobody listens either.
-            let _ = last.send(Last { ended, elapsed_ns: to_ns(elapsed), looks_per_s, dropped: sampler.dropped });
+            let Sampler { dropped, longest_gap, .. } = sampler;
+            let late = Some(longest_gap).filter(|gap| *gap > LATE * settings.hz.period());
+            let _ = last.send(Last { ended, elapsed_ns: to_ns(elapsed), looks_per_s, dropped, late });
         };
         thread::Builder::new().name("pollscope-look".to_owned()).spawn(look)?;
         Ok(Attached { start, updates, stop })

@@ -9,6 +9,9 @@
 //! that thread alone, tells when it comes to it, and as long as it does not, it is in that poll. Where there are no breakpoints, only the first
 //! holds, and what is told lasted *at least* so long.
 //!
+//! Whatever loops' threads do, every fourth look counts it: parked, in a poll or the scheduler, on a CPU or off it. That is the
+//! [`Profile`](pollscope_record::recording::Profile) of the run.
+//!
 //! - [`Target`] is the process, and what is in the way of looking at it.
 //! - [`Access`] is what can be seen of it, found out beforehand.
 //! - [`Attached`] looks at it, and is the feed of what it sees: an iterator of [`Update`](pollscope_record::feed::Update)s.
@@ -31,6 +34,7 @@ mod looked;
 mod naming;
 mod obstacle;
 mod poll;
+mod profile;
 mod sampler;
 mod settings;
 mod status;

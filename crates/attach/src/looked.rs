@@ -10,6 +10,7 @@ use pollscope_stacks::poll::Kind;
 use pollscope_stacks::thread::{State, ThreadRef, Watched, read_schedule, read_state};
 
 use crate::poll::Poll;
+use crate::profile::Due;
 
 /// Of so many waits of a thread it is remembered that it is idle in them: for events, for work, for time.
 const MOST_IDLE: usize = 8;
@@ -39,6 +40,8 @@ pub(crate) struct Looked {
     is_armed: bool,
     sampler: Option<CpuSampler>,
     sampled_ns: u64,
+    /// What the profile's samples of it are still to stand for.
+    pub(crate) due: Due,
     /// Waits in which it is idle, by what its stack said once.
     idle: Vec<Wait>,
     /// Looks that teach something as soon as they have names, and the wait that each shows.
@@ -82,6 +85,7 @@ impl Looked {
             is_armed: false,
             sampler: None,
             sampled_ns: 0,
+            due: Due::default(),
             idle: Vec::new(),
             asked: Vec::new(),
             ask_at_ns: 0,
@@ -189,24 +193,39 @@ impl Looked {
         self.is_armed = false;
     }
 
-    /// Whether it is sampled.
-    pub(crate) fn is_sampled(&self) -> bool {
-        self.sampler.is_some()
+    /// Samples of it, if there are any.
+    pub(crate) fn samples(&mut self) -> Option<&mut CpuSampler> {
+        self.sampler.as_mut()
     }
 
-    /// Samples of it while it runs, from now on if there were none.
-    pub(crate) fn sampler(&mut self, period: Duration, now_ns: u64) -> Result<&mut CpuSampler, PerfError> {
+    /// From now on it is sampled each time that it was on a CPU for so long; for a look at `now_ns`.
+    pub(crate) fn sample_every(&mut self, period: Duration, now_ns: u64) -> Result<(), PerfError> {
         self.sampled_ns = now_ns;
         match &mut self.sampler {
-            Some(sampler) => Ok(sampler),
-            none => Ok(none.insert(CpuSampler::open(&self.thread, period)?)),
+            Some(sampler) => sampler.set_period(period),
+            none => {
+                *none = Some(CpuSampler::open(&self.thread, period)?);
+                Ok(())
+            }
         }
     }
 
-    /// Ends sampling if nobody asked since then.
-    pub(crate) fn rest(&mut self, since_ns: u64) {
-        if self.sampled_ns < since_ns {
-            self.sampler = None;
+    /// The same for the profile alone, of a thread that is not sampled yet.
+    pub(crate) fn begin_sampling(&mut self, period: Duration) -> Result<(), PerfError> {
+        if self.sampler.is_none() {
+            self.sampler = Some(CpuSampler::open(&self.thread, period)?);
         }
+        Ok(())
+    }
+
+    /// If no look asked for samples since then: a loop's thread has those of the profile alone, and others none.
+    pub(crate) fn rest(&mut self, since_ns: u64, period: Duration) {
+        if self.sampled_ns >= since_ns {
+            return;
+        }
+        let keeps = self.is_loops == Some(true);
+        self.sampler = self.sampler.take().filter(|_| keeps);
+        // One that has ended is not looked at any more.
+        self.sampler.as_mut().into_iter().for_each(|sampler| _ = sampler.set_period(period));
     }
 }

@@ -3,16 +3,20 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SendError, Sender};
+use std::time::Duration;
 
 use pollscope_base::Held;
+use pollscope_base::duration::to_ns;
 use pollscope_record::feed::Update;
-use pollscope_record::recording::{self, Detail, Ended, Kind, Precision, Run, SlowPoll};
+use pollscope_record::recording::{self, BusyBy, BusyShare, Detail, Ended, Kind, Precision, Profile, Run, SlowPoll};
+use pollscope_record::units::format_ns;
 use pollscope_stacks::holder::Finder;
 use pollscope_stacks::look::{ClockReading, Glance, Look, Namer, SharedLook};
 use pollscope_stacks::process::Process;
 use pollscope_stacks::thread::{ThreadRef, read_schedule, read_state};
 
 use crate::poll::Poll;
+use crate::profile::Counted;
 
 /// What the sampler hands over.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(crate) enum Job {
     GoesOn(Box<Poll>),
     /// A poll that is over.
     Over(Box<Poll>),
+    /// Where loops' threads were, up to now.
+    Profile(Box<Counted>),
     /// Why something is not known.
     Note(String),
 }
@@ -54,6 +60,8 @@ pub(crate) struct Last {
     pub(crate) looks_per_s: f64,
     /// What found no room with the one who names.
     pub(crate) dropped: u64,
+    /// How long nobody looked, where that was far longer than was asked for.
+    pub(crate) late: Option<Duration>,
 }
 
 /// Nobody listens any more.
@@ -71,15 +79,19 @@ pub(crate) struct Naming {
     given: u64,
     /// How many are over.
     told: u64,
+    start: Run,
+    profile: Option<Box<Profile>>,
 }
 
 impl Naming {
-    pub(crate) fn new(process: Process, namer: Namer, tell: Sender<Update>) -> Naming {
-        Naming { namer, finder: Finder::new(process), tell, open: HashMap::new(), given: 0, told: 0 }
+    /// `start`: what is known of the run before anything was seen.
+    pub(crate) fn new(process: Process, namer: Namer, tell: Sender<Update>, start: Run) -> Naming {
+        let finder = Finder::new(process);
+        Naming { namer, finder, tell, open: HashMap::new(), given: 0, told: 0, start, profile: None }
     }
 
     /// Names until nothing more comes, and then says what is known of the whole; or until nobody listens.
-    pub(crate) fn run(mut self, jobs: &Receiver<Job>, last: &Receiver<Last>, start: Run) {
+    pub(crate) fn run(mut self, jobs: &Receiver<Job>, last: &Receiver<Last>) {
         for job in jobs {
             if self.work(job).is_err() {
                 return;
@@ -87,7 +99,7 @@ impl Naming {
         }
         // Without a last word it broke off.
         if let Ok(last) = last.recv() {
-            let _ = self.end(last, start);
+            let _ = self.end(last);
         }
     }
 
@@ -108,6 +120,11 @@ impl Naming {
                     self.told += 1;
                     self.tell.send(Update::SlowPoll(Box::new(poll)))?;
                 }
+            }
+            Job::Profile(counted) => {
+                let until_ns = counted.until_ns;
+                self.profile = Some(Box::new(counted.named(&mut self.namer)));
+                self.tell.send(Update::Known(Box::new(self.known(until_ns))))?;
             }
             Job::Note(note) => self.tell.send(Update::Note(note))?,
         }
@@ -155,9 +172,25 @@ impl Naming {
         Some(recording::seen(&evidence, start))
     }
 
-    fn end(&self, last: Last, start: Run) -> Result<(), Deaf> {
-        let mut run = Run { elapsed_ns: last.elapsed_ns, slow_polls_total: self.told, ..start };
+    /// All that is known of the run up to then.
+    fn known(&self, elapsed_ns: u64) -> Run {
+        let share = self.profile.as_ref().and_then(|profile| profile.share(profile.in_polls()));
+        Run {
+            elapsed_ns,
+            slow_polls_total: self.told,
+            busy_share: share.map(|value| BusyShare { value, how: BusyBy::Looks }),
+            profile: self.profile.clone(),
+            ..self.start.clone()
+        }
+    }
+
+    fn end(&self, last: Last) -> Result<(), Deaf> {
+        let mut run = self.known(last.elapsed_ns);
         run.coverage.looks_per_s = Some(last.looks_per_s);
+        if let Some(late) = last.late {
+            let missing = format!("polls within the {} in which nobody looked, at most", format_ns(to_ns(late)));
+            run.coverage.missing.push(missing);
+        }
         if last.dropped > 0 {
             run.coverage.missing.push(format!("{} polls and looks: there were more than could be named", last.dropped));
         }

@@ -100,6 +100,11 @@ impl Poll {
         self.shares.stands_still(now)
     }
 
+    /// The last look at its stack.
+    pub(crate) fn last_look(&self) -> Option<&Arc<SharedLook>> {
+        self.shares.last()
+    }
+
     /// It goes on.
     pub(crate) fn go_on(&mut self, thread: &ThreadRef, now: Glance) {
         let is_still = now.stands_since(&self.last);

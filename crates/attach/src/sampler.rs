@@ -6,6 +6,7 @@
 //! armed at once: as long as it does not fire, it is one poll, if a look at its stack, or a sample, shows it in one.
 
 mod follow;
+mod samples;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -25,6 +26,7 @@ use pollscope_stacks::thread::{ThreadRef, read_status};
 use crate::looked::Looked;
 use crate::naming::{Job, Waiter};
 use crate::poll::End;
+use crate::profile::Profile;
 use crate::settings::Settings;
 use crate::throttling::Throttling;
 
@@ -32,10 +34,16 @@ use crate::throttling::Throttling;
 const LIST_EVERY: Duration = Duration::from_millis(250);
 /// So many threads are looked at.
 const MOST_THREADS: usize = 5_000;
+/// Looks come a little earlier than they are asked for: in step with a timer of the process, they would see it always or never at work.
+const OUT_OF_STEP: (u32, u32) = (99, 100);
 /// The files of so many are kept open, two of each; those of the others are opened at each look.
 const MOST_OPEN: usize = 200;
-/// So many threads have their breakpoint armed ahead at one look: each time costs some 30 µs here, and the thread a few.
-const MOST_ARMED: u32 = 3;
+/// So many breakpoints are armed ahead in a second, however often threads are looked at: each time costs some 30 µs here, and the thread a
+/// few. And so many at one look, if there were fewer at those before it.
+const ARMING_NS: u64 = 1_000_000_000 / 250;
+const MOST_ARMED: u64 = 6;
+/// How often it is told where loops' threads were; and at the end.
+const TELL_PROFILE_EVERY: Duration = Duration::from_secs(600);
 /// After so many looks without it a thread is sampled no more.
 const SAMPLED_FOR: u64 = 100;
 
@@ -54,13 +62,21 @@ pub(crate) struct Sampler {
     pub(crate) looks: u64,
     /// What found no room with the one who names.
     pub(crate) dropped: u64,
+    /// The longest time between two looks.
+    pub(crate) longest_gap: Duration,
     has_too_many: bool,
     /// What polls return to, on any thread.
     returns: HashSet<u64>,
-    /// How many more may be armed at this look, and from which thread on at the next.
-    may_arm: u32,
+    /// The time that there was for arming ahead, of which each takes its part; and from which thread on that is done at the next look.
+    arming_ns: u64,
     turn: u32,
     throttling: Throttling,
+    profile: Profile,
+    /// Whether this look is one for the profile.
+    profiles: bool,
+    told_profile_ns: u64,
+    /// The stack that was sampled last.
+    sampled: Vec<u8>,
     /// What perf events are not to be had for, and what that was told of.
     hindered: Vec<Wanted>,
     told: Vec<Wanted>,
@@ -79,11 +95,16 @@ impl Sampler {
             given: 0,
             looks: 0,
             dropped: 0,
+            longest_gap: Duration::ZERO,
             has_too_many: false,
             returns: HashSet::new(),
-            may_arm: 0,
+            arming_ns: 0,
             turn: 0,
             throttling: Throttling::new(&process, start_ns),
+            profile: Profile::new(settings.hz.period()),
+            profiles: false,
+            told_profile_ns: 0,
+            sampled: Vec::new(),
             hindered: Vec::new(),
             told: Vec::new(),
         }
@@ -92,7 +113,7 @@ impl Sampler {
     /// Looks until the process ends, or it is told to stop: which of both.
     pub(crate) fn run(&mut self, stop: &AtomicBool) -> Ended {
         let mut listed: Option<Instant> = None;
-        let mut next = Instant::now();
+        let (mut next, mut last) = (Instant::now(), None);
         while !stop.load(Relaxed) {
             if listed.is_none_or(|at| at.elapsed() >= LIST_EVERY) {
                 if self.process.confirm().is_err() || !self.list() {
@@ -103,8 +124,11 @@ impl Sampler {
                     self.prepare();
                 }
             }
+            let now = Instant::now();
+            let gap = last.replace(now).map_or(Duration::ZERO, |last| now.duration_since(last));
+            self.longest_gap = self.longest_gap.max(gap);
             self.look();
-            next += self.settings.hz.period();
+            next += self.settings.hz.period() * OUT_OF_STEP.0 / OUT_OF_STEP.1;
             // A look that came late is not made up for.
             next = next.max(Instant::now());
             thread::sleep(next.saturating_duration_since(Instant::now()));
@@ -140,7 +164,7 @@ impl Sampler {
             }
         }
         let since_ns = self.now_ns().saturating_sub(SAMPLED_FOR * to_ns(self.settings.hz.period()));
-        self.threads.values_mut().for_each(|looked| looked.rest(since_ns));
+        self.threads.values_mut().for_each(|looked| looked.rest(since_ns, self.profile.period()));
         let mut open = self.threads.values().filter(|looked| looked.keeps_open()).count();
         for tid in tids.into_iter().take(MOST_THREADS) {
             if self.threads.get(&tid).is_none_or(|looked| looked.is_lost) {
@@ -176,7 +200,8 @@ impl Sampler {
 
     fn look(&mut self) {
         self.looks += 1;
-        self.may_arm = MOST_ARMED;
+        self.arming_ns = (self.arming_ns + to_ns(self.settings.hz.period())).min(MOST_ARMED * ARMING_NS);
+        self.profiles = self.profile.is_due();
         self.throttling.look();
         let mut threads = std::mem::take(&mut self.threads);
         // Those that had no turn at the last look come first.
@@ -184,6 +209,16 @@ impl Sampler {
         threads.range_mut(from..).for_each(|(_, looked)| self.look_at(looked));
         threads.range_mut(..from).for_each(|(_, looked)| self.look_at(looked));
         self.threads = threads;
+        let now_ns = self.now_ns();
+        if now_ns - self.told_profile_ns >= to_ns(TELL_PROFILE_EVERY) {
+            self.told_profile_ns = now_ns;
+            self.tell_profile(now_ns);
+        }
+    }
+
+    /// Where loops' threads were up to now.
+    fn tell_profile(&mut self, now_ns: u64) {
+        self.profile.counted(now_ns).into_iter().for_each(|counted| self.hand_over(Job::Profile(Box::new(counted))));
     }
 
     /// What goes on is not over: nobody looks any more.
@@ -194,6 +229,7 @@ impl Sampler {
                 self.hand_over(Job::GoesOn(Box::new(poll)));
             }
         }
+        self.tell_profile(self.now_ns());
     }
 
     fn hand_over(&mut self, job: Job) {

@@ -302,7 +302,8 @@ fn is_parked(places: &[Place]) -> bool {
 }
 
 /// The future that a frame polls, from the type arguments of it or of the same kind of frame just outside of it. A `dyn
-/// Future` does not say what it is, but the outermost function of the user is what it called; so it is where the name is of another.
+/// Future` does not say what it is, but the outermost function of the user is what it called; so it is where the name is of another,
+/// and where symbols have no type arguments.
 fn root_future(frames: &[&Frame], places: &[Place], poll: usize, user: &[usize]) -> Option<String> {
     let same = mark(&places[poll]);
     let near = (poll..frames.len()).take_while(|index| mark(&places[*index]) == same || same == Mark::BlockOn);
@@ -310,8 +311,8 @@ fn root_future(frames: &[&Frame], places: &[Place], poll: usize, user: &[usize])
         let arguments = future_name::arguments(frames[index].function.as_deref()?);
         arguments.first().map(|future| (future_name::is_async_fn(future), future_name::pretty(future)))
     });
-    let (is_async_fn, name) = named.next()?;
     let called = user.last().and_then(|index| frames[*index].function.as_deref());
+    let Some((is_async_fn, name)) = named.next() else { return called.and_then(future_name::of_code) };
     let called = called.filter(|function| function.contains("::{async_")).map(future_name::pretty);
     let is_other = name.starts_with("dyn ") || is_async_fn && is_of_another(&name, &frames[..poll]);
     Some(called.filter(|_| is_other).unwrap_or(name))

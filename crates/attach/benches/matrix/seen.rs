@@ -89,7 +89,9 @@ impl Seen {
     }
 
     pub(crate) fn has_root_of(&self, stall: &Stall) -> bool {
-        self.future.as_deref().map(without_arguments).as_deref() == Some(&stall.root)
+        let future = self.future.as_deref().map(without_arguments);
+        // By symbols alone its code is told from that of closures by nothing.
+        future.is_some_and(|future| future.strip_suffix("::{closure}").unwrap_or(&future) == stall.root)
     }
 
     pub(crate) fn has_task_id_of(&self, stall: &Stall) -> bool {

@@ -4,25 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pollscope_base::duration::to_ns;
-use pollscope_stacks::look::{Glance, Look, SharedLook};
-use pollscope_stacks::memory;
-use pollscope_stacks::perf::{Hindrance, Hit, PerfError, Sample, Wanted};
-use pollscope_stacks::sample::Copied;
+use pollscope_stacks::look::{Glance, SharedLook};
+use pollscope_stacks::perf::{Hindrance, Hit, PerfError, Wanted};
 use pollscope_stacks::task::Task;
-use pollscope_stacks::unwind::StackPointers;
 
-use super::{Sampler, letter};
+use super::samples::Shown;
+use super::{ARMING_NS, Sampler, letter};
 use crate::looked::Looked;
 use crate::naming::{Job, Waiter};
 use crate::poll::{End, Poll, innermost_end};
 
 /// How often a poll that goes on is told.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-/// A thread that runs for long is sampled so often between two looks, if that is no more often than this.
-const SAMPLES_A_LOOK: u32 = 4;
-const SHORTEST_SAMPLED: Duration = Duration::from_millis(1);
-/// So much of a stack is copied beyond what a sample has, if need be, in bytes.
-const BEYOND: usize = 128 << 10;
 /// So often is it tried to look at a thread that goes from one short wait to the next.
 const ATTEMPTS: u32 = 3;
 /// Within so many looks, and the time on a CPU of so many, a sample shows where a thread is that runs.
@@ -30,14 +23,6 @@ const LATEST: u64 = 3;
 const LATEST_ON_CPU: u64 = 2;
 /// So often is it asked within one look whether a thread waits that runs in the kernel, where it cannot be sampled.
 const GLANCES: u32 = 20;
-
-/// What a look shows, and what a task is found by.
-struct Shown {
-    look: Look,
-    pointers: StackPointers,
-    /// What its thread had in its registers, as far as that is known.
-    registers: Vec<u64>,
-}
 
 impl Sampler {
     pub(super) fn look_at(&mut self, looked: &mut Looked) {
@@ -53,6 +38,9 @@ impl Sampler {
         if looked.poll.is_none() {
             let elsewhere_ns = before.map(|before| before.at_ns).max(hit.map(|hit| self.since_start(hit)));
             self.begin(looked, before, elsewhere_ns, glance);
+        }
+        if self.profiles && looked.is_loops == Some(true) && !looked.is_lost {
+            self.profile(looked, glance);
         }
     }
 
@@ -108,53 +96,11 @@ impl Sampler {
         }
     }
 
-    /// What a thread that runs was doing last, if it was sampled since its poll began, or since it was last asked; `end_ns`: before then,
-    /// by the clock of perf events, and not up to now.
-    fn sample(&mut self, looked: &mut Looked, at_ns: u64, end_ns: Option<u64>) -> Option<Shown> {
-        if self.hindered.contains(&Wanted::Samples) {
-            return None;
-        }
-        let from_ns = looked.poll.as_ref().map_or(0, |poll| self.start_ns + poll.start_ns());
-        let period = (self.settings.hz.period() / SAMPLES_A_LOOK).max(SHORTEST_SAMPLED);
-        let sampler = match looked.sampler(period, at_ns) {
-            Ok(sampler) => sampler,
-            Err(error) => {
-                self.hinder(error);
-                return None;
-            }
-        };
-        // Those of the poll before may be there still.
-        let its = from_ns..end_ns.unwrap_or(u64::MAX);
-        let mut last = None;
-        sampler.drain(|Sample { time_ns, copied }| {
-            if its.contains(&time_ns) {
-                last = Some((copied.registers, copied.stack.to_vec(), copied.most));
-            }
-        });
-        let (registers, mut stack, most) = last?;
-        let process = self.process;
-        let mut look = self.looker.look_at_sample(Copied { process, registers, stack: &stack, most }, at_ns)?;
-        let is_cut = look.0.stack.as_ref().is_some_and(|stack| stack.is_cut());
-        // Outside of what was copied, the stack is as it was, if it is of the poll that still goes on.
-        if let (true, None, Some(sp)) = (is_cut, end_ns, registers.sp()) {
-            let length = stack.len();
-            stack.resize(length + BEYOND, 0);
-            let read = memory::read(&process, sp + length as u64, &mut stack[length..]);
-            stack.truncate(length + read);
-            let whole = Copied { process, registers, stack: &stack, most: length + BEYOND };
-            if looked.armed_at().is_some() && !looked.came_there() {
-                look = self.looker.look_at_sample(whole, at_ns)?;
-            }
-        }
-        let (look, pointers) = look;
-        Some(Shown { look, pointers, registers: registers.values().collect() })
-    }
-
-    /// Whether a breakpoint is armed there now, of which there are only so many at one look.
+    /// Whether a breakpoint is armed there now, of which there are only so many in some time.
     fn arm_ahead(&mut self, looked: &mut Looked, address: u64) -> bool {
-        let may = self.may_arm > 0 && self.arm(looked, address);
+        let may = self.arming_ns >= ARMING_NS && self.arm(looked, address);
         if may {
-            self.may_arm -= 1;
+            self.arming_ns -= ARMING_NS;
             self.turn = looked.thread.tid + 1;
         }
         may
@@ -169,7 +115,7 @@ impl Sampler {
     }
 
     /// A perf event is not to be had: told once. Where that is so for all threads and for good, none is asked for again.
-    fn hinder(&mut self, error: PerfError) {
+    pub(super) fn hinder(&mut self, error: PerfError) {
         use Hindrance::{BreakpointsTaken, NoDescriptor, NoLockedMemory, NoThread};
         let passes = matches!(error.why, NoThread | BreakpointsTaken | NoDescriptor | NoLockedMemory);
         if !passes && !self.hindered.contains(&error.wanted) {
@@ -193,7 +139,7 @@ impl Sampler {
             let end_ns = self.since_start(hit);
             let end = if poll.ends_with(hit.sp) { End::At(end_ns) } else { End::BetweenLooks };
             let is_slow = end_ns.saturating_sub(poll.start_ns()) >= to_ns(self.settings.slow);
-            if is_slow && poll.look().is_none() && looked.is_sampled() {
+            if is_slow && poll.look().is_none() && looked.samples().is_some() {
                 let sample = self.sample(looked, glance.at_ns, Some(hit.time_ns));
                 sample.into_iter().for_each(|sample| self.show(looked, sample, glance));
             }

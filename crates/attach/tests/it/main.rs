@@ -4,6 +4,7 @@
 
 mod access;
 mod polls;
+mod profile;
 mod service;
 
 use std::process::Command;

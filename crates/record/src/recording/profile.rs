@@ -72,7 +72,7 @@ impl Profile {
 }
 
 /// One place of a [`Profile`].
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct ProfilePlace {
     /// What the thread did there.
     pub state: ThreadState,

@@ -1,5 +1,6 @@
 //! Names what looks show.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,8 @@ use crate::unwind::{End, Stack};
 /// How often what is mapped where is read again, while there is something to name.
 const REFRESH_EVERY: Duration = Duration::from_secs(1);
 
+/// So many stacks are kept with their names.
+const MOST_KNOWN: usize = 256;
 /// So many of the outermost frames of the user's code are kept apart.
 const MOST_CALLERS: usize = 64;
 
@@ -31,6 +34,8 @@ pub struct Namer {
     rules: Rules,
     /// When it last asked what is mapped where.
     refreshed: Option<Instant>,
+    /// What stacks show, since then: a loop that is held up again and again is mostly where it was before.
+    known: HashMap<Vec<CodeAddress>, NamedLook>,
     /// Where paths are shown from of which nothing better is known.
     here: Vec<PathBuf>,
     /// Whether a path that is made relative could no longer be told from one that may be shown.
@@ -49,6 +54,7 @@ impl Namer {
             process,
             symbolizer: Symbolizer::new(process),
             refreshed: None,
+            known: HashMap::new(),
             here: process.current_folder().into_iter().collect(),
             is_redacted,
             compiled_in: None,
@@ -91,6 +97,18 @@ impl Namer {
         let Some(stack) = &look.stack else { return NamedLook::unnamed(look) };
         seccomp::look();
         self.refresh();
+        let known = self.known.get(&stack.frames).filter(|known| known.look.stack.as_ref() == Some(stack));
+        if let Some(known) = known {
+            return NamedLook { look: look.clone(), ..known.clone() };
+        }
+        let named = self.name_anew(look, stack);
+        if self.known.len() < MOST_KNOWN {
+            self.known.insert(stack.frames.clone(), named.clone());
+        }
+        named
+    }
+
+    fn name_anew(&mut self, look: &Look, stack: &Stack) -> NamedLook {
         let (symbols, gap) = self.symbols(stack);
         let panic = symbols.iter().rposition(|(_, symbols)| symbols.frames.iter().any(panics));
         let find = if stack.is_complete() { poll::find } else { poll::find_in_part };
@@ -173,6 +191,7 @@ impl Namer {
     fn refresh(&mut self) {
         if self.refreshed.is_none_or(|at| at.elapsed() >= REFRESH_EVERY) {
             self.refreshed = Some(Instant::now());
+            self.known.clear();
             // What cannot be read now was not before: a limit says so.
             let _ = self.symbolizer.refresh();
         }

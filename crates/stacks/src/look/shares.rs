@@ -83,6 +83,11 @@ impl Shares {
         self.last.is_some_and(|(_, last)| now.stands_since(&last))
     }
 
+    /// What the last look showed; `None` if there was none.
+    pub fn last(&self) -> Option<&Arc<SharedLook>> {
+        self.last.map(|(place, _)| &self.seen[place].look)
+    }
+
     /// When the last look was, or a glance after it that showed the same.
     pub fn last_ns(&self) -> Option<u64> {
         self.last.map(|(_, glance)| glance.at_ns)
@@ -218,8 +223,9 @@ mod tests {
         assert!(!shares.stands_still(&glance(120, 7, Some(2))));
         assert!(!shares.stands_still(&Glance { clocks: None, ..glance(120, 7, Some(1)) }), "who knows");
         shares.stay(glance(120, 7, Some(1)));
+        assert!(shares.last().is_some_and(|last| Arc::ptr_eq(last, &shares.seen()[0].look)));
         shares.end(&glance(150, 7, None));
-        assert_eq!(times(&shares), [(1, 50)]);
+        assert_eq!((times(&shares), shares.last().is_none()), (vec![(1, 50)], true));
     }
 
     #[test]

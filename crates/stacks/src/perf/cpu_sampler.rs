@@ -6,7 +6,6 @@ use super::attributes::Attributes;
 use super::os::{Once, Source};
 use super::record::Record;
 use super::{PerfError, Wanted};
-use crate::process::Process;
 use crate::sample::Copied;
 use crate::signal::MOST;
 use crate::thread::ThreadRef;
@@ -48,7 +47,8 @@ const SHORTEST: Duration = Duration::from_micros(10);
 /// ```
 #[derive(Debug)]
 pub struct CpuSampler {
-    process: Process,
+    thread: ThreadRef,
+    period_ns: u64,
     source: Source,
     /// Ends with this. `None` where the kernel does not count them.
     _page_faults: Option<Once>,
@@ -88,13 +88,26 @@ impl CpuSampler {
     /// # Errors
     /// See [`Hindrance`](super::Hindrance).
     pub fn open(thread: &ThreadRef, period: Duration) -> Result<CpuSampler, PerfError> {
-        let period_ns = u64::try_from(period.max(SHORTEST).as_nanos()).unwrap_or(u64::MAX >> 1);
+        let period_ns = in_ns(period);
         let attributes = Attributes::cpu_clock(period_ns, MOST as u32);
         let source = Source::open(&attributes, thread, Wanted::Samples, RING);
         let source = source.map_err(PerfError::of(thread, Wanted::Samples))?;
         let page_faults = Attributes::page_faults(PAGE_FAULTS, MOST as u32);
         let page_faults = source.add(&page_faults, thread, Wanted::Samples).ok();
-        Ok(CpuSampler { process: thread.process, source, _page_faults: page_faults })
+        Ok(CpuSampler { thread: *thread, period_ns, source, _page_faults: page_faults })
+    }
+
+    /// From now on it samples with another period. Costs nothing where it has that.
+    ///
+    /// # Errors
+    /// See [`Hindrance`](super::Hindrance). Then it has the period that it had.
+    pub fn set_period(&mut self, period: Duration) -> Result<(), PerfError> {
+        let period_ns = in_ns(period);
+        if period_ns != self.period_ns {
+            self.source.set_period(period_ns).map_err(PerfError::of(&self.thread, Wanted::Samples))?;
+            self.period_ns = period_ns;
+        }
+        Ok(())
     }
 
     /// Gives every sample that is there, the earliest first, and does not wait for more.
@@ -105,7 +118,7 @@ impl CpuSampler {
                 Record::Sample(body) => match body.copied() {
                     Some(body) => {
                         let (registers, stack) = (body.registers, body.stack);
-                        let copied = Copied { process: self.process, registers, stack, most: MOST };
+                        let copied = Copied { process: self.thread.process, registers, stack, most: MOST };
                         each(Sample { time_ns: body.time_ns, copied });
                         drained.samples += 1;
                     }
@@ -119,4 +132,8 @@ impl CpuSampler {
         }
         drained
     }
+}
+
+fn in_ns(period: Duration) -> u64 {
+    u64::try_from(period.max(SHORTEST).as_nanos()).unwrap_or(u64::MAX >> 1)
 }

@@ -32,6 +32,8 @@ const NO_GROUP: libc::c_int = -1;
 
 /// Lets an event happen so often, and then no more.
 const IOCTL_REFRESH: libc::Ioctl = 0x2402;
+/// Sets after how much of what it counts an event happens.
+const IOCTL_PERIOD: libc::Ioctl = 0x4008_2404;
 /// Has an event hand its records over in the ring of another.
 const IOCTL_SET_OUTPUT: libc::Ioctl = 0x2405;
 
@@ -61,6 +63,13 @@ impl Source {
     /// The next record; `None` if there is none now.
     pub(super) fn next(&mut self) -> Option<&[u8]> {
         self.ring.next()
+    }
+
+    /// From now on it happens after so much of what it counts.
+    pub(super) fn set_period(&self, period: u64) -> Result<(), Hindrance> {
+        // SAFETY: this request reads one number.
+        let set = unsafe { libc::ioctl(self.event.as_raw_fd(), IOCTL_PERIOD, &raw const period) };
+        if set == 0 { Ok(()) } else { Err(refused(&io::Error::last_os_error())) }
     }
 
     /// Opens another event of the same thread, which hands its records over here.

@@ -21,6 +21,10 @@ impl Source {
         match *self {}
     }
 
+    pub(super) fn set_period(&self, _: u64) -> Result<(), Hindrance> {
+        match *self {}
+    }
+
     pub(super) fn add(&self, _: &Attributes, _: &ThreadRef, _: Wanted) -> Result<Once, Hindrance> {
         match *self {}
     }

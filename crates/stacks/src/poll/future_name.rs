@@ -73,6 +73,21 @@ pub(super) fn pretty(future: &str) -> String {
     pretty + &rest
 }
 
+/// The future that a function is the code of, by the function's symbol: of an `async fn`, an `async` block or a closure that is
+/// `shop::f::{closure}`, whichever of them it is. `None` if it may be any function that a future calls.
+pub(super) fn of_code(function: &str) -> Option<String> {
+    if let Some(within) = function.strip_suffix("::{{closure}}") {
+        return Some(within.replace("{{closure}}", "{closure}") + "::{closure}");
+    }
+    if let Some(implemented) = function.strip_prefix('<') {
+        let inside = &implemented[..closing(implemented)?];
+        let (future, of) = inside.split_at(top_level(inside, " as ")?);
+        let is_future = of == " as core::future::future::Future" && implemented.ends_with(">::poll");
+        return is_future.then(|| pretty(future));
+    }
+    function.contains("::{async_").then(|| pretty(function))
+}
+
 /// What a wrapper or a reference holds.
 fn held(future: &str) -> Option<&str> {
     if let Some(inside) = future.strip_prefix('(') {
@@ -102,6 +117,20 @@ mod tests {
         assert!(arguments("tokio::runtime::task::harness::Harness<T,S>::poll").is_empty());
         assert!(arguments("tokio::runtime::task::raw::poll").is_empty());
         assert!(arguments("").is_empty());
+    }
+
+    #[test]
+    fn a_symbol_tells_whose_code_it_is() {
+        let check = |symbol, expect: Option<&str>| assert_eq!(of_code(symbol).as_deref(), expect);
+        check("shop::serve::{{closure}}", Some("shop::serve::{closure}"));
+        check("shop::main::{{closure}}::{{closure}}", Some("shop::main::{closure}::{closure}"));
+        check("shop::serve::{async_fn#0}", Some("shop::serve"));
+        check("<shop::Server<T> as core::future::future::Future>::poll", Some("shop::Server<T>"));
+        check("<shop::Pipe as tokio::io::AsyncRead>::poll_read", None);
+        check("<shop::Pipe>::poll", None);
+        check("shop::serve", None);
+        check("<", None);
+        check("", None);
     }
 
     #[test]

@@ -57,6 +57,21 @@ fn a_function_that_has_the_name_of_another_future_is_not_believed() {
 }
 
 #[test]
+fn where_symbols_have_no_types_the_outermost_code_of_the_user_tells_the_future() {
+    let poll = "tokio::runtime::task::harness::Harness<T,S>::poll";
+    let future = |inside: &[&str]| {
+        let frames: Vec<&str> = inside.iter().copied().chain([poll]).collect();
+        find_in(&frames, &Rules::default()).root_future
+    };
+    assert_eq!(
+        future(&["shop::nap", "shop::find::{{closure}}", "shop::buy::{{closure}}"]).as_deref(),
+        Some("shop::buy::{closure}")
+    );
+    assert_eq!(future(&["shop::nap"]), None, "its code is inlined where it is polled");
+    assert_eq!(future(&[]), None);
+}
+
+#[test]
 fn rules_say_whose_code_is_whose() {
     let rules = |change: fn(&mut Rules)| {
         let mut rules = Rules::default();

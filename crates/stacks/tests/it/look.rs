@@ -98,6 +98,25 @@ fn a_blocked_thread_of_another_process_has_its_line_its_call_and_its_cause() {
 }
 
 #[test]
+fn a_stack_that_is_named_again_has_the_same_names_and_its_own_call() {
+    let (mut child, thread) = child("look::a_thread_waits_for_input");
+    let first = look_until(&mut Looker::new(thread.process), &thread, |look| look.call.is_some());
+    let mut namer = Namer::new(thread.process, Vec::new(), false);
+    let named = namer.name(&first);
+    let call = first.call.clone().map(|call| pollscope_base::Call { bytes: Some(77), ..call });
+    let again = namer.name(&Look { call, at_ns: 200, ..first.clone() });
+    assert_eq!((again.look.call.and_then(|call| call.bytes), again.look.at_ns), (Some(77), 200));
+    assert_eq!((&again.stack, &again.blocking_line), (&named.stack, &named.blocking_line));
+    // The same frames of a stack that is not whole say less.
+    let mut part = first;
+    let stack = part.stack.as_mut().expect("it was copied");
+    stack.left_out = Some(pollscope_stacks::unwind::LeftOut { after: 1, count: 9 });
+    assert_ne!(namer.name(&part).stack, named.stack);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
 fn a_running_thread_of_another_process_is_left_alone() {
     let (mut child, thread) = child("look::a_thread_computes");
     let mut looker = Looker::new(thread.process);

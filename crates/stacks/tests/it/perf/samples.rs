@@ -67,6 +67,26 @@ fn who_touches_fresh_memory_is_sampled_at_page_faults() {
 }
 
 #[test]
+fn a_shorter_period_counts_at_once() {
+    let child = Seen::run("a_thread_burns");
+    child.wait_for_rounds(1);
+    let Some(mut sampler) = unless_forbidden(CpuSampler::open(&child.thread, 100 * PATIENCE)) else { return };
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(sampler.drain(|_| {}).samples, 0);
+    sampler.set_period(Duration::from_millis(1)).unwrap();
+    let (mut samples, begin) = (0, Instant::now());
+    while samples < 3 {
+        assert!(begin.elapsed() < PATIENCE, "{samples}");
+        samples += sampler.drain(|_| {}).samples;
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    sampler.set_period(100 * PATIENCE).unwrap();
+    sampler.drain(|_| {});
+    std::thread::sleep(Duration::from_millis(20));
+    assert_eq!(sampler.drain(|_| {}).samples, 0, "and a longer one");
+}
+
+#[test]
 fn what_nobody_took_is_counted() {
     let child = Seen::run("a_thread_burns");
     child.wait_for_rounds(1);
