@@ -60,7 +60,7 @@ impl Found {
 }
 
 /// What is said of looks at a thread that ran, of which no sample says where.
-pub(crate) const NOT_SAMPLED: &str = "running or ready, where is not known";
+pub(crate) const NOT_SAMPLED: &str = "running or ready at an unknown place";
 
 /// How much time looks found what for, in nanoseconds that they stand for. Together, that of all looks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,7 +208,7 @@ mod tests {
             words(&profile).as_deref(),
             Some(
                 "60.0 % parked, 25.0 % in polls off the CPU, 8.0 % on it, 2.0 % in the scheduler, 1.0 % elsewhere, \
-                 3.0 % running or ready, where is not known, 1.0 % not known (1,000 looks)"
+                 3.0 % running or ready at an unknown place, 1.0 % not known (1,000 looks)"
             )
         );
         let spots = spots([&profile, &profile].into_iter());
@@ -254,7 +254,7 @@ mod tests {
         let profile = Profile { looks: 8, parked: 4, running: 4, places, ..profile };
         assert_eq!(
             words(&profile).as_deref(),
-            Some("50.0 % parked, 37.5 % elsewhere, 12.5 % running or ready, where is not known (8 looks)")
+            Some("50.0 % parked, 37.5 % elsewhere, 12.5 % running or ready at an unknown place (8 looks)")
         );
     }
 

@@ -22,7 +22,7 @@ use crate::report::slow_poll::future_type;
 /// recording.runs[0].profile = Some(Box::new(profile));
 /// assert_eq!(
 ///     pollscope_record::report::profile::render(&recording),
-///     "inventory;parked 30\ninventory;running or ready, where is not known 10\n"
+///     "inventory;parked 30\ninventory;running or ready at an unknown place 10\n"
 /// );
 /// ```
 pub fn render(recording: &Recording) -> String {
@@ -77,7 +77,7 @@ mod tests {
              api;in the scheduler, on the CPU;tokio::runtime::scheduler::multi_thread::worker::Context::run 800\n\
              api;not known 400\n\
              api;parked 24000\n\
-             api;running or ready, where is not known 1200\n"
+             api;running or ready at an unknown place 1200\n"
         );
         let mut twice = recording;
         twice.runs.extend([fixture::profiled(), fixture::run("naive")]);

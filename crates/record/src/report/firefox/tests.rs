@@ -170,7 +170,7 @@ fn a_process_that_was_looked_at_has_one_more_track_whose_weights_are_all_looks()
     let categories = profile["meta"]["categories"].as_array().expect("categories");
     let color = |name: &str| &categories.iter().find(|of| of["name"] == name).expect("a category")["color"];
     assert_eq!(color("in a poll, off the CPU"), "red");
-    assert_eq!(color("running or ready, where is not known"), "yellow");
+    assert_eq!(color("running or ready at an unknown place"), "yellow");
     let shown = profile["meta"]["initialVisibleThreads"].as_array().expect("tracks");
     assert_eq!(shown.last(), Some(&(threads.len() - 1).into()));
 }

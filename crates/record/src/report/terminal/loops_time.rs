@@ -12,8 +12,9 @@ const SHARE: usize = 8;
 const DID: usize = 2 + "scheduler, blocked".len() + 2;
 /// The longest name of a call that is shown whole: `clock_nanosleep`.
 const CALL: usize = 15;
-/// Columns that a place is to have before the call gets any, and both before the future does.
+/// Columns that a place is to have before the call gets any.
 const PLACE: usize = 18;
+/// With fewer, a future says nothing.
 const FUTURE: usize = 16;
 
 /// Nothing where nobody looked from outside.
@@ -73,11 +74,13 @@ impl Columns {
         let room = page.width.saturating_sub(SHARE + DID);
         let call = longest(|spot| spot.call.map(|call| call_name(call).to_owned())).min(CALL + 2);
         let call = if room >= PLACE + call { call } else { 0 };
-        let place = longest(|spot| spot.at.map(str::to_owned)).clamp(PLACE.min(room), (room - call).max(PLACE));
-        let place = place.min(room - call);
-        let left = room - call - place;
-        let future = longest(|spot| spot.future.map(str::to_owned)).min(left);
-        Columns { place, call, future: if left >= FUTURE { future } else { 0 } }
+        let left = room - call;
+        // The future gets as much as the place at most.
+        let future = longest(|spot| spot.future.map(str::to_owned)).min(left / 2);
+        let future = if future >= FUTURE { future } else { 0 };
+        let place = longest(|spot| spot.at.map(str::to_owned)).max(PLACE).min(left - future);
+        let future = if future > 0 { longest(|spot| spot.future.map(str::to_owned)).min(left - place) } else { 0 };
+        Columns { place, call, future }
     }
 
     fn header(&self) -> Line {

@@ -17,7 +17,7 @@ fn shares_places_and_a_graph_are_there_without_a_script() {
     for said in [
         "parked: 24.0 s, 60.0 %",
         "in polls off the CPU: 10.0 s, 25.0 %",
-        "running or ready, where is not known: 1.20 s, 3.0 %",
+        "running or ready at an unknown place: 1.20 s, 3.0 %",
         "by 1,000 looks from outside; by the threads' clocks: 4.90 s on a CPU, 310 ms ready for one",
         "api: 16.0 s not parked, 40.0 %",
         "<code>src/conf.rs:41</code>",
