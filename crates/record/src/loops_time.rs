@@ -140,6 +140,7 @@ pub(crate) struct Spot<'p> {
     pub(crate) state: ThreadState,
     /// The line, or the function where that is not known.
     pub(crate) at: Option<&'p str>,
+    pub(crate) is_line: bool,
     pub(crate) call: Option<&'p str>,
     pub(crate) future: Option<&'p str>,
     /// What its looks stand for.
@@ -181,7 +182,7 @@ pub(crate) fn spots<'p>(profiles: impl Iterator<Item = &'p Profile>) -> Vec<Spot
         let next = spots.len();
         let index = *known.entry((place.state, at, call, future)).or_insert(next);
         if index == next {
-            spots.push(Spot { state: place.state, at, call, future, ns: 0 });
+            spots.push(Spot { state: place.state, at, is_line: place.line.is_some(), call, future, ns: 0 });
         }
         spots[index].ns = spots[index].ns.saturating_add(profile.ns(place.looks));
     }

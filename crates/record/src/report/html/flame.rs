@@ -91,26 +91,25 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
         p { "Each box is a function; it is as wide as the slow polls lasted in which it was seen. The task is on top, what it \
              called below, what blocked at the bottom. What the runtime and the libraries did in between is one box. Point at a \
              box to read it whole." }
-        (legend("the system call"))
+        (legend(&[("call", "the system call")]))
         (controls(""))
         @for (index, mode) in with_stacks { (graph(*index, mode)) }
     })
 }
 
-/// `call`: what a box at the bottom stands for.
-pub(super) fn legend(call: &str) -> Markup {
+/// `ends`: what boxes at the bottom stand for, each with the class of its colour.
+pub(super) fn legend(ends: &[(&'static str, &str)]) -> Markup {
     let kinds = [
         ("task", "the task"),
         ("own", "your own code"),
         ("dep", "other crates"),
         ("run", "the runtime"),
         ("sys", "std and C"),
-        ("call", call),
     ];
     html! {
         ul.legend {
-            @for (kind, says) in kinds {
-                li { svg.sample viewBox="0 0 34 10" aria-hidden="true" { rect.(kind) width="34" height="10" {} } (says) }
+            @for (kind, says) in kinds.iter().chain(ends) {
+                li { svg.sample viewBox="0 0 34 10" aria-hidden="true" { rect.(*kind) width="34" height="10" {} } (*says) }
             }
         }
     }

@@ -9,7 +9,7 @@ use super::frames::short;
 use super::table::{Cell, mode, table};
 use super::text::{name, or_unknown, place};
 use crate::by_group::ByGroup;
-use crate::loops_time::{Found, LoopsTime, by_clocks, call_name, spots, unplaced};
+use crate::loops_time::{Found, LoopsTime, Spot, by_clocks, call_name, spots, unplaced};
 use crate::recording::{ProfilePlace, ThreadState};
 use crate::units::{format_ns, format_percent, plural};
 
@@ -25,7 +25,7 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
             @if has_graph {
                 p { "Each box is a function; it is as wide as the time in which looks found a thread in it that was not parked. The \
                      future that was polled is on top, what it called below, what the thread did there at the bottom." }
-                (legend("off the CPU: the system call"))
+                (legend(&[("call", "off the CPU: the system call"), ("cpu", "on the CPU")]))
                 (controls("loops-"))
                 @for (index, mode, time) in &known { (flame(*index, mode, time)) }
             }
@@ -103,21 +103,29 @@ fn flame(index: usize, mode: &ByGroup, time: &LoopsTime) -> Markup {
     drawing(index, &says, "all that was not parked", &root)
 }
 
+/// A function's modules take more room than they say.
+fn at(spot: &Spot) -> String {
+    match spot.at {
+        Some(function) if !spot.is_line => name(&short(function)),
+        at => or_unknown(at.map(place)),
+    }
+}
+
 fn places(known: &[(usize, &ByGroup, LoopsTime)]) -> Markup {
     let mut rows = Vec::new();
     for (index, group, time) in known {
         for spot in spots(group.profiles()) {
             rows.push(vec![
                 mode(*index, group.name),
+                Cell::number(time.share(spot.ns), format_percent),
+                Cell::number(Some(spot.ns), format_ns),
                 Cell::text(spot.did()),
-                Cell::markup(html! { code { (or_unknown(spot.at.map(place))) } }),
+                Cell::markup(html! { code { (at(&spot)) } }),
                 Cell::text(&spot.call.map_or(String::new(), name)),
                 Cell::markup(html! { code { (spot.future.map_or(String::new(), |future| name(&short(future)))) } }),
-                Cell::number(Some(spot.ns), format_ns),
-                Cell::number(time.share(spot.ns), format_percent),
             ]);
         }
     }
-    let head = ["mode", "the thread was", "at", "in", "of the future", "time", "share"];
+    let head = ["mode", "share", "time", "the thread was", "at", "in", "of the future"];
     html! { @if !rows.is_empty() { (table("Where the loops' time went, by place", &head, rows)) } }
 }
