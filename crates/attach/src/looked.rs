@@ -105,6 +105,21 @@ impl Looked {
         Glance { at_ns, clocks: schedule.map(|schedule| ClockReading::new(schedule, at_ns)), state }
     }
 
+    /// The same of one that was idle at the last look and is still, for less: without its clocks. `None` of any other.
+    pub(crate) fn still_idle(&self, at_ns: u64) -> Option<Glance> {
+        let was_idle = self.poll.is_none() && self.last.is_some_and(|last| self.is_idle(&last));
+        let files = self.files.as_ref().filter(|_| was_idle)?;
+        let glance = Glance { at_ns, clocks: None, state: files.state().ok() };
+        self.is_idle(&glance).then_some(glance)
+    }
+
+    /// Whether it need not be looked at now: it is no loop's and waited at the last look. A fourth of the looks are for such ones, too, as
+    /// they may take over a loop.
+    pub(crate) fn may_be_passed_over(&self, look: u64) -> bool {
+        let waited = self.poll.is_none() && self.last.is_some_and(|last| last.is_blocked());
+        self.is_loops == Some(false) && waited && !(look + u64::from(self.thread.tid)).is_multiple_of(4)
+    }
+
     /// What it is to be learnt from, once it has a name; `at` is the glance beside it.
     pub(crate) fn ask(&mut self, look: &Arc<SharedLook>, at: &Glance) {
         if self.asked.len() < MOST_ASKED {

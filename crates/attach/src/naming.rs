@@ -23,6 +23,8 @@ use crate::profile::Counted;
 pub(crate) enum Job {
     /// What a thread was doing, to be learnt from; and which one waits there, if it is to be found out who has what it waits for.
     Name(Arc<SharedLook>, Option<Waiter>),
+    /// Where a loop's thread was at a look for the profile.
+    Profiled(Arc<SharedLook>),
     /// A poll that goes on; as it is by now.
     GoesOn(Box<Poll>),
     /// A poll that is over.
@@ -109,6 +111,11 @@ impl Naming {
                 let is_on_loop = look.named(&mut self.namer).is_on_loop;
                 let held = waiter.filter(|_| is_on_loop).and_then(|waiter| self.holder(&look.look, &waiter));
                 held.into_iter().for_each(|held| look.set_held(held));
+            }
+            Job::Profiled(look) => {
+                look.named(&mut self.namer);
+                // What it lacks is lacking in the profile, and in no slow poll.
+                self.namer.take_limits();
             }
             Job::GoesOn(poll) => {
                 if let Some(poll) = self.poll(&poll, false) {

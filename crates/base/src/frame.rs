@@ -15,7 +15,7 @@ pub struct Frame {
 
 /// The crates that run the program's code rather than doing its work, by name as in code. `*` at the end stands for anything, or
 /// nothing.
-pub const RUNTIME_CRATES: [&str; 22] = [
+pub const RUNTIME_CRATES: [&str; 24] = [
     "tokio",
     "tokio_util",
     "tokio_stream",
@@ -27,6 +27,8 @@ pub const RUNTIME_CRATES: [&str; 22] = [
     "hyper_util",
     "h2",
     "tower*",
+    "actix*",
+    "tonic*",
     "axum",
     "axum_core",
     "futures*",

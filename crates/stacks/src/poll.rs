@@ -89,8 +89,8 @@ pub struct PollStack {
     /// root future it is that of the user's outermost function, unless that is inlined in Tokio's loop. `None` where nothing is
     /// polled, or no frame is known to end then.
     pub ends: Option<usize>,
-    /// The type of the future that is polled, as its writer knows it: `shop::serve`, `shop::main::{async block}`. In the
-    /// blocking pool, that of the job. `None` if the names at hand do not tell.
+    /// The type of the future that is polled, as its writer knows it: `shop::serve`, `shop::main::{async block}`; of a long one without
+    /// the arguments that are furthest in. In the blocking pool, that of the job. `None` if the names at hand do not tell.
     pub root_future: Option<String>,
 }
 
@@ -169,7 +169,7 @@ fn understand(stack: &[(CodeAddress, Arc<Symbols>)], rules: &Rules, is_whole: bo
         blocking_line: user.first().map(|index| frames[*index].clone()),
         blocking_line_workspace: workspace.map(|index| frames[*index].clone()),
         ends: poll.and_then(|poll| ends(stack, &places, (kind, poll), &user)),
-        root_future: poll.and_then(|poll| root_future(&frames, &places, poll, &user)),
+        root_future: poll.and_then(|poll| root_future(&frames, &places, poll, &user)).map(future_name::abridged),
         user,
     }
 }

@@ -26,9 +26,15 @@ const GLANCES: u32 = 20;
 
 impl Sampler {
     pub(super) fn look_at(&mut self, looked: &mut Looked) {
-        let glance = looked.glance(self.now_ns());
-        looked.is_lost = glance.state.is_none();
         looked.learn(&mut self.returns);
+        if looked.may_be_passed_over(self.looks) {
+            return;
+        }
+        let now_ns = self.now_ns();
+        // The profile adds up clocks.
+        let still_idle = if self.profiles { None } else { looked.still_idle(now_ns) };
+        let glance = still_idle.unwrap_or_else(|| looked.glance(now_ns));
+        looked.is_lost = glance.state.is_none();
         let before = looked.last.replace(glance);
         // Asked after the glance: what did not happen until now did not happen before it.
         let hit = looked.hit();

@@ -79,7 +79,7 @@ impl Sampler {
             }
         });
         looked.due = due;
-        new.into_iter().for_each(|look| self.hand_over(Job::Name(look, None)));
+        new.into_iter().for_each(|look| self.hand_over(Job::Profiled(look)));
         last
     }
 
@@ -107,7 +107,7 @@ impl Sampler {
             return Was::Waiting;
         }
         let Some((look, _)) = self.looker.look_blocked(&looked.thread, glance.at_ns) else { return Was::Moved };
-        self.profile.add(look, false).into_iter().for_each(|look| self.hand_over(Job::Name(look, None)));
+        self.profile.add(look, false).into_iter().for_each(|look| self.hand_over(Job::Profiled(look)));
         Was::Waiting
     }
 }

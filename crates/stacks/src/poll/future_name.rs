@@ -88,6 +88,40 @@ pub(super) fn of_code(function: &str) -> Option<String> {
     function.contains("::{async_").then(|| pretty(function))
 }
 
+/// A type that is to be read: of one that is longer than this, the arguments of its arguments are left out, or those as well.
+const LONG: usize = 160;
+
+/// A type without those of its arguments that nobody reads: what a web framework serves is written in some thousands of characters.
+pub(super) fn abridged(name: String) -> String {
+    if name.len() <= LONG {
+        return name;
+    }
+    let mut shorter = (0..3).rev().map(|depth| without_arguments(&name, depth));
+    shorter.clone().find(|shorter| shorter.len() <= LONG).or(shorter.next_back()).unwrap_or(name)
+}
+
+/// What stands within so many brackets, and `…` for what is further in.
+fn without_arguments(name: &str, depth: usize) -> String {
+    let (mut open, mut before, mut kept) = (0, ' ', String::new());
+    for c in name.chars() {
+        let closes = c == '>' && before != '-';
+        if closes {
+            open -= usize::from(open > 0);
+        }
+        if open <= depth {
+            kept.push(c);
+        }
+        if c == '<' {
+            open += 1;
+            if open == depth + 1 {
+                kept.push('…');
+            }
+        }
+        before = c;
+    }
+    kept
+}
+
 /// What a wrapper or a reference holds.
 fn held(future: &str) -> Option<&str> {
     if let Some(inside) = future.strip_prefix('(') {
@@ -131,6 +165,20 @@ mod tests {
         check("shop::serve", None);
         check("<", None);
         check("", None);
+    }
+
+    #[test]
+    fn of_a_long_type_what_is_furthest_in_is_left_out() {
+        let check = |name: &str, expect: &str| assert_eq!(abridged(name.to_owned()), expect);
+        check("shop::Server<alloc::vec::Vec<u8>>", "shop::Server<alloc::vec::Vec<u8>>");
+        let long = format!("a::B<c::D<{}>, e::F<fn() -> g::H>>", "x::Y<z>, ".repeat(30));
+        check(&long, "a::B<c::D<…>, e::F<…>>");
+        let longer = format!("a::B<{}>::poll", "c::D<e>, ".repeat(30));
+        check(&longer, "a::B<…>::poll");
+        let path = "a::".repeat(100);
+        check(&path, &path);
+        check(&format!("{path}<"), &format!("{path}<…"));
+        check(&format!("{path}>>"), &format!("{path}>>"));
     }
 
     #[test]
