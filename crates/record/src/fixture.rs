@@ -7,8 +7,8 @@ use pollscope_base::Cause;
 use crate::advice::ADVICE;
 use crate::recording::{
     BusyBy, BusyShare, Completeness, Coverage, Dist, Ended, Environment, Frame, Gate, GateVerdict, InputEvents, Kind,
-    Lines, Merge, Profile, ProfilePlace, Recording, Run, RuntimeInfo, ScenarioInfo, ScenarioRun, Site, SlowPoll, Subject,
-    Target, ThreadState, Verdict,
+    Lines, Merge, Profile, ProfilePlace, Recording, Run, RuntimeInfo, ScenarioInfo, ScenarioRun, Site, SlowPoll,
+    Subject, Target, ThreadState, Verdict,
 };
 
 /// Milliseconds in nanoseconds.
@@ -200,7 +200,8 @@ pub fn profile() -> Profile {
         file: Some(file.into()),
         line: Some(line),
     };
-    let (load, answer) = (frame("api::conf::load", "src/conf.rs", 41), frame("api::answer::{{closure}}", "src/api.rs", 12));
+    let (load, answer) =
+        (frame("api::conf::load", "src/conf.rs", 41), frame("api::answer::{{closure}}", "src/api.rs", 12));
     let open = frame("std::fs::File::open", "std/src/fs.rs", 380);
     let future = || Some("api::answer::{{closure}}".into());
     let opening = ProfilePlace {
@@ -213,7 +214,11 @@ pub fn profile() -> Profile {
         stack: vec![open.clone(), load.clone(), answer.clone()].into(),
     };
     // The same place, reached in another way.
-    let reopening = ProfilePlace { looks: 10, stack: vec![open, load, frame("api::again", "src/api.rs", 30)].into(), ..opening.clone() };
+    let reopening = ProfilePlace {
+        looks: 10,
+        stack: vec![open, load, frame("api::again", "src/api.rs", 30)].into(),
+        ..opening.clone()
+    };
     let hashing = ProfilePlace {
         state: ThreadState::PollOnCpu,
         looks: 80,
@@ -229,7 +234,8 @@ pub fn profile() -> Profile {
         stack: vec![frame(function, "tokio-1.44.2/src/runtime/scheduler/multi_thread/worker.rs", 500)].into(),
         ..ProfilePlace::default()
     };
-    let stealing = scheduler(ThreadState::SchedulerOnCpu, 20, "tokio::runtime::scheduler::multi_thread::worker::Context::run");
+    let stealing =
+        scheduler(ThreadState::SchedulerOnCpu, 20, "tokio::runtime::scheduler::multi_thread::worker::Context::run");
     let elsewhere = ProfilePlace { looks: 10, ..ProfilePlace::default() };
     Profile {
         period_ns: 40 * MS,

@@ -16,7 +16,9 @@ use pollscope_base::redact::{HIDDEN_PEER, is_route, redacted_call_text, redacted
 use crate::findings::findings;
 use crate::loops_time::call_name;
 use crate::message::Message;
-use crate::recording::{Frame, Kind, Place, ProfilePlace, Recording, Run, Shared, SlowPoll, Span, Subject, Syscall, Text};
+use crate::recording::{
+    Frame, Kind, Place, ProfilePlace, Recording, Run, Shared, SlowPoll, Span, Subject, Syscall, Text,
+};
 pub use crate::wording::by_wording;
 
 /// What stands for a value on the command line.
@@ -219,7 +221,8 @@ mod tests {
         for (place, (call, _)) in profile.places.iter_mut().zip(calls) {
             place.call = Some(call.into());
             place.line = Some("/u/planted/src/main.rs:7".into());
-            place.stack = vec![Frame { function: None, file: Some("/u/planted/src/main.rs".into()), line: None }].into();
+            place.stack =
+                vec![Frame { function: None, file: Some("/u/planted/src/main.rs".into()), line: None }].into();
         }
         let redacted = redact(recording);
         let json = wire::to_json(&redacted).unwrap();

@@ -48,7 +48,10 @@ fn a_process_that_was_looked_at_has_it_in_every_output() {
 fn go_reads_the_time_of_loops() {
     let folder = folder_with("profiled");
     assert_ends(&folder.run("report rec --pprof pprof"), 0, &[]);
-    let go = Command::new("go").args(["tool", "pprof", "-sample_index=wall", "-unit=ms", "-top", "pprof"]).current_dir(folder.path("")).output();
+    let go = Command::new("go")
+        .args(["tool", "pprof", "-sample_index=wall", "-unit=ms", "-top", "pprof"])
+        .current_dir(folder.path(""))
+        .output();
     let Ok(go) = go else { return };
     let top = stdout(&go);
     assert!(go.status.success() && top.contains("Type: wall"), "{top}{}", stderr(&go));
@@ -76,8 +79,8 @@ fn a_recording_without_it_is_told_what_has_one() {
 #[test]
 fn a_hidden_path_is_in_none_of_them() {
     let folder = folder_with("profiled");
-    let output =
-        folder.run("report rec --redact --full --profile loops --pprof pprof --firefox firefox --html page.html --json json");
+    let output = folder
+        .run("report rec --redact --full --profile loops --pprof pprof --firefox firefox --html page.html --json json");
     assert_ends(&output, 0, &[]);
     let mut pprof = Vec::new();
     GzDecoder::new(&*folder.read("pprof")).read_to_end(&mut pprof).expect("gzip");

@@ -1,7 +1,9 @@
 use super::*;
 use crate::fixture;
 use crate::recording::GateVerdict::{self, Fail, Inconclusive, Pass};
-use crate::recording::{BusyBy, BusyShare, Completeness, Coverage, Dist, Ended, InputEvents, Lines, Merge, Run, Verdict};
+use crate::recording::{
+    BusyBy, BusyShare, Completeness, Coverage, Dist, Ended, InputEvents, Lines, Merge, Run, Verdict,
+};
 
 const MS: u64 = 1_000_000;
 

@@ -97,7 +97,8 @@ mod tests {
             stack: vec![frame].into(),
             ..ProfilePlace::default()
         };
-        let bare = ProfilePlace { function: Some("f".repeat(100_000).as_str().into()), looks: 1, ..ProfilePlace::default() };
+        let bare =
+            ProfilePlace { function: Some("f".repeat(100_000).as_str().into()), looks: 1, ..ProfilePlace::default() };
         let profile = Profile { period_ns: 1, looks: 2, places: vec![place, bare], ..Profile::default() };
         recording.runs[0].profile = Some(Box::new(profile));
         let text = render(&recording);

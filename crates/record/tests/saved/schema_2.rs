@@ -52,10 +52,9 @@ fn every_format_shows_both_and_no_number_that_nobody_measured() {
             assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
             check(KIND, name, &format!("text-{width}"), &text);
         }
-        for format in Format::ALL
-            .into_iter()
-            .filter(|format| ![Format::Json, Format::Html, Format::Text, Format::Pprof, Format::Profile].contains(format))
-        {
+        for format in Format::ALL.into_iter().filter(|format| {
+            ![Format::Json, Format::Html, Format::Text, Format::Pprof, Format::Profile].contains(format)
+        }) {
             check(KIND, name, format.as_str(), &shown(&recording, format));
         }
         check(

@@ -132,7 +132,10 @@ fn colour_says_where_and_what_to_do_and_nothing_else_needs_it() {
 #[test]
 fn a_process_that_was_looked_at_has_a_line_of_where_its_time_went() {
     let text = render(&answer(&profiled_recording()), None, &more(), &style(100));
-    assert!(text.contains("  loops' time: 60.0 % parked, 25.0 % in polls off the CPU, 8.0 % on it, 2.0 % in the"), "{text}");
+    assert!(
+        text.contains("  loops' time: 60.0 % parked, 25.0 % in polls off the CPU, 8.0 % on it, 2.0 % in the"),
+        "{text}"
+    );
     let two = render(&answer(&recording_of(vec![profiled(), run("naive")])), None, &more(), &style(100));
     assert!(two.contains("loops' time: api: 60.0 % parked"), "{two}");
     assert!(!render(&answer(&recording()), None, &more(), &style(100)).contains("loops' time"));

@@ -183,7 +183,10 @@ fn seen_alone() -> Value {
 fn a_profile_without_a_look_is_a_track_without_a_sample() {
     let mut recording = fixture::profiled_recording();
     **recording.runs[0].profile.as_mut().expect("a profile") = crate::recording::Profile::default();
-    assert_eq!(read(&recording)["threads"].as_array().expect("threads").last().expect("a track")["samples"]["length"], 0);
+    assert_eq!(
+        read(&recording)["threads"].as_array().expect("threads").last().expect("a track")["samples"]["length"],
+        0
+    );
     let profile = recording.runs[0].profile.as_mut().expect("a profile");
     (profile.period_ns, profile.looks, profile.parked) = (u64::MAX, u64::MAX, u64::MAX);
     assert_eq!(weights(&read(&recording)).len(), 1);

@@ -191,8 +191,7 @@ type Known<'a> = HashMap<(*const Frame, usize), Vec<Kind<'a>>>;
 impl<'a> Node<'a> {
     fn add_poll(&mut self, poll: &'a SlowPoll, known: &mut Known<'a>) {
         let stack: &'a [Frame] = &poll.stack;
-        let within =
-            known.entry((stack.as_ptr(), stack.len())).or_insert_with(|| Kind::of_stack(stack).collect());
+        let within = known.entry((stack.as_ptr(), stack.len())).or_insert_with(|| Kind::of_stack(stack).collect());
         let call = poll.syscall.as_ref().map(|call| Kind::Call(&call.name));
         self.add(Kind::root(poll).into_iter().chain(within.iter().copied()).chain(call), poll.duration_ns);
     }

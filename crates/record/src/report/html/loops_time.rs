@@ -69,7 +69,9 @@ fn color(found: Found) -> &'static str {
 fn graph<'a>(mode: &ByGroup<'a>) -> Node<'a> {
     let mut root = Node::default();
     for profile in mode.profiles() {
-        for (found, looks) in unplaced(profile).into_iter().filter(|(found, looks)| *found != Found::Parked && *looks > 0) {
+        for (found, looks) in
+            unplaced(profile).into_iter().filter(|(found, looks)| *found != Found::Parked && *looks > 0)
+        {
             root.add(std::iter::once(Kind::Said("sys", found.as_str())), profile.ns(looks));
         }
         profile.places.iter().for_each(|place| root.add(path(place), profile.ns(place.looks)));
@@ -79,11 +81,14 @@ fn graph<'a>(mode: &ByGroup<'a>) -> Node<'a> {
 
 fn path(place: &ProfilePlace) -> impl Iterator<Item = Kind<'_>> {
     let root = place.future.as_deref().map(Kind::Future);
-    let root = root.unwrap_or(Kind::Said("task", match place.state {
-        ThreadState::PollOnCpu | ThreadState::PollOffCpu => "a future of a type that is not known",
-        ThreadState::SchedulerOnCpu | ThreadState::SchedulerOffCpu => Found::Scheduler.as_str(),
-        ThreadState::Other => Found::Elsewhere.as_str(),
-    }));
+    let root = root.unwrap_or(Kind::Said(
+        "task",
+        match place.state {
+            ThreadState::PollOnCpu | ThreadState::PollOffCpu => "a future of a type that is not known",
+            ThreadState::SchedulerOnCpu | ThreadState::SchedulerOffCpu => Found::Scheduler.as_str(),
+            ThreadState::Other => Found::Elsewhere.as_str(),
+        },
+    ));
     let end = match place.state {
         ThreadState::PollOnCpu | ThreadState::SchedulerOnCpu => Some(Kind::Said("cpu", "on the CPU")),
         ThreadState::PollOffCpu | ThreadState::SchedulerOffCpu => Some(Kind::Said("call", "off the CPU")),

@@ -56,7 +56,11 @@ mod tests {
     fn places_with_few_looks_give_way_and_their_looks_are_counted() {
         let mut run = fixture::profiled();
         let profile = run.profile.as_mut().expect("a profile");
-        let place = |at: u64| ProfilePlace { looks: 2, line: Some(format!("src/{at}.rs:1").as_str().into()), ..ProfilePlace::default() };
+        let place = |at: u64| ProfilePlace {
+            looks: 2,
+            line: Some(format!("src/{at}.rs:1").as_str().into()),
+            ..ProfilePlace::default()
+        };
         profile.places.extend((0..20_000).map(place));
         let (left_out, profiles) = that_fit(&[run.clone(), fixture::run("naive"), run.clone()]);
         let kept = profiles[0].as_ref().expect("a profile");
