@@ -71,8 +71,8 @@ mod tests {
         assert_eq!(
             text,
             "api;elsewhere 400\n\
-             api;in a poll, off the CPU;future type api::answer::{{closure}};api::again;api::conf::load;std::fs::File::open;openat 400\n\
-             api;in a poll, off the CPU;future type api::answer::{{closure}};api::answer::{{closure}};api::conf::load;std::fs::File::open;openat 9600\n\
+             api;in a poll, off the CPU;future type api::answer::{{closure}};api::again;api::conf::load;open64;openat 400\n\
+             api;in a poll, off the CPU;future type api::answer::{{closure}};api::answer::{{closure}};api::conf::load;open64;openat 9600\n\
              api;in a poll, on the CPU;future type api::answer::{{closure}};api::answer::{{closure}};api::hash::sum 3200\n\
              api;in the scheduler, on the CPU;tokio::runtime::scheduler::multi_thread::worker::Context::run 800\n\
              api;not known 400\n\

@@ -166,7 +166,7 @@ fn a_process_that_was_looked_at_has_one_more_track_whose_weights_are_all_looks()
     let of_track: Vec<(String, f64)> = weights(&profile).split_off(weights(&seen_alone()).len());
     assert_eq!(of_track.iter().map(|(_, weight)| weight).sum::<f64>(), 40_000.0);
     assert_eq!(of_track[0], ("parked".to_owned(), 24_000.0));
-    assert!(of_track.iter().any(|(stack, weight)| stack.ends_with("std::fs::File::open;openat") && *weight == 9_600.0));
+    assert!(of_track.iter().any(|(stack, weight)| stack.ends_with("open64;openat") && *weight == 9_600.0));
     let categories = profile["meta"]["categories"].as_array().expect("categories");
     let color = |name: &str| &categories.iter().find(|of| of["name"] == name).expect("a category")["color"];
     assert_eq!(color("in a poll, off the CPU"), "red");

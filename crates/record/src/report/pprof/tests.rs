@@ -144,7 +144,7 @@ fn a_process_that_was_looked_at_has_a_third_value_that_adds_up_to_all_looks() {
     let lines = lines(&profile);
     for line in [
         "parked [0, 0, 24000000000] group=api state=parked",
-        "openat<std::fs::File::open<api::conf::load<api::answer::{{closure}}<future type api::answer::{{closure}} \
+        "openat<open64<api::conf::load<api::answer::{{closure}}<future type api::answer::{{closure}} \
          [0, 0, 9600000000] group=api state=in a poll, off the CPU call=openat(\"/etc/api/conf.toml\") future=api::answer::{{closure}}",
         "elsewhere [0, 0, 400000000] group=api state=elsewhere",
     ] {
