@@ -7,7 +7,7 @@ use std::time::Duration;
 use pollscope_stacks::look::{ClockReading, Glance, SharedLook};
 use pollscope_stacks::perf::{Breakpoint, CpuSampler, Hit, PerfError};
 use pollscope_stacks::poll::Kind;
-use pollscope_stacks::thread::{State, ThreadRef, Watched, read_schedule, read_state};
+use pollscope_stacks::thread::{State, ThreadRef, Watched};
 
 use crate::poll::Poll;
 use crate::profile::Due;
@@ -98,11 +98,10 @@ impl Looked {
     }
 
     pub(crate) fn glance(&self, at_ns: u64) -> Glance {
-        let (schedule, state) = match &self.files {
-            Some(files) => (files.schedule().ok().flatten(), files.state().ok()),
-            None => (read_schedule(&self.thread).ok(), read_state(&self.thread).ok()),
-        };
-        Glance { at_ns, clocks: schedule.map(|schedule| ClockReading::new(schedule, at_ns)), state }
+        let Some(files) = &self.files else { return Glance::read(&self.thread, at_ns) };
+        let schedule = files.schedule().ok().flatten();
+        let clocks = schedule.map(|schedule| ClockReading::new(schedule, at_ns));
+        Glance { at_ns, clocks, state: files.state().ok() }
     }
 
     /// The same of one that was idle at the last look and is still, for less: without its clocks. `None` of any other.

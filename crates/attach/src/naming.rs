@@ -11,9 +11,9 @@ use pollscope_record::feed::Update;
 use pollscope_record::recording::{self, BusyBy, BusyShare, Detail, Ended, Kind, Precision, Profile, Run, SlowPoll};
 use pollscope_record::units::format_ns;
 use pollscope_stacks::holder::Finder;
-use pollscope_stacks::look::{ClockReading, Glance, Look, Namer, SharedLook};
+use pollscope_stacks::look::{Glance, Look, Namer, SharedLook};
 use pollscope_stacks::process::Process;
-use pollscope_stacks::thread::{ThreadRef, read_schedule, read_state};
+use pollscope_stacks::thread::ThreadRef;
 
 use crate::poll::Poll;
 use crate::profile::Counted;
@@ -45,12 +45,7 @@ pub(crate) struct Waiter {
 impl Waiter {
     /// Whether it stands there still.
     fn stands(&self) -> bool {
-        let now = Glance {
-            clocks: read_schedule(&self.thread).ok().map(|schedule| ClockReading::new(schedule, self.glance.at_ns)),
-            state: read_state(&self.thread).ok(),
-            ..self.glance
-        };
-        now.stands_since(&self.glance)
+        Glance::read(&self.thread, self.glance.at_ns).stands_since(&self.glance)
     }
 }
 

@@ -216,12 +216,8 @@ impl Poll {
 
     /// It is over, as a glance shows that was taken then.
     pub(crate) fn end(&mut self, end: End, after: Glance) {
-        let end_ns = match end {
-            End::At(end_ns) => end_ns,
-            End::Open | End::BetweenLooks => self.last.at_ns,
-        };
-        self.shares.end(&Glance { at_ns: end_ns, clocks: after.clocks, state: None });
         (self.end, self.after) = (end, Some(after));
+        self.shares.end(&Glance { at_ns: self.end_ns(), clocks: after.clocks, state: None });
     }
 
     /// What CPU quotas did to it.
@@ -238,11 +234,15 @@ impl Poll {
     /// For how long it was seen, in nanoseconds: it lasted at least as long, and if its end is known, as long as that from when it was
     /// first seen.
     pub(crate) fn seen_ns(&self) -> u64 {
-        let end_ns = match self.end {
+        self.end_ns().saturating_sub(self.first.at_ns)
+    }
+
+    /// When it ended, or was last seen.
+    fn end_ns(&self) -> u64 {
+        match self.end {
             End::At(end_ns) => end_ns,
             End::Open | End::BetweenLooks => self.last.at_ns,
-        };
-        end_ns.saturating_sub(self.first.at_ns)
+        }
     }
 
     /// When it was first seen.

@@ -44,6 +44,8 @@ const ARMING_NS: u64 = 1_000_000_000 / 250;
 const MOST_ARMED: u64 = 6;
 /// How often it is told where loops' threads were; and at the end.
 const TELL_PROFILE_EVERY: Duration = Duration::from_secs(600);
+/// So small a part of the time between two looks may be spent on waiting until a thread that runs in the kernel waits.
+const CATCHING: u32 = 4;
 /// After so many looks without it a thread is sampled no more.
 const SAMPLED_FOR: u64 = 100;
 
@@ -70,6 +72,8 @@ pub(crate) struct Sampler {
     /// The time that there was for arming ahead, of which each takes its part; and from which thread on that is done at the next look.
     arming_ns: u64,
     turn: u32,
+    /// The time that there is at this look for waiting until threads wait.
+    catching: Duration,
     throttling: Throttling,
     profile: Profile,
     /// Whether this look is one for the profile.
@@ -100,6 +104,7 @@ impl Sampler {
             returns: HashSet::new(),
             arming_ns: 0,
             turn: 0,
+            catching: Duration::ZERO,
             throttling: Throttling::new(&process, start_ns),
             profile: Profile::new(settings.hz.period()),
             profiles: false,
@@ -202,6 +207,7 @@ impl Sampler {
         self.looks += 1;
         self.arming_ns = (self.arming_ns + to_ns(self.settings.hz.period())).min(MOST_ARMED * ARMING_NS);
         self.profiles = self.profile.is_due();
+        self.catching = self.settings.hz.period() / CATCHING;
         self.throttling.look();
         let mut threads = std::mem::take(&mut self.threads);
         // Those that had no turn at the last look come first.

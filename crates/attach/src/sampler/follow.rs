@@ -1,12 +1,13 @@
 //! From look to look: which polls threads are in.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pollscope_base::duration::to_ns;
-use pollscope_stacks::look::{Glance, SharedLook};
+use pollscope_stacks::look::{Glance, Look, SharedLook};
 use pollscope_stacks::perf::{Hindrance, Hit, PerfError, Wanted};
 use pollscope_stacks::task::Task;
+use pollscope_stacks::unwind::StackPointers;
 
 use super::samples::Shown;
 use super::{ARMING_NS, Sampler, letter};
@@ -21,7 +22,8 @@ const ATTEMPTS: u32 = 3;
 /// Within so many looks, and the time on a CPU of so many, a sample shows where a thread is that runs.
 const LATEST: u64 = 3;
 const LATEST_ON_CPU: u64 = 2;
-/// So often is it asked within one look whether a thread waits that runs in the kernel, where it cannot be sampled.
+/// So often is it asked within one look whether a thread waits that runs in the kernel, where it cannot be sampled. Of one in a poll that no
+/// look showed yet, for as long as there is time: who syncs a file waits once in a millisecond, say, and not for long.
 const GLANCES: u32 = 20;
 
 impl Sampler {
@@ -86,9 +88,14 @@ impl Sampler {
 
     /// Asks a thread that runs what it is.
     fn find_out(&mut self, looked: &mut Looked, glance: Glance) {
-        if let Some(Shown { look, .. }) = self.sample(looked, glance.at_ns, None) {
+        let sampled = self.sample(looked, glance.at_ns, None).map(|shown| shown.look);
+        // One that computes is asked by samples: where there are none, not again and again.
+        let may_wait = sampled.is_none() && !self.hindered.contains(&Wanted::Samples);
+        let caught = if may_wait { self.catch(looked, glance.at_ns, false) } else { None };
+        let look = sampled.or(caught.map(|(look, _)| look));
+        if let Some(look) = look {
             looked.was_asked(glance.at_ns);
-            self.ask(looked, &Arc::new(SharedLook::new(look)), &glance, None);
+            self.ask(looked, &Arc::new(SharedLook::new(look)), &Glance { state: None, ..glance }, None);
         }
     }
 
@@ -183,12 +190,30 @@ impl Sampler {
 
     /// What runs in the kernel all the time is not sampled: if it waits now and then, that shows where.
     fn catch_waiting(&mut self, looked: &mut Looked, before: Option<Glance>, glance: Glance) {
-        let look = (0..GLANCES).find_map(|_| self.looker.look_in_passing(&looked.thread, glance.at_ns));
+        // At the first look at one that computes there may be no sample yet.
+        let may_compute = |poll: &Poll| poll.seen_ns() < to_ns(self.settings.hz.period()) * 3 / 2;
+        let is_worth_it = looked.poll.as_ref().is_some_and(|poll| poll.look().is_none() && !may_compute(poll));
+        let look = self.catch(looked, glance.at_ns, is_worth_it);
         let Some((look, pointers)) = look.filter(|_| looked.armed_at().is_some() && !looked.came_there()) else {
             return;
         };
         self.restart_if_unseen(looked, before);
         self.show_running(looked, Shown { look, pointers, registers: Vec::new() }, Glance { state: None, ..glance });
+    }
+
+    /// A look at a thread that runs, as soon as it waits.
+    fn catch(&mut self, looked: &Looked, at_ns: u64, is_worth_it: bool) -> Option<(Look, StackPointers)> {
+        let begun = Instant::now();
+        let mut glances = 0;
+        let look = loop {
+            glances += 1;
+            let look = self.looker.look_in_passing(&looked.thread, at_ns);
+            if look.is_some() || !is_worth_it && glances == GLANCES || begun.elapsed() >= self.catching {
+                break look;
+            }
+        };
+        self.catching = self.catching.saturating_sub(begun.elapsed());
+        look
     }
 
     /// Copies the stack of a thread that waits.

@@ -11,7 +11,7 @@ use pollscope_stacks::look::{
     SyscallSamples, TICK_NS, TimeSplit,
 };
 use pollscope_stacks::quota::Readings;
-use pollscope_stacks::thread::{KERNEL_TICK_NS, State, ThreadRef, read_kernel_time, read_state};
+use pollscope_stacks::thread::{KERNEL_TICK_NS, State, ThreadRef, read_kernel_time};
 
 pub(super) use told::Told;
 
@@ -288,7 +288,7 @@ impl Stall {
     }
 
     fn glance(&self, at_ns: u64) -> Glance {
-        Glance { at_ns, clocks: ClockReading::take(&self.thread, at_ns), state: read_state(&self.thread).ok() }
+        Glance::read(&self.thread, at_ns)
     }
 
     fn is_due(&self, now: &Glance, threshold_ns: u64, is_still: bool) -> bool {

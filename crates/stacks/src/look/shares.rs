@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::looker::Look;
 use super::shared::SharedLook;
 use super::time_split::ClockReading;
-use crate::thread::State;
+use crate::thread::{State, ThreadRef, read_state};
 
 /// Places that are told apart. Code that is long in a poll is at few; what comes beyond is time that nobody saw.
 const MOST: usize = 256;
@@ -25,6 +25,11 @@ pub struct Glance {
 }
 
 impl Glance {
+    /// What a thread does now, at `at_ns` by the clock of the one who asks.
+    pub fn read(thread: &ThreadRef, at_ns: u64) -> Glance {
+        Glance { at_ns, clocks: ClockReading::take(thread, at_ns), state: read_state(thread).ok() }
+    }
+
     /// Whether the thread was off the CPU.
     pub fn is_blocked(&self) -> bool {
         self.state.is_some_and(|state| state != State::Running)
