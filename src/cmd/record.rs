@@ -9,13 +9,13 @@ use super::output::Terminal;
 use super::over::Over;
 use super::place::Place;
 use super::program::Program;
-use super::targets::{check_reports, refuse_profile};
+use super::targets::check_reports;
 use super::{CmdError, attached, copied, outcome};
 use crate::args::{RecordRequest, Recorded};
 use crate::exit::Exit;
 use crate::findings::findings;
 use crate::gate::GateError;
-use crate::recording::{Ended as RunEnded, Recording, Run};
+use crate::recording::{Ended as RunEnded, Recording, Run, is_of_other_threads, other_threads};
 use crate::redact::redact;
 use crate::service::Service;
 use crate::stderr::say;
@@ -81,7 +81,6 @@ fn process(pid: u32, request: &RecordRequest, place: &Place, terminal: &Terminal
     if request.slow.is_some() {
         return Err(CmdError::SlowOfItsOwn { pid });
     }
-    refuse_profile(&request.outputs, "a service that tells of its polls itself")?;
     copied::record(&service, request.lasts, place.path(), terminal)
 }
 
@@ -111,7 +110,7 @@ fn settled(mut recording: Recording, request: &RecordRequest, over: &Over, termi
             (run.ended, run.ended_why) = over.told.clone();
         }
         if let Some(label) = &request.label {
-            run.group.clone_from(label);
+            run.group = if is_of_other_threads(&run.group) { other_threads(label) } else { label.clone() };
         }
     }
     recording.findings = findings(&recording.runs);

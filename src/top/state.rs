@@ -93,7 +93,17 @@ impl State {
                 self.live = Some(*live);
                 self.moments += 1;
             }
+            Fed::Beside(fed) => self.of_others(*fed),
             Fed::Update(Update::Stall(_) | Update::Fine(_), _) | Fed::Refused(_) => {}
+        }
+    }
+
+    /// Of threads that the probe samples: where they block is shown, and what is counted exactly stays that.
+    fn of_others(&mut self, fed: Fed) {
+        match fed {
+            Fed::Update(Update::SlowPoll(poll), _) => self.places.add(&poll),
+            Fed::Update(Update::Note(note), _) => self.missing.push(note),
+            _ => {}
         }
     }
 
@@ -176,6 +186,7 @@ mod tests {
 
     use super::*;
     use crate::fixture::dist;
+    use crate::top::places::{Sort, Window};
 
     const MS: u64 = 1_000_000;
 
@@ -206,6 +217,27 @@ mod tests {
         assert_eq!(state.now_ns(), 30_000 * MS);
         state.take(interval(30_000, 1, 90_000));
         assert_eq!(state.busy_share(), Some(1.0));
+    }
+
+    #[test]
+    fn what_is_sampled_beside_has_its_places_and_is_in_no_count() {
+        let mut state = State::default();
+        state.take(interval(0, 50, 500));
+        let poll =
+            || Fed::Update(Update::SlowPoll(Box::new(SlowPoll { id: 1, duration_ns: 5, ..SlowPoll::default() })), None);
+        let rows = |state: &State| {
+            state.places.rows(MS, &[], Window::All, Sort::Time).iter().map(|row| row.sum.polls).sum::<u64>()
+        };
+        state.take(poll());
+        state.take(Fed::Beside(Box::new(poll())));
+        state.take(Fed::Beside(Box::new(Fed::Update(Update::Note("sampled".to_owned()), None))));
+        assert_eq!((rows(&state), state.slow), (2, 1), "one is the interval's count");
+        assert_eq!(state.missing, ["sampled"]);
+        state.take(Fed::Beside(Box::new(Fed::Update(
+            Update::End(pollscope_record::recording::Ended::Done, None),
+            None,
+        ))));
+        assert_ne!(state.status, Status::Ended);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use pollscope_record::feed::Update;
 use pollscope_record::recording::{Coverage, Run, Subject, Target as Recorded};
 
 use crate::naming::{Last, Naming};
-use crate::sampler::Sampler;
+use crate::sampler::{LeftOut, Sampler};
 use crate::settings::Settings;
 use crate::target::Target;
 
@@ -48,6 +48,35 @@ impl Attached {
     /// # Errors
     /// When no thread can be started.
     pub fn to(target: Target, settings: Settings, started_at: &str) -> io::Result<Attached> {
+        Attached::looking(target, settings, started_at, Box::new(|_| false))
+    }
+
+    /// The same of all threads but some: `is_left_out` says of a thread's number whether everything of it is known otherwise. It is asked on a
+    /// thread of its own, again and again. Of the [own](Target::own) process these are at least the threads that look.
+    ///
+    /// ```
+    /// use pollscope_attach::{Attached, Settings, Target};
+    /// # if pollscope_attach::SUPPORTED {
+    /// let own = Target::own(Vec::new(), false)?;
+    /// let mut attached = Attached::to_all_but(own, Settings::default(), "2026-11-30T01:52:35.000Z", |_| true)?;
+    /// attached.stop().stop();
+    /// assert!(attached.all(|update| !matches!(update, pollscope_record::feed::Update::SlowPoll(_))));
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn to_all_but(
+        target: Target,
+        settings: Settings,
+        started_at: &str,
+        is_left_out: impl FnMut(u32) -> bool + Send + 'static,
+    ) -> io::Result<Attached> {
+        Attached::looking(target, settings, started_at, Box::new(is_left_out))
+    }
+
+    fn looking(target: Target, settings: Settings, started_at: &str, left_out: LeftOut) -> io::Result<Attached> {
         let (tell, updates) = channel();
         let (give, jobs) = sync_channel(QUEUE);
         let (last, hear_last) = channel();
@@ -59,7 +88,7 @@ impl Attached {
         let its = stop.clone();
         let look = move || {
             let begun = Instant::now();
-            let mut sampler = Sampler::new(process, settings, give);
+            let mut sampler = Sampler::new(process, settings, give, left_out);
             let ended = sampler.run(&its.0);
             let elapsed = begun.elapsed();
             let looks_per_s = sampler.looks as f64 / elapsed.as_secs_f64();

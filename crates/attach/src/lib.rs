@@ -43,6 +43,9 @@ mod throttling;
 mod tokio;
 
 pub use access::{Access, Events, Program};
+/// Whether threads can be looked at on this platform.
+pub use pollscope_stacks::SUPPORTED;
+
 pub use attached::{Attached, Stop};
 pub use obstacle::Obstacle;
 pub use settings::{Hz, Settings};

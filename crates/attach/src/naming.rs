@@ -89,15 +89,13 @@ impl Naming {
 
     /// Names until nothing more comes, and then says what is known of the whole; or until nobody listens.
     pub(crate) fn run(mut self, jobs: &Receiver<Job>, last: &Receiver<Last>) {
-        for job in jobs {
-            if self.work(job).is_err() {
-                return;
-            }
-        }
+        let is_heard = jobs.iter().all(|job| self.work(job).is_ok());
         // Without a last word it broke off.
-        if let Ok(last) = last.recv() {
+        if is_heard && let Ok(last) = last.recv() {
             let _ = self.end(last);
         }
+        // Threads of the own process may have been asked by a signal.
+        self.finder.close();
     }
 
     fn work(&mut self, job: Job) -> Result<(), Deaf> {

@@ -19,6 +19,11 @@ pub enum Obstacle {
         /// The number that was asked for.
         pid: u32,
     },
+    /// It is the one that asks, and under a seccomp filter, which may end it for calls that it does not expect.
+    Filtered {
+        /// Its number.
+        pid: u32,
+    },
     /// There is none of that number.
     NoProcess {
         /// The number that was asked for.
@@ -93,6 +98,11 @@ impl fmt::Display for Obstacle {
             Obstacle::Own { pid } => {
                 write!(f, "cannot look at process `{pid}`: it is this one; name the process of the service")
             }
+            Obstacle::Filtered { pid } => write!(
+                f,
+                "cannot look at process `{pid}`: it is the one that asks, and its seccomp filter may end it for calls that it does not \
+                 expect; say that it expects them (`ProbeBuilder::permitted_by_seccomp`)"
+            ),
             Obstacle::NoProcess { pid } => {
                 write!(f, "cannot look at process `{pid}`: there is none; `pgrep -a NAME` tells numbers")
             }
@@ -198,6 +208,7 @@ mod tests {
     fn each_obstacle_says_what_to_do() {
         for obstacle in [
             Obstacle::Own { pid: 7 },
+            Obstacle::Filtered { pid: 7 },
             Obstacle::NoProcess { pid: 7 },
             Obstacle::Ended { pid: 7 },
             Obstacle::Kernel { pid: 7 },

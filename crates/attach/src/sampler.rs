@@ -21,6 +21,7 @@ use pollscope_record::recording::Ended;
 use pollscope_stacks::look::{Glance, Looker, SharedLook};
 use pollscope_stacks::perf::{Wanted, now_ns};
 use pollscope_stacks::process::Process;
+use pollscope_stacks::seccomp;
 use pollscope_stacks::thread::{ThreadRef, read_status};
 
 use crate::looked::Looked;
@@ -38,6 +39,8 @@ const MOST_THREADS: usize = 5_000;
 const OUT_OF_STEP: (u32, u32) = (99, 100);
 /// The files of so many are kept open, two of each; those of the others are opened at each look.
 const MOST_OPEN: usize = 200;
+/// The same of the own process, whose descriptors are not ours to spend.
+const MOST_OPEN_HERE: usize = 16;
 /// So many breakpoints are armed ahead in a second, however often threads are looked at: each time costs some 30 µs here, and the thread a
 /// few. And so many at one look, if there were fewer at those before it.
 const ARMING_NS: u64 = 1_000_000_000 / 250;
@@ -49,9 +52,17 @@ const CATCHING: u32 = 4;
 /// After so many looks without it a thread is sampled no more.
 const SAMPLED_FOR: u64 = 100;
 
+/// What is said when a filter is seen.
+const FILTERED: &str = "nothing is looked at any more: the process has a seccomp filter by now, which may end it for that; say that it expects it \
+     (`ProbeBuilder::permitted_by_seccomp`)";
+
+/// Says of which threads everything is known otherwise, by their numbers.
+pub(crate) type LeftOut = Box<dyn FnMut(u32) -> bool + Send>;
+
 /// The thread that looks.
 pub(crate) struct Sampler {
     process: Process,
+    left_out: LeftOut,
     settings: Settings,
     looker: Looker,
     threads: BTreeMap<u32, Looked>,
@@ -67,11 +78,16 @@ pub(crate) struct Sampler {
     /// The longest time between two looks.
     pub(crate) longest_gap: Duration,
     has_too_many: bool,
+    /// Whether the own process has a seccomp filter, and at which look that was asked last.
+    is_filtered: bool,
+    asked_at: Option<u64>,
     /// What polls return to, on any thread.
     returns: HashSet<u64>,
     /// The time that there was for arming ahead, of which each takes its part; and from which thread on that is done at the next look.
     arming_ns: u64,
     turn: u32,
+    /// Threads that are to be looked at once more at this look.
+    again: Vec<u32>,
     /// The time that there is at this look for waiting until threads wait.
     catching: Duration,
     throttling: Throttling,
@@ -87,10 +103,11 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    pub(crate) fn new(process: Process, settings: Settings, jobs: SyncSender<Job>) -> Sampler {
+    pub(crate) fn new(process: Process, settings: Settings, jobs: SyncSender<Job>, left_out: LeftOut) -> Sampler {
         let start_ns = now_ns();
         Sampler {
             process,
+            left_out,
             settings,
             looker: Looker::new(process),
             threads: BTreeMap::new(),
@@ -101,9 +118,12 @@ impl Sampler {
             dropped: 0,
             longest_gap: Duration::ZERO,
             has_too_many: false,
+            is_filtered: false,
+            asked_at: None,
             returns: HashSet::new(),
             arming_ns: 0,
             turn: 0,
+            again: Vec::new(),
             catching: Duration::ZERO,
             throttling: Throttling::new(&process, start_ns),
             profile: Profile::new(settings.hz.period()),
@@ -120,7 +140,12 @@ impl Sampler {
         let mut listed: Option<Instant> = None;
         let (mut next, mut last) = (Instant::now(), None);
         while !stop.load(Relaxed) {
-            if listed.is_none_or(|at| at.elapsed() >= LIST_EVERY) {
+            let is_due = listed.is_none_or(|at| at.elapsed() >= LIST_EVERY);
+            if is_due && !self.may_call() {
+                self.hand_over(Job::Note(FILTERED.to_owned()));
+                break;
+            }
+            if is_due {
                 if self.process.confirm().is_err() || !self.list() {
                     self.end_all();
                     return Ended::Gone;
@@ -142,6 +167,14 @@ impl Sampler {
         Ended::Done
     }
 
+    /// Whether calls may be made that few programs make: a filter that came since may end the own process for them. Asked once a look.
+    fn may_call(&mut self) -> bool {
+        if self.process.is_own() && self.asked_at.replace(self.looks) != Some(self.looks) {
+            self.is_filtered = !seccomp::look();
+        }
+        !self.is_filtered
+    }
+
     fn now_ns(&self) -> u64 {
         now_ns().saturating_sub(self.start_ns)
     }
@@ -159,6 +192,8 @@ impl Sampler {
         {
             return false;
         }
+        let is_any = !tids.is_empty();
+        let tids: Vec<u32> = tids.into_iter().filter(|tid| !(self.left_out)(*tid)).collect();
         self.throttling.list();
         let there: HashSet<u32> = tids.iter().copied().collect();
         let gone: Vec<u32> = self.threads.keys().copied().filter(|tid| !there.contains(tid)).collect();
@@ -171,14 +206,20 @@ impl Sampler {
         let since_ns = self.now_ns().saturating_sub(SAMPLED_FOR * to_ns(self.settings.hz.period()));
         self.threads.values_mut().for_each(|looked| looked.rest(since_ns, self.profile.period()));
         let mut open = self.threads.values().filter(|looked| looked.keeps_open()).count();
+        let most_open = if self.process.is_own() { MOST_OPEN_HERE } else { MOST_OPEN };
         for tid in tids.into_iter().take(MOST_THREADS) {
             if self.threads.get(&tid).is_none_or(|looked| looked.is_lost) {
-                let new = Looked::new(self.process.thread(tid), open < MOST_OPEN);
+                let new = Looked::new(self.process.thread(tid), open < most_open);
                 open += usize::from(new.keeps_open());
                 self.threads.insert(tid, new);
             }
         }
-        !self.threads.is_empty()
+        is_any
+    }
+
+    /// Whether that is found out of it after all, as of a thread that is new.
+    fn is_left_out(&mut self, looked: &Looked) -> bool {
+        (self.left_out)(looked.thread.tid)
     }
 
     /// Reads what stacks are followed by, and has read what they are named by, before it is needed: both take longer than a look.
@@ -214,6 +255,13 @@ impl Sampler {
         let from = self.turn;
         threads.range_mut(from..).for_each(|(_, looked)| self.look_at(looked));
         threads.range_mut(..from).for_each(|(_, looked)| self.look_at(looked));
+        let again = std::mem::take(&mut self.again);
+        if !again.is_empty()
+            && let Some(pause) = self.until_sampled()
+        {
+            thread::sleep(pause);
+            again.iter().for_each(|tid| threads.get_mut(tid).into_iter().for_each(|looked| self.look_again(looked)));
+        }
         self.threads = threads;
         let now_ns = self.now_ns();
         if now_ns - self.told_profile_ns >= to_ns(TELL_PROFILE_EVERY) {
@@ -230,6 +278,9 @@ impl Sampler {
     /// What goes on is not over: nobody looks any more.
     fn end_all(&mut self) {
         for (_, looked) in std::mem::take(&mut self.threads) {
+            if self.is_left_out(&looked) {
+                continue;
+            }
             if let Some(mut poll) = looked.poll.filter(|poll| self.is_slow(poll) && poll.look().is_some()) {
                 poll.was_held(&mut self.throttling);
                 self.hand_over(Job::GoesOn(Box::new(poll)));

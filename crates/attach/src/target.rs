@@ -9,6 +9,7 @@ use pollscope_base::{CaptureNote, reason};
 use pollscope_stacks::look::Namer;
 use pollscope_stacks::maps::Maps;
 use pollscope_stacks::process::Process;
+use pollscope_stacks::seccomp;
 use pollscope_stacks::symbolize::DebugInfo;
 use pollscope_stacks::thread::{ReadError, StateError, read_state};
 
@@ -77,6 +78,44 @@ impl Target {
         }
         let (build_id, names) = program.map(|program| (program.build_id, program.debug_info)).unzip();
         Ok(Target { process, name, exe, tokio, build_id: build_id.flatten(), namer, names, lacks })
+    }
+
+    /// The process that asks: for [all but some](crate::Attached::to_all_but) of its threads.
+    ///
+    /// `source_roots` and `is_redacted`: see [`Namer::new`]. It reads the program's debug information, for some 50 ms.
+    ///
+    /// ```
+    /// use pollscope_attach::Target;
+    /// # if pollscope_attach::SUPPORTED {
+    /// let own = Target::own(Vec::new(), false)?;
+    /// assert_eq!(own.process().pid(), std::process::id());
+    /// # }
+    /// # Ok::<(), pollscope_attach::Obstacle>(())
+    /// ```
+    ///
+    /// # Errors
+    /// See [`Obstacle`].
+    pub fn own(source_roots: Vec<PathBuf>, is_redacted: bool) -> Result<Target, Obstacle> {
+        let process = Process::current();
+        let pid = process.pid();
+        if !pollscope_stacks::SUPPORTED {
+            return Err(Obstacle::Unsupported);
+        }
+        if !seccomp::look() {
+            return Err(Obstacle::Filtered { pid });
+        }
+        read_state(&process.thread(pid)).map_err(|error| obstacle(pid, error))?;
+        let exe = process.exe().ok();
+        let name = name(pid, exe.as_deref());
+        let mut namer = Namer::new(process, source_roots, is_redacted);
+        let (program, lacks) = namer.program().unzip();
+        let lacks = lacks.flatten();
+        if matches!(lacks, Some(CaptureNote::Stripped | CaptureNote::ProgramUnreadable(_))) {
+            return Err(Obstacle::NoNames { pid, name, build_id: None, refused: Vec::new() });
+        }
+        let (build_id, names) = program.map(|program| (program.build_id, program.debug_info)).unzip();
+        // That there is Tokio in it, whoever asks knows: its file is not searched.
+        Ok(Target { process, name, exe, tokio: None, build_id: build_id.flatten(), namer, names, lacks })
     }
 
     /// Which process.

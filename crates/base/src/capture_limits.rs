@@ -226,8 +226,8 @@ impl CaptureNote {
             CaptureNote::SpansRefused => "give `SpanLayer` a filter, such as `with_filter(LevelFilter::INFO)`",
             CaptureNote::HookReplaced => "give that callback to `ProbeBuilder::on_after_task_poll`, which calls both",
             CaptureNote::OtherRuntime(_) => {
-                "wrap its futures, such as `next.call(request)` in a middleware, in `Probe::watch`, or install a probe into its builder; \
-                 the probe's README shows how"
+                "wrap its futures, such as `next.call(request)` in a middleware, in `Probe::watch`, install a probe into its builder, or have all \
+                 threads sampled (`ProbeBuilder::whole_process`); the probe's README shows how"
             }
         };
         help.to_owned()

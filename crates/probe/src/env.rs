@@ -1,5 +1,5 @@
-//! Switching a probe on from outside: `POLLSCOPE` and `POLLSCOPE_SLOW_POLL`; where it listens, and what its recording is called,
-//! `POLLSCOPE_LABEL`.
+//! Switching a probe on from outside: `POLLSCOPE` and `POLLSCOPE_SLOW_POLL`; where it listens, what its recording is called,
+//! `POLLSCOPE_LABEL`, and whether all threads are looked at, `POLLSCOPE_WHOLE_PROCESS`.
 
 use std::ffi::OsString;
 #[cfg(feature = "record")]
@@ -44,11 +44,23 @@ pub(crate) fn read(switch: Option<&str>, slow_poll: Option<&str>) -> Request {
     request
 }
 
+/// By this one all threads of the process are looked at.
+pub(crate) const WHOLE_PROCESS: &str = "POLLSCOPE_WHOLE_PROCESS";
+
+/// Whether a word switches something on.
+pub(crate) fn is_on(word: &str) -> bool {
+    matches!(word.trim().to_ascii_lowercase().as_str(), "1" | "yes" | "on" | "true")
+}
+
 /// Why a variable for recordings, which is set, cannot be followed.
 pub(crate) fn refused(name: &str, is_on: bool) -> Option<String> {
-    if !cfg!(feature = "record") {
+    let (is_there, feature, cannot) = match name {
+        WHOLE_PROCESS => (cfg!(feature = "whole-process"), "whole-process", "look at the whole process"),
+        _ => (cfg!(feature = "record"), "record", "record"),
+    };
+    if !is_there {
         Some(format!(
-            "ignored `{name}`: this program's probe cannot record; build it with the feature `record` of pollscope-probe"
+            "ignored `{name}`: this program's probe cannot {cannot}; build it with the feature `{feature}` of pollscope-probe"
         ))
     } else if !is_on {
         Some(format!("ignored `{name}`: nothing is measured without `POLLSCOPE=1`; set it as well"))
@@ -103,6 +115,17 @@ mod tests {
             assert_eq!(read(Some(word), None), Request::default(), "{word:?}");
         }
         assert_eq!(read(Some("1"), Some("50ms")), on(Some(Duration::from_millis(50))));
+    }
+
+    #[test]
+    fn a_variable_whose_feature_is_not_there_says_which() {
+        let whole = refused(WHOLE_PROCESS, true);
+        assert_eq!(whole.is_none(), cfg!(feature = "whole-process"));
+        assert!(whole.is_none_or(|why| why.ends_with("with the feature `whole-process` of pollscope-probe")));
+        assert_eq!(refused("POLLSCOPE_RECORD", true).is_none(), cfg!(feature = "record"));
+        let off = refused(WHOLE_PROCESS, false).unwrap();
+        assert_eq!(off.contains("without `POLLSCOPE=1`"), cfg!(feature = "whole-process"), "{off}");
+        assert!(is_on(" Yes") && !is_on("0") && !is_on(""));
     }
 
     #[test]

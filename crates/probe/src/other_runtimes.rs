@@ -74,6 +74,20 @@ impl Drop for KnownThread {
     }
 }
 
+/// Whether a thread of this process has a place in a probe, or measures: nobody else is to look at what it does.
+#[cfg(feature = "whole-process")]
+pub(crate) fn is_known(tid: u32) -> bool {
+    known().contains(&tid) || name_of(tid).is_some_and(|name| is_instrument(&name))
+}
+
+fn name_of(tid: u32) -> Option<String> {
+    Some(fs::read_to_string(format!("/proc/self/task/{tid}/comm")).ok()?.trim_end().to_owned())
+}
+
+fn is_instrument(name: &str) -> bool {
+    INSTRUMENTS.iter().any(|with| name.starts_with(with))
+}
+
 /// What was found out of a thread that no probe knows.
 #[derive(Debug, Clone, Copy, Default)]
 struct Stranger {
@@ -129,12 +143,11 @@ impl OtherRuntimes {
     }
 
     fn candidate(&mut self, thread: ThreadRef, by_name: bool) -> Option<Candidate> {
-        let name = fs::read_to_string(format!("/proc/self/task/{}/comm", thread.tid)).ok()?.trim_end().to_owned();
-        let begins = |with: &[&str]| with.iter().any(|with| name.starts_with(with));
-        if begins(&INSTRUMENTS) {
+        let name = name_of(thread.tid)?;
+        if is_instrument(&name) {
             return None;
         }
-        let is_named = begins(&HINTS);
+        let is_named = HINTS.iter().any(|with| name.starts_with(with));
         let is_hinted = is_named || !by_name && self.hints_at_a_loop(&thread);
         is_hinted.then_some(Candidate { thread, name, is_named })
     }

@@ -5,6 +5,7 @@
 //! counted, and is in no list.
 
 mod around;
+mod beside;
 mod files;
 mod hidden;
 #[cfg(target_os = "linux")]
@@ -12,6 +13,8 @@ mod listener;
 #[cfg(target_os = "linux")]
 mod now;
 mod numbers;
+#[cfg(feature = "whole-process")]
+mod others;
 mod outlets;
 mod seen;
 
@@ -31,6 +34,7 @@ use crate::shared::Shared;
 use crate::snapshot::{Polling, SlowPoll, Snapshot};
 use crate::tokio_api::TOKIO_UNSTABLE;
 use around::{Around, Glance, STEP, TOO_MANY};
+use beside::{Beside, OfOthers};
 use files::{Files, MOST_BYTES, Place};
 use numbers::Numbers;
 
@@ -62,6 +66,9 @@ enum Told {
     Stall(Box<Polling>, u64),
     /// An interval is over, as somebody else counts.
     Totals(Arc<Snapshot>),
+    /// Of threads that no probe knows.
+    #[cfg_attr(not(feature = "whole-process"), expect(dead_code, reason = "nobody looks at other threads"))]
+    OfOthers(Arc<OfOthers>),
     End,
 }
 
@@ -100,6 +107,17 @@ impl Recorder {
         }
     }
 
+    /// Passes on what is told of other threads.
+    #[cfg(feature = "whole-process")]
+    fn of_others(&self) -> others::Tell {
+        let (queue, dropped) = (self.queue.clone(), Arc::clone(&self.dropped));
+        Box::new(move |told| {
+            if queue.try_send(Told::OfOthers(Arc::clone(told))).is_err() {
+                dropped.fetch_add(1, Relaxed);
+            }
+        })
+    }
+
     /// Why nothing can be written, once each time that it begins.
     pub(crate) fn take_trouble(&self) -> Option<String> {
         self.trouble.0.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -130,6 +148,8 @@ struct Recording {
     around: Around,
     intervals: u32,
     numbers: Numbers,
+    /// The run of other threads, if they are looked at.
+    beside: Option<Beside>,
     dropped: Arc<AtomicU64>,
     /// How many of them are told of in the recording.
     dropped_told: u64,
@@ -159,6 +179,7 @@ impl Recording {
             around,
             intervals: 0,
             numbers: Numbers::default(),
+            beside: None,
             dropped,
             dropped_told: 0,
             said_too_many: false,
@@ -176,6 +197,7 @@ impl Recording {
                 Ok(Told::SlowPoll(poll)) => self.slow_poll(&poll),
                 Ok(Told::Stall(stall, now_ns)) => self.stall(&stall, now_ns),
                 Ok(Told::Totals(now)) => self.interval(Arc::unwrap_or_clone(now)),
+                Ok(Told::OfOthers(told)) => self.of_others(&told),
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Told::End) | Err(RecvTimeoutError::Disconnected) => return self.end(),
             }
@@ -241,6 +263,7 @@ impl Recording {
     fn write_known(&mut self) {
         let known = self.known();
         self.write(&Update::Known(Box::new(known)), 0);
+        self.write_known_of_others();
     }
 
     fn known(&self) -> Run {
@@ -254,13 +277,19 @@ impl Recording {
     fn end(&mut self) {
         self.look(true);
         self.interval(self.shared.totals());
+        self.end_of_others();
         self.write_known();
         self.write(&Update::End(Ended::Done, None), 0);
     }
 
     /// Writes it, in a file that begins by itself if need be; whether that was done.
     fn write(&mut self, update: &Update, now_ns: u64) -> bool {
-        let written = self.try_write(update, now_ns);
+        self.put(|writer| Ok(writer.lines(update, now_ns)?))
+    }
+
+    /// The same of lines that are made when there is a file for them.
+    fn put(&mut self, lines: impl FnOnce(&mut LineWriter) -> io::Result<String>) -> bool {
+        let written = self.try_put(lines);
         if let Err(error) = &written {
             if !self.is_in_trouble {
                 self.tell_trouble(error);
@@ -271,13 +300,17 @@ impl Recording {
         written.is_ok()
     }
 
-    fn try_write(&mut self, update: &Update, now_ns: u64) -> io::Result<()> {
+    fn try_put(&mut self, lines: impl FnOnce(&mut LineWriter) -> io::Result<String>) -> io::Result<()> {
         if !self.files.is_open() {
             self.head.segment = self.files.next_segment();
             let mut first = self.writer.head(&self.head)?;
             if self.head.segment > 1 {
                 let known = self.known();
                 first += &self.writer.lines(&Update::Known(Box::new(known)), 0)?;
+            }
+            if let Some(beside) = &self.beside {
+                first += &beside.head(&mut self.writer, self.head.segment)?;
+                first += &self.writer.beside(&beside.known(duration::to_ns(self.last.at)), 0)?;
             }
             self.files.begin(&first)?;
         }
@@ -286,7 +319,7 @@ impl Recording {
             self.files.write(&self.writer.lines(&Update::Note(LOST.to_owned()), 0)?)?;
             (self.is_in_trouble, self.dropped_told) = (false, dropped);
         }
-        self.files.write(&self.writer.lines(update, now_ns)?)
+        self.files.write(&lines(&mut self.writer)?)
     }
 
     fn tell_trouble(&self, error: &io::Error) {

@@ -66,6 +66,8 @@ pub fn read<R: BufRead>(files: impl IntoIterator<Item = R>, length: u64) -> Resu
 struct Gathering {
     over: Vec<Open>,
     open: Option<Open>,
+    /// The run that is told beside that.
+    beside: Option<Open>,
     last: Option<Head>,
     /// What the slow polls of this file have in common.
     kinds: Kinds,
@@ -128,6 +130,7 @@ impl Gathering {
                 let open = self.open.as_mut().ok_or("it does not begin with a `recording`")?;
                 open.add(update, None, took)?;
             }
+            Line::Beside(line) => return self.add_beside(*line, took),
             Line::Stack => {}
             // It is no part of what happened: it was so for a moment.
             Line::Live(..) => bounded::give_back(took),
@@ -138,14 +141,41 @@ impl Gathering {
         Ok(())
     }
 
+    /// A line of the run that is told beside the one that goes on.
+    fn add_beside(&mut self, line: Line, took: usize) -> Result<(), &'static str> {
+        let none = "it does not begin with a `recording`";
+        let update = match line {
+            Line::Head(_) if self.open.is_none() => return Err(none),
+            Line::Head(head) => {
+                if self.beside.as_ref().is_none_or(|open| !open.head.is_of_run(&head)) {
+                    self.over.extend(self.beside.take());
+                    if self.over.len() + 1 >= MOST_RUNS {
+                        return Err("there are more than 10000 runs");
+                    }
+                    self.beside = Some(Open::new(*head));
+                }
+                return Ok(());
+            }
+            Line::Update(update, end_ns) => (update, end_ns),
+            Line::Poll(poll, goes_on) => (self.kinds.update_beside(*poll, goes_on)?, None),
+            _ => {
+                self.beside.as_mut().ok_or(none)?.others += 1;
+                return Ok(());
+            }
+        };
+        self.beside.as_mut().ok_or(none)?.add(update.0, update.1, took)
+    }
+
     fn close(&mut self) {
         self.over.extend(self.open.take());
+        self.over.extend(self.beside.take());
     }
 
     fn finish(mut self) -> Result<Saved, ReadError> {
+        let is_torn = |open: &Option<Open>| open.as_ref().is_some_and(|open| open.run.ended == Ended::Torn);
+        let is_torn = self.is_cut || is_torn(&self.open) || is_torn(&self.beside);
         self.close();
         let environment = self.last.ok_or(ReadError::Torn)?.environment;
-        let is_torn = self.is_cut || self.over.last().is_some_and(|open| open.run.ended == Ended::Torn);
         let (runs, tails): (Vec<Run>, Vec<Tail>) = self.over.into_iter().map(Open::finish).unzip();
         let mut recording = Recording { environment, scenario: None, runs, findings: Vec::new(), gates: Vec::new() };
         // Before anything is added up, and what that comes to.

@@ -36,7 +36,7 @@ pub use profile::{Profile, ProfilePlace, ThreadState};
 pub use seen::{place, seen};
 pub use shared::{Shared, Text};
 pub use slow_poll::{Detail, Frame, Holder, Kind, Place, Precision, Quota, SlowPoll, Span, Syscall};
-pub use subject::{RuntimeInfo, ScenarioRun, Subject, Target, is_label};
+pub use subject::{RuntimeInfo, ScenarioRun, Subject, Target, is_label, is_of_other_threads, other_threads};
 pub use verdicts::{Finding, Gate, GateVerdict};
 pub use waits::{Blame, Charge, Ledger, Waiter};
 

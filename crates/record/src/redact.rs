@@ -36,8 +36,22 @@ pub fn redact(recording: Recording) -> Recording {
             }
         }
     }
-    let runs: Vec<Run> = runs.into_iter().map(run).collect();
+    let runs: Vec<Run> = runs.into_iter().map(redact_run).collect();
     Recording { environment, scenario, findings: findings(&runs), runs, gates }
+}
+
+/// A slow poll without paths, for who has no recording yet.
+///
+/// ```
+/// use pollscope_record::recording::{Kind, SlowPoll};
+/// use pollscope_record::redact::redact_poll;
+/// let kind = Kind { blocking_line: Some("/srv/me/api/src/main.rs:7".into()), ..Kind::default() };
+/// let line = redact_poll(SlowPoll::of(kind)).blocking_line.as_deref().map(str::to_owned);
+/// assert!(line.is_some_and(|line| line.ends_with("main.rs:7") && !line.contains("me")));
+/// ```
+pub fn redact_poll(mut poll: SlowPoll) -> SlowPoll {
+    slow_poll(&mut poll, &mut Kinds::new());
+    poll
 }
 
 /// The program's name, the command's, and which options were given: not with what.
@@ -70,7 +84,16 @@ fn option(word: &str) -> Option<String> {
     }
 }
 
-fn run(mut run: Run) -> Run {
+/// A run without paths, likewise.
+///
+/// ```
+/// use pollscope_record::recording::{Run, Subject, Target};
+/// use pollscope_record::redact::redact_run;
+/// let target = Target { exe: Some("/srv/me/api".to_owned()), ..Target::default() };
+/// let run = redact_run(Run::unknown("api", Subject::Process(target), "2026-01-01T00:00:00Z"));
+/// assert_eq!(run.subject.target().unwrap().exe.as_deref(), Some("<path>"));
+/// ```
+pub fn redact_run(mut run: Run) -> Run {
     run.errors.iter_mut().for_each(|error| *error = error.without_paths());
     run.ended_why = run.ended_why.as_ref().map(Message::without_paths);
     if let Subject::Service(target) | Subject::Process(target) = &mut run.subject {
@@ -203,7 +226,7 @@ mod tests {
     use super::*;
     use crate::fixture;
     use crate::recording::Detail;
-    use crate::recording::{Charge, InputEvent, Ledger, Merge, Shared, Waiter, wire};
+    use crate::recording::{Charge, InputEvent, Ledger, Merge, Profile, ProfilePlace, Shared, Waiter, wire};
     use crate::report::folded;
     use crate::report::{Style, terminal::render};
 
@@ -293,6 +316,10 @@ mod tests {
         let detail = Detail { worst_waiter: waiter, ..Detail::default() }.boxed();
         run.slow_polls = vec![SlowPoll { duration_ns: 300_000_000, detail, ..SlowPoll::of(kind) }];
         run.slow_polls_total = 1;
+        let frame = Frame { function: None, file: Some("/u/planted/src/wait.rs".into()), line: Some(7) };
+        let line = Some("/u/planted/src/wait.rs:7".into());
+        let places = vec![ProfilePlace { looks: 1, line, stack: vec![frame].into(), ..ProfilePlace::default() }];
+        run.profile = Some(Box::new(Profile { period_ns: 1, looks: 1, places, ..Profile::default() }));
         recording.findings = findings(&recording.runs);
         let redacted = redact(recording.clone());
         for (before, after) in [

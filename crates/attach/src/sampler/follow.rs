@@ -37,6 +37,9 @@ impl Sampler {
         let still_idle = if self.profiles { None } else { looked.still_idle(now_ns) };
         let glance = still_idle.unwrap_or_else(|| looked.glance(now_ns));
         looked.is_lost = glance.state.is_none();
+        if (self.profiles || !looked.is_idle(&glance)) && !self.may_call() {
+            return;
+        }
         let before = looked.last.replace(glance);
         // Asked after the glance: what did not happen until now did not happen before it.
         let hit = looked.hit();
@@ -185,20 +188,43 @@ impl Sampler {
             }
         } else if is_due {
             self.catch_waiting(looked, before, glance);
+            if looked.poll.as_ref().is_some_and(|poll| poll.look().is_none() && self.may_compute(poll)) {
+                self.again.push(looked.thread.tid);
+            }
+        }
+    }
+
+    /// Looks once more at a thread that ran at two looks and had no sample yet: from the last look on there are more of them.
+    pub(super) fn look_again(&mut self, looked: &mut Looked) {
+        let glance = looked.glance(self.now_ns());
+        let runs = glance.state.is_some() && !glance.is_blocked();
+        if !runs || looked.armed_at().is_none() || looked.came_there() {
+            return;
+        }
+        let before = looked.last;
+        if let Some(poll) = looked.poll.as_mut().filter(|poll| poll.look().is_none()) {
+            poll.go_on(&looked.thread, glance);
+            if let Some(sample) = self.sample(looked, glance.at_ns, None) {
+                self.restart_if_unseen(looked, before);
+                self.show_running(looked, sample, glance);
+            }
         }
     }
 
     /// What runs in the kernel all the time is not sampled: if it waits now and then, that shows where.
     fn catch_waiting(&mut self, looked: &mut Looked, before: Option<Glance>, glance: Glance) {
-        // At the first look at one that computes there may be no sample yet.
-        let may_compute = |poll: &Poll| poll.seen_ns() < to_ns(self.settings.hz.period()) * 3 / 2;
-        let is_worth_it = looked.poll.as_ref().is_some_and(|poll| poll.look().is_none() && !may_compute(poll));
+        let is_worth_it = looked.poll.as_ref().is_some_and(|poll| poll.look().is_none() && !self.may_compute(poll));
         let look = self.catch(looked, glance.at_ns, is_worth_it);
         let Some((look, pointers)) = look.filter(|_| looked.armed_at().is_some() && !looked.came_there()) else {
             return;
         };
         self.restart_if_unseen(looked, before);
         self.show_running(looked, Shown { look, pointers, registers: Vec::new() }, Glance { state: None, ..glance });
+    }
+
+    /// Whether there may be no sample yet of one that computes: it was sampled for no longer than that.
+    fn may_compute(&self, poll: &Poll) -> bool {
+        poll.seen_ns() < to_ns(self.settings.hz.period()) * 3 / 2
     }
 
     /// A look at a thread that runs, as soon as it waits.
@@ -362,7 +388,7 @@ impl Sampler {
     fn tell(&mut self, looked: &mut Looked, now_ns: u64) {
         let Some(poll) = &looked.poll else { return };
         let is_due = looked.told_ns == 0 || now_ns.saturating_sub(looked.told_ns) >= to_ns(TELL_EVERY);
-        if is_due && self.is_slow(poll) && poll.is_on_loop() == Some(true) {
+        if is_due && self.is_slow(poll) && poll.is_on_loop() == Some(true) && !self.is_left_out(looked) {
             looked.told_ns = now_ns;
             let mut so_far = poll.clone();
             so_far.was_held(&mut self.throttling);
@@ -379,7 +405,8 @@ impl Sampler {
         let Some(mut poll) = looked.poll.take() else { return };
         poll.end(end, now);
         // Whether it is on a loop may not be known yet: that is for the one who names.
-        if self.is_slow(&poll) && poll.look().is_some() && poll.is_on_loop() != Some(false) {
+        let is_told = self.is_slow(&poll) && poll.look().is_some() && poll.is_on_loop() != Some(false);
+        if is_told && !self.is_left_out(looked) {
             poll.was_held(&mut self.throttling);
             self.hand_over(Job::Over(Box::new(poll)));
         }

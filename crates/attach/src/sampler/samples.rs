@@ -29,6 +29,18 @@ pub(super) struct Shown {
 }
 
 impl Sampler {
+    /// How long it takes until there is a sample of a thread that computes; `None` if that is about as long as until the next look.
+    pub(super) fn until_sampled(&self) -> Option<Duration> {
+        let period = self.settings.hz.period();
+        let sampled = self.sampling_period() * 11 / 10;
+        (sampled < period / 2).then_some(sampled)
+    }
+
+    /// How often a thread that runs for long is sampled: each time that it was on a CPU for so long.
+    fn sampling_period(&self) -> Duration {
+        (self.settings.hz.period() / SAMPLES_A_LOOK).max(SHORTEST_SAMPLED)
+    }
+
     /// What a thread that runs was doing last, if it was sampled since its poll began, or since it was last asked; `end_ns`: before then,
     /// by the clock of perf events, and not up to now.
     pub(super) fn sample(&mut self, looked: &mut Looked, at_ns: u64, end_ns: Option<u64>) -> Option<Shown> {
@@ -36,8 +48,7 @@ impl Sampler {
             return None;
         }
         let from_ns = looked.poll.as_ref().map_or(0, |poll| self.start_ns + poll.start_ns());
-        let period = (self.settings.hz.period() / SAMPLES_A_LOOK).max(SHORTEST_SAMPLED);
-        if let Err(error) = looked.sample_every(period, at_ns) {
+        if let Err(error) = looked.sample_every(self.sampling_period(), at_ns) {
             self.hinder(error);
             return None;
         }
@@ -54,7 +65,8 @@ impl Sampler {
             let read = memory::read(&process, sp + length as u64, &mut stack[length..]);
             stack.truncate(length + read);
             let whole = Copied { process, registers, stack, most: length + BEYOND };
-            if looked.armed_at().is_some() && !looked.came_there() {
+            // Who only asks what a thread is does not mind whether it is of the same poll.
+            if looked.poll.is_none() || looked.armed_at().is_some() && !looked.came_there() {
                 look = self.looker.look_at_sample(whole, at_ns)?;
             }
         }

@@ -36,6 +36,7 @@ pub struct ProbeBuilder {
     pub(super) listen: Option<crate::recorder::Listen>,
     #[cfg(feature = "record")]
     pub(super) label: Option<String>,
+    pub(super) whole_process: bool,
     pub(super) writer: Option<LineWriter>,
     /// Whether the writer is that of the environment's switch.
     pub(super) has_lines_of_env: bool,
@@ -75,6 +76,7 @@ impl ProbeBuilder {
             listen: None,
             #[cfg(feature = "record")]
             label: None,
+            whole_process: false,
             writer: None,
             has_lines_of_env: false,
             status_lines: None,
@@ -91,15 +93,21 @@ impl ProbeBuilder {
         let variable = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
         let request = env::read(variable("POLLSCOPE").as_deref(), variable("POLLSCOPE_SLOW_POLL").as_deref());
         let record = std::env::var_os("POLLSCOPE_RECORD").filter(|path| !path.is_empty());
-        let refused = [("POLLSCOPE_RECORD", record.is_some()), ("POLLSCOPE_LISTEN", env::listen().is_some())]
-            .into_iter()
-            .filter_map(|(name, is_set)| env::refused(name, request.on).filter(|_| is_set));
+        let whole_process = variable(env::WHOLE_PROCESS).is_some_and(|word| env::is_on(&word));
+        let refused = [
+            ("POLLSCOPE_RECORD", record.is_some()),
+            ("POLLSCOPE_LISTEN", env::listen().is_some()),
+            (env::WHOLE_PROCESS, whole_process),
+        ];
+        let refused =
+            refused.into_iter().filter_map(|(name, is_set)| env::refused(name, request.on).filter(|_| is_set));
         for warning in request.warnings.iter().cloned().chain(refused) {
             // A closed stderr must not stop the host.
             let _ = writeln!(io::stderr(), "WARN pollscope: {warning}");
         }
         let builder = Probe::builder().slow_poll_threshold(request.slow_poll.unwrap_or(DEFAULT_SLOW_POLL));
-        let builder = ProbeBuilder { on: request.on, has_lines_of_env: true, ..builder.log_to(io::stderr()) };
+        let builder =
+            ProbeBuilder { on: request.on, has_lines_of_env: true, whole_process, ..builder.log_to(io::stderr()) };
         #[cfg(feature = "record")]
         let builder =
             ProbeBuilder { record: record.map(Into::into), label: env::label(request.on), ..builder }.listen_as_env();
@@ -337,6 +345,45 @@ impl ProbeBuilder {
     #[cfg(feature = "record")]
     pub fn label(self, label: impl Into<String>) -> ProbeBuilder {
         ProbeBuilder { label: Some(label.into()), ..self }
+    }
+
+    /// Looks at the other threads of the process as well: runtimes that another builder made, as actix does, or a library, are seen without
+    /// a change of theirs. As `POLLSCOPE_WHOLE_PROCESS=1` does for [`from_env`](ProbeBuilder::from_env).
+    ///
+    /// What is seen of them is sampled, a hundred looks a second, by threads of the probe's own, as `pollscope record PID` sees another
+    /// process: slow polls with their line, call and cause, `~` where a start or an end is known to one look alone. One that lasts for
+    /// three looks is seen; how many polls there are and who waited is not known. A thread that has a place in a probe of this process is
+    /// left out: what the probe's hooks see is exact, and told once. So is all else on it, as it is without this.
+    ///
+    /// It is told in the same [recording](ProbeBuilder::record), and to those who [listen](ProbeBuilder::listen), as a run of its own
+    /// that is called as the service's, with ` (other threads)` behind. Callbacks, lines, and snapshots have nothing of it. What stands in the way, such as
+    /// another platform or a stripped program, is said once in the recording.
+    ///
+    /// It reads the program's debug information when it begins, and keeps it, whatever [`capture`](ProbeBuilder::capture) says. Under a seccomp filter nothing is looked at, unless it
+    /// [permits](ProbeBuilder::permitted_by_seccomp) that. The threshold is the one that the probe has when it is installed.
+    ///
+    /// ```
+    /// # use pollscope_probe::Probe;
+    /// # let folder = std::env::temp_dir().join(format!("pollscope-doc-whole-{}", std::process::id()));
+    /// let mut runtime = tokio::runtime::Builder::new_current_thread();
+    /// let probe = Probe::builder().record(&folder).label("api").whole_process().install(&mut runtime)?;
+    /// # let text = || std::fs::read_to_string(std::fs::read_dir(&folder).ok()?.next()?.ok()?.path()).ok();
+    /// # let says = |words: &str| text().is_some_and(|text| text.contains(words));
+    /// # let start = std::time::Instant::now();
+    /// # while !says("other threads of this process") {
+    /// #     assert!(start.elapsed().as_secs() < 60);
+    /// #     std::thread::sleep(std::time::Duration::from_millis(10));
+    /// # }
+    /// # let said = text().unwrap();
+    /// // In the recording, once the program's debug information is read:
+    /// assert!(said.contains("told as `api (other threads)`") || said.contains("are not sampled"));
+    /// # drop(probe);
+    /// # std::fs::remove_dir_all(folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "whole-process")]
+    pub fn whole_process(self) -> ProbeBuilder {
+        ProbeBuilder { whole_process: true, ..self }
     }
 
     /// Where a line for every slow poll goes, at most five a minute, spawn site and function that blocked, each in one `write` and

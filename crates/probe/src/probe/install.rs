@@ -15,6 +15,8 @@ use crate::clock::Clock;
 use crate::env;
 use crate::hooks;
 use crate::other_runtimes::OtherRuntimes;
+#[cfg(feature = "record")]
+use crate::recorder::Outlets;
 use crate::reporter::{Control, Reporter};
 use crate::shared::Shared;
 use crate::sources::Sources;
@@ -170,7 +172,7 @@ impl ProbeBuilder {
         shared.redacted = self.redact_paths;
         #[cfg(feature = "record")]
         {
-            shared.label = self.label;
+            shared.label.clone_from(&self.label);
         }
         let roots = self.watchdog.as_ref().map_or(Vec::new(), watchdog::source_roots);
         shared.sources = Arc::new(Sources::new(roots, self.redact_paths));
@@ -178,10 +180,9 @@ impl ProbeBuilder {
         let shared = Arc::new(shared);
         let control = Arc::new(Control::default());
         let looks = watchdog::looks(self.watchdog.as_ref());
+        let is_whole = cfg!(feature = "whole-process") && self.whole_process;
         #[cfg(feature = "record")]
-        let recorder = crate::recorder::Outlets::spawn(&shared, self.record, self.listen.as_ref());
-        #[cfg(feature = "record")]
-        let recorder = recorder.map_err(InstallError::Thread)?;
+        let recorder = self.outlets(&shared).map_err(InstallError::Thread)?;
         let says_status = self.status_lines.unwrap_or(self.has_lines_of_env);
         let reporter = Reporter {
             shared: Arc::clone(&shared),
@@ -194,7 +195,8 @@ impl ProbeBuilder {
             #[cfg(feature = "record")]
             recorder,
             writer: self.writer,
-            other_runtimes: looks.is_ok().then(OtherRuntimes::default),
+            // Where all threads are looked at, they need not be found.
+            other_runtimes: (looks.is_ok() && !is_whole).then(OtherRuntimes::default),
             status: says_status.then(|| Status::new(looks)),
         };
         reporter.spawn(Arc::clone(&control)).map_err(InstallError::Thread)?;
@@ -207,5 +209,16 @@ impl ProbeBuilder {
         control.installed();
         let inner = Inner { shared, control, watchdog };
         Ok(Probe { inner: Some(Arc::new(inner)) })
+    }
+
+    /// Starts what records and listens, if anything is to.
+    #[cfg(feature = "record")]
+    fn outlets(&self, shared: &Arc<Shared>) -> io::Result<Option<Outlets>> {
+        let outlets = Outlets::spawn(shared, self.record.clone(), self.listen.as_ref())?;
+        #[cfg(feature = "whole-process")]
+        if self.whole_process {
+            return Ok(Some(Outlets::with_others(outlets, shared, self.watchdog.as_ref())));
+        }
+        Ok(outlets)
     }
 }

@@ -16,9 +16,10 @@ use std::sync::mpsc::{self, Receiver, SyncSender, TryRecvError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pollscope_record::growing::LineWriter;
+use pollscope_record::growing::{Head, LineWriter};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::beside::OfOthers;
 use super::numbers::Numbers;
 use super::{INTERVAL, QUEUE, Told, head, now, seen};
 use crate::shared::Shared;
@@ -83,6 +84,7 @@ impl Listening {
             next: Instant::now() + INTERVAL,
             deaf_until: None,
             numbers: Numbers::default(),
+            others: None,
             shared,
         };
         let run = move || {
@@ -103,6 +105,13 @@ impl Listening {
         self.tell(Told::Stall(Box::new(stall.clone()), now_ns));
     }
 
+    /// Passes on what is told of other threads.
+    #[cfg(feature = "whole-process")]
+    pub(super) fn of_others(&self) -> io::Result<super::others::Tell> {
+        let (queue, wake, lost) = (self.queue.clone(), self.wake.try_clone()?, Arc::clone(&self.lost));
+        Ok(Box::new(move |told| tell(&queue, &wake, &lost, Told::OfOthers(Arc::clone(told)))))
+    }
+
     /// Ends it, and waits for so long that last lines are written.
     pub(crate) fn end(&self, patience: Duration) {
         // If there is no room, it is not told: the thread ends with the queue.
@@ -111,12 +120,16 @@ impl Listening {
     }
 
     fn tell(&self, told: Told) {
-        if self.queue.try_send(told).is_err() {
-            self.lost.fetch_add(1, Relaxed);
-        }
-        // One that is full wakes as well.
-        let _ = (&self.wake).write(&[0]);
+        tell(&self.queue, &self.wake, &self.lost, told);
     }
+}
+
+fn tell(queue: &SyncSender<Told>, mut wake: &UnixStream, lost: &AtomicU64, told: Told) {
+    if queue.try_send(told).is_err() {
+        lost.fetch_add(1, Relaxed);
+    }
+    // One that is full wakes as well.
+    let _ = wake.write(&[0]);
 }
 
 /// The thread's side.
@@ -138,6 +151,8 @@ struct Feed {
     /// Until when nobody is accepted.
     deaf_until: Option<Instant>,
     numbers: Numbers,
+    /// What the run of other threads begins with, and how often they are looked at in a second.
+    others: Option<(Head, u32)>,
 }
 
 impl Feed {
@@ -208,10 +223,19 @@ impl Feed {
                     self.clients.iter_mut().for_each(|client| client.stall(&stall));
                 }
                 Ok(Told::Totals(_)) => {}
+                Ok(Told::OfOthers(told)) => self.of_others(&told),
                 Err(TryRecvError::Empty) => return true,
                 Ok(Told::End) | Err(TryRecvError::Disconnected) => return false,
             }
         }
+    }
+
+    /// Tells what is told of other threads.
+    fn of_others(&mut self, told: &OfOthers) {
+        if let OfOthers::Begins(head, hz) = told {
+            self.others = Some(((**head).clone(), *hz));
+        }
+        self.clients.iter_mut().for_each(|client| client.of_others(told));
     }
 
     /// Ends an interval, if it is time to.
@@ -271,6 +295,9 @@ impl Feed {
         let (base, redacted) = (Arc::clone(&self.last), self.shared.redacted);
         let now = self.shared.totals();
         let mut client = Client::new(stream, head(&self.shared, &now, base.at), base, redacted);
+        if let Some((head, hz)) = &self.others {
+            client.begin_others(head, *hz);
+        }
         for open in self.numbers.open() {
             client.stall(&seen::stall(&open.stall, open.number, open.told_ns()));
         }

@@ -5,11 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "whole-process")]
+use pollscope_base::reason;
+
 use super::Recorder;
 #[cfg(target_os = "linux")]
 pub(crate) use super::listener::Listen;
 #[cfg(target_os = "linux")]
 use super::listener::{Bound, Listening};
+#[cfg(feature = "whole-process")]
+use super::others::Others;
 use crate::shared::Shared;
 use crate::snapshot::{Polling, SlowPoll};
 
@@ -28,9 +33,16 @@ pub(crate) struct Outlets {
     file: Option<Recorder>,
     #[cfg(target_os = "linux")]
     listening: Option<Listening>,
+    #[cfg(feature = "whole-process")]
+    others: Option<Others>,
     /// Why nobody can listen, until it is told.
     deaf: Option<String>,
 }
+
+/// What is said when other threads are to be looked at, and nobody would be told of them.
+#[cfg(feature = "whole-process")]
+const NOBODY_IS_TOLD: &str = "cannot tell of the whole process: other threads are told of in a recording, and there is none; call \
+     `ProbeBuilder::record` or `listen` as well";
 
 impl Outlets {
     /// Starts the threads; `None` if there is nothing for them to do. Where it cannot listen, it says so, and the service goes on.
@@ -57,8 +69,58 @@ impl Outlets {
             file,
             #[cfg(target_os = "linux")]
             listening: bound.map(|bound| Listening::spawn(Arc::clone(shared), bound, queue)).transpose()?,
+            #[cfg(feature = "whole-process")]
+            others: None,
             deaf,
         }))
+    }
+
+    /// Has the other threads of the process looked at too, and told of. What is in the way is said, and the service goes on.
+    #[cfg(feature = "whole-process")]
+    pub(crate) fn with_others(
+        outlets: Option<Outlets>,
+        shared: &Arc<Shared>,
+        watchdog: Option<&crate::watchdog::Options>,
+    ) -> Outlets {
+        let Some(mut outlets) = outlets else {
+            return Outlets {
+                file: None,
+                #[cfg(target_os = "linux")]
+                listening: None,
+                others: None,
+                deaf: Some(NOBODY_IS_TOLD.to_owned()),
+            };
+        };
+        let told = outlets.tell_of_others();
+        let others = told.and_then(|told| Others::spawn(Arc::clone(shared), watchdog, told));
+        match others {
+            Ok(others) => outlets.others = Some(others),
+            Err(error) => {
+                let why = format!("cannot tell of the whole process: {}; raise the limit on threads", reason(&error));
+                outlets.deaf = outlets.deaf.or(Some(why));
+            }
+        }
+        outlets
+    }
+
+    /// Who is told of other threads.
+    #[cfg(feature = "whole-process")]
+    fn tell_of_others(&self) -> io::Result<Vec<super::others::Tell>> {
+        let mut all: Vec<super::others::Tell> = self.file.iter().map(Recorder::of_others).collect();
+        #[cfg(target_os = "linux")]
+        if let Some(listening) = &self.listening {
+            all.push(listening.of_others()?);
+        }
+        Ok(all)
+    }
+
+    /// Ends the looking at other threads, and tells what was seen.
+    #[cfg(feature = "whole-process")]
+    fn end_others(&self, patience: Duration) {
+        let Some(others) = &self.others else { return };
+        let (Some(unnamed), Ok(all)) = (others.end(patience), self.tell_of_others()) else { return };
+        let unnamed = Arc::new(unnamed);
+        all.iter().for_each(|tell| tell(&unnamed));
     }
 
     /// A slow poll was delivered.
@@ -92,9 +154,11 @@ impl Outlets {
     /// Ends all, and waits for so long that last lines are written.
     pub(crate) fn end(&self, patience: Duration) {
         let start = Instant::now();
+        #[cfg(feature = "whole-process")]
+        self.end_others(patience / 3);
         #[cfg(target_os = "linux")]
         if let Some(listening) = &self.listening {
-            listening.end(patience / 2);
+            listening.end(patience.saturating_sub(start.elapsed()) / 2);
         }
         if let Some(file) = &self.file {
             file.end(patience.saturating_sub(start.elapsed()));

@@ -74,6 +74,36 @@ fn every_slow_poll_is_in_the_recording_and_its_counts_agree_with_the_probes() {
     assert_eq!(target.runtimes, [RuntimeInfo { flavor: "current_thread".to_owned(), workers: 1 }]);
 }
 
+#[cfg(feature = "whole-process")]
+#[test]
+fn the_run_of_other_threads_goes_on_from_file_to_file() {
+    const POLLS: u64 = 500;
+    let (_parent, folder) = folder();
+    let shared = Arc::new(Shared::new(crate::clock::Clock::monotonic(), duration::to_ns(50 * MS), 8));
+    let mut recording = Recording::new(shared, folder.clone(), Arc::default(), Arc::default());
+    recording.files = Files::new(Place::of(folder.clone(), "api", "20260101T000000"), 256 << 10);
+    let target = recording.head.subject.target().cloned().unwrap();
+    let head = Head { subject: Subject::Process(target), ..recording.head.clone() };
+    recording.write_known();
+    recording.of_others(&OfOthers::Begins(Box::new(head), 100));
+    for id in 1..=POLLS {
+        let start = pollscope_record::recording::SlowPoll::default();
+        let poll = pollscope_record::recording::SlowPoll { id, start_ns: id << 32, duration_ns: 1, ..start };
+        recording.of_others(&OfOthers::Update(Update::SlowPoll(Box::new(poll))));
+    }
+    recording.of_others(&OfOthers::Update(Update::End(Ended::Gone, None)));
+    recording.end();
+    assert!(fs::read_dir(&folder).unwrap().count() > 1, "it is in several files");
+    let saved = read(&folder);
+    let [own, others] = &saved.recording.runs[..] else { panic!("two runs") };
+    assert!(!saved.is_torn);
+    assert_eq!((own.slow_polls_total, own.ended), (0, Ended::Done));
+    let ids: Vec<u64> = others.slow_polls.iter().map(|poll| poll.id).collect();
+    assert_eq!(ids, (1..=POLLS).collect::<Vec<_>>());
+    assert_eq!((others.slow_polls_total, others.slow_polls_dropped, others.ended), (POLLS, 0, Ended::Done));
+    assert_eq!(others.group, pollscope_record::recording::other_threads(&own.group));
+}
+
 #[test]
 fn a_stall_is_there_while_it_goes_on_and_ends_as_one_slow_poll() {
     let (_parent, folder) = folder();

@@ -40,6 +40,9 @@ fn the_probe_depends_on_an_allow_list() {
         ["cfg-if", "once_cell", "sharded-slab", "thread_local", "tracing-core", "tracing-subscriber"]
     );
     assert_eq!(more("tower"), ["bytes", "http", "itoa", "tower-layer", "tower-service"]);
+    let of_record = more("record");
+    let beyond_that: Vec<String> = more("whole-process").into_iter().filter(|name| !of_record.contains(name)).collect();
+    assert_eq!(beyond_that, ["pollscope-attach"]);
     assert_eq!(more("metrics"), ["metrics", "rapidhash", "rustversion"]);
     assert_eq!(
         more("serde"),

@@ -18,6 +18,8 @@ mod other_runtimes;
 mod profiler;
 mod quota;
 mod told;
+#[cfg(feature = "whole-process")]
+mod whole_process;
 
 use std::hint::black_box;
 use std::io::{Read as _, Write as _};

@@ -24,6 +24,8 @@ pub enum Fed {
     Update(Update, Option<u64>),
     /// What is so at the moment.
     Live(Box<Live>),
+    /// The same of a second run, which is told beside the first: a head, or an update.
+    Beside(Box<Fed>),
     /// The service gives no feed, and why.
     Refused(String),
 }
@@ -72,6 +74,10 @@ pub fn follow<R: BufRead>(mut feed: R, mut each: impl FnMut(Fed) -> ControlFlow<
                     Fed::Live(Box::new(Live { stalls: stalls.map_err(wrong)?, ..*live }))
                 }
                 Line::Refused(why) => Fed::Refused(why),
+                Line::Beside(line) => match beside(*line, &mut kinds).map_err(wrong)? {
+                    Some(fed) => Fed::Beside(Box::new(fed)),
+                    None => continue,
+                },
                 Line::Stack | Line::Kind(_) if common == MOST_COMMON => {
                     return Err(wrong("there are more than 50000 stacks and kinds"));
                 }
@@ -97,6 +103,16 @@ pub fn follow<R: BufRead>(mut feed: R, mut each: impl FnMut(Fed) -> ControlFlow<
         true => Ok(()),
         false => Err(ReadError::Format("a slow poll refers to a stack that is not there".to_owned())),
     }
+}
+
+/// What a line says of the run beside; `None` of what such a line does not say.
+fn beside(line: Line, kinds: &mut Kinds) -> Result<Option<Fed>, &'static str> {
+    Ok(Some(match line {
+        Line::Head(head) => Fed::Head(head),
+        Line::Update(update, end_ns) => Fed::Update(update, end_ns),
+        Line::Poll(poll, goes_on) => Fed::Update(kinds.update_beside(*poll, goes_on)?, None),
+        _ => return Ok(None),
+    }))
 }
 
 /// A line by itself takes little more memory than its text.

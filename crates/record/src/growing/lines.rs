@@ -104,18 +104,7 @@ impl LineWriter {
     /// See [`to_json`](crate::recording::wire::to_json).
     pub fn head(&mut self, head: &Head) -> serde_json::Result<String> {
         self.forget();
-        let Head { environment, group, subject, started_at, coverage, slow_poll_threshold_ns, .. } = head;
-        line(Written::Recording {
-            schema: SCHEMA,
-            environment,
-            group,
-            subject,
-            started_at,
-            coverage,
-            slow_poll_threshold_ns: *slow_poll_threshold_ns,
-            slow_polls_are: head.slow_polls_are,
-            segment: head.segment,
-        })
+        line(Written::of_head(head))
     }
 
     /// What was to be written last was not: no later line refers to it.
@@ -131,18 +120,55 @@ impl LineWriter {
     /// # Errors
     /// See [`to_json`](crate::recording::wire::to_json).
     pub fn lines(&mut self, update: &Update, now_ns: u64) -> serde_json::Result<String> {
-        match update {
-            Update::Known(run) => line(Written::Known(WithoutLists(run))),
-            Update::Interval(interval) => line(Written::Interval(WrittenSlice::of(interval, now_ns))),
-            Update::Fine(fine) => line(Written::Fine(fine)),
-            Update::SlowPoll(poll) => {
-                let is_next = self.last_poll.replace(poll.id).is_some_and(|last| last + 1 == poll.id);
-                self.poll(poll, (!is_next).then_some(poll.id), Written::SlowPoll)
-            }
-            Update::Stall(poll) => self.poll(poll, Some(poll.id), Written::Stall),
-            Update::Note(note) => line(Written::Note(note)),
-            Update::End(ended, why) => line(Written::End { ended: *ended, why: why.as_ref() }),
-        }
+        let is_next = match update {
+            Update::SlowPoll(poll) => self.last_poll.replace(poll.id).is_some_and(|last| last + 1 == poll.id),
+            _ => false,
+        };
+        let (lines, written) = self.written(update, now_ns, is_next)?;
+        Ok(lines + &line(written)?)
+    }
+
+    /// The first line of a second run in the same file, which is told beside the first from then on.
+    ///
+    /// ```
+    /// # use pollscope_record::feed::Update;
+    /// # use pollscope_record::growing::LineWriter;
+    /// let lines = LineWriter::default().beside(&Update::Note("it is sampled".to_owned()), 0).unwrap();
+    /// assert_eq!(lines, "{\"beside\":{\"note\":\"it is sampled\"}}\n");
+    /// ```
+    ///
+    /// # Errors
+    /// See [`to_json`](crate::recording::wire::to_json).
+    pub fn head_beside(&mut self, head: &Head) -> serde_json::Result<String> {
+        line(Written::Beside(Box::new(Written::of_head(head))))
+    }
+
+    /// The same as [`LineWriter::lines`] of that second run. What its slow polls have in common, and their stacks, are those of the file.
+    ///
+    /// # Errors
+    /// See [`to_json`](crate::recording::wire::to_json).
+    pub fn beside(&mut self, update: &Update, now_ns: u64) -> serde_json::Result<String> {
+        let (lines, written) = self.written(update, now_ns, false)?;
+        Ok(lines + &line(Written::Beside(Box::new(written)))?)
+    }
+
+    /// What is written of it, and the lines that come before. `is_next`: whether its number follows that of the slow poll before.
+    fn written<'a>(
+        &mut self,
+        update: &'a Update,
+        now_ns: u64,
+        is_next: bool,
+    ) -> serde_json::Result<(String, Written<'a>)> {
+        let written = match update {
+            Update::Known(run) => Written::Known(WithoutLists(run)),
+            Update::Interval(interval) => Written::Interval(WrittenSlice::of(interval, now_ns)),
+            Update::Fine(fine) => Written::Fine(fine),
+            Update::SlowPoll(poll) => return self.poll(poll, (!is_next).then_some(poll.id), Written::SlowPoll),
+            Update::Stall(poll) => return self.poll(poll, Some(poll.id), Written::Stall),
+            Update::Note(note) => Written::Note(note),
+            Update::End(ended, why) => Written::End { ended: *ended, why: why.as_ref() },
+        };
+        Ok((String::new(), written))
     }
 
     /// What a service is doing now, as one or more lines. It is for those who look at it at once: reading a file passes it over.
@@ -177,11 +203,10 @@ impl LineWriter {
         poll: &'a SlowPoll,
         id: Option<u64>,
         written: fn(WrittenPoll<'a>) -> Written<'a>,
-    ) -> serde_json::Result<String> {
-        let (mut lines, kind) = self.kind(poll)?;
+    ) -> serde_json::Result<(String, Written<'a>)> {
+        let (lines, kind) = self.kind(poll)?;
         let poll = WrittenPoll::of(poll, kind, id, &|stack| self.stacks.get(stack).copied());
-        lines += &line(written(poll))?;
-        Ok(lines)
+        Ok((lines, written(poll)))
     }
 
     /// Lines of what a slow poll has in common with others, as far as they were not written yet; and the number of its kind.
@@ -249,6 +274,24 @@ enum Written<'a> {
         stalls: Vec<WrittenPoll<'a>>,
     },
     Refused(&'a str),
+    Beside(Box<Written<'a>>),
+}
+
+impl Written<'_> {
+    fn of_head(head: &Head) -> Written<'_> {
+        let Head { environment, group, subject, started_at, coverage, slow_poll_threshold_ns, .. } = head;
+        Written::Recording {
+            schema: SCHEMA,
+            environment,
+            group,
+            subject,
+            started_at,
+            coverage,
+            slow_poll_threshold_ns: *slow_poll_threshold_ns,
+            slow_polls_are: head.slow_polls_are,
+            segment: head.segment,
+        }
+    }
 }
 
 fn line(written: Written) -> serde_json::Result<String> {
@@ -274,6 +317,8 @@ pub(super) enum Line {
     Live(Box<Live>, Vec<ReadPoll>),
     /// Why there is no recording.
     Refused(String),
+    /// A line of the run that is told beside the first.
+    Beside(Box<Line>),
     /// Of a later version.
     Other,
 }
@@ -330,6 +375,7 @@ impl<'de> Deserialize<'de> for Line {
                         Line::Live(Box::new(live), stalls)
                     }
                     "refused" => Line::Refused(map.next_value()?),
+                    "beside" => Line::Beside(Box::new(map.next_value()?)),
                     "fine" => {
                         let ReadFine(fine) = map.next_value()?;
                         update(Update::Fine(fine))
@@ -376,7 +422,6 @@ struct ReadHead {
 
 impl ReadHead {
     fn head(self) -> Head {
-        stacks::forget();
         Head {
             environment: self.environment,
             group: self.group,

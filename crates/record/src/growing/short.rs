@@ -146,6 +146,7 @@ pub(super) struct Kinds {
 impl Kinds {
     /// A file begins: what those before it had means nothing in it.
     pub(super) fn forget(&mut self) {
+        stacks::forget();
         *self = Kinds::default();
     }
 
@@ -179,6 +180,12 @@ impl Kinds {
     /// What became known by a line: a slow poll that ended, or goes on.
     pub(super) fn update(&mut self, read: ReadPoll, goes_on: bool) -> Result<Update, &'static str> {
         let poll = Box::new(self.poll(read, goes_on)?);
+        Ok(if goes_on { Update::Stall(poll) } else { Update::SlowPoll(poll) })
+    }
+
+    /// The same by a line of the run beside, whose slow polls have numbers of their own.
+    pub(super) fn update_beside(&mut self, read: ReadPoll, goes_on: bool) -> Result<Update, &'static str> {
+        let poll = Box::new(self.poll(read, true)?);
         Ok(if goes_on { Update::Stall(poll) } else { Update::SlowPoll(poll) })
     }
 

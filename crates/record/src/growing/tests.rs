@@ -437,3 +437,6 @@ fn what_was_around_a_long_poll_is_read_back_and_adds_to_nothing() {
     let again = crate::recording::wire::from_json(json.as_bytes()).unwrap();
     assert_eq!(again.runs[0].fine, run.fine);
 }
+
+#[path = "tests/beside.rs"]
+mod beside;

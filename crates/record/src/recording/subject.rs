@@ -59,6 +59,25 @@ pub fn is_label(text: &str) -> bool {
     (1..=64).contains(&text.chars().count()) && text.chars().all(is_plain) && text.trim() == text
 }
 
+/// Behind a service's label: what the run of its other threads is called.
+const OTHER_THREADS: &str = " (other threads)";
+
+/// What the run of a process's other threads is called, which a probe tells beside its own.
+///
+/// ```
+/// use pollscope_record::recording::{is_of_other_threads, other_threads};
+/// assert_eq!(other_threads("api"), "api (other threads)");
+/// assert!(is_of_other_threads(&other_threads("api")) && !is_of_other_threads("api"));
+/// ```
+pub fn other_threads(label: &str) -> String {
+    format!("{label}{OTHER_THREADS}")
+}
+
+/// Whether a run that is called so is of a process's other threads: see [`other_threads`].
+pub fn is_of_other_threads(group: &str) -> bool {
+    group.ends_with(OTHER_THREADS)
+}
+
 /// A runtime.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuntimeInfo {

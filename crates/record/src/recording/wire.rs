@@ -68,7 +68,8 @@
 //! | `kind` | `id`, and what slow polls have in common, once in each file: as in `slow_polls` `task_name`, `spawned_at`, `future`, `runtime`, `worker`, `cause`, `stack_complete`, of `places` the first, without `looks` and `share_ns`, and `blame` where nobody waited |
 //! | `slow_poll`, `stall` | `kind`, and as in `slow_polls` what it has of its own; what is not there is that of the kind, or not known. `clocks_ns` are `cpu_ns` and `run_delay_ns`, `seen` are `looks` and `share_ns` of the first place, `more_places` are the others; without an `id` it has the one after that of the `slow_poll` before. A slow poll that was a stall has its `id` |
 //! | `note` | as in `coverage.missing` |
-//! | `end` | `ended`, and `why` it ended early; nothing comes after it |
+//! | `beside` | a line of a second run, told beside the first: a `recording`, `known`, `interval`, `slow_poll`, `stall`, `note` or `end`. Its `stack` and `kind` lines are the file's, and each `slow_poll` has its `id` |
+//! | `end` | `ended`, and `why` it ended early; of its run nothing comes after it |
 //!
 //! A line without its newline is left out, and one with another key is passed over and counted. Of a run without `end`, what was counted is
 //! told up to the last interval, and what was not written since is `null`.

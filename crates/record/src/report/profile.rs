@@ -16,8 +16,9 @@ use crate::report::slow_poll::future_type;
 /// ```
 /// # use pollscope_record::recording::wire;
 /// use pollscope_record::recording::Profile;
-/// # let recording = || wire::from_json(include_bytes!("../../tests/fixtures/schema-2/process.json")).unwrap();
-/// let mut recording = recording();
+/// # let json = include_bytes!("../../tests/fixtures/schema-2/process.json");
+/// # let mut recording = wire::from_json(&json[..]).unwrap();
+/// // Of a recording whose first run is of a process:
 /// let profile = Profile { period_ns: 10_000_000, looks: 4, parked: 3, running: 1, ..Profile::default() };
 /// recording.runs[0].profile = Some(Box::new(profile));
 /// assert_eq!(

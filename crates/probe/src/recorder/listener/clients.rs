@@ -9,10 +9,11 @@ use pollscope_base::duration::to_ns;
 use pollscope_record::feed::Update;
 use pollscope_record::growing::{Head, LineWriter};
 use pollscope_record::live::Live;
-use pollscope_record::recording::{Ended, SlowPoll};
+use pollscope_record::recording::{Ended, Run, SlowPoll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
+use super::super::beside::{Beside, OfOthers};
 use super::super::{hidden, interval_of, record_of};
 use crate::snapshot::Snapshot;
 
@@ -34,6 +35,8 @@ pub(super) struct Client {
     intervals: u32,
     /// Slow polls that it was told.
     listed: u64,
+    /// Its run of other threads, if they are looked at.
+    beside: Option<Beside>,
     /// It wants no more than was there by then.
     last: Option<Last>,
     pending: Vec<u8>,
@@ -70,6 +73,7 @@ impl Client {
             redacted,
             intervals: 0,
             listed: 0,
+            beside: None,
             last: None,
             pending: Vec::new(),
             written: 0,
@@ -132,6 +136,47 @@ impl Client {
         self.update(&Update::Note(note.to_owned()), 0);
     }
 
+    /// From now on other threads are looked at.
+    pub(super) fn begin_others(&mut self, head: &Head, hz: u32) {
+        let beside = Beside::of(head, hz, &self.head);
+        self.update(&beside.note(), 0);
+        let head = beside.head(&mut self.writer, self.head.segment);
+        self.push(head);
+        self.beside = Some(beside);
+    }
+
+    /// What is told of other threads.
+    pub(super) fn of_others(&mut self, told: &OfOthers) {
+        if self.state != State::Open {
+            return;
+        }
+        match told {
+            OfOthers::Nobody(why) => self.note(why),
+            OfOthers::Begins(head, hz) => self.begin_others(head, *hz),
+            OfOthers::Update(update) => {
+                // One that was over before its run began is not of it.
+                let began_ns = self.began_ns();
+                let is_later = |poll: &SlowPoll| poll.start_ns.saturating_add(poll.duration_ns) > began_ns;
+                let update = match update {
+                    Update::SlowPoll(poll) | Update::Stall(poll) if !is_later(poll) => return,
+                    Update::SlowPoll(poll) => Update::SlowPoll(Box::new(self.moved(poll))),
+                    Update::Stall(poll) => Update::Stall(Box::new(self.moved(poll))),
+                    // What was counted since the looking began is not of its run alone.
+                    Update::Known(run) => Update::Known(Box::new(Run {
+                        profile: None,
+                        busy_share: None,
+                        slow_polls_total: 0,
+                        ..(**run).clone()
+                    })),
+                    other => other.clone(),
+                };
+                let Some(update) = self.beside.as_mut().and_then(|beside| beside.take(&update)) else { return };
+                let lines = self.writer.beside(&update, 0);
+                self.push(lines);
+            }
+        }
+    }
+
     /// An interval is over.
     pub(super) fn interval(&mut self, before: &Snapshot, now: &Snapshot) {
         if !self.is_open() {
@@ -175,6 +220,11 @@ impl Client {
         }
         let now = Arc::clone(&last.now);
         self.known(&now);
+        if let Some(beside) = self.beside.take() {
+            let elapsed_ns = to_ns(now.at).saturating_sub(self.began_ns());
+            let end = beside.end(&mut self.writer, elapsed_ns);
+            self.push(end);
+        }
         self.update(&Update::End(Ended::Done, None), 0);
         if self.state == State::Open {
             self.state = State::Ended;

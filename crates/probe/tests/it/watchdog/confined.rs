@@ -12,7 +12,7 @@ use super::*;
 const HOST: &str = "brk clock_nanosleep clone3 close exit exit_group futex getrandom gettid madvise mmap mprotect mremap munmap \
                     poll prctl read rseq rt_sigprocmask sched_getaffinity sched_yield set_robust_list sigaltstack write";
 
-fn host() -> Vec<libc::c_long> {
+pub(super) fn host() -> Vec<libc::c_long> {
     named(HOST)
 }
 

@@ -14,12 +14,12 @@ macro_rules! numbers {
 
 numbers! {
     SYS_accept4 SYS_access SYS_arch_prctl SYS_bind SYS_brk SYS_clock_gettime SYS_clock_nanosleep SYS_clone3 SYS_close SYS_dup2
-    SYS_execve SYS_exit SYS_exit_group SYS_fcntl SYS_fstat SYS_futex SYS_getcwd SYS_getdents64 SYS_getpid SYS_getrandom
-    SYS_getpeername SYS_getsockname SYS_gettid SYS_getuid SYS_ioctl SYS_listen SYS_lseek SYS_madvise SYS_mmap SYS_mprotect SYS_mremap SYS_munmap
+    SYS_execve SYS_exit SYS_exit_group SYS_fcntl SYS_fstat SYS_ftruncate SYS_futex SYS_getcwd SYS_getdents64 SYS_getpid SYS_getrandom
+    SYS_getpeername SYS_getsockname SYS_gettid SYS_getuid SYS_ioctl SYS_listen SYS_lseek SYS_madvise SYS_mkdir SYS_mmap SYS_mprotect SYS_mremap SYS_munmap
     SYS_newfstatat SYS_openat SYS_pipe2 SYS_poll SYS_prctl SYS_pread64 SYS_prlimit64 SYS_process_vm_readv SYS_read SYS_readlink
     SYS_recvfrom SYS_restart_syscall SYS_rseq SYS_rt_sigaction SYS_rt_sigprocmask SYS_rt_sigreturn SYS_rt_tgsigqueueinfo
     SYS_sched_getaffinity SYS_sched_getattr SYS_sched_setaffinity SYS_sched_setattr SYS_sched_yield SYS_sendto
-    SYS_set_robust_list SYS_set_tid_address SYS_setsockopt SYS_shutdown SYS_sigaltstack SYS_socket SYS_statx SYS_wait4 SYS_write
+    SYS_set_robust_list SYS_set_tid_address SYS_setsockopt SYS_shutdown SYS_sigaltstack SYS_socket SYS_statx SYS_unlink SYS_wait4 SYS_write
 }
 
 /// The calls that the README lists in the rows of the table that begin so.
@@ -27,7 +27,8 @@ pub(crate) fn listed(rows: &[&str]) -> Vec<libc::c_long> {
     let readme = include_str!("../../../README.md");
     let row = |begins: &&str| {
         let begins = format!("| {begins} |");
-        let line = readme.lines().find_map(|line| line.strip_prefix(&begins)).expect("the README has the row");
+        // A feature of that name has a row before it.
+        let line = readme.lines().rev().find_map(|line| line.strip_prefix(&begins)).expect("the README has the row");
         line.split('`').skip(1).step_by(2).map(|name| number(&format!("SYS_{name}"))).collect::<Vec<_>>()
     };
     rows.iter().flat_map(row).collect()
