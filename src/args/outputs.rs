@@ -37,6 +37,11 @@ impl Outputs {
         self.files.iter().map(|(_, path)| path.as_path())
     }
 
+    /// Whether a report of this format goes anywhere.
+    pub(crate) fn asks(&self, format: Format) -> bool {
+        self.files.iter().map(|(format, _)| *format).chain(self.stdout).any(|asked| asked == format)
+    }
+
     /// The gates of the command line, then those of the project.
     pub(crate) fn all_gates(&self) -> impl Iterator<Item = &Gate> {
         self.gates.iter().chain(&self.project_gates)
@@ -100,6 +105,10 @@ pub(super) struct CliOutputs {
     /// Write the stacks of slow polls to this file, folded for flame graphs, in milliseconds; `-` is stdout
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     folded: Option<PathBuf>,
+    /// Write where the loops' time went to this file, folded for flame graphs, in milliseconds: of what is looked at from outside; `-` is
+    /// stdout
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    profile: Option<PathBuf>,
     /// Write the report as an HTML page with the recording in it to this file; `-` is stdout
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -177,6 +186,7 @@ impl CliOutputs {
         let files = [
             (Format::Json, &self.json),
             (Format::Folded, &self.folded),
+            (Format::Profile, &self.profile),
             (Format::Hlog, &self.hlog),
             (Format::Hgrm, &self.hgrm),
             (Format::Trace, &self.trace),

@@ -140,6 +140,11 @@ pub enum CmdError {
     )]
     NotInLog { path: PathBuf, asked: &'static str },
     #[error(
+        "cannot write a `profile` of the loops' time: {of} has none; `pollscope record PID` makes one of a process with Tokio, and with \
+         `--outside` of one that has the probe"
+    )]
+    NoProfile { of: &'static str },
+    #[error(
         "cannot find baseline `{name}`: there is no `{}` in this folder; make it with `--save-baseline {name}`",
         escape_path(.path),
         name = escape(.name)
@@ -201,6 +206,7 @@ impl CmdError {
             | CmdError::Gate(_)
             | CmdError::Explanation(_)
             | CmdError::NotInLog { .. }
+            | CmdError::NoProfile { .. }
             | CmdError::SameOutput { .. } => Exit::Usage,
             CmdError::Init(InitError::Write { .. })
             | CmdError::Write { .. }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::output::Terminal;
 use super::session::Session;
-use super::targets::check_reports;
+use super::targets::{check_reports, refuse_profile};
 use super::{CmdError, outcome};
 use crate::args::MergeRequest;
 use crate::exit::Exit;
@@ -23,6 +23,7 @@ pub(super) fn execute(request: &MergeRequest, terminal: &Terminal) -> Result<Exi
     let used = request.inputs.iter().chain([&request.output]).map(PathBuf::as_path);
     let scenario = scenario(request);
     outcome::check_gates(request.common.outputs.all_gates(), &scenario.settings)?;
+    refuse_profile(&request.common.outputs, "a merge")?;
     check_reports(&request.common.outputs, used)?;
     let session = Session::start(&request.common, terminal)?;
     if request.follow && !terminal.quiet && is_terminal() {

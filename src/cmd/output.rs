@@ -61,13 +61,16 @@ impl Terminal {
         outputs: &Outputs,
         saved_as: Option<&str>,
     ) -> Result<(), CmdError> {
+        let lacks_profile = outputs.asks(Format::Profile) && recording.runs.iter().all(|run| run.profile.is_none());
         self.write_all(outputs, |format, path, style| match path {
+            _ if format == Format::Profile && lacks_profile => Ok(Vec::new()),
             Some(path) => files(recording, format, path, style),
             None if format == Format::Text && !outputs.full => {
                 Ok(vec![(PathBuf::from("-"), self.answer(recording, outputs.redact, saved_as, style).into_bytes())])
             }
             None => Ok(vec![(PathBuf::from("-"), render(recording, format, style)?)]),
         })
+        .and(if lacks_profile { Err(CmdError::NoProfile { of: "what was recorded" }) } else { Ok(()) })
         .and(summary::append(recording, outputs))
         .inspect(|()| {
             if self.quiet {

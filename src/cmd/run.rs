@@ -5,7 +5,7 @@ use std::path::Path;
 use super::baseline::Baseline;
 use super::output::Terminal;
 use super::session::Session;
-use super::targets::check_reports;
+use super::targets::{check_reports, refuse_profile};
 use super::{CmdError, outcome};
 use crate::args::RunRequest;
 use crate::exit::Exit;
@@ -16,6 +16,7 @@ pub(super) fn execute(request: &RunRequest, terminal: &Terminal) -> Result<Exit,
     let scenarios = scenarios(request)?;
     let outputs = &request.common.outputs;
     scenarios.iter().try_for_each(|scenario| outcome::check_gates(outputs.all_gates(), &scenario.settings))?;
+    refuse_profile(outputs, "a scenario's run")?;
     let is_builtin = |name: &str| builtin::BUILTIN.iter().any(|(known, _)| *known == name);
     check_reports(outputs, request.scenarios.iter().filter(|name| !is_builtin(name)).map(Path::new))?;
     let questions: Vec<_> = scenarios.iter().map(|scenario| Some(outcome::scenario_info(scenario))).collect();

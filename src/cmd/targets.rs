@@ -20,6 +20,11 @@ pub(super) fn check_reports<'f>(outputs: &Outputs, used: impl IntoIterator<Item 
     refuse_unwritable(outputs.paths())
 }
 
+/// Refuses a report of the loops' time, which what is recorded by hooks does not have.
+pub(super) fn refuse_profile(outputs: &Outputs, of: &'static str) -> Result<(), CmdError> {
+    if outputs.asks(Format::Profile) { Err(CmdError::NoProfile { of }) } else { Ok(()) }
+}
+
 /// Refuses two outputs that go to one place: one would be lost, or both be mixed. The report on stdout, which nobody asked for, may
 /// come after another one there.
 fn refuse_same(outputs: &Outputs) -> Result<(), CmdError> {

@@ -50,6 +50,8 @@ glossary! {
     "write latency" = "From when a simulated writer wrote a line to when it appeared in the merged output.";
     "pool wait" = "How long a closure waited for a thread of the blocking pool (`spawn_blocking`).";
     "busy" ["loop busy"] = "The share of the time in which the loop polled tasks.";
+    "loops' time" ["wall-clock profile", "profile", "parked"] = "Where the threads of loops were at looks from outside, whatever they did: \
+        parked, with nothing to poll; in a poll, off the CPU or on it; in the scheduler. Each look stands for as much time.";
     "busy stretch" ["busy stretches"] = "The time from one wait of a worker for events to the next: many short polls in a row hold up the \
         loop as one long poll does.";
     "longest poll" = "Over time: the longest poll that ended in each moment.";

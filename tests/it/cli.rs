@@ -7,6 +7,7 @@ mod faults;
 mod gated;
 mod generated;
 mod parts;
+mod profile;
 mod project;
 mod reports;
 mod saved;

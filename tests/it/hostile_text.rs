@@ -161,6 +161,28 @@ fn a_recording_full_of_it_in_every_format() {
     assert_eq!(back["runs"][0]["group"], HOSTILE);
 }
 
+/// In all texts of where the loops' time went.
+#[test]
+fn a_wall_clock_profile_full_of_it() {
+    let folder = Folder::new();
+    let saved = root().join("crates/record/tests/fixtures/schema-2/profiled.json");
+    let mut full: Value = serde_json::from_str(&fs::read_to_string(saved).expect("it is there")).expect("JSON");
+    let mut all = Vec::new();
+    leaves(&full["runs"][0]["profile"], "/runs/0/profile", &mut all);
+    all.retain(|at| !at.ends_with("/state") && full.pointer(at).is_some_and(Value::is_string));
+    assert!(all.len() > 40, "{all:?}");
+    all.iter().for_each(|at| *full.pointer_mut(at).expect("it is there") = HOSTILE.into());
+    let starts = full.to_string().replace("\"x\\n::error", "\"::error");
+    for (name, text) in [("full", full.to_string()), ("starts", starts)] {
+        folder.write(name, text);
+        for format in ["text --full", "json", "html", "profile", "firefox", "markdown", "agent"] {
+            let output = folder.run(&format!("report {name} --format {format}"));
+            assert_eq!(output.status.code(), Some(0), "{format}: {}", stderr(&output));
+            check(format, &output);
+        }
+    }
+}
+
 #[test]
 fn interval_logs() {
     let folder = Folder::new();

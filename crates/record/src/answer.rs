@@ -30,6 +30,8 @@ pub struct Answer {
     pub meanwhile: Option<String>,
     /// What to do about it; `None` where there is nothing to do, or nothing known.
     pub fix: Option<String>,
+    /// Where the time of the loops went, by looks; `None` where nobody looked from outside.
+    pub loops_time: Option<String>,
     /// What else there is, the dearest first.
     pub others: Vec<Item>,
     /// How many more there are.
@@ -110,7 +112,8 @@ pub fn answer(recording: &Recording) -> Answer {
     let Some((first, rest)) = candidates.split_first() else {
         let others = recording.findings.iter().filter(|finding| finding.code == "PS008").map(harmless).collect();
         let lead = calm(&groups);
-        return Answer { lead, seen: None, meanwhile: None, fix: None, others, left_out: 0, facts, gates };
+        let loops_time = words::loops_time(&groups);
+        return Answer { lead, seen: None, meanwhile: None, fix: None, loops_time, others, left_out: 0, facts, gates };
     };
     let (mut lead, seen) = (first.item(&groups), first.seen());
     lead.words.push_str(&first.whose());
@@ -120,7 +123,8 @@ pub fn answer(recording: &Recording) -> Answer {
     }
     let others = rest.iter().take(OTHERS).map(|candidate| candidate.item(&groups)).collect();
     let left_out = rest.len().saturating_sub(OTHERS);
-    Answer { lead, seen, meanwhile: first.meanwhile(), fix: first.fix(&groups), others, left_out, facts, gates }
+    let (meanwhile, fix, loops_time) = (first.meanwhile(), first.fix(&groups), words::loops_time(&groups));
+    Answer { lead, seen, meanwhile, fix, loops_time, others, left_out, facts, gates }
 }
 
 /// What held the loop of a group, by line of code.

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use crate::recording::{Completeness, Dist, Ledger, Run, Site, SlowPoll, Verdict};
+use crate::loops_time::LoopsTime;
+use crate::recording::{Completeness, Dist, Ledger, Profile, Run, Site, SlowPoll, Verdict};
 use crate::units::{format_count, plural};
 
 /// All runs of one group as if they had been one.
@@ -143,6 +144,16 @@ impl<'a> ByGroup<'a> {
                 (elapsed > 0.0).then_some(busy / elapsed)
             }
         }
+    }
+
+    /// The wall-clock profiles of its rounds; none where nobody looked from outside.
+    pub(crate) fn profiles(&self) -> impl Iterator<Item = &'a Profile> + Clone + '_ {
+        self.rounds.iter().filter_map(|run| run.profile.as_deref())
+    }
+
+    /// Where the time of its loops went, by looks; `None` where nobody looked.
+    pub(crate) fn loops_time(&self) -> Option<LoopsTime> {
+        LoopsTime::of(self.profiles())
     }
 
     /// The sum of all poll durations, in nanoseconds; `None` where it is not known of a round.

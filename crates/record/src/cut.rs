@@ -205,7 +205,7 @@ fn whole_intervals(intervals: &[Interval], ends: &[u64], part_ns: (u64, u64)) ->
 fn forget_the_rest(run: &mut Run, is_to_the_end: bool) {
     (run.schedule_latency, run.lag_raw, run.response_time, run.unanswered) = (None, None, None, None);
     (run.write_latency, run.busy_stretches, run.pool_wait) = (None, None, None);
-    (run.busy_share, run.throughput_bytes_per_s, run.merge) = (None, None, None);
+    (run.busy_share, run.profile, run.throughput_bytes_per_s, run.merge) = (None, None, None, None);
     (run.cpu_user_ns, run.cpu_system_ns) = (None, None);
     (run.context_switches_voluntary, run.context_switches_involuntary) = (None, None);
     (run.sites, run.ledger, run.slow_poll_lines, run.runtime_metrics) = (None, None, None, None);

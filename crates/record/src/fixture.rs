@@ -6,8 +6,9 @@ use pollscope_base::Cause;
 
 use crate::advice::ADVICE;
 use crate::recording::{
-    Completeness, Coverage, Dist, Ended, Environment, Gate, GateVerdict, InputEvents, Kind, Lines, Merge, Recording,
-    Run, RuntimeInfo, ScenarioInfo, ScenarioRun, Site, SlowPoll, Subject, Verdict,
+    BusyBy, BusyShare, Completeness, Coverage, Dist, Ended, Environment, Frame, Gate, GateVerdict, InputEvents, Kind,
+    Lines, Merge, Profile, ProfilePlace, Recording, Run, RuntimeInfo, ScenarioInfo, ScenarioRun, Site, SlowPoll,
+    Subject, Target, ThreadState, Verdict,
 };
 
 /// Milliseconds in nanoseconds.
@@ -190,6 +191,84 @@ pub fn recording() -> Recording {
     let mut offloaded = run("offloaded");
     offloaded.write_latency = Some(dist(3, &[(50, 60_000, 184 * MS)]));
     recording_of(vec![blocked, offloaded])
+}
+
+/// Where two workers were at 1,000 looks in 20 s: 60 % parked, the rest mostly in `openat` under a future.
+pub fn profile() -> Profile {
+    let frame = |function: &str, file: &str, line| Frame {
+        function: Some(function.into()),
+        file: Some(file.into()),
+        line: Some(line),
+    };
+    let (load, answer) =
+        (frame("api::conf::load", "src/conf.rs", 41), frame("api::answer::{{closure}}", "src/api.rs", 12));
+    let open = frame("open64", "../sysdeps/unix/sysv/linux/open64.c", 41);
+    let future = || Some("api::answer::{{closure}}".into());
+    let opening = ProfilePlace {
+        state: ThreadState::PollOffCpu,
+        looks: 240,
+        future: future(),
+        line: Some("src/conf.rs:41".into()),
+        function: Some("api::conf::load".into()),
+        call: Some("openat(\"/etc/api/conf.toml\")".into()),
+        stack: vec![open.clone(), load.clone(), answer.clone()].into(),
+    };
+    // The same place, reached in another way.
+    let reopening = ProfilePlace {
+        looks: 10,
+        stack: vec![open, load, frame("api::again", "src/api.rs", 30)].into(),
+        ..opening.clone()
+    };
+    let hashing = ProfilePlace {
+        state: ThreadState::PollOnCpu,
+        looks: 80,
+        future: future(),
+        line: Some("src/hash.rs:7".into()),
+        function: Some("api::hash::sum".into()),
+        call: None,
+        stack: vec![frame("api::hash::sum", "src/hash.rs", 7), answer].into(),
+    };
+    let scheduler = |state, looks, function| ProfilePlace {
+        state,
+        looks,
+        stack: vec![frame(function, "tokio-1.44.2/src/runtime/scheduler/multi_thread/worker.rs", 500)].into(),
+        ..ProfilePlace::default()
+    };
+    let stealing =
+        scheduler(ThreadState::SchedulerOnCpu, 20, "tokio::runtime::scheduler::multi_thread::worker::Context::run");
+    let elsewhere = ProfilePlace { looks: 10, ..ProfilePlace::default() };
+    Profile {
+        period_ns: 40 * MS,
+        looks: 1_000,
+        parked: 600,
+        running: 130,
+        moved: 7,
+        cpu_ns: Some(4_900 * MS),
+        run_delay_ns: Some(310 * MS),
+        dropped: 3,
+        places: vec![opening, hashing, stealing, reopening, elsewhere],
+    }
+}
+
+/// A process that was looked at from outside, with [`profile`]; nobody saw a slow poll.
+pub fn profiled() -> Run {
+    let runtimes = vec![RuntimeInfo { flavor: "multi_thread".to_owned(), workers: 2 }];
+    let target = Target { name: "api".to_owned(), pid: Some(4_242), runtimes, ..Target::default() };
+    Run {
+        elapsed_ns: 20_000 * MS,
+        ended: Ended::Done,
+        coverage: Coverage { source: "attached".to_owned(), looks_per_s: Some(25.0), ..Coverage::default() },
+        busy_share: Some(BusyShare { value: 0.33, how: BusyBy::Looks }),
+        slow_poll_threshold_ns: 100 * MS,
+        profile: Some(Box::new(profile())),
+        ..Run::unknown("api", Subject::Process(target), "2026-05-04T10:11:12Z")
+    }
+}
+
+/// A recording of [`profiled`], of no scenario.
+pub fn profiled_recording() -> Recording {
+    let runs = vec![profiled()];
+    Recording { scenario: None, gates: Vec::new(), ..recording_of(runs) }
 }
 
 /// Each row of the table of advice: its cause, and what it says.

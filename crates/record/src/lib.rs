@@ -23,6 +23,7 @@ pub mod gate;
 pub mod growing;
 pub mod interval_log;
 pub mod live;
+mod loops_time;
 mod merge_words;
 pub mod message;
 pub mod recording;

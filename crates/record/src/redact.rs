@@ -14,8 +14,11 @@ pub use pollscope_base::redact::redacted_place as place;
 use pollscope_base::redact::{HIDDEN_PEER, is_route, redacted_call_text, redacted_source, redacted_target};
 
 use crate::findings::findings;
+use crate::loops_time::call_name;
 use crate::message::Message;
-use crate::recording::{Frame, Kind, Place, Recording, Run, Shared, SlowPoll, Span, Subject, Syscall, Text};
+use crate::recording::{
+    Frame, Kind, Place, ProfilePlace, Recording, Run, Shared, SlowPoll, Span, Subject, Syscall, Text,
+};
 pub use crate::wording::by_wording;
 
 /// What stands for a value on the command line.
@@ -101,12 +104,13 @@ pub fn redact_run(mut run: Run) -> Run {
     if let Some(merge) = &mut run.merge {
         merge.reason = merge.reason.as_ref().map(Message::without_paths);
     }
+    if let Some(profile) = &mut run.profile {
+        let places = std::mem::take(&mut profile.places);
+        profile.places = places.into_iter().map(profile_place).collect();
+    }
     // What is missing is said without paths but those of `/proc`, which every machine has.
     slow_polls(&mut run.slow_polls);
     slow_polls(&mut run.stalls_open);
-    for at in run.profile.iter_mut().flat_map(|profile| &mut profile.places) {
-        (at.line, at.stack) = (at.line.as_ref().map(kept_place), stack(at.stack.clone()));
-    }
     run.sites.iter_mut().flatten().for_each(|site| site.spawned_at = place(&site.spawned_at));
     for charge in run.ledger.iter_mut().flat_map(|ledger| &mut ledger.charges) {
         (charge.culprit, charge.waiter) = (place(&charge.culprit).into(), place(&charge.waiter).into());
@@ -168,6 +172,24 @@ fn seen_place(of: Place) -> Place {
     }
 }
 
+fn profile_place(of: ProfilePlace) -> ProfilePlace {
+    ProfilePlace {
+        line: of.line.as_ref().map(kept_place),
+        call: of.call.as_ref().map(|call| kept(call, &told_call(call))),
+        stack: stack(of.stack),
+        ..of
+    }
+}
+
+/// A call of which only the line that says it is known: where that names something that is not between quotes, such as the other end
+/// of a socket, its name stays.
+fn told_call(text: &str) -> String {
+    let name = call_name(text);
+    let shown = redacted_call_text(text, name, None, None);
+    let names_more = shown.contains(" to ") || shown.contains("socket") || shown.replace(HIDDEN, "").contains('/');
+    if names_more { name.to_owned() } else { shown.into_owned() }
+}
+
 /// What has no path stays shared with other slow polls.
 fn kept(text: &Text, shown: &str) -> Text {
     if **text == *shown { text.clone() } else { shown.into() }
@@ -207,6 +229,32 @@ mod tests {
     use crate::recording::{Charge, InputEvent, Ledger, Merge, Profile, ProfilePlace, Shared, Waiter, wire};
     use crate::report::folded;
     use crate::report::{Style, terminal::render};
+
+    #[test]
+    fn a_profile_has_its_calls_and_no_paths() {
+        let mut recording = fixture::profiled_recording();
+        let profile = recording.runs[0].profile.as_mut().expect("a profile");
+        let calls = [
+            ("openat(\"/u/planted/conf.toml\")", "openat(\"<path>\")"),
+            ("connect(socket fd 9 to 203.0.113.9:443)", "connect"),
+            ("rename(\"/u/planted/a\" to \"b\" in current folder \"/u/planted\")", "rename(\"<path>\")"),
+            ("read(fd 3 \"pipe:[77]\", 64 bytes)", "read(fd 3 \"pipe:[77]\", 64 bytes)"),
+            ("openat(/u/planted/conf.toml)", "openat"),
+        ];
+        for (place, (call, _)) in profile.places.iter_mut().zip(calls) {
+            place.call = Some(call.into());
+            place.line = Some("/u/planted/src/main.rs:7".into());
+            place.stack =
+                vec![Frame { function: None, file: Some("/u/planted/src/main.rs".into()), line: None }].into();
+        }
+        let redacted = redact(recording);
+        let json = wire::to_json(&redacted).unwrap();
+        assert!(!json.contains("planted") && !json.contains("203.0"), "{json}");
+        let profile = redacted.runs[0].profile.as_ref().expect("it stays");
+        let shown: Vec<&str> = profile.places.iter().filter_map(|place| place.call.as_deref()).collect();
+        assert_eq!(shown, calls.map(|(_, shown)| shown));
+        assert_eq!(profile.places[0].line.as_deref(), Some("<path>/main.rs:7"));
+    }
 
     #[test]
     fn nothing_of_a_folder_is_in_any_output() {

@@ -156,6 +156,16 @@ pub(super) fn witnesses(group: &ByGroup) -> Option<String> {
     p99(&group.lag).map(|ns| format!("timers: loop lag p99 {}", format_ns(ns)))
 }
 
+/// Where the time of the loops went, with the group where there are several.
+pub(super) fn loops_time(groups: &[ByGroup]) -> Option<String> {
+    let of_group = |group: &ByGroup| {
+        let words = group.loops_time()?.words()?;
+        Some(if groups.len() > 1 { format!("{}: {words}", group.name) } else { words })
+    };
+    let all: Vec<String> = groups.iter().filter_map(of_group).collect();
+    (!all.is_empty()).then(|| all.join("; "))
+}
+
 /// The spawn site whose polls took most time.
 pub(super) fn busiest_site(group: &ByGroup) -> Option<String> {
     let site = group.known_sites().first()?;

@@ -1,7 +1,7 @@
 //! What is compared, and from which change on it matters.
 
 use super::slice::Slice;
-use crate::recording::{Completeness, Dist, Run, Subject};
+use crate::recording::{BusyBy, Completeness, Dist, Run, Subject};
 use crate::units::{format_bytes, format_count, format_ns, format_percent};
 
 /// Something that two sides are compared in.
@@ -201,7 +201,10 @@ impl Metric {
             Of::Quantile(dist, 1.0) => dist.of(run)?.max_ns? as f64,
             Of::Quantile(dist, quantile) => dist.of(run)?.shown_quantile_ns(quantile)? as f64,
             Of::Throughput => run.throughput_bytes_per_s? as f64,
-            Of::Busy => run.loop_busy_ns? as f64 / run.available_ns()?,
+            Of::Busy => {
+                let (busy_ns, available_ns) = busy(run)?;
+                busy_ns / available_ns
+            }
             // How long a service is looked at is not its doing.
             Of::Elapsed => matches!(run.subject, Subject::Scenario(_)).then_some(run.elapsed_ns as f64)?,
             Of::Cpu => run.cpu_ns()? as f64,
@@ -210,4 +213,16 @@ impl Metric {
         };
         (value > 0.0 && value.is_finite()).then_some(value)
     }
+}
+
+/// How long workers were in polls, in nanoseconds, by the sum of all polls or by looks; and how long they could have been. What clocks
+/// say is something else: a poll that blocks is on no CPU.
+pub(super) fn busy(run: &Run) -> Option<(f64, f64)> {
+    let available_ns = run.available_ns()?;
+    let by_looks = || {
+        let share = run.busy_share.filter(|share| share.how != BusyBy::Cpu)?;
+        Some(share.value * available_ns)
+    };
+    let busy_ns = run.loop_busy_ns.map(|ns| ns as f64).or_else(by_looks)?;
+    Some((busy_ns, available_ns))
 }

@@ -1,7 +1,7 @@
 //! A metric over the rounds of a side: what all of them come to, and what they would with rounds drawn again.
 
 use super::Metric;
-use super::metric::{DistOf, Of};
+use super::metric::{DistOf, Of, busy};
 use super::slice::Slice;
 use crate::recording::{Dist, Run};
 
@@ -36,9 +36,7 @@ impl Sample {
             Of::Quantile(dist, quantile) if quantile < 1.0 => {
                 again_quantile(quantile, &known().filter_map(|run| dist.of(run)).collect::<Vec<_>>())
             }
-            Of::Busy => {
-                Again::Share(known().filter_map(|run| Some((run.loop_busy_ns? as f64, run.available_ns()?))).collect())
-            }
+            Of::Busy => Again::Share(known().filter_map(busy).collect()),
             _ => Again::Mean,
         };
         let value = match metric.of {

@@ -69,7 +69,10 @@ fn a_part_has_whole_slow_polls_and_whole_intervals_and_says_so() {
 
 #[test]
 fn what_is_known_of_the_whole_run_is_not_told_of_a_part() {
-    let part = between(recording(), "10:11:15", "10:11:16").expect("a part");
+    let mut whole = recording();
+    whole.runs[0].profile = fixture::profiled().profile;
+    let part = between(whole, "10:11:15", "10:11:16").expect("a part");
+    assert_eq!(part.runs[0].profile, None, "it is of all of the run");
     let json = wire::to_json(&part).expect("JSON");
     for key in ["schedule_latency", "lag_raw", "response_time", "sites", "ledger", "merge", "cpu_user_ns", "unanswered"]
     {

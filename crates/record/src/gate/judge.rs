@@ -2,7 +2,7 @@
 
 use super::Gate;
 use super::metric::{CountName, Metric, Op, Quantity, Right, Stat};
-use crate::recording::{self, Completeness, Dist, GateVerdict, Run, Verdict};
+use crate::recording::{self, BusyBy, Completeness, Dist, GateVerdict, Run, Verdict};
 
 /// The half-width, in standard errors, of a 95 % interval.
 const Z_95: f64 = 1.96;
@@ -211,17 +211,45 @@ fn total(quantity: Quantity, rounds: &[&Run]) -> Option<Measured> {
             Some(if is_at_least { Measured { high: f64::INFINITY, is_at_least, ..count } } else { count })
         }
         Quantity::Verdict => None,
-        Quantity::Busy => {
-            let busy: Option<u64> = rounds.iter().map(|run| run.loop_busy_ns).sum();
-            let elapsed: f64 = rounds.iter().map(|run| run.elapsed_ns as f64).sum();
-            busy.filter(|_| elapsed > 0.0).map(|busy| exact(busy as f64 / elapsed))
-        }
+        Quantity::Busy => busy(rounds),
         Quantity::Throughput => {
             let rates: Option<Vec<u64>> = rounds.iter().map(|run| run.throughput_bytes_per_s).collect();
             let sum: f64 = rates?.iter().map(|rate| *rate as f64).sum();
             Some(exact(sum / rounds.len() as f64))
         }
     }
+}
+
+/// The sum of all polls over the elapsed time, or what looks say of it.
+fn busy(rounds: &[&Run]) -> Option<Measured> {
+    let sum = |of: &dyn Fn(&Run) -> Option<f64>| rounds.iter().map(|run| of(run)).sum::<Option<f64>>();
+    let elapsed = sum(&|run| Some(run.elapsed_ns as f64)).filter(|elapsed| *elapsed > 0.0)?;
+    if let Some(busy) = sum(&|run| Some(run.loop_busy_ns? as f64)) {
+        return Some(exact(busy / elapsed));
+    }
+    let available = sum(&|run| run.available_ns())?;
+    // A poll that blocks is on no CPU.
+    let known = |run: &Run| run.busy_share.filter(|share| share.how != BusyBy::Cpu);
+    let share = sum(&|run| Some(known(run)?.value * run.available_ns()?))? / available;
+    let looks = sum(&|run| looks(run));
+    let is_exact = rounds.iter().all(|run| known(run).is_some_and(|share| share.how == BusyBy::Polls));
+    let (low, high) = if is_exact { (share, share) } else { of_looks(share, looks) };
+    let workers = available / elapsed;
+    Some(Measured { value: share * workers, low: low * workers, high: high * workers, is_at_least: false })
+}
+
+/// How many looks a run's share is of; `None` where that is not known.
+fn looks(run: &Run) -> Option<f64> {
+    let of_profile = run.profile.as_ref().map(|profile| profile.looks as f64);
+    of_profile.or_else(|| Some(run.coverage.looks_per_s? * run.available_ns()? / 1e9))
+}
+
+/// The interval of a share that so many looks found: how many find a poll is binomial. Wilson's, which needs no share away from 0 and 1.
+fn of_looks(share: f64, looks: Option<f64>) -> (f64, f64) {
+    let Some(n) = looks.filter(|n| *n >= 1.0) else { return (0.0, 1.0) };
+    let z = Z_95 * Z_95 / n;
+    let (middle, half) = (share + z / 2.0, Z_95 * (share * (1.0 - share) / n + z / (4.0 * n)).max(0.0).sqrt());
+    (((middle - half) / (1.0 + z)).max(0.0), ((middle + half) / (1.0 + z)).min(1.0))
 }
 
 fn merged(dists: &[&Dist]) -> Option<Dist> {

@@ -1,7 +1,9 @@
 use super::*;
 use crate::fixture;
 use crate::recording::GateVerdict::{self, Fail, Inconclusive, Pass};
-use crate::recording::{Completeness, Coverage, Dist, Ended, InputEvents, Lines, Merge, Run, Verdict};
+use crate::recording::{
+    BusyBy, BusyShare, Completeness, Coverage, Dist, Ended, InputEvents, Lines, Merge, Run, Verdict,
+};
 
 const MS: u64 = 1_000_000;
 
@@ -169,6 +171,33 @@ fn every_metric_is_read() {
     check(&runs, "merge.verdict == ok", Pass, None);
     check(&runs, "merge.verdict != failed", Pass, None);
     check(&runs, "merge.verdict == unverifiable", Fail, None);
+}
+
+#[test]
+fn a_share_that_looks_found_has_an_interval() {
+    let of = |value, looks| {
+        let mut run = Run { group: "naive".to_owned(), ..fixture::profiled() };
+        run.busy_share = Some(BusyShare { value, how: BusyBy::Looks });
+        run.profile.as_mut().expect("a profile").looks = looks;
+        [run]
+    };
+    // Of two workers: of the time of one, twice as much.
+    check(&of(0.25, 1_000), "busy < 60%", Pass, Some(0.5));
+    check(&of(0.25, 1_000), "busy < 30%", Fail, Some(0.5));
+    check(&of(0.25, 8), "busy < 30%", Inconclusive, Some(0.5));
+    check(&of(0.0, 8), "busy >= 30%", Inconclusive, Some(0.0));
+    check(&of(0.0, 1_000_000), "busy >= 30%", Fail, Some(0.0));
+    check(&of(1.0, u64::MAX), "busy < 200%", Fail, Some(2.0));
+    let [mut run] = of(0.25, 8);
+    // 25 looks a second at two threads, for 20 s.
+    run.profile = None;
+    check(std::slice::from_ref(&run), "busy < 30%", Fail, Some(0.5));
+    run.coverage.looks_per_s = None;
+    check(std::slice::from_ref(&run), "busy < 30%", Inconclusive, Some(0.5));
+    run.busy_share = Some(BusyShare { value: 0.25, how: BusyBy::Polls });
+    check(std::slice::from_ref(&run), "busy < 30%", Fail, Some(0.5));
+    run.busy_share = Some(BusyShare { value: 0.25, how: BusyBy::Cpu });
+    check(&[run], "busy < 60%", Inconclusive, None);
 }
 
 #[test]

@@ -109,6 +109,15 @@ pub enum ThreadState {
 }
 
 impl ThreadState {
+    /// All of them.
+    pub const ALL: [ThreadState; 5] = [
+        ThreadState::PollOnCpu,
+        ThreadState::PollOffCpu,
+        ThreadState::SchedulerOnCpu,
+        ThreadState::SchedulerOffCpu,
+        ThreadState::Other,
+    ];
+
     /// Whether it was on a CPU.
     pub fn is_on_cpu(self) -> bool {
         matches!(self, ThreadState::PollOnCpu | ThreadState::SchedulerOnCpu)

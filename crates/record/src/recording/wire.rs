@@ -23,6 +23,8 @@
 //!   given, its environment held or a file contained is in a recording: names, paths, places and the addresses of sockets only; `--redact` hides
 //!   paths and addresses.
 //! - `coverage.missing` says why something of slow polls is `null`, each reason once; it is empty when nothing was in the way.
+//! - `profile` is there only of a process that was looked at from outside; its `frames` has each frame once, and a place's `stack` is numbers
+//!   of those. `looks` are all, whatever they found; of places on a CPU, samples are counted, each of which stands for as much time as a look.
 //! - `intervals[].queued` is what somebody outside of the loop found at one moment, the interval's beginning; the first has `null`.
 //! - `gates[].verdict` is `pass`, `fail` or `inconclusive`.
 //!

@@ -32,7 +32,7 @@ pub fn render(recording: &Recording) -> String {
 }
 
 fn lines(recording: &Recording, answer: &Answer) -> Vec<String> {
-    let Answer { lead, seen, meanwhile, fix, others, gates: judged, facts, .. } = answer;
+    let Answer { lead, seen, meanwhile, fix, loops_time, others, gates: judged, facts, .. } = answer;
     let mut lines = vec![text("verdict", verdict(answer)), text("what", &lead.words)];
     let mut add = |key, value: Option<String>| lines.extend(value.map(|value| text(key, &value)));
     add("place", lead.place.clone());
@@ -49,6 +49,7 @@ fn lines(recording: &Recording, answer: &Answer) -> Vec<String> {
     }
     add("waited", meanwhile.clone());
     add("fix", fix.clone());
+    add("loops' time", loops_time.clone());
     judged
         .iter()
         .for_each(|gate| add("gate", Some(format!("{}: {}", gate.expr, said(gate.verdict, &gates::value(gate))))));

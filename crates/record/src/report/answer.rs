@@ -43,9 +43,17 @@ pub fn render(answer: &Answer, excerpt: Option<&Excerpt>, more: &[String], style
     }
     let more = more.join(" · ");
     let end: Vec<Line> = if more.is_empty() { Vec::new() } else { labelled(&format!("more: {more}"), Ink::Dim, style) };
-    // One line says how much more there is, whatever there is room for.
-    let has_more = !(answer.facts.is_empty() && answer.gates.is_empty() && answer.others.is_empty());
-    let must = head.len() + below.len() + end.len() + usize::from(has_more);
+    // Of each, one line says how much more there is, whatever there is room for.
+    let has_facts = !(answer.facts.is_empty() && answer.gates.is_empty());
+    let of_others = usize::from(!answer.others.is_empty());
+    let of_more = usize::from(has_facts) + of_others;
+    let must = head.len() + below.len() + end.len() + of_more;
+    let fits = |lines: &Vec<Line>| must + lines.len() <= MOST_LINES;
+    let time = answer.loops_time.as_ref().map(|time| format!("loops' time: {time}"));
+    let time = time.map_or(Vec::new(), |time| labelled(&time, Ink::Dim, style));
+    let time = Some(time).filter(fits).unwrap_or_default();
+    below.extend(time);
+    let must = head.len() + below.len() + end.len() + of_more;
     let fits = |lines: &Vec<Line>| must + lines.len() <= MOST_LINES;
     let code = Some(code).filter(fits).unwrap_or_default();
     // Without the code, where it was seen has no line of its own to stand on.
@@ -53,7 +61,7 @@ pub fn render(answer: &Answer, excerpt: Option<&Excerpt>, more: &[String], style
     let seen = seen.map_or(Vec::new(), |seen| labelled(&seen, Ink::Dim, style));
     let seen = Some(seen).filter(fits).unwrap_or_default();
     let must = head.len() + code.len() + seen.len() + below.len() + end.len();
-    let facts = whole(facts(answer, style), 0, MOST_LINES.saturating_sub(must));
+    let facts = whole(facts(answer, style), 0, MOST_LINES.saturating_sub(must + of_others));
     let others = answer.others.iter().map(|other| item(other, false, style)).collect();
     let others = whole(others, answer.left_out, MOST_LINES.saturating_sub(must + facts.len()));
     head.into_iter()

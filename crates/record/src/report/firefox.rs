@@ -9,14 +9,17 @@
 //! | a marker `stall` | the same of one that had not ended when the recording did |
 //! | the call tree | the places of slow polls, weighted by milliseconds: their stacks from where the task was spawned to the call |
 //! | a category | a cause |
+//! | a track `wall-clock profile (no times)` | of a process that was looked at from outside: where its loops' threads were, parked or not, weighted by milliseconds; a category is what they did |
 //!
 //! A slow poll's places follow each other with the most time first: in which order it was there is not known. Between slow polls
 //! a thread is `not in a slow poll`, of the category that the profiler takes for idle. What is not known of a slow poll is not in
-//! its marker.
+//! its marker. Looks of a wall-clock profile have no times: their samples are all at the run's start, and the call tree of that track alone
+//! is of use. A slow poll is in both, seen in two ways.
 
 mod document;
 #[cfg(test)]
 mod tests;
+mod wall;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -69,6 +72,10 @@ pub fn render(recording: &Recording) -> String {
             }
             threads.push(Thread::of(run, number, lane, *start_ns, &polls, &mut shared));
         }
+        if let Some(profile) = &run.profile {
+            busy.push(threads.len());
+            threads.push(wall::thread(run, profile, number, *start_ns, &mut shared));
+        }
     }
     document(recording, &timeline, shared, &threads, &busy)
 }
@@ -89,7 +96,11 @@ struct Shared<'r> {
 
 impl Shared<'_> {
     fn category(&mut self, slow: &SlowPoll) -> usize {
-        slow.cause.as_deref().map_or(UNKNOWN, |cause| UNKNOWN + 1 + self.causes.number_of(&escape(cause)))
+        slow.cause.as_deref().map_or(UNKNOWN, |cause| self.named_category(&escape(cause)))
+    }
+
+    fn named_category(&mut self, name: &str) -> usize {
+        UNKNOWN + 1 + self.causes.number_of(name)
     }
 
     /// The stack of these frames, from the outermost on.
@@ -98,15 +109,19 @@ impl Shared<'_> {
         if let Some(known) = self.known.get(&key) {
             return *known;
         }
+        let stack = self.new_stack(frames, category);
+        self.known.insert(key, stack);
+        stack
+    }
+
+    fn new_stack(&mut self, frames: &[usize], category: usize) -> usize {
         let mut stack = None;
-        for frame in frames.iter() {
+        for frame in frames {
             let category = stack.is_none().then_some(category);
             let frame = self.frames.number((*frame, category));
             stack = Some(self.stacks.number((stack, frame)));
         }
-        let stack = stack.expect("every part has a frame");
-        self.known.insert(key, stack);
-        stack
+        stack.expect("every part has a frame")
     }
 
     /// That of a thread that is in no slow poll.
@@ -145,11 +160,12 @@ fn colors(cause: &str) -> (&'static str, &'static str) {
         "block-in-place" => ("green", "green"),
         "panic" => ("brown", "ink"),
         "suspended" => ("darkgrey", "ink"),
-        _ => ("lightred", "grey"),
+        // Of a wall-clock profile, which has no markers.
+        name => (wall::color(name).unwrap_or("lightred"), "grey"),
     }
 }
 
-/// A worker in a run, or all threads of it that are no workers.
+/// A worker in a run, or all threads of it that are no workers, or where its loops' threads were.
 struct Thread {
     name: String,
     process: String,

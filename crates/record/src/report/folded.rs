@@ -28,14 +28,14 @@ fn stack(poll: &SlowPoll) -> String {
     frames.join(";")
 }
 
-fn name(frame: &Frame) -> String {
+pub(super) fn name(frame: &Frame) -> String {
     let place = || Some(format!("{}:{}", frame.file.as_ref()?, frame.line?));
     let function = frame.function.as_deref().map(str::to_owned);
     function.or_else(place).unwrap_or_else(|| "?".to_owned())
 }
 
 /// A semicolon separates frames, and a line's last blank its weight.
-fn frame_text(text: &str) -> String {
+pub(super) fn frame_text(text: &str) -> String {
     escape(text).replace(';', ":").replace('\n', " ")
 }
 

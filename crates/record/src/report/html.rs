@@ -13,6 +13,7 @@ mod frames;
 mod heat;
 mod island;
 mod longest;
+mod loops_time;
 mod modes;
 mod percentiles;
 mod size_limit;
@@ -109,8 +110,9 @@ struct Page<'a> {
 type Section = (&'static str, &'static str, fn(&Page) -> Option<Markup>);
 
 /// As many are open, since they say what most readers want: when, who, and what it costs to fix. The others are folded.
-const OPEN: usize = 3;
-const SECTIONS: [Section; 14] = [
+const OPEN: usize = 4;
+const SECTIONS: [Section; 15] = [
+    ("loops", "Where the loops' time went", loops_time::section),
     ("timeline", "Timeline", timeline::section),
     ("blocked", "Who blocked the loop", blame::who_blocked),
     ("price", "The price of the fix", modes::price),

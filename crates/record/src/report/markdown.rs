@@ -9,8 +9,9 @@ use crate::answer::{Answer, Item, answer};
 use crate::blockers::{Blocker, blockers};
 use crate::by_group::{ByGroup, by_group};
 use crate::findings::{severity, verdict};
+use crate::loops_time::{SPOTS, call_name, spots};
 use crate::recording::{Cause, Dist, Finding, Recording};
-use crate::units::{format_count, format_ns, format_round_ns, plural};
+use crate::units::{format_count, format_ns, format_percent, format_round_ns, plural};
 
 use super::slow_poll::{at, holder, still_executing};
 use super::subject::{programs, source};
@@ -33,6 +34,7 @@ pub fn render(recording: &Recording) -> String {
         gates_list(recording),
         findings(recording),
         who_blocked(&modes),
+        loops_time(&modes),
         still_running(&modes),
         who_waited(&modes),
         durations(&modes),
@@ -61,7 +63,7 @@ fn heading(recording: &Recording, modes: &[ByGroup]) -> String {
 
 /// The answer: its first line in bold, and below it who waited, what to do and what else there is.
 fn answered(recording: &Recording) -> String {
-    let Answer { lead, seen, meanwhile, fix, others, left_out, facts, gates: _ } = answer(recording);
+    let Answer { lead, seen, meanwhile, fix, loops_time, others, left_out, facts, gates: _ } = answer(recording);
     let item = |item: &Item| {
         let mark = md(gates::sign(item.mark));
         let place = item.place.as_deref().map_or(String::new(), |place| format!("{} ", prose(&format!("`{place}`"))));
@@ -73,7 +75,12 @@ fn answered(recording: &Recording) -> String {
     };
     let mut out = format!("**{}**\n\n", item(&lead));
     let caller = seen.and_then(|seen| seen.caller).map(|caller| format!("called from: `{caller}`"));
-    let labelled = [caller, meanwhile.map(|who| format!("meanwhile: {who}")), fix.map(|fix| format!("fix: {fix}"))];
+    let labelled = [
+        caller,
+        meanwhile.map(|who| format!("meanwhile: {who}")),
+        fix.map(|fix| format!("fix: {fix}")),
+        loops_time.map(|time| format!("loops' time: {time}")),
+    ];
     for text in labelled.iter().flatten() {
         let (label, rest) = text.split_once(": ").unwrap_or(("", text));
         out += &format!("- **{label}**: {}\n", prose(rest));
@@ -168,6 +175,23 @@ fn who_blocked(modes: &[ByGroup]) -> String {
     let section = table.section("Who blocked the loop");
     let is_unknown = modes.iter().any(|mode| mode.first().subject.target().is_some() && mode.ledger.is_none());
     if section.is_empty() || !is_unknown { section } else { section + "\n—: who waited is not known\n" }
+}
+
+/// Places where loops were that were not parked.
+fn loops_time(modes: &[ByGroup]) -> String {
+    let mut table = Table::new(&["mode", "", "at", "in", "future", "share"], 5);
+    for mode in modes {
+        let Some(time) = mode.loops_time() else { continue };
+        let spots = spots(mode.profiles());
+        for spot in spots.iter().take(SPOTS) {
+            let known = |text: Option<&str>| text.map_or("—".to_owned(), md);
+            let call = spot.call.map_or(String::new(), |call| md(call_name(call)));
+            let share = time.share(spot.ns).map_or("—".to_owned(), format_percent);
+            table.row(&[md(mode.name), md(spot.did()), known(spot.at), call, known(spot.future), share]);
+        }
+        table.more(spots.len().saturating_sub(SPOTS));
+    }
+    table.section("Where the loops' time went")
 }
 
 /// The polls that had not ended when the recording did.

@@ -18,6 +18,7 @@ pub mod log;
 pub mod markdown;
 mod measures;
 pub mod pprof;
+pub mod profile;
 mod slow_poll;
 mod stacks;
 mod style;
@@ -41,6 +42,8 @@ pub enum Format {
     Json,
     /// Stacks, for flame-graph tools.
     Folded,
+    /// The wall-clock profile of loops, as stacks for flame-graph tools.
+    Profile,
     /// An HdrHistogram interval log.
     Hlog,
     /// Percentile distributions, for HdrHistogram's plotter.
@@ -65,11 +68,12 @@ pub enum Format {
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 13] = [
+    pub const ALL: [Format; 14] = [
         Format::Text,
         Format::Json,
         Format::Html,
         Format::Folded,
+        Format::Profile,
         Format::Hlog,
         Format::Hgrm,
         Format::Trace,
@@ -87,6 +91,7 @@ impl Format {
             Format::Text => "text",
             Format::Json => "json",
             Format::Folded => "folded",
+            Format::Profile => "profile",
             Format::Hlog => "hlog",
             Format::Hgrm => "hgrm",
             Format::Trace => "trace",
@@ -116,6 +121,7 @@ pub fn render(recording: &Recording, format: Format, style: &Style) -> serde_jso
         Format::Text => terminal::render(recording, style),
         Format::Json => wire::to_json(recording)?,
         Format::Folded => folded::render(recording),
+        Format::Profile => profile::render(recording),
         Format::Hlog => hlog::render(recording)?,
         Format::Hgrm => hgrm::render(&hgrm::of_recording(recording)),
         Format::Trace => trace::render(recording),

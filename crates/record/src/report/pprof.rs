@@ -1,7 +1,7 @@
 //! A profile in pprof's format, for `go tool pprof` and whatever else reads it: compressed `Profile`s, one after the other, which
 //! are one. It is that of google/pprof's `proto/profile.proto`.
 //!
-//! A sample is a place of a slow poll. Its two values are how many slow polls it stands for, 1 at the place where a slow poll was
+//! A sample is a place of a slow poll. Its first two values are how many slow polls it stands for, 1 at the place where a slow poll was
 //! longest and 0 at its others, and how long it was there, in nanoseconds. So both add up: to the slow polls, and to their time.
 //! Time of which nobody knows where it went is a sample of the frame `not known where`. Addresses are not known of a frame: it has a
 //! function and a line.
@@ -16,7 +16,14 @@
 //! | `worker` | the worker's number |
 //! | `state` | `not ended` where the poll went on when the recording ended |
 //!
+//! A recording of a process that was looked at from outside has samples of a third value, `wall`, in nanoseconds: where its loops'
+//! threads were, parked or not, whether or not a poll was slow. They have 0 as the other two, as slow polls have of this one: a slow
+//! poll is in both, seen in two ways, and the two times are not to be added. Looks without a place are frames such as `parked`. Such a
+//! sample has the labels `group`, `run`, `state`, `call` and `future`.
+//!
 //! What is not known has no label. The comments (`go tool pprof -comments`) say what the profile is of.
+
+mod wall;
 
 use std::io::Write;
 
@@ -40,7 +47,9 @@ pub fn render(recording: &Recording) -> Vec<u8> {
     // The first is empty.
     texts.number("");
     let kind = |texts: &mut Texts, kind, unit| ValueType { kind: texts.number(kind), unit: texts.number(unit) };
-    let sample_type = vec![kind(&mut texts, "slow_polls", "count"), kind(&mut texts, "time", "nanoseconds")];
+    let mut sample_type = vec![kind(&mut texts, "slow_polls", "count"), kind(&mut texts, "time", "nanoseconds")];
+    let has_wall = recording.runs.iter().any(|run| run.profile.is_some());
+    sample_type.extend(has_wall.then(|| kind(&mut texts, "wall", "nanoseconds")));
     let mut tables = Tables::default();
     for run in &recording.runs {
         let polls = run.slow_polls.iter().map(|slow| (slow, true));
@@ -48,13 +57,18 @@ pub fn render(recording: &Recording) -> Vec<u8> {
             for (index, part) in parts(slow).iter().enumerate() {
                 let frames = tables.frames(slow, part);
                 let label = labels(run, slow, part, has_ended, &mut texts);
-                let value = vec![i64::from(index == 0), signed(part.ns)];
+                let mut value = vec![i64::from(index == 0), signed(part.ns)];
+                value.resize(sample_type.len(), 0);
                 // Innermost first, by numbers that are never 0.
                 let location_id = frames.iter().rev().map(|frame| *frame as u64 + 1).collect();
                 push(Profile { sample: vec![Sample { location_id, value, label }], ..Profile::default() });
             }
         }
+        for sample in wall::samples(run, &mut tables, &mut texts) {
+            push(Profile { sample: vec![sample], ..Profile::default() });
+        }
     }
+    let is_calm = recording.runs.iter().all(|run| run.slow_polls.is_empty() && run.stalls_open.is_empty());
     let timeline = Timeline::beside_each_other(&recording.runs);
     let ends = timeline.starts_ns.iter().zip(&recording.runs).map(|(start, run)| start.saturating_add(run.elapsed_ns));
     let comment = comments(recording).iter().map(|text| texts.number(text)).collect();
@@ -63,7 +77,8 @@ pub fn render(recording: &Recording) -> Vec<u8> {
         mapping: vec![Mapping::named(texts.number(&escape(program)))],
         location: locations(tables.frames.list()),
         function: functions(tables.functions.list(), &mut texts),
-        default_sample_type: sample_type[1].kind,
+        // Where nothing was slow, there is nothing to see in the others.
+        default_sample_type: sample_type[if has_wall && is_calm { 2 } else { 1 }].kind,
         sample_type,
         time_nanos: timeline.epoch_ms.map_or(0, |ms| signed(ms.saturating_mul(1_000_000))),
         duration_nanos: ends.max().map_or(0, signed),
@@ -91,6 +106,7 @@ fn comments(recording: &Recording) -> Vec<String> {
             said += &format!(", of which {} are not listed here", run.slow_polls_dropped);
         }
         comments.push(said);
+        comments.extend(run.profile.as_deref().map(|profile| wall::comment(run, profile)));
     }
     comments.iter().map(|comment| escape(comment).into_owned()).collect()
 }
@@ -113,12 +129,7 @@ fn labels(run: &Run, slow: &SlowPoll, part: &Part, has_ended: bool, texts: &mut 
         ("worker", worker.as_deref()),
         ("state", (!has_ended).then_some("not ended")),
     ];
-    let label = |(key, text): (&str, Option<&str>)| {
-        // An empty text is no label.
-        let text = text.filter(|text| !text.is_empty())?;
-        Some(Label { key: texts.number(key), str: texts.number(&escape(text)) })
-    };
-    known.into_iter().filter_map(label).collect()
+    known.into_iter().filter_map(|(key, text)| texts.label(key, text)).collect()
 }
 
 fn locations(frames: &[(usize, Option<u64>)]) -> Vec<Location> {
@@ -150,6 +161,12 @@ struct Texts(Once<String>);
 impl Texts {
     fn number(&mut self, text: &str) -> i64 {
         self.0.number_of(text) as i64
+    }
+
+    /// `None` where it is not known; an empty text is no label.
+    fn label(&mut self, key: &str, text: Option<&str>) -> Option<Label> {
+        let text = text.filter(|text| !text.is_empty())?;
+        Some(Label { key: self.number(key), str: self.number(&escape(text)) })
     }
 }
 

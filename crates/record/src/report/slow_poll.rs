@@ -75,8 +75,13 @@ pub(super) fn task(slow: &SlowPoll) -> String {
 
 /// Where its task begins, for stacks: its spawn site, or the type of its future; `None` where neither is known.
 pub(super) fn root(slow: &SlowPoll) -> Option<String> {
-    let future = || Some(format!("future type {}", slow.future.as_ref()?));
+    let future = || slow.future.as_deref().map(future_type);
     slow.spawned_at.as_ref().map(|at| format!("spawned at {at}")).or_else(future)
+}
+
+/// The type of a future, as the root of a stack.
+pub(super) fn future_type(of: &str) -> String {
+    format!("future type {of}")
 }
 
 /// Where its time went, a line a place, most time first; none where that is not known by place.

@@ -1,12 +1,13 @@
-//! Stacks of slow polls as tables, for formats that have each function and each frame once.
+//! Stacks of slow polls, and of places of wall-clock profiles, as tables, for formats that have each function and each frame once.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::rc::Rc;
 
 use crate::escape::escape;
-use crate::recording::{Frame, Shared, SlowPoll, Syscall};
-use crate::report::slow_poll::root;
+use crate::loops_time::call_name;
+use crate::recording::{Frame, ProfilePlace, Shared, SlowPoll, Syscall};
+use crate::report::slow_poll::{future_type, root};
 
 /// A place of a slow poll, and how much of its time went there.
 pub(super) struct Part<'r> {
@@ -77,14 +78,7 @@ impl<'r> Tables<'r> {
         if let Some(known) = self.known.get(&seen) {
             return Rc::clone(known);
         }
-        let mut frames: Vec<usize> = root(slow).map(|root| self.named(&root)).into_iter().collect();
-        for frame in part.stack.iter().rev() {
-            let file = frame.file.as_deref().map(|file| escape(file).into_owned());
-            let name = frame.function.as_deref().or(frame.file.as_deref()).unwrap_or("?");
-            let function = self.functions.number(Function { name: escape(name).into_owned(), file });
-            frames.push(self.frames.number((function, frame.line)));
-        }
-        frames.extend(call.map(|call| self.named(call)));
+        let mut frames = self.list(root(slow).as_deref(), part.stack, call);
         match (part.is_known, frames.is_empty()) {
             (false, _) => frames.push(self.named("not known where")),
             (true, true) => frames.push(self.named("not known")),
@@ -92,6 +86,37 @@ impl<'r> Tables<'r> {
         }
         let frames: Rc<[usize]> = frames.into();
         self.known.insert(seen, Rc::clone(&frames));
+        frames
+    }
+
+    /// Those of a place of a wall-clock profile: the type of the future, the stack, the system call.
+    pub(super) fn of_place(&mut self, place: &ProfilePlace) -> Rc<[usize]> {
+        let root = place.future.as_deref().map(future_type);
+        let mut frames = self.list(root.as_deref(), &place.stack, None);
+        if place.stack.is_empty() {
+            frames.extend(place.function.as_deref().or(place.line.as_deref()).map(|at| self.named(at)));
+        }
+        frames.extend(place.call.as_deref().map(|call| self.named(call_name(call))));
+        if frames.is_empty() {
+            frames.push(self.named(place.state.as_str()));
+        }
+        frames.into()
+    }
+
+    /// What has no stack, by its name.
+    pub(super) fn alone(&mut self, name: &str) -> Rc<[usize]> {
+        [self.named(name)].into()
+    }
+
+    fn list(&mut self, root: Option<&str>, stack: &[Frame], call: Option<&str>) -> Vec<usize> {
+        let mut frames: Vec<usize> = root.map(|root| self.named(root)).into_iter().collect();
+        for frame in stack.iter().rev() {
+            let file = frame.file.as_deref().map(|file| escape(file).into_owned());
+            let name = frame.function.as_deref().or(frame.file.as_deref()).unwrap_or("?");
+            let function = self.functions.number(Function { name: escape(name).into_owned(), file });
+            frames.push(self.frames.number((function, frame.line)));
+        }
+        frames.extend(call.map(|call| self.named(call)));
         frames
     }
 

@@ -7,6 +7,7 @@ mod around;
 mod blockers;
 mod durations;
 mod lanes;
+mod loops_time;
 mod poll_times;
 pub(super) mod summary;
 mod tables;
@@ -32,6 +33,7 @@ pub fn render(recording: &Recording, style: &Style) -> String {
         lanes::section(&page),
         tables::counts(&page),
         blockers::who_blocked(&page),
+        loops_time::section(&page),
         waits::who_waited(&page),
         poll_times::section(&page),
         tables::sites(&page),

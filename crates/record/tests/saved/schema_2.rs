@@ -52,10 +52,9 @@ fn every_format_shows_both_and_no_number_that_nobody_measured() {
             assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
             check(KIND, name, &format!("text-{width}"), &text);
         }
-        for format in Format::ALL
-            .into_iter()
-            .filter(|format| ![Format::Json, Format::Html, Format::Text, Format::Pprof].contains(format))
-        {
+        for format in Format::ALL.into_iter().filter(|format| {
+            ![Format::Json, Format::Html, Format::Text, Format::Pprof, Format::Profile].contains(format)
+        }) {
             check(KIND, name, format.as_str(), &shown(&recording, format));
         }
         check(
@@ -76,6 +75,30 @@ fn every_format_shows_both_and_no_number_that_nobody_measured() {
         assert!(!support::body(&page).contains(" data-key=\"0\">0</td>"), "{name}");
         assert!(!shown(&recording, Format::Markdown).contains("| 0 |"), "{name}");
     }
+}
+
+/// A process that was looked at all the time, with a slow poll in a place that its profile has too.
+#[test]
+fn every_format_shows_where_the_time_of_loops_went() {
+    let recording = recording("profiled");
+    let profile = recording.runs[0].profile.as_ref().expect("a profile");
+    assert!(profile.places.len() > 10, "more than a table shows");
+    for width in [60, 100] {
+        let text = text(&recording, width);
+        assert!(text.lines().all(|line| line.chars().count() <= width), "{text}");
+        check(KIND, "profiled", &format!("text-{width}"), &text);
+    }
+    for format in [Format::Folded, Format::Profile, Format::Firefox, Format::Markdown, Format::Agent] {
+        check(KIND, "profiled", format.as_str(), &shown(&recording, format));
+    }
+    let pprof = render(&recording, Format::Pprof, &style(100)).expect("a profile");
+    check(KIND, "profiled", "pprof", &support::uncompressed(&pprof));
+    check(KIND, "profiled", "page", &page_text(&shown(&recording, Format::Html)));
+    let json = wire::to_json(&recording).expect("JSON");
+    assert_eq!(wire::to_json(&wire::from_json(json.as_bytes()).expect("a recording")).expect("JSON"), json);
+    let page = shown(&recording, Format::Html);
+    let read = pollscope_record::saved::read(std::io::Cursor::new(page.into_bytes())).expect("a recording").recording;
+    assert_eq!(read.runs[0].profile, recording.runs[0].profile, "a page has all of it");
 }
 
 #[test]
@@ -133,8 +156,9 @@ fn gates_on_what_cannot_be_known_are_inconclusive() {
         with_gates(recording, &gates).gates.iter().map(|gate| gate.verdict).collect()
     };
     use GateVerdict::{Fail, Inconclusive, Pass};
-    assert_eq!(judged(recording("process")), [Inconclusive, Fail, Inconclusive, Pass, Inconclusive, Inconclusive]);
-    let of_calm = [Inconclusive; 6];
+    // How busy it was is known by looks: of each of four workers 38 %.
+    assert_eq!(judged(recording("process")), [Fail, Fail, Inconclusive, Pass, Inconclusive, Inconclusive]);
+    let of_calm = [Fail, Inconclusive, Inconclusive, Inconclusive, Inconclusive, Inconclusive];
     assert_eq!(judged(calm()), of_calm);
     assert_eq!(judged(recording("service")), [Pass, Fail, Pass, Pass, Pass, Pass]);
     for format in [Format::Text, Format::Markdown, Format::Junit, Format::Github] {
@@ -157,7 +181,7 @@ fn two_of_a_service_are_compared_in_what_both_know() {
     let of_services = keys(&a, &b);
     assert!(of_services.contains(&"lag.p99") && !of_services.contains(&"elapsed"), "{of_services:?}");
     let process = recording("process");
-    assert_eq!(keys(&process, &process), Vec::<&str>::new(), "nothing that is compared is known from outside");
+    assert_eq!(keys(&process, &process), ["busy"], "no more of what is compared is known from outside");
     let side = |of, name| Side::new(std::iter::once(of), name);
     let compared = Compared {
         scenario: b.name().to_owned(),

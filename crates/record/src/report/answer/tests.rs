@@ -1,7 +1,7 @@
 use super::*;
 use crate::answer::answer;
-use crate::fixture::{MS, blocked, recording, recording_of, run};
-use crate::recording::Recording;
+use crate::fixture::{MS, blocked, profiled, profiled_recording, recording, recording_of, run};
+use crate::recording::{Recording, Run};
 
 fn more() -> Vec<String> {
     ["`pollscope report --full last`", "with `--open` as a page", "`pollscope explain PS001`"]
@@ -30,7 +30,16 @@ fn recordings() -> Vec<Recording> {
         failing.gates.extend(failing.gates.clone().into_iter().filter(|gate| gate.verdict != GateVerdict::Pass));
         failing.gates.truncate(60);
     }
-    vec![recording(), recording_of(vec![run("naive")]), recording_of(vec![many]), failing, recording_of(Vec::new())]
+    let looked_at = recording_of(vec![Run { profile: profiled().profile, ..many.clone() }, profiled()]);
+    vec![
+        recording(),
+        recording_of(vec![run("naive")]),
+        recording_of(vec![many]),
+        failing,
+        recording_of(Vec::new()),
+        profiled_recording(),
+        looked_at,
+    ]
 }
 
 #[test]
@@ -118,4 +127,16 @@ fn colour_says_where_and_what_to_do_and_nothing_else_needs_it() {
     assert_eq!(stripped, plain);
     let ascii = render(&answer, None, &more(), &Style { unicode: false, ..style(100) });
     assert!(ascii.is_ascii() && ascii.starts_with("FAIL "), "{ascii}");
+}
+
+#[test]
+fn a_process_that_was_looked_at_has_a_line_of_where_its_time_went() {
+    let text = render(&answer(&profiled_recording()), None, &more(), &style(100));
+    assert!(
+        text.contains("  loops' time: 60.0 % parked, 25.0 % in polls off the CPU, 8.0 % on it, 2.0 % in the"),
+        "{text}"
+    );
+    let two = render(&answer(&recording_of(vec![profiled(), run("naive")])), None, &more(), &style(100));
+    assert!(two.contains("loops' time: api: 60.0 % parked"), "{two}");
+    assert!(!render(&answer(&recording()), None, &more(), &style(100)).contains("loops' time"));
 }

@@ -88,6 +88,12 @@ fn meta(recording: &Recording, timeline: &Timeline, shared: &Shared, threads: &[
     let ends = threads.iter().map(|thread| thread.end_ns).max();
     let name = escape(recording.name());
     let made_by = format!("pollscope {}", escape(&environment.pollscope));
+    let has_profile = recording.runs.iter().any(|run| run.profile.is_some());
+    let held = if has_profile {
+        "slow polls, not every poll; and where loops' threads were at looks, without times"
+    } else {
+        "slow polls only, not every poll"
+    };
     let mut meta = json!({
         "version": 27,
         "preprocessedProfileVersion": VERSION,
@@ -110,7 +116,7 @@ fn meta(recording: &Recording, timeline: &Timeline, shared: &Shared, threads: &[
         "markerSchema": schema(),
         "extra": [{ "label": "Recording", "entries": [{
             "label": "Made by", "format": "string",
-            "value": format!("{made_by}, from a recording of {name}: slow polls only, not every poll") }] }],
+            "value": format!("{made_by}, from a recording of {name}: {held}") }] }],
     });
     if !busy.is_empty() {
         (meta["initialVisibleThreads"], meta["initialSelectedThreads"]) = (busy.into(), busy[..1].into());

@@ -153,3 +153,41 @@ fn hostile_names_and_numbers_stay_what_they_are() {
     assert_eq!(profile["meta"]["categories"][2]["name"], "solar\"wind");
     assert_eq!(read(&fixture::recording_of(Vec::new()))["threads"], serde_json::json!([]));
 }
+
+#[test]
+fn a_process_that_was_looked_at_has_one_more_track_whose_weights_are_all_looks() {
+    let mut recording = seen_at_two_places();
+    recording.runs.push(fixture::profiled());
+    let profile = read(&recording);
+    let threads = profile["threads"].as_array().expect("threads");
+    let track = threads.last().expect("a track");
+    assert_eq!((&track["name"], &track["processName"]), (&"wall-clock profile (no times)".into(), &"api".into()));
+    assert!(threads[..threads.len() - 1].iter().all(|other| other["tid"] != track["tid"]));
+    let of_track: Vec<(String, f64)> = weights(&profile).split_off(weights(&seen_alone()).len());
+    assert_eq!(of_track.iter().map(|(_, weight)| weight).sum::<f64>(), 40_000.0);
+    assert_eq!(of_track[0], ("parked".to_owned(), 24_000.0));
+    assert!(of_track.iter().any(|(stack, weight)| stack.ends_with("open64;openat") && *weight == 9_600.0));
+    let categories = profile["meta"]["categories"].as_array().expect("categories");
+    let color = |name: &str| &categories.iter().find(|of| of["name"] == name).expect("a category")["color"];
+    assert_eq!(color("in a poll, off the CPU"), "red");
+    assert_eq!(color("running or ready at an unknown place"), "yellow");
+    let shown = profile["meta"]["initialVisibleThreads"].as_array().expect("tracks");
+    assert_eq!(shown.last(), Some(&(threads.len() - 1).into()));
+}
+
+fn seen_alone() -> Value {
+    read(&seen_at_two_places())
+}
+
+#[test]
+fn a_profile_without_a_look_is_a_track_without_a_sample() {
+    let mut recording = fixture::profiled_recording();
+    **recording.runs[0].profile.as_mut().expect("a profile") = crate::recording::Profile::default();
+    assert_eq!(
+        read(&recording)["threads"].as_array().expect("threads").last().expect("a track")["samples"]["length"],
+        0
+    );
+    let profile = recording.runs[0].profile.as_mut().expect("a profile");
+    (profile.period_ns, profile.looks, profile.parked) = (u64::MAX, u64::MAX, u64::MAX);
+    assert_eq!(weights(&read(&recording)).len(), 1);
+}

@@ -12,7 +12,8 @@ use crate::units::plural;
 const OTHERS: usize = 4;
 
 pub(super) fn answered(recording: &Recording) -> Markup {
-    let Answer { lead, seen, meanwhile, fix, others, left_out, facts, gates: _ } = answer(recording);
+    // Where the loops' time went is the section below.
+    let Answer { lead, seen, meanwhile, fix, loops_time: _, others, left_out, facts, gates: _ } = answer(recording);
     let more: Vec<&Item> = facts.iter().chain(&others).collect();
     html! {
         // The sign is also what the style makes a capital of, and not the name of a file or a call.

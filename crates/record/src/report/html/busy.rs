@@ -14,7 +14,9 @@ use crate::units::{format_count, format_ns, format_percent, plural};
 const SITES: usize = 12;
 
 pub(super) fn section(page: &Page) -> Option<Markup> {
-    (!page.modes.is_empty()).then(|| {
+    // Of those the section of a wall-clock profile says it.
+    let is_told = page.modes.iter().all(|mode| mode.busy_ns().is_none() && mode.loops_time().is_some());
+    (!is_told).then(|| {
         html! {
             div.charts { @for (index, mode) in page.modes.iter().enumerate() { (bar(index, mode)) } }
             (sites(page))
@@ -61,7 +63,18 @@ fn bar(index: usize, mode: &ByGroup) -> Markup {
         ("rest", format!("other polls: {}, {}", format_ns(rest_ns), percent(rest_ns)), rest_ns),
         ("idle", format!("no poll: {}, {}", format_ns(idle_ns), percent(idle_ns)), idle_ns),
     ];
-    let scale = (RIGHT - 2.0) / split.available_ns.max(split.busy_ns).max(1) as f64;
+    stacked(index, mode, &parts, split.available_ns.max(split.busy_ns), "share of the time that all workers had, %")
+}
+
+/// A bar of parts, each with the class of its colour and what it says.
+pub(super) fn stacked(
+    index: usize,
+    mode: &ByGroup,
+    parts: &[(&'static str, String, u64)],
+    whole_ns: u64,
+    axis: &str,
+) -> Markup {
+    let scale = (RIGHT - 2.0) / whole_ns.max(1) as f64;
     let mut from = 2.0;
     let pieces: Vec<(&str, &str, f64, f64)> = parts
         .iter()
@@ -75,7 +88,7 @@ fn bar(index: usize, mode: &ByGroup) -> Markup {
     let caption = html! {
         h3.mode.(class(index)) { (name(mode.name)) }
         ul.legend {
-            @for (kind, says, _) in &parts {
+            @for (kind, says, _) in parts {
                 li { svg.sample viewBox="0 0 34 10" aria-hidden="true" { rect.(*kind) width="34" height="10" {} } (says) }
             }
         }
@@ -90,7 +103,7 @@ fn bar(index: usize, mode: &ByGroup) -> Markup {
             path.axis d={ "M" (at(x)) " 34v4" } {}
             text x=(at(x)) y="53" text-anchor=(match percent { 0 => "start", 100 => "end", _ => "middle" }) { (percent) }
         }
-        (title_x(34.0, "share of the time that all workers had, %"))
+        (title_x(34.0, axis))
     };
     let says: Vec<&str> = parts.iter().map(|(_, says, _)| says.as_str()).collect();
     figure(caption, &format!("{}: {}", name(mode.name), says.join("; ")), 80.0, content)

@@ -1,4 +1,4 @@
-//! A flame graph of slow polls' stacks: as wide as they lasted, the outermost frame on top.
+//! A flame graph of stacks, of slow polls and of wall-clock profiles: as wide as they lasted, the outermost frame on top.
 //!
 //! Every box is drawn in hundredths of the graph's width: so its text is as large on a telephone as on a desk, and a script can zoom.
 
@@ -28,7 +28,9 @@ const FEW: usize = 80;
 
 /// What a box stands for. Borrowed: there may be a million stacks, and few of them differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind<'a> {
+pub(super) enum Kind<'a> {
+    /// What has no function: the class of its colour, and what it says.
+    Said(&'static str, &'static str),
     Spawned(&'a str),
     Future(&'a str),
     Piece(Functions<'a>),
@@ -37,7 +39,7 @@ enum Kind<'a> {
 
 /// Frames that are told apart by their functions, and by their places only where those are not known.
 #[derive(Debug, Clone, Copy)]
-struct Functions<'a>(Piece<'a>);
+pub(super) struct Functions<'a>(Piece<'a>);
 
 /// A frame's file and line.
 type Place<'a> = (Option<&'a str>, Option<u64>);
@@ -69,10 +71,10 @@ impl Ord for Functions<'_> {
     }
 }
 
+/// What was added up where a stack leads to.
 #[derive(Default)]
-struct Node<'a> {
+pub(super) struct Node<'a> {
     total_ns: u64,
-    polls: u64,
     below: BTreeMap<Kind<'a>, Node<'a>>,
 }
 
@@ -89,40 +91,40 @@ pub(super) fn section(page: &Page) -> Option<Markup> {
         p { "Each box is a function; it is as wide as the slow polls lasted in which it was seen. The task is on top, what it \
              called below, what blocked at the bottom. What the runtime and the libraries did in between is one box. Point at a \
              box to read it whole." }
-        (legend())
-        (controls())
+        (legend(&[("call", "the system call")]))
+        (controls(""))
         @for (index, mode) in with_stacks { (graph(*index, mode)) }
     })
 }
 
-fn legend() -> Markup {
+/// `ends`: what boxes at the bottom stand for, each with the class of its colour.
+pub(super) fn legend(ends: &[(&'static str, &str)]) -> Markup {
     let kinds = [
         ("task", "the task"),
         ("own", "your own code"),
         ("dep", "other crates"),
         ("run", "the runtime"),
         ("sys", "std and C"),
-        ("call", "the system call"),
     ];
     html! {
         ul.legend {
-            @for (kind, says) in kinds {
-                li { svg.sample viewBox="0 0 34 10" aria-hidden="true" { rect.(kind) width="34" height="10" {} } (says) }
+            @for (kind, says) in kinds.iter().chain(ends) {
+                li { svg.sample viewBox="0 0 34 10" aria-hidden="true" { rect.(*kind) width="34" height="10" {} } (*says) }
             }
         }
     }
 }
 
-/// What a script makes work: finding functions, and seeing one of them wider.
-fn controls() -> Markup {
+/// What a script makes work: finding functions, and seeing one of them wider. `of`: what the names of its elements begin with.
+pub(super) fn controls(of: &str) -> Markup {
     html! {
         div.controls hidden {
             p role="group" aria-label="Search and zoom the flame graphs" {
                 label {
-                    "Find " input type="search" id="find" placeholder="a function" autocomplete="off" spellcheck="false";
+                    "Find " input type="search" id={ (of) "find" } placeholder="a function" autocomplete="off" spellcheck="false";
                 } " "
-                button type="button" id="unzoom" disabled { "Whole graph" } " "
-                output id="found" {}
+                button type="button" id={ (of) "unzoom" } disabled { "Whole graph" } " "
+                output id={ (of) "found" } {}
             }
             p { "Click on a box, or press Enter on it, to make it as wide as the graph. Arrow keys go from box to box; Escape \
                  shows all." }
@@ -133,12 +135,19 @@ fn controls() -> Markup {
 fn graph(index: usize, mode: &ByGroup) -> Markup {
     let mut root = Node::default();
     let mut known = HashMap::new();
+    let mut polls = 0;
     for (_, poll) in mode.slow_polls() {
-        root.add(poll, &mut known);
+        root.add_poll(poll, &mut known);
+        polls += 1;
     }
-    let says = format!("{}: {} in {}", name(mode.name), format_ns(root.total_ns), plural(root.polls, "slow poll"));
+    let says = format!("{}: {} in {}", name(mode.name), format_ns(root.total_ns), plural(polls, "slow poll"));
+    drawing(index, &says, "all slow polls", &root)
+}
+
+/// The graph below its heading; `all` is what its first box says.
+pub(super) fn drawing(index: usize, says: &str, all: &'static str, root: &Node) -> Markup {
     let mut boxes = Vec::new();
-    root.draw(None, 0, 0.0, &mut boxes, root.total_ns);
+    root.draw(Kind::Said("all", all), 0, 0.0, &mut boxes, root.total_ns);
     boxes.sort_by_key(|drawn| drawn.depth);
     boxes.truncate(MOST);
     let rows = boxes.iter().map(|drawn| drawn.depth + 1).max().unwrap_or(1);
@@ -153,8 +162,7 @@ fn graph(index: usize, mode: &ByGroup) -> Markup {
 }
 
 struct Drawn<'a> {
-    /// `None` for all slow polls.
-    kind: Option<Kind<'a>>,
+    kind: Kind<'a>,
     depth: usize,
     /// Shares of the graph.
     x: f64,
@@ -164,8 +172,8 @@ struct Drawn<'a> {
 
 impl Drawn<'_> {
     fn markup(&self, columns: usize) -> Markup {
-        let (class, label) = self.kind.map_or(("all", "all slow polls".to_owned()), Kind::shown);
-        let whole = self.kind.map_or_else(|| label.clone(), |kind| kind.whole(columns));
+        let (class, label) = self.kind.shown();
+        let whole = self.kind.whole(columns);
         let (x, width) = (hundredths(self.x), hundredths(self.share));
         html! {
             svg.(class) x=(x) y=(self.depth * ROW) width=(width) height=(ROW) tabindex="0" role="img" {
@@ -181,26 +189,32 @@ impl Drawn<'_> {
 type Known<'a> = HashMap<(*const Frame, usize), Vec<Kind<'a>>>;
 
 impl<'a> Node<'a> {
-    fn add(&mut self, poll: &'a SlowPoll, known: &mut Known<'a>) {
+    fn add_poll(&mut self, poll: &'a SlowPoll, known: &mut Known<'a>) {
         let stack: &'a [Frame] = &poll.stack;
-        let of_stack =
-            || pieces(stack).into_iter().rev().map(|piece| Kind::Piece(Functions(piece))).take(DEEPEST).collect();
-        let within = known.entry((stack.as_ptr(), stack.len())).or_insert_with(of_stack);
+        let within = known.entry((stack.as_ptr(), stack.len())).or_insert_with(|| Kind::of_stack(stack).collect());
         let call = poll.syscall.as_ref().map(|call| Kind::Call(&call.name));
+        self.add(Kind::root(poll).into_iter().chain(within.iter().copied()).chain(call), poll.duration_ns);
+    }
+
+    /// Adds what went there, from the outermost on.
+    pub(super) fn add(&mut self, path: impl Iterator<Item = Kind<'a>>, ns: u64) {
         let mut node = self;
-        node.count(poll);
-        for kind in Kind::root(poll).into_iter().chain(within.iter().copied()).chain(call) {
+        node.count(ns);
+        for kind in path {
             node = node.below.entry(kind).or_default();
-            node.count(poll);
+            node.count(ns);
         }
     }
 
-    fn count(&mut self, poll: &SlowPoll) {
-        self.total_ns += poll.duration_ns;
-        self.polls += 1;
+    fn count(&mut self, ns: u64) {
+        self.total_ns = self.total_ns.saturating_add(ns);
     }
 
-    fn draw(&self, kind: Option<Kind<'a>>, depth: usize, x: f64, boxes: &mut Vec<Drawn<'a>>, all_ns: u64) {
+    pub(super) fn total_ns(&self) -> u64 {
+        self.total_ns
+    }
+
+    fn draw(&self, kind: Kind<'a>, depth: usize, x: f64, boxes: &mut Vec<Drawn<'a>>, all_ns: u64) {
         let of_all = |ns: u64| ns as f64 / all_ns.max(1) as f64;
         let share = of_all(self.total_ns);
         if share < NARROWEST {
@@ -211,7 +225,7 @@ impl<'a> Node<'a> {
         below.sort_by_key(|(_, node)| std::cmp::Reverse(node.total_ns));
         let mut x = x;
         for (kind, node) in below {
-            node.draw(Some(*kind), depth + 1, x, boxes, all_ns);
+            node.draw(*kind, depth + 1, x, boxes, all_ns);
             x += of_all(node.total_ns);
         }
     }
@@ -224,9 +238,15 @@ impl<'a> Kind<'a> {
         poll.spawned_at.as_deref().map(Kind::Spawned).or_else(future)
     }
 
+    /// The boxes of a stack, from the outermost on.
+    pub(super) fn of_stack(stack: &'a [Frame]) -> impl Iterator<Item = Kind<'a>> {
+        pieces(stack).into_iter().rev().map(|piece| Kind::Piece(Functions(piece))).take(DEEPEST)
+    }
+
     /// Its class, and its name as a box has it.
     fn shown(self) -> (&'static str, String) {
         match self {
+            Kind::Said(class, says) => (class, says.to_owned()),
             Kind::Spawned(at) => ("task", format!("spawned at {}", super::text::place(at))),
             Kind::Future(future) => ("task", format!("future type {}", name(&short(future)))),
             Kind::Piece(Functions(piece)) => (piece.whose.class(), piece.label()),

@@ -27,7 +27,7 @@ impl Island {
 
     /// What is in the page.
     pub(super) fn sentence(&self) -> String {
-        let LeftOut { stacks, slow_polls, ref intervals, .. } = self.left_out;
+        let LeftOut { stacks, slow_polls, places, ref intervals, .. } = self.left_out;
         let mut text = "The recording is in this page: pollscope report reads it back.".to_owned();
         if stacks > 0 {
             text += &format!(
@@ -39,6 +39,12 @@ impl Island {
             text += &format!(
                 " To keep the page small, {} of it are left out of that data: kept are the longest, and an even sample of the rest.",
                 plural(slow_polls, "slow poll")
+            );
+        }
+        if places > 0 {
+            text += &format!(
+                " To keep the page small, {} of the loops' time with few looks are left out of that data, their looks counted.",
+                plural(places, "place")
             );
         }
         if stacks + slow_polls > 0 {

@@ -1,4 +1,7 @@
-//! What of a recording is in its page, when all of it would be too much: fewer stacks, fewer slow polls, coarser intervals.
+//! What of a recording is in its page, when all of it would be too much: fewer stacks, fewer slow polls, fewer places of wall-clock
+//! profiles, coarser intervals.
+
+mod places;
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
@@ -31,6 +34,8 @@ pub(super) struct LeftOut {
     pub(super) stacks: u64,
     /// Slow polls.
     pub(super) slow_polls: u64,
+    /// Places of wall-clock profiles.
+    pub(super) places: u64,
     pub(super) intervals: Coarser,
 }
 
@@ -55,12 +60,13 @@ pub(super) struct Coarser {
 pub(super) fn fit(recording: &Recording) -> LeftOut {
     let kept = kept(&recording.runs);
     let (coarser, intervals) = intervals_that_fit(&recording.runs);
-    let mut left_out = LeftOut { recording: None, stacks: 0, slow_polls: 0, intervals: coarser };
-    if kept.is_none() && coarser == (Coarser { histograms: Histograms::Whole, joined: 1 }) {
+    let (places, profiles) = places::that_fit(&recording.runs);
+    let mut left_out = LeftOut { recording: None, stacks: 0, slow_polls: 0, places, intervals: coarser };
+    if kept.is_none() && places == 0 && coarser == (Coarser { histograms: Histograms::Whole, joined: 1 }) {
         return left_out;
     }
     let mut runs = Vec::new();
-    for ((index, run), intervals) in recording.runs.iter().enumerate().zip(intervals) {
+    for (((index, run), intervals), profile) in recording.runs.iter().enumerate().zip(intervals).zip(profiles) {
         let part = |at: usize| kept.as_ref().map_or(Part::Whole, |kept| kept[index][at]);
         let mut slow_polls = Vec::new();
         let mut stacks = 0;
@@ -76,7 +82,7 @@ pub(super) fn fit(recording: &Recording) -> LeftOut {
         }
         let dropped = (run.slow_polls.len() - slow_polls.len()) as u64;
         let slow_polls_dropped = run.slow_polls_dropped + dropped;
-        let mut run = Run { slow_polls, slow_polls_dropped, intervals, ..without_lists(run) };
+        let mut run = Run { slow_polls, slow_polls_dropped, intervals, profile, ..without_lists(run) };
         if stacks > 0 {
             run.coverage.missing.push(format!(
                 "the stacks of {} are not in the page that has this recording: each is the same as that of another",
@@ -321,7 +327,7 @@ fn without_lists(run: &Run) -> Run {
         pool: run.pool,
         intervals: Vec::new(),
         fine: run.fine.clone(),
-        profile: run.profile.clone(),
+        profile: None,
         runtime_metrics: run.runtime_metrics.clone(),
     }
 }

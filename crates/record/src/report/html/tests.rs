@@ -1,4 +1,5 @@
 mod drawn;
+mod loops;
 
 use std::io::Cursor;
 
@@ -228,7 +229,9 @@ fn names_cannot_take_over_the_page() {
 
 #[test]
 fn every_section_is_there_and_unknown_is_a_dash() {
-    let page = render(&rich()).unwrap();
+    let mut recording = rich();
+    recording.runs.push(fixture::profiled());
+    let page = render(&recording).unwrap();
     for (at, (id, title, _)) in SECTIONS.iter().enumerate() {
         let open = format!("<section id=\"{id}\"><h2>{title}</h2>");
         let folded = format!("<section class=\"folded\" id=\"{id}\"><details><summary><h2>{title}</h2></summary>");

@@ -129,3 +129,42 @@ fn of_no_slow_poll_there_is_a_profile_all_the_same() {
     assert_eq!(read(&recording).sample, []);
     assert_eq!(read(&fixture::recording_of(Vec::new())).duration_nanos, 0);
 }
+
+#[test]
+fn a_process_that_was_looked_at_has_a_third_value_that_adds_up_to_all_looks() {
+    let mut recording = seen_at_two_places();
+    assert_eq!(read(&recording).sample_type.len(), 2, "there is none where nobody looked");
+    recording.runs.push(fixture::profiled());
+    let profile = read(&recording);
+    let text = |number: i64| profile.string_table[number as usize].as_str();
+    let types: Vec<&str> = profile.sample_type.iter().map(|of| text(of.kind)).collect();
+    assert_eq!((types, text(profile.default_sample_type)), (vec!["slow_polls", "time", "wall"], "time"));
+    let sum = |at: usize| profile.sample.iter().map(|sample| sample.value[at]).sum::<i64>();
+    assert_eq!((sum(0), sum(1), sum(2)), (1, 503 * MS as i64, 40_000 * MS as i64));
+    let lines = lines(&profile);
+    for line in [
+        "parked [0, 0, 24000000000] group=api state=parked",
+        "openat<open64<api::conf::load<api::answer::{{closure}}<future type api::answer::{{closure}} \
+         [0, 0, 9600000000] group=api state=in a poll, off the CPU call=openat(\"/etc/api/conf.toml\") future=api::answer::{{closure}}",
+        "elsewhere [0, 0, 400000000] group=api state=elsewhere",
+    ] {
+        assert!(lines.contains(&line.to_owned()), "{line} in {lines:#?}");
+    }
+    assert!(profile.string_table.iter().any(|text| text.starts_with("api: wall is where")), "the comments say so");
+    recording.runs.remove(0);
+    let calm = read(&recording);
+    assert_eq!(calm.string_table[calm.default_sample_type as usize], "wall", "nothing was slow");
+}
+
+#[test]
+fn hostile_profiles_stay_within_their_numbers() {
+    let mut recording = fixture::profiled_recording();
+    let profile = recording.runs[0].profile.as_mut().expect("a profile");
+    (profile.period_ns, profile.looks, profile.parked) = (u64::MAX, u64::MAX, u64::MAX);
+    profile.places[0].call = Some("\u{1b}[31m\0(".into());
+    let lines = lines(&read(&recording));
+    assert!(lines.contains(&format!("parked [0, 0, {}] group=api state=parked", i64::MAX)), "{lines:#?}");
+    assert!(lines.iter().any(|line| line.starts_with("\\u{1b}[31m\\u{0}<")), "{lines:#?}");
+    **recording.runs[0].profile.as_mut().expect("a profile") = crate::recording::Profile::default();
+    assert_eq!(read(&recording).sample, []);
+}

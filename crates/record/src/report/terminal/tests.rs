@@ -40,6 +40,19 @@ fn a_wide_page_has_no_gap_in_its_rows() {
     }
 }
 
+/// A profile that is beyond all bounds, with names that are made to do harm.
+fn hostile_profile() -> Recording {
+    let mut recording = fixture::profiled_recording();
+    let profile = recording.runs[0].profile.as_mut().expect("a profile");
+    (profile.period_ns, profile.looks, profile.parked, profile.running) = (u64::MAX, u64::MAX, u64::MAX, 0);
+    let mut place = profile.places[0].clone();
+    place.future = Some("\u{1b}[31m\u{202e}##[error]".repeat(1_000).as_str().into());
+    place.line = Some("::error::\n/x".repeat(1_000).as_str().into());
+    place.call = Some("日本語\r".repeat(1_000).as_str().into());
+    profile.places.extend((0..20).map(|looks| crate::recording::ProfilePlace { looks, ..place.clone() }));
+    recording
+}
+
 /// Recordings of every shape that a report must stand.
 fn shapes() -> Vec<(&'static str, Recording)> {
     let mut unknown = fixture::run("naive");
@@ -74,6 +87,9 @@ fn shapes() -> Vec<(&'static str, Recording)> {
         ("empty", of(vec![empty])),
         ("dropped", of(vec![dropped, fixture::run("offloaded")])),
         ("nothing", of(Vec::new())),
+        ("looked at", fixture::profiled_recording()),
+        ("looked at among others", of(vec![fixture::run("naive"), fixture::profiled()])),
+        ("looked at by whoever means harm", hostile_profile()),
         ("hostile", hostile()),
         ("intervals", of(vec![sliced(&[0, 1_000, 2_000]), fixture::run("offloaded")])),
         ("intervals of any order", of(vec![sliced(&[9_000_000_000, 0, 5, 5]), sliced(&[3_019, 3_020, 3_021])])),
@@ -399,4 +415,32 @@ fn a_narrow_page_says_of_which_mode_its_places_are() {
         let mut lines = report.lines().skip_while(|line| !line.starts_with(title));
         assert_eq!((lines.next().is_some(), lines.next()), (true, Some("naive")), "{title}, {width}: {report}");
     }
+}
+
+#[test]
+fn a_process_that_was_looked_at_shows_where_its_time_went() {
+    let mut recording = fixture::profiled_recording();
+    let text = render(&recording, &plain(100));
+    for said in [
+        "Where the loops' time went\n60.0 % parked, 25.0 % in polls off the CPU, 8.0 % on it,",
+        "by the threads' clocks: 4.90 s on a CPU, 310 ms ready for one\n",
+        "  25.0 %  off the CPU         src/conf.rs:41    openat  api::answer::{{closure}}\n",
+        "   8.0 %  on the CPU          src/hash.rs:7             api::answer::{{closure}}\n",
+        "   2.0 %  scheduler           —\n",
+    ] {
+        assert!(text.contains(said), "{said}\n{text}");
+    }
+    assert!(!text.contains("more place"), "{text}");
+    let profile = recording.runs[0].profile.as_mut().expect("a profile");
+    let place = |at: u64| crate::recording::ProfilePlace {
+        line: Some(format!("src/{at}.rs:1").as_str().into()),
+        looks: 2,
+        ..Default::default()
+    };
+    profile.places.extend((0..9).map(place));
+    let text = render(&recording, &plain(60));
+    let rows: Vec<&str> =
+        text.lines().skip_while(|line| !line.trim_start().starts_with("the thread was")).skip(1).take(11).collect();
+    assert!(rows[9].contains("elsewhere") && rows[10].ends_with("0.6 %  at 3 more places"), "{rows:#?}");
+    assert!(!render(&fixture::recording(), &plain(100)).contains("loops' time"), "only where somebody looked");
 }
