@@ -18,7 +18,7 @@
 //! | `task-names` | names of tasks in tokio-console; turns on Tokio's feature `tracing`, for everything linked with it | tracing |
 //! | `tower` | `RequestLayer`: the request that a slow poll was of, for services without spans | http, tower-layer, tower-service |
 //! | `tracing` | slow polls as events; does not turn on Tokio's feature of that name | tracing |
-//! | `whole-process` | [all other threads of the process](ProbeBuilder::whole_process), sampled, in the same recording | pollscope-attach, and those of `record` |
+//! | `whole-process` | `ProbeBuilder::whole_process`: all other threads of the process, sampled, in the same recording | pollscope-attach, and those of `record` |
 //!
 //! Without any it depends on tokio, pin-project-lite and pollscope-base alone.
 //!
