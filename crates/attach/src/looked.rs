@@ -215,13 +215,8 @@ impl Looked {
     /// From now on it is sampled each time that it was on a CPU for so long; for a look at `now_ns`.
     pub(crate) fn sample_every(&mut self, period: Duration, now_ns: u64) -> Result<(), PerfError> {
         self.sampled_ns = now_ns;
-        match &mut self.sampler {
-            Some(sampler) => sampler.set_period(period),
-            none => {
-                *none = Some(CpuSampler::open(&self.thread, period)?);
-                Ok(())
-            }
-        }
+        self.begin_sampling(period)?;
+        self.sampler.as_mut().map_or(Ok(()), |sampler| sampler.set_period(period))
     }
 
     /// The same for the profile alone, of a thread that is not sampled yet.
