@@ -49,12 +49,14 @@ fn stalls_are_seen_with_line_and_call_and_what_is_not_seen_is_not_told() {
     for poll in polls {
         let line = poll["places"][0]["line"].as_str().unwrap_or_default();
         assert!(line.starts_with("tests/it/recorded.rs:"), "{poll:#}");
-        assert_eq!(poll["places"][0]["syscall"]["name"], "clock_nanosleep", "{poll:#}");
-        // On a busy machine most of it may have been something else.
-        assert!(
-            ["blocking-call", "preempted"].map(Into::into).contains(&poll["cause"]) || poll["cause"].is_null(),
-            "{poll:#}"
-        );
+        // On a busy machine most of it may have been something else: one that waits for a CPU is in no call.
+        let calls: Vec<&Value> =
+            poll["places"].as_array().expect("a list").iter().map(|place| &place["syscall"]["name"]).collect();
+        assert!(calls.iter().all(|call| call.is_null() || *call == "clock_nanosleep"), "{poll:#}");
+        match poll["cause"].as_str() {
+            Some("blocking-call") => assert!(calls.iter().any(|call| call.is_string()), "{poll:#}"),
+            cause => assert!(matches!(cause, Some("preempted") | None), "{poll:#}"),
+        }
         assert!(poll["start_is"]["within_ns"].is_u64(), "{poll:#}");
         assert!(poll["end_is"] == "exact" || poll["end_is"]["within_ns"].is_u64(), "{poll:#}");
     }
