@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pollscope_base::duration::to_ns;
 use pollscope_stacks::look::{ClockReading, Glance, SharedLook};
 use pollscope_stacks::perf::{Breakpoint, CpuSampler, Hit, PerfError};
 use pollscope_stacks::poll::Kind;
@@ -28,6 +29,10 @@ pub(crate) struct Looked {
     pub(crate) poll: Option<Poll>,
     /// What the last glance showed.
     pub(crate) last: Option<Glance>,
+    /// What its clocks said when they were last read at a look.
+    clocks: Option<ClockReading>,
+    /// At so many looks, one after the other, it was not armed because it switches often, and not seen idle.
+    pub(crate) passed_over: u32,
     pub(crate) told_ns: u64,
     /// Whether nothing could be read of it: another thread may have its number by now.
     pub(crate) is_lost: bool,
@@ -39,7 +44,9 @@ pub(crate) struct Looked {
     /// Whether that is armed, and did not fire since.
     is_armed: bool,
     sampler: Option<CpuSampler>,
+    /// When it was last asked for samples of a poll; and whether it is sampled for a moment, for the profile.
     sampled_ns: u64,
+    is_glimpsed: bool,
     /// What the profile's samples of it are still to stand for.
     pub(crate) due: Due,
     /// Waits in which it is idle, by what its stack said once.
@@ -77,6 +84,8 @@ impl Looked {
             files,
             poll: None,
             last: None,
+            clocks: None,
+            passed_over: 0,
             told_ns: 0,
             is_lost: false,
             is_loops: None,
@@ -85,6 +94,7 @@ impl Looked {
             is_armed: false,
             sampler: None,
             sampled_ns: 0,
+            is_glimpsed: false,
             due: Due::default(),
             idle: Vec::new(),
             asked: Vec::new(),
@@ -110,6 +120,17 @@ impl Looked {
         let files = self.files.as_ref().filter(|_| was_idle)?;
         let glance = Glance { at_ns, clocks: None, state: files.state().ok() };
         self.is_idle(&glance).then_some(glance)
+    }
+
+    /// Whether it got a CPU `often`, or more often in that time, since its clocks were read before.
+    pub(crate) fn switches(&mut self, glance: &Glance, often: (u64, Duration)) -> bool {
+        let (Some(before), Some(now)) = (self.clocks, glance.clocks) else {
+            self.clocks = glance.clocks.or(self.clocks);
+            return false;
+        };
+        self.clocks = Some(now);
+        let elapsed_ns = now.at_ns.saturating_sub(before.at_ns);
+        now.slices.saturating_sub(before.slices) * to_ns(often.1) >= often.0 * elapsed_ns
     }
 
     /// Whether it need not be looked at now: it is no loop's and waited at the last look. A fourth of the looks are for such ones, too, as
@@ -214,27 +235,44 @@ impl Looked {
 
     /// From now on it is sampled each time that it was on a CPU for so long; for a look at `now_ns`.
     pub(crate) fn sample_every(&mut self, period: Duration, now_ns: u64) -> Result<(), PerfError> {
-        self.sampled_ns = now_ns;
-        self.begin_sampling(period)?;
-        self.sampler.as_mut().map_or(Ok(()), |sampler| sampler.set_period(period))
+        (self.sampled_ns, self.is_glimpsed) = (now_ns, false);
+        self.sample(period)
     }
 
-    /// The same for the profile alone, of a thread that is not sampled yet.
-    pub(crate) fn begin_sampling(&mut self, period: Duration) -> Result<(), PerfError> {
-        if self.sampler.is_none() {
-            self.sampler = Some(CpuSampler::open(&self.thread, period)?);
+    /// The same for a moment, unless it is sampled now. Sampled all the time, a thread that often waits would be slower: its samples need a
+    /// timer, which is set and unset each time, and where that is a hypervisor's that takes some microseconds.
+    pub(crate) fn glimpse(&mut self, period: Duration) -> Result<(), PerfError> {
+        if self.sampler.as_ref().is_some_and(|sampler| !sampler.is_paused()) {
+            return Ok(());
         }
-        Ok(())
+        self.is_glimpsed = true;
+        self.sample(period)
     }
 
-    /// If no look asked for samples since then: a loop's thread has those of the profile alone, and others none.
-    pub(crate) fn rest(&mut self, since_ns: u64, period: Duration) {
-        if self.sampled_ns >= since_ns {
-            return;
+    fn sample(&mut self, period: Duration) -> Result<(), PerfError> {
+        match &mut self.sampler {
+            Some(sampler) => sampler.sample_every(period),
+            none => CpuSampler::open(&self.thread, period).map(|opened| *none = Some(opened)),
         }
-        let keeps = self.is_loops == Some(true);
-        self.sampler = self.sampler.take().filter(|_| keeps);
-        // One that has ended is not looked at any more.
-        self.sampler.as_mut().into_iter().for_each(|sampler| _ = sampler.set_period(period));
+    }
+
+    /// Whether it is sampled for a moment.
+    pub(crate) fn is_glimpsed(&self) -> bool {
+        self.is_glimpsed
+    }
+
+    /// It is sampled no more if it was for a moment, or no look asked for samples since then.
+    pub(crate) fn pause_sampling(&mut self, since_ns: u64) {
+        if self.is_glimpsed || self.sampled_ns < since_ns {
+            self.is_glimpsed = false;
+            self.sampler.as_mut().into_iter().for_each(CpuSampler::pause);
+        }
+    }
+
+    /// If no look asked for samples since then, what takes them ends, but of a loop's thread.
+    pub(crate) fn end_sampling(&mut self, since_ns: u64) {
+        if self.sampled_ns < since_ns && self.is_loops != Some(true) {
+            self.sampler = None;
+        }
     }
 }

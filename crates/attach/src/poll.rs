@@ -345,7 +345,7 @@ mod tests {
 
     fn glance(at_ns: u64, cpu_ns: u64, number: u64) -> Glance {
         let state = State::InSyscall { number, args: [0; 6], sp: 1, pc: 2 };
-        Glance { at_ns, clocks: Some(ClockReading { at_ns, cpu_ns, run_delay_ns: 0 }), state: Some(state) }
+        Glance { at_ns, clocks: Some(ClockReading { at_ns, cpu_ns, run_delay_ns: 0, slices: 0 }), state: Some(state) }
     }
 
     fn nobody() -> ThreadRef {

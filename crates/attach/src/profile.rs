@@ -1,7 +1,7 @@
 //! The wall-clock profile: where loops' threads are, at every few looks, whatever they do.
 //!
-//! A thread that waits is looked at, unless it is known to be idle there. Where one that runs is, samples tell: one is taken for each period
-//! of its time on a CPU, so that it stands for as much time as a look does.
+//! A thread that waits is looked at, unless it is known to be idle there. Where one that runs is, the next sample of it tells: so that
+//! stands for as much time as a look does.
 
 use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
@@ -18,8 +18,8 @@ use pollscope_stacks::poll::Kind;
 const EVERY: u32 = 4;
 /// So many places are told apart; looks beyond are counted.
 const MOST_PLACES: usize = 4_096;
-/// Time on a CPU for which there was no sample is not made up for by later ones, but for so many.
-const MOST_DUE: u64 = 2;
+/// No more samples count than its thread was on a CPU for; for so many of them it may have been before.
+const MOST_DUE: u64 = 16;
 
 /// What was counted so far.
 #[derive(Debug)]
@@ -66,12 +66,15 @@ pub(crate) enum Was {
     Waiting,
 }
 
-/// A thread's time on a CPU that samples are still to stand for.
+/// What is still to be told of a thread by samples.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Due {
     last_ns: Option<u64>,
     clocks: Option<ClockReading>,
+    /// Time on a CPU that they may stand for.
     ns: u64,
+    /// When it ran at the last look, if there was none since.
+    wanted_ns: Option<u64>,
 }
 
 /// What is told of it, to be named.
@@ -91,11 +94,6 @@ impl Profile {
         Profile { period: EVERY * period, left: 0, counts, places: HashMap::new() }
     }
 
-    /// How long a thread is on a CPU for each sample.
-    pub(crate) fn period(&self) -> Duration {
-        self.period
-    }
-
     /// Whether the look that begins is one for the profile.
     pub(crate) fn is_due(&mut self) -> bool {
         self.left = self.left.checked_sub(1).unwrap_or(EVERY - 1);
@@ -109,6 +107,7 @@ impl Profile {
             self.counts.pairs += 1;
             self.counts.between_ns += glance.at_ns.saturating_sub(last_ns);
         }
+        due.wanted_ns = (was == Was::Running).then_some(glance.at_ns);
         match was {
             Was::Parked => self.counts.parked += 1,
             Was::Running => self.counts.running += 1,
@@ -132,13 +131,12 @@ impl Profile {
         self.counts.between_ns.checked_div(self.counts.pairs).unwrap_or(to_ns(self.period))
     }
 
-    /// Whether the next sample counts.
-    pub(crate) fn wants(&self, due: &mut Due) -> bool {
+    /// Whether a sample counts: the first after a look at which the thread ran.
+    pub(crate) fn wants(&self, due: &mut Due, at_ns: u64) -> bool {
         let left = due.ns.checked_sub(self.stands_for_ns());
-        left.is_some_and(|left| {
-            due.ns = left;
-            true
-        })
+        let counts = due.wanted_ns.take_if(|from_ns| at_ns >= *from_ns).is_some() && left.is_some();
+        due.ns = left.filter(|_| counts).unwrap_or(due.ns);
+        counts
     }
 
     /// A look that showed a thread of a loop wait, or a sample of one; what is to be named, if it shows what was not seen before.
@@ -242,7 +240,7 @@ mod tests {
     use super::*;
 
     fn glance(at_ns: u64, cpu_ns: u64) -> Glance {
-        Glance { at_ns, clocks: Some(ClockReading { at_ns, cpu_ns, run_delay_ns: 0 }), state: None }
+        Glance { at_ns, clocks: Some(ClockReading { at_ns, cpu_ns, run_delay_ns: 0, slices: 0 }), state: None }
     }
 
     #[test]
@@ -253,7 +251,7 @@ mod tests {
         let mut taken = 0;
         for look in 0..100 {
             profile.look(Was::Running, &mut due, &glance(50 * look, 30 * look));
-            taken += u32::from(profile.wants(&mut due));
+            taken += u32::from(profile.wants(&mut due, 50 * look));
         }
         assert_eq!(taken, 99 * 30 / 50);
         let counted = profile.counted(7).expect("it was looked at");
@@ -261,12 +259,16 @@ mod tests {
     }
 
     #[test]
-    fn time_without_samples_is_not_made_up_for() {
+    fn one_sample_counts_of_each_look_at_a_thread_that_ran() {
         let (mut profile, mut due) = (Profile::new(Duration::from_nanos(10)), Due::default());
-        profile.look(Was::Running, &mut due, &glance(0, 0));
-        profile.look(Was::Running, &mut due, &glance(4_000, 4_000));
-        profile.look(Was::Running, &mut due, &glance(8_000, 8_000));
-        assert_eq!((0..9).filter(|_| profile.wants(&mut due)).count() as u64, MOST_DUE);
+        let mut taken = |was, at_ns: u64| {
+            profile.look(was, &mut due, &glance(at_ns, at_ns));
+            assert!(!profile.wants(&mut due, at_ns - 1), "that was before it");
+            (0..9).filter(|after_ns| profile.wants(&mut due, at_ns + after_ns)).count()
+        };
+        assert_eq!(taken(Was::Running, 1), 0, "what its clock says is not known yet");
+        assert_eq!((taken(Was::Running, 4_000), taken(Was::Running, 8_000)), (1, 1));
+        assert_eq!((taken(Was::Parked, 12_000), taken(Was::Moved, 16_000)), (0, 0));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use follow::Later;
 use pollscope_base::duration::to_ns;
 use pollscope_record::recording::Ended;
 use pollscope_stacks::look::{Glance, Looker, SharedLook};
@@ -47,10 +48,13 @@ const ARMING_NS: u64 = 1_000_000_000 / 250;
 const MOST_ARMED: u64 = 6;
 /// How often it is told where loops' threads were; and at the end.
 const TELL_PROFILE_EVERY: Duration = Duration::from_secs(600);
+/// A moment in which a thread that runs is sampled, and in which one that waits often does so more than once.
+const MOMENT: Duration = Duration::from_micros(250);
 /// So small a part of the time between two looks may be spent on waiting until a thread that runs in the kernel waits.
 const CATCHING: u32 = 4;
-/// After so many looks without it a thread is sampled no more.
-const SAMPLED_FOR: u64 = 100;
+/// After so many looks that did not ask for it a thread is sampled no more; and after so many that is not even prepared.
+const SAMPLED_FOR: u64 = 3;
+const PREPARED_FOR: u64 = 100;
 
 /// What is said when a filter is seen.
 const FILTERED: &str = "nothing is looked at any more: the process has a seccomp filter by now, which may end it for that; say that it expects it \
@@ -88,6 +92,9 @@ pub(crate) struct Sampler {
     turn: u32,
     /// Threads that are to be looked at once more at this look.
     again: Vec<u32>,
+    /// Those that are sampled for a moment; and those that may have a breakpoint armed, if they do not wait within it.
+    glimpsed: Vec<u32>,
+    later: Vec<Later>,
     /// The time that there is at this look for waiting until threads wait.
     catching: Duration,
     throttling: Throttling,
@@ -124,6 +131,8 @@ impl Sampler {
             arming_ns: 0,
             turn: 0,
             again: Vec::new(),
+            glimpsed: Vec::new(),
+            later: Vec::new(),
             catching: Duration::ZERO,
             throttling: Throttling::new(&process, start_ns),
             profile: Profile::new(settings.hz.period()),
@@ -179,6 +188,11 @@ impl Sampler {
         now_ns().saturating_sub(self.start_ns)
     }
 
+    /// When so many looks were still to come, if none came late.
+    fn looks_ago(&self, looks: u64) -> u64 {
+        self.now_ns().saturating_sub(looks * to_ns(self.settings.hz.period()))
+    }
+
     /// Which threads there are; whether there are any.
     fn list(&mut self) -> bool {
         let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.process.pid())) else { return false };
@@ -203,8 +217,8 @@ impl Sampler {
                 self.over(&mut looked, End::BetweenLooks, now);
             }
         }
-        let since_ns = self.now_ns().saturating_sub(SAMPLED_FOR * to_ns(self.settings.hz.period()));
-        self.threads.values_mut().for_each(|looked| looked.rest(since_ns, self.profile.period()));
+        let since_ns = self.looks_ago(PREPARED_FOR);
+        self.threads.values_mut().for_each(|looked| looked.end_sampling(since_ns));
         let mut open = self.threads.values().filter(|looked| looked.keeps_open()).count();
         let most_open = if self.process.is_own() { MOST_OPEN_HERE } else { MOST_OPEN };
         for tid in tids.into_iter().take(MOST_THREADS) {
@@ -255,6 +269,7 @@ impl Sampler {
         let from = self.turn;
         threads.range_mut(from..).for_each(|(_, looked)| self.look_at(looked));
         threads.range_mut(..from).for_each(|(_, looked)| self.look_at(looked));
+        self.look_in_a_moment(&mut threads);
         let again = std::mem::take(&mut self.again);
         if !again.is_empty()
             && let Some(pause) = self.until_sampled()
@@ -268,6 +283,26 @@ impl Sampler {
             self.told_profile_ns = now_ns;
             self.tell_profile(now_ns);
         }
+    }
+
+    /// Looks once more at some, a moment later, if the next look does not come as soon.
+    fn look_in_a_moment(&mut self, threads: &mut BTreeMap<u32, Looked>) {
+        let (glimpsed, later) = (std::mem::take(&mut self.glimpsed), std::mem::take(&mut self.later));
+        let Some(moment) = self.moment().filter(|_| !(glimpsed.is_empty() && later.is_empty())) else { return };
+        thread::sleep(moment);
+        for tid in glimpsed {
+            threads.get_mut(&tid).into_iter().for_each(|looked| self.end_glimpse(looked));
+        }
+        for later in later {
+            if let Some(looked) = threads.get_mut(&later.tid) {
+                self.begin_later(looked, later);
+            }
+        }
+    }
+
+    /// How long that is; `None` where looks come too soon one after the other.
+    fn moment(&self) -> Option<Duration> {
+        (MOMENT < self.settings.hz.period() / 10).then_some(MOMENT)
     }
 
     /// Where loops' threads were up to now.

@@ -22,9 +22,22 @@ const ATTEMPTS: u32 = 3;
 /// Within so many looks, and the time on a CPU of so many, a sample shows where a thread is that runs.
 const LATEST: u64 = 3;
 const LATEST_ON_CPU: u64 = 2;
+/// A thread that got a CPU so many times in so much time is in short polls, most likely: a breakpoint costs it some 0.1 ms, as it interrupts
+/// the CPU that it is on, and is armed only if it is not given a CPU within a moment, or waits in a call where it is not idle; or if it was
+/// not seen idle at so many looks.
+const OFTEN: (u64, Duration) = (3, Duration::from_millis(1));
+const MOST_PASSED_OVER: u32 = 3;
 /// So often is it asked within one look whether a thread waits that runs in the kernel, where it cannot be sampled. Of one in a poll that no
 /// look showed yet, for as long as there is time: who syncs a file waits once in a millisecond, say, and not for long.
 const GLANCES: u32 = 20;
+
+/// A thread that may be in a poll, which is to be known a moment later.
+pub(super) struct Later {
+    pub(super) tid: u32,
+    before: Option<Glance>,
+    elsewhere_ns: Option<u64>,
+    glance: Glance,
+}
 
 impl Sampler {
     pub(super) fn look_at(&mut self, looked: &mut Looked) {
@@ -33,6 +46,7 @@ impl Sampler {
             return;
         }
         let now_ns = self.now_ns();
+        self.end_glimpse(looked);
         // The profile adds up clocks.
         let still_idle = if self.profiles { None } else { looked.still_idle(now_ns) };
         let glance = still_idle.unwrap_or_else(|| looked.glance(now_ns));
@@ -62,11 +76,22 @@ impl Sampler {
     /// A thread that is in no poll that anybody knows of.
     fn begin(&mut self, looked: &mut Looked, before: Option<Glance>, elsewhere_ns: Option<u64>, glance: Glance) {
         if glance.state.is_none() || looked.is_idle(&glance) {
+            looked.passed_over = 0;
             return;
         }
+        let would_arm = looked.returns_to.is_some() && !self.hindered.contains(&Wanted::Breakpoint);
         if let Some(armed_at) = looked.armed_at() {
             looked.poll = Some(self.new_poll(elsewhere_ns, glance, Some(armed_at)));
-        } else if let Some(address) = looked.returns_to.filter(|address| self.arm_ahead(looked, *address)) {
+        } else if looked.switches(&glance, OFTEN) && would_arm && !glance.is_blocked() && self.moment().is_some() {
+            self.later.push(Later { tid: looked.thread.tid, before, elsewhere_ns, glance });
+        } else {
+            self.begin_now(looked, before, elsewhere_ns, glance);
+        }
+    }
+
+    /// The same of one that may have a breakpoint armed.
+    fn begin_now(&mut self, looked: &mut Looked, before: Option<Glance>, elsewhere_ns: Option<u64>, glance: Glance) {
+        if let Some(address) = looked.returns_to.filter(|address| self.arm_ahead(looked, *address)) {
             let armed = looked.glance(self.now_ns());
             looked.last = Some(armed);
             // Where it stood it did not come there before, either.
@@ -81,6 +106,25 @@ impl Sampler {
             }
         } else if before.is_some_and(|before| !before.is_blocked()) && looked.may_be_asked(glance.at_ns) {
             self.find_out(looked, glance);
+        }
+    }
+
+    /// The same a moment later, if it was not given a CPU since but for the one that who looks took from it: then it goes on.
+    pub(super) fn begin_later(&mut self, looked: &mut Looked, later: Later) {
+        let now = looked.glance(self.now_ns());
+        if now.state.is_none() || looked.is_idle(&now) {
+            looked.passed_over = 0;
+            return;
+        }
+        let goes_on = match (later.glance.clocks, now.clocks) {
+            (Some(then), Some(now)) => now.slices.saturating_sub(then.slices) <= 1,
+            _ => true,
+        };
+        if goes_on || now.is_blocked() || looked.passed_over >= MOST_PASSED_OVER {
+            (looked.last, looked.passed_over) = (Some(now), 0);
+            self.begin_now(looked, later.before, later.elsewhere_ns, now);
+        } else {
+            looked.passed_over += 1;
         }
     }
 

@@ -9,7 +9,7 @@ use pollscope_stacks::perf::{Sample, Wanted};
 use pollscope_stacks::sample::Copied;
 use pollscope_stacks::unwind::{Registers, StackPointers};
 
-use super::Sampler;
+use super::{SAMPLED_FOR, Sampler};
 use crate::looked::Looked;
 use crate::naming::Job;
 use crate::profile::Was;
@@ -17,6 +17,8 @@ use crate::profile::Was;
 /// A thread that runs for long is sampled so often between two looks, if that is no more often than this.
 const SAMPLES_A_LOOK: u32 = 4;
 const SHORTEST_SAMPLED: Duration = Duration::from_millis(1);
+/// A thread that runs at a look for the profile is sampled as soon as it is in its own code after so much time on a CPU.
+const GLIMPSE: Duration = Duration::from_micros(60);
 /// So much of a stack is copied beyond what a sample has, if need be, in bytes.
 const BEYOND: usize = 128 << 10;
 
@@ -78,14 +80,14 @@ impl Sampler {
     fn take_samples(&mut self, looked: &mut Looked, at_ns: u64, its: Range<u64>) -> Option<(Registers, usize)> {
         let (is_loops, mut due, mut last) = (looked.is_loops == Some(true), looked.due, None);
         let mut new = Vec::new();
-        let Sampler { looker, profile, sampled, .. } = self;
+        let Sampler { looker, profile, sampled, start_ns, .. } = self;
         looked.samples()?.drain(|Sample { time_ns, copied }| {
             if its.contains(&time_ns) {
                 sampled.clear();
                 sampled.extend_from_slice(copied.stack);
                 last = Some((copied.registers, copied.most));
             }
-            if is_loops && profile.wants(&mut due) {
+            if is_loops && profile.wants(&mut due, time_ns.saturating_sub(*start_ns)) {
                 let look = looker.look_at_sample(copied, at_ns);
                 new.extend(look.and_then(|(look, _)| profile.add(look, true)));
             }
@@ -105,11 +107,26 @@ impl Sampler {
             Was::Running
         };
         self.profile.look(was, &mut looked.due, &glance);
-        if was == Was::Running && !self.hindered.contains(&Wanted::Samples) {
-            // Where it cannot be had, looks at polls that compute say so.
-            let _ = looked.begin_sampling(self.profile.period());
+        // Where it cannot be had, looks at polls that compute say so.
+        if was == Was::Running
+            && !self.hindered.contains(&Wanted::Samples)
+            && looked.glimpse(self.glimpsed_after()).is_ok()
+        {
+            self.glimpsed.push(looked.thread.tid);
         }
-        self.take_samples(looked, glance.at_ns, 0..0);
+    }
+
+    /// After how much time on a CPU a thread is sampled that is for a moment, or until the next look.
+    fn glimpsed_after(&self) -> Duration {
+        if self.moment().is_some() { GLIMPSE } else { self.settings.hz.period() / 2 }
+    }
+
+    /// Takes what a thread was sampled at for a moment; and what is of use to nobody is sampled no more.
+    pub(super) fn end_glimpse(&mut self, looked: &mut Looked) {
+        if looked.is_glimpsed() {
+            self.take_samples(looked, self.now_ns(), 0..0);
+        }
+        looked.pause_sampling(self.looks_ago(SAMPLED_FOR));
     }
 
     fn profile_waiting(&mut self, looked: &Looked, glance: &Glance) -> Was {

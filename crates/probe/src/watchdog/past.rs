@@ -81,7 +81,7 @@ impl Past {
         let least = |from: ClockReading, outside_ns| {
             to.run_delay_ns.saturating_sub(from.run_delay_ns).saturating_sub(outside_ns)
         };
-        let new = ClockReading { at_ns: 0, cpu_ns: 0, run_delay_ns: 0 };
+        let new = ClockReading { at_ns: 0, cpu_ns: 0, run_delay_ns: 0, slices: 0 };
         let began = self.age_ns.map(|(age_ns, at_ns)| least(new, (start_ns + age_ns).saturating_sub(at_ns)));
         let within = self.first_after(start_ns).filter(|within| within.at_ns <= to.at_ns);
         let within = within.map(|within| least(within, 0));

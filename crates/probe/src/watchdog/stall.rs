@@ -109,7 +109,7 @@ impl Ended {
     /// Of a stall that was seen so.
     pub(super) fn with(start: Moment, looks: Vec<Look>) -> Ended {
         let mut stall = Stall::new(start, 0, 0, nobody(), Past::default(), 0);
-        let clocks = ClockReading { at_ns: 0, cpu_ns: 0, run_delay_ns: 0 };
+        let clocks = ClockReading { at_ns: 0, cpu_ns: 0, run_delay_ns: 0, slices: 0 };
         (stall.noticed, stall.last) = (Some(clocks), Some(clocks));
         for look in looks {
             stall.shares.add(look, Glance { at_ns: 0, clocks: Some(clocks), state: None });

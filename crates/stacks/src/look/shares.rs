@@ -205,7 +205,7 @@ mod tests {
 
     fn glance(at_ns: u64, cpu_ns: u64, number: Option<u64>) -> Glance {
         let state = number.map_or(State::Running, |number| State::InSyscall { number, args: [0; 6], sp: 1, pc: 2 });
-        Glance { at_ns, clocks: Some(ClockReading { at_ns, cpu_ns, run_delay_ns: 0 }), state: Some(state) }
+        Glance { at_ns, clocks: Some(ClockReading { at_ns, cpu_ns, run_delay_ns: 0, slices: 0 }), state: Some(state) }
     }
 
     fn blocked(name: &str) -> Look {
@@ -254,7 +254,7 @@ mod tests {
         shares.add(blocked("read"), glance(100, 30, Some(0)));
         shares.stay(glance(140, 30, Some(0)));
         assert_eq!(shares.early(20, None), Early { on_ns: 80, off_ns: 80, run_ns: 40 });
-        let before = ClockReading { at_ns: 10, cpu_ns: 5, run_delay_ns: 0 };
+        let before = ClockReading { at_ns: 10, cpu_ns: 5, run_delay_ns: 0, slices: 0 };
         assert_eq!(shares.early(20, Some(&before)), Early { on_ns: 25, off_ns: 55, run_ns: 40 });
         shares.add(blocked("write"), glance(160, 30, Some(1)));
         shares.add(blocked("read"), glance(300, 30, Some(0)));

@@ -17,6 +17,8 @@ pub struct ClockReading {
     pub cpu_ns: u64,
     /// Time ready to run without a CPU, likewise. A wait that still goes on is not in it.
     pub run_delay_ns: u64,
+    /// How often it got a CPU.
+    pub slices: u64,
 }
 
 impl ClockReading {
@@ -30,7 +32,8 @@ impl ClockReading {
 
     /// As the scheduler counts them: while the thread runs, its time on the CPU is behind by up to [`TICK_NS`].
     pub fn new(schedule: Schedule, at_ns: u64) -> ClockReading {
-        ClockReading { at_ns, cpu_ns: schedule.on_cpu_ns, run_delay_ns: schedule.run_delay_ns }
+        let Schedule { on_cpu_ns: cpu_ns, run_delay_ns, slices } = schedule;
+        ClockReading { at_ns, cpu_ns, run_delay_ns, slices }
     }
 }
 

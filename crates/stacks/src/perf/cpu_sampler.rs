@@ -49,6 +49,7 @@ const SHORTEST: Duration = Duration::from_micros(10);
 pub struct CpuSampler {
     thread: ThreadRef,
     period_ns: u64,
+    is_paused: bool,
     source: Source,
     /// Ends with this. `None` where the kernel does not count them.
     _page_faults: Option<Once>,
@@ -94,20 +95,37 @@ impl CpuSampler {
         let source = source.map_err(PerfError::of(thread, Wanted::Samples))?;
         let page_faults = Attributes::page_faults(PAGE_FAULTS, MOST as u32);
         let page_faults = source.add(&page_faults, thread, Wanted::Samples).ok();
-        Ok(CpuSampler { thread: *thread, period_ns, source, _page_faults: page_faults })
+        Ok(CpuSampler { thread: *thread, period_ns, is_paused: false, source, _page_faults: page_faults })
     }
 
-    /// From now on it samples with another period. Costs nothing where it has that.
+    /// From now on it samples with this period, whatever it did before. Costs nothing where it does already.
     ///
     /// # Errors
-    /// See [`Hindrance`](super::Hindrance). Then it has the period that it had.
-    pub fn set_period(&mut self, period: Duration) -> Result<(), PerfError> {
+    /// See [`Hindrance`](super::Hindrance). Then it goes on as it did.
+    pub fn sample_every(&mut self, period: Duration) -> Result<(), PerfError> {
         let period_ns = in_ns(period);
+        let refused = PerfError::of(&self.thread, Wanted::Samples);
         if period_ns != self.period_ns {
-            self.source.set_period(period_ns).map_err(PerfError::of(&self.thread, Wanted::Samples))?;
+            self.source.set_period(period_ns).map_err(&refused)?;
             self.period_ns = period_ns;
         }
+        if self.is_paused {
+            self.source.set_on(true).map_err(&refused)?;
+            self.is_paused = false;
+        }
         Ok(())
+    }
+
+    /// From now on it samples no more until [told to](CpuSampler::sample_every), but for page faults. Meanwhile the thread is not slower: as
+    /// long as it is sampled, it may be by some microseconds each time that it is given a CPU and gives it up, as that sets a timer.
+    pub fn pause(&mut self) {
+        // What is refused goes on as it did.
+        self.is_paused = self.is_paused || self.source.set_on(false).is_ok();
+    }
+
+    /// Whether it is [paused](CpuSampler::pause).
+    pub fn is_paused(&self) -> bool {
+        self.is_paused
     }
 
     /// Gives every sample that is there, the earliest first, and does not wait for more.

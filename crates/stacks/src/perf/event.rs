@@ -30,6 +30,9 @@ const ANY_CPU: libc::c_int = -1;
 /// Of nobody's group.
 const NO_GROUP: libc::c_int = -1;
 
+/// Lets an event happen, or not any more.
+const IOCTL_ENABLE: libc::Ioctl = 0x2400;
+const IOCTL_DISABLE: libc::Ioctl = 0x2401;
 /// Lets an event happen so often, and then no more.
 const IOCTL_REFRESH: libc::Ioctl = 0x2402;
 /// Sets after how much of what it counts an event happens.
@@ -63,6 +66,14 @@ impl Source {
     /// The next record; `None` if there is none now.
     pub(super) fn next(&mut self) -> Option<&[u8]> {
         self.ring.next()
+    }
+
+    /// From now on it happens, or does not.
+    pub(super) fn set_on(&self, is_on: bool) -> Result<(), Hindrance> {
+        let request = if is_on { IOCTL_ENABLE } else { IOCTL_DISABLE };
+        // SAFETY: these requests take nothing: 0 is this event alone.
+        let set = unsafe { libc::ioctl(self.event.as_raw_fd(), request, 0) };
+        if set == 0 { Ok(()) } else { Err(refused(&io::Error::last_os_error())) }
     }
 
     /// From now on it happens after so much of what it counts.

@@ -21,6 +21,10 @@ impl Source {
         match *self {}
     }
 
+    pub(super) fn set_on(&self, _: bool) -> Result<(), Hindrance> {
+        match *self {}
+    }
+
     pub(super) fn set_period(&self, _: u64) -> Result<(), Hindrance> {
         match *self {}
     }

@@ -1,7 +1,7 @@
 use super::*;
 
 fn reading(at_ns: u64, cpu_ns: u64, run_delay_ns: u64) -> ClockReading {
-    ClockReading { at_ns, cpu_ns, run_delay_ns }
+    ClockReading { at_ns, cpu_ns, run_delay_ns, slices: 0 }
 }
 
 fn unsure(clocks: ClockReading) -> Settled {

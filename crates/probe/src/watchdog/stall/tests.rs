@@ -15,7 +15,7 @@ fn stall(before: Option<ClockReading>, noticed: ClockReading, last: ClockReading
 }
 
 fn reading(at: u64, cpu: u64, delay: u64) -> ClockReading {
-    ClockReading { at_ns: at * MS, cpu_ns: cpu * MS, run_delay_ns: delay * MS }
+    ClockReading { at_ns: at * MS, cpu_ns: cpu * MS, run_delay_ns: delay * MS, slices: 0 }
 }
 
 fn unsure(clocks: ClockReading) -> Settled {

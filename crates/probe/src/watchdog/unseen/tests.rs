@@ -4,7 +4,7 @@ use super::*;
 const MS: u64 = 1_000_000;
 
 fn reading(at_ms: u64, cpu_ms: u64, run_delay_ms: u64) -> ClockReading {
-    ClockReading { at_ns: at_ms * MS, cpu_ns: cpu_ms * MS, run_delay_ns: run_delay_ms * MS }
+    ClockReading { at_ns: at_ms * MS, cpu_ns: cpu_ms * MS, run_delay_ns: run_delay_ms * MS, slices: 0 }
 }
 
 fn past(readings: &[(u64, u64, u64)]) -> Past {

@@ -67,23 +67,37 @@ fn who_touches_fresh_memory_is_sampled_at_page_faults() {
 }
 
 #[test]
-fn a_shorter_period_counts_at_once() {
+fn another_period_counts_at_once_and_so_does_a_pause() {
     let child = Seen::run("a_thread_burns");
     child.wait_for_rounds(1);
     let Some(mut sampler) = unless_forbidden(CpuSampler::open(&child.thread, 100 * PATIENCE)) else { return };
     std::thread::sleep(Duration::from_millis(20));
     assert_eq!(sampler.drain(|_| {}).samples, 0);
-    sampler.set_period(Duration::from_millis(1)).unwrap();
-    let (mut samples, begin) = (0, Instant::now());
-    while samples < 3 {
-        assert!(begin.elapsed() < PATIENCE, "{samples}");
-        samples += sampler.drain(|_| {}).samples;
-        std::thread::sleep(Duration::from_millis(1));
+    let sampled = |sampler: &mut CpuSampler| {
+        let (mut samples, begin) = (0, Instant::now());
+        while samples < 3 {
+            assert!(begin.elapsed() < PATIENCE, "{samples}");
+            samples += sampler.drain(|_| {}).samples;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let rests = |sampler: &mut CpuSampler| {
+        sampler.drain(|_| {});
+        std::thread::sleep(Duration::from_millis(20));
+        sampler.drain(|_| {}).samples == 0
+    };
+    let short = Duration::from_millis(1);
+    sampler.sample_every(short).unwrap();
+    sampled(&mut sampler);
+    sampler.sample_every(100 * PATIENCE).unwrap();
+    assert!(rests(&mut sampler), "a longer one");
+    sampler.sample_every(short).unwrap();
+    for _ in 0..3 {
+        sampler.pause();
+        assert!(rests(&mut sampler), "paused");
+        sampler.sample_every(short).unwrap();
+        sampled(&mut sampler);
     }
-    sampler.set_period(100 * PATIENCE).unwrap();
-    sampler.drain(|_| {});
-    std::thread::sleep(Duration::from_millis(20));
-    assert_eq!(sampler.drain(|_| {}).samples, 0, "and a longer one");
 }
 
 #[test]
