@@ -31,8 +31,6 @@ pub(crate) struct Looked {
     pub(crate) last: Option<Glance>,
     /// What its clocks said when they were last read at a look.
     clocks: Option<ClockReading>,
-    /// At so many looks, one after the other, it was not armed because it switches often, and not seen idle.
-    pub(crate) passed_over: u32,
     pub(crate) told_ns: u64,
     /// Whether nothing could be read of it: another thread may have its number by now.
     pub(crate) is_lost: bool,
@@ -85,7 +83,6 @@ impl Looked {
             poll: None,
             last: None,
             clocks: None,
-            passed_over: 0,
             told_ns: 0,
             is_lost: false,
             is_loops: None,
@@ -114,12 +111,16 @@ impl Looked {
         Glance { at_ns, clocks, state: files.state().ok() }
     }
 
-    /// The same of one that was idle at the last look and is still, for less: without its clocks. `None` of any other.
+    /// The same for less: without its clocks, where its files are kept open.
+    pub(crate) fn at_a_glance(&self, at_ns: u64) -> Glance {
+        let Some(files) = &self.files else { return Glance::read(&self.thread, at_ns) };
+        Glance { at_ns, clocks: None, state: files.state().ok() }
+    }
+
+    /// That of one that was idle at the last look and is still. `None` of any other.
     pub(crate) fn still_idle(&self, at_ns: u64) -> Option<Glance> {
         let was_idle = self.poll.is_none() && self.last.is_some_and(|last| self.is_idle(&last));
-        let files = self.files.as_ref().filter(|_| was_idle)?;
-        let glance = Glance { at_ns, clocks: None, state: files.state().ok() };
-        self.is_idle(&glance).then_some(glance)
+        (was_idle && self.keeps_open()).then(|| self.at_a_glance(at_ns)).filter(|glance| self.is_idle(glance))
     }
 
     /// Whether it got a CPU `often`, or more often in that time, since its clocks were read before.

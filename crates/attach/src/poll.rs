@@ -137,6 +137,11 @@ impl Poll {
         Some(self.last.clocks?.cpu_ns.saturating_sub(self.first.clocks?.cpu_ns))
     }
 
+    /// How often its thread got a CPU since it was first seen; `None` where that is not told.
+    pub(crate) fn slices(&self) -> Option<u64> {
+        Some(self.last.clocks?.slices.saturating_sub(self.first.clocks?.slices))
+    }
+
     /// Whether it is to be found out once more who has what it waits for.
     pub(crate) fn may_ask_for_holder(&mut self) -> bool {
         self.asked += 1;

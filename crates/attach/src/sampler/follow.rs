@@ -1,6 +1,7 @@
 //! From look to look: which polls threads are in.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use pollscope_base::duration::to_ns;
@@ -23,13 +24,15 @@ const ATTEMPTS: u32 = 3;
 const LATEST: u64 = 3;
 const LATEST_ON_CPU: u64 = 2;
 /// A thread that got a CPU so many times in so much time is in short polls, most likely: a breakpoint costs it some 0.1 ms, as it interrupts
-/// the CPU that it is on, and is armed only if it is not given a CPU within a moment, or waits in a call where it is not idle; or if it was
-/// not seen idle at so many looks.
+/// the CPU that it is on, and is armed only if it does not get a CPU again within a moment, or is not seen idle at so many glances after that.
 const OFTEN: (u64, Duration) = (3, Duration::from_millis(1));
-const MOST_PASSED_OVER: u32 = 3;
+const GLANCES_AT_OFTEN: u32 = 4;
+/// One that computes gets a CPU no more often than that from one look to the next, as it is taken from it.
+const FEW_SLICES: u64 = 8;
 /// So often is it asked within one look whether a thread waits that runs in the kernel, where it cannot be sampled. Of one in a poll that no
 /// look showed yet, for as long as there is time: who syncs a file waits once in a millisecond, say, and not for long.
 const GLANCES: u32 = 20;
+const PAUSE: Duration = Duration::from_micros(50);
 
 /// A thread that may be in a poll, which is to be known a moment later.
 pub(super) struct Later {
@@ -76,7 +79,6 @@ impl Sampler {
     /// A thread that is in no poll that anybody knows of.
     fn begin(&mut self, looked: &mut Looked, before: Option<Glance>, elsewhere_ns: Option<u64>, glance: Glance) {
         if glance.state.is_none() || looked.is_idle(&glance) {
-            looked.passed_over = 0;
             return;
         }
         let would_arm = looked.returns_to.is_some() && !self.hindered.contains(&Wanted::Breakpoint);
@@ -109,23 +111,20 @@ impl Sampler {
         }
     }
 
-    /// The same a moment later, if it was not given a CPU since but for the one that who looks took from it: then it goes on.
+    /// The same a moment later, if it seems to be in one poll since.
     pub(super) fn begin_later(&mut self, looked: &mut Looked, later: Later) {
         let now = looked.glance(self.now_ns());
-        if now.state.is_none() || looked.is_idle(&now) {
-            looked.passed_over = 0;
-            return;
-        }
-        let goes_on = match (later.glance.clocks, now.clocks) {
+        let stays = match (later.glance.clocks, now.clocks) {
+            // But for the one that who looks took from it.
             (Some(then), Some(now)) => now.slices.saturating_sub(then.slices) <= 1,
             _ => true,
         };
-        if goes_on || now.is_blocked() || looked.passed_over >= MOST_PASSED_OVER {
-            (looked.last, looked.passed_over) = (Some(now), 0);
-            self.begin_now(looked, later.before, later.elsewhere_ns, now);
-        } else {
-            looked.passed_over += 1;
+        let is_idle = |glance: &Glance| glance.state.is_none() || looked.is_idle(glance);
+        if is_idle(&now) || !stays && (1..GLANCES_AT_OFTEN).any(|_| is_idle(&looked.at_a_glance(now.at_ns))) {
+            return;
         }
+        looked.last = Some(now);
+        self.begin_now(looked, later.before, later.elsewhere_ns, now);
     }
 
     fn new_poll(&mut self, elsewhere_ns: Option<u64>, first: Glance, returns_to: Option<u64>) -> Poll {
@@ -266,9 +265,10 @@ impl Sampler {
         self.show_running(looked, Shown { look, pointers, registers: Vec::new() }, Glance { state: None, ..glance });
     }
 
-    /// Whether there may be no sample yet of one that computes: it was sampled for no longer than that.
+    /// Whether there may be no sample yet of one that computes: it was sampled for no longer than that, and does not wait again and again.
     fn may_compute(&self, poll: &Poll) -> bool {
         poll.seen_ns() < to_ns(self.settings.hz.period()) * 3 / 2
+            && poll.slices().is_none_or(|slices| slices <= FEW_SLICES)
     }
 
     /// A look at a thread that runs, as soon as it waits.
@@ -280,6 +280,10 @@ impl Sampler {
             let look = self.looker.look_in_passing(&looked.thread, at_ns);
             if look.is_some() || !is_worth_it && glances == GLANCES || begun.elapsed() >= self.catching {
                 break look;
+            }
+            if glances % GLANCES == 0 {
+                // It may need the CPU to come to a wait.
+                thread::sleep(PAUSE);
             }
         };
         self.catching = self.catching.saturating_sub(begun.elapsed());
