@@ -277,3 +277,26 @@ impl Looked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pollscope_stacks::process::Process;
+
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn it_switches_often_by_what_its_clocks_said_when_they_were_last_read() {
+        let mut looked = Looked::new(Process::current().thread(u32::MAX), false);
+        let glance = |at_ms, slices| {
+            let clocks = ClockReading { at_ns: at_ms * MS, cpu_ns: 0, run_delay_ns: 0, slices };
+            Glance { at_ns: at_ms * MS, clocks: Some(clocks), state: None }
+        };
+        let often = (3, Duration::from_millis(1));
+        assert!(!looked.switches(&glance(10, 1_000_000), often), "nothing is known before");
+        assert!(looked.switches(&glance(20, 1_000_030), often) && !looked.switches(&glance(30, 1_000_059), often));
+        assert!(!looked.switches(&Glance { clocks: None, ..glance(40, 0) }, often), "they were not read");
+        assert!(looked.switches(&glance(50, 1_000_119), often) && !looked.switches(&glance(60, 1_000_119), often));
+    }
+}

@@ -4,6 +4,9 @@
 //! idle has its stack copied at the second look that shows it there, if it is a loop's; and one of the user's, once it has been there for
 //! half of what is slow. From then on a breakpoint tells when the poll ends. A loop's thread of which it is known where its polls end has one
 //! armed at once: as long as it does not fire, it is one poll, if a look at its stack, or a sample, shows it in one.
+//!
+//! Perf events cost the thread something each time that it is given a CPU or gives it up: none is on for longer than it is needed, and one
+//! that switches often is not armed at once, but if it still seems to be in one poll a moment later.
 
 mod follow;
 mod samples;
@@ -16,7 +19,6 @@ use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use follow::Later;
 use pollscope_base::duration::to_ns;
 use pollscope_record::recording::Ended;
 use pollscope_stacks::look::{Glance, Looker, SharedLook};
@@ -107,6 +109,14 @@ pub(crate) struct Sampler {
     /// What perf events are not to be had for, and what that was told of.
     hindered: Vec<Wanted>,
     told: Vec<Wanted>,
+}
+
+/// A thread that may be in a poll, which is to be known a moment later.
+struct Later {
+    tid: u32,
+    before: Option<Glance>,
+    elsewhere_ns: Option<u64>,
+    glance: Glance,
 }
 
 impl Sampler {

@@ -11,7 +11,7 @@ use pollscope_stacks::task::Task;
 use pollscope_stacks::unwind::StackPointers;
 
 use super::samples::Shown;
-use super::{ARMING_NS, Sampler, letter};
+use super::{ARMING_NS, Later, Sampler, letter};
 use crate::looked::Looked;
 use crate::naming::{Job, Waiter};
 use crate::poll::{End, Poll, innermost_end};
@@ -33,14 +33,6 @@ const FEW_SLICES: u64 = 8;
 /// look showed yet, for as long as there is time: who syncs a file waits once in a millisecond, say, and not for long.
 const GLANCES: u32 = 20;
 const PAUSE: Duration = Duration::from_micros(50);
-
-/// A thread that may be in a poll, which is to be known a moment later.
-pub(super) struct Later {
-    pub(super) tid: u32,
-    before: Option<Glance>,
-    elsewhere_ns: Option<u64>,
-    glance: Glance,
-}
 
 impl Sampler {
     pub(super) fn look_at(&mut self, looked: &mut Looked) {
