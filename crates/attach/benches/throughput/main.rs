@@ -33,5 +33,5 @@ fn main() -> ExitCode {
     }
 }
 
-/// Nobody is asked for longer than that before it is measured.
+/// For so long whoever begins goes on before anything is measured.
 pub(crate) const BEFORE: Duration = Duration::from_millis(1_500);
