@@ -27,6 +27,11 @@ impl Options {
         while let Some(word) = words.next() {
             let value = words.next().ok_or_else(|| format!("`{word}` needs a number"))?;
             let number: u32 = value.parse().map_err(|_| format!("`{value}` is no number"))?;
+            // One pair has no spread.
+            let least = if *word == "--pairs" { 2 } else { 1 };
+            if number < least {
+                return Err(format!("`{word} {value}` is too few: {least} at least"));
+            }
             match *word {
                 "--pairs" => options.pairs = number as usize,
                 "--seconds" => options.seconds = number.into(),
@@ -51,6 +56,14 @@ impl Running {
 
     fn pid(&self) -> u32 {
         self.0.id()
+    }
+
+    /// Whether it goes on; what it says of its end is on stderr.
+    fn check(&mut self) -> Result<(), String> {
+        match self.0.try_wait().map_err(said)? {
+            None => Ok(()),
+            Some(status) => Err(format!("process `{}` ended: {status}", self.pid())),
+        }
     }
 
     /// CPU time of all of its threads.
@@ -121,11 +134,12 @@ fn pair(options: &Options, answers: &AtomicU64, pid: u32, is_alone_first: bool) 
     if is_alone_first {
         alone = Some(count());
     }
-    let looking = Running::start(&["look", &pid.to_string(), &options.hz.to_string()])?;
+    let mut looking = Running::start(&["look", &pid.to_string(), &options.hz.to_string()])?;
     std::thread::sleep(BEFORE);
     let before = looking.cpu();
     let looked_at = count();
-    let share = (looking.cpu() - before).as_secs_f64() / options.seconds as f64;
+    let share = looking.cpu().saturating_sub(before).as_secs_f64() / options.seconds as f64;
+    looking.check()?;
     drop(looking);
     let alone = alone.unwrap_or_else(|| {
         std::thread::sleep(BEFORE / 3);
