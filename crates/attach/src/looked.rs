@@ -243,7 +243,7 @@ impl Looked {
     /// The same for a moment, unless it is sampled now. Sampled all the time, a thread that often waits would be slower: its samples need a
     /// timer, which is set and unset each time, and where that is a hypervisor's that takes some microseconds.
     pub(crate) fn glimpse(&mut self, period: Duration) -> Result<(), PerfError> {
-        if self.sampler.as_ref().is_some_and(|sampler| !sampler.is_paused()) {
+        if self.is_sampled() {
             return Ok(());
         }
         self.is_glimpsed = true;
@@ -255,6 +255,11 @@ impl Looked {
             Some(sampler) => sampler.sample_every(period),
             none => CpuSampler::open(&self.thread, period).map(|opened| *none = Some(opened)),
         }
+    }
+
+    /// Whether it is sampled now.
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.sampler.as_ref().is_some_and(|sampler| !sampler.is_paused())
     }
 
     /// Whether it is sampled for a moment.

@@ -186,7 +186,8 @@ impl Sampler {
         Ended::Done
     }
 
-    /// Whether calls may be made that few programs make: a filter that came since may end the own process for them. Asked once a look.
+    /// Whether calls may be made that few programs make: a filter that came since may end the own process for them. Asked once a look, and
+    /// after each [pause](Sampler::pause) in it.
     fn may_call(&mut self) -> bool {
         if self.process.is_own() && self.asked_at.replace(self.looks) != Some(self.looks) {
             self.is_filtered = !seccomp::look();
@@ -283,8 +284,8 @@ impl Sampler {
         let again = std::mem::take(&mut self.again);
         if !again.is_empty()
             && let Some(pause) = self.until_sampled()
+            && self.pause(pause)
         {
-            thread::sleep(pause);
             again.iter().for_each(|tid| threads.get_mut(tid).into_iter().for_each(|looked| self.look_again(looked)));
         }
         self.threads = threads;
@@ -299,7 +300,9 @@ impl Sampler {
     fn look_in_a_moment(&mut self, threads: &mut BTreeMap<u32, Looked>) {
         let (glimpsed, later) = (std::mem::take(&mut self.glimpsed), std::mem::take(&mut self.later));
         let Some(moment) = self.moment().filter(|_| !(glimpsed.is_empty() && later.is_empty())) else { return };
-        thread::sleep(moment);
+        if !self.pause(moment) {
+            return;
+        }
         for tid in glimpsed {
             threads.get_mut(&tid).into_iter().for_each(|looked| self.end_glimpse(looked));
         }
@@ -308,6 +311,13 @@ impl Sampler {
                 self.begin_later(looked, later);
             }
         }
+    }
+
+    /// Waits within a look. Whether calls may be made after it: a filter may have come meanwhile.
+    fn pause(&mut self, time: Duration) -> bool {
+        thread::sleep(time);
+        self.asked_at = None;
+        self.may_call()
     }
 
     /// How long that is; `None` where looks come too soon one after the other.

@@ -1,7 +1,6 @@
 //! From look to look: which polls threads are in.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use pollscope_base::duration::to_ns;
@@ -32,6 +31,7 @@ const FEW_SLICES: u64 = 8;
 /// So often is it asked within one look whether a thread waits that runs in the kernel, where it cannot be sampled. Of one in a poll that no
 /// look showed yet, for as long as there is time: who syncs a file waits once in a millisecond, say, and not for long.
 const GLANCES: u32 = 20;
+/// And then who looks gives up its CPU for that long.
 const PAUSE: Duration = Duration::from_micros(50);
 
 impl Sampler {
@@ -41,7 +41,12 @@ impl Sampler {
             return;
         }
         let now_ns = self.now_ns();
-        self.end_glimpse(looked);
+        if looked.is_sampled() {
+            if !self.may_call() {
+                return;
+            }
+            self.end_glimpse(looked);
+        }
         // The profile adds up clocks.
         let still_idle = if self.profiles { None } else { looked.still_idle(now_ns) };
         let glance = still_idle.unwrap_or_else(|| looked.glance(now_ns));
@@ -273,9 +278,9 @@ impl Sampler {
             if look.is_some() || !is_worth_it && glances == GLANCES || begun.elapsed() >= self.catching {
                 break look;
             }
-            if glances % GLANCES == 0 {
-                // It may need the CPU to come to a wait.
-                thread::sleep(PAUSE);
+            // It may need the CPU to come to a wait.
+            if glances % GLANCES == 0 && !self.pause(PAUSE) {
+                break None;
             }
         };
         self.catching = self.catching.saturating_sub(begun.elapsed());
