@@ -15,6 +15,7 @@ mod outside;
 mod record;
 mod report;
 mod run;
+mod tasks;
 mod top;
 mod usage;
 mod values;
@@ -46,6 +47,8 @@ use self::report::CliReport;
 pub(crate) use self::report::ReportRequest;
 use self::run::CliRun;
 pub(crate) use self::run::RunRequest;
+use self::tasks::CliTasks;
+pub(crate) use self::tasks::TasksRequest;
 use self::top::CliTop;
 pub(crate) use self::top::TopRequest;
 use crate::exit::Exit;
@@ -70,6 +73,7 @@ pub(crate) enum Command {
     Run(RunRequest),
     Record(RecordRequest),
     Top(TopRequest),
+    Tasks(TasksRequest),
     Merge(MergeRequest),
     Confirm(ConfirmRequest),
     Scenarios,
@@ -95,6 +99,7 @@ impl Command {
             Command::Report(request) => request.outputs.redact,
             Command::Compare(request) => request.redact,
             Command::Top(_)
+            | Command::Tasks(_)
             | Command::Confirm(_)
             | Command::Scenarios
             | Command::Init(_)
@@ -155,6 +160,9 @@ enum CliCommand {
     /// Show a Tokio process as it runs: what blocks now, where time goes, what the workers do
     #[command(after_long_help = examples::TOP)]
     Top(CliTop),
+    /// Show what every task of a Tokio process waits for, and who holds it
+    #[command(after_long_help = examples::TASKS)]
+    Tasks(CliTasks),
     /// Merge files into one, measured like a scenario
     #[command(after_long_help = examples::with_gates(examples::MERGE))]
     Merge(CliMerge),
@@ -297,6 +305,7 @@ impl From<CliCommand> for Command {
             CliCommand::Run(run) => Command::Run(run.into()),
             CliCommand::Record(record) => Command::Record(record.into()),
             CliCommand::Top(top) => Command::Top(top.into()),
+            CliCommand::Tasks(tasks) => Command::Tasks(tasks.into()),
             CliCommand::Merge(merge) => Command::Merge(merge.into()),
             CliCommand::Confirm(confirm) => Command::Confirm(confirm.into()),
             CliCommand::Scenarios => Command::Scenarios,

@@ -95,6 +95,20 @@ What it shows:
   whose name is below the frame, and it ends with `top`. Where
   stdout is no terminal, a frame a second is printed.";
 
+pub(super) const TASKS: &str = "\
+Examples:
+  pollscope tasks 4711
+  pollscope tasks 4711 --task 17
+  pollscope tasks 4711 --json - --symbols target/release/shop
+
+What it shows:
+  First those that wait for each other, then the others in
+  groups of those that wait alike, most first: where, for what,
+  and who has that. `--task` and `--all` show await chains as
+  trees. The process goes on, and nothing is written to it.
+  Where its debug information has no types, it is not known
+  where tasks are suspended: `debug = \"full\"` gives them.";
+
 pub(super) const MERGE: &str = "\
 Examples:
   pollscope merge a.log b.log -o merged.log

@@ -15,6 +15,7 @@ pub(super) fn commands() -> Vec<&'static str> {
         "run",
         "record",
         "top",
+        "tasks",
         "merge",
         "confirm",
         "scenarios",

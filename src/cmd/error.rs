@@ -87,6 +87,11 @@ pub enum CmdError {
     #[error("{0}")]
     Obstacle(#[source] Obstacle),
     #[error(
+        "cannot show task `{id}` of process `{pid}`: it has none of that id now; it may have ended, and `pollscope tasks {pid}` shows \
+         which there are"
+    )]
+    NoTask { id: u64, pid: u32 },
+    #[error(
         "cannot say `--slow` of process `{pid}`: its probe has a threshold already; leave it out, or look at it with `--outside`"
     )]
     SlowOfItsOwn { pid: u32 },
@@ -229,6 +234,7 @@ impl CmdError {
             | CmdError::NothingTold { .. }
             | CmdError::NoFeed(_)
             | CmdError::Obstacle(_)
+            | CmdError::NoTask { .. }
             | CmdError::SlowOfItsOwn { .. }
             | CmdError::Screen(_)
             | CmdError::Folder(_)

@@ -36,6 +36,7 @@ mod show;
 mod signals;
 mod summary;
 mod targets;
+mod tasks;
 mod top;
 
 pub use self::error::CmdError;
@@ -60,6 +61,7 @@ pub fn execute(request: Request) -> Result<Exit, CmdError> {
         Command::Run(request) => run::execute(&request, terminal),
         Command::Record(request) => record::execute(&request, terminal),
         Command::Top(request) => top::execute(&request, terminal),
+        Command::Tasks(request) => tasks::execute(&request, terminal),
         Command::Merge(request) => merge::execute(&request, terminal),
         Command::Confirm(request) => confirm::execute(&request, terminal),
         Command::Report(request) => report::execute(&request, terminal),

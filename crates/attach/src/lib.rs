@@ -14,6 +14,7 @@
 //!
 //! - [`Target`] is the process, and what is in the way of looking at it.
 //! - [`Access`] is what can be seen of it, found out beforehand.
+//! - [`Tasks`] is what all of its tasks wait for.
 //! - [`Attached`] looks at it, and is the feed of what it sees: an iterator of [`Update`](pollscope_record::feed::Update)s.
 //!
 //! ```no_run
@@ -39,6 +40,7 @@ mod sampler;
 mod settings;
 mod status;
 mod target;
+mod tasks;
 mod throttling;
 mod tokio;
 
@@ -51,4 +53,5 @@ pub use obstacle::Obstacle;
 pub use settings::{Hz, Settings};
 pub use status::{Asker, Status};
 pub use target::Target;
+pub use tasks::Tasks;
 pub use tokio::has_probe;

@@ -30,6 +30,7 @@ mod quota;
 mod reason;
 pub mod redact;
 mod span;
+mod waiting;
 
 pub use blame::{Blame, Waited};
 pub use call::Call;
@@ -47,3 +48,4 @@ pub use places::Place;
 pub use quota::Quota;
 pub use reason::reason;
 pub use span::Span;
+pub use waiting::{Await, Hold, Leaf, LeafKind, Progress, RunBy, TaskState, WaitingTask};

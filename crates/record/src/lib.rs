@@ -33,6 +33,7 @@ pub mod report;
 #[cfg(feature = "report")]
 pub mod saved;
 pub mod snippet;
+pub mod tasks;
 pub mod together;
 pub mod units;
 pub mod width;

@@ -11,6 +11,7 @@
 //! - [`unwind`] walks from registers to every caller; [`memory`] and [`maps`] are what it walks on.
 //! - [`look`] is all of it for one thread: state, call and stack, named, with the cause, as plain data.
 //! - [`holder`] is who has the lock that a thread waits for.
+//! - [`tasks`] is all tasks of a process, and what each waits for.
 //! - [`seccomp`] is which calls all of them leave out under a filter that may not expect them.
 //! - [`schedule`] has a thread that looks at others get a CPU soon when it wakes.
 //! - [`usage`] is what a thread used: CPU time and context switches.
@@ -44,6 +45,7 @@ pub mod signal;
 pub mod symbolize;
 pub mod syscall;
 pub mod task;
+pub mod tasks;
 pub mod thread;
 pub mod unwind;
 pub mod usage;

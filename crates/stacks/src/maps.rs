@@ -25,6 +25,34 @@ pub struct Mapping {
     pub name: String,
 }
 
+/// A mapped range of memory that holds data: it can be read, and is no code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Region {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) can_be_written: bool,
+    /// Whether it is a file's: constants, or variables as they were before anything was written.
+    pub(crate) is_file: bool,
+    pub(crate) name: String,
+}
+
+/// Those of a process, by address.
+///
+/// # Errors
+/// As [`Maps::read`].
+pub(crate) fn regions(process: &Process) -> io::Result<Vec<Region>> {
+    let text = fs::read(process.file("maps").to_string())?;
+    process.confirm().map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
+    Ok(String::from_utf8_lossy(&text).lines().filter_map(region).collect())
+}
+
+fn region(line: &str) -> Option<Region> {
+    let (Mapping { start, end, inode, name, .. }, permissions) = mapping(line)?;
+    let is_of_kernel = name.starts_with("[v");
+    let is_data = permissions.starts_with('r') && !permissions.contains('x') && !is_of_kernel;
+    is_data.then_some(Region { start, end, can_be_written: permissions.contains('w'), is_file: inode != 0, name })
+}
+
 /// The executable mappings of a process, by address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Maps {
@@ -48,7 +76,8 @@ impl Maps {
         // A file is mapped in pieces, the first of which, not executable, has the headers.
         let mut header: Option<Mapping> = None;
         let mut mappings = Vec::new();
-        for (mut mapping, executable) in text.lines().filter_map(mapping) {
+        for (mut mapping, permissions) in text.lines().filter_map(mapping) {
+            let executable = permissions.contains('x');
             if mapping.file_offset == 0 && (mapping.inode != 0 || executable) {
                 header = Some(mapping.clone());
             }
@@ -76,8 +105,8 @@ impl Maps {
     }
 }
 
-/// `start-end perms offset dev inode   name`, and whether it is executable.
-fn mapping(line: &str) -> Option<(Mapping, bool)> {
+/// `start-end perms offset dev inode   name`, and what may be done with it.
+fn mapping(line: &str) -> Option<(Mapping, &str)> {
     let mut rest = line;
     let mut field = || {
         let (field, after) = rest.trim_start().split_once(' ').unwrap_or((rest.trim_start(), ""));
@@ -85,7 +114,7 @@ fn mapping(line: &str) -> Option<(Mapping, bool)> {
         field
     };
     let (start, end) = field().split_once('-')?;
-    let executable = field().contains('x');
+    let permissions = field();
     let file_offset = u64::from_str_radix(field(), 16).ok()?;
     let _device = field();
     let inode = field().parse().ok()?;
@@ -100,7 +129,7 @@ fn mapping(line: &str) -> Option<(Mapping, bool)> {
         inode,
         name,
     };
-    Some((mapping, executable))
+    Some((mapping, permissions))
 }
 
 #[cfg(test)]

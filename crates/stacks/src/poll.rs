@@ -22,7 +22,7 @@ use pollscope_base::RUNTIME_CRATES;
 use crate::address::CodeAddress;
 use crate::symbolize::{Frame, Symbols};
 
-mod future_name;
+pub(crate) mod future_name;
 mod place;
 mod tokio;
 

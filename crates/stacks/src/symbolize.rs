@@ -36,6 +36,7 @@ mod separate;
 mod shorten;
 mod table;
 mod tail_call;
+mod types;
 mod units;
 
 pub use debug_info::DebugInfo;
@@ -43,6 +44,8 @@ pub(crate) use name::split as split_path;
 pub use scan::functions;
 pub use shorten::shorten;
 pub(crate) use shorten::{checkout, registry, standard_library};
+
+pub(crate) use types::{AWAITED, Form, Type, TypeId, Types, Variant};
 
 use module::Module;
 
@@ -207,6 +210,14 @@ impl Symbolizer {
         let mapping = self.mapping(address)?;
         let module = self.module(&mapping);
         module.symbol(module.virtual_address(&mapping, address)?)
+    }
+
+    /// What is known of the types of the file that has code at an address; `None` without debug information.
+    pub(crate) fn types(&mut self, code: u64) -> Option<Types<'_>> {
+        let mapping = self.mapping(code)?;
+        let module = self.module(&mapping);
+        let bias = code.wrapping_sub(module.virtual_address(&mapping, code)?);
+        module.types(bias)
     }
 
     /// Reads again what is mapped where, and forgets every address if something is no longer where it was: another library may be in

@@ -36,10 +36,10 @@ const WITHIN: u64 = 8;
 /// Tokio puts tasks at multiples of a cache line, of 128 bytes on most machines.
 const ALIGNMENT: u64 = 64;
 /// The bit of the header's first word that says that somebody polls it.
-const RUNNING: u64 = 1;
+pub(crate) const RUNNING: u64 = 1;
 /// The table's place in the header, and how many functions it begins with.
-const TABLE: usize = 2;
-const FUNCTIONS: usize = 7;
+pub(crate) const TABLE: usize = 2;
+pub(crate) const FUNCTIONS: usize = 7;
 /// No future is larger.
 const LARGEST: u64 = 1 << 30;
 /// A path is no longer.
@@ -77,17 +77,55 @@ fn task_at(header: u64, maps: &Maps, read: Read, polls: &mut impl FnMut(u64) -> 
     if state & RUNNING == 0 {
         return None;
     }
-    let [functions @ .., trailer, scheduler, id] = words::<{ FUNCTIONS + 3 }>(table, read)?;
-    let are_functions = functions.iter().all(|function| maps.find(*function).is_some());
-    let are_offsets = scheduler < id && id < trailer && trailer < LARGEST && id.is_multiple_of(8);
-    if !are_functions || !are_offsets || !polls(functions[0]) {
+    let table = Table::at(table, maps, read)?;
+    if !polls(table.functions[0]) {
         return None;
     }
-    let [number] = words(header + id, read)?;
-    let [spawned] = words(table + 8 * (FUNCTIONS as u64 + 3), read).unwrap_or_default();
-    let is_offset = id < spawned && spawned < trailer && spawned.is_multiple_of(8);
-    let spawned_at = is_offset.then(|| location(header + spawned, read)).flatten();
-    (number > 0).then_some(Task { id: number, size: trailer, spawned_at })
+    table.task(header, read)
+}
+
+/// The table that a task's header leads to: its functions, and how far from the header other things are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Table {
+    pub(crate) functions: [u64; FUNCTIONS],
+    /// What is behind the future, and so how large a task is but for that.
+    pub(crate) trailer: u64,
+    pub(crate) scheduler: u64,
+    pub(crate) id: u64,
+    /// Of programs with `tokio_unstable`.
+    spawned: Option<u64>,
+}
+
+impl Table {
+    /// So many words are in one at least.
+    pub(crate) const WORDS: usize = FUNCTIONS + 3;
+
+    fn at(address: u64, maps: &Maps, read: Read) -> Option<Table> {
+        let all = words::<{ Table::WORDS }>(address, read)?;
+        let [next] = words(address + 8 * Table::WORDS as u64, read).unwrap_or_default();
+        Table::of(&all, next, |function| maps.find(function).is_some())
+    }
+
+    /// `next` is the word behind it, which may be none of its own.
+    pub(crate) fn of(all: &[u64; Table::WORDS], next: u64, is_code: impl Fn(u64) -> bool) -> Option<Table> {
+        let [functions @ .., trailer, scheduler, id] = *all;
+        let are_offsets = scheduler < id && id < trailer && trailer < LARGEST && id.is_multiple_of(8);
+        let is_offset = id < next && next < trailer && next.is_multiple_of(8);
+        (are_offsets && functions.iter().all(|function| is_code(*function))).then_some(Table {
+            functions,
+            trailer,
+            scheduler,
+            id,
+            spawned: is_offset.then_some(next),
+        })
+    }
+
+    /// The task whose header is there; `None` if that has no id.
+    pub(crate) fn task(&self, header: u64, read: Read) -> Option<Task> {
+        let [id] = words(header + self.id, read)?;
+        let spawned_at = self.spawned.and_then(|spawned| location(header + spawned, read));
+        (id > 0).then_some(Task { id, size: self.trailer, spawned_at })
+    }
 }
 
 /// What a reference to a `Location` leads to, if it is one: the path's address and length, the line and the column.
@@ -105,7 +143,7 @@ fn location(reference: u64, read: Read) -> Option<String> {
 }
 
 /// So many words at an address; `None` if not all can be read.
-fn words<const N: usize>(address: u64, read: Read) -> Option<[u64; N]> {
+pub(crate) fn words<const N: usize>(address: u64, read: Read) -> Option<[u64; N]> {
     let mut bytes = vec![0; 8 * N];
     if address == 0 || read(address, &mut bytes) < bytes.len() {
         return None;
@@ -115,7 +153,7 @@ fn words<const N: usize>(address: u64, read: Read) -> Option<[u64; N]> {
     Some(words)
 }
 
-fn word(bytes: &[u8]) -> u64 {
+pub(crate) fn word(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes.try_into().expect("eight bytes"))
 }
 

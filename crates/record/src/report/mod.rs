@@ -23,6 +23,7 @@ mod slow_poll;
 mod stacks;
 mod style;
 mod subject;
+pub mod tasks;
 pub mod terminal;
 mod timeline;
 pub mod trace;

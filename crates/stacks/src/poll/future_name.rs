@@ -18,7 +18,7 @@ const WRAPPERS: [&str; 8] = [
 
 /// The type arguments of a function, or, if it has none, of the type that it is implemented for. Those that the compiler
 /// did not keep (`T`) are none.
-pub(super) fn arguments(function: &str) -> Vec<&str> {
+pub(crate) fn arguments(function: &str) -> Vec<&str> {
     let (owner, last) = split_path(function);
     let own = inside(last).filter(|_| !last.starts_with('{'));
     let of_owner = || inside(owner?.strip_prefix('<')?.strip_suffix('>')?);
@@ -49,7 +49,7 @@ pub(super) fn is_async_fn(future: &str) -> bool {
 }
 
 /// A future's type as its writer knows it: without what holds it, and `async fn` by its name.
-pub(super) fn pretty(future: &str) -> String {
+pub(crate) fn pretty(future: &str) -> String {
     let mut future = future.trim();
     while let Some(held) = held(future) {
         future = held;
@@ -92,7 +92,7 @@ pub(super) fn of_code(function: &str) -> Option<String> {
 const LONG: usize = 160;
 
 /// A type without those of its arguments that nobody reads: what a web framework serves is written in some thousands of characters.
-pub(super) fn abridged(name: String) -> String {
+pub(crate) fn abridged(name: String) -> String {
     if name.len() <= LONG {
         return name;
     }

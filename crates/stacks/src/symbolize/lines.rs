@@ -54,35 +54,34 @@ impl Lines {
             gimli::ColumnType::LeftEdge => 0,
             gimli::ColumnType::Column(column) => column.get(),
         };
-        self.location(unit, Some(row.file_index()), row.line().map_or(0, |line| line.get()), column).map(Some)
+        Lines::location(unit, Some(row.file_index()), row.line().map_or(0, |line| line.get()), column).map(Some)
     }
 
     /// A place by the number of its file; a line or a column of 0 is none, and a column alone says nothing.
     pub(super) fn location(
-        &self,
         unit: &UnitRef<'_, Bytes>,
         file: Option<u64>,
         line: u64,
         column: u64,
     ) -> gimli::Result<Location> {
         let number = |number: u64| u32::try_from(number).ok().filter(|number| *number > 0);
-        let file = file.map(|file| self.file(unit, file)).transpose()?.flatten();
+        let file = file.map(|file| path(unit, file)).transpose()?.flatten();
         let line = number(line);
         Ok(Location { file, line, column: line.and_then(|_| number(column)) })
     }
+}
 
-    /// The path of a file as the compiler named it, absolute where that says against which folder.
-    fn file(&self, unit: &UnitRef<'_, Bytes>, index: u64) -> gimli::Result<Option<String>> {
-        let Some(header) = self.program.as_ref().map(CompleteLineProgram::header) else { return Ok(None) };
-        let Some(file) = header.file(index) else { return Ok(None) };
-        let mut path = unit.comp_dir.map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default();
-        // Folder 0 is that of the unit.
-        if let Some(folder) = file.directory(header).filter(|_| file.directory_index() != 0) {
-            push(&mut path, &unit.attr_string(folder)?.to_string_lossy());
-        }
-        push(&mut path, &unit.attr_string(file.path_name())?.to_string_lossy());
-        Ok(Some(path))
+/// The path of a file as the compiler named it, absolute where that says against which folder.
+pub(super) fn path(unit: &UnitRef<'_, Bytes>, index: u64) -> gimli::Result<Option<String>> {
+    let Some(header) = unit.line_program.as_ref().map(gimli::IncompleteLineProgram::header) else { return Ok(None) };
+    let Some(file) = header.file(index) else { return Ok(None) };
+    let mut path = unit.comp_dir.map(|folder| folder.to_string_lossy().into_owned()).unwrap_or_default();
+    // Folder 0 is that of the unit.
+    if let Some(folder) = file.directory(header).filter(|_| file.directory_index() != 0) {
+        push(&mut path, &unit.attr_string(folder)?.to_string_lossy());
     }
+    push(&mut path, &unit.attr_string(file.path_name())?.to_string_lossy());
+    Ok(Some(path))
 }
 
 fn push(path: &mut String, part: &str) {

@@ -16,6 +16,7 @@ use super::open::{self, Elf, Image};
 use super::separate::{Separate, Wanted};
 use super::table::Table;
 use super::tail_call::{self, Code};
+use super::types::{Known, Types};
 use super::units::Units;
 use super::{DebugInfo, Frame, ModuleInfo, Source, debug_info, name, section};
 use crate::maps::Mapping;
@@ -54,6 +55,8 @@ struct Contents {
     table: Table,
     /// Where the loader writes an address of the module, and which, in order.
     relocations: OnceCell<Vec<(u64, u64)>>,
+    /// What is known of types, once it was asked for.
+    types: Option<Known>,
     /// What the DWARF was unpacked to; it borrows from that, so that stays the last.
     _unpacked: Vec<Mmap>,
 }
@@ -233,6 +236,17 @@ impl Module {
             outermost.function = name::joined(symbol.as_deref(), outermost.function.as_deref());
         }
         (frames, Source::Dwarf)
+    }
+
+    /// What its debug information tells of types; `None` if it has none, or it is malformed.
+    pub(super) fn types(&mut self, bias: u64) -> Option<Types<'_>> {
+        self.contents();
+        let Contents { units, types, .. } = self.contents.get_mut()?;
+        let units = units.as_mut()?;
+        if types.is_none() {
+            *types = Some(Known::of(units).ok()?);
+        }
+        Some(Types::new(units, types.as_mut()?, bias))
     }
 
     /// See [`tail_call::between`].

@@ -78,10 +78,7 @@ impl Units {
     /// # Errors
     /// When the debug information is malformed.
     pub(super) fn find(&mut self, address: u64) -> gimli::Result<Vec<Found>> {
-        if self.parsed.len() > MOST_PARSED {
-            self.parsed.clear();
-            self.code.clear();
-        }
+        self.make_room();
         let from = self.ranges.partition_point(|(range, _)| range.end <= address);
         for index in from..self.ranges.len() {
             let (range, number) = self.ranges[index];
@@ -119,7 +116,7 @@ impl Units {
         let mut location = location.unwrap_or_default();
         let mut found = Vec::new();
         for inlined in functions::inlined(&unit, function, address)?.into_iter().rev() {
-            let called_at = code.lines.location(&unit, inlined.file, inlined.line, inlined.column)?;
+            let called_at = Lines::location(&unit, inlined.file, inlined.line, inlined.column)?;
             let location = std::mem::replace(&mut location, called_at);
             found.push(Found { unit: start, entry: Some(inlined.entry), location });
         }
@@ -161,6 +158,30 @@ impl Units {
             }
         }
         Ok(None)
+    }
+
+    /// The unit that an entry is in.
+    pub(super) fn unit_of(&mut self, entry: DebugInfoOffset) -> gimli::Result<UnitRef<'_, Bytes>> {
+        let start = self.containing(entry)?;
+        self.make_room();
+        self.parse(start)?;
+        Ok(self.parsed[&start].unit_ref(&self.dwarf))
+    }
+
+    /// Where the entry of a function is in `.debug_info`.
+    pub(super) fn entry_of(&self, found: &Found) -> Option<DebugInfoOffset> {
+        found.entry?.to_debug_info_offset(&self.parsed.get(&found.unit)?.header)
+    }
+
+    pub(super) fn dwarf(&self) -> &Dwarf<Bytes> {
+        &self.dwarf
+    }
+
+    fn make_room(&mut self) {
+        if self.parsed.len() > MOST_PARSED {
+            self.parsed.clear();
+            self.code.clear();
+        }
     }
 
     /// Where the unit begins that an entry is in.

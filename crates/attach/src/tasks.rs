@@ -1,0 +1,147 @@
+//! What every task of a process waits for.
+
+use std::time::{Duration, Instant};
+
+use pollscope_base::{Await, CaptureNote, WaitingTask};
+use pollscope_record::tasks::{Stuck, TaskList};
+use pollscope_stacks::symbolize::DebugInfo;
+use pollscope_stacks::tasks::{TaskReader, Tasks as Read};
+
+use crate::obstacle::Obstacle;
+use crate::target::Target;
+
+/// Tasks are read one after another while they go on: that some wait for each other is told once it was so in so many readings.
+const READINGS: usize = 3;
+/// So long between two of them.
+const BETWEEN: Duration = Duration::from_millis(60);
+/// The first version whose tasks say where their parts are.
+const OLDEST: u32 = 28;
+
+/// Reads the tasks of one process, now and again.
+#[derive(Debug)]
+pub struct Tasks {
+    target: Target,
+    reader: TaskReader,
+}
+
+impl Tasks {
+    /// Nothing is read yet.
+    pub fn of(target: Target, symbols: Vec<std::path::PathBuf>) -> Tasks {
+        let reader = TaskReader::new(target.process(), symbols, Vec::new());
+        Tasks { target, reader }
+    }
+
+    /// All tasks that there are now; `read_at` is the time of day that is told. Where some wait for each other, it reads again, for a few
+    /// tenths of a second.
+    ///
+    /// ```no_run
+    /// use pollscope_attach::{Target, Tasks};
+    /// let target = Target::open(4711, &[])?;
+    /// let list = Tasks::of(target, Vec::new()).read("2026-12-01T02:03:04.000Z")?;
+    /// assert!(list.tasks.iter().all(|task| task.id > 0));
+    /// # Ok::<(), pollscope_attach::Obstacle>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn read(&mut self, read_at: &str) -> Result<TaskList, Obstacle> {
+        let begin = Instant::now();
+        let read = self.read_once()?;
+        let took = begin.elapsed();
+        let mut list = self.list(read, read_at);
+        list.took_ns = pollscope_base::duration::to_ns(took);
+        list.deadlocks = list.stuck();
+        for _ in 1..READINGS {
+            if list.deadlocks.is_empty() {
+                break;
+            }
+            std::thread::sleep(BETWEEN);
+            let again = self.read_once()?;
+            let again = self.list(again, read_at);
+            let still = again.stuck();
+            list.deadlocks
+                .retain(|stuck| still.iter().any(|other| is_same(stuck, other, &list_of(&list.tasks, &again.tasks))));
+        }
+        Ok(list)
+    }
+
+    fn read_once(&mut self) -> Result<Read, Obstacle> {
+        let pid = self.target.process().pid();
+        self.reader.read().map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => Obstacle::NoProcess { pid },
+            _ => Obstacle::Unreadable { pid, why: pollscope_base::reason(&error) },
+        })
+    }
+
+    fn list(&self, read: Read, read_at: &str) -> TaskList {
+        let missing = self.missing(&read);
+        let Read { tasks, torn, torn_chains, of_runtime, is_limited, .. } = read;
+        TaskList {
+            tasks_schema: TaskList::SCHEMA,
+            pid: self.target.process().pid(),
+            name: self.target.name().to_owned(),
+            tokio: self.target.tokio().map(str::to_owned),
+            read_at: read_at.to_owned(),
+            took_ns: 0,
+            tasks,
+            torn,
+            torn_chains,
+            of_runtime,
+            limited: is_limited,
+            deadlocks: Vec::new(),
+            missing,
+        }
+    }
+
+    fn missing(&self, read: &Read) -> Vec<String> {
+        let mut missing = self.target.notes();
+        if self.target.tokio().is_some_and(|version| minor(version).is_some_and(|minor| minor < OLDEST)) {
+            missing.push(format!(
+                "its Tokio is older than 1.{OLDEST}, and its tasks do not say where their parts are: none is found"
+            ));
+        } else if !read.has_types && !read.tasks.is_empty() {
+            missing.push(
+                "its debug information has no types, so that it is not known where tasks are suspended: build it with `debug = \"full\"` \
+                 in its profile, or give such a copy of the same build with `--symbols`; the program that runs may be stripped"
+                    .to_owned(),
+            );
+        }
+        match (self.target.names(), self.target.lacks()) {
+            (Some(DebugInfo::Unreadable(_)), Some(note)) | (_, Some(note @ CaptureNote::ProgramUnreadable(_))) => {
+                missing.push(note.to_string());
+            }
+            _ => {}
+        }
+        missing
+    }
+}
+
+/// The minor number of a version 1.
+fn minor(version: &str) -> Option<u32> {
+    let (major, rest) = version.split_once('.')?;
+    rest.split('.').next()?.parse().ok().filter(|_| major == "1")
+}
+
+/// What two readings say of the tasks that both have.
+fn list_of<'a>(one: &'a [WaitingTask], other: &'a [WaitingTask]) -> impl Fn(u64) -> bool + 'a {
+    let find = |all: &'a [WaitingTask], id| {
+        all.binary_search_by_key(&id, |task: &WaitingTask| task.id).ok().map(|at| &all[at])
+    };
+    move |id| match (find(one, id), find(other, id)) {
+        (Some(one), Some(other)) => one.holds == other.holds && is_same_chain(one.waits.as_ref(), other.waits.as_ref()),
+        _ => false,
+    }
+}
+
+fn is_same_chain(one: Option<&Await>, other: Option<&Await>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return one.is_none() && other.is_none() };
+    let leaf = |chain: &Await| chain.leaf.as_ref().map(|leaf| (leaf.kind, leaf.address.clone(), leaf.task));
+    (&one.future, &one.file, one.line, leaf(one)) == (&other.future, &other.file, other.line, leaf(other))
+        && one.inside.len() == other.inside.len()
+        && one.inside.iter().zip(&other.inside).all(|(one, other)| is_same_chain(Some(one), Some(other)))
+}
+
+/// Whether it is the same cycle, and none of it went on meanwhile.
+fn is_same(one: &Stuck, other: &Stuck, is_same_task: &impl Fn(u64) -> bool) -> bool {
+    one.cycle == other.cycle && one.cycle.iter().all(|id| is_same_task(*id))
+}

@@ -1,0 +1,154 @@
+use pollscope_base::{Hold, Leaf, LeafKind, Progress, TaskState, WaitingTask};
+
+use super::*;
+
+/// A task that waits for something at a line of its own.
+fn waiting(id: u64, leaves: &[(LeafKind, Option<&str>, Option<u64>)], holds: &[(&str, &str)]) -> WaitingTask {
+    let leaf = |(kind, address, task): &(LeafKind, Option<&str>, Option<u64>)| Await {
+        future: "leaf".to_owned(),
+        progress: Progress::Unknown,
+        file: None,
+        line: None,
+        leaf: Some(Leaf {
+            kind: *kind,
+            address: address.map(str::to_owned),
+            left_ns: None,
+            task: *task,
+            permits: None,
+        }),
+        inside: Vec::new(),
+    };
+    let hold = |(guard, address): &(&str, &str)| Hold {
+        guard: (*guard).to_owned(),
+        variable: "guard".to_owned(),
+        address: (*address).to_owned(),
+        at: Some("src/a.rs:4".to_owned()),
+    };
+    WaitingTask {
+        id,
+        state: TaskState::Idle,
+        runtime: Some(1),
+        run_by: None,
+        future: Some("shop::serve".to_owned()),
+        size_bytes: 640,
+        spawned_at: None,
+        is_cancelled: false,
+        waits: Some(Await {
+            future: "shop::serve".to_owned(),
+            progress: Progress::Suspended,
+            file: Some("src/serve.rs".to_owned()),
+            line: Some(12),
+            leaf: None,
+            inside: leaves.iter().map(leaf).collect(),
+        }),
+        holds: holds.iter().map(hold).collect(),
+    }
+}
+
+fn list(tasks: Vec<WaitingTask>) -> TaskList {
+    TaskList { tasks_schema: TaskList::SCHEMA, pid: 4711, name: "shop".to_owned(), tasks, ..TaskList::default() }
+}
+
+const MUTEX: &str = "tokio::sync::mutex::MutexGuard";
+const READ: &str = "tokio::sync::rwlock::read_guard::RwLockReadGuard";
+const WRITE: &str = "tokio::sync::rwlock::write_guard::RwLockWriteGuard";
+const RECEIVER: &str = "tokio::sync::mpsc::bounded::Receiver";
+
+fn mutex(address: &str) -> (LeafKind, Option<&str>, Option<u64>) {
+    (LeafKind::Mutex, Some(address), None)
+}
+
+fn stuck_of(tasks: Vec<WaitingTask>) -> Vec<(Vec<u64>, Vec<u64>)> {
+    list(tasks).stuck().into_iter().map(|stuck| (stuck.cycle, stuck.behind)).collect()
+}
+
+#[test]
+fn those_that_wait_for_each_other_are_stuck_and_those_behind_them() {
+    let order = || vec![waiting(1, &[mutex("0xb")], &[(MUTEX, "0xa")]), waiting(2, &[mutex("0xa")], &[(MUTEX, "0xb")])];
+    assert_eq!(stuck_of(order()), [(vec![1, 2], vec![])]);
+    let behind = waiting(3, &[mutex("0xa")], &[]);
+    let behind_that = waiting(4, &[(LeafKind::Join, None, Some(3))], &[]);
+    assert_eq!(stuck_of([order(), vec![behind, behind_that]].concat()), [(vec![1, 2], vec![3, 4])]);
+    assert_eq!(stuck_of(vec![waiting(5, &[mutex("0xa")], &[(MUTEX, "0xa")])]), [(vec![5], vec![])], "it has it itself");
+    assert_eq!(stuck_of(vec![waiting(5, &[(LeafKind::Join, None, Some(5))], &[])]), [(vec![5], vec![])]);
+    let write = |id| waiting(id, &[(LeafKind::RwLockWrite, Some("0xa"), None)], &[(READ, "0xa")]);
+    assert_eq!(stuck_of(vec![write(1), write(2)]).len(), 1, "both read, and both want to write");
+    let send = |id, to, from| waiting(id, &[(LeafKind::MpscSend, Some(to), None)], &[(RECEIVER, from)]);
+    assert_eq!(stuck_of(vec![send(1, "0xb", "0xa"), send(2, "0xa", "0xb")]), [(vec![1, 2], vec![])], "full channels");
+}
+
+#[test]
+fn whoever_may_go_on_is_not_stuck() {
+    let none = Vec::<(Vec<u64>, Vec<u64>)>::new();
+    let sleep = (LeafKind::Sleep, None, None);
+    let of = |leaves: &[(LeafKind, Option<&str>, Option<u64>)]| {
+        stuck_of(vec![waiting(1, leaves, &[(MUTEX, "0xa")]), waiting(2, &[mutex("0xa")], &[(MUTEX, "0xb")])])
+    };
+    assert_eq!(of(&[mutex("0xb"), sleep]), none, "a timeout ends it");
+    assert_eq!(of(&[sleep]), none);
+    assert_eq!(of(&[mutex("0xc")]), none, "nobody is known to have that");
+    assert_eq!(of(&[]), none, "it is not known what it waits for");
+    assert_eq!(of(&[mutex("0xb"), mutex("0xa")]).len(), 1, "neither can come");
+    let two = vec![
+        waiting(1, &[mutex("0xb")], &[(MUTEX, "0xa")]),
+        waiting(2, &[mutex("0xa")], &[(MUTEX, "0xb")]),
+        waiting(3, &[sleep], &[(MUTEX, "0xb")]),
+    ];
+    assert_eq!(stuck_of(two), none, "one of two that seem to have it has let go of it");
+    let read = vec![waiting(1, &[(LeafKind::RwLockRead, Some("0xa"), None)], &[(READ, "0xa")])];
+    assert_eq!(stuck_of(read), none, "who reads keeps nobody from reading");
+    let reader = vec![waiting(1, &[(LeafKind::RwLockRead, Some("0xa"), None)], &[(WRITE, "0xa")])];
+    assert_eq!(stuck_of(reader), [(vec![1], vec![])]);
+    let mut running =
+        vec![waiting(1, &[mutex("0xb")], &[(MUTEX, "0xa")]), waiting(2, &[mutex("0xa")], &[(MUTEX, "0xb")])];
+    running[1].state = TaskState::Ready;
+    assert_eq!(stuck_of(running), none, "it was woken");
+}
+
+#[test]
+fn a_cycle_of_many_is_told_in_its_order_from_the_smallest_id() {
+    let order = [4, 9, 2, 7];
+    let tasks = (0..4).map(|index| waiting(order[index], &[(LeafKind::Join, None, Some(order[(index + 1) % 4]))], &[]));
+    let mut tasks: Vec<WaitingTask> = tasks.collect();
+    tasks.sort_by_key(|task| task.id);
+    assert_eq!(stuck_of(tasks), [(vec![2, 7, 4, 9], vec![])]);
+}
+
+#[test]
+fn those_that_wait_alike_are_one_group() {
+    let tasks = vec![
+        waiting(1, &[mutex("0xa")], &[]),
+        waiting(2, &[(LeafKind::Sleep, None, None)], &[(MUTEX, "0xa")]),
+        waiting(3, &[mutex("0xa")], &[]),
+        waiting(4, &[mutex("0xb")], &[]),
+    ];
+    let list = list(tasks);
+    let groups = list.groups();
+    let told: Vec<_> =
+        groups.iter().map(|group| (group.tasks.len(), group.address, group.waits_for.join(" "))).collect();
+    assert_eq!(told, [(3, None, "a `Mutex`".to_owned()), (1, None, "a sleep".to_owned())]);
+    assert_eq!(groups[0].place.as_deref(), Some("src/serve.rs:12"));
+    let same = super::group::groups(&list.tasks[..3]);
+    assert_eq!(same[0].address, Some("0xa"), "it is one");
+    assert_eq!(list.holders("0xa").map(|(task, _)| task.id).collect::<Vec<_>>(), [2]);
+}
+
+#[test]
+fn the_place_is_the_innermost_of_the_users_own_code() {
+    let mut task = waiting(1, &[mutex("0xa")], &[]);
+    let chain = task.waits.as_mut().unwrap();
+    let inner =
+        Await { file: Some("tokio-1.54.1/src/sync/mutex.rs".to_owned()), line: Some(455), ..chain.inside[0].clone() };
+    chain.inside[0] = inner.clone();
+    assert_eq!(place(chain).as_deref(), Some("src/serve.rs:12"));
+    assert_eq!(place(&inner).as_deref(), Some("tokio-1.54.1/src/sync/mutex.rs:455"));
+    for (file, fetched) in [
+        ("core/src/future.rs", true),
+        ("my-2d-lib/src/lib.rs", false),
+        ("a-1.0.0-rc.1/src/b.rs", true),
+        ("src/a-1.rs", false),
+        ("/x/src/a.rs", false),
+    ] {
+        assert_eq!(is_fetched(file), fetched, "{file}");
+    }
+}

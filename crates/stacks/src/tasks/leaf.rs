@@ -1,0 +1,123 @@
+//! What is at the end of an await chain, by the types of Tokio's own futures.
+
+use pollscope_base::{Leaf, LeafKind};
+
+use super::value::{Through, Typed, Value, path};
+
+/// The semaphore that Tokio's locks, and the room in its channels, are made of.
+const SEMAPHORE: &str = "tokio::sync::batch_semaphore::Semaphore";
+
+/// What else a chain's end needs to be told.
+pub(super) struct Known<'a> {
+    /// `CLOCK_MONOTONIC`, in nanoseconds.
+    pub(super) now_ns: u64,
+    /// The id of the task whose header is at an address.
+    pub(super) task: &'a dyn Fn(u64) -> Option<u64>,
+}
+
+/// What an `async` function of Tokio waits for, by its path: that is all that those who called it want to know.
+pub(super) fn of_function(name: &str) -> Option<LeafKind> {
+    let within = |module: &str| name.strip_prefix(module).and_then(|rest| rest.strip_prefix("::"));
+    let ends = |what: &str| name.contains(what);
+    if within("tokio::sync::mutex").is_some() {
+        Some(LeafKind::Mutex)
+    } else if within("tokio::sync::rwlock").is_some() {
+        let is_write = ends("::write") || ends("write_owned");
+        Some(if is_write { LeafKind::RwLockWrite } else { LeafKind::RwLockRead })
+    } else if within("tokio::sync::semaphore").is_some() {
+        Some(LeafKind::Semaphore)
+    } else if within("tokio::sync::mpsc").is_some() {
+        let receives = ends("Receiver") || ends("::recv");
+        Some(if receives { LeafKind::MpscReceive } else { LeafKind::MpscSend })
+    } else if within("tokio::sync::watch").is_some() {
+        Some(LeafKind::Watch)
+    } else if within("tokio::sync::broadcast").is_some() {
+        Some(LeafKind::Broadcast)
+    } else if within("tokio::sync::barrier").is_some() {
+        Some(LeafKind::Barrier)
+    } else if within("tokio::sync::notify").is_some() {
+        Some(LeafKind::Notify)
+    } else if within("tokio::task::yield_now").is_some() {
+        Some(LeafKind::Yield)
+    } else if within("tokio::io").is_some() || within("tokio::net").is_some() {
+        Some(LeafKind::Io)
+    } else {
+        None
+    }
+}
+
+/// What a future that is no `async` function waits for, by its type.
+pub(super) fn of_type(name: &str) -> Option<LeafKind> {
+    match path(name) {
+        "tokio::time::sleep::Sleep" => Some(LeafKind::Sleep),
+        "tokio::sync::batch_semaphore::Acquire" => Some(LeafKind::Semaphore),
+        "tokio::sync::notify::Notified" | "tokio::sync::notify::OwnedNotified" => Some(LeafKind::Notify),
+        "tokio::sync::oneshot::Receiver" => Some(LeafKind::Oneshot),
+        "tokio::sync::broadcast::Recv" => Some(LeafKind::Broadcast),
+        "tokio::runtime::task::join::JoinHandle" => Some(LeafKind::Join),
+        "tokio::runtime::io::scheduled_io::Readiness" => Some(LeafKind::Io),
+        "core::future::pending::Pending" => Some(LeafKind::Pending),
+        path if path.starts_with("tokio::io::util::") => Some(LeafKind::Io),
+        _ => None,
+    }
+}
+
+/// What is known of it: the future's value, or that of what an `async` function has kept.
+pub(super) fn describe(kind: LeafKind, value: Value, typed: &mut Typed, known: &Known) -> Leaf {
+    let mut leaf = Leaf { kind, address: None, left_ns: None, task: None, permits: None };
+    let mut shared = |types: &[&str]| shared(value, types, typed).map(hex);
+    match kind {
+        LeafKind::Sleep => leaf.left_ns = left_ns(value, typed, known.now_ns),
+        LeafKind::Mutex | LeafKind::RwLockRead | LeafKind::RwLockWrite | LeafKind::Semaphore => {
+            leaf.address = shared(&[SEMAPHORE]);
+        }
+        LeafKind::MpscSend | LeafKind::MpscReceive => leaf.address = shared(&["tokio::sync::mpsc::chan::Chan"]),
+        LeafKind::Watch | LeafKind::Barrier => leaf.address = shared(&["tokio::sync::watch::Shared"]),
+        LeafKind::Broadcast => leaf.address = shared(&["tokio::sync::broadcast::Shared"]),
+        LeafKind::Oneshot => leaf.address = shared(&["tokio::sync::oneshot::Inner"]),
+        LeafKind::Notify => leaf.address = shared(&["tokio::sync::notify::Notify"]),
+        LeafKind::Join => {
+            let header = shared_at(value, &["tokio::runtime::task::core::Header"], typed);
+            leaf.task = header.and_then(|header| (known.task)(header));
+        }
+        LeafKind::Io | LeafKind::Yield | LeafKind::Pending => {}
+    }
+    leaf
+}
+
+/// Where the semaphore is that a guard gives back to; `None` of what guards something else.
+pub(super) fn guarded(guard: Value, typed: &mut Typed) -> Option<u64> {
+    shared_at(guard, &[SEMAPHORE], typed)
+}
+
+/// Whether a semaphore has none to give: someone has all.
+pub(super) fn is_exhausted(semaphore: u64, typed: &mut Typed) -> Option<bool> {
+    let of = typed.types.named(SEMAPHORE).into_iter().next()?;
+    let permits = typed.member(Value { at: semaphore, of }, "permits")?;
+    // The lowest bit says whether it is closed.
+    Some(typed.number(permits)? >> 1 == 0)
+}
+
+pub(super) fn hex(address: u64) -> String {
+    format!("{address:#x}")
+}
+
+fn shared(from: Value, types: &[&str], typed: &mut Typed) -> Option<u64> {
+    shared_at(from, types, typed)
+}
+
+/// The first of these types that a value leads to.
+fn shared_at(from: Value, types: &[&str], typed: &mut Typed) -> Option<u64> {
+    typed.find(from, Through::All, |_, path| types.contains(&path)).map(|found| found.at)
+}
+
+/// How long a sleep still lasts.
+fn left_ns(sleep: Value, typed: &mut Typed, now_ns: u64) -> Option<i64> {
+    let deadline = typed.find(sleep, Through::Own, |name, _| name == "deadline")?;
+    let mut part = |wanted: &str| {
+        let found = typed.find(deadline, Through::Own, |name, _| name == wanted)?;
+        typed.number(found)
+    };
+    let ns = part("tv_sec")?.checked_mul(1_000_000_000)?.checked_add(part("tv_nsec")?)?;
+    i64::try_from(i128::from(ns) - i128::from(now_ns)).ok()
+}

@@ -1,0 +1,157 @@
+//! Values in memory, of types that debug information tells of.
+
+use std::sync::Arc;
+
+use super::memory_copy::Copied;
+use crate::symbolize::{Form, Type, TypeId, Types, Variant};
+
+/// A value: where it is, and of which type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Value {
+    pub(super) at: u64,
+    pub(super) of: TypeId,
+}
+
+/// Memory, and what is in it.
+pub(super) struct Typed<'a, 'b> {
+    pub(super) types: &'a mut Types<'b>,
+    pub(super) memory: &'a Copied<'a>,
+}
+
+/// Which pointers a search goes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Through {
+    /// Those that own what they lead to alone, and exclusive references.
+    Own,
+    /// All.
+    All,
+}
+
+/// A search looks at so many values at most.
+const MOST_SEARCHED: usize = 2_000;
+
+impl Typed<'_, '_> {
+    pub(super) fn of(&mut self, value: Value) -> Option<Arc<Type>> {
+        self.types.get(value.of)
+    }
+
+    /// The variant that a value is, and what is in that.
+    pub(super) fn variant(&mut self, value: Value) -> Option<(Variant, Value)> {
+        let of = self.of(value)?;
+        let Form::Variants { tag, variants, .. } = &of.form else { return None };
+        let found = match tag {
+            None => variants.first().filter(|_| variants.len() == 1)?,
+            Some(tag) => {
+                let number = self.memory.number(value.at.checked_add(tag.offset)?, tag.size)?;
+                let mask = u64::MAX >> (64 - 8 * tag.size);
+                let is = |variant: &&Variant| variant.tag.is_some_and(|tag| tag & mask == number);
+                variants.iter().find(is).or_else(|| variants.iter().find(|variant| variant.tag.is_none()))?
+            }
+        };
+        Some((found.clone(), Value { at: value.at.checked_add(found.field.offset)?, of: found.field.of }))
+    }
+
+    /// Its members; of an enum, those of the variant that it is.
+    pub(super) fn members(&mut self, value: Value) -> Vec<(String, Value)> {
+        let Some(of) = self.of(value) else { return Vec::new() };
+        let fields = match &of.form {
+            Form::Fields(fields) => fields,
+            Form::Variants { .. } => {
+                let Some((_, inside)) = self.variant(value) else { return Vec::new() };
+                let is_itself = inside.of == value.of;
+                return if is_itself { Vec::new() } else { self.members(inside) };
+            }
+            _ => return Vec::new(),
+        };
+        let at = |offset: u64| value.at.checked_add(offset);
+        fields
+            .iter()
+            .filter_map(|field| Some((field.name.clone(), Value { at: at(field.offset)?, of: field.of })))
+            .collect()
+    }
+
+    pub(super) fn member(&mut self, value: Value, name: &str) -> Option<Value> {
+        self.members(value).into_iter().find(|(of, _)| of == name).map(|(_, value)| value)
+    }
+
+    /// What a pointer leads to: one to a type of known size, or one to what a trait's table says.
+    pub(super) fn target(&mut self, value: Value) -> Option<Value> {
+        let of = self.of(value)?;
+        match &of.form {
+            Form::Pointer(Some(target)) => {
+                Some(Value { at: self.memory.word(value.at).filter(|at| *at != 0)?, of: *target })
+            }
+            Form::Fields(_) => {
+                let (pointer, table) = (self.member(value, "pointer")?, self.member(value, "vtable")?);
+                let table = self.memory.word(table.at)?;
+                Some(Value { at: self.memory.word(pointer.at)?, of: self.types.of_table(table)? })
+            }
+            _ => None,
+        }
+    }
+
+    /// The first value of all that are within one for which `wanted` holds, given the name of the member and the type's path.
+    pub(super) fn find(
+        &mut self,
+        from: Value,
+        through: Through,
+        mut wanted: impl FnMut(&str, &str) -> bool,
+    ) -> Option<Value> {
+        let mut next = vec![(String::new(), from, 0)];
+        let mut searched = 0;
+        while let Some((name, value, depth)) = next.pop() {
+            searched += 1;
+            if searched > MOST_SEARCHED {
+                return None;
+            }
+            let Some(of) = self.of(value) else { continue };
+            if wanted(&name, path(&of.name)) {
+                return Some(value);
+            }
+            if depth >= DEEPEST {
+                continue;
+            }
+            let target = goes_through(&of, through).then(|| self.target(value)).flatten();
+            next.extend(target.map(|target| (name, target, depth + 1)));
+            let members = self.members(value).into_iter().rev();
+            next.extend(members.map(|(name, value)| (name, value, depth + 1)));
+        }
+        None
+    }
+
+    /// The number that a value is, or that the only member of it is.
+    pub(super) fn number(&mut self, value: Value) -> Option<u64> {
+        let found = self.find_number(value, 0)?;
+        let size = self.of(found)?.size?;
+        self.memory.number(found.at, size)
+    }
+
+    fn find_number(&mut self, value: Value, depth: usize) -> Option<Value> {
+        let of = self.of(value)?;
+        match &of.form {
+            Form::Number => Some(value),
+            _ if depth >= DEEPEST => None,
+            _ => self.members(value).into_iter().find_map(|(_, member)| self.find_number(member, depth + 1)),
+        }
+    }
+}
+
+/// Searches go so deep.
+const DEEPEST: usize = 12;
+
+fn goes_through(of: &Type, through: Through) -> bool {
+    let is_pointer = matches!(of.form, Form::Pointer(_)) || is_fat(of);
+    let is_own = of.name.starts_with("alloc::boxed::Box<") || of.name.starts_with("&mut ");
+    is_pointer && (through == Through::All || is_own)
+}
+
+/// Whether it is a pointer with the table of a trait's functions.
+fn is_fat(of: &Type) -> bool {
+    let Form::Fields(fields) = &of.form else { return false };
+    fields.len() == 2 && fields[0].name == "pointer" && fields[1].name == "vtable"
+}
+
+/// A type's path without its arguments.
+pub(super) fn path(name: &str) -> &str {
+    name.split('<').next().unwrap_or(name)
+}

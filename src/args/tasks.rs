@@ -1,0 +1,46 @@
+//! `pollscope tasks`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use super::outside::CliSymbols;
+use super::values::pid_alone;
+
+/// Whose tasks are shown, and how.
+#[derive(Debug)]
+pub(crate) struct TasksRequest {
+    pub(crate) pid: u32,
+    /// The one whose await chain is shown.
+    pub(crate) task: Option<u64>,
+    /// Whether that of each is.
+    pub(crate) all: bool,
+    /// Where they are written as JSON; `-` is stdout.
+    pub(crate) json: Option<PathBuf>,
+    /// Files, and folders with files, that have names and types for its program.
+    pub(crate) symbols: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CliTasks {
+    /// A process that runs, with Tokio in it
+    #[arg(value_name = "PID", value_parser = pid_alone, value_hint = ValueHint::Other)]
+    pid: u32,
+    /// Show the await chain of this task alone, by Tokio's id of it
+    #[arg(long, value_name = "ID", value_hint = ValueHint::Other, conflicts_with = "all")]
+    task: Option<u64>,
+    /// Show the await chain of each task
+    #[arg(long)]
+    all: bool,
+    /// Write all tasks as JSON to this file as well, or with `-` to stdout alone
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    symbols: CliSymbols,
+}
+
+impl From<CliTasks> for TasksRequest {
+    fn from(CliTasks { pid, task, all, json, symbols }: CliTasks) -> TasksRequest {
+        TasksRequest { pid, task, all, json, symbols: symbols.into() }
+    }
+}
