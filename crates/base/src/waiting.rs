@@ -136,6 +136,10 @@ pub enum LeafKind {
     Barrier,
     /// The end of another task.
     Join,
+    /// The end of one of the tasks of a `JoinSet`.
+    JoinSet,
+    /// A value that another task makes: a `OnceCell`.
+    OnceCell,
     /// A socket, a pipe or another file, to be ready.
     Io,
     /// The loop's next turn: it was polled for long.

@@ -129,7 +129,10 @@ fn is_fetched(file: &str) -> bool {
 
 /// Whether several that wait for one of these wait for one and the same thing.
 fn is_shared(kind: LeafKind) -> bool {
-    !matches!(kind, LeafKind::Sleep | LeafKind::Io | LeafKind::Yield | LeafKind::Pending | LeafKind::Join)
+    !matches!(
+        kind,
+        LeafKind::Sleep | LeafKind::Io | LeafKind::Yield | LeafKind::Pending | LeafKind::Join | LeafKind::JoinSet
+    )
 }
 
 #[cfg(test)]

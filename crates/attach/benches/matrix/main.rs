@@ -17,6 +17,7 @@
 //! of those that are wrong are told on stderr; `--target PATH`, a build of the program; or `--tokio` and `--profile`, each `all` or
 //! some, comma between them, which are built.
 
+mod build;
 mod clocks;
 mod floors;
 mod looking;
@@ -93,7 +94,7 @@ fn builds(options: &Options) -> Result<Vec<(String, PathBuf)>, String> {
     let all = options.tokios.iter().flat_map(|tokio| options.profiles.iter().map(move |profile| (tokio, profile)));
     let built = all.map(|(tokio, profile)| {
         let name = tokio.as_ref().map_or(profile.clone(), |tokio| format!("Tokio {tokio}, {profile}"));
-        Ok((name, program::build(tokio.as_deref(), profile)?))
+        Ok((name, build::build(tokio.as_deref(), profile)?))
     });
     built.collect()
 }

@@ -1,25 +1,10 @@
 //! The program that is looked at, which knows nothing of that.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::truth::{self, Counted, Stall};
-
-/// Builds it; where it is.
-///
-/// # Errors
-/// A sentence.
-pub(crate) fn build(tokio: Option<&str>, profile: &str) -> Result<PathBuf, String> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contrib/attached/build");
-    let mut command = Command::new(&script);
-    command.args([tokio.unwrap_or_default(), profile]).stderr(Stdio::inherit());
-    let output = command.output().map_err(|error| format!("cannot run `{}`: {error}", script.display()))?;
-    if !output.status.success() {
-        return Err(format!("cannot build `contrib/attached` with `{}`: {}", script.display(), output.status));
-    }
-    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
-}
 
 /// One that runs.
 pub(crate) struct Program {

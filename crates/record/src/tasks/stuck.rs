@@ -45,7 +45,12 @@ pub(super) fn stuck(tasks: &[WaitingTask]) -> Vec<Stuck> {
     let next: HashMap<u64, Vec<u64>> = waits
         .iter()
         .filter(|(id, _)| set.contains(id))
-        .map(|(id, leaves)| (*id, leaves.iter().flat_map(|leaf| givers(leaf, &set, &holders)).collect()))
+        .map(|(id, leaves)| {
+            let mut next: Vec<u64> = leaves.iter().flat_map(|leaf| givers(leaf, &set, &holders)).collect();
+            // Who has a part of it itself waits for the others as well.
+            next.sort_by_key(|other| other == id);
+            (*id, next)
+        })
         .collect();
     cycles(&set, &next)
 }

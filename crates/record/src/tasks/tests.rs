@@ -72,7 +72,7 @@ fn those_that_wait_for_each_other_are_stuck_and_those_behind_them() {
     assert_eq!(stuck_of(vec![waiting(5, &[mutex("0xa")], &[(MUTEX, "0xa")])]), [(vec![5], vec![])], "it has it itself");
     assert_eq!(stuck_of(vec![waiting(5, &[(LeafKind::Join, None, Some(5))], &[])]), [(vec![5], vec![])]);
     let write = |id| waiting(id, &[(LeafKind::RwLockWrite, Some("0xa"), None)], &[(READ, "0xa")]);
-    assert_eq!(stuck_of(vec![write(1), write(2)]).len(), 1, "both read, and both want to write");
+    assert_eq!(stuck_of(vec![write(1), write(2)]), [(vec![1, 2], vec![])], "both read, and both want to write");
     let send = |id, to, from| waiting(id, &[(LeafKind::MpscSend, Some(to), None)], &[(RECEIVER, from)]);
     assert_eq!(stuck_of(vec![send(1, "0xb", "0xa"), send(2, "0xa", "0xb")]), [(vec![1, 2], vec![])], "full channels");
 }

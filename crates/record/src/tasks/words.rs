@@ -43,6 +43,8 @@ pub(super) fn kind_in_words(kind: LeafKind) -> &'static str {
         LeafKind::Notify => "a `Notify`",
         LeafKind::Barrier => "the others at a `Barrier`",
         LeafKind::Join => "the end of another task",
+        LeafKind::JoinSet => "the end of a task of a `JoinSet`",
+        LeafKind::OnceCell => "a `OnceCell` that another task fills",
         LeafKind::Io => "a socket or file to be ready",
         LeafKind::Yield => "its next turn",
         LeafKind::Pending => "nothing: it never ends",

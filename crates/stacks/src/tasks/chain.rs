@@ -11,10 +11,15 @@ use crate::symbolize::{AWAITED, Form, Type, Variant, split_path};
 const DEEPEST: usize = 96;
 /// So many futures of one task are told of.
 const MOST: usize = 512;
+/// So many values of one task are looked at for futures in them.
+const MOST_LOOKED_AT: usize = 20_000;
 /// How deep a guard may be in a variable.
 const GUARD_DEPTH: usize = 3;
 
-/// What gives back a lock or permits of Tokio's when it is dropped.
+const UNORDERED: &str = "futures_util::stream::futures_unordered::FuturesUnordered";
+const RECEIVER: &str = "tokio::sync::mpsc::bounded::Receiver";
+
+/// What gives back a lock or permits of Tokio's when it is dropped, and the only end of a channel that takes from it.
 const GUARDS: [&str; 13] = [
     "tokio::sync::mutex::MutexGuard",
     "tokio::sync::mutex::OwnedMutexGuard",
@@ -28,7 +33,7 @@ const GUARDS: [&str; 13] = [
     "tokio::sync::rwlock::owned_write_guard_mapped::OwnedRwLockMappedWriteGuard",
     "tokio::sync::semaphore::SemaphorePermit",
     "tokio::sync::semaphore::OwnedSemaphorePermit",
-    "tokio::sync::mpsc::bounded::Permit",
+    RECEIVER,
 ];
 
 /// Goes through one task's futures.
@@ -38,8 +43,9 @@ pub(super) struct Walk<'a, 'b, 'c> {
     /// How a source file is shown.
     pub(super) shown: &'c dyn Fn(&str) -> String,
     pub(super) holds: Vec<Hold>,
-    /// How many were told of.
+    /// How many were told of, and how many values were looked at for that.
     pub(super) count: usize,
+    pub(super) looked_at: usize,
 }
 
 impl Walk<'_, '_, '_> {
@@ -105,6 +111,8 @@ impl Walk<'_, '_, '_> {
         if let Some(awaited) = awaited {
             told.inside = self.polled(awaited, depth + 1);
         }
+        let leaves = told.inside.iter_mut().filter_map(|inside| inside.leaf.as_mut());
+        leaves.for_each(|leaf| leaf.kind = leaf::within_function(&told.future, leaf.kind));
         Some(told)
     }
 
@@ -124,12 +132,16 @@ impl Walk<'_, '_, '_> {
 
     /// The futures that a value is made of: itself, what it leads to, or its members.
     fn polled(&mut self, value: Value, depth: usize) -> Vec<Await> {
-        if depth >= DEEPEST || self.count > MOST {
+        self.looked_at += 1;
+        if depth >= DEEPEST || self.count > MOST || self.looked_at > MOST_LOOKED_AT {
             return Vec::new();
         }
         let Some(of) = self.typed.of(value) else { return Vec::new() };
         if is_coroutine(&of) || leaf::of_type(&of.name).is_some() {
             return self.future(value, depth).into_iter().collect();
+        }
+        if let Some(several) = self.several(value, &of) {
+            return several.into_iter().flat_map(|one| self.polled(one, depth + 1)).collect();
         }
         if let Some(target) = self.own_target(value, &of) {
             return self.polled(target, depth + 1);
@@ -141,6 +153,26 @@ impl Walk<'_, '_, '_> {
         let mut members = self.typed.members(value);
         self.without_disabled(&mut members);
         members.into_iter().flat_map(|(_, member)| self.polled(member, depth + 1)).collect()
+    }
+
+    /// What is in a slice, a vector or a set of futures.
+    fn several(&mut self, value: Value, of: &Type) -> Option<Vec<Value>> {
+        if path(&of.name) == UNORDERED {
+            return Some(self.unordered(value));
+        }
+        let is_slice = of.name.starts_with("alloc::boxed::Box<[") || of.name.starts_with("&mut [");
+        if is_slice || path(&of.name) == "alloc::vec::Vec" { self.typed.elements(value) } else { None }
+    }
+
+    /// A set has its futures in a list.
+    fn unordered(&mut self, set: Value) -> Vec<Value> {
+        let mut futures = Vec::new();
+        let mut next = self.typed.member(set, "head_all").and_then(|head| self.typed.pointed(head));
+        while let Some(node) = next.filter(|_| futures.len() < MOST) {
+            futures.extend(self.typed.member(node, "future"));
+            next = self.typed.member(node, "next_all").and_then(|next| self.typed.pointed(next));
+        }
+        futures
     }
 
     /// What it leads to, if nobody else may reach that meanwhile.
@@ -177,7 +209,11 @@ impl Walk<'_, '_, '_> {
         }
         let guard = path(&of.name);
         if GUARDS.contains(&guard) {
-            let Some(address) = leaf::guarded(value, &mut self.typed) else { return };
+            let found = match guard {
+                RECEIVER => leaf::received(value, &mut self.typed),
+                _ => leaf::guarded(value, &mut self.typed),
+            };
+            let Some(address) = found else { return };
             // What was moved away leaves its bytes: a lock that is free has nobody.
             let is_exclusive = guard.contains("MutexGuard") || guard.contains("Write");
             if is_exclusive && leaf::is_exhausted(address, &mut self.typed) == Some(false) {

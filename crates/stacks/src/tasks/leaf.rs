@@ -7,6 +7,9 @@ use super::value::{Through, Typed, Value, path};
 /// The semaphore that Tokio's locks, and the room in its channels, are made of.
 const SEMAPHORE: &str = "tokio::sync::batch_semaphore::Semaphore";
 
+/// What both ends of a channel with many senders share.
+const CHANNEL: &str = "tokio::sync::mpsc::chan::Chan";
+
 /// What else a chain's end needs to be told.
 pub(super) struct Known<'a> {
     /// `CLOCK_MONOTONIC`, in nanoseconds.
@@ -37,6 +40,8 @@ pub(super) fn of_function(name: &str) -> Option<LeafKind> {
         Some(LeafKind::Barrier)
     } else if within("tokio::sync::notify").is_some() {
         Some(LeafKind::Notify)
+    } else if within("tokio::task::join_set").is_some() {
+        Some(LeafKind::JoinSet)
     } else if within("tokio::task::yield_now").is_some() {
         Some(LeafKind::Yield)
     } else if within("tokio::io").is_some() || within("tokio::net").is_some() {
@@ -44,6 +49,12 @@ pub(super) fn of_function(name: &str) -> Option<LeafKind> {
     } else {
         None
     }
+}
+
+/// What the permit of a semaphore means to whoever waits in a function of Tokio: that of a `OnceCell` has who fills it.
+pub(super) fn within_function(name: &str, kind: LeafKind) -> LeafKind {
+    let is_cell = name.starts_with("tokio::sync::once_cell::") && kind == LeafKind::Semaphore;
+    if is_cell { LeafKind::OnceCell } else { kind }
 }
 
 /// What a future that is no `async` function waits for, by its type.
@@ -68,10 +79,10 @@ pub(super) fn describe(kind: LeafKind, value: Value, typed: &mut Typed, known: &
     let mut shared = |types: &[&str]| shared(value, types, typed).map(hex);
     match kind {
         LeafKind::Sleep => leaf.left_ns = left_ns(value, typed, known.now_ns),
-        LeafKind::Mutex | LeafKind::RwLockRead | LeafKind::RwLockWrite | LeafKind::Semaphore => {
+        LeafKind::Mutex | LeafKind::RwLockRead | LeafKind::RwLockWrite | LeafKind::Semaphore | LeafKind::OnceCell => {
             leaf.address = shared(&[SEMAPHORE]);
         }
-        LeafKind::MpscSend | LeafKind::MpscReceive => leaf.address = shared(&["tokio::sync::mpsc::chan::Chan"]),
+        LeafKind::MpscSend | LeafKind::MpscReceive => leaf.address = shared(&[CHANNEL]),
         LeafKind::Watch | LeafKind::Barrier => leaf.address = shared(&["tokio::sync::watch::Shared"]),
         LeafKind::Broadcast => leaf.address = shared(&["tokio::sync::broadcast::Shared"]),
         LeafKind::Oneshot => leaf.address = shared(&["tokio::sync::oneshot::Inner"]),
@@ -80,7 +91,7 @@ pub(super) fn describe(kind: LeafKind, value: Value, typed: &mut Typed, known: &
             let header = shared_at(value, &["tokio::runtime::task::core::Header"], typed);
             leaf.task = header.and_then(|header| (known.task)(header));
         }
-        LeafKind::Io | LeafKind::Yield | LeafKind::Pending => {}
+        LeafKind::JoinSet | LeafKind::Io | LeafKind::Yield | LeafKind::Pending => {}
     }
     leaf
 }
@@ -88,6 +99,11 @@ pub(super) fn describe(kind: LeafKind, value: Value, typed: &mut Typed, known: &
 /// Where the semaphore is that a guard gives back to; `None` of what guards something else.
 pub(super) fn guarded(guard: Value, typed: &mut Typed) -> Option<u64> {
     shared_at(guard, &[SEMAPHORE], typed)
+}
+
+/// Where the channel is that a receiver takes from.
+pub(super) fn received(receiver: Value, typed: &mut Typed) -> Option<u64> {
+    shared_at(receiver, &[CHANNEL], typed)
 }
 
 /// Whether a semaphore has none to give: someone has all.

@@ -27,6 +27,8 @@ pub(super) enum Through {
     All,
 }
 
+/// Of a slice, so many are looked at.
+const MOST_ELEMENTS: u64 = 256;
 /// A search looks at so many values at most.
 const MOST_SEARCHED: usize = 2_000;
 
@@ -88,6 +90,33 @@ impl Typed<'_, '_> {
             }
             _ => None,
         }
+    }
+
+    /// What a slice or a vector has, as far as that is not too much.
+    pub(super) fn elements(&mut self, value: Value) -> Option<Vec<Value>> {
+        let of = self.of(value)?;
+        let (at, length, element) = if path(&of.name) == "alloc::vec::Vec" {
+            let pointer = self.find(value, Through::Own, |name, _| name == "pointer")?;
+            let (at, length) = (self.memory.word(pointer.at)?, self.member(value, "len")?);
+            let (_, element) = of.arguments.iter().find(|(name, _)| name == "T")?;
+            (at, length, *element)
+        } else {
+            let pointer = self.member(value, "data_ptr")?;
+            let Form::Pointer(Some(element)) = self.of(pointer)?.form else { return None };
+            (self.memory.word(pointer.at)?, self.member(value, "length")?, element)
+        };
+        let length = self.number(length)?.min(MOST_ELEMENTS);
+        let size = self.types.get(element)?.size?;
+        (0..length).map(|index| Some(Value { at: at.checked_add(index * size)?, of: element })).collect()
+    }
+
+    /// What the first pointer within a value leads to.
+    pub(super) fn pointed(&mut self, value: Value) -> Option<Value> {
+        let of = self.of(value)?;
+        if matches!(of.form, Form::Pointer(_)) {
+            return self.target(value);
+        }
+        self.members(value).into_iter().find_map(|(_, member)| self.pointed(member))
     }
 
     /// The first value of all that are within one for which `wanted` holds, given the name of the member and the type's path.
