@@ -117,6 +117,7 @@ fn topics_fit_the_page_and_commands_have_their_help() {
     }
     for name in [
         "run",
+        "tasks",
         "merge",
         "confirm",
         "scenarios",

@@ -31,6 +31,7 @@ mod scenarios;
 mod secrets;
 mod support;
 mod tails;
+mod tasks;
 mod tidy;
 mod top;
 #[path = "../../crates/record/src/report/trace/rules.rs"]

@@ -155,6 +155,16 @@ mod tests {
     }
 
     #[test]
+    fn data_that_can_be_read_is_told_with_whose_it_is() {
+        let of = |line: &str| region(line).map(|region| (region.can_be_written, region.is_file, region.name));
+        assert_eq!(of("1000-2000 rw-p 00000000 00:00 0 "), Some((true, false, String::new())));
+        assert_eq!(of("1000-2000 r--p 00002000 08:01 42    /usr/bin/a"), Some((false, true, "/usr/bin/a".to_owned())));
+        assert_eq!(of("1000-2000 r-xp 00002000 08:01 42    /usr/bin/a"), None, "code");
+        assert_eq!(of("1000-2000 ---p 00000000 00:00 0 "), None, "a guard page");
+        assert_eq!(of("1000-2000 r--p 00000000 00:00 0    [vvar]"), None, "the kernel's");
+    }
+
+    #[test]
     fn this_very_function_is_mapped() {
         let here = this_very_function_is_mapped as *const () as u64;
         let maps = Maps::read(&Process::current()).unwrap();

@@ -204,7 +204,8 @@ impl TaskReader {
                 id: of.id,
                 state,
                 runtime: (header.owner != 0).then_some(header.owner),
-                run_by: kind.run_by,
+                // Whatever is no closure has a runtime, or a `LocalSet`.
+                run_by: kind.run_by.or((header.owner == 0).then_some(RunBy::BlockingPool)),
                 future: kind.future.clone(),
                 size_bytes: of.size,
                 spawned_at: of.spawned_at,
@@ -317,3 +318,6 @@ fn run_by(scheduler: &str) -> Option<RunBy> {
         None
     }
 }
+
+#[cfg(all(test, supported))]
+mod tests;

@@ -173,5 +173,9 @@ fn manual_pages_render() {
             assert!(!page.status.success() || text.contains(says) || text.contains("minimized"), "{command}: {text}");
         }
     }
-    assert_ends(&folder.run("man nonsense"), 2, &["unknown command; choose one of `run`, `record`, `top`, `merge`"]);
+    assert_ends(
+        &folder.run("man nonsense"),
+        2,
+        &["unknown command; choose one of `run`, `record`, `top`, `tasks`, `merge`"],
+    );
 }

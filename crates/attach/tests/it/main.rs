@@ -6,6 +6,7 @@ mod access;
 mod polls;
 mod profile;
 mod service;
+mod tasks;
 
 use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, channel};

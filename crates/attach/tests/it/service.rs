@@ -105,6 +105,7 @@ fn serves() {
         "hot" => on_a_task(&runtime, hot()),
         "locks" => on_a_task(&runtime, locks()),
         "pool" => on_a_task(&runtime, on_the_pool()),
+        "waits" => on_a_task(&runtime, waits()),
         _ => on_a_task(&runtime, counts()),
     }
 }
@@ -225,4 +226,44 @@ fn sleeps_to_the_end() -> bool {
     let time = libc::timespec { tv_sec: 0, tv_nsec: NAP.subsec_nanos().into() };
     // SAFETY: the time is valid, and nothing is to be written to where the rest would go.
     unsafe { libc::nanosleep(&time, std::ptr::null_mut()) == 0 }
+}
+
+type Account = Arc<tokio::sync::Mutex<u64>>;
+
+/// Two tasks that wait for each other's locks, one that waits for one of them, one that waits for whichever comes of two things, one whose
+/// lock is waited for, and one on the blocking pool.
+async fn waits() {
+    let (mine, yours) = (Account::default(), Account::default());
+    let (tell, hear) = oneshot::channel::<()>();
+    tokio::spawn(transfer(mine.clone(), yours.clone()));
+    tokio::spawn(transfer(yours.clone(), mine));
+    tokio::time::sleep(2 * REST).await;
+    tokio::spawn(async move { *yours.lock().await += 1 }); // waits behind them
+    let purse = Account::default();
+    tokio::spawn(keeps(purse.clone()));
+    tokio::time::sleep(REST).await;
+    tokio::spawn(chooses(purse, hear));
+    tokio::task::spawn_blocking(|| thread::sleep(Duration::from_secs(3_600)));
+    tokio::time::sleep(Duration::from_secs(3_600)).await; // waits for all of it
+    drop(tell);
+}
+
+async fn transfer(from: Account, to: Account) {
+    let guard = from.lock().await;
+    tokio::time::sleep(REST).await;
+    *to.lock().await += *guard; // waits for the other one
+}
+
+async fn keeps(purse: Account) {
+    let guard = purse.lock().await;
+    std::future::pending::<()>().await; // keeps it
+    drop(guard);
+}
+
+async fn chooses(purse: Account, hear: oneshot::Receiver<()>) {
+    tokio::select! { // waits for either
+        biased;
+        _ = purse.lock() => {}
+        _ = hear => {}
+    }
 }

@@ -1,6 +1,6 @@
 //! Tasks as text: those that wait for each other first, then groups of those that wait alike, most first; or await chains as trees.
 
-use pollscope_base::{TaskState, WaitingTask};
+use pollscope_base::{RunBy, TaskState, WaitingTask};
 
 use super::layout::{Ink, Line, hanging};
 use super::style::Style;
@@ -114,11 +114,15 @@ fn link(list: &TaskList, task: &WaitingTask, next: u64) -> String {
 
 fn of_group(list: &TaskList, group: &Group, style: &Style) -> Vec<Line> {
     let count = group.tasks.len();
-    let start = Line::new().text(Ink::Bold, &plural(count as u64, "task")).blank(1);
+    let is_closure = group.run_by == Some(RunBy::BlockingPool);
+    let noun = if is_closure { "closure" } else { "task" };
+    let start = Line::new().text(Ink::Bold, &plural(count as u64, noun)).blank(1);
     let s = if count == 1 { "s" } else { "" };
     let does = match group.state {
         TaskState::Idle => format!("wait{s}"),
+        TaskState::Ready if is_closure => format!("wait{s} for a thread of the blocking pool"),
         TaskState::Ready => format!("wait{s} for a worker"),
+        TaskState::Running if is_closure => format!("run{s} on the blocking pool"),
         TaskState::Running => format!("run{s}"),
         TaskState::Complete => {
             format!("ended, and what {} came to was not fetched", if count == 1 { "it" } else { "they" })
@@ -133,7 +137,8 @@ fn of_group(list: &TaskList, group: &Group, style: &Style) -> Vec<Line> {
         (all, _) => format!(" for whichever comes: {}", join_and(all)),
     };
     let mut lines = hanging(start, 2, Ink::Plain, &format!("{does}{place}{what}"), style.width);
-    let future = group.future.map_or_else(|| "of a type without a name".to_owned(), str::to_owned);
+    let unnamed = if is_closure { "without a name, as a runtime's workers are" } else { "of a type without a name" };
+    let future = group.future.unwrap_or(unnamed);
     let text = format!("{future}; {}", ids(group.tasks.iter().map(|task| task.id)));
     lines.extend(hanging(Line::indent(4), 4, Ink::Dim, &text, style.width));
     for held in held(list, group) {

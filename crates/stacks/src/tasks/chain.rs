@@ -86,7 +86,11 @@ impl Walk<'_, '_, '_> {
         }
         let kind = leaf::of_type(&of.name);
         let leaf = kind.map(|kind| leaf::describe(kind, value, &mut self.typed, self.known));
-        let inside = if leaf.is_some() { Vec::new() } else { self.polled(value, depth + 1) };
+        let mut inside = if leaf.is_some() { Vec::new() } else { self.polled(value, depth + 1) };
+        // What only holds a future, as `Instrumented` does, has that one's name.
+        if inside.len() == 1 && inside[0].future == name {
+            return inside.pop();
+        }
         Some(Await { future: name, progress: Progress::Unknown, file: None, line: None, leaf, inside })
     }
 

@@ -33,7 +33,7 @@ pub(super) const COMPLETE: u64 = 1 << 1;
 pub(super) const NOTIFIED: u64 = 1 << 2;
 pub(super) const CANCELLED: u64 = 1 << 5;
 /// How many have a reference to it is counted from this bit on.
-const REFERENCE: u64 = 1 << 6;
+pub(super) const REFERENCES_FROM: u64 = 1 << 6;
 /// Nobody has so many.
 const MOST_REFERENCES: u64 = 1 << 24;
 
@@ -41,7 +41,7 @@ impl Header {
     /// What these four words say, if they can be a header's.
     pub(super) fn of(at: u64, words: &[u64]) -> Option<Header> {
         let &[state, _, table, owner] = words.first_chunk()?;
-        let references = state / REFERENCE;
+        let references = state / REFERENCES_FROM;
         // What nobody refers to was freed.
         (1..MOST_REFERENCES).contains(&references).then_some(Header { at, state, table, owner })
     }

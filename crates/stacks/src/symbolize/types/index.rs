@@ -102,39 +102,27 @@ impl Index {
                 entries.skip_attributes(abbreviation.attributes())?;
                 continue;
             }
-            let (mut name, mut location, mut of, mut file, mut line) = (None, None, None, None, None);
+            let mut said = Said::default();
             for specification in abbreviation.attributes() {
-                let attribute = entries.read_attribute(*specification)?;
-                match attribute.name() {
-                    gimli::DW_AT_name => name = Some(attribute.value()),
-                    gimli::DW_AT_location => location = attribute.exprloc_value(),
-                    gimli::DW_AT_type => of = target(unit, attribute.value()),
-                    gimli::DW_AT_decl_line => line = attribute.udata_value(),
-                    gimli::DW_AT_decl_file => {
-                        file = match attribute.value() {
-                            AttributeValue::FileIndex(file) => Some(file),
-                            _ => None,
-                        };
-                    }
-                    _ => {}
-                }
+                said.read(unit, &entries.read_attribute(*specification)?);
             }
-            let Some(name) = name else { continue };
+            let Some(name) = said.name else { continue };
             let name = unit.attr_string(name)?.to_string_lossy();
             let outer = within.last().map(|(_, module)| *module);
             match tag {
                 gimli::DW_TAG_namespace => within.push((depth, self.module(outer, &name))),
                 gimli::DW_TAG_variable if name == AWAITED => {
                     let entry = at.to_debug_info_offset(&unit.header).map(|at| at.0);
-                    if let (Some(of), Some(entry), Some(file), Some(line)) = (of, entry, file, line) {
+                    if let (Some(of), Some(entry), Some(file), Some(line)) = (said.of, entry, said.file, said.line) {
                         let line = u32::try_from(line).unwrap_or(0);
                         self.add_awaited(of, Awaited { entry, file, line });
                     }
                 }
                 gimli::DW_TAG_variable => {
-                    let of = of.filter(|_| name.ends_with(TABLE)).zip(location);
-                    let address = of.and_then(|(of, location)| Some((address(unit, location)?, of)));
-                    self.tables.extend(address.and_then(|(address, of)| Some((address, containing(unit, of)?))));
+                    let table = said.of.filter(|_| name.ends_with(TABLE)).zip(said.location);
+                    let table =
+                        table.and_then(|(of, location)| Some((address(unit, location)?, containing(unit, of)?)));
+                    self.tables.extend(table);
                 }
                 _ => {
                     let Some(at) = at.to_debug_info_offset(&unit.header) else { continue };
@@ -177,6 +165,29 @@ impl Index {
         self.names.push((self.hasher.hash_one(path.as_str()), at));
         if let Some(module) = module {
             self.places.push((at, module));
+        }
+    }
+}
+
+/// What an entry says of itself, as far as it matters here.
+#[derive(Default)]
+struct Said {
+    name: Option<AttributeValue<Bytes>>,
+    location: Option<gimli::Expression<Bytes>>,
+    of: Option<TypeId>,
+    file: Option<u64>,
+    line: Option<u64>,
+}
+
+impl Said {
+    fn read(&mut self, unit: &UnitRef<'_, Bytes>, attribute: &gimli::Attribute<Bytes>) {
+        match (attribute.name(), attribute.value()) {
+            (gimli::DW_AT_name, name) => self.name = Some(name),
+            (gimli::DW_AT_location, _) => self.location = attribute.exprloc_value(),
+            (gimli::DW_AT_type, of) => self.of = target(unit, of),
+            (gimli::DW_AT_decl_line, _) => self.line = attribute.udata_value(),
+            (gimli::DW_AT_decl_file, AttributeValue::FileIndex(file)) => self.file = Some(file),
+            _ => {}
         }
     }
 }
