@@ -102,8 +102,6 @@ pub struct Leaf {
     pub left_ns: Option<i64>,
     /// Of a join handle, the id of the task that it is of.
     pub task: Option<u64>,
-    /// Of a semaphore, how many permits are still missing.
-    pub permits: Option<u64>,
 }
 
 /// What can be waited for.

@@ -38,8 +38,10 @@ const ALIGNMENT: u64 = 64;
 /// The bit of the header's first word that says that somebody polls it.
 pub(crate) const RUNNING: u64 = 1;
 /// The table's place in the header, and how many functions it begins with.
-pub(crate) const TABLE: usize = 2;
+const TABLE: usize = 2;
 pub(crate) const FUNCTIONS: usize = 7;
+/// Ids are counted: no process had so many tasks. An address is more.
+const MOST_TASKS: u64 = 1 << 44;
 /// No future is larger.
 const LARGEST: u64 = 1 << 30;
 /// A path is no longer.
@@ -124,7 +126,7 @@ impl Table {
     pub(crate) fn task(&self, header: u64, read: Read) -> Option<Task> {
         let [id] = words(header + self.id, read)?;
         let spawned_at = self.spawned.and_then(|spawned| location(header + spawned, read));
-        (id > 0).then_some(Task { id, size: self.trailer, spawned_at })
+        (1..MOST_TASKS).contains(&id).then_some(Task { id, size: self.trailer, spawned_at })
     }
 }
 

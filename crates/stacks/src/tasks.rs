@@ -29,7 +29,7 @@ mod tables;
 mod value;
 
 use chain::Walk;
-use heap::{CANCELLED, COMPLETE, Header, NOTIFIED};
+use heap::{CANCELLED, COMPLETE, Header, NOTIFIED, Search};
 use leaf::Known;
 use memory_copy::Copied;
 use value::{Typed, Value};
@@ -71,7 +71,20 @@ struct Kind {
     is_of_runtime: bool,
     /// Where a future is in its task, and its type.
     of: Option<(u64, TypeId)>,
+    /// Its tasks begin at multiples of this; 1 where that is not known.
+    alignment: u64,
     code: u64,
+}
+
+/// What debug information tells of the tasks of a table.
+struct Layout {
+    /// The future's type, whole.
+    name: String,
+    of: TypeId,
+    /// Where the future is, from the header on.
+    offset: u64,
+    /// 1 where that is not told.
+    alignment: u64,
 }
 
 impl TaskReader {
@@ -98,7 +111,7 @@ impl TaskReader {
         }
         let tables = kinds.iter().map(|(address, kind)| (*address, kind.table)).collect();
         let stacks = heap::stacks(&process, &regions, &read);
-        let headers = heap::headers(&regions, &tables, &stacks, &read);
+        let headers = Search { tables: &tables, stacks: &stacks, read: &read }.headers(&regions);
         process.confirm().map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
         let mut found = Tasks {
             tasks: Vec::with_capacity(headers.len()),
@@ -109,7 +122,7 @@ impl TaskReader {
             has_types: kinds.values().any(|kind| kind.of.is_some()),
         };
         for header in headers {
-            let Some(kind) = kinds.get(&header.table) else { continue };
+            let Some(kind) = kinds.get(&header.table).filter(|kind| header.at % kind.alignment == 0) else { continue };
             if kind.is_of_runtime {
                 found.of_runtime += 1;
                 continue;
@@ -138,14 +151,15 @@ impl TaskReader {
         }
         let poll = named.iter().find(|function| is_poll(function))?;
         let arguments: Vec<String> = future_name::arguments(poll).into_iter().map(str::to_owned).collect();
-        let types = self.types_of(code, &table);
-        let future = types.as_ref().map(|(name, _)| name.clone()).or_else(|| arguments.first().cloned());
+        let layout = self.layout(code, &table);
+        let future = layout.as_ref().map(|layout| layout.name.clone()).or_else(|| arguments.first().cloned());
         let pretty = future.as_deref().map(future_name::pretty);
         Some(Kind {
             is_of_runtime: pretty.as_deref().is_some_and(|name| name.starts_with("tokio::runtime::")),
             future: pretty.map(future_name::abridged),
             run_by: arguments.get(1).and_then(|scheduler| run_by(scheduler)),
-            of: types.map(|(_, of)| of),
+            alignment: layout.as_ref().map_or(1, |layout| layout.alignment),
+            of: layout.map(|layout| (layout.offset, layout.of)),
             table,
             code,
         })
@@ -166,8 +180,7 @@ impl TaskReader {
             .collect()
     }
 
-    /// The name and type of the futures of a table, and where in a task they are.
-    fn types_of(&mut self, code: u64, table: &Table) -> Option<(String, (u64, TypeId))> {
+    fn layout(&mut self, code: u64, table: &Table) -> Option<Layout> {
         let mut types = self.symbolizer.types(code)?;
         let arguments = types.of_function(code);
         let argument = |wanted: &str| arguments.iter().find(|(name, _)| name == wanted).map(|(_, of)| *of);
@@ -181,7 +194,8 @@ impl TaskReader {
         };
         let cell = cells.into_iter().find_map(|cell| is_of_it(&mut types, cell).map(|_| cell))?;
         let offset = stage(&mut types, cell, table.id)?;
-        Some((name.to_string(), (offset, future)))
+        let alignment = types.get(cell)?.alignment.filter(|alignment| alignment.is_power_of_two());
+        Some(Layout { name: name.to_string(), offset, of: future, alignment: alignment.unwrap_or(1) })
     }
 
     /// A task, and whether its chain could not be read in one piece.

@@ -9,13 +9,7 @@ fn waiting(id: u64, leaves: &[(LeafKind, Option<&str>, Option<u64>)], holds: &[(
         progress: Progress::Unknown,
         file: None,
         line: None,
-        leaf: Some(Leaf {
-            kind: *kind,
-            address: address.map(str::to_owned),
-            left_ns: None,
-            task: *task,
-            permits: None,
-        }),
+        leaf: Some(Leaf { kind: *kind, address: address.map(str::to_owned), left_ns: None, task: *task }),
         inside: Vec::new(),
     };
     let hold = |(guard, address): &(&str, &str)| Hold {

@@ -9,7 +9,7 @@ use crate::units::format_ns;
 /// ```
 /// use pollscope_base::{Leaf, LeafKind};
 /// use pollscope_record::tasks::leaf_in_words;
-/// let leaf = Leaf { kind: LeafKind::Join, address: None, left_ns: None, task: Some(7), permits: None };
+/// let leaf = Leaf { kind: LeafKind::Join, address: None, left_ns: None, task: Some(7) };
 /// assert_eq!(leaf_in_words(&leaf), "the end of task 7");
 /// ```
 pub fn leaf_in_words(leaf: &Leaf) -> String {

@@ -30,6 +30,8 @@ pub(crate) struct Type {
     pub(crate) name: Arc<str>,
     /// In bytes; `None` where that is not told.
     pub(crate) size: Option<u64>,
+    /// In bytes; `None` where that is not told.
+    pub(crate) alignment: Option<u64>,
     pub(crate) form: Form,
     /// The types of its arguments, by the names of its parameters.
     pub(crate) arguments: Vec<(String, TypeId)>,
@@ -58,7 +60,7 @@ pub(crate) enum Form {
 /// A member.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Field {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     /// From the beginning of what it is a member of, in bytes.
     pub(crate) offset: u64,
     pub(crate) of: TypeId,
@@ -85,7 +87,7 @@ impl Type {
     /// The member of that name, whatever the variant.
     pub(crate) fn field(&self, name: &str) -> Option<&Field> {
         let (Form::Fields(fields) | Form::Variants { fields, .. }) = &self.form else { return None };
-        fields.iter().find(|field| field.name == name)
+        fields.iter().find(|field| *field.name == *name)
     }
 
     /// The only member that takes room, or the only one.
@@ -97,7 +99,7 @@ impl Type {
     /// The variant of that name: its member.
     pub(crate) fn variant_named(&self, name: &str) -> Option<&Field> {
         let Form::Variants { variants, .. } = &self.form else { return None };
-        variants.iter().map(|variant| &variant.field).find(|field| field.name == name)
+        variants.iter().map(|variant| &variant.field).find(|field| *field.name == *name)
     }
 }
 
@@ -247,6 +249,7 @@ fn read(unit: &UnitRef<'_, Bytes>, node: EntriesTreeNode<'_, '_, Bytes>, scope: 
     let entry = node.entry();
     let of = referred(unit, entry);
     let size = entry.attr(gimli::DW_AT_byte_size).and_then(gimli::Attribute::udata_value);
+    let alignment = entry.attr(gimli::DW_AT_alignment).and_then(gimli::Attribute::udata_value);
     let last = name(unit, entry)?.unwrap_or_default();
     let name: Arc<str> = scope.map_or_else(|| last.clone(), |scope| format!("{scope}::{last}")).into();
     let mut arguments = Vec::new();
@@ -261,7 +264,7 @@ fn read(unit: &UnitRef<'_, Bytes>, node: EntriesTreeNode<'_, '_, Bytes>, scope: 
         },
         _ => Form::Other,
     };
-    Ok(Read::Type(Type { name, size, form, arguments }))
+    Ok(Read::Type(Type { name, size, alignment, form, arguments }))
 }
 
 fn members(
@@ -335,7 +338,7 @@ fn size_of(unit: &UnitRef<'_, Bytes>, of: TypeId) -> Option<u64> {
 
 fn field(unit: &UnitRef<'_, Bytes>, entry: &Entry) -> gimli::Result<Option<Field>> {
     let offset = entry.attr(gimli::DW_AT_data_member_location).map_or(Some(0), gimli::Attribute::udata_value);
-    let name = name(unit, entry)?.unwrap_or_default();
+    let name: Arc<str> = name(unit, entry)?.unwrap_or_default().into();
     Ok(offset.zip(referred(unit, entry)).map(|(offset, of)| Field { name, offset, of }))
 }
 

@@ -1,9 +1,11 @@
 //! The await chain of a task: which futures it polls, one in the other, and at which `.await` each is suspended.
 
+use std::sync::Arc;
+
 use pollscope_base::{Await, Hold, LeafKind, Progress};
 
 use super::leaf::{self, Known};
-use super::value::{Through, Typed, Value, path};
+use super::value::{Through, Typed, Value, goes_through, is_dynamic, path};
 use crate::poll::future_name;
 use crate::symbolize::{AWAITED, Form, Type, Variant, split_path};
 
@@ -181,26 +183,25 @@ impl Walk<'_, '_, '_> {
 
     /// What it leads to, if nobody else may reach that meanwhile.
     fn own_target(&mut self, value: Value, of: &Type) -> Option<Value> {
-        let is_own = of.name.starts_with("alloc::boxed::Box<") || of.name.starts_with("&mut ");
-        let is_pointer = matches!(of.form, Form::Pointer(_)) || is_dynamic(of);
-        if is_own && is_pointer { self.typed.target(value) } else { None }
+        if goes_through(of, Through::Own) { self.typed.target(value) } else { None }
     }
 
     /// Of a `select!`, without the branches that it no longer polls: a closure has the futures, and a word with a bit for each.
-    fn without_disabled(&mut self, members: &mut Vec<(String, Value)>) {
-        let named = |name: &str| members.iter().find(|(of, _)| of == name).map(|(_, value)| *value);
+    fn without_disabled(&mut self, members: &mut Vec<(Arc<str>, Value)>) {
+        let named = |name: &str| members.iter().find(|(of, _)| **of == *name).map(|(_, value)| *value);
         let (Some(disabled), Some(futures)) = (named("disabled"), named("futures")) else { return };
         let Some(word) = self.typed.target(disabled).and_then(|word| self.typed.number(word)) else { return };
         let Some(futures) = self.typed.find(futures, Through::Own, |_, path| path.starts_with('(')) else { return };
         let branches = self.typed.members(futures);
-        let is_polled = |(index, branch): (usize, (String, Value))| (word >> index.min(63) & 1 == 0).then_some(branch);
+        let is_polled =
+            |(index, branch): (usize, (Arc<str>, Value))| (word >> index.min(63) & 1 == 0).then_some(branch);
         *members = branches.into_iter().enumerate().filter_map(is_polled).collect();
     }
 
     /// Notes the guards among what a suspended future keeps.
     fn hold(&mut self, inside: Value, at: Option<&str>) {
         for (name, member) in self.typed.members(inside) {
-            if name != AWAITED {
+            if &*name != AWAITED {
                 self.guards(&name, member, at, 0);
             }
         }
@@ -247,12 +248,6 @@ fn unknown(future: String) -> Await {
 /// Whether a leaf is made of a semaphore, of which its future has the address, and what called it only the lock's.
 fn is_lock(kind: LeafKind) -> bool {
     matches!(kind, LeafKind::Mutex | LeafKind::RwLockRead | LeafKind::RwLockWrite | LeafKind::Semaphore)
-}
-
-/// Whether it is a pointer with the table of a trait's functions.
-fn is_dynamic(of: &Type) -> bool {
-    let Form::Fields(fields) = &of.form else { return false };
-    fields.len() == 2 && fields[0].name == "pointer" && fields[1].name == "vtable"
 }
 
 /// Whether it is what the compiler makes of an `async` function or block.

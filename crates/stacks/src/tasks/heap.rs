@@ -1,17 +1,25 @@
-//! The headers of tasks: in the memory that a program allocates, at multiples of 128 bytes, each with the address of one of the known
-//! tables in it.
+//! The headers of tasks: in the memory that a program allocates, each with the address of one of the known tables in it.
 
 use std::collections::HashMap;
 use std::fs;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::maps::Region;
 use crate::process::Process;
-use crate::task::{Read, TABLE, Table, word};
+use crate::task::{Read, Table, word};
 use crate::thread::{State, read_state};
 
-/// Tokio aligns tasks so on this architecture.
-const ALIGNMENT: usize = 128;
+/// What is allocated begins at a multiple of this. Newer versions of Tokio have tasks at multiples of 128.
+const ALIGNMENT: usize = 16;
+/// So much of a header is looked at.
+const HEADER: usize = 32;
+/// A part that is searched has so much of the next one.
+const OVERLAP: u64 = (HEADER - ALIGNMENT) as u64;
+/// So many bytes of a heap are gone through by one thread.
+const SHARE: u64 = 64 << 20;
+/// So many threads help.
+const MOST_THREADS: usize = 7;
 /// So many bytes are copied at a time.
 const PART: usize = 1 << 20;
 const PAGE: u64 = 4 << 10;
@@ -51,39 +59,73 @@ impl Header {
     }
 }
 
-/// All that look like one; more than [`MOST`] are not gone on with.
-pub(super) fn headers(
-    regions: &[Region],
-    tables: &HashMap<u64, Table>,
-    stacks: &[Range<u64>],
-    read: Read,
-) -> Vec<Header> {
-    let (lowest, highest) = (tables.keys().min().copied(), tables.keys().max().copied());
-    let Some((lowest, highest)) = lowest.zip(highest) else { return Vec::new() };
-    let mut found = Vec::new();
-    for region in regions.iter().filter(|region| region.can_be_written && !region.is_file && region.name != "[stack]") {
-        each_part(region, read, |at, part| {
+/// How headers are told apart from what only looks like one.
+pub(super) struct Search<'a> {
+    pub(super) tables: &'a HashMap<u64, Table>,
+    pub(super) stacks: &'a [Range<u64>],
+    /// From several threads at once.
+    pub(super) read: &'a (dyn Fn(u64, &mut [u8]) -> usize + Sync),
+}
+
+impl Search<'_> {
+    /// All that look like one, by their addresses; more than [`MOST`] are not gone on with. A large heap is gone through by several threads.
+    pub(super) fn headers(&self, regions: &[Region]) -> Vec<Header> {
+        let is_heap = |region: &&Region| region.can_be_written && !region.is_file && region.name != "[stack]";
+        let parts: Vec<Range<u64>> = regions.iter().filter(is_heap).flat_map(shares).collect();
+        let next = AtomicUsize::new(0);
+        let search = || {
+            let mut found = Vec::new();
+            while let Some(part) = parts.get(next.fetch_add(1, Relaxed)).filter(|_| found.len() < MOST) {
+                self.search(part, &mut found);
+            }
+            found
+        };
+        let others = parts.len().min(std::thread::available_parallelism().map_or(1, usize::from)).saturating_sub(1);
+        let mut found = std::thread::scope(|scope| {
+            // Those that cannot be started leave the work to the others.
+            let started = |_| std::thread::Builder::new().spawn_scoped(scope, search).ok();
+            let others: Vec<_> = (0..others.min(MOST_THREADS)).filter_map(started).collect();
+            let mut found = search();
+            others.into_iter().for_each(|other| found.extend(other.join().unwrap_or_default()));
+            found
+        });
+        found.sort_unstable_by_key(|header| header.at);
+        found.truncate(MOST);
+        found
+    }
+
+    fn search(&self, part: &Range<u64>, found: &mut Vec<Header>) {
+        let (Some(lowest), Some(highest)) = (self.tables.keys().min(), self.tables.keys().max()) else { return };
+        each_part(part, self.read, |at, part| {
             let skip = (at.next_multiple_of(ALIGNMENT as u64) - at) as usize;
-            for (index, block) in part.get(skip..).unwrap_or_default().chunks(ALIGNMENT).enumerate() {
-                let Some(bytes) = block.get(..32) else { continue };
-                let table = word(&bytes[8 * TABLE..8 * TABLE + 8]);
-                if table < lowest || table > highest || !tables.contains_key(&table) {
+            // The header's second 16 bytes begin with its table.
+            let halves = part.get(skip..).unwrap_or_default().as_chunks::<ALIGNMENT>().0;
+            for (index, half) in halves.iter().enumerate().skip(1) {
+                let table = word(&half[..8]);
+                if table < *lowest || table > *highest || !self.tables.contains_key(&table) {
                     continue;
                 }
-                let at = at + (skip + index * ALIGNMENT) as u64;
+                let from = skip + (index - 1) * ALIGNMENT;
+                let Some(bytes) = part.get(from..from + HEADER) else { continue };
+                let at = at + from as u64;
                 let words: Vec<u64> = bytes.chunks_exact(8).map(word).collect();
-                // A task is made on a stack and then moved: what has no owner yet and lies on one is a copy that was left.
-                let is_left = |header: &Header| header.owner == 0 && stacks.iter().any(|stack| stack.contains(&at));
-                found.extend(Header::of(at, &words).filter(|header| !is_left(header)));
+                // A task is made on a stack and then moved: what lies on one is a copy that was left.
+                let is_left = self.stacks.iter().any(|stack| stack.contains(&at));
+                found.extend(Header::of(at, &words).filter(|_| !is_left));
             }
             found.len() < MOST
         });
     }
-    found
 }
 
-/// Goes through what can be read of a region, as long as `take` wants more.
-fn each_part(region: &Region, read: Read, mut take: impl FnMut(u64, &[u8]) -> bool) {
+/// What threads take one after another.
+fn shares(region: &Region) -> impl Iterator<Item = Range<u64>> {
+    let (start, end) = (region.start, region.end);
+    (start..end).step_by(SHARE as usize).map(move |at| at..end.min(at + SHARE + OVERLAP))
+}
+
+/// Goes through what can be read of a part, as long as `take` wants more.
+fn each_part(region: &Range<u64>, read: Read, mut take: impl FnMut(u64, &[u8]) -> bool) {
     let mut part = vec![0; PART];
     let mut at = region.start;
     while at < region.end {
@@ -92,8 +134,14 @@ fn each_part(region: &Region, read: Read, mut take: impl FnMut(u64, &[u8]) -> bo
         if !take(at, &part[..length]) {
             return;
         }
-        // A page that cannot be read hides no other.
-        at = if length < wanted { (at + length as u64 + PAGE) & !(PAGE - 1) } else { at + length as u64 };
+        at += length as u64;
+        if length < wanted {
+            // A page that cannot be read hides no other.
+            at = (at + PAGE) & !(PAGE - 1);
+        } else if at < region.end {
+            // One that begins at the very end of a part is whole in the next.
+            at -= OVERLAP;
+        }
     }
 }
 

@@ -75,7 +75,7 @@ pub(super) fn of_type(name: &str) -> Option<LeafKind> {
 
 /// What is known of it: the future's value, or that of what an `async` function has kept.
 pub(super) fn describe(kind: LeafKind, value: Value, typed: &mut Typed, known: &Known) -> Leaf {
-    let mut leaf = Leaf { kind, address: None, left_ns: None, task: None, permits: None };
+    let mut leaf = Leaf { kind, address: None, left_ns: None, task: None };
     let mut shared = |types: &[&str]| shared(value, types, typed).map(hex);
     match kind {
         LeafKind::Sleep => leaf.left_ns = left_ns(value, typed, known.now_ns),

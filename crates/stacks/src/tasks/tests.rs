@@ -150,6 +150,55 @@ fn a_header_that_nobody_refers_to_is_none() {
 }
 
 #[test]
+fn headers_are_found_wherever_they_begin_and_each_once() {
+    const TABLE_AT: u64 = 0x5000;
+    let table = Table::of(&[1, 1, 1, 1, 1, 1, 1, 160, 32, 40], 0, |_| true).expect("it is one");
+    let tables = HashMap::from([(TABLE_AT, table)]);
+    // Two parts of a megabyte, and a page that cannot be read.
+    let (start, part) = (0x10_0000_u64, 1_u64 << 20);
+    let places =
+        [start, start + 48, start + part - 32, start + part - 16, start + part + 8_192 - 32, start + 2 * part - 32];
+    let unreadable = start + part + 8_192..start + part + 12_288;
+    let read = |address: u64, into: &mut [u8]| {
+        let end = (address + into.len() as u64).min(start + 2 * part);
+        let end = if address < unreadable.start { end.min(unreadable.start) } else { end };
+        if unreadable.contains(&address) || address >= end {
+            return 0;
+        }
+        let length = (end - address) as usize;
+        into[..length].fill(0);
+        for (index, at) in (address..end).enumerate().step_by(8) {
+            let word = places.iter().find_map(|place| match at.checked_sub(*place)? {
+                0 => Some(REFERENCES_FROM),
+                16 => Some(TABLE_AT),
+                24 => Some(1),
+                _ => None,
+            });
+            into[index..index + 8].copy_from_slice(&word.unwrap_or(0).to_le_bytes());
+        }
+        length
+    };
+    let region = |start, end, can_be_written| crate::maps::Region {
+        start,
+        end,
+        can_be_written,
+        is_file: false,
+        name: String::new(),
+    };
+    let search = heap::Search { tables: &tables, stacks: &[], read: &read };
+    let found = search.headers(&[region(start, start + 2 * part, true)]);
+    assert_eq!(found.iter().map(|header| header.at).collect::<Vec<_>>(), places);
+    assert!(search.headers(&[region(start, start + 2 * part, false)]).is_empty(), "nothing is allocated there");
+    let on_stack = start..start + 64;
+    let search = heap::Search { stacks: &[on_stack], ..search };
+    assert_eq!(
+        search.headers(&[region(start, start + 2 * part, true)]).len(),
+        places.len() - 2,
+        "copies are left there"
+    );
+}
+
+#[test]
 fn functions_are_told_that_poll_tasks() {
     for function in [
         "tokio::runtime::task::raw::poll",

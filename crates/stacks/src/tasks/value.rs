@@ -54,7 +54,7 @@ impl Typed<'_, '_> {
     }
 
     /// Its members; of an enum, those of the variant that it is.
-    pub(super) fn members(&mut self, value: Value) -> Vec<(String, Value)> {
+    pub(super) fn members(&mut self, value: Value) -> Vec<(Arc<str>, Value)> {
         let Some(of) = self.of(value) else { return Vec::new() };
         let fields = match &of.form {
             Form::Fields(fields) => fields,
@@ -73,7 +73,7 @@ impl Typed<'_, '_> {
     }
 
     pub(super) fn member(&mut self, value: Value, name: &str) -> Option<Value> {
-        self.members(value).into_iter().find(|(of, _)| of == name).map(|(_, value)| value)
+        self.members(value).into_iter().find(|(of, _)| **of == *name).map(|(_, value)| value)
     }
 
     /// What a pointer leads to: one to a type of known size, or one to what a trait's table says.
@@ -126,7 +126,7 @@ impl Typed<'_, '_> {
         through: Through,
         mut wanted: impl FnMut(&str, &str) -> bool,
     ) -> Option<Value> {
-        let mut next = vec![(String::new(), from, 0)];
+        let mut next = vec![(Arc::from(""), from, 0)];
         let mut searched = 0;
         while let Some((name, value, depth)) = next.pop() {
             searched += 1;
@@ -168,16 +168,17 @@ impl Typed<'_, '_> {
 /// Searches go so deep.
 const DEEPEST: usize = 12;
 
-fn goes_through(of: &Type, through: Through) -> bool {
-    let is_pointer = matches!(of.form, Form::Pointer(_)) || is_fat(of);
+/// Whether it is a pointer that a search goes through.
+pub(super) fn goes_through(of: &Type, through: Through) -> bool {
+    let is_pointer = matches!(of.form, Form::Pointer(_)) || is_dynamic(of);
     let is_own = of.name.starts_with("alloc::boxed::Box<") || of.name.starts_with("&mut ");
     is_pointer && (through == Through::All || is_own)
 }
 
 /// Whether it is a pointer with the table of a trait's functions.
-fn is_fat(of: &Type) -> bool {
+pub(super) fn is_dynamic(of: &Type) -> bool {
     let Form::Fields(fields) = &of.form else { return false };
-    fields.len() == 2 && fields[0].name == "pointer" && fields[1].name == "vtable"
+    fields.len() == 2 && &*fields[0].name == "pointer" && &*fields[1].name == "vtable"
 }
 
 /// A type's path without its arguments.

@@ -106,7 +106,8 @@ async fn locks(kit: &Kit) {
     let cell = Arc::new(OnceCell::new());
     let told = kit.tells("once-cell-first", 0, &["pending"]);
     kit.spawn(fills(told, cell.clone()));
-    tokio::task::yield_now().await;
+    // The others come after that.
+    tokio::time::sleep(Duration::from_millis(50)).await;
     way!(kit, "once-cell", &["once-cell"], told => fills(told.clone(), cell.clone()));
 }
 
