@@ -124,7 +124,7 @@ fn what_cannot_be_shown_is_said_and_nothing_is_left() {
         ("tasks 1999999999 --task 1 --all", 2, "cannot be used with"),
         ("tasks 1999999999 --task x", 2, "invalid value"),
         ("tasks 1999999999", 1, "cannot look at process `1999999999`: there is none"),
-        ("tasks 1999999999 --json none/a.json", 110, "cannot write `none/a.json`"),
+        ("tasks 1999999999 --json none/a.json", 110, "cannot write report `none/a.json`"),
     ] {
         let output = folder.run(line);
         assert_ends(&output, code, &[says]);
