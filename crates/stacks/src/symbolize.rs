@@ -45,7 +45,7 @@ pub use scan::functions;
 pub use shorten::shorten;
 pub(crate) use shorten::{checkout, registry, standard_library};
 
-pub(crate) use types::{AWAITED, Form, Type, TypeId, Types, Variant};
+pub(crate) use types::{AWAITED, Field, Form, Type, TypeId, Types, Variant};
 
 use module::Module;
 

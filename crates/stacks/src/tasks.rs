@@ -266,23 +266,23 @@ impl TaskReader {
 
 /// Where the future is in a task: in the variant of its stage that says that it is not over.
 fn stage(types: &mut crate::symbolize::Types, cell: TypeId, id: u64) -> Option<u64> {
-    let mut at = 0;
+    let mut at = 0_u64;
     let mut of = cell;
     for name in ["core", "stage"] {
         let fields = types.get(of)?;
         let field = fields.field(name)?;
-        (at, of) = (at + field.offset, field.of);
+        (at, of) = (at.checked_add(field.offset)?, field.of);
     }
     // An `UnsafeCell` or a type of Tokio's around it.
     for _ in 0..4 {
         let inner = types.get(of)?;
         if let Some(running) = inner.variant_named("Running") {
             let future = types.get(running.of)?.field("__0")?.offset;
-            at += running.offset + future;
+            at = at.checked_add(running.offset)?.checked_add(future)?;
             return (at > id).then_some(at);
         }
         let field = inner.only_field()?;
-        (at, of) = (at + field.offset, field.of);
+        (at, of) = (at.checked_add(field.offset)?, field.of);
     }
     None
 }

@@ -273,6 +273,8 @@ fn members(
     arguments: &mut Vec<(String, TypeId)>,
 ) -> gimli::Result<Form> {
     let (mut fields, mut tag, mut variants, mut has_variants) = (Vec::new(), None, Vec::new(), false);
+    // Which variant is meant by which of several tags is not read: then none is known.
+    let mut has_lists = false;
     let mut children = node.children();
     while let Some(child) = children.next()? {
         match child.entry().tag() {
@@ -291,7 +293,10 @@ fn members(
                             let size = |of: TypeId| size_of(unit, of);
                             tag = found.and_then(|found| Some(Tag { offset: found.offset, size: size(found.of)? }));
                         }
-                        gimli::DW_TAG_variant => variants.extend(variant(unit, part)?),
+                        gimli::DW_TAG_variant => {
+                            has_lists |= part.entry().attr(gimli::DW_AT_discr_list).is_some();
+                            variants.extend(variant(unit, part)?);
+                        }
                         _ => {}
                     }
                 }
@@ -299,7 +304,11 @@ fn members(
             _ => {}
         }
     }
-    Ok(if has_variants { Form::Variants { tag, variants, fields } } else { Form::Fields(fields) })
+    Ok(match has_variants {
+        _ if has_lists => Form::Other,
+        true => Form::Variants { tag, variants, fields },
+        false => Form::Fields(fields),
+    })
 }
 
 fn variant(unit: &UnitRef<'_, Bytes>, node: EntriesTreeNode<'_, '_, Bytes>) -> gimli::Result<Option<Variant>> {

@@ -191,7 +191,7 @@ impl Walk<'_, '_, '_> {
         let named = |name: &str| members.iter().find(|(of, _)| **of == *name).map(|(_, value)| *value);
         let (Some(disabled), Some(futures)) = (named("disabled"), named("futures")) else { return };
         let Some(word) = self.typed.target(disabled).and_then(|word| self.typed.number(word)) else { return };
-        let Some(futures) = self.typed.find(futures, Through::Own, |_, path| path.starts_with('(')) else { return };
+        let Some(futures) = self.typed.find(futures, Through::Own, |_, of| of.name.starts_with('(')) else { return };
         let branches = self.typed.members(futures);
         let is_polled =
             |(index, branch): (usize, (Arc<str>, Value))| (word >> index.min(63) & 1 == 0).then_some(branch);

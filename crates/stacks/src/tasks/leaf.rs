@@ -124,7 +124,7 @@ fn shared(from: Value, types: &[&str], typed: &mut Typed) -> Option<u64> {
 
 /// The first of these types that a value leads to.
 fn shared_at(from: Value, types: &[&str], typed: &mut Typed) -> Option<u64> {
-    typed.find(from, Through::All, |_, path| types.contains(&path)).map(|found| found.at)
+    typed.find(from, Through::All, |_, of| types.contains(&path(&of.name))).map(|found| found.at)
 }
 
 /// How long a sleep still lasts.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::memory_copy::Copied;
-use crate::symbolize::{Form, Type, TypeId, Types, Variant};
+use crate::symbolize::{Field, Form, Type, TypeId, Types, Variant};
 
 /// A value: where it is, and of which type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub(super) struct Typed<'a, 'b> {
 /// Which pointers a search goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Through {
+    /// None.
+    Nothing,
     /// Those that own what they lead to alone, and exclusive references.
     Own,
     /// All.
@@ -55,21 +57,25 @@ impl Typed<'_, '_> {
 
     /// Its members; of an enum, those of the variant that it is.
     pub(super) fn members(&mut self, value: Value) -> Vec<(Arc<str>, Value)> {
-        let Some(of) = self.of(value) else { return Vec::new() };
-        let fields = match &of.form {
-            Form::Fields(fields) => fields,
-            Form::Variants { .. } => {
-                let Some((_, inside)) = self.variant(value) else { return Vec::new() };
-                let is_itself = inside.of == value.of;
-                return if is_itself { Vec::new() } else { self.members(inside) };
+        let mut value = value;
+        // An enum may be a variant of another one, but no file says for how long.
+        for _ in 0..DEEPEST {
+            let Some(of) = self.of(value) else { break };
+            match &of.form {
+                Form::Fields(fields) => {
+                    let at = |offset: u64| value.at.checked_add(offset);
+                    let member =
+                        |field: &Field| Some((field.name.clone(), Value { at: at(field.offset)?, of: field.of }));
+                    return fields.iter().filter_map(member).collect();
+                }
+                Form::Variants { .. } => match self.variant(value) {
+                    Some((_, inside)) => value = inside,
+                    None => break,
+                },
+                _ => break,
             }
-            _ => return Vec::new(),
-        };
-        let at = |offset: u64| value.at.checked_add(offset);
-        fields
-            .iter()
-            .filter_map(|field| Some((field.name.clone(), Value { at: at(field.offset)?, of: field.of })))
-            .collect()
+        }
+        Vec::new()
     }
 
     pub(super) fn member(&mut self, value: Value, name: &str) -> Option<Value> {
@@ -107,24 +113,21 @@ impl Typed<'_, '_> {
         };
         let length = self.number(length)?.min(MOST_ELEMENTS);
         let size = self.types.get(element)?.size?;
-        (0..length).map(|index| Some(Value { at: at.checked_add(index * size)?, of: element })).collect()
+        (0..length).map(|index| Some(Value { at: at.checked_add(index.checked_mul(size)?)?, of: element })).collect()
     }
 
     /// What the first pointer within a value leads to.
     pub(super) fn pointed(&mut self, value: Value) -> Option<Value> {
-        let of = self.of(value)?;
-        if matches!(of.form, Form::Pointer(_)) {
-            return self.target(value);
-        }
-        self.members(value).into_iter().find_map(|(_, member)| self.pointed(member))
+        let pointer = self.find(value, Through::Nothing, |_, of| matches!(of.form, Form::Pointer(_)))?;
+        self.target(pointer)
     }
 
-    /// The first value of all that are within one for which `wanted` holds, given the name of the member and the type's path.
+    /// The first value of all that are within one, itself among them, for which `wanted` holds, given the name of the member and the type.
     pub(super) fn find(
         &mut self,
         from: Value,
         through: Through,
-        mut wanted: impl FnMut(&str, &str) -> bool,
+        mut wanted: impl FnMut(&str, &Type) -> bool,
     ) -> Option<Value> {
         let mut next = vec![(Arc::from(""), from, 0)];
         let mut searched = 0;
@@ -134,7 +137,7 @@ impl Typed<'_, '_> {
                 return None;
             }
             let Some(of) = self.of(value) else { continue };
-            if wanted(&name, path(&of.name)) {
+            if wanted(&name, &of) {
                 return Some(value);
             }
             if depth >= DEEPEST {
@@ -150,18 +153,9 @@ impl Typed<'_, '_> {
 
     /// The number that a value is, or that the only member of it is.
     pub(super) fn number(&mut self, value: Value) -> Option<u64> {
-        let found = self.find_number(value, 0)?;
+        let found = self.find(value, Through::Nothing, |_, of| of.form == Form::Number)?;
         let size = self.of(found)?.size?;
         self.memory.number(found.at, size)
-    }
-
-    fn find_number(&mut self, value: Value, depth: usize) -> Option<Value> {
-        let of = self.of(value)?;
-        match &of.form {
-            Form::Number => Some(value),
-            _ if depth >= DEEPEST => None,
-            _ => self.members(value).into_iter().find_map(|(_, member)| self.find_number(member, depth + 1)),
-        }
     }
 }
 
@@ -172,7 +166,12 @@ const DEEPEST: usize = 12;
 pub(super) fn goes_through(of: &Type, through: Through) -> bool {
     let is_pointer = matches!(of.form, Form::Pointer(_)) || is_dynamic(of);
     let is_own = of.name.starts_with("alloc::boxed::Box<") || of.name.starts_with("&mut ");
-    is_pointer && (through == Through::All || is_own)
+    is_pointer
+        && match through {
+            Through::Nothing => false,
+            Through::Own => is_own,
+            Through::All => true,
+        }
 }
 
 /// Whether it is a pointer with the table of a trait's functions.

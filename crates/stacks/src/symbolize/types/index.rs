@@ -98,7 +98,7 @@ impl Index {
                     | gimli::DW_TAG_enumeration_type
                     | gimli::DW_TAG_variable
             );
-            if !is_of_interest || self.places.len() >= MOST_TYPES {
+            if !is_of_interest || self.names.len() >= MOST_TYPES {
                 entries.skip_attributes(abbreviation.attributes())?;
                 continue;
             }
