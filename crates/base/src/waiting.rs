@@ -158,4 +158,6 @@ pub struct Hold {
     pub address: String,
     /// The `.await` meanwhile: `file:line`.
     pub at: Option<String>,
+    /// Whether the future that has it is polled when the task is. One that is kept in a variable and is not cannot give it back.
+    pub is_polled: bool,
 }

@@ -257,7 +257,7 @@ impl TaskReader {
         let known = Known { now_ns: now_ns(), task: &task };
         let Some(mut types) = self.symbolizer.types(kind.code) else { return (None, Vec::new()) };
         let typed = Typed { types: &mut types, memory: copied };
-        let mut walk = Walk { typed, known: &known, shown: &shown, holds: Vec::new(), count: 0, looked_at: 0 };
+        let mut walk = Walk::new(typed, &known, &shown);
         let Some(at) = at.checked_add(offset) else { return (None, Vec::new()) };
         let waits = walk.root(Value { at, of });
         (waits, walk.holds)

@@ -1,6 +1,6 @@
 //! Tasks as text: those that wait for each other first, then groups of those that wait alike, most first; or await chains as trees.
 
-use pollscope_base::{RunBy, TaskState, WaitingTask};
+use pollscope_base::{Hold, RunBy, TaskState, WaitingTask};
 
 use super::layout::{Ink, Line, hanging};
 use super::style::Style;
@@ -75,8 +75,12 @@ fn header(list: &TaskList, style: &Style) -> Vec<Line> {
 }
 
 fn deadlock(list: &TaskList, stuck: &Stuck, style: &Style) -> Vec<Line> {
-    let start = Line::new().text(Ink::Bad, "Deadlock: ");
+    let unpolled = unpolled(list, stuck);
+    let start = Line::new().text(Ink::Bad, if unpolled.is_some() { "Futurelock: " } else { "Deadlock: " });
     let text = match stuck.cycle.as_slice() {
+        [only] if unpolled.is_some() => {
+            format!("task {only} waits for what a future of its own has, which it does not poll, and can never go on")
+        }
         [only] => format!("task {only} waits for itself, and can never go on"),
         cycle => format!("{} tasks wait for each other, and none of them can ever go on", cycle.len()),
     };
@@ -97,6 +101,15 @@ fn deadlock(list: &TaskList, stuck: &Stuck, style: &Style) -> Vec<Line> {
     lines
 }
 
+/// What a future has that nobody polls, of what a cycle waits for.
+fn unpolled<'a>(list: &'a TaskList, stuck: &Stuck) -> Option<&'a Hold> {
+    let tasks = stuck.cycle.iter().filter_map(|id| list.task(*id));
+    let leaves =
+        tasks.flat_map(|task| task.waits.iter().flat_map(ends)).filter_map(|end| end.leaf.as_ref()?.address.as_deref());
+    let mut holds = leaves.flat_map(|address| list.holders(address)).filter(|(task, _)| stuck.cycle.contains(&task.id));
+    holds.find(|(_, hold)| !hold.is_polled).map(|(_, hold)| hold)
+}
+
 /// What one task of a cycle waits for, and why the next one must give it.
 fn link(list: &TaskList, task: &WaitingTask, next: u64) -> String {
     let chain = task.waits.as_ref();
@@ -106,7 +119,11 @@ fn link(list: &TaskList, task: &WaitingTask, next: u64) -> String {
     let held = leaf.and_then(|leaf| leaf.address.as_deref()).and_then(|address| {
         let (_, hold) = list.holders(address).find(|(holder, _)| holder.id == next)?;
         let since = hold.at.as_ref().map(|at| format!(" while it is at {at}")).unwrap_or_default();
-        let has = if hold.guard.ends_with("Receiver") { "receives from" } else { "has" };
+        let has = match hold.guard.as_str() {
+            guard if guard.ends_with("Receiver") => "receives from",
+            _ if !hold.is_polled => "has, in a future that it does not poll,",
+            _ => "has",
+        };
         Some(format!(", which task {next} {has}{since} (`{}`)", hold.variable))
     });
     format!("task {}{} waits{at} for {what}{}", task.id, named(task.future.as_deref()), held.unwrap_or_default())

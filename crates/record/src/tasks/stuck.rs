@@ -20,6 +20,9 @@ pub struct Stuck {
     pub behind: Vec<u64>,
 }
 
+/// What a lock was given to that has no guard yet.
+const GIVEN: &str = "batch_semaphore::Acquire";
+
 /// What keeps what, by its address.
 type Holders<'a> = HashMap<&'a str, Vec<(u64, &'a str)>>;
 
@@ -69,11 +72,13 @@ fn givers(leaf: &Leaf, set: &BTreeSet<u64>, holders: &Holders) -> Vec<u64> {
     match leaf.kind {
         LeafKind::Join => leaf.task.filter(|task| set.contains(task)).into_iter().collect(),
         // One has it: who seems to have it beside another one may have let go of it.
-        LeafKind::Mutex => only(held().iter().filter(|(_, guard)| has(guard, &["MutexGuard"])), set),
+        LeafKind::Mutex => only(held().iter().filter(|(_, guard)| has(guard, &["MutexGuard", GIVEN])), set),
         // Whoever writes or reads must be done first.
-        LeafKind::RwLockWrite => {
-            held().iter().filter(|(id, guard)| set.contains(id) && has(guard, &["RwLock"])).map(|(id, _)| *id).collect()
-        }
+        LeafKind::RwLockWrite => held()
+            .iter()
+            .filter(|(id, guard)| set.contains(id) && has(guard, &["RwLock", GIVEN]))
+            .map(|(id, _)| *id)
+            .collect(),
         LeafKind::RwLockRead => only(held().iter().filter(|(_, guard)| has(guard, &["WriteGuard"])), set),
         LeafKind::MpscSend => only(held().iter().filter(|(_, guard)| has(guard, &["Receiver"])), set),
         _ => Vec::new(),

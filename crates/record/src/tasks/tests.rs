@@ -17,6 +17,7 @@ fn waiting(id: u64, leaves: &[(LeafKind, Option<&str>, Option<u64>)], holds: &[(
         variable: "guard".to_owned(),
         address: (*address).to_owned(),
         at: Some("src/a.rs:4".to_owned()),
+        is_polled: true,
     };
     WaitingTask {
         id,
@@ -68,6 +69,12 @@ fn those_that_wait_for_each_other_are_stuck_and_those_behind_them() {
     let write = |id| waiting(id, &[(LeafKind::RwLockWrite, Some("0xa"), None)], &[(READ, "0xa")]);
     assert_eq!(stuck_of(vec![write(1), write(2)]), [(vec![1, 2], vec![])], "both read, and both want to write");
     let send = |id, to, from| waiting(id, &[(LeafKind::MpscSend, Some(to), None)], &[(RECEIVER, from)]);
+    let given = "tokio::sync::batch_semaphore::Acquire";
+    assert_eq!(
+        stuck_of(vec![waiting(5, &[mutex("0xa")], &[(given, "0xa")])]),
+        [(vec![5], vec![])],
+        "nobody polls that"
+    );
     assert_eq!(stuck_of(vec![send(1, "0xb", "0xa"), send(2, "0xa", "0xb")]), [(vec![1, 2], vec![])], "full channels");
 }
 

@@ -1,8 +1,9 @@
 //! The await chain of a task: which futures it polls, one in the other, and at which `.await` each is suspended.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
-use pollscope_base::{Await, Hold, LeafKind, Progress};
+use pollscope_base::{Await, Hold, Leaf, LeafKind, Progress};
 
 use super::leaf::{self, Known};
 use super::value::{Through, Typed, Value, goes_through, is_dynamic, path};
@@ -40,14 +41,29 @@ const GUARDS: [&str; 13] = [
 
 /// Goes through one task's futures.
 pub(super) struct Walk<'a, 'b, 'c> {
-    pub(super) typed: Typed<'a, 'b>,
-    pub(super) known: &'c Known<'c>,
+    typed: Typed<'a, 'b>,
+    known: &'c Known<'c>,
     /// How a source file is shown.
-    pub(super) shown: &'c dyn Fn(&str) -> String,
+    shown: &'c dyn Fn(&str) -> String,
     pub(super) holds: Vec<Hold>,
     /// How many were told of, and how many values were looked at for that.
-    pub(super) count: usize,
-    pub(super) looked_at: usize,
+    count: usize,
+    looked_at: usize,
+    /// Where those are that were told of.
+    seen: HashSet<u64>,
+    /// Whether it is about those that the task polls.
+    is_polled: bool,
+}
+
+impl<'a, 'b, 'c> Walk<'a, 'b, 'c> {
+    pub(super) fn new(
+        typed: Typed<'a, 'b>,
+        known: &'c Known<'c>,
+        shown: &'c dyn Fn(&str) -> String,
+    ) -> Walk<'a, 'b, 'c> {
+        let (holds, seen) = (Vec::new(), HashSet::new());
+        Walk { typed, known, shown, holds, count: 0, looked_at: 0, seen, is_polled: true }
+    }
 }
 
 impl Walk<'_, '_, '_> {
@@ -97,6 +113,7 @@ impl Walk<'_, '_, '_> {
     }
 
     fn coroutine(&mut self, value: Value, name: String, depth: usize) -> Option<Await> {
+        self.seen.insert(value.at);
         let (variant, inside) = self.typed.variant(value)?;
         let of = self.typed.of(inside)?;
         let progress = progress(&of)?;
@@ -107,16 +124,18 @@ impl Walk<'_, '_, '_> {
         let awaited = self.typed.member(inside, AWAITED);
         let at = self.suspended_at(value, &variant, awaited);
         (told.file, told.line) = at.map(|(file, line)| ((self.shown)(&file), line)).unzip();
+        let at = told.file.as_ref().zip(told.line).map(|(file, line)| format!("{file}:{line}"));
         if let Some(kind) = leaf::of_function(&told.future) {
             let innermost = awaited.map_or(inside, |awaited| if is_lock(kind) { awaited } else { inside });
-            told.leaf = Some(leaf::describe(kind, innermost, &mut self.typed, self.known));
+            let leaf = leaf::describe(kind, innermost, &mut self.typed, self.known);
+            self.given(innermost, &leaf, at.as_deref());
+            told.leaf = Some(leaf);
             return Some(told);
         }
-        let at = told.file.as_ref().zip(told.line).map(|(file, line)| format!("{file}:{line}"));
-        self.hold(inside, at.as_deref());
         if let Some(awaited) = awaited {
             told.inside = self.polled(awaited, depth + 1);
         }
+        self.hold(inside, at.as_deref(), depth);
         let leaves = told.inside.iter_mut().filter_map(|inside| inside.leaf.as_mut());
         leaves.for_each(|leaf| leaf.kind = leaf::within_function(&told.future, leaf.kind));
         Some(told)
@@ -199,11 +218,42 @@ impl Walk<'_, '_, '_> {
     }
 
     /// Notes the guards among what a suspended future keeps.
-    fn hold(&mut self, inside: Value, at: Option<&str>) {
+    fn hold(&mut self, inside: Value, at: Option<&str>, depth: usize) {
         for (name, member) in self.typed.members(inside) {
             if &*name != AWAITED {
                 self.guards(&name, member, at, 0);
+                self.kept(member, 0, depth + 1);
             }
+        }
+    }
+
+    /// Notes what futures keep that a variable has and nobody polls meanwhile.
+    fn kept(&mut self, value: Value, within: usize, depth: usize) {
+        let Some(of) = self.typed.of(value).filter(|_| within <= GUARD_DEPTH) else { return };
+        if is_coroutine(&of) {
+            if self.seen.contains(&value.at) {
+                return;
+            }
+            let is_polled = std::mem::replace(&mut self.is_polled, false);
+            // What it waits for is not what the task does.
+            let _ = self.future(value, depth);
+            self.is_polled = is_polled;
+        } else if let Some(target) = self.own_target(value, &of) {
+            self.kept(target, within + 1, depth);
+        } else if of.name.starts_with('(') || path(&of.name) == "core::pin::Pin" {
+            for (_, member) in self.typed.members(value) {
+                self.kept(member, within + 1, depth);
+            }
+        }
+    }
+
+    /// Notes what a lock has given to a future that nobody polls: it has it, and no guard yet.
+    fn given(&mut self, acquire: Value, leaf: &Leaf, at: Option<&str>) {
+        let Some(address) = leaf.address.clone().filter(|_| !self.is_polled) else { return };
+        if leaf::is_given(acquire, &mut self.typed) == Some(true) {
+            let variable = self.typed.of(acquire).map(|of| future_name::pretty(&of.name)).unwrap_or_default();
+            let at = at.map(str::to_owned);
+            self.holds.push(Hold { guard: leaf::ACQUIRE.to_owned(), variable, address, at, is_polled: false });
         }
     }
 
@@ -229,6 +279,7 @@ impl Walk<'_, '_, '_> {
                 variable: variable.to_owned(),
                 address: leaf::hex(address),
                 at: at.map(str::to_owned),
+                is_polled: self.is_polled,
             };
             if !self.holds.contains(&hold) {
                 self.holds.push(hold);

@@ -7,6 +7,8 @@ use super::value::{Through, Typed, Value, path};
 /// The semaphore that Tokio's locks, and the room in its channels, are made of.
 const SEMAPHORE: &str = "tokio::sync::batch_semaphore::Semaphore";
 
+/// Who waits for permits of it.
+pub(super) const ACQUIRE: &str = "tokio::sync::batch_semaphore::Acquire";
 /// What both ends of a channel with many senders share.
 const CHANNEL: &str = "tokio::sync::mpsc::chan::Chan";
 
@@ -61,7 +63,7 @@ pub(super) fn within_function(name: &str, kind: LeafKind) -> LeafKind {
 pub(super) fn of_type(name: &str) -> Option<LeafKind> {
     match path(name) {
         "tokio::time::sleep::Sleep" => Some(LeafKind::Sleep),
-        "tokio::sync::batch_semaphore::Acquire" => Some(LeafKind::Semaphore),
+        ACQUIRE => Some(LeafKind::Semaphore),
         "tokio::sync::notify::Notified" | "tokio::sync::notify::OwnedNotified" => Some(LeafKind::Notify),
         "tokio::sync::oneshot::Receiver" => Some(LeafKind::Oneshot),
         "tokio::sync::broadcast::Recv" => Some(LeafKind::Broadcast),
@@ -104,6 +106,14 @@ pub(super) fn guarded(guard: Value, typed: &mut Typed) -> Option<u64> {
 /// Where the channel is that a receiver takes from.
 pub(super) fn received(receiver: Value, typed: &mut Typed) -> Option<u64> {
     shared_at(receiver, &[CHANNEL], typed)
+}
+
+/// Whether whoever waits for permits has been given all of them, and only has to be polled to know.
+pub(super) fn is_given(from: Value, typed: &mut Typed) -> Option<bool> {
+    let acquire = typed.find(from, Through::Own, |_, of| path(&of.name) == ACQUIRE)?;
+    let (queued, node) = (typed.member(acquire, "queued")?, typed.member(acquire, "node")?);
+    let missing = typed.member(node, "state")?;
+    Some(typed.number(queued)? == 1 && typed.number(missing)? == 0)
 }
 
 /// Whether a semaphore has none to give: someone has all.

@@ -49,6 +49,7 @@ pub fn spawn_all(kit: &Kit) {
     cycles_of_mutexes(&|cycle| Tasks { kit, cycle });
     cycles_of_other_things(&|cycle| Tasks { kit, cycle });
     cycles_through_branches(&|cycle| Tasks { kit, cycle });
+    cycles_of_kept_futures(&|cycle| Tasks { kit, cycle });
     let near = Tasks { kit, cycle: "" };
     near_misses_of_mutexes(&near);
     near_misses_of_other_things(&near);
@@ -253,6 +254,49 @@ fn cycles_through_branches(cycle: Named) {
     tasks.spawn(locks_both(other, one));
 }
 
+/// Futures that are kept, and not polled.
+fn cycles_of_kept_futures(cycle: Named) {
+    let tasks = cycle("futurelock");
+    tasks.spawn(keeps_one_that_locks(lock()));
+    let tasks = cycle("futurelock, given");
+    let lock = lock();
+    tasks.behind(locks_for_some_moments(lock.clone()));
+    tasks.spawn(keeps_one_that_waits(lock));
+}
+
+async fn keeps_one_that_locks(lock: Lock) {
+    let mut kept = Box::pin(keeps(lock.clone()));
+    tokio::select! {
+        biased;
+        () = &mut kept => {}
+        () = a_moment() => *lock.lock().await += 1,
+    }
+}
+
+async fn locks_for_some_moments(lock: Lock) {
+    let guard = lock.lock().await;
+    for _ in 0..4 {
+        a_moment().await;
+    }
+    drop(guard);
+    tokio::time::sleep(LONG).await;
+}
+
+async fn keeps_one_that_waits(lock: Lock) {
+    a_moment().await;
+    let mut kept = Box::pin(locks_after(lock.clone()));
+    tokio::select! {
+        biased;
+        () = &mut kept => {}
+        () = two_moments() => *lock.lock().await += 1,
+    }
+}
+
+async fn two_moments() {
+    a_moment().await;
+    a_moment().await;
+}
+
 async fn joins_locks(one: Lock, other: Lock) {
     let guard = one.lock().await;
     a_moment().await;
@@ -302,6 +346,12 @@ fn near_misses_of_mutexes(near: &Tasks) {
     near.spawn(gives(one.clone(), other.clone(), give));
     near.spawn(takes(given, other));
     near.spawn(locks_after(one));
+    // A future that is kept has another lock.
+    let (one, other) = (lock(), lock());
+    near.spawn(keeps(other.clone()));
+    near.spawn(keeps_one_of_two(one, other));
+    // It is kept, and polled.
+    near.spawn(polls_what_it_keeps(lock()));
     // A thread has it, and will give it back.
     let one = lock();
     let held = one.clone();
@@ -313,6 +363,24 @@ fn near_misses_of_mutexes(near: &Tasks) {
     let other = lock();
     near.spawn(locks_both(other.clone(), one));
     near.spawn(locks_after(other));
+}
+
+async fn keeps_one_of_two(one: Lock, other: Lock) {
+    let mut kept = Box::pin(keeps(one));
+    tokio::select! {
+        biased;
+        () = &mut kept => {}
+        () = two_moments() => *other.lock().await += 1,
+    }
+}
+
+async fn polls_what_it_keeps(lock: Lock) {
+    let mut kept = Box::pin(keeps(lock.clone()));
+    tokio::select! {
+        biased;
+        () = &mut kept => {}
+        () = locks_after(lock) => {}
+    }
 }
 
 async fn locks_for_a_time(one: Lock, other: Lock) {
