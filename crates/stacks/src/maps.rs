@@ -31,8 +31,8 @@ pub(crate) struct Region {
     pub(crate) start: u64,
     pub(crate) end: u64,
     pub(crate) can_be_written: bool,
-    /// Whether it is a file's: constants, or variables as they were before anything was written.
-    pub(crate) is_file: bool,
+    /// The file's that it is of: constants, or variables as they were before anything was written; 0 of what is of none.
+    pub(crate) inode: u64,
     pub(crate) name: String,
 }
 
@@ -50,7 +50,7 @@ fn region(line: &str) -> Option<Region> {
     let (Mapping { start, end, inode, name, .. }, permissions) = mapping(line)?;
     let is_of_kernel = name.starts_with("[v");
     let is_data = permissions.starts_with('r') && !permissions.contains('x') && !is_of_kernel;
-    is_data.then_some(Region { start, end, can_be_written: permissions.contains('w'), is_file: inode != 0, name })
+    is_data.then_some(Region { start, end, can_be_written: permissions.contains('w'), inode, name })
 }
 
 /// The executable mappings of a process, by address.
@@ -156,9 +156,9 @@ mod tests {
 
     #[test]
     fn data_that_can_be_read_is_told_with_whose_it_is() {
-        let of = |line: &str| region(line).map(|region| (region.can_be_written, region.is_file, region.name));
-        assert_eq!(of("1000-2000 rw-p 00000000 00:00 0 "), Some((true, false, String::new())));
-        assert_eq!(of("1000-2000 r--p 00002000 08:01 42    /usr/bin/a"), Some((false, true, "/usr/bin/a".to_owned())));
+        let of = |line: &str| region(line).map(|region| (region.can_be_written, region.inode, region.name));
+        assert_eq!(of("1000-2000 rw-p 00000000 00:00 0 "), Some((true, 0, String::new())));
+        assert_eq!(of("1000-2000 r--p 00002000 08:01 42    /usr/bin/a"), Some((false, 42, "/usr/bin/a".to_owned())));
         assert_eq!(of("1000-2000 r-xp 00002000 08:01 42    /usr/bin/a"), None, "code");
         assert_eq!(of("1000-2000 ---p 00000000 00:00 0 "), None, "a guard page");
         assert_eq!(of("1000-2000 r--p 00000000 00:00 0    [vvar]"), None, "the kernel's");

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use pollscope_base::{Await, Hold, RunBy, TaskState, WaitingTask};
@@ -29,7 +30,7 @@ mod tables;
 mod value;
 
 use chain::Walk;
-use heap::{CANCELLED, COMPLETE, Header, NOTIFIED, Search};
+use heap::{CANCELLED, COMPLETE, Header, NOTIFIED, Pages, Search};
 use leaf::Known;
 use memory_copy::Copied;
 use value::{Typed, Value};
@@ -104,6 +105,8 @@ impl TaskReader {
     pub fn read(&mut self) -> io::Result<Tasks> {
         let process = self.process;
         let read = move |address: u64, into: &mut [u8]| memory::read(&process, address, into);
+        // A library may have been unloaded since, and another one be in its place.
+        self.symbolizer.refresh()?;
         let (regions, maps) = (regions(&process)?, Maps::read(&process)?);
         let mut kinds = HashMap::new();
         for (address, table) in tables::tables(&regions, &maps, &read) {
@@ -111,7 +114,10 @@ impl TaskReader {
         }
         let tables = kinds.iter().map(|(address, kind)| (*address, kind.table)).collect();
         let stacks = heap::stacks(&process, &regions, &read);
-        let headers = Search { tables: &tables, stacks: &stacks, read: &read }.headers(&regions);
+        let pages = Pages::of(&process);
+        let present = |range: &Range<u64>| pages.present(range);
+        let search = Search { tables: &tables, stacks: &stacks, present: &present, read: &read };
+        let headers = search.headers(&regions);
         process.confirm().map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
         let mut found = Tasks {
             tasks: Vec::with_capacity(headers.len()),
@@ -193,7 +199,9 @@ impl TaskReader {
             cell.arguments.iter().any(|(_, of)| *of == future).then_some(cell)
         };
         let cell = cells.into_iter().find_map(|cell| is_of_it(&mut types, cell).map(|_| cell))?;
-        let offset = stage(&mut types, cell, table.id)?;
+        // The table was made for this very type, or its function polls several that are alike.
+        let is_of_table = types.get(cell)?.field("trailer")?.offset == table.trailer;
+        let offset = stage(&mut types, cell, table.id).filter(|_| is_of_table)?;
         let alignment = types.get(cell)?.alignment.filter(|alignment| alignment.is_power_of_two());
         Some(Layout { name: name.to_string(), offset, of: future, alignment: alignment.unwrap_or(1) })
     }

@@ -128,7 +128,9 @@ impl Walk<'_, '_, '_> {
         if let Some(kind) = leaf::of_function(&told.future) {
             let innermost = awaited.map_or(inside, |awaited| if is_lock(kind) { awaited } else { inside });
             let leaf = leaf::describe(kind, innermost, &mut self.typed, self.known);
-            self.given(innermost, &leaf, at.as_deref());
+            if matches!(kind, LeafKind::Mutex | LeafKind::RwLockWrite) {
+                self.given(innermost, &leaf, at.as_deref());
+            }
             told.leaf = Some(leaf);
             return Some(told);
         }

@@ -1,7 +1,7 @@
 //! The headers of tasks: in the memory that a program allocates, each with the address of one of the known tables in it.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -23,6 +23,8 @@ const MOST_THREADS: usize = 7;
 /// So many bytes are copied at a time.
 const PART: usize = 1 << 20;
 const PAGE: u64 = 4 << 10;
+/// Of a page's word: that it is in memory, or in the swap.
+const IS_THERE: u64 = 1 << 63 | 1 << 62;
 /// So many tasks are told of.
 pub(super) const MOST: usize = 1 << 20;
 
@@ -63,6 +65,8 @@ impl Header {
 pub(super) struct Search<'a> {
     pub(super) tables: &'a HashMap<u64, Table>,
     pub(super) stacks: &'a [Range<u64>],
+    /// Which parts of a range are there: what was never written to is not read, as that would make pages of it.
+    pub(super) present: &'a (dyn Fn(&Range<u64>) -> Vec<Range<u64>> + Sync),
     /// From several threads at once.
     pub(super) read: &'a (dyn Fn(u64, &mut [u8]) -> usize + Sync),
 }
@@ -70,13 +74,15 @@ pub(super) struct Search<'a> {
 impl Search<'_> {
     /// All that look like one, by their addresses; more than [`MOST`] are not gone on with. A large heap is gone through by several threads.
     pub(super) fn headers(&self, regions: &[Region]) -> Vec<Header> {
-        let is_heap = |region: &&Region| region.can_be_written && !region.is_file && region.name != "[stack]";
+        let is_heap = |region: &&Region| region.can_be_written && region.inode == 0 && region.name != "[stack]";
         let parts: Vec<Range<u64>> = regions.iter().filter(is_heap).flat_map(shares).collect();
         let next = AtomicUsize::new(0);
         let search = || {
             let mut found = Vec::new();
             while let Some(part) = parts.get(next.fetch_add(1, Relaxed)).filter(|_| found.len() < MOST) {
-                self.search(part, &mut found);
+                for part in (self.present)(part) {
+                    self.search(&part, &mut found);
+                }
             }
             found
         };
@@ -116,6 +122,53 @@ impl Search<'_> {
             found.len() < MOST
         });
     }
+}
+
+/// What the kernel tells of a process's pages.
+pub(super) struct Pages(Option<File>);
+
+impl Pages {
+    /// Of a process of which the kernel does not tell, all are taken to be there.
+    pub(super) fn of(process: &Process) -> Pages {
+        Pages(File::open(process.file("pagemap").to_string()).ok())
+    }
+
+    /// The parts of a range that are in memory, or were moved out of it.
+    pub(super) fn present(&self, range: &Range<u64>) -> Vec<Range<u64>> {
+        let (first, end) = (range.start / PAGE, range.end.div_ceil(PAGE));
+        let Some(told) = self.0.as_ref().and_then(|file| entries(file, first, end)) else { return vec![range.clone()] };
+        present(first, &told, range)
+    }
+}
+
+/// A word for each page.
+#[cfg(unix)]
+fn entries(file: &File, first: u64, end: u64) -> Option<Vec<u64>> {
+    let mut bytes = vec![0; usize::try_from(8 * end.checked_sub(first)?).ok()?];
+    std::os::unix::fs::FileExt::read_exact_at(file, &mut bytes, 8 * first).ok()?;
+    Some(bytes.chunks_exact(8).map(word).collect())
+}
+
+#[cfg(not(unix))]
+fn entries(_file: &File, _first: u64, _end: u64) -> Option<Vec<u64>> {
+    None
+}
+
+/// Pages next to each other are one part.
+pub(super) fn present(first: u64, told: &[u64], within: &Range<u64>) -> Vec<Range<u64>> {
+    let mut parts: Vec<Range<u64>> = Vec::new();
+    for (index, entry) in told.iter().enumerate() {
+        if entry & IS_THERE == 0 {
+            continue;
+        }
+        let start = (PAGE * (first + index as u64)).max(within.start);
+        let end = (PAGE * (first + index as u64 + 1)).min(within.end);
+        match parts.last_mut().filter(|last| last.end == start) {
+            Some(last) => last.end = end,
+            None => parts.push(start..end),
+        }
+    }
+    parts
 }
 
 /// What threads take one after another.

@@ -1,7 +1,7 @@
 //! The tables that headers of tasks lead to: in the constants of the program and its libraries, one for each type of future that is
 //! spawned.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::maps::{Maps, Region};
 use crate::task::{Read, Table, word};
@@ -14,7 +14,11 @@ const MOST: u64 = 1 << 30;
 /// All of them, by their addresses. What looks like one and is none is told apart by what its first function is called.
 pub(super) fn tables(regions: &[Region], maps: &Maps, read: Read) -> HashMap<u64, Table> {
     let mut found = HashMap::new();
-    for region in regions.iter().filter(|region| region.is_file) {
+    // Of files that have code as well: one that a program has mapped as its data may be of any size.
+    let programs: HashSet<(u64, &str)> =
+        maps.all().iter().map(|mapping| (mapping.inode, mapping.name.as_str())).collect();
+    let is_program = |region: &&Region| region.inode != 0 && programs.contains(&(region.inode, region.name.as_str()));
+    for region in regions.iter().filter(is_program) {
         search(region, read, |address, words| {
             let (all, next) = (words.first_chunk()?, words.get(Table::WORDS).copied().unwrap_or(0));
             let table = Table::of(all, next, |function| maps.find(function).is_some())?;

@@ -178,14 +178,10 @@ fn headers_are_found_wherever_they_begin_and_each_once() {
         }
         length
     };
-    let region = |start, end, can_be_written| crate::maps::Region {
-        start,
-        end,
-        can_be_written,
-        is_file: false,
-        name: String::new(),
-    };
-    let search = heap::Search { tables: &tables, stacks: &[], read: &read };
+    let region =
+        |start, end, can_be_written| crate::maps::Region { start, end, can_be_written, inode: 0, name: String::new() };
+    let all = |range: &std::ops::Range<u64>| vec![range.clone()];
+    let search = heap::Search { tables: &tables, stacks: &[], present: &all, read: &read };
     let found = search.headers(&[region(start, start + 2 * part, true)]);
     assert_eq!(found.iter().map(|header| header.at).collect::<Vec<_>>(), places);
     assert!(search.headers(&[region(start, start + 2 * part, false)]).is_empty(), "nothing is allocated there");
@@ -196,6 +192,20 @@ fn headers_are_found_wherever_they_begin_and_each_once() {
         places.len() - 2,
         "copies are left there"
     );
+}
+
+#[test]
+fn pages_that_were_never_written_to_are_left_out() {
+    let (there, swapped) = (1 << 63, 1 << 62);
+    let of = |told: &[u64], within| heap::present(2, told, &within);
+    assert_eq!(of(&[there, swapped, 7, there], 8_192..24_576), [8_192..16_384, 20_480..24_576]);
+    let only = |parts: Vec<std::ops::Range<u64>>| (parts.len(), parts.first().cloned());
+    assert_eq!(only(of(&[there, there], 8_200..12_304)), (1, Some(8_200..12_304)), "no more than was asked for");
+    assert_eq!(only(of(&[0, 0], 8_192..16_384)), (0, None));
+    let written = vec![1_u8; 1 << 20];
+    let range = written.as_ptr() as u64..written.as_ptr() as u64 + (1 << 20);
+    let process = Process::current();
+    assert_eq!(only(heap::Pages::of(&process).present(&range)), (1, Some(range)));
 }
 
 #[test]
