@@ -99,7 +99,7 @@ pub(super) const TASKS: &str = "\
 Examples:
   pollscope tasks 4711
   pollscope tasks 4711 --task 17
-  pollscope tasks 4711 --json - --symbols target/release/shop
+  pollscope tasks 4711 --symbols target/release/shop
 
 What it shows:
   First those that wait for each other, then the others in
