@@ -194,11 +194,9 @@ impl TaskReader {
         let name = types.get(future)?.name.clone();
         let scheduler = types.get(argument("S")?)?.name.clone();
         let cells = types.named(&format!("tokio::runtime::task::core::Cell<{name}, {scheduler}>"));
-        let is_of_it = |types: &mut crate::symbolize::Types, cell: TypeId| {
-            let cell = types.get(cell)?;
-            cell.arguments.iter().any(|(_, of)| *of == future).then_some(cell)
-        };
-        let cell = cells.into_iter().find_map(|cell| is_of_it(&mut types, cell).map(|_| cell))?;
+        let mut is_of_it =
+            |cell: &TypeId| types.get(*cell).is_some_and(|cell| cell.arguments.iter().any(|(_, of)| *of == future));
+        let cell = cells.into_iter().find(|cell| is_of_it(cell))?;
         // The table was made for this very type, or its function polls several that are alike.
         let is_of_table = types.get(cell)?.field("trailer")?.offset == table.trailer;
         let offset = stage(&mut types, cell, table.id).filter(|_| is_of_table)?;

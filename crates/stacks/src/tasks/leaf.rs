@@ -78,19 +78,19 @@ pub(super) fn of_type(name: &str) -> Option<LeafKind> {
 /// What is known of it: the future's value, or that of what an `async` function has kept.
 pub(super) fn describe(kind: LeafKind, value: Value, typed: &mut Typed, known: &Known) -> Leaf {
     let mut leaf = Leaf { kind, address: None, left_ns: None, task: None };
-    let mut shared = |types: &[&str]| shared(value, types, typed).map(hex);
+    let mut shared = |wanted: &str| shared_at(value, wanted, typed).map(hex);
     match kind {
         LeafKind::Sleep => leaf.left_ns = left_ns(value, typed, known.now_ns),
         LeafKind::Mutex | LeafKind::RwLockRead | LeafKind::RwLockWrite | LeafKind::Semaphore | LeafKind::OnceCell => {
-            leaf.address = shared(&[SEMAPHORE]);
+            leaf.address = shared(SEMAPHORE);
         }
-        LeafKind::MpscSend | LeafKind::MpscReceive => leaf.address = shared(&[CHANNEL]),
-        LeafKind::Watch | LeafKind::Barrier => leaf.address = shared(&["tokio::sync::watch::Shared"]),
-        LeafKind::Broadcast => leaf.address = shared(&["tokio::sync::broadcast::Shared"]),
-        LeafKind::Oneshot => leaf.address = shared(&["tokio::sync::oneshot::Inner"]),
-        LeafKind::Notify => leaf.address = shared(&["tokio::sync::notify::Notify"]),
+        LeafKind::MpscSend | LeafKind::MpscReceive => leaf.address = shared(CHANNEL),
+        LeafKind::Watch | LeafKind::Barrier => leaf.address = shared("tokio::sync::watch::Shared"),
+        LeafKind::Broadcast => leaf.address = shared("tokio::sync::broadcast::Shared"),
+        LeafKind::Oneshot => leaf.address = shared("tokio::sync::oneshot::Inner"),
+        LeafKind::Notify => leaf.address = shared("tokio::sync::notify::Notify"),
         LeafKind::Join => {
-            let header = shared_at(value, &["tokio::runtime::task::core::Header"], typed);
+            let header = shared_at(value, "tokio::runtime::task::core::Header", typed);
             leaf.task = header.and_then(|header| (known.task)(header));
         }
         LeafKind::JoinSet | LeafKind::Io | LeafKind::Yield | LeafKind::Pending => {}
@@ -100,12 +100,12 @@ pub(super) fn describe(kind: LeafKind, value: Value, typed: &mut Typed, known: &
 
 /// Where the semaphore is that a guard gives back to; `None` of what guards something else.
 pub(super) fn guarded(guard: Value, typed: &mut Typed) -> Option<u64> {
-    shared_at(guard, &[SEMAPHORE], typed)
+    shared_at(guard, SEMAPHORE, typed)
 }
 
 /// Where the channel is that a receiver takes from.
 pub(super) fn received(receiver: Value, typed: &mut Typed) -> Option<u64> {
-    shared_at(receiver, &[CHANNEL], typed)
+    shared_at(receiver, CHANNEL, typed)
 }
 
 /// Whether whoever waits for permits has been given all of them, and only has to be polled to know.
@@ -128,13 +128,9 @@ pub(super) fn hex(address: u64) -> String {
     format!("{address:#x}")
 }
 
-fn shared(from: Value, types: &[&str], typed: &mut Typed) -> Option<u64> {
-    shared_at(from, types, typed)
-}
-
-/// The first of these types that a value leads to.
-fn shared_at(from: Value, types: &[&str], typed: &mut Typed) -> Option<u64> {
-    typed.find(from, Through::All, |_, of| types.contains(&path(&of.name))).map(|found| found.at)
+/// Where the first value of this type is that one leads to.
+fn shared_at(from: Value, wanted: &str, typed: &mut Typed) -> Option<u64> {
+    typed.find(from, Through::All, |_, of| path(&of.name) == wanted).map(|found| found.at)
 }
 
 /// How long a sleep still lasts.
