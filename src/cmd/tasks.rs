@@ -17,7 +17,7 @@ pub(super) fn execute(request: &TasksRequest, terminal: &Terminal) -> Result<Exi
     refuse_unwritable(request.json.as_deref())?;
     let target = Target::open(request.pid, &request.symbols).map_err(CmdError::Obstacle)?;
     let now = Run::written(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok());
-    let list = Tasks::of(target, request.symbols.clone()).read(&now).map_err(CmdError::Obstacle)?;
+    let list = Tasks::of(target).read(&now).map_err(CmdError::Obstacle)?;
     let shown = match request.task {
         Some(id) if list.task(id).is_none() => return Err(CmdError::NoTask { id, pid: list.pid }),
         Some(id) => Shown::One(id),

@@ -92,16 +92,17 @@ impl Access {
             is_dumpable: status.and_then(|status| status::is_dumpable(pid, &status)),
             paranoid: paranoid_level(),
             has_probe: tokio::probe(pid),
-            program: target.map(|target| program(&target)),
+            program: target.map(|mut target| program(&mut target)),
         }
     }
 }
 
-fn program(target: &Target) -> Program {
+fn program(target: &mut Target) -> Program {
+    let (names, lacks) = target.names().unzip();
     Program {
         tokio: target.tokio().map(str::to_owned),
-        names: target.names().cloned(),
-        lacks: target.lacks().cloned(),
+        names,
+        lacks: lacks.flatten(),
         build_id: target.build_id().map(str::to_owned),
         notes: target.notes(),
         events: events(&target.process()),

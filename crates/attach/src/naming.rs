@@ -89,6 +89,8 @@ impl Naming {
 
     /// Names until nothing more comes, and then says what is known of the whole; or until nobody listens.
     pub(crate) fn run(mut self, jobs: &Receiver<Job>, last: &Receiver<Last>) {
+        // Read while the first looks are taken, not once one waits for its names.
+        self.namer.program();
         let is_heard = jobs.iter().all(|job| self.work(job).is_ok());
         // Without a last word it broke off.
         if is_heard && let Ok(last) = last.recv() {

@@ -10,7 +10,7 @@ use pollscope_stacks::look::Namer;
 use pollscope_stacks::maps::Maps;
 use pollscope_stacks::process::Process;
 use pollscope_stacks::seccomp;
-use pollscope_stacks::symbolize::DebugInfo;
+use pollscope_stacks::symbolize::{DebugInfo, build_id};
 use pollscope_stacks::thread::{ReadError, StateError, read_state};
 
 use crate::obstacle::Obstacle;
@@ -30,10 +30,8 @@ pub struct Target {
     exe: Option<PathBuf>,
     tokio: Option<String>,
     build_id: Option<String>,
-    /// What its program is named by, read already.
+    /// What its code is named by.
     namer: Namer,
-    names: Option<DebugInfo>,
-    lacks: Option<CaptureNote>,
 }
 
 impl Target {
@@ -71,13 +69,13 @@ impl Target {
             return Err(Obstacle::NoTokio { pid, name });
         };
         let mut namer = Namer::new(process, Vec::new(), false).with_symbols(symbols.to_vec());
-        let (program, lacks) = namer.program().unzip();
-        let lacks = lacks.flatten();
-        if !has_names && let Some(CaptureNote::SymbolsMissing { has_names: false, build_id, refused }) = lacks {
-            return Err(Obstacle::NoNames { pid, name, build_id, refused });
+        if !has_names {
+            let lacks = namer.program().and_then(|(_, lacks)| lacks);
+            if let Some(CaptureNote::SymbolsMissing { has_names: false, build_id, refused }) = lacks {
+                return Err(Obstacle::NoNames { pid, name, build_id, refused });
+            }
         }
-        let (build_id, names) = program.map(|program| (program.build_id, program.debug_info)).unzip();
-        Ok(Target { process, name, exe, tokio, build_id: build_id.flatten(), namer, names, lacks })
+        Ok(Target { process, name, exe, tokio, build_id: build_id(&process), namer })
     }
 
     /// The process that asks: for [all but some](crate::Attached::to_all_but) of its threads.
@@ -108,14 +106,12 @@ impl Target {
         let exe = process.exe().ok();
         let name = name(pid, exe.as_deref());
         let mut namer = Namer::new(process, source_roots, is_redacted);
-        let (program, lacks) = namer.program().unzip();
-        let lacks = lacks.flatten();
+        let lacks = namer.program().and_then(|(_, lacks)| lacks);
         if matches!(lacks, Some(CaptureNote::Stripped | CaptureNote::ProgramUnreadable(_))) {
             return Err(Obstacle::NoNames { pid, name, build_id: None, refused: Vec::new() });
         }
-        let (build_id, names) = program.map(|program| (program.build_id, program.debug_info)).unzip();
         // That there is Tokio in it, whoever asks knows: its file is not searched.
-        Ok(Target { process, name, exe, tokio: None, build_id: build_id.flatten(), namer, names, lacks })
+        Ok(Target { process, name, exe, tokio: None, build_id: build_id(&process), namer })
     }
 
     /// Which process.
@@ -138,14 +134,10 @@ impl Target {
         self.build_id.as_deref()
     }
 
-    /// What its program's code can be named from; `None` where that could not be found out.
-    pub fn names(&self) -> Option<&DebugInfo> {
-        self.names.as_ref()
-    }
-
-    /// What its program lacks for names and lines; `None` where nothing is missing.
-    pub fn lacks(&self) -> Option<&CaptureNote> {
-        self.lacks.as_ref()
+    /// What its program's code can be named from, with what it lacks for names and lines, if anything. `None` where that cannot be found
+    /// out. It reads the program's debug information, if nothing did yet: for some 50 ms, or more if the program is large.
+    pub fn names(&mut self) -> Option<(DebugInfo, Option<CaptureNote>)> {
+        self.namer.program().map(|(program, lacks)| (program.debug_info, lacks))
     }
 
     /// What may be in the way of seeing all that there is, each a sentence: a version of Tokio that was not tried, a debugger.
@@ -155,7 +147,12 @@ impl Target {
         of_tokio.into_iter().chain(tracer.map(under_a_debugger)).collect()
     }
 
-    /// What names what its threads show.
+    /// What names its code.
+    pub(crate) fn namer(&mut self) -> &mut Namer {
+        &mut self.namer
+    }
+
+    /// The same, for as long as it is looked at.
     pub(crate) fn into_namer(self) -> Namer {
         self.namer
     }

@@ -4,8 +4,7 @@ use std::time::{Duration, Instant};
 
 use pollscope_base::{Await, CaptureNote, WaitingTask};
 use pollscope_record::tasks::{Stuck, TaskList};
-use pollscope_stacks::symbolize::DebugInfo;
-use pollscope_stacks::tasks::{TaskReader, Tasks as Read};
+use pollscope_stacks::tasks::{self, Tasks as Read};
 
 use crate::obstacle::Obstacle;
 use crate::target::Target;
@@ -21,14 +20,12 @@ const OLDEST: u32 = 28;
 #[derive(Debug)]
 pub struct Tasks {
     target: Target,
-    reader: TaskReader,
 }
 
 impl Tasks {
     /// Nothing is read yet.
-    pub fn of(target: Target, symbols: Vec<std::path::PathBuf>) -> Tasks {
-        let reader = TaskReader::new(target.process(), symbols, Vec::new());
-        Tasks { target, reader }
+    pub fn of(target: Target) -> Tasks {
+        Tasks { target }
     }
 
     /// All tasks that there are now; `read_at` is the time of day that is told. Where some wait for each other, it reads again, for a few
@@ -37,7 +34,7 @@ impl Tasks {
     /// ```no_run
     /// use pollscope_attach::{Target, Tasks};
     /// let target = Target::open(4711, &[])?;
-    /// let list = Tasks::of(target, Vec::new()).read("2026-12-01T02:03:04.000Z")?;
+    /// let list = Tasks::of(target).read("2026-12-01T02:03:04.000Z")?;
     /// assert!(list.tasks.iter().all(|task| task.id > 0));
     /// # Ok::<(), pollscope_attach::Obstacle>(())
     /// ```
@@ -67,13 +64,13 @@ impl Tasks {
 
     fn read_once(&mut self) -> Result<Read, Obstacle> {
         let pid = self.target.process().pid();
-        self.reader.read().map_err(|error| match error.kind() {
+        tasks::read(self.target.namer()).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => Obstacle::NoProcess { pid },
             _ => Obstacle::Unreadable { pid, why: pollscope_base::reason(&error) },
         })
     }
 
-    fn list(&self, read: Read, read_at: &str) -> TaskList {
+    fn list(&mut self, read: Read, read_at: &str) -> TaskList {
         let missing = self.missing(&read);
         let Read { tasks, torn, torn_chains, of_runtime, is_limited, .. } = read;
         TaskList {
@@ -93,7 +90,7 @@ impl Tasks {
         }
     }
 
-    fn missing(&self, read: &Read) -> Vec<String> {
+    fn missing(&mut self, read: &Read) -> Vec<String> {
         let mut missing = self.target.notes();
         if self.target.tokio().is_some_and(|version| minor(version).is_some_and(|minor| minor < OLDEST)) {
             missing.push(format!(
@@ -106,11 +103,8 @@ impl Tasks {
                     .to_owned(),
             );
         }
-        match (self.target.names(), self.target.lacks()) {
-            (Some(DebugInfo::Unreadable(_)), Some(note)) | (_, Some(note @ CaptureNote::ProgramUnreadable(_))) => {
-                missing.push(note.to_string());
-            }
-            _ => {}
+        if let Some((_, Some(note @ CaptureNote::ProgramUnreadable(_)))) = self.target.names() {
+            missing.push(note.to_string());
         }
         missing
     }

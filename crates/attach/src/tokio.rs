@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use memchr::memmem::find_iter;
-use pollscope_stacks::maps::Maps;
+use memchr::memmem;
+use pollscope_stacks::maps::{self, Maps};
 use pollscope_stacks::process::Process;
 
 /// As symbols have it, in either mangling; in two pieces, so that this program has it among its symbols alone.
@@ -18,8 +19,8 @@ const NEWEST: u32 = 54;
 /// As the paths in panic messages have it, before the version.
 const FOLDER: &[u8] = b"/tokio-";
 /// How much of a file is searched at a time, and how much of that again with the next part.
-const PART: usize = 1 << 20;
-const OVERLAP: usize = 64;
+const PART: u64 = 1 << 20;
+const OVERLAP: u64 = 64;
 
 /// What a file says of its Tokio.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -33,13 +34,21 @@ pub(crate) struct Tokio {
 /// That of a process: in its program, or else in a library of its.
 pub(crate) fn of(process: &Process) -> Option<Tokio> {
     let proc = PathBuf::from(format!("/proc/{}", process.pid()));
-    let in_file = |path: &Path| File::open(path).and_then(find).ok().flatten();
-    in_file(&proc.join("exe")).or_else(|| {
+    let in_file = |path: &Path, loaded| File::open(path).and_then(|file| find(file, loaded)).ok().flatten();
+    in_file(&proc.join("exe"), loaded(process)).or_else(|| {
         let maps = Maps::read(process).ok()?;
         let libraries: BTreeSet<PathBuf> = maps.all().iter().filter_map(|mapping| mapping.path.clone()).collect();
         let its = |path: &PathBuf| proc.join("root").join(path.strip_prefix("/").unwrap_or(path));
-        libraries.iter().find_map(|path| in_file(&its(path)))
+        libraries.iter().find_map(|path| in_file(&its(path), WHOLE))
     })
+}
+
+/// All of a file.
+const WHOLE: Range<u64> = 0..u64::MAX;
+
+/// Which bytes of its program's file a process has in its memory: all but the names and the debug information, mostly the first tenth.
+fn loaded(process: &Process) -> Range<u64> {
+    process.exe().ok().and_then(|exe| maps::loaded(process, exe.to_str()?).ok()?).unwrap_or(WHOLE)
 }
 
 /// Whether the program of a process has the probe, and may be told to record itself: the name of the variable that tells it is in its
@@ -57,22 +66,14 @@ pub fn has_probe(pid: u32) -> bool {
 /// The same; `None` where its file cannot be read.
 pub(crate) fn probe(pid: u32) -> Option<bool> {
     let variable = PROBE.to_uppercase();
-    File::open(format!("/proc/{pid}/exe")).and_then(|file| contains(file, variable.as_bytes())).ok()
+    let loaded = Process::open(pid).map_or(WHOLE, |process| loaded(&process));
+    File::open(format!("/proc/{pid}/exe")).and_then(|file| contains(file, loaded, variable.as_bytes())).ok()
 }
 
-fn contains(mut file: impl Read, word: &[u8]) -> io::Result<bool> {
-    let mut part = Vec::with_capacity(PART + OVERLAP);
-    loop {
-        let before = part.len();
-        (&mut file).take(PART as u64).read_to_end(&mut part)?;
-        if part.len() == before {
-            return Ok(false);
-        }
-        if find_iter(&part, word).next().is_some() {
-            return Ok(true);
-        }
-        part.drain(..part.len().saturating_sub(OVERLAP));
-    }
+fn contains(mut file: impl Read + Seek, loaded: Range<u64>, word: &[u8]) -> io::Result<bool> {
+    let word = memmem::Finder::new(word);
+    let bytes = file.seek(SeekFrom::End(0))?;
+    Ok(search(&mut file, parts(loaded, bytes), |part| word.find(part))?.is_some())
 }
 
 /// What to say of a version that was not tried; `None` of one that was, or of which nobody knows.
@@ -90,25 +91,43 @@ pub(crate) fn untried(version: &str) -> Option<String> {
     ))
 }
 
-/// `None` where nothing names it.
-fn find(mut file: impl Read) -> io::Result<Option<Tokio>> {
-    let mut found = Tokio::default();
-    let symbol = SYMBOL.concat();
-    let mut part = Vec::with_capacity(PART + OVERLAP);
-    loop {
-        let before = part.len();
-        (&mut file).take(PART as u64).read_to_end(&mut part)?;
-        if part.len() == before {
-            return Ok((found != Tokio::default()).then_some(found));
+/// `None` where nothing names it. Its messages are in what is `loaded`; names of functions are last in a file, as linkers write them.
+fn find(mut file: impl Read + Seek, loaded: Range<u64>) -> io::Result<Option<Tokio>> {
+    let (folder, symbol) = (memmem::Finder::new(FOLDER), SYMBOL.concat());
+    let symbol = memmem::Finder::new(&symbol);
+    let bytes = file.seek(SeekFrom::End(0))?;
+    let version = search(&mut file, parts(loaded, bytes), |part| {
+        folder.find_iter(part).find_map(|at| version(&part[at + FOLDER.len()..]))
+    })?;
+    let has_names = search(&mut file, parts(WHOLE, bytes).rev(), |part| symbol.find(part))?.is_some();
+    let found = Tokio { version, has_names };
+    Ok((found != Tokio::default()).then_some(found))
+}
+
+/// A range of so many bytes in parts, each with the beginning of the next one.
+fn parts(Range { start, end }: Range<u64>, bytes: u64) -> impl DoubleEndedIterator<Item = Range<u64>> {
+    let end = end.min(bytes);
+    let count = end.saturating_sub(start).div_ceil(PART);
+    (0..count).map(move |index| start + index * PART..end.min(start + (index + 1) * PART + OVERLAP))
+}
+
+/// What is found in the first part in which anything is.
+fn search<T>(
+    file: &mut (impl Read + Seek),
+    parts: impl Iterator<Item = Range<u64>>,
+    find: impl Fn(&[u8]) -> Option<T>,
+) -> io::Result<Option<T>> {
+    let mut bytes = Vec::new();
+    for part in parts {
+        bytes.clear();
+        file.seek(SeekFrom::Start(part.start))?;
+        file.take(part.end - part.start).read_to_end(&mut bytes)?;
+        let found = find(&bytes);
+        if found.is_some() {
+            return Ok(found);
         }
-        found.has_names = found.has_names || find_iter(&part, &symbol).next().is_some();
-        found.version =
-            found.version.or_else(|| find_iter(&part, FOLDER).find_map(|at| version(&part[at + FOLDER.len()..])));
-        if found.has_names && found.version.is_some() {
-            return Ok(Some(found));
-        }
-        part.drain(..part.len().saturating_sub(OVERLAP));
     }
+    Ok(None)
 }
 
 /// `1.54.1` of `1.54.1/src/…`.
@@ -122,10 +141,12 @@ fn version(text: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
 
     fn of(text: &[u8]) -> Option<Tokio> {
-        find(text).unwrap()
+        find(Cursor::new(text), WHOLE).unwrap()
     }
 
     #[test]
@@ -151,12 +172,23 @@ mod tests {
 
     #[test]
     fn what_lies_across_two_parts_is_found() {
-        for at in PART - 40..PART + 2 {
+        let part = usize::try_from(PART).unwrap();
+        for at in part - 40..part + 2 {
             let mut text = vec![b'x'; at];
             text.extend(b"/tokio-1.54.1/src/runtime 5tokio7runtime");
             let found = of(&text).unwrap();
             assert_eq!((found.version.as_deref(), found.has_names), (Some("1.54.1"), true), "{at}");
-            assert!(contains(&text[..], b"5tokio7runtime").unwrap() && !contains(&text[..], b"7runtime5").unwrap());
+            let contains = |word: &[u8]| contains(Cursor::new(&text), WHOLE, word).unwrap();
+            assert!(contains(b"5tokio7runtime") && !contains(b"7runtime5"));
         }
+    }
+
+    #[test]
+    fn messages_are_those_that_are_loaded() {
+        let text = b"/tokio-1.53.0/src/ /tokio-1.54.1/src/ 5tokio7runtime";
+        let found = find(Cursor::new(text), 19..37).unwrap();
+        assert_eq!(found, Some(Tokio { version: Some("1.54.1".to_owned()), has_names: true }));
+        let has = |range| contains(Cursor::new(text), range, b"1.53").unwrap();
+        assert!(has(0..19) && !has(19..52) && !has(60..90));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::process::Process;
@@ -36,14 +37,43 @@ pub(crate) struct Region {
     pub(crate) name: String,
 }
 
+/// Which bytes of a file a process has mapped, from the first to the last: of the file that the kernel calls `name`. `None` if none.
+///
+/// ```
+/// use pollscope_stacks::{maps, process::Process};
+/// # if pollscope_stacks::SUPPORTED {
+/// let own = Process::current();
+/// let program = own.exe()?;
+/// let loaded = maps::loaded(&own, program.to_str().unwrap())?.unwrap();
+/// assert!(loaded.start == 0 && loaded.end > 4096);
+/// # }
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`Maps::read`].
+pub fn loaded(process: &Process, name: &str) -> io::Result<Option<Range<u64>>> {
+    let text = text(process)?;
+    let its = text.lines().filter_map(mapping).map(|(mapping, _)| mapping).filter(|mapping| mapping.name == name);
+    let ranges = its.map(|mapping| {
+        mapping.file_offset..mapping.file_offset.saturating_add(mapping.end.saturating_sub(mapping.start))
+    });
+    Ok(ranges.reduce(|one, other| one.start.min(other.start)..one.end.max(other.end)))
+}
+
 /// Those of a process, by address.
 ///
 /// # Errors
 /// As [`Maps::read`].
 pub(crate) fn regions(process: &Process) -> io::Result<Vec<Region>> {
+    Ok(text(process)?.lines().filter_map(region).collect())
+}
+
+/// What the kernel tells. A file's name may be any bytes; that of one need not hide the others.
+fn text(process: &Process) -> io::Result<String> {
     let text = fs::read(process.file("maps").to_string())?;
     process.confirm().map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
-    Ok(String::from_utf8_lossy(&text).lines().filter_map(region).collect())
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 fn region(line: &str) -> Option<Region> {
@@ -65,10 +95,7 @@ impl Maps {
     /// # Errors
     /// When the process is gone, or not ours to look at.
     pub fn read(process: &Process) -> io::Result<Maps> {
-        // A file's name may be any bytes; that of one need not hide the others.
-        let maps = Maps::parse(&String::from_utf8_lossy(&fs::read(process.file("maps").to_string())?));
-        process.confirm().map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
-        Ok(maps)
+        Ok(Maps::parse(&text(process)?))
     }
 
     /// Takes the executable mappings from the text of a `maps` file; lines of another form are passed over.
@@ -96,6 +123,12 @@ impl Maps {
     /// All of them, lowest first.
     pub fn all(&self) -> &[Mapping] {
         &self.mappings
+    }
+
+    /// The first mapping of the program's own file; `None` if the process is gone, or not ours to look at.
+    pub(crate) fn of_program(&self, process: &Process) -> Option<Mapping> {
+        let name = process.exe().ok()?;
+        self.mappings.iter().find(|mapping| name.to_str() == Some(&mapping.name)).cloned()
     }
 
     /// The executable mapping that an address is in.

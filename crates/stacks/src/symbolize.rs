@@ -40,6 +40,7 @@ mod types;
 mod units;
 
 pub use debug_info::DebugInfo;
+pub use loaded::build_id;
 pub(crate) use name::split as split_path;
 pub use scan::functions;
 pub use shorten::shorten;
@@ -239,9 +240,8 @@ impl Symbolizer {
     /// # }
     /// ```
     pub fn program(&mut self) -> Option<ModuleInfo> {
-        let name = self.process.exe().ok()?;
         self.read_maps().ok()?;
-        let mapping = self.maps.all().iter().find(|mapping| name.to_str() == Some(&mapping.name))?.clone();
+        let mapping = self.maps.of_program(&self.process)?;
         Some(self.module(&mapping).info(mapping.name))
     }
 

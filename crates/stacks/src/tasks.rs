@@ -9,17 +9,17 @@
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
 
 use pollscope_base::{Await, Hold, RunBy, TaskState, WaitingTask};
 
 use crate::address::CodeAddress;
+use crate::look::Namer;
 use crate::maps::{Maps, regions};
 use crate::memory;
 use crate::perf::now_ns;
-use crate::poll::{self, Rules, future_name};
+use crate::poll::{self, future_name};
 use crate::process::Process;
-use crate::symbolize::{Symbolizer, TypeId, shorten};
+use crate::symbolize::TypeId;
 use crate::task::{RUNNING, Read, Table};
 
 mod chain;
@@ -55,13 +55,18 @@ pub struct Tasks {
     pub has_types: bool,
 }
 
+/// All tasks that there are now in the process whose code this names.
+///
+/// # Errors
+/// When the process is gone, or not ours to look at.
+pub fn read(namer: &mut Namer) -> io::Result<Tasks> {
+    Reader { process: namer.process(), namer }.read()
+}
+
 /// Reads the tasks of a process.
-#[derive(Debug)]
-pub struct TaskReader {
+struct Reader<'n> {
     process: Process,
-    symbolizer: Symbolizer,
-    rules: Rules,
-    here: Vec<PathBuf>,
+    namer: &'n mut Namer,
 }
 
 /// What is known of the futures of one table.
@@ -88,25 +93,12 @@ struct Layout {
     alignment: u64,
 }
 
-impl TaskReader {
-    /// `symbols`: files with the names, lines and types of its program, or folders with such files. `source_roots`: as for
-    /// [`Namer::new`](crate::look::Namer::new).
-    pub fn new(process: Process, symbols: Vec<PathBuf>, source_roots: Vec<PathBuf>) -> TaskReader {
-        let mut symbolizer = Symbolizer::new(process);
-        symbols.into_iter().for_each(|path| symbolizer.add_symbols(path));
-        let here = process.current_folder().into_iter().chain(source_roots.iter().cloned()).collect();
-        TaskReader { process, symbolizer, rules: Rules { roots: source_roots, ..Rules::default() }, here }
-    }
-
-    /// All tasks that there are now.
-    ///
-    /// # Errors
-    /// When the process is gone, or not ours to look at.
-    pub fn read(&mut self) -> io::Result<Tasks> {
+impl Reader<'_> {
+    fn read(&mut self) -> io::Result<Tasks> {
         let process = self.process;
         let read = move |address: u64, into: &mut [u8]| memory::read(&process, address, into);
         // A library may have been unloaded since, and another one be in its place.
-        self.symbolizer.refresh()?;
+        self.namer.parts().0.refresh()?;
         let (regions, maps) = (regions(&process)?, Maps::read(&process)?);
         let mut kinds = HashMap::new();
         for (address, table) in tables::tables(&regions, &maps, &read) {
@@ -173,8 +165,9 @@ impl TaskReader {
 
     /// The functions that an address is in, with their type arguments and whole paths.
     fn named(&mut self, code: u64) -> Vec<String> {
-        let symbols = self.symbolizer.symbolize(CodeAddress::Exact(code));
-        let paths = poll::functions(&[(CodeAddress::Exact(code), symbols.clone())], &self.rules);
+        let (symbolizer, rules, _) = self.namer.parts();
+        let symbols = symbolizer.symbolize(CodeAddress::Exact(code));
+        let paths = poll::functions(&[(CodeAddress::Exact(code), symbols.clone())], rules);
         let whole = symbols.frames.iter().filter_map(|frame| frame.function.clone());
         // A bare name has the module of its file.
         whole
@@ -187,7 +180,7 @@ impl TaskReader {
     }
 
     fn layout(&mut self, code: u64, table: &Table) -> Option<Layout> {
-        let mut types = self.symbolizer.types(code)?;
+        let mut types = self.namer.parts().0.types(code)?;
         let arguments = types.of_function(code);
         let argument = |wanted: &str| arguments.iter().find(|(name, _)| name == wanted).map(|(_, of)| *of);
         let future = argument("T")?;
@@ -250,18 +243,15 @@ impl TaskReader {
         kinds: &HashMap<u64, Kind>,
         copied: &Copied,
     ) -> (Option<Await>, Vec<Hold>) {
-        let (roots, here) = (&self.rules.roots, &self.here);
-        let shown = |file: &str| match shorten(file, roots) {
-            shorter if shorter.len() < file.len() => shorter.to_owned(),
-            _ => shorten(file, here).to_owned(),
-        };
+        let (symbolizer, rules, shown) = self.namer.parts();
+        let shown = |file: &str| shown.path(file, None, rules).to_owned();
         let task = |header: u64| {
             let found = Header::read(header, &|address, into| copied.read(address, into))?;
             let of = kinds.get(&found.table)?.table.task(header, &|address, into| copied.read(address, into))?;
             Some(of.id)
         };
         let known = Known { now_ns: now_ns(), task: &task };
-        let Some(mut types) = self.symbolizer.types(kind.code) else { return (None, Vec::new()) };
+        let Some(mut types) = symbolizer.types(kind.code) else { return (None, Vec::new()) };
         let typed = Typed { types: &mut types, memory: copied };
         let mut walk = Walk::new(typed, &known, &shown);
         let Some(at) = at.checked_add(offset) else { return (None, Vec::new()) };

@@ -188,7 +188,7 @@ fn stuck(options: &Options) -> Result<Cycles, String> {
 
 fn tasks_of(program: &Program, options: &Options) -> Result<Tasks, String> {
     let target = Target::open(program.pid(), &options.symbols).map_err(|obstacle| obstacle.to_string())?;
-    Ok(Tasks::of(target, options.symbols.clone()))
+    Ok(Tasks::of(target))
 }
 
 /// What was read of one program, in one reading or several.

@@ -13,7 +13,7 @@ use crate::{PATIENCE, STARTED_AT};
 /// What is read once all of it waits: that is when the last one does.
 fn read(service: &Service, symbols: &[std::path::PathBuf]) -> TaskList {
     let target = Target::open(service.pid(), symbols).expect("it may be looked at");
-    let mut tasks = Tasks::of(target, symbols.to_vec());
+    let mut tasks = Tasks::of(target);
     let begin = Instant::now();
     loop {
         let list = tasks.read(STARTED_AT).expect("it runs");
@@ -110,7 +110,7 @@ fn types_are_taken_from_another_copy_and_without_them_that_is_said() {
     check(&read(&service, &[service::program()]));
     let service = Service::start_program(&symbols, "waits multi");
     let target = Target::open(service.pid(), &[]).expect("its functions have names");
-    let mut tasks = Tasks::of(target, Vec::new());
+    let mut tasks = Tasks::of(target);
     let begin = Instant::now();
     let list = loop {
         let list = tasks.read(STARTED_AT).expect("it runs");
@@ -129,7 +129,7 @@ fn types_are_taken_from_another_copy_and_without_them_that_is_said() {
 fn a_process_that_ended_is_told() {
     let mut service = Service::start("waits current");
     let target = Target::open(service.pid(), &[]).expect("it may be looked at");
-    let mut tasks = Tasks::of(target, Vec::new());
+    let mut tasks = Tasks::of(target);
     tasks.read(STARTED_AT).expect("it runs");
     let pid = service.pid();
     service.kill();

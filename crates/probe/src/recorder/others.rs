@@ -125,8 +125,8 @@ impl Looking {
         if !SUPPORTED {
             return Err("threads are looked at on Linux on x86-64 alone".to_owned());
         }
-        let target = Target::own(self.source_roots.clone(), self.shared.redacted).map_err(|why| why.to_string())?;
-        let lacks = target.lacks().map(ToString::to_string);
+        let mut target = Target::own(self.source_roots.clone(), self.shared.redacted).map_err(|why| why.to_string())?;
+        let lacks = target.names().and_then(|(_, lacks)| lacks).map(|lacks| lacks.to_string());
         let settings = Settings { slow: Duration::from_nanos(self.shared.threshold_ns()), ..Settings::default() };
         let from_ns = self.shared.clock.now_ns();
         let now = Run::written(since_1970(Some(std::time::SystemTime::now())));

@@ -26,6 +26,29 @@ const MOST_KNOWN: usize = 256;
 /// So many of the outermost frames of the user's code are kept apart.
 const MOST_CALLERS: usize = 64;
 
+/// How paths are shown.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// Where paths are shown from of which nothing better is known.
+    here: Vec<PathBuf>,
+    /// Whether a path that is made relative could no longer be told from one that may be shown.
+    is_redacted: bool,
+}
+
+impl Shown {
+    /// `compiled_in`: see [`Frame::compiled_in`].
+    pub(crate) fn path<'a>(&self, file: &'a str, compiled_in: Option<&str>, rules: &Rules) -> &'a str {
+        let from_root = shorten(file, &rules.roots);
+        match compiled_in {
+            _ if from_root.len() < file.len() => from_root,
+            _ if self.is_redacted => file,
+            Some("") => file,
+            Some(folder) => shorten(file, &[folder.into()]),
+            None => shorten(file, &self.here),
+        }
+    }
+}
+
 /// Names what looks at one process show.
 #[derive(Debug)]
 pub struct Namer {
@@ -36,10 +59,7 @@ pub struct Namer {
     refreshed: Option<Instant>,
     /// What stacks show, since then: a loop that is held up again and again is mostly where it was before.
     known: HashMap<Vec<CodeAddress>, NamedLook>,
-    /// Where paths are shown from of which nothing better is known.
-    here: Vec<PathBuf>,
-    /// Whether a path that is made relative could no longer be told from one that may be shown.
-    is_redacted: bool,
+    shown: Shown,
     /// Where the user's code that was named last was compiled.
     compiled_in: Option<Arc<str>>,
     limits: CaptureLimits,
@@ -55,8 +75,7 @@ impl Namer {
             symbolizer: Symbolizer::new(process),
             refreshed: None,
             known: HashMap::new(),
-            here: process.current_folder().into_iter().collect(),
-            is_redacted,
+            shown: Shown { here: process.current_folder().into_iter().collect(), is_redacted },
             compiled_in: None,
             rules: Rules { roots: source_roots, ..Rules::default() },
             limits: CaptureLimits::default(),
@@ -158,6 +177,16 @@ impl Namer {
         self.symbolizer.symbol(address)
     }
 
+    /// What it names by, and how it shows paths.
+    pub(crate) fn parts(&mut self) -> (&mut Symbolizer, &Rules, &Shown) {
+        (&mut self.symbolizer, &self.rules, &self.shown)
+    }
+
+    /// Which process.
+    pub(crate) fn process(&self) -> Process {
+        self.process
+    }
+
     /// See [`Frame::compiled_in`]: that of the last blocking line.
     pub fn compiled_in(&self) -> Option<&Arc<str>> {
         self.compiled_in.as_ref()
@@ -198,19 +227,11 @@ impl Namer {
     }
 
     fn frame(&self, frame: &Frame) -> StackFrame {
-        let file = frame.file.as_deref().map(|file| self.shown(file, frame.compiled_in.as_deref()).to_owned());
+        let file = frame
+            .file
+            .as_deref()
+            .map(|file| self.shown.path(file, frame.compiled_in.as_deref(), &self.rules).to_owned());
         StackFrame { function: frame.function.as_deref().map(stack_limits::name), file, line: frame.line }
-    }
-
-    fn shown<'a>(&self, file: &'a str, compiled_in: Option<&str>) -> &'a str {
-        let from_root = shorten(file, &self.rules.roots);
-        match compiled_in {
-            _ if from_root.len() < file.len() => from_root,
-            _ if self.is_redacted => file,
-            Some("") => file,
-            Some(folder) => shorten(file, &[folder.into()]),
-            None => shorten(file, &self.here),
-        }
     }
 
     fn place(&self, frame: &Frame) -> Option<String> {

@@ -9,7 +9,8 @@ use object::pod;
 use object::read::elf::{NoteIterator, ProgramHeader as _};
 
 use super::module::Segment;
-use crate::maps::Mapping;
+use super::open::hex;
+use crate::maps::{Mapping, Maps};
 use crate::memory;
 use crate::process::Process;
 
@@ -17,6 +18,21 @@ use crate::process::Process;
 const MOST_PARTS: usize = 256;
 /// Nor is any of its notes longer, in bytes.
 const MOST_NOTES: u64 = 64 << 10;
+
+/// The identity that the linker gave the program of a process, in hexadecimal digits: quick, as no file is read. `None` if there is none,
+/// or it is not where it should be.
+///
+/// ```
+/// use pollscope_stacks::{process::Process, symbolize::{Symbolizer, build_id}};
+/// # if pollscope_stacks::SUPPORTED {
+/// let own = Process::current();
+/// assert_eq!(build_id(&own), Symbolizer::new(own).program().unwrap().build_id);
+/// # }
+/// ```
+pub fn build_id(process: &Process) -> Option<String> {
+    let program = Maps::read(process).ok()?.of_program(process)?;
+    Loaded::read(process, &program)?.build_id.as_deref().map(hex)
+}
 
 type Header = FileHeader64<LittleEndian>;
 type Part = ProgramHeader64<LittleEndian>;
@@ -57,14 +73,14 @@ impl Loaded {
         let notes = parts.iter().filter(|part| part.p_type(endian) == PT_NOTE && part.p_filesz(endian) <= MOST_NOTES);
         let build_id = notes.filter_map(|part| {
             let notes = read(bias.wrapping_add(part.p_vaddr(endian)), usize::try_from(part.p_filesz(endian)).ok()?)?;
-            build_id(part.p_align(endian), &notes)
+            of_notes(part.p_align(endian), &notes)
         });
         let build_id = build_id.into_iter().next();
         Some(Loaded { segments, build_id })
     }
 }
 
-fn build_id(align: u64, notes: &[u8]) -> Option<Vec<u8>> {
+fn of_notes(align: u64, notes: &[u8]) -> Option<Vec<u8>> {
     let mut notes = NoteIterator::<Header>::new(LittleEndian, align, notes).ok()?;
     while let Some(note) = notes.next().ok()? {
         if note.name() == ELF_NOTE_GNU && note.n_type(LittleEndian) == NT_GNU_BUILD_ID {

@@ -67,7 +67,7 @@ fn read_while<F: Future<Output = ()>>(spawn: impl FnOnce() -> F + Send + 'static
         });
     });
     told.recv().expect("it runs");
-    let found = TaskReader::new(Process::current(), Vec::new(), Vec::new()).read().expect("it is this process");
+    let found = read(&mut Namer::new(Process::current(), Vec::new(), false)).expect("it is this process");
     drop(end);
     runs.join().expect("it does not panic");
     found
