@@ -51,6 +51,7 @@ use self::tasks::CliTasks;
 pub(crate) use self::tasks::TasksRequest;
 use self::top::CliTop;
 pub(crate) use self::top::TopRequest;
+pub(crate) use self::values::TasksOf;
 use crate::exit::Exit;
 use crate::explain;
 use crate::explain::topics::Topic;

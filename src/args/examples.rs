@@ -100,12 +100,15 @@ Examples:
   pollscope tasks 4711
   pollscope tasks 4711 --task 17
   pollscope tasks 4711 --symbols target/release/shop
+  pollscope tasks core.4711 target/release/shop
 
 What it shows:
   First those that wait for each other, then the others in
   groups of those that wait alike, most first: where, for what,
   and who has that. `--task` and `--all` show await chains as
   trees. The process goes on, and nothing is written to it.
+  Of one that ended, its core file tells the same, and what its
+  threads were doing. Its program must be of the same build.
   Where its debug information has no types, it is not known
   where tasks are suspended: `debug = \"full\"` gives them.";
 

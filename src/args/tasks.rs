@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 
 use super::outside::CliSymbols;
-use super::values::pid_alone;
+use super::values::{TasksOf, process_or_core};
 
 /// Whose tasks are shown, and how.
 #[derive(Debug)]
 pub(crate) struct TasksRequest {
-    pub(crate) pid: u32,
+    pub(crate) of: TasksOf,
+    /// Where the program of a core file is, if it is not where it was.
+    pub(crate) program: Option<PathBuf>,
     /// The one whose await chain is shown.
     pub(crate) task: Option<u64>,
     /// Whether that of each is.
@@ -23,9 +25,12 @@ pub(crate) struct TasksRequest {
 
 #[derive(Debug, Args)]
 pub(super) struct CliTasks {
-    /// A process that runs, with Tokio in it
-    #[arg(value_name = "PID", value_parser = pid_alone, value_hint = ValueHint::Other)]
-    pid: u32,
+    /// A process that runs, with Tokio in it, or the core file of one that ended
+    #[arg(value_name = "PID|CORE", value_parser = process_or_core, value_hint = ValueHint::FilePath)]
+    of: TasksOf,
+    /// The program that left the core file, if it is no longer where it was
+    #[arg(value_name = "PROGRAM", value_hint = ValueHint::FilePath)]
+    program: Option<PathBuf>,
     /// Show the await chain of this task alone, by Tokio's id of it
     #[arg(long, value_name = "ID", value_hint = ValueHint::Other, conflicts_with = "all")]
     task: Option<u64>,
@@ -40,7 +45,7 @@ pub(super) struct CliTasks {
 }
 
 impl From<CliTasks> for TasksRequest {
-    fn from(CliTasks { pid, task, all, json, symbols }: CliTasks) -> TasksRequest {
-        TasksRequest { pid, task, all, json, symbols: symbols.into() }
+    fn from(CliTasks { of, program, task, all, json, symbols }: CliTasks) -> TasksRequest {
+        TasksRequest { of, program, task, all, json, symbols: symbols.into() }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use pollscope_attach::Hz;
@@ -153,6 +154,23 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
 pub(super) fn pid_alone(text: &str) -> Result<u32, String> {
     let number = text.parse().ok().filter(|pid| (1..=i32::MAX as u32).contains(pid));
     number.ok_or_else(|| "write the number of a process, such as `4711`; `pgrep -a NAME` tells numbers".to_owned())
+}
+
+/// Whose tasks are shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TasksOf {
+    /// A process's number.
+    Process(u32),
+    /// The file that a process left.
+    Core(PathBuf),
+}
+
+/// What is no number is a file.
+pub(super) fn process_or_core(text: &str) -> Result<TasksOf, String> {
+    if text.is_empty() || text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return pid_alone(text).map(TasksOf::Process);
+    }
+    Ok(TasksOf::Core(text.into()))
 }
 
 /// A process's number.

@@ -87,10 +87,15 @@ pub enum CmdError {
     #[error("{0}")]
     Obstacle(#[source] Obstacle),
     #[error(
-        "cannot show task `{id}` of process `{pid}`: it has none of that id now; it may have ended, and `pollscope tasks {pid}` shows \
-         which there are"
+        "cannot show task `{id}` of process `{pid}`: it has none of that id now; it may have ended: leave out `--task` to see which there \
+         are"
     )]
     NoTask { id: u64, pid: u32 },
+    #[error(
+        "cannot read the tasks of a process that runs from `{program}`: a program is given behind a core file alone; to offer its names \
+         and types, use `--symbols`"
+    )]
+    ProgramWithoutCore { program: PathBuf },
     #[error(
         "cannot say `--slow` of process `{pid}`: its probe has a threshold already; leave it out, or look at it with `--outside`"
     )]
@@ -235,6 +240,7 @@ impl CmdError {
             | CmdError::NoFeed(_)
             | CmdError::Obstacle(_)
             | CmdError::NoTask { .. }
+            | CmdError::ProgramWithoutCore { .. }
             | CmdError::SlowOfItsOwn { .. }
             | CmdError::Screen(_)
             | CmdError::Folder(_)

@@ -1,4 +1,4 @@
-//! `pollscope tasks`: what every task of a process waits for, and who holds it.
+//! `pollscope tasks`: what every task of a process waits for, and who holds it; of one that ended, by its core file.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -9,13 +9,18 @@ use pollscope_record::tasks::TaskList;
 
 use super::CmdError;
 use super::output::{Terminal, refuse_unwritable};
-use crate::args::TasksRequest;
+use crate::args::{TasksOf, TasksRequest};
 use crate::exit::Exit;
 use crate::recording::Run;
 
 pub(super) fn execute(request: &TasksRequest, terminal: &Terminal) -> Result<Exit, CmdError> {
     refuse_unwritable(request.json.as_deref())?;
-    let target = Target::open(request.pid, &request.symbols).map_err(CmdError::Obstacle)?;
+    let target = match (&request.of, &request.program) {
+        (TasksOf::Process(_), Some(program)) => return Err(CmdError::ProgramWithoutCore { program: program.clone() }),
+        (TasksOf::Process(pid), None) => Target::open(*pid, &request.symbols),
+        (TasksOf::Core(path), program) => Target::of_core(path, program.as_deref(), &request.symbols),
+    };
+    let target = target.map_err(CmdError::Obstacle)?;
     let now = Run::written(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok());
     let list = Tasks::of(target).read(&now).map_err(CmdError::Obstacle)?;
     let shown = match request.task {

@@ -118,9 +118,21 @@ fn tasks_are_grouped_shown_as_trees_and_written_as_json() {
 fn what_cannot_be_shown_is_said_and_nothing_is_left() {
     let folder = Folder::new();
     for (line, code, says) in [
-        ("tasks", 2, "<PID>"),
-        ("tasks 1 2", 2, "unexpected argument"),
-        ("tasks shop", 2, "write the number of a process, such as `4711`"),
+        ("tasks", 2, "<PID|CORE>"),
+        ("tasks 1 2 3", 2, "unexpected argument"),
+        (
+            "tasks 1 shop",
+            1,
+            "cannot read the tasks of a process that runs from `shop`: a program is given behind a core file alone",
+        ),
+        (
+            "tasks shop",
+            1,
+            "cannot read the core file `shop`: there is none; write the number of a process that runs, or the path of a",
+        ),
+        ("tasks 0", 2, "write the number of a process, such as `4711`"),
+        ("tasks .", 1, "cannot read the core file `.`: it is not a file"),
+        ("tasks /proc/self/exe", 1, "but a program or a library; give the core first, and then its program"),
         ("tasks 1999999999 --task 1 --all", 2, "cannot be used with"),
         ("tasks 1999999999 --task x", 2, "invalid value"),
         ("tasks 1999999999", 1, "cannot look at process `1999999999`: there is none"),

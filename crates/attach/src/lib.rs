@@ -41,6 +41,7 @@ mod settings;
 mod status;
 mod target;
 mod tasks;
+mod threads;
 mod throttling;
 mod tokio;
 

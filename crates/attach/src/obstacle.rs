@@ -1,6 +1,7 @@
 //! What is in the way of looking at a process, and what to do about it.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use pollscope_base::escape::Escaped;
 
@@ -82,6 +83,13 @@ pub enum Obstacle {
         /// A sentence for each file that was offered, or is where it should be, and is not of the same build.
         refused: Vec<String>,
     },
+    /// It is to be known by a core file, which cannot be read.
+    Core {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Another reason.
     Unreadable {
         /// The number that was asked for.
@@ -130,6 +138,9 @@ impl fmt::Display for Obstacle {
                 "cannot look at process `{pid}`: its program is not for x86-64, and other stacks are not read; give it \
                  pollscope-probe"
             ),
+            Obstacle::Core { path, why } => {
+                write!(f, "cannot read the core file `{}`: {why}", Escaped(&path.to_string_lossy()))
+            }
             Obstacle::NoTokio { pid, name } => write!(
                 f,
                 "cannot look at process `{pid}`: there is no Tokio in `{}`: none of its functions and messages names it; look at \

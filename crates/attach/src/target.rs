@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use pollscope_base::escape::Escaped;
 use pollscope_base::{CaptureNote, reason};
+use pollscope_stacks::core_file::CoreFile;
 use pollscope_stacks::look::Namer;
 use pollscope_stacks::maps::Maps;
 use pollscope_stacks::process::Process;
@@ -64,6 +65,11 @@ impl Target {
         if exe.is_some() && !is_ours(pid) {
             return Err(Obstacle::Foreignly { pid });
         }
+        Target::named(process, exe, symbols)
+    }
+
+    fn named(process: Process, exe: Option<PathBuf>, symbols: &[PathBuf]) -> Result<Target, Obstacle> {
+        let pid = process.pid();
         let name = name(pid, exe.as_deref());
         let Some(Tokio { version: tokio, has_names }) = tokio::of(&process) else {
             return Err(Obstacle::NoTokio { pid, name });
@@ -76,6 +82,33 @@ impl Target {
             }
         }
         Ok(Target { process, name, exe, tokio, build_id: build_id(&process), namer })
+    }
+
+    /// A process that ended, by the core file that it left, for its [tasks](crate::Tasks). `program`: where its program's file is now, if it
+    /// is not where it was; it must be of the same build. The core stays open for the rest of the program.
+    ///
+    /// ```
+    /// use pollscope_attach::{Obstacle, Target};
+    /// let core = Target::of_core("/no/such/core".as_ref(), None, &[]);
+    /// assert!(matches!(core, Err(Obstacle::Core { .. } | Obstacle::Unsupported)));
+    /// ```
+    ///
+    /// # Errors
+    /// See [`Obstacle`].
+    pub fn of_core(path: &Path, program: Option<&Path>, symbols: &[PathBuf]) -> Result<Target, Obstacle> {
+        if !pollscope_stacks::SUPPORTED {
+            return Err(Obstacle::Unsupported);
+        }
+        let obstacle = |why| Obstacle::Core { path: path.to_owned(), why };
+        if !path.exists() {
+            let why = "there is none; write the number of a process that runs, or the path of a core file";
+            return Err(obstacle(why.to_owned()));
+        }
+        let core = CoreFile::open(path, program).map_err(obstacle)?;
+        core.has_program().map_err(obstacle)?;
+        let process = Process::of_core(core);
+        let exe = process.exe().ok();
+        Target::named(process, exe, symbols)
     }
 
     /// The process that asks: for [all but some](crate::Attached::to_all_but) of its threads.
@@ -142,7 +175,8 @@ impl Target {
 
     /// What may be in the way of seeing all that there is, each a sentence: a version of Tokio that was not tried, a debugger.
     pub fn notes(&self) -> Vec<String> {
-        let tracer = Status::of(self.process.pid()).and_then(|status| status.tracer);
+        let status = || Status::of(self.process.pid()).filter(|_| self.process.core().is_none());
+        let tracer = status().and_then(|status| status.tracer);
         let of_tokio = self.tokio().and_then(tokio::untried);
         of_tokio.into_iter().chain(tracer.map(under_a_debugger)).collect()
     }

@@ -8,6 +8,7 @@ use pollscope_stacks::tasks::{self, Tasks as Read};
 
 use crate::obstacle::Obstacle;
 use crate::target::Target;
+use crate::threads;
 
 /// Tasks are read one after another while they go on: that some wait for each other is told once it was so in so many readings.
 const READINGS: usize = 3;
@@ -48,7 +49,11 @@ impl Tasks {
         let mut list = self.list(read, read_at);
         list.took_ns = pollscope_base::duration::to_ns(took);
         list.deadlocks = list.stuck();
-        for _ in 1..READINGS {
+        let core = self.target.process().core();
+        list.threads = core.map(|_| threads::of(self.target.process(), self.target.namer()));
+        // Nothing of it goes on: what was so at one moment is so.
+        let more = if core.is_some() { 0 } else { READINGS - 1 };
+        for _ in 0..more {
             if list.deadlocks.is_empty() {
                 break;
             }
@@ -86,12 +91,20 @@ impl Tasks {
             of_runtime,
             limited: is_limited,
             deadlocks: Vec::new(),
+            threads: None,
+            signal: self.target.process().core().and_then(|core| core.signal()),
             missing,
         }
     }
 
     fn missing(&mut self, read: &Read) -> Vec<String> {
         let mut missing = self.target.notes();
+        let cut = self.target.process().core().map_or(0, |core| core.cut());
+        if cut > 0 {
+            missing.push(format!(
+                "the core file breaks off: {cut} bytes of the process's memory are not in it, and what was there is not told"
+            ));
+        }
         if self.target.tokio().is_some_and(|version| minor(version).is_some_and(|minor| minor < OLDEST)) {
             missing.push(format!(
                 "its Tokio is older than 1.{OLDEST}, and its tasks do not say where their parts are: none is found"

@@ -34,12 +34,16 @@ pub(crate) struct Tokio {
 /// That of a process: in its program, or else in a library of its.
 pub(crate) fn of(process: &Process) -> Option<Tokio> {
     let proc = PathBuf::from(format!("/proc/{}", process.pid()));
+    let at = |path: &Path| match process.core() {
+        Some(core) => core.now_at(&path.to_string_lossy()),
+        None => proc.join("root").join(path.strip_prefix("/").unwrap_or(path)),
+    };
+    let program = if process.core().is_some() { at(&process.exe().ok()?) } else { proc.join("exe") };
     let in_file = |path: &Path, loaded| File::open(path).and_then(|file| find(file, loaded)).ok().flatten();
-    in_file(&proc.join("exe"), loaded(process)).or_else(|| {
+    in_file(&program, loaded(process)).or_else(|| {
         let maps = Maps::read(process).ok()?;
         let libraries: BTreeSet<PathBuf> = maps.all().iter().filter_map(|mapping| mapping.path.clone()).collect();
-        let its = |path: &PathBuf| proc.join("root").join(path.strip_prefix("/").unwrap_or(path));
-        libraries.iter().find_map(|path| in_file(&its(path), WHOLE))
+        libraries.iter().find_map(|path| in_file(&at(path), WHOLE))
     })
 }
 

@@ -161,3 +161,45 @@ pub struct Hold {
     /// Whether the future that has it is polled when the task is. One that is kept in a variable and is not cannot give it back.
     pub is_polled: bool,
 }
+
+/// What a thread was doing, as far as Tokio is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+pub enum ThreadDoes {
+    /// It polled a task.
+    Poll,
+    /// It polled the argument of `block_on`.
+    BlockOn,
+    /// It was within `block_in_place`.
+    BlockInPlace,
+    /// It was of the blocking pool, idle or at work.
+    BlockingPool,
+    /// It was in the scheduler's own code.
+    Scheduler,
+    /// It had nothing to poll.
+    Parked,
+    /// Nothing of Tokio's was on its stack.
+    Other,
+}
+
+/// A thread of a process that ended, as it was then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct StoppedThread {
+    /// The kernel's number of it.
+    pub tid: u32,
+    /// What it was doing; `None` where its stack is not known.
+    pub does: Option<ThreadDoes>,
+    /// The task that it polled, by Tokio's id; `None` where that is not known, or it was none.
+    pub task: Option<u64>,
+    /// The type of the future that it polled; `None` where its name does not tell.
+    pub future: Option<String>,
+    /// The system call that it was in; `None` of one that ran its own code.
+    pub call: Option<crate::Call>,
+    /// `file:line` of the innermost frame of the user's code.
+    pub line: Option<String>,
+    /// That frame's function.
+    pub function: Option<String>,
+    /// From the innermost frame up to the poll, or to its first frame.
+    pub stack: Vec<crate::Frame>,
+}

@@ -6,7 +6,7 @@
 //! assert!(list.groups().is_empty() && list.stuck().is_empty());
 //! ```
 
-use pollscope_base::{Await, Leaf, LeafKind, WaitingTask};
+use pollscope_base::{Await, Leaf, LeafKind, StoppedThread, WaitingTask};
 use serde::{Deserialize, Serialize};
 
 mod group;
@@ -44,6 +44,12 @@ pub struct TaskList {
     pub limited: bool,
     /// Sets of tasks that wait for each other, as it was in several readings.
     pub deadlocks: Vec<Stuck>,
+    /// Of a process that ended, what its threads were doing then; the first is the one that was ended. `None` of one that goes on.
+    #[serde(default)]
+    pub threads: Option<Vec<StoppedThread>>,
+    /// Of a process that ended, the number of the signal that ended it; `None` where none did, or that is not known.
+    #[serde(default)]
+    pub signal: Option<u32>,
     /// What is missing, and what would give it, each a sentence.
     pub missing: Vec<String>,
 }

@@ -12,6 +12,7 @@
 //! - [`look`] is all of it for one thread: state, call and stack, named, with the cause, as plain data.
 //! - [`holder`] is who has the lock that a thread waits for.
 //! - [`tasks`] is all tasks of a process, and what each waits for.
+//! - [`core_file`] is what a process left when it ended: its memory and its threads are looked at as those of one that runs.
 //! - [`seccomp`] is which calls all of them leave out under a filter that may not expect them.
 //! - [`schedule`] has a thread that looks at others get a CPU soon when it wakes.
 //! - [`usage`] is what a thread used: CPU time and context switches.
@@ -26,6 +27,8 @@
 
 pub mod address;
 pub mod capture;
+pub mod core_file;
+mod elf_head;
 pub mod fault;
 pub mod handler_stack;
 pub mod holder;
@@ -38,6 +41,7 @@ pub mod poll;
 mod proc_file;
 pub mod process;
 pub mod quota;
+mod registers;
 pub mod sample;
 pub mod schedule;
 pub mod seccomp;

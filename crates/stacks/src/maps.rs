@@ -71,6 +71,9 @@ pub(crate) fn regions(process: &Process) -> io::Result<Vec<Region>> {
 
 /// What the kernel tells. A file's name may be any bytes; that of one need not hide the others.
 fn text(process: &Process) -> io::Result<String> {
+    if let Some(core) = process.core() {
+        return Ok(core.maps().to_owned());
+    }
     let text = fs::read(process.file("maps").to_string())?;
     process.confirm().map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
     Ok(String::from_utf8_lossy(&text).into_owned())

@@ -29,7 +29,10 @@ pub const MOST: u64 = 8 << 20;
 /// # }
 /// ```
 pub fn read(process: &Process, address: u64, into: &mut [u8]) -> usize {
-    os::read(process, address, into)
+    match process.core() {
+        Some(core) => core.read(address, into),
+        None => os::read(process, address, into),
+    }
 }
 
 #[cfg(supported)]

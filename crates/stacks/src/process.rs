@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::core_file::{CoreFile, Opened};
 use crate::proc_file::{ProcFile, ReadError, StateError};
+
+/// The number that no process has, so that `/proc` tells nothing under it.
+const NOBODY: u32 = 0;
 
 /// A process: this one, or another of the same user.
 ///
@@ -25,6 +29,8 @@ pub struct Process {
     pid: u32,
     start_ticks: Option<u64>,
     is_own: bool,
+    /// What it left, if it is one that ended.
+    core: Option<Opened>,
 }
 
 impl Process {
@@ -33,8 +39,8 @@ impl Process {
         // Its number as `/proc` counts, which may be mounted from outside a container. Where it tells nothing, looks say so.
         let told = fs::read("/proc/self/stat").ok().and_then(|stat| parse(&stat));
         match told {
-            Some((pid, start_ticks)) => Process { pid, start_ticks: Some(start_ticks), is_own: true },
-            None => Process { pid: std::process::id(), start_ticks: None, is_own: true },
+            Some((pid, start_ticks)) => Process { pid, start_ticks: Some(start_ticks), is_own: true, core: None },
+            None => Process { pid: std::process::id(), start_ticks: None, is_own: true, core: None },
         }
     }
 
@@ -47,12 +53,22 @@ impl Process {
         if own.pid == pid {
             return Ok(own);
         }
-        Ok(Process { pid, start_ticks: Some(start_ticks(pid)?), is_own: false })
+        Ok(Process { pid, start_ticks: Some(start_ticks(pid)?), is_own: false, core: None })
+    }
+
+    /// The process that left this. The core file stays open for the rest of the program, and none of what `/proc` tells is read of it.
+    pub fn of_core(core: CoreFile) -> Process {
+        Process { pid: NOBODY, start_ticks: None, is_own: false, core: Some(Opened(Box::leak(Box::new(core)))) }
+    }
+
+    /// What it left, if it is one that ended.
+    pub fn core(&self) -> Option<&'static CoreFile> {
+        self.core.map(|opened| opened.0)
     }
 
     /// Its number.
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.core().map_or(self.pid, CoreFile::pid)
     }
 
     /// When it began, in the kernel's ticks since the machine did; `None` where `/proc` does not tell this process of itself.
@@ -70,6 +86,9 @@ impl Process {
     /// # Errors
     /// When the process is gone, or not ours to look at.
     pub fn exe(&self) -> io::Result<PathBuf> {
+        if let Some(core) = self.core() {
+            return core.program().map(Path::to_owned).ok_or_else(|| io::ErrorKind::NotFound.into());
+        }
         fs::read_link(self.file("exe").to_string())
     }
 
@@ -87,7 +106,7 @@ impl Process {
     /// # Errors
     /// `NotFound` once it ended.
     pub fn confirm(&self) -> Result<(), ReadError> {
-        if self.is_own || self.start_ticks == Some(start_ticks(self.pid)?) {
+        if self.is_own || self.core.is_some() || self.start_ticks == Some(start_ticks(self.pid)?) {
             return Ok(());
         }
         Err(ReadError { file: self.file("stat"), why: StateError::NotFound })

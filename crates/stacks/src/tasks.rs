@@ -250,7 +250,9 @@ impl Reader<'_> {
             let of = kinds.get(&found.table)?.table.task(header, &|address, into| copied.read(address, into))?;
             Some(of.id)
         };
-        let known = Known { now_ns: now_ns(), task: &task };
+        // Nothing says when a process left what it did.
+        let now_ns = self.process.core().is_none().then(now_ns);
+        let known = Known { now_ns, task: &task };
         let Some(mut types) = symbolizer.types(kind.code) else { return (None, Vec::new()) };
         let typed = Typed { types: &mut types, memory: copied };
         let mut walk = Walk::new(typed, &known, &shown);

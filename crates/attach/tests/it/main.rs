@@ -3,6 +3,7 @@
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod access;
+mod core_file;
 mod polls;
 mod profile;
 mod service;

@@ -1,6 +1,7 @@
 //! The service that is looked at: this program, started again with a variable that says how it blocks.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -28,7 +29,25 @@ impl Service {
 
     /// A copy of this program.
     pub(crate) fn start_program(program: &Path, how: &str) -> Service {
+        Service::start_command(Command::new(program), how)
+    }
+
+    /// One that leaves a core file in that folder, if the kernel writes those there.
+    pub(crate) fn start_to_leave_a_core(program: &Path, how: &str, folder: &Path) -> Service {
         let mut command = Command::new(program);
+        command.current_dir(folder);
+        // SAFETY: it makes one system call.
+        unsafe {
+            command.pre_exec(|| {
+                let all = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+                libc::setrlimit(libc::RLIMIT_CORE, &raw const all);
+                Ok(())
+            });
+        }
+        Service::start_command(command, how)
+    }
+
+    fn start_command(mut command: Command, how: &str) -> Service {
         command.args(["--exact", "service::serves", "--nocapture", "--test-threads=1"]).env(HOW, how);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -53,6 +72,12 @@ impl Service {
 
     pub(crate) fn kill_unnoticed(&mut self) {
         self.child.kill().expect("it runs");
+    }
+
+    /// Ends it with a signal, and waits until it is gone.
+    pub(crate) fn end_with(&mut self, signal: i32) {
+        self.send(signal);
+        self.child.wait().expect("it ran");
     }
 
     pub(crate) fn send(&self, signal: i32) {
@@ -243,7 +268,7 @@ async fn waits() {
     tokio::spawn(keeps(purse.clone()));
     tokio::time::sleep(REST).await;
     tokio::spawn(chooses(purse, hear));
-    tokio::task::spawn_blocking(|| thread::sleep(Duration::from_secs(3_600)));
+    tokio::task::spawn_blocking(|| thread::sleep(Duration::from_secs(3_600))); // blocks the pool
     tokio::time::sleep(Duration::from_secs(3_600)).await; // waits for all of it
     drop(tell);
 }

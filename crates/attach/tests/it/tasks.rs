@@ -11,7 +11,7 @@ use crate::service::{self, Service};
 use crate::{PATIENCE, STARTED_AT};
 
 /// What is read once all of it waits: that is when the last one does.
-fn read(service: &Service, symbols: &[std::path::PathBuf]) -> TaskList {
+pub(crate) fn read(service: &Service, symbols: &[std::path::PathBuf]) -> TaskList {
     let target = Target::open(service.pid(), symbols).expect("it may be looked at");
     let mut tasks = Tasks::of(target);
     let begin = Instant::now();
@@ -49,7 +49,7 @@ fn kinds(task: &WaitingTask) -> Vec<LeafKind> {
     ends(chain).into_iter().filter_map(|end| end.leaf.as_ref()).map(|leaf| leaf.kind).collect()
 }
 
-fn check(list: &TaskList) {
+pub(crate) fn check(list: &TaskList) {
     let [one, other] = of(list, "transfer")[..] else { panic!("{list:#?}") };
     for task in [one, other] {
         assert_eq!((line(task), kinds(task)), (service::line_of("waits for the other one"), vec![LeafKind::Mutex]));

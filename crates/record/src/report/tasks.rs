@@ -8,6 +8,7 @@ use crate::tasks::{Group, Stuck, TaskList, ends, leaf_in_words, place};
 use crate::units::{format_ns, join_and};
 use pollscope_base::count::plural;
 
+mod threads;
 mod tree;
 
 /// So many ids of a group are shown.
@@ -42,6 +43,8 @@ pub fn render(list: &TaskList, shown: Shown, style: &Style) -> String {
         Shown::All => sections.extend(list.tasks.iter().map(|task| tree::of(list, task, style))),
         Shown::One(id) => sections.extend(list.task(id).map(|task| tree::of(list, task, style))),
     }
+    let stopped = list.threads.as_deref().filter(|threads| !threads.is_empty() && !matches!(shown, Shown::One(_)));
+    sections.extend(stopped.map(|stopped| threads::of(stopped, list.signal, style)));
     let notes = notes(list);
     if !notes.is_empty() {
         let lines = notes
@@ -69,8 +72,17 @@ fn header(list: &TaskList, style: &Style) -> Vec<Line> {
     let states = if states.is_empty() { String::new() } else { format!(": {}", states.join(", ")) };
     let tokio = list.tokio.as_ref().map(|version| format!(" · Tokio {version}")).unwrap_or_default();
     let all = plural(list.tasks.len() as u64, "task");
-    let text =
-        format!("· process {} ({}){tokio} · {all}{states} · read in {}", list.pid, list.name, format_ns(list.took_ns));
+    let ended = match (list.signal, &list.threads) {
+        (Some(signal), _) => format!(", ended by {}", threads::name(signal)),
+        (None, Some(_)) => ", from a core file".to_owned(),
+        (None, None) => String::new(),
+    };
+    let text = format!(
+        "· process {} ({}){ended}{tokio} · {all}{states} · read in {}",
+        list.pid,
+        list.name,
+        format_ns(list.took_ns)
+    );
     hanging(title, 2, Ink::Plain, &text, style.width)
 }
 
@@ -197,12 +209,16 @@ fn named(future: Option<&str>) -> String {
 }
 
 fn ids(all: impl Iterator<Item = u64>) -> String {
-    let all: Vec<u64> = all.collect();
+    numbered("task", &all.collect::<Vec<_>>())
+}
+
+/// `tasks 1, 2, 3 and 4 more`.
+fn numbered(noun: &str, all: &[u64]) -> String {
     let shown: Vec<String> = all.iter().take(IDS).map(u64::to_string).collect();
-    let tasks = if all.len() == 1 { "task" } else { "tasks" };
+    let s = if all.len() == 1 { "" } else { "s" };
     match all.len().checked_sub(IDS).filter(|more| *more > 0) {
-        Some(more) => format!("{tasks} {} and {more} more", shown.join(", ")),
-        None => format!("{tasks} {}", shown.join(", ")),
+        Some(more) => format!("{noun}{s} {} and {more} more", shown.join(", ")),
+        None => format!("{noun}{s} {}", shown.join(", ")),
     }
 }
 

@@ -2,7 +2,22 @@
 
 use pollscope_base::{Call, Cause};
 
+use crate::process::Process;
 use crate::syscall::{Peer, Syscall};
+
+/// The system call of that number in plain words, of a thread of a process that does not go on; for one that goes on, a look says it.
+///
+/// ```
+/// use pollscope_stacks::{look::call_of, process::Process};
+/// # if pollscope_stacks::SUPPORTED {
+/// assert_eq!(call_of(&Process::current(), 202, [0; 6]).name, "futex");
+/// # }
+/// ```
+pub fn call_of(process: &Process, number: u64, args: [u64; 6]) -> Call {
+    let mut syscall = Syscall::new(number, &args);
+    syscall.locate(process);
+    call(&syscall)
+}
 
 pub(super) fn call(syscall: &Syscall) -> Call {
     Call {

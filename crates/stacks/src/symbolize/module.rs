@@ -11,7 +11,6 @@ use object::{Object, ObjectSection};
 use pollscope_base::escape::escape;
 
 use super::lines::Location;
-use super::loaded::Loaded;
 use super::open::{self, Elf, Image};
 use super::separate::{Separate, Wanted};
 use super::table::Table;
@@ -19,6 +18,7 @@ use super::tail_call::{self, Code};
 use super::types::{Known, Types};
 use super::units::Units;
 use super::{DebugInfo, Frame, ModuleInfo, Source, debug_info, name, section};
+use crate::elf_head::{Loaded, Segment};
 use crate::maps::Mapping;
 use crate::process::Process;
 
@@ -59,26 +59,6 @@ struct Contents {
     types: Option<Known>,
     /// What the DWARF was unpacked to; it borrows from that, so that stays the last.
     _unpacked: Vec<Mmap>,
-}
-
-/// Where the loader puts a part of the file.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Segment {
-    file_offset: u64,
-    size: u64,
-    address: u64,
-}
-
-impl Segment {
-    pub(super) fn of(header: &object::elf::ProgramHeader64<object::LittleEndian>) -> Segment {
-        let endian = object::LittleEndian;
-        Segment { file_offset: header.p_offset(endian), size: header.p_filesz(endian), address: header.p_vaddr(endian) }
-    }
-
-    /// The address of the file's headers, if they are in this part.
-    pub(super) fn of_header(&self) -> Option<u64> {
-        (self.file_offset == 0).then_some(self.address)
-    }
 }
 
 impl Files {

@@ -9,7 +9,7 @@ use object::Object;
 use object::read::elf::ElfFile64;
 use pollscope_base::reason;
 
-use super::loaded::Loaded;
+use crate::elf_head::Loaded;
 use crate::maps::Mapping;
 use crate::process::Process;
 
@@ -52,6 +52,10 @@ impl Image {
         let Some(path) = &mapping.path else {
             return Err("it is not a file".to_owned());
         };
+        if let Some(core) = process.core() {
+            core.same(&mapping.name)?;
+            return Image::open(&core.now_at(&mapping.name));
+        }
         let deleted = mapping.name.ends_with(" (deleted)");
         let mut refusal = "it was removed or replaced since it was loaded".to_owned();
         let wanted = loaded.and_then(|loaded| loaded.build_id.as_deref());

@@ -2,12 +2,12 @@
 
 use object::LittleEndian;
 
-use super::loaded::Loaded;
-use super::module::{Segment, segments, virtual_address};
+use super::module::{segments, virtual_address};
 use super::name;
 use super::open::Image;
 use super::table::each_function;
 use crate::address::CodeAddress;
+use crate::elf_head::{Loaded, Segment};
 use crate::maps::{Mapping, Maps};
 use crate::process::Process;
 

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use crate::core_file::CoreFile;
 use crate::maps::Region;
 use crate::process::Process;
 use crate::task::{Read, Table, word};
@@ -124,20 +125,30 @@ impl Search<'_> {
     }
 }
 
-/// What the kernel tells of a process's pages.
-pub(super) struct Pages(Option<File>);
+/// Which pages of a process are there.
+pub(super) enum Pages {
+    /// Those of which the kernel tells so.
+    Told(File),
+    Core(&'static CoreFile),
+    /// All are taken to be.
+    Unknown,
+}
 
 impl Pages {
-    /// Of a process of which the kernel does not tell, all are taken to be there.
     pub(super) fn of(process: &Process) -> Pages {
-        Pages(File::open(process.file("pagemap").to_string()).ok())
+        let told = || File::open(process.file("pagemap").to_string()).map_or(Pages::Unknown, Pages::Told);
+        process.core().map_or_else(told, Pages::Core)
     }
 
     /// The parts of a range that are in memory, or were moved out of it.
     pub(super) fn present(&self, range: &Range<u64>) -> Vec<Range<u64>> {
         let (first, end) = (range.start / PAGE, range.end.div_ceil(PAGE));
-        let Some(told) = self.0.as_ref().and_then(|file| entries(file, first, end)) else { return vec![range.clone()] };
-        present(first, &told, range)
+        let told = match self {
+            Pages::Core(core) => return core.present(range),
+            Pages::Told(file) => entries(file, first, end),
+            Pages::Unknown => None,
+        };
+        told.map_or_else(|| vec![range.clone()], |told| present(first, &told, range))
     }
 }
 
@@ -200,6 +211,10 @@ fn each_part(region: &Range<u64>, read: Read, mut take: impl FnMut(u64, &[u8]) -
 
 /// Where the stacks of a process's threads are, as far as that is known: a thread that runs does not tell.
 pub(super) fn stacks(process: &Process, regions: &[Region], read: Read) -> Vec<Range<u64>> {
+    if let Some(core) = process.core() {
+        let pointers = core.threads().iter().filter_map(|thread| thread.registers.sp());
+        return pointers.filter_map(|sp| stack(sp, regions, read)).collect();
+    }
     let tasks = fs::read_dir(process.file("task").to_string());
     let tids = tasks.into_iter().flatten().flatten().filter_map(|task| task.file_name().to_str()?.parse().ok());
     let pointers = tids.filter_map(|tid| match read_state(&process.thread(tid)).ok()? {

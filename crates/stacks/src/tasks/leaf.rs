@@ -15,7 +15,7 @@ const CHANNEL: &str = "tokio::sync::mpsc::chan::Chan";
 /// What else a chain's end needs to be told.
 pub(super) struct Known<'a> {
     /// `CLOCK_MONOTONIC`, in nanoseconds.
-    pub(super) now_ns: u64,
+    pub(super) now_ns: Option<u64>,
     /// The id of the task whose header is at an address.
     pub(super) task: &'a dyn Fn(u64) -> Option<u64>,
 }
@@ -80,7 +80,7 @@ pub(super) fn describe(kind: LeafKind, value: Value, typed: &mut Typed, known: &
     let mut leaf = Leaf { kind, address: None, left_ns: None, task: None };
     let mut shared = |wanted: &str| shared_at(value, wanted, typed).map(hex);
     match kind {
-        LeafKind::Sleep => leaf.left_ns = left_ns(value, typed, known.now_ns),
+        LeafKind::Sleep => leaf.left_ns = known.now_ns.and_then(|now_ns| left_ns(value, typed, now_ns)),
         LeafKind::Mutex | LeafKind::RwLockRead | LeafKind::RwLockWrite | LeafKind::Semaphore | LeafKind::OnceCell => {
             leaf.address = shared(SEMAPHORE);
         }
