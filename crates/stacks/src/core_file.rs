@@ -4,7 +4,6 @@
 //! A core has what the process wrote; of what it only read, its code and its constants, it mostly has not more than the first page of
 //! each file. The rest is read from the files themselves, if they are of the same build still: that page says so.
 
-use std::fs::File;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -13,7 +12,7 @@ use memmap2::Mmap;
 use pollscope_base::escape::Escaped;
 use pollscope_base::reason;
 
-use crate::elf_head::{Loaded, build_id_of_file};
+use crate::elf_head::{Loaded, build_id_of_file, regular};
 use crate::registers::Registers;
 
 mod notes;
@@ -51,11 +50,7 @@ impl CoreFile {
     /// # Errors
     /// A sentence without its subject: what is wrong with it.
     pub fn open(path: &Path, program: Option<&Path>) -> Result<CoreFile, String> {
-        let file = File::open(path).map_err(|error| format!("cannot open it: {}", reason(&error)))?;
-        if !file.metadata().is_ok_and(|of| of.is_file()) {
-            return Err("it is not a file".to_owned());
-        }
-        let bytes = map(&file).map_err(|error| format!("cannot map it: {}", reason(&error)))?;
+        let bytes = map(path)?;
         let parsed = Parsed::of(&bytes)?;
         let files = parsed.files.iter().map(|_| OnceLock::new()).collect();
         Ok(CoreFile { bytes, parsed, program: program.map(Path::to_owned), files })
@@ -158,12 +153,7 @@ impl CoreFile {
 
     fn file(&self, index: usize) -> Result<&Mmap, String> {
         let opened = self.files[index].get_or_init(|| {
-            let path = self.now_at(&self.parsed.files[index]);
-            let file = File::open(&path).map_err(|error| format!("cannot open it: {}", reason(&error)))?;
-            if !file.metadata().is_ok_and(|of| of.is_file()) {
-                return Err("it is not a file".to_owned());
-            }
-            let file = map(&file).map_err(|error| format!("cannot map it: {}", reason(&error)))?;
+            let file = map(&self.now_at(&self.parsed.files[index]))?;
             if self.is_same(index, &file) { Ok(file) } else { Err("it is of another build than the core".to_owned()) }
         });
         opened.as_ref().map_err(Clone::clone)
@@ -188,10 +178,11 @@ impl CoreFile {
     }
 }
 
-fn map(file: &File) -> std::io::Result<Mmap> {
+fn map(path: &Path) -> Result<Mmap, String> {
+    let file = regular(path).map_err(|error| format!("cannot open it: {}", reason(&error)))?;
     // SAFETY: the mapping is private and read-only. Truncating the file would take its pages away; a core is written once, and a program
     // is replaced by another file.
-    unsafe { Mmap::map(file) }
+    unsafe { Mmap::map(&file) }.map_err(|error| format!("cannot map it: {}", reason(&error)))
 }
 
 impl std::fmt::Debug for CoreFile {

@@ -1,4 +1,8 @@
-//! The head of an ELF file: where the loader puts the file's parts, and the identity that the linker gave it.
+//! The head of an ELF file: where the loader puts the file's parts, and the identity that the linker gave it; and opening one.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
 
 use object::LittleEndian;
 use object::elf::{
@@ -83,6 +87,21 @@ fn of_notes(align: u64, notes: &[u8]) -> Option<Vec<u8>> {
 /// The identity of a file that is read whole.
 pub(crate) fn build_id_of_file(bytes: &[u8]) -> Option<Vec<u8>> {
     ElfFile64::<LittleEndian>::parse(bytes).ok()?.build_id().ok().flatten().map(<[u8]>::to_vec)
+}
+
+/// Opens a file, and nothing that opening waits for or changes, such as a pipe with a name or a device: another process may have put
+/// that there.
+pub(crate) fn regular(path: &Path) -> io::Result<File> {
+    let not_a_file = || io::Error::other("it is not a file");
+    if !fs::metadata(path)?.is_file() {
+        return Err(not_a_file());
+    }
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(supported)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(not_a_file()) }
 }
 
 #[cfg(all(test, supported))]

@@ -117,6 +117,9 @@ fn what_is_no_core_or_of_another_program_is_refused() {
     }
     assert!(refused(&program, None).contains("give the core first, and then its program"));
     assert!(refused(folder.path(), None).contains("it is not a file"));
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().is_ok_and(|made| made.success()));
+    assert!(refused(&pipe, None).contains("it is not a file"), "and nobody waits for who writes to it");
     let Some(core) = left_in(folder.path()) else { return };
     let moved = folder.path().join("moved");
     fs::rename(&program, &moved).expect("it is moved");
@@ -156,4 +159,36 @@ fn a_core_that_breaks_off_says_so_or_is_refused() {
         told += 1;
     }
     assert!(told > 10, "{told}");
+}
+
+#[test]
+fn whatever_its_memory_has_is_told_or_left_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut service = Service::start_to_leave_a_core(&service::program(), "waits multi", folder.path());
+    tasks::read(&service, &[]);
+    service.end_with(libc::SIGABRT);
+    let Some(core) = left_in(folder.path()) else { return };
+    let whole = fs::read(&core).expect("it is there");
+    let changed = folder.path().join("changed");
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+        (state >> 33) as usize % below
+    };
+    let mut told = 0;
+    for part in [100_000, 10_000, 1_000, 300, 100] {
+        let mut bytes = whole.clone();
+        // The head stays: else it is no core.
+        for _ in 0..bytes.len() / part {
+            let at = 16_384 + random(bytes.len() - 16_384);
+            bytes[at] = random(256) as u8;
+        }
+        fs::write(&changed, &bytes).expect("it is written");
+        // Its program's first page may be another one by now.
+        let Ok(target) = Target::of_core(&changed, None, &[]) else { continue };
+        let list = Tasks::of(target).read(STARTED_AT).expect("it is one");
+        assert!(list.threads.is_some_and(|threads| !threads.is_empty()), "they are in the head");
+        told += 1;
+    }
+    assert!(told > 1, "{told}");
 }

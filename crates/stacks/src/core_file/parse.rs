@@ -70,6 +70,7 @@ impl Parsed {
         };
         let mut numbers: HashMap<String, usize> = HashMap::new();
         notes.files.sort_by_key(|file| file.start);
+        let mut left = bytes.len() as u64;
         for header in headers.iter().filter(|header| header.p_type(endian) == PT_LOAD) {
             let (start, size) = (header.p_vaddr(endian), header.p_memsz(endian));
             let (at, has) = (header.p_offset(endian), header.p_filesz(endian).min(size));
@@ -77,11 +78,17 @@ impl Parsed {
             if size == 0 || !is_whole {
                 continue;
             }
-            let there = (bytes.len() as u64).saturating_sub(at).min(has);
+            // No byte is of two ranges, whatever they say.
+            let there = (bytes.len() as u64).saturating_sub(at).min(has).min(left);
+            left -= there;
             parsed.cut += has - there;
             let file = file(&notes.files, start);
             let file = file.map(|(name, offset)| (index_of(name, &mut parsed.files, &mut numbers), offset));
-            parsed.segments.push(Segment { start, size, has: there, at, file, flags: header.p_flags(endian).0 });
+            // Of what is nobody's file, and not in the core, nothing can be known: however large it says it is.
+            let size = if file.is_some() { size } else { there };
+            if size > 0 {
+                parsed.segments.push(Segment { start, size, has: there, at, file, flags: header.p_flags(endian).0 });
+            }
         }
         parsed.put_in_order();
         let is_free = |file: &MappedFile| {

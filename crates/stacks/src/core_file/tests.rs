@@ -104,7 +104,7 @@ fn memory_is_read_across_ranges_and_up_to_what_is_not_there() {
     assert_eq!(
         core.maps(),
         "1000-2000 r--p 00000000 00:00 0 \n2000-3000 rw-p 00000000 00:00 0 \n\
-         70000000-70001000 rw-p 00000000 00:00 0 [stack]\n"
+         70000000-70000040 rw-p 00000000 00:00 0 [stack]\n"
     );
 }
 
@@ -201,6 +201,8 @@ fn what_is_malformed_is_refused_or_read_as_far_as_it_makes_sense() {
         opened += 1;
         assert!(parsed.segments.is_sorted_by(|one, next| one.end() <= next.start), "{:?}", parsed.segments);
         assert!(parsed.segments.iter().all(|segment| parsed.bytes_of(segment, &bytes).is_some()));
+        let unnamed = parsed.segments.iter().filter(|segment| segment.file.is_none()).map(|segment| segment.size);
+        assert!(unnamed.sum::<u64>() <= bytes.len() as u64, "what is searched is in the file");
         assert!(!parsed.threads.is_empty() && parsed.maps.lines().count() >= parsed.segments.len());
     }
     assert!(opened > 5_000, "{opened}");

@@ -9,7 +9,7 @@ use object::Object;
 use object::read::elf::ElfFile64;
 use pollscope_base::reason;
 
-use crate::elf_head::Loaded;
+use crate::elf_head::{Loaded, regular};
 use crate::maps::Mapping;
 use crate::process::Process;
 
@@ -137,21 +137,6 @@ fn inode(_: &File) -> io::Result<u64> {
 pub(super) fn in_root(process: &Process, path: &Path) -> Option<PathBuf> {
     let relative = path.strip_prefix("/").unwrap_or(path);
     (!process.is_own()).then(|| Path::new(&process.file("root").to_string()).join(relative))
-}
-
-/// Opens a file, and nothing that opening waits for or changes, such as a pipe with a name or a device: another process may have put
-/// that there.
-fn regular(path: &Path) -> io::Result<File> {
-    let not_a_file = || io::Error::other("it is not a file");
-    if !fs::metadata(path)?.is_file() {
-        return Err(not_a_file());
-    }
-    let mut options = File::options();
-    options.read(true);
-    #[cfg(supported)]
-    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
-    let file = options.open(path)?;
-    if file.metadata()?.is_file() { Ok(file) } else { Err(not_a_file()) }
 }
 
 /// Bytes in hexadecimal.
