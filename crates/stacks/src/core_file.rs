@@ -144,7 +144,7 @@ impl CoreFile {
         if within < segment.has {
             return self.parsed.bytes_of(segment, &self.bytes)?.get(usize::try_from(within).ok()?..);
         }
-        let (index, offset) = segment.file?;
+        let (index, offset) = segment.file.filter(|_| within >= segment.meant)?;
         let bytes = self.file(index).ok()?;
         let rest = usize::try_from(segment.end() - address).ok()?;
         let bytes = bytes.get(usize::try_from(offset.checked_add(within)?).ok()?..)?;
@@ -154,19 +154,19 @@ impl CoreFile {
     fn file(&self, index: usize) -> Result<&Mmap, String> {
         let opened = self.files[index].get_or_init(|| {
             let file = map(&self.now_at(&self.parsed.files[index]))?;
-            if self.is_same(index, &file) { Ok(file) } else { Err("it is of another build than the core".to_owned()) }
+            self.confirm(index, &file).map(|()| file).map_err(str::to_owned)
         });
         opened.as_ref().map_err(Clone::clone)
     }
 
     /// By the file's first page, or by its build-id: one from which something was stripped since, or was not yet, has another first page.
-    fn is_same(&self, index: usize, file: &[u8]) -> bool {
-        let Some(head) = self.parsed.segments.iter().find(|segment| segment.file == Some((index, 0))) else {
-            return false;
-        };
-        let Some(bytes) = self.parsed.bytes_of(head, &self.bytes) else { return false };
-        let length = PAGE.min(bytes.len()).min(file.len());
-        let is_head = length > 0 && bytes[..length] == file[..length];
+    fn confirm(&self, index: usize, file: &[u8]) -> Result<(), &'static str> {
+        const UNKNOWN: &str =
+            "the core does not have its first page, by which it would be known (bit 4 of `/proc/PID/coredump_filter`)";
+        let head = self.parsed.segments.iter().find(|segment| segment.file == Some((index, 0))).ok_or(UNKNOWN)?;
+        let bytes = self.parsed.bytes_of(head, &self.bytes).filter(|bytes| !bytes.is_empty()).ok_or(UNKNOWN)?;
+        let length = PAGE.min(bytes.len());
+        let is_head = file.get(..length) == Some(&bytes[..length]);
         let of_core = || {
             let read = |address: u64, length| {
                 let from = usize::try_from(address.checked_sub(head.start)?).ok()?;
@@ -174,7 +174,8 @@ impl CoreFile {
             };
             Loaded::parse(head.start, read)?.build_id
         };
-        is_head || of_core().is_some_and(|id| build_id_of_file(file).as_ref() == Some(&id))
+        let is_same = is_head || of_core().is_some_and(|id| build_id_of_file(file).as_ref() == Some(&id));
+        if is_same { Ok(()) } else { Err("it is of another build than the core") }
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Segment {
     pub(super) size: u64,
     /// So many of its bytes, from the first on, are in the core; and where.
     pub(super) has: u64,
+    /// So many should be. What was written out is not what a file has at that place.
+    pub(super) meant: u64,
     at: u64,
     /// Which file it is of, and from where on.
     pub(super) file: Option<(usize, u64)>,
@@ -52,13 +54,7 @@ impl Parsed {
     pub(super) fn of(bytes: &[u8]) -> Result<Parsed, String> {
         let headers = headers(bytes)?;
         let endian = LittleEndian;
-        let mut notes = Notes::default();
-        for header in headers.iter().filter(|header| header.p_type(endian) == PT_NOTE) {
-            let (offset, size) = (header.p_offset(endian), header.p_filesz(endian));
-            let end = offset.saturating_add(size).min(bytes.len() as u64);
-            let part = usize::try_from(offset).ok().zip(usize::try_from(end).ok());
-            notes.read(part.and_then(|(offset, end)| bytes.get(offset..end)).unwrap_or_default());
-        }
+        let mut notes = notes(headers, bytes);
         if notes.threads.is_empty() {
             return Err("it has no threads: it is not a core of a process".to_owned());
         }
@@ -81,13 +77,14 @@ impl Parsed {
             // No byte is of two ranges, whatever they say.
             let there = (bytes.len() as u64).saturating_sub(at).min(has).min(left);
             left -= there;
-            parsed.cut += has - there;
+            parsed.cut = parsed.cut.saturating_add(has - there);
             let file = file(&notes.files, start);
             let file = file.map(|(name, offset)| (index_of(name, &mut parsed.files, &mut numbers), offset));
             // Of what is nobody's file, and not in the core, nothing can be known: however large it says it is.
             let size = if file.is_some() { size } else { there };
             if size > 0 {
-                parsed.segments.push(Segment { start, size, has: there, at, file, flags: header.p_flags(endian).0 });
+                let flags = header.p_flags(endian).0;
+                parsed.segments.push(Segment { start, size, has: there, meant: has, at, file, flags });
             }
         }
         parsed.put_in_order();
@@ -146,11 +143,31 @@ impl Parsed {
     }
 }
 
+fn notes(headers: &[ProgramHeader64<LittleEndian>], bytes: &[u8]) -> Notes {
+    let endian = LittleEndian;
+    let mut notes = Notes::default();
+    for header in headers.iter().filter(|header| header.p_type(endian) == PT_NOTE) {
+        let (offset, size) = (header.p_offset(endian), header.p_filesz(endian));
+        let end = offset.saturating_add(size).min(bytes.len() as u64);
+        let part = usize::try_from(offset).ok().zip(usize::try_from(end).ok());
+        notes.read(part.and_then(|(offset, end)| bytes.get(offset..end)).unwrap_or_default());
+    }
+    notes
+}
+
 /// A range of a file that a debugger leaves out of the core, as nothing was written to it. It is taken for code,
 /// which it mostly is: that is not told.
 fn left_out(file: &MappedFile, index: usize) -> Option<Segment> {
     let size = file.end.checked_sub(file.start).filter(|size| *size > 0)?;
-    Some(Segment { start: file.start, size, has: 0, at: 0, file: Some((index, file.offset)), flags: PF_R.0 | PF_X.0 })
+    Some(Segment {
+        start: file.start,
+        size,
+        has: 0,
+        meant: 0,
+        at: 0,
+        file: Some((index, file.offset)),
+        flags: PF_R.0 | PF_X.0,
+    })
 }
 
 fn index_of(name: &str, files: &mut Vec<String>, numbers: &mut HashMap<String, usize>) -> usize {

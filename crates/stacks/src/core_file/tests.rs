@@ -109,6 +109,27 @@ fn memory_is_read_across_ranges_and_up_to_what_is_not_there() {
 }
 
 #[test]
+fn what_was_written_out_and_cut_off_is_not_read_from_a_file() {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(&[5; 8192]).expect("it is written");
+    let name = file.path().to_str().expect("text").to_owned();
+    let made = Made::default()
+        .thread(1, 6, 0, -1)
+        .files(&[(0x1000, 0x2000, 0, &name), (0x2000, 0x3000, 1, &name)])
+        .load(0x1000, 4, &[5; 4096], 4096)
+        .load(0x2000, 6, &[9; 4096], 4096);
+    let whole = made.bytes();
+    let core = |length: usize| {
+        let mut core = tempfile::NamedTempFile::new().expect("a file");
+        core.write_all(&whole[..length]).expect("it is written");
+        CoreFile::open(core.path(), None).expect("it is a core")
+    };
+    assert_eq!(read(&core(whole.len()), 0x2ff0, 32), [9; 16]);
+    let cut = core(whole.len() - 4000);
+    assert_eq!((cut.cut(), read(&cut, 0x2000, 4096)), (4000, vec![9; 96]), "the file has what was there before");
+}
+
+#[test]
 fn threads_have_their_registers_and_the_call_that_they_were_in() {
     let core = Made::default().thread(1, 11, 0x5000, -1).thread(2, 0, 0x6000, 202).open();
     let [one, two] = core.threads() else { panic!("{:?}", core.threads()) };
@@ -160,7 +181,7 @@ fn what_was_not_written_out_is_read_from_a_file_of_the_same_build() {
     assert!(why.contains("it is of another build than the core") || is_identified(&program), "{why}");
     // Without its head nothing says that it is the same.
     let core = made(&[]);
-    assert!(core.has_program().is_err_and(|why| why.contains("another build")));
+    assert!(core.has_program().is_err_and(|why| why.contains("the core does not have its first page")));
     assert_eq!(read(&core, 0x41_1000, 8), []);
 }
 
