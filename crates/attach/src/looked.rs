@@ -134,10 +134,11 @@ impl Looked {
         now.slices.saturating_sub(before.slices) * to_ns(often.1) >= often.0 * elapsed_ns
     }
 
-    /// Whether it need not be looked at now: it is no loop's and waited at the last look. A fourth of the looks are for such ones, too, as
-    /// they may take over a loop.
+    /// Whether it need not be looked at now: it is no loop's and waited at the last look, in no poll that may be a loop's. A fourth of the
+    /// looks are for such ones, too, as they may take over a loop.
     pub(crate) fn may_be_passed_over(&self, look: u64) -> bool {
-        let waited = self.poll.is_none() && self.last.is_some_and(|last| last.is_blocked());
+        let is_in_none = self.poll.as_ref().is_none_or(|poll| poll.is_on_loop() == Some(false));
+        let waited = is_in_none && self.last.is_some_and(|last| last.is_blocked());
         self.is_loops == Some(false) && waited && !(look + u64::from(self.thread.tid)).is_multiple_of(4)
     }
 

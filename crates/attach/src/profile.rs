@@ -59,6 +59,8 @@ struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Was {
     Parked,
+    /// The same as at the look before, and its clocks were not read: what they say is counted when they are.
+    StillParked,
     Running,
     /// It waited where it was not to be seen.
     Moved,
@@ -109,10 +111,13 @@ impl Profile {
         }
         due.wanted_ns = (was == Was::Running).then_some(glance.at_ns);
         match was {
-            Was::Parked => self.counts.parked += 1,
+            Was::Parked | Was::StillParked => self.counts.parked += 1,
             Was::Running => self.counts.running += 1,
             Was::Moved => self.counts.moved += 1,
             Was::Waiting => {}
+        }
+        if was == Was::StillParked {
+            return;
         }
         let Some(now) = glance.clocks else {
             self.counts.are_clocks_known = false;
@@ -269,6 +274,21 @@ mod tests {
         assert_eq!(taken(Was::Running, 1), 0, "what its clock says is not known yet");
         assert_eq!((taken(Was::Running, 4_000), taken(Was::Running, 8_000)), (1, 1));
         assert_eq!((taken(Was::Parked, 12_000), taken(Was::Moved, 16_000)), (0, 0));
+    }
+
+    #[test]
+    fn clocks_that_were_not_read_of_an_idle_thread_are_counted_later() {
+        let (mut profile, mut due) = (Profile::new(Duration::from_nanos(10)), Due::default());
+        profile.look(Was::Parked, &mut due, &glance(0, 5));
+        for look in 1..4 {
+            profile.look(Was::StillParked, &mut due, &Glance { clocks: None, ..glance(40 * look, 0) });
+        }
+        profile.look(Was::Parked, &mut due, &glance(160, 12));
+        let counted = profile.counted(0).expect("it was looked at");
+        assert_eq!((counted.counts.parked, counted.counts.cpu_ns), (5, 7));
+        assert!(counted.counts.are_clocks_known && counted.period_ns == 40);
+        profile.look(Was::Parked, &mut due, &Glance { clocks: None, ..glance(200, 0) });
+        assert!(!profile.counted(0).expect("it was looked at").counts.are_clocks_known, "they cannot be read");
     }
 
     #[test]

@@ -17,6 +17,8 @@ use crate::poll::{End, Poll, innermost_end};
 
 /// How often a poll that goes on is told.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+/// At every so many looks, of those for the profile, the clocks of a thread are read that was idle before and is.
+const CLOCKS_EVERY: u64 = 16;
 /// So often is it tried to look at a thread that goes from one short wait to the next.
 const ATTEMPTS: u32 = 3;
 /// Within so many looks, and the time on a CPU of so many, a sample shows where a thread is that runs.
@@ -47,8 +49,9 @@ impl Sampler {
             }
             self.end_glimpse(looked);
         }
-        // The profile adds up clocks.
-        let still_idle = if self.profiles { None } else { looked.still_idle(now_ns) };
+        // The profile adds up clocks: of who stays idle, now and then.
+        let wants_clocks = self.profiles && self.looks.is_multiple_of(CLOCKS_EVERY);
+        let still_idle = if wants_clocks { None } else { looked.still_idle(now_ns) };
         let glance = still_idle.unwrap_or_else(|| looked.glance(now_ns));
         looked.is_lost = glance.state.is_none();
         if (self.profiles || !looked.is_idle(&glance)) && !self.may_call() {
@@ -65,7 +68,7 @@ impl Sampler {
             self.begin(looked, before, elsewhere_ns, glance);
         }
         if self.profiles && looked.is_loops == Some(true) && !looked.is_lost {
-            self.profile(looked, glance);
+            self.profile(looked, glance, still_idle.is_some());
         }
     }
 

@@ -97,9 +97,11 @@ impl Sampler {
         last
     }
 
-    /// What a thread of a loop does at a look for the profile.
-    pub(super) fn profile(&mut self, looked: &mut Looked, glance: Glance) {
-        let was = if looked.is_idle(&glance) {
+    /// What a thread of a loop does at a look for the profile; `still_idle`: its clocks were not read.
+    pub(super) fn profile(&mut self, looked: &mut Looked, glance: Glance, still_idle: bool) {
+        let was = if still_idle {
+            Was::StillParked
+        } else if looked.is_idle(&glance) {
             Was::Parked
         } else if glance.is_blocked() {
             self.profile_waiting(looked, &glance)
