@@ -5,6 +5,7 @@
 //! each file. The rest is read from the files themselves, if they are of the same build still: that page says so.
 
 use std::hash::{Hash, Hasher};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -180,7 +181,12 @@ impl CoreFile {
 }
 
 fn map(path: &Path) -> Result<Mmap, String> {
-    let file = regular(path).map_err(|error| format!("cannot open it: {}", reason(&error)))?;
+    let refused = |error: std::io::Error| match error.kind() {
+        // What is no file was not opened.
+        ErrorKind::Other => error.to_string(),
+        _ => format!("cannot open it: {}", reason(&error)),
+    };
+    let file = regular(path).map_err(refused)?;
     // SAFETY: the mapping is private and read-only. Truncating the file would take its pages away; a core is written once, and a program
     // is replaced by another file.
     unsafe { Mmap::map(&file) }.map_err(|error| format!("cannot map it: {}", reason(&error)))
