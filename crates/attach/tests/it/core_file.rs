@@ -27,6 +27,14 @@ fn left_in(folder: &Path) -> Option<PathBuf> {
     core
 }
 
+/// What a service leaves there that is ended once its tasks wait.
+fn bytes_left_in(folder: &Path, how: &str) -> Option<Vec<u8>> {
+    let mut service = Service::start_to_leave_a_core(&service::program(), how, folder);
+    tasks::read(&service, &[]);
+    service.end_with(libc::SIGABRT);
+    Some(fs::read(left_in(folder)?).expect("it is there"))
+}
+
 fn told(core: &Path, program: Option<&Path>) -> TaskList {
     let target = Target::of_core(core, program, &[]).expect("it is a core");
     Tasks::of(target).read(STARTED_AT).expect("it is one")
@@ -144,11 +152,7 @@ fn what_is_no_core_or_of_another_program_is_refused() {
 #[test]
 fn a_core_that_breaks_off_says_so_or_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut service = Service::start_to_leave_a_core(&service::program(), "waits current", folder.path());
-    tasks::read(&service, &[]);
-    service.end_with(libc::SIGABRT);
-    let Some(core) = left_in(folder.path()) else { return };
-    let whole = fs::read(&core).expect("it is there");
+    let Some(whole) = bytes_left_in(folder.path(), "waits current") else { return };
     let cut = folder.path().join("cut");
     let mut told = 0;
     for part in 0..20 {
@@ -164,11 +168,7 @@ fn a_core_that_breaks_off_says_so_or_is_refused() {
 #[test]
 fn whatever_its_memory_has_is_told_or_left_out() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut service = Service::start_to_leave_a_core(&service::program(), "waits multi", folder.path());
-    tasks::read(&service, &[]);
-    service.end_with(libc::SIGABRT);
-    let Some(core) = left_in(folder.path()) else { return };
-    let whole = fs::read(&core).expect("it is there");
+    let Some(whole) = bytes_left_in(folder.path(), "waits multi") else { return };
     let changed = folder.path().join("changed");
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut random = |below: usize| {
