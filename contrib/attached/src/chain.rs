@@ -10,7 +10,8 @@ use crate::record::Record;
 use crate::ways::Way;
 use crate::ways::by_way;
 
-/// Blocks. What is measured is the poll, but for microseconds: there is no wait between its begin and here, nor from here to its end.
+/// Blocks. What is measured is the poll, but for microseconds: there is no wait between its begin and here, nor from here to where its end
+/// is noted, which is when it is about to wait again.
 async fn leaf<W: Way>(kit: &mut Kit, stall: Duration) {
     W::prepare(kit);
     while !kit.is_ready() {
@@ -18,8 +19,8 @@ async fn leaf<W: Way>(kit: &mut Kit, stall: Duration) {
     }
     let (begin_ns, before) = (clock::now_ns(), clock::switches());
     W::block(kit, stall);
-    let (end_ns, after) = (clock::now_ns(), clock::switches());
-    kit.records.push(Record {
+    let after = clock::switches();
+    kit.record(Record {
         way: W::NAME,
         functions: W::FUNCTIONS,
         chain: kit.chain,
@@ -27,7 +28,7 @@ async fn leaf<W: Way>(kit: &mut Kit, stall: Duration) {
         id: task_id(),
         tid: clock::tid(),
         begin_ns,
-        end_ns,
+        end_ns: begin_ns,
         switches: [after[0] - before[0], after[1] - before[1]],
     });
 }
@@ -49,40 +50,40 @@ async fn limits<W: Way>(kit: &mut Kit, stall: Duration) {
 pub async fn task_of_2(mut kit: Kit, plan: Plan) -> Vec<Record> {
     kit.chain = &["leaf", "task_of_2"];
     for turn in plan {
-        tokio::time::sleep(turn.pause).await;
+        kit.pause(turn.pause).await;
         by_way!(turn.way, leaf, &mut kit, turn.stall);
     }
-    std::mem::take(&mut kit.records)
+    kit.finish().await
 }
 
 /// Three of them.
 pub async fn task_of_3(mut kit: Kit, plan: Plan) -> Vec<Record> {
     kit.chain = &["leaf", "asks", "task_of_3"];
     for turn in plan {
-        tokio::time::sleep(turn.pause).await;
+        kit.pause(turn.pause).await;
         by_way!(turn.way, asks, &mut kit, turn.stall);
     }
-    std::mem::take(&mut kit.records)
+    kit.finish().await
 }
 
 /// Four of them.
 pub async fn task_of_4(mut kit: Kit, plan: Plan) -> Vec<Record> {
     kit.chain = &["leaf", "asks", "boxes", "task_of_4"];
     for turn in plan {
-        tokio::time::sleep(turn.pause).await;
+        kit.pause(turn.pause).await;
         by_way!(turn.way, boxes, &mut kit, turn.stall);
     }
-    std::mem::take(&mut kit.records)
+    kit.finish().await
 }
 
 /// Five of them.
 pub async fn task_of_5(mut kit: Kit, plan: Plan) -> Vec<Record> {
     kit.chain = &["leaf", "asks", "boxes", "limits", "task_of_5"];
     for turn in plan {
-        tokio::time::sleep(turn.pause).await;
+        kit.pause(turn.pause).await;
         by_way!(turn.way, limits, &mut kit, turn.stall);
     }
-    std::mem::take(&mut kit.records)
+    kit.finish().await
 }
 
 #[cfg(feature = "task-id")]

@@ -1,10 +1,13 @@
 //! What a task blocks on, and the thread that lets go of it.
 
 use std::fs::{self, File, OpenOptions};
+use std::future::{Future as _, poll_fn};
 use std::io::Read as _;
+use std::mem;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,6 +15,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::clock;
 use crate::record::Record;
 
 type Work = Box<dyn FnOnce(&Gate) + Send>;
@@ -37,8 +41,6 @@ pub struct Kit {
     pub task: usize,
     /// Its async functions.
     pub chain: &'static [&'static str],
-    /// What happened.
-    pub records: Vec<Record>,
     pub mutex: Arc<Mutex<u64>>,
     pub lock: Arc<RwLock<u64>>,
     pub receiver: Receiver<u64>,
@@ -50,6 +52,10 @@ pub struct Kit {
     pub locked: [File; 2],
     pub listener: UnixListener,
     pub folder: PathBuf,
+    /// What happened.
+    records: Vec<Record>,
+    /// The last one of them is of the poll that goes on.
+    goes_on: bool,
     is_ready: Arc<AtomicBool>,
     go: Sender<Duration>,
     /// Of another thread that is the helper, once.
@@ -76,7 +82,6 @@ impl Kit {
         Kit {
             task,
             chain: &[],
-            records: Vec::with_capacity(10_000),
             mutex: Arc::default(),
             lock: Arc::default(),
             receiver,
@@ -88,10 +93,42 @@ impl Kit {
             locked: [open("locked"), open("locked")],
             listener,
             folder,
+            records: Vec::with_capacity(10_000),
+            goes_on: false,
             is_ready,
             go,
             go_once: None,
             work,
+        }
+    }
+
+    /// Of the poll that goes on: its end is not known yet.
+    pub fn record(&mut self, record: Record) {
+        self.records.push(record);
+        self.goes_on = true;
+    }
+
+    /// Waits. Whatever else the poll does that ends with it, setting the timer too, it did before its end is noted: a thread may be kept
+    /// from the CPU wherever it enters the kernel.
+    pub async fn pause(&mut self, time: Duration) {
+        let mut sleep = pin!(tokio::time::sleep(time));
+        poll_fn(|context| {
+            let polled = sleep.as_mut().poll(context);
+            self.note_end();
+            polled
+        })
+        .await;
+    }
+
+    /// All that happened. What goes away with the rest, a folder with files, goes in a poll of its own.
+    pub async fn finish(mut self) -> Vec<Record> {
+        self.pause(Duration::from_millis(1)).await;
+        mem::take(&mut self.records)
+    }
+
+    fn note_end(&mut self) {
+        if mem::take(&mut self.goes_on) {
+            self.records.last_mut().expect("it was recorded").end_ns = clock::now_ns();
         }
     }
 

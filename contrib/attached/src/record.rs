@@ -18,7 +18,7 @@ pub struct Record {
     pub tid: i32,
     /// By `CLOCK_MONOTONIC`: the poll began less than some microseconds before it.
     pub begin_ns: u64,
-    /// The poll ended some microseconds after it.
+    /// The poll ended a few microseconds after it at most, unless the thread was kept from the CPU.
     pub end_ns: u64,
     /// How often the thread gave up its CPU meanwhile, and how often it was taken.
     pub switches: [i64; 2],

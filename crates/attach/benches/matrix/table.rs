@@ -80,6 +80,15 @@ pub(crate) fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
+/// An end that is said to be exact, and is off by more, is told of.
+const END_OFF_NS: u64 = 200_000;
+
+/// By how much an end that is said to be exact is later than the true one.
+fn seen_end_off_ns(seen: &Seen, stall: &Stall) -> Option<i64> {
+    let is_exact = seen.end_is.is_none() && !seen.is_open;
+    is_exact.then(|| seen.end_ns as i64 - stall.end_ns as i64)
+}
+
 /// At most so many sentences on what is wrong: what was not found, not right, one too many or of nothing.
 pub(crate) fn wrong(stalls: &[Stall], seen: &[Seen], matched: &Matched, least_ns: u64, most: usize) -> Vec<String> {
     let mut wrong: Vec<String> =
@@ -104,6 +113,10 @@ pub(crate) fn wrong(stalls: &[Stall], seen: &[Seen], matched: &Matched, least_ns
             ("root", one.has_root_of(stall)),
             ("task id", stall.task_id.is_none() || one.has_task_id_of(stall)),
         ];
+        let off_ns = seen_end_off_ns(one, stall).filter(|ns| ns.unsigned_abs() > END_OFF_NS);
+        if let Some(ns) = off_ns {
+            wrong.push(format!("end off by {:.3} ms: {}", ns as f64 / 1e6, was(stall)));
+        }
         let missed: Vec<&str> = judged.iter().filter(|(_, is_right)| !is_right).map(|(what, _)| *what).collect();
         if !missed.is_empty() {
             let stack = if missed == ["task id"] { String::new() } else { stack(one) };

@@ -4,9 +4,9 @@ use crate::matching::*;
 use crate::seen::Seen;
 use crate::truth::Stall;
 
-const MS: u64 = 1_000_000;
+pub(crate) const MS: u64 = 1_000_000;
 
-fn stall(tid: u32, line: u32, begin_ms: u64, end_ms: u64) -> Stall {
+pub(crate) fn stall(tid: u32, line: u32, begin_ms: u64, end_ms: u64) -> Stall {
     Stall {
         way: "sleep".to_owned(),
         functions: ["sleeps", "Sleep"].map(str::to_owned),
@@ -22,7 +22,7 @@ fn stall(tid: u32, line: u32, begin_ms: u64, end_ms: u64) -> Stall {
     }
 }
 
-fn seen(line: u32, start_ms: u64, end_ms: u64) -> Seen {
+pub(crate) fn seen(line: u32, start_ms: u64, end_ms: u64) -> Seen {
     let (line, future) = (Some(format!("ways.rs:{line}")), Some("root".to_owned()));
     Seen { start_ns: start_ms * MS, end_ns: end_ms * MS, line, future, ..Seen::default() }
 }
