@@ -207,22 +207,37 @@ impl Units {
     fn type_of(&mut self, id: TypeId, index: &Index) -> gimli::Result<Type> {
         let mut at = id;
         for _ in 0..ALIASES {
-            let scope = index.scope(at);
-            let (read, is_declared) = self.read_at(at.0, |unit, node| {
-                let is_declared = node.entry().attr_value(gimli::DW_AT_declaration).is_some();
-                Ok((read(unit, node, scope)?, is_declared))
-            })?;
-            match read {
-                Read::Type(of) if is_declared => {
-                    let other = index.named(&of.name).find(|other| *other != at);
-                    let Some(other) = other else { return Ok(of) };
-                    at = other;
-                }
-                Read::Type(of) => return Ok(of),
-                Read::Alias(of) => at = of,
+            match self.entry(at, index)? {
+                (Read::Type(of), true) => return Ok(self.defined(&of.name, index).unwrap_or(of)),
+                (Read::Type(of), false) => return Ok(of),
+                (Read::Alias(of), _) => at = of,
             }
         }
         Err(gimli::Error::NoEntryAtGivenOffset(id.0 as u64))
+    }
+
+    /// The type of that name whose entry says what it is made of: most units only declare what others define.
+    fn defined(&mut self, name: &str, index: &Index) -> Option<Type> {
+        index.named(name).find_map(|of| match self.entry(of, index) {
+            Ok((Read::Type(of), false)) => Some(of),
+            _ => None,
+        })
+    }
+
+    /// What an entry says, and whether that it is but declared.
+    fn entry(&mut self, of: TypeId, index: &Index) -> gimli::Result<(Read, bool)> {
+        let scope = index.scope(of);
+        let mut tag_of = None;
+        let (mut entry, is_declared) = self.read_at(of.0, |unit, node| {
+            let is_declared = node.entry().attr_value(gimli::DW_AT_declaration).is_some();
+            Ok((read(unit, node, scope, &mut tag_of)?, is_declared))
+        })?;
+        // A tag's type may be of another unit.
+        if let (Read::Type(Type { form: Form::Variants { tag, .. }, .. }), Some((offset, of))) = (&mut entry, tag_of) {
+            let size = self.read_at(of.0, |_, node| Ok(size(node.entry())))?;
+            *tag = size.map(|size| Tag { offset, size });
+        }
+        Ok((entry, is_declared))
     }
 
     fn read_at<T>(
@@ -245,16 +260,22 @@ enum Read {
     Alias(TypeId),
 }
 
-fn read(unit: &UnitRef<'_, Bytes>, node: EntriesTreeNode<'_, '_, Bytes>, scope: Option<&str>) -> gimli::Result<Read> {
+/// What an entry says; of one with variants but where their tag is, which is left in `tag` with its type.
+fn read(
+    unit: &UnitRef<'_, Bytes>,
+    node: EntriesTreeNode<'_, '_, Bytes>,
+    scope: Option<&str>,
+    tag: &mut Option<(u64, TypeId)>,
+) -> gimli::Result<Read> {
     let entry = node.entry();
     let of = referred(unit, entry);
-    let size = entry.attr(gimli::DW_AT_byte_size).and_then(gimli::Attribute::udata_value);
+    let size = size(entry);
     let alignment = entry.attr(gimli::DW_AT_alignment).and_then(gimli::Attribute::udata_value);
     let last = name(unit, entry)?.unwrap_or_default();
     let name: Arc<str> = scope.map_or_else(|| last.clone(), |scope| format!("{scope}::{last}")).into();
     let mut arguments = Vec::new();
     let form = match entry.tag() {
-        gimli::DW_TAG_structure_type | gimli::DW_TAG_union_type => members(unit, node, &mut arguments)?,
+        gimli::DW_TAG_structure_type | gimli::DW_TAG_union_type => members(unit, node, &mut arguments, tag)?,
         gimli::DW_TAG_pointer_type => Form::Pointer(of),
         gimli::DW_TAG_base_type | gimli::DW_TAG_enumeration_type => Form::Number,
         gimli::DW_TAG_array_type => array(of, node)?,
@@ -271,8 +292,9 @@ fn members(
     unit: &UnitRef<'_, Bytes>,
     node: EntriesTreeNode<'_, '_, Bytes>,
     arguments: &mut Vec<(String, TypeId)>,
+    tag: &mut Option<(u64, TypeId)>,
 ) -> gimli::Result<Form> {
-    let (mut fields, mut tag, mut variants, mut has_variants) = (Vec::new(), None, Vec::new(), false);
+    let (mut fields, mut variants, mut has_variants) = (Vec::new(), Vec::new(), false);
     // Which variant is meant by which of several tags is not read: then none is known.
     let mut has_lists = false;
     let mut children = node.children();
@@ -290,8 +312,7 @@ fn members(
                         gimli::DW_TAG_member => {
                             let is_tag = of_tag == Some(AttributeValue::UnitRef(part.entry().offset()));
                             let found = field(unit, part.entry())?.filter(|_| is_tag);
-                            let size = |of: TypeId| size_of(unit, of);
-                            tag = found.and_then(|found| Some(Tag { offset: found.offset, size: size(found.of)? }));
+                            *tag = found.map(|found| (found.offset, found.of));
                         }
                         gimli::DW_TAG_variant => {
                             has_lists |= part.entry().attr(gimli::DW_AT_discr_list).is_some();
@@ -306,7 +327,7 @@ fn members(
     }
     Ok(match has_variants {
         _ if has_lists => Form::Other,
-        true => Form::Variants { tag, variants, fields },
+        true => Form::Variants { tag: None, variants, fields },
         false => Form::Fields(fields),
     })
 }
@@ -339,10 +360,9 @@ fn array(of: Option<TypeId>, node: EntriesTreeNode<'_, '_, Bytes>) -> gimli::Res
     Ok(of.zip(count).map_or(Form::Other, |(of, count)| Form::Array(of, count)))
 }
 
-/// How large the type of a tag is.
-fn size_of(unit: &UnitRef<'_, Bytes>, of: TypeId) -> Option<u64> {
-    let here = gimli::DebugInfoOffset(of.0).to_unit_offset(&unit.header)?;
-    unit.entry(here).ok()?.attr(gimli::DW_AT_byte_size)?.udata_value()
+/// How large a type is, in bytes.
+fn size(entry: &Entry) -> Option<u64> {
+    entry.attr(gimli::DW_AT_byte_size)?.udata_value()
 }
 
 fn field(unit: &UnitRef<'_, Bytes>, entry: &Entry) -> gimli::Result<Option<Field>> {
@@ -391,3 +411,6 @@ fn source(unit: &UnitRef<'_, Bytes>, file: u64) -> gimli::Result<Option<String>>
     let below = folder.and_then(|folder| Some(path.strip_prefix(&*folder)?.strip_prefix('/')?.to_owned()));
     Ok(Some(below.unwrap_or(path)))
 }
+
+#[cfg(test)]
+mod tests;
