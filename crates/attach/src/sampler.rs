@@ -12,7 +12,6 @@ mod follow;
 mod samples;
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::SyncSender;
@@ -206,8 +205,7 @@ impl Sampler {
 
     /// Which threads there are; whether there are any.
     fn list(&mut self) -> bool {
-        let Ok(tasks) = fs::read_dir(format!("/proc/{}/task", self.process.pid())) else { return false };
-        let tids: Vec<u32> = tasks.flatten().filter_map(|task| task.file_name().to_str()?.parse().ok()).collect();
+        let Ok(tids) = self.process.tids() else { return false };
         if tids.len() > MOST_THREADS && !std::mem::replace(&mut self.has_too_many, true) {
             self.hand_over(Job::Note(format!("of its {} threads the first {MOST_THREADS} are looked at", tids.len())));
         }

@@ -49,10 +49,8 @@ impl Tasks {
         let mut list = self.list(read, read_at);
         list.took_ns = pollscope_base::duration::to_ns(took);
         list.deadlocks = list.stuck();
-        let core = self.target.process().core();
-        list.threads = core.map(|_| threads::of(self.target.process(), self.target.namer()));
         // Nothing of it goes on: what was so at one moment is so.
-        let more = if core.is_some() { 0 } else { READINGS - 1 };
+        let more = if self.target.process().core().is_some() { 0 } else { READINGS - 1 };
         for _ in 0..more {
             if list.deadlocks.is_empty() {
                 break;
@@ -77,6 +75,7 @@ impl Tasks {
 
     fn list(&mut self, read: Read, read_at: &str) -> TaskList {
         let missing = self.missing(&read);
+        let threads = threads::of(self.target.process(), self.target.namer());
         let Read { tasks, torn, torn_chains, of_runtime, is_limited, .. } = read;
         TaskList {
             tasks_schema: TaskList::SCHEMA,
@@ -91,7 +90,8 @@ impl Tasks {
             of_runtime,
             limited: is_limited,
             deadlocks: Vec::new(),
-            threads: None,
+            threads,
+            ended: self.target.process().core().is_some(),
             signal: self.target.process().core().and_then(|core| core.signal()),
             missing,
         }

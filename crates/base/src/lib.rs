@@ -48,4 +48,4 @@ pub use places::Place;
 pub use quota::Quota;
 pub use reason::reason;
 pub use span::Span;
-pub use waiting::{Await, Hold, Leaf, LeafKind, Progress, RunBy, StoppedThread, TaskState, ThreadDoes, WaitingTask};
+pub use waiting::{Await, Hold, Leaf, LeafKind, Progress, RunBy, SeenThread, TaskState, ThreadDoes, WaitingTask};

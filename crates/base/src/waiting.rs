@@ -182,13 +182,13 @@ pub enum ThreadDoes {
     Other,
 }
 
-/// A thread of a process that ended, as it was then.
+/// A thread of a process, as it was when it was looked at, or when the process ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct StoppedThread {
+pub struct SeenThread {
     /// The kernel's number of it.
     pub tid: u32,
-    /// What it was doing; `None` where its stack is not known.
+    /// What it was doing; `None` where its stack is not known, as that of one that runs.
     pub does: Option<ThreadDoes>,
     /// The task that it polled, by Tokio's id; `None` where that is not known, or it was none.
     pub task: Option<u64>,
@@ -196,6 +196,10 @@ pub struct StoppedThread {
     pub future: Option<String>,
     /// The system call that it was in; `None` of one that ran its own code.
     pub call: Option<crate::Call>,
+    /// Where the futex is in memory that it waited at, as [`Hold::address`] is of a lock of the standard library's that a task keeps; `None`
+    /// of one that waited at none.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub futex: Option<String>,
     /// `file:line` of the innermost frame of the user's code.
     pub line: Option<String>,
     /// That frame's function.

@@ -6,7 +6,7 @@
 //! assert!(list.groups().is_empty() && list.stuck().is_empty());
 //! ```
 
-use pollscope_base::{Await, Leaf, LeafKind, StoppedThread, WaitingTask};
+use pollscope_base::{Await, Hold, Leaf, LeafKind, SeenThread, TaskState, WaitingTask};
 use serde::{Deserialize, Serialize};
 
 mod group;
@@ -44,9 +44,12 @@ pub struct TaskList {
     pub limited: bool,
     /// Sets of tasks that wait for each other, as it was in several readings.
     pub deadlocks: Vec<Stuck>,
-    /// Of a process that ended, what its threads were doing then; the first is the one that was ended. `None` of one that goes on.
+    /// What its threads were doing; of a process that ended, the first is the one that was ended.
     #[serde(default)]
-    pub threads: Option<Vec<StoppedThread>>,
+    pub threads: Vec<SeenThread>,
+    /// Whether the process had ended, and left a core file.
+    #[serde(default)]
+    pub ended: bool,
     /// Of a process that ended, the number of the signal that ended it; `None` where none did, or that is not known.
     #[serde(default)]
     pub signal: Option<u32>,
@@ -66,7 +69,18 @@ impl TaskList {
     /// Those that wait for each other, so that none of them can ever go on. As one reading has it: tasks are read one after another, so that
     /// what was not so in several of them may never have been.
     pub fn stuck(&self) -> Vec<Stuck> {
-        stuck::stuck(&self.tasks)
+        stuck::stuck(&self.tasks, &self.threads)
+    }
+
+    /// The thread that polls a task, if it waits at a futex in that poll.
+    pub fn blocked(&self, task: &WaitingTask) -> Option<&SeenThread> {
+        let polls = |thread: &&SeenThread| thread.task == Some(task.id) && thread.futex.is_some();
+        self.threads.iter().find(polls).filter(|_| task.state == TaskState::Running)
+    }
+
+    /// The only task that keeps the lock of the standard library's that a thread waits for, and what it keeps of it.
+    pub fn keeper(&self, thread: &SeenThread) -> Option<(u64, &Hold)> {
+        stuck::keeper(&self.tasks, thread.futex.as_deref()?)
     }
 
     /// The task of that id.
@@ -76,10 +90,7 @@ impl TaskList {
     }
 
     /// The tasks that keep what is at an address, as those who wait for it say where it is.
-    pub fn holders<'a>(
-        &'a self,
-        address: &'a str,
-    ) -> impl Iterator<Item = (&'a WaitingTask, &'a pollscope_base::Hold)> {
+    pub fn holders<'a>(&'a self, address: &'a str) -> impl Iterator<Item = (&'a WaitingTask, &'a Hold)> {
         let of = move |task: &'a WaitingTask| {
             task.holds.iter().filter(move |hold| hold.address == address).map(move |hold| (task, hold))
         };

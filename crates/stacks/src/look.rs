@@ -45,7 +45,7 @@ mod stack_limits;
 mod syscall_samples;
 mod time_split;
 
-pub use call::call_of;
+pub use call::{call_of, futex_of};
 pub use looker::{Look, Looker};
 pub use named::NamedLook;
 pub use namer::Namer;

@@ -79,6 +79,15 @@ pub struct Status {
 }
 
 impl Process {
+    /// The numbers of its threads.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn tids(&self) -> std::io::Result<Vec<u32>> {
+        let listed = std::fs::read_dir(self.file("task").to_string())?;
+        Ok(listed.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+    }
+
     /// One of its threads.
     pub fn thread(self, tid: u32) -> ThreadRef {
         ThreadRef { process: self, tid, handler_stack: None }

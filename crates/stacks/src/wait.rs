@@ -22,9 +22,17 @@ const LOCK_PI2: u32 = 13;
 impl FutexWait {
     /// The wait that a thread is in, if it is in one.
     pub(crate) fn of(state: &State) -> Option<FutexWait> {
+        let State::InSyscall { number, args, .. } = *state else { return None };
+        FutexWait::of_call(number, args)
+    }
+
+    /// The wait that a system call is, if it is one.
+    pub(crate) fn of_call(number: u64, [address, operation, value, ..]: [u64; 6]) -> Option<FutexWait> {
         const FUTEX: u64 = 202;
         const FLAGS: u64 = 0x180;
-        let State::InSyscall { number: FUTEX, args: [address, operation, value, ..], .. } = *state else { return None };
+        if number != FUTEX {
+            return None;
+        }
         let operation = (operation & !FLAGS) as u32;
         let waits = matches!(operation, WAIT | WAIT_BITSET | LOCK_PI | LOCK_PI2);
         waits.then_some(FutexWait { address, operation, value: value as u32 })

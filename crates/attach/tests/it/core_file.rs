@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use pollscope_attach::{Obstacle, Target, Tasks};
-use pollscope_base::{StoppedThread, ThreadDoes};
+use pollscope_base::{SeenThread, ThreadDoes};
 use pollscope_record::tasks::TaskList;
 
 use crate::service::{self, Service};
@@ -42,7 +42,7 @@ fn told(core: &Path, program: Option<&Path>) -> TaskList {
 
 /// Nothing that depends on when it was read.
 fn comparable(list: &TaskList) -> TaskList {
-    let mut list = TaskList { took_ns: 0, threads: None, signal: None, ..list.clone() };
+    let mut list = TaskList { took_ns: 0, threads: Vec::new(), ended: false, signal: None, ..list.clone() };
     for task in &mut list.tasks {
         task.waits.iter_mut().for_each(without_time);
     }
@@ -66,8 +66,8 @@ fn a_core_tells_what_the_process_told() {
     tasks::check(&list);
     assert_eq!(comparable(&list), comparable(&before), "a second reading shows the same");
     assert_eq!(list.signal, Some(libc::SIGABRT.cast_unsigned()));
-    let threads = list.threads.as_deref().expect("it has threads");
-    let does = |what| threads.iter().filter(|thread| thread.does == Some(what)).collect::<Vec<&StoppedThread>>();
+    let threads = &list.threads;
+    let does = |what| threads.iter().filter(|thread| thread.does == Some(what)).collect::<Vec<&SeenThread>>();
     assert_eq!(does(ThreadDoes::Parked).len(), 3, "two workers and who waits for them: {threads:#?}");
     let [on_the_pool] = does(ThreadDoes::BlockingPool)[..] else { panic!("{threads:#?}") };
     assert_eq!(crate::at(on_the_pool.line.as_ref().expect("it is known")), service::line_of("blocks the pool"));
@@ -94,7 +94,7 @@ fn a_thread_that_polled_is_told_with_its_task_and_line() {
     service.end_with(libc::SIGQUIT);
     let Some(core) = left_in(folder.path()) else { return };
     let list = told(&core, None);
-    let threads = list.threads.as_deref().expect("it has threads");
+    let threads = &list.threads;
     let polled = threads.iter().find(|thread| thread.does == Some(ThreadDoes::Poll)).expect("one hangs");
     assert_eq!(polled.task, Some(running), "{polled:#?}");
     assert_eq!(crate::at(polled.line.as_ref().expect("it is known")), service::line_of("hangs here"), "{polled:#?}");
@@ -187,7 +187,7 @@ fn whatever_its_memory_has_is_told_or_left_out() {
         // Its program's first page may be another one by now.
         let Ok(target) = Target::of_core(&changed, None, &[]) else { continue };
         let list = Tasks::of(target).read(STARTED_AT).expect("it is one");
-        assert!(list.threads.is_some_and(|threads| !threads.is_empty()), "they are in the head");
+        assert!(!list.threads.is_empty(), "they are in the head");
         told += 1;
     }
     assert!(told > 1, "{told}");

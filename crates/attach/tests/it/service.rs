@@ -3,8 +3,10 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -131,8 +133,43 @@ fn serves() {
         "locks" => on_a_task(&runtime, locks()),
         "pool" => on_a_task(&runtime, on_the_pool()),
         "waits" => on_a_task(&runtime, waits()),
+        "keeps" => keeps_a_lock(&runtime),
         _ => on_a_task(&runtime, counts()),
     }
+}
+
+/// A task keeps a lock of the standard library's while it waits, and the only thread waits for that in a poll of another one.
+fn keeps_a_lock(runtime: &Runtime) {
+    let lock = Arc::new(Mutex::new(0));
+    runtime.spawn(OnOneThread(Box::pin(keeps_it(lock.clone()))));
+    let poll = runtime.spawn(OnOneThread(Box::pin(wants_it(lock))));
+    runtime.block_on(poll).expect("it does not panic");
+}
+
+/// A future that stays on one thread, whatever it has.
+struct OnOneThread(Pin<Box<dyn Future<Output = ()>>>);
+
+// SAFETY: the runtime that it is spawned on has one thread, which does not end.
+unsafe impl Send for OnOneThread {}
+
+impl Future for OnOneThread {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut OnOneThread>, context: &mut Context) -> Poll<()> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+#[allow(clippy::await_holding_lock, reason = "that is what it shows")]
+async fn keeps_it(lock: Arc<Mutex<u64>>) {
+    let guard = lock.lock().expect("nobody panics");
+    tokio::time::sleep(Duration::from_secs(1_000)).await; // keeps the lock
+    drop(guard);
+}
+
+async fn wants_it(lock: Arc<Mutex<u64>>) {
+    tokio::time::sleep(NAP).await;
+    *lock.lock().expect("nobody panics") += 1; // wants the lock
 }
 
 fn on_a_task(runtime: &Runtime, future: impl Future<Output = ()> + Send + 'static) {

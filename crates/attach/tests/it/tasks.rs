@@ -93,6 +93,29 @@ fn tasks_that_wait_for_each_other_are_told_with_their_lines_and_locks() {
 }
 
 #[test]
+fn a_lock_of_the_standard_librarys_that_is_kept_across_an_await_is_told_with_who_waits_for_it() {
+    let service = Service::start("keeps current");
+    let mut tasks = Tasks::of(Target::open(service.pid(), &[]).expect("it may be looked at"));
+    let begin = Instant::now();
+    let list = loop {
+        let list = tasks.read(STARTED_AT).expect("it runs");
+        if !list.deadlocks.is_empty() {
+            break list;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{list:#?}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let [stuck] = &list.deadlocks[..] else { panic!("{:?}", list.deadlocks) };
+    let [keeps, wants] = [0, 1].map(|index| list.task(stuck.cycle[index]).expect("it is one of them"));
+    assert!(stuck.probable && stuck.cycle.len() == 2, "{stuck:?}");
+    assert_eq!((keeps.state, line(keeps)), (TaskState::Idle, service::line_of("keeps the lock")));
+    assert_eq!(keeps.holds.iter().map(|hold| hold.variable.as_str()).collect::<Vec<_>>(), ["guard"]);
+    let thread = list.blocked(wants).expect("its poll waits");
+    assert_eq!(crate::at(thread.line.as_ref().expect("it is known")), service::line_of("wants the lock"));
+    assert_eq!(list.keeper(thread).map(|(id, _)| id), Some(keeps.id));
+}
+
+#[test]
 fn types_are_taken_from_another_copy_and_without_them_that_is_said() {
     let folder = tempfile::tempdir().expect("a folder");
     let strip = |name: &str, option: &str| {

@@ -1,6 +1,6 @@
 //! Tasks as text: those that wait for each other first, then groups of those that wait alike, most first; or await chains as trees.
 
-use pollscope_base::{Hold, RunBy, TaskState, WaitingTask};
+use pollscope_base::{Hold, RunBy, SeenThread, TaskState, WaitingTask};
 
 use super::layout::{Ink, Line, hanging};
 use super::style::Style;
@@ -43,8 +43,9 @@ pub fn render(list: &TaskList, shown: Shown, style: &Style) -> String {
         Shown::All => sections.extend(list.tasks.iter().map(|task| tree::of(list, task, style))),
         Shown::One(id) => sections.extend(list.task(id).map(|task| tree::of(list, task, style))),
     }
-    let stopped = list.threads.as_deref().filter(|threads| !threads.is_empty() && !matches!(shown, Shown::One(_)));
-    sections.extend(stopped.map(|stopped| threads::of(stopped, list.signal, style)));
+    if !list.threads.is_empty() && !matches!(shown, Shown::One(_)) {
+        sections.push(threads::of(list, style));
+    }
     let notes = notes(list);
     if !notes.is_empty() {
         let lines = notes
@@ -72,10 +73,10 @@ fn header(list: &TaskList, style: &Style) -> Vec<Line> {
     let states = if states.is_empty() { String::new() } else { format!(": {}", states.join(", ")) };
     let tokio = list.tokio.as_ref().map(|version| format!(" · Tokio {version}")).unwrap_or_default();
     let all = plural(list.tasks.len() as u64, "task");
-    let ended = match (list.signal, &list.threads) {
-        (Some(signal), _) => format!(", ended by {}", threads::name(signal)),
-        (None, Some(_)) => ", from a core file".to_owned(),
-        (None, None) => String::new(),
+    let ended = match list.signal {
+        Some(signal) => format!(", ended by {}", threads::name(signal)),
+        None if list.ended => ", from a core file".to_owned(),
+        None => String::new(),
     };
     let text = format!(
         "· process {} ({}){ended}{tokio} · {all}{states} · read in {}",
@@ -86,9 +87,19 @@ fn header(list: &TaskList, style: &Style) -> Vec<Line> {
     hanging(title, 2, Ink::Plain, &text, style.width)
 }
 
+/// What is said of a cycle that is but likely.
+const LIKELY: &str = "This is likely and not certain: locks of the standard library's and semaphores do not say who has them, and what is \
+                      kept outside of tasks is not seen.";
+
 fn deadlock(list: &TaskList, stuck: &Stuck, style: &Style) -> Vec<Line> {
     let unpolled = unpolled(list, stuck);
-    let start = Line::new().text(Ink::Bad, if unpolled.is_some() { "Futurelock: " } else { "Deadlock: " });
+    let title = match (stuck.probable, unpolled.is_some()) {
+        (false, true) => "Futurelock: ",
+        (false, false) => "Deadlock: ",
+        (true, true) => "Probably a futurelock: ",
+        (true, false) => "Probably a deadlock: ",
+    };
+    let start = Line::new().text(Ink::Bad, title);
     let text = match stuck.cycle.as_slice() {
         [only] if unpolled.is_some() => {
             format!("task {only} waits for what a future of its own has, which it does not poll, and can never go on")
@@ -110,6 +121,9 @@ fn deadlock(list: &TaskList, stuck: &Stuck, style: &Style) -> Vec<Line> {
         );
         lines.extend(hanging(Line::indent(2), 4, Ink::Plain, &text, style.width));
     }
+    if stuck.probable {
+        lines.extend(hanging(Line::indent(2), 2, Ink::Dim, LIKELY, style.width));
+    }
     lines
 }
 
@@ -124,6 +138,13 @@ fn unpolled<'a>(list: &'a TaskList, stuck: &Stuck) -> Option<&'a Hold> {
 
 /// What one task of a cycle waits for, and why the next one must give it.
 fn link(list: &TaskList, task: &WaitingTask, next: u64) -> String {
+    if let Some(thread) = list.blocked(task)
+        && let Some(kept) = kept(list, thread)
+    {
+        let at = thread.line.as_ref().map(|line| format!(" at {line}")).unwrap_or_default();
+        let (id, named, tid) = (task.id, named(task.future.as_deref()), thread.tid);
+        return format!("task {id}{named} is polled by thread {tid}, which waits{at} {kept}");
+    }
     let chain = task.waits.as_ref();
     let at = chain.and_then(place).map(|place| format!(" at {place}")).unwrap_or_default();
     let leaf = chain.into_iter().flat_map(ends).find_map(|end| end.leaf.as_ref());
@@ -133,12 +154,26 @@ fn link(list: &TaskList, task: &WaitingTask, next: u64) -> String {
         let since = hold.at.as_ref().map(|at| format!(" while it is at {at}")).unwrap_or_default();
         let has = match hold.guard.as_str() {
             guard if guard.ends_with("Receiver") => "receives from",
+            guard if guard.contains("Permit") => "has permits of",
             _ if !hold.is_polled => "has, in a future that it does not poll,",
             _ => "has",
         };
         Some(format!(", which task {next} {has}{since} (`{}`)", hold.variable))
     });
+    let is_joined = leaf.is_some_and(|leaf| leaf.task == Some(next));
+    if held.is_none() && !is_joined && list.task(next).is_some_and(|next| next.state == TaskState::Running) {
+        let what = if what.is_empty() { String::new() } else { format!(" for {what}") };
+        let (id, named) = (task.id, named(task.future.as_deref()));
+        return format!("task {id}{named} waits{at}{what}, and only the thread that polls task {next} can poll it");
+    }
     format!("task {}{} waits{at} for {what}{}", task.id, named(task.future.as_deref()), held.unwrap_or_default())
+}
+
+/// For which lock a thread waits that a task keeps.
+fn kept(list: &TaskList, thread: &SeenThread) -> Option<String> {
+    let (id, hold) = list.keeper(thread)?;
+    let at = hold.at.as_ref().map(|at| format!(" while it is at {at}")).unwrap_or_default();
+    Some(format!("for a lock of the standard library's, which task {id} keeps{at} (`{}`)", hold.variable))
 }
 
 fn of_group(list: &TaskList, group: &Group, style: &Style) -> Vec<Line> {

@@ -1,4 +1,4 @@
-use pollscope_base::{Hold, Leaf, LeafKind, Progress, TaskState, WaitingTask};
+use pollscope_base::{Hold, Leaf, LeafKind, Progress, RunBy, SeenThread, TaskState, WaitingTask};
 
 use super::*;
 
@@ -104,6 +104,97 @@ fn whoever_may_go_on_is_not_stuck() {
         vec![waiting(1, &[mutex("0xb")], &[(MUTEX, "0xa")]), waiting(2, &[mutex("0xa")], &[(MUTEX, "0xb")])];
     running[1].state = TaskState::Ready;
     assert_eq!(stuck_of(running), none, "it was woken");
+}
+
+#[test]
+fn permits_are_likely_to_be_had_by_those_who_are_seen_to_have_them() {
+    const PERMIT: &str = "tokio::sync::semaphore::OwnedSemaphorePermit";
+    let wants = |id, of: &str, has: &str| waiting(id, &[(LeafKind::Semaphore, Some(of), None)], &[(PERMIT, has)]);
+    let both = || vec![wants(1, "0xb", "0xa"), wants(2, "0xa", "0xb")];
+    assert_eq!(list(both()).stuck(), [Stuck { cycle: vec![1, 2], behind: vec![], probable: true }]);
+    let gives_it_back = waiting(3, &[(LeafKind::Sleep, None, None)], &[(PERMIT, "0xa")]);
+    assert_eq!(list([both(), vec![gives_it_back]].concat()).stuck(), [], "another one has a permit, too");
+    assert_eq!(list(vec![waiting(1, &[(LeafKind::Semaphore, Some("0xa"), None)], &[])]).stuck(), [], "nobody is seen");
+    let certain = waiting(5, &[mutex("0xc")], &[(MUTEX, "0xc")]);
+    let found = list([both(), vec![certain]].concat()).stuck();
+    assert_eq!(found.iter().map(|stuck| stuck.probable).collect::<Vec<bool>>(), [true, false]);
+}
+
+/// A task whose poll waits for a lock of the standard library's, the thread that polls it, and a task that keeps the lock.
+fn of_one_thread(run_by: RunBy) -> TaskList {
+    let sleep = (LeafKind::Sleep, None, None);
+    let mut tasks = vec![
+        waiting(1, &[sleep], &[("std::sync::poison::mutex::MutexGuard", "0x7f10")]),
+        WaitingTask { state: TaskState::Running, waits: None, ..waiting(2, &[], &[]) },
+        waiting(3, &[sleep], &[]),
+        WaitingTask { runtime: Some(2), ..waiting(4, &[sleep], &[]) },
+    ];
+    tasks.iter_mut().for_each(|task| task.run_by = Some(run_by));
+    let thread = SeenThread {
+        tid: 77,
+        does: None,
+        task: Some(2),
+        future: None,
+        call: None,
+        futex: Some("0x7f10".to_owned()),
+        line: Some("src/job.rs:9".to_owned()),
+        function: None,
+        stack: Vec::new(),
+    };
+    TaskList { threads: vec![thread], ..list(tasks) }
+}
+
+#[test]
+fn a_lock_that_is_kept_across_an_await_stops_the_only_thread() {
+    for run_by in [RunBy::CurrentThread, RunBy::LocalSet] {
+        let list = of_one_thread(run_by);
+        assert_eq!(list.stuck(), [Stuck { cycle: vec![1, 2], behind: vec![3], probable: true }]);
+        assert_eq!(list.keeper(&list.threads[0]).map(|(id, hold)| (id, hold.variable.as_str())), Some((1, "guard")));
+        assert_eq!(list.blocked(&list.tasks[1]).map(|thread| thread.tid), Some(77));
+        assert!(list.blocked(&list.tasks[0]).is_none());
+    }
+    assert_eq!(of_one_thread(RunBy::MultiThread).stuck(), [], "another worker polls the one that keeps it");
+    let with = |change: fn(&mut TaskList)| {
+        let mut list = of_one_thread(RunBy::LocalSet);
+        change(&mut list);
+        list.stuck()
+    };
+    assert_eq!(with(|list| list.threads[0].futex = Some("0x7f18".to_owned())), [], "it waits for something else");
+    assert_eq!(with(|list| list.tasks[1].state = TaskState::Idle), [], "that poll is over");
+    assert_eq!(with(|list| list.tasks[0].runtime = Some(9)), [], "another thread polls the one that keeps it");
+    let guard = |list: &mut TaskList, name: &str| list.tasks[0].holds[0].guard = name.to_owned();
+    assert_eq!(with(|list| list.tasks[2].holds = list.tasks[0].holds.clone()), [], "two seem to have it");
+    let mut written = of_one_thread(RunBy::LocalSet);
+    guard(&mut written, "std::sync::poison::rwlock::RwLockReadGuard");
+    assert_eq!(written.stuck(), [], "who reads waits at the lock's own word");
+    written.threads[0].futex = Some("0x7f14".to_owned());
+    assert_eq!(written.stuck().len(), 1, "who writes waits at the next one");
+    guard(&mut written, MUTEX);
+    assert_eq!(written.stuck(), [], "no thread waits like that for a lock of Tokio's");
+}
+
+#[test]
+fn what_is_but_likely_is_said_to_be_that() {
+    let mut list = of_one_thread(RunBy::LocalSet);
+    list.deadlocks = list.stuck();
+    let style = crate::report::Style { width: 200, color: false, unicode: true };
+    let text = crate::report::tasks::render(&list, crate::report::tasks::Shown::Groups, &style);
+    let told: Vec<&str> = text.lines().skip_while(|line| !line.contains("deadlock")).take(5).collect();
+    assert_eq!(
+        told,
+        [
+            "Probably a deadlock: 2 tasks wait for each other, and none of them can ever go on",
+            "  task 1 (shop::serve) waits at src/serve.rs:12 for a sleep, and only the thread that polls task 2 can poll it",
+            "  task 2 (shop::serve) is polled by thread 77, which waits at src/job.rs:9 for a lock of the standard library's, which \
+             task 1 keeps while it is at src/a.rs:4 (`guard`)",
+            "  1 more task behind them: task 3",
+            "  This is likely and not certain: locks of the standard library's and semaphores do not say who has them, and what is \
+             kept outside of tasks is not seen.",
+        ]
+    );
+    list.deadlocks[0].probable = false;
+    let text = crate::report::tasks::render(&list, crate::report::tasks::Shown::Groups, &style);
+    assert!(text.contains("\nDeadlock: 2 tasks") && !text.contains("likely"), "{text}");
 }
 
 #[test]

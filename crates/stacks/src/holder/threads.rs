@@ -112,9 +112,8 @@ impl Finder {
     /// All threads but the one that waits and the one that asks; those that are known alone where a filter may not expect that a folder
     /// is read.
     fn others(&self, waiter: &ThreadRef, known: &[ThreadRef]) -> Vec<ThreadRef> {
-        let listed = || fs::read_dir(self.process.file("task").to_string()).into_iter().flatten().flatten();
         let tids: Vec<u32> = match seccomp::look() {
-            true => listed().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect(),
+            true => self.process.tids().unwrap_or_default(),
             false => known.iter().map(|thread| thread.tid).filter(|tid| *tid != 0).collect(),
         };
         let thread = |tid| {

@@ -23,7 +23,7 @@ const UNORDERED: &str = "futures_util::stream::futures_unordered::FuturesUnorder
 const RECEIVER: &str = "tokio::sync::mpsc::bounded::Receiver";
 
 /// What gives back a lock or permits of Tokio's when it is dropped, and the only end of a channel that takes from it.
-const GUARDS: [&str; 13] = [
+const GUARDS: [&str; 19] = [
     "tokio::sync::mutex::MutexGuard",
     "tokio::sync::mutex::OwnedMutexGuard",
     "tokio::sync::mutex::MappedMutexGuard",
@@ -37,6 +37,13 @@ const GUARDS: [&str; 13] = [
     "tokio::sync::semaphore::SemaphorePermit",
     "tokio::sync::semaphore::OwnedSemaphorePermit",
     RECEIVER,
+    // Of the standard library's locks, before Rust 1.85 and since.
+    "std::sync::mutex::MutexGuard",
+    "std::sync::poison::mutex::MutexGuard",
+    "std::sync::rwlock::RwLockReadGuard",
+    "std::sync::poison::rwlock::RwLockReadGuard",
+    "std::sync::rwlock::RwLockWriteGuard",
+    "std::sync::poison::rwlock::RwLockWriteGuard",
 ];
 
 /// Goes through one task's futures.
@@ -266,14 +273,16 @@ impl Walk<'_, '_, '_> {
         }
         let guard = path(&of.name);
         if GUARDS.contains(&guard) {
+            let is_of_std = guard.starts_with("std::");
             let found = match guard {
                 RECEIVER => leaf::received(value, &mut self.typed),
+                _ if is_of_std => leaf::locked(value, &mut self.typed),
                 _ => leaf::guarded(value, &mut self.typed),
             };
             let Some(address) = found else { return };
             // What was moved away leaves its bytes: a lock that is free has nobody.
             let is_exclusive = guard.contains("MutexGuard") || guard.contains("Write");
-            if is_exclusive && leaf::is_exhausted(address, &mut self.typed) == Some(false) {
+            if is_exclusive && !is_of_std && leaf::is_exhausted(address, &mut self.typed) == Some(false) {
                 return;
             }
             let hold = Hold {

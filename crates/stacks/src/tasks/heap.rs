@@ -1,7 +1,7 @@
 //! The headers of tasks: in the memory that a program allocates, each with the address of one of the known tables in it.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -215,9 +215,8 @@ pub(super) fn stacks(process: &Process, regions: &[Region], read: Read) -> Vec<R
         let pointers = core.threads().iter().filter_map(|thread| thread.registers.sp());
         return pointers.filter_map(|sp| stack(sp, regions, read)).collect();
     }
-    let tasks = fs::read_dir(process.file("task").to_string());
-    let tids = tasks.into_iter().flatten().flatten().filter_map(|task| task.file_name().to_str()?.parse().ok());
-    let pointers = tids.filter_map(|tid| match read_state(&process.thread(tid)).ok()? {
+    let tids = process.tids().unwrap_or_default();
+    let pointers = tids.into_iter().filter_map(|tid| match read_state(&process.thread(tid)).ok()? {
         State::InSyscall { sp, .. } | State::Stopped { sp, .. } => Some(sp),
         State::Running => None,
     });

@@ -103,6 +103,21 @@ pub(super) fn guarded(guard: Value, typed: &mut Typed) -> Option<u64> {
     shared_at(guard, SEMAPHORE, typed)
 }
 
+/// Where the futex is of the standard library's lock that a guard is of, if someone has that: what was moved away leaves its bytes.
+pub(super) fn locked(guard: Value, typed: &mut Typed) -> Option<u64> {
+    let inner = match typed.member(guard, "inner_lock") {
+        Some(lock) => typed.target(lock)?,
+        None => {
+            let lock = typed.member(guard, "lock")?;
+            let lock = typed.target(lock)?;
+            typed.member(lock, "inner")?
+        }
+    };
+    let mut members = typed.members(inner).into_iter();
+    let (_, word) = members.find(|(name, _)| ["futex", "state"].contains(&&**name))?;
+    (typed.number(word)? != 0).then_some(word.at)
+}
+
 /// Where the channel is that a receiver takes from.
 pub(super) fn received(receiver: Value, typed: &mut Typed) -> Option<u64> {
     shared_at(receiver, CHANNEL, typed)

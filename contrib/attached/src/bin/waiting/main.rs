@@ -8,6 +8,7 @@
 mod kit;
 mod nest;
 mod stuck;
+mod sync;
 mod ways;
 
 use std::io::{self, BufRead as _, Write as _};

@@ -5,10 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, MutexGuard, RwLock, mpsc, oneshot};
+use tokio::sync::{Mutex, MutexGuard, RwLock, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::kit::Kit;
+use crate::sync;
 
 /// Nobody waits so long.
 const LONG: Duration = Duration::from_secs(100_000);
@@ -50,9 +51,13 @@ pub fn spawn_all(kit: &Kit) {
     cycles_of_other_things(&|cycle| Tasks { kit, cycle });
     cycles_through_branches(&|cycle| Tasks { kit, cycle });
     cycles_of_kept_futures(&|cycle| Tasks { kit, cycle });
+    cycles_of_permits(&|cycle| Tasks { kit, cycle });
     let near = Tasks { kit, cycle: "" };
     near_misses_of_mutexes(&near);
     near_misses_of_other_things(&near);
+    near_misses_of_permits(&near);
+    // They have threads of their own.
+    sync::spawn_all(kit);
 }
 
 type Named<'a, 'b> = &'b dyn Fn(&'static str) -> Tasks<'a>;
@@ -539,4 +544,97 @@ async fn locks_and_joins_after(lock: Lock, handle: JoinHandle<()>) {
     a_moment().await;
     *lock.lock().await += 1;
     let _ = handle.await;
+}
+
+type Permits = Arc<Semaphore>;
+
+fn permits(count: usize) -> Permits {
+    Arc::new(Semaphore::new(count))
+}
+
+fn cycles_of_permits(cycle: Named) {
+    let tasks = cycle("permits of two");
+    let (one, other) = (permits(1), permits(1));
+    tasks.spawn(acquires_both(one.clone(), other.clone()));
+    tasks.spawn(acquires_both(other, one));
+    let tasks = cycle("permits of one");
+    let both = permits(2);
+    tasks.spawn(acquires_both(both.clone(), both.clone()));
+    tasks.spawn(acquires_both(both.clone(), both));
+    let tasks = cycle("a permit and a mutex");
+    let (mutex, one) = (lock(), permits(1));
+    tasks.spawn(acquires_and_locks(one.clone(), mutex.clone()));
+    tasks.spawn(locks_and_acquires(mutex, one));
+    let tasks = cycle("owned permits");
+    let (one, other) = (permits(3), permits(3));
+    tasks.spawn(acquires_owned(one.clone(), other.clone()));
+    tasks.spawn(acquires_owned(other, one));
+}
+
+async fn acquires_both(one: Permits, other: Permits) {
+    let first = one.acquire().await;
+    a_moment().await;
+    let second = other.acquire().await;
+    drop((first, second));
+}
+
+async fn acquires_owned(one: Permits, other: Permits) {
+    let first = one.acquire_many_owned(2).await;
+    a_moment().await;
+    let second = other.acquire_many_owned(2).await;
+    drop((first, second));
+}
+
+async fn acquires_and_locks(one: Permits, mutex: Lock) {
+    let permit = one.acquire().await;
+    a_moment().await;
+    *mutex.lock().await += 1;
+    drop(permit);
+}
+
+async fn locks_and_acquires(mutex: Lock, one: Permits) {
+    let guard = mutex.lock().await;
+    a_moment().await;
+    let permit = one.acquire().await;
+    drop((guard, permit));
+}
+
+fn near_misses_of_permits(near: &Tasks) {
+    // Another one has a permit, too, and will give it back.
+    let (one, other) = (permits(2), permits(1));
+    near.spawn(acquires_both(one.clone(), other.clone()));
+    near.spawn(keeps_permit(one.clone()));
+    near.spawn(acquires_both(other, one));
+    // A timeout ends it.
+    let (one, other) = (permits(1), permits(1));
+    near.spawn(acquires_both(one.clone(), other.clone()));
+    near.spawn(acquires_for_a_time(other, one));
+    // There are enough.
+    let both = permits(3);
+    near.spawn(acquires_both_and_sleeps(both.clone()));
+    near.spawn(acquires_both_and_sleeps(both));
+    // Permits that were forgotten are given by nobody, and those who are added later by somebody else.
+    let one = permits(0);
+    near.spawn(acquires_both(one.clone(), one));
+}
+
+async fn keeps_permit(one: Permits) {
+    let permit = one.acquire().await;
+    tokio::time::sleep(LONG).await;
+    drop(permit);
+}
+
+async fn acquires_for_a_time(one: Permits, other: Permits) {
+    let permit = one.acquire().await;
+    a_moment().await;
+    let _ = tokio::time::timeout(LONG, other.acquire()).await;
+    drop(permit);
+}
+
+async fn acquires_both_and_sleeps(both: Permits) {
+    let first = both.acquire().await;
+    a_moment().await;
+    let second = both.acquire().await;
+    tokio::time::sleep(LONG).await;
+    drop((first, second));
 }
