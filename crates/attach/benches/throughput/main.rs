@@ -4,7 +4,8 @@
 //! same with clients that pause. It is left alone and looked at in turns, each time for some seconds, and the answers of two neighbours
 //! are compared. What is looked at for comparison's sake, another process that does nothing, costs the machine's time alone.
 //!
-//! After `--`: `--pairs N`, `--seconds N`, `--hz N`.
+//! After `--`: `--pairs N`, `--seconds N`, `--hz N`; with `--tasks MS` its tasks are read every so many milliseconds instead, for which
+//! `CARGO_PROFILE_BENCH_DEBUG=full` gives them types.
 
 mod pairs;
 mod roles;
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     let done = match *words {
         ["serve"] => roles::serve(),
         ["look", pid, hz] => roles::look(pid, hz),
+        ["tasks", pid, ms] => roles::read_tasks(pid, ms),
         // `cargo test --benches` only checks that it runs.
         _ if !words.contains(&"--bench") => Ok(()),
         _ => Options::of(&words).and_then(|options| measure(&options)),

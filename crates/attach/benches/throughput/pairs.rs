@@ -16,13 +16,15 @@ pub(crate) struct Options {
     pairs: usize,
     seconds: u64,
     hz: u32,
+    /// Milliseconds from one reading of its tasks to the next, which then takes the place of looks.
+    tasks_ms: Option<u32>,
 }
 
 impl Options {
     /// # Errors
     /// A sentence.
     pub(crate) fn of(words: &[&str]) -> Result<Options, String> {
-        let mut options = Options { pairs: 20, seconds: 4, hz: 100 };
+        let mut options = Options { pairs: 20, seconds: 4, hz: 100, tasks_ms: None };
         let mut words = words.iter().filter(|word| **word != "--bench");
         while let Some(word) = words.next() {
             let value = words.next().ok_or_else(|| format!("`{word}` needs a number"))?;
@@ -36,7 +38,8 @@ impl Options {
                 "--pairs" => options.pairs = number as usize,
                 "--seconds" => options.seconds = number.into(),
                 "--hz" => options.hz = number,
-                _ => return Err(format!("`{word}` is none of `--pairs`, `--seconds`, `--hz`")),
+                "--tasks" => options.tasks_ms = Some(number),
+                _ => return Err(format!("`{word}` is none of `--pairs`, `--seconds`, `--hz`, `--tasks`")),
             }
         }
         Ok(options)
@@ -134,7 +137,8 @@ fn pair(options: &Options, answers: &AtomicU64, pid: u32, is_alone_first: bool) 
     if is_alone_first {
         alone = Some(count());
     }
-    let mut looking = Running::start(&["look", &pid.to_string(), &options.hz.to_string()])?;
+    let (role, often) = options.tasks_ms.map_or(("look", options.hz), |ms| ("tasks", ms));
+    let mut looking = Running::start(&[role, &pid.to_string(), &often.to_string()])?;
     std::thread::sleep(BEFORE);
     let before = looking.cpu();
     let looked_at = count();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use pollscope_attach::{Attached, Hz, Settings, Target};
+use pollscope_attach::{Attached, Hz, Settings, Target, Tasks};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
@@ -41,15 +41,37 @@ async fn answer(mut stream: TcpStream) -> std::io::Result<()> {
 
 /// Looks at a process until its own stdin ends.
 pub(crate) fn look(pid: &str, hz: &str) -> Result<(), String> {
-    let pid = pid.parse().map_err(|_| format!("`{pid}` is no process"))?;
     let hz = hz.parse().ok().and_then(Hz::new).ok_or_else(|| format!("`{hz}` is no number of looks"))?;
-    let target = Target::open(pid, &[]).map_err(|obstacle| obstacle.to_string())?;
+    let target = target(pid)?;
     #[allow(clippy::needless_update, reason = "it may have more one day")]
     let settings = Settings { hz, ..Settings::default() };
     let attached = Attached::to(target, settings, "2026-11-30T21:40:00.000Z").map_err(said)?;
     std::thread::spawn(move || attached.count());
     ends_with_stdin();
     Ok(())
+}
+
+/// Reads a process's tasks now and again until its own stdin ends.
+pub(crate) fn read_tasks(pid: &str, ms: &str) -> Result<(), String> {
+    let pause = ms.parse().map(Duration::from_millis).map_err(|_| format!("`{ms}` is no number of milliseconds"))?;
+    let mut tasks = Tasks::of(target(pid)?);
+    std::thread::spawn(move || {
+        loop {
+            match tasks.read("2026-11-30T21:40:00.000Z") {
+                Ok(list) if !list.tasks.is_empty() => {}
+                Ok(list) => return eprintln!("throughput: no task was found: {:?}", list.missing),
+                Err(obstacle) => return eprintln!("throughput: {obstacle}"),
+            }
+            std::thread::sleep(pause);
+        }
+    });
+    ends_with_stdin();
+    Ok(())
+}
+
+fn target(pid: &str) -> Result<Target, String> {
+    let pid = pid.parse().map_err(|_| format!("`{pid}` is no process"))?;
+    Target::open(pid, &[]).map_err(|obstacle| obstacle.to_string())
 }
 
 fn ends_with_stdin() {
