@@ -98,7 +98,7 @@ What it shows:
 pub(super) const TASKS: &str = "\
 Examples:
   pollscope tasks 4711
-  pollscope tasks 4711 --task 17
+  pollscope tasks 4711 --every 1s
   pollscope tasks 4711 --symbols target/release/shop
   pollscope tasks core.4711 target/release/shop
 

@@ -1,11 +1,12 @@
 //! `pollscope tasks`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueHint};
 
 use super::outside::CliSymbols;
-use super::values::{TasksOf, process_or_core};
+use super::values::{TasksOf, interval, process_or_core};
 
 /// Whose tasks are shown, and how.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub(crate) struct TasksRequest {
     pub(crate) task: Option<u64>,
     /// Whether that of each is.
     pub(crate) all: bool,
+    /// They are read again and again, so far apart.
+    pub(crate) every: Option<Duration>,
     /// Where they are written as JSON; `-` is stdout.
     pub(crate) json: Option<PathBuf>,
     /// Files, and folders with files, that have names and types for its program.
@@ -37,6 +40,9 @@ pub(super) struct CliTasks {
     /// Show the await chain of each task
     #[arg(long)]
     all: bool,
+    /// Read them again every so often, and show what moved since the last time
+    #[arg(long, value_name = "DURATION", value_parser = interval, value_hint = ValueHint::Other)]
+    every: Option<Duration>,
     /// Write all tasks as JSON to this file as well, or with `-` to stdout alone
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     json: Option<PathBuf>,
@@ -45,7 +51,7 @@ pub(super) struct CliTasks {
 }
 
 impl From<CliTasks> for TasksRequest {
-    fn from(CliTasks { of, program, task, all, json, symbols }: CliTasks) -> TasksRequest {
-        TasksRequest { of, program, task, all, json, symbols: symbols.into() }
+    fn from(CliTasks { of, program, task, all, every, json, symbols }: CliTasks) -> TasksRequest {
+        TasksRequest { of, program, task, all, every, json, symbols: symbols.into() }
     }
 }

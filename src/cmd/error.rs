@@ -96,6 +96,12 @@ pub enum CmdError {
          and types, use `--symbols`"
     )]
     ProgramWithoutCore { program: PathBuf },
+    #[error("cannot read the tasks of the core file `{core}` every so often: it does not change; leave out `--every`")]
+    CoreEvery { core: PathBuf },
+    #[error(
+        "cannot write every reading of the tasks to `{path}`: a file has one; write `--json -`, which is a line a reading, and `> {path}`"
+    )]
+    EveryToFile { path: PathBuf },
     #[error(
         "cannot say `--slow` of process `{pid}`: its probe has a threshold already; leave it out, or look at it with `--outside`"
     )]
@@ -241,6 +247,8 @@ impl CmdError {
             | CmdError::Obstacle(_)
             | CmdError::NoTask { .. }
             | CmdError::ProgramWithoutCore { .. }
+            | CmdError::CoreEvery { .. }
+            | CmdError::EveryToFile { .. }
             | CmdError::SlowOfItsOwn { .. }
             | CmdError::Screen(_)
             | CmdError::Folder(_)

@@ -159,12 +159,17 @@ impl Terminal {
     /// Writes a report to a file, or, for `-`, to stdout.
     pub(super) fn write(&self, path: &Path, report: impl AsRef<[u8]>) -> Result<(), CmdError> {
         let report = report.as_ref();
-        let written = if path == Path::new("-") { to_stdout(report) } else { to_file(path, report) };
+        let written = if path == Path::new("-") { to_stdout(report).map(drop) } else { to_file(path, report) };
         written.map_err(CmdError::unwritable(path))
     }
 
     pub(super) fn to_stdout(&self, text: &str) -> Result<(), CmdError> {
         self.write(Path::new("-"), text)
+    }
+
+    /// The same of one of many texts; whether somebody still reads.
+    pub(super) fn next_to_stdout(&self, text: &str) -> Result<bool, CmdError> {
+        to_stdout(text.as_bytes()).map_err(CmdError::unwritable("-"))
     }
 }
 
@@ -196,19 +201,19 @@ fn takes_unicode() -> bool {
     })
 }
 
-/// A closed pipe is no error: its reader has seen enough.
-fn to_stdout(report: &[u8]) -> io::Result<()> {
+/// A closed pipe is no error: its reader has seen enough. Whether there is one that has not.
+fn to_stdout(report: &[u8]) -> io::Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(report).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        written => written.map(|()| true),
     }
 }
 
 /// Writes a whole file or none: writes beside it, then renames. Writes through a link, a FIFO or a device, and never replaces it.
 fn to_file(path: &Path, report: &[u8]) -> io::Result<()> {
     if is_stdout(path) {
-        return to_stdout(report);
+        return to_stdout(report).map(drop);
     }
     if fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return through(path, report);

@@ -1,7 +1,8 @@
 //! `pollscope tasks`: what every task of a process waits for.
 
 use std::fs;
-use std::process::{Child, Command, Output, Stdio};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -66,6 +67,48 @@ impl Waiting {
     }
 }
 
+impl Waiting {
+    /// The same, which goes on.
+    fn watch(&self, options: &str) -> Watch {
+        let pid = self.child.id().to_string();
+        let arguments = ["tasks", &pid].into_iter().chain(options.split_whitespace());
+        let mut command = self.folder.command(arguments);
+        let child =
+            command.env("COLUMNS", "100").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        Watch { child, said: String::new() }
+    }
+}
+
+/// `pollscope tasks --every`.
+struct Watch {
+    child: Child,
+    said: String,
+}
+
+impl Watch {
+    fn lines(&mut self) -> impl Iterator<Item = String> + use<> {
+        BufReader::new(self.child.stdout.take().expect("it is piped")).lines().map(|line| line.expect("text"))
+    }
+
+    /// How it ended.
+    fn ends(&mut self) -> ExitStatus {
+        let mut stderr = self.child.stderr.take().expect("it is piped");
+        stderr.read_to_string(&mut self.said).expect("text");
+        self.child.wait().expect("it ran")
+    }
+
+    fn said(&self) -> &str {
+        &self.said
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 impl Drop for Waiting {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -110,8 +153,35 @@ fn tasks_are_grouped_shown_as_trees_and_written_as_json() {
     assert_eq!(stdout(&output).matches("\ntask ").count(), 4, "{}", stdout(&output));
     let written: Value = serde_json::from_slice(&waiting.folder.read("all.json")).expect("JSON");
     assert_eq!(written["tasks"].as_array().map(Vec::len), Some(4));
+    let mut every = waiting.watch("--every 10ms --json -");
+    let readings: Vec<Value> = every.lines().take(3).map(|line| serde_json::from_str(&line).expect("JSON")).collect();
+    assert!(readings.iter().all(|list| list["tasks"].as_array().is_some_and(|tasks| tasks.len() == 4)), "{readings:?}");
+    // Nobody reads any more.
+    assert_eq!(every.ends().code(), Some(0));
     let output = waiting.tasks("--task 999999999");
     assert_ends(&output, 1, &["cannot show task `999999999` of process `", "it has none of that id now"]);
+}
+
+#[test]
+fn tasks_that_are_read_every_so_often_are_shown_whole_once_and_then_what_moved_until_the_process_ends() {
+    if !looks_from_outside() {
+        return eprintln!("SKIP: nothing is looked at from outside here");
+    }
+    let mut waiting = Waiting::start();
+    let mut every = waiting.watch("--every 20ms");
+    let mut lines = every.lines();
+    let first: Vec<String> = lines.by_ref().take_while(|line| !line.contains("4 where they were")).collect();
+    assert!(first.iter().any(|line| line.contains("3 tasks wait at ")), "{first:?}");
+    assert!(
+        lines.by_ref().take(2).all(|line| line.contains("Z · 4 tasks · 4 where they were at the last")),
+        "{first:?}"
+    );
+    waiting.child.kill().expect("it runs");
+    // It is not waited for: its number stays.
+    let rest: Vec<String> = lines.collect();
+    assert!(rest.iter().all(|line| !line.contains("3 tasks wait")), "{rest:?}");
+    assert_eq!(every.ends().code(), Some(0));
+    assert!(every.said().contains(&format!("process {} ended", waiting.child.id())), "{}", every.said());
 }
 
 #[test]
@@ -134,6 +204,13 @@ fn what_cannot_be_shown_is_said_and_nothing_is_left() {
         ("tasks .", 1, "cannot read the core file `.`: it is not a file"),
         ("tasks /proc/self/exe", 1, "but a program or a library; give the core first, and then its program"),
         ("tasks 1999999999 --task 1 --all", 2, "cannot be used with"),
+        (
+            "tasks 1999999999 --every 1s --json a.json",
+            1,
+            "cannot write every reading of the tasks to `a.json`: a file has one",
+        ),
+        ("tasks 1999999999 --every 0s", 2, "the interval must be from 1ms to 1h"),
+        ("tasks none.core --every 1s", 1, "cannot read the tasks of the core file `none.core` every so often"),
         ("tasks 1999999999 --task x", 2, "invalid value"),
         ("tasks 1999999999", 1, "cannot look at process `1999999999`: there is none"),
         ("tasks 1999999999 --json none/a.json", 110, "cannot write report `none/a.json`"),

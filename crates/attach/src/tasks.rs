@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use pollscope_base::{Await, CaptureNote, WaitingTask};
-use pollscope_record::tasks::{Stuck, TaskList};
+use pollscope_base::{CaptureNote, WaitingTask};
+use pollscope_record::tasks::{Stuck, TaskList, is_same_chain};
 use pollscope_stacks::tasks::{self, Tasks as Read};
 
 use crate::obstacle::Obstacle;
@@ -138,14 +138,6 @@ fn list_of<'a>(one: &'a [WaitingTask], other: &'a [WaitingTask]) -> impl Fn(u64)
         (Some(one), Some(other)) => one.holds == other.holds && is_same_chain(one.waits.as_ref(), other.waits.as_ref()),
         _ => false,
     }
-}
-
-fn is_same_chain(one: Option<&Await>, other: Option<&Await>) -> bool {
-    let (Some(one), Some(other)) = (one, other) else { return one.is_none() && other.is_none() };
-    let leaf = |chain: &Await| chain.leaf.as_ref().map(|leaf| (leaf.kind, leaf.address.clone(), leaf.task));
-    (&one.future, &one.file, one.line, leaf(one)) == (&other.future, &other.file, other.line, leaf(other))
-        && one.inside.len() == other.inside.len()
-        && one.inside.iter().zip(&other.inside).all(|(one, other)| is_same_chain(Some(one), Some(other)))
 }
 
 /// Whether it is the same cycle, and none of it went on meanwhile.

@@ -10,10 +10,12 @@ use pollscope_base::{Await, Hold, Leaf, LeafKind, SeenThread, TaskState, Waiting
 use serde::{Deserialize, Serialize};
 
 mod group;
+mod moved;
 mod stuck;
 mod words;
 
 pub use group::Group;
+pub use moved::{Change, Moved, Moves, is_same_chain};
 pub use stuck::Stuck;
 pub use words::{end, leaf_in_words};
 

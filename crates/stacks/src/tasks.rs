@@ -100,6 +100,10 @@ impl Reader<'_> {
         // A library may have been unloaded since, and another one be in its place.
         self.namer.parts().0.refresh()?;
         let (regions, maps) = (regions(&process)?, Maps::read(&process)?);
+        if regions.is_empty() {
+            // Its number stays until its parent takes notice.
+            return Err(io::Error::new(io::ErrorKind::NotFound, "it ended, and has no memory any more"));
+        }
         let mut kinds = HashMap::new();
         for (address, table) in tables::tables(&regions, &maps, &read) {
             kinds.extend(self.kind(table, &read).map(|kind| (address, kind)));

@@ -8,8 +8,11 @@ use crate::tasks::{Group, Stuck, TaskList, ends, leaf_in_words, place};
 use crate::units::{format_ns, join_and};
 use pollscope_base::count::plural;
 
+mod moved;
 mod threads;
 mod tree;
+
+pub use moved::render as render_moved;
 
 /// So many ids of a group are shown.
 const IDS: usize = 6;
@@ -177,12 +180,26 @@ fn kept(list: &TaskList, thread: &SeenThread) -> Option<String> {
 }
 
 fn of_group(list: &TaskList, group: &Group, style: &Style) -> Vec<Line> {
-    let count = group.tasks.len();
+    let count = group.tasks.len() as u64;
     let is_closure = group.run_by == Some(RunBy::BlockingPool);
     let noun = if is_closure { "closure" } else { "task" };
-    let start = Line::new().text(Ink::Bold, &plural(count as u64, noun)).blank(1);
+    let start = Line::new().text(Ink::Bold, &plural(count, noun)).blank(1);
+    let text = does(count, (group.state, is_closure), group.place.as_deref(), &group.waits_for);
+    let mut lines = hanging(start, 2, Ink::Plain, &text, style.width);
+    let unnamed = if is_closure { "without a name, as a runtime's workers are" } else { "of a type without a name" };
+    let future = group.future.unwrap_or(unnamed);
+    let text = format!("{future}; {}", ids(group.tasks.iter().map(|task| task.id)));
+    lines.extend(hanging(Line::indent(4), 4, Ink::Dim, &text, style.width));
+    for held in held(list, group) {
+        lines.extend(hanging(Line::indent(4), 4, Ink::Plain, &held, style.width));
+    }
+    lines
+}
+
+/// What so many tasks do, or closures, that are alike.
+fn does(count: u64, (state, is_closure): (TaskState, bool), place: Option<&str>, waits_for: &[String]) -> String {
     let s = if count == 1 { "s" } else { "" };
-    let does = match group.state {
+    let does = match state {
         TaskState::Idle => format!("wait{s}"),
         TaskState::Ready if is_closure => format!("wait{s} for a thread of the blocking pool"),
         TaskState::Ready => format!("wait{s} for a worker"),
@@ -192,23 +209,15 @@ fn of_group(list: &TaskList, group: &Group, style: &Style) -> Vec<Line> {
             format!("ended, and what {} came to was not fetched", if count == 1 { "it" } else { "they" })
         }
     };
-    let place = group.place.as_ref().map(|place| format!(" at {place}")).unwrap_or_default();
-    let waits_for: Vec<&str> = group.waits_for.iter().map(String::as_str).collect();
-    let what = match (waits_for.as_slice(), group.state) {
+    let place = place.map(|place| format!(" at {place}")).unwrap_or_default();
+    let waits_for: Vec<&str> = waits_for.iter().map(String::as_str).collect();
+    let what = match (waits_for.as_slice(), state) {
         ([], TaskState::Idle) => ", where is not known".to_owned(),
         ([], _) | (_, TaskState::Ready) => String::new(),
         ([only], _) => format!(" for {only}"),
         (all, _) => format!(" for whichever comes: {}", join_and(all)),
     };
-    let mut lines = hanging(start, 2, Ink::Plain, &format!("{does}{place}{what}"), style.width);
-    let unnamed = if is_closure { "without a name, as a runtime's workers are" } else { "of a type without a name" };
-    let future = group.future.unwrap_or(unnamed);
-    let text = format!("{future}; {}", ids(group.tasks.iter().map(|task| task.id)));
-    lines.extend(hanging(Line::indent(4), 4, Ink::Dim, &text, style.width));
-    for held in held(list, group) {
-        lines.extend(hanging(Line::indent(4), 4, Ink::Plain, &held, style.width));
-    }
-    lines
+    format!("{does}{place}{what}")
 }
 
 /// Who has what a group waits for.

@@ -28,16 +28,23 @@ pub struct Group<'a> {
 
 /// What makes tasks alike.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key<'a> {
-    state: TaskState,
-    run_by: Option<RunBy>,
-    future: Option<&'a str>,
-    place: Option<String>,
-    ends: Vec<String>,
+pub(super) struct Key<'a> {
+    pub(super) state: TaskState,
+    pub(super) run_by: Option<RunBy>,
+    pub(super) future: Option<&'a str>,
+    pub(super) place: Option<String>,
+    pub(super) ends: Vec<String>,
 }
 
 /// Most first; of as many, those of the smallest id.
 pub(super) fn groups(tasks: &[WaitingTask]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group> = alike(tasks).into_iter().map(|(key, tasks)| group(key, tasks)).collect();
+    groups.sort_by_key(|group| (std::cmp::Reverse(group.tasks.len()), group.tasks.first().map(|task| task.id)));
+    groups
+}
+
+/// Tasks by what makes them alike.
+pub(super) fn alike(tasks: &[WaitingTask]) -> BTreeMap<Key<'_>, Vec<&WaitingTask>> {
     let mut found: BTreeMap<Key, Vec<&WaitingTask>> = BTreeMap::new();
     for task in tasks {
         let key = Key {
@@ -49,9 +56,7 @@ pub(super) fn groups(tasks: &[WaitingTask]) -> Vec<Group<'_>> {
         };
         found.entry(key).or_default().push(task);
     }
-    let mut groups: Vec<Group> = found.into_iter().map(|(key, tasks)| group(key, tasks)).collect();
-    groups.sort_by_key(|group| (std::cmp::Reverse(group.tasks.len()), group.tasks.first().map(|task| task.id)));
-    groups
+    found
 }
 
 /// Without what each has of its own.

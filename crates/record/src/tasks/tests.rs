@@ -198,6 +198,51 @@ fn what_is_but_likely_is_said_to_be_that() {
 }
 
 #[test]
+fn what_moved_is_told_with_how_long_the_others_did_not() {
+    let sleep = |left_ns: i64| {
+        let mut task = waiting(1, &[(LeafKind::Sleep, None, None)], &[]);
+        task.waits.as_mut().unwrap().inside[0].leaf.as_mut().unwrap().left_ns = Some(left_ns);
+        task
+    };
+    let ready = |id| WaitingTask { state: TaskState::Ready, ..waiting(id, &[mutex("0xa")], &[]) };
+    let mut moves = Moves::default();
+    assert!(
+        moves
+            .add(list(vec![sleep(900), waiting(2, &[mutex("0xa")], &[]), waiting(3, &[mutex("0xa")], &[])]), 10)
+            .is_none()
+    );
+    let stuck = Stuck { cycle: vec![2], behind: vec![], probable: false };
+    let now = TaskList {
+        deadlocks: vec![stuck.clone()],
+        ..list(vec![sleep(500), ready(2), waiting(4, &[mutex("0xa")], &[])])
+    };
+    let moved = moves.add(now.clone(), 30).unwrap();
+    let counts = |moved: &Moved| {
+        moved.changes.iter().map(|change| (change.state, change.before, change.now)).collect::<Vec<_>>()
+    };
+    assert_eq!(counts(&moved), [(TaskState::Ready, 0, 1), (TaskState::Idle, 2, 1)], "a sleep that goes on is the same");
+    assert_eq!((moved.began, moved.ended, moved.still, moved.longest), (Some(1), Some(1), 1, Some((1, 20))));
+    assert_eq!(moved.deadlocks, [stuck]);
+    let last = moves.add(now, 70).unwrap();
+    assert_eq!(
+        (last.changes.len(), last.still, last.longest, last.deadlocks.len()),
+        (0, 3, Some((1, 60)), 0),
+        "{last:?}"
+    );
+    assert_eq!(moves.add(list(Vec::new()), 80).unwrap().longest, None);
+    let torn = moves.add(TaskList { torn: 1, ..list(Vec::new()) }, 90).unwrap();
+    assert_eq!((torn.began, torn.ended), (None, None), "one that was left out did not end");
+    let style = crate::report::Style { width: 100, color: false, unicode: true };
+    let told = TaskList { read_at: "2026-12-01T02:03:04.000Z".to_owned(), ..list(vec![sleep(1)]) };
+    assert_eq!(
+        crate::report::tasks::render_moved(&told, &Moved { deadlocks: vec![], ..moved }, &style),
+        "02:03:04.000Z · 1 task · 1 began · 1 ended · 1 where it was at the last reading, 1 at each for 20 ns\n  \
+         0 → 1 waits for a worker at src/serve.rs:12 (shop::serve)\n  \
+         2 → 1 waits at src/serve.rs:12 for a `Mutex` (shop::serve)\n"
+    );
+}
+
+#[test]
 fn a_cycle_of_many_is_told_in_its_order_from_the_smallest_id() {
     let order = [4, 9, 2, 7];
     let tasks = (0..4).map(|index| waiting(order[index], &[(LeafKind::Join, None, Some(order[(index + 1) % 4]))], &[]));
