@@ -57,10 +57,15 @@ pub(crate) fn read_tasks(pid: &str, ms: &str) -> Result<(), String> {
     let mut tasks = Tasks::of(target(pid)?);
     std::thread::spawn(move || {
         loop {
-            match tasks.read("2026-11-30T21:40:00.000Z") {
-                Ok(list) if !list.tasks.is_empty() => {}
-                Ok(list) => return eprintln!("throughput: no task was found: {:?}", list.missing),
-                Err(obstacle) => return eprintln!("throughput: {obstacle}"),
+            let failed = match tasks.read("2026-11-30T21:40:00.000Z") {
+                Ok(list) if !list.tasks.is_empty() => None,
+                Ok(list) => Some(format!("no task was found: {:?}", list.missing)),
+                Err(obstacle) => Some(obstacle.to_string()),
+            };
+            if let Some(failed) = failed {
+                eprintln!("throughput: {failed}");
+                // Who measures sees that nobody reads any more.
+                std::process::exit(1);
             }
             std::thread::sleep(pause);
         }
